@@ -1,0 +1,153 @@
+"""Every error that Reelport raises on purpose, in one tree.
+
+    ReelportError
+    ├── RequestError            your request must change
+    │   ├── QueryRefused            a report query has problems (all of them are listed)
+    │   ├── UsageError              a command, an argument or a setting is wrong
+    │   ├── BadInput                a file, a row or a mapping can't be taken as it is
+    │   └── QueueFull               too many reports are waiting or running: try later
+    ├── AccessError             your key, your token or your permission
+    ├── ServiceError            the service that was called
+    │   ├── Unreachable             no answer, or an answer that is no answer
+    │   ├── ReportFailed            the report ended in FAILED
+    │   ├── ReportExpired           the report is gone
+    │   └── IncompleteDownload      the file that arrived isn't the whole file
+    ├── NotFinished             the wait ended first; the report goes on and can be taken up again
+    └── InternalError           our own fault or our machine's
+        ├── StorageError            a disk, a table or a database can't be read or written
+        └── NewerData               the data directory was written by a newer version
+
+Each class has a stable code (`code`), the exit status of the command line
+(`exit_status`) and a sentence. The sentence says what to do next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One reason to refuse a query.
+
+    `code` is from a closed list (see `reelport.check`), `path` leads to the place
+    in the wire's input (`("metrics", 0)`), `sentence` is for people, `nearest` is
+    the name or combination that would work, or None. A problem whose `fatal` is
+    false is a warning.
+    """
+
+    code: str
+    path: tuple[str | int, ...]
+    sentence: str
+    nearest: str | None = None
+    fatal: bool = True
+
+    def __str__(self) -> str:
+        where = ".".join(str(step) for step in self.path)
+        return f"{where}: {self.sentence}" if where else self.sentence
+
+
+class ReelportError(Exception):
+    """The root: catch this to catch whatever Reelport raises on purpose."""
+
+    code = "error"
+    exit_status = 1
+
+
+class RequestError(ReelportError):
+    """Your request must change before it can succeed."""
+
+    code = "bad_request"
+
+
+class QueryRefused(RequestError):
+    """A report query was refused; `problems` holds every reason."""
+
+    code = "query_refused"
+    exit_status = 5
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class UsageError(RequestError):
+    """A command, an argument or a setting is wrong."""
+
+    code = "usage"
+    exit_status = 2
+
+
+class BadInput(RequestError):
+    """A file, a row or a mapping can't be taken as it is; nothing was changed."""
+
+    code = "bad_input"
+
+
+class QueueFull(RequestError):
+    """Too many reports of this partner are waiting or running: try later."""
+
+    code = "queue_full"
+    exit_status = 5
+
+
+class AccessError(ReelportError):
+    """Your key, your token or your permission."""
+
+    code = "access"
+    exit_status = 4
+
+
+class ServiceError(ReelportError):
+    """The service that was called did not do its part."""
+
+    code = "service"
+
+
+class Unreachable(ServiceError):
+    """No answer came, or one that can't be an answer of a Reporting API."""
+
+    code = "unreachable"
+
+
+class ReportFailed(ServiceError):
+    """The report ended in FAILED: ask for it again."""
+
+    code = "report_failed"
+
+
+class ReportExpired(ServiceError):
+    """The report is gone or was never this key's: ask for it again."""
+
+    code = "report_expired"
+
+
+class IncompleteDownload(ServiceError):
+    """The file that arrived isn't the whole file; nothing was kept under its name."""
+
+    code = "incomplete_download"
+
+
+class NotFinished(ReelportError):
+    """The wait ended before the report did; the report token takes it up again."""
+
+    code = "not_finished"
+    exit_status = 6
+
+
+class InternalError(ReelportError):
+    """Our own fault or our machine's, not the caller's."""
+
+    code = "internal"
+
+
+class StorageError(InternalError):
+    """A disk, a table or a database can't be read or written."""
+
+    code = "storage"
+
+
+class NewerData(InternalError):
+    """The data directory was written by a newer version of Reelport."""
+
+    code = "newer_data"

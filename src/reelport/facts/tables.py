@@ -1,0 +1,333 @@
+"""The columns of every table: the one place that knows their names, types, units and whether they may be empty.
+
+It refuses to know how tables are stored, loaded or queried.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a column holds, in the words of its reference page."""
+
+    TEXT = "text"
+    COUNT = "count"
+    MONEY = "money"
+    DAY = "day"
+    MOMENT = "moment"
+    TEXTS = "list of texts"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: name, kind, sentence, unit, whether a row may leave it empty.
+
+    `default` stands in for a value that is absent, and for the whole column when a
+    file has none; without a default, absent is empty. `choices` closes the list of
+    texts. A count is a whole number from 0; money may be negative (a correction).
+    """
+
+    name: str
+    kind: Kind
+    sentence: str
+    required: bool = False
+    unit: str | None = None
+    default: int | None = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table. A fact table has a `time` column, an object table a `key`."""
+
+    name: str
+    sentence: str
+    columns: tuple[Column, ...]
+    time: str | None = None
+    key: str | None = None
+
+    @property
+    def is_fact(self) -> bool:
+        """Whether rows are facts in time, partitioned by month, and not objects replaced by key."""
+        return self.time is not None
+
+    def column(self, name: str) -> Column:
+        """The column of that name; KeyError when there is none."""
+        return {column.name: column for column in self.columns}[name]
+
+
+def _text(name: str, sentence: str, *, required: bool = False, choices: tuple[str, ...] = ()) -> Column:
+    return Column(name, Kind.TEXT, sentence, required, choices=choices)
+
+
+def _counts(unit: str, default: int | None, *pairs: tuple[str, str]) -> tuple[Column, ...]:
+    return tuple(Column(name, Kind.COUNT, sentence, unit=unit, default=default) for name, sentence in pairs)
+
+
+MEDIA_TYPES = ("video", "live")
+MONETIZATION_TYPES = ("claim", "video_monetization", "website_monetization")
+INVENTORY_POSITIONS = ("pre-roll", "mid-roll", "post-roll", "overlay")
+INVENTORY_POSITION_INDEXES = ("preroll1", "preroll2", "others")
+OUTCOMES = ("ad errors", "no fills", "timeout")
+USAGE_KINDS = ("bandwidth", "transcoding", "storage", "ai")
+
+_MOMENT = Column(
+    "started_at", Kind.MOMENT, "Start of the hour that the row sums up, or the very moment of one event (UTC).", True
+)
+_DAY = Column("day", Kind.DAY, "The day that the row sums up (UTC).", required=True)
+
+_CHANNELS = (
+    _text("owner_channel_id", "Channel that owns the video.", required=True),
+    _text("publisher_channel_id", "Channel whose player or page showed it; empty when nobody's."),
+    _text("claimer_channel_id", "Channel that claimed it; empty when unclaimed."),
+)
+_PLACE = (
+    _text("playlist_id", "Playlist it was played from."),
+    Column("video_position", Kind.COUNT, "Place of the video in the play sequence, from 1.", unit="position"),
+    _text("player_id", "Player configuration."),
+)
+_VISITOR = (
+    _text("visitor_country", "Country of the visitor, ISO 3166-1 alpha-2."),
+    _text("visitor_device_type", "Kind of device, lower case (mobile, desktop, tablet, tv)."),
+    _text("visitor_domain_group", "Group of domains that the page belongs to."),
+    _text("visitor_subdomain", "Host that the page was on."),
+)
+_PAGE = _text("visitor_page_url", "Address of the page.")
+_MONETIZATION_TYPE = _text("monetization_type", "Kind of monetization.", choices=MONETIZATION_TYPES)
+_SELLING = (
+    _text("inventory_position", "Where the opportunity lies around the content.", choices=INVENTORY_POSITIONS),
+    _text("inventory_position_index", "Slot in the pre-roll sequence.", choices=INVENTORY_POSITION_INDEXES),
+    _text("ad_format", "Format of the ad."),
+    _text("buyer", "Who bought the impression."),
+    _text("buyertype", "Kind of buyer: the platform's, or the partner's own."),
+    _MONETIZATION_TYPE,
+    _text("monetization_product", "Product under which it was sold."),
+    _text("content_type", "Kind of content."),
+)
+
+PLAYS = Table(
+    "plays",
+    "Playback of one hour (or one playback) at one combination of dimensions.",
+    (
+        _MOMENT,
+        _text("video_id", "The video.", required=True),
+        *_CHANNELS,
+        _text("media_type", "Video or live.", required=True, choices=MEDIA_TYPES),
+        _text("action", "How the play was started."),
+        *_PLACE,
+        *_VISITOR,
+        _PAGE,
+        _MONETIZATION_TYPE,
+        _text("viewer", "A hash that stands for one viewer; only needed for live."),
+        Column("views", Kind.COUNT, "Views that began.", required=True, unit="views"),
+        Column("time_watched_seconds", Kind.COUNT, "Time watched.", required=True, unit="seconds"),
+        Column(
+            "watchable_seconds",
+            Kind.COUNT,
+            "Views times the length of the video; empty when the length isn't known.",
+            unit="seconds",
+        ),
+    ),
+    time="started_at",
+)
+
+ADS = Table(
+    "ads",
+    "Ad opportunities of one hour at one combination of dimensions.",
+    (
+        _MOMENT,
+        _text("video_id", "The video."),
+        *_CHANNELS,
+        _text("media_type", "Video or live.", required=True, choices=MEDIA_TYPES),
+        *_PLACE,
+        _text("player_size", "Size of the player, such as 640x360."),
+        _text("player_size_bucket", "Class of that size."),
+        *_VISITOR,
+        _PAGE,
+        *_SELLING,
+        _text("ads_txt_status", "What the page's ads.txt says of the seller."),
+        _text("ad_error_code", "Code of the ad error."),
+        _text("ad_error_readable", "The ad error in words."),
+        _text("noad_reason_readable", "Why there was no ad, in words."),
+        _text("outcome", "What became of an unfilled opportunity.", choices=OUTCOMES),
+        *_counts(
+            "ad opportunities",
+            0,
+            ("sellable_inventory", "Opportunities that could be sold."),
+            ("no_ads", "Opportunities that were not eligible."),
+            ("gdpr_empty_consent_inventory", "Opportunities with an empty consent string."),
+            ("gdpr_error_consent_inventory", "Opportunities with a consent string that could not be read."),
+            ("gdpr_full_consent_inventory", "Opportunities with full consent."),
+            ("gdpr_other_consent_inventory", "Opportunities with another state of consent."),
+            ("gdpr_refuse_consent_inventory", "Opportunities with consent refused."),
+            ("inventory_gdpr_missing_full_consent", "Opportunities that lacked full consent."),
+            ("invalid_traffic_inventory", "Opportunities from invalid traffic."),
+            ("valid_traffic_inventory", "Opportunities from valid traffic."),
+            ("no_ads_txt_inventory", "Opportunities without an ads.txt entry."),
+            ("no_brandsafe_inventory", "Opportunities on content that isn't brand safe."),
+            ("no_monetized_inventory", "Opportunities that were not monetized."),
+        ),
+        *_counts(
+            "impressions",
+            0,
+            ("nb_impression", "Ads displayed."),
+            ("impressions", "Ads displayed, by the second count that the wire names IMPRESSIONS."),
+            ("nb_p1_impression", "Ads displayed in the first pre-roll position."),
+            ("ad_view_completed", "Ads watched to the end."),
+            ("ad_view_not_completed", "Ads not watched to the end."),
+            ("high_viewable_impressions", "Ads displayed with high viewability."),
+            ("low_viewable_impressions", "Ads displayed with low viewability."),
+        ),
+        *_counts(
+            "ad requests",
+            0,
+            ("no_fills", "Requests answered with no ad."),
+            ("ad_errors", "Requests that ended in an error."),
+            ("timeouts", "Requests without a valid answer in time."),
+        ),
+    ),
+    time="started_at",
+)
+
+EARNINGS = Table(
+    "earnings",
+    "Estimated earnings of one day at one combination of dimensions.",
+    (
+        _DAY,
+        _text("video_id", "The video."),
+        *_CHANNELS,
+        _text("media_type", "Video or live.", choices=MEDIA_TYPES),
+        *_PLACE,
+        *_VISITOR,
+        _PAGE,
+        *_SELLING,
+        Column("eur", Kind.MONEY, "Estimated earnings.", required=True, unit="EUR"),
+        Column("usd", Kind.MONEY, "Estimated earnings.", required=True, unit="USD"),
+        Column("eur_old", Kind.MONEY, "Estimated earnings by the legacy count.", unit="EUR"),
+        Column("usd_old", Kind.MONEY, "Estimated earnings by the legacy count.", unit="USD"),
+    ),
+    time="day",
+)
+
+USAGE = Table(
+    "usage",
+    "What an account used in one day at one combination of dimensions: delivery, encoding, storage or AI.",
+    (
+        _DAY,
+        _text(
+            "kind",
+            "Which of the four the row tells of; its counts are the ones so named.",
+            required=True,
+            choices=USAGE_KINDS,
+        ),
+        _text("video_id", "The video."),
+        *_CHANNELS,
+        _text("media_type", "Video or live.", choices=MEDIA_TYPES),
+        _text("action", "How the play was started."),
+        _text("player_id", "Player configuration."),
+        *_VISITOR,
+        _text("rendition_format", "Format of the rendition."),
+        _text("rendition_resolution", "Resolution of the rendition."),
+        _text("rendition_fps", "Frames a second of the rendition."),
+        _text("ai_feature_name", "AI feature."),
+        *_counts(
+            "bytes",
+            None,
+            ("bandwidth_vod_bytes", "Videos delivered."),
+            ("bandwidth_live_bytes", "Live streams delivered."),
+            ("storage_bytes", "Stored at the end of the day."),
+            ("storage_lifetime_bytes", "Ever stored, up to the end of the day."),
+        ),
+        *_counts(
+            "seconds",
+            None,
+            ("bandwidth_vod_seconds", "Videos delivered."),
+            ("bandwidth_live_seconds", "Live streams delivered."),
+            ("transcoding_vod_seconds", "Videos encoded."),
+            ("transcoding_live_seconds", "Live streams encoded."),
+            ("storage_seconds", "Stored at the end of the day."),
+            ("storage_lifetime_seconds", "Ever stored, up to the end of the day."),
+        ),
+        *_counts(
+            "media",
+            None,
+            ("bandwidth_media_count", "Media delivered."),
+            ("transcoding_vod_media_count", "Videos encoded."),
+            ("transcoding_live_media_count", "Live streams encoded."),
+            ("storage_media_count", "Media stored at the end of the day."),
+            ("storage_lifetime_media_count", "Media ever stored, up to the end of the day."),
+        ),
+        *_counts(
+            "renditions",
+            None,
+            ("storage_rendition_count", "Renditions stored at the end of the day."),
+            ("storage_lifetime_rendition_count", "Renditions ever stored, up to the end of the day."),
+        ),
+        *_counts("credits", None, ("ai_credits", "AI credits used.")),
+    ),
+    time="day",
+)
+
+VIDEOS = Table(
+    "videos",
+    "One video.",
+    (
+        _text("id", "Public id of the video.", required=True),
+        _text("title", "Its title."),
+        _text("owner_channel_id", "Channel that owns it.", required=True),
+        Column("duration_seconds", Kind.COUNT, "Its length.", unit="seconds"),
+        Column("tags", Kind.TEXTS, "Its tags; repeated and empty ones are dropped at the load."),
+        _text("visibility", "Who may see it (public, private, password …)."),
+        Column("created_at", Kind.MOMENT, "When it was uploaded (UTC); its day is the day of UPLOADS."),
+        Column("deleted_at", Kind.MOMENT, "When it was deleted (UTC); empty while it lives."),
+    ),
+    key="id",
+)
+CHANNELS = Table(
+    "channels",
+    "One channel.",
+    (
+        _text("id", "Id of the channel; it never changes.", required=True),
+        _text("slug", "Its slug, as in addresses.", required=True),
+        _text("name", "Its name."),
+        _text("account_id", "Account that holds it."),
+    ),
+    key="id",
+)
+PLAYERS = Table(
+    "players",
+    "One player configuration.",
+    (
+        _text("id", "Id of the configuration.", required=True),
+        _text("title", "Its title."),
+        _text("type", "Its type."),
+    ),
+    key="id",
+)
+PLAYLISTS = Table(
+    "playlists",
+    "One playlist.",
+    (
+        _text("id", "Id of the playlist.", required=True),
+        _text("title", "Its title."),
+        _text("type", "Its type."),
+    ),
+    key="id",
+)
+ACCOUNTS = Table(
+    "accounts",
+    "One account, which holds channels and may belong to a parent account.",
+    (
+        _text("id", "Id of the account.", required=True),
+        _text("username", "Its user name."),
+        _text("parent_account_id", "The account above it; empty at the top."),
+    ),
+    key="id",
+)
+
+TABLES: dict[str, Table] = {
+    table.name: table for table in (PLAYS, ADS, EARNINGS, USAGE, VIDEOS, CHANNELS, PLAYERS, PLAYLISTS, ACCOUNTS)
+}
+"""Every table by name, fact tables first."""
