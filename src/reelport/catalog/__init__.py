@@ -1,0 +1,1 @@
+"""The heart: what can be asked, as data, for both ends."""

@@ -1,0 +1,1 @@
+"""Ask, wait, download: the client side of the Reporting API."""

@@ -1,0 +1,1 @@
+"""Where the numbers live: tables, loading, snapshots, sample data."""

@@ -1,0 +1,1 @@
+"""The Reporting API: access, GraphQL, reports, jobs and files."""
