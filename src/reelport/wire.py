@@ -6,13 +6,13 @@ Facts of the Reporting API as Dailymotion documents it or as its public schema s
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
+
+from reelport.catalog.rules import Standing
 
 TOKEN_PATH = "/oauth/v1/token"  # noqa: S105 - a path, no secret
 GRAPHQL_PATH = "/graphql"
 FILES_PATH = "/files"
-
-TOKEN_SECONDS = 3600
-"""How long an access token of a private key lives."""
 
 ASK = """\
 mutation AskReport($input: AskPartnerReportFileInput!) {
@@ -35,25 +35,93 @@ query LookAtReport($reportToken: String!) {
 
 
 class Scope(StrEnum):
-    """A permission that a key holds and a token is granted."""
+    """A permission that a key holds and a token is granted; each with its sentence and its standing."""
 
-    CREATE_REPORTS = "create_reports"
-    READ_REPORTS = "read_reports"
-    DELETE_REPORTS = "delete_reports"
-    ACCESS_ADS = "access_ads"
-    ACCESS_REVENUE = "access_revenue"
-    MANAGE_REPORTS = "manage_reports"
+    sentence: str
+    standing: Standing
+
+    CREATE_REPORTS = "create_reports", "Ask for reports, look at them and fetch them.", Standing.DOCUMENTED
+    READ_REPORTS = "read_reports", "Look at reports that were asked for earlier, and fetch them.", Standing.DOCUMENTED
+    DELETE_REPORTS = (
+        "delete_reports",
+        "Delete earlier reports; no operation of the wire is known to need it.",
+        Standing.DOCUMENTED,
+    )
+    ACCESS_ADS = "access_ads", "Ask for ad metrics.", Standing.DOCUMENTED
+    ACCESS_REVENUE = "access_revenue", "Ask for earnings.", Standing.DOCUMENTED
+    MANAGE_REPORTS = (
+        "manage_reports",
+        "Stands for every report scope that the key holds; a client in production asks for it.",
+        Standing.INFERRED,
+    )
+
+    def __new__(cls, word: str, sentence: str, standing: Standing) -> Self:
+        """A scope is the word that the wire uses, and knows more about itself."""
+        scope = str.__new__(cls, word)
+        scope._value_ = word
+        scope.sentence = sentence
+        scope.standing = standing
+        return scope
 
 
 class ReportStatus(StrEnum):
-    """Where a report stands. A final status never changes, but FINISHED may become EXPIRED."""
+    """Where a report stands. A final status never changes, but FINISHED becomes EXPIRED in the end."""
 
-    IN_PROGRESS = "IN_PROGRESS"
-    FINISHED = "FINISHED"
-    FAILED = "FAILED"
-    EXPIRED = "EXPIRED"
+    sentence: str
+
+    IN_PROGRESS = "IN_PROGRESS", "Being made, or waiting for its turn: look again."
+    FINISHED = "FINISHED", "Made: its download links are there."
+    FAILED = "FAILED", "It could not be made."
+    EXPIRED = "EXPIRED", "Its time is over, and its file is gone."
+
+    def __new__(cls, word: str, sentence: str) -> Self:
+        """A status is the word that the wire uses, and knows what it means."""
+        status = str.__new__(cls, word)
+        status._value_ = word
+        status.sentence = sentence
+        return status
 
     @property
     def final(self) -> bool:
         """Whether waiting any longer is of no use."""
         return self is not ReportStatus.IN_PROGRESS
+
+
+class Code(StrEnum):
+    """Every `extensions.code` that an error of the service can carry: a closed list, each with its sentence."""
+
+    sentence: str
+
+    SYNTAX = "syntax_error", "The document isn't GraphQL."
+    BAD_BODY = "bad_body", "The body of the request isn't a JSON object with a `query`."
+    INVALID_DOCUMENT = "invalid_document", "The document doesn't fit the schema."
+    INVALID_VALUE = "invalid_value", "A value doesn't fit the type that the schema gives it."
+    UNKNOWN_METRIC = "unknown_metric", "There is no such metric."
+    UNKNOWN_DIMENSION = "unknown_dimension", "There is no such dimension."
+    UNKNOWN_FILTER = "unknown_filter", "There is no such filter."
+    UNKNOWN_FILTER_VALUE = "unknown_filter_value", "The filter has no such value."
+    UNKNOWN_PRODUCT = "unknown_product", "There is no such product."
+    NO_METRICS = "no_metrics", "A report needs at least one metric."
+    EMPTY_ITEM = "empty_item", "A list of metrics or dimensions holds a null."
+    DUPLICATE = "duplicate", "A metric or a dimension is named twice."
+    INCOMPATIBLE_PAIR = "incompatible_pair", "The metric can't be split by the dimension."
+    INCOMPATIBLE_FILTER = "incompatible_filter", "The metric can't be narrowed by the filter."
+    GRAIN_TOO_FINE = "grain_too_fine", "The metric isn't known at so fine a grain of time."
+    TOO_MANY_DIMENSIONS = "too_many_dimensions", "More dimensions than one report may have."
+    BAD_DATE = "bad_date", "A date is neither YYYY-MM-DD nor an ISO 8601 time."
+    RANGE_REVERSED = "range_reversed", "The end lies before the start."
+    RANGE_TOO_LONG = "range_too_long", "The range covers more days than one report may."
+    RANGE_IN_FUTURE = "range_in_future", "The range ends after today (UTC)."
+    SCOPE_MISSING = "scope_missing", "The token lacks a scope that the request needs."
+    TOO_MANY_REPORTS = "too_many_reports", "As many reports of this partner are unfinished as may be: try later."
+    TOO_LARGE = "too_large", "The request is larger, deeper or longer than the service takes."
+    UNAUTHENTICATED = "unauthenticated", "The bearer token is absent, unknown, expired or revoked."
+    UNAVAILABLE = "unavailable", "The service can't answer now: try again."
+    INTERNAL = "internal_error", "The service failed; it isn't the request's fault."
+
+    def __new__(cls, word: str, sentence: str) -> Self:
+        """A code is the word that the wire uses, and knows what it means."""
+        code = str.__new__(cls, word)
+        code._value_ = word
+        code.sentence = sentence
+        return code

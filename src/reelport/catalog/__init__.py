@@ -1,1 +1,46 @@
 """The heart: what can be asked, as data, for both ends."""
+
+from reelport.catalog.dimensions import TAG_SEPARATOR, Dimension
+from reelport.catalog.families import Family
+from reelport.catalog.filters import Filter
+from reelport.catalog.limits import Limit
+from reelport.catalog.metrics import Metric
+from reelport.catalog.products import Product
+from reelport.catalog.rules import (
+    CellType,
+    Difference,
+    Distinct,
+    Grain,
+    Ratio,
+    Role,
+    Rule,
+    Standing,
+    Stock,
+    Sum,
+    Total,
+    Unit,
+    measures,
+)
+
+__all__ = [
+    "TAG_SEPARATOR",
+    "CellType",
+    "Difference",
+    "Dimension",
+    "Distinct",
+    "Family",
+    "Filter",
+    "Grain",
+    "Limit",
+    "Metric",
+    "Product",
+    "Ratio",
+    "Role",
+    "Rule",
+    "Standing",
+    "Stock",
+    "Sum",
+    "Total",
+    "Unit",
+    "measures",
+]

@@ -1,0 +1,53 @@
+"""Every filter: how a report can be narrowed. Names are the wire's; each holds a single value."""
+
+from __future__ import annotations
+
+from enum import unique
+
+from reelport.catalog.dimensions import Dimension
+from reelport.catalog.rules import Row, Standing
+
+
+@unique
+class Filter(Row):
+    """One filter: the dimension whose cells it looks at, and its closed list of values, if it has one.
+
+    A filter with `choices` takes one of them (upper case, an enum of the wire named
+    `wire_type`); any other takes a text, and the empty text keeps the rows whose cell is empty.
+    """
+
+    channelSlug = Standing.SCHEMA, Dimension.CHANNEL_SLUG, "Keep what is yours by this channel."
+    videoOwnerChannelSlug = (
+        Standing.DOCUMENTED,
+        Dimension.VIDEO_OWNER_CHANNEL_SLUG,
+        "Keep videos that this channel owns.",
+    )
+    visitorDomainGroup = Standing.DOCUMENTED, Dimension.VISITOR_DOMAIN_GROUP, "Keep this group of domains."
+    mediaType = (
+        Standing.DOCUMENTED,
+        Dimension.MEDIA_TYPE,
+        "Keep live streams, or videos.",
+        "PartnerReportFilterMediaType",
+        ("LIVE", "VIDEO"),
+    )
+    monetizationType = (
+        Standing.SCHEMA,
+        Dimension.MONETIZATION_TYPE,
+        "Keep this kind of monetization.",
+        "PartnerReportFilterMonetizationType",
+        ("CLAIM", "VIDEO_MONETIZATION", "WEBSITE_MONETIZATION"),
+    )
+
+    def __init__(
+        self,
+        standing: Standing,
+        dimension: Dimension,
+        sentence: str,
+        wire_type: str = "String",
+        choices: tuple[str, ...] = (),
+    ) -> None:
+        self.standing = standing
+        self.dimension = dimension
+        self.sentence = sentence
+        self.wire_type = wire_type
+        self.choices = choices

@@ -1,0 +1,150 @@
+"""The words that the catalog's rows are made of: how a number adds up, its unit, its standing, a cell's type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum, StrEnum
+
+
+class Standing(StrEnum):
+    """How well a fact of the wire is known."""
+
+    DOCUMENTED = "documented"
+    """Dailymotion's own documentation states it."""
+    SCHEMA = "schema"
+    """A public copy of the real GraphQL schema shows it, and nothing more is said of it."""
+    INFERRED = "inferred"
+    """Public client code uses it, or we reasoned it out: the weakest."""
+
+
+class Grain(IntEnum):
+    """A width of time, from fine to coarse."""
+
+    MINUTE = 1
+    HOUR = 2
+    DAY = 3
+    MONTH = 4
+
+
+class CellType(StrEnum):
+    """What a cell of the CSV holds."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+    MINUTE = "minute, 2023-07-01T05:04:00Z"
+    HOUR = "hour, 2023-07-01T05:00:00Z"
+    DAY = "day, 2023-07-01"
+    MONTH = "month, 2023-07"
+
+
+class Unit(StrEnum):
+    """What a metric counts."""
+
+    VIEWS = "views"
+    SECONDS = "seconds"
+    SECONDS_PER_VIEW = "seconds per view"
+    PERCENT = "percent"
+    SHARE = "share, 0 to 1"
+    VIDEOS = "videos"
+    VIEWERS = "viewers"
+    EUR = "EUR"
+    USD = "USD"
+    EUR_PER_1000_IMPRESSIONS = "EUR per 1000 impressions"
+    USD_PER_1000_IMPRESSIONS = "USD per 1000 impressions"
+    EUR_PER_1000_OPPORTUNITIES = "EUR per 1000 sellable ad opportunities"
+    USD_PER_1000_OPPORTUNITIES = "USD per 1000 sellable ad opportunities"
+    AD_OPPORTUNITIES = "ad opportunities"
+    AD_REQUESTS = "ad requests"
+    IMPRESSIONS = "impressions"
+    BYTES = "bytes"
+    MEDIA = "media"
+    RENDITIONS = "renditions"
+    CREDITS = "credits"
+
+
+class Role(StrEnum):
+    """How a channel can stand to a fact."""
+
+    OWNER = "owner"
+    PUBLISHER = "publisher"
+    CLAIMER = "claimer"
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """The sum of one measure; adds up over rows. `digits` after the point, 0 for a count."""
+
+    measure: str
+    digits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """The sum of several measures together; adds up over rows."""
+
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One measure's sum less another's; adds up over rows."""
+
+    minuend: str
+    subtrahend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """`scale` times the sum of one measure over the sum of others, empty where those sum to 0.
+
+    Never adds up: it is computed anew from its sums at every grain, and rounded half
+    up to `digits` after the point.
+    """
+
+    numerator: str
+    denominator: tuple[str, ...]
+    scale: int = 1
+    digits: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """How many different values there are, exactly; doesn't add up."""
+
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """The sum at the latest loaded day inside each asked time bucket; adds up over rows, not over time."""
+
+    measure: str
+
+
+Rule = Sum | Total | Difference | Ratio | Distinct | Stock
+
+
+def measures(rule: Rule) -> tuple[str, ...]:
+    """The measures that a rule is made of, in the rule's order."""
+    match rule:
+        case Sum(measure) | Stock(measure):
+            return (measure,)
+        case Total(parts):
+            return parts
+        case Difference(minuend, subtrahend):
+            return (minuend, subtrahend)
+        case Ratio(numerator, denominator):
+            return (numerator, *denominator)
+        case Distinct(of):
+            return (of,)
+
+
+class Row(Enum):
+    """An enum whose members are rows of the catalog: it prints its name, not its whole definition."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}.{self.name}"
+
+    def __str__(self) -> str:
+        return self.name
