@@ -1,0 +1,221 @@
+"""Who there is in the sample world: organizations, accounts, channels, sites, players and playlists.
+
+The same for every seed and every range, so that two calls never disagree about a
+channel. It knows nothing of videos, of facts or of where tables are stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def short_id(number: int) -> str:
+    """An id of the kind that video platforms show, `x` and seven letters or digits; distinct below 36 to the 7th."""
+    letters = []
+    for _ in range(7):
+        number, rest = divmod(number, len(ALPHABET))
+        letters.append(ALPHABET[rest])
+    return "x" + "".join(reversed(letters))
+
+
+def named_id(kind: str, name: str) -> str:
+    """The id of a thing that has a name: always the same one."""
+    return short_id(int.from_bytes(hashlib.sha256(f"{kind}:{name}".encode()).digest()[:8]))
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user name, and the user name of the account above it."""
+
+    username: str
+    parent: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return named_id("account", self.username)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel: who holds it, what it shows, and its share of the videos in percent."""
+
+    slug: str
+    name: str
+    account: str | None
+    organization: str | None
+    theme: str
+    share: int
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return named_id("channel", self.slug)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A group of domains with its hosts, and the channel that publishes there; None for nobody's."""
+
+    group: str
+    hosts: tuple[str, ...]
+    channel: str | None = None
+
+
+ACCOUNTS = (
+    Account("demo-group"),
+    Account("demo", parent="demo-group"),
+    Account("demo-studio", parent="demo-group"),
+    Account("rival-holding"),
+    Account("rival", parent="rival-holding"),
+    Account("rival-music", parent="rival-holding"),
+    Account("kitchen-table"),
+    Account("kino_klub"),
+    Account("hakol"),
+    Account("tarfih"),
+    Account("the.garage"),
+)
+
+CHANNELS = (
+    Channel("demo-news", "Demo News", "demo", "demo", "news", 30),
+    Channel("demo-sports", "Demo Sports, daily", "demo", "demo", "sports", 14),
+    Channel("demo-live", "Demo Live 🔴", "demo-studio", "demo", "live", 6),
+    Channel("rival-news", 'Rival "First" News', "rival", "rival", "news", 13),
+    Channel("rival-sports", "Rival Sports", "rival", "rival", "sports", 7),
+    Channel("rival-music", "Rival Música", "rival-music", "rival", "music", 5),
+    Channel("kitchen-table", "The Kitchen Table", "kitchen-table", None, "food", 7),
+    Channel("kino-klub", "Kino Klub Žižkov", "kino_klub", None, "film", 5),
+    Channel("hakol", "הכול מהשטח", "hakol", None, "hebrew", 4),
+    Channel("tarfih", "ترفيه اليوم", "tarfih", None, "arabic", 4),
+    Channel("garage-tests", "Garage Tests", "the.garage", None, "cars", 3),
+    Channel("garage-extra", "Garage Extra", None, None, "cars", 2),
+)
+
+ORGANIZATIONS: Mapping[str, tuple[str, ...]] = {
+    name: tuple(channel.id for channel in CHANNELS if channel.organization == name) for name in ("demo", "rival")
+}
+"""The ids of each organization's channels."""
+
+PLATFORM = Site("reelport.example", ("www.reelport.example", "m.reelport.example", "tv.reelport.example"))
+
+SITES = (
+    PLATFORM,
+    Site(
+        "demo-news.example", ("www.demo-news.example", "amp.demo-news.example", "live.demo-news.example"), "demo-news"
+    ),
+    Site("rival-news.example", ("www.rival-news.example", "amp.rival-news.example"), "rival-news"),
+    Site("demo-sports.example", ("www.demo-sports.example", "scores.demo-sports.example"), "demo-sports"),
+    Site("rival-sports.example", ("rival-sports.example",), "rival-sports"),
+    Site("city-paper.example", ("www.city-paper.example", "north.city-paper.example")),
+    Site("demo-live.example", ("demo-live.example",), "demo-live"),
+    Site("kitchen-table.example", ("www.kitchen-table.example",), "kitchen-table"),
+    Site("rival-music.example", ("listen.rival-music.example",), "rival-music"),
+    Site("kino-klub.example", ("kino-klub.example", "archiv.kino-klub.example"), "kino-klub"),
+    Site("search.example", ("video.search.example",)),
+    Site("hakol.example", ("www.hakol.example",), "hakol"),
+    Site("tarfih.example", ("www.tarfih.example", "m.tarfih.example"), "tarfih"),
+    Site("garage-tests.example", ("garage-tests.example",), "garage-tests"),
+    Site("campus-radio.example", ("campus-radio.example",)),
+    Site("village-forum.example", ("village-forum.example", "old.village-forum.example")),
+)
+
+PLAYER_TYPES = ("embed", "sticky", "app")
+PLAYLIST_TYPES = ("manual", "dynamic", "series")
+
+
+def account_rows() -> pa.Table:
+    """Every account, in the columns of the table `accounts`."""
+    rows = [
+        {
+            "id": account.id,
+            "username": account.username,
+            "parent_account_id": account.parent and named_id("account", account.parent),
+        }
+        for account in ACCOUNTS
+    ]
+    return _texts(rows, "id", "username", "parent_account_id")
+
+
+def channel_rows() -> pa.Table:
+    """Every channel, in the columns of the table `channels`."""
+    rows = [
+        {
+            "id": channel.id,
+            "slug": channel.slug,
+            "name": channel.name,
+            "account_id": channel.account and named_id("account", channel.account),
+        }
+        for channel in CHANNELS
+    ]
+    return _texts(rows, "id", "slug", "name", "account_id")
+
+
+def player_rows() -> pa.Table:
+    """Every player, in the columns of the table `players`: three for each site of a channel."""
+    rows = [
+        {"id": player_id(site.group, kind), "title": f"{site.group}, {kind} player", "type": kind}
+        for site in SITES
+        if site.channel
+        for kind in PLAYER_TYPES
+    ]
+    return _texts(rows, "id", "title", "type")
+
+
+def player_id(group: str, kind: str) -> str:
+    """The id of the player of that kind on a site."""
+    return named_id("player", f"{group}/{kind}")
+
+
+def playlist_rows() -> pa.Table:
+    """Every playlist, in the columns of the table `playlists`: three for each channel, one kind without a title."""
+    rows = [
+        {
+            "id": playlist_id(channel.slug, kind),
+            "title": None if kind == "dynamic" else f'{channel.name}: "{kind}" picks, all of them',
+            "type": kind,
+        }
+        for channel in CHANNELS
+        for kind in PLAYLIST_TYPES
+    ]
+    return _texts(rows, "id", "title", "type")
+
+
+def playlist_id(slug: str, kind: str) -> str:
+    """The id of the playlist of that kind on a channel."""
+    return named_id("playlist", f"{slug}/{kind}")
+
+
+def site_rows() -> pa.Table:
+    """Every site with its number, publisher and players: not a table of facts, but what facts are drawn from."""
+    channels = {channel.slug: channel.id for channel in CHANNELS}
+    return pa.Table.from_pylist(
+        [
+            {
+                "site": number,
+                "domain_group": site.group,
+                "hosts": list(site.hosts),
+                "publisher_channel_id": site.channel and channels[site.channel],
+                "players": [player_id(site.group, kind) for kind in PLAYER_TYPES] if site.channel else [],
+            }
+            for number, site in enumerate(SITES)
+        ],
+        schema=pa.schema(
+            [
+                ("site", pa.int64()),
+                ("domain_group", pa.string()),
+                ("hosts", pa.list_(pa.string())),
+                ("publisher_channel_id", pa.string()),
+                ("players", pa.list_(pa.string())),
+            ]
+        ),
+    )
+
+
+def _texts(rows: Sequence[Mapping[str, str | None]], *columns: str) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), schema=pa.schema([(column, pa.string()) for column in columns]))
