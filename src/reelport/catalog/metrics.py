@@ -32,7 +32,8 @@ class Metric(Row):
     # fmt: off
     VIEWS = _D, F.AUDIENCE, Sum("views"), U.VIEWS, "Views of videos and live streams."
     TIME_WATCHED_SECONDS = _D, F.AUDIENCE, Sum("time_watched_seconds"), U.SECONDS, "Time watched."
-    VIEW_THROUGH_RATE = (_D, F.AUDIENCE, Ratio("watched_of_known_length", ("watchable_seconds",), scale=100, digits=2), U.PERCENT,
+    VIEW_THROUGH_RATE = (_D, F.AUDIENCE, Ratio("watched_of_known_length", ("watchable_seconds",), scale=100, digits=2),
+        U.PERCENT,
         "Time watched as a part of the time there was to watch; plays of videos without a known length are left out.")
     AVERAGE_WATCH_TIME_SEC = (_D, F.AUDIENCE, Ratio("time_watched_seconds", ("views",), digits=2), U.SECONDS_PER_VIEW,
         "Time watched a view; empty without views.")
@@ -55,9 +56,11 @@ class Metric(Row):
         "Estimated earnings in EUR by a thousand impressions.")
     ECPM_USD = (_S, F.REVENUE_ADS, Ratio("earnings_usd", ("nb_impression",), scale=1000), U.USD_PER_1000_IMPRESSIONS,
         "Estimated earnings in USD by a thousand impressions.")
-    ERPM_EUR = (_S, F.REVENUE_ADS, Ratio("earnings_eur", ("sellable_inventory",), scale=1000), U.EUR_PER_1000_OPPORTUNITIES,
+    ERPM_EUR = (_S, F.REVENUE_ADS, Ratio("earnings_eur", ("sellable_inventory",), scale=1000),
+        U.EUR_PER_1000_OPPORTUNITIES,
         "Estimated earnings in EUR by a thousand sellable ad opportunities.")
-    ERPM_USD = (_S, F.REVENUE_ADS, Ratio("earnings_usd", ("sellable_inventory",), scale=1000), U.USD_PER_1000_OPPORTUNITIES,
+    ERPM_USD = (_S, F.REVENUE_ADS, Ratio("earnings_usd", ("sellable_inventory",), scale=1000),
+        U.USD_PER_1000_OPPORTUNITIES,
         "Estimated earnings in USD by a thousand sellable ad opportunities.")
 
     SELLABLE_INVENTORY = (_D, F.ADS, Sum("sellable_inventory"), U.AD_OPPORTUNITIES,
@@ -82,7 +85,8 @@ class Metric(Row):
         "Ad opportunities from valid traffic.")
     INVALID_TRAFFIC_INVENTORY = (_S, F.ADS, Sum("invalid_traffic_inventory"), U.AD_OPPORTUNITIES,
         "Ad opportunities from invalid traffic.")
-    IVT_SCORE = (_S, F.ADS, Ratio("invalid_traffic_inventory", ("invalid_traffic_inventory", "valid_traffic_inventory")), U.SHARE,
+    IVT_SCORE = (_S, F.ADS, Ratio("invalid_traffic_inventory", ("invalid_traffic_inventory", "valid_traffic_inventory")),
+        U.SHARE,
         "Share of invalid traffic in all traffic.")
     NO_ADS_TXT_INVENTORY = (_S, F.ADS, Sum("no_ads_txt_inventory"), U.AD_OPPORTUNITIES,
         "Ad opportunities without an ads.txt entry.")
@@ -130,7 +134,8 @@ class Metric(Row):
     TRANSCODING_USED_VOD_SECONDS = _S, F.TRANSCODING, Sum("transcoding_vod_seconds"), U.SECONDS, "Videos encoded."
     TRANSCODING_USED_LIVE_SECONDS = (_S, F.TRANSCODING, Sum("transcoding_live_seconds"), U.SECONDS,
         "Live streams encoded.")
-    TRANSCODING_USED_TOTAL_SECONDS = (_S, F.TRANSCODING, Total(("transcoding_vod_seconds", "transcoding_live_seconds")), U.SECONDS,
+    TRANSCODING_USED_TOTAL_SECONDS = (_S, F.TRANSCODING, Total(("transcoding_vod_seconds", "transcoding_live_seconds")),
+        U.SECONDS,
         "Videos and live streams encoded.")
     TRANSCODING_USED_VOD_MEDIA_COUNT = _S, F.TRANSCODING, Sum("transcoding_vod_media_count"), U.MEDIA, "Videos encoded."
     TRANSCODING_USED_LIVE_MEDIA_COUNT = (_S, F.TRANSCODING, Sum("transcoding_live_media_count"), U.MEDIA,

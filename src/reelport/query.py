@@ -1,0 +1,143 @@
+"""ReportQuery: what is asked, as a frozen value; to and from the wire, canonical form and fingerprint.
+
+Names are strings, since a vendor adds values that this version doesn't know; whether
+they make sense is for `reelport.check` to say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import Any, Self
+
+from reelport.errors import Problem, QueryRefused
+from reelport.wire import Code
+
+DEFAULT_PRODUCT = "CONTENT"
+NULL = "null"
+"""Stands for a null in a list of metrics or dimensions, which the wire's schema allows."""
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?([Zz]|[+-]\d{2}(:?\d{2})?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportQuery:
+    """One report: metrics and dimensions in the order of their columns, days of UTC with both ends included.
+
+    `filters` are pairs of a filter's name and its value, in order of name.
+    """
+
+    metrics: tuple[str, ...]
+    dimensions: tuple[str, ...]
+    start: date
+    end: date
+    filters: tuple[tuple[str, str], ...] = ()
+    product: str = DEFAULT_PRODUCT
+
+    @classmethod
+    def of(
+        cls,
+        metrics: Iterable[object],
+        dimensions: Iterable[object],
+        start: date,
+        end: date,
+        filters: Mapping[str, object] | None = None,
+        product: object = DEFAULT_PRODUCT,
+    ) -> Self:
+        """A query from names or rows of the catalog."""
+        pairs = sorted((str(name), str(value)) for name, value in (filters or {}).items())
+        return cls(
+            tuple(str(name) for name in metrics),
+            tuple(str(name) for name in dimensions),
+            start,
+            end,
+            tuple(pairs),
+            str(product),
+        )
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Self:
+        """The query that an `AskPartnerReportFileInput` asks for.
+
+        Raises QueryRefused with every date that is none. A null filter or product is one left out.
+        """
+        dates, problems = _dates(wire)
+        if problems:
+            raise QueryRefused(problems)
+        filters = {name: value for name, value in (wire.get("filters") or {}).items() if value is not None}
+        return cls.of(
+            _names(wire["metrics"]),
+            _names(wire["dimensions"]),
+            dates["startDate"],
+            dates["endDate"],
+            filters,
+            wire.get("product") or DEFAULT_PRODUCT,
+        )
+
+    def to_wire(self) -> dict[str, Any]:
+        """The `AskPartnerReportFileInput` that asks for this query."""
+        wire: dict[str, Any] = {
+            "metrics": list(self.metrics),
+            "dimensions": list(self.dimensions),
+            "startDate": self.start.isoformat(),
+            "endDate": self.end.isoformat(),
+            "product": self.product,
+        }
+        if self.filters:
+            wire["filters"] = dict(self.filters)
+        return wire
+
+    def canonical(self) -> str:
+        """One text for one meaning: equal queries have equal texts. Order of columns is part of the meaning."""
+        return json.dumps(self.to_wire(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    def fingerprint(self) -> str:
+        """A SHA-256 of the canonical form, in hex."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+    def within(self, start: date, end: date) -> Self:
+        """The same query over other days."""
+        return replace(self, start=start, end=end)
+
+    @property
+    def days(self) -> int:
+        """How many days it covers; below 1 when it is reversed."""
+        return (self.end - self.start).days + 1
+
+
+def parse_day(text: str) -> date:
+    """The day of UTC that an ISO 8601 date or time falls on. ValueError when it is neither.
+
+    A time without an offset is UTC.
+    """
+    if _DAY.fullmatch(text):
+        return date.fromisoformat(text)
+    if not _MOMENT.fullmatch(text):
+        raise ValueError(f"{text!r} is neither YYYY-MM-DD nor an ISO 8601 time")
+    moment = datetime.fromisoformat(text.replace(",", ".").upper())
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).date()
+    except OverflowError:
+        raise ValueError(f"{text!r} leaves the calendar") from None
+
+
+def _dates(wire: Mapping[str, Any]) -> tuple[dict[str, date], tuple[Problem, ...]]:
+    dates: dict[str, date] = {}
+    problems: list[Problem] = []
+    for name in ("startDate", "endDate"):
+        value = wire.get(name)
+        try:
+            dates[name] = value if isinstance(value, date) else parse_day(str(value))
+        except ValueError:
+            sentence = f"{str(value)[:80]!r} is no date: give YYYY-MM-DD, or an ISO 8601 time."
+            problems.append(Problem(Code.BAD_DATE, (name,), sentence))
+    return dates, tuple(problems)
+
+
+def _names(items: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(NULL if item is None else str(item) for item in items)
