@@ -21,6 +21,7 @@ from reelport.catalog.rules import (
     Unit,
     measures,
 )
+from reelport.catalog.scopes import Scope
 
 __all__ = [
     "TAG_SEPARATOR",
@@ -37,6 +38,7 @@ __all__ = [
     "Ratio",
     "Role",
     "Rule",
+    "Scope",
     "Standing",
     "Stock",
     "Sum",

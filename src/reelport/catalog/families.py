@@ -15,7 +15,7 @@ from reelport.catalog.dimensions import Dimension
 from reelport.catalog.dimensions import Dimension as D  # noqa: N817 - a matrix wants short names
 from reelport.catalog.filters import Filter
 from reelport.catalog.rules import Grain, Row, Standing
-from reelport.wire import Scope
+from reelport.catalog.scopes import Scope
 
 Dimensions = frozenset[Dimension]
 NONE: Dimensions = frozenset()

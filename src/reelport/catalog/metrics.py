@@ -21,6 +21,7 @@ _CONSENTS = (
     "gdpr_other_consent_inventory",
     "gdpr_refuse_consent_inventory",
 )
+_TRAFFIC = ("invalid_traffic_inventory", "valid_traffic_inventory")
 _INVENTORY = ("sellable_inventory", "no_ads")
 
 
@@ -85,8 +86,7 @@ class Metric(Row):
         "Ad opportunities from valid traffic.")
     INVALID_TRAFFIC_INVENTORY = (_S, F.ADS, Sum("invalid_traffic_inventory"), U.AD_OPPORTUNITIES,
         "Ad opportunities from invalid traffic.")
-    IVT_SCORE = (_S, F.ADS, Ratio("invalid_traffic_inventory", ("invalid_traffic_inventory", "valid_traffic_inventory")),
-        U.SHARE,
+    IVT_SCORE = (_S, F.ADS, Ratio("invalid_traffic_inventory", _TRAFFIC), U.SHARE,
         "Share of invalid traffic in all traffic.")
     NO_ADS_TXT_INVENTORY = (_S, F.ADS, Sum("no_ads_txt_inventory"), U.AD_OPPORTUNITIES,
         "Ad opportunities without an ads.txt entry.")
