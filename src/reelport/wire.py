@@ -8,7 +8,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
-from reelport.catalog.scopes import Scope as Scope
+from reelport.catalog.scopes import Scope
+
+__all__ = ["ASK", "FILES_PATH", "GRAPHQL_PATH", "LOOK", "TOKEN_PATH", "Code", "ReportStatus", "Scope"]
 
 TOKEN_PATH = "/oauth/v1/token"  # noqa: S105 - a path, no secret
 GRAPHQL_PATH = "/graphql"
