@@ -1,0 +1,5 @@
+"""`python -m reelport`: the command line."""
+
+from reelport.cli.main import main
+
+main()
