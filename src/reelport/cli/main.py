@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
+from reelport.check import nearest
 from reelport.errors import ReelportError, UsageError
 
 SERVER_EXTRA = "pip install 'reelport[server]'"
@@ -54,14 +55,17 @@ for _group, _commands in (("For a partner", CLIENT_COMMANDS), ("For a platform",
 
 def main(words: list[str] | None = None) -> NoReturn:
     """Run one command line and leave with its exit status: 0 done, else as the error says."""
+    words = sys.argv[1:] if words is None else words
     try:
-        APP(words, exit_on_error=False, print_error=True, result_action="return_value")
-    except CycloptsError:
+        _refuse_unknown(words)
+        APP(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        print_error(UsageError(str(error)))
         sys.exit(UsageError.exit_status)
     except ReelportError as error:
         print_error(error)
         sys.exit(error.exit_status)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         _explain_missing(error)
     except BrokenPipeError:
         # Whoever read our output has gone away: nothing is left to say, not even at exit.
@@ -70,14 +74,25 @@ def main(words: list[str] | None = None) -> NoReturn:
     sys.exit(0)
 
 
+def _refuse_unknown(words: list[str]) -> None:
+    """Refuse a word that is no command here: cyclopts would import every command's module to say so."""
+    known = CLIENT_COMMANDS | SERVER_COMMANDS
+    if words and not words[0].startswith("-") and words[0] not in known:
+        near = nearest(words[0], known)
+        advice = f"did you mean {near}?" if near else "see reelport --help."
+        raise UsageError(f"there is no command {words[0]!r}: {advice}")
+
+
 def print_error(error: ReelportError) -> None:
     """Print an error on stderr: one line for each thing that it says."""
     for line in str(error).splitlines() or [type(error).__name__]:
         print(f"reelport: {line}", file=sys.stderr)
 
 
-def _explain_missing(error: ModuleNotFoundError) -> NoReturn:
-    if error.name is None or error.name.startswith("reelport"):
+def _explain_missing(error: ImportError) -> NoReturn:
+    """Name the extra that brings an absent library; an absent module of our own is a defect and stays one."""
+    cause = error.__cause__ if isinstance(error.__cause__, ModuleNotFoundError) else error
+    if cause.name is None or cause.name.startswith("reelport"):
         raise error
-    print(f"reelport: {error.name} is not installed; this command needs it: {SERVER_EXTRA}", file=sys.stderr)
+    print(f"reelport: {cause.name} is not installed; this command needs it: {SERVER_EXTRA}", file=sys.stderr)
     sys.exit(UsageError.exit_status)
