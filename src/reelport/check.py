@@ -59,7 +59,7 @@ def problems(
     found: list[Problem] = []
     found += _names(query.metrics, "metrics", "metric", Metric.__members__, Code.UNKNOWN_METRIC, rules)
     if not query.metrics:
-        found.append(Problem(Code.NO_METRICS, ("metrics",), "Ask for at least one metric.", Metric.VIEWS.name))
+        found.append(Problem(Code.NO_METRICS, ("metrics",), "Ask for at least one metric.", next(iter(Metric)).name))
     found += _names(query.dimensions, "dimensions", "dimension", Dimension.__members__, Code.UNKNOWN_DIMENSION, rules)
     found += _too_many(query, rules)
     found += _pairs(query, metrics, dimensions, rules)

@@ -1,0 +1,153 @@
+"""The reference pages that are read off the catalog: what can be asked, and which errors there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reelport.catalog import (
+    Difference,
+    Dimension,
+    Distinct,
+    Family,
+    Filter,
+    Limit,
+    Metric,
+    Product,
+    Ratio,
+    Rule,
+    Scope,
+    Standing,
+    Stock,
+    Sum,
+    Total,
+)
+from reelport.wire import Code
+
+_GENERATED = "<!-- Made by `make docs` from the catalog: change the catalog, not this page. -->"
+
+
+def catalog_page() -> str:
+    """The page of metrics, dimensions, filters, products, scopes, limits and the matrix, as Markdown."""
+    sections = (
+        ("Standing", _standings()),
+        ("Metrics", _metrics()),
+        ("Dimensions", _dimensions()),
+        ("Which metrics go with which dimensions", _matrix()),
+        ("Filters", _filters()),
+        ("Products", _table(("product", "keeps", "standing"), ((p, p.sentence, p.standing) for p in Product))),
+        ("Scopes", _table(("scope", "allows", "standing"), ((f"`{s}`", s.sentence, s.standing) for s in Scope))),
+        ("Limits", _limits()),
+    )
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections)
+    return f"{_GENERATED}\n\n# What can be asked\n\n{body}\n"
+
+
+def errors_page() -> str:
+    """The page of every error code that the service gives, as Markdown."""
+    table = _table(("code", "means"), ((f"`{code}`", code.sentence) for code in Code))
+    return (
+        f"{_GENERATED}\n\n# Error codes\n\nEvery entry of an `errors` list carries one of these as `extensions.code`. "
+        f"The list is closed: match on the code, never on the text.\n\n{table}\n"
+    )
+
+
+def _standings() -> str:
+    lines = (
+        (Standing.DOCUMENTED, "Dailymotion's documentation states it."),
+        (Standing.SCHEMA, "A public copy of the real schema shows the name; its meaning is read from that."),
+        (Standing.INFERRED, "Client code uses it, or it was reasoned out."),
+    )
+    return _table(("standing", "means"), lines)
+
+
+def _metrics() -> str:
+    head = ("metric", "means", "unit", "how it adds up", "digits", "family", "scopes", "standing")
+    rows = (
+        (
+            f"`{each}`",
+            each.sentence,
+            each.unit,
+            _rule(each.rule),
+            each.digits,
+            each.family,
+            ", ".join(f"`{scope}`" for scope in sorted(each.family.scopes)) or "-",
+            each.standing,
+        )
+        for each in Metric
+    )
+    return _table(head, rows)
+
+
+def _dimensions() -> str:
+    head = ("dimension", "means", "cells", "rows add up over it", "standing")
+    rows = (
+        (f"`{each}`", each.sentence, each.type, "no" if each.many_valued else "yes", each.standing)
+        for each in Dimension
+    )
+    return _table(head, rows)
+
+
+def _matrix() -> str:
+    legend = (
+        "`D` documented; `i` inferred; `p` only where the service is set to be permissive; `-` not. "
+        "A report may mix families when each of its dimensions suits every one of its metrics."
+    )
+    families = "\n".join(f"- **{family}**: {family.sentence} {_members(family)}" for family in Family)
+    head = ("dimension", *(family.name for family in Family))
+    rows = ((f"`{each}`", *(mark(family, each) for family in Family)) for each in Dimension)
+    return f"{families}\n\n{legend}\n\n{_table(head, rows)}"
+
+
+def mark(family: Family, dimension: Dimension) -> str:
+    """How a dimension stands to a family, in one letter: D, i, p or -."""
+    if dimension in family.documented:
+        return "D"
+    if dimension in family.inferred:
+        return "i"
+    return "p" if dimension in family.carried else "-"
+
+
+def _members(family: Family) -> str:
+    return ", ".join(f"`{metric}`" for metric in Metric if metric.family is family)
+
+
+def _filters() -> str:
+    head = ("filter", "means", "values", "families", "standing")
+    rows = (
+        (
+            f"`{each}`",
+            each.sentence,
+            ", ".join(f"`{choice}`" for choice in each.choices) or "a text; the empty text keeps empty cells",
+            ", ".join(family.name for family in Family if each in family.filters),
+            each.standing,
+        )
+        for each in Filter
+    )
+    return _table(head, rows)
+
+
+def _limits() -> str:
+    rows = ((each.sentence, f"{each.default} {each.unit}", each.standing) for each in Limit)
+    return _table(("limit", "default", "standing"), rows)
+
+
+def _rule(rule: Rule) -> str:
+    match rule:
+        case Sum(measure):
+            return f"sum of {measure}"
+        case Total(parts):
+            return "sum of " + " + ".join(parts)
+        case Difference(minuend, subtrahend):
+            return f"sum of {minuend} - sum of {subtrahend}"
+        case Ratio(numerator, denominator, scale):
+            factor = f"{scale} x " if scale != 1 else ""
+            return f"{factor}sum of {numerator} / sum of {' + '.join(denominator)}; doesn't add up"
+        case Distinct(of):
+            return f"different values of {of}; doesn't add up"
+        case Stock(measure):
+            return f"sum of {measure} at the latest loaded day; doesn't add up over time"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

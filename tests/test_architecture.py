@@ -1,0 +1,143 @@
+"""Which way imports may point, what a light import may load, and how long things may get."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src"
+PACKAGE = SOURCE / "reelport"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# What each part may import, beside itself. Whatever is not named here may not be imported.
+HEART = {"errors", "wire", "catalog", "steps"}
+LAYERS: dict[str, set[str]] = {
+    "errors": set(),
+    "steps": set(),
+    "catalog": set(),
+    "wire": {"catalog"},
+    "query": HEART,
+    "check": HEART | {"query"},
+    "reference": HEART | {"query", "check"},
+    "client": HEART | {"query", "check"},
+    "facts": HEART | {"query", "check"},
+    "engine": HEART | {"query", "check", "facts"},
+    "server": HEART | {"query", "check", "facts", "engine"},
+    "testing": HEART | {"query", "check", "client", "facts", "engine", "server"},
+    "cli": HEART | {"query", "check", "reference", "client", "facts", "engine", "server", "testing"},
+    "__main__": {"cli"},
+    "__init__": HEART | {"query", "check", "client"},
+}
+HEAVY = {"starlette", "ariadne", "graphql", "sqlalchemy", "duckdb", "pydantic", "pyarrow", "deltalake", "sqlglot"}
+
+
+def part_of(path: Path) -> str:
+    """The part of the package that a file belongs to."""
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a module."""
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Every module of ours that a file imports, lazy imports included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names if alias.name.split(".")[0] == "reelport")
+            case ast.ImportFrom(module=str(module), level=0) if module.split(".")[0] == "reelport":
+                yield from (imported(module, alias.name) for alias in node.names)
+
+
+def imported(module: str, name: str) -> str:
+    """What `from module import name` loads: the submodule of that name, or the module itself."""
+    inside = SOURCE / Path(*module.split(".")) / name
+    return f"{module}.{name}" if inside.with_suffix(".py").exists() or inside.is_dir() else module
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_down_only(path: Path) -> None:
+    """A module imports only from parts below its own, and the two sides never import each other."""
+    part = part_of(path)
+    wrong = {
+        name
+        for name in imports_of(path)
+        if (target := name.split(".")[1] if "." in name else "__init__") != part and target not in LAYERS[part]
+    }
+    assert not wrong
+
+
+def test_no_imports_go_in_circles() -> None:
+    """No module leads back to itself through what it imports."""
+    graph = {name_of(path): set(imports_of(path)) - {name_of(path)} for path in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join((*trail, name))
+        if name not in done:
+            for target in graph.get(name, ()):
+                visit(target, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("module", ["reelport", "reelport.cli.main"])
+def test_a_light_import_loads_no_library_of_the_service(module: str) -> None:
+    """What a partner imports brings no web framework, GraphQL, database or engine with it."""
+    code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not HEAVY & set(loaded.split())
+
+
+# A migration is written once and read from top to bottom.
+@pytest.mark.parametrize("path", [path for path in MODULES if "versions" not in path.parts], ids=name_of)
+def test_files_and_functions_stay_short(path: Path) -> None:
+    """No file is above 400 lines, no function above 50."""
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400
+    long = [
+        node.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno >= 50
+    ]
+    assert not long
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_each_module_says_what_it_is_for(path: Path) -> None:
+    """A module opens with a sentence."""
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if part_of(path) not in {"catalog", "__init__"}], ids=name_of
+)
+def test_metrics_and_dimensions_are_named_in_two_places_only(path: Path) -> None:
+    """No logic outside the catalog and the engine's mapping names a metric or a dimension of the wire."""
+    from reelport.catalog import Dimension, Metric  # noqa: PLC0415 - a test that reads sources needs no more of us
+
+    if path.name == "mapping.py" and part_of(path) == "engine":
+        return
+    names = set(Metric.__members__) | set(Dimension.__members__)
+    tree = ast.parse(path.read_text())
+    spelled = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value in names}
+    attributes = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in {"Metric", "Dimension"}
+        and node.attr in names
+    }
+    assert not spelled | attributes
