@@ -106,6 +106,8 @@ _PATTERNS = (
     "{mark} {subject} | {tail}",
     "{subject} #{part}: {tail}",
     "{subject} ({tail}), part {part}",
+    "{subject}, {tail} (no. {part})",
+    "{tail} {mark} {subject}, day {part}",
 )
 
 

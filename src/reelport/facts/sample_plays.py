@@ -1,0 +1,36 @@
+"""Sample playback: videos watched by the hour, and live streams watched viewer by viewer."""
+
+from __future__ import annotations
+
+PLAYS = """
+WITH counted AS (
+    SELECT
+        *,
+        -- Viewers come back hour after hour; a view begins once.
+        CASE WHEN live AND roll(n, 'consent') < 0.99
+            THEN printf('%016x', hash(number, floor(pow(roll(n, 'viewer'), 2) * 3000)::BIGINT, getvariable('seed')))
+        END AS viewer,
+        CASE
+            WHEN live THEN (roll(n, 'began') < 0.6)::BIGINT
+            -- Begun in the hour before and watched on in this one.
+            WHEN roll(n, 'began') < 0.03 THEN 0
+            ELSE least(400, floor(1 / (roll(n, 'views') + 0.002)))::BIGINT
+        END AS views
+    FROM scenes
+)
+SELECT
+    started_at,
+    video_id, owner_channel_id, publisher_channel_id, claimer_channel_id, media_type,
+    actions.value AS action,
+    playlist_id, video_position, player_id,
+    visitor_country, visitor_device_type, visitor_domain_group, visitor_subdomain, visitor_page_url,
+    monetization_type, viewer, views,
+    CASE
+        WHEN live THEN 5 + floor(pow(roll(n, 'watched'), 2) * 3596)::BIGINT
+        ELSE floor(greatest(views, 1) * coalesce(duration, 180) * pow(roll(n, 'watched'), 1.4))::BIGINT
+    END AS time_watched_seconds,
+    CASE WHEN NOT live THEN views * duration END AS watchable_seconds
+FROM counted
+JOIN weighted AS actions ON actions.name = 'action' AND actions.slot = pick(n, 'action', 1000)
+"""
+"""Rows of `plays`, from `scenes`."""
