@@ -1,0 +1,107 @@
+"""Ids, secrets and tokens: how they are made, recognised, hashed and signed with the service's own secret.
+
+It refuses to know who holds which.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import hmac
+import os
+import secrets
+import string
+from dataclasses import dataclass
+from pathlib import Path
+
+from reelport.errors import StorageError
+from reelport.server.settings import Settings
+
+KEY_ID = "rpk"
+KEY_SECRET = "rps"  # noqa: S105 - a prefix, no secret
+ACCESS_TOKEN = "rpt"  # noqa: S105 - the same
+REPORT_TOKEN = "rpr"  # noqa: S105 - the same
+
+_ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_CHECK_LENGTH = 6
+_ID_LENGTH = 12
+
+
+def mint(prefix: str, size: int = 32) -> str:
+    """A new secret of `size` random bytes: prefix, digits and letters, six characters of checksum."""
+    length = -(-size * 8 * 1000 // 5954)  # log2(62) is 5.954
+    body = _base62(int.from_bytes(secrets.token_bytes(size)), length)
+    return f"{prefix}_{body}{_checksum(prefix, body)}"
+
+
+def well_formed(prefix: str, text: str) -> bool:
+    """Whether `text` could have been minted: a slip of the pen is told without a look at any record."""
+    head, _, rest = text.partition("_")
+    body, check = rest[:-_CHECK_LENGTH], rest[-_CHECK_LENGTH:]
+    return head == prefix and bool(body) and rest.isascii() and hmac.compare_digest(_checksum(prefix, body), check)
+
+
+def short_id() -> str:
+    """A public name of twelve letters and digits, for logs, links and file names; no secret."""
+    alphabet = string.digits + string.ascii_lowercase
+    return "".join(secrets.choice(alphabet) for _ in range(_ID_LENGTH))
+
+
+def _checksum(prefix: str, body: str) -> str:
+    return _base62(binascii.crc32(f"{prefix}_{body}".encode()), _CHECK_LENGTH)
+
+
+def _base62(number: int, length: int) -> str:
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """The service's secret at work. Each purpose has a key of its own, so that no hash serves for another."""
+
+    _secret: bytes
+
+    def hash(self, purpose: str, text: str) -> str:
+        """What is stored instead of `text`: HMAC-SHA256, in hex."""
+        key = hmac.digest(self._secret, purpose.encode(), hashlib.sha256)
+        return hmac.new(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+    def same(self, purpose: str, text: str, stored: str | None) -> bool:
+        """Whether `stored` is the hash of `text`, in the same time whatever the answer, and when nothing is stored."""
+        return hmac.compare_digest(self.hash(purpose, text), stored or "0" * 64)
+
+    def __repr__(self) -> str:
+        return "Seal(…)"
+
+
+def seal(settings: Settings) -> Seal:
+    """The seal of this service: from the setting, else from `secret.key`, which is made at the first use."""
+    if settings.secret is not None:
+        return Seal(settings.secret.get_secret_value().encode())
+    path = settings.data / "secret.key"
+    try:
+        if not path.exists():
+            _make(path)
+        return Seal(path.read_bytes().strip())
+    except OSError as error:
+        raise StorageError(f"{path} can't be read or made: {error.strerror}.") from error
+
+
+def _make(path: Path) -> None:
+    """Make the file whole or not at all; of two processes at the same moment one makes it and both read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{short_id()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    finally:
+        draft.unlink()

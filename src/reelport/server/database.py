@@ -1,0 +1,165 @@
+"""The state database: how it is opened, brought up to date, read and written; SQLite or PostgreSQL.
+
+It refuses to know what is in it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+from reelport.errors import InternalError, NewerData, StorageError, UsageError
+from reelport.facts.layout import check_layout
+from reelport.server.settings import Settings
+
+REVISION = "0001"
+"""The newest migration: what this version of Reelport reads and writes."""
+
+BUSY_SECONDS = 30
+_UPGRADE_LOCK = 7_236_118_642
+
+
+def connect(settings: Settings) -> Engine:
+    """The state database, brought up to date; StorageError when it can't be, NewerData when it is ahead of us."""
+    check_layout(settings.data)
+    db = opened(settings)
+    try:
+        upgrade(db)
+    except Exception:
+        db.dispose()
+        raise
+    return db
+
+
+def opened(settings: Settings) -> Engine:
+    """The state database as it is, not brought up to date: for a look at one that may be out of order."""
+    if settings.database_url:
+        return create_engine(_postgresql(settings.database_url), pool_pre_ping=True, pool_size=10, max_overflow=40)
+    db = create_engine(
+        URL.create("sqlite", database=str(settings.state_file)),
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+        poolclass=QueuePool,
+        pool_size=10,
+        max_overflow=40,
+    )
+    event.listen(db, "connect", _set_up)
+    event.listen(db, "begin", _begin)
+    return db
+
+
+def _postgresql(address: str) -> URL:
+    try:
+        url = make_url(address)
+    except ArgumentError as error:
+        raise UsageError("REELPORT_DATABASE_URL: not an address of a database.") from error
+    if url.get_backend_name() != "postgresql":
+        raise UsageError("REELPORT_DATABASE_URL: only postgresql:// is known; leave it empty for SQLite.")
+    return url.set(drivername="postgresql+psycopg")
+
+
+def write_ahead_is_safe(version: tuple[int, int, int]) -> bool:
+    """Whether this SQLite is free of the race that could lose commits when a write-ahead log was reset."""
+    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0)
+
+
+def journal_mode() -> str:
+    """The journal that the SQLite of this machine is used with."""
+    return "WAL" if write_ahead_is_safe(sqlite3.sqlite_version_info) else "TRUNCATE"
+
+
+def _set_up(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+    """Transactions begin by our word alone, are durable, and keep to the foreign keys."""
+    connection.isolation_level = None
+    connection.create_function("clock_ms", 0, lambda: time.time_ns() // 1_000_000)
+    connection.execute(f"PRAGMA journal_mode = {journal_mode()}")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin(connection: Connection) -> None:
+    """A writer takes its lock at the start: one that reads first and writes later could lose an update."""
+    reads = connection.get_execution_options().get("reads", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def reading(db: Engine) -> Iterator[Connection]:
+    """A transaction that only reads, and keeps nobody from writing."""
+    with _explained(), db.connect().execution_options(reads=True) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def writing(db: Engine) -> Iterator[Connection]:
+    """A transaction that writes: whole at its end, gone on an error."""
+    with _explained(), db.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise StorageError(f"The state database can't be used: {_first_line(error)}.") from error
+
+
+def _first_line(error: DBAPIError) -> str:
+    return (str(error.orig).strip().splitlines() or ["no reason given"])[0].rstrip(".")
+
+
+def sql(name: str) -> dict[str, str]:
+    """The statements of the file `name`.sql by their names: each begins with a line `-- name: what it does`."""
+    statements: dict[str, list[str]] = {}
+    body: list[str] = []
+    for line in resources.files("reelport.server").joinpath(f"{name}.sql").read_text("utf-8").splitlines():
+        if line.startswith("-- ") and ":" in line:
+            body = statements.setdefault(line[3:].split(":")[0], [])
+        body.append(line)
+    return {key: "\n".join(lines) for key, lines in statements.items()}
+
+
+def revision(connection: Connection) -> str | None:
+    """The migration that the database stands at; None when it is empty."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def upgrade(db: Engine) -> None:
+    """Bring the database up to date; of several processes at the same moment one does it and the others wait."""
+    with reading(db) as connection:
+        if revision(connection) == REVISION:
+            return
+    with writing(db) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
+        _migrate(connection)
+
+
+def _migrate(connection: Connection) -> None:
+    # Imported here: a start that finds everything up to date need not wait for it.
+    from alembic import command  # noqa: PLC0415 - see above
+    from alembic.config import Config  # noqa: PLC0415 - see above
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - see above
+
+    config = Config()
+    config.set_main_option("script_location", "reelport.server:migrations")
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    found = revision(connection)
+    if found is not None and found not in known:
+        raise NewerData(
+            f"The state database is at revision {found}, this version of Reelport knows {REVISION}: update it."
+        )
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    if revision(connection) != REVISION:
+        raise InternalError("The migrations don't lead to the revision that the code expects.")

@@ -1,0 +1,81 @@
+"""Finished files at rest: what they are called, how one becomes whole, how its link is signed and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlencode
+
+from reelport import steps
+from reelport.server.credentials import Seal
+from reelport.server.settings import Settings
+from reelport.wire import FILES_PATH
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What is known of a finished file: its name under `files`, and what is in it."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+def draft_path(settings: Settings, report_id: str, attempt: int) -> Path:
+    """Where an attempt writes: under its own name, so that a stalled one can't touch a later one's file."""
+    return settings.files_root / f"{report_id}-{attempt}.part"
+
+
+def path(settings: Settings, name: str) -> Path:
+    """Where a finished file lies."""
+    return settings.files_root / name
+
+
+def settle(draft: Path, rows: int) -> FileRecord:
+    """Make a written draft durable and give it its final name; afterwards it is whole, and stays so through a crash."""
+    steps.reach("write")
+    final = draft.with_suffix(".csv")
+    with draft.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = file.tell()
+        os.fsync(file.fileno())
+    steps.reach("fsync")
+    draft.rename(final)
+    sync_folder(final.parent)
+    steps.reach("rename")
+    return FileRecord(final.name, rows, size, digest)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def link(seal: Seal, report_id: str, until: datetime) -> str:
+    """The path and query under which anyone may fetch the file of a report up to `until`."""
+    expires = int(until.timestamp())
+    query = urlencode({"expires": expires, "signature": _signature(seal, report_id, expires)})
+    return f"{FILES_PATH}/{report_id}.csv?{query}"
+
+
+def signed(seal: Seal, report_id: str, expires: str, signature: str, now: datetime) -> bool:
+    """Whether a link is ours and still good; `expires` and `signature` are its query as it came."""
+    if not (expires.isascii() and expires.isdigit() and len(expires) <= len("9999999999")):
+        return False
+    right = hmac.compare_digest(
+        _signature(seal, report_id, int(expires)).encode(), signature.encode("utf-8", "replace")
+    )
+    return right and now < datetime.fromtimestamp(int(expires), UTC)
+
+
+def _signature(seal: Seal, report_id: str, expires: int) -> str:
+    return seal.hash("link", f"{report_id} {expires}")

@@ -1,0 +1,222 @@
+"""The queue: jobs are claimed on a lease, kept by beating, and ended by whoever still holds them.
+
+A lease goes by the database's clock. Every write of an attempt is fenced: it counts only
+while the job is held by that owner in that attempt, so a worker that stalled can do no harm.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+
+from sqlalchemy import Connection, Engine, TextClause, text
+
+from reelport.query import ReportQuery
+from reelport.server.database import reading, sql, writing
+from reelport.server.files import FileRecord
+from reelport.server.tables import JOBS, REPORTS
+from reelport.wire import ReportStatus
+
+LOST = "The worker stopped in the middle of it."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """One attempt at one report. `versions` are the pinned versions of its tables, None before the first pin."""
+
+    report_id: str
+    owner: str
+    attempt: int
+    query: ReportQuery
+    channels: frozenset[str]
+    versions: Mapping[str, int] | None
+
+    @property
+    def fence(self) -> dict[str, str | int]:
+        """What a write of this attempt is bound to."""
+        return {"report_id": self.report_id, "owner": self.owner, "attempt": self.attempt}
+
+
+@cache
+def _statements(dialect: str) -> dict[str, TextClause]:
+    # SQLite has no row locks and needs none: a writer is alone.
+    def fitting(statement: str) -> str:
+        return statement if dialect == "postgresql" else statement.replace("FOR UPDATE SKIP LOCKED", "")
+
+    return {name: text(fitting(statement)) for name, statement in sql("jobs").items()}
+
+
+def _sql(connection: Connection, name: str) -> TextClause:
+    return _statements(connection.dialect.name)[name]
+
+
+def put(connection: Connection, report_id: str, organization_id: int) -> None:
+    """Queue a report, in the transaction that makes it."""
+    queued = {"report_id": report_id, "organization_id": organization_id}
+    connection.execute(_sql(connection, "put"), queued)
+
+
+def claim(db: Engine, owner: str, *, running: int, lease_seconds: float) -> Claim | None:
+    """Take the next job of the partner that was served least recently and has fewer than `running` jobs running."""
+    with reading(db) as connection:
+        if connection.execute(_sql(connection, "waiting")).first() is None:
+            return None
+    with writing(db) as connection:
+        partner = connection.execute(_sql(connection, "partner"), {"running": running}).scalar()
+        if partner is None:
+            return None
+        of = {"organization_id": partner}
+        # Counted again in a statement of its own: another claim may have ended between the look and the lock.
+        if connection.execute(_sql(connection, "running"), of).scalar_one() >= running:
+            return None
+        number = connection.execute(_sql(connection, "oldest"), of).scalar()
+        if number is None:
+            return None
+        taken = {"number": number, "owner": owner, "lease": _milliseconds(lease_seconds)}
+        report_id, attempt = connection.execute(_sql(connection, "take"), taken).one()
+        connection.execute(_sql(connection, "serve"), of)
+        begun = connection.execute(_sql(connection, "begin"), {"report_id": report_id, "attempt": attempt}).one()
+    return Claim(
+        report_id,
+        owner,
+        attempt,
+        ReportQuery.from_wire(json.loads(begun.query)),
+        frozenset(json.loads(begun.channels)),
+        None if begun.versions is None else json.loads(begun.versions),
+    )
+
+
+def beat(db: Engine, claim: Claim, lease_seconds: float) -> bool:
+    """Renew the lease; False when the job is no longer this attempt's."""
+    with writing(db) as connection:
+        renewed = {**claim.fence, "lease": _milliseconds(lease_seconds)}
+        return connection.execute(_sql(connection, "beat"), renewed).rowcount == 1
+
+
+def held(db: Engine, claims: Iterable[Claim]) -> frozenset[Claim]:
+    """Those of the claims whose jobs are still theirs."""
+    with reading(db) as connection:
+        return frozenset(
+            claim for claim in claims if connection.execute(_sql(connection, "held"), claim.fence).first() is not None
+        )
+
+
+def pin(db: Engine, claim: Claim, versions: Mapping[str, int]) -> bool:
+    """Record the versions of the tables that this and every later attempt reads; False when the job was taken away."""
+    with writing(db) as connection:
+        pinned = {**claim.fence, "versions": json.dumps(dict(versions), sort_keys=True)}
+        return connection.execute(_sql(connection, "pin"), pinned).rowcount == 1
+
+
+def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
+    """Publish the file and end the job; False, and nothing changed, when the job was taken away."""
+    with writing(db) as connection:
+        return _end(connection, claim.fence) and _close(
+            connection,
+            claim.report_id,
+            status=ReportStatus.FINISHED.value,
+            reason=None,
+            ended_at=now,
+            file=file.name,
+            rows=file.rows,
+            bytes=file.bytes,
+            sha256=file.sha256,
+        )
+
+
+def fail(db: Engine, claim: Claim, reason: str, now: datetime) -> bool:
+    """End the report without a result; False, and nothing changed, when the job was taken away."""
+    with writing(db) as connection:
+        return _end(connection, claim.fence) and _failed(connection, claim.report_id, reason, now)
+
+
+def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
+    """Let go of the job after a failed attempt; it is due again after the pause."""
+    with writing(db) as connection:
+        return _again(connection, claim.fence, claim.attempt, pause_seconds) and _close(
+            connection, claim.report_id, reason=reason
+        )
+
+
+def give_back(db: Engine, claim: Claim) -> bool:
+    """Let go of the job as if it had not been tried: the worker stops, and it's not the report's fault."""
+    with writing(db) as connection:
+        return _again(connection, claim.fence, claim.attempt - 1, 0)
+
+
+def cancel(db: Engine, report_id: str, reason: str, now: datetime) -> bool:
+    """End a report that waits or runs; its worker finds the job gone and stops. False when it had ended before."""
+    with writing(db) as connection:
+        ended = connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id)).rowcount == 1
+        return ended and _failed(connection, report_id, reason, now)
+
+
+def reap(db: Engine, *, attempts: int, now: datetime) -> tuple[str, ...]:
+    """Queue again, or after so many attempts fail, the jobs whose lease ran out; the ids of their reports."""
+    with reading(db) as connection:
+        if connection.execute(_sql(connection, "overdue")).first() is None:
+            return ()
+    with writing(db) as connection:
+        rows = connection.execute(_sql(connection, "overdue")).mappings().all()
+        return tuple(_lost(connection, dict(row), attempts, now) for row in rows)
+
+
+def owners(db: Engine) -> frozenset[str]:
+    """The workers that hold jobs."""
+    with reading(db) as connection:
+        return frozenset(connection.execute(_sql(connection, "owners")).scalars())
+
+
+def release(db: Engine, owner: str, *, attempts: int, now: datetime) -> tuple[str, ...]:
+    """The same as `reap`, at once, for the jobs of a worker that is known to be dead."""
+    with writing(db) as connection:
+        rows = connection.execute(_sql(connection, "held_by"), {"owner": owner}).mappings().all()
+        return tuple(_lost(connection, dict(row), attempts, now) for row in rows)
+
+
+def due(db: Engine, chore: str, every_seconds: float) -> bool:
+    """Whether a chore is due, and ours to do: of all processes that ask, one is told so."""
+    with reading(db) as connection:
+        known = connection.execute(_sql(connection, "chore"), {"name": chore}).first()
+        if known is not None and not known.due:
+            return False
+    with writing(db) as connection:
+        return (
+            connection.execute(_sql(connection, "do"), {"name": chore, "every": _milliseconds(every_seconds)}).rowcount
+            == 1
+        )
+
+
+def _lost(connection: Connection, fence: dict[str, str | int], attempts: int, now: datetime) -> str:
+    report_id = str(fence["report_id"])
+    made = int(fence["attempt"])
+    if made < attempts:
+        if _again(connection, fence, made, 0):
+            _close(connection, report_id, reason=LOST)
+    elif _end(connection, fence):
+        _failed(connection, report_id, f"{LOST} That was attempt {made} of {attempts}.", now)
+    return report_id
+
+
+def _end(connection: Connection, fence: Mapping[str, str | int]) -> bool:
+    return connection.execute(_sql(connection, "end"), fence).rowcount == 1
+
+
+def _again(connection: Connection, fence: Mapping[str, str | int], made: int, pause_seconds: float) -> bool:
+    freed = {**fence, "attempts_made": made, "pause": _milliseconds(pause_seconds)}
+    return connection.execute(_sql(connection, "again"), freed).rowcount == 1
+
+
+def _failed(connection: Connection, report_id: str, reason: str, now: datetime) -> bool:
+    return _close(connection, report_id, status=ReportStatus.FAILED.value, reason=reason, ended_at=now)
+
+
+def _close(connection: Connection, report_id: str, **values: object) -> bool:
+    return connection.execute(REPORTS.update().where(REPORTS.c.id == report_id).values(**values)).rowcount == 1
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

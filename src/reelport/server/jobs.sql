@@ -1,0 +1,108 @@
+-- put: a report is to be made, now
+INSERT INTO jobs (report_id, organization_id, attempt, not_before)
+VALUES (:report_id, :organization_id, 0, clock_ms())
+
+-- waiting: whether a job waits for a worker
+SELECT 1
+FROM jobs
+WHERE owner IS NULL AND not_before <= clock_ms()
+LIMIT 1
+
+-- partner: the partner with work and room that was served least recently, for this transaction alone
+SELECT o.id
+FROM organizations AS o
+WHERE EXISTS (
+    SELECT 1 FROM jobs AS j
+    WHERE j.organization_id = o.id AND j.owner IS NULL AND j.not_before <= clock_ms()
+  )
+  AND :running > (
+    SELECT count(*) FROM jobs AS j
+    WHERE j.organization_id = o.id AND j.leased_until > clock_ms()
+  )
+ORDER BY o.served_at, o.id
+LIMIT 1
+FOR UPDATE SKIP LOCKED
+
+-- running: how many jobs of a partner run, counted again now that the partner is ours
+SELECT count(*)
+FROM jobs
+WHERE organization_id = :organization_id AND leased_until > clock_ms()
+
+-- oldest: the job of a partner that waits longest
+SELECT number
+FROM jobs
+WHERE organization_id = :organization_id AND owner IS NULL AND not_before <= clock_ms()
+ORDER BY number
+LIMIT 1
+FOR UPDATE SKIP LOCKED
+
+-- take: one more attempt begins, on a lease
+UPDATE jobs
+SET owner = :owner, attempt = attempt + 1, leased_until = clock_ms() + :lease
+WHERE number = :number
+RETURNING report_id, attempt
+
+-- serve: the partner goes to the end of the line
+UPDATE organizations
+SET served_at = clock_ms()
+WHERE id = :organization_id
+
+-- begin: the report knows how often it was tried; what it asks for
+UPDATE reports
+SET attempts = :attempt
+WHERE id = :report_id
+RETURNING query, channels, versions
+
+-- beat: an attempt shows that it lives; no row when it was taken away
+UPDATE jobs
+SET leased_until = clock_ms() + :lease
+WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
+
+-- held: whether an attempt still has its job
+SELECT 1
+FROM jobs
+WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
+
+-- pin: the versions of tables that every attempt reads
+UPDATE reports
+SET versions = :versions
+WHERE id = :report_id AND versions IS NULL AND EXISTS (
+    SELECT 1 FROM jobs
+    WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
+  )
+
+-- end: nothing is left to do for an attempt that still has its job; no row when it was taken away
+DELETE FROM jobs
+WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
+
+-- again: an attempt lets go of its job, which is due again after a while
+UPDATE jobs
+SET owner = NULL, leased_until = NULL, attempt = :attempts_made, not_before = clock_ms() + :pause
+WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
+
+-- overdue: jobs whose worker gave no sign of life for too long
+SELECT report_id, owner, attempt
+FROM jobs
+WHERE leased_until <= clock_ms()
+
+-- owners: the workers that hold jobs
+SELECT DISTINCT owner
+FROM jobs
+WHERE owner IS NOT NULL
+
+-- held_by: the jobs of one worker
+SELECT report_id, owner, attempt
+FROM jobs
+WHERE owner = :owner
+
+-- chore: whether a chore is due
+SELECT due_at <= clock_ms() AS due
+FROM chores
+WHERE name = :name
+
+-- do: the chore is ours, and due again later; no row when another process was first
+INSERT INTO chores (name, due_at)
+VALUES (:name, clock_ms() + :every)
+ON CONFLICT (name) DO UPDATE
+SET due_at = clock_ms() + :every
+WHERE chores.due_at <= clock_ms()

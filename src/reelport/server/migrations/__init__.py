@@ -1,0 +1,1 @@
+"""How the state database came to be, step by step; each step is a file in `versions`."""

@@ -1,0 +1,203 @@
+"""The use cases of a report: ask for one, look at one, fetch its file. All rules of access and queue are here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, func, select
+
+from reelport import check
+from reelport.errors import Problem, QueryRefused, QueueFull
+from reelport.facts.snapshot import versions_now
+from reelport.query import ReportQuery
+from reelport.server import bell, credentials, jobs
+from reelport.server.access import Caller
+from reelport.server.database import reading, writing
+from reelport.server.files import FileRecord
+from reelport.server.settings import Settings
+from reelport.server.tables import JOBS, ORGANIZATIONS, REPORTS
+from reelport.wire import Code, ReportStatus, Scope
+
+_Found = Row[str, str, str, datetime, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedReport:
+    """What an ask gives back. `id` is the public name, for logs; `token` is the asker's handle."""
+
+    id: str
+    token: str
+    status: ReportStatus
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LookedReport:
+    """What a look gives back; `file` is there when the status is FINISHED."""
+
+    id: str
+    token: str
+    status: ReportStatus
+    created_at: datetime
+    expires_at: datetime
+    file: FileRecord | None
+
+
+def rules(settings: Settings) -> check.Rules:
+    """What this service holds a query to."""
+    return check.Rules(settings.dimension_limit, settings.day_limit, permissive=settings.inferred == "permissive")
+
+
+def ask(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now: datetime) -> AskedReport:
+    """Queue a report, or give back the one that answers the same ask of the same key already.
+
+    QueryRefused says every problem; QueueFull when the partner has as many unfinished reports as may be.
+    """
+    found = (*_may_ask(caller), *check.problems(query, today=now.date(), scopes=caller.scopes, rules=rules(settings)))
+    if any(problem.fatal for problem in found):
+        raise QueryRefused(found)
+    now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as it is stored
+    question = _fingerprint(query, caller)
+    versions = cache(lambda: versions_now(settings.facts_root))
+    with reading(db) as connection:
+        answered = _same_ask(connection, caller, question, now)
+    if answered is not None and answered.versions is not None:
+        versions()  # Read from the tables before, not while, everyone else waits for this transaction.
+    with writing(db) as connection:
+        _alone(connection, caller.organization_id)
+        answered = _same_ask(connection, caller, question, now)
+        if answered is not None and (answered.versions is None or _current(answered.versions, versions())):
+            return AskedReport(answered.id, answered.token, ReportStatus[answered.status], answered.created_at)
+        _room(connection, settings, caller)
+        asked = _put(connection, settings, caller, query, question, now)
+        bell.announce(connection)
+    bell.ring(settings)
+    return asked
+
+
+def look(db: Engine, caller: Caller, token: str, now: datetime) -> LookedReport | None:
+    """The report of that token, or None when this caller may not know of it.
+
+    QueryRefused when the token of the caller is for neither making nor reading reports.
+    """
+    if not caller.scopes & {Scope.CREATE_REPORTS, Scope.READ_REPORTS}:
+        raise QueryRefused((_lacking(Scope.READ_REPORTS, ("reportToken",)),))
+    if not credentials.well_formed(credentials.REPORT_TOKEN, token):
+        return None
+    with reading(db) as connection:
+        row = connection.execute(
+            REPORTS.select().where(REPORTS.c.token == token, REPORTS.c.organization_id == caller.organization_id)
+        ).first()
+    if (
+        row is None
+        or not caller.scopes >= set(row.scopes.split())
+        or not caller.channels >= set(json.loads(row.channels))
+    ):
+        return None
+    status = ReportStatus[row.status]
+    if status is not ReportStatus.FAILED and row.expires_at <= now:
+        status = ReportStatus.EXPIRED
+    file = _file(row) if status is ReportStatus.FINISHED else None
+    return LookedReport(row.id, row.token, status, row.created_at, row.expires_at, file)
+
+
+def finished_file(db: Engine, report_id: str, now: datetime) -> FileRecord | None:
+    """The file of a report by its public name; None unless it is finished and its time isn't over."""
+    with reading(db) as connection:
+        row = connection.execute(
+            REPORTS.select().where(
+                REPORTS.c.id == report_id,
+                REPORTS.c.status == ReportStatus.FINISHED.value,
+                REPORTS.c.expires_at > now,
+            )
+        ).first()
+    return None if row is None else _file(row)
+
+
+def _may_see(caller: Caller, scopes: str, channels: str) -> bool:
+    return caller.scopes >= set(scopes.split()) and caller.channels >= set(json.loads(channels))
+
+
+def _file(row: Row[*tuple[Any, ...]]) -> FileRecord:
+    return FileRecord(row.file, row.rows, row.bytes, row.sha256)
+
+
+def _may_ask(caller: Caller) -> tuple[Problem, ...]:
+    return () if Scope.CREATE_REPORTS in caller.scopes else (_lacking(Scope.CREATE_REPORTS, ()),)
+
+
+def _lacking(scope: Scope, path: tuple[str, ...]) -> Problem:
+    return Problem(Code.SCOPE_MISSING, path, f"This needs the scope {scope}, which the token lacks.", scope.value)
+
+
+def _fingerprint(query: ReportQuery, caller: Caller) -> str:
+    """The same question: the same query over the same channels."""
+    return hashlib.sha256("\n".join([query.fingerprint(), *sorted(caller.channels)]).encode()).hexdigest()
+
+
+def _same_ask(connection: Connection, caller: Caller, question: str, now: datetime) -> _Found | None:
+    """The newest report that this key asked for in the same words and that didn't end badly."""
+    return connection.execute(
+        select(REPORTS.c.id, REPORTS.c.token, REPORTS.c.status, REPORTS.c.created_at, REPORTS.c.versions)
+        .where(
+            REPORTS.c.key_id == caller.key_id,
+            REPORTS.c.fingerprint == question,
+            REPORTS.c.status.in_([ReportStatus.IN_PROGRESS.value, ReportStatus.FINISHED.value]),
+            REPORTS.c.expires_at > now,
+        )
+        .order_by(REPORTS.c.created_at.desc(), REPORTS.c.id)
+        .limit(1)
+    ).first()
+
+
+def _current(pinned: str, now: Mapping[str, int]) -> bool:
+    return all(now.get(table, -1) == version for table, version in json.loads(pinned).items())
+
+
+def _alone(connection: Connection, organization_id: int) -> None:
+    """Of two asks of a partner at the same moment the second waits here, and then sees the first."""
+    connection.execute(select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == organization_id).with_for_update())
+
+
+def _room(connection: Connection, settings: Settings, caller: Caller) -> None:
+    unfinished = select(func.count()).select_from(JOBS).where(JOBS.c.organization_id == caller.organization_id)
+    if settings.queue_policy == "refuse":
+        count = connection.execute(unfinished).scalar_one()
+        if count >= settings.running_limit:
+            raise QueueFull(f"{count} reports of this partner are unfinished already: ask again when one has ended.")
+        return
+    count = connection.execute(unfinished.where(JOBS.c.owner.is_(None))).scalar_one()
+    if count >= settings.waiting_limit:
+        raise QueueFull(f"{count} reports of this partner are waiting already: ask again when some have ended.")
+
+
+def _put(
+    connection: Connection, settings: Settings, caller: Caller, query: ReportQuery, question: str, now: datetime
+) -> AskedReport:
+    asked = AskedReport(
+        credentials.short_id(), credentials.mint(credentials.REPORT_TOKEN), ReportStatus.IN_PROGRESS, now
+    )
+    connection.execute(
+        REPORTS.insert().values(
+            id=asked.id,
+            token=asked.token,
+            organization_id=caller.organization_id,
+            key_id=caller.key_id,
+            query=query.canonical(),
+            channels=json.dumps(sorted(caller.channels)),
+            scopes=" ".join(sorted(check.scopes_of(query))),
+            fingerprint=question,
+            status=asked.status.value,
+            created_at=now,
+            expires_at=now + timedelta(hours=settings.retention_hours),
+            attempts=0,
+        )
+    )
+    jobs.put(connection, asked.id, caller.organization_id)
+    return asked

@@ -1,0 +1,154 @@
+"""The tables of the state as they are now: access, reports and jobs. How they came to be is in `migrations`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A moment, stored as milliseconds since 1970 so that both databases compare and add alike."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - the form
+        """Milliseconds; what lies between two is cut off."""
+        return None if value is None else (value - _EPOCH) // _MILLISECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the form
+        """A moment of UTC."""
+        return None if value is None else _EPOCH + value * _MILLISECOND
+
+
+# Names given to constraints, so that a later migration can name them.
+METADATA: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# `served_at` orders the partners at a claim: the one that waited longest comes first.
+ORGANIZATIONS: Final = Table(
+    "organizations",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("created_at", Moment, nullable=False),
+    Column("served_at", Moment, nullable=False),
+)
+
+# Which organization may read which channel. Slugs and names are facts, not access.
+READABLE: Final = Table(
+    "readable_channels",
+    METADATA,
+    Column("organization_id", ForeignKey("organizations.id"), primary_key=True),
+    Column("channel_id", Text, primary_key=True),
+)
+
+KEYS: Final = Table(
+    "keys",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False, index=True),
+    Column("secret_hash", Text, nullable=False),
+    Column("permissions", Text, nullable=False),
+    # 1: only the channels in `key_channels`; 0: every channel of the organization, later ones too.
+    Column("limited", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("revoked_at", Moment),
+    CheckConstraint("limited IN (0, 1)", name="limited"),
+)
+
+KEY_CHANNELS: Final = Table(
+    "key_channels",
+    METADATA,
+    Column("key_id", ForeignKey("keys.id"), primary_key=True),
+    Column("channel_id", Text, primary_key=True),
+)
+
+TOKENS: Final = Table(
+    "tokens",
+    METADATA,
+    Column("hash", Text, primary_key=True),
+    Column("key_id", ForeignKey("keys.id"), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("expires_at", Moment, nullable=False, index=True),
+)
+
+# A report as its asker sees it. `versions` is filled at the first claim, the file's columns at the end.
+REPORTS: Final = Table(
+    "reports",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("token", Text, nullable=False, unique=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("key_id", ForeignKey("keys.id"), nullable=False),
+    Column("query", Text, nullable=False),
+    Column("channels", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("ended_at", Moment),
+    Column("attempts", Integer, nullable=False),
+    Column("versions", Text),
+    Column("file", Text),
+    Column("rows", BigInteger),
+    Column("bytes", BigInteger),
+    Column("sha256", Text),
+    CheckConstraint("status IN ('IN_PROGRESS', 'FINISHED', 'FAILED', 'EXPIRED')", name="status"),
+    CheckConstraint(
+        "status <> 'FINISHED' OR (file IS NOT NULL AND rows IS NOT NULL AND bytes IS NOT NULL AND sha256 IS NOT NULL)",
+        name="finished_has_file",
+    ),
+    CheckConstraint("status <> 'FAILED' OR reason IS NOT NULL", name="failed_has_reason"),
+    Index(None, "key_id", "fingerprint", "created_at"),
+    Index(None, "status", "expires_at"),
+)
+
+# What is still to do. A row lives from the ask to the final state; `number` keeps the order of asking.
+JOBS: Final = Table(
+    "jobs",
+    METADATA,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("report_id", ForeignKey("reports.id"), nullable=False, unique=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("not_before", Moment, nullable=False),
+    Column("owner", Text),
+    Column("leased_until", Moment),
+    CheckConstraint("(owner IS NULL) = (leased_until IS NULL)", name="lease"),
+    Index(None, "organization_id", "owner", "number"),
+)
+
+# Recurring work: when each chore is next due, so that it is done once across processes.
+CHORES: Final = Table(
+    "chores",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("due_at", Moment, nullable=False),
+)
