@@ -1,0 +1,213 @@
+"""The Delta log of a table, read: which files hold its rows, and what each commit did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from reelport.errors import NewerData, StorageError
+from reelport.facts.durable import full_disk, storage_errors
+from reelport.facts.schema import MONTH, OWNER
+from reelport.facts.tables import TABLES, Table
+
+LOG_FOLDER = "_delta_log"
+READER_VERSION = 1
+WRITER_VERSION = 2
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One Parquet file of a table, as its log tells of it.
+
+    `path` is relative to the table's folder. Fact files know their month, the first
+    and last moment (or day) of their rows, and the lowest and highest owner.
+    """
+
+    path: str
+    size: int
+    rows: int
+    month: str | None = None
+    first: datetime | date | None = None
+    last: datetime | date | None = None
+    low_owner: str | None = None
+    high_owner: str | None = None
+
+    @property
+    def first_day(self) -> date:
+        """The day of its first row; files of object tables lie on no day and say the first of all."""
+        return _day(self.first) or date.min
+
+    @property
+    def last_day(self) -> date:
+        """The day of its last row; files of object tables lie on no day and say the last of all."""
+        return _day(self.last) or date.max
+
+    def touches(self, start: date | None, end: date | None) -> bool:
+        """Whether a row may lie between the two days, both included."""
+        return (end is None or self.first_day <= end) and (start is None or self.last_day >= start)
+
+
+def _day(moment: datetime | date | None) -> date | None:
+    return moment.astimezone(UTC).date() if isinstance(moment, datetime) else moment
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one commit did, as it is recorded in the commit itself."""
+
+    kind: str
+    batch: str = ""
+    rows: int = 0
+    rejects: int = 0
+    days: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    span: tuple[str, str] | None = None
+    version: int = field(default=-1, compare=False)
+    at: datetime | None = field(default=None, compare=False)
+
+    def touches(self, start: date, end: date) -> bool:
+        """Whether the commit wrote or emptied any of these days."""
+        if self.span is not None and self.span[0] <= end.isoformat() and self.span[1] >= start.isoformat():
+            return True
+        return any(start.isoformat() <= day <= end.isoformat() for day in self.days)
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """A table at one version."""
+
+    table: Table
+    folder: Path
+    version: int
+    files: tuple[DataFile, ...]
+    delta: DeltaTable | None = None
+
+    def loads_of(self, batch: str) -> int:
+        """A counter of the batch's loads and undos: odd while it is loaded."""
+        return (self.delta.transaction_version(application(batch)) or 0) if self.delta else 0
+
+    def has(self, batch: str) -> bool:
+        """Whether the batch is loaded."""
+        return self.loads_of(batch) % 2 == 1
+
+
+def application(batch: str) -> str:
+    """The name under which the log counts the loads and undos of a batch."""
+    return f"reelport-load:{batch}"
+
+
+@contextmanager
+def delta_errors(folder: Path) -> Iterator[None]:
+    """Turn the Delta library's refusals inside the block into a StorageError that names the table."""
+    try:
+        with storage_errors(folder):
+            yield
+    except DeltaError as error:
+        first = str(error).strip().splitlines()[0]
+        raise StorageError(f"{folder}: {full_disk(str(error)) or first}") from error
+
+
+def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
+    """The Delta table in the folder, or None when there is none yet.
+
+    Raises NewerData when its protocol asks for more than this version knows.
+    """
+    if not (folder / LOG_FOLDER).is_dir():
+        return None
+    with delta_errors(folder):
+        try:
+            delta = DeltaTable(str(folder), version=version)
+        except TableNotFoundError:
+            return None
+        protocol = delta.protocol()
+    if protocol.min_reader_version > READER_VERSION or protocol.min_writer_version > WRITER_VERSION:
+        raise NewerData(
+            f"{folder} asks for Delta reader {protocol.min_reader_version} and writer {protocol.min_writer_version}; "
+            f"this version knows {READER_VERSION} and {WRITER_VERSION}: use the version or tool that wrote it"
+        )
+    return delta
+
+
+def current(root: Path, table: Table) -> Current:
+    """The table at its newest version; version -1 without files when it doesn't exist yet."""
+    folder = root / table.name
+    delta = open_table(folder)
+    if delta is None:
+        return Current(table, folder, -1, ())
+    return Current(table, folder, delta.version(), files_of(delta, table), delta)
+
+
+def files_of(delta: DeltaTable, table: Table) -> tuple[DataFile, ...]:
+    """The files of this version of the table, in the order of their paths."""
+    time_name = table.time or ""
+    wanted = {"path", "size_bytes", "num_records", f"partition.{MONTH}"}
+    wanted |= {f"{end}.{column}" for end in ("min", "max") for column in (time_name, OWNER)}
+    actions = pa.table(delta.get_add_actions(flatten=True))
+    rows = actions.select([name for name in actions.column_names if name in wanted]).to_pylist()
+    found = [
+        DataFile(
+            path=row["path"],
+            size=row["size_bytes"],
+            rows=row["num_records"] or 0,
+            month=row.get(f"partition.{MONTH}"),
+            first=row.get(f"min.{time_name}"),
+            last=row.get(f"max.{time_name}"),
+            low_owner=row.get(f"min.{OWNER}"),
+            high_owner=row.get(f"max.{OWNER}"),
+        )
+        for row in rows
+    ]
+    return tuple(sorted(found, key=lambda file: file.path))
+
+
+def entries(delta: DeltaTable | None) -> tuple[Entry, ...]:
+    """What each commit did, oldest first; commits of other tools are left out."""
+    if delta is None:
+        return ()
+    found = [_entry(commit) for commit in reversed(delta.history()) if "reelport" in commit]
+    return tuple(found)
+
+
+def _entry(commit: dict[str, object]) -> Entry:
+    told = commit["reelport"]
+    stamp, version = commit.get("timestamp"), commit.get("version")
+    if not isinstance(told, dict) or not isinstance(stamp, int) or not isinstance(version, int):
+        raise StorageError(f"commit {version} of the table tells of itself in a form that this version can't read")
+    span = told.get("span")
+    return Entry(
+        kind=str(told["kind"]),
+        batch=str(told.get("batch", "")),
+        rows=int(told.get("rows", 0)),
+        rejects=int(told.get("rejects", 0)),
+        days=tuple(told.get("days", ())),
+        sources=tuple(told.get("sources", ())),
+        span=(span[0], span[1]) if span else None,
+        version=version,
+        at=datetime.fromtimestamp(stamp / 1000, UTC),
+    )
+
+
+def log_file(folder: Path, version: int) -> Path:
+    """Where the commit of that version is written."""
+    return folder / LOG_FOLDER / f"{version:020}.json"
+
+
+def removed_by(folder: Path, version: int) -> tuple[str, ...]:
+    """The paths of the files that the commit of that version removed."""
+    with storage_errors(folder):
+        lines = log_file(folder, version).read_text("utf-8").splitlines()
+    actions = [json.loads(line) for line in lines if line.strip()]
+    return tuple(action["remove"]["path"] for action in actions if "remove" in action)
+
+
+def tables_in(root: Path) -> tuple[Table, ...]:
+    """The tables that exist under the root, in their usual order."""
+    return tuple(table for name, table in TABLES.items() if (root / name / LOG_FOLDER).is_dir())

@@ -1,0 +1,68 @@
+"""How each table's columns lie in Parquet and in Delta: Arrow types, sort order, partition."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pyarrow as pa
+
+from reelport.errors import UsageError
+from reelport.facts.nearest import nearest
+from reelport.facts.tables import TABLES, Kind, Table
+
+MONTH = "month"
+"""The partition column of fact tables. It is never stored in the files."""
+BATCH = "batch"
+"""The last column of every fact file: which load the row came from."""
+OWNER = "owner_channel_id"
+
+_TYPES = {
+    Kind.TEXT: pa.string(),
+    Kind.COUNT: pa.int64(),
+    Kind.MONEY: pa.decimal128(18, 6),
+    Kind.DAY: pa.date32(),
+    Kind.MOMENT: pa.timestamp("us", "UTC"),
+    Kind.TEXTS: pa.list_(pa.string()),
+}
+
+
+def table_named(name: str) -> Table:
+    """The table of that name; UsageError with the nearest name when there is none."""
+    if name in TABLES:
+        return TABLES[name]
+    hint = nearest(name, TABLES)
+    guess = f"did you mean {hint}?" if hint else f"there are {', '.join(TABLES)}"
+    raise UsageError(f"there is no table {name!r}: {guess}")
+
+
+@cache
+def stored(name: str) -> pa.Schema:
+    """The columns of the table's Parquet files, in order; facts end with their batch."""
+    table = TABLES[name]
+    fields = [pa.field(column.name, _TYPES[column.kind]) for column in table.columns]
+    return pa.schema(fields + ([pa.field(BATCH, pa.string())] if table.is_fact else []))
+
+
+@cache
+def logical(name: str) -> pa.Schema:
+    """The columns of the Delta table: the stored ones, and the partition of facts."""
+    table = TABLES[name]
+    return stored(name).append(pa.field(MONTH, pa.string())) if table.is_fact else stored(name)
+
+
+def partition_by(table: Table) -> list[str]:
+    """The Delta partition columns."""
+    return [MONTH] if table.is_fact else []
+
+
+def sort_keys(table: Table) -> tuple[str, ...]:
+    """The columns that files are sorted by.
+
+    A channel's rows lie together and in time, so that a report of one channel reads
+    few row groups; the video comes next, for reports by video and for compression.
+    """
+    if table.key is not None:
+        return (table.key,)
+    assert table.time is not None  # noqa: S101 - a table has a time or a key
+    extra = ("kind",) if any(column.name == "kind" for column in table.columns) else ()
+    return (OWNER, table.time, *extra, "video_id")
