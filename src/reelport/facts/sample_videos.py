@@ -24,6 +24,8 @@ STREAMS = range(SHELF + 1, SHELF + 13)
 RETIRED = range(SHELF + 13, SHELF + 101)
 SLOTS = 64
 """Numbers that one day's uploads may take; the last is the one that is gone the same evening."""
+UPLOADS = 30
+WEEKEND_UPLOADS = 18
 
 EVENT = 0
 """The upload of each day that is streamed live in the evening and stays as a video."""
@@ -57,7 +59,7 @@ class Video:
 
 def uploads_on(day: date) -> int:
     """How many uploads of that day stay: fewer on a weekend."""
-    return 30 if day.isoweekday() <= 5 else 18  # noqa: PLR2004 - Monday to Friday
+    return UPLOADS if day.isoweekday() <= 5 else WEEKEND_UPLOADS  # noqa: PLR2004 - Monday to Friday
 
 
 def videos(seed: int, start: date, end: date) -> Iterator[Video]:

@@ -1,8 +1,4 @@
-"""Sample earnings: a day's money for what was sold, in exact decimals, and now and then a correction below zero."""
-
-from __future__ import annotations
-
-EARNINGS = """
+-- Sample earnings: a day's money for what was sold, in exact decimals, and now and then a correction below zero.
 WITH priced AS (
     SELECT
         *,
@@ -10,7 +6,7 @@ WITH priced AS (
         place(n, 'impressions', 20) * (400 + pick(n, 'price', 11600))
             * CASE WHEN roll(n, 'correction') < 0.004 THEN -1 ELSE 1 END AS euros,
         -- Ten thousandths of a dollar for a euro, by the day.
-        10400 + (hash(day, 'rate', getvariable('seed')) % 800)::BIGINT AS rate,
+        10400 + (hash(day, 'rate', seed()) % 800)::BIGINT AS rate,
         CASE
             WHEN roll(n, 'where') < 0.7 THEN 'pre-roll'
             WHEN roll(n, 'where') < 0.9 THEN 'mid-roll'
@@ -44,5 +40,3 @@ SELECT
     CASE WHEN roll(n, 'legacy') < 0.8 THEN millionths(euros * 97 // 100) END AS eur_old,
     CASE WHEN roll(n, 'legacy') < 0.8 THEN millionths(euros * rate // 10000 * 97 // 100) END AS usd_old
 FROM priced
-"""
-"""Rows of `earnings`, from `scenes`."""

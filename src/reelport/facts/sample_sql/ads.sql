@@ -1,12 +1,12 @@
-"""Sample ad opportunities: sold, unsold for a reason, or not for sale, with counts that agree with each other."""
-
-from __future__ import annotations
-
-ADS = """
+-- Sample ad opportunities: sold, unsold for a reason, or not for sale, with counts that agree with each other.
 WITH fates AS (
     SELECT
         *,
-        CASE WHEN roll(n, 'fate') < 0.16 THEN 'closed' WHEN roll(n, 'fate') < 0.45 THEN 'unsold' ELSE 'sold' END AS fate,
+        CASE
+            WHEN roll(n, 'fate') < 0.16 THEN 'closed'
+            WHEN roll(n, 'fate') < 0.45 THEN 'unsold'
+            ELSE 'sold'
+        END AS fate,
         least(250, floor(1 / (roll(n, 'size') + 0.004)))::BIGINT AS total,
         CASE
             WHEN roll(n, 'where') < 0.6 THEN 'pre-roll'
@@ -27,7 +27,8 @@ WITH fates AS (
 ), outcomes AS (
     SELECT
         *,
-        CASE WHEN fate = 'unsold' THEN one_of(n, 'outcome', ['no fills', 'no fills', 'ad errors', 'timeout']) END AS outcome,
+        CASE WHEN fate = 'unsold' THEN one_of(n, 'outcome', ['no fills', 'no fills', 'ad errors', 'timeout']) END
+            AS outcome,
         CASE
             WHEN fate = 'closed' THEN NULL
             WHEN inventory_position <> 'pre-roll' THEN 'others'
@@ -102,5 +103,3 @@ SELECT
     CASE WHEN outcome = 'ad errors' THEN total ELSE 0 END AS ad_errors,
     CASE WHEN outcome = 'timeout' THEN total ELSE 0 END AS timeouts
 FROM parted
-"""
-"""Rows of `ads`, from `scenes`."""

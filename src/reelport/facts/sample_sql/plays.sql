@@ -1,14 +1,10 @@
-"""Sample playback: videos watched by the hour, and live streams watched viewer by viewer."""
-
-from __future__ import annotations
-
-PLAYS = """
+-- Sample playback: videos watched by the hour, and live streams watched viewer by viewer.
 WITH counted AS (
     SELECT
         *,
         -- Viewers come back hour after hour; a view begins once.
         CASE WHEN live AND roll(n, 'consent') < 0.99
-            THEN printf('%016x', hash(number, floor(pow(roll(n, 'viewer'), 2) * 3000)::BIGINT, getvariable('seed')))
+            THEN printf('%016x', hash(number, floor(pow(roll(n, 'viewer'), 2) * 3000)::BIGINT, seed()))
         END AS viewer,
         CASE
             WHEN live THEN (roll(n, 'began') < 0.6)::BIGINT
@@ -32,5 +28,3 @@ SELECT
     CASE WHEN NOT live THEN views * duration END AS watchable_seconds
 FROM counted
 JOIN weighted AS actions ON actions.name = 'action' AND actions.slot = pick(n, 'action', 1000)
-"""
-"""Rows of `plays`, from `scenes`."""

@@ -1,0 +1,6 @@
+-- Sample usage: what AI features were used.
+SELECT
+    day, 'ai' AS kind, video_id, owner_channel_id, media_type,
+    one_of(n, 'feature', ['subtitles', 'chapters', 'translation', 'thumbnails', 'summary, short']) AS ai_feature_name,
+    place(n, 'credits', 200) AS ai_credits
+FROM scenes
