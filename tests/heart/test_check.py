@@ -1,0 +1,216 @@
+"""Every reason to refuse a query has its case, all come at once, and each names what would work."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from reelport.catalog import Dimension, Family, Filter, Metric, Product
+from reelport.check import Rules, allowed_with, problems, scopes_of
+from reelport.query import NULL, ReportQuery
+from reelport.wire import Code, Scope
+
+TODAY = date(2026, 3, 31)
+START = date(2026, 3, 1)
+ALL_SCOPES = frozenset(Scope)
+LENIENT = Rules(strict=False)
+
+
+def query(
+    metrics: str = "VIEWS",
+    dimensions: str = "DAY",
+    start: date = START,
+    end: date = TODAY,
+    product: str = "CONTENT",
+    **filters: str,
+) -> ReportQuery:
+    return ReportQuery.of(metrics.split(), dimensions.split(), start, end, filters, product)
+
+
+# Each case: what is wrong, the code, the path, what would work.
+CASES = {
+    "a mistyped metric": (query("VEIWS"), Code.UNKNOWN_METRIC, ("metrics", 0), "VIEWS"),
+    "a metric in lower case": (query("views"), Code.UNKNOWN_METRIC, ("metrics", 0), "VIEWS"),
+    "a metric like nothing": (query("VIEWS ZZZZ"), Code.UNKNOWN_METRIC, ("metrics", 1), None),
+    "a mistyped dimension": (query(dimensions="DAYS"), Code.UNKNOWN_DIMENSION, ("dimensions", 0), "DAY"),
+    "no metrics": (query(""), Code.NO_METRICS, ("metrics",), "VIEWS"),
+    "a null metric": (query(f"VIEWS {NULL}"), Code.EMPTY_ITEM, ("metrics", 1), None),
+    "a null dimension": (query(dimensions=NULL), Code.EMPTY_ITEM, ("dimensions", 0), None),
+    "a metric twice": (query("VIEWS VIEWS"), Code.DUPLICATE, ("metrics", 1), None),
+    "a dimension twice": (query(dimensions="DAY DAY"), Code.DUPLICATE, ("dimensions", 1), None),
+    "a pair that can't be": (
+        query(dimensions="DAY CHANNEL_SLUG"),
+        Code.INCOMPATIBLE_PAIR,
+        ("dimensions", 1),
+        "VIDEO_OWNER_CHANNEL_SLUG",
+    ),
+    "hours of earnings": (query("ESTIMATED_EARNINGS_EUR", "HOUR"), Code.GRAIN_TOO_FINE, ("dimensions", 0), "DAY"),
+    "minutes of views": (query(dimensions="MINUTE"), Code.GRAIN_TOO_FINE, ("dimensions", 0), "HOUR"),
+    "hours of a mix": (query("VIEWS ESTIMATED_EARNINGS_USD", "HOUR"), Code.GRAIN_TOO_FINE, ("dimensions", 0), "DAY"),
+    "nine dimensions": (
+        query(
+            dimensions="DAY VIDEO_ID VIDEO_TITLE MEDIA_TYPE PLAYER_ID PLAYLIST_ID VISITOR_COUNTRY ACTION PUBLISHER_ID"
+        ),
+        Code.TOO_MANY_DIMENSIONS,
+        ("dimensions",),
+        None,
+    ),
+    "an end before its start": (query(start=TODAY, end=START), Code.RANGE_REVERSED, ("endDate",), None),
+    "181 days": (query(start=TODAY - timedelta(180)), Code.RANGE_TOO_LONG, ("endDate",), "2026-03-30"),
+    "an end tomorrow": (query(end=TODAY + timedelta(1)), Code.RANGE_IN_FUTURE, ("endDate",), "2026-03-31"),
+    "an unknown filter": (query(mediatype="LIVE"), Code.UNKNOWN_FILTER, ("filters", "mediatype"), "mediaType"),
+    "an unknown value": (query(mediaType="LIV"), Code.UNKNOWN_FILTER_VALUE, ("filters", "mediaType"), "LIVE"),
+    "a filter that can't be": (
+        query("UPLOADS", mediaType="LIVE"),
+        Code.INCOMPATIBLE_FILTER,
+        ("filters", "mediaType"),
+        None,
+    ),
+    "an unknown product": (query(product="CONTENTS"), Code.UNKNOWN_PRODUCT, ("product",), "CONTENT"),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_wrong_query_gets_its_one_problem(
+    case: tuple[ReportQuery, Code, tuple[str | int, ...], str | None],
+) -> None:
+    """Each mistake is one problem with code, path and what would work, and is fatal for a service of ours."""
+    asked, code, path, near = case
+    (found,) = problems(asked, today=TODAY)
+    assert (found.code, found.path, found.nearest) == (code, path, near)
+    assert found.fatal
+    assert found.sentence.endswith((".", "?"))
+    assert near is None or near in found.sentence or code == Code.NO_METRICS
+
+
+def test_every_code_of_a_query_has_a_case() -> None:
+    """No reason to refuse a query goes untested."""
+    elsewhere = {
+        Code.SYNTAX,
+        Code.BAD_BODY,
+        Code.INVALID_DOCUMENT,
+        Code.INVALID_VALUE,
+        Code.BAD_DATE,
+        Code.SCOPE_MISSING,
+        Code.TOO_MANY_REPORTS,
+        Code.TOO_LARGE,
+        Code.UNAUTHENTICATED,
+        Code.UNAVAILABLE,
+        Code.INTERNAL,
+    }
+    assert {code for _, code, _, _ in CASES.values()} == set(Code) - elsewhere
+
+
+def test_all_problems_come_at_once() -> None:
+    """A query with many mistakes hears of all of them, in the order of its parts."""
+    asked = query("VEIWS VIEWS", "BUYER DAYS", TODAY, START, "NOTHING", foo="x")
+    assert [each.code for each in problems(asked, today=TODAY)] == [
+        Code.UNKNOWN_METRIC,
+        Code.UNKNOWN_DIMENSION,
+        Code.INCOMPATIBLE_PAIR,
+        Code.RANGE_REVERSED,
+        Code.UNKNOWN_FILTER,
+        Code.UNKNOWN_PRODUCT,
+    ]
+
+
+def test_a_whole_query_has_no_problem() -> None:
+    """A common mix, 180 days up to today, with every filter and eight dimensions, is fine."""
+    asked = query(
+        "VIEWS ESTIMATED_EARNINGS_EUR",
+        "DAY MONTH VIDEO_ID VIDEO_TITLE PLAYLIST_ID PLAYER_ID PUBLISHER_ID VISITOR_COUNTRY",
+        TODAY - timedelta(179),
+        channelSlug="a",
+        videoOwnerChannelSlug="b",
+        visitorDomainGroup="",
+        mediaType="LIVE",
+        monetizationType="CLAIM",
+    )
+    assert problems(asked, today=TODAY, scopes=ALL_SCOPES) == ()
+
+
+def test_a_missing_scope_is_named_with_its_metric() -> None:
+    """Each metric whose scope the token lacks is one problem that names both."""
+    asked = query("VIEWS ECPM_EUR FILL_RATE", "MONTH")
+    found = problems(asked, today=TODAY, scopes={Scope.CREATE_REPORTS, Scope.ACCESS_REVENUE})
+    assert [(each.code, each.path, each.nearest) for each in found] == [
+        (Code.SCOPE_MISSING, ("metrics", 1), "access_ads"),
+        (Code.SCOPE_MISSING, ("metrics", 2), "access_ads"),
+    ]
+    assert scopes_of(asked) == {Scope.ACCESS_ADS, Scope.ACCESS_REVENUE}
+
+
+def test_towards_another_host_what_we_do_not_know_is_a_warning() -> None:
+    """Unknown names and pairs that no documentation rules out don't stop a query to another host."""
+    asked = query("NEW_METRIC FILL_RATE", "NEW_DIMENSION BUYER", product="NEW", newFilter="x")
+    found = problems(asked, today=TODAY, rules=LENIENT)
+    assert len(found) == 5
+    assert not any(each.fatal for each in found)
+
+
+def test_towards_another_host_what_is_documented_stays_an_error() -> None:
+    """A pair that the printed matrix rules out, and a documented limit, stop a query to any host."""
+    asked = query(dimensions="BUYER", start=TODAY - timedelta(180))
+    assert all(each.fatal for each in problems(asked, today=TODAY, rules=LENIENT))
+
+
+def test_permissive_rules_let_through_what_the_facts_carry() -> None:
+    """With inferred rows permissive, FILL_RATE goes by BUYER; a documented row stays as it is."""
+    asked = query("FILL_RATE", "BUYER")
+    assert problems(asked, today=TODAY)
+    assert not problems(asked, today=TODAY, rules=Rules(permissive=True))
+    assert problems(query(dimensions="BUYER"), today=TODAY, rules=Rules(permissive=True))
+
+
+def test_limits_are_settings() -> None:
+    """A service set to 30 days and 2 dimensions refuses more, by its own numbers."""
+    asked = query(dimensions="DAY VIDEO_ID VIDEO_TITLE")
+    found = problems(asked, today=TODAY, rules=Rules(dimensions=2, days=30))
+    assert [each.code for each in found] == [Code.TOO_MANY_DIMENSIONS, Code.RANGE_TOO_LONG]
+    assert found[1].nearest == "2026-03-30"
+
+
+METRICS = some.lists(some.sampled_from(Metric), unique=True, max_size=3)
+DIMENSIONS = some.lists(some.sampled_from(Dimension), unique=True, max_size=4)
+
+
+@given(METRICS, DIMENSIONS)
+def test_what_may_be_added_makes_no_new_problem(metrics: list[Metric], dimensions: list[Dimension]) -> None:
+    """To a query without problems, each thing that `allowed_with` gives, and no other, may be added."""
+    base = ReportQuery.of(metrics, dimensions, START, TODAY)
+    if any(each.code != Code.NO_METRICS for each in problems(base, today=TODAY)):
+        return
+    may = allowed_with(base)
+    for metric in set(Metric) - set(metrics):
+        grown = ReportQuery.of([*metrics, metric], dimensions, START, TODAY)
+        assert (metric in may.metrics) == (not problems(grown, today=TODAY))
+    for dimension in set(Dimension) - set(dimensions) if metrics else ():
+        grown = ReportQuery.of(metrics, [*dimensions, dimension], START, TODAY)
+        assert (dimension in may.dimensions) == (not problems(grown, today=TODAY))
+    for each in Filter if metrics else ():
+        grown = ReportQuery.of(metrics, dimensions, START, TODAY, {each.name: (each.choices or ("x",))[0]})
+        assert (each in may.filters) == (not problems(grown, today=TODAY))
+    assert may.products == tuple(Product)
+
+
+def test_nothing_may_be_added_to_eight_dimensions() -> None:
+    """A full query has no room for another dimension."""
+    full = query(dimensions="DAY VIDEO_ID VIDEO_TITLE MEDIA_TYPE PLAYER_ID PLAYLIST_ID VISITOR_COUNTRY ACTION")
+    assert allowed_with(full).dimensions == ()
+
+
+@given(some.text(max_size=300), some.text(max_size=300))
+def test_any_text_is_a_name_that_can_be_refused(metric: str, dimension: str) -> None:
+    """Whatever is sent as a name, the answer is a list of problems with short sentences."""
+    asked = ReportQuery((metric,), (dimension,), START, TODAY)
+    assert all(len(each.sentence) < 400 for each in problems(asked, today=TODAY))
+
+
+def test_metrics_of_one_family_share_their_row() -> None:
+    """A family is a row of the matrix: two of its metrics never differ in what they go with."""
+    for family in Family:
+        members = [metric for metric in Metric if metric.family is family]
+        assert len({metric.family.dimensions() for metric in members}) == 1
