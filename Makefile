@@ -1,0 +1,55 @@
+# The words of this project; `make` alone prints them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+# Where a package index or a certificate is set for pip, uv takes the same.
+SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
+	$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$(PIP_INDEX_URL)}") \
+	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
+
+.DEFAULT_GOAL := words
+.PHONY: words setup demo test lint types check bench serve docs clean
+
+words: ## print these words
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
+
+setup: $(READY) ## make .venv and install everything from the lock
+
+$(READY): pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Reelport needs Python 3.11 or newer; make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.13,<0.14"
+	@$(SETUP_ENV) $(BIN)/uv export --quiet --frozen --all-extras --no-emit-project -o $(VENV)/locked.txt
+	@$(SETUP_ENV) VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r $(VENV)/locked.txt
+	@$(SETUP_ENV) VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps -e .
+	@touch $(READY)
+
+demo: $(READY) ## run the main job on sample facts: ask, wait, download, a table and a chart
+	@$(BIN)/python -m reelport.cli.demo
+
+test: $(READY) ## run the tests
+	@$(BIN)/pytest -q
+
+lint: $(READY) ## hold the style
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --quiet --check
+
+types: $(READY) ## hold the types
+	@$(BIN)/mypy --no-error-summary
+
+check: lint types test ## lint, types and tests, as CI runs them
+
+bench: $(READY) ## measure against the bare engine, pandas and PostgreSQL (ROWS=10000000)
+	@$(BIN)/python benchmarks/run.py --rows $(or $(ROWS),10000000)
+
+serve: $(READY) ## run the service on 127.0.0.1:8642 over ./reelport-data
+	@$(BIN)/reelport serve
+
+docs: $(READY) ## make the reference pages anew
+	@$(BIN)/python -m reelport.cli.docs
+
+clean: ## remove what the other words made, the environment included
+	@rm -rf $(VENV) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
