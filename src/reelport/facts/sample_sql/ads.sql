@@ -7,7 +7,7 @@ WITH fates AS (
             WHEN roll(n, 'fate') < 0.45 THEN 'unsold'
             ELSE 'sold'
         END AS fate,
-        least(250, floor(1 / (roll(n, 'size') + 0.004)))::BIGINT AS total,
+        least(250, floor(1 / (0.996 * roll(n, 'size') + 0.004)))::BIGINT AS total,
         CASE
             WHEN roll(n, 'where') < 0.6 THEN 'pre-roll'
             WHEN roll(n, 'where') < 0.85 THEN 'mid-roll'

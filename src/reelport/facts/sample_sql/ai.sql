@@ -1,6 +1,9 @@
 -- Sample usage: what AI features were used.
 SELECT
-    day, 'ai' AS kind, video_id, owner_channel_id, media_type,
+    day, 'ai' AS kind,
+    -- Some is done for the channel as a whole.
+    CASE WHEN roll(n, 'nameless') < 0.95 THEN video_id END AS video_id,
+    owner_channel_id, media_type,
     one_of(n, 'feature', ['subtitles', 'chapters', 'translation', 'thumbnails', 'summary, short']) AS ai_feature_name,
     place(n, 'credits', 200) AS ai_credits
 FROM scenes

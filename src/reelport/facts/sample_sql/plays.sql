@@ -10,7 +10,7 @@ WITH counted AS (
             WHEN live THEN (roll(n, 'began') < 0.6)::BIGINT
             -- Begun in the hour before and watched on in this one.
             WHEN roll(n, 'began') < 0.03 THEN 0
-            ELSE least(400, floor(1 / (roll(n, 'views') + 0.002)))::BIGINT
+            ELSE least(400, floor(1 / (0.998 * roll(n, 'views') + 0.002)))::BIGINT
         END AS views
     FROM scenes
 )
