@@ -8,16 +8,22 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Connection, text
+import psycopg
+import structlog
+from sqlalchemy import Connection, Engine, text
 
 from reelport.server.settings import Settings
 
 CHANNEL = "reelport_jobs"
 _SUFFIX = ".bell"
+_LISTEN_SECONDS = 0.5
+_log = structlog.get_logger()
 
 
 def announce(connection: Connection) -> None:
@@ -37,6 +43,37 @@ def ring(settings: Settings) -> None:
                     os.write(descriptor, b"!")
                 finally:
                     os.close(descriptor)
+
+
+@contextlib.contextmanager
+def listening(db: Engine, bell: Bell) -> Iterator[None]:
+    """Let NOTIFY ring the bell within the block; SQLite has none, and needs none."""
+    if db.dialect.name != "postgresql":
+        yield
+        return
+    ended = threading.Event()
+    listener = threading.Thread(target=_listen, args=(db, bell, ended), name="listener", daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        listener.join()
+
+
+def _listen(db: Engine, bell: Bell, ended: threading.Event) -> None:
+    address = db.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    while not ended.is_set():
+        try:
+            with psycopg.connect(address, autocommit=True) as connection:
+                connection.execute(f"LISTEN {CHANNEL}")
+                bell.ring()
+                while not ended.is_set():
+                    for _ in connection.notifies(timeout=_LISTEN_SECONDS, stop_after=1):
+                        bell.ring()
+        except psycopg.OperationalError as error:
+            _log.warning("not listening", reason=str(error).strip())
+            ended.wait(_LISTEN_SECONDS)
 
 
 class Bell:

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from reelport import steps
+from reelport.facts.durable import sync_folder
 from reelport.server.credentials import Seal
 from reelport.server.settings import Settings
 from reelport.wire import FILES_PATH
@@ -49,15 +50,6 @@ def settle(draft: Path, rows: int) -> FileRecord:
     sync_folder(final.parent)
     steps.reach("rename")
     return FileRecord(final.name, rows, size, digest)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def link(seal: Seal, report_id: str, until: datetime) -> str:

@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     attempts: int = Field(3, ge=1, description="How often a report is tried before it fails.")
     lease_seconds: float = Field(30, ge=1, description="How long a worker that gives no sign of life keeps its report.")
     drain_seconds: float = Field(5, ge=0, description="Time that running reports get to end when a worker is stopped.")
+    sweep_seconds: float = Field(60, gt=0, description="How often what is over is swept away.")
 
     # What is said
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")

@@ -1,0 +1,61 @@
+"""One attempt at one report: from a claim, by way of the engine, to a published file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine as Database
+
+from reelport import steps
+from reelport.engine.compile import compile_query, tables_of
+from reelport.engine.reader import Reader
+from reelport.engine.run import Session
+from reelport.errors import InternalError
+from reelport.facts.durable import storage_errors
+from reelport.facts.snapshot import Snapshot, pin
+from reelport.server import files, jobs
+from reelport.server.files import FileRecord
+from reelport.server.jobs import Claim
+from reelport.server.settings import Settings
+
+
+class Taken(InternalError):
+    """The job was taken away from this attempt: what it made counts for nothing."""
+
+
+def make(db: Database, settings: Settings, claim: Claim, session: Session, now: Callable[[], datetime]) -> FileRecord:
+    """Make the report of a claim and publish its file, whole; on any error nothing of it is left behind.
+
+    Taken is raised when another attempt has the job by now, or when it was cancelled.
+    """
+    steps.reach("claim")
+    draft = files.draft_path(settings, claim.report_id, claim.attempt)
+    try:
+        with storage_errors(draft.parent):
+            draft.parent.mkdir(parents=True, exist_ok=True)
+        plan = compile_query(claim.query, Reader(claim.channels), _pinned(db, settings, claim))
+        written = session.write(plan, draft)
+        with storage_errors(draft):
+            record = files.settle(draft, written.rows)
+    finally:
+        draft.unlink(missing_ok=True)
+    # Should this fail half-way, the file stays: only the database knows then whether it was published.
+    if not jobs.finish(db, claim, record, now()):
+        files.path(settings, record.name).unlink(missing_ok=True)
+        raise Taken("The job was taken away from this attempt.")
+    steps.reach("publish")
+    return record
+
+
+def _pinned(db: Database, settings: Settings, claim: Claim) -> Snapshot:
+    """The tables at the versions of the first attempt; the first attempt takes the newest, and says so."""
+    snapshot = pin(settings.facts_root, tables_of(claim.query), claim.versions)
+    if claim.versions is None and not jobs.pin(db, claim, snapshot.versions):
+        raise Taken("The job was taken away from this attempt.")
+    return snapshot
+
+
+def clock() -> datetime:
+    """The time of this machine, in UTC."""
+    return datetime.now(UTC)

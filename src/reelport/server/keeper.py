@@ -1,0 +1,114 @@
+"""What a worker does beside its reports: it keeps leases, watches for cancelled jobs, and clears up after the dead."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+import structlog
+from sqlalchemy import Engine
+
+from reelport.engine.run import Session
+from reelport.errors import StorageError
+from reelport.server import jobs, presence, retention
+from reelport.server.jobs import Claim
+from reelport.server.settings import Settings
+
+WATCH_SECONDS = 0.3
+"""How often running reports are compared with their jobs: a cancelled one stops within this and a little more."""
+
+REAP_SECONDS = 1.0
+"""How often jobs of dead and silent workers are looked for."""
+
+_BEATS = 3
+_log = structlog.get_logger()
+
+
+class Stop(StrEnum):
+    """Why a running attempt is interrupted."""
+
+    TAKEN = "its job was cancelled or taken away"
+    LATE = "it took too long"
+    LEAVING = "the worker stops"
+
+
+@dataclass(eq=False)
+class Running:
+    """One attempt at work, as its keeper sees it."""
+
+    claim: Claim
+    session: Session
+    since: float = field(default_factory=time.monotonic)
+    beaten: float = field(default_factory=time.monotonic)
+    stop: Stop | None = None
+
+    def interrupt(self, why: Stop) -> None:
+        """Stop the engine; the first reason stays. It may be said again until the attempt has ended."""
+        self.stop = self.stop or why
+        self.session.cancel()
+
+
+class Keeper:
+    """Ticks beside the reports of one worker. A database that can't be reached for a while is only logged."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        db: Engine,
+        *,
+        running: Callable[[], tuple[Running, ...]],
+        clock: Callable[[], datetime],
+        freed: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._db = db
+        self._running = running
+        self._clock = clock
+        self._freed = freed
+        self._reaped = float("-inf")
+
+    def tick(self) -> None:
+        """Do what is due; to be called every WATCH_SECONDS."""
+        try:
+            self._watch()
+            if time.monotonic() - self._reaped >= REAP_SECONDS:
+                self._reaped = time.monotonic()
+                self._reap()
+        except StorageError as error:
+            _log.warning("upkeep failed", reason=str(error))
+
+    def _watch(self) -> None:
+        running = self._running()
+        if not running:
+            return
+        held = jobs.held(self._db, [each.claim for each in running])
+        for each in running:
+            if each.claim not in held:
+                each.interrupt(Stop.TAKEN)
+            elif time.monotonic() - each.since > self._settings.generation_seconds:
+                each.interrupt(Stop.LATE)
+            elif time.monotonic() - each.beaten > self._settings.lease_seconds / _BEATS:
+                jobs.beat(self._db, each.claim, self._settings.lease_seconds)
+                each.beaten = time.monotonic()
+
+    def _reap(self) -> None:
+        released = clear_up(self._db, self._settings, self._clock())
+        released += jobs.reap(self._db, attempts=self._settings.attempts, now=self._clock())
+        if released:
+            _log.warning("jobs of a lost worker released", reports=list(released))
+            self._freed()
+        if jobs.due(self._db, "sweep", self._settings.sweep_seconds):
+            retention.sweep(self._db, self._settings, self._clock())
+
+
+def clear_up(db: Engine, settings: Settings, now: datetime) -> tuple[str, ...]:
+    """Release the jobs of workers that died on this machine, at once; the ids of their reports."""
+    released: list[str] = []
+    with presence.departed(settings) as dead:
+        if dead:
+            for owner in jobs.owners(db) & frozenset(dead):
+                released += jobs.release(db, owner, attempts=settings.attempts, now=now)
+    return tuple(released)

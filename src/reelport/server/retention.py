@@ -1,0 +1,93 @@
+"""The end of things: reports whose time is over, tokens that expired, files that no report knows."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import structlog
+from sqlalchemy import Engine, select
+
+from reelport import steps
+from reelport.server import files
+from reelport.server.database import reading, writing
+from reelport.server.settings import Settings
+from reelport.server.tables import JOBS, REPORTS, TOKENS
+from reelport.wire import ReportStatus
+
+REMEMBERED = timedelta(days=30)
+"""How long after its end a report is still told from one that never was."""
+
+_NAME = re.compile(r"([0-9a-z]+)-([0-9]+)\.(?:csv|part)")
+_log = structlog.get_logger()
+
+
+def sweep(db: Engine, settings: Settings, now: datetime) -> int:
+    """End every report whose time is over, with its file; how many. Killed at any instant, it goes on later."""
+    with reading(db) as connection:
+        over = connection.execute(
+            select(REPORTS.c.id, REPORTS.c.file).where(
+                REPORTS.c.status.in_([ReportStatus.IN_PROGRESS.value, ReportStatus.FINISHED.value]),
+                REPORTS.c.expires_at <= now,
+            )
+        ).all()
+    for report in over:
+        # The file first: a record without a file is mended by the next sweep, a file without a record by nobody.
+        if report.file is not None:
+            files.path(settings, report.file).unlink(missing_ok=True)
+        steps.reach("delete")
+        _expire(db, report.id)
+        _log.info("report expired", report=report.id)
+    _forget(db, now)
+    clean(db, settings)
+    return len(over)
+
+
+def _expire(db: Engine, report_id: str) -> None:
+    with writing(db) as connection:
+        connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id))
+        connection.execute(
+            REPORTS.update()
+            .where(REPORTS.c.id == report_id, REPORTS.c.status != ReportStatus.FAILED.value)
+            .values(status=ReportStatus.EXPIRED.value, file=None)
+        )
+
+
+def _forget(db: Engine, now: datetime) -> None:
+    gone = REPORTS.c.expires_at <= now - REMEMBERED
+    ended = REPORTS.c.status.in_([ReportStatus.EXPIRED.value, ReportStatus.FAILED.value])
+    with reading(db) as connection:
+        idle = connection.execute(select(TOKENS.c.hash).where(TOKENS.c.expires_at <= now).limit(1)).first() is None
+        idle = idle and connection.execute(select(REPORTS.c.id).where(ended, gone).limit(1)).first() is None
+    if idle:
+        return
+    with writing(db) as connection:
+        connection.execute(TOKENS.delete().where(TOKENS.c.expires_at <= now))
+        connection.execute(REPORTS.delete().where(ended, gone))
+
+
+def orphans(db: Engine, settings: Settings) -> tuple[Path, ...]:
+    """Files of ours that no finished report and no running attempt knows: what a killed process left."""
+    # Listed before the records are read: whatever is made in between is known by then.
+    found = [path for path in settings.files_root.glob("*") if _NAME.fullmatch(path.name)]
+    with reading(db) as connection:
+        kept = set(connection.execute(select(REPORTS.c.file).where(REPORTS.c.file.is_not(None))).scalars())
+        held = select(JOBS.c.report_id, JOBS.c.attempt).where(JOBS.c.owner.is_not(None))
+        running = {(row.report_id, row.attempt) for row in connection.execute(held)}
+    return tuple(path for path in sorted(found) if path.name not in kept and _attempt(path) not in running)
+
+
+def clean(db: Engine, settings: Settings) -> int:
+    """Remove the orphans; how many there were."""
+    left = orphans(db, settings)
+    for path in left:
+        path.unlink(missing_ok=True)
+    if left:
+        _log.info("orphan files removed", count=len(left))
+    return len(left)
+
+
+def _attempt(path: Path) -> tuple[str, int]:
+    report_id, _, rest = path.name.partition("-")
+    return report_id, int(rest.partition(".")[0])

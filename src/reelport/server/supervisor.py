@@ -1,0 +1,83 @@
+"""Keeps worker processes alive beside the API: started again when they die, stopped with it, gone when it is gone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from reelport.server.settings import Settings
+
+_LEAST_PAUSE = 0.1
+_LONGEST_PAUSE = 10.0
+_SOUND_SECONDS = 30.0
+"""A worker that lived so long was sound: its death is no reason to wait."""
+
+_LOOK_SECONDS = 0.05
+_log = structlog.get_logger()
+
+
+@contextmanager
+def supervised(settings: Settings) -> Iterator[None]:
+    """Keep `settings.workers` worker processes running within the block."""
+    ending = threading.Event()
+    threads = [
+        threading.Thread(target=_keep, args=(settings, ending), name=f"supervisor-{number}", daemon=True)
+        for number in range(settings.workers)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join()
+
+
+def _keep(settings: Settings, ending: threading.Event) -> None:
+    pause = _LEAST_PAUSE
+    while not ending.is_set():
+        started = time.monotonic()
+        process = _start(settings)
+        while process.poll() is None and not ending.wait(_LOOK_SECONDS):
+            pass
+        if ending.is_set():
+            _stop(process, settings)
+            return
+        pause = _LEAST_PAUSE if time.monotonic() - started > _SOUND_SECONDS else min(pause * 2, _LONGEST_PAUSE)
+        _log.warning("worker ended", pid=process.pid, status=process.returncode, restart_in=round(pause, 1))
+        _close(process)
+        ending.wait(pause)
+
+
+def _start(settings: Settings) -> subprocess.Popen[bytes]:
+    """A worker whose standard input ends when this process does, however it does."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "reelport", "worker", "--attached"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, **settings.environment()},
+        start_new_session=True,  # a Ctrl-C in the terminal is for the service, which then stops its workers
+    )
+
+
+def _stop(process: subprocess.Popen[bytes], settings: Settings) -> None:
+    process.terminate()
+    try:
+        process.wait(settings.drain_seconds + 5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    _close(process)
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()

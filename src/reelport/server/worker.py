@@ -1,0 +1,183 @@
+"""The worker: a process that claims reports and makes them, a few at a time, with one warm engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import structlog
+from sqlalchemy import Engine as Database
+
+from reelport.engine.run import Cancelled, Engine
+from reelport.errors import ReelportError, RequestError, StorageError
+from reelport.server import attempt, bell, jobs, presence, retention
+from reelport.server.attempt import Taken, clock
+from reelport.server.bell import Bell
+from reelport.server.database import connect
+from reelport.server.jobs import Claim
+from reelport.server.keeper import WATCH_SECONDS, Keeper, Running, Stop, clear_up
+from reelport.server.settings import Settings
+
+IDLE_SECONDS = 1.0
+"""How long a worker waits for its bell before it looks by itself."""
+
+_log = structlog.get_logger()
+
+
+class Worker:
+    """Claims on one thread, makes reports on `slots` others, and keeps leases on one more."""
+
+    def __init__(self, settings: Settings, db: Database, engine: Engine, owner: str, bell: Bell) -> None:
+        self._settings = settings
+        self._db = db
+        self._engine = engine
+        self._owner = owner
+        self._bell = bell
+        self._running: set[Running] = set()
+        self._changed = threading.Lock()
+        self._leaving = threading.Event()
+        self._ended = threading.Event()
+
+    def stop(self) -> None:
+        """Claim nothing more, and end. Safe from a signal handler."""
+        self._leaving.set()
+        self._bell.ring()
+
+    def run(self) -> None:
+        """Make reports until `stop`; then running ones get a while to end, and are given back after it."""
+        keeper = threading.Thread(target=self._keep, name="keeper")
+        keeper.start()
+        with ThreadPoolExecutor(self._settings.slots, thread_name_prefix="report") as pool:
+            while not self._leaving.is_set():
+                try:
+                    claim = self._claim()
+                except StorageError as error:
+                    _log.warning("no claim", reason=str(error))
+                    claim = None
+                if claim is None:
+                    self._bell.wait(IDLE_SECONDS)
+                else:
+                    pool.submit(self._work, self._begin(claim))
+            self._drain()
+        self._ended.set()
+        keeper.join()
+
+    def _keep(self) -> None:
+        keeper = Keeper(self._settings, self._db, running=self._now_running, clock=clock, freed=self._bell.ring)
+        while not self._ended.wait(WATCH_SECONDS):
+            keeper.tick()
+
+    def _claim(self) -> Claim | None:
+        with self._changed:
+            if len(self._running) >= self._settings.slots:
+                return None
+        return jobs.claim(
+            self._db,
+            self._owner,
+            running=self._settings.running_limit,
+            lease_seconds=self._settings.lease_seconds,
+        )
+
+    def _begin(self, claim: Claim) -> Running:
+        running = Running(claim, self._engine.session())
+        with self._changed:
+            self._running.add(running)
+        return running
+
+    def _drain(self) -> None:
+        until = time.monotonic() + self._settings.drain_seconds
+        while running := self._now_running():
+            if time.monotonic() >= until:
+                for each in running:
+                    each.interrupt(Stop.LEAVING)
+            time.sleep(0.05)
+
+    def _now_running(self) -> tuple[Running, ...]:
+        with self._changed:
+            return tuple(self._running)
+
+    def _work(self, running: Running) -> None:
+        claim = running.claim
+        log = _log.bind(report=claim.report_id, attempt=claim.attempt)
+        try:
+            record = attempt.make(self._db, self._settings, claim, running.session, clock)
+            seconds = round(time.monotonic() - running.since, 3)
+            log.info("report finished", rows=record.rows, bytes=record.bytes, seconds=seconds)
+        except (Cancelled, Taken):
+            self._settle(running, log)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the report must reach a final state
+            self._failed(claim, error, log)
+        finally:
+            with self._changed:
+                self._running.discard(running)
+            self._bell.ring()
+
+    def _settle(self, running: Running, log: structlog.typing.FilteringBoundLogger) -> None:
+        """What becomes of an attempt that was interrupted."""
+        why = running.stop or Stop.TAKEN
+        log.info("attempt interrupted", reason=why.value)
+        with _logged_only(log):
+            match why:
+                case Stop.LEAVING:
+                    jobs.give_back(self._db, running.claim)
+                case Stop.LATE:
+                    reason = f"It was not made in {self._settings.generation_seconds} seconds: ask for less."
+                    jobs.fail(self._db, running.claim, reason, clock())
+                case Stop.TAKEN:
+                    pass
+
+    def _failed(self, claim: Claim, error: Exception, log: structlog.typing.FilteringBoundLogger) -> None:
+        """Try again later, or end the report when it was tried often enough or can't get better by itself."""
+        known = isinstance(error, ReelportError)
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
+        last = claim.attempt >= self._settings.attempts or isinstance(error, RequestError)
+        log.warning("attempt failed", reason=reason, last=last, exc_info=None if known else error)
+        with _logged_only(log):
+            if last:
+                jobs.fail(self._db, claim, reason, clock())
+            else:
+                jobs.retry(self._db, claim, reason, pause_seconds=4 ** (claim.attempt - 1))
+
+
+@contextmanager
+def _logged_only(log: structlog.typing.FilteringBoundLogger) -> Iterator[None]:
+    """A database that is away now: the lease runs out, and the job is taken up again then."""
+    try:
+        yield
+    except StorageError as error:
+        log.warning("the outcome could not be recorded", reason=str(error))
+
+
+def work(settings: Settings, *, attached: bool = False) -> None:
+    """Run one worker until SIGTERM or SIGINT; attached, or until standard input ends with its holder."""
+    owner = presence.new_owner()
+    db = connect(settings)
+    with presence.present(settings, owner) as own_bell:
+        clear_up(db, settings, clock())
+        retention.clean(db, settings)
+        spill = presence.spill_of(settings, owner)
+        spill.mkdir(parents=True, exist_ok=True)
+        threads = settings.worker_threads or os.cpu_count() or 1
+        with Engine(settings.worker_memory, threads, spill) as engine:
+            worker = Worker(settings, db, engine, owner, own_bell)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: worker.stop())
+            if attached:
+                threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+            with bell.listening(db, own_bell):
+                _log.info("worker started", worker=owner, slots=settings.slots, threads=threads)
+                worker.run()
+                _log.info("worker stopped", worker=owner)
+    db.dispose()
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    # At once, as if killed: there is nobody left to stop for, and another service may be starting already.
+    os._exit(1)
