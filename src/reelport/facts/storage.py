@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
@@ -98,7 +97,7 @@ class Writing:
         self._folder = folder
         self._table = table
         self._open: SortedFile | None = None
-        self._day: date | None = None
+        self._stem: tuple[str, str | None] | None = None
         self._done: list[DataFile] = []
         self._kept = False
 
@@ -122,39 +121,31 @@ class Writing:
 
     def day(self, day: date, batch: str, rows: pa.Table) -> None:
         """Write rows of that day; days come one after the other, each sorted. The batch column is added."""
-        if self._day != day:
-            self._end()
-            self._begin(file_stem(day, batch), f"{day:%Y-%m}")
-            self._day = day
         batches = pa.repeat(pa.scalar(batch), rows.num_rows)
-        self._take(rows.append_column(BATCH, batches))
+        self.take(file_stem(day, batch), f"{day:%Y-%m}", rows.append_column(BATCH, batches))
 
-    def file(self, stem: str, month: str | None, parts: Iterable[pa.Table]) -> DataFile | None:
-        """Write one file of sorted rows as they are; None, and no file, when there are no rows."""
-        self._end()
-        written = len(self._done)
-        for rows in parts:
-            if rows.num_rows and self._open is None:
-                self._begin(stem, month)
-            self._take(rows)
-        self._end()
-        return self._done[-1] if len(self._done) > written else None
-
-    def _begin(self, stem: str, month: str | None) -> None:
+    def take(self, stem: str, month: str | None, rows: pa.Table) -> None:
+        """Write sorted rows as they are into the file of that stem and month; another stem begins another file."""
+        if not rows.num_rows:
+            return
         with storage_errors(self._folder):
-            self._open = SortedFile(self._folder, self._table, stem, month)
-
-    def _take(self, rows: pa.Table) -> None:
-        if self._open is not None:
-            with storage_errors(self._open.path):
+            if self._stem != (stem, month):
+                self._end()
+                self._open = SortedFile(self._folder, self._table, stem, month)
+                self._stem = (stem, month)
+            if self._open is not None:
                 self._open.write(rows.cast(stored(self._table.name)))
+
+    def cut(self) -> None:
+        """End the file that is open; the next rows begin another, whatever their stem."""
+        self._end()
 
     def _end(self) -> None:
         if self._open is not None:
             with storage_errors(self._open.path):
                 self._done.append(self._open.close())
         self._open = None
-        self._day = None
+        self._stem = None
 
     def finish(self) -> tuple[DataFile, ...]:
         """End the last file and sync the folders; the files so far. They are durable, and still nobody's."""

@@ -1,0 +1,144 @@
+"""The files of a load: what they are by their first bytes, and the name of the batch that they make."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+
+from reelport.errors import BadInput, StorageError
+from reelport.facts.tables import Table
+
+_GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_UTF8_MARK = b"\xef\xbb\xbf"
+_HEAD = 4096
+
+
+class Form(StrEnum):
+    """How the rows of a file are written."""
+
+    PARQUET = "Parquet"
+    CSV = "CSV"
+    NDJSON = "NDJSON"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One file of a load."""
+
+    path: Path
+    form: Form
+    packing: str | None
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The file's name, for people."""
+        return self.path.name
+
+    def open(self) -> IO[bytes] | gzip.GzipFile:
+        """The file's bytes, unpacked; reading may raise the errors of `READ_ERRORS`."""
+        match self.packing:
+            case "gzip":
+                return gzip.open(self.path, "rb")
+            case "zstd":
+                stream: IO[bytes] = pa.input_stream(str(self.path), compression="zstd")
+                return stream
+            case _:
+                return self.path.open("rb")
+
+
+READ_ERRORS = (EOFError, OSError, zlib.error, pa.ArrowException)
+"""What reading an unpacked file can raise when the file is cut or damaged."""
+
+
+def recognised(paths: Sequence[Path]) -> tuple[Input, ...]:
+    """What each file is, by its first bytes and then by its name; BadInput with the problems of all of them."""
+    if not paths:
+        raise BadInput("no file was given")
+    found, problems = [], []
+    for path in paths:
+        try:
+            found.append(_recognise(path))
+        except BadInput as problem:
+            problems.append(str(problem))
+    if problems:
+        raise BadInput("\n".join(problems))
+    return tuple(found)
+
+
+def _recognise(path: Path) -> Input:
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder: name its files")
+    if not path.is_file():
+        raise BadInput(f"{path}: there is no such file")
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+        size = path.stat().st_size
+    except OSError as error:
+        raise BadInput(f"{path} can't be read: {error.strerror}") from error
+    if not size:
+        raise BadInput(f"{path} is empty")
+    packing = "gzip" if start.startswith(_GZIP) else "zstd" if start.startswith(_ZSTD) else None
+    unpacked = Input(path, Form.CSV, packing, size)
+    try:
+        with unpacked.open() as file:
+            head = file.read(_HEAD)
+    except READ_ERRORS as error:
+        raise BadInput(damaged(unpacked, error)) from error
+    return Input(path, _form(path, packing, head), packing, size)
+
+
+def _form(path: Path, packing: str | None, head: bytes) -> Form:
+    if head.startswith(_PARQUET):
+        if packing is not None:
+            raise BadInput(f"{path}: Parquet inside {packing} can't be read; unpack it first")
+        return Form.PARQUET
+    if not head.strip():
+        raise BadInput(f"{path} is empty")
+    if head.startswith(_UTF16_MARKS) or (b"\0" in head and head.count(b"\0") * 3 > len(head)):
+        raise BadInput(f"{path} is written in UTF-16 or UTF-32: convert it to UTF-8 (iconv -t UTF-8)")
+    endings = {suffix.lower() for suffix in path.suffixes}
+    if ".parquet" in endings:
+        raise BadInput(f"{path} is no Parquet file, for all its name: it doesn't begin with PAR1")
+    if endings & {".ndjson", ".jsonl"}:
+        return Form.NDJSON
+    if ".csv" in endings:
+        return Form.CSV
+    first = head.removeprefix(_UTF8_MARK).lstrip()[:1]
+    if first == b"[" or (".json" in endings and first != b"{"):
+        raise BadInput(f"{path} is a JSON list: write one object a line (jq -c '.[]')")
+    return Form.NDJSON if first == b"{" else Form.CSV
+
+
+def damaged(file: Input, error: BaseException) -> str:
+    """The sentence for a file that can't be read to its end."""
+    what = f"{file.packing} data" if file.packing else "file"
+    return f"{file.path}: the {what} is cut or damaged ({str(error).splitlines()[0] if str(error) else error!r})"
+
+
+def batch_id(table: Table, mapping: str | None, span: tuple[str, str] | None, files: Sequence[Input]) -> str:
+    """The name of the batch that these files make: the same bytes asked for the same thing have the same name."""
+    digest = hashlib.sha256()
+    for part in ("reelport-batch-1", table.name, mapping or "", *(span or ("", ""))):
+        digest.update(hashlib.sha256(part.encode()).digest())
+    for file in files:
+        digest.update(_digest(file))
+    return digest.hexdigest()[:16]
+
+
+def _digest(file: Input) -> bytes:
+    try:
+        with file.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+    except OSError as error:
+        raise StorageError(f"{file.path} can't be read: {error.strerror}") from error

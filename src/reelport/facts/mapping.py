@@ -1,0 +1,105 @@
+"""Foreign shapes by SQL: one SELECT over `input`, run where it can reach nothing but the files of its load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reelport.errors import BadInput
+from reelport.facts.checking import LINE, Source
+from reelport.facts.durable import storage_errors
+from reelport.facts.inputs import Form, Input
+from reelport.facts.reading import Reject, batches, header_of
+from reelport.facts.rules import literal, quoted
+from reelport.facts.sources import Failure, Watch, parquet_columns
+from reelport.facts.workspace import Workspace, engine_errors, parquet_source, path_list
+
+INPUT = "input"
+_MAPPED = "_reelport_mapped"
+_PACKINGS = {None: "none", "gzip": "gzip", "zstd": "zstd"}
+
+
+def mapping_text(path: Path) -> str:
+    """The mapping's SQL, checked to be one SELECT."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is no UTF-8 text") from error
+    except OSError as error:
+        raise BadInput(f"{path} can't be read: {error.strerror}") from error
+    try:
+        statements = duckdb.extract_statements(text)
+    except duckdb.Error as error:
+        raise BadInput(f"{path} can't be understood: {error}") from error
+    if len(statements) != 1:
+        raise BadInput(f"{path} holds {len(statements)} statements, where one SELECT is expected")
+    if statements[0].type is not duckdb.StatementType.SELECT:
+        raise BadInput(f"{path} holds a {statements[0].type.name}, where one SELECT over {INPUT} is expected")
+    return text
+
+
+def mapped(
+    space: Workspace, files: Sequence[Input], text: str, reject: Reject, failure: Failure, watch: Watch
+) -> Source:
+    """What the mapping makes of the files; the line of a row is its number in the mapping's output."""
+    forms = sorted({file.form for file in files})
+    if len(forms) > 1:
+        raise BadInput(f"a mapping takes files of one form; these are {' and '.join(forms)}")
+    session = space.session
+    match forms[0]:
+        case Form.PARQUET:
+            for file in files:
+                parquet_columns(session, file)
+            relation, paths = parquet_source([str(file.path) for file in files]), [str(file.path) for file in files]
+        case Form.CSV:
+            staged = str(_staged(space, files, reject, failure, watch))
+            relation, paths = parquet_source([staged]), [staged]
+        case Form.NDJSON:
+            paths = [str(file.path) for file in files]
+            relation = _json(files)
+    with engine_errors(files[0].path):
+        session.execute(f"CREATE TEMP VIEW {INPUT} AS SELECT * FROM {relation}")  # noqa: S608 - paths are quoted
+    _lock(space, paths)
+    body = text.strip().rstrip(";")
+    try:
+        session.execute(f"CREATE TEMP VIEW {_MAPPED} AS {body}\n")
+        described = session.execute(f"DESCRIBE {_MAPPED}").fetchall()
+    except duckdb.Error as error:
+        raise BadInput(f"the mapping can't be run: {error}") from error
+    numbered = f"(SELECT *, row_number() OVER () AS {quoted(LINE)} FROM {_MAPPED})"  # noqa: S608 - a fixed name
+    return Source(numbered, {name: kind for name, kind, *_ in described}, "0", quoted(LINE), "the mapping's output")
+
+
+def _staged(space: Workspace, files: Sequence[Input], reject: Reject, failure: Failure, watch: Watch) -> Path:
+    """CSV files as one Parquet file of texts, so that the mapping may read them more than once."""
+    headers = {header_of(file) for file in files}
+    if len(headers) > 1:
+        raise BadInput("a mapping takes CSV files of one header; these have different ones")
+    names = headers.pop()
+    staged = space.folder / "input.parquet"
+    schema = pa.schema([pa.field(name, pa.string()) for name in names])
+    with storage_errors(staged), pq.ParquetWriter(str(staged), schema, compression="zstd") as writer:
+        for batch in failure.watched(batches(list(enumerate(files)), names, reject), watch):
+            writer.write_batch(batch.select(list(names)))
+    return staged
+
+
+def _json(files: Sequence[Input]) -> str:
+    packings = {file.packing for file in files}
+    if len(packings) > 1:
+        raise BadInput("a mapping takes NDJSON files of one compression; these have different ones")
+    packing = literal(_PACKINGS[packings.pop()])
+    listed = path_list([str(file.path) for file in files])
+    return f"read_json({listed}, format = 'newline_delimited', compression = {packing}, sample_size = -1)"
+
+
+def _lock(space: Workspace, paths: Sequence[str]) -> None:
+    """From here on the session reads these files and its own spill folder, and nothing else anywhere."""
+    allowed = ", ".join(literal(path) for path in paths)
+    space.session.execute(f"SET allowed_paths = [{allowed}]")
+    space.session.execute("SET enable_external_access = false")
+    space.session.execute("SET lock_configuration = true")

@@ -1,0 +1,87 @@
+"""Files written again without some of their rows, in the order that they have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from reelport.errors import StorageError
+from reelport.facts.durable import storage_errors
+from reelport.facts.log import DataFile
+from reelport.facts.schema import BATCH, stored
+from reelport.facts.storage import MONTH_FILE, ROW_GROUP, Writing
+from reelport.facts.tables import Kind, Table
+
+Mask = Callable[[pa.Table], pa.ChunkedArray]
+"""Says of each row whether it stays."""
+
+
+def within(table: Table, start: date, end: date) -> Mask:
+    """Rows of these days, both included."""
+    assert table.time is not None  # noqa: S101 - only facts lie on days
+    name = table.time
+    low, high = _bound(table, start), _bound(table, end + timedelta(days=1))
+
+    def mask(rows: pa.Table) -> pa.ChunkedArray:
+        moments = rows.column(name)
+        return pc.and_(pc.greater_equal(moments, low), pc.less(moments, high))
+
+    return mask
+
+
+def _bound(table: Table, day: date) -> pa.Scalar:
+    if table.time is not None and table.column(table.time).kind is Kind.DAY:
+        return pa.scalar(day, pa.date32())
+    return pa.scalar(datetime.combine(day, time(), UTC), pa.timestamp("us", "UTC"))
+
+
+def of_batches(batches: frozenset[str]) -> Mask:
+    """Rows of these batches."""
+    wanted = pa.array(sorted(batches), pa.string())
+    return lambda rows: pc.is_in(rows.column(BATCH), value_set=wanted)
+
+
+def other_than(mask: Mask) -> Mask:
+    """The rows that the mask leaves out."""
+    return lambda rows: pc.invert(mask(rows))
+
+
+def both(one: Mask, other: Mask) -> Mask:
+    """Rows that both let stay."""
+    return lambda rows: pc.and_(one(rows), other(rows))
+
+
+def rewrite(writing: Writing, table: Table, folder: Path, file: DataFile, mask: Mask) -> None:
+    """Write the file's rows that the mask lets stay into a new file of the same kind; none when no row stays."""
+    name = Path(file.path).name
+    stem = f"{MONTH_FILE[:-1]}" if name.startswith(MONTH_FILE) else "-".join(name.split("-")[:-1])
+    for rows in rows_of(folder / file.path, table):
+        writing.take(stem, file.month, rows.filter(mask(rows)))
+    writing.cut()
+
+
+def rows_of(path: Path, table: Table) -> Iterator[pa.Table]:
+    """The rows of a file in their order, a row group's worth at a time."""
+    try:
+        with storage_errors(path), pq.ParquetFile(path) as whole:
+            for batch in whole.iter_batches(ROW_GROUP):
+                yield pa.Table.from_batches([batch]).cast(stored(table.name))
+    except pa.ArrowException as error:
+        raise StorageError(f"{path} can't be read: {error}; run reelport verify") from error
+
+
+def batches_in(path: Path) -> frozenset[str]:
+    """The batches that a file's rows came from."""
+    try:
+        with storage_errors(path), pq.ParquetFile(path) as whole:
+            found: set[str] = set()
+            for batch in whole.iter_batches(ROW_GROUP, columns=[BATCH]):
+                found.update(pc.unique(batch.column(0)).to_pylist())
+            return frozenset(found)
+    except pa.ArrowException as error:
+        raise StorageError(f"{path} can't be read: {error}; run reelport verify") from error

@@ -1,0 +1,239 @@
+"""The rules of a column as SQL: how a value of each source type becomes the column's, and what refuses it.
+
+It knows kinds and SQL types, and refuses to know files, tables of facts or names of columns.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from reelport.facts.tables import Column, Kind
+
+LONGEST_TEXT = 16_384
+"""Bytes that one text may hold."""
+FIRST_DAY, END_DAY = "1970-01-01", "2200-01-01"
+"""Days from the first, before the second, are believed; others are a slip."""
+MONEY_TYPE = "DECIMAL(18,6)"
+_MONEY_BOUND = "1000000000000"
+_COUNT_BOUND = "9223372036854775807"
+
+_INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
+_WIDE_INTEGERS = {"HUGEINT", "UHUGEINT", "UBIGINT", "BIGNUM", "VARINT"}
+_FLOATS = {"FLOAT", "DOUBLE"}
+_DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
+_SQL_TYPES = {
+    Kind.TEXT: "VARCHAR",
+    Kind.COUNT: "BIGINT",
+    Kind.MONEY: MONEY_TYPE,
+    Kind.DAY: "DATE",
+    Kind.MOMENT: "TIMESTAMPTZ",
+    Kind.TEXTS: "VARCHAR[]",
+}
+_EXPECTED = {
+    Kind.TEXT: "text",
+    Kind.COUNT: "whole numbers",
+    Kind.MONEY: "decimal numbers",
+    Kind.DAY: "dates",
+    Kind.MOMENT: "timestamps",
+    Kind.TEXTS: "lists of texts",
+}
+_DAY_FORM = r"\d{4}-\d{2}-\d{2}"
+_MOMENT_FORM = _DAY_FORM + r"([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?"
+_SLICED_OFFSET = r"([+-]\d{2})(\d{2})$"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A column's value as SQL, and the conditions (SQL) that refuse a row, each with its reason (SQL text)."""
+
+    value: str
+    refusals: tuple[tuple[str, str], ...] = ()
+
+
+def quoted(name: str) -> str:
+    """The name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """The text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def absent(column: Column) -> str:
+    """The SQL of a column that the input doesn't have."""
+    default = "NULL" if column.default is None else str(column.default)
+    return f"CAST({default} AS {_SQL_TYPES[column.kind]})"
+
+
+def rule(column: Column, source: str, relation: str) -> Rule | str:
+    """The rule for the relation's values of that SQL type; or, when the type can't do, the sentence that says so."""
+    name = f"{relation}.{quoted(column.name)}"
+    made = _by_kind(column, name, "VARCHAR" if source in {'"NULL"', "NULL"} else source)
+    if made is None:
+        return f"column {column.name} holds {source}, where {_EXPECTED[column.kind]} are expected"
+    value, refusals = made.value, list(made.refusals)
+    if column.choices:
+        listed = ", ".join(literal(choice) for choice in column.choices)
+        spoken = literal(f" is none of: {', '.join(column.choices)}")
+        refusals.append((f"({value}) NOT IN ({listed})", f"{_shown(value)} || {spoken}"))
+    if column.required:
+        refusals.append((f"{_empty(name, source)}", "'is empty, and must not be'"))
+    if column.default is not None:
+        value = f"coalesce({value}, {column.default})"
+    return Rule(value, tuple((condition, f"{literal(column.name + ': ')} || {why}") for condition, why in refusals))
+
+
+def _empty(name: str, source: str) -> str:
+    return f"({name} IS NULL OR {name} = '')" if source == "VARCHAR" else f"{name} IS NULL"
+
+
+def _shown(value: str) -> str:
+    """SQL of a value in a reason: quoted, and cut when it is long."""
+    text = f"CAST({value} AS VARCHAR)"
+    return f"('''' || left({text}, 60) || CASE WHEN length({text}) > 60 THEN '…' ELSE '' END || '''')"
+
+
+def _by_kind(column: Column, name: str, source: str) -> Rule | None:
+    match column.kind:
+        case Kind.TEXT:
+            return _text(name, source)
+        case Kind.COUNT:
+            return _count(name, source)
+        case Kind.MONEY:
+            return _money(name, source)
+        case Kind.DAY:
+            return _day(name, source)
+        case Kind.MOMENT:
+            return _moment(name, source)
+        case Kind.TEXTS:
+            return _texts(name, source)
+
+
+def _text(name: str, source: str) -> Rule | None:
+    too_long = literal(f"is longer than {LONGEST_TEXT} bytes")
+    if source in {"VARCHAR", "JSON"}:
+        return Rule(f"nullif({name}, '')", ((f"strlen({name}) > {LONGEST_TEXT}", too_long),))
+    if source in _INTEGERS | _WIDE_INTEGERS or source == "UUID" or source.startswith("ENUM("):
+        return Rule(f"nullif(CAST({name} AS VARCHAR), '')")
+    return None
+
+
+def _count(name: str, source: str) -> Rule | None:
+    value = f"TRY_CAST({name} AS BIGINT)"
+    negative = (f"{name} < 0", f"{_shown(name)} || ' is less than 0'")
+    large = f"{_shown(name)} || ' is larger than {_COUNT_BOUND}'"
+    if source in _INTEGERS - _WIDE_INTEGERS:
+        return Rule(f"CAST({name} AS BIGINT)", (negative,))
+    if source in _WIDE_INTEGERS:
+        return Rule(value, (negative, (f"{name} > {_COUNT_BOUND}", large)))
+    if source in _FLOATS or _DECIMAL.fullmatch(source):
+        finite = f"isfinite({name})" if source in _FLOATS else "true"
+        whole = f"NOT coalesce({finite} AND {name} = trunc({name}), true)"
+        return Rule(
+            value,
+            (
+                (whole, f"{_shown(name)} || ' is no whole number'"),
+                negative,
+                (f"{finite} AND {name} >= 0 AND {value} IS NULL", large),
+            ),
+        )
+    if source == "VARCHAR":
+        given = f"nullif({name}, '')"
+        form = f"regexp_full_match({given}, '[0-9]+([.]0+)?')"
+        value = f"TRY_CAST(split_part({given}, '.', 1) AS BIGINT)"
+        return Rule(
+            value,
+            (
+                (f"regexp_full_match({given}, '-[0-9]+([.]0+)?')", f"{_shown(given)} || ' is less than 0'"),
+                (
+                    f"NOT regexp_full_match({given}, '-?[0-9]+([.]0+)?')",
+                    f"{_shown(given)} || ' is no whole number'",
+                ),
+                (f"{form} AND {value} IS NULL", large),
+            ),
+        )
+    return None
+
+
+def _money(name: str, source: str) -> Rule | None:
+    value = f"TRY_CAST({name} AS {MONEY_TYPE})"
+    large = (f"{name} IS NOT NULL AND {value} IS NULL", f"{_shown(name)} || ' is too large'")
+    finer = f"{_shown(name)} || ' has more than 6 digits after the point'"
+    if source in _INTEGERS | _WIDE_INTEGERS:
+        return Rule(value, (large,))
+    if decimal := _DECIMAL.fullmatch(source):
+        exact = ((f"{name} <> round({name}, 6)", finer),) if int(decimal[2]) > 6 else ()  # noqa: PLR2004 - money's digits
+        return Rule(value, (*exact, large))
+    if source in _FLOATS:
+        # By its shortest text: 0.1 is then 0.1, and halves are rounded up as they read.
+        value = f"CASE WHEN abs({name}) < {_MONEY_BOUND} THEN TRY_CAST(CAST({name} AS VARCHAR) AS {MONEY_TYPE}) END"
+        return Rule(
+            value, ((f"{name} IS NOT NULL AND ({value}) IS NULL", f"{_shown(name)} || ' is no number below 10^12'"),)
+        )
+    if source == "VARCHAR":
+        given = f"nullif({name}, '')"
+        value = f"TRY_CAST({given} AS {MONEY_TYPE})"
+        form = f"regexp_full_match({given}, '[+-]?[0-9]+([.][0-9]*)?')"
+        return Rule(
+            value,
+            (
+                (f"NOT {form}", f"{_shown(given)} || ' is no decimal number'"),
+                (f"regexp_matches({given}, '[.][0-9]{{6}}[0-9]*[1-9]')", finer),
+                (f"{form} AND {value} IS NULL", f"{_shown(given)} || ' is too large'"),
+            ),
+        )
+    return None
+
+
+def _in_range(value: str, shown: str) -> tuple[str, str]:
+    return (
+        f"NOT ({value} >= '{FIRST_DAY}' AND {value} < '{END_DAY}')",
+        f"{_shown(shown)} || ' is out of range ({FIRST_DAY} to {END_DAY})'",
+    )
+
+
+def _day(name: str, source: str) -> Rule | None:
+    if source == "DATE":
+        return Rule(name, (_in_range(name, name),))
+    moment = _moment(name, source)
+    if moment is None:
+        return None
+    return Rule(f"CAST({moment.value} AS DATE)", moment.refusals)
+
+
+def _moment(name: str, source: str) -> Rule | None:
+    if source == "DATE" or source.startswith("TIMESTAMP"):
+        value = f"CAST({name} AS TIMESTAMPTZ)"
+        return Rule(value, (_in_range(value, name),))
+    if source == "VARCHAR":
+        given = f"nullif({name}, '')"
+        value = rf"TRY_CAST(regexp_replace({given}, '{_SLICED_OFFSET}', '\1:\2') AS TIMESTAMPTZ)"
+        short = f"CASE WHEN strlen({given}) = 10 THEN TRY_CAST({given} AS TIMESTAMPTZ) ELSE {value} END"
+        form = f"regexp_full_match({given}, '{_MOMENT_FORM}')"
+        value = f"CASE WHEN {form} THEN {short} END"
+        no_time = f"{given} IS NOT NULL AND ({value}) IS NULL"
+        return Rule(
+            value,
+            ((no_time, f"{_shown(given)} || ' is no date or time in ISO 8601 form'"), _in_range(f"({value})", given)),
+        )
+    return None
+
+
+def _texts(name: str, source: str) -> Rule | None:
+    refusals: tuple[tuple[str, str], ...] = ()
+    if source.endswith("[]") and source.count("[]") == 1:
+        listed = f"CAST({name} AS VARCHAR[])"
+    elif source in {"VARCHAR", "JSON"}:
+        text = f"CAST({name} AS VARCHAR)"
+        array = f"TRY_CAST(TRY_CAST({text} AS JSON) AS VARCHAR[])"
+        is_array = f"starts_with(ltrim({text}), '[')"
+        listed = f"CASE WHEN {is_array} THEN {array} ELSE string_split({text}, '|') END"
+        refusals = ((f"{is_array} AND {array} IS NULL", f"{_shown(text)} || ' is no list of texts'"),)
+    else:
+        return None
+    # Empty and repeated ones go, the order of the first ones stays, and no tags at all is NULL.
+    kept = f"list_filter({listed}, lambda one, place: one <> '' AND list_position({listed}, one) = place)"
+    long = (f"strlen(CAST({name} AS VARCHAR)) > {LONGEST_TEXT}", literal(f"is longer than {LONGEST_TEXT} bytes"))
+    return Rule(f"CASE WHEN len({kept}) > 0 THEN {kept} END", (*refusals, long))

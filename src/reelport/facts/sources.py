@@ -1,0 +1,122 @@
+"""A load's files as sources for its query: each group of files that share their columns is one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reelport.errors import BadInput, ReelportError
+from reelport.facts.checking import FILE, LINE, Source
+from reelport.facts.inputs import Form, Input
+from reelport.facts.reading import Reject, batches, header_of, text_schema
+from reelport.facts.rules import quoted
+from reelport.facts.workspace import Workspace, engine_errors, parquet_source
+
+ROW_NUMBER = "file_row_number"
+Watch = Callable[[int], None]
+"""Told how many rows were read."""
+
+
+class Failure:
+    """Keeps what went wrong in a reader that the engine pulls, as the engine only keeps its text."""
+
+    def __init__(self) -> None:
+        self.error: ReelportError | None = None
+
+    def watched(self, source: Iterator[pa.RecordBatch], watch: Watch) -> Iterator[pa.RecordBatch]:
+        """The same batches; a ReelportError is kept on its way out."""
+        try:
+            for batch in source:
+                watch(batch.num_rows)
+                yield batch
+        except ReelportError as error:
+            self.error = error
+            raise
+
+
+def sources(
+    space: Workspace, files: Sequence[Input], reject: Reject, failure: Failure, watch: Watch
+) -> tuple[Source, ...]:
+    """A source for each group of files with the same columns; BadInput with the problems of all files."""
+    groups: dict[tuple[Form, tuple[tuple[str, str], ...]], list[tuple[int, Input]]] = defaultdict(list)
+    problems = []
+    for number, file in enumerate(files):
+        try:
+            columns = parquet_columns(space.session, file) if file.form is Form.PARQUET else text_columns(file)
+        except BadInput as problem:
+            problems.append(str(problem))
+        else:
+            groups[(file.form, columns)].append((number, file))
+    if problems:
+        raise BadInput("\n".join(problems))
+    return tuple(
+        _parquet(group, dict(columns))
+        if form is Form.PARQUET
+        else text_source(space.session, group, dict(columns), reject, failure, watch)
+        for (form, columns), group in groups.items()
+    )
+
+
+def parquet_columns(session: duckdb.DuckDBPyConnection, file: Input) -> tuple[tuple[str, str], ...]:
+    """The columns of a Parquet file and their SQL types."""
+    try:
+        with pq.ParquetFile(file.path) as whole:
+            names = whole.schema_arrow.names
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(f"{file.path}: the Parquet file is cut or damaged ({str(error).splitlines()[0]})") from error
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise BadInput(f"{file.path} names {', '.join(map(repr, repeated))} more than once")
+    if not names:
+        raise BadInput(f"{file.path} has no columns")
+    with engine_errors(file.path):
+        described = session.execute(f"DESCRIBE SELECT * FROM {parquet_source([str(file.path)])}").fetchall()  # noqa: S608 - the path is quoted
+    return tuple((name, kind) for name, kind, *_ in described)
+
+
+def text_columns(file: Input) -> tuple[tuple[str, str], ...]:
+    """The columns of a text file: all of them are text."""
+    return tuple((name, "VARCHAR") for name in header_of(file))
+
+
+def _spoken(group: Sequence[tuple[int, Input]]) -> str:
+    first = str(group[0][1].path)
+    return first if len(group) == 1 else f"{first} and {len(group) - 1} more"
+
+
+def _parquet(group: Sequence[tuple[int, Input]], types: dict[str, str]) -> Source:
+    paths = [str(file.path) for _, file in group]
+    relation = parquet_source(paths, filename=f"'{FILE}'", file_row_number="true")
+    numbers = f"[{', '.join(str(number) for number, _ in group)}]"
+    named = "[" + ", ".join("'" + path.replace("'", "''") + "'" for path in paths) + "]"
+    file = f"{numbers}[list_position({named}, {quoted(FILE)})]"
+    return Source(relation, types, file, f"{ROW_NUMBER} + 1", _spoken(group))
+
+
+def text_source(
+    session: duckdb.DuckDBPyConnection,
+    group: Sequence[tuple[int, Input]],
+    types: dict[str, str],
+    reject: Reject,
+    failure: Failure,
+    watch: Watch,
+) -> Source:
+    """Text files that share their columns as one stream; it can be read once."""
+    names = tuple(types)
+    stream = failure.watched(batches(group, names, reject), watch)
+    return arrow_source(
+        session, pa.RecordBatchReader.from_batches(text_schema(names), stream), types, _spoken(group), group[0][0]
+    )
+
+
+def arrow_source(
+    session: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader, types: dict[str, str], named: str, number: int
+) -> Source:
+    """A stream of Arrow batches that carry the places of their rows."""
+    relation = f"_reelport_input_{number}"
+    session.register(relation, reader)
+    return Source(relation, types, quoted(FILE), quoted(LINE), named)

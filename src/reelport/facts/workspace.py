@@ -1,0 +1,83 @@
+"""A DuckDB session that sorts more than fits in memory, with a spill folder of its own that goes when it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+import duckdb
+
+from reelport.errors import BadInput, StorageError
+from reelport.facts.durable import full_disk, storage_errors
+
+SPILL = ".work"
+"""The folder under the tables' root where running loads keep what they spill."""
+DEFAULT_MEMORY = "1GB"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A session and its folder."""
+
+    session: duckdb.DuckDBPyConnection
+    folder: Path
+
+
+@contextmanager
+def workspace(root: Path, memory: str = DEFAULT_MEMORY, threads: int | None = None) -> Iterator[Workspace]:
+    """A session in UTC that keeps within `memory` and spills under the root."""
+    with storage_errors(root):
+        (root / SPILL).mkdir(parents=True, exist_ok=True)
+        folder = Path(mkdtemp(prefix=f"{os.getpid()}-", dir=root / SPILL))
+    try:
+        session = duckdb.connect(config={"memory_limit": memory, "temp_directory": str(folder / "spill")})
+        try:
+            session.execute("SET TimeZone = 'UTC'")
+            session.execute("SET preserve_insertion_order = false")
+            session.execute("SET python_enable_replacements = false")
+            session.execute("SET autoinstall_known_extensions = false")
+            session.execute("SET autoload_known_extensions = false")
+            if threads is not None:
+                session.execute(f"SET threads = {threads:d}")
+            with engine_errors(root):
+                yield Workspace(session, folder)
+        finally:
+            session.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def engine_errors(place: Path) -> Iterator[None]:
+    """Turn the engine's refusals inside the block into ours: the disk's and the memory's, or the input's."""
+    try:
+        yield
+    except duckdb.Error as error:
+        message = str(error)
+        first = message.splitlines()[0]
+        if sentence := full_disk(message):
+            raise StorageError(f"{place}: {sentence}") from error
+        if isinstance(error, duckdb.OutOfMemoryException):
+            raise StorageError(f"{place}: more memory or room to spill is needed ({first})") from error
+        raise BadInput(f"the input can't be read to its end: {first}") from error
+
+
+def path_list(paths: list[str]) -> str:
+    """The paths as an SQL list in which no character stands for others."""
+    quoted = ("'" + _literal_path(path).replace("'", "''") + "'" for path in paths)
+    return f"[{', '.join(quoted)}]"
+
+
+def _literal_path(path: str) -> str:
+    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in path)
+
+
+def parquet_source(paths: list[str], **options: str) -> str:
+    """An SQL table function that reads these Parquet files, and takes no column from the names of their folders."""
+    further = "".join(f", {name} = {value}" for name, value in options.items())
+    return f"read_parquet({path_list(paths)}, union_by_name = true, hive_partitioning = false{further})"
