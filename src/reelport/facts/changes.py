@@ -96,8 +96,8 @@ def _differs(table: Table, new: list[str], old: list[str], space: Workspace) -> 
     found = space.session.execute(
         f"SELECT count(*) FROM (SELECT {columns} FROM {parquet_source(new)} "  # noqa: S608 - names and paths are quoted
         f"EXCEPT SELECT {columns} FROM {parquet_source(old)})"
-    ).fetchone()
-    return bool(found and found[0])
+    ).fetchall()
+    return bool(found[0][0])
 
 
 def _merge(table: Table, new: list[str], old: list[str]) -> str:

@@ -121,7 +121,7 @@ def load_arrow(
     if found.is_fact and replace is None and current(root, found).has(batch):
         return LoadResult(table, batch, already=True)
     with workspace(root, memory) as space:
-        bad = Rejects(space.folder / "rejects.csv", (batch,))
+        bad = Rejects(None, (batch,))
         try:
             return _load(order, space, (_arrow(space, rows, batch),), bad, Failure())
         finally:

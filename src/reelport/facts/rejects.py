@@ -20,15 +20,15 @@ SHOWN = 3
 class Rejects:
     """Counts bad rows and writes them; the file appears only when `finish` is called and there are any.
 
-    Safe to use from several threads.
+    Without a path they are only counted. Safe to use from several threads.
     """
 
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
+    def __init__(self, path: Path | None, names: Sequence[str]) -> None:
         self.path = path
         self.count = 0
         self.first: list[str] = []
         self._names = names
-        self._part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        self._part = path.with_name(f"{path.name}.{os.getpid()}.part") if path else None
         self._file: IO[str] | None = None
         self._lock = Lock()
 
@@ -38,21 +38,29 @@ class Rejects:
 
     def row(self, file: int, line: int, reason: str, raw: str) -> None:
         """Take a row; `raw` is its JSON."""
-        with self._lock, storage_errors(self.path):
-            name = self._names[file]
-            if self._file is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self._part.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-                csv.writer(self._file, lineterminator="\n").writerow(HEADER)
-            csv.writer(self._file, lineterminator="\n").writerow((name, line, reason, raw))
+        name = self._names[file]
+        with self._lock:
+            self._write((name, line, reason, raw))
             self.count += 1
             if len(self.first) < SHOWN:
                 self.first.append(f"{name} line {line}: {reason}")
 
+    def _write(self, row: tuple[str, int, str, str]) -> None:
+        if self._part is None:
+            return
+        with storage_errors(self._part):
+            if self._file is None:
+                self._part.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._part.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+                csv.writer(self._file, lineterminator="\n").writerow(HEADER)
+            csv.writer(self._file, lineterminator="\n").writerow(row)
+
     def finish(self) -> None:
         """Put the file in its place, whole and synced."""
-        with self._lock, storage_errors(self.path):
-            if self._file is not None:
+        with self._lock:
+            if self._file is None or self._part is None or self.path is None:
+                return
+            with storage_errors(self.path):
                 self._file.close()
                 sync_file(self._part)
                 self._part.replace(self.path)
@@ -62,7 +70,7 @@ class Rejects:
     def discard(self) -> None:
         """Leave no half file behind; does nothing after `finish`."""
         with self._lock:
-            if self._file is not None:
+            if self._file is not None and self._part is not None:
                 with suppress(OSError):
                     self._file.close()
                 with suppress(OSError):
@@ -73,4 +81,5 @@ class Rejects:
         """How many rows were bad, the first few reasons, and where the rest is."""
         more = self.count - len(self.first)
         listed = "\n".join(f"  {line}" for line in self.first) + (f"\n  … and {more:,} more" if more else "")
-        return f"{self.count:,} of {total:,} rows can't be taken (all are in {self.path}):\n{listed}"
+        where = f" (all are in {self.path})" if self.path else ""
+        return f"{self.count:,} of {total:,} rows can't be taken{where}:\n{listed}"

@@ -175,12 +175,13 @@ def _money(name: str, source: str) -> Rule | None:
     if source == "VARCHAR":
         given = f"nullif({name}, '')"
         value = f"TRY_CAST({given} AS {MONEY_TYPE})"
-        form = f"regexp_full_match({given}, '[+-]?[0-9]+([.][0-9]*)?')"
+        form = f"regexp_full_match({given}, '[+-]?[0-9]+([.][0-9]*)?([eE][+-]?[0-9]{{1,2}})?')"
+        rounded = f"{value} <> TRY_CAST({given} AS DECIMAL(38,20))"
         return Rule(
             value,
             (
                 (f"NOT {form}", f"{_shown(given)} || ' is no decimal number'"),
-                (f"regexp_matches({given}, '[.][0-9]{{6}}[0-9]*[1-9]')", finer),
+                (f"({rounded} OR regexp_full_match({given}, '[+-]?[0-9]+[.][0-9]{{6}}[0-9]*[1-9][0-9]*'))", finer),
                 (f"{form} AND {value} IS NULL", f"{_shown(given)} || ' is too large'"),
             ),
         )

@@ -18,6 +18,8 @@ from reelport.facts.durable import full_disk, storage_errors
 SPILL = ".work"
 """The folder under the tables' root where running loads keep what they spill."""
 DEFAULT_MEMORY = "1GB"
+_OURS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.ResourceInUseException)
+"""A query of ours is wrong when these are raised, and no input is to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ def engine_errors(place: Path) -> Iterator[None]:
             raise StorageError(f"{place}: {sentence}") from error
         if isinstance(error, duckdb.OutOfMemoryException):
             raise StorageError(f"{place}: more memory or room to spill is needed ({first})") from error
+        if isinstance(error, _OURS):
+            raise
         raise BadInput(f"the input can't be read to its end: {first}") from error
 
 
