@@ -25,6 +25,7 @@ REPORT_TOKEN = "rpr"  # noqa: S105 - the same
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _CHECK_LENGTH = 6
 _ID_LENGTH = 12
+_LEAST_SECRET = 32
 
 
 def mint(prefix: str, size: int = 32) -> str:
@@ -86,9 +87,12 @@ def seal(settings: Settings) -> Seal:
     try:
         if not path.exists():
             _make(path)
-        return Seal(path.read_bytes().strip())
+        secret = path.read_bytes().strip()
     except OSError as error:
         raise StorageError(f"{path} can't be read or made: {error.strerror}.") from error
+    if len(secret) < _LEAST_SECRET:
+        raise StorageError(f"{path} is damaged: bring it back from a copy, or remove it and make every key anew.")
+    return Seal(secret)
 
 
 def _make(path: Path) -> None:

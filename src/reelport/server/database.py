@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib import resources
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from reelport.errors import InternalError, NewerData, StorageError, UsageError
@@ -107,11 +107,14 @@ def writing(db: Engine) -> Iterator[Connection]:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
+    except DatabaseError as error:
+        # Its subclasses tell of our own statements, and are for whoever made them.
+        if type(error) not in {DatabaseError, OperationalError}:
+            raise
         raise StorageError(f"The state database can't be used: {_first_line(error)}.") from error
 
 
-def _first_line(error: DBAPIError) -> str:
+def _first_line(error: DatabaseError) -> str:
     return (str(error.orig).strip().splitlines() or ["no reason given"])[0].rstrip(".")
 
 

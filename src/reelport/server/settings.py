@@ -27,7 +27,9 @@ class Settings(BaseSettings):
     data: Path = Field(Path("reelport-data"), description="Directory of the tables, the state and the finished files.")
     database_url: str = Field("", description="PostgreSQL address of the state; empty: SQLite in the data directory.")
     secret: SecretStr | None = Field(
-        None, description="What keys and links are sealed with; empty: the file secret.key in the data directory."
+        None,
+        min_length=32,
+        description="What keys and links are sealed with; empty: the file secret.key in the data directory.",
     )
 
     # The wire

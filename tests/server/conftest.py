@@ -1,0 +1,142 @@
+"""A state of its own for each test, on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Engine
+
+from reelport.query import ReportQuery
+from reelport.server import access, credentials, partners, reports
+from reelport.server.access import Caller, Grant
+from reelport.server.credentials import Seal
+from reelport.server.database import connect
+from reelport.server.partners import NewKey
+from reelport.server.reports import AskedReport
+from reelport.server.settings import Settings, read
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ALL = access.REPORT_SCOPES
+
+
+@dataclass
+class State:
+    """A state database with what a test puts into it."""
+
+    settings: Settings
+    db: Engine
+    seal: Seal
+    now: datetime = NOW
+    keys: dict[str, NewKey] = field(default_factory=dict)
+
+    def organization(self, name: str, *channels: str) -> int:
+        """A new organization that may read these channels."""
+        added = partners.add_organization(self.db, name, self.now)
+        partners.let_read(self.db, added.id, channels)
+        return added.id
+
+    def key(self, organization: str, *permissions: str, channels: tuple[str, ...] | None = None) -> NewKey:
+        """A new key; with every permission when none is named."""
+        return partners.create_key(self.db, self.seal, organization, permissions or ALL, self.now, channels=channels)
+
+    def token(self, key: NewKey, *scopes: str) -> str:
+        """A token of a key."""
+        granted = access.grant(self.db, self.seal, key.id, key.secret, scopes, self.now)
+        assert isinstance(granted, Grant)
+        return granted.token
+
+    def caller(self, key: NewKey, *scopes: str) -> Caller:
+        """Who a new token of a key stands for."""
+        caller = access.bearer(self.db, self.seal, self.token(key, *scopes), self.now)
+        assert caller is not None
+        return caller
+
+    def ask(self, caller: Caller, day: int = 1, *, metrics: tuple[str, ...] = ("VIEWS",)) -> AskedReport:
+        """Ask for a small report; another day is another report."""
+        query = ReportQuery(metrics, ("DAY",), date(2026, 1, day), date(2026, 1, day))
+        return reports.ask(self.db, self.settings, caller, query, self.now)
+
+    def again(self, **given: object) -> Settings:
+        """The same settings with some set otherwise."""
+        return read(**{**self.settings.model_dump(), **given})
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _initdb() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    on_path = shutil.which("initdb")
+    return found[-1] if found else Path(on_path) if on_path else None
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The address of a PostgreSQL server that lives for this session, without a database name."""
+    initdb = _initdb()
+    if initdb is None:
+        pytest.skip("PostgreSQL is not installed: there is no initdb")
+    # PostgreSQL refuses to run as root.
+    as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    folder = Path(tempfile.mkdtemp(prefix="reelport-postgresql-"))
+    if as_user:
+        shutil.chown(folder, "postgres")
+    data, port = folder / "data", _free_port()
+    control = [*as_user, str(initdb.with_name("pg_ctl")), "-D", str(data), "-w"]
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=60"
+    _run([*as_user, str(initdb), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"], folder)
+    _run([*control, "-o", options, "start"], folder)
+    try:
+        yield f"postgresql://postgres@127.0.0.1:{port}"
+    finally:
+        _run([*control, "-m", "immediate", "stop"], folder)
+        shutil.rmtree(folder)
+
+
+def _run(words: list[str], folder: Path) -> None:
+    subprocess.run(words, check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def new_database(postgresql: str) -> Iterator[Callable[[], str]]:
+    """Makes empty databases on that server and gives their addresses."""
+    names: list[str] = []
+    with psycopg.connect(f"{postgresql}/postgres", autocommit=True) as connection:
+
+        def make() -> str:
+            names.append(f"t{credentials.short_id()}")
+            connection.execute(f"CREATE DATABASE {names[-1]}")
+            return f"{postgresql}/{names[-1]}"
+
+        yield make
+        for name in names:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings over a data directory and a database of this test."""
+    address = request.getfixturevalue("new_database")() if request.param == "postgresql" else ""
+    return read(data=tmp_path / "data", database_url=address, workers=0)
+
+
+@pytest.fixture
+def state(settings: Settings) -> Iterator[State]:
+    """A state database of this test."""
+    db = connect(settings)
+    yield State(settings, db, credentials.seal(settings))
+    db.dispose()

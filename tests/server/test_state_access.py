@@ -1,0 +1,183 @@
+"""Keys, tokens and scopes, on both databases."""
+
+from __future__ import annotations
+
+import stat
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from reelport.errors import StorageError, UsageError
+from reelport.server import access, credentials, partners
+from reelport.server.access import Grant, Refusal
+from reelport.server.credentials import seal
+from reelport.server.settings import read
+
+from .conftest import State
+
+
+def test_secret_and_token_are_stored_as_hashes_only(state: State) -> None:
+    """Neither a secret nor a token can be found in any column of the database."""
+    state.organization("demo", "c1")
+    key = state.key("demo")
+    token = state.token(key)
+    with state.db.connect() as connection:
+        stored = "".join(
+            str(row) for table in ("keys", "tokens") for row in connection.execute(text(f"SELECT * FROM {table}"))
+        )
+    assert key.id in stored
+    assert key.secret not in stored
+    assert token not in stored
+
+
+def test_scopes_are_granted_in_any_order_and_unknown_or_lacking_ones_left_out(state: State) -> None:
+    """Of the asked scopes those are granted that the key holds."""
+    state.organization("demo")
+    key = state.key("demo", "create_reports", "access_ads")
+    granted = access.grant(
+        state.db,
+        state.seal,
+        key.id,
+        key.secret,
+        ["userinfo", "access_revenue", "access_ads", "create_reports"],
+        state.now,
+    )
+    assert isinstance(granted, Grant)
+    assert granted.scopes == ("create_reports", "access_ads")
+    assert granted.seconds == 3600
+
+
+def test_no_scope_asked_grants_all_of_the_keys(state: State) -> None:
+    """A request without a scope gets what the key holds."""
+    state.organization("demo")
+    key = state.key("demo", "create_reports", "access_ads")
+    granted = access.grant(state.db, state.seal, key.id, key.secret, [], state.now)
+    assert isinstance(granted, Grant)
+    assert granted.scopes == ("create_reports", "access_ads")
+
+
+def test_nothing_granted_is_invalid_scope(state: State) -> None:
+    """When no asked scope is held, no token is made."""
+    state.organization("demo")
+    key = state.key("demo", "create_reports")
+    assert (
+        access.grant(state.db, state.seal, key.id, key.secret, ["access_ads", "x"], state.now) is Refusal.INVALID_SCOPE
+    )
+
+
+def test_manage_reports_stands_for_every_scope_of_the_key(state: State) -> None:
+    """A token for manage_reports reads earnings when the key may, and not when it may not."""
+    state.organization("demo")
+    rich = state.key("demo", "create_reports", "manage_reports", "access_revenue")
+    poor = state.key("demo", "create_reports", "manage_reports")
+    lacking = state.key("demo", "create_reports", "access_revenue")
+    assert "access_revenue" in state.caller(rich, "create_reports", "delete_reports", "manage_reports").scopes
+    assert "access_revenue" not in state.caller(poor, "create_reports", "manage_reports").scopes
+    assert state.caller(lacking, "create_reports", "manage_reports").scopes == {"create_reports"}
+
+
+@pytest.mark.parametrize("wrong", ["", "x", "rps_x", "é\0\ud800", "a" * 100_000])
+def test_wrong_credentials_are_one_refusal(state: State, wrong: str) -> None:
+    """A wrong id, a wrong secret, and any odd text are told apart by nobody."""
+    state.organization("demo")
+    key = state.key("demo")
+    for client_id, secret in [(key.id, wrong), (wrong, key.secret), (wrong, wrong), (key.id + "\0", key.secret)]:
+        assert access.grant(state.db, state.seal, client_id, secret, [], state.now) is Refusal.INVALID_CLIENT
+    assert access.bearer(state.db, state.seal, wrong, state.now) is None
+
+
+def test_token_expires(state: State) -> None:
+    """A token lives for its time and no second longer."""
+    state.organization("demo")
+    token = state.token(state.key("demo"))
+    almost = state.now + timedelta(seconds=3599)
+    assert access.bearer(state.db, state.seal, token, almost) is not None
+    assert access.bearer(state.db, state.seal, token, almost + timedelta(seconds=1)) is None
+
+
+def test_revoking_a_key_ends_its_tokens_at_once(state: State) -> None:
+    """After a revocation neither the key nor any token of it is worth anything."""
+    state.organization("demo")
+    key = state.key("demo")
+    token = state.token(key)
+    assert partners.revoke(state.db, key.id, state.now)
+    assert not partners.revoke(state.db, key.id, state.now)
+    assert access.bearer(state.db, state.seal, token, state.now) is None
+    assert access.grant(state.db, state.seal, key.id, key.secret, [], state.now) is Refusal.INVALID_CLIENT
+    with pytest.raises(UsageError, match="no key"):
+        partners.revoke(state.db, "rpk_none", state.now)
+
+
+def test_limited_key_reads_its_channels_and_others_read_later_ones_too(state: State) -> None:
+    """A limited key keeps to its channels; an unlimited one follows its organization."""
+    number = state.organization("demo", "c1", "c2")
+    limited, free = state.caller(state.key("demo", channels=("c2",))), state.key("demo")
+    assert limited.channels == {"c2"}
+    partners.let_read(state.db, number, ["c2", "c3"])
+    assert state.caller(free).channels == {"c1", "c2", "c3"}
+    assert [key.channels for key in partners.keys(state.db, "demo")].count(("c2",)) == 1
+
+
+def test_key_is_refused_with_every_reason(state: State) -> None:
+    """Unknown permissions and foreign channels are all named, with the nearest right name."""
+    state.organization("demo", "c1")
+    state.organization("rival", "r1")
+    with pytest.raises(UsageError) as refused:
+        state.key("demo", "create_report", "zzz", channels=("r1", "c1", "nope"))
+    for part in ("create_reports?", "'zzz'", "'r1'", "'nope'"):
+        assert part in str(refused.value)
+    assert "'c1'" not in str(refused.value)
+    with pytest.raises(UsageError, match="no channel"):
+        state.key("demo", channels=())
+    with pytest.raises(UsageError, match="Did you mean rival"):
+        state.key("rivla")
+
+
+@pytest.mark.parametrize("name", ["", " ", " demo", "de\nmo", "x" * 201, "a\0b"])
+def test_odd_organization_names_are_refused(state: State, name: str) -> None:
+    """A name that can't be told apart or printed is no name."""
+    with pytest.raises(UsageError):
+        partners.add_organization(state.db, name, state.now)
+
+
+def test_organization_name_is_taken_once(state: State) -> None:
+    """The second organization of a name is refused; names in any script are taken."""
+    state.organization("Ünïcode 動画")
+    with pytest.raises(UsageError, match="already"):
+        state.organization("Ünïcode 動画")
+    assert [each.name for each in partners.organizations(state.db)] == ["Ünïcode 動画"]
+
+
+@given(st.integers(1, 64))
+def test_minted_secrets_are_well_formed_and_a_slip_is_seen(size: int) -> None:
+    """What was minted is recognised; one changed character is not."""
+    minted = credentials.mint("rps", size)
+    assert credentials.well_formed("rps", minted)
+    assert not credentials.well_formed("rpt", minted)
+    for index in range(4, len(minted)):
+        slip = minted[:index] + ("A" if minted[index] != "A" else "B") + minted[index + 1 :]
+        assert not credentials.well_formed("rps", slip)
+
+
+def test_secret_file_is_private_and_made_once(tmp_path: Path) -> None:
+    """The service's secret is readable by its user alone, and the same for every process."""
+    settings = read(data=tmp_path)
+    first = seal(settings)
+    path = tmp_path / "secret.key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [each.name for each in tmp_path.iterdir()] == ["secret.key"]
+    assert seal(settings).hash("key", "x") == first.hash("key", "x")
+    assert seal(read(data=tmp_path, secret="o" * 32)).hash("key", "x") != first.hash("key", "x")
+    assert first.hash("key", "x") != first.hash("link", "x")
+    assert len(path.read_text().strip()) == 64
+
+
+def test_empty_secret_file_is_refused(tmp_path: Path) -> None:
+    """A secret that was cut to nothing would seal nothing."""
+    (tmp_path / "secret.key").touch()
+    with pytest.raises(StorageError, match=r"secret\.key"):
+        seal(read(data=tmp_path))

@@ -1,0 +1,214 @@
+"""The database itself: migrations, durability, several processes at once, and what is in the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+from reelport.errors import NewerData, StorageError, UsageError
+from reelport.server import database, partners
+from reelport.server.database import connect, reading, writing
+from reelport.server.settings import Settings, read
+from reelport.server.tables import METADATA
+
+from .conftest import State
+
+
+def test_migrations_lead_to_the_tables_that_the_code_knows(state: State) -> None:
+    """Tables, columns, keys and indexes of the migrated database are those of the metadata."""
+    with state.db.connect() as connection:
+        found = compare_metadata(MigrationContext.configure(connection), METADATA)
+    assert found == []
+
+
+def test_checks_of_the_migrations_are_those_of_the_tables(tmp_path: Path) -> None:
+    """Every statement that made the migrated SQLite, CHECK constraints included, is that of the metadata."""
+    connect(read(data=tmp_path)).dispose()
+    fresh = create_engine(f"sqlite:///{tmp_path / 'fresh.db'}")
+    METADATA.create_all(fresh)
+    fresh.dispose()
+
+    def made(path: Path) -> dict[str, str]:
+        statements = sqlite3.connect(path).execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+        return {name: re.sub(r"\s+", " ", sql) for name, sql in statements if name != "alembic_version"}
+
+    assert made(tmp_path / "state.db") == made(tmp_path / "fresh.db")
+    assert any("CHECK" in sql for sql in made(tmp_path / "fresh.db").values())
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "UPDATE reports SET status = 'DONE'",
+        "UPDATE reports SET status = 'FINISHED'",
+        "UPDATE reports SET status = 'FAILED'",
+        "UPDATE jobs SET owner = 'w'",
+        "UPDATE keys SET limited = 2",
+        "DELETE FROM keys",
+        "INSERT INTO jobs (report_id, organization_id, attempt, not_before) VALUES ('none', 1, 0, 0)",
+    ],
+)
+def test_database_refuses_what_can_not_be(state: State, broken: str) -> None:
+    """Both databases hold to the checks and the foreign keys themselves."""
+    state.organization("demo")
+    state.ask(state.caller(state.key("demo")))
+    with pytest.raises(Exception, match=r"(?i)constraint"), writing(state.db) as connection:
+        connection.execute(text(broken))
+
+
+def _at_once(settings: Settings, code: str) -> list[str]:
+    """What four processes print that run the same code at the same moment."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", f"from reelport.server.settings import read\n{code}"],
+            env={**os.environ, **settings.environment()},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    outputs = [process.communicate(timeout=60)[0].strip() for process in started]
+    assert [process.returncode for process in started] == [0] * 4
+    return outputs
+
+
+def test_processes_that_start_at_once_all_succeed(settings: Settings) -> None:
+    """Four processes bring a new database up to date at the same moment, and none of them fails."""
+    code = """
+from reelport.server.database import connect, reading, revision
+with reading(connect(read())) as connection:
+    print(revision(connection))
+"""
+    assert _at_once(settings, code) == [database.REVISION] * 4
+
+
+def test_no_update_is_lost_between_processes(state: State) -> None:
+    """What four processes read and then write in one transaction adds up."""
+    with writing(state.db) as connection:
+        connection.execute(text("INSERT INTO chores (name, due_at) VALUES ('count', 0)"))
+    # SQLite has no row lock to ask for: there the transaction itself holds everyone else off.
+    lock = "FOR UPDATE" if state.settings.database_url else ""
+    code = f"""
+from sqlalchemy import text
+from reelport.server.database import connect, writing
+db = connect(read())
+for _ in range(20):
+    with writing(db) as connection:
+        found = connection.execute(text("SELECT due_at FROM chores {lock}")).scalar_one()
+        connection.execute(text("UPDATE chores SET due_at = :next"), {{"next": found + 1}})
+"""
+    _at_once(state.settings, code)
+    with reading(state.db) as connection:
+        assert connection.execute(text("SELECT due_at FROM chores")).scalar() == 80
+
+
+def test_reading_goes_on_while_another_writes(state: State) -> None:
+    """A transaction that writes, and isn't at its end yet, holds up nobody who reads."""
+    state.organization("demo")
+    with writing(state.db) as writer:
+        writer.execute(text("UPDATE organizations SET name = 'changed'"))
+        with reading(state.db) as reader:
+            assert reader.execute(text("SELECT name FROM organizations")).scalar() == "demo"
+    assert [each.name for each in partners.organizations(state.db)] == ["changed"]
+
+
+def test_failed_transaction_leaves_nothing(state: State) -> None:
+    """An error inside a transaction undoes all of it."""
+
+    def half() -> None:
+        with writing(state.db) as connection:
+            connection.execute(text("INSERT INTO chores (name, due_at) VALUES ('half', 0)"))
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        half()
+    with reading(state.db) as connection:
+        assert connection.execute(text("SELECT count(*) FROM chores")).scalar() == 0
+
+
+def test_newer_database_is_refused(settings: Settings) -> None:
+    """A database that a later version has migrated is left alone."""
+    db = connect(settings)
+    with writing(db) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    db.dispose()
+    with pytest.raises(NewerData, match="9999"):
+        connect(settings)
+
+
+def test_newer_data_directory_is_refused(tmp_path: Path) -> None:
+    """A data directory that a later version laid out is left alone."""
+    (tmp_path / "layout.json").write_text(json.dumps({"layout": 99}))
+    with pytest.raises(NewerData):
+        connect(read(data=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["layout.json"]
+
+
+def test_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    """Rubbish under the name of the state is a clear error."""
+    connect(read(data=tmp_path)).dispose()
+    (tmp_path / "state.db").write_bytes(b"not a database, but long enough to look like one" * 100)
+    with pytest.raises(StorageError, match="not a database"):
+        connect(read(data=tmp_path))
+
+
+def test_unreachable_postgresql_is_told(tmp_path: Path) -> None:
+    """A PostgreSQL that isn't there is a clear error, and its password is in no message."""
+    with pytest.raises(StorageError) as refused:
+        connect(read(data=tmp_path, database_url="postgresql://me:hunter2@127.0.0.1:1/none"))
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["mysql://x/y", "nonsense", "sqlite:///x"])
+def test_other_databases_are_refused(tmp_path: Path, address: str) -> None:
+    """Only PostgreSQL is reached by address."""
+    with pytest.raises(UsageError, match="REELPORT_DATABASE_URL"):
+        connect(read(data=tmp_path, database_url=address))
+
+
+@pytest.mark.parametrize(
+    ("version", "safe"),
+    [((3, 46, 1), False), ((3, 50, 6), False), ((3, 50, 7), True), ((3, 51, 0), False), ((3, 51, 2), False),
+     ((3, 51, 3), True), ((3, 52, 0), True), ((3, 44, 5), False), ((3, 44, 6), True), ((3, 45, 0), False)],
+)  # fmt: skip
+def test_write_ahead_log_only_where_it_is_safe(version: tuple[int, int, int], *, safe: bool) -> None:
+    """A SQLite with the write-ahead reset race gets the rollback journal."""
+    assert database.write_ahead_is_safe(version) is safe
+
+
+def test_sqlite_is_opened_durable(tmp_path: Path) -> None:
+    """Every connection syncs fully, checks foreign keys, and uses the journal that is safe here."""
+    db = connect(read(data=tmp_path))
+    with reading(db) as connection:
+        names = ("synchronous", "foreign_keys", "journal_mode")
+        asked = [connection.execute(text(f"PRAGMA {name}")).scalar() for name in names]
+    assert asked == [2, 1, database.journal_mode().lower()]
+    db.dispose()
+
+
+def test_every_wrong_setting_is_told() -> None:
+    """Settings are refused with every reason at once, by the names that they are set by."""
+    with pytest.raises(UsageError) as refused:
+        read(port=99999, slots=0, queue_policy="maybe")
+    for name in ("REELPORT_PORT", "REELPORT_SLOTS", "--queue-policy"):
+        assert name in str(refused.value)
+
+
+def test_settings_are_handed_on_as_environment(tmp_path: Path) -> None:
+    """A process that is started with the settings' environment reads the same settings."""
+    settings = read(data=tmp_path, secret="s" * 40, port=0, retention_hours=0.5, database_url="postgresql://x/y")
+    handed = settings.environment()
+    assert {name: getattr(settings, name.removeprefix("REELPORT_").lower()) for name in handed}
+    assert handed["REELPORT_SECRET"] == "s" * 40
+    assert "s" * 40 not in repr(settings)
+    assert read(**{name.removeprefix("REELPORT_").lower(): value for name, value in handed.items()}) == settings
