@@ -1,0 +1,76 @@
+"""Expressions over the columns of one source: its ids, texts, times and measures, and whose its rows are."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from reelport.catalog import Grain
+from reelport.engine.asked import Part
+from reelport.engine.mapping import MEASURES, QUALIFYING, Source
+from reelport.engine.relations import DIALECT, parsed
+from reelport.errors import InternalError
+from reelport.facts.tables import Kind
+
+
+def column_of(source: Source, name: str) -> exp.Column:
+    """The source's column of a usual name."""
+    own = source.column(name)
+    if own is None:
+        raise InternalError(f"{source.name} facts have no {name}")
+    return exp.column(own, source.table)
+
+
+def key_of(part: Part, key: str) -> exp.Expr:
+    """The column that a lookup's id stands in; for QUALIFYING the first of the roles whose channel is the reader's."""
+    table = part.source.table
+    if key != QUALIFYING:
+        return column_of(part.source, key)
+    if len(part.roles) == 1:
+        return exp.column(part.roles[0], table)
+    first_match = exp.Case()
+    for role in part.roles:
+        first_match = first_match.when(mine(part, role), exp.column(role, table), copy=False)
+    return first_match
+
+
+def text_of(source: Source, name: str) -> exp.Expr:
+    """The column as text, which is how cells are grouped, filtered and sorted."""
+    column = column_of(source, name)
+    return column if source.kind(column.name) is Kind.TEXT else exp.cast(column, "TEXT")
+
+
+def value_of(measure: str, table: str) -> exp.Expr:
+    """The measure's value in one row of the table."""
+    return within(MEASURES[measure].value, table)
+
+
+def within(sql: str, table: str) -> exp.Expr:
+    """A fixed expression over the table's columns, each named with its table."""
+    tree = parsed(sql).copy()
+    named = [exp.column(column.name, table) for column in tree.find_all(exp.Column)]
+    if isinstance(tree, exp.Column):
+        return named[0]
+    for column, full in zip(list(tree.find_all(exp.Column)), named, strict=True):
+        column.replace(full)
+    return tree
+
+
+def moment_of(source: Source, grain: Grain) -> exp.Expr:
+    """The source's time cut to the grain: a date, or a time of UTC without a zone."""
+    time: exp.Expr = exp.column(source.time, source.table)
+    if source.kind(source.time) is Kind.MOMENT:
+        # Facts are UTC; taking the zone off by its number is six times as quick as asking the calendar.
+        time = exp.func("MAKE_TIMESTAMP", exp.func("EPOCH_US", time, dialect=DIALECT), dialect=DIALECT)
+    match grain:
+        case Grain.DAY:
+            return exp.cast(time, "DATE")
+        case Grain.MONTH:
+            return exp.cast(exp.func("DATE_TRUNC", exp.Literal.string("month"), time, dialect=DIALECT), "DATE")
+        case _:
+            return exp.func("DATE_TRUNC", exp.Literal.string(grain.name.lower()), time, dialect=DIALECT)
+
+
+def mine(part: Part, role: str) -> exp.Expr:
+    """Whether the channel in this role is one of the reader's: the wall between partners."""
+    ids = [exp.Literal.string(channel) for channel in sorted(part.asked.reader.channels)]
+    return exp.In(this=exp.column(role, part.source.table), expressions=ids)

@@ -1,0 +1,103 @@
+"""From a query, its reader and a snapshot to SQL: a list of pure steps over trees.
+
+rows of each source -> stacked -> grouped once -> written as cells, in order. The SQL is
+DuckDB's; its columns and their order are the CSV's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from reelport.catalog import CellType, Dimension, Filter, Metric
+from reelport.engine import numbers
+from reelport.engine.asked import Asked, asked_by, part_of
+from reelport.engine.mapping import CELLS, LOOKUPS, Found, sources_of
+from reelport.engine.reader import Reader
+from reelport.engine.relations import DIALECT, Relations
+from reelport.engine.rows import rows
+from reelport.facts.snapshot import Snapshot
+from reelport.query import ReportQuery
+
+_STACKED, _GROUPED = "facts", "report"
+_TIME_FORMATS = {
+    CellType.MINUTE: "%Y-%m-%dT%H:%M:%SZ",
+    CellType.HOUR: "%Y-%m-%dT%H:%M:%SZ",
+    CellType.MONTH: "%Y-%m",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the engine runs: one SELECT whose rows, in their order, are the CSV's; and the CSV's header."""
+
+    sql: str
+    columns: tuple[str, ...]
+
+
+def compile_query(query: ReportQuery, reader: Reader, snapshot: Snapshot) -> Plan:
+    """The plan of a checked query: it reads only pinned files, and gives only the reader's rows.
+
+    The same arguments give the same SQL. InternalError when the query was not checked.
+    """
+    asked = asked_by(query, reader)
+    relations = Relations(snapshot, query.start, query.end, reader.channels)
+    parts = [part for source in sources_of(asked.metrics) if (part := part_of(asked, source))]
+    tree = _written(asked, _grouped(asked, [rows(part, relations) for part in parts])) if parts else _nothing(asked)
+    return Plan(tree.sql(dialect=DIALECT), asked.headers)
+
+
+def tables_of(query: ReportQuery) -> frozenset[str]:
+    """The tables that the report of a checked query reads: what to pin."""
+    metrics = tuple(Metric[name] for name in query.metrics)
+    looked_at = [Dimension[name] for name in query.dimensions] + [Filter[name].dimension for name, _ in query.filters]
+    found = [cell for cell in (CELLS[dimension] for dimension in looked_at) if isinstance(cell, Found)]
+    objects = {table for cell in found for table in LOOKUPS[cell.lookup].tables}
+    return frozenset({source.table for source in sources_of(metrics)} | objects)
+
+
+def _grouped(asked: Asked, parts: list[exp.Select]) -> exp.Select:
+    """One row a combination of cells, with what the metrics need of it."""
+    kept: dict[str, exp.Expr] = {}
+    for metric in asked.metrics:
+        kept |= numbers.grouped(metric.rule, _STACKED)
+    cells = [exp.column(dimension.header, _STACKED) for dimension in asked.dimensions]
+    tree = exp.select(*cells, *(value.as_(name) for name, value in kept.items()))
+    tree = tree.from_(exp.alias_(exp.Subquery(this=_stacked(parts)), _STACKED), copy=False)
+    if cells:
+        return tree.group_by(*(cell.copy() for cell in cells), copy=False)
+    # Totals over no facts at all would be a row: none is invented.
+    return tree.having(exp.GT(this=exp.Count(this=exp.Star()), expression=exp.Literal.number(0)), copy=False)
+
+
+def _stacked(parts: list[exp.Select]) -> exp.Query:
+    first, *others = parts
+    tree: exp.Query = first
+    for other in others:
+        tree = exp.Union(this=tree, expression=other, distinct=False)
+    return tree
+
+
+def _written(asked: Asked, grouped: exp.Select) -> exp.Select:
+    """The rows as their cells are written, sorted by the asked cells in the asked order, empty ones last."""
+    tree = exp.select(*_cells(asked), *(numbers.value(row, _GROUPED).as_(row.header) for row in asked.metrics))
+    tree = tree.from_(exp.alias_(exp.Subquery(this=grouped), _GROUPED), copy=False)
+    cells = (exp.column(dimension.header, _GROUPED) for dimension in asked.dimensions)
+    order = [exp.Ordered(this=cell, desc=False, nulls_first=False) for cell in cells]
+    return tree.order_by(*order, copy=False) if order else tree
+
+
+def _cells(asked: Asked) -> Iterable[exp.Expr]:
+    for dimension in asked.dimensions:
+        cell: exp.Expr = exp.column(dimension.header, _GROUPED)
+        if dimension.type in _TIME_FORMATS:
+            cell = exp.func("STRFTIME", cell, exp.Literal.string(_TIME_FORMATS[dimension.type]), dialect=DIALECT)
+        yield cell.as_(dimension.header)
+
+
+def _nothing(asked: Asked) -> exp.Select:
+    """No row, under the report's header."""
+    columns = (exp.cast(exp.null(), "TEXT").as_(header) for header in asked.headers)
+    return exp.select(*columns).where(exp.false())

@@ -1,0 +1,210 @@
+"""Where the catalog's words lie in the tables: each measure, each dimension, and what ids are looked up in.
+
+The only place that locates them. It refuses to know how a query is put together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reelport.catalog import TAG_SEPARATOR, Dimension, Grain, Metric, Role, measures
+from reelport.facts.tables import TABLES, Kind, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The rows of one table that a family counts: all of them, or those that `where` keeps.
+
+    `roles` gives the column of each role that a channel can have there. `renamed`
+    gives a column that is spelled differently from the facts' usual name.
+    """
+
+    name: str
+    table: str
+    roles: Mapping[Role, str]
+    where: str | None = None
+    time: str = ""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+    def column(self, name: str) -> str | None:
+        """The table's own spelling of a usual name, None when the table has no such column."""
+        own = self.renamed.get(name, name)
+        return own if any(column.name == own for column in TABLES[self.table].columns) else None
+
+    def kind(self, name: str) -> Kind:
+        """What a column of the table holds."""
+        return TABLES[self.table].column(name).kind
+
+
+_OWNER = {Role.OWNER: "owner_channel_id"}
+_ROLES = _OWNER | {Role.PUBLISHER: "publisher_channel_id", Role.CLAIMER: "claimer_channel_id"}
+
+SOURCES: Mapping[str, Source] = {
+    source.name: source
+    for source in (
+        Source("plays", "plays", _ROLES, time="started_at"),
+        Source("live", "plays", _ROLES, "media_type = 'live'", time="started_at"),
+        Source("uploads", "videos", _OWNER, time="created_at", renamed={"video_id": "id"}),
+        Source("earnings", "earnings", _ROLES, time="day"),
+        Source("ads", "ads", _ROLES, time="started_at"),
+        Source("bandwidth", "usage", _ROLES, "kind = 'bandwidth'", time="day"),
+        Source("transcoding", "usage", _OWNER, "kind = 'transcoding'", time="day"),
+        Source("storage", "usage", _OWNER, "kind = 'storage'", time="day"),
+        Source("ai", "usage", _OWNER, "kind = 'ai'", time="day"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Where one measure lies: its source, the SQL of its value in one row, digits after the point of that value."""
+
+    source: Source
+    value: str
+    digits: int = 0
+
+
+def _columns(source: str, *names: str) -> dict[str, Measure]:
+    return {name: Measure(SOURCES[source], name) for name in names}
+
+
+def _counts(source: str, table: Table, prefix: str = "") -> dict[str, Measure]:
+    """Every count of the table whose name begins so, each a measure of that name."""
+    counts = (column.name for column in table.columns if column.kind is Kind.COUNT)
+    return _columns(source, *(name for name in counts if name.startswith(prefix)))
+
+
+def _without(found: dict[str, Measure], *names: str) -> dict[str, Measure]:
+    return {name: measure for name, measure in found.items() if name not in names}
+
+
+_PLAYS, _LIVE, _EARNINGS = SOURCES["plays"], SOURCES["live"], SOURCES["earnings"]
+_KNOWN_LENGTH = "CASE WHEN watchable_seconds IS NOT NULL THEN time_watched_seconds END"
+
+MEASURES: Mapping[str, Measure] = {
+    **_columns("plays", "views", "time_watched_seconds", "watchable_seconds"),
+    "watched_of_known_length": Measure(_PLAYS, _KNOWN_LENGTH),
+    "live_time_watched_seconds": Measure(_LIVE, "time_watched_seconds"),
+    "live_viewer": Measure(_LIVE, "viewer"),
+    "uploads": Measure(SOURCES["uploads"], "1"),
+    "earnings_eur": Measure(_EARNINGS, "eur", 6),
+    "earnings_usd": Measure(_EARNINGS, "usd", 6),
+    "earnings_eur_old": Measure(_EARNINGS, "eur_old", 6),
+    "earnings_usd_old": Measure(_EARNINGS, "usd_old", 6),
+    **_without(_counts("ads", TABLES["ads"]), "video_position"),
+    **_counts("bandwidth", TABLES["usage"], "bandwidth_"),
+    **_counts("transcoding", TABLES["usage"], "transcoding_"),
+    **_counts("storage", TABLES["usage"], "storage_"),
+    **_counts("ai", TABLES["usage"], "ai_"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What an id stands for: SQL over object tables with a column `id` to look up by.
+
+    `id` is unique, so that a join by it keeps every row once; where it is not, each of
+    its rows is meant to count.
+    """
+
+    sql: str
+    tables: tuple[str, ...]
+
+
+LOOKUPS: Mapping[str, Lookup] = {
+    "video": Lookup(
+        f"SELECT id, title, NULLIF(ARRAY_TO_STRING(tags, '{TAG_SEPARATOR}'), '') AS tag_list FROM videos",  # noqa: S608
+        ("videos",),
+    ),
+    # A video without tags has no row here, and so keeps its one row with an empty tag.
+    "tag": Lookup("SELECT id, UNNEST(tags) AS tag FROM videos", ("videos",)),
+    "player": Lookup("SELECT id, title, type FROM players", ("players",)),
+    "playlist": Lookup("SELECT id, title, type FROM playlists", ("playlists",)),
+    "channel": Lookup("SELECT id, slug, account_id FROM channels", ("channels",)),
+    "holder": Lookup(
+        """
+        SELECT
+            channels.id, own.username, own.parent_account_id, parent.username AS parent_username,
+            CASE WHEN own.parent_account_id IS NULL THEN own.username ELSE parent.username END AS top_username
+        FROM channels
+        LEFT JOIN accounts AS own ON own.id = channels.account_id
+        LEFT JOIN accounts AS parent ON parent.id = own.parent_account_id
+        """,
+        ("channels", "accounts"),
+    ),
+}
+
+QUALIFYING = "qualifying_channel_id"
+"""Stands for the reader's channel by which a row qualifies, which no table has as a column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A cell that is the source's time, cut to a grain."""
+
+    grain: Grain
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A cell that is a column of the facts."""
+
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A cell that is looked up: the facts' column that holds the id, the lookup, the column found there."""
+
+    key: str
+    lookup: str
+    column: str
+
+
+Cell = Moment | Own | Found
+
+_D = Dimension
+_HOLDER, _PUBLISHER, _CLAIMER = _ROLES[Role.OWNER], _ROLES[Role.PUBLISHER], _ROLES[Role.CLAIMER]
+
+CELLS: Mapping[Dimension, Cell] = {
+    # Where nothing else is said, a dimension is the facts' column of its name.
+    **{dimension: Own(dimension.header) for dimension in Dimension},
+    **{dimension: Moment(dimension.grain) for dimension in Dimension if dimension.grain is not None},
+    _D.CHANNEL_SLUG: Found(QUALIFYING, "channel", "slug"),
+    _D.VIDEO_OWNER_CHANNEL_SLUG: Found(_HOLDER, "channel", "slug"),
+    _D.VIDEO_OWNER_ID: Found(_HOLDER, "channel", "account_id"),
+    _D.VIDEO_OWNER_USERNAME: Found(_HOLDER, "holder", "username"),
+    _D.OWNER_OR_PARENT_USERNAME: Found(_HOLDER, "holder", "top_username"),
+    _D.PUBLISHER_CHANNEL: Found(_PUBLISHER, "channel", "slug"),
+    _D.PUBLISHER_ID: Found(_PUBLISHER, "channel", "account_id"),
+    _D.PUBLISHER_OR_PARENT_USERNAME: Found(_PUBLISHER, "holder", "top_username"),
+    _D.CLAIMER_CHANNEL: Found(_CLAIMER, "channel", "slug"),
+    _D.CLAIMER_OR_PARENT_USERNAME: Found(_CLAIMER, "holder", "top_username"),
+    _D.ACCOUNT_ID: Found(_HOLDER, "channel", "account_id"),
+    _D.ACCOUNT_USERNAME: Found(_HOLDER, "holder", "username"),
+    _D.PARENT_ACCOUNT_ID: Found(_HOLDER, "holder", "parent_account_id"),
+    _D.PARENT_ACCOUNT_USERNAME: Found(_HOLDER, "holder", "parent_username"),
+    _D.VIDEO_TITLE: Found("video_id", "video", "title"),
+    _D.CONTENT_TAG: Found("video_id", "tag", "tag"),
+    _D.CONTENT_TAG_LIST: Found("video_id", "video", "tag_list"),
+    _D.PLAYLIST_TITLE: Found("playlist_id", "playlist", "title"),
+    _D.PLAYLIST_TYPE: Found("playlist_id", "playlist", "type"),
+    _D.PLAYER_TITLE: Found("player_id", "player", "title"),
+    _D.PLAYER_TYPE: Found("player_id", "player", "type"),
+}
+
+
+def sources_of(metrics: tuple[Metric, ...]) -> tuple[Source, ...]:
+    """The sources that these metrics' measures lie in, each once, in the order of `SOURCES`."""
+    needed = {MEASURES[name].source.name for metric in metrics for name in measures(metric.rule)}
+    return tuple(source for source in SOURCES.values() if source.name in needed)
+
+
+def carries(source: Source, dimension: Dimension) -> bool:
+    """Whether the source's rows can be split by the dimension."""
+    match CELLS[dimension]:
+        case Moment(grain):
+            return grain >= Grain.DAY or source.kind(source.time) is Kind.MOMENT
+        case Own(name) | Found(key=name):
+            return name == QUALIFYING or source.column(name) is not None

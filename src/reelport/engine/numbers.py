@@ -1,0 +1,84 @@
+"""How the sums of a group become the number in a cell: exact, in integers and decimals, never through a float."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from reelport.catalog import Difference, Distinct, Metric, Ratio, Rule, Stock, Sum, Total, measures
+from reelport.engine.mapping import MEASURES
+
+_WIDEST = 38
+"""Digits of the widest decimal there is; whatever needs more fails aloud."""
+
+
+def grouped(rule: Rule, table: str) -> dict[str, exp.Expr]:
+    """What a group keeps of each measure of the rule: its sum, or how many different values it has."""
+    counted = isinstance(rule, Distinct)
+    return {name: _kept(exp.column(name, table), counted=counted) for name in measures(rule)}
+
+
+def value(metric: Metric, table: str) -> exp.Expr:
+    """The metric's cell, from what its group kept: an additive one without facts is 0, any other is empty."""
+    match metric.rule:
+        case Sum(measure, digits):
+            total = _sum(measure, table)
+            return exp.cast(total, f"DECIMAL({_WIDEST}, {digits})") if digits else total
+        case Total(parts):
+            return _sums(parts, table)
+        case Difference(minuend, subtrahend):
+            return exp.Sub(this=_sum(minuend, table), expression=_sum(subtrahend, table))
+        case Ratio() as ratio:
+            return _ratio(ratio, table)
+        case Distinct(of):
+            return exp.func("NULLIF", exp.column(of, table), exp.Literal.number(0))
+        case Stock(measure):
+            return exp.column(measure, table)
+
+
+def _kept(column: exp.Column, *, counted: bool) -> exp.Expr:
+    return exp.Count(this=exp.Distinct(expressions=[column])) if counted else exp.Sum(this=column)
+
+
+def _sum(measure: str, table: str) -> exp.Expr:
+    return exp.func("COALESCE", exp.column(measure, table), exp.Literal.number(0))
+
+
+def _sums(parts: tuple[str, ...], table: str) -> exp.Expr:
+    first, *others = (_sum(part, table) for part in parts)
+    for other in others:
+        first = exp.Add(this=first, expression=other)
+    return first
+
+
+def _ratio(ratio: Ratio, table: str) -> exp.Expr:
+    """Of `n / d` with whole n and d, half up and away from zero: sign(n) * ((2 * |n| + d) // (2 * d))."""
+    money = MEASURES[ratio.numerator].digits
+    numerator = _whole(_sum(ratio.numerator, table), money)
+    above = _times(exp.Abs(this=numerator.copy()), 2 * ratio.scale * 10**ratio.digits)
+    below = exp.func("NULLIF", exp.paren(_sums(ratio.denominator, table)), exp.Literal.number(0))
+    one = 10**money
+    rounded = exp.IntDiv(
+        this=exp.paren(exp.Add(this=above, expression=_times(below, one))),
+        expression=exp.paren(_times(below.copy(), 2 * one)),
+    )
+    signed = exp.Mul(this=exp.Sign(this=numerator), expression=exp.paren(rounded))
+    return _decimal(signed, ratio.digits)
+
+
+def _whole(number: exp.Expr, digits: int) -> exp.Expr:
+    """A decimal as a whole number of its smallest unit."""
+    return exp.cast(_times(number, 10**digits), "HUGEINT") if digits else number
+
+
+def _times(number: exp.Expr, factor: int) -> exp.Expr:
+    if factor == 1:
+        return number
+    # A cast of its own keeps the product whole: a bare number could be taken for a small one.
+    return exp.Mul(this=number, expression=exp.cast(exp.Literal.number(factor), "BIGINT"))
+
+
+def _decimal(whole: exp.Expr, digits: int) -> exp.Expr:
+    """A whole number of the smallest unit as a decimal: by a product, since a division would be a double."""
+    unit = exp.Literal.string(f"{10**-digits:.{digits}f}")
+    wide = exp.cast(exp.paren(whole), f"DECIMAL({_WIDEST - digits}, 0)")
+    return exp.Mul(this=wide, expression=exp.cast(unit, f"DECIMAL({digits}, {digits})"))

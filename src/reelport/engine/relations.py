@@ -1,0 +1,76 @@
+"""The pinned files of a table as a relation of DuckDB's, and lookups over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+
+import sqlglot
+from sqlglot import exp
+
+from reelport.engine.mapping import LOOKUPS
+from reelport.facts.snapshot import Snapshot
+from reelport.facts.tables import TABLES, Kind
+
+DIALECT = "duckdb"
+
+_TYPES = {
+    Kind.TEXT: "TEXT",
+    Kind.COUNT: "BIGINT",
+    Kind.MONEY: "DECIMAL(18, 6)",
+    Kind.DAY: "DATE",
+    Kind.MOMENT: "TIMESTAMPTZ",
+    Kind.TEXTS: "TEXT[]",
+}
+
+
+@cache
+def parsed(sql: str) -> exp.Expr:
+    """The tree of a fixed piece of SQL: copy it before you change it or hang it into another."""
+    return sqlglot.parse_one(sql, read=DIALECT)
+
+
+@dataclass(frozen=True, slots=True)
+class Relations:
+    """The tables of one report: pinned, and pruned to its days and, where owners alone count, to its channels."""
+
+    snapshot: Snapshot
+    start: date
+    end: date
+    channels: frozenset[str]
+
+    def facts(self, table: str, alias: str, *, owned: bool) -> exp.Expr:
+        """The table's rows of at least these days; with `owned`, of at least what the channels own."""
+        files = self.snapshot.files(table, self.start, self.end, self.channels if owned else None)
+        return _relation(table, files, alias)
+
+    def lookup(self, name: str, alias: str) -> exp.Expr:
+        """A lookup of the mapping's as a subquery."""
+        tree = parsed(LOOKUPS[name].sql).copy()
+        for table in list(tree.find_all(exp.Table)):
+            table.replace(_relation(table.name, self.snapshot.files(table.name), table.alias_or_name))
+        return exp.Subquery(this=tree, alias=exp.TableAlias(this=exp.to_identifier(alias)))
+
+
+def _relation(table: str, files: tuple[str, ...], alias: str) -> exp.Expr:
+    named = exp.TableAlias(this=exp.to_identifier(alias))
+    if not files:
+        return exp.Subquery(this=_nothing(table).copy(), alias=named)
+    read = exp.Anonymous(
+        this="read_parquet",
+        expressions=[
+            exp.Array(expressions=[exp.Literal.string(file) for file in files]),
+            # Files of older loads may lack columns; a folder's name must never override a stored column.
+            exp.PropertyEQ(this=exp.to_identifier("union_by_name"), expression=exp.true()),
+            exp.PropertyEQ(this=exp.to_identifier("hive_partitioning"), expression=exp.false()),
+        ],
+    )
+    return exp.Table(this=read, alias=named)
+
+
+@cache
+def _nothing(table: str) -> exp.Select:
+    """The table without rows, with the types that its files would have."""
+    columns = [exp.cast(exp.null(), _TYPES[column.kind]).as_(column.name) for column in TABLES[table].columns]
+    return exp.select(*columns).where(exp.false())

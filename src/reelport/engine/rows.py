@@ -1,0 +1,79 @@
+"""The rows that one source gives to a report: its days, its reader's, filtered, with every cell looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlglot import exp
+
+from reelport.catalog import Distinct
+from reelport.engine.asked import Part
+from reelport.engine.columns import key_of, moment_of, text_of, value_of
+from reelport.engine.conditions import conditions
+from reelport.engine.mapping import CELLS, MEASURES, Found, Moment, Own
+from reelport.engine.relations import Relations
+
+_FEW = 3
+"""Up to so many dimensions, rows are summed by the ids of their cells before those are looked up.
+
+It halves the time of a report whose groups are few, and costs a tenth where nearly
+every row is a group of its own, as with many dimensions."""
+
+
+def rows(part: Part, relations: Relations) -> exp.Select:
+    """The part's rows: a column a dimension by its header, then a column a measure of the whole report."""
+    found = [cell for cell in (CELLS[dimension] for dimension in part.asked.dimensions) if isinstance(cell, Found)]
+    joins = {(cell.key, cell.lookup): f"{cell.lookup}_by_{cell.key}" for cell in found}
+    name = part.source.name
+    tree = exp.select(*_cells(part), *_measures(part))
+    tree = tree.from_(exp.alias_(exp.Subquery(this=_facts(part, relations, summed=bool(joins))), name), copy=False)
+    for (key, lookup), alias in joins.items():
+        by = exp.EQ(this=exp.column("id", alias), expression=exp.column(key, name))
+        tree = tree.join(relations.lookup(lookup, alias), on=by, join_type="left", copy=False)
+    return tree
+
+
+def _cells(part: Part) -> Iterable[exp.Expr]:
+    for dimension in part.asked.dimensions:
+        match CELLS[dimension]:
+            case Found(key, lookup, column):
+                cell = exp.column(column, f"{lookup}_by_{key}")
+            case Own(column):
+                cell = exp.column(column, part.source.name)
+            case Moment():
+                cell = exp.column(dimension.header, part.source.name)
+        yield cell.as_(dimension.header)
+
+
+def _measures(part: Part) -> Iterable[exp.Expr]:
+    for name in part.asked.measures:
+        here = MEASURES[name].source is part.source
+        yield (exp.column(name, part.source.name) if here else exp.null()).as_(name)
+
+
+def _facts(part: Part, relations: Relations, *, summed: bool) -> exp.Select:
+    """The needed columns of the rows that count; summed by ids beforehand where that is right and quicker."""
+    asked, table = part.asked, part.source.table
+    counted = any(isinstance(rule, Distinct) for rule in asked.rules_over(part.source))
+    summed = summed and not counted and len(asked.dimensions) <= _FEW
+    columns = _columns(part)
+    values = {name: value_of(name, table) for name in asked.measures if MEASURES[name].source is part.source}
+    selected = [tree.as_(name) for name, tree in columns.items()]
+    selected += [(exp.Sum(this=tree) if summed else tree).as_(name) for name, tree in values.items()]
+    tree = exp.select(*selected).from_(relations.facts(table, table, owned=part.owned), copy=False)
+    tree = tree.where(*conditions(part, relations), copy=False)
+    return tree.group_by(*(tree.copy() for tree in columns.values()), copy=False) if summed else tree
+
+
+def _columns(part: Part) -> dict[str, exp.Expr]:
+    """What the cells are taken from or looked up by."""
+    columns: dict[str, exp.Expr] = {}
+    for dimension in part.asked.dimensions:
+        match CELLS[dimension]:
+            case Found(key):
+                columns[key] = key_of(part, key)
+            case Own(column):
+                columns[column] = text_of(part.source, column)
+            case Moment(grain):
+                columns[dimension.header] = moment_of(part.source, grain)
+    return columns
