@@ -134,6 +134,10 @@ class NotFinished(ReelportError):
     code = "not_finished"
     exit_status = 6
 
+    def __init__(self, sentence: str, token: str) -> None:
+        self.token = token
+        super().__init__(sentence)
+
 
 class InternalError(ReelportError):
     """Our own fault or our machine's, not the caller's."""
