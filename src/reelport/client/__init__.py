@@ -1,1 +1,1 @@
-"""Ask, wait, download: the client side of the Reporting API."""
+"""The client: ask for a report, wait for it, download it whole. Knows nothing of the service's insides."""

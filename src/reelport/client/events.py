@@ -1,0 +1,57 @@
+"""What a flow tells while it goes on: one value for each thing that happens, for a progress bar or a log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reelport.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """The query has a problem that its host may not mind; it is sent all the same."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The service took the report; `token` finds it again, from anywhere."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A look at the report: its status, seconds since the wait began, seconds until the next look (None: the last)."""
+
+    token: str
+    status: str
+    elapsed: float
+    next_look: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """Something failed that may pass: it is tried again after `seconds`."""
+
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Bytes of the report that are on disk by now, and how many there will be when that is known."""
+
+    bytes: int
+    total: int | None
+
+
+Event = Warned | Asked | Looked | Retrying | Received
+Progress = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """Tell nobody."""
+    del event

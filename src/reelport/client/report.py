@@ -1,0 +1,195 @@
+"""A report in hand: wait for it, download it, look at it again. Twins for threads and for asyncio."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Protocol
+
+from reelport.client import download, flow
+from reelport.client.download import Downloaded
+from reelport.client.events import Event, Progress, Warned
+from reelport.client.flow import DEADLINE, ReportState
+from reelport.client.part import checked_target
+from reelport.client.session import Session
+from reelport.client.steps import Flow, T
+from reelport.query import ReportQuery
+from reelport.wire import ReportStatus
+
+
+class Runner(Protocol):
+    """What takes a flow's steps and waits for each."""
+
+    def __call__(self, flow: Flow[T], /) -> T:
+        """The flow's result."""
+
+
+class AsyncRunner(Protocol):
+    """What takes a flow's steps on the event loop."""
+
+    def __call__(self, flow: Flow[T], /) -> Awaitable[T]:
+        """The flow's result, in time."""
+
+
+class _Handle:
+    """What both twins know: a report's token, its query if it was asked for here, and how it stood when last seen."""
+
+    def __init__(self, session: Session, state: ReportState, query: ReportQuery | None) -> None:
+        self._session = session
+        self._state = state
+        self.query = query
+
+    @property
+    def token(self) -> str:
+        """What finds the report again: `client.reports.attach(token)`."""
+        return self._state.token
+
+    @property
+    def status(self) -> str:
+        """Its status when it was last looked at, a `ReportStatus` or a word that this version doesn't know."""
+        return self._state.status
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(token={self.token!r}, status={self.status!r})"
+
+    def _download(self, to: str | os.PathLike[str], tell: Progress) -> Flow[Downloaded]:
+        target = checked_target(to)
+        if not self._state.ready:
+            self._state = yield from download.ready(self._session, self.token, tell)
+        return (yield from download.download(self._session, self._state, target, self.query, tell))
+
+    def _refresh(self, tell: Progress) -> Flow[None]:
+        self._state = yield from flow.look(self._session, self.token, tell)
+
+    def _wait(self, deadline: float | timedelta, tell: Progress) -> Flow[None]:
+        self._state = yield from flow.wait(self._session, self.token, tell, deadline=_seconds(deadline))
+
+
+class Report(_Handle):
+    """A report that a `Client` asked for or took up again."""
+
+    def __init__(self, run: Runner, session: Session, state: ReportState, query: ReportQuery | None) -> None:
+        super().__init__(session, state, query)
+        self._run = run
+
+    def refresh(self) -> Report:
+        """Look once. Raises ReportExpired when the service doesn't know the report (any more)."""
+        self._run(self._refresh(aloud))
+        return self
+
+    def wait(self, *, deadline: float | timedelta = DEADLINE, progress: Progress | None = None) -> Report:
+        """Wait until it can be downloaded. NotFinished after `deadline` (seconds), ReportFailed, ReportExpired."""
+        self._run(self._wait(deadline, progress or aloud))
+        return self
+
+    def download(self, to: str | os.PathLike[str], *, progress: Progress | None = None) -> Downloaded:
+        """Put the whole CSV under `to`, in place of what is there, or leave `to` as it is and raise."""
+        return self._run(self._download(to, progress or aloud))
+
+
+class AsyncReport(_Handle):
+    """A report that an `AsyncClient` asked for or took up again."""
+
+    def __init__(self, run: AsyncRunner, session: Session, state: ReportState, query: ReportQuery | None) -> None:
+        super().__init__(session, state, query)
+        self._run = run
+
+    async def refresh(self) -> AsyncReport:
+        """Look once. Raises ReportExpired when the service doesn't know the report (any more)."""
+        await self._run(self._refresh(aloud))
+        return self
+
+    async def wait(self, *, deadline: float | timedelta = DEADLINE, progress: Progress | None = None) -> AsyncReport:
+        """Wait until it can be downloaded. NotFinished after `deadline` (seconds), ReportFailed, ReportExpired."""
+        await self._run(self._wait(deadline, progress or aloud))
+        return self
+
+    async def download(self, to: str | os.PathLike[str], *, progress: Progress | None = None) -> Downloaded:
+        """Put the whole CSV under `to`, in place of what is there, or leave `to` as it is and raise."""
+        return await self._run(self._download(to, progress or aloud))
+
+
+class Reports:
+    """Where a `Client`'s reports are had."""
+
+    def __init__(self, run: Runner, session: Session) -> None:
+        self._run = run
+        self._session = session
+
+    def submit(self, query: ReportQuery, *, progress: Progress | None = None) -> Report:
+        """Ask for a report. Raises QueryRefused with every problem, before anything is sent where that can be."""
+        state = self._run(flow.ask(self._session, query, progress or aloud))
+        return Report(self._run, self._session, state, query)
+
+    def attach(self, token: str, query: ReportQuery | None = None) -> Report:
+        """A report that was asked for earlier, here or elsewhere; sends nothing.
+
+        With the query its columns are held against what was asked for.
+        """
+        return Report(self._run, self._session, _unseen(token), query)
+
+    def run(
+        self,
+        query: ReportQuery,
+        to: str | os.PathLike[str],
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+    ) -> Downloaded:
+        """Ask, wait, download: the three steps in one."""
+        target = checked_target(to)
+        tell = progress or aloud
+        return self._run(download.run(self._session, query, target, tell, deadline=_seconds(deadline)))
+
+
+class AsyncReports:
+    """Where an `AsyncClient`'s reports are had."""
+
+    def __init__(self, run: AsyncRunner, session: Session) -> None:
+        self._run = run
+        self._session = session
+
+    async def submit(self, query: ReportQuery, *, progress: Progress | None = None) -> AsyncReport:
+        """Ask for a report. Raises QueryRefused with every problem, before anything is sent where that can be."""
+        state = await self._run(flow.ask(self._session, query, progress or aloud))
+        return AsyncReport(self._run, self._session, state, query)
+
+    def attach(self, token: str, query: ReportQuery | None = None) -> AsyncReport:
+        """A report that was asked for earlier, here or elsewhere; sends nothing.
+
+        With the query its columns are held against what was asked for.
+        """
+        return AsyncReport(self._run, self._session, _unseen(token), query)
+
+    async def run(
+        self,
+        query: ReportQuery,
+        to: str | os.PathLike[str],
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+    ) -> Downloaded:
+        """Ask, wait, download: the three steps in one."""
+        target = checked_target(to)
+        tell = progress or aloud
+        return await self._run(download.run(self._session, query, target, tell, deadline=_seconds(deadline)))
+
+
+def aloud(event: Event) -> None:
+    """Tell only of what a caller should not miss: a query's warnings, as Python warnings."""
+    if isinstance(event, Warned):
+        warnings.warn(str(event.problem), UserWarning, stacklevel=2)
+
+
+def _unseen(token: str) -> ReportState:
+    return ReportState(token, ReportStatus.IN_PROGRESS)
+
+
+def _seconds(time: float | timedelta) -> float:
+    return time.total_seconds() if isinstance(time, timedelta) else float(time)
+
+
+Sleep = Callable[[float], None]
+AsyncSleep = Callable[[float], Awaitable[None]]
