@@ -1,0 +1,57 @@
+"""A service filled for trying: sample facts, and the organizations that may read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from sqlalchemy import Engine
+
+from reelport.errors import UsageError
+from reelport.facts.sample import Progress, SampleResult, generate
+from reelport.server import partners
+from reelport.server.database import connect
+from reelport.server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxResult:
+    """What was loaded, and the slugs of each organization's sample channels."""
+
+    loaded: SampleResult
+    channels: Mapping[str, tuple[str, ...]]
+
+
+def fill(
+    settings: Settings,
+    start: date,
+    end: date,
+    rows: int,
+    seed: int = 1,
+    progress: Progress | None = None,
+) -> SandboxResult:
+    """Load sample facts of these days and let the organizations `demo` and `rival` read their channels.
+
+    Repeated, it changes nothing; UsageError
+    when other sample facts lie on one of the days.
+    """
+    db = connect(settings)
+    try:
+        loaded = generate(settings.facts_root, start, end, rows, seed, progress)
+        for name, channels in loaded.organizations.items():
+            partners.let_read(db, _organization(db, name).id, channels)
+    finally:
+        db.dispose()
+    return SandboxResult(loaded, loaded.slugs)
+
+
+def _organization(db: Engine, name: str) -> partners.Organization:
+    known = {organization.name: organization for organization in partners.organizations(db)}
+    if name in known:
+        return known[name]
+    try:
+        return partners.add_organization(db, name, datetime.now(UTC))
+    except UsageError:
+        # Another process may have added it since: then it is there.
+        return partners.organization(db, name)
