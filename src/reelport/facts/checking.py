@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reelport.facts.nearest import nearest
+from reelport.check import nearest
 from reelport.facts.rules import Rule, absent, literal, quoted, rule
 from reelport.facts.schema import sort_keys
 from reelport.facts.tables import Table

@@ -209,6 +209,7 @@ def _load(order: _Order, space: Workspace, found: Sequence[Source], bad: Rejects
             raise
         _refuse(order, rows, days, bad)
         files = writing.finish()
+        bad.finish()
         order.progress(Progress("committing", rows))
         entry = Entry(
             kind="replace" if order.span else "load",
@@ -222,7 +223,6 @@ def _load(order: _Order, space: Workspace, found: Sequence[Source], bad: Rejects
         done = landed(order.root, order.table, Loaded(entry, files, order.span), order.memory)
         if done.kept:
             writing.keep()
-    bad.finish()
     told = bad.path if bad.count else None
     if done.version is None:
         return LoadResult(order.table.name, order.batch, 0, bad.count, told, already=True)

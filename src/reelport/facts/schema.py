@@ -6,8 +6,8 @@ from functools import cache
 
 import pyarrow as pa
 
+from reelport.check import nearest
 from reelport.errors import UsageError
-from reelport.facts.nearest import nearest
 from reelport.facts.tables import TABLES, Kind, Table
 
 MONTH = "month"

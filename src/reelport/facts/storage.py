@@ -48,7 +48,9 @@ class SortedFile:
         self._high: str | None = None
         self._waiting: list[pa.Table] = []
         make_folder(self.path.parent)
-        self._writer = pq.ParquetWriter(str(self.path), stored(table.name), compression="zstd", version="2.6")
+        self._writer = pq.ParquetWriter(
+            str(self.path), stored(table.name), compression="zstd", write_page_checksum=True
+        )
 
     def write(self, rows: pa.Table) -> None:
         """Take further rows; they go to the disk one row group at a time."""

@@ -1,0 +1,230 @@
+"""Commands that load facts, look at them and keep them in order."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from reelport.cli.facts_output import LoadProgress, print_rows, size_text, stamp_text
+from reelport.errors import StorageError, UsageError
+from reelport.facts import batches, compaction, vacuuming, verification
+from reelport.facts.layout import check_layout
+from reelport.facts.loading import LoadResult
+from reelport.facts.loading import load as load_files
+from reelport.facts.preview import preview
+from reelport.facts.report import tables_report
+from reelport.facts.workspace import DEFAULT_MEMORY
+
+FACTS_FOLDER = "facts"
+_DAYS_SHOWN = 3
+
+DataOption = Annotated[
+    Path, Parameter(name="--data", env_var="REELPORT_DATA", help="The data directory; REELPORT_DATA names it too.")
+]
+JsonOption = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
+MemoryOption = Annotated[str, Parameter(name="--memory", help="Memory to sort in; more than that spills to the disk.")]
+DEFAULT_DATA = Path("reelport-data")
+
+LOAD = App(name="load", help="Load facts and objects from files; list and undo loads.")
+
+
+def facts_root(data: Path) -> Path:
+    """Where the tables of a data directory lie; the directory is made, or checked to be of a known version."""
+    check_layout(data)
+    return data / FACTS_FOLDER
+
+
+@LOAD.default
+def load(
+    table: str,
+    /,
+    *files: Path,
+    data: DataOption = DEFAULT_DATA,
+    map: Annotated[Path | None, Parameter(help="A file with one SELECT over `input`.")] = None,  # noqa: A002 - the option's name
+    dry_run: Annotated[bool, Parameter(negative="", help="Show the first rows and load nothing.")] = False,
+    strict: Annotated[bool, Parameter(negative="", help="Refuse the whole batch when any row is bad.")] = False,
+    replace_days: Annotated[str | None, Parameter(help="START:END, days that the files restate.")] = None,
+    rejects: Annotated[Path | None, Parameter(help="Where bad rows go; default: beside the first file.")] = None,
+    memory: MemoryOption = DEFAULT_MEMORY,
+    json: JsonOption = False,
+) -> None:
+    """Load Parquet, CSV or NDJSON files (plain, gzip, zstd) into a table.
+
+    Bad rows go to a reject file with their line and reason. The same files loaded twice change nothing.
+    """
+    span = None if replace_days is None else days_between(replace_days)
+    root = facts_root(data)
+    if dry_run:
+        _print_preview(root, table, files, map, memory, as_json=json)
+        return
+    with LoadProgress(sys.stderr) as shown:
+        result = load_files(
+            root,
+            table,
+            files,
+            mapping=map,
+            strict=strict,
+            replace=span,
+            rejects=rejects,
+            progress=shown.update,
+            memory=memory,
+        )
+    _print_result(result, as_json=json)
+
+
+def days_between(text: str) -> tuple[date, date]:
+    """The two days of START:END; UsageError when that isn't what the text says."""
+    start, _, end = text.partition(":")
+    try:
+        return date.fromisoformat(start), date.fromisoformat(end)
+    except ValueError as error:
+        raise UsageError(f"--replace-days takes START:END, such as 2023-07-01:2023-07-31, not {text!r}") from error
+
+
+def _print_result(result: LoadResult, *, as_json: bool) -> None:
+    if as_json:
+        print(_json(asdict(result)))
+    elif result.already:
+        print(f"{result.table}: nothing changed, batch {result.batch} is loaded already")
+    else:
+        when = f", {len(result.days)} days from {result.days[0]} to {result.days[-1]}" if result.days else ""
+        print(f"{result.table}: {result.rows:,} rows loaded{when} (batch {result.batch})")
+    if result.rejects and not as_json:
+        print(f"{result.table}: {result.rejects:,} rows rejected, see {result.rejects_file}")
+
+
+def _print_preview(
+    root: Path, table: str, files: Sequence[Path], mapping: Path | None, memory: str, *, as_json: bool
+) -> None:
+    shown = preview(root, table, files, mapping=mapping, memory=memory)
+    rows = [(*row, reason) for row, reason in zip(shown.rows, shown.reasons, strict=True)]
+    names = (*shown.columns, "problem")
+    if as_json:
+        print(_json([dict(zip(names, row, strict=True)) for row in rows]))
+        return
+    used = [place for place, name in enumerate(names) if name == "problem" or any(row[place] for row in rows)]
+    print_rows([names[place] for place in used], [[row[place] or "" for place in used] for row in rows])
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False, indent=2)
+
+
+@LOAD.command(name="list")
+def load_list(
+    *,
+    data: DataOption = DEFAULT_DATA,
+    table: Annotated[str | None, Parameter(help="Only the loads of this table.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the loads of every table, oldest first."""
+    found = batches.loads(facts_root(data), table)
+    if json:
+        print(_json([asdict(one) for one in found]))
+        return
+    rows = [
+        [
+            one.batch,
+            one.table,
+            stamp_text(one.at),
+            f"{one.rows:,}",
+            f"{one.rejects:,}",
+            _days(one),
+            "undone" if one.undone else "replaced days" if one.replaced else "",
+            " ".join(one.sources[:_DAYS_SHOWN]),
+        ]
+        for one in found
+    ]
+    print_rows(["batch", "table", "when", "rows", "rejects", "days", "note", "files"], rows)
+
+
+def _days(one: batches.Load) -> str:
+    first, last = one.replaced or ((one.days[0], one.days[-1]) if one.days else (None, None))
+    return "" if first is None else str(first) if first == last else f"{first}:{last}"
+
+
+@LOAD.command(name="undo")
+def load_undo(
+    batch: str,
+    /,
+    *,
+    data: DataOption = DEFAULT_DATA,
+    table: Annotated[str | None, Parameter(help="The table, when batches of several have this name.")] = None,
+) -> None:
+    """Take back a load: its rows go, and what it replaced comes back."""
+    done = batches.undo(facts_root(data), batch, table)
+    back = f", {done.restored:,} rows restored" if done.restored else ""
+    print(f"{done.table}: batch {done.batch} undone, {done.removed:,} rows removed{back}")
+
+
+def tables(*, data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None:
+    """Show what is loaded: rows, first and last complete day, last load."""
+    found = tables_report(facts_root(data))
+    if json:
+        print(_json([asdict(one) for one in found]))
+        return
+    rows = [
+        [
+            one.table,
+            f"{one.rows:,}",
+            str(one.first_day or ""),
+            str(one.last_day or ""),
+            stamp_text(one.last_load),
+            f"{one.files:,}",
+            size_text(one.bytes),
+        ]
+        for one in found
+    ]
+    print_rows(["table", "rows", "first day", "last day", "last load", "files", "size"], rows)
+
+
+def compact(
+    *,
+    data: DataOption = DEFAULT_DATA,
+    table: Annotated[str | None, Parameter(help="Only this table.")] = None,
+    settled_after: Annotated[int, Parameter(help="Days after which a day is settled.")] = compaction.SETTLED_AFTER,
+    memory: MemoryOption = DEFAULT_MEMORY,
+) -> None:
+    """Merge settled days into month files, which reports read faster. Rows stay as they are."""
+    done = compaction.compact(
+        facts_root(data), today=datetime.now(UTC).date(), settled_after=settled_after, table=table, memory=memory
+    )
+    for one in done:
+        print(f"{one.table}: {one.month} merged, {one.files} files into one, {one.rows:,} rows")
+    if not done:
+        print("nothing to merge")
+
+
+def vacuum(
+    *,
+    data: DataOption = DEFAULT_DATA,
+    hours: Annotated[int, Parameter(help="Hours that a replaced file is kept.")] = vacuuming.KEPT_HOURS,
+) -> None:
+    """Delete files that were replaced, or left by a killed load, so long ago that no report reads them."""
+    for one in vacuuming.vacuum(facts_root(data), now=datetime.now(UTC), hours=hours):
+        print(f"{one.table}: {one.files} files deleted, {size_text(one.bytes)}")
+
+
+def verify_facts(data: Path) -> int:
+    """Print what is wrong with the tables of a data directory; how many things that is."""
+    wrong = 0
+    for one in verification.verify(facts_root(data)):
+        for finding in one.findings:
+            print(f"{one.table}: {finding}")
+        wrong += len(one.findings)
+        if not one.findings:
+            print(f"{one.table}: {one.files:,} files with {one.rows:,} rows are as recorded")
+    return wrong
+
+
+def verify(*, data: DataOption = DEFAULT_DATA) -> None:
+    """Hold the tables against their records, reading every file to its end."""
+    if wrong := verify_facts(data):
+        raise StorageError(f"{wrong} thing(s) are wrong with the tables; load the days concerned again")

@@ -1,0 +1,60 @@
+"""What a load would take: its first rows, converted and judged, without loading any."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reelport.errors import BadInput
+from reelport.facts.checking import REJECT, Source, checked, column_problems
+from reelport.facts.inputs import recognised
+from reelport.facts.mapping import mapped, mapping_text
+from reelport.facts.rejects import Rejects
+from reelport.facts.rules import quoted
+from reelport.facts.schema import table_named
+from reelport.facts.sources import Failure, sources
+from reelport.facts.workspace import DEFAULT_MEMORY, workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The first rows in the table's columns, as text, each with the reason why it would be refused, if any."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | None, ...], ...]
+    reasons: tuple[str | None, ...]
+
+
+def preview(
+    root: Path,
+    table: str,
+    files: Sequence[Path],
+    *,
+    mapping: Path | None = None,
+    count: int = 10,
+    memory: str = DEFAULT_MEMORY,
+) -> Preview:
+    """The first `count` rows that these files, or the mapping over them, hold. Raises as `load` does."""
+    found = table_named(table)
+    inputs = recognised([Path(file) for file in files])
+    text = None if mapping is None else mapping_text(mapping)
+    bad, failure = Rejects(None, tuple(str(file.path) for file in inputs)), Failure()
+    with workspace(root, memory) as space:
+        session = space.session
+        session.execute("SET preserve_insertion_order = true")
+        given: tuple[Source, ...]
+        if text is None:
+            given = sources(space, inputs, bad.text, failure, lambda _: None)
+        else:
+            given = (mapped(space, inputs, text, bad.text, failure, lambda _: None),)
+        problems = [problem for source in given for problem in column_problems(found, source)]
+        if problems:
+            raise BadInput("\n".join(problems))
+        texts = ", ".join(f"CAST({quoted(column.name)} AS VARCHAR)" for column in found.columns)
+        rows = " UNION ALL ".join(checked(found, source) for source in given)
+        shown = session.execute(
+            f"SELECT {texts}, {REJECT}.reason FROM ({rows}) LIMIT {count:d}"  # noqa: S608 - names are our tables' own
+        ).fetchall()
+    columns = tuple(column.name for column in found.columns)
+    return Preview(columns, tuple(row[:-1] for row in shown), tuple(row[-1] for row in shown))

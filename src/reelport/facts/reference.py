@@ -1,0 +1,64 @@
+"""The reference page of the tables, read off their one definition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reelport.facts.rules import END_DAY, FIRST_DAY, LONGEST_TEXT
+from reelport.facts.schema import BATCH, sort_keys
+from reelport.facts.tables import TABLES, Column, Kind, Table
+
+_KINDS = {
+    Kind.TEXT: f"UTF-8, up to {LONGEST_TEXT:,} bytes. An empty text is an empty cell.",
+    Kind.COUNT: "A whole number from 0 to 9223372036854775807. A decimal without a fraction (`5.0`) is one too.",
+    Kind.MONEY: "A decimal number with up to 12 digits before the point and 6 after it; it may be negative. "
+    "A seventh digit refuses the row; a binary floating-point number is rounded, halves up.",
+    Kind.DAY: f"`2023-07-01`, from {FIRST_DAY} to before {END_DAY}. A moment is taken to its day in UTC.",
+    Kind.MOMENT: "ISO 8601: `2023-07-01T05:00:00Z`, `2023-07-01 07:00+02:00`, `2023-07-01`. An offset is taken to UTC; "
+    "without one the time is UTC.",
+    Kind.TEXTS: "A Parquet list, a JSON array, or text: a JSON array or parts divided by `|`. "
+    "Empty and repeated texts are dropped; none left is an empty cell.",
+}
+
+
+def tables_page() -> str:
+    """The page, as Markdown."""
+    kinds = _grid(("type", "what is taken"), ((kind.value, sentence) for kind, sentence in _KINDS.items()))
+    parts = [
+        "<!-- Made by `make docs` from the tables: change the tables, not this page. -->",
+        "# The tables",
+        (
+            "What `reelport load` takes, column by column. Each table is a Delta table in `facts/` under the data "
+            "directory; any tool that reads Delta Lake can open it. A column that may be empty may be left out of a file."
+        ),
+        "## Types",
+        kinds,
+    ]
+    for table in TABLES.values():
+        parts += [f"## {table.name}", table.sentence, _layout(table), _columns(table)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _layout(table: Table) -> str:
+    if table.key is not None:
+        return f"An object table: a load replaces the rows of the same `{table.key}`, whole, and adds the others."
+    keys = ", ".join(f"`{key}`" for key in sort_keys(table))
+    return (
+        f"A fact table in time by `{table.time}`: partitioned by month, sorted by {keys}. "
+        f"The files end with a column `{BATCH}`: which load the row came from."
+    )
+
+
+def _columns(table: Table) -> str:
+    return _grid(("column", "type", "unit", "may be empty", "meaning"), map(_row, table.columns))
+
+
+def _row(column: Column) -> tuple[str, ...]:
+    empty = "no" if column.required else "yes" if column.default is None else f"yes, then {column.default}"
+    choices = f" One of: {', '.join(f'`{choice}`' for choice in column.choices)}." if column.choices else ""
+    return (f"`{column.name}`", column.kind.value, column.unit or "", empty, column.sentence + choices)
+
+
+def _grid(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

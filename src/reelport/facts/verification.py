@@ -1,0 +1,101 @@
+"""Holding a table's log against the files on the disk, each of which is read to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from reelport.errors import NewerData, StorageError
+from reelport.facts.log import DataFile, current, log_file, tables_in
+from reelport.facts.schema import BATCH, MONTH, sort_keys, stored
+from reelport.facts.storage import ROW_GROUP
+from reelport.facts.tables import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found of one table; it is right when there are no findings."""
+
+    table: str
+    files: int
+    rows: int
+    findings: tuple[str, ...]
+
+
+def verify(root: Path) -> tuple[Verified, ...]:
+    """Check every table: files that are missing, of another size, unreadable, unsorted or with other rows."""
+    return tuple(_verify_table(root, table) for table in tables_in(root))
+
+
+def _verify_table(root: Path, table: Table) -> Verified:
+    try:
+        now = current(root, table)
+        lost = [version for version in range(now.version + 1) if not log_file(now.folder, version).is_file()]
+    except (StorageError, NewerData) as error:
+        return Verified(table.name, 0, 0, (str(error),))
+    findings = [f"commit {version} is missing from the log" for version in lost]
+    for file in now.files:
+        findings += [f"{file.path}: {finding}" for finding in _file_findings(now.folder, table, file)]
+    return Verified(table.name, len(now.files), sum(file.rows for file in now.files), tuple(findings))
+
+
+def _file_findings(folder: Path, table: Table, file: DataFile) -> Iterator[str]:
+    path = folder / file.path
+    if not path.is_file():
+        yield "the file is missing"
+        return
+    if (size := path.stat().st_size) != file.size:
+        yield f"the file has {size:,} bytes, its record {file.size:,}"
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as whole:
+            if whole.metadata.num_rows != file.rows:
+                yield f"the file has {whole.metadata.num_rows:,} rows, its record {file.rows:,}"
+            if whole.schema_arrow.names != stored(table.name).names:
+                yield "the file's columns are not the table's"
+                return
+            yield from _row_findings(whole, table, file)
+    except (pa.ArrowException, OSError) as error:
+        yield f"the file can't be read: {str(error).splitlines()[0]}"
+
+
+def _row_findings(whole: pq.ParquetFile, table: Table, file: DataFile) -> Iterator[str]:
+    keys = list(sort_keys(table))
+    last: pa.Table | None = None
+    sorted_so_far, in_range, with_batch = True, True, True
+    for batch in whole.iter_batches(ROW_GROUP):
+        rows = pa.Table.from_batches([batch])
+        joined = rows.select(keys) if last is None else pa.concat_tables([last, rows.select(keys)])
+        sorted_so_far = sorted_so_far and is_sorted(joined)
+        last = rows.select(keys).slice(rows.num_rows - 1)
+        if table.time is not None and file.first is not None and file.last is not None:
+            ends = pc.min_max(rows.column(table.time)).as_py()
+            months = {f"{ends['min']:%Y-%m}", f"{ends['max']:%Y-%m}"}
+            in_range = in_range and file.first <= ends["min"] and ends["max"] <= file.last and months == {file.month}
+            with_batch = with_batch and not rows.column(BATCH).null_count
+    if not sorted_so_far:
+        yield f"the rows are not sorted by {', '.join(keys)}"
+    if not in_range:
+        yield f"rows lie outside the times or the {MONTH} of the file's record"
+    if not with_batch:
+        yield "rows do not say which batch they came from"
+
+
+def is_sorted(rows: pa.Table) -> bool:
+    """Whether the rows ascend by their columns, the first one first; an empty cell comes last."""
+    if rows.num_rows < 2:  # noqa: PLR2004 - one row is always sorted
+        return True
+    before, after = rows.slice(0, rows.num_rows - 1), rows.slice(1)
+    tied = pa.chunked_array([pa.repeat(pa.scalar(True), rows.num_rows - 1)])
+    for name in rows.column_names:
+        one, other = before.column(name), after.column(name)
+        falls = pc.or_(pc.fill_null(pc.greater(one, other), False), pc.and_(pc.is_null(one), pc.is_valid(other)))
+        if pc.any(pc.and_(tied, falls)).as_py():
+            return False
+        same = pc.or_(pc.fill_null(pc.equal(one, other), False), pc.and_(pc.is_null(one), pc.is_null(other)))
+        tied = pc.and_(tied, same)
+    return True
