@@ -1,0 +1,97 @@
+"""The API as an ASGI app: where its parts are put together, and which path leads where."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import anyio
+import anyio.to_thread
+import structlog
+from sqlalchemy import Engine
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from reelport.errors import StorageError
+from reelport.server import credentials, health, jobs, retention
+from reelport.server.database import connect
+from reelport.server.downloads import download
+from reelport.server.graphql_endpoint import graphql
+from reelport.server.graphql_resolvers import schema
+from reelport.server.limits import DocumentLimits
+from reelport.server.metrics import Metrics
+from reelport.server.oauth import token
+from reelport.server.observation import HEALTH_PATH, LIVE_PATH, METRICS_PATH, Observed
+from reelport.server.service import Service
+from reelport.server.settings import Settings
+from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH
+
+_LOG = structlog.get_logger(__name__)
+_ANY = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The API over the state and the files that the settings name; its lifespan brings the state up to date."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        db = await anyio.to_thread.run_sync(connect, settings)
+        app.state.service = compose(settings, db)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_sweep, settings, db)
+            yield
+            tasks.cancel_scope.cancel()
+        db.dispose()
+
+    app = Starlette(
+        routes=[
+            Route(TOKEN_PATH, token, methods=["POST"]),
+            Route(GRAPHQL_PATH, graphql, methods=_ANY),
+            Route(FILES_PATH + "/{report_id:str}.csv", download, methods=["GET"]),
+            Route(HEALTH_PATH, health.ready, methods=["GET"]),
+            Route(LIVE_PATH, health.live, methods=["GET"]),
+            Route(METRICS_PATH, health.metrics, methods=["GET"]),
+        ],
+        middleware=[Middleware(Observed)],
+        exception_handlers={HTTPException: _no_such},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def compose(settings: Settings, db: Engine) -> Service:
+    """The parts of the API over an open state."""
+    return Service(settings, db, credentials.seal(settings), schema(), DocumentLimits.of(settings), Metrics(db))
+
+
+async def _sweep(settings: Settings, db: Engine) -> None:
+    """End what is over, now and then; across processes each time is done once."""
+    while True:
+        try:
+            await anyio.to_thread.run_sync(_sweep_once, settings, db)
+        except (StorageError, OSError) as error:
+            _LOG.warning("no sweep", reason=str(error))
+        await anyio.sleep(settings.sweep_seconds)
+
+
+def _sweep_once(settings: Settings, db: Engine) -> None:
+    if jobs.due(db, "sweep", settings.sweep_seconds):
+        retention.sweep(db, settings, datetime.now(UTC))
+
+
+def _no_such(request: Request, error: Exception) -> JSONResponse:
+    """Nothing at this path, or not by this method."""
+    status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (404, None)
+    if status == 405:  # noqa: PLR2004 - a status of HTTP
+        said = f"{request.method} is not taken here."
+        body = {"error": "invalid_request", "error_description": said}
+    else:
+        said = f"Nothing is here. Tokens: POST {TOKEN_PATH}; reports: POST {GRAPHQL_PATH}; links are given by reports."
+        body = {"error": "not_found", "error_description": said}
+    return JSONResponse(body, status, headers=headers)

@@ -1,0 +1,244 @@
+"""From a request to its answer: parse, limits, validation, values, and only then execution.
+
+Whatever is wrong with a document is told at once, in the form of `graphql_faults`; nothing
+of a document that is refused is executed. It refuses to know HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    MaxIntrospectionDepthRule,
+    OperationDefinitionNode,
+    ValueNode,
+    ValuesOfCorrectTypeRule,
+    VisitorAction,
+    execute_sync,
+    parse,
+    specified_rules,
+    type_from_ast,
+    validate,
+)
+from graphql.language import SKIP
+
+from reelport.errors import Problem
+from reelport.server import graphql_judgement, graphql_values, limits, reports
+from reelport.server.graphql_context import Context
+from reelport.server.graphql_faults import CODES, Fault, Path, entries, location_of, locations_of, refusal
+from reelport.server.graphql_places import Places
+from reelport.server.graphql_request import Request
+from reelport.server.graphql_values import Guesses
+from reelport.server.limits import LISTED, DocumentLimits
+from reelport.wire import Code
+
+_LOG = structlog.get_logger(__name__)
+_ABORTED = "Parsing aborted."
+_NAMES = frozenset({Code.UNKNOWN_METRIC, Code.UNKNOWN_DIMENSION, Code.UNKNOWN_PRODUCT, Code.UNKNOWN_FILTER})
+_NAMES |= {Code.UNKNOWN_FILTER_VALUE, Code.BAD_DATE}
+"""Problems of names: the shape around them is right."""
+
+
+class _ValueError(GraphQLError):
+    """A value of the document doesn't fit; `problem` says how."""
+
+    def __init__(self, problem: Problem, node: ValueNode) -> None:
+        super().__init__(problem.sentence, node)
+        self.problem = problem
+
+
+class _Literals(ValuesOfCorrectTypeRule):
+    """The rule of the specification, telling every problem in our words."""
+
+    def is_valid_value_node(self, node: ValueNode, input_type: Any) -> VisitorAction:  # noqa: ANN401 - as in the library
+        """Report what is wrong with a value, and don't look inside it again."""
+        if input_type:
+            value = graphql_values.from_literal(node)
+            for problem in graphql_values.problems(value, input_type, literal=True, guesses=_guesses(self)):
+                self.report_error(_ValueError(problem, node))
+        return SKIP
+
+
+def _guesses(rule: _Literals) -> Guesses:
+    found: Guesses | None = getattr(rule, "guesses", None)
+    if found is None:
+        found = Guesses()
+        rule.guesses = found  # type: ignore[attr-defined]
+    return found
+
+
+_RULES = (
+    *(_Literals if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules),
+    MaxIntrospectionDepthRule,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A document that is within the limits, one operation of it, and where its parts belong."""
+
+    document: DocumentNode
+    operation: OperationDefinitionNode
+    places: Places
+
+
+def answer(schema: GraphQLSchema, bounds: DocumentLimits, request: Request, context: Context) -> dict[str, Any]:
+    """The whole answer, `data` always in it and `errors` only when there are any."""
+    prepared = _prepare(bounds, request)
+    if not isinstance(prepared, _Prepared):
+        return refusal(prepared)
+    faults = _faults(schema, request, prepared, context)
+    if faults:
+        return refusal(faults)
+    return _execute(schema, request, prepared, context)
+
+
+def _prepare(bounds: DocumentLimits, request: Request) -> _Prepared | list[Fault]:
+    try:
+        document = parse(
+            request.query,
+            max_lexical_tokens=bounds.tokens,
+            max_comments=limits.COMMENTS,
+            max_source_length=limits.CHARACTERS,
+            allow_empty_selection_sets=False,
+        )
+    except GraphQLError as error:
+        code = Code.TOO_LARGE if error.message.endswith(_ABORTED) else Code.SYNTAX
+        return [Fault(code, error.message, None, locations_of(error))]
+    except RecursionError:
+        return [Fault(Code.TOO_LARGE, "The document is nested too deeply.")]
+    excesses = limits.excesses(document, bounds)
+    if excesses:
+        return [Fault(Code.TOO_LARGE, sentence) for sentence in excesses]
+    operation = _operation(document, request.operation)
+    if isinstance(operation, str):
+        return [Fault(Code.INVALID_DOCUMENT, operation)]
+    places = Places(document, operation)
+    path, count = places.most_repeated
+    if count > limits.REPEATS:
+        sentence = f"{'.'.join(map(str, path))[:80]} is asked for {count} times: at most {limits.REPEATS} are taken."
+        return [Fault(Code.TOO_LARGE, sentence, path)]
+    return _Prepared(document, operation, places)
+
+
+def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode | str:
+    """The operation of that name, or the only one; else what is wrong."""
+    operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
+    if name is None:
+        match operations:
+            case [only]:
+                return only
+            case []:
+                return "The document has no operation."
+            case _:
+                return "The document has several operations: say which by `operationName`."
+    names = {each.name.value: each for each in operations if each.name}
+    if name not in names:
+        near = Guesses().nearest(name[:80], names)
+        return f"The document has no operation {name[:80]!r}." + (f" Did you mean {near}?" if near else "")
+    return names[name]
+
+
+def _faults(schema: GraphQLSchema, request: Request, prepared: _Prepared, context: Context) -> list[Fault]:
+    """Why the document must be refused: empty when only single fields may have to be."""
+    errors = validate(schema, prepared.document, _RULES, max_errors=LISTED + 1)
+    invalid = [_of_validation(error, prepared.places) for error in errors if not _for_field(error)]
+    values = [*_of_variables(schema, request, prepared)]
+    if not invalid and all(problem.fatal is False for problem, _ in values):
+        return []
+    wrong = [_of_validation(error, prepared.places) for error in errors]
+    faults = [*wrong, *(fault for _, fault in values)]
+    return [*faults, *_foreseen(request, prepared, context, faults)]
+
+
+def _for_field(error: GraphQLError) -> bool:
+    return isinstance(error, _ValueError) and not error.problem.fatal
+
+
+def _of_validation(error: GraphQLError, places: Places) -> Fault:
+    node = error.nodes[0] if error.nodes else None
+    place = places.of(node)
+    path = place.path if place else None
+    if isinstance(error, _ValueError):
+        problem = error.problem
+        inside = (*(place.input if place else ()), *problem.path)
+        return Fault(CODES[problem.code], problem.sentence, path, locations_of(error), inside or None, problem.nearest)
+    return Fault(Code.INVALID_DOCUMENT, error.message, path, locations_of(error), (place and place.input) or None)
+
+
+def _of_variables(schema: GraphQLSchema, request: Request, prepared: _Prepared) -> Iterator[tuple[Problem, Fault]]:
+    guesses = Guesses()
+    for definition in prepared.operation.variable_definitions or ():
+        name = definition.variable.name.value
+        type_ = type_from_ast(schema, definition.type)
+        if type_ is None or (definition.default_value is not None and name not in request.variables):
+            continue
+        place = prepared.places.variables.get(name)
+        above = place.input if place else ()
+        found = graphql_values.problems(request.variables.get(name), type_, guesses=guesses)  # type: ignore[arg-type]
+        for problem in found:
+            sentence = problem.sentence
+            if not problem.path and name not in request.variables:
+                sentence = f"The variable ${name[:80]} is missing."
+            where = location_of(definition)
+            inside = (*above, *problem.path) or None
+            path = place.path if place else None
+            yield problem, Fault(CODES[problem.code], sentence, path, where, inside, problem.nearest, f"${name}")
+
+
+def _foreseen(request: Request, prepared: _Prepared, context: Context, faults: list[Fault]) -> Iterator[Fault]:
+    """What the asks of a refused document would be refused for once their names are right."""
+    if any(fault.code not in _NAMES for fault in faults):
+        return
+    told = {(fault.path, fault.input_path, fault.code) for fault in faults}
+    values = _values(request, prepared.operation)
+    for field, path in prepared.places.roots:
+        for argument in (field.arguments or ()) if field.name.value == "askPartnerReportFile" else ():
+            wire = graphql_values.from_literal(argument.value, values)
+            for problem in graphql_judgement.problems(
+                wire,
+                today=context.now.date(),
+                scopes=context.caller.scopes,
+                rules=reports.rules(context.settings),
+            ):
+                if problem.fatal and (path, problem.path, problem.code) not in told:
+                    yield Fault.of_problem(problem, path, field)
+
+
+def _values(request: Request, operation: OperationDefinitionNode) -> Mapping[str, Any]:
+    defaults = {
+        definition.variable.name.value: graphql_values.from_literal(definition.default_value)
+        for definition in operation.variable_definitions or ()
+        if definition.default_value is not None
+    }
+    return {**defaults, **request.variables}
+
+
+def _execute(schema: GraphQLSchema, request: Request, prepared: _Prepared, context: Context) -> dict[str, Any]:
+    result = execute_sync(
+        schema,
+        prepared.document,
+        context_value=context,
+        variable_values=request.variables,
+        operation_name=request.operation,
+    )
+    faults = [*context.faults, *(_of_execution(error) for error in result.errors or ())]
+    body: dict[str, Any] = {"data": result.data}
+    if faults:
+        body["errors"] = entries(faults)
+    return body
+
+
+def _of_execution(error: GraphQLError) -> Fault:
+    """An error that no resolver told itself: our own, unless GraphQL found it in the request."""
+    path: Path | None = tuple(error.path) if error.path is not None else None
+    if error.original_error is None and not isinstance(error, _ValueError):
+        return Fault(Code.INVALID_VALUE, error.message, path, locations_of(error))
+    _LOG.error("a field failed", path=path, exc_info=error.original_error)
+    return Fault(Code.INTERNAL, "The service failed here; it isn't the request's fault.", path, locations_of(error))

@@ -1,0 +1,26 @@
+"""What the fields of one GraphQL request may use: who asks, when, of which state, and where to tell errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from reelport.server.access import Caller
+from reelport.server.credentials import Seal
+from reelport.server.graphql_faults import Fault
+from reelport.server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One request. `base` is what links begin with; `faults` collects what fields were refused for."""
+
+    db: Engine
+    settings: Settings
+    seal: Seal
+    caller: Caller
+    now: datetime
+    base: str
+    faults: list[Fault] = field(default_factory=list)

@@ -1,0 +1,98 @@
+"""`POST /graphql`: bearer, body, answer. HTTP 200 for every GraphQL answer, its errors included."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio.to_thread
+import structlog
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from reelport.errors import StorageError
+from reelport.server import access, graphql_request
+from reelport.server.access import Caller
+from reelport.server.graphql_answer import answer
+from reelport.server.graphql_context import Context
+from reelport.server.graphql_faults import Fault, refusal
+from reelport.server.limits import read_body
+from reelport.server.service import Service
+from reelport.wire import Code
+
+_LOG = structlog.get_logger(__name__)
+_REALM = 'Bearer realm="reelport"'
+_SCHEME = "bearer"
+
+
+async def graphql(request: HttpRequest) -> Response:
+    """Answer one request; only POST is taken."""
+    service: Service = request.app.state.service
+    if request.method != "POST":
+        fault = Fault(Code.BAD_BODY, f"{request.method} is not taken here: POST a JSON object with a `query`.")
+        return _refused(request, fault, 405, Allow="POST")
+    try:
+        caller = await _caller(service, request)
+        if isinstance(caller, Response):
+            return caller
+        body = await read_body(request, service.settings.body_bytes)
+        if body is None:
+            sentence = f"The body is longer than {service.settings.body_bytes} bytes."
+            return _refused(request, Fault(Code.TOO_LARGE, sentence), 413)
+        base = service.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
+        return _reply(request, await anyio.to_thread.run_sync(_answer, service, caller, body, base), body)
+    except StorageError:
+        _LOG.exception("the state can't be used")
+        fault = Fault(Code.UNAVAILABLE, "The service can't answer now: try again.")
+        return _refused(request, fault, 503, **{"Retry-After": "5"})
+
+
+def _answer(service: Service, caller: Caller, body: bytes, base: str) -> dict[str, Any]:
+    asked = graphql_request.read(body)
+    if isinstance(asked, Fault):
+        return refusal([asked])
+    context = Context(service.db, service.settings, service.seal, caller, datetime.now(UTC), base)
+    return answer(service.schema, service.limits, asked, context)
+
+
+async def _caller(service: Service, request: HttpRequest) -> Caller | Response:
+    header = request.headers.get("authorization", "")
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != _SCHEME or not token.strip():
+        fault = Fault(Code.UNAUTHENTICATED, "There is no bearer token: send `Authorization: Bearer …`.")
+        return _refused(request, fault, 401, **{"WWW-Authenticate": _REALM})
+    now = datetime.now(UTC)
+    caller = await anyio.to_thread.run_sync(access.bearer, service.db, service.seal, token.strip(), now)
+    if caller is None:
+        fault = Fault(Code.UNAUTHENTICATED, "The token is unknown, expired or revoked: ask for a new one.")
+        challenge = f'{_REALM}, error="invalid_token", error_description="unknown, expired or revoked"'
+        return _refused(request, fault, 401, **{"WWW-Authenticate": challenge})
+    return caller
+
+
+def _refused(request: HttpRequest, fault: Fault, status: int, **headers: str) -> Response:
+    return _reply(request, refusal([fault]), b"", status, headers)
+
+
+def _reply(
+    request: HttpRequest,
+    answered: dict[str, Any],
+    body: bytes,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """The answer as JSON; what was wrong is noted for the log by its codes, never by its text."""
+    codes = sorted({str(error["extensions"]["code"]) for error in answered.get("errors", ())})
+    if codes:
+        service: Service = request.app.state.service
+        for code in codes:
+            service.metrics.told(code)
+        request.state.note = {"codes": codes, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()[:16]}
+    return Response(
+        json.dumps(answered, separators=(",", ":")),
+        status,
+        {"Cache-Control": "no-store", **(headers or {})},
+        media_type="application/json",
+    )

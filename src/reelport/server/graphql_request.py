@@ -1,0 +1,76 @@
+"""The body of a GraphQL request: JSON, read strictly, or the reason why it can't be taken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from reelport.server.graphql_faults import Fault
+from reelport.wire import Code
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a body asks for: a document, the values of its variables, and which operation of it."""
+
+    query: str
+    variables: dict[str, Any] = field(default_factory=dict)
+    operation: str | None = None
+
+
+def read(body: bytes) -> Request | Fault:
+    """The request of a body, or what is wrong with it."""
+    try:
+        given = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_distinct, parse_constant=_no_number)
+    except UnicodeDecodeError:
+        return _wrong("The body isn't UTF-8.")
+    except RecursionError:
+        return _wrong("The body is JSON that is nested too deeply.")
+    except _Refused as refused:
+        return _wrong(str(refused))
+    except json.JSONDecodeError as error:
+        return _wrong(f"The body isn't JSON: {error.msg}, at line {error.lineno}, column {error.colno}.")
+    except ValueError:
+        return _wrong("The body holds a number with too many digits.")
+    return _request(given)
+
+
+def _request(given: Any) -> Request | Fault:  # noqa: ANN401 - JSON
+    match given:
+        case list():
+            return _wrong("The body is a list: send one object a request, with as many aliased fields as you need.")
+        case {"query": str(query)} if query.strip():
+            pass
+        case dict():
+            return _wrong("The body has no `query`: send the document as a text of that name.")
+        case _:
+            return _wrong("The body isn't an object: send one with a `query`.")
+    variables, operation = given.get("variables"), given.get("operationName")
+    if not (variables is None or isinstance(variables, dict)):
+        return _wrong("`variables` isn't an object.")
+    if not (operation is None or isinstance(operation, str)):
+        return _wrong("`operationName` isn't a text.")
+    return Request(query, variables or {}, operation or None)
+
+
+class _Refused(ValueError):
+    """JSON that has no one meaning."""
+
+
+def _distinct(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _Refused(f"The body has the key {name[:80]!r} twice in one object.")
+        found[name] = value
+    return found
+
+
+def _no_number(word: str) -> float:
+    raise _Refused(f"The body holds {word}, which isn't JSON.")
+
+
+def _wrong(sentence: str) -> Fault:
+    return Fault(Code.BAD_BODY, sentence)

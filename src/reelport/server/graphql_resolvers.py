@@ -1,0 +1,211 @@
+"""The fields of the schema: each hands to a use case and gives back what that says, in the schema's words.
+
+A field that is refused is null, and tells every reason in the context: it never takes another field with it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import structlog
+from ariadne import MutationType, ObjectType, QueryType, ScalarType, make_executable_schema
+from graphql import GraphQLResolveInfo, GraphQLSchema
+
+from reelport.errors import Problem, QueryRefused, QueueFull, StorageError
+from reelport.query import ReportQuery
+from reelport.server import files, graphql_judgement, reports
+from reelport.server.graphql_context import Context
+from reelport.server.graphql_faults import Fault
+from reelport.server.reports import AskedReport, LookedReport
+from reelport.server.schema import shipped
+from reelport.wire import Code
+
+_LOG = structlog.get_logger(__name__)
+_T = TypeVar("_T")
+_Info = GraphQLResolveInfo[Context]
+
+Object = Mapping[str, Any]
+"""An object of the graph: its fields by their names in the schema, and its type as `__typename`."""
+
+_DATE_TIME = ScalarType("DateTime")
+_QUERY = QueryType()
+_MUTATION = MutationType()
+_SPACE = ObjectType("PartnerSpace")
+_REPORT = ObjectType("PartnerReportFile")
+
+
+def schema() -> GraphQLSchema:
+    """The public schema, executable."""
+    return make_executable_schema(shipped(), _DATE_TIME, _QUERY, _MUTATION, _SPACE, _REPORT)
+
+
+@_DATE_TIME.serializer
+def _moment(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+@_MUTATION.field("askPartnerReportFile")
+def _ask(_: object, info: _Info, input: Object) -> Object | None:  # noqa: A002 - the schema's name
+    context: Context = info.context
+    asked = _told(info, lambda: _asked(context, input))
+    if asked is None:
+        return None
+    return {
+        "reportFile": _report(asked),
+        "status": "SUCCESS",
+        "clientMutationId": input.get("clientMutationId"),
+    }
+
+
+def _asked(context: Context, wire: Object) -> AskedReport:
+    try:
+        query = ReportQuery.from_wire(wire)
+    except QueryRefused:
+        raise QueryRefused(
+            graphql_judgement.problems(
+                wire,
+                today=context.now.date(),
+                scopes=context.caller.scopes,
+                rules=reports.rules(context.settings),
+            )
+        ) from None
+    return reports.ask(context.db, context.settings, context.caller, query, context.now)
+
+
+@_QUERY.field("partner")
+def _partner(_: object, info: _Info) -> Object:
+    return _partner_of(info.context)
+
+
+def _partner_of(context: Context) -> Object:
+    return {"__typename": "PartnerSpace", "id": _id("PartnerSpace", context.caller.organization)}
+
+
+@_SPACE.field("reportFile")
+def _report_file(_: object, info: _Info, reportToken: str) -> Object | None:  # noqa: N803 - the schema's
+    found = _told(info, lambda: _looked(info.context, reportToken))
+    return None if found is None else _report(found)
+
+
+def _looked(context: Context, token: str) -> LookedReport | None:
+    return reports.look(context.db, context.caller, token, context.now)
+
+
+def _report(report: AskedReport | LookedReport) -> Object:
+    return {
+        "__typename": "PartnerReportFile",
+        "id": _id("PartnerReportFile", report.token),
+        "reportToken": report.token,
+        "status": report.status.value,
+        "createDate": report.created_at,
+        "createdAt": report.created_at,
+        "report": report,
+    }
+
+
+@_REPORT.field("downloadLinks")
+def _download_links(root: Object, info: _Info, first: int | None = None, page: int | None = 1) -> Object | None:
+    page = 1 if page is None else page
+    below = [
+        (name, value) for name, value, least in (("first", first, 0), ("page", page, 1)) if (value or least) < least
+    ]
+    if below:
+        context: Context = info.context
+        problems = (Problem(Code.INVALID_VALUE, (name,), f"{name} is too small.") for name, _ in below)
+        context.faults.extend(_fault(info, problem) for problem in problems)
+        return None
+    report = root["report"]
+    if isinstance(report, AskedReport):
+        # An ask that was answered by an older report may be finished already.
+        report = _told(info, lambda: _looked(info.context, report.token))
+    links = [] if report is None or report.file is None else [_link(info.context, report)]
+    return _connection(links, root["reportToken"], first, page)
+
+
+def _link(context: Context, report: LookedReport) -> Object:
+    until = min(context.now + timedelta(seconds=context.settings.link_seconds), report.expires_at)
+    return {
+        "__typename": "ReportFileDownloadLink",
+        "id": _id("ReportFileDownloadLink", report.token),
+        "link": context.base + files.link(context.seal, report.id, until),
+    }
+
+
+def _connection(links: list[Object], token: str, first: int | None, page: int) -> Object:
+    size = len(links) if first is None else first
+    shown = links[(page - 1) * size : page * size]
+    more = page * size < len(links)
+    return {
+        "edges": [{"node": link} for link in shown],
+        "pageInfo": {
+            "hasNextPage": more,
+            "hasPreviousPage": page > 1 and bool(links),
+            "nextPage": page + 1 if more else None,
+            "startCursor": shown[0]["id"] if shown else None,
+            "endCursor": shown[-1]["id"] if shown else None,
+        },
+        "metadata": _metadata(token),
+        "totalCount": len(links),
+    }
+
+
+def _metadata(token: str) -> Object:
+    return {"__typename": "Metadata", "id": _id("Metadata", token), "algorithm": None}
+
+
+@_QUERY.field("node")
+def _node(_: object, info: _Info, id: str) -> Object | None:  # noqa: A002 - the schema's name
+    context: Context = info.context
+    type_, key = _parts(id)
+    if type_ == "PartnerSpace":
+        return _partner_of(context) if key == context.caller.organization else None
+    if type_ not in {"PartnerReportFile", "ReportFileDownloadLink", "Metadata"}:
+        return None
+    report = _told(info, lambda: _looked(context, key))
+    match type_, report:
+        case _, None:
+            return None
+        case "PartnerReportFile", LookedReport():
+            return _report(report)
+        case "Metadata", _:
+            return _metadata(key)
+        case _:
+            return _link(context, report) if report.file is not None else None
+
+
+def _id(type_: str, key: str) -> str:
+    """An id that says nothing to its holder and all to us."""
+    return base64.urlsafe_b64encode(f"{type_}:{key}".encode()).decode().rstrip("=")
+
+
+def _parts(id_: str) -> tuple[str, str]:
+    try:
+        text = base64.urlsafe_b64decode(id_ + "=" * (-len(id_) % 4)).decode()
+    except (binascii.Error, ValueError):
+        return "", ""
+    type_, _, key = text.partition(":")
+    return type_, key
+
+
+def _told(info: _Info, do: Callable[[], _T]) -> _T | None:
+    """What `do` gives; None when it was refused, and then every reason is told at this field."""
+    context: Context = info.context
+    try:
+        return do()
+    except QueryRefused as refused:
+        context.faults.extend(_fault(info, problem) for problem in refused.problems if problem.fatal)
+    except QueueFull as full:
+        context.faults.append(_fault(info, Problem(Code.TOO_MANY_REPORTS, (), str(full))))
+    except StorageError:
+        _LOG.exception("the state can't be used")
+        sentence = "The service can't do this now: try again."
+        context.faults.append(_fault(info, Problem(Code.UNAVAILABLE, (), sentence)))
+    return None
+
+
+def _fault(info: _Info, problem: Problem) -> Fault:
+    return Fault.of_problem(problem, tuple(info.path.as_list()), info.field_nodes[0])

@@ -1,0 +1,239 @@
+"""Every reason why a value, of a variable or in the document, doesn't fit its type of the schema.
+
+GraphQL's own check stops at shapes; this one gives all problems in the words and codes of `check`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from graphql import (
+    BooleanValueNode,
+    EnumValueNode,
+    FloatValueNode,
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInputType,
+    GraphQLList,
+    GraphQLNonNull,
+    IntValueNode,
+    ListValueNode,
+    ObjectValueNode,
+    StringValueNode,
+    Undefined,
+    ValueNode,
+    VariableNode,
+)
+
+from reelport import check
+from reelport.catalog import Filter
+from reelport.errors import Problem
+from reelport.query import parse_day
+from reelport.server.graphql_faults import Path
+from reelport.server.limits import GUESSES, ITEMS, TEXT
+from reelport.wire import Code
+
+_ENUMS: Final = {
+    "PartnerReportMetric": ("metric", Code.UNKNOWN_METRIC),
+    "PartnerReportDimension": ("dimension", Code.UNKNOWN_DIMENSION),
+    "PartnerReportProduct": ("product", Code.UNKNOWN_PRODUCT),
+} | {each.wire_type: (each.name, Code.UNKNOWN_FILTER_VALUE) for each in Filter if each.choices}
+_FILTERS = "PartnerReportFilters"
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_INT = range(-(2**31), 2**31)
+_DIGITS = 18
+
+_SCALARS: Final[dict[str, tuple[type | tuple[type, ...], str]]] = {
+    "DateTime": (str, 'a text such as "2023-07-01"'),
+    "String": (str, "a text"),
+    "ID": ((str, int), "a text"),
+    "Int": (int, "a whole number"),
+    "Boolean": (bool, "true or false"),
+    "Float": ((int, float), "a number"),
+}
+
+
+class EnumName(str):
+    """A name that stands in a document without quotes."""
+
+    __slots__ = ()
+
+
+class Guesses:
+    """The nearest right name, for as many wrong ones as one request may cost."""
+
+    def __init__(self, left: int = GUESSES) -> None:
+        self._left = left
+
+    def nearest(self, name: str, names: Iterable[str]) -> str | None:
+        """The name that was probably meant, or None."""
+        known = list(names)
+        if name.upper() in known:
+            return name.upper()
+        if self._left <= 0:
+            return None
+        self._left -= 1
+        return check.nearest(name, known)
+
+
+def from_literal(node: ValueNode, variables: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401, PLR0911 - JSON; a kind a line
+    """What stands in a document as a plain value. A variable that isn't among `variables` is Undefined."""
+    match node:
+        case VariableNode():
+            return (variables or {}).get(node.name.value, Undefined)
+        case IntValueNode():
+            return int(node.value) if len(node.value) <= _DIGITS else 10**_DIGITS
+        case FloatValueNode():
+            return float(node.value)
+        case EnumValueNode():
+            return EnumName(node.value)
+        case StringValueNode() | BooleanValueNode():
+            return node.value
+        case ListValueNode():
+            return [from_literal(each, variables) for each in node.values]
+        case ObjectValueNode():
+            return {field.name.value: from_literal(field.value, variables) for field in node.fields}
+        case _:
+            return None
+
+
+def problems(
+    value: Any,  # noqa: ANN401 - JSON
+    type_: GraphQLInputType,
+    path: Path = (),
+    *,
+    literal: bool = False,
+    guesses: Guesses | None = None,
+) -> Iterator[Problem]:
+    """Every problem of a value. One that isn't fatal may be left to the field: only a date that is none is such.
+
+    `literal` is for what stands in a document, where names have no quotes.
+    """
+    guesses = guesses or Guesses()
+    if isinstance(type_, GraphQLNonNull):
+        if value is None:
+            yield Problem(Code.INVALID_VALUE, path, f"A null is no {_name(type_)}: give a value.")
+            return
+        type_ = type_.of_type
+    if value is None or value is Undefined:
+        return
+    match type_:
+        case GraphQLList():
+            yield from _list(value, type_, path, literal, guesses)
+        case GraphQLInputObjectType():
+            yield from _object(value, type_, path, literal, guesses)
+        case GraphQLEnumType():
+            yield from _enum(value, type_, path, literal, guesses)
+        case _:
+            yield from _scalar(value, type_.name, path)
+
+
+def _list(
+    value: Any,  # noqa: ANN401 - JSON
+    type_: GraphQLList[Any],
+    path: Path,
+    literal: bool,
+    guesses: Guesses,
+) -> Iterator[Problem]:
+    if not isinstance(value, list):
+        yield from problems(value, type_.of_type, path, literal=literal, guesses=guesses)
+    elif len(value) > ITEMS:
+        yield Problem(Code.TOO_LARGE, path, f"{len(value)} items are more than the {ITEMS} that a list may have.")
+    else:
+        for index, item in enumerate(value):
+            yield from problems(item, type_.of_type, (*path, index), literal=literal, guesses=guesses)
+
+
+def _object(
+    value: Any,  # noqa: ANN401 - JSON
+    type_: GraphQLInputObjectType,
+    path: Path,
+    literal: bool,
+    guesses: Guesses,
+) -> Iterator[Problem]:
+    if not isinstance(value, dict):
+        yield Problem(Code.INVALID_VALUE, path, f"{_shown(value)} is no {type_.name}: give an object.")
+        return
+    for name, field in type_.fields.items():
+        if name in value:
+            yield from problems(value[name], field.type, (*path, name), literal=literal, guesses=guesses)
+        elif isinstance(field.type, GraphQLNonNull) and field.default_value is Undefined:
+            yield Problem(Code.INVALID_VALUE, (*path, name), f"{name} is missing: {type_.name} needs it.")
+    strange = [name for name in value if name not in type_.fields]
+    for name in strange[:ITEMS]:
+        yield _strange(name, type_, path, guesses)
+
+
+def _strange(name: str, type_: GraphQLInputObjectType, path: Path, guesses: Guesses) -> Problem:
+    near = guesses.nearest(name, type_.fields)
+    advice = f" Did you mean {near}?" if near else ""
+    if type_.name == _FILTERS:
+        return Problem(Code.UNKNOWN_FILTER, (*path, name[:80]), f"There is no filter {name[:80]!r}.{advice}", near)
+    sentence = f"{type_.name} has no field {name[:80]!r}.{advice}"
+    return Problem(Code.INVALID_VALUE, (*path, name[:80]), sentence, near)
+
+
+def _enum(
+    value: Any,  # noqa: ANN401 - JSON
+    type_: GraphQLEnumType,
+    path: Path,
+    literal: bool,
+    guesses: Guesses,
+) -> Iterator[Problem]:
+    noun, code = _ENUMS.get(type_.name, (type_.name, Code.INVALID_VALUE))
+    if not isinstance(value, str):
+        yield Problem(Code.INVALID_VALUE, path, f"{_shown(value)} is no {noun}: give a name.")
+    elif literal and not isinstance(value, EnumName):
+        near = value if value in type_.values else None
+        sentence = f"{_shown(value)} is a text and no {noun}: write the name without quotes."
+        yield Problem(Code.INVALID_VALUE, path, sentence, near)
+    elif value not in type_.values:
+        near = guesses.nearest(value, type_.values)
+        advice = f" Did you mean {near}?" if near else ""
+        yield Problem(code, path, f"There is no {noun} {str(value)[:80]!r}.{advice}", near)
+
+
+def _scalar(value: Any, name: str, path: Path) -> Iterator[Problem]:  # noqa: ANN401 - JSON
+    kind, wanted = _SCALARS[name]
+    named = isinstance(value, EnumName) or isinstance(value, bool) is not (name == "Boolean")
+    if named or not isinstance(value, kind):
+        yield Problem(Code.INVALID_VALUE, path, f"{_shown(value)} is no {name}: give {wanted}.")
+    elif isinstance(value, str) and len(value) > TEXT:
+        yield Problem(Code.TOO_LARGE, path, f"{len(value)} characters are more than the {TEXT} that a text may have.")
+    elif isinstance(value, str) and _UNSTORABLE.search(value):
+        yield Problem(Code.INVALID_VALUE, path, "The text holds a NUL or half a surrogate pair, which no text may.")
+    elif name == "Int" and value not in _INT:
+        yield Problem(Code.INVALID_VALUE, path, "The number is too large: give one of 32 bits.")
+    elif name == "DateTime" and isinstance(value, str):
+        yield from _date(value, path)
+
+
+def _date(value: str, path: Path) -> Iterator[Problem]:
+    try:
+        parse_day(value)
+    except ValueError:
+        sentence = f"{value[:80]!r} is no date: give YYYY-MM-DD, or an ISO 8601 time."
+        yield Problem(Code.BAD_DATE, path, sentence, fatal=False)
+
+
+def _name(type_: GraphQLNonNull[Any]) -> str:
+    inner = type_.of_type
+    return "list" if isinstance(inner, GraphQLList) else str(inner.name)
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401 - JSON
+    match value:
+        case dict():
+            return "An object"
+        case list():
+            return "A list"
+        case bool():
+            return str(value).lower()
+        case EnumName():
+            return value[:80]
+        case str():
+            return f'"{value[:80]}"'
+        case _:
+            return str(value)[:80]

@@ -1,0 +1,73 @@
+"""Whether the service lives, and whether it is ready: database, disk, workers."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+import anyio.to_thread
+from sqlalchemy import text
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from reelport.errors import StorageError
+from reelport.server import presence
+from reelport.server.database import reading
+from reelport.server.metrics import CONTENT_TYPE
+from reelport.server.service import Service
+
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+async def live(_: Request) -> JSONResponse:
+    """The process answers: no more is looked at."""
+    return JSONResponse({"status": "ok"}, headers=_NO_STORE)
+
+
+async def ready(request: Request) -> JSONResponse:
+    """200 when reports can be asked for and made, else 503; every part is told."""
+    service: Service = request.app.state.service
+    checks: dict[str, Any] = await anyio.to_thread.run_sync(_checks, service)
+    well = all(found == "ok" for found in checks.values())
+    body = {"status": "ok" if well else "unavailable", "checks": checks}
+    return JSONResponse(body, 200 if well else 503, headers=_NO_STORE)
+
+
+async def metrics(request: Request) -> Response:
+    """The counters, in the text form of Prometheus."""
+    service: Service = request.app.state.service
+    page = await anyio.to_thread.run_sync(service.metrics.page)
+    return Response(page, media_type=CONTENT_TYPE, headers=_NO_STORE)
+
+
+def _checks(service: Service) -> dict[str, str]:
+    return {"database": _database(service), "data": _data(service), "workers": _workers(service)}
+
+
+def _database(service: Service) -> str:
+    try:
+        with reading(service.db) as connection:
+            connection.execute(text("SELECT 1"))
+    except StorageError:
+        return "can't be read"
+    return "ok"
+
+
+def _data(service: Service) -> str:
+    folder = service.settings.data
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"ready")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return f"can't be written: {error.strerror}"
+    return "ok"
+
+
+def _workers(service: Service) -> str:
+    """One that this machine knows of; with none to supervise they run elsewhere and the queue tells of them."""
+    if service.settings.workers == 0 or presence.living(service.settings):
+        return "ok"
+    return "none is running"

@@ -1,0 +1,155 @@
+"""What a request may cost before anything is done for it: its body, and the size of its document.
+
+Settings hold what an operator may want to change; the rest is here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from graphql import DocumentNode, FieldNode, FragmentDefinitionNode, FragmentSpreadNode, Node, SelectionSetNode
+from starlette.requests import Request
+
+from reelport.server.settings import Settings
+
+CHARACTERS = 100_000
+"""Longest document, its blanks included."""
+COMMENTS = 500
+FIELDS = 1000
+"""Most fields of one document, fragments expanded."""
+REPEATS = 20
+"""How often one field may be given the same name in the answer: comparing them is quadratic."""
+FRAGMENTS = 40
+"""Most spreads of fragments: comparing them is quadratic too."""
+ITEMS = 200
+"""Longest list of a value: nothing that can be asked has as many names."""
+TEXT = 1000
+"""Longest text of a value."""
+LISTED = 100
+"""Most problems that one answer lists."""
+GUESSES = 40
+"""For how many wrong names of one request the nearest right one is searched."""
+
+_DRAINED = 8 * 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentLimits:
+    """What one document may have, as an operator sets it."""
+
+    tokens: int
+    depth: int
+    aliases: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The limits that the settings name."""
+        return cls(settings.document_tokens, settings.document_depth, settings.document_aliases)
+
+
+async def read_body(request: Request, most: int) -> bytes | None:
+    """The body; None when it is longer than `most` bytes, whatever its header says.
+
+    What is too much is thrown away, but read up to a point: a caller who is still
+    sending would not see the answer.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size <= most:
+            parts.append(part)
+        elif size > most + _DRAINED:
+            break
+    return b"".join(parts) if size <= most else None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How deep a selection is, how many aliases and fields it has; fragments are expanded."""
+
+    depth: int = 0
+    aliases: int = 0
+    fields: int = 0
+
+    def beside(self, other: Size) -> Size:
+        """Both in one selection."""
+        return Size(max(self.depth, other.depth), self.aliases + other.aliases, self.fields + other.fields)
+
+    def under(self, field: FieldNode) -> Size:
+        """All of it as the selection of a field."""
+        return Size(self.depth + 1, self.aliases + (field.alias is not None), self.fields + 1)
+
+
+class Sizes:
+    """The sizes of the selections of one document: each fragment is measured once, and a circle is noticed."""
+
+    def __init__(self, document: DocumentNode) -> None:
+        self._fragments = {
+            definition.name.value: definition
+            for definition in document.definitions
+            if isinstance(definition, FragmentDefinitionNode)
+        }
+        self._known: dict[str, Size | None] = {}
+        self.circle: str | None = None
+        self.spreads = 0
+
+    def of(self, selection: SelectionSetNode) -> Size:
+        """The size of a selection."""
+        size = Size()
+        for node in selection.selections:
+            size = size.beside(self._of_node(node))
+        return size
+
+    def of_fragment(self, name: str) -> Size:
+        """The size of a fragment; nothing for one that isn't there, or that is being measured: a circle."""
+        if name not in self._fragments:
+            return Size()
+        if name not in self._known:
+            self._known[name] = None
+            self._known[name] = self.of(self._fragments[name].selection_set)
+        size = self._known[name]
+        if size is None:
+            self.circle = name
+        return size or Size()
+
+    def _of_node(self, node: Node) -> Size:
+        if isinstance(node, FragmentSpreadNode):
+            self.spreads += 1
+            return self.of_fragment(node.name.value)
+        selection: SelectionSetNode | None = getattr(node, "selection_set", None)
+        inner = self.of(selection) if selection else Size()
+        return inner.under(node) if isinstance(node, FieldNode) else inner
+
+
+def excesses(document: DocumentNode, limits: DocumentLimits) -> tuple[str, ...]:
+    """A sentence for every limit that the document breaks; costs time in the length of the document only."""
+    sizes = Sizes(document)
+    try:
+        parts = [
+            sizes.of_fragment(definition.name.value)
+            if isinstance(definition, FragmentDefinitionNode)
+            else sizes.of(definition.selection_set)
+            for definition in document.definitions
+            if hasattr(definition, "selection_set")
+        ]
+    except RecursionError:
+        return (f"The document is nested deeper than {limits.depth}.",)
+    if sizes.circle is not None:
+        return (f"The fragment {sizes.circle[:80]!r} leads back to itself.",)
+    found = (
+        ("nested levels", max((part.depth for part in parts), default=0), limits.depth),
+        ("aliases", sum(part.aliases for part in parts), limits.aliases),
+        ("fields", sum(part.fields for part in parts), FIELDS),
+        ("spreads of fragments", sizes.spreads, FRAGMENTS),
+    )
+    return tuple(
+        f"The document has {_told(count)} {noun}: at most {most} are taken, with fragments expanded."
+        for noun, count, most in found
+        if count > most
+    )
+
+
+def _told(count: int) -> str:
+    return str(count) if count < 1_000_000 else "over a million"  # noqa: PLR2004 - said once, here

@@ -1,0 +1,92 @@
+"""What this process says: one JSON object a line to stderr, or easy reading on a terminal; never a secret.
+
+Everything goes through here, the web server's and the libraries' own lines included.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+from reelport.server.settings import Settings
+
+_HIDDEN = "[hidden]"
+_SECRET_NAMES = re.compile(r"secret|password|authorization|signature|cookie|(^|_)token$|^link$", re.IGNORECASE)
+# Secrets, access tokens and report tokens as `credentials` mints them; signed links; headers; passwords in addresses.
+_SECRET_TEXT = re.compile(
+    r"(?P<keep>rp[str]_|signature=|bearer\s+|basic\s+|client_secret=|://[^/\s:@]*:)[^\s\"'&,;@\\]+", re.IGNORECASE
+)
+_LONGEST = 4000
+_QUIET = ("sqlalchemy", "alembic", "uvicorn.access", "asyncio", "python_multipart")
+
+
+def configure(settings: Settings, stream: TextIO | None = None) -> None:
+    """Set up the logging of this process; may be repeated. `stream` is stderr unless given."""
+    out = stream or sys.stderr
+    number = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    render = _renderer(out)
+    before: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper("iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    structlog.configure(
+        processors=[*before, render],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=before,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, render],
+        )
+    )
+    logging.basicConfig(level=number, handlers=[handler], force=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Hide what must not be read in a log, by the name that it has or by what it looks like."""
+    return {name: _redacted(name, value) for name, value in event.items()}
+
+
+def _redacted(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever was logged
+    if value is not None and _SECRET_NAMES.search(name):
+        return _HIDDEN
+    match value:
+        case bool() | int() | float() | None:
+            return value
+        case dict():
+            return {str(key): _redacted(str(key), each) for key, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_redacted("", each) for each in value]
+        case _:
+            return value if name.startswith("_") else hidden(str(value))
+
+
+def hidden(text: str) -> str:
+    """The text without anything that looks like a secret, and not longer than a log can bear."""
+    kept = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
+    return _SECRET_TEXT.sub(lambda found: found["keep"] + _HIDDEN, kept)
+
+
+def _renderer(out: TextIO) -> Processor:
+    if out.isatty():
+        return structlog.dev.ConsoleRenderer(colors=True, exception_formatter=structlog.dev.plain_traceback)
+    rendered = structlog.processors.JSONRenderer()
+
+    def line(logger: Any, method: str, event: MutableMapping[str, Any]) -> str | bytes:  # noqa: ANN401 - the form
+        return rendered(logger, method, event)
+
+    return line

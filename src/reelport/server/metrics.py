@@ -1,0 +1,92 @@
+"""What the service counts, for Prometheus. No label ever names a partner, a report or a path with an id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine, func, select
+
+from reelport.errors import StorageError
+from reelport.server.database import reading
+from reelport.server.tables import JOBS
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+
+class Metrics:
+    """The counters of one process, in a registry of their own."""
+
+    def __init__(self, db: Engine) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._registry.register(_Queue(db))
+        self._requests = Counter(
+            "reelport_requests", "Requests answered.", ("route", "method", "status"), registry=self._registry
+        )
+        self._seconds = Histogram(
+            "reelport_request_seconds",
+            "Time to the first byte of an answer.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._tokens = Counter("reelport_tokens", "Asks for a token.", ("outcome",), registry=self._registry)
+        self._errors = Counter("reelport_errors", "Errors told, by code.", ("code",), registry=self._registry)
+        self._bytes = Counter("reelport_download_bytes", "Bytes of files sent.", registry=self._registry)
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """An answer was begun."""
+        self._requests.labels(route, method, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def granted(self, outcome: str) -> None:
+        """A token was granted, or refused for that reason."""
+        self._tokens.labels(outcome).inc()
+
+    def told(self, code: str) -> None:
+        """An error of that code was told."""
+        self._errors.labels(code).inc()
+
+    def sent(self, count: int) -> None:
+        """So many bytes of a file went out."""
+        self._bytes.inc(count)
+
+    def page(self) -> bytes:
+        """Everything, as text; blocks for a look at the state."""
+        return generate_latest(self._registry)
+
+
+class _Queue(Collector):
+    """What waits and what runs, read at each scrape."""
+
+    def __init__(self, db: Engine) -> None:
+        self._db = db
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: describing must not need a database."""
+        yield from ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Jobs by state, and how long the oldest has been overdue; left out while the state can't be read."""
+        jobs = GaugeMetricFamily("reelport_jobs", "Unfinished reports.", labels=("state",))
+        overdue = GaugeMetricFamily("reelport_jobs_overdue_seconds", "How long the oldest waiting report could run.")
+        try:
+            with reading(self._db) as connection:
+                running = connection.execute(
+                    select(func.count()).select_from(JOBS).where(JOBS.c.owner.is_not(None))
+                ).scalar_one()
+                waiting, oldest = connection.execute(
+                    select(func.count(), func.min(JOBS.c.not_before)).where(JOBS.c.owner.is_(None))
+                ).one()
+        except StorageError:
+            return
+        jobs.add_metric(("running",), running)
+        jobs.add_metric(("waiting",), waiting)
+        late = (datetime.now(UTC) - oldest).total_seconds() if oldest is not None else 0.0
+        overdue.add_metric((), max(late, 0.0))
+        yield from (jobs, overdue)

@@ -1,0 +1,107 @@
+"""Around every request: it is counted, timed and logged, and what fails becomes an answer without details."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from reelport.server.credentials import short_id
+from reelport.server.graphql_faults import Fault, refusal
+from reelport.server.service import Service
+from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH, Code
+
+HEALTH_PATH = "/health"
+LIVE_PATH = "/health/live"
+METRICS_PATH = "/metrics"
+
+_LOG = structlog.get_logger(__name__)
+_ROUTES = frozenset({TOKEN_PATH, GRAPHQL_PATH, HEALTH_PATH, LIVE_PATH, METRICS_PATH})
+_QUIET = frozenset({HEALTH_PATH, LIVE_PATH, METRICS_PATH})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SENTENCE = "The service failed; it isn't the request's fault."
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What became of one request so far."""
+
+    route: str
+    method: str
+    began: float = field(default_factory=time.perf_counter)
+    status: int | None = None
+    bytes: int = 0
+
+
+class Observed:
+    """The ASGI app that stands around the others."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on; nothing of an exception is told to the caller."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope.setdefault("state", {})
+        seen = _Seen(_route(scope["path"]), scope["method"] if scope["method"] in _METHODS else "other")
+        request_id = short_id()
+        service: Service = scope["app"].state.service
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                seen.status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                service.metrics.answered(seen.route, seen.method, seen.status or 0, time.perf_counter() - seen.began)
+            else:
+                seen.bytes += len(message.get("body", b""))
+            try:
+                await send(message)
+            except OSError:
+                raise ClientDisconnect from None
+
+        with structlog.contextvars.bound_contextvars(request=request_id):
+            try:
+                await self._app(scope, receive, watched)
+            except ClientDisconnect:
+                _LOG.info("the caller went away", route=seen.route)
+            except Exception:
+                _LOG.exception("a request failed", route=seen.route)
+                if seen.status is not None:
+                    # The answer has begun: only an end without its length tells the reader that it isn't whole.
+                    raise
+                await _fail(seen.route, watched)
+            _log(seen, scope["state"].get("note"))
+
+
+def _log(seen: _Seen, note: dict[str, Any] | None) -> None:
+    log = _LOG.debug if seen.route in _QUIET and seen.status == 200 else _LOG.info  # noqa: PLR2004 - a status of HTTP
+    log(
+        "request",
+        route=seen.route,
+        method=seen.method,
+        status=seen.status,
+        milliseconds=round((time.perf_counter() - seen.began) * 1000, 1),
+        sent=seen.bytes,
+        **(note or {}),
+    )
+
+
+def _route(path: str) -> str:
+    if path in _ROUTES:
+        return path
+    return FILES_PATH if path.startswith(f"{FILES_PATH}/") else "other"
+
+
+async def _fail(route: str, send: Send) -> None:
+    told = refusal([Fault(Code.INTERNAL, _SENTENCE)])
+    body = told if route == GRAPHQL_PATH else {"error": "internal_error", "error_description": _SENTENCE}
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(body).encode()})

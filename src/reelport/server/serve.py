@@ -1,0 +1,88 @@
+"""`reelport serve`: the API in this process, workers beside it, until it is told to stop."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import structlog
+import uvicorn
+
+from reelport.errors import UsageError
+from reelport.server import logs
+from reelport.server.app import create_app
+from reelport.server.database import connect
+from reelport.server.settings import Settings
+from reelport.server.supervisor import supervised
+
+_LOG = structlog.get_logger(__name__)
+_BACKLOG = 2048
+_GRACE_SECONDS = 10
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. UsageError when the port is taken; nothing has been started then."""
+    logs.configure(settings)
+    with _listening(settings) as listener:
+        # Before the workers: they need the state brought up to date, and a state that can't be used ends here.
+        connect(settings).dispose()
+        address = _address(listener)
+        config = uvicorn.Config(
+            create_app(settings),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="on",
+            ws="none",
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _end)
+        with supervised(settings):
+            _LOG.info("listening", address=address, data=str(settings.data), workers=settings.workers)
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+def _end(*_: object) -> NoReturn:
+    """Leave through every open block. The web server takes the signal first, ends its requests and raises it again."""
+    raise SystemExit(0)
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    """A socket that listens where the settings say."""
+    try:
+        family, kind, _, _, where = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind)
+    except OSError as error:
+        raise UsageError(f"The host {settings.host!r} is none of this machine's: {error.strerror}.") from None
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(where)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            raise UsageError(_why(settings, error)) from None
+        yield listener
+
+
+def _why(settings: Settings, error: OSError) -> str:
+    place = f"{settings.host}:{settings.port}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"{place} is in use by another program: stop it, or take another port with --port."
+        case errno.EACCES:
+            return f"{place} may not be used by this user: take a port above 1023 with --port."
+        case _:
+            return f"{place} can't be listened on: {error.strerror}."
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,25 @@
+"""What one running API process holds: made once at the start, handed to every request, closed at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphql import GraphQLSchema
+from sqlalchemy import Engine
+
+from reelport.server.credentials import Seal
+from reelport.server.limits import DocumentLimits
+from reelport.server.metrics import Metrics
+from reelport.server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts of the API; none of them may change while it runs."""
+
+    settings: Settings
+    db: Engine
+    seal: Seal
+    schema: GraphQLSchema
+    limits: DocumentLimits
+    metrics: Metrics
