@@ -118,7 +118,7 @@ def create_key(
     with writing(db) as connection:
         holder = _organization(connection, organization)
         foreign = sorted(set(channels or ()) - readable(connection, holder.id))
-        wrong = [*_wrong_permissions(permissions), *(f"Channel {id_!r} is not {organization}'s." for id_ in foreign)]
+        wrong = [*wrong_permissions(permissions), *(f"Channel {id_!r} is not {organization}'s." for id_ in foreign)]
         if channels is not None and not channels:
             wrong.append("A key that is limited to no channel could read nothing.")
         if wrong:
@@ -139,7 +139,8 @@ def create_key(
     return new
 
 
-def _wrong_permissions(permissions: Collection[str]) -> list[str]:
+def wrong_permissions(permissions: Collection[str]) -> list[str]:
+    """A sentence for each that nobody knows, with the nearest right one; empty when all is well."""
     if not permissions:
         return [f"A key needs permissions: {', '.join(REPORT_SCOPES)}."]
     unknown = [name for name in permissions if name not in REPORT_SCOPES]

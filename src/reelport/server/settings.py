@@ -7,9 +7,9 @@ from the default here. Nothing else reads the environment.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reelport.catalog import Limit
@@ -18,13 +18,21 @@ from reelport.errors import UsageError
 PREFIX = "REELPORT_"
 
 
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
 class Settings(BaseSettings):
     """What one service, its workers and its commands agree on; frozen once read."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
     # Where things are
-    data: Path = Field(Path("reelport-data"), description="Directory of the tables, the state and the finished files.")
+    data: Annotated[Path, AfterValidator(_absolute)] = Field(
+        Path("reelport-data"),
+        validate_default=True,
+        description="Directory of the tables, the state and the finished files.",
+    )
     database_url: str = Field("", description="PostgreSQL address of the state; empty: SQLite in the data directory.")
     secret: SecretStr | None = Field(
         None,
@@ -104,7 +112,6 @@ class Settings(BaseSettings):
         values = {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
         if self.secret is not None:
             values["secret"] = self.secret.get_secret_value()
-        values["data"] = self.data.absolute()
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
 
 

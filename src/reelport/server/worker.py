@@ -116,6 +116,7 @@ class Worker:
         finally:
             with self._changed:
                 self._running.discard(running)
+            running.session.close()
             self._bell.ring()
 
     def _settle(self, running: Running, log: structlog.typing.FilteringBoundLogger) -> None:
@@ -164,7 +165,8 @@ def work(settings: Settings, *, attached: bool = False) -> None:
         spill = presence.spill_of(settings, owner)
         spill.mkdir(parents=True, exist_ok=True)
         threads = settings.worker_threads or os.cpu_count() or 1
-        with Engine(settings.worker_memory, threads, spill) as engine:
+        within = (settings.facts_root, settings.files_root)
+        with Engine(settings.worker_memory, threads, spill, within=within) as engine:
             worker = Worker(settings, db, engine, owner, own_bell)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: worker.stop())

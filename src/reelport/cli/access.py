@@ -1,0 +1,155 @@
+"""`org`, `channel` and `key`: who may read what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from sqlalchemy import Engine
+
+from reelport.cli.listing import described, listed
+from reelport.server import partners, registry
+from reelport.server.access import REPORT_SCOPES
+from reelport.server.credentials import seal
+from reelport.server.database import connect
+from reelport.server.settings import Settings, read
+
+ORG = App(name="org", help="Organizations: the partners.")
+CHANNEL = App(name="channel", help="Channels, and who may read them.")
+KEY = App(name="key", help="API keys of organizations.")
+
+Org = Annotated[str, Parameter(help="The organization.")]
+Data = Annotated[Path | None, Parameter(help="The data directory; else REELPORT_DATA, else ./reelport-data.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
+
+
+@contextmanager
+def state(data: Path | None) -> Iterator[tuple[Settings, Engine]]:
+    """The settings and the open state database of a command."""
+    settings = read(data=data)
+    db = connect(settings)
+    try:
+        yield settings, db
+    finally:
+        db.dispose()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _words(given: Iterable[str]) -> tuple[str, ...]:
+    """A list that is given by commas or by repeating the option."""
+    return tuple(word.strip() for each in given for word in each.split(",") if word.strip())
+
+
+@ORG.command(name="add")
+def add_organization(name: str, *, json: Json = False, data: Data = None) -> None:
+    """Add an organization."""
+    with state(data) as (_, db):
+        added = partners.add_organization(db, name, _now())
+    described({"organization": added.name}, as_json=json)
+
+
+@ORG.command(name="list")
+def list_organizations(*, json: Json = False, data: Data = None) -> None:
+    """List the organizations with how many channels they may read."""
+    with state(data) as (_, db):
+        rows = [
+            {"organization": each.name, "channels": len(partners.readable_channels(db, each.id))}
+            for each in partners.organizations(db)
+        ]
+    listed(rows, as_json=json)
+
+
+@CHANNEL.command(name="add")
+def add_channel(
+    *,
+    org: Org,
+    id: Annotated[str, Parameter(help="Its id, as facts carry it; it never changes.")],  # noqa: A002 - the option's name
+    slug: Annotated[str, Parameter(help="Its slug, as in addresses.")],
+    name: Annotated[str | None, Parameter(help="Its name.")] = None,
+    account: Annotated[str | None, Parameter(help="The id of the account that holds it.")] = None,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Enter a channel, or rename one, and let an organization read it."""
+    channel = registry.Channel(id, slug, name, account)
+    with state(data) as (settings, db):
+        registry.add_channel(db, settings, org, channel)
+    described({"organization": org, "id": id, "slug": slug}, as_json=json)
+
+
+@CHANNEL.command(name="list")
+def list_channels(*, org: Org, json: Json = False, data: Data = None) -> None:
+    """List the channels that an organization may read."""
+    with state(data) as (settings, db):
+        readable = partners.readable_channels(db, partners.organization(db, org).id)
+        known = {each.id: each for each in registry.known_channels(settings)}
+    rows = [
+        {
+            "slug": known[id_].slug if id_ in known else None,
+            "id": id_,
+            "name": known[id_].name if id_ in known else None,
+        }
+        for id_ in sorted(readable)
+    ]
+    listed(rows, as_json=json)
+
+
+@KEY.command(name="create")
+def create_key(
+    *,
+    org: Org,
+    permissions: Annotated[list[str], Parameter(help=f"Scopes by commas: {', '.join(REPORT_SCOPES)}.")],
+    channels: Annotated[list[str] | None, Parameter(help="Slugs or ids by commas: read these channels only.")] = None,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Create a key and print its id and secret. The secret is shown this once and can't be had again."""
+    with state(data) as (settings, db):
+        limit = None if channels is None else _words(channels)
+        key = registry.create_key(db, settings, seal(settings), org, _words(permissions), _now(), channels=limit)
+    described({"id": key.id, "secret": key.secret}, as_json=json)
+
+
+@KEY.command(name="list")
+def list_keys(
+    *,
+    org: Annotated[str | None, Parameter(help="Only this organization's.")] = None,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """List the keys."""
+    with state(data) as (settings, db):
+        keys = partners.keys(db, org)
+        slugs = {each.id: each.slug for each in registry.known_channels(settings)}
+    rows = [
+        {
+            "id": key.id,
+            "organization": key.organization,
+            "permissions": key.permissions,
+            "channels": "all" if key.channels is None else tuple(slugs.get(id_, id_) for id_ in key.channels),
+            "created": key.created_at,
+            "revoked": key.revoked_at,
+        }
+        for key in keys
+    ]
+    listed(rows, as_json=json)
+
+
+@KEY.command(name="revoke")
+def revoke_key(
+    id: Annotated[str, Parameter(help="The id of the key.")],  # noqa: A002 - the argument's name
+    *,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """End a key and every token of it at once."""
+    with state(data) as (_, db):
+        ended = partners.revoke(db, id, _now())
+    described({"id": id, "revoked": "now" if ended else "before"}, as_json=json)

@@ -1,0 +1,114 @@
+"""`serve`, `worker`, `queue`, `verify` and `doctor`: the service at work, and its care."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from reelport.cli.access import Data, Json, state
+from reelport.cli.listing import described, listed, told
+from reelport.errors import StorageError
+from reelport.server import backlog
+from reelport.server.settings import Settings, read
+
+QUEUE = App(name="queue", help="Reports that wait, run or ended.")
+
+Report = Annotated[str, Parameter(help="Its token, or its name in the list and in the log.")]
+AllSettings = Annotated[Settings | None, Parameter(name="*")]
+
+
+def serve(*, settings: AllSettings = None) -> None:
+    """Run the Reporting API and its workers, until SIGTERM or Ctrl-C."""
+    from reelport.server.serve import serve as run  # noqa: PLC0415 - other commands need no web framework
+
+    run(settings or read())
+
+
+def worker(
+    *,
+    attached: Annotated[bool, Parameter(negative="", help="End when standard input ends.")] = False,
+    settings: AllSettings = None,
+) -> None:
+    """Run workers for a service that runs elsewhere, until SIGTERM or Ctrl-C."""
+    from reelport.server import logs  # noqa: PLC0415 - other commands log nothing
+    from reelport.server.worker import work  # noqa: PLC0415 - other commands need no engine
+
+    used = settings or read()
+    logs.configure(used.log_level)
+    work(used, attached=attached)
+
+
+@QUEUE.command(name="list")
+def list_queue(
+    *,
+    all: Annotated[bool, Parameter(negative="", help="Those that ended too.")] = False,  # noqa: A002 - the option's name
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """List the reports that wait or run."""
+    with state(data) as (_, db):
+        entries = backlog.entries(db, unfinished_only=not all)
+    rows = [
+        {
+            "report": each.id,
+            "organization": each.organization,
+            "state": each.state,
+            "place": each.place,
+            "attempts": each.attempts,
+            "created": each.created_at,
+            "reason": each.reason,
+        }
+        for each in entries
+    ]
+    listed(rows, as_json=json)
+
+
+@QUEUE.command(name="show")
+def show_report(report: Report, *, json: Json = False, data: Data = None) -> None:
+    """Show all that is known of a report, and why it failed if it did."""
+    with state(data) as (_, db):
+        described(_fields(backlog.entry(db, report)), as_json=json)
+
+
+@QUEUE.command(name="cancel")
+def cancel_report(report: Report, *, json: Json = False, data: Data = None) -> None:
+    """End a report that waits or runs: it has failed then, and its partner's place is free."""
+    with state(data) as (_, db):
+        ended = backlog.cancel(db, report, datetime.now(UTC))
+    described({"report": ended.id, "state": ended.state, "reason": ended.reason}, as_json=json)
+
+
+def _fields(entry: backlog.Entry) -> dict[str, object]:
+    return {**asdict(entry), "query": entry.query.to_wire()}
+
+
+def verify(*, json: Json = False, data: Data = None) -> None:
+    """Hold tables and finished files against their records; the exit status is 1 when something is wrong."""
+    from reelport.facts.verification import verify as verify_tables  # noqa: PLC0415 - slow to import
+    from reelport.server.verification import checked_files  # noqa: PLC0415 - the same
+
+    with state(data) as (settings, db):
+        tables = verify_tables(settings.facts_root)
+        count, file_faults = checked_files(db, settings)
+    faults = [*(f"{table.table}: {finding}" for table in tables for finding in table.findings), *file_faults]
+    if json:
+        told({"files": count, "faults": faults})
+    if faults:
+        raise StorageError("\n".join(faults))
+    if not json:
+        print(f"All is as recorded: every table, and {count} finished files.")
+
+
+def doctor(*, json: Json = False, data: Data = None) -> None:
+    """Check this machine and this data directory; the exit status is 1 when something is wrong."""
+    from reelport.server.doctor import findings  # noqa: PLC0415 - slow to import
+
+    found = findings(read(data=data))
+    rows = [{"well": "yes" if each.well else "NO", "subject": each.subject, "finding": each.sentence} for each in found]
+    listed(rows, as_json=json)
+    wrong = [f"{each.subject}: {each.sentence}" for each in found if not each.well]
+    if wrong:
+        raise StorageError("\n".join(wrong))

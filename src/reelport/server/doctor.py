@@ -1,0 +1,161 @@
+"""Looks this machine and a data directory over, and says of each thing whether it is well and what to do if not.
+
+It changes nothing, apart from a probe file that it removes again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import text
+
+from reelport.engine.run import Engine
+from reelport.errors import ReelportError
+from reelport.facts.layout import check_layout
+from reelport.server import database, presence, retention
+from reelport.server.credentials import seal, short_id
+from reelport.server.settings import Settings
+
+_LEAST_FREE = 1_000_000_000
+_LEAST_FREE_SHARE = 0.05
+_SLOWEST_SYNC = 0.2
+_MOST_SKEW = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: whether it is well, and a sentence."""
+
+    subject: str
+    well: bool
+    sentence: str
+
+
+def findings(settings: Settings) -> tuple[Finding, ...]:
+    """Everything that was looked at. A fault in one thing keeps none of the others from being looked at."""
+    looks: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
+        "data directory": _data,
+        "disk": _disk,
+        "secret": _secret,
+        "database": _database,
+        "workers": _workers,
+        "files": _files,
+        "engine": _engine,
+        "port": _port,
+    }
+    return tuple(Finding(subject, *found) for subject, look in looks.items() for found in _looked(look, settings))
+
+
+def _looked(look: Callable[[Settings], Iterator[tuple[bool, str]]], settings: Settings) -> Iterator[tuple[bool, str]]:
+    try:
+        yield from look(settings)
+    except (ReelportError, OSError) as error:
+        yield False, str(error)
+
+
+def _data(settings: Settings) -> Iterator[tuple[bool, str]]:
+    if not settings.data.is_dir():
+        yield False, f"{settings.data} isn't there: it is made by the first load, serve or sample."
+        return
+    if (settings.data / "layout.json").exists():
+        check_layout(settings.data)
+        yield True, f"{settings.data} has a layout that this version knows."
+    else:
+        yield False, f"{settings.data} has no layout.json: is it a data directory of Reelport?"
+
+
+def _disk(settings: Settings) -> Iterator[tuple[bool, str]]:
+    if not settings.data.is_dir():
+        return
+    space = shutil.disk_usage(settings.data)
+    enough = space.free >= _LEAST_FREE and space.free >= _LEAST_FREE_SHARE * space.total
+    yield enough, f"{space.free / 1e9:.1f} GB of {space.total / 1e9:.1f} GB are free."
+    probe = settings.data / f".probe-{short_id()}"
+    started = time.perf_counter()
+    try:
+        with probe.open("wb") as file:
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        probe.unlink(missing_ok=True)
+    seconds = time.perf_counter() - started
+    yield seconds < _SLOWEST_SYNC, f"Writing and syncing 4 kB takes {seconds * 1000:.1f} ms."
+
+
+def _secret(settings: Settings) -> Iterator[tuple[bool, str]]:
+    path = settings.data / "secret.key"
+    if settings.secret is not None:
+        yield True, "Given by REELPORT_SECRET."
+    elif not path.exists():
+        yield True, "Not made yet: the first key or serve makes it."
+    else:
+        seal(settings)
+        private = path.stat().st_mode & 0o077 == 0
+        yield private, f"{path} is {'readable by its user alone' if private else 'readable by others: chmod 600 it'}."
+
+
+def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
+    if not settings.database_url:
+        safe = "the safe choice" if database.journal_mode() == "WAL" else "as its write-ahead log has a known race"
+        yield True, f"SQLite {sqlite3.sqlite_version}, journal {database.journal_mode()}, {safe}."
+        if not settings.state_file.exists():
+            yield True, "No state yet: the first serve, org or sample makes it."
+            return
+    db = database.opened(settings)
+    try:
+        with database.reading(db) as connection:
+            found = database.revision(connection)
+            current = found == database.REVISION
+            yield (
+                current,
+                f"At revision {found}{'' if current else f', not {database.REVISION}: serve brings it there'}.",
+            )
+            if current:
+                skew = abs(connection.execute(text("SELECT clock_ms()")).scalar_one() / 1000 - time.time())
+                yield skew < _MOST_SKEW, f"Its clock and this machine's are {skew:.3f} s apart."
+            if not settings.database_url:
+                sound = connection.execute(text("PRAGMA quick_check")).scalar()
+                yield sound == "ok", f"SQLite's own check of the file says: {sound}."
+    finally:
+        db.dispose()
+
+
+def _workers(settings: Settings) -> Iterator[tuple[bool, str]]:
+    if settings.workers_root.is_dir():
+        names = presence.living(settings)
+        yield True, f"{len(names)} alive on this machine{': ' if names else ''}{', '.join(names)}."
+
+
+def _files(settings: Settings) -> Iterator[tuple[bool, str]]:
+    if not settings.files_root.is_dir() or not (settings.database_url or settings.state_file.exists()):
+        return
+    db = database.opened(settings)
+    try:
+        left = retention.orphans(db, settings)
+    finally:
+        db.dispose()
+    yield not left, f"{len(left)} files belong to no report{': the next sweep removes them' if left else ''}."
+
+
+def _engine(settings: Settings) -> Iterator[tuple[bool, str]]:
+    spill = Path(settings.spill_root if settings.data.is_dir() else "/tmp") / f"doctor-{short_id()}"  # noqa: S108 - a new folder
+    try:
+        with Engine(settings.worker_memory, settings.worker_threads or os.cpu_count() or 1, spill):
+            yield True, f"DuckDB starts with {settings.worker_memory} of memory."
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def _port(settings: Settings) -> Iterator[tuple[bool, str]]:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        taken = settings.port != 0 and probe.connect_ex((settings.host, settings.port)) == 0
+    yield True, f"Port {settings.port} of {settings.host} is {'in use (by a running serve?)' if taken else 'free'}."

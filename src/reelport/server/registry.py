@@ -1,0 +1,91 @@
+"""Channels as an operator names them: registered in the tables and in the access at once, found by slug or id."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import Engine
+
+from reelport.check import nearest
+from reelport.errors import UsageError
+from reelport.facts.loading import load_arrow
+from reelport.facts.snapshot import pin
+from reelport.facts.tables import CHANNELS
+from reelport.server import partners
+from reelport.server.credentials import Seal, short_id
+from reelport.server.partners import NewKey
+from reelport.server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel as the tables have it."""
+
+    id: str
+    slug: str
+    name: str | None = None
+    account_id: str | None = None
+
+
+def add_channel(db: Engine, settings: Settings, organization: str, channel: Channel) -> None:
+    """Enter a channel, or change what it is called, and let the organization read it; repeated, it changes nothing.
+
+    UsageError when the slug is another channel's.
+    """
+    holder = partners.organization(db, organization)
+    if not channel.id.strip() or not channel.slug.strip():
+        raise UsageError("A channel needs an id and a slug.")
+    known = known_channels(settings)
+    if any(each.slug == channel.slug and each.id != channel.id for each in known):
+        raise UsageError(f"The slug {channel.slug!r} is another channel's already.")
+    if channel not in known:
+        row = {"id": channel.id, "slug": channel.slug, "name": channel.name, "account_id": channel.account_id}
+        load_arrow(settings.facts_root, CHANNELS.name, pa.Table.from_pylist([row], _SCHEMA), f"channel-{short_id()}")
+    partners.let_read(db, holder.id, [channel.id])
+
+
+def known_channels(settings: Settings) -> tuple[Channel, ...]:
+    """Every channel of the tables, by slug."""
+    files = pin(settings.facts_root, [CHANNELS.name]).files(CHANNELS.name)
+    rows = [row for file in files for row in pq.ParquetFile(file).read(_SCHEMA.names).to_pylist()]
+    return tuple(sorted((Channel(**row) for row in rows), key=lambda channel: (channel.slug, channel.id)))
+
+
+def create_key(
+    db: Engine,
+    settings: Settings,
+    seal: Seal,
+    organization: str,
+    permissions: Collection[str],
+    now: datetime,
+    *,
+    channels: Collection[str] | None = None,
+) -> NewKey:
+    """A new key, limited to these channels, by slug or id, unless None; UsageError says all that is wrong."""
+    known = _by_name(db, settings, organization)
+    wrong = partners.wrong_permissions(permissions)
+    wrong += [_no_channel(name, organization, known) for name in channels or () if name not in known]
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    limit = None if channels is None else {known[name] for name in channels}
+    return partners.create_key(db, seal, organization, permissions, now, channels=limit)
+
+
+def _by_name(db: Engine, settings: Settings, organization: str) -> dict[str, str]:
+    """The ids of an organization's channels by id and by slug."""
+    readable = partners.readable_channels(db, partners.organization(db, organization).id)
+    return {id_: id_ for id_ in readable} | {
+        each.slug: each.id for each in known_channels(settings) if each.id in readable
+    }
+
+
+def _no_channel(name: str, organization: str, known: Collection[str]) -> str:
+    near = nearest(name, known)
+    return f"{organization} has no channel {name!r}." + (f" Did you mean {near}?" if near else "")
+
+
+_SCHEMA = pa.schema([(column.name, pa.string()) for column in CHANNELS.columns])
