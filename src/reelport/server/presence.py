@@ -66,14 +66,23 @@ def departed(settings: Settings) -> Iterator[tuple[str, ...]]:
 
 def living(settings: Settings) -> tuple[str, ...]:
     """The workers that are alive on this machine."""
-    with departed(settings) as dead:
-        paths = sorted(settings.workers_root.glob(f"*{_SUFFIX}"))
-        return tuple(name for path in paths if (name := path.name.removesuffix(_SUFFIX)) not in dead)
+    return tuple(path.name.removesuffix(_SUFFIX) for path in _locked(settings))
 
 
 def spill_of(settings: Settings, owner: str) -> Path:
     """Where a worker puts what doesn't fit into its memory; removed with it."""
     return settings.spill_root / owner
+
+
+def _locked(settings: Settings) -> Iterator[Path]:
+    """The locks that are held. The dead are left as they are: clearing up after them is for `departed`."""
+    for path in sorted(settings.workers_root.glob(f"*{_SUFFIX}")):
+        if path.exists():
+            descriptor = _take(path)
+            if descriptor is None:
+                yield path
+            else:
+                os.close(descriptor)
 
 
 def _take(path: Path) -> int | None:
