@@ -1,0 +1,138 @@
+"""Sample facts in their tables: loaded once, range by range."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reelport.errors import UsageError
+from reelport.facts.sample import generate
+from reelport.facts.sample_world import ORGANIZATIONS
+from reelport.facts.snapshot import pin, versions_now
+from reelport.facts.tables import TABLES
+
+START, END = date(2023, 6, 29), date(2023, 7, 2)
+ROWS = 2000
+FACTS = tuple(name for name, table in TABLES.items() if table.is_fact)
+
+
+def rows_of(root: Path, table: str, columns: Iterable[str] | None = None) -> pa.Table:
+    """Every row of the newest version, in one order."""
+    names = list(columns or (column.name for column in TABLES[table].columns if column.name != "tags"))
+    files = pin(root, [table]).files(table)
+    rows = pa.concat_tables([pq.read_table(file, columns=names, partitioning=None) for file in files])
+    return rows.sort_by([(name, "ascending") for name in names])
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sample") / "facts"
+    generate(root, START, END, ROWS, seed=7)
+    return root
+
+
+def test_every_table_is_filled(filled: Path) -> None:
+    """Every table of facts and of objects has rows, and the facts are as many as asked."""
+    counts = {name: len(rows_of(filled, name)) for name in TABLES}
+    assert all(counts.values())
+    assert sum(counts[name] for name in FACTS) == ROWS
+
+
+def test_the_result_tells_rows_and_channels(filled: Path) -> None:
+    """The result counts the rows of each table and names the organizations' channels by id and by slug."""
+    again = generate(filled, START, END, ROWS, seed=7)
+    assert again.rows == {name: len(rows_of(filled, name)) for name in FACTS}
+    assert again.organizations == ORGANIZATIONS
+    slugs = dict(
+        zip(*(rows_of(filled, "channels", ["id", "slug"])[name].to_pylist() for name in ("id", "slug")), strict=True)
+    )
+    assert again.slugs == {name: tuple(slugs[id_] for id_ in ids) for name, ids in ORGANIZATIONS.items()}
+
+
+def test_the_same_call_twice_changes_nothing(filled: Path) -> None:
+    """No table gets another version, not even an object table, and the result says so."""
+    before = versions_now(filled)
+    assert not generate(filled, START, END, ROWS, seed=7).changed
+    assert versions_now(filled) == before
+
+
+def test_the_same_seed_fills_another_directory_alike(filled: Path, tmp_path: Path) -> None:
+    """Two directories get the same rows from the same call."""
+    generate(tmp_path, START, END, ROWS, seed=7)
+    for table in TABLES:
+        assert rows_of(tmp_path, table).equals(rows_of(filled, table)), table
+
+
+def test_a_second_call_adds_another_range(tmp_path: Path) -> None:
+    """The first range's facts stay as they were; videos only become more."""
+    generate(tmp_path, START, END, 500)
+    first, shelf = rows_of(tmp_path, "plays"), rows_of(tmp_path, "videos")
+    result = generate(tmp_path, date(2023, 7, 3), date(2023, 7, 5), 700)
+    assert result.changed
+    both = rows_of(tmp_path, "plays")
+    assert len(both) == len(first) + result.rows["plays"]
+    early = both.filter(
+        pa.compute.less(both["started_at"], pa.scalar(date(2023, 7, 3)).cast(pa.timestamp("us", "UTC")))
+    )
+    assert early.equals(first)
+    grown = rows_of(tmp_path, "videos")
+    assert len(grown) > len(shelf)
+    assert grown.filter(pa.compute.is_in(grown["id"], shelf["id"])).equals(shelf)
+
+
+def test_days_that_hold_a_sample_are_refused(filled: Path) -> None:
+    """Another sample over the same days is refused by the name of the batch that lies there, and changes nothing."""
+    before = versions_now(filled)
+    for start, end, rows, seed in ((END, date(2023, 8, 1), 100, 7), (START, END, ROWS, 8), (START, END, ROWS + 1, 7)):
+        with pytest.raises(UsageError, match="reelport load undo sample-2023-06-29-2023-07-02-2000-7"):
+            generate(filled, start, end, rows, seed)
+    assert versions_now(filled) == before
+
+
+def test_what_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
+    """Every wrong argument is named in one refusal, and no directory is made."""
+    with pytest.raises(UsageError) as refused:
+        generate(tmp_path / "facts", date(2019, 12, 31), date(2019, 1, 1), 0, seed=-1)
+    assert len(str(refused.value).splitlines()) == 4
+    with pytest.raises(UsageError, match="days"):
+        generate(tmp_path / "facts", date(2020, 1, 1), date(2199, 1, 1), 10)
+    assert not (tmp_path / "facts").exists()
+
+
+def test_a_single_row_is_a_sample(tmp_path: Path) -> None:
+    """One row in one day loads, though most tables get none."""
+    result = generate(tmp_path, START, START, 1)
+    assert sum(result.rows.values()) == 1
+
+
+def test_progress_is_told_to_the_end(tmp_path: Path) -> None:
+    """Each table is told until all of its rows are drawn."""
+    told: dict[str, tuple[int, int]] = {}
+
+    def tell(table: str, done: int, total: int) -> None:
+        told[table] = (done, total)
+
+    result = generate(tmp_path, START, START, 300, progress=tell)
+    assert told == {name: (rows, rows) for name, rows in result.rows.items()}
+
+
+def test_a_killed_call_is_finished_by_the_same_call(filled: Path, tmp_path: Path) -> None:
+    """Killed after the first commit, the call run again gives the rows of a call that was never killed."""
+    call = (
+        "from datetime import date; from pathlib import Path; from reelport.facts.sample import generate; "
+        f"generate(Path({str(tmp_path)!r}), {START!r}, {END!r}, {ROWS}, 7)".replace("datetime.date", "date")
+    )
+    stopped = subprocess.run(
+        [sys.executable, "-c", call], env=os.environ | {"REELPORT_STOP_AT": "load-commit"}, check=False
+    )
+    assert stopped.returncode == -signal.SIGKILL
+    generate(tmp_path, START, END, ROWS, seed=7)
+    for table in TABLES:
+        assert rows_of(tmp_path, table).equals(rows_of(filled, table)), table

@@ -1,0 +1,43 @@
+"""A sandbox: sample facts with organizations that may read theirs."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from reelport.errors import UsageError
+from reelport.facts.sample_world import ORGANIZATIONS
+from reelport.server import partners
+from reelport.server.database import connect
+from reelport.server.sandbox import fill
+from reelport.server.settings import Settings, read
+
+START, END = date(2023, 7, 1), date(2023, 7, 2)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return read(data=tmp_path / "data")
+
+
+def readable(settings: Settings) -> dict[str, frozenset[str]]:
+    db = connect(settings)
+    try:
+        return {found.name: partners.readable_channels(db, found.id) for found in partners.organizations(db)}
+    finally:
+        db.dispose()
+
+
+def test_organizations_may_read_their_sample_channels(settings: Settings) -> None:
+    """Filled once or twice, `demo` and `rival` read exactly their own channels, and no other organization is there."""
+    assert fill(settings, START, END, 200).loaded.changed
+    assert readable(settings) == {name: frozenset(ids) for name, ids in ORGANIZATIONS.items()}
+    assert not fill(settings, START, END, 200).loaded.changed
+    assert readable(settings) == {name: frozenset(ids) for name, ids in ORGANIZATIONS.items()}
+
+
+def test_a_refused_sample_gives_nobody_access(settings: Settings) -> None:
+    """When the sample is refused, no organization is made."""
+    with pytest.raises(UsageError):
+        fill(settings, END, START, 200)
+    assert readable(settings) == {}
