@@ -105,17 +105,19 @@ class Lookup:
     """What an id stands for: SQL over object tables with a column `id` to look up by.
 
     `id` is unique, so that a join by it keeps every row once; where it is not, each of
-    its rows is meant to count.
+    its rows is meant to count. `many` says that a report can have about as many ids as rows.
     """
 
     sql: str
     tables: tuple[str, ...]
+    many: bool = False
 
 
 LOOKUPS: Mapping[str, Lookup] = {
     "video": Lookup(
-        f"SELECT id, title, NULLIF(ARRAY_TO_STRING(tags, '{TAG_SEPARATOR}'), '') AS tag_list FROM videos",  # noqa: S608
+        f"SELECT id, title, NULLIF(ARRAY_TO_STRING(tags, '{TAG_SEPARATOR}'), '') AS tag_list FROM videos",  # noqa: S608 - a constant of the catalog's
         ("videos",),
+        many=True,
     ),
     # A video without tags has no row here, and so keeps its one row with an empty tag.
     "tag": Lookup("SELECT id, UNNEST(tags) AS tag FROM videos", ("videos",)),

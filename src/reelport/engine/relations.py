@@ -60,13 +60,18 @@ def _relation(table: str, files: tuple[str, ...], alias: str) -> exp.Expr:
     read = exp.Anonymous(
         this="read_parquet",
         expressions=[
-            exp.Array(expressions=[exp.Literal.string(file) for file in files]),
+            exp.Array(expressions=[exp.Literal.string(_plain(file)) for file in files]),
             # Files of older loads may lack columns; a folder's name must never override a stored column.
             exp.PropertyEQ(this=exp.to_identifier("union_by_name"), expression=exp.true()),
             exp.PropertyEQ(this=exp.to_identifier("hive_partitioning"), expression=exp.false()),
         ],
     )
     return exp.Table(this=read, alias=named)
+
+
+def _plain(path: str) -> str:
+    """The path as a pattern in which no character stands for others."""
+    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in path)
 
 
 @cache

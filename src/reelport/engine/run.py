@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,14 @@ import duckdb
 from sqlglot import exp
 
 from reelport.engine.compile import Plan
-from reelport.errors import InternalError, ReelportError, StorageError
+from reelport.errors import InternalError, ReelportError, StorageError, UsageError
+from reelport.facts.durable import full_disk
 
 _CSV = "FORMAT csv, HEADER true, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
 """RFC 4180 with bare newlines: an absent value is nothing, and what needs quotes gets them."""
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])?(i)?B?", re.IGNORECASE)
+_INTERPRETER = 160 << 20
+"""Bytes that a worker holds beside what the engine counts, as measured."""
 _PRESS = 0.02
 """Seconds between two presses on the stop button."""
 
@@ -39,14 +44,15 @@ class Written:
 class Engine:
     """One DuckDB in this process. Give each report a session of its own; sessions run side by side.
 
-    `memory_limit` ('1GiB') bounds what all of them hold; what is more goes to files in
-    `spill`, which is made when needed. With `within`, files outside those directories
-    can be neither read nor written.
+    `memory_limit` ('1GiB') is what the whole process should hold; what is more goes to
+    files in `spill`, which is made when needed. With `within`, files outside those
+    directories can be neither read nor written.
     """
 
     def __init__(self, memory_limit: str, threads: int, spill: Path, *, within: tuple[Path, ...] = ()) -> None:
         spill.mkdir(parents=True, exist_ok=True)
-        self._database = duckdb.connect(":memory:", config={"threads": threads, "memory_limit": memory_limit})
+        limit = _own_share(memory_limit)
+        self._database = duckdb.connect(":memory:", config={"threads": threads, "memory_limit": f"{limit}B"})
         for statement in _settings(spill, within):
             self._database.execute(statement)
 
@@ -107,15 +113,25 @@ class Session:
         if self._cancelled.is_set():
             raise Cancelled("the report was stopped before it began")
         path = exp.Literal.string(str(to)).sql(dialect="duckdb")
-        row = self._connection.execute(f"COPY ({plan.sql}) TO {path} ({_CSV})").fetchone()
-        if row is None:
-            raise InternalError("the engine wrote a report without saying how many rows")
-        return int(row[0])
+        # All rows are fetched: a result that is left open keeps its files open.
+        answer = self._connection.execute(f"COPY ({plan.sql}) TO {path} ({_CSV})").fetchall()
+        return int(answer[0][0])
+
+
+def _own_share(memory_limit: str) -> int:
+    """The bytes that the engine may count on: the process's limit without the interpreter and its libraries."""
+    size = _SIZE.fullmatch(memory_limit)
+    if size is None:
+        raise UsageError(f"{memory_limit!r} is no amount of memory: write it like 2GB or 512MiB")
+    number, prefix, binary = size.groups()
+    limit = int(float(number) * (1024 if binary else 1000) ** " KMGT".index((prefix or " ").upper()))
+    return max(limit - _INTERPRETER, limit // 2)
 
 
 def _settings(spill: Path, within: tuple[Path, ...]) -> Iterator[str]:
     yield "SET TimeZone = 'UTC'"
     yield f"SET temp_directory = {exp.Literal.string(str(spill)).sql(dialect='duckdb')}"
+    yield "SET python_enable_replacements = false"
     yield "SET autoinstall_known_extensions = false"
     yield "SET autoload_known_extensions = false"
     yield "SET allow_community_extensions = false"
@@ -135,9 +151,25 @@ def _spoken(to: Path) -> Iterator[None]:
         yield
     except duckdb.InterruptException as error:
         raise Cancelled("the report was stopped") from error
-    except duckdb.OutOfMemoryException as error:
-        raise InternalError(f"the report needs more memory or spill space than it may have: {error}") from error
-    except (duckdb.IOException, OSError) as error:
-        raise StorageError(f"a file can't be read or written while making {to.name}: {error}") from error
+    except OSError as error:
+        raise StorageError(f"{to} can't be written: {error.strerror}") from error
     except duckdb.Error as error:
-        raise InternalError(f"the engine failed while making {to.name}: {error}") from error
+        raise _ours(error, to) from error
+
+
+def _ours(error: duckdb.Error, to: Path) -> ReelportError:
+    message = str(error)
+    first = message.splitlines()[0]
+    if sentence := full_disk(message):
+        return StorageError(f"{to.name} can't be written: {sentence}")
+    match error:
+        case duckdb.OutOfMemoryException() if "max_temp_directory_size" in message:
+            return StorageError(
+                f"{to.name} needs more room to spill than is left: free some, or ask for less ({first})"
+            )
+        case duckdb.OutOfMemoryException():
+            return InternalError(f"{to.name} needs more memory than the engine has: give it more ({first})")
+        case duckdb.IOException() | duckdb.InvalidInputException() | duckdb.SerializationException():
+            return StorageError(f"a file can't be read or written while making {to.name}: {first}")
+        case _:
+            return InternalError(f"the engine failed while making {to.name}: {first}")
