@@ -4,7 +4,7 @@ WITH listed AS (
         video_id,
         strptime(trending_date, '%y.%d.%m') AS day,
         CAST(views AS BIGINT) AS views_so_far,
-        channel_title
+        nullif(channel_title, '') AS channel
     FROM input
 ), counted AS (
     SELECT
@@ -13,7 +13,7 @@ WITH listed AS (
         -- The count is cumulative: a day's views are what was added since the day listed before.
         views_so_far - lag(views_so_far) OVER (PARTITION BY video_id ORDER BY day) AS views,
         -- A video that moved belongs to the channel that it was listed under last.
-        last_value(channel_title) OVER (
+        last_value(channel IGNORE NULLS) OVER (
             PARTITION BY video_id ORDER BY day ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
         ) AS owner
     FROM listed
