@@ -6,8 +6,10 @@ of a document that is refused is executed. It refuses to know HTTP.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -16,6 +18,7 @@ from graphql import (
     GraphQLError,
     GraphQLSchema,
     MaxIntrospectionDepthRule,
+    Node,
     OperationDefinitionNode,
     ValueNode,
     ValuesOfCorrectTypeRule,
@@ -40,6 +43,7 @@ from reelport.wire import Code
 
 _LOG = structlog.get_logger(__name__)
 _ABORTED = "Parsing aborted."
+_LINE_END = re.compile(r"\r\n|[\n\r]")
 _NAMES = frozenset({Code.UNKNOWN_METRIC, Code.UNKNOWN_DIMENSION, Code.UNKNOWN_PRODUCT, Code.UNKNOWN_FILTER})
 _NAMES |= {Code.UNKNOWN_FILTER_VALUE, Code.BAD_DATE}
 """Problems of names: the shape around them is right."""
@@ -49,8 +53,9 @@ class _ValueError(GraphQLError):
     """A value of the document doesn't fit; `problem` says how."""
 
     def __init__(self, problem: Problem, node: ValueNode) -> None:
-        super().__init__(problem.sentence, node)
+        super().__init__(problem.sentence, graphql_values.part_of(node, problem.path))
         self.problem = problem
+        self.value = node
 
 
 class _Literals(ValuesOfCorrectTypeRule):
@@ -73,10 +78,7 @@ def _guesses(rule: _Literals) -> Guesses:
     return found
 
 
-_RULES = (
-    *(_Literals if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules),
-    MaxIntrospectionDepthRule,
-)
+_RULES = (*(rule for rule in specified_rules if rule is not ValuesOfCorrectTypeRule), MaxIntrospectionDepthRule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +102,9 @@ def answer(schema: GraphQLSchema, bounds: DocumentLimits, request: Request, cont
 
 
 def _prepare(bounds: DocumentLimits, request: Request) -> _Prepared | list[Fault]:
-    try:
-        document = parse(
-            request.query,
-            max_lexical_tokens=bounds.tokens,
-            max_comments=limits.COMMENTS,
-            max_source_length=limits.CHARACTERS,
-            allow_empty_selection_sets=False,
-        )
-    except GraphQLError as error:
-        code = Code.TOO_LARGE if error.message.endswith(_ABORTED) else Code.SYNTAX
-        return [Fault(code, error.message, None, locations_of(error))]
-    except RecursionError:
-        return [Fault(Code.TOO_LARGE, "The document is nested too deeply.")]
-    excesses = limits.excesses(document, bounds)
-    if excesses:
-        return [Fault(Code.TOO_LARGE, sentence) for sentence in excesses]
+    document = _parsed(bounds, request.query)
+    if not isinstance(document, DocumentNode):
+        return document
     operation = _operation(document, request.operation)
     if isinstance(operation, str):
         return [Fault(Code.INVALID_DOCUMENT, operation)]
@@ -125,6 +114,25 @@ def _prepare(bounds: DocumentLimits, request: Request) -> _Prepared | list[Fault
         sentence = f"{'.'.join(map(str, path))[:80]} is asked for {count} times: at most {limits.REPEATS} are taken."
         return [Fault(Code.TOO_LARGE, sentence, path)]
     return _Prepared(document, operation, places)
+
+
+def _parsed(bounds: DocumentLimits, query: str) -> DocumentNode | list[Fault]:
+    """The document when it is one and within the limits."""
+    if len(_LINE_END.findall(query)) >= limits.LINES:
+        return [Fault(Code.TOO_LARGE, f"The document has more than {limits.LINES} lines.")]
+    try:
+        document = parse(
+            query,
+            max_lexical_tokens=bounds.tokens,
+            max_comments=limits.COMMENTS,
+            max_source_length=limits.CHARACTERS,
+            allow_empty_selection_sets=False,
+        )
+    except GraphQLError as error:
+        code = Code.TOO_LARGE if error.message.endswith(_ABORTED) else Code.SYNTAX
+        return [Fault(code, error.message, None, locations_of(error))]
+    excesses = limits.excesses(document, bounds)
+    return [Fault(Code.TOO_LARGE, sentence) for sentence in excesses] or document
 
 
 def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode | str:
@@ -147,14 +155,14 @@ def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionN
 
 def _faults(schema: GraphQLSchema, request: Request, prepared: _Prepared, context: Context) -> list[Fault]:
     """Why the document must be refused: empty when only single fields may have to be."""
-    errors = validate(schema, prepared.document, _RULES, max_errors=LISTED + 1)
-    invalid = [_of_validation(error, prepared.places) for error in errors if not _for_field(error)]
-    values = [*_of_variables(schema, request, prepared)]
-    if not invalid and all(problem.fatal is False for problem, _ in values):
+    errors = validate(schema, prepared.document, _RULES, max_errors=limits.INVALID)
+    errors += validate(schema, prepared.document, (_Literals,), max_errors=LISTED)
+    values = [*islice(_of_variables(schema, request, prepared), LISTED + 1)]
+    if all(_for_field(error) for error in errors) and not any(problem.fatal for problem, _ in values):
         return []
     wrong = [_of_validation(error, prepared.places) for error in errors]
     faults = [*wrong, *(fault for _, fault in values)]
-    return [*faults, *_foreseen(request, prepared, context, faults)]
+    return [*faults, *islice(_foreseen(request, prepared, context, faults), LISTED + 1)]
 
 
 def _for_field(error: GraphQLError) -> bool:
@@ -162,8 +170,8 @@ def _for_field(error: GraphQLError) -> bool:
 
 
 def _of_validation(error: GraphQLError, places: Places) -> Fault:
-    node = error.nodes[0] if error.nodes else None
-    place = places.of(node)
+    node: Node | None = error.nodes[0] if error.nodes else None
+    place = places.of(error.value if isinstance(error, _ValueError) else node)
     path = place.path if place else None
     if isinstance(error, _ValueError):
         problem = error.problem
@@ -196,18 +204,18 @@ def _foreseen(request: Request, prepared: _Prepared, context: Context, faults: l
     """What the asks of a refused document would be refused for once their names are right."""
     if any(fault.code not in _NAMES for fault in faults):
         return
-    told = {(fault.path, fault.input_path, fault.code) for fault in faults}
+    told = {(fault.path, fault.input_path) for fault in faults}
     values = _values(request, prepared.operation)
     for field, path in prepared.places.roots:
         for argument in (field.arguments or ()) if field.name.value == "askPartnerReportFile" else ():
             wire = graphql_values.from_literal(argument.value, values)
             for problem in graphql_judgement.problems(
-                wire,
+                graphql_judgement.knowable(wire),
                 today=context.now.date(),
                 scopes=context.caller.scopes,
                 rules=reports.rules(context.settings),
             ):
-                if problem.fatal and (path, problem.path, problem.code) not in told:
+                if problem.fatal and (path, problem.path) not in told:
                     yield Fault.of_problem(problem, path, field)
 
 

@@ -17,6 +17,7 @@ Path = tuple[str | int, ...]
 CODES = {code.value: code for code in Code}
 
 _LONGEST = 500
+_LONGEST_STEP = 100
 
 _TYPES = {
     Code.UNAUTHENTICATED: "invalid_token",
@@ -52,20 +53,22 @@ class Fault:
         """The error as it goes over the wire; `locations` only when there are any."""
         extensions: dict[str, Any] = {"code": self.code.value}
         if self.input_path is not None:
-            extensions["inputPath"] = list(self.input_path)
+            extensions["inputPath"] = _steps(self.input_path)
         if self.variable is not None:
             extensions["variable"] = self.variable
         if self.nearest is not None:
             extensions["nearest"] = self.nearest
         entry: dict[str, Any] = {
             "message": shortened(self.message),
-            "path": None if self.path is None else list(self.path),
+            "path": None if self.path is None else _steps(self.path),
+        }
+        if self.locations:
+            entry["locations"] = [{"line": line, "column": column} for line, column in self.locations]
+        entry |= {
             "type": _TYPES.get(self.code, _BAD_REQUEST),
             "reason": self.code.sentence,
             "extensions": extensions,
         }
-        if self.locations:
-            entry["locations"] = [{"line": line, "column": column} for line, column in self.locations]
         return entry
 
 
@@ -94,6 +97,10 @@ def location_of(node: Node) -> tuple[tuple[int, int], ...]:
     return ((node.loc.start_token.line, node.loc.start_token.column),) if node.loc else ()
 
 
-def shortened(text: str) -> str:
-    """A message that doesn't repeat a whole request."""
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+def shortened(text: str, most: int = _LONGEST) -> str:
+    """A text that doesn't repeat a whole request."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _steps(path: Path) -> list[str | int]:
+    return [shortened(step, _LONGEST_STEP) if isinstance(step, str) else step for step in path]

@@ -99,6 +99,22 @@ def from_literal(node: ValueNode, variables: Mapping[str, Any] | None = None) ->
             return None
 
 
+def part_of(node: ValueNode, path: Path) -> ValueNode:
+    """The part of a value that a problem's path leads to, as far as it is there."""
+    for step in path:
+        match node:
+            case ObjectValueNode():
+                inside = next((field.value for field in node.fields if field.name.value == step), None)
+            case ListValueNode():
+                inside = node.values[step] if isinstance(step, int) and step < len(node.values) else None
+            case _:
+                inside = None
+        if inside is None:
+            break
+        node = inside
+    return node
+
+
 def problems(
     value: Any,  # noqa: ANN401 - JSON
     type_: GraphQLInputType,

@@ -15,23 +15,32 @@ from reelport.server.settings import Settings
 
 CHARACTERS = 100_000
 """Longest document, its blanks included."""
+LINES = 2000
+"""Most lines of a document: finding the line of an error costs time in their number."""
 COMMENTS = 500
+DEFINITIONS = 100
+"""Most operations and fragments of one document."""
 FIELDS = 1000
 """Most fields of one document, fragments expanded."""
 REPEATS = 20
 """How often one field may be given the same name in the answer: comparing them is quadratic."""
 FRAGMENTS = 40
 """Most spreads of fragments: comparing them is quadratic too."""
-ITEMS = 200
-"""Longest list of a value: nothing that can be asked has as many names."""
+INTROSPECTING_ALIASES = 5
+"""Most aliased fields of a document that asks for the schema, which is a large thing to give many times."""
+ITEMS = 100
+"""Longest list of a value: there are not as many metrics, nor dimensions."""
 TEXT = 1000
 """Longest text of a value."""
 LISTED = 100
 """Most problems that one answer lists."""
-GUESSES = 40
+INVALID = 20
+"""Most problems of a document, its values apart, that one answer lists."""
+GUESSES = 20
 """For how many wrong names of one request the nearest right one is searched."""
 
 _DRAINED = 8 * 1_048_576
+_INTROSPECTION = frozenset({"__schema", "__type"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,7 @@ class Sizes:
         self._known: dict[str, Size | None] = {}
         self.circle: str | None = None
         self.spreads = 0
+        self.introspects = False
 
     def of(self, selection: SelectionSetNode) -> Size:
         """The size of a selection."""
@@ -118,6 +128,8 @@ class Sizes:
         if isinstance(node, FragmentSpreadNode):
             self.spreads += 1
             return self.of_fragment(node.name.value)
+        if isinstance(node, FieldNode) and node.name.value in _INTROSPECTION:
+            self.introspects = True
         selection: SelectionSetNode | None = getattr(node, "selection_set", None)
         inner = self.of(selection) if selection else Size()
         return inner.under(node) if isinstance(node, FieldNode) else inner
@@ -125,6 +137,8 @@ class Sizes:
 
 def excesses(document: DocumentNode, limits: DocumentLimits) -> tuple[str, ...]:
     """A sentence for every limit that the document breaks; costs time in the length of the document only."""
+    if len(document.definitions) > DEFINITIONS:
+        return (f"The document has {len(document.definitions)} definitions: at most {DEFINITIONS} are taken.",)
     sizes = Sizes(document)
     try:
         parts = [
@@ -138,9 +152,10 @@ def excesses(document: DocumentNode, limits: DocumentLimits) -> tuple[str, ...]:
         return (f"The document is nested deeper than {limits.depth}.",)
     if sizes.circle is not None:
         return (f"The fragment {sizes.circle[:80]!r} leads back to itself.",)
+    aliases = min(limits.aliases, INTROSPECTING_ALIASES) if sizes.introspects else limits.aliases
     found = (
         ("nested levels", max((part.depth for part in parts), default=0), limits.depth),
-        ("aliases", sum(part.aliases for part in parts), limits.aliases),
+        ("aliases", sum(part.aliases for part in parts), aliases),
         ("fields", sum(part.fields for part in parts), FIELDS),
         ("spreads of fragments", sizes.spreads, FRAGMENTS),
     )
