@@ -18,7 +18,17 @@ from deltalake.transaction import AddAction, RemoveAction
 from reelport import steps
 from reelport.errors import StorageError
 from reelport.facts.durable import full_disk, make_folder, storage_errors, sync_file, sync_folder
-from reelport.facts.log import LOG_FOLDER, Current, DataFile, Entry, application, current, delta_errors, log_file
+from reelport.facts.log import (
+    LOG_FOLDER,
+    Current,
+    DataFile,
+    Entry,
+    application,
+    current,
+    delta_errors,
+    folder_uri,
+    log_file,
+)
 from reelport.facts.schema import BATCH, MONTH, OWNER, logical, partition_by
 from reelport.facts.tables import Table
 
@@ -74,7 +84,7 @@ def _create(root: Path, table: Table) -> DeltaTable:
         configuration = {"delta.enableExpiredLogCleanup": "false"}
         with suppress(DeltaError):  # another process made it a moment ago
             DeltaTable.create(
-                str(folder),
+                folder_uri(folder),
                 Schema.from_arrow(logical(table.name)),
                 "error",
                 partition_by(table),
@@ -82,7 +92,7 @@ def _create(root: Path, table: Table) -> DeltaTable:
                 table.sentence,
                 configuration=configuration,
             )
-        made = DeltaTable(str(folder), version=0)
+        made = DeltaTable(folder_uri(folder), version=0)
         _sync_commit(folder, 0)
     return made
 
@@ -139,7 +149,7 @@ def _sync_commit(folder: Path, version: int) -> None:
     if version and version % CHECKPOINT_EVERY == 0:
         # The commit stands already, and a checkpoint only spares reading time: a disk that is full now fails nothing.
         with suppress(DeltaError, OSError):
-            DeltaTable(str(folder), version=version).create_checkpoint()
+            DeltaTable(folder_uri(folder), version=version).create_checkpoint()
             sync_file(folder / LOG_FOLDER / f"{version:020}.checkpoint.parquet")
             sync_file(folder / LOG_FOLDER / "_last_checkpoint")
             sync_folder(folder / LOG_FOLDER)

@@ -191,7 +191,7 @@ def _from_files(order: _Order, space: Workspace, files: Sequence[Input], text: s
     if text is not None:
         found: tuple[Source, ...] = (mapped(space, files, text, bad.text, failure, watch),)
     else:
-        found = sources(space, files, bad.text, failure, watch)
+        found = sources(space, order.table, files, bad.text, failure, watch)
     return _load(order, space, found, bad, failure)
 
 

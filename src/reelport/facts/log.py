@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from reelport.facts.schema import MONTH, OWNER
 from reelport.facts.tables import TABLES, Table
 
 LOG_FOLDER = "_delta_log"
+_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 READER_VERSION = 1
 WRITER_VERSION = 2
 
@@ -124,7 +126,7 @@ def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
         return None
     with delta_errors(folder):
         try:
-            delta = DeltaTable(str(folder), version=version)
+            delta = DeltaTable(folder_uri(folder), version=version)
         except TableNotFoundError:
             return None
         protocol = delta.protocol()
@@ -134,6 +136,16 @@ def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
             f"this version knows {READER_VERSION} and {WRITER_VERSION}: use the version or tool that wrote it"
         )
     return delta
+
+
+def folder_uri(folder: Path) -> str:
+    """The folder as the Delta library takes it.
+
+    Raises StorageError for a path that the library would misread: it decodes `%20` even in its own addresses.
+    """
+    if _ENCODED.search(str(folder.absolute())):
+        raise StorageError(f"{folder}: a folder's name can't hold a percent sign with two hex digits; choose another")
+    return folder.absolute().as_uri()
 
 
 def current(root: Path, table: Table) -> Current:

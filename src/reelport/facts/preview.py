@@ -45,7 +45,7 @@ def preview(
         session.execute("SET preserve_insertion_order = true")
         given: tuple[Source, ...]
         if text is None:
-            given = sources(space, inputs, bad.text, failure, lambda _: None)
+            given = sources(space, found, inputs, bad.text, failure, lambda _: None)
         else:
             given = (mapped(space, inputs, text, bad.text, failure, lambda _: None),)
         problems = [problem for source in given for problem in column_problems(found, source)]

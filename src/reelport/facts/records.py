@@ -64,7 +64,7 @@ def _quoted_record(lines: Lines, line: int, raw: bytes) -> Record:
         if len(taken) > 1:
             lines.push_back(line + 1, taken[1:])
         text, undecodable = decoded(raw.removesuffix(b"\r"))
-        return line, undecodable or _stray(error), text
+        return line, undecodable or _stray(error, len(taken)), text
     if any("\0" in field for field in fields):
         return line, "it holds a NUL character", "\n".join(part.decode() for part in taken)
     return line, fields, "\n".join(part.decode() for part in taken)
@@ -74,9 +74,16 @@ def _strict(raw: bytes) -> str:
     return raw.decode("utf-8").removesuffix("\r") + "\n"
 
 
-def _stray(error: Exception) -> str:
+def _stray(error: Exception, lines: int) -> str:
     if "expected after" in str(error):
         return "a stray quote: a quoted field must end before a comma or the line's end"
-    if isinstance(error, UnicodeDecodeError) or "unexpected end" in str(error) or "not closed" in str(error):
+    if "field limit" in str(error) and lines == 1:
+        return f"a field is longer than {csv.field_size_limit():,} characters"
+    if (
+        lines > 1
+        or isinstance(error, UnicodeDecodeError)
+        or "unexpected end" in str(error)
+        or "not closed" in str(error)
+    ):
         return "a quote is opened and not closed"
     return f"it is no CSV record: {error}"

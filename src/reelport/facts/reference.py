@@ -29,7 +29,8 @@ def tables_page() -> str:
         "# The tables",
         (
             "What `reelport load` takes, column by column. Each table is a Delta table in `facts/` under the data "
-            "directory; any tool that reads Delta Lake can open it. A column that may be empty may be left out of a file."
+            "directory; any tool that reads Delta Lake can open it. A column that may be empty may be left "
+            "out of a file."
         ),
         "## Types",
         kinds,

@@ -72,7 +72,7 @@ def rule(column: Column, source: str, relation: str) -> Rule | str:
     name = f"{relation}.{quoted(column.name)}"
     made = _by_kind(column, name, "VARCHAR" if source in {'"NULL"', "NULL"} else source)
     if made is None:
-        return f"column {column.name} holds {source}, where {_EXPECTED[column.kind]} are expected"
+        return f"column {column.name} holds {source}, where {_EXPECTED[column.kind]} should be"
     value, refusals = made.value, list(made.refusals)
     if column.choices:
         listed = ", ".join(literal(choice) for choice in column.choices)

@@ -14,6 +14,7 @@ from reelport.facts.checking import FILE, LINE, Source
 from reelport.facts.inputs import Form, Input
 from reelport.facts.reading import Reject, batches, header_of, text_schema
 from reelport.facts.rules import quoted
+from reelport.facts.tables import Table
 from reelport.facts.workspace import Workspace, engine_errors, parquet_source
 
 ROW_NUMBER = "file_row_number"
@@ -39,14 +40,14 @@ class Failure:
 
 
 def sources(
-    space: Workspace, files: Sequence[Input], reject: Reject, failure: Failure, watch: Watch
+    space: Workspace, table: Table, files: Sequence[Input], reject: Reject, failure: Failure, watch: Watch
 ) -> tuple[Source, ...]:
     """A source for each group of files with the same columns; BadInput with the problems of all files."""
     groups: dict[tuple[Form, tuple[tuple[str, str], ...]], list[tuple[int, Input]]] = defaultdict(list)
     problems = []
     for number, file in enumerate(files):
         try:
-            columns = parquet_columns(space.session, file) if file.form is Form.PARQUET else text_columns(file)
+            columns = parquet_columns(space.session, file) if file.form is Form.PARQUET else text_columns(file, table)
         except BadInput as problem:
             problems.append(str(problem))
         else:
@@ -78,9 +79,12 @@ def parquet_columns(session: duckdb.DuckDBPyConnection, file: Input) -> tuple[tu
     return tuple((name, kind) for name, kind, *_ in described)
 
 
-def text_columns(file: Input) -> tuple[tuple[str, str], ...]:
-    """The columns of a text file: all of them are text."""
-    return tuple((name, "VARCHAR") for name in header_of(file))
+def text_columns(file: Input, table: Table) -> tuple[tuple[str, str], ...]:
+    """The columns of a text file, all of them text. NDJSON may have any column of the table in any line."""
+    names = header_of(file)
+    if file.form is Form.NDJSON:
+        names = tuple(dict.fromkeys((*names, *(column.name for column in table.columns))))
+    return tuple((name, "VARCHAR") for name in names)
 
 
 def _spoken(group: Sequence[tuple[int, Input]]) -> str:

@@ -1,0 +1,63 @@
+"""What the tests of facts share: a root for tables, files to load, and rows as a query sees them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from reelport.facts.snapshot import pin
+from reelport.facts.workspace import parquet_source
+
+Rows = list[tuple[object, ...]]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "facts"
+
+
+@pytest.fixture
+def ask(root: Path) -> Callable[..., Rows]:
+    """Rows of a table by plain SQL over the files of its newest version; `t` stands for the table."""
+
+    def run(table: str, sql: str = "SELECT * FROM t") -> Rows:
+        files = list(pin(root, [table]).files(table))
+        if not files:
+            return []
+        with duckdb.connect() as session:
+            session.execute("SET TimeZone = 'UTC'")
+            session.execute(f"CREATE VIEW t AS SELECT * FROM {parquet_source(files)}")
+            return session.execute(sql).fetchall()
+
+    return run
+
+
+@pytest.fixture
+def plays(tmp_path: Path) -> Callable[..., Path]:
+    """A CSV file of plays: each row is (moment, video, owner, views)."""
+
+    def write(name: str, *rows: tuple[str, str, str, int | str], extra: str = "") -> Path:
+        header = "started_at,video_id,owner_channel_id,media_type,views,time_watched_seconds\n"
+        body = "".join(f"{moment},{video},{owner},video,{views},7\n" for moment, video, owner, views in rows)
+        path = tmp_path / name
+        path.write_text(header + body + extra)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def earnings(tmp_path: Path) -> Callable[..., Path]:
+    """An NDJSON file of earnings: each row is (day, owner, eur)."""
+
+    def write(name: str, *rows: tuple[str, str, object]) -> Path:
+        lines = (json.dumps({"day": day, "owner_channel_id": owner, "eur": eur, "usd": 1}) for day, owner, eur in rows)
+        path = tmp_path / name
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return write

@@ -1,0 +1,245 @@
+"""Rows and files that can't be taken: each has a line and a reason, and none is lost or half loaded."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reelport.errors import BadInput
+from reelport.facts.loading import load
+from reelport.facts.snapshot import pin
+
+HEADER = "started_at,video_id,owner_channel_id,media_type,views,time_watched_seconds,visitor_page_url\n"
+GOOD = "2023-07-01,v1,c1,video,1,1,x\n"
+
+
+def _reasons(path: Path | None) -> list[tuple[int, str]]:
+    assert path is not None
+    with path.open(encoding="utf-8", newline="") as file:
+        return sorted((int(row["line"]), row["reason"]) for row in csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("2023-07-01,v1,c1,video,-1,1,", "views: '-1' is less than 0"),
+        ("2023-07-01,v1,c1,video,1.5,1,", "views: '1.5' is no whole number"),
+        ("2023-07-01,v1,c1,video,99999999999999999999,1,", "views: '99999999999999999999' is larger than"),
+        ("2023-07-01,v1,c1,video,,1,", "views: is empty, and must not be"),
+        ("2023-07-01,v1,,video,1,1,", "owner_channel_id: is empty, and must not be"),
+        ("2023-07-01,v1,c1,film,1,1,", "media_type: 'film' is none of: video, live"),
+        ("2023-02-30,v1,c1,video,1,1,", "started_at: '2023-02-30' is no date or time in ISO 8601 form"),
+        ("01/07/2023,v1,c1,video,1,1,", "started_at: '01/07/2023' is no date or time in ISO 8601 form"),
+        ("infinity,v1,c1,video,1,1,", "started_at: 'infinity' is no date or time in ISO 8601 form"),
+        ("9999-01-01,v1,c1,video,1,1,", "started_at: '9999-01-01' is out of range"),
+        ("2023-07-01,v1,c1,video,1", "it has 5 fields, the header has 7"),
+        ('2023-07-01,v1,c1,video,1,1,"a"b', "a stray quote"),
+        ("2023-07-01,v1,c1,video,1,1,a\0b", "it holds a NUL character"),
+        ("2023-07-01,v1,c1,video,1,1," + "x" * 20_000, "visitor_page_url: is longer than 16384 bytes"),
+    ],
+)
+def test_a_bad_row_is_rejected_with_its_line_and_reason(tmp_path: Path, root: Path, line: str, reason: str) -> None:
+    """The good rows around a bad one land; the bad one is in the reject file, raw and explained."""
+    path = tmp_path / "a.csv"
+    path.write_text(HEADER + GOOD + line + "\n" + GOOD, newline="")
+    done = load(root, "plays", [path])
+    assert (done.rows, done.rejects) == (2, 1)
+    ((number, told),) = _reasons(done.rejects_file)
+    assert number == 3
+    assert told.startswith(reason)
+
+
+def test_every_problem_of_a_row_is_told(tmp_path: Path, root: Path) -> None:
+    """A row with several problems has them all in one reason, and its raw fields as JSON."""
+    path = tmp_path / "a.csv"
+    path.write_text(HEADER + GOOD + '2023-07-01,,c1,"f,""x""",-1,1,\n')
+    done = load(root, "plays", [path])
+    assert done.rejects_file is not None
+    with done.rejects_file.open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["reason"].split("; ") == [
+        "video_id: is empty, and must not be",
+        "media_type: 'f,\"x\"' is none of: video, live",
+        "views: '-1' is less than 0",
+    ]
+    assert json.loads(row["raw"])["media_type"] == 'f,"x"'
+
+
+def test_an_unclosed_quote_costs_its_own_line_only(tmp_path: Path, root: Path) -> None:
+    """The lines that a stray quote would swallow are read as the rows that they are."""
+    path = tmp_path / "a.csv"
+    path.write_text(HEADER + GOOD + '2023-07-01,v2,c1,video,1,1,"open\n' + GOOD * 30_000)
+    done = load(root, "plays", [path])
+    assert done.rows == 30_001
+    assert _reasons(done.rejects_file) == [(3, "a quote is opened and not closed")]
+
+
+def test_line_breaks_inside_quotes_are_text(tmp_path: Path, root: Path, ask: Callable[..., object]) -> None:
+    """A quoted field may hold line breaks, commas and doubled quotes, and later lines keep their numbers."""
+    path = tmp_path / "a.csv"
+    path.write_text(HEADER + '2023-07-01,v1,c1,video,1,1,"a\n\n""b"",c"\n\n' + "2023-07-01,v1\n")
+    done = load(root, "plays", [path])
+    assert ask("plays", "SELECT visitor_page_url FROM t") == [('a\n\n"b",c',)]
+    assert _reasons(done.rejects_file) == [(6, "it has 2 fields, the header has 7")]
+
+
+def test_bytes_that_are_not_utf8_cost_their_line(tmp_path: Path, root: Path) -> None:
+    """A line in another encoding is rejected by itself, with the byte that shows it."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(HEADER.encode() + GOOD.encode() + "2023-07-01,é,c1,video,1,1,\n".encode("latin-1"))
+    done = load(root, "plays", [path])
+    assert _reasons(done.rejects_file) == [(3, "it is not UTF-8 (byte 0xe9 at 12)")]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("[1]", "it is no JSON object"),
+        ('"it is no row"', "it is no"),
+        ("{", "it is no JSON: "),
+        ('{"day":"2023-07-01","owner_channel_id":"c","eur":1,"usd":{"a":1}}', "usd: a value that is nested"),
+        ('{"day":"2023-07-01","owner_channel_id":"c","eur":true,"usd":1}', "eur: a value that is true or false"),
+        ('{"day":"2023-07-01","owner_channel_id":"c","eur":NaN,"usd":1}', "eur: 'NaN' is no decimal number"),
+        ('{"day":"2023-07-01","owner_channel_id":"c","eur":1,"usd":1,"gbp":1}', "unknown column 'gbp'"),
+        ('{"day":"2023-07-01","owner_channel_id":"c","eur":1' + "0" * 30 + ',"usd":1}', "eur: '1000"),
+        ('{"day":"2023-07-01","owner_channel_id":"c","eur":0.0000001,"usd":1}', "eur: '0.0000001' has more than 6"),
+        ("[" * 100_000, "it is nested too deep"),
+    ],
+)
+def test_a_bad_line_of_ndjson_is_rejected_alone(
+    root: Path, earnings: Callable[..., Path], line: str, reason: str
+) -> None:
+    """Whatever a line of NDJSON holds, the other lines land."""
+    path = earnings("e.ndjson", ("2023-07-01", "c1", 1))
+    path.write_text(path.read_text() + line + "\n")
+    done = load(root, "earnings", [path])
+    ((number, told),) = _reasons(done.rejects_file)
+    assert (done.rows, number) == (1, 2)
+    assert told.startswith(reason)
+
+
+def test_rejected_rows_of_parquet_tell_their_row_and_file(tmp_path: Path, root: Path) -> None:
+    """The line of a Parquet row is its number in its own file, from 1."""
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    for path, views in zip(paths, ([1, 2], [3, -4]), strict=True):
+        rows = pa.table(
+            {
+                "started_at": pa.array([date(2023, 7, 1)] * 2),
+                "video_id": ["v", "w"],
+                "owner_channel_id": ["c", "c"],
+                "media_type": ["video"] * 2,
+                "views": views,
+                "time_watched_seconds": [0, 0],
+            }
+        )
+        pq.write_table(rows, path)
+    done = load(root, "plays", paths, rejects=tmp_path / "bad.csv")
+    assert done.rejects_file == tmp_path / "bad.csv"
+    with done.rejects_file.open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["file"], row["line"], row["reason"]) == (str(paths[1]), "2", "views: '-4' is less than 0")
+
+
+def test_strict_refuses_the_whole_batch_and_still_lists_its_bad_rows(tmp_path: Path, root: Path) -> None:
+    """With strict nothing lands when one row is bad, and the reject file says which."""
+    path = tmp_path / "a.csv"
+    path.write_text(HEADER + GOOD + "x\n")
+    with pytest.raises(BadInput, match="1 of 2 rows can't be taken"):
+        load(root, "plays", [path], strict=True)
+    assert _reasons(tmp_path / "a.csv.rejects.csv") == [(3, "it has 1 fields, the header has 7")]
+    assert pin(root, ["plays"]).versions["plays"] == -1
+    assert not list(root.rglob("*.parquet"))
+
+
+def test_a_batch_of_only_bad_rows_is_refused(tmp_path: Path, root: Path) -> None:
+    """A load that can take nothing doesn't count as a load."""
+    path = tmp_path / "a.csv"
+    path.write_text(HEADER + "x\ny\n")
+    with pytest.raises(BadInput, match="2 of 2 rows"):
+        load(root, "plays", [path])
+
+
+def _cut(content: bytes) -> bytes:
+    return content[: len(content) * 2 // 3]
+
+
+def _parquet(tmp_path: Path) -> bytes:
+    path = tmp_path / "made"
+    pq.write_table(pa.table({"id": [str(n) for n in range(1000)], "slug": ["s"] * 1000}), path)
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("empty.csv", b"", "is empty"),
+        ("blank.csv", b"\n \n", "is empty"),
+        ("header.csv", b"id,slug\n", "there are no rows"),
+        ("utf16.csv", "id,slug\n1,a\n".encode("utf-16"), "UTF-16"),
+        ("utf16le.csv", "id,slug\n1,a\n".encode("utf-16-le"), "UTF-16"),
+        ("semi.csv", b"id;slug\n1;a\n", "separated by semicolons"),
+        ("twice.csv", b"id,slug,id\n1,a,2\n", "the header names 'id' more than once"),
+        ("quote.csv", b'"id,slug\n1,a\n', "the header can't be read"),
+        ("cut.csv.gz", _cut(gzip.compress(b"id,slug\n" + bytes(str(list(range(9000))), "ascii"))), "cut or damaged"),
+        ("crc.csv.gz", gzip.compress(b"id,slug\n1,a\n")[:-8] + b"\0" * 8, "cut or damaged"),
+        ("cut.csv.zst", _cut(pa.Codec("zstd").compress(b"id,slug\n1,a\n" * 999, asbytes=True)), "cut or damaged"),
+        ("list.json", b'[{"id":"1","slug":"a"}]', "write one object a line"),
+        ("fake.parquet", b"id,slug\n1,a\n", "is no Parquet file"),
+        ("none.ndjson", b"1\n2\n", "no line holds a JSON object"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_with_its_name(
+    tmp_path: Path, root: Path, name: str, content: bytes, told: str
+) -> None:
+    """An unreadable file says what is wrong with it, and nothing lands."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        load(root, "channels", [path])
+    assert told in str(caught.value)
+    assert name in str(caught.value)
+    assert pin(root, ["channels"]).versions["channels"] == -1
+
+
+@pytest.mark.parametrize("damage", ["cut", "body", "footer"])
+def test_damaged_parquet_is_refused(tmp_path: Path, root: Path, damage: str) -> None:
+    """Parquet that is cut, or damaged in its pages or its footer, is refused whole."""
+    content = _parquet(tmp_path)
+    match damage:
+        case "cut":
+            content = _cut(content)
+        case "body":
+            content = content[:8] + b"\xff" * 900 + content[908:]
+        case "footer":
+            content = content[:-200] + b"\xff" * 150 + content[-50:]
+    path = tmp_path / "a.parquet"
+    path.write_bytes(content)
+    with pytest.raises(BadInput):
+        load(root, "channels", [path])
+    assert pin(root, ["channels"]).versions["channels"] == -1
+
+
+def test_the_problems_of_all_files_are_told_together(tmp_path: Path, root: Path) -> None:
+    """Two bad files are named in one refusal."""
+    paths = [tmp_path / "none.csv", tmp_path / "empty.csv"]
+    paths[1].touch()
+    with pytest.raises(BadInput, match=r"none\.csv: there is no such file\n.*empty\.csv is empty"):
+        load(root, "plays", paths)
+
+
+def test_a_line_without_end_is_refused_in_bounded_memory(tmp_path: Path, root: Path) -> None:
+    """A file that is one endless line is refused by name before it fills the memory."""
+    path = tmp_path / "long.csv.gz"
+    path.write_bytes(gzip.compress(b"id,slug\n" + b"x" * (1 << 26), 1))
+    with pytest.raises(BadInput, match="line 2 is longer than 16 MiB"):
+        load(root, "channels", [path])
