@@ -180,6 +180,8 @@ def work(settings: Settings, *, attached: bool = False) -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    # Not by a buffered reader: its lock, held by a thread that waits, breaks the end of the interpreter.
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
     # At once, as if killed: there is nobody left to stop for, and another service may be starting already.
     os._exit(1)
