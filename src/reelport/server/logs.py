@@ -18,10 +18,12 @@ from reelport.server.settings import Settings
 
 _HIDDEN = "[hidden]"
 _SECRET_NAMES = re.compile(r"secret|password|authorization|signature|cookie|(^|_)token$|^link$", re.IGNORECASE)
-# Secrets, access tokens and report tokens as `credentials` mints them; signed links; headers; passwords in addresses.
+# Secrets, access tokens and report tokens as `credentials` mints them; signatures; headers; form fields.
 _SECRET_TEXT = re.compile(
-    r"(?P<keep>rp[str]_|signature=|bearer\s+|basic\s+|client_secret=|://[^/\s:@]*:)[^\s\"'&,;@\\]+", re.IGNORECASE
+    r"(?P<keep>\brp[str]_|signature=|bearer\s+|basic\s+|client_secret=)[^\s\"'&,;@\\]+", re.IGNORECASE
 )
+# The password in the address of a database.
+_PASSWORD = re.compile(r"(?P<keep>://[^/\s:@]*:)[^/\s@]+(?=@)")
 _LONGEST = 4000
 _QUIET = ("sqlalchemy", "alembic", "uvicorn.access", "asyncio", "python_multipart")
 
@@ -78,7 +80,9 @@ def _redacted(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever was logg
 def hidden(text: str) -> str:
     """The text without anything that looks like a secret, and not longer than a log can bear."""
     kept = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
-    return _SECRET_TEXT.sub(lambda found: found["keep"] + _HIDDEN, kept)
+    for pattern in (_SECRET_TEXT, _PASSWORD):
+        kept = pattern.sub(lambda found: found["keep"] + _HIDDEN, kept)
+    return kept
 
 
 def _renderer(out: TextIO) -> Processor:
