@@ -1,7 +1,7 @@
 """Named steps at which a rehearsal may kill this process, to prove that nothing is lost.
 
 `REELPORT_STOP_AT=fsync` kills it at the step `fsync`; with `fsync:FILE` only while FILE exists, which is
-removed first, so that the next process goes on. Without the variable a step does nothing.
+removed first, so that the next process goes on. Several are set apart by commas. Without it a step does nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ VARIABLE = "REELPORT_STOP_AT"
 
 
 def reach(step: str) -> None:
-    """Say that the step has just been done; kill -9 this process when that was rehearsed."""
-    wanted, _, once = os.environ.get(VARIABLE, "").partition(":")
-    if wanted != step:
-        return
-    if once:
-        try:
-            Path(once).unlink()
-        except FileNotFoundError:
-            return
-    os.kill(os.getpid(), signal.SIGKILL)
+    """Say that the step has just been done; kill this process, by SIGKILL, when that was rehearsed."""
+    for rehearsed in os.environ.get(VARIABLE, "").split(","):
+        name, _, once = rehearsed.partition(":")
+        if name == step and (not once or _removed(Path(once))):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _removed(file: Path) -> bool:
+    try:
+        file.unlink()
+    except FileNotFoundError:
+        return False
+    return True

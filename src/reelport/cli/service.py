@@ -37,7 +37,7 @@ def worker(
     from reelport.server.worker import work  # noqa: PLC0415 - other commands need no engine
 
     used = settings or read()
-    logs.configure(used.log_level)
+    logs.configure(used)
     work(used, attached=attached)
 
 

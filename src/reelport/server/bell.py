@@ -14,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psycopg
 import structlog
 from sqlalchemy import Connection, Engine, text
 
@@ -62,6 +61,9 @@ def listening(db: Engine, bell: Bell) -> Iterator[None]:
 
 
 def _listen(db: Engine, bell: Bell, ended: threading.Event) -> None:
+    # Imported here: with SQLite nobody need wait for it.
+    import psycopg  # noqa: PLC0415 - see above
+
     address = db.url.set(drivername="postgresql").render_as_string(hide_password=False)
     while not ended.is_set():
         try:

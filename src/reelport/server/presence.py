@@ -28,6 +28,11 @@ def new_owner() -> str:
     return f"{host}-{os.getpid()}-{short_id()}"
 
 
+def process_of(owner: str) -> int:
+    """The number of the process, on its machine, that bears this name."""
+    return int(owner.rsplit("-", 2)[1])
+
+
 @contextmanager
 def present(settings: Settings, owner: str) -> Iterator[Bell]:
     """Be known as alive under this name, with a bell, until the block or the process ends."""

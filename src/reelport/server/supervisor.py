@@ -16,6 +16,7 @@ from reelport.server.settings import Settings
 
 _LEAST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
+_GROWTH = 1.5
 _SOUND_SECONDS = 30.0
 """A worker that lived so long was sound: its death is no reason to wait."""
 
@@ -42,7 +43,7 @@ def supervised(settings: Settings) -> Iterator[None]:
 
 
 def _keep(settings: Settings, ending: threading.Event) -> None:
-    pause = _LEAST_PAUSE
+    pause = _LEAST_PAUSE / _GROWTH
     while not ending.is_set():
         started = time.monotonic()
         process = _start(settings)
@@ -51,8 +52,8 @@ def _keep(settings: Settings, ending: threading.Event) -> None:
         if ending.is_set():
             _stop(process, settings)
             return
-        pause = _LEAST_PAUSE if time.monotonic() - started > _SOUND_SECONDS else min(pause * 2, _LONGEST_PAUSE)
-        _log.warning("worker ended", pid=process.pid, status=process.returncode, restart_in=round(pause, 1))
+        pause = _LEAST_PAUSE if time.monotonic() - started > _SOUND_SECONDS else min(pause * _GROWTH, _LONGEST_PAUSE)
+        _log.warning("worker ended", pid=process.pid, status=process.returncode, restart_in=round(pause, 2))
         _close(process)
         ending.wait(pause)
 

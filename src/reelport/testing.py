@@ -1,0 +1,229 @@
+"""A real service in a box, for tests: its own process, its own workers, a free port, and facts of your choice.
+
+    with Service() as service:
+        service.sample(date(2026, 1, 1), date(2026, 1, 7), rows=10_000)
+        key = service.key("demo")
+        ...  # speak to service.url with key.id and key.secret
+
+Nothing in it is a stand-in: what your program does with it, it does with a service in production.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.error import URLError
+
+import pyarrow as pa
+from sqlalchemy import Engine
+
+from reelport.errors import InternalError, Unreachable
+from reelport.facts.loading import load_arrow
+from reelport.server import partners, presence, registry, sandbox
+from reelport.server.access import REPORT_SCOPES
+from reelport.server.credentials import seal, short_id
+from reelport.server.database import connect
+from reelport.server.partners import NewKey as Key
+from reelport.server.registry import Channel
+from reelport.server.settings import PREFIX, Settings, read
+
+__all__ = ["Channel", "Key", "Service"]
+
+_READY_SECONDS = 30.0
+_STOP_SECONDS = 20.0
+_LOOK_SECONDS = 0.02
+
+
+class Service:
+    """`reelport serve` in a process of its own, ready to answer while the block runs.
+
+    `data` is its data directory, which stays; without one it gets a directory of its own, which goes. Any
+    setting of the service may be given by name; `environment` is added to that of its processes.
+    """
+
+    def __init__(
+        self, data: Path | None = None, *, environment: Mapping[str, str] | None = None, **settings: object
+    ) -> None:
+        self._own = Path(tempfile.mkdtemp(prefix="reelport-"))
+        self.settings: Settings = read(**{"data": data or self._own / "data", "port": _free_port(), **settings})
+        self._environment = dict(environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self.log_file = self._own / "service.log"
+
+    @property
+    def url(self) -> str:
+        """Where it answers, without a slash at the end."""
+        return f"http://{self.settings.host}:{self.settings.port}"
+
+    @property
+    def data(self) -> Path:
+        """Its data directory."""
+        return self.settings.data
+
+    @property
+    def log(self) -> str:
+        """All that its processes have logged so far."""
+        return self.log_file.read_text("utf-8", "replace") if self.log_file.exists() else ""
+
+    def organization(self, name: str, channels: Iterable[Channel] = ()) -> None:
+        """Have an organization of that name, and these channels in the tables and for it to read."""
+        with self._state() as db:
+            if name not in {known.name for known in partners.organizations(db)}:
+                partners.add_organization(db, name, datetime.now(UTC))
+            for channel in channels:
+                registry.add_channel(db, self.settings, name, channel)
+
+    def key(
+        self, organization: str, permissions: Iterable[str] = REPORT_SCOPES, channels: Iterable[str] | None = None
+    ) -> Key:
+        """A new key of an organization, with every permission unless some are named.
+
+        `channels`, by slug or id, limits it to these.
+        """
+        limit = None if channels is None else tuple(channels)
+        with self._state() as db:
+            return registry.create_key(
+                db,
+                self.settings,
+                seal(self.settings),
+                organization,
+                tuple(permissions),
+                datetime.now(UTC),
+                channels=limit,
+            )
+
+    def sample(self, start: date, end: date, *, rows: int = 10_000, seed: int = 1) -> None:
+        """Load believable facts of these days for the organizations `demo` and `rival`, which are made too."""
+        sandbox.fill(self.settings, start, end, rows, seed)
+
+    def load(self, table: str, rows: pa.Table) -> None:
+        """Load rows of your own into a table."""
+        load_arrow(self.settings.facts_root, table, rows, f"test-{short_id()}")
+
+    @property
+    def pid(self) -> int:
+        """The process that serves; Unreachable when it doesn't run."""
+        if self._process is None:
+            raise Unreachable("The service isn't running.")
+        return self._process.pid
+
+    @property
+    def worker_pids(self) -> tuple[int, ...]:
+        """The processes that make reports now."""
+        return tuple(presence.process_of(owner) for owner in presence.living(self.settings))
+
+    def start(self, *, environment: Mapping[str, str] | None = None) -> None:
+        """Start it and wait until it is ready. InternalError, with its log, when it ends instead.
+
+        `environment` replaces what was added to the environment before.
+        """
+        if environment is not None:
+            self._environment = dict(environment)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "reelport", "serve"],
+                env={**inherited, **self.settings.environment(), **self._environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._wait_until_ready(self._process)
+
+    def stop(self) -> None:
+        """Stop it in good order; its workers are gone when this returns."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill -9 the serving process alone; its workers notice and end by themselves."""
+        self._end(signal.SIGKILL)
+
+    def kill_workers(self) -> tuple[int, ...]:
+        """Kill -9 every worker; the service starts others. Gives the processes that were killed."""
+        pids = self.worker_pids
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return pids
+
+    def restart(self, *, environment: Mapping[str, str] | None = None) -> None:
+        """Stop it, if it runs, and start it again over the same data on the same port."""
+        if self._process is not None:
+            self.stop()
+        self.start(environment=environment)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._process is not None:
+            self.stop()
+        shutil.rmtree(self._own, ignore_errors=True)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        until = time.monotonic() + _READY_SECONDS
+        while not self._answers():
+            if process.poll() is not None:
+                self._process = None
+                raise InternalError(f"The service ended with status {process.returncode}:\n{self.log}")
+            if time.monotonic() > until:
+                self.kill()
+                raise InternalError(f"The service was not ready within {_READY_SECONDS:.0f} seconds:\n{self.log}")
+            time.sleep(_LOOK_SECONDS)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as reply:  # noqa: S310 - our own address
+                return bool(reply.status == 200)  # noqa: PLR2004 - the status of all being well
+        except (URLError, OSError):
+            return False
+
+    @contextmanager
+    def _state(self) -> Iterator[Engine]:
+        db = connect(self.settings)
+        try:
+            yield db
+        finally:
+            db.dispose()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,84 @@
+"""A partner's program in its smallest form: it asks, looks and fetches over a real socket."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from reelport.testing import Key, Service
+from reelport.wire import ASK, GRAPHQL_PATH, LOOK, TOKEN_PATH
+
+
+@dataclass
+class Partner:
+    """One key and its token against one service."""
+
+    service: Service
+    key: Key
+    token: str = ""
+
+    def ask(self, **query: object) -> str:
+        """Ask for a report; its token."""
+        asked = {
+            "metrics": ["VIEWS"],
+            "dimensions": ["DAY"],
+            "startDate": "2026-01-01",
+            "endDate": "2026-01-02",
+            **query,
+        }
+        data = self._graphql(ASK, input=asked)
+        token: str = data["askPartnerReportFile"]["reportFile"]["reportToken"]
+        return token
+
+    def look(self, token: str) -> dict[str, Any]:
+        """What the service says of a report."""
+        found: dict[str, Any] = self._graphql(LOOK, reportToken=token)["partner"]["reportFile"]
+        return found
+
+    def wait(self, token: str, *, seconds: float = 20) -> dict[str, Any]:
+        """The same, once the report is at its end."""
+        until = time.monotonic() + seconds
+        while (found := self.look(token))["status"] == "IN_PROGRESS":
+            assert time.monotonic() < until, self.service.log
+            time.sleep(0.05)
+        return found
+
+    def fetch(self, token: str) -> bytes:
+        """The bytes of a finished report."""
+        found = self.wait(token)
+        assert found["status"] == "FINISHED", self.service.log
+        (edge,) = found["downloadLinks"]["edges"]
+        with urllib.request.urlopen(edge["node"]["link"], timeout=20) as reply:
+            body: bytes = reply.read()
+        return body
+
+    def _graphql(self, document: str, **variables: object) -> dict[str, Any]:
+        if not self.token:
+            self.token = self._new_token()
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        body = json.dumps({"query": document, "variables": variables}).encode()
+        reply = _post(self.service.url + GRAPHQL_PATH, body, headers)
+        assert "errors" not in reply, reply
+        data: dict[str, Any] = reply["data"]
+        return data
+
+    def _new_token(self) -> str:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self.key.id,
+            "client_secret": self.key.secret,
+            "scope": "create_reports manage_reports",
+        }
+        reply = _post(self.service.url + TOKEN_PATH, urllib.parse.urlencode(form).encode(), {})
+        token: str = reply["access_token"]
+        return token
+
+
+def _post(url: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=20) as reply:
+        found: dict[str, Any] = json.load(reply)
+        return found
