@@ -65,7 +65,6 @@ def _start(settings: Settings) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         env={**os.environ, **settings.environment()},
-        start_new_session=True,  # a Ctrl-C in the terminal is for the service, which then stops its workers
     )
 
 

@@ -27,6 +27,7 @@ from reelport.server.settings import Settings
 IDLE_SECONDS = 1.0
 """How long a worker waits for its bell before it looks by itself."""
 
+_NICE = 5
 _log = structlog.get_logger()
 
 
@@ -171,6 +172,10 @@ def work(settings: Settings, *, attached: bool = False) -> None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: worker.stop())
             if attached:
+                # A Ctrl-C in the terminal is for the service, which then stops its workers.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                # The API beside it answers in milliseconds; a report that takes seconds can wait for those.
+                os.nice(_NICE)
                 threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
             with bell.listening(db, own_bell):
                 _log.info("worker started", worker=owner, slots=settings.slots, threads=threads)
