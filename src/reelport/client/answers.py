@@ -32,7 +32,9 @@ Redact = Callable[[str], str]
 UNAUTHORIZED, FORBIDDEN, TOO_MANY = 401, 403, 429
 _PASSING = frozenset({TOO_MANY, 500, 502, 503, 504})
 _OK = 200
-_ACCESS = frozenset({Code.UNAUTHENTICATED, "invalid_token", "unauthorized", "forbidden", "access_denied"})
+_ACCESS = frozenset(
+    {Code.UNAUTHENTICATED, "invalid_token", "access_forbidden", "unauthorized", "forbidden", "access_denied"}
+)
 _FAULT = frozenset({Code.INTERNAL, Code.UNAVAILABLE, "service_unavailable", "timeout"})
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reelport.client.events import Progress, Received, Retrying
 from reelport.client.flow import DEADLINE, ReportState, ask, look, wait
-from reelport.client.part import Intake, Part
+from reelport.client.part import Intake, Part, storage
 from reelport.client.retry import pauses
 from reelport.client.session import Session
 from reelport.client.shape import check_header, check_rows, count_rows
@@ -111,7 +111,7 @@ def _fetch_all(state: ReportState, part: Part, query: ReportQuery | None, tell: 
         if found is Proof.SHAPE and not closed:
             raise IncompleteDownload("The last row has no line end: the file was cut on its way.")
     if proof is not Proof.CHECKSUM:
-        yield from work(partial(check_rows, part.path, query))
+        yield from work(partial(_rows, part.path, query))
     return proof
 
 
@@ -164,8 +164,13 @@ def _proof(head: Reply, intake: Intake) -> Proof:
     return Proof.LENGTH if framed else Proof.SHAPE
 
 
+def _rows(path: Path, query: ReportQuery | None) -> int:
+    with storage(path):
+        return check_rows(path, query)
+
+
 def _columns(path: Path, query: ReportQuery | None) -> tuple[str, ...]:
-    with path.open("rb") as file:
+    with storage(path), path.open("rb") as file:
         return check_header(file.readline(1 << 16), query)
 
 

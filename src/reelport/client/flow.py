@@ -33,6 +33,8 @@ DEADLINE = 2.5 * 3600
 _LINKLESS = 30.0
 """Seconds that a finished report may be without a link before that is an error."""
 
+_ODD = "The service's answer has not the shape that the Reporting API's schema gives it."
+
 
 @dataclass(frozen=True, slots=True)
 class ReportState:
@@ -74,7 +76,9 @@ def look(session: Session, token: str, tell: Progress, patience: Patience = PATI
         raise ReportExpired(f"The service knows no report {token} of this key: unknown or expired. Ask for it again.")
     report = _object(_object(data.get("partner")).get("reportFile"))
     edges = _object(report.get("downloadLinks") or {}).get("edges") or []
-    nodes = [_object(_object(edge).get("node")) for edge in edges if edge]
+    if not isinstance(edges, list):
+        raise ServiceError(_ODD)
+    nodes = [_object(_object(edge).get("node") or {}) for edge in edges if edge]
     links = tuple(link for node in nodes if isinstance(link := node.get("link"), str) and link)
     return ReportState(token, str(report.get("status") or ReportStatus.IN_PROGRESS), links)
 
@@ -166,7 +170,7 @@ def _object(value: object) -> Mapping[str, Any]:
     """A value that the schema says is an object. Raises ServiceError when it isn't."""
     if isinstance(value, dict):
         return value
-    raise ServiceError("The service's answer has not the shape that the Reporting API's schema gives it.")
+    raise ServiceError(_ODD)
 
 
 def _spoken(seconds: float) -> str:

@@ -43,7 +43,7 @@ def storage(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         advice = " Make room and download it again." if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
-        raise StorageError(f"{path} can't be written: {error.strerror or error}.{advice}") from error
+        raise StorageError(f"{path} can't be written or read: {error.strerror or error}.{advice}") from error
 
 
 class Part:

@@ -1,0 +1,404 @@
+"""The flows, stepped by hand: no network, no clock but the test's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from tests.client.conftest import REPORT, SECRET, TOKEN, Time, looked
+
+from reelport.client import flow
+from reelport.client.config import DAILYMOTION_URL, Settings
+from reelport.client.events import Event, Looked, Retrying, Warned, silent
+from reelport.client.flow import ReportState
+from reelport.client.session import Session
+from reelport.client.steps import Flow, Lost, Reply, Send, Step, T, Wait
+from reelport.errors import (
+    AccessError,
+    NotFinished,
+    QueryRefused,
+    QueueFull,
+    ReportExpired,
+    ReportFailed,
+    ServiceError,
+    Unreachable,
+)
+from reelport.query import ReportQuery
+
+GRANT = {"access_token": TOKEN, "refresh_token": None, "expires_in": 3600, "scope": "", "token_type": "Bearer"}
+ASKED = {"data": {"askPartnerReportFile": {"reportFile": {"reportToken": REPORT, "status": "IN_PROGRESS"}}}}
+PAGE = b"<!DOCTYPE html><title>Oops</title>"
+
+
+def reply(body: dict[str, Any] | bytes, status: int = 200, **headers: str) -> Reply:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(status, {"content-type": "application/json"} | names, data)
+
+
+def refused(*errors: dict[str, Any]) -> Reply:
+    return reply({"data": None, "errors": list(errors)})
+
+
+class Hand:
+    """Drives a flow with answers from a list, a token for every one who asks, and a clock that waits move."""
+
+    def __init__(self, time: Time, *answers: Reply | Lost, grants: tuple[Reply | Lost, ...] = (reply(GRANT),)) -> None:
+        self.time = time
+        self.answers = list(answers)
+        self.grants = list(grants)
+        self.sent: list[Send] = []
+        self.waits: list[float] = []
+
+    def drive(self, flow: Flow[T]) -> T:
+        """The flow's result."""
+        answer: object = None
+        while True:
+            try:
+                step = flow.send(answer)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # a generator's result has its flow's type
+            answer = self._take(step)
+
+    def _take(self, step: Step) -> object:
+        match step:
+            case Wait(seconds):
+                self.waits.append(seconds)
+                self.time.seconds += seconds
+                return None
+            case Send(request):
+                self.sent.append(step)
+                queue = self.grants if request.url.endswith("/token") else self.answers
+                return queue.pop(0) if len(queue) > 1 else queue[0]
+            case _:
+                raise AssertionError(step)
+
+    def sent_to(self, end: str) -> int:
+        """How many requests went to addresses with this end."""
+        return sum(step.request.url.endswith(end) for step in self.sent)
+
+
+def of_dailymotion(session: Session) -> Session:
+    return Session(replace(session.settings, url=DAILYMOTION_URL), session.clock, session.chance)
+
+
+def test_an_ask_sends_the_key_once_and_the_query_as_variables(session: Session, time: Time, query: ReportQuery) -> None:
+    """An ask is a token request with every report scope, then one mutation with the query as its input."""
+    hand = Hand(time, reply(ASKED))
+    state = hand.drive(flow.ask(session, query, silent))
+    form, mutation = (step.request for step in hand.sent)
+    fields = parse_qs((form.body or b"").decode())
+    assert state == ReportState(REPORT, "IN_PROGRESS")
+    assert fields["grant_type"] == ["client_credentials"]
+    assert fields["client_secret"] == [SECRET]
+    assert set(fields["scope"][0].split()) == {"create_reports", "read_reports", "access_ads", "access_revenue"}
+    assert mutation.headers["authorization"] == f"Bearer {TOKEN}"
+    assert json.loads(mutation.body or b"")["variables"] == {"input": query.to_wire()}
+
+
+def test_a_query_with_problems_never_leaves(session: Session, time: Time, query: ReportQuery) -> None:
+    """Towards a Reelport service every problem is raised at once and nothing is sent."""
+    hand = Hand(time, reply(ASKED))
+    wrong = replace(query, metrics=("VIEW",), dimensions=("DAYS",))
+    with pytest.raises(QueryRefused) as caught:
+        hand.drive(flow.ask(session, wrong, silent))
+    assert [problem.nearest for problem in caught.value.problems] == ["VIEWS", "DAY"]
+    assert hand.sent == []
+
+
+def test_an_unknown_name_is_only_a_warning_towards_another_vendor(
+    session: Session, time: Time, query: ReportQuery
+) -> None:
+    """Dailymotion may know a metric that this version doesn't: it is told of and sent."""
+    hand, told = Hand(time, reply(ASKED)), list[Event]()
+    asked = flow.ask(of_dailymotion(session), replace(query, metrics=("BRAND_NEW_METRIC",)), told.append)
+    assert hand.drive(asked).token == REPORT
+    assert any(isinstance(event, Warned) for event in told)
+
+
+def test_today_comes_from_the_clock(session: Session, time: Time, query: ReportQuery) -> None:
+    """A range that ends today may be asked for, and one that ends tomorrow may not."""
+    today = time.day.date()
+    assert Hand(time, reply(ASKED)).drive(flow.ask(session, query.within(today, today), silent)).token == REPORT
+    with pytest.raises(QueryRefused, match="future"):
+        Hand(time, reply(ASKED)).drive(flow.ask(session, query.within(today, date(2026, 11, 26)), silent))
+
+
+def test_a_token_is_used_until_shortly_before_it_ends(session: Session, time: Time) -> None:
+    """One token serves many looks; it is renewed a minute before its time is over."""
+    hand = Hand(time, reply(looked("IN_PROGRESS")))
+    for seconds in (0, 3000, 539, 2):
+        time.seconds += seconds
+        hand.drive(flow.look(session, REPORT, silent))
+    assert hand.sent_to("/token") == 2
+
+
+def test_a_refused_token_is_renewed_and_the_request_replayed_once(session: Session, time: Time) -> None:
+    """A 401 costs a new token and one more try; a second 401 is an AccessError."""
+    gone = reply({"errors": [{"message": "expired"}]}, 401)
+    hand = Hand(time, gone, reply(looked("FINISHED", "https://files.example.org/1")))
+    assert hand.drive(flow.look(session, REPORT, silent)).ready
+    assert hand.sent_to("/token") == 2
+    with pytest.raises(AccessError):
+        Hand(time, gone).drive(flow.look(session, REPORT, silent))
+
+
+def test_a_vendor_that_refuses_a_scope_is_asked_for_fewer(session: Session, time: Time, query: ReportQuery) -> None:
+    """invalid_scope is answered by asking for no more than the query needs."""
+    hand = Hand(time, reply(ASKED), grants=(reply({"error": "invalid_scope"}, 400), reply(GRANT)))
+    earnings = replace(query, metrics=("ESTIMATED_EARNINGS_EUR",), dimensions=("DAY",))
+    hand.drive(flow.ask(session, earnings, silent))
+    form = parse_qs((hand.sent[1].request.body or b"").decode())
+    assert set(form["scope"][0].split()) == {"create_reports", "access_revenue"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (reply({"error": "invalid_client", "error_description": f"no client with {SECRET}"}, 401), AccessError),
+        (reply({"error": "invalid_client"}, 400), AccessError),
+        (reply(PAGE, 403), Unreachable),
+        (reply(PAGE), Unreachable),
+        (reply(PAGE, 500), ServiceError),
+        (reply({"hello": "world"}), ServiceError),
+        (reply({"access_token": None}), ServiceError),
+        (Lost("connection refused", sent=False), Unreachable),
+    ],
+)
+def test_a_token_that_is_not_to_be_had(
+    session: Session, time: Time, answer: Reply | Lost, error: type[Exception]
+) -> None:
+    """Whatever the token endpoint answers becomes an error of the tree, without the secret in it."""
+    with pytest.raises(error) as caught:
+        Hand(time, reply(ASKED), grants=(answer,)).drive(flow.look(session, REPORT, silent))
+    assert SECRET not in str(caught.value)
+
+
+def test_waiting_looks_at_once_then_ever_more_seldom(session: Session, time: Time) -> None:
+    """The first look waits for nothing; pauses grow from 0.2 s to 60 s."""
+    answers = [reply(looked("IN_PROGRESS"))] * 40 + [reply(looked("FINISHED", "https://files.example.org/1"))]
+    hand = Hand(time, *answers)
+    state = hand.drive(flow.wait(session, REPORT, silent))
+    assert state.links == ("https://files.example.org/1",)
+    assert hand.waits[0] == pytest.approx(0.2)
+    assert hand.waits == sorted(hand.waits)
+    assert hand.waits[-1] == 60
+
+
+def test_pauses_vary_by_chance(session: Session, time: Time) -> None:
+    """Jitter is a fifth more or less, so that many waiters don't look at the same moment."""
+    for chance, first in ((0.0, 0.16), (0.999999, 0.24)):
+        lucky = Session(session.settings, session.clock, lambda chance=chance: chance)  # type: ignore[misc]
+        hand = Hand(time, reply(looked("IN_PROGRESS")), reply(looked("FINISHED", "https://files.example.org/1")))
+        hand.drive(flow.wait(lucky, REPORT, silent))
+        assert hand.waits == [pytest.approx(first, abs=1e-3)]
+
+
+def test_a_deadline_keeps_the_token_and_says_how_to_resume(session: Session, time: Time) -> None:
+    """After the deadline NotFinished carries the report's token; it is reached exactly, with a last look."""
+    start = time.seconds
+    with pytest.raises(NotFinished, match=f"reelport report wait {REPORT}") as caught:
+        Hand(time, reply(looked("IN_PROGRESS"))).drive(flow.wait(session, REPORT, silent, deadline=100))
+    assert caught.value.token == REPORT
+    assert time.seconds - start == pytest.approx(100)
+
+
+def test_a_wait_renews_its_token(session: Session, time: Time) -> None:
+    """A wait of two hours uses a token of an hour, and then another."""
+    hand = Hand(time, reply(looked("IN_PROGRESS")))
+    with pytest.raises(NotFinished):
+        hand.drive(flow.wait(session, REPORT, silent, deadline=7200))
+    assert hand.sent_to("/token") == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (reply(looked("FAILED")), ReportFailed),
+        (reply(looked("EXPIRED")), ReportExpired),
+        (reply({"data": {"partner": {"reportFile": None}}}), ReportExpired),
+        (reply({"data": {"partner": None}}), ServiceError),
+        (reply({"data": {"partner": {"reportFile": ["x"]}}}), ServiceError),
+        (reply({"data": {"partner": {"reportFile": {"status": "FINISHED", "downloadLinks": 1}}}}), ServiceError),
+        (reply({"data": {"partner": {"reportFile": {"downloadLinks": {"edges": 7}}}}}), ServiceError),
+        (reply(looked("FINISHED")), ServiceError),
+        (reply(PAGE), Unreachable),
+        (reply(b"{"), Unreachable),
+        (reply({"data": None}), ServiceError),
+    ],
+)
+def test_a_report_that_never_will_be(session: Session, time: Time, answer: Reply, error: type[Exception]) -> None:
+    """A dead end ends the wait at once, or soon, and says which."""
+    start = time.seconds
+    with pytest.raises(error):
+        Hand(time, answer).drive(flow.wait(session, REPORT, silent))
+    assert time.seconds - start < 120
+
+
+def test_a_status_that_we_do_not_know_is_waited_on(session: Session, time: Time) -> None:
+    """A vendor's new status is no reason to give up, nor is a finished report whose link is late."""
+    link = "https://files.example.org/1"
+    hand = Hand(time, reply(looked("QUEUED")), reply(looked("FINISHED")), reply(looked("FINISHED", link)))
+    assert hand.drive(flow.wait(session, REPORT, silent)).links == (link,)
+
+
+def test_trouble_during_a_wait_is_waited_out(session: Session, time: Time) -> None:
+    """A service that is away for an hour in mid-wait costs nothing but time."""
+    told: list[Event] = []
+    trouble: list[Reply | Lost] = [
+        Lost("connection reset"),
+        reply(PAGE, 502),
+        refused({"message": "try later", "extensions": {"code": "unavailable"}}),
+        *[Lost("connection refused", sent=False)] * 40,
+    ]
+    last = reply(looked("FINISHED", "https://files.example.org/1"))
+    hand = Hand(time, reply(looked("IN_PROGRESS")), *trouble, last)
+    assert hand.drive(flow.wait(session, REPORT, told.append)).ready
+    assert sum(isinstance(event, Retrying) for event in told) == len(trouble)
+    assert [event.status for event in told if isinstance(event, Looked)] == ["IN_PROGRESS", "FINISHED"]
+
+
+def test_a_service_that_stays_away_ends_in_not_finished(session: Session, time: Time) -> None:
+    """Once a report was seen, an unreachable service is no reason to lose its token."""
+    hand = Hand(time, reply(looked("IN_PROGRESS")), Lost("connection refused", sent=False))
+    with pytest.raises(NotFinished) as caught:
+        hand.drive(flow.wait(session, REPORT, silent, deadline=600))
+    assert caught.value.token == REPORT
+
+
+@pytest.mark.parametrize("text", ["7", "Wed, 25 Nov 2026 12:00:07 GMT"])
+def test_retry_after_is_honoured(session: Session, time: Time, text: str) -> None:
+    """Retry-After, in seconds or as a date, is how long the next look waits."""
+    busy = reply({}, 429, retry_after=text)
+    hand = Hand(time, busy, reply(looked("FINISHED", "https://files.example.org/1")))
+    hand.drive(flow.wait(session, REPORT, silent))
+    assert hand.waits == [pytest.approx(7)]
+
+
+def test_retry_after_beyond_patience_is_an_error(session: Session, time: Time, query: ReportQuery) -> None:
+    """A service that wants to be left alone for an hour isn't waited for in silence."""
+    with pytest.raises(ServiceError, match="429"):
+        Hand(time, reply({}, 429, retry_after="3600")).drive(flow.ask(session, query, silent))
+
+
+def test_an_ask_whose_answer_was_lost_is_repeated_towards_reelport(
+    session: Session, time: Time, query: ReportQuery
+) -> None:
+    """The same ask gives the same report there, so that sending it twice asks once."""
+    hand = Hand(time, Lost("connection reset"), reply(PAGE, 502), reply(ASKED))
+    assert hand.drive(flow.ask(session, query, silent)).token == REPORT
+
+
+@pytest.mark.parametrize("answer", [Lost("connection reset"), reply(PAGE, 502), reply(b"", 504)])
+def test_an_ask_whose_answer_was_lost_is_not_repeated_towards_another_vendor(
+    session: Session, time: Time, query: ReportQuery, answer: Reply | Lost
+) -> None:
+    """There a second ask may be a second report: it is said instead that a slot may be taken."""
+    hand = Hand(time, answer)
+    with pytest.raises(Unreachable, match="slot"):
+        hand.drive(flow.ask(of_dailymotion(session), query, silent))
+    assert hand.sent_to("/graphql") == 1
+
+
+@pytest.mark.parametrize("answer", [Lost("connection refused", sent=False), reply({}, 429)])
+def test_an_ask_that_never_arrived_is_repeated_everywhere(
+    session: Session, time: Time, query: ReportQuery, answer: Reply | Lost
+) -> None:
+    """Where the service surely did nothing, asking again is safe."""
+    hand = Hand(time, answer, reply(ASKED))
+    assert hand.drive(flow.ask(of_dailymotion(session), query, silent)).token == REPORT
+
+
+OURS = {
+    "message": "There is no metric 'VIEW'. Did you mean VIEWS?",
+    "path": ["askPartnerReportFile"],
+    "type": "bad_request",
+    "extensions": {"code": "unknown_metric", "inputPath": ["metrics", 0], "nearest": "VIEWS"},
+}
+THEIRS = {
+    "message": "Variable < $input > got invalid value < VIEW >; Expected type < PartnerReportMetric >",
+    "path": None,
+    "locations": [{"line": 1, "column": 20}],
+    "extensions": {"rule": "5.6.1", "spec": "June 2018", "tag": "values-of-correct-type"},
+}
+
+
+@pytest.mark.parametrize(
+    ("errors", "error"),
+    [
+        ([OURS], QueryRefused),
+        ([THEIRS], QueryRefused),
+        ([{"message": "no such thing", "type": "bad_request"}], QueryRefused),
+        ([{"message": None}], QueryRefused),
+        ([{"message": "who?", "type": "invalid_token"}], AccessError),
+        ([{"message": "VIEWS needs access_x", "extensions": {"code": "scope_missing"}}], AccessError),
+        ([{"message": "two are running", "extensions": {"code": "too_many_reports"}}], QueueFull),
+        ([{"message": "oops", "type": "internal_error"}], ServiceError),
+        ([{"message": "oops", "extensions": {"code": "internal_error"}}], ServiceError),
+    ],
+)
+@pytest.mark.parametrize("data", [None, ASKED["data"]])
+def test_graphql_errors_always_raise(
+    session: Session,
+    time: Time,
+    query: ReportQuery,
+    errors: list[dict[str, Any]],
+    error: type[Exception],
+    data: object,
+) -> None:
+    """Errors inside a 200 raise, in either shape and even beside data."""
+    with pytest.raises(error):
+        Hand(time, reply({"data": data, "errors": errors})).drive(flow.ask(session, query, silent))
+
+
+def test_our_problems_keep_their_code_path_and_nearest_name(session: Session, time: Time, query: ReportQuery) -> None:
+    """What the service says of a refused query arrives whole."""
+    with pytest.raises(QueryRefused) as caught:
+        Hand(time, refused(OURS, THEIRS)).drive(flow.ask(session, query, silent))
+    ours, theirs = caught.value.problems
+    assert (ours.code, ours.path, ours.nearest) == ("unknown_metric", ("metrics", 0), "VIEWS")
+    assert theirs.sentence.startswith("Variable")
+
+
+@pytest.mark.parametrize("what", [repr, str])
+def test_nothing_that_prints_holds_a_secret(session: Session, time: Time, what: Callable[[object], str]) -> None:
+    """Neither session, settings, grant nor request tells the secret or the bearer token."""
+    hand = Hand(time, reply(looked("IN_PROGRESS")))
+    hand.drive(flow.look(session, REPORT, silent))
+    printed = what([session, session.grant, session.settings, hand.sent])
+    assert SECRET not in printed
+    assert TOKEN not in printed
+
+
+def test_an_error_text_from_outside_is_redacted(session: Session, time: Time, query: ReportQuery) -> None:
+    """A service that repeats the credentials doesn't get them into our errors."""
+    echo = refused({"message": f"Bearer {TOKEN} of {SECRET} may not", "type": "bad_request"})
+    with pytest.raises(QueryRefused) as caught:
+        Hand(time, echo).drive(flow.ask(session, query, silent))
+    assert TOKEN not in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "reelport"),
+    [
+        ("https://partner.api.dailymotion.com", False),
+        ("https://dailymotion.com", False),
+        ("https://graphql.API.Dailymotion.com/", False),
+        ("https://notdailymotion.com", True),
+        ("https://dailymotion.com.example.org", True),
+        ("http://127.0.0.1:8642", True),
+        ("http://[::1]:8642/reports/", True),
+    ],
+)
+def test_which_hosts_are_taken_for_reelport(url: str, *, reelport: bool) -> None:
+    """Every host but Dailymotion's own is held to Reelport's rules."""
+    settings = Settings.read({}, url, "key", "secret")
+    assert settings.reelport is reelport
+    assert settings.rules.strict is reelport
+    assert not settings.url.endswith("/")
