@@ -1,0 +1,104 @@
+"""Snapshots: what a report pins, and which files it reads of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from reelport.errors import NewerData, StorageError
+from reelport.facts.commits import CHECKPOINT_EVERY
+from reelport.facts.layout import LAYOUT, check_layout
+from reelport.facts.loading import load
+from reelport.facts.report import tables_report
+from reelport.facts.snapshot import pin, versions_now
+from reelport.facts.tables import TABLES
+
+Write = Callable[..., Path]
+
+
+def test_an_absent_table_has_version_minus_one_and_no_files(root: Path) -> None:
+    """Before the first load every table can be pinned, and is empty."""
+    assert dict(versions_now(root)) == dict.fromkeys(TABLES, -1)
+    snapshot = pin(root, ["plays", "videos"])
+    assert dict(snapshot.versions) == {"plays": -1, "videos": -1}
+    assert snapshot.files("plays") == snapshot.files("videos") == ()
+    assert pin(root, ["plays"], {"plays": -1}).files("plays") == ()
+
+
+def test_a_pinned_version_stays_as_it_is(root: Path, plays: Write) -> None:
+    """Later loads don't show in a snapshot, nor in one that is pinned again at its versions."""
+    load(root, "plays", [plays("a.csv", ("2023-07-01", "v1", "c1", 1))])
+    before = pin(root, ["plays"])
+    load(root, "plays", [plays("b.csv", ("2023-07-02", "v1", "c1", 1))])
+    assert len(before.files("plays")) == 1
+    assert pin(root, ["plays"], before.versions).files("plays") == before.files("plays")
+    assert len(pin(root, ["plays"]).files("plays")) == 2
+    with pytest.raises(StorageError, match="version 99"):
+        pin(root, ["plays"], {"plays": 99})
+
+
+def test_files_are_pruned_by_day_and_by_owner(root: Path, plays: Write) -> None:
+    """Only files that may hold a row of the days, and of the owners when they are given, are read."""
+    rows = [(f"2023-07-{day:02}T23:59:59.999999Z", "v", owner, 1) for day, owner in ((1, "b"), (2, "d"), (3, "é"))]
+    load(root, "plays", [plays("a.csv", *rows)])
+    snapshot = pin(root, ["plays"])
+    names = [Path(path).name[:10] for path in snapshot.files("plays", date(2023, 7, 2), date(2023, 7, 3))]
+    assert names == ["2023-07-02", "2023-07-03"]
+    assert snapshot.files("plays", date(2023, 7, 4), None) == ()
+    owned = snapshot.files("plays", channels=frozenset({"a", "é"}))
+    assert [Path(path).name[:10] for path in owned] == ["2023-07-03"]
+    assert snapshot.files("plays", channels=frozenset()) == ()
+
+
+def test_many_commits_make_checkpoints_and_lose_nothing(root: Path, plays: Write) -> None:
+    """Past a checkpoint the same files are seen, and a batch from before it is still known."""
+    paths = [plays(f"{n}.csv", ("2023-07-01", f"v{n}", "c1", 1)) for n in range(CHECKPOINT_EVERY + 2)]
+    for path in paths:
+        load(root, "plays", [path])
+    assert list((root / "plays" / "_delta_log").glob("*.checkpoint.parquet"))
+    assert len(pin(root, ["plays"]).files("plays")) == len(paths)
+    assert load(root, "plays", [paths[0]]).already
+
+
+def test_a_table_that_asks_for_more_is_refused(root: Path, plays: Write) -> None:
+    """A protocol of another tool or version is named, and nothing is read by guess."""
+    load(root, "plays", [plays("a.csv", ("2023-07-01", "v1", "c1", 1))])
+    first = root / "plays" / "_delta_log" / f"{0:020}.json"
+    first.write_text(first.read_text().replace('"minReaderVersion":1', '"minReaderVersion":2'))
+    with pytest.raises(NewerData, match="reader 2"):
+        pin(root, ["plays"])
+
+
+def test_a_data_directory_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    """The mark of the layout is made once, and a higher one is refused by name."""
+    check_layout(tmp_path / "data")
+    check_layout(tmp_path / "data")
+    (tmp_path / "data" / "layout.json").write_text(f'{{"layout": {LAYOUT + 1}}}')
+    with pytest.raises(NewerData, match="newer version of Reelport"):
+        check_layout(tmp_path / "data")
+    (tmp_path / "data" / "layout.json").write_text("{}")
+    with pytest.raises(StorageError, match=r"layout\.json"):
+        check_layout(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("moments", "days"),
+    [
+        (("2023-07-01T00:00", "2023-07-03T23:10"), (date(2023, 7, 1), date(2023, 7, 3))),
+        (("2023-07-01T00:59", "2023-07-03T22:00"), (date(2023, 7, 1), date(2023, 7, 2))),
+        (("2023-07-01T01:00", "2023-07-03T22:00"), (date(2023, 7, 2), date(2023, 7, 2))),
+        (("2023-07-01T05:00", "2023-07-01T06:00"), (None, None)),
+    ],
+)
+def test_the_report_tells_the_first_and_last_complete_day(
+    root: Path, plays: Write, moments: tuple[str, str], days: tuple[date | None, date | None]
+) -> None:
+    """A day at either end counts when its outer hour is loaded."""
+    load(root, "plays", [plays("a.csv", *((moment, "v", "c", 1) for moment in moments))])
+    report = {one.table: one for one in tables_report(root)}
+    assert (report["plays"].first_day, report["plays"].last_day) == days
+    assert (report["plays"].rows, report["ads"].rows, report["ads"].last_load) == (2, 0, None)
+    assert report["plays"].last_load is not None
