@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -146,12 +147,11 @@ def _files(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 
 def _engine(settings: Settings) -> Iterator[tuple[bool, str]]:
-    spill = Path(settings.spill_root if settings.data.is_dir() else "/tmp") / f"doctor-{short_id()}"  # noqa: S108 - a new folder
-    try:
-        with Engine(settings.worker_memory, settings.worker_threads or os.cpu_count() or 1, spill):
-            yield True, f"DuckDB starts with {settings.worker_memory} of memory."
-    finally:
-        shutil.rmtree(spill, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory() as spill,
+        Engine(settings.worker_memory, settings.worker_threads or os.cpu_count() or 1, Path(spill)),
+    ):
+        yield True, f"DuckDB starts with {settings.worker_memory} of memory."
 
 
 def _port(settings: Settings) -> Iterator[tuple[bool, str]]:

@@ -16,6 +16,7 @@ from sqlalchemy import Engine as Database
 
 from reelport.engine.run import Cancelled, Engine
 from reelport.errors import ReelportError, RequestError, StorageError
+from reelport.facts.durable import storage_errors
 from reelport.server import attempt, bell, jobs, presence, retention
 from reelport.server.attempt import Taken, clock
 from reelport.server.bell import Bell
@@ -160,28 +161,41 @@ def work(settings: Settings, *, attached: bool = False) -> None:
     """Run one worker until SIGTERM or SIGINT; attached, or until standard input ends with its holder."""
     owner = presence.new_owner()
     db = connect(settings)
-    with presence.present(settings, owner) as own_bell:
-        clear_up(db, settings, clock())
-        retention.clean(db, settings)
-        spill = presence.spill_of(settings, owner)
-        spill.mkdir(parents=True, exist_ok=True)
-        threads = settings.worker_threads or os.cpu_count() or 1
-        within = (settings.facts_root, settings.files_root)
-        with Engine(settings.worker_memory, threads, spill, within=within) as engine:
+    try:
+        with presence.present(settings, owner) as own_bell, _engine(settings, owner) as engine:
+            clear_up(db, settings, clock())
+            retention.clean(db, settings)
             worker = Worker(settings, db, engine, owner, own_bell)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: worker.stop())
             if attached:
-                # A Ctrl-C in the terminal is for the service, which then stops its workers.
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
-                # The API beside it answers in milliseconds; a report that takes seconds can wait for those.
-                os.nice(_NICE)
-                threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+                _attach()
             with bell.listening(db, own_bell):
-                _log.info("worker started", worker=owner, slots=settings.slots, threads=threads)
+                _log.info("worker started", worker=owner, slots=settings.slots)
                 worker.run()
                 _log.info("worker stopped", worker=owner)
-    db.dispose()
+    finally:
+        db.dispose()
+
+
+def _engine(settings: Settings, owner: str) -> Engine:
+    """The engine of a worker, which can touch neither more memory nor more of the disk than is its."""
+    with storage_errors(settings.spill_root):
+        return Engine(
+            settings.worker_memory,
+            settings.worker_threads or os.cpu_count() or 1,
+            presence.spill_of(settings, owner),
+            within=(settings.facts_root, settings.files_root),
+        )
+
+
+def _attach() -> None:
+    """Be the worker of the service that started this process."""
+    # A Ctrl-C in the terminal is for the service, which then stops its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The API beside it answers in milliseconds; a report that takes seconds can wait for those.
+    os.nice(_NICE)
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
 
 
 def _end_with_parent() -> None:

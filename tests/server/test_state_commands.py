@@ -1,0 +1,234 @@
+"""The operator's commands, called as from a shell, and what they say when something is in the way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from reelport.cli.main import main
+from reelport.query import ReportQuery
+from reelport.server import access, credentials, jobs, registry, reports
+from reelport.server.access import Caller
+from reelport.server.database import connect
+from reelport.server.files import FileRecord
+from reelport.server.settings import read
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs one command over a data directory of this test: its exit status, stdout and stderr."""
+
+    def call(*words: str, data: Path | None = None) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main([*words, "--data", str(data or tmp_path / "data")])
+        said = capsys.readouterr()
+        return int(left.value.code or 0), said.out, said.err
+
+    return call
+
+
+def caller_of(run: Run, data: Path) -> Caller:
+    """Who a new key of a new organization `demo` stands for."""
+    run("org", "add", "demo")
+    run("channel", "add", "--org", "demo", "--id", "c1", "--slug", "demo-news")
+    _, out, _ = run("key", "create", "--org", "demo", "--permissions", "create_reports", "--json")
+    key, settings = json.loads(out), read(data=data)
+    db, seal = connect(settings), credentials.seal(settings)
+    granted = access.grant(db, seal, key["id"], key["secret"], [], datetime.now(UTC))
+    assert isinstance(granted, access.Grant)
+    caller = access.bearer(db, seal, granted.token, datetime.now(UTC))
+    db.dispose()
+    assert caller is not None
+    return caller
+
+
+def test_key_is_made_listed_and_revoked(run: Run, tmp_path: Path) -> None:
+    """From an empty directory to a key and its end; the secret is printed once and never again."""
+    assert run("org", "add", "demo")[0] == 0
+    assert run("channel", "add", "--org", "demo", "--id", "c1", "--slug", "demo-news", "--name", "News")[0] == 0
+    assert run("channel", "add", "--org", "demo", "--id", "c2", "--slug", "demo-sports", "--account", "a1")[0] == 0
+    scopes = ["--permissions", "create_reports,access_ads", "--permissions", "manage_reports"]
+    status, out, err = run("key", "create", "--org", "demo", *scopes, "--channels", "demo-news", "--json")
+    key = json.loads(out)
+    assert (status, err, set(key)) == (0, "", {"id", "secret"})
+    status, out, _ = run("key", "list", "--org", "demo")
+    assert key["id"] in out
+    assert "demo-news" in out
+    assert key["secret"] not in out
+    assert run("key", "revoke", key["id"])[0] == 0
+    assert json.loads(run("key", "list", "--json")[1])[0]["revoked"]
+    assert json.loads(run("org", "list", "--json")[1]) == [{"organization": "demo", "channels": 2}]
+    assert [each.slug for each in registry.known_channels(read(data=tmp_path / "data"))] == ["demo-news", "demo-sports"]
+
+
+def test_channel_is_renamed_but_no_slug_is_anothers(run: Run, tmp_path: Path) -> None:
+    """A channel keeps its id and may change its slug; two channels never share one."""
+    run("org", "add", "demo")
+    for slug in ("old", "new", "new"):
+        assert run("channel", "add", "--org", "demo", "--id", "c1", "--slug", slug)[0] == 0
+    status, _, err = run("channel", "add", "--org", "demo", "--id", "c2", "--slug", "new")
+    assert (status, "another channel's" in err) == (2, True)
+    assert [each.slug for each in registry.known_channels(read(data=tmp_path / "data"))] == ["new"]
+
+
+def test_wrong_words_are_all_told_with_the_nearest_right_ones(run: Run) -> None:
+    """Every wrong permission and channel is one line on stderr; nothing is printed on stdout, nothing is made."""
+    run("org", "add", "demo")
+    run("channel", "add", "--org", "demo", "--id", "c1", "--slug", "demo-news")
+    wrong = ["--permissions", "create_report,zzz", "--channels", "demo-nws,c9"]
+    status, out, err = run("key", "create", "--org", "demo", *wrong)
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 4
+    assert "Did you mean create_reports?" in err
+    assert "Did you mean demo-news?" in err
+    assert "Did you mean demo?" in run("key", "create", "--org", "dmo", "--permissions", "create_reports")[2]
+    assert json.loads(run("key", "list", "--json")[1]) == []
+
+
+def test_queue_is_listed_shown_and_cancelled(run: Run, tmp_path: Path) -> None:
+    """A report is found by its name and by its token; cancelled it has failed and says why."""
+    data = tmp_path / "data"
+    caller = caller_of(run, data)
+    db = connect(read(data=data))
+    query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 2))
+    asked = reports.ask(db, read(data=data), caller, query, datetime.now(UTC))
+    db.dispose()
+    (row,) = json.loads(run("queue", "list", "--json")[1])
+    assert (row["report"], row["state"], row["place"]) == (asked.id, "waiting", 1)
+    shown = json.loads(run("queue", "show", asked.token, "--json")[1])
+    assert shown["query"]["metrics"] == ["VIEWS"]
+    assert "token" not in shown
+    assert run("queue", "cancel", asked.id)[0] == 0
+    assert "cancelled" in run("queue", "show", asked.id)[1]
+    status, _, err = run("queue", "cancel", asked.token)
+    assert (status, "ended already" in err) == (2, True)
+    assert run("queue", "list")[1] == ""
+    assert asked.id in run("queue", "list", "--all")[1]
+    assert run("queue", "show", "nobody")[0] == 2
+
+
+def test_verify_finds_files_that_are_not_as_recorded(run: Run, tmp_path: Path) -> None:
+    """A file that is gone, cut, changed or nobody's is told; untouched ones are not."""
+    data = tmp_path / "data"
+    caller, settings = caller_of(run, data), read(data=data)
+    db = connect(settings)
+    settings.files_root.mkdir()
+    names = []
+    for day in range(1, 5):
+        on = date(2026, 1, day)
+        reports.ask(db, settings, caller, ReportQuery.of(["VIEWS"], ["DAY"], on, on), datetime.now(UTC))
+        claim = jobs.claim(db, "worker", running=2, lease_seconds=9)
+        assert claim is not None
+        names.append(f"{claim.report_id}-1.csv")
+        (settings.files_root / names[-1]).write_bytes(b"day\n")
+        digest = hashlib.sha256(b"day\n").hexdigest()
+        jobs.finish(db, claim, FileRecord(names[-1], 0, 4, digest), datetime.now(UTC))
+    db.dispose()
+    assert run("verify")[0] == 0
+    (settings.files_root / names[0]).unlink()
+    (settings.files_root / names[1]).write_bytes(b"da")
+    (settings.files_root / names[2]).write_bytes(b"dax\n")
+    (settings.files_root / "nobody-1.csv").touch()
+    status, _, err = run("verify")
+    assert status == 1
+    assert [word for word in ("gone", "2 bytes", "changed", "no report") if word not in err] == []
+    assert names[3] not in err
+    assert run("doctor")[0] == 1
+
+
+def test_doctor_finds_a_sound_directory_sound(run: Run) -> None:
+    """After the first command everything is well; in an empty place it says what is missing."""
+    assert run("doctor")[0] == 1
+    run("org", "add", "demo")
+    status, out, _ = run("doctor", "--json")
+    assert status == 0, out
+    assert {each["subject"] for each in json.loads(out)} >= {"data directory", "disk", "secret", "database", "engine"}
+
+
+def test_doctor_finds_an_open_secret(run: Run, tmp_path: Path) -> None:
+    """A secret that others can read is a fault, and the cure is named."""
+    caller_of(run, tmp_path / "data")
+    (tmp_path / "data" / "secret.key").chmod(0o644)
+    status, _, err = run("doctor")
+    assert (status, "chmod 600" in err) == (1, True)
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """A folder that nobody can write into, root included."""
+    bind = ["/usr/bin/env", "mount", "--bind", str(folder), str(folder)]
+    if subprocess.run(bind, check=False, capture_output=True).returncode != 0:
+        pytest.skip("a folder can be made read-only for root by root alone")
+    try:
+        subprocess.run(["/usr/bin/env", "mount", "-o", "remount,ro,bind", str(folder)], check=True)
+        yield
+    finally:
+        subprocess.run(["/usr/bin/env", "umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("words", [("org", "add", "other"), ("serve", "--port", "0"), ("worker",), ("key", "list")])
+def test_read_only_directory_is_told(run: Run, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Over a directory that can't be written every command ends with one clear line."""
+    run("org", "add", "demo")
+    with read_only(tmp_path / "data"):
+        status, _, err = run(*words)
+    if words != ("key", "list"):
+        assert status == 1
+        assert err.startswith("reelport: ")
+        assert "Traceback" not in err
+
+
+def test_new_directory_in_a_read_only_place_is_told(run: Run, tmp_path: Path) -> None:
+    """A data directory that can't be made is one clear line."""
+    with read_only(tmp_path):
+        status, _, err = run("org", "add", "demo")
+    assert (status, len(err.splitlines())) == (1, 1)
+    assert str(tmp_path) in err
+
+
+def test_port_in_use_is_told(tmp_path: Path) -> None:
+    """`serve` on a taken port ends at once with the port in its words and status 2, and starts no worker."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = subprocess.run(
+            [sys.executable, "-m", "reelport", "serve", "--port", str(port), "--data", str(tmp_path / "data")],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env={**os.environ, "COLUMNS": "200"},
+        )
+    assert ended.returncode == 2
+    assert str(port) in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_newer_data_directory_is_refused_by_every_command(run: Run, tmp_path: Path) -> None:
+    """A directory of a later version is left as it is."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "layout.json").write_text(json.dumps({"layout": 99}))
+    for words in (("org", "list"), ("serve", "--port", "0"), ("worker",), ("queue", "list"), ("verify",), ("doctor",)):
+        status, _, err = run(*words)
+        assert (status, "newer version" in err) == (1, True), words
+    assert [path.name for path in data.iterdir()] == ["layout.json"]
+
+
+def test_settings_of_serve_are_refused_by_name(run: Run) -> None:
+    """A setting out of its bounds is told by the name that it is set by."""
+    status, _, err = run("serve", "--port", "99999")
+    assert (status, "port" in err) == (2, True)

@@ -1,0 +1,171 @@
+"""A service under an operator's hands: cancelled, stopped, stalled, out of space."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from reelport.server import backlog, jobs
+from reelport.server.backlog import Entry
+from reelport.server.database import connect
+from reelport.testing import Channel, Service
+
+from .partner import Partner
+
+# Days of 5,000 plays each, but for the last: 1,200,000, which one thread sorts for seconds.
+PLAYS = """
+SELECT TIMESTAMPTZ '2026-01-01 00:00:00+00' + to_hours(i % 24) + to_days(least(i // 5000, 4)) AS started_at,
+       'v' || i % 500 AS video_id, 'c1' AS owner_channel_id, 'video' AS media_type,
+       'https://example.com/' || hash(i) || '/a-rather-long-page' AS visitor_page_url,
+       1 AS views, 3 AS time_watched_seconds
+FROM range(1220000) AS t(i)
+"""
+LONG = {"dimensions": ["VISITOR_PAGE_URL", "VIDEO_ID", "HOUR"], "startDate": "2026-01-05", "endDate": "2026-01-05"}
+SHORT = {"dimensions": ["VISITOR_PAGE_URL", "VIDEO_ID", "HOUR"], "startDate": "2026-01-01", "endDate": "2026-01-01"}
+
+
+def until(true: Callable[[], bool], seconds: float = 15) -> bool:
+    """Whether it becomes true in time."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """A service with two workers of one thread each, a short lease and little patience at its end."""
+    with Service(workers=2, worker_threads=1, lease_seconds=1.5, drain_seconds=0.2) as service:
+        service.organization("demo", [Channel("c1", "demo-news")])
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            service.load("plays", connection.sql(PLAYS).to_arrow_table())
+        yield service
+
+
+def partner(service: Service) -> Partner:
+    """A partner with a key of its own, so that no earlier report answers its ask."""
+    return Partner(service, service.key("demo"))
+
+
+def entry(service: Service, token: str) -> Entry:
+    """What an operator sees of a report."""
+    db = connect(service.settings)
+    try:
+        return backlog.entry(db, token)
+    finally:
+        db.dispose()
+
+
+def running(service: Service, token: str) -> Entry:
+    """The same, once a worker is at it."""
+    assert until(lambda: entry(service, token).state == "running"), service.log
+    return entry(service, token)
+
+
+def drafts(service: Service) -> list[str]:
+    """The files that attempts are writing."""
+    return [path.name for path in service.settings.files_root.glob("*.part")]
+
+
+def test_cancelled_report_stops_its_engine_within_a_second(service: Service) -> None:
+    """A running report that is cancelled has failed at once; its engine stops, and what it wrote goes."""
+    asker = partner(service)
+    token = asker.ask(**LONG)
+    report = running(service, token).id
+    assert until(lambda: drafts(service) != [])
+    db = connect(service.settings)
+    backlog.cancel(db, token, entry(service, token).created_at)
+    db.dispose()
+    assert asker.look(token)["status"] == "FAILED"
+    assert until(lambda: drafts(service) == [], seconds=1)
+    assert until(lambda: '"attempt interrupted"' in service.log, seconds=1)
+    found = entry(service, report)
+    assert (found.state, found.reason) == ("failed", backlog.CANCELLED)
+    assert asker.fetch(asker.ask(**SHORT)).count(b"\n") == 5001
+
+
+def test_stalled_worker_loses_its_report_and_does_no_harm(service: Service) -> None:
+    """A worker that is stopped in mid-report is given up after its lease; when it goes on it changes nothing."""
+    asker = partner(service)
+    token = asker.ask(**LONG)
+    stalled = running(service, token)
+    assert stalled.worker is not None
+    pid = int(stalled.worker.rsplit("-", 2)[1])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert until(lambda: entry(service, token).worker not in {None, stalled.worker}), service.log
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert asker.fetch(token).count(b"\n") == 1_200_001
+    found = entry(service, token)
+    assert (found.attempts, found.file) == (2, f"{found.id}-2.csv")
+    assert until(lambda: [path.name for path in service.settings.files_root.glob(f"{found.id}*")] == [found.file])
+
+
+def test_stopped_worker_gives_its_report_back_untried(service: Service) -> None:
+    """A service that is stopped in mid-report ends soon; started again it makes the report, in the first attempt."""
+    asker = partner(service)
+    token = asker.ask(**LONG)
+    running(service, token)
+    started = time.monotonic()
+    service.stop()
+    assert time.monotonic() - started < 5
+    assert entry(service, token).state == "waiting"
+    service.start()
+    assert asker.fetch(token).count(b"\n") == 1_200_001
+    assert entry(service, token).attempts == 1
+
+
+def test_waiting_reports_have_a_place_and_two_run(service: Service) -> None:
+    """Of five reports of a partner two run, over both workers; the others wait in order."""
+    asker = partner(service)
+    days = [{**LONG, "startDate": f"2026-01-0{day}"} for day in (1, 2, 3, 4, 5)]
+    tokens = [asker.ask(**day) for day in days]
+    running(service, tokens[1])
+    seen = [entry(service, token) for token in tokens]
+    assert [each.state for each in seen] == ["running", "running", "waiting", "waiting", "waiting"]
+    assert [each.place for each in seen] == [None, None, 1, 2, 3]
+    db = connect(service.settings)
+    for each in seen:
+        assert jobs.cancel(db, each.id, "done", each.created_at)
+    db.dispose()
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of its own, of that size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount: list[str | Path] = ["/usr/bin/env", "mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+    mounted = subprocess.run(mount, check=False, capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("a file system can be mounted by root alone")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["/usr/bin/env", "umount", "--lazy", folder], check=True)
+
+
+def test_full_disk_fails_a_report_with_its_reason_and_loses_nothing(service: Service) -> None:
+    """A report that doesn't fit on the disk is tried again, then fails and says so; with room it can be had."""
+    asker = partner(service)
+    with small_disk(service.settings.files_root, "200k"):
+        token = asker.ask(**SHORT)
+        assert asker.wait(token)["status"] == "FAILED"
+        found = entry(service, token)
+        assert found.attempts == 3
+        assert "disk is full" in str(found.reason)
+        assert drafts(service) == []
+    again = asker.ask(**SHORT)
+    assert again != token
+    assert asker.fetch(again).count(b"\n") == 5001
