@@ -15,7 +15,8 @@ import uvicorn
 from reelport.errors import UsageError
 from reelport.server import logs
 from reelport.server.app import create_app
-from reelport.server.database import connect
+from reelport.server.credentials import seal
+from reelport.server.database import connect, writing
 from reelport.server.settings import Settings
 from reelport.server.supervisor import supervised
 
@@ -29,7 +30,7 @@ def serve(settings: Settings) -> None:
     logs.configure(settings)
     with _listening(settings) as listener:
         # Before the workers: they need the state brought up to date, and a state that can't be used ends here.
-        connect(settings).dispose()
+        _prepare(settings)
         address = _address(listener)
         config = uvicorn.Config(
             create_app(settings),
@@ -45,6 +46,17 @@ def serve(settings: Settings) -> None:
         with supervised(settings):
             _LOG.info("listening", address=address, data=str(settings.data), workers=settings.workers)
             uvicorn.Server(config).run(sockets=[listener])
+
+
+def _prepare(settings: Settings) -> None:
+    """Bring the state up to date and see that it can be written; StorageError here is one line, and not a crash."""
+    db = connect(settings)
+    try:
+        with writing(db):
+            pass
+        seal(settings)
+    finally:
+        db.dispose()
 
 
 def _end(*_: object) -> NoReturn:
