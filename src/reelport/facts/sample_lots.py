@@ -41,7 +41,7 @@ def counts(rows: int, start: date, end: date, seed: int) -> Counts:
     """
     days = [start + timedelta(days=passed) for passed in range((end - start).days + 1)]
     totals = dict(zip(SHARES, _shared(rows, list(SHARES.values())), strict=True))
-    growing = [10_000 + (day - FIRST_DAY).days for day in days]
+    growing = [1000 + (day - FIRST_DAY).days for day in days]
     stored = [min(STORED, share) for share in sorted(_shared(totals.pop("storage"), growing))]
     totals["plays"] = rows - sum(stored) - sum(total for kind, total in totals.items() if kind != "plays")
     busy = [_WEEK[day.weekday()] * 100 + _noise(day, seed) for day in days]

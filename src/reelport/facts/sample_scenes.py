@@ -59,7 +59,9 @@ class Stage:
     """An engine in memory with the sample world in it; rows are drawn lot by lot. Close it when done."""
 
     def __init__(self, seed: int, cast: Iterable[Video], threads: int | None = None) -> None:
-        self._engine = duckdb.connect(config={"threads": threads} if threads else {})
+        self._engine = duckdb.connect(config={"autoload_known_extensions": "false"})
+        if threads is not None:
+            self._engine.execute("SET threads = $threads", {"threads": threads})
         world = {
             "seed": seed,
             "shelf": SHELF,
