@@ -141,47 +141,42 @@ def test_stopped_service_leaves_no_process_and_loses_no_report(rehearsal: Rehear
     assert asker.fetch(token) == EXPECTED
 
 
+def test_report_that_kills_every_worker_fails_with_its_reason(rehearsal: Rehearsal) -> None:
+    """Three killed attempts end a report as FAILED, and the queue tells why."""
+    service, asker = rehearsal.service, rehearsal.partner()
+    rehearsal.arm("write")
+    token = asker.ask()
+    for _ in range(2):
+        assert rehearsal.died("write"), service.log
+        rehearsal.arm("write")
+    assert asker.wait(token)["status"] == "FAILED"
+    shown = subprocess.run(
+        [sys.executable, "-m", "reelport", "queue", "show", token, "--json", "--data", service.data],
+        check=True,
+        capture_output=True,
+    )
+    found = json.loads(shown.stdout)
+    assert (found["state"], found["attempts"]) == ("failed", 3)
+    assert "attempt 3 of 3" in found["reason"]
+    assert until(lambda: list(service.settings.files_root.glob("*.part")) == [])
+
+
 def test_worker_killed_while_deleting_ends_the_report_all_the_same(rehearsal: Rehearsal) -> None:
     """Killed between the removal of a file and its record, the sweep is done again and the report is EXPIRED."""
     service = rehearsal.service
-    settings = service.settings
-    service.stop()
-    service.settings = settings.model_copy(update={"retention_hours": 2 / 3600})
+    service.kill()
+    service.settings = service.settings.model_copy(update={"retention_hours": 2 / 3600})
     rehearsal.arm("delete")
     service.start()
-    try:
-        asker, before = rehearsal.partner(), rehearsal.files()
-        token = asker.ask()
-        assert asker.wait(token)["status"] == "FINISHED"
-        assert rehearsal.died("delete"), service.log
-        # Either process sweeps: whichever it was, start all anew.
-        service.kill()
-        service.start()
-        found = asker.look(token)
-        assert found["status"] == "EXPIRED"
-        assert found["downloadLinks"]["edges"] == []
-        assert until(lambda: rehearsal.files() <= before)
-        assert until(lambda: '"report expired"' in service.log)
-    finally:
-        service.stop()
-        service.settings = settings
-        service.start()
-
-
-def test_report_that_kills_every_worker_fails_with_its_reason(tmp_path: Path) -> None:
-    """Three killed attempts end a report as FAILED, and the queue tells why."""
-    with Service(tmp_path / "data", environment={steps.VARIABLE: "write"}) as service:
-        service.organization("demo", [Channel("c1", "demo-news")])
-        service.load("plays", rows())
-        asker = Partner(service, service.key("demo"))
-        token = asker.ask()
-        assert asker.wait(token)["status"] == "FAILED"
-        shown = subprocess.run(
-            [sys.executable, "-m", "reelport", "queue", "show", token, "--json", "--data", service.data],
-            check=True,
-            capture_output=True,
-        )
-        found = json.loads(shown.stdout)
-        assert (found["state"], found["attempts"]) == ("failed", 3)
-        assert "attempt 3 of 3" in found["reason"]
-        assert until(lambda: list(service.settings.files_root.iterdir()) == [])
+    asker, before = rehearsal.partner(), rehearsal.files()
+    token = asker.ask()
+    assert asker.wait(token)["status"] == "FINISHED"
+    assert rehearsal.died("delete"), service.log
+    # Either process sweeps: whichever it was, start all anew.
+    service.kill()
+    service.start()
+    found = asker.look(token)
+    assert found["status"] == "EXPIRED"
+    assert found["downloadLinks"]["edges"] == []
+    assert until(lambda: rehearsal.files() <= before)
+    assert until(lambda: '"report expired"' in service.log)
