@@ -1,0 +1,28 @@
+"""`make docs`: writes every page and file that is generated, where they are committed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reelport.facts.reference import tables_page
+from reelport.reference import catalog_page, errors_page
+from reelport.server.schema import sdl
+
+ROOT = Path(__file__).parents[3]
+
+
+def pages() -> dict[Path, str]:
+    """What stands where."""
+    reference = ROOT / "docs" / "reference"
+    return {
+        reference / "catalog.md": catalog_page(),
+        reference / "errors.md": errors_page(),
+        reference / "tables.md": tables_page(),
+        ROOT / "src" / "reelport" / "server" / "schema.graphql": sdl(),
+    }
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text)
+        print(path.relative_to(ROOT))
