@@ -1,0 +1,124 @@
+"""Facts to ask of: in files as the service keeps them, and the same rows as plain tables for hand-written SQL."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from duckdb.func import FunctionNullHandling
+
+from reelport.engine.compile import compile_query, tables_of
+from reelport.engine.reader import Reader
+from reelport.engine.run import Engine
+from reelport.facts.loading import load_arrow
+from reelport.facts.log import DataFile
+from reelport.facts.schema import BATCH, stored
+from reelport.facts.snapshot import Snapshot, pin
+from reelport.facts.tables import TABLES
+from reelport.query import ReportQuery
+
+Rows = list[list[str]]
+Tables = Mapping[str, Sequence[Mapping[str, object]]]
+
+
+@dataclass(frozen=True)
+class World:
+    """The facts: pinned files for the engine, and an in-memory database of the same rows."""
+
+    snapshot: Snapshot
+    plain: duckdb.DuckDBPyConnection
+    engine: Engine
+    folder: Path
+
+    def report(self, query: ReportQuery, channels: frozenset[str]) -> Rows:
+        """The report's rows as a CSV reader sees them, the header left out."""
+        return list(csv.reader(self.text(query, channels).splitlines(keepends=True)))[1:]
+
+    def text(self, query: ReportQuery, channels: frozenset[str]) -> str:
+        """The report's file."""
+        assert tables_of(query) <= set(self.snapshot.listing)
+        path = self.folder / "report.csv"
+        session = self.engine.session()
+        session.write(compile_query(query, Reader(channels), self.snapshot), path)
+        session.close()
+        return path.read_bytes().decode()
+
+    def by_hand(self, sql: str, cells: int) -> Rows:
+        """The rows of hand-written SQL as texts, sorted by their first `cells` columns: by bytes, empty last."""
+        rows = [[written(value) for value in row] for row in self.plain.execute(sql).fetchall()]
+        return sorted(rows, key=lambda row: [(cell == "", cell.encode()) for cell in row[:cells]])
+
+
+def written(value: object) -> str:
+    """A value as a cell holds it."""
+    match value:
+        case None:
+            return ""
+        case Decimal():
+            return f"{value:f}"
+        case datetime():
+            return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+        case date():
+            return value.isoformat()
+        case _:
+            return str(value)
+
+
+def loaded(tables: Tables, folder: Path, engine: Engine) -> World:
+    """A world whose facts went through the load that a service uses."""
+    root = folder / "facts"
+    for name, rows in arrow(tables).items():
+        load_arrow(root, name, rows, "by hand")
+    return World(pin(root, TABLES), _plain(tables), engine, folder)
+
+
+def laid(tables: Tables, folder: Path, engine: Engine) -> World:
+    """A world whose facts were written straight to files, a table a file: quicker, and free of the load's rules."""
+    listing: dict[str, tuple[DataFile, ...]] = dict.fromkeys(TABLES, ())
+    for name, rows in arrow(tables).items():
+        batch = pa.array(["by hand"] * rows.num_rows, pa.string())
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        pq.write_table(rows.append_column(BATCH, batch) if TABLES[name].is_fact else rows, folder / name / "0.parquet")
+        listing[name] = (DataFile("0.parquet", 0, rows.num_rows),)
+    return World(Snapshot(folder, dict.fromkeys(TABLES, 0), listing), _plain(tables), engine, folder)
+
+
+def arrow(tables: Tables) -> dict[str, pa.Table]:
+    """The rows as Arrow tables: what a row leaves out is empty, or the column's default."""
+    found: dict[str, pa.Table] = {}
+    for name, rows in tables.items():
+        columns = TABLES[name].columns
+        full = [{column.name: row.get(column.name, column.default) for column in columns} for row in rows]
+        schema = pa.schema([stored(name).field(column.name) for column in columns])
+        found[name] = pa.Table.from_pylist(full, schema)
+    return found
+
+
+def _plain(tables: Tables) -> duckdb.DuckDBPyConnection:
+    """The rows as tables of a database, and `rate(numerator, denominator, digits)` as schools teach it."""
+    database = duckdb.connect()
+    database.execute("SET TimeZone = 'UTC'")
+    empty: Tables = dict.fromkeys(TABLES, ())
+    for name, rows in arrow({**empty, **tables}).items():
+        database.register("given", rows)
+        database.execute(f"CREATE TABLE {name} AS SELECT * FROM given")
+        database.unregister("given")
+    types = [duckdb.sqltype(name) for name in ("DECIMAL(38, 6)", "DECIMAL(38, 0)", "INTEGER")]
+    database.create_function(
+        "rate", _rate, [*types], duckdb.sqltype("VARCHAR"), null_handling=FunctionNullHandling.SPECIAL
+    )
+    return database
+
+
+def _rate(numerator: Decimal | None, denominator: Decimal | None, digits: int) -> str | None:
+    if not denominator:
+        return None
+    with localcontext(prec=120):
+        return str(((numerator or Decimal(0)) / denominator).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
