@@ -7,7 +7,7 @@ of a document that is refused is executed. It refuses to know HTTP.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -170,8 +170,8 @@ def _for_field(error: GraphQLError) -> bool:
 
 
 def _of_validation(error: GraphQLError, places: Places) -> Fault:
-    node: Node | None = error.nodes[0] if error.nodes else None
-    place = places.of(error.value if isinstance(error, _ValueError) else node)
+    nodes: Sequence[Node] = (error.value,) if isinstance(error, _ValueError) else error.nodes or ()
+    place = next((place for node in nodes if (place := places.of(node))), None)
     path = place.path if place else None
     if isinstance(error, _ValueError):
         problem = error.problem

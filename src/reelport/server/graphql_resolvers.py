@@ -110,12 +110,11 @@ def _report(report: AskedReport | LookedReport) -> Object:
 @_REPORT.field("downloadLinks")
 def _download_links(root: Object, info: _Info, first: int | None = None, page: int | None = 1) -> Object | None:
     page = 1 if page is None else page
-    below = [
-        (name, value) for name, value, least in (("first", first, 0), ("page", page, 1)) if (value or least) < least
-    ]
+    least = {"first": (first, 0), "page": (page, 1)}
+    below = [name for name, (value, bound) in least.items() if value is not None and value < bound]
     if below:
         context: Context = info.context
-        problems = (Problem(Code.INVALID_VALUE, (name,), f"{name} is too small.") for name, _ in below)
+        problems = (Problem(Code.INVALID_VALUE, (name,), f"{name} is too small.") for name in below)
         context.faults.extend(_fault(info, problem) for problem in problems)
         return None
     report = root["report"]

@@ -1,0 +1,143 @@
+"""The API in this process, over a state of its own: for the form of what it says, without workers."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import structlog
+from starlette.testclient import TestClient
+
+from reelport.server import files, jobs, logs, partners
+from reelport.server.access import REPORT_SCOPES
+from reelport.server.app import create_app
+from reelport.server.files import FileRecord
+from reelport.server.partners import NewKey
+from reelport.server.service import Service
+from reelport.server.settings import read
+from reelport.wire import GRAPHQL_PATH, LOOK, TOKEN_PATH
+
+ASK = """
+mutation Ask($input: AskPartnerReportFileInput!) {
+  askPartnerReportFile(input: $input) { status clientMutationId reportFile { id reportToken status } }
+}
+"""
+INPUT: dict[str, Any] = {
+    "metrics": ["VIEWS"],
+    "dimensions": ["DAY"],
+    "startDate": "2026-01-01",
+    "endDate": "2026-01-02",
+}
+
+
+@dataclass
+class Api:
+    """A running app and one key of the organization `demo`."""
+
+    client: TestClient
+    service: Service
+    key: NewKey
+    token: str = ""
+    asked: int = 0
+
+    @staticmethod
+    def service_now() -> datetime:
+        """The moment, as the service takes it."""
+        return datetime.now(UTC)
+
+    def grant(self, **form: str) -> httpx2.Response:
+        """Ask for a token."""
+        fields = {"grant_type": "client_credentials", "client_id": self.key.id, "client_secret": self.key.secret}
+        return self.client.post(TOKEN_PATH, data={**fields, **form})
+
+    def post(self, body: bytes, **headers: str) -> httpx2.Response:
+        """Post a body as it is, with the token unless a header says otherwise."""
+        return self.client.post(
+            GRAPHQL_PATH, content=body, headers={"Authorization": f"Bearer {self.token}", **headers}
+        )
+
+    def graphql(self, query: str, variables: object = None, **more: object) -> dict[str, Any]:
+        """The answer to a document; HTTP 200 whatever it is."""
+        reply = self.post(json.dumps({"query": query, "variables": variables, **more}).encode())
+        assert reply.status_code == 200, reply.text
+        assert reply.headers["content-type"].startswith("application/json")
+        answer: dict[str, Any] = reply.json()
+        return answer
+
+    def ask(self, **changed: object) -> dict[str, Any]:
+        """The answer to one ask by a variable."""
+        return self.graphql(ASK, {"input": {**INPUT, **changed}})
+
+    def new(self) -> dict[str, str]:
+        """Dates that no report of this API was asked for: the same ask again would be the same report."""
+        self.asked += 1
+        start = date(2025, 1, 1) + timedelta(days=self.asked)
+        return {"startDate": start.isoformat(), "endDate": start.isoformat()}
+
+    def finished(self, body: bytes = b"day,views\n2026-01-01,3\n") -> str:
+        """Ask for a new report and be its worker: the report token of a finished one."""
+        answer = self.ask(**self.new())
+        token: str = answer["data"]["askPartnerReportFile"]["reportFile"]["reportToken"]
+        self.finish(body)
+        return token
+
+    def finish(self, body: bytes) -> FileRecord:
+        """Do every job that waits, the oldest first: the file of each is `body`. Gives the last one's."""
+        done = list(self._finish_all(body))
+        return done[-1]
+
+    def _finish_all(self, body: bytes) -> Iterator[FileRecord]:
+        settings, db = self.service.settings, self.service.db
+        while (claim := jobs.claim(db, "test-worker", running=9, lease_seconds=60)) is not None:
+            draft = files.draft_path(settings, claim.report_id, claim.attempt)
+            draft.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_bytes(body)
+            record = files.settle(draft, body.count(b"\n") - 1)
+            assert jobs.finish(db, claim, record, datetime.now(UTC))
+            yield record
+
+    def link(self, token: str) -> str:
+        """A fresh link of a finished report."""
+        answer = self.graphql(LOOK, {"reportToken": token})
+        link: str = answer["data"]["partner"]["reportFile"]["downloadLinks"]["edges"][0]["node"]["link"]
+        return link
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """One app for the tests of a module; its key holds every scope but that of earnings."""
+    settings = read(data=tmp_path_factory.mktemp("data"), workers=0)
+    app = create_app(settings)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        service: Service = app.state.service
+        now = datetime.now(UTC)
+        demo = partners.add_organization(service.db, "demo", now)
+        partners.let_read(service.db, demo.id, ["c-demo"])
+        held = [scope for scope in REPORT_SCOPES if scope != "access_revenue"]
+        key = partners.create_key(service.db, service.seal, "demo", held, now)
+        api = Api(client, service, key)
+        api.token = api.grant().json()["access_token"]
+        yield api
+
+
+def file_of(api: Api, record: FileRecord) -> Path:
+    """Where a finished file lies."""
+    return files.path(api.service.settings, record.name)
+
+
+@pytest.fixture
+def log(api: Api) -> Iterator[io.StringIO]:
+    """What this process logs while a test runs, as the service would."""
+    written = io.StringIO()
+    logs.configure(api.service.settings, written)
+    yield written
+    structlog.reset_defaults()
+    logging.getLogger().handlers.clear()

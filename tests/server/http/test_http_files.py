@@ -1,0 +1,226 @@
+"""Finished files over HTTP: who may fetch one, what goes with it, and which part is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from reelport.server import files, retention
+from reelport.wire import LOOK
+
+from .conftest import Api, file_of
+
+DESCRIPTORS = Path("/proc/self/fd")
+BODY = b"day,views\n" + b"".join(b"2026-01-%02d,%d\n" % (day, day * 1000) for day in range(1, 29))
+
+
+@pytest.fixture(scope="module")
+def link(api: Api) -> str:
+    """The path and query of a finished report's link."""
+    return api.link(api.finished(BODY))
+
+
+def test_a_link_needs_no_header_and_gives_the_whole_file(api: Api, link: str) -> None:
+    """With its length, its hash as ETag, a name, and a warning to browsers."""
+    assert link.startswith("http://testserver/files/")
+    reply = api.client.get(link)
+    assert (reply.status_code, reply.content) == (200, BODY)
+    assert reply.headers["content-length"] == str(len(BODY))
+    assert reply.headers["etag"] == f'"{hashlib.sha256(BODY).hexdigest()}"'
+    assert reply.headers["content-type"] == "text/csv; charset=utf-8"
+    assert reply.headers["content-disposition"].startswith("attachment; filename=")
+    assert reply.headers["accept-ranges"] == "bytes"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert reply.headers["referrer-policy"] == "no-referrer"
+    assert reply.headers["cache-control"].startswith("private")
+
+
+def test_a_head_says_the_same_without_the_file(api: Api, link: str) -> None:
+    """HEAD has every header of GET and no body."""
+    whole, head = api.client.get(link), api.client.head(link)
+    assert (head.status_code, head.content) == (200, b"")
+    same = [name for name in whole.headers if name not in {"date", "x-request-id"}]
+    assert {name: head.headers[name] for name in same} == {name: whole.headers[name] for name in same}
+
+
+SIZE = len(BODY)
+
+
+@pytest.mark.parametrize(
+    ("header", "part"),
+    [
+        ("bytes=0-0", (0, 1)),
+        ("bytes=5-9", (5, 10)),
+        ("bytes=10-", (10, SIZE)),
+        ("bytes=-7", (SIZE - 7, SIZE)),
+        ("bytes=-99999", (0, SIZE)),
+        ("bytes=3-99999", (3, SIZE)),
+        ("Bytes = 1 - 2", (1, 3)),
+    ],
+)
+def test_one_range_is_sent(api: Api, link: str, header: str, part: tuple[int, int]) -> None:
+    """206 with exactly these bytes, and where they lie."""
+    reply = api.client.get(link, headers={"Range": header})
+    first, end = part
+    assert (reply.status_code, reply.content) == (206, BODY[first:end])
+    assert reply.headers["content-range"] == f"bytes {first}-{end - 1}/{SIZE}"
+    assert reply.headers["content-length"] == str(end - first)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "bytes=0-1,3-4",
+        "bytes=",
+        "bytes=-",
+        "bytes=a-b",
+        "bytes=5-3",
+        "lines=1-2",
+        "bytes=0x1-2",
+        "bytes=1-2-3",
+        "bytes=٣-٤",
+    ],
+)
+def test_several_ranges_or_none_that_is_one_give_the_whole_file(api: Api, link: str, header: str) -> None:
+    """As RFC 9110 allows: the header is passed over."""
+    reply = api.client.get(link, headers={"Range": header.encode()})  # type: ignore[arg-type]
+    assert (reply.status_code, len(reply.content)) == (200, SIZE)
+
+
+@pytest.mark.parametrize("header", [f"bytes={SIZE}-", f"bytes={SIZE}-{SIZE + 5}", "bytes=-0", "bytes=99999999-"])
+def test_a_range_beyond_the_end_is_416(api: Api, link: str, header: str) -> None:
+    """With the size, so that a client that has it all learns so."""
+    reply = api.client.get(link, headers={"Range": header})
+    assert (reply.status_code, reply.content) == (416, b"")
+    assert reply.headers["content-range"] == f"bytes */{SIZE}"
+
+
+def test_five_thousand_ranges_cost_nothing(api: Api, link: str) -> None:
+    """The header isn't even taken apart."""
+    header = "bytes=" + ",".join(f"{n}-{n}" for n in range(5000))
+    began = time.perf_counter()
+    reply = api.client.get(link, headers={"Range": header})
+    assert reply.status_code == 200
+    assert time.perf_counter() - began < 0.5
+
+
+def test_a_range_is_sent_only_of_the_file_that_was_meant(api: Api, link: str) -> None:
+    """If-Range with our ETag keeps the range; with any other, or a date, the whole file comes."""
+    tag = api.client.head(link).headers["etag"]
+    for condition, status in ((tag, 206), ('"other"', 200), (f"W/{tag}", 200), ("Wed, 25 Nov 2026 10:00:00 GMT", 200)):
+        reply = api.client.get(link, headers={"Range": "bytes=0-3", "If-Range": condition})
+        assert reply.status_code == status, condition
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-None-Match": "{tag}"}, 304),
+        ({"If-None-Match": 'W/{tag}, "x"'}, 304),
+        ({"If-None-Match": "*"}, 304),
+        ({"If-None-Match": '"x"'}, 200),
+        ({"If-Match": "{tag}"}, 200),
+        ({"If-Match": '"x"'}, 412),
+        ({"If-Match": '"x"', "Range": "bytes=0-1"}, 412),
+    ],
+    ids=str,
+)
+def test_conditions_are_kept(api: Api, link: str, headers: dict[str, str], status: int) -> None:
+    """304 for a file that the caller has, 412 for one that it isn't; no body with either."""
+    tag = api.client.head(link).headers["etag"]
+    reply = api.client.get(link, headers={name: value.replace("{tag}", tag) for name, value in headers.items()})
+    assert reply.status_code == status
+    assert reply.headers["etag"] == tag
+    assert (reply.content == b"") is (status != 200)
+
+
+@pytest.mark.parametrize("changed", ["no query", "no signature", "expires", "signature", "report", "half a signature"])
+def test_a_link_that_isnt_ours_is_403(api: Api, link: str, changed: str) -> None:
+    """One answer for all of them, as JSON: nothing can be learnt about what exists."""
+    parts = urlsplit(link)
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    path = parts.path
+    match changed:
+        case "no query":
+            query = {}
+        case "no signature":
+            del query["signature"]
+        case "expires":
+            query["expires"] = str(int(query["expires"]) + 1)
+        case "signature":
+            query["signature"] = "0" * 64
+        case "half a signature":
+            query["signature"] = query["signature"][:32]
+        case _:
+            path = "/files/unknown.csv"
+    reply = api.client.get(path, params=query)
+    assert (reply.status_code, reply.json()["error"]) == (403, "link_not_valid")
+    assert reply.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("expires", ["", "-1", "1e9", "9" * 5000, "\uff11\uff12", "1\0", "0"])
+def test_an_expiry_that_is_none_is_403(api: Api, link: str, expires: str) -> None:
+    """Whatever stands there."""
+    signature = parse_qs(urlsplit(link).query)["signature"][0]
+    reply = api.client.get(urlsplit(link).path, params={"expires": expires, "signature": signature})
+    assert reply.status_code == 403
+
+
+def test_a_link_that_is_over_is_403(api: Api, link: str) -> None:
+    """And a fresh look gives a good one."""
+    report_id = urlsplit(link).path.removeprefix("/files/").removesuffix(".csv")
+    old = files.link(api.service.seal, report_id, datetime.now(UTC) - timedelta(seconds=1))
+    assert api.client.get(old).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path", ["/files/../state.db", "/files/..%2Fstate.db", "/files/%00.csv", "/files/x.txt", "/files/.csv"]
+)
+def test_no_path_leads_out_of_the_files(api: Api, path: str) -> None:
+    """Only a report's name is read from the path, never a file's."""
+    assert api.client.get(path).status_code in {403, 404}
+
+
+def test_only_reading_is_taken(api: Api, link: str) -> None:
+    """A link can change nothing."""
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        assert api.client.request(method, link).status_code == 405
+
+
+def test_a_file_that_isnt_what_its_record_says_is_never_served(api: Api) -> None:
+    """A shorter file is 500, a missing one 410, and both are in the log for the operator."""
+    api.ask(**api.new())
+    record = api.finish(BODY)
+    link = files.link(api.service.seal, record.name.split("-")[0], datetime.now(UTC) + timedelta(minutes=1))
+    file_of(api, record).write_bytes(BODY[:-5])
+    assert (api.client.get(link).status_code, api.client.get(link).json()["error"]) == (500, "internal_error")
+    file_of(api, record).unlink()
+    assert api.client.get(link).status_code == 410
+
+
+def test_no_file_stays_open(api: Api, link: str) -> None:
+    """Whole, part, none: each reply closes its file."""
+    before = len(list(DESCRIPTORS.iterdir()))
+    for headers in ({}, {"Range": "bytes=0-1"}, {"Range": "bytes=99999-"}, {"If-None-Match": "*"}):
+        for _ in range(5):
+            api.client.get(link, headers=headers)
+            api.client.head(link, headers=headers)
+    assert len(list(DESCRIPTORS.iterdir())) <= before + 1
+
+
+def test_an_expired_report_is_410(api: Api) -> None:
+    """A good link of a report whose file was swept says that it is gone."""
+    token = api.finished()
+    link = api.link(token)
+    later = datetime.now(UTC) + timedelta(hours=api.service.settings.retention_hours + 1)
+    retention.sweep(api.service.db, api.service.settings, later)
+    reply = api.client.get(link)
+    assert (reply.status_code, reply.json()["error"]) == (410, "report_expired")
+    api.token = api.grant().json()["access_token"]  # the sweep took the old one too
+    report = api.graphql(LOOK, {"reportToken": token})["data"]["partner"]["reportFile"]
+    assert report == {"status": "EXPIRED", "downloadLinks": {"edges": []}}

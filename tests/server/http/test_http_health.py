@@ -1,0 +1,77 @@
+"""Health and metrics: what an operator's tools read."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from reelport.server.app import create_app
+from reelport.server.presence import present
+from reelport.server.settings import read
+
+from .conftest import Api
+
+
+def test_health_tells_every_part(api: Api) -> None:
+    """200 when all are well; a service that supervises no worker waits for none."""
+    reply = api.client.get("/health")
+    assert (reply.status_code, reply.json()["status"]) == (200, "ok")
+    assert reply.json()["checks"] == {"database": "ok", "data": "ok", "workers": "ok"}
+    assert reply.headers["cache-control"] == "no-store"
+
+
+def test_without_a_living_worker_the_service_isnt_ready(tmp_path: Path) -> None:
+    """503 until one is there, and again when it has gone; the process itself is live all the time."""
+    settings = read(data=tmp_path, workers=1)
+    with TestClient(create_app(settings)) as client:
+        assert client.get("/health").status_code == 503
+        assert client.get("/health").json()["checks"]["workers"] == "none is running"
+        with present(settings, "one"):
+            assert client.get("/health").status_code == 200
+        assert client.get("/health").status_code == 503
+        assert client.get("/health/live").status_code == 200
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_a_data_directory_that_cant_be_written_is_told(tmp_path: Path) -> None:
+    """503 with the system's word for it."""
+    settings = read(data=tmp_path / "data", workers=0)
+    with TestClient(create_app(settings)) as client:
+        settings.data.chmod(0o500)
+        reply = client.get("/health")
+        settings.data.chmod(0o700)
+    assert (reply.status_code, reply.json()["status"]) == (503, "unavailable")
+
+
+def test_a_data_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+    """503, and the process goes on answering."""
+    settings = read(data=tmp_path / "data", workers=0)
+    with TestClient(create_app(settings)) as client:
+        settings.data.rename(tmp_path / "elsewhere")
+        assert client.get("/health").json()["checks"]["data"].startswith("can't be written")
+        assert client.get("/health/live").status_code == 200
+
+
+def test_metrics_count_without_naming_anyone(api: Api) -> None:
+    """Routes, outcomes and codes are labels; no partner, key, report or token is."""
+    token = api.finished()
+    api.client.get(api.link(token))
+    api.client.get("/nothing/of/the/kind")
+    api.grant(client_secret="wrong")  # noqa: S106 - that it is wrong is the point
+    api.graphql("{ nothing }")
+    page = api.client.get("/metrics")
+    assert page.headers["content-type"].startswith("text/plain")
+    samples = dict(re.findall(r"^(\w+(?:\{[^}]*\})?) (\S+)$", page.text, re.MULTILINE))
+    assert float(samples['reelport_requests_total{method="POST",route="/oauth/v1/token",status="400"}']) >= 1
+    assert float(samples['reelport_requests_total{method="GET",route="/files",status="200"}']) >= 1
+    assert float(samples['reelport_requests_total{method="GET",route="other",status="404"}']) >= 1
+    assert float(samples['reelport_tokens_total{outcome="invalid_client"}']) >= 1
+    assert float(samples['reelport_errors_total{code="invalid_document"}']) >= 1
+    assert samples['reelport_jobs{state="waiting"}'] == "0.0"
+    assert float(samples["reelport_download_bytes_total"]) > 0
+    for secret in ("demo", api.key.id, token, api.token, "/nothing"):
+        assert secret not in page.text

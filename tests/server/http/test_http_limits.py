@@ -1,0 +1,172 @@
+"""A hostile document is refused before anything is done for it, cheaply, and without filling the log."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from typing import Any
+
+import pytest
+from graphql import get_introspection_query
+
+from reelport.server import access
+from reelport.server.graphql_endpoint import _answer
+from reelport.server.limits import DocumentLimits, excesses
+from reelport.wire import GRAPHQL_PATH
+
+from .conftest import ASK, INPUT, Api
+
+CHEAP = 0.05
+"""Seconds of one core that a hostile document may cost."""
+
+NOISE = 3
+"""How often the bound may be passed on a machine that is busy with other things: instructions are slower there."""
+
+
+def literals(names: int) -> str:
+    wrong = " ".join(f"ESTIMATED_EARNING_{number}" for number in range(names))
+    return f'{{metrics: [{wrong}], dimensions: [DAY], startDate: "2026-01-01", endDate: "2026-01-02"}}'
+
+
+def deep(depth: int) -> Any:  # noqa: ANN401 - JSON
+    value: Any = "VIEWS"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def ask(**changed: object) -> dict[str, Any]:
+    return {"input": {**INPUT, **changed}}
+
+
+DOCUMENTS: dict[str, str] = {
+    "20,000 aliases": "{" + " ".join(f"a{i}: partner {{ id }}" for i in range(20_000)) + "}",
+    "700 aliases": "{" + " ".join(f"a{i}:partner{{id}}" for i in range(660)) + "}",
+    "aliases in fragments": "{" + "...F " * 20 + "} fragment F on Query { a: partner { b: id c: id } }",
+    "2,000 repeats of one field": "{ partner {" + "id " * 2000 + "} }",
+    "900 repeats of one field": "{ partner {" + "id " * 900 + "} }",
+    "100,000 levels": "{ a" * 100_000 + "}" * 100_000,
+    "190 levels": "{ a" * 190 + "}" * 190,
+    "190 inline fragments": "{" + "... {" * 190 + "partner { id }" + "}" * 190 + "}",
+    "a circle of fragments": "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }",
+    "a bomb of fragments": "{ ...F0 }"
+    + "".join(f"fragment F{i} on Query {{ ...F{i + 1} ...F{i + 1} }}" for i in range(19))
+    + "fragment F19 on Query { partner { id } }",
+    "a long chain of fragments": "{ ...F0 }" + "".join(f"fragment F{i} on Query {{ ...F{i + 1} }}" for i in range(600)),
+    "400 fragments": "{ partner { id } }"
+    + "".join(f"fragment F{i} on Query {{ partner {{ id }} }}" for i in range(400)),
+    "900 unknown fields": "{" + " ".join(f"reportFile{'x' * 60}{i}" for i in range(900)) + "}",
+    "600 operations": "".join(f"query Q{i} {{ partner {{ id }} }}" for i in range(560)),
+    "900 variables": "query(" + " ".join(f"$v{i}: Int" for i in range(900)) + ") { partner { id } }",
+    "1,900 directives": "{ partner " + "@x " * 1900 + "{ id } }",
+    "1,300 equal arguments": "{ node(" + "id: 1 " * 1300 + ") { id } }",
+    "a number of 90,000 digits": '{ partner { reportFile(reportToken: "x") { downloadLinks(first: '
+    + "9" * 90_000
+    + ") { totalCount } } } }",
+    "a text of 90,000 characters": '{ node(id: "' + "x" * 90_000 + '") { id } }',
+    "a document of a megabyte": "{" + "x" * 1_000_000 + "}",
+    "90,000 lines": "\n" * 90_000 + "{" + " ".join(f"x{i}" for i in range(900)) + "}",
+    "300,000 comments": "#\n" * 300_000 + "{ partner { id } }",
+    "1,000 comments in few lines": "#a\r" * 1000 + "{ partner { id } }",
+    "a list 100,000 deep": "{ node(id: " + "[" * 100_000 + "]" * 100_000 + ") { id } }",
+    "a list 190 deep": "{ node(id: " + "[" * 190 + "]" * 190 + ") { id } }",
+    "an object 190 deep": "{ node(id: " + "{a: " * 190 + "1" + "}" * 190 + ") { id } }",
+    "a type 1,900 deep": "query($v: " + "[" * 1900 + "Int" + "]" * 1900 + ") { node(id: $v) { id } }",
+    "3,900 unknown names": "mutation { askPartnerReportFile(input: " + literals(3900) + ") { status } }",
+    "the schema 49 times": "{ __schema { types {"
+    + " ".join(f"a{i}: enumValues {{ name }}" for i in range(49))
+    + "} } }",
+    "the schema in circles": "{ __schema { types {" + "fields { type {" * 3 + "name" + "}}" * 3 + "} } }",
+}
+VARIABLES: dict[str, dict[str, Any]] = {
+    "90,000 unknown names in a variable": ask(metrics=[f"VIEW{i}" for i in range(90_000)]),
+    "100 unknown names in a variable": ask(metrics=[f"ESTIMATED_EARNING_{i}" for i in range(100)]),
+    "90,000 equal names in a variable": ask(metrics=["VIEWS"] * 90_000),
+    "60,000 unknown fields in a variable": ask(**{f"k{i}": 1 for i in range(60_000)}),
+    "60,000 unknown filters in a variable": ask(filters={f"k{i}": 1 for i in range(60_000)}),
+    "a list 400 deep in a variable": ask(metrics=deep(400)),
+    "a megabyte of text in a variable": ask(filters={"channelSlug": "x" * 1_000_000}),
+}
+BODIES: dict[str, bytes] = {
+    **{name: json.dumps({"query": query}).encode() for name, query in DOCUMENTS.items()},
+    **{name: json.dumps({"query": ASK, "variables": given}).encode() for name, given in VARIABLES.items()},
+    "JSON a million deep": b"[" * 1_000_000,
+    "a body that isn't UTF-8": b'{"query": "' + b"\xff" * 1_000_000 + b'"}',
+    "250 numbers of 4,000 digits": b'{"query": "{ partner { x } }", "variables": {"a": ['
+    + b",".join([b"9" * 4000] * 250)
+    + b"]}}",
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_hostile_body_is_refused_cheaply(api: Api, name: str) -> None:
+    """It costs less than 50 ms of one core, says why in few words, and isn't executed."""
+    caller = access.bearer(api.service.db, api.service.seal, api.token, api.service_now())
+    assert caller is not None
+    took, answer = float("inf"), {}
+    for _ in range(5):
+        began = time.thread_time()
+        answer = _answer(api.service, caller, BODIES[name], "http://here")
+        took = min(took, time.thread_time() - began)
+        if took < CHEAP:
+            break
+    assert took < CHEAP * NOISE
+    assert len(json.dumps(answer)) < 60_000
+    if name != "190 inline fragments":  # which nest no field in a field, and are answered
+        assert answer["data"] is None
+        assert "internal_error" not in {error["extensions"]["code"] for error in answer["errors"]}
+
+
+def test_a_hostile_document_is_one_short_line_in_the_log(api: Api, log: io.StringIO) -> None:
+    """The log has its size, its hash and the codes; nothing of its text."""
+    for name in DOCUMENTS:
+        if len(BODIES[name]) < 1_000_000:
+            api.post(BODIES[name].replace(b"partner", b"forbiddenword"))
+    lines = [line for line in log.getvalue().splitlines() if GRAPHQL_PATH in line and '"route"' in line]
+    assert len(lines) >= len(DOCUMENTS) - 2
+    assert max(len(line) for line in lines) < 500
+    assert "forbiddenword" not in log.getvalue()
+    assert all({"codes", "bytes", "sha256"} <= json.loads(line).keys() for line in lines)
+
+
+def test_a_body_longer_than_the_limit_is_413(api: Api) -> None:
+    """Exactly the limit is still read."""
+    most = api.service.settings.body_bytes
+    at_limit = b'{"query": "{ partner { id } }"}'.ljust(most)
+    assert api.post(at_limit).status_code == 200
+    reply = api.post(at_limit + b" ")
+    assert reply.status_code == 413
+    assert reply.json()["errors"][0]["extensions"]["code"] == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("{ partner { id } }", ()),
+        (get_introspection_query(), ()),
+        ("{ ...A ...A } fragment A on Query { a: partner { id } }", ("aliases",)),
+        (
+            "{ ...A } fragment A on Q { ...B } fragment B on Q { partner { ...C } } fragment C on X { a { b } }",
+            ("levels",),
+        ),
+    ],
+)
+def test_fragments_are_counted_as_often_as_they_are_used(query: str, told: tuple[str, ...]) -> None:
+    """Depth and aliases are those of the expanded document."""
+    from graphql import parse  # noqa: PLC0415 - for this test alone
+
+    narrow = DocumentLimits(tokens=4000, depth=2 if told == ("levels",) else 15, aliases=1)
+    found = excesses(parse(query), narrow)
+    assert len(found) == len(told)
+    assert all(word in sentence for word, sentence in zip(told, found, strict=True))
+
+
+def test_fifty_asks_in_one_document_are_taken(api: Api) -> None:
+    """What a busy client sends is far from the limits."""
+    dates = 'startDate: "2025-12-%02d", endDate: "2026-01-%02d"'
+    one = "askPartnerReportFile(input: {metrics: [VIEWS], dimensions: [DAY], %s}) { reportFile { reportToken } }"
+    asks = (f"r{i}: {one}" % (dates % (i % 28 + 1, i // 28 + 1)) for i in range(50))
+    answer = api.graphql(f"mutation {{ {' '.join(asks)} }}")
+    assert "errors" not in answer
+    assert all(each["reportFile"]["reportToken"] for each in answer["data"].values())
