@@ -1,0 +1,154 @@
+"""Foreign shapes by SQL: what a mapping may do, and everything that it may not."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reelport.errors import BadInput
+from reelport.facts.loading import load
+from reelport.facts.preview import preview
+from reelport.facts.snapshot import pin
+
+Ask = Callable[..., list[tuple[object, ...]]]
+PLAYS_OF_EXPORT = """-- daily hits, told twice so that the input is read twice
+WITH daily AS (SELECT video, strptime("date", '%y.%d.%m') AS day, CAST(hits AS BIGINT) AS hits FROM input)
+SELECT one.day AS started_at, one.video AS video_id, 'c1' AS owner_channel_id, 'video' AS media_type,
+       one.hits - other.hits AS views, 0 AS time_watched_seconds
+FROM daily AS one JOIN daily AS other ON one.video = other.video AND other.day = one.day - INTERVAL 1 DAY;
+"""
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    path = tmp_path / "export.csv"
+    path.write_text("date,video,hits,note\n" + '17.14.11,v1,10,\n17.15.11,v1,25,"a, b"\n17.16.11,v1,20,\n')
+    return path
+
+
+def _map(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "map.sql"
+    path.write_text(text)
+    return path
+
+
+def test_a_mapping_makes_rows_and_its_bad_ones_are_rejected_by_number(
+    tmp_path: Path, root: Path, ask: Ask, export: Path
+) -> None:
+    """The mapping reads its input as often as it likes; a row of its output that is bad is rejected."""
+    done = load(root, "plays", [export], mapping=_map(tmp_path, PLAYS_OF_EXPORT))
+    assert (done.rows, done.rejects) == (1, 1)
+    assert ask("plays", "SELECT started_at, video_id, views FROM t") == [(datetime(2017, 11, 15, tzinfo=UTC), "v1", 15)]
+    assert done.rejects_file is not None
+    assert "views: '-5' is less than 0" in done.rejects_file.read_text()
+    assert load(root, "plays", [export], mapping=_map(tmp_path, PLAYS_OF_EXPORT)).already
+
+
+def test_the_mapping_is_part_of_the_batch(tmp_path: Path, root: Path, export: Path) -> None:
+    """The same files by another mapping are another batch."""
+    first = load(root, "plays", [export], mapping=_map(tmp_path, PLAYS_OF_EXPORT))
+    second = load(root, "plays", [export], mapping=_map(tmp_path, PLAYS_OF_EXPORT.replace("c1", "c2")))
+    assert first.batch != second.batch
+
+
+def test_a_mapping_reads_csv_as_text_and_other_forms_as_they_are(tmp_path: Path, root: Path, ask: Ask) -> None:
+    """Nothing is guessed of a CSV; Parquet and NDJSON keep their types, nested ones too."""
+    csv, ndjson, parquet = tmp_path / "a.csv", tmp_path / "a.ndjson.gz", tmp_path / "a.parquet"
+    csv.write_text("n\n007\n")
+    ndjson.write_bytes(gzip.compress(b'{"n": {"deep": ["007"]}}\n'))
+    pq.write_table(pa.table({"n": [7]}), parquet)
+    for path, value in ((csv, "n"), (ndjson, "n.deep[1]"), (parquet, "printf('%03d', n)")):
+        load(
+            root,
+            "channels",
+            [path],
+            mapping=_map(tmp_path, f"SELECT {value} AS id, '{path.suffix}' AS slug FROM input"),
+        )
+        assert ask("channels", "SELECT id, slug FROM t") == [("007", path.suffix)]
+
+
+def test_texts_that_a_mapping_gives_are_cast_by_the_rules_of_columns(tmp_path: Path, root: Path, export: Path) -> None:
+    """A mapping may leave numbers and times as text; what can't be cast is rejected."""
+    text = """
+        SELECT '2017-11-14' AS started_at, video AS video_id, 'c' AS owner_channel_id, 'video' AS media_type,
+               hits || note AS views, '0' AS time_watched_seconds
+        FROM input
+    """
+    done = load(root, "plays", [export], mapping=_map(tmp_path, text))
+    assert (done.rows, done.rejects) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("SELECT 1; SELECT 2", "holds 2 statements"),
+        ("", "holds 0 statements"),
+        ("DROP TABLE input", "holds a DROP"),
+        ("COPY (SELECT 1) TO 'x.csv'", "holds a COPY"),
+        ("SELECT FROM WHERE", "can't be understood"),
+        ("SELECT * FROM inputt", "can't be run"),
+        ("SELECT id, nope FROM input", "can't be run"),
+        ("SELECT video AS id FROM input", "column slug is missing"),
+        ("SELECT video AS id, 's' AS slug, 1 AS nam FROM input", "unknown column 'nam' (did you mean name?)"),
+        ("SELECT video AS id, true AS slug FROM input", "column slug holds BOOLEAN, where text should be"),
+        ("SELECT video AS id, error('no') AS slug FROM input", "no"),
+        ("SELECT video AS id, CAST(video AS INTEGER) AS slug FROM input", "Could not convert"),
+    ],
+)
+def test_a_wrong_mapping_is_explained(tmp_path: Path, root: Path, export: Path, text: str, told: str) -> None:
+    """Whatever is wrong with a mapping is told before anything lands."""
+    with pytest.raises(BadInput) as caught:
+        load(root, "channels", [export], mapping=_map(tmp_path, text))
+    assert told in str(caught.value)
+    assert pin(root, ["channels"]).versions["channels"] == -1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "read_csv('/etc/passwd')",
+        "read_text('/etc/passwd')",
+        "'/etc/passwd'",
+        "glob('/etc/*')",
+        "read_blob('{root}/../other.csv')",
+        "read_parquet('https://127.0.0.1/x.parquet')",
+        "sniff_csv('/etc/passwd')",
+        "names",
+    ],
+)
+def test_a_mapping_reaches_nothing_but_its_input(tmp_path: Path, root: Path, export: Path, source: str) -> None:
+    """No other file, no network and no variable of the program can be read by a mapping."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "other.csv").write_text("secret\n1\n")
+    text = f"SELECT 'a' AS id, CAST(count(*) AS VARCHAR) AS slug FROM {source.format(root=root)}"
+    with pytest.raises(BadInput):
+        load(root, "channels", [export], mapping=_map(tmp_path, text))
+
+
+def test_a_dry_run_shows_the_first_rows_and_loads_none(tmp_path: Path, root: Path, export: Path) -> None:
+    """Rows are shown as they would land, each bad one with its reason."""
+    shown = preview(root, "plays", [export], mapping=_map(tmp_path, PLAYS_OF_EXPORT), count=5)
+    rows = [
+        dict(zip(shown.columns, row, strict=True)) | {"why": why}
+        for row, why in zip(shown.rows, shown.reasons, strict=True)
+    ]
+    assert sorted((row["started_at"], row["why"]) for row in rows) == [
+        ("2017-11-15 00:00:00+00", None),
+        ("2017-11-16 00:00:00+00", "views: '-5' is less than 0"),
+    ]
+    assert pin(root, ["plays"]).versions["plays"] == -1
+
+
+def test_a_mapping_may_spill(tmp_path: Path, root: Path) -> None:
+    """A mapping that sorts more than its memory holds spills, locked in as it is."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"n": pa.array(range(300_000))}), path)
+    text = "SELECT md5(CAST(n AS VARCHAR)) AS id, sha256(CAST(n AS VARCHAR)) AS slug FROM input"
+    done = load(root, "channels", [path], mapping=_map(tmp_path, text), memory="80MB", threads=1)
+    assert done.rows == 300_000
