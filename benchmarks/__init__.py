@@ -1,0 +1,1 @@
+"""Measurements of Reelport beside what it is built on and what people use instead; outside the tests."""

@@ -1,0 +1,45 @@
+"""Where and of what a measurement was made: machine, load, versions, commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+_LIBRARIES = ("duckdb", "pyarrow", "deltalake", "pandas", "sqlalchemy", "starlette", "uvicorn", "ariadne", "httpx2")
+_ROOT = Path(__file__).parent.parent
+
+
+def machine() -> dict[str, object]:
+    """Processor, cores, memory and system."""
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "processor": models[0].partition(":")[2].strip() if models else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def load() -> list[float]:
+    """The load averages of the last 1, 5 and 15 minutes."""
+    return [round(average, 2) for average in os.getloadavg()]
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that are measured."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+
+
+def commit() -> dict[str, object]:
+    """The commit that is measured, and whether the source was changed since."""
+    return {"id": _git("rev-parse", "HEAD"), "changed": bool(_git("status", "--porcelain", "--", "src", "benchmarks"))}
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=_ROOT, capture_output=True, text=True, check=False)  # noqa: S607 - git is where it is
+    return done.stdout.strip()

@@ -1,0 +1,119 @@
+"""`make bench`: measure the service beside the bare engine, pandas and PostgreSQL, and keep what was found."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+sys.path[0] = str(Path(__file__).parent.parent)
+
+from benchmarks import machine, results  # noqa: E402 - this is a script of a package: its root comes first
+from benchmarks.contest import contest  # noqa: E402
+from benchmarks.facts import MEMORY, Facts  # noqa: E402
+from benchmarks.latency import busy, idle  # noqa: E402
+from benchmarks.loading import loading  # noqa: E402
+from benchmarks.postgres import MOST_ROWS, Cluster, programs  # noqa: E402
+from benchmarks.reports import REPORTS  # noqa: E402
+from benchmarks.rivals import Bare, Pandas, Postgres, Rival  # noqa: E402
+from benchmarks.service import Reelport  # noqa: E402
+
+MEMORY_BYTES = 2_000_000_000
+T = TypeVar("T")
+_HEAVY = {"huge"}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run it; leave with 1 when a goal was missed and `--strict` was given."""
+    asked = _asked(words)
+    facts = Facts(asked.rows)
+    facts.ready()
+    record: results.Record = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rows": asked.rows,
+        "commit": machine.commit(),
+        "machine": machine.machine(),
+        "versions": machine.versions(),
+        "settings": {"memory": MEMORY, "threads": _threads(), "rounds": asked.rounds},
+        "load_before": machine.load(),
+    }
+    record["loading"] = _told("loading", loading(facts, 1 if asked.quick else 3))
+    with ExitStack() as stack:
+        _measure(record, facts, asked, stack)
+    record["load_after"] = machine.load()
+    record["goals"] = [asdict(goal) for goal in results.goals(record)]
+    print(f"\n{results.printed(record)}\n")
+    if not asked.quick:
+        print(f"kept in {results.keep(record)}")
+    if asked.strict and not all(goal["met"] for goal in record["goals"]):
+        sys.exit(1)
+
+
+def _asked(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000_000, help="rows of plays")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each report")
+    parser.add_argument("--quick", action="store_true", help="one round of each, not kept")
+    parser.add_argument("--without", action="append", default=[], choices=["pandas", "postgres"], help="leave out")
+    parser.add_argument("--with-postgres", action="store_true", help=f"also above {MOST_ROWS:,} rows")
+    parser.add_argument("--strict", action="store_true", help="fail when a goal is missed")
+    return parser.parse_args(words)
+
+
+def _measure(record: results.Record, facts: Facts, asked: argparse.Namespace, stack: ExitStack) -> None:
+    reelport = stack.enter_context(closing(Reelport(facts, MEMORY)))
+    bare = stack.enter_context(closing(Bare(facts, MEMORY, _threads())))
+    others, record["skipped"] = _others(facts, asked)
+    for other in others:
+        stack.enter_context(closing(other))
+    files = facts.folder / "files"
+    record["reports"] = {}
+    for report in REPORTS:
+        rounds = 1 if asked.quick else max(1, asked.rounds - 2) if report.name in _HEAVY else asked.rounds
+        found = contest(report, reelport, bare, others, rounds, files).figures()
+        record["reports"][report.name] = _told(report.name, found)
+    small, huge = (next(report for report in REPORTS if report.name == name) for name in ("small", "huge"))
+    record["latency"] = {"idle": _told("idle", idle(reelport, small, facts.folder / "small.csv"))}
+    reelport.forget_peak()
+    record["latency"]["busy"] = _told("busy", busy(reelport, small, huge))
+    peaks = [found["reelport"]["peak_bytes"] for found in record["reports"].values()]
+    record["memory"] = {"peak_bytes": max([*peaks, reelport.peak()]), "limit_bytes": MEMORY_BYTES}
+
+
+def _others(facts: Facts, asked: argparse.Namespace) -> tuple[list[Rival], dict[str, str]]:
+    """Who else is measured, and why some are not."""
+    found: list[Rival] = []
+    skipped = dict.fromkeys(asked.without, "left out on request")
+    if "pandas" not in skipped:
+        found.append(Pandas(facts))
+    folder = programs()
+    if "postgres" in skipped:
+        pass
+    elif folder is None:
+        skipped["postgres"] = "PostgreSQL's programs are not installed"
+    elif facts.rows > MOST_ROWS and not asked.with_postgres:
+        skipped["postgres"] = f"more than {MOST_ROWS:,} rows: give --with-postgres"
+    else:
+        found.append(Postgres(Cluster(facts, folder)))
+    for name, reason in skipped.items():
+        print(f"without {name}: {reason}")
+    return found, skipped
+
+
+def _told(what: str, found: T) -> T:
+    print(f"{what}: {found}", flush=True)
+    return found
+
+
+def _threads() -> int:
+    return os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""The service that is measured: a real one over a real socket, with an organization for each kind of reader."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import httpx2
+
+from benchmarks.facts import BIG_CHANNEL, CHANNELS, SMALL_CHANNEL, Facts
+from benchmarks.measure import Took, forget_peak, peak
+from benchmarks.reports import Report
+from reelport.client.client import Client
+from reelport.query import ReportQuery
+from reelport.server import partners
+from reelport.server.database import connect
+from reelport.testing import Key, Service
+from reelport.wire import ASK, GRAPHQL_PATH, LOOK, TOKEN_PATH
+
+READERS: Mapping[str, tuple[str, ...]] = {
+    "one": (SMALL_CHANNEL,),
+    "big": (BIG_CHANNEL,),
+    "platform": tuple(f"c{number:05d}" for number in range(CHANNELS)),
+}
+"""Who asks, and the channels that they may read."""
+
+
+class Reelport:
+    """A running service over the facts, with no reports from before. Stop it with `close`."""
+
+    name = "reelport"
+
+    def __init__(self, facts: Facts, memory: str) -> None:
+        # A report that was made in an earlier run would answer the same ask.
+        for file in facts.data.glob("state.db*"):
+            file.unlink()
+        self._service = Service(facts.data, log_level="warning", worker_memory=memory)
+        self._service.__enter__()
+        self.settings = self._service.settings
+        self.keys = self._keys()
+
+    def write(self, report: Report, shift: int, to: Path) -> Took:
+        """Ask, wait and download with our client. The memory is that of the worker."""
+        (worker,) = self._service.worker_pids
+        forget_peak(worker)
+        with self.client(report.organization) as client:
+            started = time.perf_counter()
+            client.reports.run(report.query(shift), to)
+            seconds = time.perf_counter() - started
+        return Took(seconds, 0.0, peak(worker))
+
+    def client(self, organization: str) -> Client:
+        """Our client, with the organization's key."""
+        key = self.keys[organization]
+        return Client(self._service.url, key.id, key.secret)
+
+    def wire(self, organization: str) -> Wire:
+        """The wire itself, with the organization's key."""
+        return Wire(self._service.url, self.keys[organization])
+
+    def forget_peak(self) -> None:
+        """Let the worker's peak of memory begin anew."""
+        for worker in self._service.worker_pids:
+            forget_peak(worker)
+
+    def peak(self) -> int:
+        """The most memory that one worker held."""
+        return max(map(peak, self._service.worker_pids))
+
+    def close(self) -> None:
+        """Stop it."""
+        self._service.__exit__(None, None, None)
+
+    def _keys(self) -> dict[str, Key]:
+        db = connect(self.settings)
+        try:
+            for name, channels in READERS.items():
+                found = partners.add_organization(db, name, datetime.now(UTC))
+                partners.let_read(db, found.id, channels)
+        finally:
+            db.dispose()
+        return {name: self._service.key(name) for name in READERS}
+
+
+class Wire:
+    """One caller's requests, each alone: what a program in another language would send."""
+
+    def __init__(self, url: str, key: Key) -> None:
+        self._key = key
+        self._http = httpx2.Client(base_url=url, timeout=30)
+        self._headers: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        self.grant()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def grant(self) -> None:
+        """Take a new token."""
+        form = {"grant_type": "client_credentials", "client_id": self._key.id, "client_secret": self._key.secret}
+        reply = self._http.post(TOKEN_PATH, data=form).raise_for_status()
+        self._headers = {"Authorization": f"Bearer {reply.json()['access_token']}"}
+
+    def ask(self, query: ReportQuery) -> str:
+        """Ask for a report; its token."""
+        data = self._operation(ASK, {"input": query.to_wire()})
+        return str(data["askPartnerReportFile"]["reportFile"]["reportToken"])
+
+    def look(self, token: str) -> str:
+        """The report's status."""
+        return str(self._operation(LOOK, {"reportToken": token})["partner"]["reportFile"]["status"])
+
+    def _operation(self, document: str, variables: Mapping[str, object]) -> dict[str, Any]:
+        body = {"query": document, "variables": variables}
+        reply = self._http.post(GRAPHQL_PATH, json=body, headers=self._headers).raise_for_status().json()
+        if "errors" in reply:
+            raise RuntimeError(f"the service refused: {reply['errors']}")
+        data: dict[str, Any] = reply["data"]
+        return data

@@ -1,0 +1,16 @@
+SELECT
+    make_timestamp(epoch_us(started_at))::DATE AS day,
+    video_id,
+    title AS video_title,
+    media_type,
+    action,
+    visitor_country,
+    visitor_device_type,
+    visitor_subdomain,
+    sum(views) AS views,
+    sum(time_watched_seconds) AS time_watched_seconds
+FROM {plays} AS plays
+LEFT JOIN {videos} AS videos ON videos.id = plays.video_id
+WHERE plays.owner_channel_id = 'c00000' AND started_at >= '{start}' AND started_at < '{end}'
+GROUP BY ALL
+ORDER BY ALL NULLS LAST

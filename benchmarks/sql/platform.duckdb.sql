@@ -1,0 +1,17 @@
+SELECT
+    strftime(month, '%Y-%m') AS month,
+    slug AS video_owner_channel_slug,
+    views,
+    time_watched_seconds
+FROM (
+    SELECT
+        date_trunc('month', make_timestamp(epoch_us(started_at)))::DATE AS month,
+        owner_channel_id,
+        sum(views) AS views,
+        sum(time_watched_seconds) AS time_watched_seconds
+    FROM {plays} AS plays
+    WHERE started_at >= '{start}' AND started_at < '{end}'
+    GROUP BY ALL
+) AS summed
+LEFT JOIN {channels} AS channels ON channels.id = summed.owner_channel_id
+ORDER BY month, video_owner_channel_slug NULLS LAST

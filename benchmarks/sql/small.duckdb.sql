@@ -1,0 +1,10 @@
+SELECT
+    make_timestamp(epoch_us(started_at))::DATE AS day,
+    title AS video_title,
+    sum(views) AS views,
+    sum(time_watched_seconds) AS time_watched_seconds
+FROM {plays} AS plays
+LEFT JOIN {videos} AS videos ON videos.id = plays.video_id
+WHERE plays.owner_channel_id = 'c00007' AND started_at >= '{start}' AND started_at < '{end}'
+GROUP BY ALL
+ORDER BY day, video_title NULLS LAST
