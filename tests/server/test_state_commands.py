@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 
 from reelport.cli.main import main
 from reelport.query import ReportQuery
@@ -27,7 +29,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Runs one command over a data directory of this test: its exit status, stdout and stderr."""
 
     def call(*words: str, data: Path | None = None) -> tuple[int, str, str]:
@@ -36,7 +38,10 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
         said = capsys.readouterr()
         return int(left.value.code or 0), said.out, said.err
 
-    return call
+    yield call
+    # `serve` and `worker` have set up logging to a stream that ends with this test.
+    structlog.reset_defaults()
+    logging.basicConfig(force=True)
 
 
 def caller_of(run: Run, data: Path) -> Caller:
