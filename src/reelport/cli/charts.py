@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +22,7 @@ _FORMATS = (".png", ".svg")
 _MOST_BARS = 20
 _MOST_TIMES = 62
 _EIGHTHS = " ▏▎▍▌▋▊▉"
+_EMPTY = "(empty)"
 _MONTH = len("2023-07")
 
 Bar = tuple[str, float]
@@ -38,14 +40,16 @@ class Chart:
     def draw(self, report: Path, console: Console) -> None:
         """Draw a downloaded report."""
         bars = self.bars(report)
-        if self.file is None:
-            title, bars = self.fitting(bars)
-            console.print(terminal(title, bars, console.width, fancy=console.encoding.startswith("utf")))
-            return
-        picture = render(self.spec(bars), self.file.suffix.lower())
-        with storage(self.file):
-            self.file.write_bytes(picture)
-        console.print(f"chart: {self.file}", markup=False)
+        if self.file is not None:
+            picture = render(self.spec(bars), self.file.suffix.lower())
+            with storage(self.file):
+                self.file.write_bytes(picture)
+            console.print(f"chart: {self.file}", markup=False)
+        elif not bars:
+            console.print("The report has no rows to draw.")
+        else:
+            title, shown = self.fitting(bars)
+            console.print(terminal(title, shown, console.width, fancy=console.encoding.startswith("utf")))
 
     @property
     def title(self) -> str:
@@ -59,49 +63,51 @@ class Chart:
         return row is not None and row.grain is not None
 
     def bars(self, report: Path) -> list[Bar]:
-        """The bars: in order of time, or the largest first, the rest of them as one where they add up."""
+        """All bars: in order of time, or the largest first."""
         with report.open(newline="", encoding="utf-8") as file:
             totals = _totals(csv.DictReader(file), self.dimension.lower(), self.metric.lower())
-        if self.timed:
-            return sorted(totals.items())
-        bars = sorted(totals.items(), key=lambda bar: -bar[1])
-        rest = bars[_MOST_BARS:]
-        if len(rest) > 1 and _additive(self.metric):
-            bars[_MOST_BARS:] = [(f"{len(rest):,} others", sum(value for _, value in rest))]
-        return bars[: _MOST_BARS + 1]
+        return sorted(totals.items(), key=None if self.timed else lambda bar: -bar[1])
 
     def fitting(self, bars: list[Bar]) -> tuple[str, list[Bar]]:
-        """The title and as many bars as a terminal can show: months for days that add up, else the latest ones."""
-        if not self.timed or len(bars) <= _MOST_TIMES:
+        """The title and as many bars as a terminal can show: months for days that add up, else a part that is named."""
+        if not self.timed:
+            return self._largest(bars)
+        if len(bars) <= _MOST_TIMES:
             return self.title, bars
         months = _by_month(bars) if _additive(self.metric) else []
         if 1 < len(months) <= _MOST_TIMES:
             return f"{self.title}, shown by month", months
         return f"{self.title}, the last {_MOST_TIMES} of {len(bars):,}", bars[-_MOST_TIMES:]
 
+    def _largest(self, bars: list[Bar]) -> tuple[str, list[Bar]]:
+        if len(bars) <= _MOST_BARS:
+            return self.title, bars
+        return f"{self.title}, the first {_MOST_BARS} of {len(bars):,}", bars[:_MOST_BARS]
+
     def spec(self, bars: Sequence[Bar]) -> dict[str, Any]:
         """The chart in Vega-Lite's words."""
-        value = {
+        title, bars = (self.title, bars) if self.timed else self._largest(list(bars))
+        height = {
             "field": "value",
             "type": "quantitative",
             "title": words(self.metric),
-            "axis": {"format": "~s", "grid": True, "tickCount": 5},
+            "axis": {"labelExpr": _NUMBERS, "grid": True, "tickCount": 5},
         }
-        across = {"field": "label", "type": "ordinal", "sort": None, "title": words(self.dimension)}
+        across = {"field": "label", "type": "ordinal", "sort": None}
         if self.timed:
             labels = [label for label, _ in bars]
             axis = {"labelAngle": 0, "values": _every(labels, 8), "labelExpr": _DATES, "labelOverlap": True}
-            encoding = {"x": across | {"axis": axis}, "y": value}
+            encoding = {"x": across | {"axis": axis, "title": words(self.dimension)}, "y": height}
             extent: dict[str, Any] = {"width": 720, "height": 320}
         else:
-            encoding = {"y": across | {"axis": {"labelLimit": 260}}, "x": value}
+            encoding = {"y": across | {"axis": {"labelLimit": 320, "title": None}}, "x": height}
             extent = {"width": 560, "height": {"step": 22}}
         return {
             "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
             "background": "white",
             "padding": 20,
-            "title": {"text": self.title, "subtitle": self.subtitle, "anchor": "start", "offset": 16},
-            "data": {"values": [{"label": label or "(empty)", "value": number} for label, number in bars]},
+            "title": {"text": title, "subtitle": self.subtitle, "anchor": "start", "offset": 16},
+            "data": {"values": [{"label": label or _EMPTY, "value": value} for label, value in bars]},
             "mark": {"type": "bar", "color": "#2563eb", "cornerRadiusEnd": 2},
             "encoding": encoding,
             "config": _LOOK,
@@ -113,8 +119,9 @@ _DATES = (
     "length(datum.label) == 10 ? timeFormat(toDate(datum.label + 'T00:00:00'), '%-d %b') :"
     " length(datum.label) == 7 ? timeFormat(toDate(datum.label + '-01T00:00:00'), '%b %Y') : datum.label"
 )
+_NUMBERS = "abs(datum.value) >= 1000 ? replace(format(datum.value, '.3~s'), 'G', 'B') : format(datum.value, ',.4~f')"
 _LOOK: dict[str, Any] = {
-    "font": "DejaVu Sans, Liberation Sans, Arial, sans-serif",
+    "font": "DejaVu Sans, Liberation Sans, Arial, Noto Color Emoji, sans-serif",
     "title": {"fontSize": 18, "subtitleFontSize": 12, "subtitleColor": "#6b7280", "subtitlePadding": 6},
     "axis": {
         "labelFontSize": 11,
@@ -152,18 +159,20 @@ def chart_of(query: ReportQuery, to: str | None) -> Chart:
 
 def terminal(title: str, bars: Sequence[Bar], width: int, *, fancy: bool = True) -> Table:
     """The bars as lines of a terminal of this width."""
-    labels = [_shortened(label or "(empty)", max(width // 3, 10)) for label, _ in bars]
+    labels = [" ".join(label.split()) or _EMPTY for label, _ in bars]
     numbers = [number(value) for _, value in bars]
-    room = max(width - max(map(len, labels), default=0) - max(map(len, numbers), default=0) - 4, 8)
+    left = min(max(map(cell_len, labels), default=0), width // 3)
+    right = max(map(len, numbers), default=0)
+    room = max(width - left - right - 4, 8)
     largest = max((value for _, value in bars), default=0) or 1
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=None, show_header=False, padding=(0, 2, 0, 0)
-    )
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, width=room)
-    table.add_column(no_wrap=True, justify="right")
+    table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+    table.title, table.title_justify, table.title_style = title, "left", "bold"
+    table.add_column(width=left)
+    table.add_column(width=room, style="blue")
+    table.add_column(width=right, justify="right")
     for label, (_, value), text in zip(labels, bars, numbers, strict=True):
-        table.add_row(Text(label), Text(_bar(max(value, 0) / largest * room, fancy=fancy), style="blue"), Text(text))
+        drawn = _bar(max(value, 0) / largest * room, fancy=fancy)
+        table.add_row(Text(label, no_wrap=True, overflow="ellipsis"), Text(drawn), Text(text))
     return table
 
 
@@ -227,7 +236,3 @@ def _bar(length: float, *, fancy: bool) -> str:
         return "#" * max(round(length), 1 if length else 0)
     whole, part = divmod(round(length * 8), 8)
     return "█" * whole + _EIGHTHS[part].strip() or ("▏" if length else "")
-
-
-def _shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,169 @@
+"""`make demo`: the whole of Reelport once, on sample facts: a service, a key, and a partner who fetches a report."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from reelport.catalog import Dimension, Metric
+from reelport.cli.charts import chart_of, words
+from reelport.cli.output import Narrator, size
+from reelport.client.client import Client
+from reelport.client.download import Downloaded
+from reelport.errors import ReelportError, UsageError
+from reelport.query import ReportQuery
+from reelport.testing import Key, Service
+
+FOLDER = Path("demo-output")
+ROWS = 150_000
+DAYS = 30
+_SHOWN = 8
+_DEADLINE = 60.0
+_MARK = ".made-by-reelport-demo"
+
+METRICS = (Metric.VIEWS, Metric.TIME_WATCHED_SECONDS, Metric.VIEW_THROUGH_RATE, Metric.ESTIMATED_EARNINGS_EUR)
+DIMENSIONS = (Dimension.DAY, Dimension.VIDEO_TITLE)
+
+
+def main() -> None:
+    """Run the demo; leave with status 0 when all of it worked, and never with a traceback."""
+    console = Console(highlight=False)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        demonstrate(console, FOLDER.resolve())
+    except KeyboardInterrupt:
+        console.print("\nStopped; nothing is left running.")
+        sys.exit(130)
+    except ReelportError as error:
+        console.print(f"\n[red]The demo could not go on:[/] {escape(str(error))}")
+        sys.exit(error.exit_status)
+    except Exception as error:  # noqa: BLE001 - whoever tries a demo is not shown our insides
+        console.print(f"\n[red]The demo failed, which is our fault:[/] {escape(f'{type(error).__name__}: {error}')}")
+        sys.exit(1)
+
+
+def demonstrate(console: Console, folder: Path) -> None:
+    """Show the main job from end to end; its files are in the folder afterwards, and what it started is stopped."""
+    begun = time.perf_counter()
+    fresh(folder)
+    last = datetime.now(UTC).date() - timedelta(days=1)
+    asked = query(last - timedelta(days=DAYS - 1), last)
+    service = Service(folder / "service")
+    console.print("[bold]Reelport[/]: both ends of a Reporting API, on sample facts\n")
+    console.print("[bold]The platform[/]")
+    with _step(console, f"loads {ROWS:,} sample facts, {asked.start} to {asked.end}"):
+        service.sample(asked.start, asked.end, rows=ROWS)
+    with _running(console, service):
+        with _step(console, "makes a key for the organization demo, with every permission"):
+            key = service.key("demo")
+        report = fetch(console, service, key, asked, folder / "views.csv")
+    show(console, report, asked)
+    console.print(f"\nThe CSV    {report.path}\nThe chart  {report.path.with_suffix('.png')}", soft_wrap=True)
+    console.print(f"\nAll that was started is stopped. {time.perf_counter() - begun:.1f} s in all.")
+
+
+def query(first: date, last: date) -> ReportQuery:
+    """The report that the demo asks for."""
+    return ReportQuery.of(METRICS, DIMENSIONS, first, last)
+
+
+def fetch(console: Console, service: Service, key: Key, asked: ReportQuery, to: Path) -> Downloaded:
+    """Ask, wait, download, as a partner does."""
+    console.print("\n[bold]The partner[/]")
+    console.print(f"  wants {', '.join(asked.metrics)}")
+    with (
+        Client(service.url, key.id, key.secret) as client,
+        Narrator(console, quiet=not console.is_terminal) as narrator,
+    ):
+        with _step(console, "asks for a report"):
+            report = client.reports.submit(asked, progress=narrator)
+        with _step(console, "waits until the report is finished"):
+            report.wait(deadline=_DEADLINE, progress=narrator)
+        with _step(console, "downloads it"):
+            done = report.download(to, progress=narrator)
+    console.print(f"    {done.rows():,} rows, {size(done.bytes)}; {done.proof}\n")
+    return done
+
+
+def show(console: Console, report: Downloaded, asked: ReportQuery) -> None:
+    """Print the report's first rows and its chart; write the chart as a picture."""
+    console.print(rows_of(report.path, _SHOWN, console.width))
+    console.print()
+    chart_of(asked, None).draw(report.path, console)
+    chart_of(asked, str(report.path.with_suffix(".png"))).draw(report.path, Console(quiet=True))
+
+
+def rows_of(path: Path, most: int, width: int) -> Table:
+    """The first rows of the demo's CSV as a table of this width."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        header = next(rows)
+        cells = [[_cell(*pair) for pair in zip(header, row, strict=True)] for row in itertools.islice(rows, most)]
+    table = Table(title=f"The first rows of {path.name}", title_justify="left", title_style="bold")
+    columns = list(zip(*cells, strict=True)) or [()] * len(header)
+    widths = [max(map(len, (*words(name).split(), *column))) for name, column in zip(header, columns, strict=True)]
+    title = header.index(Dimension.VIDEO_TITLE.header)
+    widths[title] = min(widths[title], width - 3 * len(widths) - 1 - sum(widths) + widths[title])
+    for name, room in zip(header, widths, strict=True):
+        counted = name.upper() in Metric.__members__
+        table.add_column(words(name), justify="right" if counted else "left", width=max(room, 1))
+    for row in cells:
+        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
+    return table
+
+
+def fresh(folder: Path) -> None:
+    """An empty folder for the demo. Only a folder that a demo made is ever replaced."""
+    if folder.exists() and not (folder / _MARK).exists():
+        raise UsageError(f"{folder} is not a demo's: move it away, or run the demo in another folder.")
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        (folder / _MARK).touch()
+    except OSError as error:
+        raise UsageError(f"{folder} can't be made: {error.strerror or error}.") from error
+
+
+def _cell(column: str, cell: str) -> str:
+    """A cell as people read it: numbers with as many digits as their metric has, four at most."""
+    metric = Metric.__members__.get(column.upper())
+    return f"{float(cell):,.{min(metric.digits, 4)}f}" if metric and cell else cell
+
+
+@contextmanager
+def _step(console: Console, what: str) -> Iterator[None]:
+    """Tell of one step: while it goes on where there is a terminal, and how long it took."""
+    begun = time.perf_counter()
+    with console.status(f"{what} …"):
+        yield
+    table = Table.grid(expand=True)
+    table.add_column(ratio=1)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_row(f"  {escape(what)}", f"{time.perf_counter() - begun:6.2f} s")
+    console.print(table)
+
+
+@contextmanager
+def _running(console: Console, service: Service) -> Iterator[None]:
+    """Have the service running inside the block."""
+    with ExitStack() as stack:
+        with _step(console, f"starts the service on {service.url}"):
+            stack.enter_context(service)
+        yield
+
+
+if __name__ == "__main__":
+    main()
