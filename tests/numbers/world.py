@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -30,20 +32,28 @@ Tables = Mapping[str, Sequence[Mapping[str, object]]]
 
 @dataclass(frozen=True)
 class World:
-    """The facts: pinned files for the engine, and an in-memory database of the same rows."""
+    """The facts: as rows, in pinned files for the engine, and as an in-memory database."""
 
+    tables: Tables
     snapshot: Snapshot
-    plain: duckdb.DuckDBPyConnection
     engine: Engine
     folder: Path
 
+    @cached_property
+    def plain(self) -> duckdb.DuckDBPyConnection:
+        """The rows as tables of a database."""
+        return _plain(self.tables)
+
     def report(self, query: ReportQuery, channels: frozenset[str]) -> Rows:
         """The report's rows as a CSV reader sees them, the header left out."""
-        return list(csv.reader(self.text(query, channels).splitlines(keepends=True)))[1:]
+        lines = io.StringIO(self.text(query, channels), newline="")
+        # The one empty cell of a one-column report is a blank line, which Python reads as no cell.
+        return [row or [""] for row in csv.reader(lines)][1:]
 
     def text(self, query: ReportQuery, channels: frozenset[str]) -> str:
         """The report's file."""
         assert tables_of(query) <= set(self.snapshot.listing)
+        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "report.csv"
         session = self.engine.session()
         session.write(compile_query(query, Reader(channels), self.snapshot), path)
@@ -76,7 +86,7 @@ def loaded(tables: Tables, folder: Path, engine: Engine) -> World:
     root = folder / "facts"
     for name, rows in arrow(tables).items():
         load_arrow(root, name, rows, "by hand")
-    return World(pin(root, TABLES), _plain(tables), engine, folder)
+    return World(tables, pin(root, TABLES), engine, folder)
 
 
 def laid(tables: Tables, folder: Path, engine: Engine) -> World:
@@ -87,7 +97,7 @@ def laid(tables: Tables, folder: Path, engine: Engine) -> World:
         (folder / name).mkdir(parents=True, exist_ok=True)
         pq.write_table(rows.append_column(BATCH, batch) if TABLES[name].is_fact else rows, folder / name / "0.parquet")
         listing[name] = (DataFile("0.parquet", 0, rows.num_rows),)
-    return World(Snapshot(folder, dict.fromkeys(TABLES, 0), listing), _plain(tables), engine, folder)
+    return World(tables, Snapshot(folder, dict.fromkeys(TABLES, 0), listing), engine, folder)
 
 
 def arrow(tables: Tables) -> dict[str, pa.Table]:
@@ -121,4 +131,5 @@ def _rate(numerator: Decimal | None, denominator: Decimal | None, digits: int) -
     if not denominator:
         return None
     with localcontext(prec=120):
-        return str(((numerator or Decimal(0)) / denominator).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
+        exact = (numerator or Decimal(0)) / denominator
+        return str(exact.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP) + 0)  # no -0.00

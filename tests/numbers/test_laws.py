@@ -1,0 +1,235 @@
+"""Laws that hold for every report, tried on drawn queries over several worlds of facts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from reelport.catalog import Dimension, Family, Filter, Metric, Product, Ratio, Role, Stock
+from reelport.engine.mapping import SOURCES, sources_of
+from reelport.engine.run import Engine
+from reelport.facts.tables import TABLES
+from reelport.query import ReportQuery
+
+from . import sample
+from .sample import MINE
+from .world import Rows, Tables, World, laid
+
+Sums = dict[tuple[str, ...], list[Decimal]]
+ROLE = {Product.CONTENT: (Role.OWNER,), Product.EMBED: (Role.PUBLISHER,), Product.CLAIM: (Role.CLAIMER,)}
+SEEDS = 3
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> list[World]:
+    folder = tmp_path_factory.mktemp("laws")
+    return [laid(sample.tables(seed), folder / str(seed), engine) for seed in range(SEEDS)]
+
+
+@pytest.fixture(scope="module")
+def walled(worlds: list[World], tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[int, Product], World]:
+    """The same worlds without a single fact row in which none of the reader's channels has the product's role."""
+    folder = tmp_path_factory.mktemp("walled")
+    return {
+        (seed, product): laid(_mine(world.tables, product), _made(folder, seed, product), world.engine)
+        for seed, world in enumerate(worlds)
+        for product in Product
+    }
+
+
+def _made(folder: Path, seed: int, product: Product) -> Path:
+    return folder / str(seed) / product.name
+
+
+def _mine(tables: Tables, product: Product) -> Tables:
+    columns = [f"{role}_channel_id" for role in ROLE.get(product, tuple(Role))]
+    return {
+        name: [row for row in rows if any(row.get(column) in MINE for column in columns)]
+        if TABLES[name].is_fact
+        else rows
+        for name, rows in tables.items()
+    }
+
+
+@st.composite
+def queries(draw: st.DrawFn, metrics: Iterable[Metric] = tuple(Metric)) -> ReportQuery:
+    """A query that `check` would accept, over some of the worlds' days."""
+    first = draw(st.sampled_from(list(metrics)))
+    alike = [each for each in metrics if each.family is first.family or draw(st.integers(0, 20)) == 0]
+    asked = draw(
+        st.lists(st.sampled_from(alike), unique=True, max_size=2).map(
+            lambda more: list({first: 0, **dict.fromkeys(more, 0)})
+        )
+    )
+    families = {metric.family for metric in asked}
+    row = frozenset(Dimension).intersection(*(family.dimensions(permissive=True) for family in families))
+    dimensions = draw(st.lists(st.sampled_from(sorted(row, key=str)), unique=True, max_size=4))
+    days = sorted(draw(st.tuples(_days(), _days())))
+    product = draw(st.sampled_from(list(Product)))
+    return ReportQuery.of(asked, dimensions, days[0], days[1], product=product)
+
+
+def _days() -> st.SearchStrategy[date]:
+    return st.integers(0, (sample.LAST - sample.FIRST).days).map(lambda days: sample.FIRST + timedelta(days=days))
+
+
+ADDITIVE = [metric for metric in Metric if metric.additive]
+seeds = st.integers(0, SEEDS - 1)
+
+
+def sums(rows: Rows, keys: list[int], numbers: list[int]) -> Sums:
+    """The columns `numbers`, summed by the columns `keys`; an empty number counts as 0."""
+    found: Sums = defaultdict(lambda: [Decimal(0)] * len(numbers))
+    for row in rows:
+        key = tuple(row[index] for index in keys)
+        found[key] = [total + Decimal(row[index] or 0) for total, index in zip(found[key], numbers, strict=True)]
+    return dict(found)
+
+
+def totals(query: ReportQuery, rows: Rows) -> Sums:
+    """A report's rows as sums by all its cells."""
+    width = len(query.dimensions)
+    return sums(rows, list(range(width)), list(range(width, width + len(query.metrics))))
+
+
+@given(seed=seeds, query=queries(ADDITIVE), data=st.data())
+def test_a_dimension_can_be_summed_away(
+    worlds: list[World], seed: int, query: ReportQuery, data: st.DataObject
+) -> None:
+    """Adding a single-valued dimension and summing it away, the empty value included, gives the same numbers."""
+    single = [name for name in query.dimensions if not Dimension[name].many_valued]
+    assume(single)
+    away = query.dimensions.index(data.draw(st.sampled_from(single)))
+    rest = [name for name in query.dimensions if name != query.dimensions[away]]
+    coarse = ReportQuery.of(query.metrics, rest, query.start, query.end, product=query.product)
+    keys = [index for index in range(len(query.dimensions)) if index != away]
+    numbers = list(range(len(query.dimensions), len(query.dimensions) + len(query.metrics)))
+    fine = sums(worlds[seed].report(query, MINE), keys, numbers)
+    assert fine == totals(coarse, worlds[seed].report(coarse, MINE))
+
+
+@given(seed=seeds, query=queries(ADDITIVE), data=st.data())
+def test_two_ranges_are_their_union(worlds: list[World], seed: int, query: ReportQuery, data: st.DataObject) -> None:
+    """The report of days A and B is the sum of the reports of A and of B."""
+    assume(query.days > 1)
+    cut = query.start + timedelta(days=data.draw(st.integers(0, query.days - 2)))
+    whole = worlds[seed].report(query, MINE)
+    first = worlds[seed].report(query.within(query.start, cut), MINE)
+    second = worlds[seed].report(query.within(cut + timedelta(days=1), query.end), MINE)
+    assert totals(query, whole) == totals(query, first + second)
+    if query.dimensions[:1] == ("DAY",):
+        assert whole == first + second
+
+
+@given(seed=seeds, query=queries(ADDITIVE), data=st.data())
+def test_a_report_is_the_sum_over_the_values_of_a_filter(
+    worlds: list[World], seed: int, query: ReportQuery, data: st.DataObject
+) -> None:
+    """A report equals its reports for every value of a filter, the empty one included."""
+    families = {Metric[name].family for name in query.metrics}
+    filters = sorted(frozenset(Filter).intersection(*(family.filters for family in families)), key=str)
+    by = data.draw(st.sampled_from(filters))
+    parts: Rows = []
+    for value in _values(by):
+        days = query.start, query.end
+        narrowed = ReportQuery.of(query.metrics, query.dimensions, *days, {by.name: value}, query.product)
+        parts += worlds[seed].report(narrowed, MINE)
+    assert totals(query, worlds[seed].report(query, MINE)) == totals(query, parts)
+
+
+def _values(by: Filter) -> list[str]:
+    """Every value that the cell of the filter takes in the worlds, and the empty one."""
+    if by.choices:
+        return [*by.choices, ""]
+    groups = ["dailymotion", "news group", "été, «fête»", ""]
+    return groups if by is Filter.visitorDomainGroup else ["demo-news", "demo-sport", "rival", "other", ""]
+
+
+RATES = {
+    "AVERAGE_WATCH_TIME_SEC": ("TIME_WATCHED_SECONDS", ["VIEWS"]),
+    "ECPM_EUR": ("ESTIMATED_EARNINGS_EUR", ["NB_IMPRESSION"]),
+    "ECPM_USD": ("ESTIMATED_EARNINGS_USD", ["NB_IMPRESSION"]),
+    "ERPM_EUR": ("ESTIMATED_EARNINGS_EUR", ["SELLABLE_INVENTORY"]),
+    "ERPM_USD": ("ESTIMATED_EARNINGS_USD", ["SELLABLE_INVENTORY"]),
+    "FILL_RATE": ("NB_IMPRESSION", ["SELLABLE_INVENTORY"]),
+    "GDPR_FULL_CONSENT_SCORE": (
+        "GDPR_FULL_CONSENT_INVENTORY",
+        [f"GDPR_{state}_CONSENT_INVENTORY" for state in ("EMPTY", "ERROR", "FULL", "OTHER", "REFUSE")],
+    ),
+    "IVT_SCORE": ("INVALID_TRAFFIC_INVENTORY", ["INVALID_TRAFFIC_INVENTORY", "VALID_TRAFFIC_INVENTORY"]),
+    "VTR_SCORE": ("AD_VIEW_COMPLETED", ["AD_VIEW_COMPLETED", "AD_VIEW_NOT_COMPLETED"]),
+    "VIEWABILITY_SCORE": ("HIGH_VIEWABLE_IMPRESSIONS", ["NB_IMPRESSION"]),
+    "NO_AD_RATE": ("NO_ADS", ["TOTAL_INVENTORY"]),
+}
+"""Every rate whose sums are metrics themselves. VIEW_THROUGH_RATE has its own in `test_meaning.py`."""
+
+
+@given(seed=seeds, rate=st.sampled_from(sorted(RATES)), data=st.data())
+def test_a_rate_is_a_sum_over_a_sum_at_any_grain(
+    worlds: list[World], seed: int, rate: str, data: st.DataObject
+) -> None:
+    """In each row a rate is what the sums of that very row give, empty where they divide by 0."""
+    over, under = RATES[rate]
+    metrics = [rate, *dict.fromkeys([over, *under])]
+    asked = data.draw(queries([Metric[rate]]))
+    families = {Metric[name].family for name in metrics}
+    row = frozenset(Dimension).intersection(*(family.dimensions(permissive=True) for family in families))
+    dimensions = [name for name in asked.dimensions if Dimension[name] in row]
+    query = ReportQuery.of(metrics, dimensions, asked.start, asked.end, product=asked.product)
+    for cells in worlds[seed].report(query, MINE):
+        named = dict(zip(metrics, cells[len(dimensions) :], strict=True))
+        below = sum(Decimal(named[name]) for name in under)
+        assert named[rate] == (_rate(rate, Decimal(named[over]), Decimal(below)) if below else "")
+
+
+def _rate(name: str, over: Decimal, below: Decimal) -> str:
+    rule = Metric[name].rule
+    assert isinstance(rule, Ratio)
+    with localcontext(prec=80):
+        return str((rule.scale * over / below).quantize(Decimal(1).scaleb(-rule.digits), ROUND_HALF_UP) + 0)
+
+
+def test_every_rate_is_put_to_the_law() -> None:
+    """No rate of the catalog is left out above."""
+    assert {*RATES, "VIEW_THROUGH_RATE"} == {metric.name for metric in Metric if isinstance(metric.rule, Ratio)}
+
+
+FLOWS = [metric for metric in Metric if not isinstance(metric.rule, Stock)]
+"""Stocks depend on which day the whole table has last, and nothing else of other partners'."""
+
+
+@given(seed=seeds, query=queries(FLOWS))
+def test_other_partners_rows_change_nothing(
+    worlds: list[World], walled: Mapping[tuple[int, Product], World], seed: int, query: ReportQuery
+) -> None:
+    """A report is the same where no row of another partner exists at all: none is ever in it."""
+    alone = walled[seed, Product[query.product]]
+    assert worlds[seed].text(query, MINE) == alone.text(query, MINE)
+
+
+@given(seed=seeds, query=queries(ADDITIVE), data=st.data())
+def test_channels_add_up(worlds: list[World], seed: int, query: ReportQuery, data: st.DataObject) -> None:
+    """In one role a fact has one channel: a report of some channels is the sum of the reports of each."""
+    assume(query.product != Product.ALL.name)
+    channels = data.draw(st.frozensets(st.sampled_from(sorted(MINE))))
+    parts = [row for channel in sorted(channels) for row in worlds[seed].report(query, frozenset({channel}))]
+    assert totals(query, worlds[seed].report(query, channels)) == totals(query, parts)
+
+
+def test_the_families_of_one_role_are_known() -> None:
+    """Families answer the products whose role one of their sources has."""
+    one_role = {family for family in Family if _roles(family) == {Role.OWNER}}
+    assert one_role == {Family.UPLOADS, Family.TRANSCODING, Family.STORAGE, Family.AI}
+    assert all(Role.OWNER in source.roles for source in SOURCES.values())
+
+
+def _roles(family: Family) -> set[Role]:
+    metrics = tuple(metric for metric in Metric if metric.family is family)
+    return {role for source in sources_of(metrics) for role in source.roles}

@@ -1,0 +1,79 @@
+"""Reports whose numbers come from more than one table, and rates that span two."""
+
+from __future__ import annotations
+
+import pytest
+
+from .oracle import DAYS, MOMENTS, ROLES, asked
+from .sample import MINE
+from .world import World
+
+STACKED = """
+WITH rows AS (
+    SELECT f.started_at::DATE AS day, v.title, f.nb_impression AS ads, f.sellable_inventory AS slots, 0 AS eur, 0 AS usd
+    FROM ads f LEFT JOIN videos v ON v.id = f.video_id WHERE {moments} AND {role}
+    UNION ALL
+    SELECT f.day, v.title, 0, 0, f.eur, f.usd
+    FROM earnings f LEFT JOIN videos v ON v.id = f.video_id WHERE {days} AND {role}
+)
+SELECT {cells},
+    rate(1000 * sum(eur), sum(ads), 4), rate(1000 * sum(usd), sum(ads), 4),
+    rate(1000 * sum(eur), sum(slots), 4), rate(1000 * sum(usd), sum(slots), 4)
+FROM rows GROUP BY {cells}
+"""
+MONEY_OVER_ADS = "ECPM_EUR ECPM_USD ERPM_EUR ERPM_USD"
+
+
+@pytest.mark.parametrize("product", ROLES)
+@pytest.mark.parametrize(("dimensions", "cells"), [("DAY VIDEO_TITLE", "day, title"), ("DAY", "day")])
+def test_money_over_ads_is_a_sum_over_a_sum(world: World, product: str, dimensions: str, cells: str) -> None:
+    """ECPM and ERPM divide the earnings of a row's cells by the ads of the same cells, whichever table has them."""
+    sql = STACKED.format(moments=MOMENTS, days=DAYS, role=ROLES[product], cells=cells)
+    expected = world.by_hand(sql, len(cells.split(",")))
+    assert world.report(asked(MONEY_OVER_ADS, dimensions, product), MINE) == expected
+    assert any(row[-1].startswith("-") for row in expected) == (dimensions != "DAY")
+
+
+def test_views_and_earnings_share_a_day(world: World) -> None:
+    """Families are stacked and grouped once: a day that only one of them knows is a row with 0 for the other."""
+    sql = f"""
+        SELECT day, country, sum(views), sum(eur) FROM (
+            SELECT f.started_at::DATE AS day, visitor_country AS country, views, 0::DECIMAL(18, 6) AS eur
+            FROM plays f WHERE {MOMENTS} AND {ROLES["CONTENT"]}
+            UNION ALL
+            SELECT f.day, visitor_country, 0, eur FROM earnings f WHERE {DAYS} AND {ROLES["CONTENT"]}
+        ) GROUP BY ALL"""
+    report = world.report(asked("VIEWS ESTIMATED_EARNINGS_EUR", "DAY VISITOR_COUNTRY"), MINE)
+    assert report == world.by_hand(sql, 2)
+
+
+def test_all_metrics_of_all_tables_share_a_month_and_a_title(world: World) -> None:
+    """Plays, live, uploads, earnings, ads and every usage can be stacked into one report."""
+    metrics = {
+        "VIEWS": f"SELECT views FROM plays f WHERE {MOMENTS}",
+        "LIVE_TIME_WATCHED_SECONDS": f"SELECT time_watched_seconds FROM plays f WHERE {MOMENTS} AND media_type='live'",
+        "NO_ADS": f"SELECT no_ads FROM ads f WHERE {MOMENTS}",
+        "AI_USED_CREDITS": f"SELECT ai_credits FROM usage f WHERE {DAYS} AND kind = 'ai'",
+        "TRANSCODING_USED_VOD_SECONDS": f"SELECT transcoding_vod_seconds FROM usage f WHERE {DAYS}",
+        "BANDWIDTH_USED_VOD_BYTES": f"SELECT bandwidth_vod_bytes FROM usage f WHERE {DAYS}",
+        "UPLOADS": """SELECT 1 FROM videos f
+            WHERE created_at >= '2023-06-28 00:00:00+00' AND created_at < '2023-07-04 00:00:00+00'""",
+    }
+    totals = [
+        world.by_hand(f"SELECT sum(n) FROM ({sql} AND {ROLES['CONTENT']}) t(n)", 0)[0][0] for sql in metrics.values()
+    ]
+    report = world.report(asked(" ".join(metrics), "MONTH VIDEO_TITLE"), MINE)
+    assert [str(sum(int(row[index]) for row in report)) for index in range(2, 2 + len(metrics))] == totals
+
+
+def test_what_a_family_has_no_rows_for_is_0_or_empty(world: World) -> None:
+    """Beside other rows an absent additive number is 0; an absent rate, stock or distinct count is empty."""
+    metrics = "VIEWS UPLOADS LIVE_VIEWERS STORAGE_USED_BYTES AVERAGE_WATCH_TIME_SEC"
+    report = world.report(asked(metrics, "VIDEO_ID"), MINE)
+    sql = f"""SELECT DISTINCT video_id FROM plays f WHERE {MOMENTS} AND {ROLES["CONTENT"]}
+        AND video_id NOT IN (SELECT id FROM videos f WHERE {ROLES["CONTENT"]})"""
+    unowned = {row[0] for row in world.by_hand(sql, 1)}
+    assert unowned
+    assert {row[2] for row in report if row[0] in unowned} == {"0"}
+    assert {"", "0"} & {row[4] for row in report} == {""}
+    assert {row[4] for row in world.report(asked(metrics, "VIDEO_ID", "EMBED"), MINE)} == {""}
