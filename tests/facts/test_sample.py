@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelport.errors import UsageError
+from reelport.facts.batches import undo
 from reelport.facts.sample import generate
 from reelport.facts.sample_world import ORGANIZATIONS
 from reelport.facts.snapshot import pin, versions_now
@@ -88,10 +89,10 @@ def test_a_second_call_adds_another_range(tmp_path: Path) -> None:
 
 
 def test_days_that_hold_a_sample_are_refused(filled: Path) -> None:
-    """Another sample over the same days is refused by the name of the batch that lies there, and changes nothing."""
+    """Another sample over the same days is refused by the names of the batches that lie there, and changes nothing."""
     before = versions_now(filled)
     for start, end, rows, seed in ((END, date(2023, 8, 1), 100, 7), (START, END, ROWS, 8), (START, END, ROWS + 1, 7)):
-        with pytest.raises(UsageError, match="reelport load undo sample-2023-06-29-2023-07-02-2000-7"):
+        with pytest.raises(UsageError, match="reelport load undo sample-2023-06-29-2023-07-02-2000-7-plays"):
             generate(filled, start, end, rows, seed)
     assert versions_now(filled) == before
 
@@ -136,3 +137,14 @@ def test_a_killed_call_is_finished_by_the_same_call(filled: Path, tmp_path: Path
     generate(tmp_path, START, END, ROWS, seed=7)
     for table in TABLES:
         assert rows_of(tmp_path, table).equals(rows_of(filled, table)), table
+
+
+def test_an_undone_sample_makes_room_for_another(tmp_path: Path) -> None:
+    """Each batch that the refusal names can be undone, and then another sample of these days is taken."""
+    generate(tmp_path, START, START, 300)
+    with pytest.raises(UsageError) as refused:
+        generate(tmp_path, START, START, 400)
+    for line in str(refused.value).splitlines()[1:]:
+        undo(tmp_path, line.removeprefix("reelport load undo "))
+    assert sum(generate(tmp_path, START, START, 400).rows.values()) == 400
+    assert sum(len(rows_of(tmp_path, name)) for name in FACTS) == 400

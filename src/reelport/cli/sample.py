@@ -38,7 +38,6 @@ def sample(*, start: date, end: date, rows: int = 100_000, seed: int = 1, data: 
         print(f"{table:<10}{count:>14,}")
     for organization, slugs in found.channels.items():
         print(f"{organization:<10}{', '.join(slugs)}")
-    print(f"batch     {found.loaded.batch}")
 
 
 @contextmanager

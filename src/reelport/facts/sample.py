@@ -23,7 +23,7 @@ from reelport.facts.tables import TABLES
 MOST_DAYS = 3660
 MOST_ROWS = 10**10
 MOST_SEED = 2**31 - 1
-_BATCH = re.compile(r"sample-(\d{4}-\d\d-\d\d)-(\d{4}-\d\d-\d\d)-\d+-\d+")
+_BATCH = re.compile(r"sample-(\d{4}-\d\d-\d\d)-(\d{4}-\d\d-\d\d)-\d+-\d+-[a-z]+")
 
 Progress = Callable[[str, int, int], None]
 """Is told a table, how many of its rows are drawn, and how many there will be."""
@@ -31,13 +31,12 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class SampleResult:
-    """What a call came to: its batch, the rows of each fact table, and who is in the sample world.
+    """What a call came to: the rows of each fact table, and who is in the sample world.
 
     `changed` is false when all of it was there already. `organizations` are the ids
     of each organization's channels, `slugs` the slugs of the same channels.
     """
 
-    batch: str
     rows: Mapping[str, int]
     changed: bool
     organizations: Mapping[str, tuple[str, ...]]
@@ -54,22 +53,22 @@ def generate(
     sample facts lie on one of the days.
     """
     _check(start, end, rows, seed)
-    batch = f"sample-{start}-{end}-{rows}-{seed}"
-    _check_free(root, start, end, batch)
+    call = f"sample-{start}-{end}-{rows}-{seed}"
+    _check_free(root, start, end, call)
     spread = counts(rows, start, end, seed)
     cast = list(videos(seed, start, end))
-    loads = [load_arrow(root, name, held, batch) for name, held in object_tables(cast).items()]
+    loads = [load_arrow(root, name, held, f"{call}-{name}") for name, held in object_tables(cast).items()]
     totals = _totals(spread)
     stage = Stage(seed, cast)
     try:
         for name in (name for name, total in totals.items() if total):
             drawn = _batches(name, stage, spread, totals[name], progress)
             reader = pa.RecordBatchReader.from_batches(fact_schema(name), drawn)
-            loads.append(load_arrow(root, name, reader, batch))
+            loads.append(load_arrow(root, name, reader, f"{call}-{name}"))
     finally:
         stage.close()
     changed = any(not load.already for load in loads)
-    return SampleResult(batch, totals, changed, ORGANIZATIONS, _slugs())
+    return SampleResult(totals, changed, ORGANIZATIONS, _slugs())
 
 
 def _check(start: date, end: date, rows: int, seed: int) -> None:
@@ -88,7 +87,7 @@ def _check(start: date, end: date, rows: int, seed: int) -> None:
         raise UsageError("\n".join(problems))
 
 
-def _check_free(root: Path, start: date, end: date, batch: str) -> None:
+def _check_free(root: Path, start: date, end: date, call: str) -> None:
     """Refuse to pour a second sample over the days of another: a day would hold the rows of both."""
     taken = {
         entry.batch
@@ -96,14 +95,12 @@ def _check_free(root: Path, start: date, end: date, batch: str) -> None:
         if table.is_fact
         for now in (current(root, table),)
         for entry in entries(now.delta)
-        if entry.batch != batch and _overlaps(entry.batch, start, end) and now.has(entry.batch)
+        if entry.batch != f"{call}-{table.name}" and _overlaps(entry.batch, start, end) and now.has(entry.batch)
     }
     if taken:
+        undo = "\n".join(f"reelport load undo {batch}" for batch in sorted(taken))
         raise UsageError(
-            "\n".join(
-                f"sample facts lie on some of these days already: take other days, or first reelport load undo {held}"
-                for held in sorted(taken)
-            )
+            f"sample facts lie on some of these days already: take other days, or first undo them:\n{undo}"
         )
 
 
