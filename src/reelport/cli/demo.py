@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -25,7 +27,9 @@ from reelport.client.client import Client
 from reelport.client.download import Downloaded
 from reelport.errors import ReelportError, UsageError
 from reelport.query import ReportQuery
-from reelport.testing import Key, Service
+
+if TYPE_CHECKING:
+    from reelport.testing import Key, Service
 
 FOLDER = Path("demo-output")
 ROWS = 150_000
@@ -41,22 +45,38 @@ DIMENSIONS = (Dimension.DAY, Dimension.VIDEO_TITLE)
 def main() -> None:
     """Run the demo; leave with status 0 when all of it worked, and never with a traceback."""
     console = Console(highlight=False)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stopped = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
     try:
         demonstrate(console, FOLDER.resolve())
-    except KeyboardInterrupt:
-        console.print("\nStopped; nothing is left running.")
-        sys.exit(130)
-    except ReelportError as error:
-        console.print(f"\n[red]The demo could not go on:[/] {escape(str(error))}")
-        sys.exit(error.exit_status)
-    except Exception as error:  # noqa: BLE001 - whoever tries a demo is not shown our insides
-        console.print(f"\n[red]The demo failed, which is our fault:[/] {escape(f'{type(error).__name__}: {error}')}")
-        sys.exit(1)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whoever tries a demo is not shown our insides
+        # A library that is interrupted may raise an error of its own.
+        sys.exit(130 if _told_end(console, error, stopped=stopped) else getattr(error, "exit_status", 1))
+
+
+def _told_end(console: Console, error: BaseException, *, stopped: bool) -> bool:
+    """Say why the demo ended early; give back whether that was wanted."""
+    match error:
+        case _ if stopped:
+            console.print("\nStopped; nothing is left running.")
+        case ReelportError():
+            console.print(f"\n[red]The demo could not go on:[/] {escape(str(error))}", soft_wrap=True)
+        case _:
+            console.print(f"\n[red]The demo failed, and that is our fault:[/] {escape(repr(error))}", soft_wrap=True)
+    return stopped
 
 
 def demonstrate(console: Console, folder: Path) -> None:
     """Show the main job from end to end; its files are in the folder afterwards, and what it started is stopped."""
+    from reelport.testing import Service  # noqa: PLC0415 - takes a second, in which one may press Ctrl-C
+
     begun = time.perf_counter()
     fresh(folder)
     last = datetime.now(UTC).date() - timedelta(days=1)
@@ -127,14 +147,19 @@ def rows_of(path: Path, most: int, width: int) -> Table:
 
 def fresh(folder: Path) -> None:
     """An empty folder for the demo. Only a folder that a demo made is ever replaced."""
-    if folder.exists() and not (folder / _MARK).exists():
-        raise UsageError(f"{folder} is not a demo's: move it away, or run the demo in another folder.")
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        (folder / _MARK).touch()
+        folder.mkdir(exist_ok=True)
+        mark = folder / _MARK
+        if not mark.exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder} is not a demo's: move it away, or run the demo in another folder.")
+        mark.touch()
+        for found in folder.iterdir():
+            if found.is_dir() and not found.is_symlink():
+                shutil.rmtree(found)
+            elif found != mark:  # The mark stays all the time, or a demo stopped here could not be run again.
+                found.unlink()
     except OSError as error:
-        raise UsageError(f"{folder} can't be made: {error.strerror or error}.") from error
+        raise UsageError(f"{folder} can't be made anew: {error.strerror or error}.") from error
 
 
 def _cell(column: str, cell: str) -> str:
