@@ -37,7 +37,8 @@ class Input:
     path: Path
     form: Form
     packing: str | None
-    size: int
+    stamp: tuple[int, int, int]
+    """Its inode, size and time of change when it was first looked at."""
 
     @property
     def name(self) -> str:
@@ -83,19 +84,35 @@ def _recognise(path: Path) -> Input:
     try:
         with path.open("rb") as file:
             start = file.read(4)
-        size = path.stat().st_size
+        stamp = _stamp(path)
     except OSError as error:
         raise BadInput(f"{path} can't be read: {error.strerror}") from error
-    if not size:
+    if not stamp[1]:
         raise BadInput(f"{path} is empty")
     packing = "gzip" if start.startswith(_GZIP) else "zstd" if start.startswith(_ZSTD) else None
-    unpacked = Input(path, Form.CSV, packing, size)
+    unpacked = Input(path, Form.CSV, packing, stamp)
     try:
         with unpacked.open() as file:
             head = file.read(_HEAD)
     except READ_ERRORS as error:
         raise BadInput(damaged(unpacked, error)) from error
-    return Input(path, _form(path, packing, head), packing, size)
+    return Input(path, _form(path, packing, head), packing, stamp)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def check_unchanged(files: Sequence[Input]) -> None:
+    """Refuse the load when a file is not what its batch was named for: BadInput."""
+    for file in files:
+        try:
+            same = _stamp(file.path) == file.stamp
+        except OSError:
+            same = False
+        if not same:
+            raise BadInput(f"nothing was loaded: {file.path} changed while it was read; load it when it is complete")
 
 
 def _form(path: Path, packing: str | None, head: bytes) -> Form:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from reelport.errors import BadInput, UsageError
 from reelport.facts.changes import Loaded, landed
 from reelport.facts.checking import DAY, FILE, LINE, REJECT, Source, column_problems, sorted_rows
-from reelport.facts.inputs import Input, batch_id, recognised
+from reelport.facts.inputs import Input, batch_id, check_unchanged, recognised
 from reelport.facts.log import Entry, current
 from reelport.facts.mapping import mapped, mapping_text
 from reelport.facts.rejects import Rejects
@@ -192,10 +192,17 @@ def _from_files(order: _Order, space: Workspace, files: Sequence[Input], text: s
         found: tuple[Source, ...] = (mapped(space, files, text, bad.text, failure, watch),)
     else:
         found = sources(space, order.table, files, bad.text, failure, watch)
-    return _load(order, space, found, bad, failure)
+    return _load(order, space, found, bad, failure, files)
 
 
-def _load(order: _Order, space: Workspace, found: Sequence[Source], bad: Rejects, failure: Failure) -> LoadResult:
+def _load(
+    order: _Order,
+    space: Workspace,
+    found: Sequence[Source],
+    bad: Rejects,
+    failure: Failure,
+    inputs: Sequence[Input] = (),
+) -> LoadResult:
     problems = [problem for source in found for problem in column_problems(order.table, source)]
     if problems:
         raise BadInput("\n".join(problems))
@@ -207,6 +214,7 @@ def _load(order: _Order, space: Workspace, found: Sequence[Source], bad: Rejects
             if failure.error is not None:
                 raise failure.error from None
             raise
+        check_unchanged(inputs)
         _refuse(order, rows, days, bad)
         files = writing.finish()
         bad.finish()

@@ -40,6 +40,7 @@ def workspace(root: Path, memory: str = DEFAULT_MEMORY, threads: int | None = No
         session = duckdb.connect(config={"memory_limit": memory, "temp_directory": str(folder / "spill")})
         try:
             session.execute("SET TimeZone = 'UTC'")
+            session.execute("SET enable_progress_bar = false")
             session.execute("SET preserve_insertion_order = false")
             session.execute("SET python_enable_replacements = false")
             session.execute("SET autoinstall_known_extensions = false")
