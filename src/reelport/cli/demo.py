@@ -22,9 +22,10 @@ from rich.text import Text
 
 from reelport.catalog import Dimension, Metric
 from reelport.cli.charts import chart_of, words
-from reelport.cli.output import Narrator, size
+from reelport.cli.output import size
 from reelport.client.client import Client
 from reelport.client.download import Downloaded
+from reelport.client.events import Event, Looked, Progress, Received
 from reelport.errors import ReelportError, UsageError
 from reelport.query import ReportQuery
 
@@ -104,16 +105,13 @@ def fetch(console: Console, service: Service, key: Key, asked: ReportQuery, to: 
     """Ask, wait, download, as a partner does."""
     console.print("\n[bold]The partner[/]")
     console.print(f"  wants {', '.join(asked.metrics)}")
-    with (
-        Client(service.url, key.id, key.secret) as client,
-        Narrator(console, quiet=not console.is_terminal) as narrator,
-    ):
-        with _step(console, "asks for a report"):
-            report = client.reports.submit(asked, progress=narrator)
-        with _step(console, "waits until the report is finished"):
-            report.wait(deadline=_DEADLINE, progress=narrator)
-        with _step(console, "downloads it"):
-            done = report.download(to, progress=narrator)
+    with Client(service.url, key.id, key.secret) as client:
+        with _step(console, "asks for a report") as tell:
+            report = client.reports.submit(asked, progress=tell)
+        with _step(console, "waits until the report is finished") as tell:
+            report.wait(deadline=_DEADLINE, progress=tell)
+        with _step(console, "downloads it") as tell:
+            done = report.download(to, progress=tell)
     console.print(f"    {done.rows():,} rows, {size(done.bytes)}; {done.proof}\n")
     return done
 
@@ -169,16 +167,26 @@ def _cell(column: str, cell: str) -> str:
 
 
 @contextmanager
-def _step(console: Console, what: str) -> Iterator[None]:
-    """Tell of one step: while it goes on where there is a terminal, and how long it took."""
+def _step(console: Console, what: str) -> Iterator[Progress]:
+    """Tell of one step: how it goes on where there is a terminal, and how long it took."""
     begun = time.perf_counter()
-    with console.status(f"{what} …"):
-        yield
-    table = Table.grid(expand=True)
-    table.add_column(ratio=1)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_row(f"  {escape(what)}", f"{time.perf_counter() - begun:6.2f} s")
-    console.print(table)
+    with console.status(f"{what} …") as status:
+        yield lambda event: status.update(f"{what} … {_news(event)}")
+    line = Table.grid(expand=True)
+    line.add_column(ratio=1)
+    line.add_column(justify="right", no_wrap=True)
+    line.add_row(f"  {what}", f"{time.perf_counter() - begun:6.2f} s")
+    console.print(line)
+
+
+def _news(event: Event) -> str:
+    match event:
+        case Looked(_, status, elapsed):
+            return f"{status}, {elapsed:.1f} s"
+        case Received(received, total):
+            return f"{size(received)} of {size(total or received)}"
+        case _:
+            return ""
 
 
 @contextmanager
