@@ -106,7 +106,7 @@ def test_a_field_that_fails_is_an_internal_error_of_that_field(api: Api, log: io
     report = api.finished()
     with api.service.db.begin() as connection:
         connection.execute(text("UPDATE reports SET status = 'FAILED', reason = 'x', channels = 'no JSON'"))
-    good, bad = ('reportFile(reportToken: "%s") { id }' % token for token in ("unknown", report))
+    good, bad = (f'reportFile(reportToken: "{token}") {{ id }}' for token in ("unknown", report))
     answer = api.graphql(f"{{ partner {{ id good: {good} bad: {bad} }} }}")
     (error,) = answer["errors"]
     assert (error["path"], error["extensions"]["code"]) == (["partner", "bad"], "internal_error")

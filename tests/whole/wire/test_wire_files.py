@@ -1,0 +1,169 @@
+"""Files over a real socket: whole, in part, while they are deleted, and by readers who go away."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import time
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from reelport.server import files, jobs
+from reelport.server.database import connect
+from reelport.testing import Service
+
+from .conftest import ASK, INPUT, Wire, token_of
+
+LOOK = '{ partner { reportFile(reportToken: "$token") { downloadLinks { edges { node { link } } } } } }'
+
+
+def link_of(wire: Wire, token: str) -> str:
+    """The path and query of a fresh link, once the report is finished."""
+    look = (
+        f'{{ partner {{ reportFile(reportToken: "{token}") {{ downloadLinks {{ edges {{ node {{ link }} }} }} }} }} }}'
+    )
+    until = time.monotonic() + 30
+    while not (edges := wire.graphql(look)["data"]["partner"]["reportFile"]["downloadLinks"]["edges"]):
+        assert time.monotonic() < until, wire.service.log
+        time.sleep(0.02)
+    link: str = edges[0]["node"]["link"]
+    return link.removeprefix(wire.service.url)
+
+
+@pytest.fixture(scope="module")
+def large(wire: Wire) -> str:
+    """The link of the largest report that the sample has."""
+    given = {
+        "metrics": ["VIEWS", "TIME_WATCHED_SECONDS"],
+        "dimensions": ["HOUR", "VIDEO_ID", "VIDEO_TITLE", "VISITOR_PAGE_URL", "VISITOR_COUNTRY", "PLAYER_ID"],
+        "startDate": "2026-01-01",
+        "endDate": "2026-01-07",
+        "product": "ALL",
+    }
+    return link_of(wire, token_of(wire.graphql(ASK, {"input": given})))
+
+
+def test_the_whole_is_the_sum_of_its_parts(wire: Wire, large: str) -> None:
+    """Length and ETag are those of the bytes, and the parts put together are the whole."""
+    whole = wire.send("GET", large)
+    assert whole.headers["content-length"] == str(len(whole.body))
+    assert whole.headers["etag"] == f'"{hashlib.sha256(whole.body).hexdigest()}"'
+    assert "transfer-encoding" not in whole.headers
+    step = len(whole.body) // 3 + 1
+    parts = [
+        wire.send("GET", large, headers={"Range": f"bytes={at}-{at + step - 1}", "If-Range": whole.headers["etag"]})
+        for at in range(0, len(whole.body), step)
+    ]
+    assert [part.status for part in parts] == [206] * 3
+    assert b"".join(part.body for part in parts) == whole.body
+
+
+def test_each_look_signs_anew_and_old_links_stay_good(wire: Wire) -> None:
+    """A link is good for its time, however many were given since."""
+    token = token_of(wire.graphql(ASK, {"input": INPUT}))
+    first = link_of(wire, token)
+    time.sleep(1.1)
+    second = link_of(wire, token)
+    assert first != second
+    assert wire.send("GET", first).body == wire.send("GET", second).body
+
+
+def test_five_thousand_ranges_are_cheap(wire: Wire, large: str) -> None:
+    """Taken for the whole file, or refused by the web server for its length: never costly."""
+    header = "bytes=" + ",".join(f"{n}-{n}" for n in range(5000))
+    began = time.monotonic()
+    reply = wire.send("GET", large, headers={"Range": header})
+    assert reply.status in {200, 400, 431}
+    assert time.monotonic() - began < 2
+
+
+def test_a_link_dies_with_its_signature(wire: Wire, large: str) -> None:
+    """One letter changed and it is 403, as JSON."""
+    reply = wire.send("GET", large[:-1] + ("0" if large[-1] != "0" else "1"))
+    assert (reply.status, reply.json["error"]) == (403, "link_not_valid")
+
+
+SIZE = 40_000_000
+"""More than any buffer of a socket holds."""
+
+
+@dataclass
+class Huge:
+    """A service without workers, and a report that the test itself has finished with a huge file."""
+
+    wire: Wire
+    link: str
+    path: Path
+
+    def request(self) -> socket.socket:
+        """A connection over which the file has been asked for and nothing read yet."""
+        place = urllib.parse.urlsplit(self.wire.service.url)
+        connection = socket.create_connection((place.hostname or "", place.port or 0), timeout=20)
+        connection.sendall(f"GET {self.link} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        return connection
+
+
+@pytest.fixture(scope="module")
+def huge() -> Iterator[Huge]:
+    with Service(workers=0) as service:
+        service.organization("demo")
+        wire = Wire(service, service.key("demo", channels=None))
+        token = token_of(wire.graphql(ASK, {"input": INPUT}))
+        db = connect(service.settings)
+        claim = jobs.claim(db, "test", running=1, lease_seconds=60)
+        assert claim is not None
+        draft = files.draft_path(service.settings, claim.report_id, claim.attempt)
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(b"0123456789abcde\n" * (SIZE // 16))
+        record = files.settle(draft, SIZE // 16 - 1)
+        assert jobs.finish(db, claim, record, datetime.now(UTC))
+        db.dispose()
+        yield Huge(wire, link_of(wire, token), files.path(service.settings, record.name))
+
+
+def test_a_file_that_is_deleted_meanwhile_arrives_whole(huge: Huge) -> None:
+    """A download that has begun ends whole, whatever becomes of the file's name."""
+    digest = hashlib.sha256(huge.path.read_bytes()).hexdigest()
+    aside = huge.path.with_suffix(".aside")
+    with huge.request() as connection:
+        got = bytearray(connection.recv(1024))
+        aside.write_bytes(huge.path.read_bytes())
+        huge.path.unlink()
+        assert huge.wire.send("GET", huge.link).status == 410
+        while piece := connection.recv(1_000_000):
+            got += piece
+    aside.rename(huge.path)
+    head, _, body = bytes(got).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert hashlib.sha256(body).hexdigest() == digest
+
+
+def test_readers_who_go_away_leave_nothing_behind(huge: Huge) -> None:
+    """Fifty of them in mid-file, and every file is closed again, without a trace in the log."""
+    descriptors = Path(f"/proc/{huge.wire.service.pid}/fd")
+    before = len(list(descriptors.iterdir()))
+    for _ in range(50):
+        with huge.request() as connection:
+            connection.recv(10)
+    until = time.monotonic() + 10
+    while len(list(descriptors.iterdir())) > before + 2:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert huge.wire.send("HEAD", huge.link).status == 200
+    assert "Traceback" not in huge.wire.service.log
+
+
+def test_slow_readers_hold_up_nobody(huge: Huge) -> None:
+    """Beside thirty that don't read on, looks are answered and other downloads end."""
+    slow = [huge.request() for _ in range(30)]
+    began = time.monotonic()
+    assert "errors" not in huge.wire.graphql("{ partner { id } }")
+    assert len(huge.wire.send("GET", huge.link).body) == SIZE
+    assert time.monotonic() - began < 10
+    for connection in slow:
+        connection.close()

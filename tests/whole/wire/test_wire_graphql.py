@@ -1,0 +1,207 @@
+"""GraphQL over a real socket, as clients in the wild write it, and every error in one form."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from graphql import build_client_schema, build_schema, get_introspection_query, print_schema
+
+from reelport.server.schema import shipped
+from reelport.testing import Service
+
+from .conftest import ASK, INPUT, PAYLOAD, Wire, token_of
+
+DATES = 'startDate: "2026-01-01", endDate: "2026-01-02"'
+INLINE = f"askPartnerReportFile(input: {{metrics: [VIEWS], dimensions: [DAY], {DATES}}})"
+
+
+def csv_of(wire: Wire, token: str) -> str:
+    """The file of a report once it is finished; its link is fetched without any header of ours."""
+    until = time.monotonic() + 30
+    while True:
+        answer = wire.graphql(
+            "query($t: String!) { partner { reportFile(reportToken: $t)"
+            " { status downloadLinks { edges { node { link } } } } } }",
+            {"t": token},
+        )
+        report = answer["data"]["partner"]["reportFile"]
+        if report["status"] != "IN_PROGRESS":
+            break
+        assert report["downloadLinks"] == {"edges": []}
+        assert time.monotonic() < until, wire.service.log
+        time.sleep(0.02)
+    assert report["status"] == "FINISHED", wire.service.log
+    with urllib.request.urlopen(report["downloadLinks"]["edges"][0]["node"]["link"], timeout=20) as reply:
+        body: bytes = reply.read()
+    return body.decode()
+
+
+FORMS: dict[str, tuple[str, object, str | None]] = {
+    "anonymous": (f"mutation {{ {INLINE} {PAYLOAD} }}", None, None),
+    "named": (f"mutation Anything {{ {INLINE} {PAYLOAD} }}", {}, "Anything"),
+    "the whole input": (ASK, {"input": INPUT}, None),
+    "any name, one of two operations": (
+        f"query Other {{ partner {{ id }} }} {ASK.replace('$input', '$item').replace('mutation', 'mutation Ask')}",
+        {"item": INPUT},
+        "Ask",
+    ),
+    "single variables, blanks only": (
+        f"""mutation($m:[PartnerReportMetric]! $d:[PartnerReportDimension]! $a:DateTime!
+        $b:DateTime!){{askPartnerReportFile(input:{{metrics:$m dimensions:$d startDate:$a endDate:$b}}){PAYLOAD}}}""",
+        {"m": ["VIEWS"], "d": ["DAY"], "a": "2026-01-01", "b": "2026-01-02"},
+        None,
+    ),
+    "lists of one, nulls, a fragment": (
+        f"""mutation($p: PartnerReportProduct) {{
+          askPartnerReportFile(input: {{metrics: VIEWS, dimensions: DAY, {DATES}, product: $p, filters: null}}) {{
+            reportFile {{ reportToken ...More }}
+          }}
+        }}
+        fragment More on PartnerReportFile {{ status createdAt @include(if: false) }}""",
+        None,
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_one_ask_in_many_forms_is_one_report(wire: Wire, form: str) -> None:
+    """Whole variables, single ones, literals, any names: each is understood, and means the same."""
+    document, variables, operation = FORMS[form]
+    reference = token_of(wire.graphql(f"mutation {{ {INLINE} {PAYLOAD} }}"))
+    answer = wire.graphql(document, variables, operationName=operation)
+    assert csv_of(wire, token_of(answer)) == csv_of(wire, reference)
+
+
+FILTERS: tuple[dict[str, str | None] | None, ...] = (
+    {},
+    None,
+    {"mediaType": None},
+    {"mediaType": "VIDEO"},
+    {"channelSlug": "demo-news", "mediaType": "LIVE"},
+)
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+def test_filters_may_be_absent_empty_or_filled(wire: Wire, filters: dict[str, str | None] | None) -> None:
+    """What is empty filters nothing."""
+    whole = csv_of(wire, token_of(wire.graphql(ASK, {"input": INPUT})))
+    found = csv_of(wire, token_of(wire.graphql(ASK, {"input": {**INPUT, "filters": filters}})))
+    assert found.startswith("day,views\n")
+    assert (found == whole) is not any((filters or {}).values())
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2026-01-02", "2026-01-03"),
+        ("2026-01-02T00:00:00Z", "2026-01-03T23:59:59Z"),
+        ("2026-01-02T05:00:00.123", "2026-01-03T00:00"),
+        ("2026-01-02T01:00:00+01:00", "2026-01-04T01:59:59+02:00"),
+        ("2026-01-01T23:00:00-02:00", "2026-01-02T20:00:00-04:00"),
+    ],
+)
+def test_times_are_taken_to_utc_and_the_end_is_included(wire: Wire, start: str, end: str) -> None:
+    """A date, or a time whose offset moves it to another day: two days of UTC each time."""
+    found = csv_of(wire, token_of(wire.graphql(ASK, {"input": {**INPUT, "startDate": start, "endDate": end}})))
+    assert [line.split(",")[0] for line in found.splitlines()] == ["day", "2026-01-02", "2026-01-03"]
+
+
+def test_the_end_may_be_today_and_not_tomorrow(wire: Wire) -> None:
+    """Today is that of UTC; without facts a report is a header."""
+    today = datetime.now(UTC).date()
+    given = {**INPUT, "startDate": str(today - timedelta(days=1)), "endDate": str(today)}
+    assert csv_of(wire, token_of(wire.graphql(ASK, {"input": given}))) == "day,views\n"
+    answer = wire.graphql(ASK, {"input": {**given, "endDate": str(datetime.now(UTC).date() + timedelta(days=1))}})
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["range_in_future"]
+
+
+def test_one_refused_ask_takes_no_other_with_it(wire: Wire) -> None:
+    """Both good reports of a document of three are made."""
+    asks = {"one": INLINE, "bad": INLINE.replace("DAY", "RENDITION_FPS"), "two": INLINE.replace("DAY", "MONTH")}
+    answer = wire.graphql(f"mutation {{ {' '.join(f'{alias}: {ask} {PAYLOAD}' for alias, ask in asks.items())} }}")
+    assert [error["path"] for error in answer["errors"]] == [["bad"]]
+    assert answer["data"]["bad"] is None
+    tokens = [answer["data"][alias]["reportFile"]["reportToken"] for alias in ("one", "two")]
+    assert [csv_of(wire, token).partition("\n")[0] for token in tokens] == ["day,views", "month,views"]
+
+
+def test_every_problem_comes_in_one_reply(wire: Wire) -> None:
+    """Each with message, path, type, reason and a code; HTTP 200."""
+    given = {
+        "metrics": ["VIEWS", "VIEWS", "UPLOADS"],
+        "dimensions": ["HOUR", "ACTION"],
+        "startDate": "2026-01-09",
+        "endDate": "2026-01-01",
+    }
+    answer = wire.graphql(
+        "mutation ($i: AskPartnerReportFileInput!) { askPartnerReportFile(input: $i) { status } }", {"i": given}
+    )
+    assert [error["extensions"]["code"] for error in answer["errors"]] == [
+        "duplicate",
+        "grain_too_fine",
+        "incompatible_pair",
+        "range_reversed",
+    ]
+    for error in answer["errors"]:
+        assert {"message", "path", "locations", "type", "reason", "extensions"} == set(error)
+
+
+def test_unknown_names_come_with_the_nearest(wire: Wire) -> None:
+    """In variables and in the document, all of them at once."""
+    answer = wire.graphql(
+        "mutation ($m: [PartnerReportMetric]!) { askPartnerReportFile(input: {metrics: $m, dimensions: [DAYS, CUNTRY],"
+        ' startDate: "2026-01-01", endDate: "2026-01-02"}) { status } }',
+        {"m": ["VIEW", "FILLRATE", "VIEWS"]},
+    )
+    near = {error["extensions"]["nearest"] for error in answer["errors"] if "nearest" in error["extensions"]}
+    assert {"VIEWS", "FILL_RATE", "DAY"} <= near
+    assert len(answer["errors"]) == 4
+    assert answer["data"] is None
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"{}", b"\xff", b"query=x", b"[" * 100_000, b'{"query": "{ partner"}']
+)
+def test_what_is_no_request_is_told_in_the_same_form(wire: Wire, body: bytes) -> None:
+    """Status 200 and an errors list, whatever came."""
+    reply = wire.post(body)
+    assert reply.status == 200
+    assert reply.json["data"] is None
+    assert reply.json["errors"][0]["extensions"]["code"] in {"bad_body", "syntax_error"}
+
+
+def test_a_foreign_or_unknown_report_is_null(wire: Wire, service: Service) -> None:
+    """Without an error."""
+    token = token_of(wire.graphql(f"mutation {{ {INLINE} {PAYLOAD} }}"))
+    rival = Wire(service, service.key("rival"))
+    for each in (token, token[:-1], "", "x"):
+        answer = rival.graphql("query($t: String!) { partner { reportFile(reportToken: $t) { status } } }", {"t": each})
+        assert answer == {"data": {"partner": {"reportFile": None}}}
+
+
+def test_introspection_gives_the_shipped_schema(wire: Wire) -> None:
+    """A tool that reads the schema over the wire has the file, descriptions included."""
+    answer = wire.graphql(get_introspection_query(input_value_deprecation=True))
+    assert print_schema(build_client_schema(answer["data"])) == print_schema(build_schema(shipped()))
+
+
+def test_polling_with_a_fresh_token_each_time_is_never_throttled(wire: Wire) -> None:
+    """Sixty looks as fast as they go, each with a token of its own, are all answered."""
+    token = token_of(wire.graphql(f"mutation {{ {INLINE} {PAYLOAD} }}"))
+    look = {"query": f'{{ partner {{ reportFile(reportToken: "{token}") {{ status }} }} }}'}
+    for _ in range(60):
+        wire.token = wire.fresh("create_reports")
+        reply = wire.post(look)
+        assert reply.status == 200
+        assert "errors" not in reply.json
+
+
+def test_graphql_is_no_redirect(wire: Wire) -> None:
+    """The path answers itself; GET is 405 in the form of the errors."""
+    reply = wire.send("GET", "/graphql")
+    assert (reply.status, reply.headers["allow"]) == (405, "POST")
+    assert reply.json["errors"][0]["message"]

@@ -1,0 +1,139 @@
+"""The process behind the socket: a port that is taken, bodies that lie, and a good end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+from pathlib import Path
+
+import pytest
+
+from reelport.testing import Service
+
+from .conftest import TOKEN, Wire
+
+
+def serve(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "reelport", "serve", *words], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_port_in_use_is_one_clear_line(service: Service, tmp_path: Path) -> None:
+    """Exit status 2, no traceback, nothing started and nothing made."""
+    ended = serve("--port", str(service.settings.port), "--data", str(tmp_path / "data"))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.count("\n") == 1
+    assert "is in use by another program" in ended.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_host_that_isnt_ours_is_one_clear_line(tmp_path: Path) -> None:
+    """Exit status 2, and the host is named."""
+    ended = serve("--host", "192.0.2.1", "--port", "0", "--data", str(tmp_path / "data"))
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("reelport: ")
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_data_directory_that_cant_be_is_one_clear_line(tmp_path: Path) -> None:
+    """A file where the directory should be: no traceback."""
+    (tmp_path / "file").write_text("")
+    ended = serve("--port", "0", "--data", str(tmp_path / "file"))
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("reelport: ")
+    assert "Traceback" not in ended.stderr
+
+
+def test_it_says_where_it_listens_and_ends_in_good_order(tmp_path: Path) -> None:
+    """Port 0 takes a free one and says which; SIGTERM ends with status 0, and no process stays."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reelport", "serve", "--port", "0", "--data", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    listening = next(line for line in process.stderr if '"listening"' in line)
+    address = json.loads(listening)["address"]
+    place = urllib.parse.urlsplit(address)
+    until = time.monotonic() + 20
+    while not list((tmp_path / "workers").glob("*.lock")):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    with socket.create_connection((place.hostname or "", place.port or 0), timeout=10) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.0\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+    process.send_signal(signal.SIGTERM)
+    _, rest = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in rest
+    assert "Fatal" not in rest
+    assert "worker stopped" in rest
+    assert not list((tmp_path / "workers").glob("*.lock"))
+
+
+def raw(wire: Wire, *sent: bytes) -> bytes:
+    """What comes back for bytes as they are; the last of them closes our side."""
+    place = urllib.parse.urlsplit(wire.service.url)
+    with socket.create_connection((place.hostname or "", place.port or 0), timeout=10) as connection:
+        for each in sent:
+            connection.sendall(each)
+        connection.shutdown(socket.SHUT_WR)
+        got = b""
+        while piece := connection.recv(65536):
+            got += piece
+    return got
+
+
+def test_a_body_without_a_length_is_counted_as_it_comes(wire: Wire) -> None:
+    """Two megabytes in pieces are 413, and the caller reads it."""
+    head = f"POST {TOKEN} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    got = raw(wire, head, *[b"10000\r\n" + b"a" * 65536 + b"\r\n"] * 32, b"0\r\n\r\n")
+    assert got.startswith(b"HTTP/1.1 413")
+    assert b"invalid_request" in got
+
+
+@pytest.mark.parametrize("size", [2_000_000, 8_000_000])
+def test_a_large_body_is_413_in_the_form_of_its_path(wire: Wire, size: int) -> None:
+    """A caller who sends it all still reads why."""
+    reply = wire.post(b" " * size)
+    assert reply.status == 413
+    assert reply.json["errors"][0]["extensions"]["code"] == "too_large"
+
+
+def test_a_caller_who_goes_away_in_mid_body_hurts_nobody(wire: Wire) -> None:
+    """No traceback, and the next one is served."""
+    place = urllib.parse.urlsplit(wire.service.url)
+    for _ in range(20):
+        with socket.create_connection((place.hostname or "", place.port or 0), timeout=10) as connection:
+            connection.sendall(f"POST {TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc".encode())
+    assert wire.grant().status == 200
+    assert "Traceback" not in wire.service.log
+
+
+def test_what_isnt_http_is_400(wire: Wire) -> None:
+    """And no line of it is logged."""
+    assert raw(wire, b"\x16\x03\x01 secret nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
+    assert "secret nonsense" not in wire.service.log
+
+
+def test_health_and_metrics_are_there(wire: Wire) -> None:
+    """Ready, with a worker; and numbers for Prometheus."""
+    reply = wire.send("GET", "/health")
+    assert (reply.status, reply.json["checks"]["workers"]) == (200, "ok")
+    page = wire.send("GET", "/metrics")
+    assert page.status == 200
+    assert b"reelport_requests_total" in page.body
+    assert b"process_resident_memory_bytes" in page.body
+
+
+def test_no_environment_of_the_tests_is_told(wire: Wire) -> None:
+    """Nothing that a caller can read names a path of this machine."""
+    for path in ("/health", "/metrics", "/nothing", "/files/x.csv"):
+        assert os.fsencode(wire.service.data) not in wire.send("GET", path).body
