@@ -71,7 +71,7 @@ def _quoted_record(lines: Lines, line: int, raw: bytes) -> Record:
 
 
 def _strict(raw: bytes) -> str:
-    return raw.decode("utf-8").removesuffix("\r") + "\n"
+    return raw.decode("utf-8") + "\n"
 
 
 def _stray(error: Exception, lines: int) -> str:

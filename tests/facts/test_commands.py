@@ -1,0 +1,98 @@
+"""The commands for facts as a shell sees them: data on stdout, all else on stderr, an exit status that tells."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Reelport = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def reelport(tmp_path: Path) -> Reelport:
+    """Runs a command over a data directory; its exit status, stdout and stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "reelport", *map(str, words)]
+        settings = os.environ | {"REELPORT_DATA": str(tmp_path / "data")}
+        done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def test_the_life_of_a_load(tmp_path: Path, reelport: Reelport) -> None:
+    """Load, load again, look, restate, undo: each command says in a line what it did."""
+    path = tmp_path / "e.csv"
+    path.write_text("day,owner_channel_id,eur,usd\n2023-07-01,c1,1,1\n2023-07-02,c1,1,1\n2023-07-03,c1,1,x\n")
+    status, out, _ = reelport("load", "earnings", path)
+    assert status == 0
+    assert out.startswith("earnings: 2 rows loaded, 2 days from 2023-07-01 to 2023-07-02 (batch ")
+    assert f"1 rows rejected, see {path}.rejects.csv" in out
+    assert "nothing changed" in reelport("load", "earnings", path)[1]
+    path.write_text("day,owner_channel_id,eur,usd\n2023-07-02,c1,5,5\n")
+    assert reelport("load", "earnings", path, "--replace-days", "2023-07-01:2023-07-02")[0] == 0
+    listed = json.loads(reelport("load", "list", "--json")[1])
+    assert [(one["rows"], one["undone"], one["replaced"]) for one in listed] == [
+        (2, False, None),
+        (1, False, ["2023-07-01", "2023-07-02"]),
+    ]
+    assert "1 rows removed, 2 rows restored" in reelport("load", "undo", listed[1]["batch"][:8])[1]
+    assert "when" in reelport("load", "list")[1].splitlines()[0]
+    report = {one["table"]: one for one in json.loads(reelport("tables", "--json")[1])}
+    assert (report["earnings"]["rows"], report["earnings"]["last_day"]) == (2, "2023-07-02")
+    assert "2023-07 merged, 2 files into one" in reelport("compact")[1]
+    assert reelport("vacuum")[1] == "earnings: 0 files deleted, 0 B\n"
+
+
+def test_bad_input_ends_in_clean_lines_and_status_1(tmp_path: Path, reelport: Reelport) -> None:
+    """Every problem is a line on stderr, nothing is on stdout, and there is no traceback."""
+    path = tmp_path / "c.csv"
+    path.write_text("Slug;id\n")
+    status, out, err = reelport("load", "channels", path)
+    assert (status, out) == (1, "")
+    assert err == f"reelport: {path}: its columns are separated by semicolons; CSV here means commas\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("load", "chanels", "x.csv"),
+        ("load", "earnings", "x.csv", "--replace-days", "july"),
+        ("load", "undo", "none"),
+        ("vacuum", "--hours", "1"),
+        ("load", "earnings", "x.csv", "--sloppy"),
+    ],
+)
+def test_a_wrong_command_is_a_usage_error(reelport: Reelport, words: tuple[str, ...]) -> None:
+    """A wrong name, option or value is exit status 2 and one clean line."""
+    status, out, err = reelport(*words)
+    assert (status, out) == (2, "")
+    assert err.startswith("reelport: ")
+    assert "Traceback" not in err
+
+
+def test_a_dry_run_shows_rows_and_reasons(tmp_path: Path, reelport: Reelport) -> None:
+    """The first rows are shown in the table's columns, with what is wrong with them, and none is loaded."""
+    path = tmp_path / "c.csv"
+    path.write_text("id,slug\nc1,a\nc2,\n")
+    status, out, _ = reelport("load", "channels", path, "--dry-run", "--json")
+    assert status == 0
+    rows = json.loads(out)
+    assert [(row["id"], row["problem"]) for row in rows] == [("c1", None), ("c2", "slug: is empty, and must not be")]
+    assert json.loads(reelport("tables", "--json")[1])[5]["rows"] == 0
+
+
+def test_a_data_directory_of_a_newer_version_is_refused(tmp_path: Path, reelport: Reelport) -> None:
+    """Nothing is read or written in a data directory that a newer version made."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "layout.json").write_text('{"layout": 99}')
+    status, out, err = reelport("tables")
+    assert (status, out) == (1, "")
+    assert "newer version of Reelport" in err
