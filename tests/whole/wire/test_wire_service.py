@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -137,3 +138,17 @@ def test_no_environment_of_the_tests_is_told(wire: Wire) -> None:
     """Nothing that a caller can read names a path of this machine."""
     for path in ("/health", "/metrics", "/nothing", "/files/x.csv"):
         assert os.fsencode(wire.service.data) not in wire.send("GET", path).body
+
+
+def test_an_answer_waits_for_no_acknowledgement(wire: Wire) -> None:
+    """On a connection that is kept, the quickest of thirty answers takes far less than the 40 ms of a delayed one."""
+    place = urllib.parse.urlsplit(wire.service.url)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
+    quickest = 1.0
+    for _ in range(30):
+        began = time.perf_counter()
+        connection.request("GET", "/health/live")
+        assert connection.getresponse().read()
+        quickest = min(quickest, time.perf_counter() - began)
+    connection.close()
+    assert quickest < 0.03

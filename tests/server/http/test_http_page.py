@@ -1,0 +1,49 @@
+"""The reference page of the wire says what the code does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reelport.server import limits
+from reelport.server.graphql_faults import TYPES
+from reelport.server.observation import HEALTH_PATH, LIVE_PATH, METRICS_PATH
+from reelport.server.settings import Settings
+from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH
+
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "http.md").read_text("utf-8")
+
+
+def test_every_path_is_on_the_page() -> None:
+    """A path that is served is explained."""
+    for path in (TOKEN_PATH, GRAPHQL_PATH, FILES_PATH, HEALTH_PATH, LIVE_PATH, METRICS_PATH):
+        assert f"`{path}" in PAGE
+
+
+def test_every_type_of_error_is_on_the_page() -> None:
+    """In the row that lists them."""
+    (row,) = (line for line in PAGE.splitlines() if line.startswith("| `type`"))
+    assert {word for word in row.split("`") if word in TYPES} == set(TYPES)
+
+
+def test_the_limits_on_the_page_are_those_of_the_code() -> None:
+    """Settings by their defaults, the others by their constants."""
+    rows = {
+        line.split("|")[1].strip(): line.split("|")[2].strip() for line in PAGE.splitlines() if line.startswith("| ")
+    }
+    default = {name: field.default for name, field in Settings.model_fields.items()}
+    assert rows["body"] == f"{default['body_bytes']:,} bytes, else 413"
+    assert rows["tokens of a document"] == f"{default['document_tokens']:,}"
+    assert rows["nested levels, fragments expanded"] == str(default["document_depth"])
+    aliases = f"{default['document_aliases']}; {limits.INTROSPECTING_ALIASES} when the schema is asked for"
+    assert rows["aliases, fragments expanded"] == aliases
+    assert rows["fields, fragments expanded"] == f"{limits.FIELDS:,}"
+    assert rows["the same field under the same name"] == str(limits.REPEATS)
+    sizes = f"{limits.CHARACTERS:,}, {limits.LINES:,}, {limits.COMMENTS}"
+    assert rows["characters, lines, comments of a document"] == sizes
+    assert rows["operations and fragments; spreads of fragments"] == f"{limits.DEFINITIONS}; {limits.FRAGMENTS}"
+    assert rows["items of a list, characters of a text"] == f"{limits.ITEMS}, {limits.TEXT:,}"
+    assert (
+        f"({default['link_seconds'] // 60} minutes" in PAGE
+        or f"good for {default['link_seconds'] // 60} minutes" in PAGE
+    )
+    assert f"up to {limits.LISTED}" in PAGE
