@@ -7,7 +7,7 @@ from sqlglot import exp
 from reelport.catalog import Grain
 from reelport.engine.asked import Part
 from reelport.engine.mapping import MEASURES, QUALIFYING, Source
-from reelport.engine.relations import DIALECT, parsed
+from reelport.engine.trees import call, parsed, typed
 from reelport.errors import InternalError
 from reelport.facts.tables import Kind
 
@@ -36,7 +36,7 @@ def key_of(part: Part, key: str) -> exp.Expr:
 def text_of(source: Source, name: str) -> exp.Expr:
     """The column as text, which is how cells are grouped, filtered and sorted."""
     column = column_of(source, name)
-    return column if source.kind(column.name) is Kind.TEXT else exp.cast(column, "TEXT")
+    return column if source.kind(column.name) is Kind.TEXT else typed(column, "TEXT")
 
 
 def value_of(measure: str, table: str) -> exp.Expr:
@@ -60,14 +60,14 @@ def moment_of(source: Source, grain: Grain) -> exp.Expr:
     time: exp.Expr = exp.column(source.time, source.table)
     if source.kind(source.time) is Kind.MOMENT:
         # Facts are UTC; taking the zone off by its number is six times as quick as asking the calendar.
-        time = exp.func("MAKE_TIMESTAMP", exp.func("EPOCH_US", time, dialect=DIALECT), dialect=DIALECT)
+        time = call("MAKE_TIMESTAMP", call("EPOCH_US", time))
     match grain:
         case Grain.DAY:
-            return exp.cast(time, "DATE")
+            return typed(time, "DATE")
         case Grain.MONTH:
-            return exp.cast(exp.func("DATE_TRUNC", exp.Literal.string("month"), time, dialect=DIALECT), "DATE")
+            return typed(call("DATE_TRUNC", exp.Literal.string("month"), time), "DATE")
         case _:
-            return exp.func("DATE_TRUNC", exp.Literal.string(grain.name.lower()), time, dialect=DIALECT)
+            return call("DATE_TRUNC", exp.Literal.string(grain.name.lower()), time)
 
 
 def mine(part: Part, role: str) -> exp.Expr:

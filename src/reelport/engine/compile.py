@@ -16,8 +16,9 @@ from reelport.engine import numbers
 from reelport.engine.asked import Asked, asked_by, part_of
 from reelport.engine.mapping import CELLS, LOOKUPS, Found, sources_of
 from reelport.engine.reader import Reader
-from reelport.engine.relations import DIALECT, Relations
+from reelport.engine.relations import Relations
 from reelport.engine.rows import rows
+from reelport.engine.trees import DIALECT, call, named, number, subquery, typed
 from reelport.facts.snapshot import Snapshot
 from reelport.query import ReportQuery
 
@@ -46,7 +47,7 @@ def compile_query(query: ReportQuery, reader: Reader, snapshot: Snapshot) -> Pla
     relations = Relations(snapshot, query.start, query.end, reader.channels)
     parts = [part for source in sources_of(asked.metrics) if (part := part_of(asked, source))]
     tree = _written(asked, _grouped(asked, [rows(part, relations) for part in parts])) if parts else _nothing(asked)
-    return Plan(tree.sql(dialect=DIALECT), asked.headers)
+    return Plan(tree.sql(dialect=DIALECT, copy=False), asked.headers)
 
 
 def tables_of(query: ReportQuery) -> frozenset[str]:
@@ -64,12 +65,12 @@ def _grouped(asked: Asked, parts: list[exp.Select]) -> exp.Select:
     for metric in asked.metrics:
         kept |= numbers.grouped(metric.rule, _STACKED)
     cells = [exp.column(dimension.header, _STACKED) for dimension in asked.dimensions]
-    tree = exp.select(*cells, *(value.as_(name) for name, value in kept.items()))
-    tree = tree.from_(exp.alias_(exp.Subquery(this=_stacked(parts)), _STACKED), copy=False)
+    tree = exp.select(*cells, *(named(value, name) for name, value in kept.items()))
+    tree = tree.from_(subquery(_stacked(parts), _STACKED), copy=False)
     if cells:
         return tree.group_by(*(cell.copy() for cell in cells), copy=False)
     # Totals over no facts at all would be a row: none is invented.
-    return tree.having(exp.GT(this=exp.Count(this=exp.Star()), expression=exp.Literal.number(0)), copy=False)
+    return tree.having(exp.GT(this=exp.Count(this=exp.Star()), expression=number(0)), copy=False)
 
 
 def _stacked(parts: list[exp.Select]) -> exp.Query:
@@ -82,8 +83,8 @@ def _stacked(parts: list[exp.Select]) -> exp.Query:
 
 def _written(asked: Asked, grouped: exp.Select) -> exp.Select:
     """The rows as their cells are written, sorted by the asked cells in the asked order, empty ones last."""
-    tree = exp.select(*_cells(asked), *(numbers.value(row, _GROUPED).as_(row.header) for row in asked.metrics))
-    tree = tree.from_(exp.alias_(exp.Subquery(this=grouped), _GROUPED), copy=False)
+    tree = exp.select(*_cells(asked), *(named(numbers.value(row, _GROUPED), row.header) for row in asked.metrics))
+    tree = tree.from_(subquery(grouped, _GROUPED), copy=False)
     cells = (exp.column(dimension.header, _GROUPED) for dimension in asked.dimensions)
     order = [exp.Ordered(this=cell, desc=False, nulls_first=False) for cell in cells]
     return tree.order_by(*order, copy=False) if order else tree
@@ -93,11 +94,11 @@ def _cells(asked: Asked) -> Iterable[exp.Expr]:
     for dimension in asked.dimensions:
         cell: exp.Expr = exp.column(dimension.header, _GROUPED)
         if dimension.type in _TIME_FORMATS:
-            cell = exp.func("STRFTIME", cell, exp.Literal.string(_TIME_FORMATS[dimension.type]), dialect=DIALECT)
-        yield cell.as_(dimension.header)
+            cell = call("STRFTIME", cell, exp.Literal.string(_TIME_FORMATS[dimension.type]))
+        yield named(cell, dimension.header)
 
 
 def _nothing(asked: Asked) -> exp.Select:
     """No row, under the report's header."""
-    columns = (exp.cast(exp.null(), "TEXT").as_(header) for header in asked.headers)
+    columns = (named(typed(exp.null(), "TEXT"), header) for header in asked.headers)
     return exp.select(*columns).where(exp.false())

@@ -12,6 +12,7 @@ from reelport.engine.asked import Part
 from reelport.engine.columns import key_of, mine, moment_of, text_of, within
 from reelport.engine.mapping import CELLS, Found, Moment, Own, Source
 from reelport.engine.relations import Relations
+from reelport.engine.trees import subquery, typed
 from reelport.errors import InternalError
 from reelport.facts.tables import Kind
 
@@ -40,11 +41,11 @@ def _period(source: Source, start: date, end: date) -> Iterable[exp.Expr]:
 
 
 def _day(day: date) -> exp.Expr:
-    return exp.cast(exp.Literal.string(day.isoformat()), "DATE")
+    return typed(exp.Literal.string(day.isoformat()), "DATE")
 
 
 def _midnight(day: date) -> exp.Expr:
-    return exp.cast(exp.Literal.string(f"{day.isoformat()} 00:00:00+00:00"), "TIMESTAMPTZ")
+    return typed(exp.Literal.string(f"{day.isoformat()} 00:00:00+00:00"), "TIMESTAMPTZ")
 
 
 def _kept(part: Part, row: Filter, value: str, relations: Relations) -> exp.Expr:
@@ -57,9 +58,9 @@ def _kept(part: Part, row: Filter, value: str, relations: Relations) -> exp.Expr
             by = key_of(part, key)
             ids = exp.select("id").from_(relations.lookup(lookup, lookup), copy=False)
             if text:
-                return exp.In(this=by, query=exp.Subquery(this=ids.where(_is(exp.column(column), text), copy=False)))
-            named = ids.where(exp.column(column).is_(exp.null()).not_(), copy=False)
-            return exp.or_(by.is_(exp.null()), exp.In(this=by.copy(), query=exp.Subquery(this=named)).not_())
+                return exp.In(this=by, query=subquery(ids.where(_is(exp.column(column), text), copy=False)))
+            known = ids.where(exp.column(column).is_(exp.null()).not_(), copy=False)
+            return exp.or_(by.is_(exp.null()), exp.In(this=by.copy(), query=subquery(known)).not_())
         case Moment():
             raise InternalError(f"{row} narrows by time, which is the range's part")
 
@@ -87,4 +88,4 @@ def _latest(part: Part, relations: Relations) -> Iterable[exp.Expr]:
         days = days.where(within(source.where, source.table), copy=False)
     if finest is not None:
         days = days.group_by(moment_of(source, finest), copy=False)
-    yield exp.In(this=day.copy(), query=exp.Subquery(this=days))
+    yield exp.In(this=day.copy(), query=subquery(days))

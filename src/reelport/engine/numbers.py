@@ -6,6 +6,7 @@ from sqlglot import exp
 
 from reelport.catalog import Difference, Distinct, Metric, Ratio, Rule, Stock, Sum, Total, measures
 from reelport.engine.mapping import MEASURES
+from reelport.engine.trees import call, number, typed
 
 _WIDEST = 38
 """Digits of the widest decimal there is; whatever needs more fails aloud."""
@@ -22,7 +23,7 @@ def value(metric: Metric, table: str) -> exp.Expr:
     match metric.rule:
         case Sum(measure, digits):
             total = _sum(measure, table)
-            return exp.cast(total, f"DECIMAL({_WIDEST}, {digits})") if digits else total
+            return typed(total, f"DECIMAL({_WIDEST}, {digits})") if digits else total
         case Total(parts):
             return _sums(parts, table)
         case Difference(minuend, subtrahend):
@@ -30,7 +31,7 @@ def value(metric: Metric, table: str) -> exp.Expr:
         case Ratio() as ratio:
             return _ratio(ratio, table)
         case Distinct(of):
-            return exp.func("NULLIF", exp.column(of, table), exp.Literal.number(0))
+            return call("NULLIF", exp.column(of, table), number(0))
         case Stock(measure):
             return exp.column(measure, table)
 
@@ -40,7 +41,7 @@ def _kept(column: exp.Column, *, counted: bool) -> exp.Expr:
 
 
 def _sum(measure: str, table: str) -> exp.Expr:
-    return exp.func("COALESCE", exp.column(measure, table), exp.Literal.number(0))
+    return call("COALESCE", exp.column(measure, table), number(0))
 
 
 def _sums(parts: tuple[str, ...], table: str) -> exp.Expr:
@@ -55,30 +56,30 @@ def _ratio(ratio: Ratio, table: str) -> exp.Expr:
     money = MEASURES[ratio.numerator].digits
     numerator = _whole(_sum(ratio.numerator, table), money)
     above = _times(exp.Abs(this=numerator.copy()), 2 * ratio.scale * 10**ratio.digits)
-    below = exp.func("NULLIF", exp.paren(_sums(ratio.denominator, table)), exp.Literal.number(0))
+    below = call("NULLIF", _sums(ratio.denominator, table), number(0))
     one = 10**money
     rounded = exp.IntDiv(
-        this=exp.paren(exp.Add(this=above, expression=_times(below, one))),
-        expression=exp.paren(_times(below.copy(), 2 * one)),
+        this=exp.Paren(this=exp.Add(this=above, expression=_times(below, one))),
+        expression=exp.Paren(this=_times(below.copy(), 2 * one)),
     )
-    signed = exp.Mul(this=exp.Sign(this=numerator), expression=exp.paren(rounded))
+    signed = exp.Mul(this=exp.Sign(this=numerator), expression=exp.Paren(this=rounded))
     return _decimal(signed, ratio.digits)
 
 
-def _whole(number: exp.Expr, digits: int) -> exp.Expr:
+def _whole(amount: exp.Expr, digits: int) -> exp.Expr:
     """A decimal as a whole number of its smallest unit."""
-    return exp.cast(_times(number, 10**digits), "HUGEINT") if digits else number
+    return typed(_times(amount, 10**digits), "HUGEINT") if digits else amount
 
 
-def _times(number: exp.Expr, factor: int) -> exp.Expr:
+def _times(amount: exp.Expr, factor: int) -> exp.Expr:
     if factor == 1:
-        return number
+        return amount
     # A cast of its own keeps the product whole: a bare number could be taken for a small one.
-    return exp.Mul(this=number, expression=exp.cast(exp.Literal.number(factor), "BIGINT"))
+    return exp.Mul(this=amount, expression=typed(number(factor), "BIGINT"))
 
 
 def _decimal(whole: exp.Expr, digits: int) -> exp.Expr:
     """A whole number of the smallest unit as a decimal: by a product, since a division would be a double."""
     unit = exp.Literal.string(f"{10**-digits:.{digits}f}")
-    wide = exp.cast(exp.paren(whole), f"DECIMAL({_WIDEST - digits}, 0)")
-    return exp.Mul(this=wide, expression=exp.cast(unit, f"DECIMAL({digits}, {digits})"))
+    wide = typed(whole, f"DECIMAL({_WIDEST - digits}, 0)")
+    return exp.Mul(this=wide, expression=typed(unit, f"DECIMAL({digits}, {digits})"))

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 
-import sqlglot
 from sqlglot import exp
 
 from reelport.engine.mapping import LOOKUPS
+from reelport.engine.trees import named, parsed, subquery, typed
 from reelport.facts.snapshot import Snapshot
 from reelport.facts.tables import TABLES, Kind
-
-DIALECT = "duckdb"
 
 _TYPES = {
     Kind.TEXT: "TEXT",
@@ -23,12 +21,6 @@ _TYPES = {
     Kind.MOMENT: "TIMESTAMPTZ",
     Kind.TEXTS: "TEXT[]",
 }
-
-
-@cache
-def parsed(sql: str) -> exp.Expr:
-    """The tree of a fixed piece of SQL: copy it before you change it or hang it into another."""
-    return sqlglot.parse_one(sql, read=DIALECT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +42,12 @@ class Relations:
         tree = parsed(LOOKUPS[name].sql).copy()
         for table in list(tree.find_all(exp.Table)):
             table.replace(_relation(table.name, self.snapshot.files(table.name), table.alias_or_name))
-        return exp.Subquery(this=tree, alias=exp.TableAlias(this=exp.to_identifier(alias)))
+        return subquery(tree, alias)
 
 
 def _relation(table: str, files: tuple[str, ...], alias: str) -> exp.Expr:
-    named = exp.TableAlias(this=exp.to_identifier(alias))
     if not files:
-        return exp.Subquery(this=_nothing(table).copy(), alias=named)
+        return subquery(_nothing(table).copy(), alias)
     read = exp.Anonymous(
         this="read_parquet",
         expressions=[
@@ -66,7 +57,7 @@ def _relation(table: str, files: tuple[str, ...], alias: str) -> exp.Expr:
             exp.PropertyEQ(this=exp.to_identifier("hive_partitioning"), expression=exp.false()),
         ],
     )
-    return exp.Table(this=read, alias=named)
+    return exp.Table(this=read, alias=exp.TableAlias(this=exp.to_identifier(alias)))
 
 
 def _plain(path: str) -> str:
@@ -77,5 +68,5 @@ def _plain(path: str) -> str:
 @cache
 def _nothing(table: str) -> exp.Select:
     """The table without rows, with the types that its files would have."""
-    columns = [exp.cast(exp.null(), _TYPES[column.kind]).as_(column.name) for column in TABLES[table].columns]
+    columns = [named(typed(exp.null(), _TYPES[column.kind]), column.name) for column in TABLES[table].columns]
     return exp.select(*columns).where(exp.false())

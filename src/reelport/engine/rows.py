@@ -12,6 +12,7 @@ from reelport.engine.columns import key_of, moment_of, text_of, value_of
 from reelport.engine.conditions import conditions
 from reelport.engine.mapping import CELLS, LOOKUPS, MEASURES, Found, Moment, Own
 from reelport.engine.relations import Relations
+from reelport.engine.trees import named, subquery
 
 _FEW, _FEW_OF_MANY = 3, 1
 """Up to so many dimensions, rows are summed by the ids of their cells before those are looked up.
@@ -27,9 +28,7 @@ def rows(part: Part, relations: Relations) -> exp.Select:
     joins = {(cell.key, cell.lookup): f"{cell.lookup}_by_{cell.key}" for cell in found}
     name = part.source.name
     tree = exp.select(*_cells(part), *_measures(part))
-    tree = tree.from_(
-        exp.alias_(exp.Subquery(this=_facts(part, relations, summed=_pays(part, found))), name), copy=False
-    )
+    tree = tree.from_(subquery(_facts(part, relations, summed=_pays(part, found)), name), copy=False)
     for (key, lookup), alias in joins.items():
         by = exp.EQ(this=exp.column("id", alias), expression=exp.column(key, name))
         tree = tree.join(relations.lookup(lookup, alias), on=by, join_type="left", copy=False)
@@ -52,13 +51,13 @@ def _cells(part: Part) -> Iterable[exp.Expr]:
                 cell = exp.column(column, part.source.name)
             case Moment():
                 cell = exp.column(dimension.header, part.source.name)
-        yield cell.as_(dimension.header)
+        yield named(cell, dimension.header)
 
 
 def _measures(part: Part) -> Iterable[exp.Expr]:
     for name in part.asked.measures:
         here = MEASURES[name].source is part.source
-        yield (exp.column(name, part.source.name) if here else exp.null()).as_(name)
+        yield named(exp.column(name, part.source.name) if here else exp.null(), name)
 
 
 def _facts(part: Part, relations: Relations, *, summed: bool) -> exp.Select:
@@ -66,8 +65,8 @@ def _facts(part: Part, relations: Relations, *, summed: bool) -> exp.Select:
     asked, table = part.asked, part.source.table
     columns = _columns(part)
     values = {name: value_of(name, table) for name in asked.measures if MEASURES[name].source is part.source}
-    selected = [tree.as_(name) for name, tree in columns.items()]
-    selected += [(exp.Sum(this=tree) if summed else tree).as_(name) for name, tree in values.items()]
+    selected = [named(tree, name) for name, tree in columns.items()]
+    selected += [named(exp.Sum(this=tree) if summed else tree, name) for name, tree in values.items()]
     tree = exp.select(*selected).from_(relations.facts(table, table, owned=part.owned), copy=False)
     tree = tree.where(*conditions(part, relations), copy=False)
     return tree.group_by(*(tree.copy() for tree in columns.values()), copy=False) if summed else tree
