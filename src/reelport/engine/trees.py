@@ -1,0 +1,46 @@
+"""Small trees of SQL, hung together without copying: each tree that goes in is used once."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import sqlglot
+from sqlglot import exp
+
+DIALECT = "duckdb"
+
+
+@cache
+def parsed(sql: str) -> exp.Expr:
+    """The tree of a fixed piece of SQL: copy it before you change it or hang it into another."""
+    return sqlglot.parse_one(sql, read=DIALECT)
+
+
+def named(tree: exp.Expr, name: str) -> exp.Expr:
+    """`tree AS name`."""
+    return exp.Alias(this=tree, alias=exp.to_identifier(name))
+
+
+def typed(tree: exp.Expr, name: str) -> exp.Expr:
+    """`CAST(tree AS name)`."""
+    return exp.Cast(this=tree, to=_type(name).copy())
+
+
+def subquery(tree: exp.Expr, name: str | None = None) -> exp.Subquery:
+    """`(tree) AS name`."""
+    return exp.Subquery(this=tree, alias=exp.TableAlias(this=exp.to_identifier(name)) if name else None)
+
+
+def call(function: str, *arguments: exp.Expr) -> exp.Expr:
+    """`function(arguments)`, by the engine's own name of it."""
+    return exp.Anonymous(this=function, expressions=list(arguments))
+
+
+def number(value: int) -> exp.Expr:
+    """A whole number."""
+    return exp.Literal.number(value)
+
+
+@cache
+def _type(name: str) -> exp.DataType:
+    return exp.DataType.build(name, dialect=DIALECT)
