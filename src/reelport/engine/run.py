@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -96,7 +96,9 @@ class Session:
         finally:
             self._idle.set()
             if not whole:
-                to.unlink(missing_ok=True)
+                # What stands in its way is the failure to tell of, and was told just now.
+                with suppress(OSError):
+                    to.unlink(missing_ok=True)
 
     def cancel(self) -> None:
         """Stop the write that runs, or the next one, and return once it has stopped."""
@@ -169,7 +171,8 @@ def _ours(error: duckdb.Error, to: Path) -> ReelportError:
             )
         case duckdb.OutOfMemoryException():
             return InternalError(f"{to.name} needs more memory than the engine has: give it more ({first})")
-        case duckdb.IOException() | duckdb.InvalidInputException() | duckdb.SerializationException():
-            return StorageError(f"a file can't be read or written while making {to.name}: {first}")
-        case _:
+        case duckdb.InvalidInputException():  # a file that is no Parquet, though it counts as a wrong program
+            pass
+        case duckdb.ProgrammingError() | duckdb.DataError() | duckdb.InternalError() | duckdb.NotSupportedError():
             return InternalError(f"the engine failed while making {to.name}: {first}")
+    return StorageError(f"a file can't be read or written while making {to.name}: {first}")

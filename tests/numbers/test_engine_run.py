@@ -1,0 +1,197 @@
+"""The engine as a machine: the same bytes always, stopped at once, and every failure in words with no file left."""
+
+from __future__ import annotations
+
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from reelport.engine.compile import Plan, compile_query
+from reelport.engine.reader import Reader
+from reelport.engine.run import Cancelled, Engine
+from reelport.errors import InternalError, ReelportError, StorageError, UsageError
+from reelport.facts.log import DataFile
+from reelport.facts.snapshot import Snapshot
+from reelport.facts.tables import TABLES
+from reelport.query import ReportQuery
+
+ROWS = 400_000
+CHANNELS = frozenset(f"c{number}" for number in range(20))
+ENDLESS = Plan("SELECT count(*) AS n FROM range(1000000000000) t(i) WHERE hash(i) = 7", ("n",))
+WIDE = ReportQuery.of(
+    ["VIEWS", "AVERAGE_WATCH_TIME_SEC"], ["HOUR", "VIDEO_ID", "VISITOR_COUNTRY"], date(2023, 6, 1), date(2023, 7, 1)
+)
+
+
+@pytest.fixture(scope="module")
+def plays(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """Plays in four files, most of them in groups of their own, with ties everywhere."""
+    root = tmp_path_factory.mktemp("many")
+    (root / "plays").mkdir()
+    files = tuple(DataFile(f"{number}.parquet", 0, ROWS // 4) for number in range(4))
+    for number, file in enumerate(files):
+        duckdb.sql(f"""COPY (
+            SELECT TIMESTAMPTZ '2023-06-01 00:00:00+00' + to_seconds(hash(i) % 2600000) AS started_at,
+                'x' || hash(i + 1) % 500 AS video_id, 'c' || hash(i + 2) % 20 AS owner_channel_id,
+                nullif('C' || hash(i + 3) % 30, 'C0') AS visitor_country,
+                (hash(i + 4) % 9)::BIGINT AS views, (hash(i + 5) % 900)::BIGINT AS time_watched_seconds
+            FROM range({number * ROWS // 4}, {(number + 1) * ROWS // 4}) t(i)
+        ) TO '{root}/plays/{file.path}' (FORMAT parquet)""")
+    return Snapshot(root, dict.fromkeys(TABLES, 0), dict.fromkeys(TABLES, ()) | {"plays": files})
+
+
+@pytest.fixture
+def plan(plays: Snapshot) -> Plan:
+    return compile_query(WIDE, Reader(CHANNELS), plays)
+
+
+def test_the_bytes_are_the_same_for_any_number_of_threads(plan: Plan, tmp_path: Path) -> None:
+    """One query on one snapshot gives one file: with 1, 2 or 4 threads, little memory or much, twice each."""
+    found = set()
+    for threads, memory in ((1, "1GiB"), (2, "1GiB"), (4, "1GiB"), (2, "200MiB")):
+        with Engine(memory, threads, tmp_path / "spill") as engine:
+            for name in ("a.csv", "b.csv"):
+                written = engine.session().write(plan, tmp_path / name)
+                content = (tmp_path / name).read_bytes()
+                assert (written.bytes, written.rows) == (len(content), content.count(b"\n") - 1)
+                found.add(content)
+    assert len(found) == 1
+    assert found.pop().count(b"\n") > ROWS // 2
+
+
+def test_the_same_query_is_the_same_sql(plays: Snapshot, plan: Plan) -> None:
+    """Compiling leans on nothing but its arguments, however the reader's channels were put together."""
+    assert compile_query(WIDE, Reader(frozenset(sorted(CHANNELS, reverse=True))), plays) == plan
+
+
+@pytest.mark.parametrize("after", [0, 0.01, 0.3])
+def test_a_report_is_stopped_within_a_second(engine: Engine, tmp_path: Path, after: float) -> None:
+    """`cancel` from another thread ends the write, at whatever moment it comes, and no file is left."""
+    session, path, caught = engine.session(), tmp_path / "r.csv", _caught()
+    writing = threading.Thread(target=caught, args=(lambda: session.write(ENDLESS, path),))
+    writing.start()
+    time.sleep(after)
+    asked = time.perf_counter()
+    session.cancel()
+    writing.join(10)
+    assert time.perf_counter() - asked < 1
+    assert [type(error) for error in caught.errors] == [Cancelled]
+    assert not path.exists()
+
+
+def test_a_report_that_was_stopped_before_it_began_does_not_begin(engine: Engine, tmp_path: Path) -> None:
+    """A cancel that comes first holds for the write that follows."""
+    session = engine.session()
+    session.cancel()
+    with pytest.raises(Cancelled):
+        session.write(ENDLESS, tmp_path / "r.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stopping_one_report_leaves_the_others_alone(engine: Engine, plan: Plan, tmp_path: Path) -> None:
+    """Sessions run side by side: while one is stopped, another writes its file whole."""
+    stopped, other = engine.session(), engine.session()
+    caught = _caught()
+    writing = threading.Thread(target=caught, args=(lambda: stopped.write(ENDLESS, tmp_path / "a.csv"),))
+    writing.start()
+    threading.Timer(0.1, stopped.cancel).start()
+    written = other.write(plan, tmp_path / "b.csv")
+    writing.join(10)
+    assert caught.errors
+    assert written.bytes == (tmp_path / "b.csv").stat().st_size
+
+
+def test_a_file_that_is_gone_or_damaged_is_named(plays: Snapshot, tmp_path: Path) -> None:
+    """A pinned file that can't be read fails the report in words, and leaves no file."""
+    bad = tmp_path / "plays" / "0.parquet"
+    bad.parent.mkdir()
+    good = (plays.root / "plays" / "0.parquet").read_bytes()
+    snapshot = Snapshot(tmp_path, plays.versions, {**plays.listing, "plays": plays.listing["plays"][:1]})
+    plan = compile_query(WIDE, Reader(CHANNELS), snapshot)
+    holes = bytearray(good)
+    holes[1000:-20000] = bytes(len(good) - 21000)
+    for content in (None, b"", b"PAR1 and no more", good[: len(good) // 2], bytes(holes)):
+        bad.unlink(missing_ok=True)
+        if content is not None:
+            bad.write_bytes(content)
+        with Engine("1GiB", 2, tmp_path / "spill") as engine, pytest.raises(StorageError) as caught:
+            engine.session().write(plan, tmp_path / "r.csv")
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "r.csv").exists()
+
+
+def test_a_file_that_can_not_be_written_is_named(engine: Engine, plan: Plan, tmp_path: Path) -> None:
+    """No folder, a folder in its place, or no room left: a StorageError, and no half file."""
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "none" / "r.csv", tmp_path / "folder"):
+        with pytest.raises(StorageError):
+            engine.session().write(plan, path)
+    with _largest_file(100_000), pytest.raises(StorageError):
+        engine.session().write(plan, tmp_path / "r.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert engine.session().write(plan, tmp_path / "r.csv").rows > 0
+
+
+def test_too_little_memory_is_said(plan: Plan, tmp_path: Path) -> None:
+    """A report that can't be made within the limit fails in words, and the engine goes on."""
+    with Engine("16MiB", 2, tmp_path / "spill") as engine:
+        with pytest.raises(InternalError, match="memory"):
+            engine.session().write(plan, tmp_path / "r.csv")
+        assert engine.session().write(Plan("SELECT 1 AS n", ("n",)), tmp_path / "r.csv").rows == 1
+
+
+def test_the_engine_stays_within_its_folders(plan: Plan, plays: Snapshot, tmp_path: Path) -> None:
+    """With `within`, it reads and writes there and in its spill folder, and nowhere else; settings are locked."""
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    inside.mkdir()
+    outside.mkdir()
+    (outside / "secret.csv").write_text("a\n1\n")
+    with Engine("200MiB", 2, tmp_path / "spill", within=(inside, plays.root)) as engine:
+        assert engine.session().write(plan, inside / "r.csv").rows > 0
+        for sql in (f"FROM read_csv('{outside}/secret.csv')", f"FROM read_csv('{inside}/../out/secret.csv')"):
+            with pytest.raises(ReelportError):
+                engine.session().write(Plan(sql, ("a",)), inside / "s.csv")
+        with pytest.raises(ReelportError):
+            engine.session().write(plan, outside / "r.csv")
+    assert [path.name for path in outside.iterdir()] == ["secret.csv"]
+
+
+def test_an_amount_of_memory_is_understood_or_refused(tmp_path: Path) -> None:
+    """Sizes are written as 2GB, 512 MiB or 1.5gib; anything else is a usage error."""
+    for size in ("2GB", "512 MiB", "1.5gib", "800000000"):
+        with Engine(size, 1, tmp_path) as engine:
+            assert engine.session().write(Plan("SELECT 1 AS n", ("n",)), tmp_path / "r.csv").rows == 1
+    for size in ("", "much", "-1GB", "2XB"):
+        with pytest.raises(UsageError):
+            Engine(size, 1, tmp_path)
+
+
+class _caught:  # noqa: N801 - it is called like a function
+    """Runs a thing and keeps what it raised."""
+
+    def __init__(self) -> None:
+        self.errors: list[ReelportError] = []
+
+    def __call__(self, run: Callable[[], object]) -> None:
+        try:
+            run()
+        except ReelportError as error:
+            self.errors.append(error)
+
+
+@contextmanager
+def _largest_file(size: int) -> Iterator[None]:
+    """No file of this process grows beyond the size: what a full disk is to a writer."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
