@@ -74,6 +74,7 @@ class Facts:
         folder.mkdir(parents=True)
         with duckdb.connect() as session:
             session.execute("SET TimeZone = 'UTC'")
+            session.execute("SET enable_progress_bar = false")
             for name, value in _variables(self.rows).items():
                 session.execute(f"SET VARIABLE {name} = {value}")
             for table in ("channels", "videos"):

@@ -50,7 +50,7 @@ def _load(file: Path, folder: Path) -> None:
 def _sort(file: Path, folder: Path) -> None:
     settings = {"memory_limit": f"'{MEMORY}'", "temp_directory": f"'{folder}/spill'", "TimeZone": "'UTC'"}
     with duckdb.connect() as session:
-        for name, value in {**settings, "preserve_insertion_order": "false"}.items():
+        for name, value in {**settings, "preserve_insertion_order": "false", "enable_progress_bar": "false"}.items():
             session.execute(f"SET {name} = {value}")
         session.execute(_BARE.format(file=file, to=folder / "sorted.parquet"))
 

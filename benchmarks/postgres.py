@@ -125,6 +125,7 @@ class Cluster:
     def _fill(self) -> None:
         with self._session() as session, duckdb.connect() as engine:
             engine.execute("SET TimeZone = 'UTC'")
+            engine.execute("SET enable_progress_bar = false")
             for table, order in _ORDER.items():
                 print(f"copying {table} into PostgreSQL", flush=True)
                 self._fill_table(session, engine, table, order)

@@ -97,6 +97,7 @@ def _session() -> duckdb.DuckDBPyConnection:
 
 def _open(memory: str, threads: int, spill: str) -> None:
     settings = {"memory_limit": f"'{memory}'", "threads": str(threads), "temp_directory": f"'{spill}'"}
+    settings["enable_progress_bar"] = "false"
     for name, value in {**settings, "TimeZone": "'UTC'", "parquet_metadata_cache": "true"}.items():
         _session().execute(f"SET {name} = {value}")
 

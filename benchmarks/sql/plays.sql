@@ -1,15 +1,16 @@
 -- Plays from row `first` to before row `last`, in the order in which they would arrive: by time, all channels mixed.
+-- Each roll hashes a number of its own: hashes of one number with different salts go together.
 WITH drawn AS (
     SELECT
         n,
         n * getvariable('days') / getvariable('rows') AS passed,
-        hash(n, 'channel') / 18446744073709551616.0 AS channel_roll,
-        hash(n, 'which') / 18446744073709551616.0 AS which_roll,
-        hash(n, 'video') / 18446744073709551616.0 AS video_roll,
-        hash(n, 'host') / 18446744073709551616.0 AS host_roll,
-        hash(n, 'country') / 18446744073709551616.0 AS country_roll,
-        hash(n, 'views') / 18446744073709551616.0 AS views_roll,
-        (hash(n, 'rest') % 1000000007)::BIGINT AS rest
+        hash(n * 8 + 0) / 18446744073709551616.0 AS channel_roll,
+        hash(n * 8 + 1) / 18446744073709551616.0 AS which_roll,
+        hash(n * 8 + 2) / 18446744073709551616.0 AS video_roll,
+        hash(n * 8 + 3) / 18446744073709551616.0 AS host_roll,
+        hash(n * 8 + 4) / 18446744073709551616.0 AS country_roll,
+        hash(n * 8 + 5) / 18446744073709551616.0 AS views_roll,
+        (hash(n * 8 + 6) % 1000000007)::BIGINT AS rest
     FROM range(getvariable('first'), getvariable('last')) AS numbers (n)
 ),
 placed AS (
@@ -52,5 +53,5 @@ SELECT
     CASE WHEN live THEN printf('%016x', rest // 12000 % 100000) END AS viewer,
     counted AS views,
     counted * (5 + rest // 7 % 120)::BIGINT AS time_watched_seconds,
-    CASE WHEN NOT live THEN counted * (15 + hash(video, 'duration') % 1800)::BIGINT END AS watchable_seconds
+    CASE WHEN NOT live THEN counted * (15 + hash(video) % 1800)::BIGINT END AS watchable_seconds
 FROM watched

@@ -21,6 +21,6 @@ SELECT
         ELSE printf('Clip %d', n)
     END AS title,
     printf('c%05d', channel) AS owner_channel_id,
-    (15 + hash(n, 'duration') % 1800)::BIGINT AS duration_seconds,
+    (15 + hash(n) % 1800)::BIGINT AS duration_seconds,
     TIMESTAMPTZ '2024-01-01 00:00:00+00' + to_hours((n % 8000)::BIGINT) AS created_at
 FROM owned
