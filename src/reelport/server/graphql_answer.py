@@ -53,7 +53,8 @@ class _ValueError(GraphQLError):
     """A value of the document doesn't fit; `problem` says how."""
 
     def __init__(self, problem: Problem, node: ValueNode) -> None:
-        super().__init__(problem.sentence, graphql_values.part_of(node, problem.path))
+        # Without the node: the library would count the lines up to it, which costs time in the document's length.
+        super().__init__(problem.sentence)
         self.problem = problem
         self.value = node
 
@@ -155,8 +156,9 @@ def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionN
 
 def _faults(schema: GraphQLSchema, request: Request, prepared: _Prepared, context: Context) -> list[Fault]:
     """Why the document must be refused: empty when only single fields may have to be."""
-    errors = validate(schema, prepared.document, _RULES, max_errors=limits.INVALID)
-    errors += validate(schema, prepared.document, (_Literals,), max_errors=LISTED)
+    errors = validate(schema, prepared.document, (_Literals,), max_errors=LISTED)
+    if len(errors) <= LISTED:
+        errors = [*validate(schema, prepared.document, _RULES, max_errors=limits.INVALID), *errors]
     values = [*islice(_of_variables(schema, request, prepared), LISTED + 1)]
     if all(_for_field(error) for error in errors) and not any(problem.fatal for problem, _ in values):
         return []
@@ -176,7 +178,8 @@ def _of_validation(error: GraphQLError, places: Places) -> Fault:
     if isinstance(error, _ValueError):
         problem = error.problem
         inside = (*(place.input if place else ()), *problem.path)
-        return Fault(CODES[problem.code], problem.sentence, path, locations_of(error), inside or None, problem.nearest)
+        where = location_of(graphql_values.part_of(error.value, problem.path))
+        return Fault(CODES[problem.code], problem.sentence, path, where, inside or None, problem.nearest)
     return Fault(Code.INVALID_DOCUMENT, error.message, path, locations_of(error), (place and place.input) or None)
 
 
@@ -202,7 +205,7 @@ def _of_variables(schema: GraphQLSchema, request: Request, prepared: _Prepared) 
 
 def _foreseen(request: Request, prepared: _Prepared, context: Context, faults: list[Fault]) -> Iterator[Fault]:
     """What the asks of a refused document would be refused for once their names are right."""
-    if any(fault.code not in _NAMES for fault in faults):
+    if len(faults) > LISTED or any(fault.code not in _NAMES for fault in faults):
         return
     told = {(fault.path, fault.input_path) for fault in faults}
     values = _values(request, prepared.operation)

@@ -74,6 +74,9 @@ DOCUMENTS: dict[str, str] = {
     "an object 190 deep": "{ node(id: " + "{a: " * 190 + "1" + "}" * 190 + ") { id } }",
     "a type 1,900 deep": "query($v: " + "[" * 1900 + "Int" + "]" * 1900 + ") { node(id: $v) { id } }",
     "3,900 unknown names": "mutation { askPartnerReportFile(input: " + literals(3900) + ") { status } }",
+    "50 unknown names in each of 45 asks": "mutation {"
+    + " ".join(f"a{i}: askPartnerReportFile(input: {literals(50)}) {{ status }}" for i in range(45))
+    + "}",
     "the schema 49 times": "{ __schema { types {"
     + " ".join(f"a{i}: enumValues {{ name }}" for i in range(49))
     + "} } }",
