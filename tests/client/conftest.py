@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -90,7 +91,8 @@ def _serve(listener: socket.socket, served: Server) -> None:
             connection, _ = listener.accept()
         except OSError:
             return
-        with connection:
+        # A client that has had enough hangs up.
+        with connection, contextlib.suppress(OSError):
             _answer(connection, served)
 
 

@@ -163,6 +163,7 @@ def test_a_vendor_that_refuses_a_scope_is_asked_for_fewer(session: Session, time
         (reply({"error": "invalid_client", "error_description": f"no client with {SECRET}"}, 401), AccessError),
         (reply({"error": "invalid_client"}, 400), AccessError),
         (reply(PAGE, 403), Unreachable),
+        (reply({"error": "not_found"}, 404), ServiceError),
         (reply(PAGE), Unreachable),
         (reply(PAGE, 500), ServiceError),
         (reply({"hello": "world"}), ServiceError),

@@ -38,13 +38,12 @@ class Chart:
     file: Path | None
 
     def draw(self, report: Path, console: Console) -> None:
-        """Draw a downloaded report."""
+        """Draw a downloaded report into the file, or on the console."""
         bars = self.bars(report)
         if self.file is not None:
             picture = render(self.spec(bars), self.file.suffix.lower())
             with storage(self.file):
                 self.file.write_bytes(picture)
-            console.print(f"chart: {self.file}", markup=False)
         elif not bars:
             console.print("The report has no rows to draw.")
         else:

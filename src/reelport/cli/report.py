@@ -22,7 +22,15 @@ from reelport.client.client import Client
 from reelport.client.flow import DEADLINE
 from reelport.client.part import checked_target, storage
 from reelport.client.report import Report
-from reelport.errors import NotFinished, ReelportError, ReportExpired, ReportFailed, UsageError
+from reelport.errors import (
+    AccessError,
+    NotFinished,
+    ReelportError,
+    ReportExpired,
+    ReportFailed,
+    StorageError,
+    UsageError,
+)
 from reelport.query import DEFAULT_PRODUCT, ReportQuery
 
 REPORT = App(name="report", help="Ask for a report, wait for it, download it whole.", help_format="plaintext")
@@ -153,11 +161,22 @@ def _deliver(report: Report, target: Path, output: str | None, tell: Narrator, p
     tell.rest()
     tell.say(f"{output or 'stdout'}: {rows}{size(done.bytes)}; {done.proof}")
     if output is None:
-        with done.path.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer)
-        sys.stdout.flush()
+        _to_stdout(done.path)
     if picture is not None:
         picture.draw(done.path, stderr())
+        if picture.file is not None:
+            tell.say(f"chart: {picture.file}")
+
+
+def _to_stdout(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # Whoever reads has enough; the command line knows what to do.
+    except OSError as error:
+        raise StorageError(f"stdout takes no more: {error.strerror or error}.") from error
 
 
 @contextmanager
@@ -185,7 +204,7 @@ def _told(quiet: bool, url: str | None, output: str | None = None, token: str | 
             raise ReelportError("Interrupted before a report was asked for.") from None
         resume = _resume(narrator.token, url, output)
         raise NotFinished(f"Interrupted; the report goes on. Take it up again: {resume}", narrator.token) from None
-    except (ReportExpired, ReportFailed):
+    except (AccessError, UsageError, ReportExpired, ReportFailed):
         raise
     except NotFinished as error:
         stopped = str(error).partition(" Take it up again")[0]
@@ -193,9 +212,7 @@ def _told(quiet: bool, url: str | None, output: str | None = None, token: str | 
         raise NotFinished(f"{stopped}\nTake it up again: {resume}", error.token) from error
     except ReelportError as error:
         if narrator.token is not None:
-            error.args = (
-                f"{error}\nThe report is still there. Take it up again: {_resume(narrator.token, url, output)}",
-            )
+            error.args = (f"{error}\nTake the report up again: {_resume(narrator.token, url, output)}",)
         raise
 
 

@@ -50,14 +50,14 @@ class Trouble:
     acted: bool = True
 
 
-def trouble_of(answer: Reply | Lost, now: datetime, redact: Redact) -> Trouble | None:
-    """The trouble that an answer is, whatever was asked; None when it is worth reading."""
+def trouble_of(answer: Reply | Lost, host: str, now: datetime, redact: Redact) -> Trouble | None:
+    """The trouble that an answer is, whatever the host was asked; None when it is worth reading."""
     match answer:
         case Lost(reason, sent):
-            return Trouble(Unreachable(f"The service gave no answer: {redact(reason)}"), acted=sent)
+            return Trouble(Unreachable(f"{host} gave no answer: {redact(reason)}."), acted=sent)
         case Reply(status) if status in _PASSING:
             said = _first_message(answer, redact)
-            error = ServiceError(f"The service answered HTTP {status}{said}")
+            error = ServiceError(f"{host} answered HTTP {status}{said}")
             return Trouble(error, _retry_after(answer, now), acted=status != TOO_MANY)
         case _:
             return None

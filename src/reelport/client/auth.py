@@ -20,6 +20,7 @@ WISHED = (Scope.CREATE_REPORTS, Scope.READ_REPORTS, Scope.ACCESS_ADS, Scope.ACCE
 _LIFE = 3600.0
 _MARGIN = 60.0
 _OK = 200
+_REFUSALS = frozenset({400, UNAUTHORIZED, FORBIDDEN})
 
 
 def bearer(session: Session, tell: Progress, needed: Iterable[Scope] = (), patience: Patience = PATIENT) -> Flow[str]:
@@ -63,12 +64,14 @@ def _grant(session: Session, reply: Reply) -> Grant:
     if reply.status == _OK and isinstance(token, str) and token:
         life = _seconds(answer.get("expires_in"))
         return Grant(token, session.clock.seconds() + life - min(_MARGIN, life / 10))
-    said = ": ".join(str(answer[word]) for word in ("error", "error_description") if answer.get(word))
-    if said or reply.status in {UNAUTHORIZED, FORBIDDEN}:
-        why = session.redacted(said) or f"HTTP {reply.status}"
+    said = session.redacted(
+        ": ".join(str(answer[word]) for word in ("error", "error_description") if answer.get(word))
+    ).rstrip(".")
+    if reply.status in _REFUSALS:
+        why = said or f"HTTP {reply.status}"
         raise AccessError(f"The service gave no token for this key ({why}). "
                           "Check REELPORT_API_KEY, REELPORT_API_SECRET and the key's permissions.")  # fmt: skip
-    raise ServiceError(f"The token endpoint answered HTTP {reply.status} without a token.")
+    raise ServiceError(f"The token endpoint answered HTTP {reply.status} without a token{': ' if said else ''}{said}.")
 
 
 def _seconds(value: object) -> float:

@@ -111,8 +111,8 @@ def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEAD
 
 def not_finished(token: str, what: str) -> NotFinished:
     """The error that ends a wait early, and says how the report is taken up again."""
-    return NotFinished(f"The report {token} {what}. It goes on without you: take it up again with "
-                       f"'reelport report wait {token}' or client.reports.attach({token!r}).", token)  # fmt: skip
+    return NotFinished(f"The report {token} {what}. It goes on without you. Take it up again with "
+                       f"client.reports.attach({token!r}) or 'reelport report wait {token}'.", token)  # fmt: skip
 
 
 def _perhaps_asked(error: ReelportError) -> Unreachable:

@@ -5,6 +5,7 @@ Imported only by a client that needs it, for httpx2 takes half of the time that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 
 import httpx2
@@ -12,6 +13,7 @@ import httpx2
 from reelport.client.steps import Lost, Reply, Request
 from reelport.client.transport import AsyncBody, Body
 
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
 _HEADERS = {"user-agent": "reelport", "accept-encoding": "identity", "accept": "*/*"}
 _NEVER_SENT = (
@@ -120,4 +122,4 @@ def _sentence(error: httpx2.RequestError) -> str:
         case httpx2.TooManyRedirects():
             return "it redirects without end"
         case _:
-            return str(error) or type(error).__name__
+            return _ERRNO.sub("", str(error)).strip(". ") or type(error).__name__

@@ -52,7 +52,7 @@ def persist(
     until = session.clock.seconds() + patience.seconds
     for pause in pauses(session.chance):
         answer = yield from send(request)
-        trouble = trouble_of(answer, session.clock.now(), session.redacted)
+        trouble = trouble_of(answer, session.settings.url, session.clock.now(), session.redacted)
         if not isinstance(answer, Lost) and (trouble := trouble or fault(answer)) is None:
             return answer
         assert trouble is not None  # noqa: S101 - a lost answer is always trouble

@@ -1,0 +1,247 @@
+"""The client against a real service: library, asyncio twin and command line end with the same file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from reelport import (
+    AccessError,
+    AsyncClient,
+    Client,
+    Dimension,
+    Metric,
+    NotFinished,
+    Proof,
+    QueueFull,
+    ReelportError,
+    ReportExpired,
+    ReportQuery,
+)
+from reelport.testing import Key, Service
+
+from .partner import Partner
+
+START, END = date(2026, 1, 1), date(2026, 1, 7)
+QUERY = ReportQuery.of([Metric.VIEWS, Metric.VIEW_THROUGH_RATE], [Dimension.DAY, Dimension.VIDEO_TITLE], START, END)
+EARNINGS = ReportQuery.of([Metric.VIEWS, Metric.ESTIMATED_EARNINGS_EUR], [Dimension.DAY], START, END)
+
+Run = Callable[[Service, Key, ReportQuery, Path], None]
+
+
+class Refused(Exception):
+    """A command that ended with another status than 0."""
+
+    def __init__(self, status: int, said: str) -> None:
+        self.status = status
+        self.said = said
+        super().__init__(said)
+
+
+def run_sync(service: Service, key: Key, query: ReportQuery, to: Path) -> None:
+    with Client(service.url, key.id, key.secret) as client:
+        assert client.reports.run(query, to, deadline=60).proof is Proof.CHECKSUM
+
+
+def run_async(service: Service, key: Key, query: ReportQuery, to: Path) -> None:
+    async def go() -> None:
+        async with AsyncClient(service.url, key.id, key.secret) as client:
+            assert (await client.reports.run(query, to, deadline=60)).proof is Proof.CHECKSUM
+
+    asyncio.run(go())
+
+
+def run_command(service: Service, key: Key, query: ReportQuery, to: Path) -> None:
+    command(service, key, "run", *options(query), "-o", str(to))
+
+
+def options(query: ReportQuery) -> list[str]:
+    """A query as options: metrics with commas, dimensions by repeating."""
+    dimensions = [word for name in query.dimensions for word in ("--dimensions", name)]
+    return ["--metrics", ",".join(query.metrics), *dimensions, "--start", str(query.start), "--end", str(query.end)]
+
+
+def environment(service: Service, key: Key) -> dict[str, str]:
+    ours = {"REELPORT_URL": service.url, "REELPORT_API_KEY": key.id, "REELPORT_API_SECRET": key.secret}
+    return {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")} | ours
+
+
+def command(service: Service, key: Key, *words: str) -> str:
+    """What `reelport report …` prints on stdout. Refused when it ends with another status than 0."""
+    done = subprocess.run(
+        [sys.executable, "-m", "reelport", "report", *words],
+        env=environment(service, key),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert key.secret not in done.stdout + done.stderr
+    if done.returncode:
+        raise Refused(done.returncode, done.stderr)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """A service with a week of sample facts."""
+    with Service() as service:
+        service.sample(START, END, rows=10_000)
+        yield service
+
+
+@pytest.fixture(scope="module")
+def key(service: Service) -> Key:
+    """A key of demo that may do everything."""
+    return service.key("demo")
+
+
+@pytest.fixture
+def idle() -> Iterator[Service]:
+    """A service without facts that takes reports and makes none until it is restarted with a worker."""
+    with Service(workers=0) as service:
+        service.organization("demo")
+        yield service
+
+
+def set_to_work(service: Service) -> None:
+    service.restart(environment={"REELPORT_WORKERS": "1"})
+
+
+@pytest.mark.parametrize("run", [run_sync, run_async, run_command])
+def test_three_ways_to_the_same_file(service: Service, key: Key, run: Run, tmp_path: Path) -> None:
+    """Library, asyncio twin and command bring the bytes that a plain program gets by hand."""
+    run(service, key, QUERY, tmp_path / "views.csv")
+    by_hand = Partner(service, key)
+    token = by_hand.ask(**QUERY.to_wire())
+    assert (tmp_path / "views.csv").read_bytes() == by_hand.fetch(token)
+    assert [path.name for path in tmp_path.iterdir()] == ["views.csv"]
+
+
+@pytest.mark.parametrize("run", [run_sync, run_async, run_command])
+def test_a_scope_that_the_key_lacks_is_an_access_error(service: Service, run: Run, tmp_path: Path) -> None:
+    """The service names the metric and the scope; the command leaves with status 4."""
+    narrow = service.key("demo", ["create_reports"])
+    with pytest.raises((AccessError, Refused), match=r"ESTIMATED_EARNINGS_EUR.*access_revenue") as caught:
+        run(service, narrow, EARNINGS, tmp_path / "views.csv")
+    assert getattr(caught.value, "status", 4) == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_three_steps_as_commands(service: Service, key: Key, tmp_path: Path) -> None:
+    """A token printed by one command is waited for and downloaded by others; without -o the CSV is on stdout."""
+    token = command(service, key, "submit", *options(QUERY)).strip()
+    assert command(service, key, "wait", token) == "FINISHED\n"
+    command(service, key, "download", token, "-o", str(tmp_path / "views.csv"))
+    assert command(service, key, "download", token) == (tmp_path / "views.csv").read_text(encoding="utf-8")
+
+
+def test_a_report_is_taken_up_from_its_token(service: Service, key: Key, tmp_path: Path) -> None:
+    """Another client of the same key downloads what was asked for elsewhere, and can look first."""
+    with Client(service.url, key.id, key.secret) as client:
+        token = client.reports.submit(QUERY).wait().token
+    with Client(service.url, key.id, key.secret) as other:
+        report = other.reports.attach(token, QUERY).refresh()
+        assert report.status == "FINISHED"
+        assert report.download(tmp_path / "views.csv").rows() > 0
+
+
+def test_a_report_of_another_organization_is_unknown(service: Service, key: Key) -> None:
+    """A token of demo says nothing to a key of rival."""
+    with Client(service.url, key.id, key.secret) as client:
+        token = client.reports.submit(QUERY).token
+    rival = service.key("rival")
+    with Client(service.url, rival.id, rival.secret) as client, pytest.raises(ReportExpired, match="unknown"):
+        client.reports.attach(token).wait(deadline=5)
+
+
+def test_a_wrong_secret_is_an_access_error_and_never_printed(service: Service, key: Key) -> None:
+    """The command leaves with status 4 and the secret is nowhere in what it says."""
+    wrong = Key(**{**vars_of(key), "secret": "wr0ng-secret-of-the-test"})
+    with pytest.raises(Refused) as caught:
+        command(service, wrong, "run", *options(QUERY))
+    assert caught.value.status == 4
+
+
+def vars_of(key: Key) -> dict[str, str]:
+    return {name: getattr(key, name) for name in type(key).__dataclass_fields__}
+
+
+def test_a_service_that_is_full_refuses() -> None:
+    """Under the policy refuse a third report is QueueFull; the command leaves with status 5."""
+    with Service(workers=0, queue_policy="refuse") as service:
+        service.organization("demo")
+        key = service.key("demo")
+        with Client(service.url, key.id, key.secret) as client:
+            for last in (2, 3):
+                client.reports.submit(QUERY.within(START, date(2026, 1, last)))
+            with pytest.raises(QueueFull):
+                client.reports.submit(QUERY)
+        with pytest.raises(Refused) as caught:
+            command(service, key, "submit", *options(QUERY))
+    assert caught.value.status == 5
+
+
+def test_a_deadline_leaves_what_can_be_taken_up(idle: Service, tmp_path: Path) -> None:
+    """NotFinished carries the token, with which another client ends the wait once the service works."""
+    key = idle.key("demo")
+    with Client(idle.url, key.id, key.secret) as client:
+        with pytest.raises(NotFinished) as caught:
+            client.reports.run(QUERY, tmp_path / "views.csv", deadline=0.5)
+        set_to_work(idle)
+        report = client.reports.attach(caught.value.token, QUERY).wait(deadline=60)
+        report.download(tmp_path / "views.csv")
+    assert (tmp_path / "views.csv").read_bytes().startswith(b"day,video_title,views,view_through_rate\n")
+
+
+def test_ctrl_c_says_the_command_that_resumes(idle: Service, tmp_path: Path) -> None:
+    """Interrupted in the wait, the command leaves with status 6; the very command it names ends with the file."""
+    key = idle.key("demo")
+    words = [sys.executable, "-m", "reelport", "report", "run", *options(QUERY), "-o", str(tmp_path / "my views.csv")]
+    with subprocess.Popen(words, env=environment(idle, key), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "IN_PROGRESS" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert process.returncode == 6
+    assert list(tmp_path.iterdir()) == []
+    set_to_work(idle)
+    resume = shlex.split(said.rpartition("Take it up again: ")[2])
+    assert resume[:3] == ["reelport", "report", "download"]
+    command(idle, key, *resume[2:])
+    assert [path.name for path in tmp_path.iterdir()] == ["my views.csv"]
+
+
+def test_a_service_that_dies_in_mid_wait_is_waited_for(idle: Service, tmp_path: Path) -> None:
+    """Kill -9 of the service and its return cost a waiting client nothing but time."""
+    key = idle.key("demo")
+    ended: list[ReelportError] = []
+
+    def go() -> None:
+        try:
+            run_sync(idle, key, QUERY, tmp_path / "views.csv")
+        except ReelportError as error:
+            ended.append(error)
+
+    waiting = threading.Thread(target=go)
+    waiting.start()
+    waiting.join(0.5)
+    idle.kill()
+    waiting.join(0.5)
+    assert waiting.is_alive()
+    set_to_work(idle)
+    waiting.join(60)
+    assert ended == []
+    assert (tmp_path / "views.csv").exists()
