@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 
 import pyarrow as pa
@@ -51,9 +53,10 @@ def _csv_header(lines: Lines, file: Input) -> tuple[str, ...]:
 def _first_keys(lines: Lines, file: Input) -> tuple[str, ...]:
     for _, raw in lines:
         if raw.strip():
-            value = json_value(raw)
-            if isinstance(value, dict):
-                return tuple(value)
+            with suppress(ValueError):
+                value = json_value(raw)
+                if isinstance(value, dict):
+                    return tuple(value)
     raise BadInput(f"{file.path}: no line holds a JSON object")
 
 
@@ -89,7 +92,7 @@ def _csv_batches(lines: Lines, number: int, names: tuple[str, ...], reject: Reje
     next(records(lines))
     while block := lines.block():
         first, raw = block
-        plain = _plain(raw, names)
+        plain = _plain(raw, names) or _quoted(raw, names)
         if plain is not None:
             yield _batch(plain, number, pa.array(range(first, first + len(raw)), pa.int64()), names)
             continue
@@ -124,6 +127,20 @@ def _plain(raw: Sequence[bytes], names: Sequence[str]) -> list[pa.Array] | None:
     return [column.combine_chunks() for column in table.columns]
 
 
+def _quoted(raw: Sequence[bytes], names: Sequence[str]) -> list[pa.Array] | None:
+    """The columns of lines that are each a whole record; None when a line needs a careful look."""
+    if any(line.count(b'"') & 1 or b"\0" in line for line in raw):
+        return None
+    try:
+        rows = list(csv.reader((line.decode() for line in raw), strict=True))
+        columns = list(zip(*rows, strict=True))
+    except (csv.Error, UnicodeDecodeError, ValueError):
+        return None
+    if len(rows) != len(raw) or len(columns) != len(names):
+        return None
+    return [pa.array(column, pa.string()) for column in columns]
+
+
 def _careful(rows: Sequence[Record], number: int, names: Sequence[str], reject: Reject) -> pa.RecordBatch | None:
     good, at = [], []
     for line, fields, raw in rows:
@@ -140,7 +157,7 @@ def _careful(rows: Sequence[Record], number: int, names: Sequence[str], reject: 
 
 
 def _json_batches(lines: Lines, number: int, names: tuple[str, ...], reject: Reject) -> Iterator[pa.RecordBatch]:
-    known = set(names)
+    known, shape = frozenset(names), pa.struct([pa.field(name, pa.string()) for name in names])
     while block := lines.block():
         first, raw = block
         rows: list[dict[str, str | None]] = []
@@ -155,4 +172,4 @@ def _json_batches(lines: Lines, number: int, names: tuple[str, ...], reject: Rej
                 rows.append(made)
                 at.append(line)
         if rows:
-            yield _batch([pa.array([row.get(name) for row in rows], pa.string()) for name in names], number, at, names)
+            yield _batch(pa.array(rows, shape).flatten(), number, at, names)
