@@ -43,7 +43,22 @@ def json_row(raw: bytes, known: frozenset[str]) -> dict[str, str | None] | str:
             what = "true or false" if isinstance(one, bool) else "nested"
             problems.append(f"{name}: a value that is {what} can't be taken")
         value[name] = text
+    if b"\\u" in raw:
+        problems += [f"{name}: {why}" for name, one in value.items() if (why := _broken(one))]
     return "; ".join(problems) or value
+
+
+def _broken(text: str | None) -> str | None:
+    """Why an escaped text is none, if so."""
+    if text is None:
+        return None
+    if "\0" in text:
+        return "it holds a NUL character"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "it holds half a character (a lone surrogate)"
+    return None
 
 
 def _text(value: object) -> str | None:
