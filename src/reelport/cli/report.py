@@ -31,14 +31,14 @@ from reelport.errors import (
     StorageError,
     UsageError,
 )
-from reelport.query import DEFAULT_PRODUCT, ReportQuery
+from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
 
 REPORT = App(name="report", help="Ask for a report, wait for it, download it whole.", help_format="plaintext")
 
 _COUNTED = 100_000_000
 """Bytes up to which a file is read once more to say how many rows it has."""
 
-_DAYS_AGO = re.compile(r"(\d{1,5})d")
+_DAYS_AGO = re.compile(r"(\d{1,4})d")
 _RELATIVE = {"today": 0, "yesterday": 1}
 
 _DAY = "YYYY-MM-DD, today, yesterday, or 30d for 30 days ago"
@@ -233,7 +233,7 @@ def _day(option: str, text: str, today: date, wrong: list[str]) -> date:
     ago = _DAYS_AGO.fullmatch(word)
     try:
         back = int(ago[1]) if ago else _RELATIVE.get(word)
-        return date.fromisoformat(word) if back is None else today - timedelta(days=back)
+        return parse_day(text.strip()) if back is None else today - timedelta(days=back)
     except ValueError:
         wrong.append(f"{option}: {text[:80]!r} is no day: give {_DAY}.")
         return today

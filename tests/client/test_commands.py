@@ -1,0 +1,104 @@
+"""`reelport report`: how its words become a query, and what is refused before anything is sent."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import date
+
+import pytest
+
+from reelport.cli.report import Ask
+from reelport.errors import UsageError
+
+TODAY = date(2026, 11, 25)
+
+
+def test_lists_are_given_by_commas_or_by_repeating() -> None:
+    """Both may be mixed, in any case, with blanks."""
+    ask = Ask(metrics=["views, time_watched_seconds", "UPLOADS"], dimensions=["DAY,", "VIDEO_ID"], start="3d", end="1d")
+    query = ask.query(TODAY)
+    assert query.metrics == ("VIEWS", "TIME_WATCHED_SECONDS", "UPLOADS")
+    assert query.dimensions == ("DAY", "VIDEO_ID")
+
+
+@pytest.mark.parametrize(
+    ("word", "day"),
+    [
+        ("2026-01-31", date(2026, 1, 31)),
+        ("today", TODAY),
+        ("Yesterday", date(2026, 11, 24)),
+        ("0d", TODAY),
+        ("30d", date(2026, 10, 26)),
+    ],
+)
+def test_days_are_dates_or_counted_back(word: str, day: date) -> None:
+    """A day is YYYY-MM-DD, today, yesterday, or so many days ago."""
+    assert Ask(metrics=["VIEWS"], start=word, end=word).query(TODAY).start == day
+
+
+def test_filters_are_pairs() -> None:
+    """A filter's value may be empty and may hold an equals sign."""
+    ask = Ask(metrics=["VIEWS"], start="1d", end="1d", filters=["visitorDomainGroup=", "channelSlug=a=b"])
+    assert dict(ask.query(TODAY).filters) == {"visitorDomainGroup": "", "channelSlug": "a=b"}
+
+
+def test_everything_wrong_is_said_at_once() -> None:
+    """Days, filters and repeated filters that are wrong come in one error."""
+    wrong = Ask(metrics=["VIEWS"], start="soon", end="99999d", filters=["x", "a=1", "a=2"])
+    with pytest.raises(UsageError) as caught:
+        wrong.query(TODAY)
+    assert len(str(caught.value).splitlines()) == 4
+
+
+@pytest.mark.parametrize("word", ["20260101", "2026-W01-1", "2026-02-30", "-7d", "1,5d", ""])
+def test_what_is_no_day_is_refused(word: str) -> None:
+    """No other form of a date is guessed at."""
+    with pytest.raises(UsageError, match="YYYY-MM-DD"):
+        Ask(metrics=["VIEWS"], start=word, end="1d").query(TODAY)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        ("run --metrics VIEW --dimensions DAYY --start 7d --end 1d", 5, ["Did you mean VIEWS?", "Did you mean DAY?"]),
+        ("run --metrics VIEWS --start 7d --end 1d --product OWN", 5, ["'OWN'"]),
+        ("run --metrics VIEWS --start soon --end 1d", 2, ["--start", "YYYY-MM-DD"]),
+        ("run --start 7d --end 1d", 2, ["--metrics"]),
+        ("run --metrics VIEWS --start 7d --end 1d -o no/such/folder", 2, ["no folder"]),
+        ("run --metrics VIEWS --dimensions DAY --start 7d --end 1d --chart a.gif", 2, [".png"]),
+        ("submit --metrics VIEWS --start 7d --end 1d --url nowhere", 2, ["REELPORT_URL"]),
+        ("wait", 2, ["TOKEN"]),
+    ],
+)
+def test_a_wrong_command_line_is_one_clean_error(words: str, status: int, says: list[str]) -> None:
+    """Each ends with its status, in sentences, without a traceback, and sends nothing."""
+    ours = {"REELPORT_URL": "http://127.0.0.1:9", "REELPORT_API_KEY": "k", "REELPORT_API_SECRET": "s"}
+    done = subprocess.run(
+        [sys.executable, "-m", "reelport", "report", *words.split()],
+        env=os.environ | ours,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == status
+    assert done.stdout == ""
+    assert all(line.startswith("reelport: ") for line in done.stderr.splitlines())
+    assert all(word in done.stderr for word in says)
+
+
+def test_without_a_key_the_command_says_which_variables_it_wants() -> None:
+    """No key is status 4, with both names."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "reelport", "report", "wait", "R"],
+        env=bare,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert "REELPORT_API_KEY and REELPORT_API_SECRET" in done.stderr
