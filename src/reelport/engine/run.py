@@ -132,6 +132,8 @@ def _own_share(memory_limit: str) -> int:
 
 def _settings(spill: Path, within: tuple[Path, ...]) -> Iterator[str]:
     yield "SET TimeZone = 'UTC'"
+    # A long query would draw its bar on stdout, where only data belongs.
+    yield "SET enable_progress_bar = false"
     yield f"SET temp_directory = {exp.Literal.string(str(spill)).sql(dialect='duckdb')}"
     yield "SET python_enable_replacements = false"
     yield "SET autoinstall_known_extensions = false"

@@ -60,6 +60,8 @@ class Stage:
 
     def __init__(self, seed: int, cast: Iterable[Video], threads: int | None = None) -> None:
         self._engine = duckdb.connect(config={"autoload_known_extensions": "false"})
+        # A long query would draw its bar on stdout, where only data belongs.
+        self._engine.execute("SET enable_progress_bar = false")
         if threads is not None:
             self._engine.execute("SET threads = $threads", {"threads": threads})
         world = {
