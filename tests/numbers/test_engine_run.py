@@ -127,6 +127,18 @@ def test_a_file_that_is_gone_or_damaged_is_named(plays: Snapshot, tmp_path: Path
         assert not (tmp_path / "r.csv").exists()
 
 
+def test_no_file_is_taken_for_another(plays: Snapshot, tmp_path: Path) -> None:
+    """The name of a pinned file is no pattern: where it is gone, a file that it would match is not read instead."""
+    decoy = tmp_path / "facts1" / "plays"
+    decoy.mkdir(parents=True)
+    (decoy / "0.parquet").write_bytes((plays.root / "plays" / "0.parquet").read_bytes())
+    for name in ("facts[1]", "facts?", "fact*"):
+        pinned = {**plays.listing, "plays": plays.listing["plays"][:1]}
+        plan = compile_query(WIDE, Reader(CHANNELS), Snapshot(tmp_path / name, plays.versions, pinned))
+        with Engine("1GiB", 2, tmp_path / "spill") as engine, pytest.raises(StorageError):
+            engine.session().write(plan, tmp_path / "r.csv")
+
+
 def test_a_file_that_can_not_be_written_is_named(engine: Engine, plan: Plan, tmp_path: Path) -> None:
     """No folder, a folder in its place, or no room left: a StorageError, and no half file."""
     (tmp_path / "folder").mkdir()
