@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -25,34 +26,43 @@ _DEADLINE = 60.0
 Spread = dict[str, float]
 
 
-def idle(reelport: Reelport, small: Report, to: Path) -> dict[str, Spread]:
+def questions(report: Report) -> Iterator[ReportQuery]:
+    """The report as nobody asked for it before, its metrics the other way round, over ever other days."""
+    start, _ = report.span(0)
+    for days in range(report.days, 0, -1):
+        for passed in range(DAYS - days + 1):
+            first = start + timedelta(days=passed)
+            asked = report.query(0).within(first, first + timedelta(days=days - 1))
+            yield replace(asked, metrics=asked.metrics[::-1])
+
+
+def idle(reelport: Reelport, small: Report, fresh: Iterator[ReportQuery], to: Path) -> dict[str, Spread]:
     """Seconds from the ask to FINISHED, looking every few milliseconds; and to the file, by our client's own waiting.
 
-    Every question is another one, so that none is answered by an earlier report.
+    `fresh` gives questions that were never asked, so that none is answered by an earlier report.
     """
-    questions = _questions(small)
     with reelport.wire(small.organization) as wire:
-        _finished(wire, next(questions))
-        finished = [_seconds(lambda: _finished(wire, next(questions))) for _ in range(_TIMES)]
+        _finished(wire, next(fresh))
+        finished = [_seconds(lambda: _finished(wire, next(fresh))) for _ in range(_TIMES)]
     with reelport.client(small.organization) as client:
-        client.reports.run(next(questions), to)
-        files = [_seconds(lambda: client.reports.run(next(questions), to)) for _ in range(_TIMES)]
+        client.reports.run(next(fresh), to)
+        files = [_seconds(lambda: client.reports.run(next(fresh), to)) for _ in range(_TIMES)]
     return {"ask_to_finished": spread(finished), "ask_to_file_by_client": spread(files)}
 
 
-def busy(reelport: Reelport, small: Report, huge: Report) -> dict[str, Spread]:
+def busy(reelport: Reelport, small: Report, huge: Report, fresh: Iterator[ReportQuery]) -> dict[str, Spread]:
     """Seconds of single requests of one partner, in the time in which two huge reports of another are being made."""
-    questions, shifts = _questions(small), count(100)
+    shifts = count(100)
     times: dict[str, list[float]] = {"token": [], "ask": [], "look": []}
     until = time.monotonic() + _DEADLINE
     with reelport.wire(small.organization) as wire, reelport.wire(huge.organization) as other:
-        last = _Last(wire.ask(next(questions)))
+        last = _Last(wire.ask(next(fresh)))
         while len(times["ask"]) < _ASKS and time.monotonic() < until:
             big = [other.ask(_narrowed(huge, next(shifts))) for _ in range(2)]
             time.sleep(4 * _LOOK_SECONDS)
             while all(other.look(token) == ReportStatus.IN_PROGRESS for token in big):
                 if len(times["ask"]) < _ASKS:
-                    times["ask"].append(_seconds(lambda: last.keep(wire.ask(next(questions)))))
+                    times["ask"].append(_seconds(lambda: last.keep(wire.ask(next(fresh)))))
                 times["look"].append(_seconds(lambda: wire.look(last.token)))
                 if len(times["look"]) % 4 == 0:
                     times["token"].append(_seconds(wire.grant))
@@ -71,15 +81,6 @@ class _Last:
 
     def keep(self, token: str) -> None:
         self.token = token
-
-
-def _questions(report: Report) -> Iterator[ReportQuery]:
-    """The report over ever other days: all starts with its own length, then with one day less, and so on."""
-    start, _ = report.span(0)
-    for days in range(report.days, 0, -1):
-        for passed in range(DAYS - days):
-            first = start + timedelta(days=passed)
-            yield report.query(0).within(first, first + timedelta(days=days - 1))
 
 
 def _narrowed(report: Report, number: int) -> ReportQuery:

@@ -17,7 +17,7 @@ sys.path[0] = str(Path(__file__).parent.parent)
 from benchmarks import machine, results  # noqa: E402 - this is a script of a package: its root comes first
 from benchmarks.contest import contest  # noqa: E402
 from benchmarks.facts import MEMORY, Facts  # noqa: E402
-from benchmarks.latency import busy, idle  # noqa: E402
+from benchmarks.latency import busy, idle, questions  # noqa: E402
 from benchmarks.loading import loading  # noqa: E402
 from benchmarks.postgres import MOST_ROWS, Cluster, programs  # noqa: E402
 from benchmarks.reports import REPORTS  # noqa: E402
@@ -79,9 +79,10 @@ def _measure(record: results.Record, facts: Facts, asked: argparse.Namespace, st
         found = contest(report, reelport, bare, others, rounds, files).figures()
         record["reports"][report.name] = _told(report.name, found)
     small, huge = (next(report for report in REPORTS if report.name == name) for name in ("small", "huge"))
-    record["latency"] = {"idle": _told("idle", idle(reelport, small, facts.folder / "small.csv"))}
+    fresh = questions(small)
+    record["latency"] = {"idle": _told("idle", idle(reelport, small, fresh, facts.folder / "small.csv"))}
     reelport.forget_peak()
-    record["latency"]["busy"] = _told("busy", busy(reelport, small, huge))
+    record["latency"]["busy"] = _told("busy", busy(reelport, small, huge, fresh))
     peaks = [found["reelport"]["peak_bytes"] for found in record["reports"].values()]
     record["memory"] = {"peak_bytes": max([*peaks, reelport.peak()]), "limit_bytes": MEMORY_BYTES}
 
