@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from reelport.cli.facts_output import LoadProgress
+from reelport.cli.main import main
+from reelport.facts.loading import Progress
+
 Reelport = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def reelport(tmp_path: Path) -> Reelport:
-    """Runs a command over a data directory; its exit status, stdout and stderr."""
+def reelport(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Reelport:
+    """Runs a command line over a data directory; its exit status, stdout and stderr."""
 
     def run(*words: object) -> tuple[int, str, str]:
-        command = [sys.executable, "-m", "reelport", *map(str, words)]
-        settings = os.environ | {"REELPORT_DATA": str(tmp_path / "data")}
-        done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=60, check=False)
-        return done.returncode, done.stdout, done.stderr
+        with pytest.raises(SystemExit) as left:
+            main([*map(str, words), "--data", str(tmp_path / "data")])
+        assert isinstance(left.value.code, int)
+        return left.value.code, *capsys.readouterr()
 
     return run
 
@@ -89,10 +95,25 @@ def test_a_dry_run_shows_rows_and_reasons(tmp_path: Path, reelport: Reelport) ->
     assert json.loads(reelport("tables", "--json")[1])[5]["rows"] == 0
 
 
-def test_a_data_directory_of_a_newer_version_is_refused(tmp_path: Path, reelport: Reelport) -> None:
-    """Nothing is read or written in a data directory that a newer version made."""
+def test_a_data_directory_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    """A data directory that a newer version made, named by the environment, is left alone."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "layout.json").write_text('{"layout": 99}')
-    status, out, err = reelport("tables")
-    assert (status, out) == (1, "")
-    assert "newer version of Reelport" in err
+    settings = os.environ | {"REELPORT_DATA": str(tmp_path / "data")}
+    words = [sys.executable, "-m", "reelport", "tables"]
+    done = subprocess.run(words, env=settings, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "newer version of Reelport" in done.stderr
+
+
+def test_progress_is_a_line_now_and_then_where_there_is_no_terminal() -> None:
+    """A log gets a line every few seconds with the stage, the rows and the time; a short load says nothing."""
+    stream = io.StringIO()
+    with LoadProgress(stream, every=0.02) as shown:
+        shown.update(Progress("writing", 1234))
+        time.sleep(0.3)
+    assert "writing 1,234 rows (0 s)" in stream.getvalue().splitlines()
+    quiet = io.StringIO()
+    with LoadProgress(quiet) as shown:
+        shown.update(Progress("writing", 1))
+    assert quiet.getvalue() == ""

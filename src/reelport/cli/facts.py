@@ -13,8 +13,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from reelport.cli.facts_output import LoadProgress, print_rows, size_text, stamp_text
-from reelport.errors import StorageError, UsageError
-from reelport.facts import batches, compaction, vacuuming, verification
+from reelport.errors import UsageError
+from reelport.facts import batches, compaction, vacuuming
 from reelport.facts.layout import check_layout
 from reelport.facts.loading import LoadResult
 from reelport.facts.loading import load as load_files
@@ -210,21 +210,3 @@ def vacuum(
     """Delete files that were replaced, or left by a killed load, so long ago that no report reads them."""
     for one in vacuuming.vacuum(facts_root(data), now=datetime.now(UTC), hours=hours):
         print(f"{one.table}: {one.files} files deleted, {size_text(one.bytes)}")
-
-
-def verify_facts(data: Path) -> int:
-    """Print what is wrong with the tables of a data directory; how many things that is."""
-    wrong = 0
-    for one in verification.verify(facts_root(data)):
-        for finding in one.findings:
-            print(f"{one.table}: {finding}")
-        wrong += len(one.findings)
-        if not one.findings:
-            print(f"{one.table}: {one.files:,} files with {one.rows:,} rows are as recorded")
-    return wrong
-
-
-def verify(*, data: DataOption = DEFAULT_DATA) -> None:
-    """Hold the tables against their records, reading every file to its end."""
-    if wrong := verify_facts(data):
-        raise StorageError(f"{wrong} thing(s) are wrong with the tables; load the days concerned again")

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from threading import Event, Thread
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -22,39 +23,46 @@ _KILO = 1000
 
 
 class LoadProgress:
-    """Shows how far a load is: moving on a terminal, a line now and then elsewhere."""
+    """Shows how far a load is: moving on a terminal, a line every few seconds elsewhere, sorting included."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, every: float = EVERY_SECONDS) -> None:
         self._stream = stream
-        self._stage = ""
-        self._said = time.monotonic()
+        self._every = every
+        self._text = "reading"
+        self._ended = Event()
         self._bar: Bar | None = None
-        if stream.isatty():
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-            self._bar = Bar(*columns, console=Console(file=stream), transient=True)
-            self._task = self._bar.add_task("reading", total=None)
+        self._speaker: Thread | None = None
 
     def __enter__(self) -> Self:
-        if self._bar is not None:
+        if self._stream.isatty():
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+            self._bar = Bar(*columns, console=Console(file=self._stream), transient=True)
+            self._bar.add_task(self._text, total=None)
             self._bar.start()
+        else:
+            self._speaker = Thread(target=self._speak, daemon=True)
+            self._speaker.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended.set()
         if self._bar is not None:
             self._bar.stop()
+        if self._speaker is not None:
+            self._speaker.join()
+
+    def _speak(self) -> None:
+        began = time.monotonic()
+        while not self._ended.wait(self._every):
+            print(f"{self._text} ({time.monotonic() - began:.0f} s)", file=self._stream, flush=True)
 
     def update(self, progress: Progress) -> None:
         """Show this state."""
-        text = f"{progress.stage} {progress.rows:,} rows"
+        self._text = f"{progress.stage} {progress.rows:,} rows"
         if self._bar is not None:
-            self._bar.update(self._task, description=text)
-            return
-        now = time.monotonic()
-        if now - self._said >= EVERY_SECONDS:
-            print(text, file=self._stream, flush=True)
-            self._said = now
+            self._bar.update(self._bar.task_ids[0], description=self._text)
 
 
 def print_rows(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

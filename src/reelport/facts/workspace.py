@@ -60,6 +60,10 @@ def engine_errors(place: Path) -> Iterator[None]:
     """Turn the engine's refusals inside the block into ours: the disk's and the memory's, or the input's."""
     try:
         yield
+    except RuntimeError as error:
+        if "interrupted" in str(error):
+            raise KeyboardInterrupt from error  # the engine's word for a Ctrl-C while it ran
+        raise
     except duckdb.Error as error:
         message = str(error)
         first = message.splitlines()[0]
