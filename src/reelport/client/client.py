@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import time
@@ -115,12 +114,12 @@ class AsyncClient:
         *,
         transport: AsyncTransport | None = None,
         clock: Clock | None = None,
-        sleep: AsyncSleep = asyncio.sleep,
+        sleep: AsyncSleep | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._session = Session(Settings.read(os.environ, url, key, secret), clock or Clock(), chance)
         self._transport = transport or _async_http()
-        self._sleep = sleep
+        self._sleep = sleep or _asleep
         self.reports = AsyncReports(self._run, self._session)
 
     async def __aenter__(self) -> Self:
@@ -169,7 +168,7 @@ class _AsyncHand:
                 await self._sleep(seconds)
                 return None
             case Work(task):
-                return await asyncio.to_thread(task)
+                return await _in_thread(task)
             case Open(request):
                 await self.close()
                 body = await self._transport.open(request)
@@ -196,6 +195,18 @@ def _async_http() -> AsyncTransport:
     from reelport.client.http import AsyncHttp  # noqa: PLC0415 - see there
 
     return AsyncHttp()
+
+
+async def _asleep(seconds: float) -> None:
+    import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
+
+    await asyncio.sleep(seconds)
+
+
+async def _in_thread(task: Callable[[], object]) -> object:
+    import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
+
+    return await asyncio.to_thread(task)
 
 
 def _whole(body: Body) -> Reply | Lost:
