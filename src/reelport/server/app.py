@@ -21,8 +21,8 @@ from reelport.errors import StorageError
 from reelport.server import credentials, health, jobs, retention
 from reelport.server.database import connect
 from reelport.server.downloads import download
-from reelport.server.graphql_endpoint import graphql
-from reelport.server.graphql_resolvers import schema
+from reelport.server.graphql.endpoint import graphql
+from reelport.server.graphql.resolvers import schema
 from reelport.server.limits import DocumentLimits
 from reelport.server.metrics import Metrics
 from reelport.server.oauth import token

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reelport.server.credentials import short_id
-from reelport.server.graphql_faults import Fault, refusal
+from reelport.server.graphql.faults import Fault, refusal
 from reelport.server.service import Service
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH, Code
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reelport import check
 from reelport.query import ReportQuery
-from reelport.server.graphql_faults import TYPES
+from reelport.server.graphql.faults import TYPES
 from reelport.wire import GRAPHQL_PATH, Code
 
 from .conftest import ASK, INPUT, Api

@@ -11,7 +11,7 @@ import pytest
 from graphql import get_introspection_query
 
 from reelport.server import access
-from reelport.server.graphql_endpoint import _answer
+from reelport.server.graphql.endpoint import _answer
 from reelport.server.limits import DocumentLimits, excesses
 from reelport.wire import GRAPHQL_PATH
 

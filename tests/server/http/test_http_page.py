@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reelport.server import limits
-from reelport.server.graphql_faults import TYPES
+from reelport.server.graphql.faults import TYPES
 from reelport.server.observation import HEALTH_PATH, LIVE_PATH, METRICS_PATH
 from reelport.server.settings import Settings
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH

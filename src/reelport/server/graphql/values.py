@@ -31,7 +31,7 @@ from reelport import check
 from reelport.catalog import Filter
 from reelport.errors import Problem
 from reelport.query import parse_day
-from reelport.server.graphql_faults import Path
+from reelport.server.graphql.faults import Path
 from reelport.server.limits import GUESSES, ITEMS, TEXT
 from reelport.wire import Code
 

@@ -19,7 +19,7 @@ from graphql import (
     VariableNode,
 )
 
-from reelport.server.graphql_faults import Path
+from reelport.server.graphql.faults import Path
 
 _INPUT = "input"
 

@@ -1,6 +1,6 @@
 """From a request to its answer: parse, limits, validation, values, and only then execution.
 
-Whatever is wrong with a document is told at once, in the form of `graphql_faults`; nothing
+Whatever is wrong with a document is told at once, in the form of `faults`; nothing
 of a document that is refused is executed. It refuses to know HTTP.
 """
 
@@ -32,12 +32,13 @@ from graphql import (
 from graphql.language import SKIP
 
 from reelport.errors import Problem
-from reelport.server import graphql_judgement, graphql_values, limits, reports
-from reelport.server.graphql_context import Context
-from reelport.server.graphql_faults import CODES, Fault, Path, entries, location_of, locations_of, refusal
-from reelport.server.graphql_places import Places
-from reelport.server.graphql_request import Request
-from reelport.server.graphql_values import Guesses
+from reelport.server import limits, reports
+from reelport.server.graphql import judgement, values
+from reelport.server.graphql.context import Context
+from reelport.server.graphql.faults import CODES, Fault, Path, entries, location_of, locations_of, refusal
+from reelport.server.graphql.places import Places
+from reelport.server.graphql.request import Request
+from reelport.server.graphql.values import Guesses
 from reelport.server.limits import LISTED, DocumentLimits
 from reelport.wire import Code
 
@@ -65,8 +66,8 @@ class _Literals(ValuesOfCorrectTypeRule):
     def is_valid_value_node(self, node: ValueNode, input_type: Any) -> VisitorAction:  # noqa: ANN401 - as in the library
         """Report what is wrong with a value, and don't look inside it again."""
         if input_type:
-            value = graphql_values.from_literal(node)
-            for problem in graphql_values.problems(value, input_type, literal=True, guesses=_guesses(self)):
+            value = values.from_literal(node)
+            for problem in values.problems(value, input_type, literal=True, guesses=_guesses(self)):
                 self.report_error(_ValueError(problem, node))
         return SKIP
 
@@ -159,11 +160,11 @@ def _faults(schema: GraphQLSchema, request: Request, prepared: _Prepared, contex
     errors = validate(schema, prepared.document, (_Literals,), max_errors=LISTED)
     if len(errors) <= LISTED:
         errors = [*validate(schema, prepared.document, _RULES, max_errors=limits.INVALID), *errors]
-    values = [*islice(_of_variables(schema, request, prepared), LISTED + 1)]
-    if all(_for_field(error) for error in errors) and not any(problem.fatal for problem, _ in values):
+    unfit = [*islice(_of_variables(schema, request, prepared), LISTED + 1)]
+    if all(_for_field(error) for error in errors) and not any(problem.fatal for problem, _ in unfit):
         return []
     wrong = [_of_validation(error, prepared.places) for error in errors]
-    faults = [*wrong, *(fault for _, fault in values)]
+    faults = [*wrong, *(fault for _, fault in unfit)]
     return [*faults, *islice(_foreseen(request, prepared, context, faults), LISTED + 1)]
 
 
@@ -178,7 +179,7 @@ def _of_validation(error: GraphQLError, places: Places) -> Fault:
     if isinstance(error, _ValueError):
         problem = error.problem
         inside = (*(place.input if place else ()), *problem.path)
-        where = location_of(graphql_values.part_of(error.value, problem.path))
+        where = location_of(values.part_of(error.value, problem.path))
         return Fault(CODES[problem.code], problem.sentence, path, where, inside or None, problem.nearest)
     return Fault(Code.INVALID_DOCUMENT, error.message, path, locations_of(error), (place and place.input) or None)
 
@@ -192,7 +193,7 @@ def _of_variables(schema: GraphQLSchema, request: Request, prepared: _Prepared) 
             continue
         place = prepared.places.variables.get(name)
         above = place.input if place else ()
-        found = graphql_values.problems(request.variables.get(name), type_, guesses=guesses)  # type: ignore[arg-type]
+        found = values.problems(request.variables.get(name), type_, guesses=guesses)  # type: ignore[arg-type]
         for problem in found:
             sentence = problem.sentence
             if not problem.path and name not in request.variables:
@@ -208,12 +209,12 @@ def _foreseen(request: Request, prepared: _Prepared, context: Context, faults: l
     if len(faults) > LISTED or any(fault.code not in _NAMES for fault in faults):
         return
     told = {(fault.path, fault.input_path) for fault in faults}
-    values = _values(request, prepared.operation)
+    sent = _values(request, prepared.operation)
     for field, path in prepared.places.roots:
         for argument in (field.arguments or ()) if field.name.value == "askPartnerReportFile" else ():
-            wire = graphql_values.from_literal(argument.value, values)
-            for problem in graphql_judgement.problems(
-                graphql_judgement.knowable(wire),
+            wire = values.from_literal(argument.value, sent)
+            for problem in judgement.problems(
+                judgement.knowable(wire),
                 today=context.now.date(),
                 scopes=context.caller.scopes,
                 rules=reports.rules(context.settings),
@@ -224,7 +225,7 @@ def _foreseen(request: Request, prepared: _Prepared, context: Context, faults: l
 
 def _values(request: Request, operation: OperationDefinitionNode) -> Mapping[str, Any]:
     defaults = {
-        definition.variable.name.value: graphql_values.from_literal(definition.default_value)
+        definition.variable.name.value: values.from_literal(definition.default_value)
         for definition in operation.variable_definitions or ()
         if definition.default_value is not None
     }

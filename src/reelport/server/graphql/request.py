@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from reelport.server.graphql_faults import Fault
+from reelport.server.graphql.faults import Fault
 from reelport.wire import Code
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from reelport.server.access import Caller
 from reelport.server.credentials import Seal
-from reelport.server.graphql_faults import Fault
+from reelport.server.graphql.faults import Fault
 from reelport.server.settings import Settings
 
 

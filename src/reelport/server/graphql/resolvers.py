@@ -17,9 +17,10 @@ from graphql import GraphQLResolveInfo, GraphQLSchema
 
 from reelport.errors import Problem, QueryRefused, QueueFull, StorageError
 from reelport.query import ReportQuery
-from reelport.server import files, graphql_judgement, reports
-from reelport.server.graphql_context import Context
-from reelport.server.graphql_faults import Fault
+from reelport.server import files, reports
+from reelport.server.graphql import judgement
+from reelport.server.graphql.context import Context
+from reelport.server.graphql.faults import Fault
 from reelport.server.reports import AskedReport, LookedReport
 from reelport.server.schema import shipped
 from reelport.wire import Code
@@ -66,7 +67,7 @@ def _asked(context: Context, wire: Object) -> AskedReport:
         query = ReportQuery.from_wire(wire)
     except QueryRefused:
         raise QueryRefused(
-            graphql_judgement.problems(
+            judgement.problems(
                 wire,
                 today=context.now.date(),
                 scopes=context.caller.scopes,

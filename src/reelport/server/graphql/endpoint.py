@@ -13,11 +13,12 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from reelport.errors import StorageError
-from reelport.server import access, graphql_request
+from reelport.server import access
 from reelport.server.access import Caller
-from reelport.server.graphql_answer import answer
-from reelport.server.graphql_context import Context
-from reelport.server.graphql_faults import Fault, refusal
+from reelport.server.graphql.answer import answer
+from reelport.server.graphql.context import Context
+from reelport.server.graphql.faults import Fault, refusal
+from reelport.server.graphql.request import read
 from reelport.server.limits import read_body
 from reelport.server.service import Service
 from reelport.wire import Code
@@ -50,7 +51,7 @@ async def graphql(request: HttpRequest) -> Response:
 
 
 def _answer(service: Service, caller: Caller, body: bytes, base: str) -> dict[str, Any]:
-    asked = graphql_request.read(body)
+    asked = read(body)
     if isinstance(asked, Fault):
         return refusal([asked])
     context = Context(service.db, service.settings, service.seal, caller, datetime.now(UTC), base)

@@ -1,0 +1,1 @@
+"""The GraphQL end of the wire: from a body to one answer, every problem in the same form."""
