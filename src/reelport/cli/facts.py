@@ -182,7 +182,7 @@ def tables(*, data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None
         ]
         for one in found
     ]
-    print_rows(["table", "rows", "first day", "last day", "last load", "files", "size"], rows)
+    print_rows(["table", "rows", "complete from", "complete to", "last load", "files", "size"], rows)
 
 
 def compact(
