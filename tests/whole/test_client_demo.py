@@ -40,7 +40,7 @@ def test_the_demo_can_be_stopped_and_shows_the_whole_job(tmp_path: Path) -> None
     assert processes_of(tmp_path) == []
     done = subprocess.run(DEMO, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, timeout=90, check=False)
     said = done.stdout.decode()
-    assert done.returncode == 0, said
+    assert done.returncode == 0, said + (tmp_path / "demo-output" / "service.log").read_text("utf-8")
     assert (tmp_path / "demo-output" / "views.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "demo-output" / "views.csv").read_text("utf-8").startswith("day,video_title,views,")
     assert all(len(line) <= 80 for line in said.splitlines() if str(tmp_path) not in line)

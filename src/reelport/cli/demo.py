@@ -195,7 +195,10 @@ def _running(console: Console, service: Service) -> Iterator[None]:
     with ExitStack() as stack:
         with _step(console, f"starts the service on {service.url}"):
             stack.enter_context(service)
-        yield
+        try:
+            yield
+        finally:
+            service.data.with_name("service.log").write_text(service.log, "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,73 @@
+"""The client's pages: what they show runs as written, against a service with the facts that they name."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from reelport.testing import Key, Service
+
+DOCS = Path(__file__).parents[2] / "docs"
+TUTORIAL = DOCS / "tutorial" / "first-report.md"
+HOW_TO = DOCS / "how-to" / "fetch-a-report.md"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """The tutorial's facts, fewer of them."""
+    with Service() as service:
+        service.sample(date(2026, 9, 1), date(2026, 10, 31), rows=5_000)
+        yield service
+
+
+@pytest.fixture(scope="module")
+def environment(service: Service) -> dict[str, str]:
+    """The tutorial's variables, with the command on the path."""
+    key: Key = service.key("demo")
+    ours = {"REELPORT_URL": service.url, "REELPORT_API_KEY": key.id, "REELPORT_API_SECRET": key.secret}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return (
+        {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")} | ours | {"PATH": path}
+    )
+
+
+def run(words: list[str], environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, timeout=90, check=False)
+
+
+def test_the_tutorials_commands_run(environment: dict[str, str], tmp_path: Path) -> None:
+    """Every command after the set-up does what the page says; the wrong one ends with status 5."""
+    reports = [block for block in blocks(TUTORIAL, "sh") if "sample" not in block and "export" not in block]
+    assert len(reports) == 4
+    statuses = []
+    for block in reports:
+        done = run(["bash", "-eu", "-c", block], environment, tmp_path)
+        statuses.append(done.returncode)
+        if done.returncode == 5:
+            assert "Did you mean VIEWS?" in done.stderr
+    assert statuses == [0, 0, 5, 0]
+    assert (tmp_path / "october.csv").read_text("utf-8").startswith("day,video_title,views,time_watched_seconds\n")
+    assert (tmp_path / "countries.csv").read_text("utf-8").startswith("visitor_country,views\n")
+
+
+@pytest.mark.parametrize("page", [TUTORIAL, HOW_TO], ids=lambda page: page.stem)
+def test_the_pages_programs_run(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    """Every Python block is a whole program that ends well and leaves whole files."""
+    programs = blocks(page, "python")
+    assert programs
+    for program in programs:
+        done = run([sys.executable, "-W", "error", "-c", program], environment, tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.glob("*.part"))
+    assert list(tmp_path.glob("*.csv"))
