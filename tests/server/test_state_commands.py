@@ -237,3 +237,19 @@ def test_settings_of_serve_are_refused_by_name(run: Run) -> None:
     """A setting out of its bounds is told by the name that it is set by."""
     status, _, err = run("serve", "--port", "99999")
     assert (status, "port" in err) == (2, True)
+
+
+def test_wrong_settings_are_told_all_at_once_by_their_names(tmp_path: Path) -> None:
+    """Every wrong flag is one line with its flag and its variable, and no library speaks of itself."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "reelport", "serve", "--port", "x", "--queue-policy", "foo", "--data", str(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert ended.returncode == 2
+    assert [line.split(":")[1].strip() for line in ended.stderr.splitlines()] == [
+        "REELPORT_PORT (--port)",
+        "REELPORT_QUEUE_POLICY (--queue-policy)",
+    ]

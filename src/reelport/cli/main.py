@@ -60,7 +60,7 @@ def main(words: list[str] | None = None) -> NoReturn:
         _refuse_unknown(words)
         APP(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        print_error(UsageError(str(error)))
+        print_error(_usage(error))
         sys.exit(UsageError.exit_status)
     except ReelportError as error:
         print_error(error)
@@ -81,6 +81,18 @@ def _refuse_unknown(words: list[str]) -> None:
         near = nearest(words[0], known)
         advice = f"did you mean {near}?" if near else "see reelport --help."
         raise UsageError(f"there is no command {words[0]!r}: {advice}")
+
+
+def _usage(error: CycloptsError) -> UsageError:
+    """The words were off: in our sentences where they were settings of the service."""
+    cause = error.__cause__
+    if type(cause).__name__ != "ValidationError":
+        return UsageError(str(error))
+    from pydantic import ValidationError  # noqa: PLC0415 - it is loaded already, and only then
+
+    from reelport.server.settings import refused  # noqa: PLC0415 - the same
+
+    return refused(cause) if isinstance(cause, ValidationError) else UsageError(str(error))
 
 
 def print_error(error: ReelportError) -> None:

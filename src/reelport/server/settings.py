@@ -120,7 +120,12 @@ def read(**given: object) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
-        raise UsageError("\n".join(_sentence(dict(wrong)) for wrong in error.errors())) from None
+        raise refused(error) from None
+
+
+def refused(error: ValidationError) -> UsageError:
+    """What is wrong with settings, one line each, by the names that people set."""
+    return UsageError("\n".join(_sentence(dict(wrong)) for wrong in error.errors()))
 
 
 def _sentence(wrong: dict[str, object]) -> str:
