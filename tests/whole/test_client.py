@@ -205,15 +205,16 @@ def test_a_deadline_leaves_what_can_be_taken_up(idle: Service, tmp_path: Path) -
     assert (tmp_path / "views.csv").read_bytes().startswith(b"day,video_title,views,view_through_rate\n")
 
 
-def test_ctrl_c_says_the_command_that_resumes(idle: Service, tmp_path: Path) -> None:
-    """Interrupted in the wait, the command leaves with status 6; the very command it names ends with the file."""
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_command_says_the_command_that_resumes(idle: Service, tmp_path: Path, stop: signal.Signals) -> None:
+    """Stopped in the wait, the command leaves with status 6; the very command it names ends with the file."""
     key = idle.key("demo")
     words = [sys.executable, "-m", "reelport", "report", "run", *options(QUERY), "-o", str(tmp_path / "my views.csv")]
     with subprocess.Popen(words, env=environment(idle, key), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         while "IN_PROGRESS" not in process.stderr.readline():
             assert process.poll() is None
-        process.send_signal(signal.SIGINT)
+        process.send_signal(stop)
         said = process.stderr.read()
     assert process.returncode == 6
     assert list(tmp_path.iterdir()) == []

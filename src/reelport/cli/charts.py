@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reelport.catalog import Dimension, Metric
-from reelport.client.part import storage
+from reelport.client.part import checked_target, storage
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 
@@ -151,6 +151,7 @@ def chart_of(query: ReportQuery, to: str | None) -> Chart:
     if file is not None and file.suffix.lower() not in _FORMATS:
         raise UsageError(f"--chart: {to!r} is neither a .png nor a .svg file.")
     if file is not None:
+        file = checked_target(file)
         _require_renderer()
     subtitle = f"{query.start:%-d %b %Y} to {query.end:%-d %b %Y}, {query.product}"
     return Chart(metric, query.dimensions[0], subtitle, file)

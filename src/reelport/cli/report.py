@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -196,6 +197,7 @@ def _told(quiet: bool, url: str | None, output: str | None = None, token: str | 
     """Tell what happens. When it ends too early, by an error or by Ctrl-C, say which command takes it up again."""
     narrator = Narrator(stderr(), quiet=quiet)
     narrator.token = token
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Who stops us kindly is answered as kindly as Ctrl-C.
     try:
         with narrator:
             yield narrator
