@@ -11,7 +11,8 @@ from reelport.client.session import Session
 from reelport.client.steps import Flow, Lost, Reply, Request, Wait, send
 from reelport.errors import ReelportError
 
-_FIRST, _LONGEST, _GROWTH = 0.2, 60.0, 1.5
+_FIRST, _LONGEST, _GROWTH = 0.2, 60.0, 1.25
+# A pause that grows by a quarter makes a wait at most a quarter longer, and hours take one look a minute all the same.
 
 
 @dataclass(frozen=True, slots=True)
