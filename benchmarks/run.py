@@ -58,7 +58,7 @@ def main(words: Sequence[str] | None = None) -> None:
 def _asked(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000, help="rows of plays")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each report")
+    parser.add_argument("--rounds", type=int, default=5, choices=range(1, 9), help="rounds of each report")
     parser.add_argument("--quick", action="store_true", help="one round of each, not kept")
     parser.add_argument("--without", action="append", default=[], choices=["pandas", "postgres"], help="leave out")
     parser.add_argument("--with-postgres", action="store_true", help=f"also above {MOST_ROWS:,} rows")
