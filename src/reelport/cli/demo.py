@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import shutil
 import signal
@@ -45,6 +46,8 @@ DIMENSIONS = (Dimension.DAY, Dimension.VIDEO_TITLE)
 
 def main() -> None:
     """Run the demo; leave with status 0 when all of it worked, and never with a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # Titles hold more than every terminal can write.
     console = Console(highlight=False)
     stopped = False
 
