@@ -81,7 +81,7 @@ ROLES = {
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     """A service with a week of sample facts, where both partners stand in every role to each other."""
-    with Service() as running:
+    with Service(waiting_limit=200) as running:
         running.sample(START, END, rows=20_000)
         yield running
 
