@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError
 from reelport.check import nearest
 from reelport.errors import ReelportError, UsageError
 
+_INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 SERVER_EXTRA = "pip install 'reelport[server]'"
 
 CLIENT_COMMANDS = {
@@ -67,6 +68,9 @@ def main(words: list[str] | None = None) -> NoReturn:
         sys.exit(error.exit_status)
     except ImportError as error:
         _explain_missing(error)
+    except KeyboardInterrupt:
+        print("reelport: interrupted", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has gone away: nothing is left to say, not even at exit.
         sys.stderr.close()
