@@ -1,4 +1,4 @@
-"""Expressions over the columns of one source: its ids, texts, times and measures, and whose its rows are."""
+"""Expressions over the columns of one source: its ids, texts, times and measures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from reelport.catalog import Grain
 from reelport.engine.asked import Part
 from reelport.engine.mapping import MEASURES, QUALIFYING, Source
 from reelport.engine.trees import call, parsed, typed
+from reelport.engine.wall import qualifying
 from reelport.errors import InternalError
 from reelport.facts.tables import Kind
 
@@ -21,16 +22,8 @@ def column_of(source: Source, name: str) -> exp.Column:
 
 
 def key_of(part: Part, key: str) -> exp.Expr:
-    """The column that a lookup's id stands in; for QUALIFYING the first of the roles whose channel is the reader's."""
-    table = part.source.table
-    if key != QUALIFYING:
-        return column_of(part.source, key)
-    if len(part.roles) == 1:
-        return exp.column(part.roles[0], table)
-    first_match = exp.Case()
-    for role in part.roles:
-        first_match = first_match.when(mine(part, role), exp.column(role, table), copy=False)
-    return first_match
+    """The column that a lookup's id stands in; for QUALIFYING the reader's own channel."""
+    return qualifying(part) if key == QUALIFYING else column_of(part.source, key)
 
 
 def text_of(source: Source, name: str) -> exp.Expr:
@@ -68,9 +61,3 @@ def moment_of(source: Source, grain: Grain) -> exp.Expr:
             return typed(call("DATE_TRUNC", exp.Literal.string("month"), time), "DATE")
         case _:
             return call("DATE_TRUNC", exp.Literal.string(grain.name.lower()), time)
-
-
-def mine(part: Part, role: str) -> exp.Expr:
-    """Whether the channel in this role is one of the reader's: the wall between partners."""
-    ids = [exp.Literal.string(channel) for channel in sorted(part.asked.reader.channels)]
-    return exp.In(this=exp.column(role, part.source.table), expressions=ids)

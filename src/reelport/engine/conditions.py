@@ -9,10 +9,11 @@ from sqlglot import exp
 
 from reelport.catalog import Filter, Grain, Stock
 from reelport.engine.asked import Part
-from reelport.engine.columns import key_of, mine, moment_of, text_of, within
+from reelport.engine.columns import key_of, moment_of, text_of, within
 from reelport.engine.mapping import CELLS, Found, Moment, Own, Source
 from reelport.engine.relations import Relations
 from reelport.engine.trees import subquery, typed
+from reelport.engine.wall import mine
 from reelport.errors import InternalError
 from reelport.facts.tables import Kind
 
@@ -23,7 +24,7 @@ def conditions(part: Part, relations: Relations) -> Iterable[exp.Expr]:
     yield from _period(source, asked.start, asked.end)
     if source.where:
         yield within(source.where, source.table)
-    yield exp.or_(*(mine(part, role) for role in part.roles), copy=False)
+    yield mine(part)
     for row, value in asked.filters:
         yield _kept(part, row, value, relations)
     if any(isinstance(rule, Stock) for rule in asked.rules_over(source)):

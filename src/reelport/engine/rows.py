@@ -13,6 +13,7 @@ from reelport.engine.conditions import conditions
 from reelport.engine.mapping import CELLS, LOOKUPS, MEASURES, Found, Moment, Own
 from reelport.engine.relations import Relations
 from reelport.engine.trees import named, subquery
+from reelport.engine.wall import joins
 
 _FEW, _FEW_OF_MANY = 3, 1
 """Up to so many dimensions, rows are summed by the ids of their cells before those are looked up.
@@ -25,11 +26,11 @@ every row is a group of its own: with many dimensions, or by day and video.
 def rows(part: Part, relations: Relations) -> exp.Select:
     """The part's rows: a column a dimension by its header, then a column a measure of the whole report."""
     found = [cell for cell in (CELLS[dimension] for dimension in part.asked.dimensions) if isinstance(cell, Found)]
-    joins = {(cell.key, cell.lookup): f"{cell.lookup}_by_{cell.key}" for cell in found}
+    lookups = {(cell.key, cell.lookup): f"{cell.lookup}_by_{cell.key}" for cell in found}
     name = part.source.name
     tree = exp.select(*_cells(part), *_measures(part))
     tree = tree.from_(subquery(_facts(part, relations, summed=_pays(part, found)), name), copy=False)
-    for (key, lookup), alias in joins.items():
+    for (key, lookup), alias in lookups.items():
         by = exp.EQ(this=exp.column("id", alias), expression=exp.column(key, name))
         tree = tree.join(relations.lookup(lookup, alias), on=by, join_type="left", copy=False)
     return tree
@@ -68,6 +69,8 @@ def _facts(part: Part, relations: Relations, *, summed: bool) -> exp.Select:
     selected = [named(tree, name) for name, tree in columns.items()]
     selected += [named(exp.Sum(this=tree) if summed else tree, name) for name, tree in values.items()]
     tree = exp.select(*selected).from_(relations.facts(table, table, owned=part.owned), copy=False)
+    for channels, on in joins(part):
+        tree = tree.join(channels, on=on, join_type="left", copy=False)
     tree = tree.where(*conditions(part, relations), copy=False)
     return tree.group_by(*(tree.copy() for tree in columns.values()), copy=False) if summed else tree
 

@@ -114,7 +114,7 @@ class Session:
     def _copy(self, plan: Plan, to: Path) -> int:
         if self._cancelled.is_set():
             raise Cancelled("the report was stopped before it began")
-        path = exp.Literal.string(str(to)).sql(dialect="duckdb")
+        path = exp.Literal.string(str(to.absolute())).sql(dialect="duckdb")
         # All rows are fetched: a result that is left open keeps its files open.
         answer = self._connection.execute(f"COPY ({plan.sql}) TO {path} ({_CSV})").fetchall()
         return int(answer[0][0])
