@@ -13,7 +13,7 @@ import pytest
 from tests.client.conftest import REPORT, SECRET, TOKEN, Time, looked
 
 from reelport.client import flow
-from reelport.client.config import DAILYMOTION_URL, Settings
+from reelport.client.config import DAILYMOTION_URL
 from reelport.client.events import Event, Looked, Retrying, Warned, silent
 from reelport.client.flow import ReportState
 from reelport.client.session import Session
@@ -383,23 +383,3 @@ def test_an_error_text_from_outside_is_redacted(session: Session, time: Time, qu
         Hand(time, echo).drive(flow.ask(session, query, silent))
     assert TOKEN not in str(caught.value)
     assert SECRET not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("url", "reelport"),
-    [
-        ("https://partner.api.dailymotion.com", False),
-        ("https://dailymotion.com", False),
-        ("https://graphql.API.Dailymotion.com/", False),
-        ("https://notdailymotion.com", True),
-        ("https://dailymotion.com.example.org", True),
-        ("http://127.0.0.1:8642", True),
-        ("http://[::1]:8642/reports/", True),
-    ],
-)
-def test_which_hosts_are_taken_for_reelport(url: str, *, reelport: bool) -> None:
-    """Every host but Dailymotion's own is held to Reelport's rules."""
-    settings = Settings.read({}, url, "key", "secret")
-    assert settings.reelport is reelport
-    assert settings.rules.strict is reelport
-    assert not settings.url.endswith("/")

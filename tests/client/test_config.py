@@ -1,0 +1,27 @@
+"""Which service a client speaks to, and what that means."""
+
+from __future__ import annotations
+
+import pytest
+
+from reelport.client.config import Settings
+
+
+@pytest.mark.parametrize(
+    ("url", "reelport"),
+    [
+        ("https://partner.api.dailymotion.com", False),
+        ("https://dailymotion.com", False),
+        ("https://graphql.API.Dailymotion.com/", False),
+        ("https://notdailymotion.com", True),
+        ("https://dailymotion.com.example.org", True),
+        ("http://127.0.0.1:8642", True),
+        ("http://[::1]:8642/reports/", True),
+    ],
+)
+def test_which_hosts_are_taken_for_reelport(url: str, *, reelport: bool) -> None:
+    """Every host but Dailymotion's own is held to Reelport's rules."""
+    settings = Settings.read({}, url, "key", "secret")
+    assert settings.reelport is reelport
+    assert settings.rules.strict is reelport
+    assert not settings.url.endswith("/")
