@@ -169,7 +169,7 @@ class Service:
     def __enter__(self) -> Self:
         try:
             self.start()
-        except BaseException:
+        except BaseException:  # a Ctrl-C too must leave no process and no folder behind; it goes on
             self._leave()
             raise
         return self

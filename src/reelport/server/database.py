@@ -32,7 +32,7 @@ def connect(settings: Settings) -> Engine:
     db = opened(settings)
     try:
         upgrade(db)
-    except Exception:
+    except Exception:  # whatever it was goes on to the caller; the connections must not stay behind
         db.dispose()
         raise
     return db

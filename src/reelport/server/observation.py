@@ -71,7 +71,7 @@ class Observed:
                 await self._app(scope, receive, watched)
             except ClientDisconnect:
                 _LOG.info("the caller went away", route=seen.route)
-            except Exception:
+            except Exception:  # the outermost place: a defect is logged whole and answered in our form
                 _LOG.exception("a request failed", route=seen.route)
                 if seen.status is not None:
                     # The answer has begun: only an end without its length tells the reader that it isn't whole.
