@@ -1,9 +1,25 @@
-"""What all tests share: the number of examples that Hypothesis tries."""
+"""What all tests share: the number of examples that Hypothesis tries, and a home for ledgers that is nobody's."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Machines that run the tests are slow and noisy: no deadline for one example.
 settings.register_profile("reelport", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("reelport")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test, nor a process that one starts, touches the ledger or the settings of whoever runs the tests."""
+    before = os.environ.get("REELPORT_HOME")
+    os.environ["REELPORT_HOME"] = str(tmp_path_factory.mktemp("home"))
+    yield
+    if before is None:
+        del os.environ["REELPORT_HOME"]
+    else:
+        os.environ["REELPORT_HOME"] = before

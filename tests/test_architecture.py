@@ -25,15 +25,21 @@ LAYERS: dict[str, set[str]] = {
     "check": HEART | {"query"},
     "reference": HEART | {"query", "check"},
     "client": HEART | {"query", "check"},
+    "sync": HEART | {"query", "check", "client"},
     "facts": HEART | {"query", "check"},
     "engine": HEART | {"query", "check", "facts"},
     "server": HEART | {"query", "check", "facts", "engine"},
     "testing": HEART | {"query", "check", "client", "facts", "engine", "server"},
-    "cli": HEART | {"query", "check", "reference", "client", "facts", "engine", "server", "testing"},
+    "cli": HEART | {"query", "check", "reference", "client", "sync", "facts", "engine", "server", "testing"},
     "__main__": {"cli"},
     "__init__": HEART | {"query", "check", "client"},
 }
-HEAVY = {"starlette", "ariadne", "graphql", "sqlalchemy", "duckdb", "pydantic", "pyarrow", "deltalake", "sqlglot"}
+HEAVY = {"starlette", "ariadne", "graphql", "sqlalchemy", "duckdb", "pydantic", "pyarrow", "deltalake", "sqlglot"} | {
+    "pandas",
+    "polars",
+    "keyring",
+    "dlt",
+}
 
 
 def part_of(path: Path) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from functools import partial
 from typing import Self
 
 from reelport.client.config import Settings
-from reelport.client.report import AsyncReports, AsyncSleep, Reports, Sleep
+from reelport.client.report import AsyncReports, AsyncRunner, AsyncSleep, Reports, Runner, Sleep
 from reelport.client.session import Clock, Session
-from reelport.client.steps import Flow, Lost, Open, Read, Reply, Send, Step, T, Wait, Work
+from reelport.client.steps import Flow, Fork, Lost, Open, Read, Reply, Send, Step, T, Wait, Work
 from reelport.client.transport import AsyncBody, AsyncTransport, Body, Transport
 from reelport.errors import ReelportError, ServiceError
 
@@ -58,7 +58,7 @@ class Client:
 
     def _run(self, flow: Flow[T], /) -> T:
         """Drive a flow to its result."""
-        hand = _Hand(self._transport, self._sleep)
+        hand = _Hand(self._transport, self._sleep, self._run)
         step: Callable[[], Step] = partial(next, flow)
         with closing(flow), closing(hand):
             while True:
@@ -75,9 +75,10 @@ class Client:
 class _Hand:
     """Takes the steps of one flow; holds the body that is open."""
 
-    def __init__(self, transport: Transport, sleep: Sleep) -> None:
+    def __init__(self, transport: Transport, sleep: Sleep, run: Runner) -> None:
         self._transport = transport
         self._sleep = sleep
+        self._run = run
         self._body: Body | None = None
 
     def take(self, step: Step) -> object:
@@ -87,6 +88,8 @@ class _Hand:
                 return None
             case Work(task):
                 return task()
+            case Fork(flows, at_once):
+                return _side_by_side(self._run, flows, at_once)
             case Open(request):
                 self.close()
                 body = self._transport.open(request)
@@ -137,7 +140,7 @@ class AsyncClient:
 
     async def _run(self, flow: Flow[T], /) -> T:
         """Drive a flow to its result."""
-        hand = _AsyncHand(self._transport, self._sleep)
+        hand = _AsyncHand(self._transport, self._sleep, self._run)
         step: Callable[[], Step] = partial(next, flow)
         with closing(flow):
             try:
@@ -157,9 +160,10 @@ class AsyncClient:
 class _AsyncHand:
     """Takes the steps of one flow; holds the body that is open."""
 
-    def __init__(self, transport: AsyncTransport, sleep: AsyncSleep) -> None:
+    def __init__(self, transport: AsyncTransport, sleep: AsyncSleep, run: AsyncRunner) -> None:
         self._transport = transport
         self._sleep = sleep
+        self._run = run
         self._body: AsyncBody | None = None
 
     async def take(self, step: Step) -> object:
@@ -169,6 +173,8 @@ class _AsyncHand:
                 return None
             case Work(task):
                 return await _in_thread(task)
+            case Fork(flows, at_once):
+                return await _together(self._run, flows, at_once)
             case Open(request):
                 await self.close()
                 body = await self._transport.open(request)
@@ -201,6 +207,35 @@ async def _asleep(seconds: float) -> None:
     import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
 
     await asyncio.sleep(seconds)
+
+
+def _outcome(run: Runner, flow: Flow[object]) -> object:
+    try:
+        return run(flow)
+    except ReelportError as error:
+        return error
+
+
+def _side_by_side(run: Runner, flows: Iterable[Flow[object]], at_once: int) -> list[object]:
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a client that asks for one report needs none
+
+    with ThreadPoolExecutor(at_once, thread_name_prefix="reelport") as threads:
+        return list(threads.map(partial(_outcome, run), flows))
+
+
+async def _together(run: AsyncRunner, flows: Iterable[Flow[object]], at_once: int) -> list[object]:
+    import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
+
+    room = asyncio.Semaphore(at_once)
+
+    async def outcome(flow: Flow[object]) -> object:
+        async with room:
+            try:
+                return await run(flow)
+            except ReelportError as error:
+                return error
+
+    return list(await asyncio.gather(*map(outcome, flows)))
 
 
 async def _in_thread(task: Callable[[], object]) -> object:

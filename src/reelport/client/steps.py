@@ -7,9 +7,11 @@ client and a test drive the same flow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
+
+from reelport.errors import ReelportError
 
 T = TypeVar("T")
 
@@ -74,7 +76,18 @@ class Work:
     task: Callable[[], object]
 
 
-Step = Send | Open | Read | Wait | Work
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Drive several flows, at most `at_once` at a time: a list of what each came to, a result or a ReelportError.
+
+    A flow that has begun is seen to its end, whatever becomes of the others.
+    """
+
+    flows: tuple[Flow[object], ...]
+    at_once: int
+
+
+Step = Send | Open | Read | Wait | Work | Fork
 Flow = Generator[Step, object, T]
 
 
@@ -97,6 +110,12 @@ def read() -> Flow[bytes | Lost]:
     answer = yield Read()
     assert isinstance(answer, bytes | Lost)  # noqa: S101 - the driver's promise, told to the type checker
     return answer
+
+
+def fork(flows: Iterable[Flow[T]], at_once: int) -> Flow[list[T | ReelportError]]:
+    """What each flow came to, in their order."""
+    answer = yield Fork(tuple(flows), at_once)
+    return answer  # type: ignore[return-value]  # the driver sends back what the flows gave
 
 
 def work(task: Callable[[], T]) -> Flow[T]:

@@ -1,0 +1,22 @@
+"""For tests of programs that speak to a Reporting API: a real service in a box, and a vendor that misbehaves.
+
+Each is loaded when it is first named: the vendor needs none of the service's libraries.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reelport.testing.service import Channel, Key, Service
+
+__all__ = ["Channel", "Key", "Service"]
+
+_HOMES = {"Channel": "service", "Key": "service", "Service": "service"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
