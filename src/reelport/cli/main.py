@@ -19,6 +19,14 @@ SERVER_EXTRA = "pip install 'reelport[server]'"
 
 CLIENT_COMMANDS = {
     "report": ("reelport.cli.report:REPORT", "Ask for a report, wait for it, download it."),
+    "plan": ("reelport.cli.plan:plan", "Show the windows that a report over any range takes; calls nothing."),
+    "jobs": ("reelport.cli.jobs:JOBS", "Reports that this machine asked for, and which of them hold a slot."),
+    "sync": ("reelport.cli.sync:SYNC", "Keep a local copy of reports right: a DuckDB file or a Parquet folder."),
+    "fields": ("reelport.cli.fields:FIELDS", "Metrics, dimensions, filters and products, and what goes together."),
+    "check": ("reelport.cli.check:check", "Check address, key and permissions; asks for no report."),
+    "auth": ("reelport.cli.auth:AUTH", "Keep a key for later, say which one is used, forget it."),
+    "config": ("reelport.cli.config:CONFIG", "The settings in force, and where each comes from."),
+    "completion": ("reelport.cli.completion:completion", "Print the shell's completion script."),
 }
 SERVER_COMMANDS = {
     "serve": ("reelport.cli.service:serve", "Run the Reporting API and its workers."),
