@@ -5,25 +5,33 @@
     │   ├── QueryRefused            a report query has problems (all of them are listed)
     │   ├── UsageError              a command, an argument or a setting is wrong
     │   ├── BadInput                a file, a row or a mapping can't be taken as it is
+    │   ├── MergeRefused            windows of this query can't be added up to one right answer
     │   └── QueueFull               too many reports are waiting or running: try later
+    │       └── SlotsFull               the wait for a slot of ours ended first: run the same again
     ├── AccessError             your key, your token or your permission
     ├── ServiceError            the service that was called
     │   ├── Unreachable             no answer, or an answer that is no answer
+    │   │   └── AskLost                 whether the report was asked for isn't known
     │   ├── ReportFailed            the report ended in FAILED
     │   ├── ReportExpired           the report is gone
-    │   └── IncompleteDownload      the file that arrived isn't the whole file
+    │   ├── IncompleteDownload      the file that arrived isn't the whole file
+    │   └── SchemaDrift             the report's columns or values aren't of the kind that is kept
+    ├── Partial                 some windows are done, others aren't: run the same again for the rest
     ├── NotFinished             the wait ended first; the report goes on and can be taken up again
     └── InternalError           our own fault or our machine's
         ├── StorageError            a disk, a table or a database can't be read or written
         └── NewerData               the data directory was written by a newer version
 
 Each class has a stable code (`code`), the exit status of the command line
-(`exit_status`) and a sentence. The sentence says what to do next.
+(`exit_status`) and a sentence. The sentence says what to do next. Where a report is
+known, `token` takes it up again; where an answer held data beside its errors, it is `data`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +56,24 @@ class Problem:
 
 
 class ReelportError(Exception):
-    """The root: catch this to catch whatever Reelport raises on purpose."""
+    """The root: catch this to catch whatever Reelport raises on purpose.
+
+    `token` is the token of the report that the error is about, `data` what an answer of the service
+    held beside its errors; both None where there is none.
+    """
 
     code = "error"
     exit_status = 1
+    token: str | None = None
+    data: Mapping[str, Any] | None = None
+
+    def __init__(self, sentence: str = "", *, token: str | None = None, data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(sentence)
+        self.token = token
+        self.data = data
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class RequestError(ReelportError):
@@ -66,9 +88,13 @@ class QueryRefused(RequestError):
     code = "query_refused"
     exit_status = 5
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: tuple[Problem, ...], *, data: Mapping[str, Any] | None = None) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems), data=data)
         self.problems = problems
-        super().__init__("\n".join(str(problem) for problem in problems))
+        self.args = (problems,)  # What makes a copy of it in another process.
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
 
 
 class UsageError(RequestError):
@@ -91,6 +117,20 @@ class QueueFull(RequestError):
     exit_status = 5
 
 
+class SlotsFull(QueueFull):
+    """The wait ended before a slot of this key was free; nothing was asked for. The same command goes on."""
+
+    code = "slots_full"
+    exit_status = 6
+
+
+class MergeRefused(RequestError):
+    """The windows of a range can't be added up to one right answer; the sentence says what can."""
+
+    code = "merge_refused"
+    exit_status = 5
+
+
 class AccessError(ReelportError):
     """Your key, your token or your permission."""
 
@@ -108,6 +148,13 @@ class Unreachable(ServiceError):
     """No answer came, or one that can't be an answer of a Reporting API."""
 
     code = "unreachable"
+
+
+class AskLost(Unreachable):
+    """The answer to an ask was lost: whether the service took it isn't known, so it isn't sent again blindly."""
+
+    code = "ask_lost"
+    exit_status = 6
 
 
 class ReportFailed(ServiceError):
@@ -128,15 +175,30 @@ class IncompleteDownload(ServiceError):
     code = "incomplete_download"
 
 
+class SchemaDrift(ServiceError):
+    """The columns or values of a report aren't of the kind that is kept; nothing was changed."""
+
+    code = "schema_drift"
+
+
+class Partial(ReelportError):
+    """Some windows of a range are done and kept, others are not; the same command goes on with the rest."""
+
+    code = "partial"
+    exit_status = 3
+
+
 class NotFinished(ReelportError):
     """The wait ended before the report did; the report token takes it up again."""
 
     code = "not_finished"
     exit_status = 6
 
+    token: str
+
     def __init__(self, sentence: str, token: str) -> None:
-        self.token = token
-        super().__init__(sentence)
+        super().__init__(sentence, token=token)
+        self.args = (sentence, token)  # What makes a copy of it in another process.
 
 
 class InternalError(ReelportError):
