@@ -10,11 +10,23 @@ from typing import Self
 
 from reelport.catalog.scopes import Scope
 
-__all__ = ["ASK", "FILES_PATH", "GRAPHQL_PATH", "LOOK", "TOKEN_PATH", "Code", "ReportStatus", "Scope"]
+__all__ = [
+    "ASK",
+    "FILES_PATH",
+    "GRAPHQL_PATH",
+    "LOOK",
+    "TOKEN_PATH",
+    "VERSION_HEADER",
+    "Code",
+    "ReportStatus",
+    "Scope",
+]
 
 TOKEN_PATH = "/oauth/v1/token"  # noqa: S105 - a path, no secret
 GRAPHQL_PATH = "/graphql"
 FILES_PATH = "/files"
+VERSION_HEADER = "Reelport-Version"
+"""In every answer of a Reelport service, and of no other."""
 
 ASK = """\
 mutation AskReport($input: AskPartnerReportFileInput!) {

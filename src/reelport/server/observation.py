@@ -1,10 +1,11 @@
-"""Around every request: it is counted, timed and logged, and what fails becomes an answer without details."""
+"""Around every request: it is counted, timed and logged, says who answers, and a failure becomes a plain answer."""
 
 from __future__ import annotations
 
 import json
 import time
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
 import structlog
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from reelport.server.credentials import short_id
 from reelport.server.graphql.faults import Fault, refusal
 from reelport.server.service import Service
-from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH, Code
+from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH, VERSION_HEADER, Code
 
 HEALTH_PATH = "/health"
 LIVE_PATH = "/health/live"
@@ -24,6 +25,7 @@ _LOG = structlog.get_logger(__name__)
 _ROUTES = frozenset({TOKEN_PATH, GRAPHQL_PATH, HEALTH_PATH, LIVE_PATH, METRICS_PATH})
 _QUIET = frozenset({HEALTH_PATH, LIVE_PATH, METRICS_PATH})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_VERSION = (VERSION_HEADER.lower().encode(), version("reelport").encode())
 _SENTENCE = "The service failed; it isn't the request's fault."
 
 
@@ -57,7 +59,7 @@ class Observed:
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
                 seen.status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message["headers"], _VERSION, (b"x-request-id", request_id.encode())]
                 service.metrics.answered(seen.route, seen.method, seen.status or 0, time.perf_counter() - seen.began)
             else:
                 seen.bytes += len(message.get("body", b""))

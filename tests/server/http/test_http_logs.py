@@ -88,6 +88,7 @@ def test_a_failure_is_in_the_log_and_not_in_the_answer(api: Api, tmp_path: Path)
         with service.db.begin() as connection:
             connection.execute(text("DROP TABLE tokens"))
         reply = broken.post(b'{"query": "{ partner { id } }"}')
+        assert reply.headers["reelport-version"]
         assert "tokens" not in reply.text
         assert reply.status_code in {500, 503}
         assert reply.json()["errors"][0]["extensions"]["code"] in {"internal_error", "unavailable"}

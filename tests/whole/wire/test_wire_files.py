@@ -9,6 +9,7 @@ import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,12 @@ def test_the_whole_is_the_sum_of_its_parts(wire: Wire, large: str) -> None:
     ]
     assert [part.status for part in parts] == [206] * 3
     assert b"".join(part.body for part in parts) == whole.body
+
+
+def test_a_file_and_a_part_of_one_say_who_serves_them(wire: Wire, large: str) -> None:
+    """By the header of every other answer."""
+    for headers in ({}, {"Range": "bytes=0-9"}):
+        assert wire.send("GET", large, headers=headers).headers["reelport-version"] == version("reelport")
 
 
 def test_each_look_signs_anew_and_old_links_stay_good(wire: Wire) -> None:

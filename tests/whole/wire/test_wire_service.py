@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 import urllib.parse
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from reelport.testing import Service
 
-from .conftest import TOKEN, Wire
+from .conftest import GRAPHQL, TOKEN, Wire
 
 
 def serve(*words: str) -> subprocess.CompletedProcess[str]:
@@ -132,6 +133,25 @@ def test_health_and_metrics_are_there(wire: Wire) -> None:
     assert page.status == 200
     assert b"reelport_requests_total" in page.body
     assert b"process_resident_memory_bytes" in page.body
+
+
+def test_every_answer_says_that_it_is_reelports_and_which(wire: Wire) -> None:
+    """Tokens, GraphQL, files, health and numbers; what is refused, and where there is nothing."""
+    answers = [
+        (200, wire.grant()),
+        (400, wire.grant(client_secret="wrong")),
+        (200, wire.post({"query": "{ __typename }"})),
+        (413, wire.post(b" " * 2_000_000)),
+        (401, wire.send("POST", GRAPHQL, b"{}")),
+        (405, wire.send("GET", TOKEN)),
+        (403, wire.send("GET", "/files/none.csv")),
+        (200, wire.send("GET", "/health")),
+        (200, wire.send("GET", "/health/live")),
+        (200, wire.send("GET", "/metrics")),
+        (404, wire.send("GET", "/nothing")),
+    ]
+    for status, reply in answers:
+        assert (reply.status, reply.headers.get("reelport-version")) == (status, version("reelport"))
 
 
 def test_no_environment_of_the_tests_is_told(wire: Wire) -> None:
