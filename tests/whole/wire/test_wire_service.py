@@ -139,7 +139,7 @@ def test_every_answer_says_that_it_is_reelports_and_which(wire: Wire) -> None:
     """Tokens, GraphQL, files, health and numbers; what is refused, and where there is nothing."""
     answers = [
         (200, wire.grant()),
-        (400, wire.grant(client_secret="wrong")),
+        (400, wire.grant(client_secret="wrong")),  # noqa: S106 - no secret
         (200, wire.post({"query": "{ __typename }"})),
         (413, wire.post(b" " * 2_000_000)),
         (401, wire.send("POST", GRAPHQL, b"{}")),
