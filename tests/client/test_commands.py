@@ -9,7 +9,7 @@ from datetime import date
 
 import pytest
 
-from reelport.cli.report import Ask
+from reelport.cli.options import Ask
 from reelport.errors import UsageError
 
 TODAY = date(2026, 11, 25)

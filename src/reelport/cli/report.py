@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import shutil
 import signal
@@ -10,14 +9,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from reelport.cli.charts import Chart, chart_of
+from reelport.cli.options import Ask, Deadline, Output, Quiet, Token, Url
 from reelport.cli.output import Narrator, size, stderr
 from reelport.client.client import Client
 from reelport.client.flow import DEADLINE
@@ -32,24 +30,12 @@ from reelport.errors import (
     StorageError,
     UsageError,
 )
-from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
 
 REPORT = App(name="report", help="Ask for a report, wait for it, download it whole.", help_format="plaintext")
 
 _COUNTED = 100_000_000
 """Bytes up to which a file is read once more to say how many rows it has."""
 
-_DAYS_AGO = re.compile(r"(\d{1,4})d")
-_RELATIVE = {"today": 0, "yesterday": 1}
-
-_DAY = "YYYY-MM-DD, today, yesterday, or 30d for 30 days ago"
-Token = Annotated[str, Parameter(help="What `report submit` printed.")]
-Url = Annotated[str | None, Parameter(help="The service; otherwise REELPORT_URL, otherwise Dailymotion.")]
-Output = Annotated[
-    str | None, Parameter(["--output", "-o"], help="The file to write; without it the CSV goes to stdout.")
-]
-Quiet = Annotated[bool, Parameter(["--quiet", "-q"], negative=(), help="Say nothing but errors.")]
-Deadline = Annotated[float, Parameter(help="Seconds to wait at most; the report can be taken up again afterwards.")]
 Picture = Annotated[
     list[str] | None,
     Parameter(
@@ -58,38 +44,6 @@ Picture = Annotated[
         help="Draw the first metric by the first dimension: here, or into a .png or .svg FILE.",
     ),
 ]
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """What a command line asks for."""
-
-    metrics: Annotated[
-        list[str], Parameter(negative=(), help="What to count: VIEWS,TIME_WATCHED_SECONDS or the option repeated.")
-    ]
-    dimensions: Annotated[
-        list[str] | None, Parameter(negative=(), help="What to split it by, in the order of the columns.")
-    ] = None
-    start: Annotated[str, Parameter(help=f"The first day (UTC): {_DAY}.")]
-    end: Annotated[str, Parameter(help="The last day, which is included.")]
-    product: Annotated[str, Parameter(help="Whose data: CONTENT (what you own), EMBED, CLAIM or ALL.")] = (
-        DEFAULT_PRODUCT
-    )
-    filters: Annotated[
-        list[str] | None,
-        Parameter("--filter", negative=(), help="Keep only some rows: NAME=VALUE; repeat it for more filters."),
-    ] = None
-
-    def query(self, today: date) -> ReportQuery:
-        """The query. Raises UsageError with every day and filter that is none."""
-        wrong: list[str] = []
-        start, end = _day("--start", self.start, today, wrong), _day("--end", self.end, today, wrong)
-        filters = _pairs(self.filters or [], wrong)
-        if wrong:
-            raise UsageError("\n".join(wrong))
-        product = self.product.strip().upper()
-        return ReportQuery.of(_names(self.metrics), _names(self.dimensions or []), start, end, filters, product)
 
 
 @REPORT.command
@@ -108,7 +62,7 @@ def run(
 
     The key comes from REELPORT_API_KEY and REELPORT_API_SECRET.
     """
-    query = ask.query(_today())
+    query = ask.query()
     picture = None if chart is None else chart_of(query, chart[0] if chart else None)
     with Client(url) as client, _destination(output) as target, _told(quiet, url, output) as tell:
         report = client.reports.submit(query, progress=tell).wait(deadline=deadline, progress=tell)
@@ -121,7 +75,7 @@ def submit(ask: Ask, *, url: Url = None, quiet: Quiet = False) -> None:
 
     Example: reelport report submit --metrics VIEWS --dimensions DAY --start 7d --end yesterday
     """
-    query = ask.query(_today())
+    query = ask.query()
     with Client(url) as client, _told(quiet, url) as tell:
         print(client.reports.submit(query, progress=tell).token)
 
@@ -223,37 +177,3 @@ def _resume(token: str, url: str | None, output: str | None) -> str:
     words += ["-o", output] if output else []
     words += ["--url", url] if url else []
     return shlex.join(words)
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()
-
-
-def _day(option: str, text: str, today: date, wrong: list[str]) -> date:
-    """The day that a word means; what is wrong with it goes to the list."""
-    word = text.strip().lower()
-    ago = _DAYS_AGO.fullmatch(word)
-    try:
-        back = int(ago[1]) if ago else _RELATIVE.get(word)
-        return parse_day(text.strip()) if back is None else today - timedelta(days=back)
-    except ValueError:
-        wrong.append(f"{option}: {text[:80]!r} is no day: give {_DAY}.")
-        return today
-
-
-def _names(words: list[str]) -> list[str]:
-    """Names given by commas, by repeating the option, or both; in the upper case of the wire."""
-    return [name.strip().upper() for word in words for name in word.split(",") if name.strip()]
-
-
-def _pairs(words: list[str], wrong: list[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name.strip():
-            wrong.append(f"--filter: {word[:80]!r} is no filter: give NAME=VALUE.")
-        elif name.strip() in pairs:
-            wrong.append(f"--filter: {name.strip()} is given twice, but a filter takes a single value.")
-        else:
-            pairs[name.strip()] = value
-    return pairs
