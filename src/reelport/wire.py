@@ -1,4 +1,4 @@
-"""What both ends say to each other: paths, documents, scopes and states of a report.
+"""What both ends say to each other: paths, headers, documents, scopes and states of a report.
 
 Facts of the Reporting API as Dailymotion documents it or as its public schema shows it.
 """
