@@ -11,11 +11,16 @@ from typing import Self
 from reelport.catalog.scopes import Scope
 
 __all__ = [
+    "APPLIED_HEADER",
     "ASK",
     "FILES_PATH",
     "GRAPHQL_PATH",
     "LOOK",
+    "PREFER_HEADER",
+    "PUBLIC_GRAPHQL_PATH",
+    "PUBLIC_TOKEN_PATH",
     "TOKEN_PATH",
+    "TOUCH",
     "VERSION_HEADER",
     "Code",
     "ReportStatus",
@@ -25,8 +30,17 @@ __all__ = [
 TOKEN_PATH = "/oauth/v1/token"  # noqa: S105 - a path, no secret
 GRAPHQL_PATH = "/graphql"
 FILES_PATH = "/files"
+PUBLIC_TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path, no secret
+PUBLIC_GRAPHQL_PATH = "/"
+"""Where public API keys go; private ones and plain bearer tokens use the paths above."""
+
 VERSION_HEADER = "Reelport-Version"
 """In every answer of a Reelport service, and of no other."""
+PREFER_HEADER, APPLIED_HEADER = "Prefer", "Preference-Applied"
+"""By which (RFC 7240) a look asks to be held until the report ends, `wait=10`, and hears that it was."""
+
+TOUCH = "{ __typename }"
+"""The cheapest document that a GraphQL service answers."""
 
 ASK = """\
 mutation AskReport($input: AskPartnerReportFileInput!) {
