@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from reelport.client.config import Settings
-from reelport.client.report import AsyncReports, AsyncRunner, AsyncSleep, Reports, Runner, Sleep
+from reelport.client.report import AsyncReports, AsyncRunner, AsyncSleep, Reports, Sleep
 from reelport.client.session import Clock, Session
 from reelport.client.steps import Flow, Fork, Lost, Open, Read, Reply, Send, Step, T, Wait, Work
 from reelport.client.transport import AsyncBody, AsyncTransport, Body, Transport
 from reelport.errors import ReelportError, ServiceError
+
+if TYPE_CHECKING:
+    from reelport.client.fork import Drive, Halt
 
 _LARGEST_ANSWER = 16 << 20
 
@@ -56,9 +59,9 @@ class Client:
         """Let go of the connections."""
         self._transport.close()
 
-    def _run(self, flow: Flow[T], /) -> T:
-        """Drive a flow to its result."""
-        hand = _Hand(self._transport, self._sleep, self._run)
+    def _run(self, flow: Flow[T], /, halt: Halt | None = None) -> T:
+        """Drive a flow to its result, unless `halt` stops it."""
+        hand = _Hand(self._transport, self._sleep, self._run, halt)
         step: Callable[[], Step] = partial(next, flow)
         with closing(flow), closing(hand):
             while True:
@@ -75,21 +78,26 @@ class Client:
 class _Hand:
     """Takes the steps of one flow; holds the body that is open."""
 
-    def __init__(self, transport: Transport, sleep: Sleep, run: Runner) -> None:
+    def __init__(self, transport: Transport, sleep: Sleep, drive: Drive, halt: Halt | None) -> None:
         self._transport = transport
         self._sleep = sleep
-        self._run = run
+        self._drive = drive
+        self._halt = halt
         self._body: Body | None = None
 
     def take(self, step: Step) -> object:
+        if self._halt is not None:
+            self._halt.check()
         match step:
             case Wait(seconds):
-                self._sleep(seconds)
+                self._pause(seconds)
                 return None
             case Work(task):
                 return task()
             case Fork(flows, at_once):
-                return _side_by_side(self._run, flows, at_once)
+                from reelport.client.fork import side_by_side  # noqa: PLC0415 - one report needs no threads
+
+                return side_by_side(self._drive, flows, at_once, self._halt)
             case Open(request):
                 self.close()
                 body = self._transport.open(request)
@@ -104,6 +112,12 @@ class _Hand:
     def close(self) -> None:
         if self._body is not None:
             self._body.close()
+
+    def _pause(self, seconds: float) -> None:
+        if self._halt is None:
+            self._sleep(seconds)
+        else:
+            self._halt.pause(seconds, self._sleep)
 
 
 class AsyncClient:
@@ -172,9 +186,13 @@ class _AsyncHand:
                 await self._sleep(seconds)
                 return None
             case Work(task):
-                return await _in_thread(task)
+                from reelport.client.fork import in_thread  # noqa: PLC0415 - only asyncio's client needs it
+
+                return await in_thread(task)
             case Fork(flows, at_once):
-                return await _together(self._run, flows, at_once)
+                from reelport.client.fork import together  # noqa: PLC0415 - one report needs it not
+
+                return await together(self._run, flows, at_once)
             case Open(request):
                 await self.close()
                 body = await self._transport.open(request)
@@ -207,41 +225,6 @@ async def _asleep(seconds: float) -> None:
     import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
 
     await asyncio.sleep(seconds)
-
-
-def _outcome(run: Runner, flow: Flow[object]) -> object:
-    try:
-        return run(flow)
-    except ReelportError as error:
-        return error
-
-
-def _side_by_side(run: Runner, flows: Iterable[Flow[object]], at_once: int) -> list[object]:
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a client that asks for one report needs none
-
-    with ThreadPoolExecutor(at_once, thread_name_prefix="reelport") as threads:
-        return list(threads.map(partial(_outcome, run), flows))
-
-
-async def _together(run: AsyncRunner, flows: Iterable[Flow[object]], at_once: int) -> list[object]:
-    import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
-
-    room = asyncio.Semaphore(at_once)
-
-    async def outcome(flow: Flow[object]) -> object:
-        async with room:
-            try:
-                return await run(flow)
-            except ReelportError as error:
-                return error
-
-    return list(await asyncio.gather(*map(outcome, flows)))
-
-
-async def _in_thread(task: Callable[[], object]) -> object:
-    import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
-
-    return await asyncio.to_thread(task)
 
 
 def _whole(body: Body) -> Reply | Lost:

@@ -1,0 +1,162 @@
+"""Several flows driven side by side, by threads or on the event loop, that stop together and promptly.
+
+Threads are daemons: one that waits is woken when all is to stop, and one that hangs in the network
+is left behind, so that it keeps no interpreter alive.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from reelport.client.steps import Flow
+from reelport.errors import ReelportError
+
+_GRACE = 2.0
+"""Seconds that threads get to put their things in order when all is to stop."""
+
+_LOOK = 1.0
+"""Seconds between two looks for a Ctrl-C, where waiting for a lock hides it."""
+
+
+class Halted(BaseException):
+    """Another thread was interrupted: this one stops, and puts its things in order on the way out."""
+
+
+class Halt:
+    """One switch for all threads of a fork, and of the forks within it."""
+
+    def __init__(self) -> None:
+        self._off = threading.Event()
+
+    def stop(self) -> None:
+        """Have every thread stop at its next step, and wake those that wait."""
+        self._off.set()
+
+    def check(self) -> None:
+        """Raise Halted when all is to stop."""
+        if self._off.is_set():
+            raise Halted
+
+    def pause(self, seconds: float, sleep: Callable[[float], None]) -> None:
+        """Let seconds pass, unless all is to stop: then raise Halted at once."""
+        if sleep is time.sleep:
+            self._off.wait(seconds)
+        else:
+            sleep(seconds)
+        self.check()
+
+
+class Drive(Protocol):
+    """What takes a flow's steps in a thread, until it ends or all is to stop."""
+
+    def __call__(self, flow: Flow[object], /, halt: Halt) -> object:
+        """The flow's result."""
+
+
+def side_by_side(drive: Drive, flows: Sequence[Flow[object]], at_once: int, outer: Halt | None = None) -> list[object]:
+    """What each flow came to, a result or a ReelportError, in their order; at most `at_once` threads at a time.
+
+    Whatever else a flow raises, and a Ctrl-C here, stops them all before it goes on.
+    """
+    crew = _Crew(drive, flows, outer or Halt())
+    threads = [
+        threading.Thread(target=crew.work, name=f"reelport-{number}", daemon=True)
+        for number in range(min(at_once, len(flows)))
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        crew.wait(threads)
+    except BaseException:  # a Ctrl-C above all: nothing may go on behind our back
+        crew.halt.stop()
+        _gather(threads)
+        raise
+    return crew.outcomes
+
+
+class _Crew:
+    """The flows that are still to be driven, and what became of the others."""
+
+    def __init__(self, drive: Drive, flows: Sequence[Flow[object]], halt: Halt) -> None:
+        self._drive = drive
+        self._next: Iterator[tuple[int, Flow[object]]] = enumerate(flows)
+        self._turn = threading.Lock()
+        self._failure: BaseException | None = None
+        self.halt = halt
+        self.outcomes: list[object] = [None] * len(flows)
+
+    def work(self) -> None:
+        """Drive one flow after another, until there is none left or all is to stop."""
+        try:
+            while (job := self._take()) is not None:
+                place, flow = job
+                try:
+                    self.outcomes[place] = self._drive(flow, halt=self.halt)
+                except ReelportError as error:
+                    self.outcomes[place] = error
+        except BaseException as error:  # noqa: BLE001 - told to the thread that waits, which raises it
+            self._failure = self._failure or error
+            self.halt.stop()
+
+    def wait(self, threads: list[threading.Thread]) -> None:
+        """Wait for all threads to end. Raises what no flow should raise."""
+        for thread in threads:
+            while thread.is_alive() and self._failure is None:
+                thread.join(_LOOK)
+        if self._failure is not None:
+            raise self._failure
+
+    def _take(self) -> tuple[int, Flow[object]] | None:
+        self.halt.check()
+        with self._turn:
+            return next(self._next, None)
+
+
+def _gather(threads: list[threading.Thread]) -> None:
+    """Wait a while for threads that were told to stop; those that hang are left behind."""
+    until = time.monotonic() + _GRACE
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join(max(0.0, until - time.monotonic()))
+
+
+async def together(
+    run: Callable[[Flow[object]], Awaitable[object]], flows: Sequence[Flow[object]], at_once: int
+) -> list[object]:
+    """The same on the event loop: whatever else a flow raises, and being cancelled, cancels them all first."""
+    import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
+
+    room = asyncio.Semaphore(at_once)
+
+    async def outcome(flow: Flow[object]) -> object:
+        async with room:
+            try:
+                return await run(flow)
+            except ReelportError as error:
+                return error
+
+    tasks = [asyncio.create_task(outcome(flow)) for flow in flows]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:  # cancellation above all: nothing may go on behind our back
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+async def in_thread(task: Callable[[], object]) -> object:
+    """The result of a task that a thread does. Being cancelled waits for its end: it may hold what is closed next."""
+    import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
+
+    doing = asyncio.ensure_future(asyncio.to_thread(task))
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([doing])
+        raise

@@ -1,0 +1,189 @@
+"""Flows side by side: what comes of them, and that an interrupt, a defect or a cancellation stops them all."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from reelport import AsyncClient, Client, UsageError
+from reelport.client.steps import Flow, Wait, fork, work
+
+HOURS = 4 * 3600.0
+Driven = Callable[[Flow[object]], object]
+
+
+def driven(flow: Flow[object]) -> object:
+    """What a flow comes to under the blocking client."""
+    with Client("http://127.0.0.1:9", "key", "secret") as client:
+        return client._run(flow)  # noqa: SLF001 - the driver is what is tested
+
+
+def driven_async(flow: Flow[object]) -> object:
+    """What a flow comes to under the asyncio client."""
+
+    async def go() -> object:
+        async with AsyncClient("http://127.0.0.1:9", "key", "secret") as client:
+            return await client._run(flow)  # noqa: SLF001 - the driver is what is tested
+
+    return asyncio.run(go())
+
+
+both = pytest.mark.parametrize("drive", [driven, driven_async])
+
+
+def waits(seconds: float, result: object, closed: list[object] | None = None) -> Flow[object]:
+    """A flow that waits and gives the result; notes it in `closed` when it is let go of."""
+    try:
+        yield Wait(seconds)
+        return result
+    finally:
+        if closed is not None:
+            closed.append(result)
+
+
+def refuses() -> Flow[object]:
+    """A flow that ends in an error of ours."""
+    yield Wait(0)
+    raise UsageError("no")
+
+
+def breaks() -> Flow[object]:
+    """A flow with a defect."""
+    yield Wait(0.05)
+    raise ZeroDivisionError
+
+
+@both
+def test_each_flow_comes_to_its_result_or_its_error(drive: Driven) -> None:
+    """Results and errors stand in the order of the flows, however many run at once."""
+    flows = [waits(0.02, "first"), refuses(), waits(0, "third")]
+    came_to = drive(fork(flows, 2))
+    assert isinstance(came_to, list)
+    assert [str(each) for each in came_to] == ["first", "no", "third"]
+    assert isinstance(came_to[1], UsageError)
+    assert drive(fork([], 2)) == []
+
+
+@both
+def test_no_more_run_at_once_than_may(drive: Driven) -> None:
+    """Of five flows two are under way at the most."""
+    now, most, lock = 0, 0, threading.Lock()
+
+    def count(change: int) -> None:
+        nonlocal now, most
+        with lock:
+            now += change
+            most = max(most, now)
+
+    def counted() -> Flow[object]:
+        yield from work(lambda: count(1))
+        yield Wait(0.02)
+        yield from work(lambda: count(-1))
+        return None
+
+    drive(fork([counted() for _ in range(5)], 2))
+    assert (now, most) == (0, 2)
+
+
+@both
+def test_a_defect_in_one_flow_stops_the_others_at_once(drive: Driven) -> None:
+    """What no flow should raise is raised, and a flow that would wait for hours is closed."""
+    closed: list[object] = []
+    began = time.monotonic()
+    with pytest.raises(ZeroDivisionError):
+        drive(fork([waits(HOURS, "long", closed), breaks()], 2))
+    assert time.monotonic() - began < 5
+    assert closed == ["long"]
+
+
+def test_forks_within_forks_stop_together() -> None:
+    """A defect deep inside wakes a flow that waits in another branch."""
+    closed: list[object] = []
+    with pytest.raises(ZeroDivisionError):
+        driven(fork([fork([waits(HOURS, "deep", closed), waits(0, "done")], 2), fork([breaks()], 2)], 2))
+    assert closed == ["deep"]
+
+
+def test_cancelling_stops_all_flows_and_waits_for_none() -> None:
+    """A cancelled fork closes each of its flows before it is over."""
+    closed: list[object] = []
+
+    async def go() -> None:
+        async with AsyncClient("http://127.0.0.1:9", "key", "secret") as client:
+            await asyncio.wait_for(
+                client._run(fork([waits(HOURS, 1, closed), waits(HOURS, 2, closed)], 2)),  # noqa: SLF001 - as above
+                0.1,
+            )
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(go())
+    assert sorted(map(str, closed)) == ["1", "2"]
+
+
+def test_cancelling_waits_for_what_a_thread_is_doing() -> None:
+    """Work that has begun is done before the flow is closed: it may hold what is closed then."""
+    order: list[str] = []
+
+    def slow() -> None:
+        time.sleep(0.2)
+        order.append("worked")
+
+    def flow() -> Flow[object]:
+        try:
+            yield from work(slow)
+        finally:
+            order.append("closed")
+        return None
+
+    async def go() -> None:
+        async with AsyncClient("http://127.0.0.1:9", "key", "secret") as client:
+            await asyncio.wait_for(client._run(flow()), 0.05)  # noqa: SLF001 - as above
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(go())
+    assert order == ["worked", "closed"]
+
+
+_PROGRAM = """
+import socket, sys
+from reelport import Client
+from reelport.client.steps import Request, Wait, fork, send
+
+silent = socket.create_server(("127.0.0.1", 0))
+
+def waits():
+    try:
+        yield Wait(14400)
+    finally:
+        print("closed", flush=True)
+
+def hangs():
+    print("ready", flush=True)
+    yield from send(Request("GET", f"http://127.0.0.1:{silent.getsockname()[1]}/"))
+
+with Client("http://127.0.0.1:9", "key", "secret") as client:
+    client._run(fork([waits(), hangs()], 2))
+"""
+
+
+def test_ctrl_c_ends_a_program_whose_flows_wait_and_hang() -> None:
+    """One interrupt: a flow that waits is closed, one that hangs in the network is left, and the process ends."""
+    words = [sys.executable, "-c", _PROGRAM]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.2)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        said, wrong = process.communicate(timeout=20)
+        took = time.monotonic() - began
+    assert said == "closed\n"
+    assert wrong.rstrip().endswith("KeyboardInterrupt")
+    assert took < 10
