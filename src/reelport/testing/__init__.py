@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reelport.testing.service import Channel, Key, Service
+    from reelport.testing.vendor import Cut, Vendor
 
-__all__ = ["Channel", "Key", "Service"]
+__all__ = ["Channel", "Cut", "Key", "Service", "Vendor"]
 
-_HOMES = {"Channel": "service", "Key": "service", "Service": "service"}
+_HOMES = {"Channel": "service", "Cut": "vendor", "Key": "service", "Service": "service", "Vendor": "vendor"}
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,12 @@
+"""A Reporting API of another vendor over a real socket, which misbehaves on command; none of the service's libraries.
+
+with Vendor(running=2, refusal="429", cut=Cut.GZIP_TRAILER, cut_times=1) as vendor:
+    ...  # speak to vendor.url with vendor.key and vendor.secret
+    assert len(vendor.asks) == 1
+"""
+
+from reelport.testing.vendor.behaviour import Behaviour, Wire
+from reelport.testing.vendor.cuts import Cut
+from reelport.testing.vendor.vendor import Vendor
+
+__all__ = ["Behaviour", "Cut", "Vendor", "Wire"]

@@ -1,0 +1,143 @@
+"""A vendor's files: signed links that expire, and downloads whose bytes are right or go wrong as it was told."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reelport.testing.vendor.behaviour import Behaviour, Wire
+from reelport.testing.vendor.cuts import Body, cut_body
+from reelport.testing.vendor.messages import Request, head, json_reply
+from reelport.testing.vendor.rows import believable
+
+PREFIX = "/files/"
+_FROM = re.compile(r"bytes=(\d+)-")
+_CHUNK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One link that was given out."""
+
+    token: str
+    number: int
+    given: float
+
+
+@dataclass
+class Files:
+    """Every link of the vendor. Its methods are called one at a time."""
+
+    behaviour: Behaviour
+    given: dict[str, Link] = field(default_factory=dict)
+    downloads: int = 0
+    ranges: list[str] = field(default_factory=list)
+    made: dict[str, tuple[object, list[bytes]]] = field(default_factory=dict, repr=False)
+
+    def links(self, url: str, token: str) -> list[str]:
+        """New links to the files of a report."""
+        numbered = {secrets.token_hex(12): number for number in range(self.behaviour.links)}
+        self.given |= {signature: Link(token, number, time.monotonic()) for signature, number in numbered.items()}
+        return [f"{url}{PREFIX}{token}/{number}?signature={sign}" for sign, number in numbered.items()]
+
+    def link_of(self, request: Request) -> Link | None:
+        """The link that a request follows, while it is good."""
+        link = self.given.get(request.parameters.get("signature", ""))
+        life = self.behaviour.link_expires
+        if link is None or request.path != f"{PREFIX}{link.token}/{link.number}":
+            return None
+        return None if life is not None and time.monotonic() - link.given >= life else link
+
+    def answer(self, request: Request, link: Link | None, wire: Wire) -> Body:
+        """The answer to a download."""
+        self.downloads += 1
+        if asked := request.headers.get("range"):
+            self.ranges.append(asked)
+        if link is None:
+            return Body(json_reply({"error": "AccessDenied", "message": "Request has expired."}, 403))
+        data = self._packed(self._parts(link.token, wire)[link.number])
+        headers = self._headers(data)
+        start = self._start(request, headers, len(data))
+        if start:
+            headers["content-range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        if self._goes_wrong() and (cut := self.behaviour.cut):
+            plain = self._parts(link.token, wire)[link.number]
+            return cut_body(cut, plain if self.behaviour.gzip is None or not start else data, headers, start)
+        if start >= len(data) > 0:
+            return Body(head(416, {"content-range": f"bytes */{len(data)}", "content-length": "0"}))
+        return Body(_good(self.behaviour, data[start:], headers, 206 if start else 200))
+
+    def _goes_wrong(self) -> bool:
+        times = self.behaviour.cut_times
+        if self.behaviour.cut is None or times == 0:
+            return False
+        if times is not None:
+            self.behaviour.cut_times = times - 1
+        return True
+
+    def _start(self, request: Request, headers: Mapping[str, str], size: int) -> int:
+        """The first byte that is asked for; 0 where a range isn't offered, or is of another file."""
+        asked = _FROM.fullmatch(request.headers.get("range", ""))
+        same = request.headers.get("if-range", headers.get("etag", "")) == headers.get("etag", "")
+        return min(int(asked[1]), size) if asked and same and self.behaviour.ranges else 0
+
+    def _headers(self, data: bytes) -> dict[str, str]:
+        headers = {"content-type": "text/csv; charset=utf-8"}
+        if self.behaviour.gzip == "file":
+            headers["content-type"] = "application/gzip"
+        if self.behaviour.gzip == "transport":
+            headers["content-encoding"] = "gzip"
+        if self.behaviour.ranges:
+            headers["accept-ranges"] = "bytes"
+        return headers | _etag(self.behaviour, data)
+
+    def _packed(self, data: bytes) -> bytes:
+        return data if self.behaviour.gzip is None else gzip.compress(data, mtime=0)
+
+    def _parts(self, token: str, wire: Wire) -> list[bytes]:
+        """The plain files of a report, made once unless the vendor is told to make others."""
+        made_by = (self.behaviour.csv, self.behaviour.facts_a_day, self.behaviour.links)
+        known = self.made.get(token)
+        if known is None or known[0] != made_by:
+            whole = believable(wire, self.behaviour.facts_a_day) if made_by[0] is None else made_by[0](wire)
+            known = self.made[token] = made_by, divided(whole, self.behaviour.links)
+        return known[1]
+
+
+def divided(whole: bytes, into: int) -> list[bytes]:
+    """One file's rows in several, each with the header. Rows have a line each, unless it stays one file."""
+    if into == 1:
+        return [whole]
+    header, *rows = whole.splitlines(keepends=True)
+    size = -(-len(rows) // into)
+    return [header + b"".join(rows[at * size : (at + 1) * size]) for at in range(into)]
+
+
+def _etag(behaviour: Behaviour, data: bytes) -> dict[str, str]:
+    sha256 = hashlib.sha256(data).hexdigest()
+    match behaviour.etag:
+        case True:
+            return {"etag": f'"{sha256}"'}
+        case "weak":
+            return {"etag": f'W/"{sha256}"'}
+        case "opaque":
+            return {"etag": f'"{sha256[:32]}"'}
+        case _:
+            return {}
+
+
+def _good(behaviour: Behaviour, data: bytes, headers: Mapping[str, str], status: int) -> bytes:
+    match behaviour.framing:
+        case "length":
+            return head(status, {**headers, "content-length": str(len(data))}) + data
+        case "chunked":
+            pieces = [data[at : at + _CHUNK] for at in range(0, len(data), _CHUNK)]
+            chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+            return head(status, {**headers, "transfer-encoding": "chunked"}) + chunks + b"0\r\n\r\n"
+        case "none":
+            return head(status, headers) + data

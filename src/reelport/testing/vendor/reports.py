@@ -1,0 +1,144 @@
+"""A vendor's reports: asks taken, refused or lost; looks that find them unfinished, finished, failed or expired."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from reelport.query import ReportQuery
+from reelport.testing.vendor.behaviour import Behaviour, Wire
+from reelport.testing.vendor.messages import json_reply, refused
+
+_UNFINISHED, _FINISHED, _FAILED, _EXPIRED = "unfinished", "FINISHED", "FAILED", "EXPIRED"
+_ASK, _LOOK = "askPartnerReportFile", "reportFile"
+_INLINE = re.compile(r'reportToken\s*:\s*"([^"]+)"')
+
+
+@dataclass
+class Report:
+    """One report that was taken."""
+
+    token: str
+    wire: Wire
+    fails: bool
+    asked: float = field(default_factory=time.monotonic)
+    looks: int = 0
+    state: str = _UNFINISHED
+
+
+@dataclass
+class Reports:
+    """Every report of the vendor. Its methods are called one at a time."""
+
+    behaviour: Behaviour
+    links: Callable[[str], list[str]]
+    asks: list[dict[str, Any]] = field(default_factory=list)
+    looks: int = 0
+    refused: int = 0
+    peak: int = 0
+    known: dict[str, Report] = field(default_factory=dict)
+
+    def answer(self, body: dict[str, Any]) -> bytes | None:
+        """The answer to a GraphQL request; None hangs up."""
+        document, variables = str(body.get("query", "")), body.get("variables")
+        variables = variables if isinstance(variables, dict) else {}
+        if _ASK in document:
+            wires = [value for value in variables.values() if isinstance(value, dict) and "metrics" in value]
+            if not wires:
+                return json_reply(refused("Give the input as a variable.", "bad_request", (_ASK,)))
+            return self._ask(wires[0])
+        if _LOOK in document:
+            inline = _INLINE.search(document)
+            tokens = [inline[1]] if inline else [value for value in variables.values() if isinstance(value, str)]
+            return json_reply({"data": {"partner": {_LOOK: self._look(tokens[0] if tokens else "")}}})
+        return json_reply({"data": {"__typename": "Mutation" if "mutation" in document else "Query"}})
+
+    def unfinished(self) -> int:
+        """How many reports hold a slot now."""
+        return sum(self._now(report) == _UNFINISHED for report in self.known.values())
+
+    def _ask(self, wire: dict[str, Any]) -> bytes | None:
+        lost = self._lost()
+        if lost == "before":
+            return None
+        answer = self._refusal(wire) or self._taken(wire)
+        return None if lost else answer
+
+    def _lost(self) -> str | None:
+        if self.behaviour.loses_ask is None or self.behaviour.loses_times <= 0:
+            return None
+        self.behaviour.loses_times -= 1
+        return self.behaviour.loses_ask
+
+    def _refusal(self, wire: dict[str, Any]) -> bytes | None:
+        sentence = self.behaviour.refuses(wire)
+        if sentence is None and (days := ReportQuery.from_wire(wire).days) > self.behaviour.longest:
+            sentence = f"The period of {days} days is longer than {self.behaviour.longest}."
+        if sentence is not None:
+            return json_reply(refused(sentence, "bad_request", (_ASK,), {_ASK: None}))
+        if self._same(wire) is not None or self.unfinished() < self.behaviour.running:
+            return None
+        self.refused += 1
+        sentence = "Too many reports are being generated."
+        if self.behaviour.refusal == "429":
+            return json_reply({"error": {"message": sentence}}, 429, self.retry_header())
+        return json_reply(refused(sentence, "bad_request", (_ASK,), {_ASK: None}))
+
+    def retry_header(self) -> dict[str, str]:
+        """The header that says when to come again."""
+        return {} if self.behaviour.retry_after is None else {"retry-after": str(self.behaviour.retry_after)}
+
+    def _taken(self, wire: dict[str, Any]) -> bytes:
+        self.asks.append(wire)
+        report = self._same(wire) or self._new(wire)
+        found = {_LOOK: {"reportToken": report.token, "status": self.behaviour.status_words[0]}}
+        return json_reply({"data": {_ASK: found}})
+
+    def _same(self, wire: dict[str, Any]) -> Report | None:
+        living = (one for one in self.known.values() if one.wire == wire and self._now(one) in {_UNFINISHED, _FINISHED})
+        return next(living, None) if self.behaviour.dedups else None
+
+    def _new(self, wire: dict[str, Any]) -> Report:
+        report = Report(f"report-{secrets.token_hex(8)}", wire, self._fails(wire))
+        self.known[report.token] = report
+        self.peak = max(self.peak, self.unfinished())
+        return report
+
+    def _fails(self, wire: dict[str, Any]) -> bool:
+        match self.behaviour.fails:
+            case int(left):
+                self.behaviour.fails = max(0, left - 1)
+                return left > 0
+            case which:
+                return which(wire)
+
+    def _look(self, token: str) -> dict[str, Any] | None:
+        self.looks += 1
+        report = self.known.get(token)
+        if report is None:
+            return None
+        state = self._now(report)
+        report.looks += 1
+        if state == _EXPIRED and self.behaviour.forgets:
+            return None
+        if state == _UNFINISHED:
+            words = self.behaviour.status_words
+            state = words[min(report.looks, len(words)) - 1]
+        links = self.links(token) if state == _FINISHED else []
+        edges = {"edges": [{"node": {"link": link}} for link in links]}
+        return {"status": state, "downloadLinks": edges if links or not self.behaviour.null_links else None}
+
+    def _now(self, report: Report) -> str:
+        """The state of a report; a final one stays, but for expiry."""
+        age = time.monotonic() - report.asked
+        expires = self.behaviour.expires_after
+        made = age >= self.behaviour.makes_in and report.looks >= self.behaviour.makes_after_looks
+        if report.state == _UNFINISHED and made:
+            report.state = _FAILED if report.fails else _FINISHED
+        if report.state == _FINISHED and expires is not None and age >= expires:
+            report.state = _EXPIRED
+        return report.state

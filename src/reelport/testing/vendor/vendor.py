@@ -1,0 +1,210 @@
+"""The vendor itself: a listening socket, a thread for each connection, and what it has seen so far."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from reelport.testing.vendor.access import Access
+from reelport.testing.vendor.behaviour import Behaviour
+from reelport.testing.vendor.cuts import Body
+from reelport.testing.vendor.files import PREFIX, Files
+from reelport.testing.vendor.messages import Request, json_reply, read_request, refused
+from reelport.testing.vendor.reports import Reports
+from reelport.wire import GRAPHQL_PATH, TOKEN_PATH
+
+_PUBLIC_TOKEN_PATH, _PUBLIC_GRAPHQL_PATH = "/oauth/token", "/"
+_PATIENCE = 30.0
+_LINGER_NOT = struct.pack("ii", 1, 0)
+_REELPORT = b"\r\nReelport-Version: 0\r\n"
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Vendor(Behaviour):
+    """A Reporting API of another vendor, which answers while the block runs and behaves as its settings say.
+
+    It speaks to both kinds of key: `/oauth/v1/token` and `/graphql`, `/oauth/token` and `/`. It reads an ask's
+    input and a look's token from the variables of the request, and knows no more of GraphQL.
+    """
+
+    def __post_init__(self) -> None:
+        self._lock = threading.RLock()
+        self._access = Access(self)
+        self._files = Files(self)
+        self._reports = Reports(self, lambda token: self._files.links(self.url, token))
+        self._port = 0
+        self._listener: socket.socket | None = None
+        self._acceptor: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
+
+    @property
+    def url(self) -> str:
+        """Where it answers, without a slash at the end."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def key(self) -> str:
+        """The id of its one API key, private and public at once."""
+        return self._access.key
+
+    @property
+    def secret(self) -> str:
+        """That key's secret."""
+        return self._access.secret
+
+    @property
+    def username(self) -> str:
+        """The user to whom the public key belongs."""
+        return self._access.username
+
+    @property
+    def password(self) -> str:
+        """That user's password."""
+        return self._access.password
+
+    @property
+    def bearer(self) -> str:
+        """A token that is always good."""
+        return self._access.bearer
+
+    @property
+    def asks(self) -> list[dict[str, Any]]:
+        """The inputs of the asks that were taken, the lost ones too."""
+        with self._lock:
+            return list(self._reports.asks)
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens of its reports, the oldest first."""
+        with self._lock:
+            return list(self._reports.known)
+
+    @property
+    def refused(self) -> int:
+        """How many asks were refused because too many reports were unfinished."""
+        return self._reports.refused
+
+    @property
+    def looks(self) -> int:
+        """How many looks came."""
+        return self._reports.looks
+
+    @property
+    def peak(self) -> int:
+        """The most reports that were unfinished at once."""
+        return self._reports.peak
+
+    @property
+    def grants(self) -> list[str]:
+        """The grant type of each request for a token."""
+        with self._lock:
+            return list(self._access.grants)
+
+    @property
+    def downloads(self) -> int:
+        """How many requests for a file came, good or not."""
+        return self._files.downloads
+
+    @property
+    def asked_ranges(self) -> list[str]:
+        """The `Range` of each download that had one."""
+        with self._lock:
+            return list(self._files.ranges)
+
+    def revoke_tokens(self, *, refresh: bool = False) -> None:
+        """Make every token that was given out useless, but for `bearer`; with `refresh` refresh tokens too."""
+        with self._lock:
+            self._access.tokens.clear()
+            if refresh:
+                self._access.refreshers.clear()
+
+    def expire_links(self) -> None:
+        """Make every link that was given out useless; the next look brings good ones."""
+        with self._lock:
+            self._files.given.clear()
+
+    def start(self) -> None:
+        """Listen, on the port it had before."""
+        self._stopping.clear()
+        self._listener = socket.create_server(("127.0.0.1", self._port))
+        self._port = self._listener.getsockname()[1]
+        self._acceptor = threading.Thread(target=self._accept, args=(self._listener,), name="vendor", daemon=True)
+        self._acceptor.start()
+
+    def stop(self) -> None:
+        """Hang up on everybody and answer nobody; what it knows stays."""
+        if self._listener is None or self._acceptor is None:
+            return
+        self._stopping.set()
+        with contextlib.suppress(OSError):  # some systems refuse this of a socket that only listens
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._listener = None
+        for thread in (self._acceptor, *self._threads):
+            thread.join(_PATIENCE)
+        self._threads.clear()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            thread = threading.Thread(target=self._serve, args=(connection,), name="vendor", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        # Whoever has had enough hangs up.
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(_PATIENCE)
+            request = read_request(connection)
+            body = self._answer(request) if request else None
+            if body is None:
+                return
+            connection.sendall(body.raw.replace(b"\r\n", _REELPORT, 1) if self.says_reelport else body.raw)
+            if body.stall:
+                self._stopping.wait()
+            if body.reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+
+    def _answer(self, request: Request) -> Body | None:
+        with self._lock:
+            match request.method, request.path:
+                case "POST", str(path) if path in {TOKEN_PATH, _PUBLIC_TOKEN_PATH}:
+                    return Body(self._access.grant(request, public=path == _PUBLIC_TOKEN_PATH))
+                case "POST", str(path) if path in {GRAPHQL_PATH, _PUBLIC_GRAPHQL_PATH}:
+                    answer = self._graphql(request)
+                    return None if answer is None else Body(answer)
+                case "GET", str(path) if path.startswith(PREFIX):
+                    link = self._files.link_of(request)
+                    return self._files.answer(request, link, self._reports.known[link.token].wire if link else {})
+                case _:
+                    return Body(json_reply({"error": "not_found"}, 404))
+
+    def _graphql(self, request: Request) -> bytes | None:
+        if self.unavailable > 0:
+            self.unavailable -= 1
+            return json_reply({"error": "unavailable"}, 503, self._reports.retry_header())
+        if not self._access.allows(request.bearer):
+            sentence = "The token is unknown or has expired."
+            if self.token_refusal == "errors":  # noqa: S105 - a word, no secret
+                return json_reply(refused(sentence, "invalid_token"))
+            return json_reply({"error": "invalid_token", "error_description": sentence}, 401)
+        return self._reports.answer(request.json())
