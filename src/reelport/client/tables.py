@@ -1,41 +1,117 @@
-"""A report's file as typed rows, Arrow, Polars or pandas: typed by the catalog, never by a guess.
+"""A report's file as typed rows, Arrow, Polars, pandas or Parquet: typed by the catalog, never by a guess.
 
-Only an empty cell is null. Numbers that the catalog doesn't know stay text.
+Only an empty cell is null: `NA` is a text. Columns that the catalog doesn't know are text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reelport.catalog import CellType, Dimension, Metric
+from reelport.catalog import CellType
+from reelport.client.cells import Cell, typed
+from reelport.client.columns import PRECISION, Column, types_of
+from reelport.client.part import storage
+from reelport.client.shape import check_header
+from reelport.errors import SchemaDrift, UsageError
 
-PRECISION = 38
-"""Digits that a decimal column has room for, before and after the point together."""
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+__all__ = ["PRECISION", "Cell", "Column", "Table", "types_of"]
+
+_HEADER_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """One column: its name in the header (lower case), what its cells hold, digits after the point of a decimal.
+class Table:
+    """The rows of a report's file. Nothing is read before it is asked for.
 
-    `known` is false for a column that the catalog doesn't have: its cells are text.
+    | catalog | rows | Arrow |
+    |---|---|---|
+    | text, month | str | string |
+    | whole number | int | int64 |
+    | money, rate | Decimal | decimal128(38, the catalog's digits) |
+    | day | date | date32 |
+    | hour, minute | datetime, UTC | timestamp("us", "UTC") |
+
+    Where a vendor's numbers have more digits than the catalog says they keep them: an Arrow
+    column is then a decimal with as many.
     """
 
-    name: str
-    type: CellType
-    digits: int = 0
-    known: bool = True
+    path: Path
+    columns: tuple[Column, ...]
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str], text: Collection[str] = ()) -> Table:
+        """The table in a CSV file of a report; `text` names columns to leave as they are."""
+        path = Path(path)
+        with storage(path), path.open("rb") as file:
+            header = check_header(file.readline(_HEADER_BYTES), None)
+        if len(set(header)) < len(header):
+            raise SchemaDrift(f"Two columns of {path} have one name: {', '.join(header)[:300]}.")
+        left = {name.lower() for name in text}
+        kinds = tuple(Column(one.name, CellType.TEXT) if one.name in left else one for one in types_of(header))
+        return cls(path, kinds)
+
+    def rows(self) -> Iterator[dict[str, Cell]]:
+        """Each row by column name; one at a time, so that any file fits into memory."""
+        names = [column.name for column in self.columns]
+        for row in self.tuples():
+            yield dict(zip(names, row, strict=True))
+
+    def tuples(self) -> Iterator[tuple[Cell, ...]]:
+        """Each row as its cells alone, in the order of the columns. Raises SchemaDrift for a cell of another kind."""
+        with storage(self.path):
+            yield from typed(self.path, self.columns)
+
+    def arrow(self) -> pa.Table:
+        """All rows as a pyarrow table (`reelport[arrow]`)."""
+        _need("arrow", "pyarrow")
+        from reelport.client import arrow  # noqa: PLC0415 - pyarrow is loaded when it is asked for
+
+        with storage(self.path):
+            return arrow.table(self.path, self.columns)
+
+    def polars(self) -> pl.DataFrame:
+        """All rows as a Polars frame (`reelport[polars]`)."""
+        _need("polars", "polars", "pyarrow")
+        import polars  # noqa: ICN001, PLC0415 - loaded when it is asked for
+
+        frame = polars.from_arrow(self.arrow())
+        assert isinstance(frame, polars.DataFrame)  # noqa: S101 - a table makes a frame; told to the type checker
+        return frame
+
+    def pandas(self) -> pd.DataFrame:
+        """All rows as a pandas frame of Arrow's types (`reelport[pandas]`): counts stay whole beside empty cells."""
+        _need("pandas", "pandas", "pyarrow")
+        import pandas  # noqa: ICN001, PLC0415 - loaded when it is asked for
+
+        return self.arrow().to_pandas(types_mapper=pandas.ArrowDtype)
+
+    def parquet(self, to: str | os.PathLike[str]) -> Path:
+        """Write all rows into a Parquet file, whole or not at all, in bounded memory (`reelport[arrow]`)."""
+        _need("arrow", "pyarrow")
+        from reelport.client import arrow  # noqa: PLC0415 - pyarrow is loaded when it is asked for
+
+        to = Path(to)
+        with storage(to):
+            arrow.write_parquet(self.path, self.columns, to)
+        return to
 
 
-def types_of(columns: Iterable[str]) -> tuple[Column, ...]:
-    """What the columns of a report hold, by their names in any case."""
-    return tuple(_column(name) for name in columns)
-
-
-def _column(name: str) -> Column:
-    wire = name.upper()
-    if wire in Dimension.__members__:
-        return Column(name.lower(), Dimension[wire].type)
-    if wire in Metric.__members__:
-        return Column(name.lower(), Metric[wire].type, Metric[wire].digits)
-    return Column(name.lower(), CellType.TEXT, known=False)
+def _need(extra: str, *libraries: str) -> None:
+    """Load libraries. Raises UsageError with the extra that brings an absent one."""
+    for library in libraries:
+        try:
+            import_module(library)
+        except ImportError as error:
+            raise UsageError(
+                f"This needs {library}, which is not installed: pip install 'reelport[{extra}]'"
+            ) from error

@@ -1,0 +1,162 @@
+"""The rows of a CSV file as typed cells, exactly: quotes, line ends in cells, an empty cell told from an empty text.
+
+Python's own reader can't tell those two apart, and refuses cells above 128 kB.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+
+from reelport.catalog import CellType
+from reelport.client.columns import Column
+from reelport.errors import IncompleteDownload, SchemaDrift
+from reelport.query import parse_day
+
+Cell = str | int | Decimal | date | datetime | None
+Read = Callable[[str], Cell]
+
+_LONGEST = 64 << 20
+"""Characters of one row at most: more is no report but a quote that never closes."""
+
+_QUOTED = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"([^,]*+)')
+_BARE = re.compile(r"[^,]*+")
+_INTEGER = re.compile(r"[+-]?\d{1,4000}", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
+
+
+def typed(path: Path, columns: Sequence[Column]) -> Iterator[tuple[Cell, ...]]:
+    """The rows of a file below its header, each cell as its column's kind. Raises SchemaDrift for one of another."""
+    reads = [reader(column.type) for column in columns]
+    for number, row in enumerate(records(path), start=1):
+        try:
+            yield tuple(None if cell is None else read(cell) for read, cell in zip(reads, row, strict=True))
+        except ValueError:
+            raise _drift(number, row, columns) from None
+
+
+def records(path: Path) -> Iterator[list[str | None]]:
+    """The rows of a file below its header, each as wide as that: None is an empty cell, "" an empty text in quotes.
+
+    Holds one row at a time. Raises IncompleteDownload for a row of another width.
+    """
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        rows = _rows(file)
+        width = len(next(rows, []))
+        for number, row in enumerate(rows, start=1):
+            if len(row) == width:
+                yield row
+            elif row != [None]:  # A blank line is a row only where a row is one cell.
+                raise IncompleteDownload(
+                    f"Row {number} has {len(row)} cells where the header has {width}: {path} isn't whole."
+                )
+
+
+def reader(kind: CellType) -> Read:
+    """What makes a cell's value of its text. ValueError when the text is none of that kind."""
+    match kind:
+        case CellType.TEXT | CellType.MONTH:
+            return _text
+        case CellType.INTEGER:
+            return _integer
+        case CellType.DECIMAL:
+            return _decimal
+        case CellType.DAY:
+            return _day
+        case CellType.HOUR | CellType.MINUTE:
+            return _moment
+
+
+def _drift(number: int, row: list[str | None], columns: Sequence[Column]) -> SchemaDrift:
+    """The error for the first cell of a row that isn't of its column's kind."""
+    for column, cell in zip(columns, row, strict=True):
+        try:
+            reader(column.type)(cell or "")
+        except ValueError:
+            return SchemaDrift(
+                f"Row {number}, column {column.name}: {(cell or '')[:80]!r} is not of the kind that the catalog says "
+                f"({column.type}). To have the column as it is: table(text=[{column.name!r}])."
+            )
+    raise AssertionError("a cell of this row could not be read")
+
+
+def _rows(lines: Iterator[str]) -> Iterator[list[str | None]]:
+    try:
+        for line in lines:
+            if '"' in line:
+                yield _split(_whole(line, lines))
+            else:
+                yield [cell or None for cell in _bare_end(line).split(",")]
+    except UnicodeDecodeError as error:
+        raise SchemaDrift(f"The report isn't UTF-8 throughout: {error.reason}.") from error
+
+
+def _whole(line: str, lines: Iterator[str]) -> str:
+    """A row that begins with this line: as many lines as it takes for its quotes to close."""
+    pieces, quotes, length = [line], line.count('"'), len(line)
+    while quotes % 2:
+        line = next(lines, "")
+        length += len(line)
+        if not line or length > _LONGEST:
+            raise IncompleteDownload("A quote never closes: the file isn't whole.")
+        quotes += line.count('"')
+        pieces.append(line)
+    return "".join(pieces)
+
+
+def _split(row: str) -> list[str | None]:
+    row = _bare_end(row)
+    cells: list[str | None] = []
+    place = 0
+    while True:
+        if quoted := _QUOTED.match(row, place):
+            cells.append(quoted[1].replace('""', '"') + quoted[2])
+            place = quoted.end()
+        elif bare := _BARE.match(row, place):
+            cells.append(bare[0] or None)
+            place = bare.end()
+        if place >= len(row):
+            return cells
+        place += 1
+
+
+def _bare_end(line: str) -> str:
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _integer(text: str) -> int | Decimal | None:
+    """A whole number; a vendor's fraction stays what it is."""
+    if (text.isdecimal() and text.isascii()) or _INTEGER.fullmatch(text):
+        return int(text)
+    return _decimal(text)
+
+
+def _decimal(text: str) -> Decimal | None:
+    if not text:
+        return None  # A number has no empty text, whatever the quotes.
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(text)
+    return Decimal(text)
+
+
+@lru_cache(4096)
+def _day(text: str) -> date | None:
+    return parse_day(text) if text else None
+
+
+@lru_cache(4096)
+def _moment(text: str) -> datetime | None:
+    """A moment of UTC; one without an offset is UTC."""
+    if not text:
+        return None
+    parse_day(text)  # Holds the text to a day and a time, where Python alone takes more.
+    moment = datetime.fromisoformat(text.replace(",", ".").upper())
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

@@ -1,0 +1,38 @@
+"""What the columns of a report hold, as the catalog says it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from reelport.catalog import CellType, Dimension, Metric
+
+PRECISION = 38
+"""Digits that a decimal column has room for, before and after the point together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its name in the header (lower case), what its cells hold, digits after the point of a decimal.
+
+    `known` is false for a column that the catalog doesn't have: its cells are text.
+    """
+
+    name: str
+    type: CellType
+    digits: int = 0
+    known: bool = True
+
+
+def types_of(columns: Iterable[str]) -> tuple[Column, ...]:
+    """What the columns of a report hold, by their names in any case."""
+    return tuple(_column(name) for name in columns)
+
+
+def _column(name: str) -> Column:
+    wire = name.upper()
+    if wire in Dimension.__members__:
+        return Column(name.lower(), Dimension[wire].type)
+    if wire in Metric.__members__:
+        return Column(name.lower(), Metric[wire].type, Metric[wire].digits)
+    return Column(name.lower(), CellType.TEXT, known=False)
