@@ -1,0 +1,229 @@
+"""The ledger's book-keeping: each method is one durable transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from reelport.client.ledger import owners
+from reelport.client.ledger.entry import Ask, Claimed, Entry, Held, Question, Serves, entry
+from reelport.client.ledger.rows import LIFE, Row, State
+from reelport.client.ledger.store import Store
+from reelport.errors import QueryRefused, UsageError
+
+_KEPT = timedelta(days=90)
+_LOOKS_ON_BEHALF = (0.5, 60.0)
+"""Seconds between two looks at a report of a dead process: a tenth of its age, within these bounds."""
+
+_OF_QUESTION = """
+SELECT * FROM reports WHERE identity = ? AND fingerprint = ? AND state NOT IN ('failed', 'expired', 'forgotten')
+ORDER BY id DESC
+"""
+_IN_FLIGHT = """
+SELECT * FROM reports WHERE identity = ? AND state IN ('intent', 'requested', 'running', 'unknown') ORDER BY id
+"""
+_INSERT = """
+INSERT INTO reports (service, identity, fingerprint, query, state, owner, leased_until, created)
+VALUES (?, ?, ?, ?, 'intent', ?, ?, ?) RETURNING *
+"""
+_TAKE = "UPDATE reports SET owner = ?, leased_until = ? WHERE id = ? RETURNING *"
+_RECLAIM = """
+UPDATE reports SET state = 'intent', owner = ?, leased_until = ?, created = ?, error = NULL WHERE id = ? RETURNING *
+"""
+_REQUESTED = "UPDATE reports SET state = 'requested', token = ?, asked = ?, looked = ? WHERE id = ? RETURNING *"
+_SAME_REPORT = "SELECT * FROM reports WHERE identity = ? AND fingerprint = ? AND token = ? AND id <> ? ORDER BY id DESC"
+_AGAIN = """
+UPDATE reports SET
+    delivered = 0, owner = ?, leased_until = ?, looked = ?, error = NULL,
+    state = CASE WHEN state IN ('failed', 'expired', 'forgotten') THEN 'requested' ELSE state END
+WHERE id = ? RETURNING *
+"""
+_SAW = """
+UPDATE reports SET state = ?, looked = ?, finished = CASE WHEN ? = 'finished' THEN ? ELSE finished END
+WHERE id = ? AND state IN ('requested', 'running', 'unknown', 'intent', 'failed', 'expired')
+"""
+_DOWNLOADED = """
+UPDATE reports SET state = 'downloaded', finished = coalesce(finished, ?), path = ?, bytes = ?, sha256 = ?, rows = ?,
+    proof = ?, error = NULL
+WHERE id = ? AND state <> 'forgotten'
+"""
+
+
+class Ledger:
+    """The ledger of one file, which is opened when it is first needed. Threads and processes may share it.
+
+    Raises StorageError when the file can't be read or written, NewerData when a newer version wrote it.
+    """
+
+    def __init__(self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._store = Store(path)
+        self._now = now
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self._store.path
+
+    def enter(self, question: Question) -> Entry:
+        """What a question comes to, decided in one transaction: two processes never both ask it."""
+        now = self._now()
+        fingerprint = question.query.fingerprint()
+        with self._store.writing() as db:
+            known = self._all(db.execute(_OF_QUESTION, (question.identity, fingerprint)))
+            flights = self._all(db.execute(_IN_FLIGHT, (question.identity,)))
+            match entry(question, known, flights, now):
+                case Ask(Row(id=number)):
+                    return Claimed(self._one(db.execute(_RECLAIM, (*self._lease(now), _text(now), number))))
+                case Ask():
+                    return Claimed(self._inserted(db, question, now))
+                case Serves(row) if not row.lives(now):
+                    return Serves(self._one(db.execute(_TAKE, (*self._lease(now), row.id))))
+                case Held(row) if row.state is State.INTENT:
+                    db.execute("UPDATE reports SET state = 'unknown', owner = NULL WHERE id = ?", (row.id,))
+                    return Held(row)
+                case other:
+                    return other
+
+    def foretell(self, question: Question) -> Row | None:
+        """The row that would serve a question; writes nothing, and lets a delivered one count too while it lives."""
+        with self._store.reading() as db:
+            if db is None:
+                return None
+            known = self._all(db.execute(_OF_QUESTION, (question.identity, question.query.fingerprint())))
+        found = entry(question, known, (), self._now())
+        living = (row for row in known if row.delivered and self._now() < row.expires)
+        return found.row if isinstance(found, Serves) else next(living, None)
+
+    def requested(self, row: Row, token: str) -> Row:
+        """The service took it. When it is a report that we know from before, that one's row goes on in its place."""
+        now = _text(self._now())
+        with self._store.writing() as db:
+            same = db.execute(_SAME_REPORT, (row.identity, row.fingerprint, token, row.id)).fetchone()
+            if same is None:
+                return self._one(db.execute(_REQUESTED, (token, now, now, row.id)))
+            db.execute("DELETE FROM reports WHERE id = ?", (row.id,))
+            return self._one(db.execute(_AGAIN, (*self._lease(self._now(), row.owner), now, same["id"])))
+
+    def drop(self, row: Row) -> None:
+        """It was surely not asked for: no trace is needed."""
+        with self._store.writing() as db:
+            db.execute("DELETE FROM reports WHERE id = ? AND state = 'intent'", (row.id,))
+
+    def saw(self, row: Row, state: State) -> None:
+        """A look found it running or finished."""
+        now = _text(self._now())
+        with self._store.writing() as db:
+            db.execute(_SAW, (state, now, state, now, row.id))
+            db.execute("UPDATE reports SET leased_until = ? WHERE id = ? AND owner = ?",
+                       (_text(self._now() + owners.LEASE), row.id, row.owner))  # fmt: skip
+
+    def ended(self, row: Row, state: State, error: str) -> None:
+        """It failed, expired, or isn't known to have been taken; nobody works on it any more."""
+        with self._store.writing() as db:
+            db.execute(
+                "UPDATE reports SET state = ?, error = ?, owner = NULL WHERE id = ? AND state <> 'forgotten'",
+                (state, error[:1000], row.id),
+            )
+
+    def downloaded(self, row: Row, path: Path, size: int, sha256: str | None, rows: int | None, proof: str) -> None:
+        """Its file is under its name."""
+        with self._store.writing() as db:
+            db.execute(_DOWNLOADED, (_text(self._now()), str(path), size, sha256, rows, proof, row.id))
+
+    def verified(self, row: Row) -> None:
+        """Its file was found to be what was written down."""
+        with self._store.writing() as db:
+            db.execute("UPDATE reports SET state = 'verified' WHERE id = ? AND state = 'downloaded'", (row.id,))
+
+    def delivered(self, rows: Iterable[Row]) -> None:
+        """The command that wanted them ended well."""
+        with self._store.writing() as db:
+            db.executemany("UPDATE reports SET delivered = 1, owner = NULL WHERE id = ?", [(row.id,) for row in rows])
+
+    def released(self, row: Row) -> None:
+        """Its owner lets go of it, however it stands."""
+        with self._store.writing() as db:
+            db.execute("UPDATE reports SET owner = NULL WHERE id = ? AND owner = ?", (row.id, row.owner))
+
+    def orphans(self, identity: str) -> tuple[Row, ...]:
+        """Unfinished reports of dead processes whose time for a look has come; the caller is to look at them."""
+        now = self._now()
+        with self._store.writing() as db:
+            rows = self._all(db.execute(_IN_FLIGHT, (identity,)))
+            due = tuple(row for row in rows if row.token and not row.lives(now) and _due(row, now))
+            db.executemany("UPDATE reports SET looked = ? WHERE id = ?", [(_text(now), row.id) for row in due])
+        return due
+
+    def find(self, token: str, identity: str | None = None) -> Row | None:
+        """The latest row of a report's token, of one key or of any."""
+        with self._store.reading() as db:
+            found = (
+                []
+                if db is None
+                else self._all(
+                    db.execute(
+                        "SELECT * FROM reports WHERE token = ? AND coalesce(?, identity) = identity ORDER BY id DESC",
+                        (token, identity),
+                    )
+                )
+            )
+        return next(iter(found), None)
+
+    def get(self, number: int) -> Row | None:
+        """The row of a number."""
+        with self._store.reading() as db:
+            found = [] if db is None else self._all(db.execute("SELECT * FROM reports WHERE id = ?", (number,)))
+        return next(iter(found), None)
+
+    def rows(self) -> tuple[Row, ...]:
+        """Every row, the oldest first."""
+        with self._store.reading() as db:
+            return () if db is None else self._all(db.execute("SELECT * FROM reports ORDER BY id"))
+
+    def forget(self, row: Row) -> None:
+        """Let a row hold no slot and serve nobody. Raises UsageError while a process works on it."""
+        with self._store.writing() as db:
+            found = self._all(db.execute("SELECT * FROM reports WHERE id = ?", (row.id,)))
+            for each in found:
+                if worker := each.worker(self._now()):
+                    raise UsageError(f"Report {each.id} is being fetched by the process {worker}: stop that first.")
+            db.execute("UPDATE reports SET state = 'forgotten', owner = NULL WHERE id = ?", (row.id,))
+
+    def _inserted(self, db: sqlite3.Connection, question: Question, now: datetime) -> Row:
+        db.execute(
+            "DELETE FROM reports WHERE created < ? AND (delivered OR state IN ('failed', 'expired', 'forgotten'))",
+            (_text(now - _KEPT),),
+        )
+        query = question.query
+        values = (question.service, question.identity, query.fingerprint(), query.canonical())
+        return self._one(db.execute(_INSERT, (*values, *self._lease(now), _text(now))))
+
+    @staticmethod
+    def _lease(now: datetime, owner: str | None = None) -> tuple[str, str]:
+        return owner or owners.new_owner(), _text(now + owners.LEASE)
+
+    def _one(self, found: sqlite3.Cursor) -> Row:
+        return self._all(found)[0]
+
+    def _all(self, found: sqlite3.Cursor) -> tuple[Row, ...]:
+        try:
+            return tuple(Row.of(dict(record)) for record in found.fetchall())
+        except (ValueError, KeyError, TypeError, AttributeError, QueryRefused) as error:
+            raise self._store.damaged(error) from error
+
+
+def _due(row: Row, now: datetime) -> bool:
+    if row.looked is None or now >= row.created + LIFE:
+        return True
+    age = (row.looked - row.created).total_seconds()
+    least, most = _LOOKS_ON_BEHALF
+    return (now - row.looked).total_seconds() >= min(max(age / 10, least), most)
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")

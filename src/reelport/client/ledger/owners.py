@@ -1,0 +1,71 @@
+"""Which process works on a row, and whether it is still there.
+
+An owner is `host:pid:start:number`: `start` tells a process from a later one of the same number, `number` one flow
+of a process from another. On this machine the process is looked for; for another machine only its lease speaks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+LEASE = timedelta(minutes=5)
+"""How long an owner on another machine is believed to be there without a sign of life."""
+
+_numbers = itertools.count(1)
+
+
+def new_owner() -> str:
+    """A name for one flow of this process."""
+    pid = os.getpid()
+    return f"{_host()}:{pid}:{_start(pid) or ''}:{next(_numbers)}"
+
+
+def gone(owner: str, leased_until: datetime | None, now: datetime) -> bool:
+    """Whether the process of an owner is surely, or on another machine by all signs, no more."""
+    expired = leased_until is None or now >= leased_until
+    host, _, rest = owner.rpartition(":")[0].rpartition(":")[0].rpartition(":")
+    if host != _host() or not rest.isdecimal() or os.name != "posix":
+        return expired
+    start = owner.split(":")[-2]
+    found = _start(int(rest))
+    if found is not None:
+        return found != start
+    return not _exists(int(rest)) or (not start and expired)
+
+
+def shown(owner: str) -> str:
+    """An owner for people: `host:pid`."""
+    return owner.rsplit(":", 2)[0]
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname().replace(":", "-") or "localhost"
+
+
+def _start(pid: int) -> str | None:
+    """When a process started, in the kernel's own count; None where that can't be had."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        fields = stat.rpartition(b")")[2].split()
+        # A zombie has ended: only its parent hasn't heard yet.
+        return None if fields[0] in {b"Z", b"X"} else fields[19].decode()
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _exists(pid: int) -> bool:
+    if Path("/proc/self/stat").exists():
+        return False  # /proc would have told of it.
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,134 @@
+"""The ledger's file: how it is opened, what its table is, and what is said when it can't be used.
+
+A connection serves one transaction: nothing is shared between threads or carried into a child process. The
+rollback journal and synchronous EXTRA (FULL, and the folder too) keep what was committed over a loss of power.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reelport.errors import NewerData, StorageError
+
+VERSION = 1
+_BUSY_SECONDS = 30.0
+_SCHEMA = """
+CREATE TABLE reports (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    service      TEXT NOT NULL,
+    identity     TEXT NOT NULL,
+    fingerprint  TEXT NOT NULL,
+    query        TEXT NOT NULL,
+    state        TEXT NOT NULL,
+    delivered    INTEGER NOT NULL DEFAULT 0,
+    token        TEXT,
+    owner        TEXT,
+    leased_until TEXT,
+    created      TEXT NOT NULL,
+    asked        TEXT,
+    looked       TEXT,
+    finished     TEXT,
+    path         TEXT,
+    bytes        INTEGER,
+    sha256       TEXT,
+    rows         INTEGER,
+    proof        TEXT,
+    error        TEXT
+) STRICT;
+CREATE INDEX reports_of_a_question ON reports (identity, fingerprint);
+CREATE INDEX reports_by_state ON reports (identity, state);
+CREATE INDEX reports_by_token ON reports (token) WHERE token IS NOT NULL;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A ledger's file, which is made when it is first written to."""
+
+    path: Path
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that no other process can come between. It is kept, durably, unless the block raises."""
+        with self._told(), closing(self._opened()) as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                self._prepare(db)
+                yield db
+                db.execute("COMMIT")
+            except BaseException:  # a Ctrl-C too must leave the file as it was; it goes on
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection | None]:
+        """The file as it is, or None where there is none yet."""
+        with self._told():
+            if not self.path.exists():
+                yield None
+                return
+            # Not read-only: what a killed process left half done is rolled back by whoever opens the file next.
+            with closing(self._opened(mode="rw")) as db:
+                db.execute("BEGIN")
+                yield db if self._version(db) else None
+
+    def _opened(self, mode: str = "rwc") -> sqlite3.Connection:
+        if mode == "rwc":
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self.path.exists():
+                self.path.touch(mode=0o600)
+        db = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
+        )
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA synchronous = EXTRA")
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        if self._version(db) == 0:
+            for statement in _SCHEMA.split(";\n"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _version(self, db: sqlite3.Connection) -> int:
+        version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        if version > VERSION:
+            raise NewerData(f"The ledger {self.path} was written by a newer version of Reelport. "
+                            "Use that version, or set REELPORT_HOME to another folder.")  # fmt: skip
+        return version
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what SQLite and the disk say into a StorageError that says what to do."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._error(error) from error
+        except OSError as error:
+            raise self._unusable(error.strerror or str(error)) from error
+
+    def _error(self, error: sqlite3.Error) -> StorageError:
+        match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
+            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_ERROR:
+                return self.damaged(error)
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                return StorageError(f"The ledger {self.path} was held by another process for {_BUSY_SECONDS:.0f} s.")
+            case sqlite3.SQLITE_FULL:
+                return StorageError(f"The ledger {self.path} can't be written: the disk is full. Make room, "
+                                    "and run the same again.")  # fmt: skip
+            case _:
+                return self._unusable(str(error))
+
+    def _unusable(self, reason: str) -> StorageError:
+        return StorageError(f"The ledger {self.path} can't be used: {reason}. It is what finds reports again after "
+                            "a crash: let it be written, or set REELPORT_HOME to a folder that can be.")  # fmt: skip
+
+    def damaged(self, error: Exception) -> StorageError:
+        """The error for a file that holds what no ledger holds."""
+        return StorageError(f"The ledger {self.path} is damaged ({error}). Move it away and a new one is begun; "
+                            "what was in flight is then known to nobody but the service.")  # fmt: skip
