@@ -23,6 +23,22 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Reused:
+    """A report that was asked for earlier, `age` seconds ago, serves: nothing is asked anew. `token` finds it."""
+
+    token: str
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Nothing can be asked for yet, for this reason; it is tried again after `seconds`."""
+
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Looked:
     """A look at the report: its status, seconds since the wait began, seconds until the next look (None: the last)."""
 
@@ -48,7 +64,7 @@ class Received:
     total: int | None
 
 
-Event = Warned | Asked | Looked | Retrying | Received
+Event = Warned | Asked | Reused | Queued | Looked | Retrying | Received
 Progress = Callable[[Event], None]
 
 
