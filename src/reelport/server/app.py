@@ -23,6 +23,7 @@ from reelport.server.database import connect
 from reelport.server.downloads import download
 from reelport.server.graphql.endpoint import graphql
 from reelport.server.graphql.resolvers import schema
+from reelport.server.held import Held
 from reelport.server.limits import DocumentLimits
 from reelport.server.metrics import Metrics
 from reelport.server.oauth import token
@@ -42,7 +43,7 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         db = await anyio.to_thread.run_sync(connect, settings)
         app.state.service = compose(settings, db)
-        async with anyio.create_task_group() as tasks:
+        async with app.state.service.held.watched(), anyio.create_task_group() as tasks:
             tasks.start_soon(_sweep, settings, db)
             yield
             tasks.cancel_scope.cancel()
@@ -67,7 +68,9 @@ def create_app(settings: Settings) -> Starlette:
 
 def compose(settings: Settings, db: Engine) -> Service:
     """The parts of the API over an open state."""
-    return Service(settings, db, credentials.seal(settings), schema(), DocumentLimits.of(settings), Metrics(db))
+    held = Held(db, settings)
+    limits = DocumentLimits.of(settings)
+    return Service(settings, db, credentials.seal(settings), schema(), limits, Metrics(db, lambda: len(held)), held)
 
 
 async def _sweep(settings: Settings, db: Engine) -> None:

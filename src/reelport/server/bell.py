@@ -1,6 +1,7 @@
-"""How workers hear that there is work: a bell for each on its machine, NOTIFY across machines on PostgreSQL.
+"""How processes hear of each other: workers that there is work, services that a report has ended.
 
-A bell that is missed loses nothing: workers look by themselves as well, only later.
+Each has a bell on its machine; that there is work is told across machines too, by NOTIFY on PostgreSQL. A bell
+that is missed loses nothing: both look by themselves as well, only later.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import select
 import threading
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,12 +19,19 @@ from typing import Self
 import structlog
 from sqlalchemy import Connection, Engine, text
 
+from reelport.facts.durable import storage_errors
 from reelport.server.settings import Settings
 
 CHANNEL = "reelport_jobs"
-_SUFFIX = ".bell"
 _LISTEN_SECONDS = 0.5
 _log = structlog.get_logger()
+
+
+class Occasion(StrEnum):
+    """What a bell is rung for; the end of its name."""
+
+    WORK = ".bell"
+    ENDED = ".ended"
 
 
 def announce(connection: Connection) -> None:
@@ -31,10 +40,10 @@ def announce(connection: Connection) -> None:
         connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
 
 
-def ring(settings: Settings) -> None:
-    """Wake every worker of this data directory on this machine."""
+def ring(settings: Settings, occasion: Occasion = Occasion.WORK) -> None:
+    """Wake everyone of this data directory on this machine who has a bell for that."""
     with contextlib.suppress(FileNotFoundError):
-        for bell in settings.workers_root.glob(f"*{_SUFFIX}"):
+        for bell in settings.workers_root.glob(f"*{occasion}"):
             # Refused when nobody is behind it, or when it rings already.
             with contextlib.suppress(OSError):
                 descriptor = os.open(bell, os.O_WRONLY | os.O_NONBLOCK)
@@ -42,6 +51,21 @@ def ring(settings: Settings) -> None:
                     os.write(descriptor, b"!")
                 finally:
                     os.close(descriptor)
+
+
+@contextlib.contextmanager
+def hung(settings: Settings, owner: str, occasion: Occasion) -> Iterator[Bell]:
+    """A bell of one's own within the block; those of the same kind that killed processes left are taken down."""
+    with storage_errors(settings.workers_root):
+        settings.workers_root.mkdir(parents=True, exist_ok=True)
+        for bell in settings.workers_root.glob(f"*{occasion}"):
+            try:
+                os.close(os.open(bell, os.O_WRONLY | os.O_NONBLOCK))
+            except OSError:
+                bell.unlink(missing_ok=True)
+        own = Bell(settings, owner, occasion)
+    with own:
+        yield own
 
 
 @contextlib.contextmanager
@@ -79,10 +103,10 @@ def _listen(db: Engine, bell: Bell, ended: threading.Event) -> None:
 
 
 class Bell:
-    """One worker's bell, a named pipe: it needs no port, and its name may be of any length."""
+    """One process's bell, a named pipe: it needs no port, and its name may be of any length."""
 
-    def __init__(self, settings: Settings, owner: str) -> None:
-        self.path: Path = settings.workers_root / f"{owner}{_SUFFIX}"
+    def __init__(self, settings: Settings, owner: str, occasion: Occasion = Occasion.WORK) -> None:
+        self.path: Path = settings.workers_root / f"{owner}{occasion}"
         os.mkfifo(self.path, 0o600)
         # Open for both, so that it never reads as ended when a ringer leaves.
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
@@ -91,9 +115,17 @@ class Bell:
         """Until it rings, or so many seconds; whether it rang."""
         ready, _, _ = select.select([self._descriptor], [], [], seconds)
         if ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._descriptor, 65536)
+            self.hush()
         return bool(ready)
+
+    def fileno(self) -> int:
+        """What becomes readable when it rings."""
+        return self._descriptor
+
+    def hush(self) -> None:
+        """Ready to ring again."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._descriptor, 65536)
 
     def ring(self) -> None:
         """Wake the one who waits; safe from any thread and from a signal handler."""

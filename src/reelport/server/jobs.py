@@ -7,12 +7,12 @@ while the job is held by that owner in that attempt, so a worker that stalled ca
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
-from sqlalchemy import Connection, Engine, TextClause, text
+from sqlalchemy import Connection, Engine, TextClause, select, text
 
 from reelport.query import ReportQuery
 from reelport.server.database import reading, sql, writing
@@ -102,6 +102,12 @@ def held(db: Engine, claims: Iterable[Claim]) -> frozenset[Claim]:
         return frozenset(
             claim for claim in claims if connection.execute(_sql(connection, "held"), claim.fence).first() is not None
         )
+
+
+def unfinished(db: Engine, reports: Collection[str]) -> frozenset[str]:
+    """Those of the reports, by their public names, that still have a job: the others have reached a final state."""
+    with reading(db) as connection:
+        return frozenset(connection.execute(select(JOBS.c.report_id).where(JOBS.c.report_id.in_(reports))).scalars())
 
 
 def pin(db: Engine, claim: Claim, versions: Mapping[str, int]) -> bool:

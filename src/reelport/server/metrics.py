@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     ProcessCollector,
     disable_created_metrics,
@@ -28,7 +29,7 @@ _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 class Metrics:
     """The counters of one process, in a registry of their own."""
 
-    def __init__(self, db: Engine) -> None:
+    def __init__(self, db: Engine, held: Callable[[], int]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
@@ -38,13 +39,20 @@ class Metrics:
         )
         self._seconds = Histogram(
             "reelport_request_seconds",
-            "Time to the first byte of an answer.",
+            "Time to the first byte of an answer, without the time that a look was held.",
             ("route",),
             buckets=_SECONDS,
             registry=self._registry,
         )
         self._tokens = Counter("reelport_tokens", "Asks for a token.", ("outcome",), registry=self._registry)
         self._errors = Counter("reelport_errors", "Errors told, by code.", ("code",), registry=self._registry)
+        Gauge("reelport_held_looks", "Looks held now.", registry=self._registry).set_function(held)
+        self._looks = Counter(
+            "reelport_held_looks_ended",
+            "Looks whose callers prefer to wait for an unfinished report, by what became of that.",
+            ("outcome",),
+            registry=self._registry,
+        )
         self._bytes = Counter("reelport_download_bytes", "Bytes of files sent.", registry=self._registry)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -59,6 +67,10 @@ class Metrics:
     def told(self, code: str) -> None:
         """An error of that code was told."""
         self._errors.labels(code).inc()
+
+    def held(self, outcome: str) -> None:
+        """A look was held and ended so; or it wasn't, since as many as may be were."""
+        self._looks.labels(outcome).inc()
 
     def sent(self, count: int) -> None:
         """So many bytes of a file went out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -60,7 +61,8 @@ class Observed:
             if message["type"] == "http.response.start":
                 seen.status = message["status"]
                 message["headers"] = [*message["headers"], _VERSION, (b"x-request-id", request_id.encode())]
-                service.metrics.answered(seen.route, seen.method, seen.status or 0, time.perf_counter() - seen.began)
+                took = time.perf_counter() - seen.began - scope["state"].get("held", 0.0)
+                service.metrics.answered(seen.route, seen.method, seen.status or 0, took)
             else:
                 seen.bytes += len(message.get("body", b""))
             try:
@@ -79,10 +81,10 @@ class Observed:
                     # The answer has begun: only an end without its length tells the reader that it isn't whole.
                     raise
                 await _fail(seen.route, watched)
-            _log(seen, scope["state"].get("note"))
+            _log(seen, scope["state"])
 
 
-def _log(seen: _Seen, note: dict[str, Any] | None) -> None:
+def _log(seen: _Seen, state: Mapping[str, Any]) -> None:
     log = _LOG.debug if seen.route in _QUIET and seen.status == 200 else _LOG.info  # noqa: PLR2004 - a status of HTTP
     log(
         "request",
@@ -91,7 +93,8 @@ def _log(seen: _Seen, note: dict[str, Any] | None) -> None:
         status=seen.status,
         milliseconds=round((time.perf_counter() - seen.began) * 1000, 1),
         sent=seen.bytes,
-        **(note or {}),
+        **({"held": round(state["held"] * 1000, 1)} if "held" in state else {}),
+        **state.get("note", {}),
     )
 
 

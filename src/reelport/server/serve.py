@@ -11,12 +11,14 @@ from typing import NoReturn
 
 import structlog
 import uvicorn
+from starlette.applications import Starlette
 
 from reelport.errors import UsageError
 from reelport.server import logs
 from reelport.server.app import create_app
 from reelport.server.credentials import seal
 from reelport.server.database import connect, writing
+from reelport.server.held import Held
 from reelport.server.settings import Settings
 from reelport.server.supervisor import supervised
 
@@ -32,8 +34,9 @@ def serve(settings: Settings) -> None:
         # Before the workers: they need the state brought up to date, and a state that can't be used ends here.
         _prepare(settings)
         address = _address(listener)
+        app = create_app(settings)
         config = uvicorn.Config(
-            create_app(settings),
+            app,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -45,7 +48,21 @@ def serve(settings: Settings) -> None:
             signal.signal(number, _end)
         with supervised(settings):
             _LOG.info("listening", address=address, data=str(settings.data), workers=settings.workers)
-            uvicorn.Server(config).run(sockets=[listener])
+            _Server(config, app).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A web server that lets held looks go as soon as it is told to stop, and does not wait for their time."""
+
+    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the requests, the held ones first."""
+        held: Held = self._app.state.service.held
+        held.stop()
+        await super().shutdown(sockets)
 
 
 def _prepare(settings: Settings) -> None:

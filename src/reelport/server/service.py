@@ -8,6 +8,7 @@ from graphql import GraphQLSchema
 from sqlalchemy import Engine
 
 from reelport.server.credentials import Seal
+from reelport.server.held import Held
 from reelport.server.limits import DocumentLimits
 from reelport.server.metrics import Metrics
 from reelport.server.settings import Settings
@@ -23,3 +24,4 @@ class Service:
     schema: GraphQLSchema
     limits: DocumentLimits
     metrics: Metrics
+    held: Held

@@ -45,6 +45,10 @@ class Settings(BaseSettings):
     port: int = Field(8642, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     public_url: str = Field("", description="Address that links begin with; empty: the one that the caller used.")
     link_seconds: int = Field(900, ge=1, description="Life of a download link, signed anew at each look.")
+    look_seconds: int = Field(
+        10, ge=0, le=3600, description="Longest time that a look is held whose caller prefers to wait; 0: none is held."
+    )
+    held_looks: int = Field(100, ge=0, description="Looks held at the same time; beyond them each is answered at once.")
     token_seconds: int = Field(Limit.TOKEN_SECONDS.default, ge=1, description="Life of an access token.")
     body_bytes: int = Field(1_048_576, ge=1024, description="Longest request body.")
     document_tokens: int = Field(4000, ge=50, description="Most tokens in one GraphQL document.")

@@ -19,7 +19,7 @@ from reelport.errors import ReelportError, RequestError, StorageError
 from reelport.facts.durable import storage_errors
 from reelport.server import attempt, bell, jobs, presence, retention
 from reelport.server.attempt import Taken, clock
-from reelport.server.bell import Bell
+from reelport.server.bell import Bell, Occasion
 from reelport.server.database import connect
 from reelport.server.jobs import Claim
 from reelport.server.keeper import WATCH_SECONDS, Keeper, Running, Stop, clear_up
@@ -118,6 +118,7 @@ class Worker:
         finally:
             with self._changed:
                 self._running.discard(running)
+            bell.ring(self._settings, Occasion.ENDED)
             running.session.close()
             self._bell.ring()
 

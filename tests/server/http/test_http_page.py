@@ -47,3 +47,5 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
         or f"good for {default['link_seconds'] // 60} minutes" in PAGE
     )
     assert f"up to {limits.LISTED}" in PAGE
+    assert f"`look_seconds` ({default['look_seconds']})" in PAGE
+    assert f"`held_looks` ({default['held_looks']})" in PAGE

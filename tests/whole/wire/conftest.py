@@ -7,11 +7,14 @@ import json
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
+from reelport.server import files, jobs
+from reelport.server.database import connect
+from reelport.server.files import FileRecord
 from reelport.testing import Key, Service
 
 TOKEN = "/oauth/v1/token"  # noqa: S105 - a path
@@ -106,6 +109,28 @@ def service() -> Iterator[Service]:
     with Service(link_seconds=60) as running:
         running.sample(date(2026, 1, 1), date(2026, 1, 7), rows=3000)
         yield running
+
+
+@pytest.fixture(scope="session")
+def idle() -> Iterator[Wire]:
+    """A service without workers, which holds few looks and not for long; what is asked of it waits for the test."""
+    with Service(workers=0, look_seconds=2, held_looks=4) as running:
+        running.organization("demo")
+        yield Wire(running, running.key("demo"))
+
+
+def finish(service: Service, body: bytes) -> FileRecord:
+    """Be the worker of every report that waits: `body` is the file of each. Gives the last one's."""
+    db = connect(service.settings)
+    done = []
+    while (claim := jobs.claim(db, "test", running=9, lease_seconds=60)) is not None:
+        draft = files.draft_path(service.settings, claim.report_id, claim.attempt)
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(body)
+        done.append(files.settle(draft, body.count(b"\n") - 1))
+        assert jobs.finish(db, claim, done[-1], datetime.now(UTC))
+    db.dispose()
+    return done[-1]
 
 
 @pytest.fixture(scope="session")

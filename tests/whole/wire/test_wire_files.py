@@ -6,19 +6,15 @@ import hashlib
 import socket
 import time
 import urllib.parse
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from reelport.server import files, jobs
-from reelport.server.database import connect
-from reelport.testing import Service
+from reelport.server import files
 
-from .conftest import ASK, INPUT, Wire, token_of
+from .conftest import ASK, INPUT, Wire, finish, token_of
 
 LOOK = '{ partner { reportFile(reportToken: "$token") { downloadLinks { edges { node { link } } } } } }'
 
@@ -116,21 +112,10 @@ class Huge:
 
 
 @pytest.fixture(scope="module")
-def huge() -> Iterator[Huge]:
-    with Service(workers=0) as service:
-        service.organization("demo")
-        wire = Wire(service, service.key("demo", channels=None))
-        token = token_of(wire.graphql(ASK, {"input": INPUT}))
-        db = connect(service.settings)
-        claim = jobs.claim(db, "test", running=1, lease_seconds=60)
-        assert claim is not None
-        draft = files.draft_path(service.settings, claim.report_id, claim.attempt)
-        draft.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(b"0123456789abcde\n" * (SIZE // 16))
-        record = files.settle(draft, SIZE // 16 - 1)
-        assert jobs.finish(db, claim, record, datetime.now(UTC))
-        db.dispose()
-        yield Huge(wire, link_of(wire, token), files.path(service.settings, record.name))
+def huge(idle: Wire) -> Huge:
+    token = token_of(idle.graphql(ASK, {"input": INPUT}))
+    record = finish(idle.service, b"0123456789abcde\n" * (SIZE // 16))
+    return Huge(idle, link_of(idle, token), files.path(idle.service.settings, record.name))
 
 
 def test_a_file_that_is_deleted_meanwhile_arrives_whole(huge: Huge) -> None:

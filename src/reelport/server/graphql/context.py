@@ -15,7 +15,10 @@ from reelport.server.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One request. `base` is what links begin with; `faults` collects what fields were refused for."""
+    """One request. `base` is what links begin with; `faults` collects what fields were refused for.
+
+    `unfinished` collects the public names of the reports that a query has looked at and that are still to be made.
+    """
 
     db: Engine
     settings: Settings
@@ -24,3 +27,4 @@ class Context:
     now: datetime
     base: str
     faults: list[Fault] = field(default_factory=list)
+    unfinished: set[str] = field(default_factory=set)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
@@ -18,7 +21,9 @@ from reelport.server.access import Caller
 from reelport.server.graphql.answer import answer
 from reelport.server.graphql.context import Context
 from reelport.server.graphql.faults import Fault, refusal
+from reelport.server.graphql.preference import wait_of
 from reelport.server.graphql.request import read
+from reelport.server.held import End
 from reelport.server.limits import read_body
 from reelport.server.service import Service
 from reelport.wire import Code
@@ -42,20 +47,57 @@ async def graphql(request: HttpRequest) -> Response:
         if body is None:
             sentence = f"The body is longer than {service.settings.body_bytes} bytes."
             return _refused(request, Fault(Code.TOO_LARGE, sentence), 413)
-        base = service.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
-        return _reply(request, await anyio.to_thread.run_sync(_answer, service, caller, body, base), body)
+        return await _answered(service, request, caller, body)
     except StorageError:
         _LOG.exception("the state can't be used")
         fault = Fault(Code.UNAVAILABLE, "The service can't answer now: try again.")
         return _refused(request, fault, 503, **{"Retry-After": "5"})
 
 
-def _answer(service: Service, caller: Caller, body: bytes, base: str) -> dict[str, Any]:
+async def _answered(service: Service, request: HttpRequest, caller: Caller, body: bytes) -> Response:
+    """The answer; where the caller prefers to wait for a report, the one that there is when it has waited."""
+    base = service.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
+    answered, unfinished = await anyio.to_thread.run_sync(_answer, service, caller, body, base)
+    seconds = wait_of(request.headers.getlist("prefer"), service.settings.look_seconds)
+    if not (seconds and unfinished and (await _held(service, request, unfinished, seconds)).waited):
+        return _reply(request, answered, body)
+    # Who calls is asked again: a key may have been revoked, or lost a channel, while its look was held.
+    again = await _caller(service, request)
+    if isinstance(again, Response):
+        return again
+    answered, _ = await anyio.to_thread.run_sync(_answer, service, again, body, base)
+    return _reply(request, answered, body, headers={"Preference-Applied": f"wait={seconds}"})
+
+
+async def _held(service: Service, request: HttpRequest, unfinished: frozenset[str], seconds: int) -> End:
+    """Hold a look; ClientDisconnect as soon as its caller has gone."""
+    began = time.perf_counter()
+    end = End.LEFT
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_cancel_when_gone, request, tasks.cancel_scope)
+        end = await service.held.wait(unfinished, seconds)
+        tasks.cancel_scope.cancel()
+    request.state.held = time.perf_counter() - began
+    service.metrics.held(end.value)
+    if end is End.LEFT:
+        raise ClientDisconnect
+    return end
+
+
+async def _cancel_when_gone(request: HttpRequest, scope: anyio.CancelScope) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+def _answer(service: Service, caller: Caller, body: bytes, base: str) -> tuple[dict[str, Any], frozenset[str]]:
+    """The answer, and the unfinished reports that a query without any error has seen."""
     asked = read(body)
     if isinstance(asked, Fault):
-        return refusal([asked])
+        return refusal([asked]), frozenset()
     context = Context(service.db, service.settings, service.seal, caller, datetime.now(UTC), base)
-    return answer(service.schema, service.limits, asked, context)
+    answered = answer(service.schema, service.limits, asked, context)
+    return answered, frozenset() if "errors" in answered else frozenset(context.unfinished)
 
 
 async def _caller(service: Service, request: HttpRequest) -> Caller | Response:

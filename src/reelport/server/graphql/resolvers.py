@@ -23,7 +23,7 @@ from reelport.server.graphql.context import Context
 from reelport.server.graphql.faults import Fault
 from reelport.server.reports import AskedReport, LookedReport
 from reelport.server.schema import shipped
-from reelport.wire import Code
+from reelport.wire import Code, ReportStatus
 
 _LOG = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -88,8 +88,16 @@ def _partner_of(context: Context) -> Object:
 
 @_SPACE.field("reportFile")
 def _report_file(_: object, info: _Info, reportToken: str) -> Object | None:  # noqa: N803 - the schema's
-    found = _told(info, lambda: _looked(info.context, reportToken))
+    found = _told(info, lambda: _seen(info.context, reportToken))
     return None if found is None else _report(found)
+
+
+def _seen(context: Context, token: str) -> LookedReport | None:
+    """The report by which a query begins: how it stands is what its caller wants to know."""
+    found = _looked(context, token)
+    if found is not None and found.status is ReportStatus.IN_PROGRESS:
+        context.unfinished.add(found.id)
+    return found
 
 
 def _looked(context: Context, token: str) -> LookedReport | None:
@@ -165,7 +173,7 @@ def _node(_: object, info: _Info, id: str) -> Object | None:  # noqa: A002 - the
         return _partner_of(context) if key == context.caller.organization else None
     if type_ not in {"PartnerReportFile", "ReportFileDownloadLink", "Metadata"}:
         return None
-    report = _told(info, lambda: _looked(context, key))
+    report = _told(info, lambda: _seen(context, key))
     match type_, report:
         case _, None:
             return None
