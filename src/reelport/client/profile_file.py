@@ -1,0 +1,215 @@
+"""The files that profiles are kept in: read whole, every fault said at once, changed one profile at a time.
+
+They hold addresses and ids of keys. A secret in one of them is refused: such files are shared and committed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reelport.check import nearest
+from reelport.errors import StorageError, UsageError
+
+KINDS = ("private", "public", "bearer")
+"""Kinds of key: a private API key, a public one with a user's name and password, a bare token."""
+
+TEXTS = ("url", "kind", "key", "username")
+NUMBERS = ("slots", "window_days")
+_FIELDS = (*TEXTS, *NUMBERS)
+_SECRETS = frozenset(
+    {"secret", "api_secret", "client_secret", "password", "token", "access_token", "refresh_token", "bearer"}
+)
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LARGEST = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileFile:
+    """What one file says: the profile it prefers, and the settings of each profile as texts."""
+
+    path: Path
+    preferred: str | None = None
+    profiles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def read(path: Path, *, alone: bool) -> ProfileFile:
+    """The profiles in a file; none when there is no file.
+
+    With `alone` the file holds nothing else; otherwise other tables are others' business. Raises UsageError with
+    every fault, StorageError when the file can't be read.
+    """
+    found = _parsed(path)
+    faults = [*_secrets(found), *_misplaced(found, alone=alone)]
+    tables = found.get("profiles", {})
+    if not isinstance(tables, dict):
+        faults.append("profiles is no table: write [profiles.NAME].")
+        tables = {}
+    for name, table in tables.items():
+        faults += _faults(name, table)
+    if faults:
+        raise UsageError("\n".join(f"{path}: {fault}" for fault in faults))
+    preferred = found.get("profile")
+    return ProfileFile(
+        path,
+        preferred if isinstance(preferred, str) else None,
+        {name: {key: str(value) for key, value in table.items()} for name, table in tables.items()},
+    )
+
+
+def checked_name(name: str) -> str:
+    """A name that a profile may have; UsageError otherwise."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name[:80]!r} can't be a profile's name: up to 64 letters, digits, - and _.")
+    return name
+
+
+def keep(path: Path, name: str, settings: Mapping[str, str]) -> None:
+    """Write one profile into a file, in place of the profile of that name; all else stays as it is.
+
+    Raises UsageError when the file is written in a way that can't be changed safely.
+    """
+    before = _parsed(path)
+    section = [f"[profiles.{checked_name(name)}]", *(_line(key, value) for key, value in settings.items())]
+    wanted = {**before, "profiles": {**before.get("profiles", {}), name: tomllib.loads("\n".join(section[1:]))}}
+    text = "\n".join([*_without(_text(path).splitlines(), name), *section]).lstrip("\n") + "\n"
+    try:
+        sound = tomllib.loads(text) == wanted
+    except tomllib.TOMLDecodeError:
+        sound = False
+    if not sound:
+        advice = "\n".join(["Write this into it by hand:", *section])
+        raise UsageError(f"{path} is written in a way that this command can't change safely. {advice}")
+    write_private(path, text)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, whole or not at all; its folder is made where it is missing."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target = path.resolve()
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(target)
+        except BaseException:  # a Ctrl-C too leaves no half file behind; it goes on
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StorageError(f"{path} can't be written: {error.strerror or error}.") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise StorageError(f"{path} can't be read: {error.strerror or error}.") from error
+    if len(data) > _LARGEST:
+        raise UsageError(f"{path} is larger than a file of settings may be (1 MiB).")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is no UTF-8 text.") from None
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(_text(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{path} is no TOML: {error}.") from None
+
+
+def _secrets(value: object, place: str = "") -> Iterator[str]:
+    """What is wrong with every secret in a value, however deep; the secret itself isn't repeated."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _secrets(each, place)
+    if not isinstance(value, dict):
+        return
+    for key, inner in value.items():
+        where = f"{place}.{key}".lstrip(".")
+        yield from _secrets(inner, where)
+        if _is_secret(key) and not isinstance(inner, dict):
+            yield (
+                f"{where} is a secret, and a secret doesn't belong in this file. Take it out, have a new one made if "
+                "others could read the file, and keep it with `reelport auth login`, or in the environment."
+            )
+
+
+def _is_secret(key: str) -> bool:
+    return key.lower().replace("-", "_") in _SECRETS
+
+
+def _misplaced(found: Mapping[str, Any], *, alone: bool) -> Iterator[str]:
+    if not isinstance(found.get("profile", ""), str):
+        yield 'profile is no name: write profile = "NAME", above the first [table].'
+    for key in found if alone else [key for key in found if key in _FIELDS]:
+        if key in _FIELDS:
+            yield f"{key} stands outside of a profile: write it below [profiles.default]."
+        elif key not in {"profile", "profiles"} and not _is_secret(key):
+            near = nearest(key, ("profile", "profiles"))
+            yield f"there is no setting {key[:80]!r}.{f' Did you mean {near}?' if near else ''}"
+
+
+def _faults(name: str, table: object) -> Iterator[str]:
+    place = f"profiles.{name[:80]}"
+    if not _NAME.fullmatch(name):
+        yield f"{place}: a profile's name is up to 64 letters, digits, - and _."
+    if not isinstance(table, dict):
+        yield f"{place} is no table: write [{place}]."
+        return
+    for key, value in table.items():
+        if key not in _FIELDS and _is_secret(key):
+            continue
+        if key not in _FIELDS:
+            near = nearest(key, _FIELDS)
+            yield f"{place}: there is no setting {key[:80]!r}.{f' Did you mean {near}?' if near else ''}"
+        elif key in TEXTS and not (isinstance(value, str) and value.strip()):
+            yield f"{place}.{key} is no text."
+        elif key in NUMBERS and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            yield f"{place}.{key} is no whole number from 1."
+        elif key == "kind" and value not in KINDS:
+            yield f"{place}.kind is one of {', '.join(KINDS)}."
+
+
+def _without(lines: list[str], name: str) -> list[str]:
+    """The lines of a file without the table of one profile; comments that lead to the next table stay."""
+    kept: list[str] = []
+    leading: list[str] = []
+    inside = False
+    for line in lines:
+        bare = line.split("#")[0].strip()
+        if bare.startswith("["):
+            inside = bare == f"[profiles.{name}]"
+        if not inside:
+            kept += [*leading, line]
+        leading = [*leading, line] if inside and not bare else []
+    kept += leading
+    while kept and not kept[-1].strip():
+        kept.pop()
+    return [*kept, ""] if kept else []
+
+
+def _line(key: str, value: str) -> str:
+    if key in NUMBERS:
+        return f"{key} = {value}"
+    quoted = "".join(_escaped(character) for character in value)
+    return f'{key} = "{quoted}"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if character.isprintable() else f"\\U{ord(character):08X}"

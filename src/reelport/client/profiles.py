@@ -1,0 +1,163 @@
+"""What is in force, and from where: arguments, the environment, the project's profile, the user's, a default.
+
+A profile that is named outright (`--profile`, `profile=`) goes before the environment: who names it means it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reelport.catalog import Limit
+from reelport.check import nearest
+from reelport.client import layers
+from reelport.client.config import Settings, checked_url
+from reelport.client.layers import PARTS, SECRETS, UNSET, VARIABLES, Layer, Setting
+from reelport.client.profile_file import ProfileFile, read
+from reelport.client.secrets import Name, look_up
+from reelport.errors import AccessError, ReelportError, StorageError, UsageError
+
+HOME = "REELPORT_HOME"
+PROFILE = "REELPORT_PROFILE"
+DEFAULT_PROFILE = "default"
+USER_FILE = "config.toml"
+PROJECT_FILE = "reelport.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """Every setting in force by name, where the files are, and what stood between us and a secret."""
+
+    settings: Mapping[str, Setting]
+    home: Path
+    project: Path
+    trouble: ReelportError | None = None
+
+    def __getitem__(self, name: str) -> str:
+        """The value of a setting; an empty text when there is none."""
+        return self.settings[name].value or ""
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The parts that a key of this kind has."""
+        kind = self["kind"]
+        ids = {"private": ("key",), "public": ("key", "username"), "bearer": ()}[kind]
+        return (*ids, *PARTS[kind])
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The variables of those that are not to be had."""
+        return tuple(VARIABLES[part] for part in self.needed if not self[part])
+
+
+def resolve(
+    environment: Mapping[str, str], *, profile: str | None = None, folder: Path | None = None, **given: str | None
+) -> Settings:
+    """The settings to speak to a service with; `given` are url, key, secret, username, password and bearer.
+
+    Raises UsageError for what is wrong in a file or a setting, AccessError for a key that isn't whole.
+    """
+    found = in_force(environment, profile=profile, folder=folder, **given)
+    if found.missing and found.trouble is not None:
+        raise found.trouble
+    if found.missing:
+        raise AccessError(f"No API key for {found['url']}: set {' and '.join(found.missing)}, "
+                          "or keep a key with `reelport auth login`.")  # fmt: skip
+    counts = {variable: found[name] for name, variable in VARIABLES.items() if name in {"slots", "window_days"}}
+    return Settings.read(counts, found["url"], **{part: found[part] for part in found.needed})
+
+
+def in_force(
+    environment: Mapping[str, str], *, profile: str | None = None, folder: Path | None = None, **given: str | None
+) -> InForce:
+    """Every setting in force. A secret that is not to be had is no error here: `trouble` says what stood between."""
+    home, project = home_of(environment), project_file(folder)
+    files = (read(project, alone=False), read(home / USER_FILE, alone=True))
+    chosen = _chosen(environment, profile, files)
+    arguments, outside = layers.arguments(given), layers.environment(environment)
+    name = chosen.value or ""
+    tables = [Layer(file.profiles[name], f"{file.path} [profiles.{name}]") for file in files if name in file.profiles]
+    order = [arguments, *tables, outside] if profile else [arguments, outside, *tables]
+    kind = layers.kind(order)
+    open_ = [
+        chosen,
+        layers.address(order, kind.value or ""),
+        kind,
+        layers.first(order, "key"),
+        layers.first(order, "username"),
+        layers.first(order, "slots", str(Limit.RUNNING_REPORTS.default)),
+        layers.first(order, "window_days", str(Limit.RANGE_DAYS.default)),
+    ]
+    settings = {setting.name: setting for setting in open_}
+    places = [arguments, outside] if _belongs(outside, settings, named=bool(profile)) else [arguments]
+    secrets, trouble = _secrets(settings, places, home)
+    return InForce(settings | secrets, home, project, trouble)
+
+
+def home_of(environment: Mapping[str, str]) -> Path:
+    """Where a user's settings and memory lie."""
+    given = environment.get(HOME, "").strip()
+    return Path(given).expanduser() if given else Path.home() / ".reelport"
+
+
+def project_file(folder: Path | None = None) -> Path:
+    """The file of the project in a folder, the present one unless another is named. No other folder is looked into."""
+    return (folder or Path()) / PROJECT_FILE
+
+
+def secret_names(settings: Mapping[str, Setting]) -> dict[str, Name]:
+    """Under what names the secret parts of a key are kept; none while the key has no id."""
+    url, kind, key, username = (settings[name].value or "" for name in ("url", "kind", "key", "username"))
+    if kind != "bearer" and not key:
+        return {}
+    holder = "bearer" if kind == "bearer" else f"{kind} key {key}"
+    return {part: Name(url, f"{holder}, {username}" if part == "password" else holder, part) for part in PARTS[kind]}
+
+
+def _chosen(environment: Mapping[str, str], profile: str | None, files: Iterable[ProfileFile]) -> Setting:
+    """The profile to use. Raises UsageError when the one that is named isn't there."""
+    wished = [
+        Setting("profile", profile, "argument"),
+        Setting("profile", environment.get(PROFILE, "").strip(), PROFILE),
+        *(Setting("profile", file.preferred, str(file.path)) for file in files),
+    ]
+    known = {name for file in files for name in file.profiles}
+    wish = next((each for each in wished if each.value), None)
+    if wish is None:
+        there = DEFAULT_PROFILE in known
+        return Setting("profile", DEFAULT_PROFILE if there else None, "default" if there else UNSET)
+    if wish.value not in known:
+        near = nearest(wish.value or "", known)
+        advice = f"Did you mean {near}?" if near else f"There is {', '.join(sorted(known)) or 'none at all'}."
+        places = " or ".join(str(file.path) for file in files)
+        raise UsageError(f"There is no profile {wish.value!r} in {places} (named by: {wish.source}). {advice}")
+    return wish
+
+
+def _belongs(outside: Layer, settings: Mapping[str, Setting], *, named: bool) -> bool:
+    """Whether the environment's secrets are those of the key in force: it names that key, or none.
+
+    Where a profile that was named outright leads elsewhere than the environment's address, they stay here.
+    """
+    key, url = outside.values.get("key"), outside.values.get("url")
+    if key is not None and key != settings["key"].value:
+        return False
+    return not named or url is None or checked_url(url) == settings["url"].value
+
+
+def _secrets(
+    settings: Mapping[str, Setting], places: Sequence[Layer], home: Path
+) -> tuple[dict[str, Setting], ReelportError | None]:
+    """The secret parts of the key in force, each from the first place that has it, and what went wrong on the way."""
+    found = {part: layers.first(places, part) for part in SECRETS}
+    for part, name in secret_names(settings).items():
+        if found[part].value:
+            continue
+        try:
+            kept = look_up(name, home)
+        except (AccessError, StorageError, UsageError) as error:
+            return found, error
+        if kept is not None:
+            found[part] = Setting(part, kept.secret, kept.place)
+    return found, None

@@ -1,0 +1,206 @@
+"""Where secrets live: in the environment, in the system's keyring, or in a file of their own that only its owner reads.
+
+Each is looked into in this order. Nothing is ever kept in clear unless the file was asked for by name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reelport.client.profile_file import write_private
+from reelport.errors import AccessError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from keyring.backend import KeyringBackend
+
+SECRETS_FILE = "secrets.json"
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_RECOMMENDED = 1.0
+_LARGEST = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """What a secret is the secret of: one part (`secret`, `password`, `bearer`) of a key at a service."""
+
+    url: str
+    holder: str
+    part: str
+
+    @property
+    def entry(self) -> str:
+        """The same in one text."""
+        return f"{self.part} of {self.holder}"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A secret and the place that it was found in. It doesn't print the secret."""
+
+    secret: str = field(repr=False)
+    place: str
+
+
+def look_up(name: Name, home: Path) -> Found | None:
+    """The secret of that name in the keyring, else in the file.
+
+    Raises UsageError or AccessError for a keyring or a file that can't be trusted or opened.
+    """
+    ring = keyring()
+    if ring is not None:
+        secret = _asked(ring, name)
+        if secret:
+            return Found(secret, f"keyring ({ring_name(ring)})")
+    secret = _held(home / SECRETS_FILE).get(name.url, {}).get(name.entry)
+    return Found(secret, f"file ({home / SECRETS_FILE})") if secret else None
+
+
+def keyring() -> KeyringBackend | None:
+    """The system's keyring; None where there is none, or none that keeps secrets from others.
+
+    One that the user has chosen (PYTHON_KEYRING_BACKEND, keyringrc.cfg) is taken as it is. Of the others
+    only such as keyring itself recommends: some that it can find keep secrets in clear.
+    """
+    try:
+        from keyring import core  # noqa: PLC0415 - an extra, and slow: only who has no secret at hand pays for it
+        from keyring.backend import get_all_keyring  # noqa: PLC0415 - the same
+        from keyring.backends.chainer import ChainerBackend  # noqa: PLC0415 - the same
+    except ImportError:
+        return None
+    try:
+        chosen = core.load_env() or core.load_config()
+    except Exception as error:  # a backend of anybody's raises what it likes
+        raise UsageError(f"The keyring that is set can't be used (PYTHON_KEYRING_BACKEND or keyringrc.cfg): "
+                         f"{_first_line(error)}.") from error  # fmt: skip
+    if chosen is not None:
+        return None if chosen.priority <= 0 else chosen
+    sound = [ring for ring in get_all_keyring() if not isinstance(ring, ChainerBackend)]
+    sound = [ring for ring in sound if ring.priority >= _RECOMMENDED]
+    return max(sound, key=lambda ring: ring.priority, default=None)
+
+
+def ring_name(ring: KeyringBackend) -> str:
+    """A keyring's name, as its maker has it."""
+    return str(ring.name)
+
+
+def keep_in_keyring(ring: KeyringBackend, name: Name, secret: str) -> str:
+    """Keep a secret in the keyring; gives the place. Raises AccessError when it isn't there afterwards."""
+    with _trouble():
+        ring.set_password(_service(name), name.entry, secret)
+    if _asked(ring, name) != secret:
+        raise AccessError(f"The keyring ({ring_name(ring)}) took the secret but doesn't give it back.")
+    return f"keyring ({ring_name(ring)})"
+
+
+def keep_in_file(home: Path, name: Name, secret: str) -> str:
+    """Keep a secret in the file, in clear, for its owner alone; gives the place."""
+    path = home / SECRETS_FILE
+    with _alone(home):
+        held = _held(path)
+        held.setdefault(name.url, {})[name.entry] = secret
+        write_private(path, json.dumps(held, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+    return f"file ({path})"
+
+
+def forget(name: Name, home: Path) -> tuple[str, ...]:
+    """Take a secret out of every place that can be written to; gives the places that had it."""
+    places: list[str] = []
+    ring = keyring()
+    if ring is not None and _asked(ring, name) is not None:
+        with _trouble():
+            ring.delete_password(_service(name), name.entry)
+        places.append(f"keyring ({ring_name(ring)})")
+    path = home / SECRETS_FILE
+    if not path.exists():
+        return tuple(places)
+    with _alone(home):
+        held = _held(path)
+        if held.get(name.url, {}).pop(name.entry, None) is not None:
+            held = {url: entries for url, entries in held.items() if entries}
+            write_private(path, json.dumps(held, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+            places.append(f"file ({path})")
+    return tuple(places)
+
+
+def _asked(ring: KeyringBackend, name: Name) -> str | None:
+    with _trouble():
+        secret: str | None = ring.get_password(_service(name), name.entry)
+        return secret
+
+
+def _service(name: Name) -> str:
+    return f"reelport {name.url}"
+
+
+@contextmanager
+def _trouble() -> Iterator[None]:
+    """A keyring that is locked or broken is a matter of access, and says which way there is around it."""
+    try:
+        yield
+    except Exception as error:  # a backend of anybody's raises what it likes
+        raise AccessError(
+            f"The keyring doesn't answer: {_first_line(error)}. Unlock it, or set the secret in the environment, "
+            "or keep it in a file with `reelport auth login --store file`."
+        ) from error
+
+
+def _held(path: Path) -> dict[str, dict[str, str]]:
+    """What the file holds; nothing where there is none. Raises AccessError when others can read or own it."""
+    try:
+        with path.open("rb") as file:
+            _check_owner(path, os.fstat(file.fileno()))
+            text = file.read(_LARGEST)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise StorageError(f"{path} can't be read: {error.strerror or error}.") from error
+    try:
+        held = json.loads(text)
+        return {url: {str(entry): str(secret) for entry, secret in entries.items()} for url, entries in held.items()}
+    except (ValueError, AttributeError, RecursionError):
+        raise StorageError(f"{path} isn't a file of secrets as `reelport auth login --store file` writes it. "
+                           "Move it away and log in again.") from None  # fmt: skip
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
+    if os.name != "posix":
+        return
+    if status.st_uid not in {os.geteuid(), 0}:
+        raise AccessError(f"{path} belongs to somebody else: its secrets are not used. Log in again as yourself.")
+    if status.st_mode & _OTHERS:
+        mode = stat.S_IMODE(status.st_mode)
+        raise AccessError(f"Others may read {path} (mode {mode:04o}): its secrets are not used. Run "
+                          f"chmod 600 {path}, and have a new secret made if somebody could have read it.")  # fmt: skip
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """No other process changes the file meanwhile."""
+    try:
+        import fcntl  # noqa: PLC0415 - only POSIX has it
+    except ImportError:
+        yield
+        return
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(home / "secrets.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(f"{home} can't be written to: {error.strerror or error}.") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
