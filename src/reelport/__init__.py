@@ -5,6 +5,7 @@ from reelport.client.client import AsyncClient, Client
 from reelport.client.download import Downloaded, Proof
 from reelport.client.events import Asked, Event, Looked, Progress, Received, Retrying, Warned
 from reelport.client.report import AsyncReport, Report
+from reelport.client.tables import Table
 from reelport.errors import (
     AccessError,
     AskLost,
@@ -66,6 +67,7 @@ __all__ = [
     "ServiceError",
     "SlotsFull",
     "StorageError",
+    "Table",
     "Unreachable",
     "UsageError",
     "Warned",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -15,6 +16,7 @@ from reelport.client.retry import pauses
 from reelport.client.session import Session
 from reelport.client.shape import check_header, check_rows, count_rows
 from reelport.client.steps import Flow, Lost, Reply, Request, Wait, opened, read, work
+from reelport.client.tables import Table
 from reelport.errors import IncompleteDownload, ReportExpired, ServiceError, Unreachable
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus
@@ -48,6 +50,10 @@ class Downloaded:
     def rows(self) -> int:
         """The number of rows below the header; reads the file."""
         return count_rows(self.path)
+
+    def table(self, text: Collection[str] = ()) -> Table:
+        """The file as typed rows, Arrow, Polars or pandas; `text` names columns to leave as they are."""
+        return Table.of(self.path, text)
 
 
 def download(
