@@ -15,7 +15,8 @@
     │   ├── ReportFailed            the report ended in FAILED
     │   ├── ReportExpired           the report is gone
     │   ├── IncompleteDownload      the file that arrived isn't the whole file
-    │   └── SchemaDrift             the report's columns or values aren't of the kind that is kept
+    │   ├── SchemaDrift             the report's columns or values aren't of the kind that is kept
+    │   └── WindowEmptied           a report has no rows where a copy has some
     ├── Partial                 some windows are done, others aren't: run the same again for the rest
     ├── NotFinished             the wait ended first; the report goes on and can be taken up again
     └── InternalError           our own fault or our machine's
@@ -111,10 +112,11 @@ class BadInput(RequestError):
 
 
 class QueueFull(RequestError):
-    """Too many reports of this partner are waiting or running: try later."""
+    """Too many reports of this partner are waiting or running: try later, after `retry_after` seconds if it is known."""
 
     code = "queue_full"
     exit_status = 5
+    retry_after: float | None = None
 
 
 class SlotsFull(QueueFull):
@@ -179,6 +181,12 @@ class SchemaDrift(ServiceError):
     """The columns or values of a report aren't of the kind that is kept; nothing was changed."""
 
     code = "schema_drift"
+
+
+class WindowEmptied(ServiceError):
+    """A report has no rows for days of which a copy has some; nothing was changed."""
+
+    code = "window_emptied"
 
 
 class Partial(ReelportError):
