@@ -1,0 +1,91 @@
+"""A copy of a report, wherever it is kept: what the two kinds of destination have in common."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from reelport.errors import WindowEmptied
+from reelport.sync.columns import OWN, Field, literal, quoted, within
+from reelport.sync.contract import Agreement, time_of
+from reelport.sync.spec import Kind, Place, Spec
+from reelport.sync.staging import STAGE, Delivery
+from reelport.sync.state import State
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What a window came to: rows before, rows now, and what there is to say of columns and values."""
+
+    before: int
+    rows: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A copy open for reading: a connection, its rows as SQL, its report's fields."""
+
+    con: DuckDBPyConnection
+    relation: str
+    fields: tuple[Field, ...]
+
+
+class Copies(Protocol):
+    """A destination. A reader sees it as it was before a window was replaced, or as it was after."""
+
+    def state(self, spec: Spec) -> State:
+        """What it holds of a spec; the empty state when nothing."""
+
+    def replace(self, spec: Spec, delivery: Delivery, *, allow_empty: bool = False) -> Replaced:
+        """Put a delivery in the place of all rows of its window, and its days into the state, in one step.
+
+        Raises, with nothing changed, SchemaDrift by the contract, WindowEmptied when there were rows and
+        come none (unless that is allowed), and StorageError.
+        """
+
+    def view(self, spec: Spec) -> AbstractContextManager[View | None]:
+        """The copy of a spec, for reading; None while there is none."""
+
+
+def open_copies(place: Place) -> Copies:
+    """The destination at a place. Nothing is made or opened before it is used."""
+    match place.kind:
+        case Kind.DUCKDB:
+            from reelport.sync.duckdb_file import DuckFile  # noqa: PLC0415 - one of the two is needed
+
+            return DuckFile(place)
+        case Kind.PARQUET:
+            from reelport.sync.parquet_folder import ParquetFolder  # noqa: PLC0415 - one of the two is needed
+
+            return ParquetFolder(place)
+
+
+def stamped(spec: Spec, delivery: Delivery, agreement: Agreement, now: datetime | None = None) -> str:
+    """A SELECT of the rows that go in: what each says of itself, then its report's columns."""
+    first, last = delivery.span
+    moment = (now or datetime.now(UTC)).isoformat(timespec="seconds")
+    own = (literal(spec.name), f"DATE '{first}'", f"DATE '{last}'", literal(delivery.token), f"TIMESTAMPTZ '{moment}'")
+    stamps = ", ".join(f"{value} AS {name}" for value, name in zip(own, OWN, strict=True))
+    return f"SELECT {stamps}, {agreement.select()} FROM {STAGE} WHERE {agreement.rows}"  # noqa: S608 - all is quoted
+
+
+def window_of(spec: Spec, fields: tuple[Field, ...], delivery: Delivery) -> str:
+    """Whether a row of the copy is of the delivery's window."""
+    time = time_of(spec, fields)
+    return within(quoted(time.name), time.type, *delivery.span)
+
+
+def guard(spec: Spec, delivery: Delivery, before: int, rows: int, *, allow_empty: bool) -> None:
+    """Raise WindowEmptied for a window that would lose all of its rows, unless that is allowed."""
+    if before and not rows and not allow_empty:
+        first, last = delivery.span
+        raise WindowEmptied(
+            f"{spec.name}: the window {first} to {last} came back empty where {before:,} rows are, and nothing was "
+            "changed. If it is right that they vanish, run the same again with --allow-empty."
+        )

@@ -1,0 +1,43 @@
+"""Which windows are still to be read, from what a spec wants and what its copy has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+from reelport.sync.days import Days, Span, month_first, month_last
+from reelport.sync.spec import Spec
+from reelport.sync.state import State
+
+_ONE = timedelta(days=1)
+
+
+def wanted(spec: Spec, today: date) -> Days:
+    """The days that the copy should hold."""
+    return Days.between(spec.start, spec.end(today))
+
+
+def lacking(spec: Spec, state: State, service: str, today: date) -> Days:
+    """The days that are to be read: not there, there but still moving when they were read, or of another meaning."""
+    days = wanted(spec, today)
+    if not state.serves(spec) or state.service != service:
+        return days
+    days -= state.verified
+    if not spec.monthly:
+        return days
+    # What is replaced is whole months: one whose last days are new is read from its first.
+    return Days.of((month_first(first), month_last(last)) for first, last in days.spans) & wanted(spec, today)
+
+
+def windows(spec: Spec, days: Days) -> tuple[Span, ...]:
+    """The days as windows of reports, oldest first. The same days give the same windows."""
+    return tuple(window for span in days.spans for window in _cut(spec, *span))
+
+
+def _cut(spec: Spec, first: date, last: date) -> Iterator[Span]:
+    while first <= last:
+        end = min(first + timedelta(days=spec.window - 1), last)
+        if spec.monthly and end < last and end != month_last(end):
+            end = month_first(end) - _ONE
+        yield first, end
+        first = end + _ONE
