@@ -1,0 +1,80 @@
+"""The arithmetic of merging: sums without rounding, rates rounded half up from their sums, never through a float."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from decimal import Context, Decimal, Inexact
+
+from reelport.client.ranges.rules import Added, Cell, Rate
+from reelport.errors import MergeRefused
+
+Number = int | Decimal | None
+"""None is an empty cell: it adds nothing, and stays empty where there is nothing else."""
+
+_NUMBER = re.compile(rb"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][+-]?\d{1,2})?")
+_EXACT = Context(prec=2000, traps=[Inexact])
+
+
+def number(cell: bytes, column: str) -> Number:
+    """The number that a cell holds. Raises MergeRefused when it is none: then nothing can be added to it."""
+    if cell.isdigit():  # of bytes: the ten of ASCII only
+        return int(cell)
+    if not cell or cell == b'""':
+        return None
+    if not _NUMBER.fullmatch(cell):
+        raise MergeRefused(
+            f"A cell of {column} holds {cell[:80].decode(errors='replace')!r}, which can't be added up. "
+            "Keep the windows as files of their own (keep_windows)."
+        )
+    text = cell.decode()
+    return Decimal(text) if any(mark in text for mark in ".eE") else int(text)
+
+
+def plus(one: Number, other: Number) -> Number:
+    """The sum, exactly."""
+    if one is None or other is None:
+        return other if one is None else one
+    if isinstance(one, int) and isinstance(other, int):
+        return one + other
+    return _EXACT.add(Decimal(one), Decimal(other))
+
+
+def text(value: Number, digits: int = 0) -> bytes:
+    """A number as a cell: at least so many digits after the point, more where it has more, never an exponent."""
+    if value is None:
+        return b""
+    if isinstance(value, int) and not digits:
+        return b"%d" % value
+    shown = f"{Decimal(value):f}"
+    short = digits - len(shown.partition(".")[2])
+    if short > 0:
+        shown += ("" if "." in shown else ".") + "0" * short
+    return shown.encode()
+
+
+def cell(made: Cell, sums: Sequence[Number]) -> bytes:
+    """The cell that the sums of a row's columns make."""
+    match made:
+        case Added(column, digits):
+            return text(sums[column], digits)
+        case Rate(numerator, denominator):
+            below: Number = None
+            for column in denominator:
+                below = plus(below, sums[column])
+            return _rate(made, sums[numerator], below)
+
+
+def _rate(rate: Rate, above: Number, below: Number) -> bytes:
+    """Half up, away from zero."""
+    if above is None or not below:
+        return b""
+    (one, unit), (other, part) = above.as_integer_ratio(), below.as_integer_ratio()
+    top = 2 * abs(one) * part * rate.scale * 10**rate.digits
+    bottom = unit * abs(other)
+    whole = (top + bottom) // (2 * bottom)
+    sign = "-" if whole and (one < 0) != (other < 0) else ""
+    if not rate.digits:
+        return f"{sign}{whole}".encode()
+    front, back = divmod(whole, 10**rate.digits)
+    return f"{sign}{front}.{back:0{rate.digits}d}".encode()

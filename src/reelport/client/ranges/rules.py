@@ -1,0 +1,183 @@
+"""How the windows of one query become one answer, by the catalog's rules; or every reason why they can't.
+
+Three ways. Where a time dimension keeps windows apart, each row is in one window and rows are only
+put in order. Where it doesn't, rows of equal cells are added up: what is additive as it is, a rate
+from its parts, which are asked for beside it and dropped again. All else is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import product
+
+from reelport.catalog import Dimension, Distinct, Grain, Metric, Ratio, Stock, Sum, Total
+from reelport.errors import MergeRefused
+from reelport.query import ReportQuery
+
+ADVICE = "Add DAY or MONTH to the dimensions, or keep the windows as files of their own (keep_windows)."
+
+
+class Way(StrEnum):
+    """How windows become one file."""
+
+    ALONE = "one window is the whole range"
+    APPENDED = "one window's rows after another's"
+    SORTED = "rows put in order; each is in one window"
+    SUMMED = "rows of equal cells added up, rates from their parts"
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A cell that is the sum of the cells of one asked column, with at least so many digits after the point."""
+
+    column: int
+    digits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A cell that is `scale` times one sum over others, rounded half up to `digits`; empty where those sum to 0."""
+
+    numerator: int
+    denominator: tuple[int, ...]
+    scale: int
+    digits: int
+
+
+Cell = Added | Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to merge: what each window is asked for, and what the cells of the merged rows are made of.
+
+    Columns of `asked` are those of `query`, then the `silent` ones. `cells` are the merged metrics,
+    made of sums of the asked ones, which are counted from 0.
+    """
+
+    way: Way
+    query: ReportQuery
+    asked: ReportQuery
+    silent: tuple[str, ...] = ()
+    cells: tuple[Cell, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """How many columns of a row are its key."""
+        return len(self.query.dimensions)
+
+
+def by_months(query: ReportQuery, longest: int) -> bool:
+    """Whether windows must end with months: a month that is cut would be two rows.
+
+    Not so where a finer time is asked for too and the windows are too short for a month.
+    """
+    grains = _grains(query)
+    return Grain.MONTH in grains and (longest >= 31 or min(grains) is Grain.MONTH)  # noqa: PLR2004 - a month's days
+
+
+def recipe(query: ReportQuery, *, months: bool, ordered: bool) -> Recipe:
+    """How windows of the query are merged. `months`: none ends inside a month.
+
+    `ordered` says that the service's rows come in the order of their cells. Raises MergeRefused with every reason.
+    """
+    kept_apart = [grain for grain in _grains(query) if grain < Grain.MONTH or months]
+    if not kept_apart:
+        return _summed(query)
+    way = Way.APPENDED if ordered and _time_leads(query, months=months) else Way.SORTED
+    return Recipe(way, query, query)
+
+
+def _time_leads(query: ReportQuery, *, months: bool) -> bool:
+    """Whether every row of a window comes after all rows of the windows before it."""
+    for name in query.dimensions:
+        grain = _grain(name)
+        if grain is None:
+            return False
+        if grain < Grain.MONTH or months:
+            return True
+    return False
+
+
+def _summed(query: ReportQuery) -> Recipe:
+    reasons = [*_against_dimensions(query), *_against_metrics(query)]
+    if reasons:
+        raise MergeRefused("\n".join([*reasons, ADVICE]))
+    columns = list(query.metrics)
+    cells = tuple(_cell(Metric[name], query, columns) for name in query.metrics)
+    silent = tuple(columns[len(query.metrics) :])
+    return Recipe(Way.SUMMED, query, replace(query, metrics=tuple(columns)), silent, cells)
+
+
+def _against_dimensions(query: ReportQuery) -> Iterator[str]:
+    for name in query.dimensions:
+        row = Dimension.__members__.get(name)
+        if row is None:
+            yield f"{name} is not known to this version: whether its rows add up over windows can't be said."
+        elif row.many_valued:
+            yield f"{name} gives one fact to several rows, and to which may change between two windows' reports."
+
+
+def _against_metrics(query: ReportQuery) -> Iterator[str]:
+    for name in query.metrics:
+        row = Metric.__members__.get(name)
+        match row.rule if row else None:
+            case None:
+                yield f"{name} is not known to this version: how it adds up over windows can't be said."
+            case Distinct():
+                yield f"{name} counts what is different: whatever is in two windows would count twice."
+            case Stock():
+                yield f"{name} is what there is on one day: days don't add up."
+            case Ratio() if row and next(_ways(row, query), None) is None:
+                yield f"{name} is a rate, and the parts that it is made of can't be asked for with this query."
+
+
+def _cell(metric: Metric, query: ReportQuery, columns: list[str]) -> Cell:
+    """What the metric's merged cell is made of; parts that nobody asked for join the columns."""
+    if not isinstance(metric.rule, Ratio):
+        return Added(query.metrics.index(metric.name), metric.digits)
+    parts = min(_ways(metric, query), key=lambda way: sum(part.name not in columns for part in way))
+    columns += dict.fromkeys(part.name for part in parts if part.name not in columns)
+    numerator, *denominator = (columns.index(part.name) for part in parts)
+    return Rate(numerator, tuple(denominator), metric.rule.scale, metric.rule.digits)
+
+
+def _ways(metric: Metric, query: ReportQuery) -> Iterator[tuple[Metric, ...]]:
+    """The sets of metrics that a rate can be computed from anew: its numerator, then what its denominator sums."""
+    rate = metric.rule
+    if not isinstance(rate, Ratio):
+        return
+    possible = [part for part in Metric if part.additive and _goes_with(part, metric, query)]
+    above = [part for part in possible if _is_sum(part, rate.numerator)]
+    whole = [
+        (part,) for part in possible if isinstance(part.rule, Total) and set(part.rule.parts) == set(rate.denominator)
+    ]
+    apart = product(*([part for part in possible if _is_sum(part, measure)] for measure in rate.denominator))
+    for numerator, denominator in product(above, [*whole, *apart]):
+        yield (numerator, *denominator)
+
+
+def _goes_with(part: Metric, metric: Metric, query: ReportQuery) -> bool:
+    """Whether the part can be asked for wherever the metric can: by all dimensions and filters of the query."""
+    lost_dimensions = {row.name for row in metric.family.dimensions() - part.family.dimensions()}
+    lost_filters = {row.name for row in metric.family.filters - part.family.filters}
+    return (
+        lost_dimensions.isdisjoint(query.dimensions)
+        and lost_filters.isdisjoint(name for name, _ in query.filters)
+        and part.family.scopes <= metric.family.scopes
+    )
+
+
+def _is_sum(part: Metric, measure: str) -> bool:
+    return isinstance(part.rule, Sum) and part.rule.measure == measure
+
+
+def _grains(query: ReportQuery) -> list[Grain]:
+    return [grain for name in query.dimensions if (grain := _grain(name)) is not None]
+
+
+def _grain(name: str) -> Grain | None:
+    row = Dimension.__members__.get(name)
+    return row.grain if row else None

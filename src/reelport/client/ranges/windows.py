@@ -1,0 +1,76 @@
+"""Windows: runs of whole days (UTC), both ends included, that cover a range without a gap and without a day twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+LONGEST_MONTH = 31
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """Days from `start` to `end`, both included; it prints as `2024-01-01..2024-06-28`."""
+
+    start: date
+    end: date
+
+    @property
+    def days(self) -> int:
+        """How many days it has."""
+        return (self.end - self.start).days + 1
+
+    def __str__(self) -> str:
+        return f"{self.start}..{self.end}"
+
+    def __contains__(self, other: Window) -> bool:
+        return self.start <= other.start and other.end <= self.end
+
+
+def cut(whole: Window, longest: int, *, months: bool = False) -> tuple[Window, ...]:
+    """The windows of at most `longest` days that make up the whole, the oldest first, each as long as may be.
+
+    With `months` none ends inside a month, but the whole's own ends may; `longest` is then at least 31.
+    """
+    found: list[Window] = []
+    start = whole.start.toordinal()
+    while start <= whole.end.toordinal():
+        end = min(start + longest - 1, whole.end.toordinal())
+        if months and end < whole.end.toordinal():
+            end = _last_month_end(end)
+        found.append(Window(date.fromordinal(start), date.fromordinal(end)))
+        start = end + 1
+    return tuple(found)
+
+
+def halves(window: Window, *, months: bool = False) -> tuple[Window, ...]:
+    """The window cut in two near its middle, with `months` between two months; none where it can't be cut."""
+    middles: Iterable[int] = range(window.start.toordinal(), window.end.toordinal())
+    if months:
+        middles = [day for day in middles if date.fromordinal(day + 1).day == 1]
+    middle = (window.start.toordinal() + window.end.toordinal() - 1) / 2
+    nearest = min(middles, key=lambda day: abs(day - middle), default=None)
+    if nearest is None:
+        return ()
+    return Window(window.start, date.fromordinal(nearest)), Window(date.fromordinal(nearest + 1), window.end)
+
+
+def pieces(window: Window, had: Iterable[Window]) -> Iterator[Window]:
+    """The window as pieces that were had before, and what lies between them; those that overlap others are left out."""
+    start = window.start.toordinal()
+    for piece in sorted(had, key=lambda each: (each.start, -each.days)):
+        if piece in window and piece.start.toordinal() >= start:
+            if piece.start.toordinal() > start:
+                yield Window(date.fromordinal(start), date.fromordinal(piece.start.toordinal() - 1))
+            yield piece
+            start = piece.end.toordinal() + 1
+    if start <= window.end.toordinal():
+        yield Window(date.fromordinal(start), window.end)
+
+
+def _last_month_end(day: int) -> int:
+    """The last day of a month that is not after the day."""
+    if date.fromordinal(day + 1).day == 1:
+        return day
+    return day - date.fromordinal(day).day
