@@ -23,7 +23,8 @@ from reelport.server.files import FileRecord
 from reelport.server.service import Service
 
 _LOG = structlog.get_logger(__name__)
-_PIECE = 262_144
+_PIECE = 1_048_576
+"""What is read and sent at once: smaller pieces cost more hops between threads, larger ones memory a reader."""
 _RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNORECASE)
 _SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,10 +42,12 @@ def settle(draft: Path, rows: int) -> FileRecord:
     """Make a written draft durable and give it its final name; afterwards it is whole, and stays so through a crash."""
     steps.reach("write")
     final = draft.with_suffix(".csv")
-    with draft.open("rb") as file:
+    with draft.open("rb") as file, ThreadPoolExecutor(1, "sync") as aside:
+        # The disk works while the bytes, which are still in memory, are hashed.
+        synced = aside.submit(os.fsync, file.fileno())
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()
-        os.fsync(file.fileno())
+        synced.result()
     steps.reach("fsync")
     draft.rename(final)
     sync_folder(final.parent)
