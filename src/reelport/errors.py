@@ -112,7 +112,7 @@ class BadInput(RequestError):
 
 
 class QueueFull(RequestError):
-    """Too many reports of this partner are waiting or running: try later, after `retry_after` seconds if it is known."""
+    """Too many reports of this partner are waiting or running: try later; in `retry_after` seconds, where known."""
 
     code = "queue_full"
     exit_status = 5

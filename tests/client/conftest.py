@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from reelport.client.config import PrivateKey, Settings
-from reelport.client.session import Clock, Session
+from reelport.client.config import Settings
+from reelport.client.credentials import PrivateKey
+from reelport.client.session import Access, Clock, Session
 from reelport.query import ReportQuery
 
 SECRET = "secret-of-the-key-7c41"  # noqa: S105 - a test's
@@ -136,7 +137,8 @@ def time() -> Time:
 @pytest.fixture
 def session(time: Time) -> Session:
     """A session with a Reelport service, without any luck in its pauses."""
-    return Session(Settings("https://reports.example.org", PrivateKey("key-1", SECRET)), time.clock(), lambda: 0.5)
+    settings = Settings("https://reports.example.org", PrivateKey("key-1", SECRET))
+    return Session(settings, time.clock(), lambda: 0.5, Access(reelport=True))
 
 
 @pytest.fixture

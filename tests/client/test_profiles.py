@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from reelport.client import profile_file, secrets
-from reelport.client.profiles import home_of, in_force, resolve, secret_names
+from reelport.client.config import home_of
+from reelport.client.profiles import in_force, resolve, secret_names
 from reelport.errors import AccessError, ReelportError, StorageError, UsageError
 
 HIDDEN = "hush-7c41-hush"

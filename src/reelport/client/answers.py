@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -29,25 +29,41 @@ from reelport.wire import Code
 
 Redact = Callable[[str], str]
 
-UNAUTHORIZED, FORBIDDEN, TOO_MANY = 401, 403, 429
-_PASSING = frozenset({TOO_MANY, 500, 502, 503, 504})
-_OK = 200
-_ACCESS = frozenset(
-    {Code.UNAUTHENTICATED, "invalid_token", "access_forbidden", "unauthorized", "forbidden", "access_denied"}
-)
-_FAULT = frozenset({Code.INTERNAL, Code.UNAVAILABLE, "service_unavailable", "timeout"})
+OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
+_TOO_EARLY, _TOO_MANY, _UNAVAILABLE = 425, 429, 503
+_FAILED = range(500, 600)
+_FINAL = frozenset({501, 505, 511})
+"""Failures that trying again doesn't help."""
+
+# Words are compared in lower case; a number is the status of HTTP that some services repeat as a code.
+_TOKEN = frozenset(
+    {Code.UNAUTHENTICATED, "invalid_token", "expired_token", "token_expired", "invalid_access_token", "unauthorized"}
+) | {"401"}
+_FORBIDDEN = frozenset({"access_forbidden", "forbidden", "access_denied", "insufficient_scope", "missing_permissions"})
+_ACCESS = _TOKEN | _FORBIDDEN | {"403"}
+_FULL = frozenset({Code.TOO_MANY_REPORTS, "too_many_requests", "rate_limited", "rate_limit_exceeded", "throttled"}) | {
+    "quota_exceeded",
+    "429",
+}
+_FAULT = frozenset({Code.INTERNAL, Code.UNAVAILABLE, "internal_server_error", "service_unavailable", "timeout"}) | {
+    "500",
+    "502",
+    "503",
+    "504",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """A failure that may pass: the error to raise when it doesn't, and how long the service asks to wait.
 
-    `acted` is false only when the service surely did nothing about the request.
+    `acted` is false only when the service surely did nothing about the request; `crowded` when it had too many.
     """
 
     error: ReelportError
     retry_after: float | None = None
     acted: bool = True
+    crowded: bool = False
 
 
 def trouble_of(answer: Reply | Lost, host: str, now: datetime, redact: Redact) -> Trouble | None:
@@ -55,10 +71,13 @@ def trouble_of(answer: Reply | Lost, host: str, now: datetime, redact: Redact) -
     match answer:
         case Lost(reason, sent):
             return Trouble(Unreachable(f"{host} gave no answer: {redact(reason)}."), acted=sent)
-        case Reply(status) if status in _PASSING:
-            said = _first_message(answer, redact)
-            error = ServiceError(f"{host} answered HTTP {status}{said}")
-            return Trouble(error, _retry_after(answer, now), acted=status != TOO_MANY)
+        case Reply(status) if status in {_TOO_EARLY, _TOO_MANY} or (status in _FAILED and status not in _FINAL):
+            pause = _retry_after(answer, now)
+            wish = "" if pause is None else f" It asks for a pause of {pause:.0f} s."
+            error = ServiceError(f"{host} answered HTTP {status}{_first_message(answer, redact)}{wish}")
+            # Who names a time to come back has looked at the request and put it off.
+            put_off = status in {_TOO_EARLY, _TOO_MANY} or (status == _UNAVAILABLE and pause is not None)
+            return Trouble(error, pause, acted=not put_off, crowded=status == _TOO_MANY)
         case _:
             return None
 
@@ -77,40 +96,64 @@ def json_of(reply: Reply, redact: Redact) -> Mapping[str, Any]:
 
 def fault_of(reply: Reply, redact: Redact) -> Trouble | None:
     """The fault of the service that a GraphQL answer tells of, which may pass; None for every other answer."""
-    try:
-        problems = _problems(json_of(reply, redact), redact)
-    except Unreachable:
-        return None
-    if not problems or any(problem.code not in _FAULT for problem in problems):
-        return None
-    return Trouble(ServiceError(_sentences(problems)))
+    codes, sentences, _ = _told(reply, redact)
+    return Trouble(ServiceError(sentences)) if codes and codes <= _FAULT else None
+
+
+def refuses_token(reply: Reply, redact: Redact) -> bool:
+    """Whether an answer refuses the token and holds nothing else: with another one the request may be repeated."""
+    codes, _, data = _told(reply, redact)
+    return reply.status == UNAUTHORIZED or (bool(codes & _TOKEN) and not _holds_something(data))
 
 
 def data_of(reply: Reply, redact: Redact) -> Mapping[str, Any]:
     """The `data` of a GraphQL answer.
 
     Raises AccessError, QueueFull, QueryRefused or ServiceError: errors are raised even when they
-    come with status 200 and beside data.
+    come with status 200 and beside data, which they then carry.
     """
     if reply.status == FORBIDDEN:
         raise AccessError(f"The service refuses this key (HTTP 403){_first_message(reply, redact)}")
     answer = json_of(reply, redact)
-    problems = _problems(answer, redact)
-    codes = {problem.code for problem in problems}
-    if codes & _ACCESS or codes == {Code.SCOPE_MISSING}:
-        raise AccessError(_sentences(problems))
-    if codes == {Code.TOO_MANY_REPORTS}:
-        raise QueueFull(_sentences(problems))
-    if problems:
-        raise ServiceError(_sentences(problems)) if codes <= _FAULT else QueryRefused(problems)
     data = answer.get("data")
-    if reply.status != _OK or not isinstance(data, dict):
+    held = data if isinstance(data, dict) else None
+    problems = tuple(_problems(answer, redact))
+    if problems:
+        raise _refusal(problems, held)
+    if reply.status != OK or held is None:
         raise ServiceError(f"The service answered HTTP {reply.status} without data: {_keys(answer, redact)}")
-    return data
+    return held
 
 
-def _problems(answer: Mapping[str, Any], redact: Redact) -> tuple[Problem, ...]:
-    return tuple(_problem(error, redact) for error in _list(answer.get("errors")) if isinstance(error, dict))
+def _refusal(problems: tuple[Problem, ...], data: Mapping[str, Any] | None) -> ReelportError:
+    """The one error that the problems of an answer are."""
+    codes = {problem.code.lower() for problem in problems}
+    if codes & _ACCESS or codes == {Code.SCOPE_MISSING}:
+        return AccessError(_sentences(problems), data=data)
+    if codes <= _FULL:
+        return QueueFull(_sentences(problems), data=data)
+    return ServiceError(_sentences(problems), data=data) if codes <= _FAULT else QueryRefused(problems, data=data)
+
+
+def _told(reply: Reply, redact: Redact) -> tuple[set[str], str, object]:
+    """The codes of an answer's errors in lower case, their sentences, and what came beside them."""
+    try:
+        answer = json_of(reply, redact)
+    except Unreachable:
+        return set(), "", None
+    problems = tuple(_problems(answer, redact))
+    return {problem.code.lower() for problem in problems}, _sentences(problems), answer.get("data")
+
+
+def _holds_something(data: object) -> bool:
+    return any(value is not None for value in data.values()) if isinstance(data, dict) else data is not None
+
+
+def _problems(answer: Mapping[str, Any], redact: Redact) -> Iterator[Problem]:
+    """The entries of `errors`, whatever form they come in: that there are any is a refusal."""
+    errors = answer.get("errors")
+    for error in errors if isinstance(errors, list) else [errors] if errors else []:
+        yield _problem(error if isinstance(error, dict) else {"message": error}, redact)
 
 
 def _sentences(problems: tuple[Problem, ...]) -> str:
@@ -121,7 +164,7 @@ def _problem(error: dict[str, Any], redact: Redact) -> Problem:
     """One entry of `errors` in either shape."""
     extensions = error.get("extensions")
     extensions = extensions if isinstance(extensions, dict) else {}
-    code = extensions.get("code") or error.get("type") or "refused"
+    code = extensions.get("code") or error.get("type") or error.get("code") or extensions.get("tag") or "refused"
     nearest = extensions.get("nearest")
     path = tuple(
         step for step in _list(extensions.get("inputPath") or error.get("path")) if isinstance(step, str | int)
@@ -141,11 +184,18 @@ def _first_message(reply: Reply, redact: Redact) -> str:
         answer = json_of(reply, redact)
     except Unreachable:
         return f", with {_kind(reply, redact)}."
-    for error in _list(answer.get("errors")):
-        if isinstance(error, dict) and error.get("message"):
-            return f": {redact(str(error['message']))}"
-    described = answer.get("error_description") or answer.get("error") or answer.get("message")
-    return f": {redact(str(described))}" if described else "."
+    for problem in _problems(answer, redact):
+        return f": {problem.sentence}"
+    said = said_of(answer, redact)
+    return f": {said}." if said else "."
+
+
+def said_of(answer: Mapping[str, Any], redact: Redact) -> str:
+    """What the answer of a token endpoint or a gateway says of its failure, without a full stop; may be empty."""
+    error = answer.get("error")
+    parts = error if isinstance(error, dict) else answer
+    words = [parts.get(word) for word in ("error", "code", "error_description", "message")]
+    return redact(": ".join(str(word) for word in words if word and isinstance(word, str | int))).rstrip(".")
 
 
 def _retry_after(reply: Reply, now: datetime) -> float | None:

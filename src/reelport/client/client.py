@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import random
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from reelport.client.config import Settings
-from reelport.client.report import AsyncReports, AsyncRunner, AsyncSleep, Reports, Sleep
+from reelport.client.hands import AsyncHand, Hand, Turn
+from reelport.client.ledger.place import Place, ledger_at
+from reelport.client.report import AsyncReports, AsyncSleep, Reports, Sleep
 from reelport.client.session import Clock, Session
-from reelport.client.steps import Flow, Fork, Lost, Open, Read, Reply, Send, Step, T, Wait, Work
-from reelport.client.transport import AsyncBody, AsyncTransport, Body, Transport
-from reelport.errors import ReelportError, ServiceError
+from reelport.client.steps import Flow, Step, T
+from reelport.client.transport import AsyncTransport, Transport
+from reelport.errors import ReelportError
 
 if TYPE_CHECKING:
-    from reelport.client.fork import Drive, Halt
-
-_LARGEST_ANSWER = 16 << 20
+    from reelport.client.fork import Halt
 
 
 class Client:
     """Gets reports from a Reporting API: `client.reports.run(query, "views.csv")`.
 
-    What isn't given comes from REELPORT_URL, REELPORT_API_KEY and REELPORT_API_SECRET; without an
-    address it speaks to Dailymotion. Threads may share one.
+    `key` and `secret` are a private API key; with `username` and `password` a public one; `bearer` is a token that
+    was had elsewhere. What isn't given comes from the environment (REELPORT_URL, REELPORT_API_KEY,
+    REELPORT_API_SECRET …), or with `profile` from the profile of that name; `settings` replace them all. Without an
+    address it speaks to Dailymotion. `ledger` names the file that remembers what was asked for, False none: the
+    user's own is in REELPORT_HOME. Threads may share one.
     """
 
     def __init__(
@@ -36,14 +42,24 @@ class Client:
         key: str | None = None,
         secret: str | None = None,
         *,
+        username: str | None = None,
+        password: str | None = None,
+        bearer: str | None = None,
+        profile: str | None = None,
+        settings: Settings | None = None,
+        ledger: Place = None,
         transport: Transport | None = None,
         clock: Clock | None = None,
         sleep: Sleep = time.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._session = Session(Settings.read(os.environ, url, key, secret), clock or Clock(), chance)
+        chosen = settings or _settings(profile, url, key, secret, username, password, bearer)
+        clock = clock or Clock()
+        self._session = Session(chosen, clock, chance, ledger=ledger_at(ledger, os.environ, clock.now))
         self._transport = transport or _http()
+        self._lent = False
         self._sleep = sleep
+        self._turn = threading.Lock()
         self.reports = Reports(self._run, self._session)
 
     def __enter__(self) -> Self:
@@ -56,12 +72,36 @@ class Client:
         return f"{type(self).__name__}(url={self._session.settings.url!r})"
 
     def close(self) -> None:
-        """Let go of the connections."""
-        self._transport.close()
+        """Let go of the connections, unless they are another client's."""
+        if not self._lent:
+            self._transport.close()
+
+    def with_options(
+        self,
+        *,
+        slots: int | None = None,
+        windows: int | None = None,
+        timeout: float | None = None,
+        patience: float | None = None,
+    ) -> Self:
+        """A client with some settings changed, that shares this one's connections, token and ledger.
+
+        `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
+        request is given up, `patience` seconds for which passing trouble is waited out. Closing it closes nothing.
+        """
+        twin = copy.copy(self)
+        twin._lend(_changed(self._session.settings, slots, windows, timeout, patience))  # noqa: SLF001 - our own copy
+        return twin
+
+    def _lend(self, settings: Settings) -> None:
+        """Become a copy's own self: other settings, what else there is on loan."""
+        self._session = self._session.with_settings(settings)
+        self._lent = True
+        self.reports = Reports(self._run, self._session)
 
     def _run(self, flow: Flow[T], /, halt: Halt | None = None) -> T:
         """Drive a flow to its result, unless `halt` stops it."""
-        hand = _Hand(self._transport, self._sleep, self._run, halt)
+        hand = Hand(self._transport, self._sleep, self._turn, self._run, halt)
         step: Callable[[], Step] = partial(next, flow)
         with closing(flow), closing(hand):
             while True:
@@ -75,51 +115,6 @@ class Client:
                     step = partial(flow.throw, error)
 
 
-class _Hand:
-    """Takes the steps of one flow; holds the body that is open."""
-
-    def __init__(self, transport: Transport, sleep: Sleep, drive: Drive, halt: Halt | None) -> None:
-        self._transport = transport
-        self._sleep = sleep
-        self._drive = drive
-        self._halt = halt
-        self._body: Body | None = None
-
-    def take(self, step: Step) -> object:
-        if self._halt is not None:
-            self._halt.check()
-        match step:
-            case Wait(seconds):
-                self._pause(seconds)
-                return None
-            case Work(task):
-                return task()
-            case Fork(flows, at_once):
-                from reelport.client.fork import side_by_side  # noqa: PLC0415 - one report needs no threads
-
-                return side_by_side(self._drive, flows, at_once, self._halt)
-            case Open(request):
-                self.close()
-                body = self._transport.open(request)
-                self._body = None if isinstance(body, Lost) else body
-                return body if isinstance(body, Lost) else body.head
-            case Read():
-                return self._body.read() if self._body else b""
-            case Send(request):
-                body = self._transport.open(request)
-                return body if isinstance(body, Lost) else _whole(body)
-
-    def close(self) -> None:
-        if self._body is not None:
-            self._body.close()
-
-    def _pause(self, seconds: float) -> None:
-        if self._halt is None:
-            self._sleep(seconds)
-        else:
-            self._halt.pause(seconds, self._sleep)
-
-
 class AsyncClient:
     """The twin of `Client` for asyncio: the same methods, awaited; `attach` alone needs no await."""
 
@@ -129,14 +124,24 @@ class AsyncClient:
         key: str | None = None,
         secret: str | None = None,
         *,
+        username: str | None = None,
+        password: str | None = None,
+        bearer: str | None = None,
+        profile: str | None = None,
+        settings: Settings | None = None,
+        ledger: Place = None,
         transport: AsyncTransport | None = None,
         clock: Clock | None = None,
         sleep: AsyncSleep | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._session = Session(Settings.read(os.environ, url, key, secret), clock or Clock(), chance)
+        chosen = settings or _settings(profile, url, key, secret, username, password, bearer)
+        clock = clock or Clock()
+        self._session = Session(chosen, clock, chance, ledger=ledger_at(ledger, os.environ, clock.now))
         self._transport = transport or _async_http()
+        self._lent = False
         self._sleep = sleep or _asleep
+        self._turn = Turn()
         self.reports = AsyncReports(self._run, self._session)
 
     async def __aenter__(self) -> Self:
@@ -149,12 +154,36 @@ class AsyncClient:
         return f"{type(self).__name__}(url={self._session.settings.url!r})"
 
     async def close(self) -> None:
-        """Let go of the connections."""
-        await self._transport.close()
+        """Let go of the connections, unless they are another client's."""
+        if not self._lent:
+            await self._transport.close()
+
+    def with_options(
+        self,
+        *,
+        slots: int | None = None,
+        windows: int | None = None,
+        timeout: float | None = None,
+        patience: float | None = None,
+    ) -> Self:
+        """A client with some settings changed, that shares this one's connections, token and ledger.
+
+        `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
+        request is given up, `patience` seconds for which passing trouble is waited out. Closing it closes nothing.
+        """
+        twin = copy.copy(self)
+        twin._lend(_changed(self._session.settings, slots, windows, timeout, patience))  # noqa: SLF001 - our own copy
+        return twin
+
+    def _lend(self, settings: Settings) -> None:
+        """Become a copy's own self: other settings, what else there is on loan."""
+        self._session = self._session.with_settings(settings)
+        self._lent = True
+        self.reports = AsyncReports(self._run, self._session)
 
     async def _run(self, flow: Flow[T], /) -> T:
         """Drive a flow to its result."""
-        hand = _AsyncHand(self._transport, self._sleep, self._run)
+        hand = AsyncHand(self._transport, self._sleep, self._turn, self._run)
         step: Callable[[], Step] = partial(next, flow)
         with closing(flow):
             try:
@@ -171,42 +200,34 @@ class AsyncClient:
                 await hand.close()
 
 
-class _AsyncHand:
-    """Takes the steps of one flow; holds the body that is open."""
+def _settings(
+    profile: str | None,
+    url: str | None,
+    key: str | None,
+    secret: str | None,
+    username: str | None,
+    password: str | None,
+    bearer: str | None,
+) -> Settings:
+    if profile is None:
+        return Settings.read(os.environ, url, key, secret, username=username, password=password, bearer=bearer)
+    from reelport.client.profiles import resolve  # noqa: PLC0415 - only a profile needs files read
 
-    def __init__(self, transport: AsyncTransport, sleep: AsyncSleep, run: AsyncRunner) -> None:
-        self._transport = transport
-        self._sleep = sleep
-        self._run = run
-        self._body: AsyncBody | None = None
+    given = {"url": url, "key": key, "secret": secret, "username": username, "password": password, "bearer": bearer}
+    return resolve(os.environ, profile=profile, folder=None, **given)
 
-    async def take(self, step: Step) -> object:
-        match step:
-            case Wait(seconds):
-                await self._sleep(seconds)
-                return None
-            case Work(task):
-                from reelport.client.fork import in_thread  # noqa: PLC0415 - only asyncio's client needs it
 
-                return await in_thread(task)
-            case Fork(flows, at_once):
-                from reelport.client.fork import together  # noqa: PLC0415 - one report needs it not
-
-                return await together(self._run, flows, at_once)
-            case Open(request):
-                await self.close()
-                body = await self._transport.open(request)
-                self._body = None if isinstance(body, Lost) else body
-                return body if isinstance(body, Lost) else body.head
-            case Read():
-                return await self._body.read() if self._body else b""
-            case Send(request):
-                body = await self._transport.open(request)
-                return body if isinstance(body, Lost) else await _awhole(body)
-
-    async def close(self) -> None:
-        if self._body is not None:
-            await self._body.close()
+def _changed(
+    settings: Settings, slots: int | None, windows: int | None, timeout: float | None, patience: float | None
+) -> Settings:
+    """Settings with what was given."""
+    return replace(
+        settings,
+        slots=settings.slots if slots is None else slots,
+        windows=settings.windows if windows is None else windows,
+        timeout=settings.timeout if timeout is None else timeout,
+        patience=settings.patience if patience is None else patience,
+    )
 
 
 def _http() -> Transport:
@@ -225,33 +246,3 @@ async def _asleep(seconds: float) -> None:
     import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
 
     await asyncio.sleep(seconds)
-
-
-def _whole(body: Body) -> Reply | Lost:
-    """An answer read to its end."""
-    data = bytearray()
-    with closing(body):
-        while chunk := body.read():
-            if isinstance(chunk, Lost):
-                return chunk
-            data += _bounded(data, chunk)
-    return Reply(body.head.status, body.head.headers, bytes(data))
-
-
-async def _awhole(body: AsyncBody) -> Reply | Lost:
-    """An answer read to its end."""
-    data = bytearray()
-    try:
-        while chunk := await body.read():
-            if isinstance(chunk, Lost):
-                return chunk
-            data += _bounded(data, chunk)
-    finally:
-        await body.close()
-    return Reply(body.head.status, body.head.headers, bytes(data))
-
-
-def _bounded(data: bytearray, chunk: bytes) -> bytes:
-    if len(data) + len(chunk) > _LARGEST_ANSWER:
-        raise ServiceError("The service's answer is too large to be one of a Reporting API.")
-    return chunk

@@ -1,78 +1,135 @@
-"""Where the client speaks to and as whom: arguments first, then the environment, then the default."""
+"""Where the client speaks to, as whom, and how much of it: arguments first, then the environment, then the default."""
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+from reelport.catalog import Limit
 from reelport.check import Rules
+from reelport.client.credentials import PRIVATE_HOST, Bearer, Credentials, PrivateKey, PublicKey, graphql_path
 from reelport.errors import AccessError, UsageError
-from reelport.wire import GRAPHQL_PATH, TOKEN_PATH
 
-DAILYMOTION_URL = "https://partner.api.dailymotion.com"
+DAILYMOTION_URL = PRIVATE_HOST
 """The host of Dailymotion's private API keys: spoken to when no other is named."""
 
 URL = "REELPORT_URL"
 KEY = "REELPORT_API_KEY"
 SECRET = "REELPORT_API_SECRET"  # noqa: S105 - the name of a variable, no secret
+USERNAME = "REELPORT_USERNAME"
+PASSWORD = "REELPORT_PASSWORD"  # noqa: S105 - the name of a variable, no secret
+BEARER = "REELPORT_BEARER"
+SLOTS = "REELPORT_SLOTS"
+WINDOW_DAYS = "REELPORT_WINDOW_DAYS"
+HOME = "REELPORT_HOME"
 
 _VENDOR = "dailymotion.com"
-
-
-@dataclass(frozen=True, slots=True)
-class PrivateKey:
-    """A private API key; it prints neither of its halves."""
-
-    id: str = field(repr=False)
-    secret: str = field(repr=False)
+_IDENTITY = 16
+_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A service's address, without a slash at its end, and the key to speak to it with."""
+    """A service's address, without a slash at its end, the key to speak to it with, and what to hold to there.
+
+    `slots` is how many reports of one key may be in flight at a time, `windows` how many days one report may
+    cover, `timeout` after how many seconds of silence a request is given up, and `patience` for how many seconds
+    trouble that may pass is waited out. UsageError where one of them is no positive number.
+    """
 
     url: str
-    key: PrivateKey
+    key: Credentials
+    slots: int = Limit.RUNNING_REPORTS.default
+    windows: int = Limit.RANGE_DAYS.default
+    timeout: float = 60.0
+    patience: float = 20.0
+
+    def __post_init__(self) -> None:
+        for name, value, kinds in (
+            ("slots", self.slots, int),
+            ("windows", self.windows, int),
+            ("timeout", self.timeout, int | float),
+            ("patience", self.patience, int | float),
+        ):
+            good = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+            if not good:
+                kind = "a whole number of at least 1" if kinds is int else "a number of seconds above 0"
+                raise UsageError(f"{name} must be {kind}, and not {str(value)[:80]!r}.")
 
     @classmethod
-    def read(cls, environment: Mapping[str, str], url: str | None, key: str | None, secret: str | None) -> Self:
+    def read(
+        cls,
+        environment: Mapping[str, str],
+        url: str | None = None,
+        key: str | None = None,
+        secret: str | None = None,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        bearer: str | None = None,
+    ) -> Self:
         """The settings from arguments, else from the environment. An empty text counts as none.
 
-        Raises UsageError for an address that is none, AccessError without a key.
+        A bearer token is used where one is given; else a username or a password makes the key a public one.
+        A key that is given whole as arguments is used as it is, whatever the environment holds.
+        Raises UsageError for an address that is none, AccessError for a key that isn't whole.
         """
-        address = checked_url(url or environment.get(URL) or DAILYMOTION_URL)
-        given = {KEY: key or environment.get(KEY), SECRET: secret or environment.get(SECRET)}
-        missing = [name for name, value in given.items() if not value]
-        if missing:
-            raise AccessError(f"No API key for {address}: set {' and '.join(missing)}.")
-        return cls(address, PrivateKey((given[KEY] or "").strip(), (given[SECRET] or "").strip()))
+        given = {KEY: key, SECRET: secret, USERNAME: username, PASSWORD: password, BEARER: bearer}
+        texts = {name: _text(name, value) for name, value in given.items()}
+        whole = bool(texts[KEY] and texts[SECRET]) and not (texts[USERNAME] or texts[PASSWORD])
+        if not (texts[BEARER] or whole):
+            had = any(texts.values())
+            found = {name: _text(name, environment.get(name)) for name in given if not (had and name == BEARER)}
+            texts = {name: text or found.get(name, "") for name, text in texts.items()}
+        address = _text(URL, url) or environment.get(URL, "")
+        credentials = _credentials(texts, address)
+        return cls(
+            checked_url(address or credentials.host),
+            credentials,
+            slots=_count(environment, SLOTS, Limit.RUNNING_REPORTS.default),
+            windows=_count(environment, WINDOW_DAYS, Limit.RANGE_DAYS.default),
+        )
 
     @property
-    def reelport(self) -> bool:
-        """Whether a Reelport service is spoken to, as every host is taken to be that isn't Dailymotion's."""
+    def vendor(self) -> bool:
+        """Whether one of Dailymotion's own hosts is spoken to."""
         host = urlsplit(self.url).hostname or ""
-        return host != _VENDOR and not host.endswith(f".{_VENDOR}")
+        return host == _VENDOR or host.endswith(f".{_VENDOR}")
 
     @property
-    def rules(self) -> Rules:
-        """What a query is held to before it is sent: another vendor may know names that we don't."""
-        return Rules(strict=self.reelport)
+    def identity(self) -> str:
+        """What tells this key at this service from others, without telling either."""
+        text = f"{self.url}\n{self.key.kind}\n{self.key.name}"
+        return hashlib.sha256(text.encode()).hexdigest()[:_IDENTITY]
+
+    def rules(self, *, strict: bool) -> Rules:
+        """What a query is held to before it is sent; not `strict`: a vendor may know names that we don't."""
+        return Rules(days=self.windows, strict=strict)
 
     @property
-    def token_url(self) -> str:
-        """Where tokens are had."""
-        return self.url + TOKEN_PATH
+    def token_url(self) -> str | None:
+        """Where tokens are had; None when the only one was given."""
+        return None if self.key.token_path is None else self.url + self.key.token_path
 
     @property
     def graphql_url(self) -> str:
         """Where reports are asked for."""
-        return self.url + GRAPHQL_PATH
+        return self.url + graphql_path(self.key, self.url)
+
+
+def home_of(environment: Mapping[str, str]) -> Path:
+    """Where a user's settings and memory lie."""
+    given = environment.get(HOME, "").strip()
+    return Path(given).expanduser() if given else Path.home() / ".reelport"
 
 
 def checked_url(url: str) -> str:
-    """The address of a service without a slash at its end; UsageError when it can't be one."""
+    """The address of a service, with its host in lower case and without a slash at its end; UsageError for none."""
     try:
         parts = urlsplit(url.strip())
         whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -82,4 +139,37 @@ def checked_url(url: str) -> str:
         raise UsageError(f"{url[:200]!r} is no address of a service: give one like {DAILYMOTION_URL} ({URL}).")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(f"The address of a service ({URL}) is a host and perhaps a path: no user, no ? and no #.")
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    host = parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
+    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+
+
+def _credentials(texts: Mapping[str, str], address: str) -> Credentials:
+    """The key that these texts make. Raises AccessError with all that is missing."""
+    if texts[BEARER]:
+        return Bearer(texts[BEARER])
+    public = bool(texts[USERNAME] or texts[PASSWORD])
+    needed = (KEY, SECRET, USERNAME, PASSWORD) if public else (KEY, SECRET)
+    missing = [name for name in needed if not texts[name]]
+    if missing:
+        host = checked_url(address or (PublicKey if public else PrivateKey).host)
+        raise AccessError(f"No API key for {host}: set {' and '.join(missing)}.")
+    if public:
+        return PublicKey(texts[KEY], texts[SECRET], texts[USERNAME], texts[PASSWORD])
+    return PrivateKey(texts[KEY], texts[SECRET])
+
+
+def _text(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise UsageError(f"What is given as {name} must be a text.")
+    return value.strip()
+
+
+def _count(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text) > 0):
+        raise UsageError(f"{name} must be a whole number of at least 1, and not {text[:80]!r}.")
+    return int(text)

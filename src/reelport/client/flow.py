@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from reelport.check import scopes_of
-from reelport.client import auth
-from reelport.client.answers import UNAUTHORIZED, data_of, fault_of
+from reelport.client.answers import OK, data_of
 from reelport.client.events import Asked, Looked, Progress, Warned
-from reelport.client.retry import PATIENT, Patience, pauses, persist
+from reelport.client.operation import exchange, meet
+from reelport.client.retry import PATIENT, Patience, pauses
 from reelport.client.session import Session
-from reelport.client.steps import Flow, Request, Wait
+from reelport.client.steps import Flow, Reply, Wait
 from reelport.errors import (
-    AccessError,
+    AskLost,
     NotFinished,
+    QueryRefused,
+    QueueFull,
     ReelportError,
     ReportExpired,
     ReportFailed,
     ServiceError,
-    Unreachable,
+    UsageError,
 )
 from reelport.query import ReportQuery
-from reelport.wire import ASK, LOOK, ReportStatus, Scope
+from reelport.wire import APPLIED_HEADER, ASK, LOOK, PREFER_HEADER, ReportStatus
 
 DEADLINE = 2.5 * 3600
 """Seconds that a wait takes at most: the two hours that the original may need, and some room."""
 
 _LINKLESS = 30.0
 """Seconds that a finished report may be without a link before that is an error."""
+
+_HOLD = 10
+"""Seconds that a Reelport service is asked to hold a look at most, until the report ends."""
+
+_HELD = 1.0
+"""Seconds from which on a look was truly held."""
+
+_UNKNOWN = frozenset({"not_found", "report_not_found", "unknown_report", "invalid_report_token", "404"})
+"""What a vendor may call a report's token that it doesn't know (any more)."""
 
 _ODD = "The service's answer has not the shape that the Reporting API's schema gives it."
 
@@ -50,63 +62,87 @@ class ReportState:
         return self.status == ReportStatus.FINISHED and bool(self.links)
 
 
+def vet(session: Session, query: ReportQuery, tell: Progress) -> Flow[None]:
+    """Learn whom we speak to and hold the query to what that host is known to refuse; asks for nothing.
+
+    Raises QueryRefused with every problem: before anything is sent where no host would take the query.
+    """
+    session.checked(query)
+    yield from meet(session, tell)
+    for problem in session.checked(query):
+        tell(Warned(problem))
+
+
 def ask(session: Session, query: ReportQuery, tell: Progress) -> Flow[ReportState]:
     """Ask for a report, once it has passed the local check.
 
-    A Reelport service answers the same ask with the same report, so an ask whose answer was lost is
-    sent again. Any other may have made a report of it already: Unreachable says so.
+    A Reelport service answers the same ask with the same report, so an ask whose answer was lost is sent again.
+    Any other may have made a report of it already: that is an AskLost. Any other error means that there is no
+    report, unless it carries the `token` of one.
     """
-    for problem in session.checked(query):
-        tell(Warned(problem))
-    patience = PATIENT if session.settings.reelport else replace(PATIENT, once=_perhaps_asked)
+    yield from vet(session, query, tell)
+    return (yield from ask_vetted(session, query, tell))
+
+
+def ask_vetted(session: Session, query: ReportQuery, tell: Progress) -> Flow[ReportState]:
+    """The same for a query that `vet` has let pass."""
+    patience = Patience(once=None if session.reelport else _perhaps_asked, asking=True)
     variables = {"input": query.to_wire()}
-    data = yield from _graphql(session, ASK, variables, tell, patience, scopes_of(query))
-    report = _object(_object(data.get("askPartnerReportFile")).get("reportFile"))
-    token = report.get("reportToken")
-    if not isinstance(token, str) or not token:
-        raise ServiceError("The service took the report but gave no token for it.")
-    tell(Asked(token))
-    return ReportState(token, str(report.get("status") or ReportStatus.IN_PROGRESS))
+    reply = yield from exchange(session, ASK, variables, tell, patience, scopes=scopes_of(query))
+    state = _asked(session, reply)
+    tell(Asked(state.token))
+    return state
 
 
-def look(session: Session, token: str, tell: Progress, patience: Patience = PATIENT) -> Flow[ReportState]:
-    """The report as it is now. Raises ReportExpired when the service knows no such report."""
-    data = yield from _graphql(session, LOOK, {"reportToken": token}, tell, patience)
-    if data.get("partner") is not None and _object(data["partner"]).get("reportFile") is None:
-        raise ReportExpired(f"The service knows no report {token} of this key: unknown or expired. Ask for it again.")
-    report = _object(_object(data.get("partner")).get("reportFile"))
-    edges = _object(report.get("downloadLinks") or {}).get("edges") or []
-    if not isinstance(edges, list):
-        raise ServiceError(_ODD)
-    nodes = [_object(_object(edge).get("node") or {}) for edge in edges if edge]
-    links = tuple(link for node in nodes if isinstance(link := node.get("link"), str) and link)
-    return ReportState(token, str(report.get("status") or ReportStatus.IN_PROGRESS), links)
+def crowded(session: Session, query: ReportQuery, error: ReelportError, in_flight: int) -> bool:
+    """Whether a refused ask means that too many reports are in flight: a reason to wait, and no error.
+
+    No vendor says how it refuses a third report. So it is told by structure: towards another host than a Reelport
+    service, while others of ours are in flight, by a refusal of the operation as a whole of a query in which we see
+    nothing wrong. What is wrong with a query is said of its place in the input, or before anything runs.
+    """
+    if isinstance(error, QueueFull):
+        return True
+    if session.reelport or in_flight < 1 or not isinstance(error, QueryRefused) or session.checked(query):
+        return False
+    return all(len(problem.path) == 1 for problem in error.problems)
+
+
+def look(
+    session: Session, token: str, tell: Progress, patience: Patience = PATIENT, *, hold: float = 0.0
+) -> Flow[ReportState]:
+    """The report as it is now. Raises ReportExpired when the service knows no such report.
+
+    A Reelport service is asked to `hold` its answer for so many seconds, or until the report ends.
+    """
+    return (yield from _look(session, token, tell, patience, hold))[0]
 
 
 def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEADLINE) -> Flow[ReportState]:
-    """Look until the report is ready: at once, then after 0.2 s growing to 60 s.
+    """Look until the report is ready: at once, then after 0.2 s growing to 60 s, or in looks that are held.
 
     Raises ReportFailed or ReportExpired when it never will be, and NotFinished after `deadline`
     seconds. Trouble that may pass is waited out, once the service has answered at all.
     """
     start = session.clock.seconds()
-    patience = PATIENT
+    end = start + _checked(deadline)
+    patience, rhythm = PATIENT, pauses(session.chance)
     bare_since: float | None = None
-    for pause in pauses(session.chance):
-        state = yield from look(session, token, tell, patience)
+    while True:
+        state, held = yield from _look(session, token, tell, patience, end - session.clock.seconds())
         elapsed = session.clock.seconds() - start
         if state.ready:
             tell(Looked(token, state.status, elapsed, None))
             return state
         bare_since = _refuse_dead_end(state, bare_since, elapsed)
-        if elapsed >= deadline:
+        if start + elapsed >= end:
             raise not_finished(token, f"is still {state.status} after {_spoken(deadline)}")
-        seconds = min(pause, deadline - elapsed)
+        seconds = 0.0 if held else min(next(rhythm), end - start - elapsed)
         tell(Looked(token, state.status, elapsed, seconds))
-        yield Wait(seconds)
-        left = start + deadline - session.clock.seconds()
-        patience = Patience(left, at_end=partial(_out_of_reach, token))
-    raise AssertionError("pauses never end")
+        if seconds > 0:
+            yield Wait(seconds)
+        left = end - session.clock.seconds()
+        patience = Patience(left, longest=left, at_end=partial(_out_of_reach, token))
 
 
 def not_finished(token: str, what: str) -> NotFinished:
@@ -115,9 +151,71 @@ def not_finished(token: str, what: str) -> NotFinished:
                        f"client.reports.attach({token!r}) or 'reelport report wait {token}'.", token)  # fmt: skip
 
 
-def _perhaps_asked(error: ReelportError) -> Unreachable:
-    return Unreachable(f"{error} The report may have been asked for all the same; "
-                       "it then holds one of your slots until it is done.")  # fmt: skip
+def _asked(session: Session, reply: Reply) -> ReportState:
+    """What the answer to an ask says. Raises AskLost when it may have been taken and can't be read."""
+    try:
+        return _taken(data_of(reply, session.redacted))
+    except ServiceError as error:
+        if reply.status == OK and not session.reelport:
+            raise _perhaps_asked(error) from error
+        raise
+    except ReelportError as error:
+        # A report that was made although the answer tells of errors is not to be lost.
+        with suppress(ServiceError):
+            error.token = _taken(error.data or {}).token
+        raise
+
+
+def _taken(data: Mapping[str, Any]) -> ReportState:
+    """The report that the service took. Raises ServiceError where there is none in its answer."""
+    report = _object(_object(data.get("askPartnerReportFile")).get("reportFile"))
+    token = report.get("reportToken")
+    if not isinstance(token, str) or not token:
+        raise ServiceError("The service took the report but gave no token for it.")
+    return ReportState(token, str(report.get("status") or ReportStatus.IN_PROGRESS)[:80])
+
+
+def _look(
+    session: Session, token: str, tell: Progress, patience: Patience, hold: float
+) -> Flow[tuple[ReportState, bool]]:
+    """The report as it is now, and whether the look was held."""
+    seconds = int(min(hold, _HOLD)) if session.reelport is not False else 0
+    headers = {PREFER_HEADER.lower(): f"wait={seconds}"} if seconds > 0 else None
+    began = session.clock.seconds()
+    try:
+        reply = yield from exchange(session, LOOK, {"reportToken": token}, tell, patience, headers=headers)
+        state = _seen(token, data_of(reply, session.redacted))
+    except QueryRefused as error:
+        raise _unseen(token, error) from error
+    except ReelportError as error:
+        error.token = token
+        raise
+    applied = "wait" in reply.headers.get(APPLIED_HEADER.lower(), "").lower()
+    return state, applied and session.clock.seconds() - began >= _HELD
+
+
+def _seen(token: str, data: Mapping[str, Any]) -> ReportState:
+    if data.get("partner") is not None and _object(data["partner"]).get("reportFile") is None:
+        raise ReportExpired(f"The service knows no report {token} of this key: unknown or expired. Ask for it again.")
+    report = _object(_object(data.get("partner")).get("reportFile"))
+    edges = _object(report.get("downloadLinks") or {}).get("edges") or []
+    if not isinstance(edges, list):
+        raise ServiceError(_ODD)
+    nodes = [_object(_object(edge).get("node") or {}) for edge in edges if edge]
+    links = tuple(link for node in nodes if isinstance(link := node.get("link"), str) and link)
+    return ReportState(token, str(report.get("status") or ReportStatus.IN_PROGRESS)[:80], links)
+
+
+def _unseen(token: str, refused: QueryRefused) -> ServiceError:
+    """What it means that a look, which is right in itself, is refused."""
+    if {problem.code.lower() for problem in refused.problems} & _UNKNOWN:
+        return ReportExpired(f"The service knows no report {token} of this key: {refused}", token=token)
+    return ServiceError(f"The service doesn't show the report {token}: {refused}", token=token, data=refused.data)
+
+
+def _perhaps_asked(error: ReelportError) -> AskLost:
+    return AskLost(f"{error} The report may have been asked for all the same; "
+                   "it then holds one of your slots until it is done.")  # fmt: skip
 
 
 def _out_of_reach(token: str, error: ReelportError) -> NotFinished:
@@ -126,44 +224,19 @@ def _out_of_reach(token: str, error: ReelportError) -> NotFinished:
 
 def _refuse_dead_end(state: ReportState, bare_since: float | None, elapsed: float) -> float | None:
     """Raise when waiting on is of no use; give back since when the report is finished without a link."""
+    token = state.token
     match state.status:
         case ReportStatus.FAILED:
-            raise ReportFailed(f"The report {state.token} failed on the service's side. Ask for it again.")
+            raise ReportFailed(f"The report {token} failed on the service's side. Ask for it again.", token=token)
         case ReportStatus.EXPIRED:
-            raise ReportExpired(f"The report {state.token} has expired and its file is gone. Ask for it again.")
+            raise ReportExpired(f"The report {token} has expired and its file is gone. Ask for it again.", token=token)
         case ReportStatus.FINISHED:
             since = elapsed if bare_since is None else bare_since
             if elapsed - since > _LINKLESS:
-                raise ServiceError(f"The report {state.token} is finished but has no link to a file.")
+                raise ServiceError(f"The report {token} is finished but has no link to a file.", token=token)
             return since
         case _:
             return None
-
-
-def _graphql(
-    session: Session,
-    document: str,
-    variables: Mapping[str, object],
-    tell: Progress,
-    patience: Patience = PATIENT,
-    scopes: Iterable[Scope] = (),
-) -> Flow[Mapping[str, Any]]:
-    """The `data` of one operation. A token that is refused is renewed, and the operation replayed, once."""
-    body = json.dumps({"query": document, "variables": variables}).encode()
-    fault = partial(fault_of, redact=session.redacted)
-    for _ in range(2):
-        token = yield from auth.bearer(session, tell, scopes, patience)
-        headers = {
-            "authorization": f"Bearer {token}",
-            "content-type": "application/json",
-            "accept": "application/json",
-        }
-        request = Request("POST", session.settings.graphql_url, headers, body)
-        reply = yield from persist(session, request, tell, patience, fault)
-        if reply.status != UNAUTHORIZED:
-            return data_of(reply, session.redacted)
-        auth.forget(session, token)
-    raise AccessError("The service refuses the token that it has just given (HTTP 401): is the key revoked?")
 
 
 def _object(value: object) -> Mapping[str, Any]:
@@ -171,6 +244,12 @@ def _object(value: object) -> Mapping[str, Any]:
     if isinstance(value, dict):
         return value
     raise ServiceError(_ODD)
+
+
+def _checked(deadline: float) -> float:
+    if math.isnan(deadline):
+        raise UsageError("A deadline is a number of seconds.")
+    return max(0.0, deadline)
 
 
 def _spoken(seconds: float) -> str:

@@ -53,7 +53,7 @@ class Halt:
 class Drive(Protocol):
     """What takes a flow's steps in a thread, until it ends or all is to stop."""
 
-    def __call__(self, flow: Flow[object], /, halt: Halt) -> object:
+    def __call__(self, flow: Flow[object], /, halt: Halt | None) -> object:
         """The flow's result."""
 
 

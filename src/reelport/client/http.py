@@ -6,7 +6,9 @@ Imported only by a client that needs it, for httpx2 takes half of the time that 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import AsyncIterator, Iterator
+from importlib.metadata import PackageNotFoundError, version
 
 import httpx2
 
@@ -14,8 +16,7 @@ from reelport.client.steps import Lost, Reply, Request
 from reelport.client.transport import AsyncBody, Body
 
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
-_TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
-_HEADERS = {"user-agent": "reelport", "accept-encoding": "identity", "accept": "*/*"}
+_CONNECT_SECONDS = 10.0
 _NEVER_SENT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -30,13 +31,17 @@ class Http:
     """HTTP through httpx2, for threads. One may be shared by several threads."""
 
     def __init__(self) -> None:
-        self._client = httpx2.Client(timeout=_TIMEOUT, headers=_HEADERS)
+        self._client = httpx2.Client(headers=_headers())
 
     def open(self, request: Request) -> Body | Lost:
         """Send a request; the answer's body is read from what is given back."""
         try:
             made = self._client.build_request(
-                request.method, request.url, headers=request.headers, content=request.body
+                request.method,
+                request.url,
+                headers=request.headers,
+                content=request.body,
+                timeout=_timeout(request),
             )
             return _Body(self._client.send(made, stream=True, auth=None, follow_redirects=request.method == "GET"))
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
@@ -67,13 +72,17 @@ class AsyncHttp:
     """HTTP through httpx2, for asyncio."""
 
     def __init__(self) -> None:
-        self._client = httpx2.AsyncClient(timeout=_TIMEOUT, headers=_HEADERS)
+        self._client = httpx2.AsyncClient(headers=_headers())
 
     async def open(self, request: Request) -> AsyncBody | Lost:
         """Send a request; the answer's body is read from what is given back."""
         try:
             made = self._client.build_request(
-                request.method, request.url, headers=request.headers, content=request.body
+                request.method,
+                request.url,
+                headers=request.headers,
+                content=request.body,
+                timeout=_timeout(request),
             )
             follow = request.method == "GET"
             return _AsyncBody(await self._client.send(made, stream=True, auth=None, follow_redirects=follow))
@@ -99,6 +108,23 @@ class _AsyncBody:
 
     async def close(self) -> None:
         await self._response.aclose()
+
+
+def user_agent() -> str:
+    """Who asks, in a request's header: this client and its version, and Python's."""
+    try:
+        own = version("reelport")
+    except PackageNotFoundError:
+        own = "unknown"
+    return f"reelport/{own} python/{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _headers() -> dict[str, str]:
+    return {"user-agent": user_agent(), "accept-encoding": "identity", "accept": "*/*"}
+
+
+def _timeout(request: Request) -> httpx2.Timeout:
+    return httpx2.Timeout(request.timeout, connect=min(request.timeout, _CONNECT_SECONDS))
 
 
 def _head(response: httpx2.Response) -> Reply:

@@ -12,13 +12,12 @@ from pathlib import Path
 from reelport.catalog import Limit
 from reelport.check import nearest
 from reelport.client import layers
-from reelport.client.config import Settings, checked_url
+from reelport.client.config import Settings, checked_url, home_of
 from reelport.client.layers import PARTS, SECRETS, UNSET, VARIABLES, Layer, Setting
 from reelport.client.profile_file import ProfileFile, read
 from reelport.client.secrets import Name, look_up
 from reelport.errors import AccessError, ReelportError, StorageError, UsageError
 
-HOME = "REELPORT_HOME"
 PROFILE = "REELPORT_PROFILE"
 DEFAULT_PROFILE = "default"
 USER_FILE = "config.toml"
@@ -93,12 +92,6 @@ def in_force(
     places = [arguments, outside] if _belongs(outside, settings, named=bool(profile)) else [arguments]
     secrets, trouble = _secrets(settings, places, home)
     return InForce(settings | secrets, home, project, trouble)
-
-
-def home_of(environment: Mapping[str, str]) -> Path:
-    """Where a user's settings and memory lie."""
-    given = environment.get(HOME, "").strip()
-    return Path(given).expanduser() if given else Path.home() / ".reelport"
 
 
 def project_file(folder: Path | None = None) -> Path:

@@ -1,20 +1,27 @@
-"""What one client knows and is handed: its settings, its token, a clock and chance."""
+"""What one client knows and is handed: its settings, its token, whom it speaks to, a clock and chance."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from reelport import check
+from reelport.check import Rules
 from reelport.client.config import Settings
-from reelport.errors import Problem, QueryRefused
+from reelport.client.ledger import Ledger
+from reelport.client.steps import Reply
+from reelport.errors import Problem, QueryRefused, ReelportError
 from reelport.query import ReportQuery
+from reelport.wire import VERSION_HEADER
 
 _SECRET = 6
 """Shorter texts than this are no secrets, and would blot out half of a sentence."""
+
+_OK = 200
+_VERSION = VERSION_HEADER.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,31 +34,92 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A bearer token and the second (of the clock) from which it is to be renewed. It doesn't print the token."""
+    """A bearer token, the second (of the clock) from which it is to be renewed, and what it may be renewed with."""
 
     token: str = field(repr=False)
     renew_at: float
+    refresh: str | None = field(default=None, repr=False)
+
+
+@dataclass(slots=True)
+class Access:
+    """What is learned of a service while it is spoken to: sessions of one client share it.
+
+    `tries` counts how often a token was asked for, and `failure` is what the last of these tries ended in.
+    """
+
+    grant: Grant | None = None
+    reelport: bool | None = None
+    tries: int = 0
+    failure: ReelportError | None = None
 
 
 @dataclass(slots=True)
 class Session:
-    """One client's settings and its present token. `chance` gives numbers from 0 to below 1."""
+    """One client's settings, its present access and its memory. `chance` gives numbers from 0 to below 1.
+
+    Without a ledger nothing is remembered from one process to the next.
+    """
 
     settings: Settings
     clock: Clock = field(default_factory=Clock)
     chance: Callable[[], float] = random.random
-    grant: Grant | None = None
+    access: Access = field(default_factory=Access)
+    ledger: Ledger | None = None
+
+    def __post_init__(self) -> None:
+        if self.settings.vendor:
+            self.access.reelport = False
+
+    @property
+    def grant(self) -> Grant | None:
+        """The present token."""
+        return self.access.grant
+
+    @property
+    def reelport(self) -> bool | None:
+        """Whether a Reelport service is spoken to; None as long as it has not been heard."""
+        return self.access.reelport
+
+    @property
+    def slots(self) -> int:
+        """How many reports of this key may be in flight at a time."""
+        return self.settings.slots
+
+    @property
+    def windows(self) -> int:
+        """How many days one report may cover."""
+        return self.settings.windows
+
+    @property
+    def rules(self) -> Rules:
+        """What a query is held to before it is sent: all rules only where a Reelport service was heard."""
+        return self.settings.rules(strict=self.reelport is True)
+
+    def heard(self, reply: Reply) -> None:
+        """Learn from a reply whether a Reelport service spoke. A failure without its header says nothing."""
+        if self.settings.vendor:
+            return
+        if _VERSION in reply.headers:
+            self.access.reelport = True
+        elif self.access.reelport is None and reply.status == _OK:
+            self.access.reelport = False
 
     def checked(self, query: ReportQuery) -> tuple[Problem, ...]:
         """The query's warnings. Raises QueryRefused with every problem when one of them is fatal."""
-        found = check.problems(query, today=self.clock.now().date(), rules=self.settings.rules)
+        found = check.problems(query, today=self.clock.now().date(), rules=self.rules)
         if any(problem.fatal for problem in found):
             raise QueryRefused(found)
         return found
 
     def redacted(self, text: str) -> str:
-        """A text from outside without the key or the token in it, and not too long to print."""
-        held = [self.settings.key.id, self.settings.key.secret, self.grant.token if self.grant else ""]
-        for secret in held:
+        """A text from outside without a secret of the key or a token in it, and not too long to print."""
+        grant = self.grant
+        held = [*self.settings.key.secrets, *((grant.token, grant.refresh or "") if grant else ())]
+        for secret in sorted(held, key=len, reverse=True):
             text = text.replace(secret, "[redacted]") if len(secret) >= _SECRET else text
         return " ".join(text.split())[:1000]
+
+    def with_settings(self, settings: Settings) -> Session:
+        """A session that speaks with other settings to the same service, and shares what is learned of it."""
+        return replace(self, settings=settings)

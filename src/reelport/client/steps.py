@@ -18,12 +18,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request. It prints neither its headers nor its body: they hold secrets; nor what signs its address."""
+    """One HTTP request. It prints neither its headers nor its body: they hold secrets; nor what signs its address.
+
+    After `timeout` seconds of silence it is given up.
+    """
 
     method: str
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
+    timeout: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,14 @@ class Fork:
     at_once: int
 
 
-Step = Send | Open | Read | Wait | Work | Fork
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """Drive a flow while no other flow of the same client is driven so: its result. What it raises is raised here."""
+
+    flow: Flow[object]
+
+
+Step = Send | Open | Read | Wait | Work | Fork | Alone
 Flow = Generator[Step, object, T]
 
 
@@ -122,3 +133,9 @@ def work(task: Callable[[], T]) -> Flow[T]:
     """The result of a task; what it raises is raised here."""
     answer = yield Work(task)
     return answer  # type: ignore[return-value]  # the driver sends back what the task gave
+
+
+def alone(flow: Flow[T]) -> Flow[T]:
+    """What a flow comes to that no other such flow runs beside."""
+    answer = yield Alone(flow)
+    return answer  # type: ignore[return-value]  # the driver sends back what the flow gave

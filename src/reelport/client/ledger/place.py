@@ -1,0 +1,29 @@
+"""Where a client's ledger lies: in the user's home for Reelport, in a file of one's own, or nowhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from reelport.client.config import home_of
+from reelport.client.ledger.ledger import Ledger
+
+FILE = "ledger.db"
+
+Place = Ledger | str | os.PathLike[str] | bool | None
+"""A ledger, the path of one; False for none; None or True for the user's own."""
+
+
+def ledger_at(place: Place, environment: Mapping[str, str], now: Callable[[], datetime]) -> Ledger | None:
+    """The ledger of a place; nothing is opened or made yet."""
+    match place:
+        case Ledger():
+            return place
+        case False:
+            return None
+        case None | True:
+            return Ledger(home_of(environment) / FILE, now)
+        case _:
+            return Ledger(Path(place).expanduser(), now)
