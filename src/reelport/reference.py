@@ -67,7 +67,7 @@ def _metrics() -> str:
             f"`{each}`",
             each.sentence,
             each.unit,
-            _rule(each.rule),
+            adds_up(each.rule),
             each.digits,
             each.family,
             ", ".join(f"`{scope}`" for scope in sorted(each.family.scopes)) or "-",
@@ -131,7 +131,8 @@ def _limits() -> str:
     return _table(("limit", "default", "standing"), rows)
 
 
-def _rule(rule: Rule) -> str:
+def adds_up(rule: Rule) -> str:
+    """How a metric's numbers come about, and whether they add up, in a few words."""
     match rule:
         case Sum(measure):
             return f"sum of {measure}"

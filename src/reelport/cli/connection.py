@@ -1,0 +1,13 @@
+"""The client that a command speaks through: what it isn't told comes from the environment, then from profiles."""
+
+from __future__ import annotations
+
+import os
+
+from reelport.client.client import Client
+from reelport.client.profiles import resolve
+
+
+def connect(url: str | None = None, profile: str | None = None) -> Client:
+    """A client for the service and the key that are in force. Raises UsageError or AccessError where there is none."""
+    return Client(settings=resolve(os.environ, profile=profile, url=url))

@@ -1,0 +1,171 @@
+"""What each name of the catalog means and goes with, as facts that a page or a program can show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from enum import StrEnum
+
+from reelport.catalog import Dimension, Distinct, Family, Filter, Grain, Limit, Metric, Product, Scope, Stock
+from reelport.check import nearest
+from reelport.client.ranges.rules import Added, Rate, Recipe, recipe
+from reelport.errors import MergeRefused, UsageError
+from reelport.query import ReportQuery
+from reelport.reference import adds_up
+
+Facts = dict[str, object]
+"""One entry: texts, and lists of names. What doesn't apply is left out."""
+
+Entry = Metric | Dimension | Filter | Product
+
+
+class Part(StrEnum):
+    """A part of the catalog."""
+
+    METRICS = "metrics"
+    DIMENSIONS = "dimensions"
+    FILTERS = "filters"
+    PRODUCTS = "products"
+
+
+def entries(part: Part) -> tuple[Entry, ...]:
+    """Everything in one part of the catalog, in its order."""
+    match part:
+        case Part.METRICS:
+            return tuple(Metric)
+        case Part.DIMENSIONS:
+            return tuple(Dimension)
+        case Part.FILTERS:
+            return tuple(Filter)
+        case Part.PRODUCTS:
+            return tuple(Product)
+
+
+def named(name: str) -> Entry:
+    """The entry of that name, however it is written. Raises UsageError with the nearest name."""
+    known = {entry.name.upper(): entry for part in Part for entry in entries(part)}
+    found = known.get(name.strip().upper().replace("-", "_"))
+    if found is not None:
+        return found
+    near = nearest(name.strip(), (entry.name for entry in known.values()))
+    advice = f"Did you mean {near}?" if near else "See `reelport fields list`."
+    raise UsageError(f"There is no metric, dimension, filter or product {name[:80]!r}. {advice}")
+
+
+def brief(entry: Entry) -> Facts:
+    """What one line can say of an entry."""
+    match entry:
+        case Metric():
+            holds, scopes = str(entry.unit), sorted(entry.family.scopes)
+        case Dimension():
+            holds, scopes = str(entry.type), []
+        case Filter():
+            holds, scopes = " or ".join(entry.choices) or "text", []
+        case Product():
+            holds, scopes = " or ".join(entry.roles), []
+    kind = type(entry).__name__.lower()
+    facts: Facts = {"kind": kind, "name": entry.name, "holds": holds, "scopes": [str(scope) for scope in scopes]}
+    return facts | {"standing": str(entry.standing), "means": entry.sentence}
+
+
+def explained(entry: Entry) -> Facts:
+    """All that is known of an entry."""
+    facts: Facts = {"name": entry.name, "kind": type(entry).__name__.lower(), "means": entry.sentence}
+    match entry:
+        case Metric():
+            return facts | _metric(entry)
+        case Dimension():
+            return facts | _dimension(entry)
+        case Filter():
+            return facts | _filter(entry)
+        case Product():
+            return facts | _product(entry)
+
+
+def ranges(metric: Metric) -> str:
+    """Over which ranges a metric can be had, and what becomes of it where one report can't cover the range."""
+    limit = f"{Limit.RANGE_DAYS.default} days"
+    try:
+        how = recipe(ReportQuery.of([metric], [], date.min, date.min), months=True, ordered=True)
+    except MergeRefused:
+        return f"up to {limit}; longer only with a dimension of time: {_obstacle(metric)}"
+    if isinstance(how.cells[0], Added):
+        return f"any; beyond {limit} the reports of its windows are added up"
+    return f"any; beyond {limit} computed anew from {_parts(how, how.cells[0])}, asked for beside it"
+
+
+def _obstacle(metric: Metric) -> str:
+    match metric.rule:
+        case Distinct():
+            return "what is in two windows would count twice"
+        case Stock():
+            return "it is what there is on one day, and days don't add up"
+        case _:
+            return "no metric gives the parts that it is computed from"
+
+
+def _parts(how: Recipe, rate: Rate) -> str:
+    above, *below = (how.asked.metrics[column] for column in (rate.numerator, *rate.denominator))
+    return f"{above} / {below[0]}" if len(below) == 1 else f"{above} / ({' + '.join(below)})"
+
+
+def _metric(metric: Metric) -> Facts:
+    family = metric.family
+    digits = f"decimal, {metric.digits} digits" if metric.digits else "whole number"
+    return {
+        "unit": str(metric.unit),
+        "cells": f"{digits}, in the column {metric.header}",
+        "adds_up": adds_up(metric.rule),
+        "ranges": ranges(metric),
+        "scopes": [str(scope) for scope in (Scope.CREATE_REPORTS, *sorted(family.scopes))],
+        "family": f"{family}: {family.sentence}",
+        "standing": str(metric.standing),
+        "dimensions": [row.name for row in Dimension if row in family.documented],
+        "dimensions_inferred": [row.name for row in Dimension if row in family.inferred],
+        "filters": [row.name for row in Filter if row in family.filters],
+        "goes_with": "every metric that all dimensions of the report go with too",
+    }
+
+
+def _dimension(dimension: Dimension) -> Facts:
+    over = "no: one fact is in several rows" if dimension.many_valued else "yes, what adds up"
+    return {
+        "cells": f"{dimension.type}, in the column {dimension.header}",
+        "adds_up": over,
+        "ranges": _kept_apart(dimension),
+        "standing": str(dimension.standing),
+        "metrics": _metrics(family for family in Family if dimension in family.documented),
+        "metrics_inferred": _metrics(family for family in Family if dimension in family.inferred),
+        "filters": [row.name for row in Filter if row.dimension is dimension],
+    }
+
+
+def _filter(row: Filter) -> Facts:
+    return {
+        "values": " or ".join(row.choices) or "a text; the empty text keeps rows whose cell is empty",
+        "looks_at": row.dimension.name,
+        "standing": str(row.standing),
+        "metrics": _metrics(family for family in Family if row in family.filters),
+    }
+
+
+def _product(product: Product) -> Facts:
+    return {
+        "keeps": f"rows of which one of your channels is the {' or the '.join(product.roles)}",
+        "standing": str(product.standing),
+        "goes_with": "every metric and every dimension",
+    }
+
+
+def _kept_apart(dimension: Dimension) -> str:
+    if dimension.grain is None:
+        if dimension.many_valued:
+            return f"up to {Limit.RANGE_DAYS.default} days; longer only beside a dimension of time"
+        return "any; of rows with equal cells in several windows, one is made"
+    ends = ", which then end with months" if dimension.grain is Grain.MONTH else ""
+    return f"any; each row lies in one window{ends}"
+
+
+def _metrics(families: Iterable[Family]) -> list[str]:
+    chosen = set(families)
+    return [metric.name for metric in Metric if metric.family in chosen]

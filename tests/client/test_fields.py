@@ -1,0 +1,150 @@
+"""`reelport fields`: what it says is so, for every name of the catalog."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reelport import check
+from reelport.catalog import Dimension, Filter, Metric, Product
+from reelport.cli.combination import possible
+from reelport.cli.glossary import Part, entries, explained, named, ranges
+from reelport.cli.main import main
+from reelport.errors import UsageError
+from reelport.query import ReportQuery
+
+DAY = date(2026, 11, 1)
+EVERYTHING = [entry for part in Part for entry in entries(part)]
+
+
+def said(capsys: pytest.CaptureFixture[str], words: str, status: int = 0) -> tuple[str, str]:
+    """What a command prints on stdout and on stderr."""
+    with pytest.raises(SystemExit) as caught:
+        main(["fields", *words.split()])
+    out, err = capsys.readouterr()
+    assert (caught.value.code, err.count("Traceback")) == (status, 0), err
+    return out, err
+
+
+def test_everything_can_be_explained() -> None:
+    """Each entry says its meaning, its standing, and what it goes with; names are those of the catalog."""
+    assert len(EVERYTHING) == len(Metric) + len(Dimension) + len(Filter) + len(Product)
+    for entry in EVERYTHING:
+        facts = explained(entry)
+        assert facts["means"] == entry.sentence
+        assert facts["standing"] == entry.standing
+        for key, rows in {"metrics": Metric, "dimensions": Dimension, "filters": Filter}.items():
+            listed = [*facts.get(key, []), *facts.get(f"{key}_inferred", [])]  # type: ignore[misc]  # names
+            assert {rows[name] for name in listed} <= set(rows)
+
+
+@pytest.mark.parametrize("metric", list(Metric), ids=str)
+def test_a_metric_goes_with_just_what_check_takes(metric: Metric) -> None:
+    """A dimension is named exactly when the two can be asked for together."""
+    facts = explained(metric)
+    goes = {*facts["dimensions"], *facts["dimensions_inferred"]}  # type: ignore[misc]  # names
+    taken = {
+        row.name
+        for row in Dimension
+        if not check.problems(ReportQuery.of([metric], [row], DAY, DAY), today=DAY)
+    }  # fmt: skip
+    assert goes == taken
+
+
+def test_ranges_are_told_by_how_a_metric_adds_up() -> None:
+    """Sums are added up, rates computed anew from parts that can be asked for, all else needs a dimension of time."""
+    assert "added up" in ranges(Metric.VIEWS)
+    assert "TIME_WATCHED_SECONDS / VIEWS" in ranges(Metric.AVERAGE_WATCH_TIME_SEC)
+    assert "count twice" in ranges(Metric.LIVE_VIEWERS)
+    assert "days don't add up" in ranges(Metric.STORAGE_USED_BYTES)
+    assert all(metric.additive == ("are added up" in ranges(metric)) for metric in Metric)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [("VIEW", "VIEWS"), ("time_watched", "TIME_WATCHED_SECONDS"), ("mediatyp", "mediaType"), ("CONTEND", "CONTENT")],
+)
+def test_a_mistyped_name_gets_the_nearest(wrong: str, near: str) -> None:
+    """Whatever part of the catalog it is from."""
+    with pytest.raises(UsageError, match=f"Did you mean {near}?"):
+        named(wrong)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 10_000, "\x00", "ÄÖ", "-"])
+def test_what_is_no_name_is_refused_in_a_sentence(name: str) -> None:
+    """However odd it is, and however long."""
+    with pytest.raises(UsageError) as caught:
+        named(name)
+    assert len(str(caught.value)) < 300
+
+
+def test_names_are_found_however_they_are_written() -> None:
+    """Lower case, dashes and blanks around them do no harm."""
+    assert named(" view-through-rate ") is Metric.VIEW_THROUGH_RATE
+    assert named("MEDIATYPE") is Filter.mediaType
+
+
+names = st.lists(st.sampled_from([row.name for row in Metric] + ["VIEW", "NOTHING AT ALL"]), min_size=1, max_size=6)
+splits = st.lists(st.sampled_from([row.name for row in Dimension] + ["DAYS", "?"]), max_size=11)
+narrowed = st.dictionaries(st.sampled_from([row.name for row in Filter]), st.just("LIVE"), max_size=3)
+
+
+@given(names, splits, narrowed)
+def test_what_is_said_to_work_works(metrics: list[str], dimensions: list[str], filters: dict[str, str]) -> None:
+    """The nearest possible combination is taken by the check, and is the query itself where nothing is wrong."""
+    query = ReportQuery.of(metrics, dimensions, DAY, DAY, {name: _value(name) for name in filters})
+    near = possible(query)
+    problems = check.problems(query, today=DAY)
+    if near is None:
+        assert problems
+        return
+    assert not check.problems(near, today=DAY)
+    if not problems:
+        assert near == query
+
+
+def _value(name: str) -> str:
+    return (Filter[name].choices or ("x",))[0]
+
+
+def test_compat_names_what_may_be_added(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each dimension that it names is taken by the check beside what there is."""
+    found = json.loads(said(capsys, "compat --metrics VIEWS,UPLOADS --dimensions DAY --json")[0])
+    assert found["dimensions_left"] == 7
+    assert found["dimensions"]
+    for name in [*found["dimensions"], *found["dimensions_inferred"]]:
+        assert not check.problems(ReportQuery.of(["VIEWS", "UPLOADS"], ["DAY", name], DAY, DAY), today=DAY)
+    assert "VISITOR_COUNTRY" not in found["dimensions"]
+
+
+def test_compat_says_why_not_and_what_instead(capsys: pytest.CaptureFixture[str]) -> None:
+    """The impossible is status 5 with every reason and the nearest combination that is possible."""
+    out, err = said(capsys, "compat --metrics views --dimensions day,buyer --filter mediaTyp=LIVE", 5)
+    assert out == ""
+    assert "VIEWS can't be split by BUYER" in err
+    assert "This would work: --metrics VIEWS --dimensions DAY --filter mediaType" in err
+    out, _ = said(capsys, "compat --metrics UPLOADS --dimensions HOUR --json", 5)
+    assert json.loads(out)["possible"] == {"metrics": ["UPLOADS"], "dimensions": ["DAY"], "filter": []}
+
+
+def test_a_pipe_gets_lines_and_programs_get_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line an entry with tabs between its cells, a line a fact, or one JSON value."""
+    lines = said(capsys, "list")[0].splitlines()
+    assert len(lines) == 1 + len(EVERYTHING)
+    assert {len(line.split("\t")) for line in lines} == {6}
+    assert len(json.loads(said(capsys, "list dimensions --json")[0])) == len(Dimension)
+    facts = dict(line.split("\t") for line in said(capsys, "explain ECPM_EUR")[0].splitlines())
+    assert facts["scopes"] == "create_reports,access_ads,access_revenue"
+    assert json.loads(said(capsys, "explain ECPM_EUR --json")[0])["unit"] == "EUR per 1000 impressions"
+
+
+@pytest.mark.parametrize("words", ["lists", "list metric", "explain", "explain A B", "compat --metric VIEWS"])
+def test_wrong_words_are_a_usage_error(capsys: pytest.CaptureFixture[str], words: str) -> None:
+    """Status 2, one sentence, nothing on stdout."""
+    out, err = said(capsys, words, 2)
+    assert out == ""
+    assert err.startswith("reelport: ")
