@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 
 from reelport.errors import Problem
 
@@ -64,7 +65,44 @@ class Received:
     total: int | None
 
 
-Event = Warned | Asked | Reused | Queued | Looked | Retrying | Received
+@dataclass(frozen=True, slots=True)
+class InWindow:
+    """What happens to one window of a longer range, from `start` to `end`, both included."""
+
+    start: date
+    end: date
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class WindowDone:
+    """A window's file is here: the one after `done` others, of `windows` that the range is made of by now."""
+
+    start: date
+    end: date
+    bytes: int
+    done: int
+    windows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bisected:
+    """A window's report failed for this reason: its two halves, the later from `middle` on, are asked for instead."""
+
+    start: date
+    end: date
+    middle: date
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Merging:
+    """All windows are here, and are being merged into one file."""
+
+    windows: int
+
+
+Event = Warned | Asked | Reused | Queued | Looked | Retrying | Received | InWindow | WindowDone | Bisected | Merging
 Progress = Callable[[Event], None]
 
 
