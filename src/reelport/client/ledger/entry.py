@@ -38,9 +38,10 @@ class Serves:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """This row, an intent, is ours and holds a slot: ask now."""
+    """This row, an intent, is ours and holds a slot: ask now. `others` reports of the key are being made."""
 
     row: Row
+    others: int = 0
 
 
 @dataclass(frozen=True, slots=True)

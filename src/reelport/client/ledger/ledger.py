@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reelport.client.ledger import owners
 from reelport.client.ledger.entry import Ask, Claimed, Entry, Held, Question, Serves, entry
-from reelport.client.ledger.rows import LIFE, Row, State
+from reelport.client.ledger.rows import LIFE, RUNNING_STATES, Row, State
 from reelport.client.ledger.store import Store
 from reelport.errors import QueryRefused, UsageError
 
@@ -76,11 +76,13 @@ class Ledger:
         with self._store.writing() as db:
             known = self._all(db.execute(_OF_QUESTION, (question.identity, fingerprint)))
             flights = self._all(db.execute(_IN_FLIGHT, (question.identity,)))
+            others = sum(row.state in RUNNING_STATES for row in flights)
             match entry(question, known, flights, now):
                 case Ask(Row(id=number)):
-                    return Claimed(self._one(db.execute(_RECLAIM, (*self._lease(now), _text(now), number))))
+                    again = (*self._lease(now), _text(now), number)
+                    return Claimed(self._one(db.execute(_RECLAIM, again)), others)
                 case Ask():
-                    return Claimed(self._inserted(db, question, now))
+                    return Claimed(self._inserted(db, question, now), others)
                 case Serves(row) if not row.lives(now):
                     return Serves(self._one(db.execute(_TAKE, (*self._lease(now), row.id))))
                 case Held(row) if row.state is State.INTENT:
