@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -17,16 +18,19 @@ from reelport.client.config import DAILYMOTION_URL
 from reelport.client.events import Event, Looked, Retrying, Warned, silent
 from reelport.client.flow import ReportState
 from reelport.client.session import Session
-from reelport.client.steps import Flow, Lost, Reply, Send, Step, T, Wait
+from reelport.client.steps import Alone, Flow, Lost, Reply, Send, Step, T, Wait
 from reelport.errors import (
     AccessError,
+    AskLost,
     NotFinished,
     QueryRefused,
     QueueFull,
+    ReelportError,
     ReportExpired,
     ReportFailed,
     ServiceError,
     Unreachable,
+    UsageError,
 )
 from reelport.query import ReportQuery
 
@@ -46,7 +50,10 @@ def refused(*errors: dict[str, Any]) -> Reply:
 
 
 class Hand:
-    """Drives a flow with answers from a list, a token for every one who asks, and a clock that waits move."""
+    """Drives a flow with answers from a list, a token for every one who asks, and a clock that waits move.
+
+    An answer takes `answering` seconds.
+    """
 
     def __init__(self, time: Time, *answers: Reply | Lost, grants: tuple[Reply | Lost, ...] = (reply(GRANT),)) -> None:
         self.time = time
@@ -54,16 +61,20 @@ class Hand:
         self.grants = list(grants)
         self.sent: list[Send] = []
         self.waits: list[float] = []
+        self.answering = 0.0
 
     def drive(self, flow: Flow[T]) -> T:
         """The flow's result."""
-        answer: object = None
+        step: Callable[[], Step] = partial(next, flow)
         while True:
             try:
-                step = flow.send(answer)
+                wanted = step()
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]  # a generator's result has its flow's type
-            answer = self._take(step)
+            try:
+                step = partial(flow.send, self._take(wanted))
+            except ReelportError as error:
+                step = partial(flow.throw, error)
 
     def _take(self, step: Step) -> object:
         match step:
@@ -73,8 +84,11 @@ class Hand:
                 return None
             case Send(request):
                 self.sent.append(step)
+                self.time.seconds += self.answering
                 queue = self.grants if request.url.endswith("/token") else self.answers
                 return queue.pop(0) if len(queue) > 1 else queue[0]
+            case Alone(inner):
+                return self.drive(inner)
             case _:
                 raise AssertionError(step)
 
@@ -85,6 +99,11 @@ class Hand:
 
 def of_dailymotion(session: Session) -> Session:
     return Session(replace(session.settings, url=DAILYMOTION_URL), session.clock, session.chance)
+
+
+def unknown(session: Session) -> Session:
+    """A session with a host that has not been heard yet."""
+    return Session(session.settings, session.clock, session.chance)
 
 
 def test_an_ask_sends_the_key_once_and_the_query_as_variables(session: Session, time: Time, query: ReportQuery) -> None:
@@ -181,12 +200,12 @@ def test_a_token_that_is_not_to_be_had(
 
 
 def test_waiting_looks_at_once_then_ever_more_seldom(session: Session, time: Time) -> None:
-    """The first look waits for nothing; pauses grow from 0.2 s to 60 s."""
-    answers = [reply(looked("IN_PROGRESS"))] * 40 + [reply(looked("FINISHED", "https://files.example.org/1"))]
+    """The first look waits for nothing; pauses grow by a tenth from 0.2 s to 60 s."""
+    answers = [reply(looked("IN_PROGRESS"))] * 70 + [reply(looked("FINISHED", "https://files.example.org/1"))]
     hand = Hand(time, *answers)
     state = hand.drive(flow.wait(session, REPORT, silent))
     assert state.links == ("https://files.example.org/1",)
-    assert hand.waits[0] == pytest.approx(0.2)
+    assert hand.waits[:2] == pytest.approx([0.2, 0.22])
     assert hand.waits == sorted(hand.waits)
     assert hand.waits[-1] == 60
 
@@ -272,7 +291,7 @@ def test_a_service_that_stays_away_ends_in_not_finished(session: Session, time: 
     assert caught.value.token == REPORT
 
 
-@pytest.mark.parametrize("text", ["7", "Wed, 25 Nov 2026 12:00:07 GMT"])
+@pytest.mark.parametrize("text", ["7", "Wed, 25 Nov 2026 12:00:07 GMT", "Wed, 25 Nov 2026 12:00:07"])
 def test_retry_after_is_honoured(session: Session, time: Time, text: str) -> None:
     """Retry-After, in seconds or as a date, is how long the next look waits."""
     busy = reply({}, 429, retry_after=text)
@@ -282,9 +301,34 @@ def test_retry_after_is_honoured(session: Session, time: Time, text: str) -> Non
 
 
 def test_retry_after_beyond_patience_is_an_error(session: Session, time: Time, query: ReportQuery) -> None:
-    """A service that wants to be left alone for an hour isn't waited for in silence."""
-    with pytest.raises(ServiceError, match="429"):
-        Hand(time, reply({}, 429, retry_after="3600")).drive(flow.ask(session, query, silent))
+    """A service that wants to be left alone for an hour isn't waited for in silence, but for some minutes it is."""
+    hand = Hand(time, reply({}, 429, retry_after="3600"))
+    with pytest.raises(QueueFull, match=r"429\. It asks for a pause of 3600 s") as caught:
+        hand.drive(flow.ask(session, query, silent))
+    assert hand.waits == []
+    assert caught.value.retry_after == 3600
+    patient = Hand(time, reply({}, 503, retry_after="120"), reply({}, 503, retry_after="120"), reply(ASKED))
+    assert patient.drive(flow.ask(session, query, silent)).token == REPORT
+    assert patient.waits == [120, 120]
+
+
+def test_retry_after_is_honoured_up_to_the_deadline_of_a_wait(session: Session, time: Time) -> None:
+    """In a wait an hour's pause is taken where the deadline allows it, and ends the wait where it doesn't."""
+    answers = (reply(looked("IN_PROGRESS")), reply({}, 503, retry_after="3600"))
+    hand = Hand(time, *answers, reply(looked("FINISHED", "https://files.example.org/1")))
+    assert hand.drive(flow.wait(session, REPORT, silent)).ready
+    assert hand.waits[-1] == 3600
+    with pytest.raises(NotFinished, match="3600"):
+        Hand(time, *answers).drive(flow.wait(session, REPORT, silent, deadline=1800))
+
+
+def test_patience_is_a_setting(session: Session, time: Time) -> None:
+    """Trouble that may pass is waited out for as long as the settings say."""
+    start = time.seconds
+    hasty = session.with_settings(replace(session.settings, patience=2.0))
+    with pytest.raises(Unreachable):
+        Hand(time, Lost("connection refused", sent=False)).drive(flow.look(hasty, REPORT, silent))
+    assert time.seconds - start < 2
 
 
 def test_an_ask_whose_answer_was_lost_is_repeated_towards_reelport(
@@ -301,7 +345,7 @@ def test_an_ask_whose_answer_was_lost_is_not_repeated_towards_another_vendor(
 ) -> None:
     """There a second ask may be a second report: it is said instead that a slot may be taken."""
     hand = Hand(time, answer)
-    with pytest.raises(Unreachable, match="slot"):
+    with pytest.raises(AskLost, match="slot"):
         hand.drive(flow.ask(of_dailymotion(session), query, silent))
     assert hand.sent_to("/graphql") == 1
 
@@ -353,8 +397,57 @@ def test_graphql_errors_always_raise(
     data: object,
 ) -> None:
     """Errors inside a 200 raise, in either shape and even beside data."""
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         Hand(time, reply({"data": data, "errors": errors})).drive(flow.ask(session, query, silent))
+    if not issubclass(error, ServiceError):  # A fault of the service is repeated, and ends in its own words.
+        assert isinstance(caught.value, ReelportError)
+        assert caught.value.data == data
+        assert caught.value.token == (REPORT if data else None)
+
+
+@pytest.mark.parametrize("errors", ["no", {"message": "no"}, [["no"]], [None], [{}], 7])
+def test_errors_of_any_form_are_a_refusal(session: Session, time: Time, query: ReportQuery, errors: object) -> None:
+    """That there is something under `errors` is enough, whatever it is."""
+    with pytest.raises(QueryRefused):
+        Hand(time, reply({"data": None, "errors": errors})).drive(flow.ask(session, query, silent))
+
+
+@pytest.mark.parametrize("errors", [[], None, {}, ""])
+def test_empty_errors_are_none(session: Session, time: Time, query: ReportQuery, errors: object) -> None:
+    """Some services send the key with nothing in it."""
+    assert Hand(time, reply(ASKED | {"errors": errors})).drive(flow.ask(session, query, silent)).token == REPORT
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"type": "invalid_token"},
+        {"extensions": {"code": "UNAUTHENTICATED"}},
+        {"extensions": {"code": 401}},
+        {"message": "who?", "extensions": {"code": "token_expired"}},
+    ],
+)
+def test_an_error_of_the_token_kind_is_replayed_once(
+    session: Session, time: Time, query: ReportQuery, error: dict[str, Any]
+) -> None:
+    """A token that a GraphQL error refuses is renewed as after a 401."""
+    hand = Hand(time, refused(error), reply(ASKED))
+    assert hand.drive(flow.ask(of_dailymotion(session), query, silent)).token == REPORT
+    assert hand.sent_to("/token") == 2
+    with pytest.raises(AccessError):
+        Hand(time, refused(error)).drive(flow.ask(session, query, silent))
+
+
+@pytest.mark.parametrize("status", ["beside data", "a scope"])
+def test_what_a_new_token_does_not_cure_is_not_replayed(
+    session: Session, time: Time, query: ReportQuery, status: str
+) -> None:
+    """An ask that left a report behind isn't sent again, nor one that the key may not make."""
+    error = {"type": "invalid_token" if status == "beside data" else "access_forbidden", "message": "no"}
+    hand = Hand(time, reply({"data": ASKED["data"] if status == "beside data" else None, "errors": [error]}))
+    with pytest.raises(AccessError):
+        hand.drive(flow.ask(session, query, silent))
+    assert hand.sent_to("/graphql") == 1
 
 
 def test_our_problems_keep_their_code_path_and_nearest_name(session: Session, time: Time, query: ReportQuery) -> None:
@@ -362,6 +455,7 @@ def test_our_problems_keep_their_code_path_and_nearest_name(session: Session, ti
     with pytest.raises(QueryRefused) as caught:
         Hand(time, refused(OURS, THEIRS)).drive(flow.ask(session, query, silent))
     ours, theirs = caught.value.problems
+    assert theirs.code == "invalid_document"
     assert (ours.code, ours.path, ours.nearest) == ("unknown_metric", ("metrics", 0), "VIEWS")
     assert theirs.sentence.startswith("Variable")
 
@@ -383,3 +477,175 @@ def test_an_error_text_from_outside_is_redacted(session: Session, time: Time, qu
         Hand(time, echo).drive(flow.ask(session, query, silent))
     assert TOKEN not in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+def grant(**headers: str) -> Reply:
+    return reply(GRANT, 200, **headers)
+
+
+def test_a_reelport_service_is_known_by_its_header(session: Session, time: Time, query: ReportQuery) -> None:
+    """A host that names Reelport's version is held to all rules: an unknown name costs a token and no ask."""
+    wrong = replace(query, metrics=("VIEW",))
+    hand, host = Hand(time, reply(ASKED), grants=(grant(reelport_version="9"),)), unknown(session)
+    with pytest.raises(QueryRefused, match="VIEWS"):
+        hand.drive(flow.ask(host, wrong, silent))
+    assert host.reelport is True
+    assert hand.sent_to("/graphql") == 0
+
+
+def test_any_other_host_may_know_more_than_we_do(session: Session, time: Time, query: ReportQuery) -> None:
+    """Without that header unknown names and pairs that nothing rules out are told of, and pass."""
+    hand, host, told = Hand(time, reply(ASKED)), unknown(session), list[Event]()
+    strange = replace(query, metrics=("BRAND_NEW_METRIC", "VIEWS"), dimensions=("DAY", "SIGN_OF_ZODIAC"))
+    assert hand.drive(flow.ask(host, strange, told.append)).token == REPORT
+    assert host.reelport is False
+    assert [event.problem.fatal for event in told if isinstance(event, Warned)] == [False, False]
+
+
+def test_what_no_host_takes_costs_no_request(session: Session, time: Time, query: ReportQuery) -> None:
+    """A range that ends before it starts is refused before anyone is spoken to."""
+    hand = Hand(time, reply(ASKED))
+    with pytest.raises(QueryRefused, match="lies before"):
+        hand.drive(flow.ask(unknown(session), query.within(date(2026, 11, 3), date(2026, 11, 1)), silent))
+    assert hand.sent == []
+
+
+@pytest.mark.parametrize(("status", "known"), [(200, False), (502, None), (401, None)])
+def test_a_failure_without_the_header_says_nothing(session: Session, status: int, known: object) -> None:
+    """A gateway that answers for a Reelport service isn't taken for another vendor."""
+    host = unknown(session)
+    host.heard(reply(PAGE, status))
+    assert host.reelport is known
+    host.heard(reply(b"", status, reelport_version="9"))
+    assert host.reelport is True
+
+
+def test_dailymotion_is_never_taken_for_reelport(session: Session) -> None:
+    """No header of Dailymotion's changes how carefully it is asked."""
+    host = of_dailymotion(session)
+    host.heard(reply(b"", 200, reelport_version="9"))
+    assert host.reelport is False
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [reply(PAGE), reply({"data": {"askPartnerReportFile": None}}), reply({"data": None}), reply(b"\xff")],
+)
+def test_an_answer_to_an_ask_that_cannot_be_read_is_a_lost_one(
+    session: Session, time: Time, query: ReportQuery, answer: Reply
+) -> None:
+    """Where the ask may have been taken and no token can be read, it isn't known whether there is a report."""
+    with pytest.raises(AskLost):
+        Hand(time, answer).drive(flow.ask(of_dailymotion(session), query, silent))
+
+
+@pytest.mark.parametrize("answer", [reply(PAGE, 404), reply({}, 503, retry_after="9999"), reply(PAGE, 302)])
+def test_an_ask_that_was_surely_not_taken_is_not_a_lost_one(
+    session: Session, time: Time, query: ReportQuery, answer: Reply
+) -> None:
+    """A host that has no such place, or puts the request off, has made no report."""
+    with pytest.raises(ServiceError) as caught:
+        Hand(time, answer).drive(flow.ask(of_dailymotion(session), query, silent))
+    assert not isinstance(caught.value, AskLost)
+
+
+FULL = {"message": "Two at once are enough.", "type": "bad_request", "path": ["askPartnerReportFile"]}
+
+
+@pytest.mark.parametrize(
+    ("errors", "in_flight", "crowded"),
+    [
+        ([FULL], 1, True),
+        ([FULL], 0, False),
+        ([{"message": "Two at once are enough."}], 2, True),
+        ([THEIRS], 2, False),
+        ([FULL | {"path": ["askPartnerReportFile", "reportFile", 1]}], 2, False),
+        ([OURS], 2, False),
+        ([{"message": "", "type": "too_many_requests"}], 0, True),
+    ],
+)
+def test_a_refused_third_report_is_told_by_structure(
+    session: Session, time: Time, query: ReportQuery, errors: list[dict[str, Any]], in_flight: int, *, crowded: bool
+) -> None:
+    """A refusal of the whole ask, of a query that is right, while others are in flight, is a reason to wait."""
+    host = of_dailymotion(session)
+    with pytest.raises((QueryRefused, QueueFull)) as caught:
+        Hand(time, refused(*errors)).drive(flow.ask(host, query, silent))
+    assert flow.crowded(host, query, caught.value, in_flight) is crowded
+
+
+def test_a_query_that_we_doubt_is_refused_for_itself(session: Session, time: Time, query: ReportQuery) -> None:
+    """Where our own check has something to say, a refusal is the query's; a Reelport service's always is."""
+    host, strange = of_dailymotion(session), replace(query, metrics=("BRAND_NEW_METRIC",))
+    with pytest.raises(QueryRefused) as caught:
+        Hand(time, refused(FULL)).drive(flow.ask(host, strange, silent))
+    assert not flow.crowded(host, strange, caught.value, 2)
+    assert not flow.crowded(session, query, caught.value, 2)
+
+
+def held(status: str, *links: str) -> Reply:
+    return reply(looked(status, *links), 200, preference_applied="wait=10")
+
+
+def test_a_service_that_holds_a_look_is_looked_at_again_at_once(session: Session, time: Time) -> None:
+    """No pause of ours stands between two looks that the service held."""
+    hand = Hand(time, held("IN_PROGRESS"), held("IN_PROGRESS"), held("FINISHED", "https://files.example.org/1"))
+    hand.answering = 10.0
+    assert hand.drive(flow.wait(session, REPORT, silent)).ready
+    assert hand.waits == []
+    looks = [step.request.headers for step in hand.sent if step.request.url.endswith("/graphql")]
+    assert [headers["prefer"] for headers in looks] == ["wait=10"] * 3
+
+
+def test_a_look_that_was_not_truly_held_is_followed_by_a_pause(session: Session, time: Time) -> None:
+    """A service that says it waited and didn't is not asked without end."""
+    hand = Hand(time, *[held("IN_PROGRESS")] * 3, held("FINISHED", "https://files.example.org/1"))
+    hand.answering = 0.1
+    hand.drive(flow.wait(session, REPORT, silent))
+    assert hand.waits == pytest.approx([0.2, 0.22, 0.242])
+
+
+def test_another_vendor_is_not_asked_to_hold_a_look(session: Session, time: Time) -> None:
+    """A header that nobody documents isn't sent to who may mind it."""
+    hand = Hand(time, reply(looked("IN_PROGRESS")), reply(looked("FINISHED", "https://files.example.org/1")))
+    hand.drive(flow.wait(of_dailymotion(session), REPORT, silent))
+    assert all("prefer" not in step.request.headers for step in hand.sent)
+
+
+def test_no_look_is_held_beyond_the_deadline(session: Session, time: Time) -> None:
+    """The last look asks to be held for what is left, and a wait of no time for nothing."""
+    hand = Hand(time, held("IN_PROGRESS"))
+    hand.answering = 2.0
+    with pytest.raises(NotFinished):
+        hand.drive(flow.wait(session, REPORT, silent, deadline=5.5))
+    looks = [step.request.headers.get("prefer") for step in hand.sent if step.request.url.endswith("/graphql")]
+    assert looks == ["wait=5", "wait=1"]
+    short = Hand(time, held("IN_PROGRESS"))
+    with pytest.raises(NotFinished):
+        short.drive(flow.wait(session, REPORT, silent, deadline=0))
+    assert "prefer" not in short.sent[-1].request.headers
+
+
+@pytest.mark.parametrize("deadline", [float("nan"), -1.0])
+def test_a_deadline_that_is_none(session: Session, time: Time, deadline: float) -> None:
+    """A deadline in the past is one look; what is no number is refused before it waits for ever."""
+    hand = Hand(time, reply(looked("IN_PROGRESS")))
+    with pytest.raises(NotFinished if deadline < 0 else UsageError):
+        hand.drive(flow.wait(session, REPORT, silent, deadline=deadline))
+    assert hand.sent_to("/graphql") == (1 if deadline < 0 else 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ({"message": "no such report", "type": "not_found", "path": ["partner", "reportFile"]}, ReportExpired),
+        ({"message": "something", "type": "odd", "path": ["partner", "reportFile"]}, ServiceError),
+    ],
+)
+def test_a_look_that_is_refused_is_not_the_querys_fault(
+    session: Session, time: Time, error: dict[str, Any], expected: type[ReelportError]
+) -> None:
+    """A refused look says that the report is gone or can't be shown, and keeps its token."""
+    with pytest.raises(expected) as caught:
+        Hand(time, refused(error)).drive(flow.wait(session, REPORT, silent))
+    assert caught.value.token == REPORT

@@ -164,7 +164,9 @@ def _problem(error: dict[str, Any], redact: Redact) -> Problem:
     """One entry of `errors` in either shape."""
     extensions = error.get("extensions")
     extensions = extensions if isinstance(extensions, dict) else {}
-    code = extensions.get("code") or error.get("type") or error.get("code") or extensions.get("tag") or "refused"
+    code = extensions.get("code") or error.get("type") or error.get("code")
+    # An engine that cites the rule of GraphQL's specification which a document breaks gives no code of its own.
+    code = code or (Code.INVALID_DOCUMENT if extensions.get("rule") else "refused")
     nearest = extensions.get("nearest")
     path = tuple(
         step for step in _list(extensions.get("inputPath") or error.get("path")) if isinstance(step, str | int)

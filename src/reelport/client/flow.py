@@ -28,7 +28,7 @@ from reelport.errors import (
     UsageError,
 )
 from reelport.query import ReportQuery
-from reelport.wire import APPLIED_HEADER, ASK, LOOK, PREFER_HEADER, ReportStatus
+from reelport.wire import APPLIED_HEADER, ASK, LOOK, PREFER_HEADER, Code, ReportStatus
 
 DEADLINE = 2.5 * 3600
 """Seconds that a wait takes at most: the two hours that the original may need, and some room."""
@@ -44,6 +44,12 @@ _HELD = 1.0
 
 _UNKNOWN = frozenset({"not_found", "report_not_found", "unknown_report", "invalid_report_token", "404"})
 """What a vendor may call a report's token that it doesn't know (any more)."""
+
+_MISSHAPEN = frozenset({Code.SYNTAX, Code.INVALID_DOCUMENT, Code.INVALID_VALUE, Code.BAD_BODY, "bad_user_input"}) | {
+    "graphql_parse_failed",
+    "graphql_validation_failed",
+}
+"""Refusals of a document that never ran."""
 
 _ODD = "The service's answer has not the shape that the Reporting API's schema gives it."
 
@@ -105,7 +111,7 @@ def crowded(session: Session, query: ReportQuery, error: ReelportError, in_fligh
         return True
     if session.reelport or in_flight < 1 or not isinstance(error, QueryRefused) or session.checked(query):
         return False
-    return all(len(problem.path) == 1 for problem in error.problems)
+    return all(len(problem.path) <= 1 and problem.code.lower() not in _MISSHAPEN for problem in error.problems)
 
 
 def look(
