@@ -131,7 +131,9 @@ def _grant(session: Session, reply: Reply, refresh: str | None = None) -> Grant:
     if reply.status == OK and isinstance(token, str) and is_token(token):
         life = _seconds(answer.get("expires_in"))
         renew_at = session.clock.seconds() + life - min(_MARGIN, life / 10)
-        return Grant(token, renew_at, new if isinstance(new, str) and new else refresh)
+        scope = answer.get("scope")
+        scopes = tuple(scope.split()) if isinstance(scope, str) else None
+        return Grant(token, renew_at, new if isinstance(new, str) and new else refresh, scopes)
     said = said_of(answer, session.redacted)
     if reply.status in _REFUSALS:
         why = said or f"HTTP {reply.status}"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 from reelport.client.config import Settings
 from reelport.client.hands import AsyncHand, Hand, Turn
 from reelport.client.ledger.place import Place, ledger_at
+from reelport.client.probe import Probe, probe
 from reelport.client.report import AsyncReports, AsyncSleep, Reports, Sleep
 from reelport.client.session import Clock, Session
 from reelport.client.steps import Flow, Step, T
@@ -75,6 +76,13 @@ class Client:
         """Let go of the connections, unless they are another client's."""
         if not self._lent:
             self._transport.close()
+
+    def probe(self) -> Probe:
+        """What there is to know of the service and the key without asking for a report.
+
+        Raises AccessError for a key that is refused, Unreachable where no Reporting API answers.
+        """
+        return self._run(probe(self._session))
 
     def with_options(
         self,
@@ -157,6 +165,13 @@ class AsyncClient:
         """Let go of the connections, unless they are another client's."""
         if not self._lent:
             await self._transport.close()
+
+    async def probe(self) -> Probe:
+        """What there is to know of the service and the key without asking for a report.
+
+        Raises AccessError for a key that is refused, Unreachable where no Reporting API answers.
+        """
+        return await self._run(probe(self._session))
 
     def with_options(
         self,

@@ -34,11 +34,15 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A bearer token, the second (of the clock) from which it is to be renewed, and what it may be renewed with."""
+    """A bearer token, the second (of the clock) from which it is to be renewed, and what it may be renewed with.
+
+    `scopes` are those that it was granted, None where the service doesn't say.
+    """
 
     token: str = field(repr=False)
     renew_at: float
     refresh: str | None = field(default=None, repr=False)
+    scopes: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)
