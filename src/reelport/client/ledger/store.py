@@ -130,5 +130,6 @@ class Store:
 
     def damaged(self, error: Exception) -> StorageError:
         """The error for a file that holds what no ledger holds."""
-        return StorageError(f"The ledger {self.path} is damaged ({error}). Move it away and a new one is begun; "
+        reason = " ".join(str(error).split())[:200]
+        return StorageError(f"The ledger {self.path} is damaged ({reason}). Move it away and a new one is begun; "
                             "what was in flight is then known to nobody but the service.")  # fmt: skip
