@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from reelport.client.ranges.windows import Window
 from reelport.errors import SchemaDrift, ServiceError
 from reelport.sync.columns import TEXT, Field, cast, fields_of, fits, quoted, within
-from reelport.sync.days import Span
 from reelport.sync.spec import Contract, Spec
 from reelport.sync.staging import Misfit, Stage
 
@@ -32,7 +32,7 @@ class Agreement:
         return ", ".join(f"{value} AS {quoted(field.name)}" for value, field in pairs)
 
 
-def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, span: Span) -> Agreement:
+def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window) -> Agreement:
     """How a staged report goes into a copy of these fields (none: there is no copy yet), by the spec's contract.
 
     Raises SchemaDrift where the contract has it stop, and where no contract could help: a row must say
@@ -43,7 +43,7 @@ def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, span: Span) -> Agre
     names = {field.name for field in base}
     new = tuple(field for field in fields_of(stage.columns) if field.name not in names)
     lost = [field.name for field in asked if field.name not in stage.columns]
-    _placed(spec, base, stage, span)
+    _placed(spec, base, stage, window)
     misfits = stage.misfits((*base, *new))
     if spec.contract is Contract.FREEZE:
         _frozen(spec, new, lost, misfits)
@@ -59,7 +59,7 @@ def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, span: Span) -> Agre
             return _evolved(base, new, misfits, stage, notes)
 
 
-def _placed(spec: Spec, base: tuple[Field, ...], stage: Stage, span: Span) -> None:
+def _placed(spec: Spec, base: tuple[Field, ...], stage: Stage, window: Window) -> None:
     """Raise unless every row says its day, and lies inside the window."""
     time = time_of(spec, base)
     if time.name not in stage.columns:
@@ -68,9 +68,9 @@ def _placed(spec: Spec, base: tuple[Field, ...], stage: Stage, span: Span) -> No
     nowhere = stage.count(f"{text} IS NULL OR NOT {fits(time)}")
     if nowhere:
         raise SchemaDrift(f"{nowhere:,} rows of the report don't say their day in {time.name}.")
-    outside = stage.count(f"NOT ({within(f'({cast(time)})', time.type, *span)})")
+    outside = stage.count(f"NOT ({within(f'({cast(time)})', time.type, window.start, window.end)})")
     if outside:
-        raise ServiceError(f"{outside:,} rows of the report lie outside of {span[0]} to {span[1]}.")
+        raise ServiceError(f"{outside:,} rows of the report lie outside of {window}.")
 
 
 def time_of(spec: Spec, fields: tuple[Field, ...]) -> Field:

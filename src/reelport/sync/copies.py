@@ -68,9 +68,15 @@ def open_copies(place: Place) -> Copies:
 
 def stamped(spec: Spec, delivery: Delivery, agreement: Agreement, now: datetime | None = None) -> str:
     """A SELECT of the rows that go in: what each says of itself, then its report's columns."""
-    first, last = delivery.span
+    window = delivery.window
     moment = (now or datetime.now(UTC)).isoformat(timespec="seconds")
-    own = (literal(spec.name), f"DATE '{first}'", f"DATE '{last}'", literal(delivery.token), f"TIMESTAMPTZ '{moment}'")
+    own = (
+        literal(spec.name),
+        f"DATE '{window.start}'",
+        f"DATE '{window.end}'",
+        literal(delivery.token),
+        f"TIMESTAMPTZ '{moment}'",
+    )
     stamps = ", ".join(f"{value} AS {name}" for value, name in zip(own, OWN, strict=True))
     return f"SELECT {stamps}, {agreement.select()} FROM {STAGE} WHERE {agreement.rows}"  # noqa: S608 - all is quoted
 
@@ -78,14 +84,13 @@ def stamped(spec: Spec, delivery: Delivery, agreement: Agreement, now: datetime 
 def window_of(spec: Spec, fields: tuple[Field, ...], delivery: Delivery) -> str:
     """Whether a row of the copy is of the delivery's window."""
     time = time_of(spec, fields)
-    return within(quoted(time.name), time.type, *delivery.span)
+    return within(quoted(time.name), time.type, delivery.window.start, delivery.window.end)
 
 
 def guard(spec: Spec, delivery: Delivery, before: int, rows: int, *, allow_empty: bool) -> None:
     """Raise WindowEmptied for a window that would lose all of its rows, unless that is allowed."""
     if before and not rows and not allow_empty:
-        first, last = delivery.span
         raise WindowEmptied(
-            f"{spec.name}: the window {first} to {last} came back empty where {before:,} rows are, and nothing was "
+            f"{spec.name}: the window {delivery.window} came back empty where {before:,} rows are, and nothing was "
             "changed. If it is right that they vanish, run the same again with --allow-empty."
         )

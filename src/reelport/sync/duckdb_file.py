@@ -59,7 +59,7 @@ class DuckFile:
         with self._opened(read_only=False) as con:
             staged = stage(con, delivery.file)
             kept = _fields(con, spec)
-            agreement = agree(spec, kept, staged, delivery.span)
+            agreement = agree(spec, kept, staged, delivery.window)
             rows = staged.count(agreement.rows)
             with _transaction(con):
                 _shape(con, spec, kept, agreement)

@@ -73,7 +73,7 @@ class ParquetFolder:
         with engine(self._place.workshop / "spill") as con, storage(home):
             con.execute("SET threads = 1")  # so that rows keep their order
             staged = stage(con, delivery.file)
-            agreement = agree(spec, old.fields if old else (), staged, delivery.span)
+            agreement = agree(spec, old.fields if old else (), staged, delivery.window)
             rows = staged.count(agreement.rows)
             gone, stays = _parted(spec, old, delivery)
             before = sum(file.rows for file in gone)
@@ -192,9 +192,9 @@ def _parted(spec: Spec, old: Manifest | None, delivery: Delivery) -> tuple[list[
     """The files of the window that go, and those that stay."""
     if old is None:
         return [], []
-    days = Days.between(*delivery.span)
+    days = Days.between(delivery.window.start, delivery.window.end)
     if spec.monthly:
-        days |= Days.between(month_first(delivery.span[0]), delivery.span[1])
+        days |= Days.between(month_first(delivery.window.start), delivery.window.end)
     gone = [file for file in old.files if file.day in days or not file.rows]
     return gone, [file for file in old.files if file not in gone]
 

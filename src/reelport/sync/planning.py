@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 
-from reelport.sync.days import Days, Span, month_first, month_last
+from reelport.client.ranges.windows import Window, cut
+from reelport.sync.days import Days, month_first, month_last
 from reelport.sync.spec import Spec
 from reelport.sync.state import State
-
-_ONE = timedelta(days=1)
 
 
 def wanted(spec: Spec, today: date) -> Days:
@@ -29,15 +27,7 @@ def lacking(spec: Spec, state: State, service: str, today: date) -> Days:
     return Days.of((month_first(first), month_last(last)) for first, last in days.spans) & wanted(spec, today)
 
 
-def windows(spec: Spec, days: Days) -> tuple[Span, ...]:
+def windows(spec: Spec, days: Days) -> tuple[Window, ...]:
     """The days as windows of reports, oldest first. The same days give the same windows."""
-    return tuple(window for span in days.spans for window in _cut(spec, *span))
-
-
-def _cut(spec: Spec, first: date, last: date) -> Iterator[Span]:
-    while first <= last:
-        end = min(first + timedelta(days=spec.window - 1), last)
-        if spec.monthly and end < last and end != month_last(end):
-            end = month_first(end) - _ONE
-        yield first, end
-        first = end + _ONE
+    spans = (Window(first, last) for first, last in days.spans)
+    return tuple(window for span in spans for window in cut(span, spec.window, months=spec.monthly))

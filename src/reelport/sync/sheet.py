@@ -22,7 +22,9 @@ NAME = "reelport.toml"
 
 _COMMON = ("destination", "start", "product", "lookback", "settle", "window", "contract")
 _OWN = ("metrics", "dimensions", "filters", *_COMMON)
-_TABLES = ("defaults", "reports")
+_TABLES = ("defaults", "reports", "profile", "profiles")
+"""What a file holds. Profiles are not read here: they say whom to speak to."""
+
 _NAMES = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _DUCKDB = frozenset({".duckdb", ".ddb", ".db"})
 _LONGEST = 3660

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reelport.client.part import storage
+from reelport.client.ranges.windows import Window
 from reelport.client.shape import header_of
 from reelport.errors import SchemaDrift, StorageError, UsageError
 from reelport.sync.columns import Field, digits_of, fits, is_number, literal, quoted
-from reelport.sync.days import Span
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -26,7 +26,7 @@ _HEADER_BYTES = 1 << 16
 class Delivery:
     """A report on disk: the window that it is of, its token, and when and where it was asked for (UTC)."""
 
-    span: Span
+    window: Window
     file: Path
     token: str
     asked: datetime

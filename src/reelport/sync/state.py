@@ -34,7 +34,7 @@ class State:
 
     def after(self, spec: Spec, delivery: Delivery) -> Self:
         """The state once the delivery's window has been replaced."""
-        days = Days.between(*delivery.span)
+        days = Days.between(delivery.window.start, delivery.window.end)
         fits = self.serves(spec) and self.service == delivery.service
         present = self.present if fits else NONE
         verified = self.verified if fits else NONE

@@ -1,0 +1,52 @@
+"""What a sync tells while it goes on, beside what its client tells of each report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reelport.client.events import Event
+from reelport.client.ranges.windows import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The windows of a spec that are to be read; none when its copy is up to date."""
+
+    spec: str
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A window is being read, the `number`-th of `of`."""
+
+    spec: str
+    window: Window
+    number: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A window is in its copy: rows that were there before, rows that are now, and what is to be said of them."""
+
+    spec: str
+    window: Window
+    before: int
+    rows: int
+    token: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A window could not be had, for this reason; its copy is as it was."""
+
+    spec: str
+    window: Window
+    reason: str
+
+
+SyncEvent = Planned | Began | Loaded | Failed | Event
+Tell = Callable[[SyncEvent], None]
