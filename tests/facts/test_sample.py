@@ -97,6 +97,20 @@ def test_days_that_hold_a_sample_are_refused(filled: Path) -> None:
     assert versions_now(filled) == before
 
 
+def test_of_two_calls_at_the_same_moment_one_is_refused(tmp_path: Path) -> None:
+    """They ask for overlapping days: one lands whole, and the other leaves no row of any day."""
+    call = (
+        "import sys; from datetime import date; from pathlib import Path; from reelport.facts.sample import generate; "
+        f"generate(Path({str(tmp_path)!r}), date(2023, 7, 1), date(2023, 7, 2), 300, int(sys.argv[1]))"
+    )
+    words = [sys.executable, "-c", call]
+    started = [subprocess.Popen([*words, seed], stderr=subprocess.PIPE, text=True) for seed in "123"]
+    said = [process.communicate(timeout=60)[1] for process in started]
+    assert sorted(process.returncode for process in started) == [0, 1, 1]
+    assert sum("sample facts lie on some of these days already" in each for each in said) == 2
+    assert sum(len(rows_of(tmp_path, name)) for name in FACTS) == 300
+
+
 def test_what_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
     """Every wrong argument is named in one refusal, and no directory is made."""
     with pytest.raises(UsageError) as refused:

@@ -12,6 +12,7 @@ from reelport.engine.mapping import LOOKUPS
 from reelport.engine.trees import named, parsed, subquery, typed
 from reelport.facts.snapshot import Snapshot
 from reelport.facts.tables import TABLES, Kind
+from reelport.facts.workspace import literal_path
 
 _TYPES = {
     Kind.TEXT: "TEXT",
@@ -51,18 +52,13 @@ def _relation(table: str, files: tuple[str, ...], alias: str) -> exp.Expr:
     read = exp.Anonymous(
         this="read_parquet",
         expressions=[
-            exp.Array(expressions=[exp.Literal.string(_plain(file)) for file in files]),
+            exp.Array(expressions=[exp.Literal.string(literal_path(file)) for file in files]),
             # Files of older loads may lack columns; a folder's name must never override a stored column.
             exp.PropertyEQ(this=exp.to_identifier("union_by_name"), expression=exp.true()),
             exp.PropertyEQ(this=exp.to_identifier("hive_partitioning"), expression=exp.false()),
         ],
     )
     return exp.Table(this=read, alias=exp.TableAlias(this=exp.to_identifier(alias)))
-
-
-def _plain(path: str) -> str:
-    """The path as a pattern in which no character stands for others."""
-    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in path)
 
 
 @cache

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -11,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from reelport.errors import UsageError
+from reelport.facts.durable import make_folder, storage_errors
 from reelport.facts.loading import load_arrow
 from reelport.facts.log import current, entries
 from reelport.facts.sample_lots import Counts, counts
@@ -53,6 +57,24 @@ def generate(
     sample facts lie on one of the days.
     """
     _check(start, end, rows, seed)
+    with _alone(root):
+        return _generate(root, start, end, rows, seed, progress)
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Of two calls at the same moment the second waits, and then sees what the first has loaded."""
+    with storage_errors(root):
+        make_folder(root)
+        folder = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _generate(root: Path, start: date, end: date, rows: int, seed: int, progress: Progress | None) -> SampleResult:
     call = f"sample-{start}-{end}-{rows}-{seed}"
     _check_free(root, start, end, call)
     spread = counts(rows, start, end, seed)

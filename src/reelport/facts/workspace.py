@@ -78,11 +78,12 @@ def engine_errors(place: Path) -> Iterator[None]:
 
 def path_list(paths: list[str]) -> str:
     """The paths as an SQL list in which no character stands for others."""
-    quoted = ("'" + _literal_path(path).replace("'", "''") + "'" for path in paths)
+    quoted = ("'" + literal_path(path).replace("'", "''") + "'" for path in paths)
     return f"[{', '.join(quoted)}]"
 
 
-def _literal_path(path: str) -> str:
+def literal_path(path: str) -> str:
+    """The path as a pattern of DuckDB's in which no character stands for others."""
     return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in path)
 
 
