@@ -15,6 +15,8 @@ from reelport.errors import StorageError, UsageError
 from reelport.server import access, credentials, partners
 from reelport.server.access import Grant, Refusal
 from reelport.server.credentials import seal
+from reelport.server.database import connect, writing
+from reelport.server.sealing import sealed
 from reelport.server.settings import read
 
 from .conftest import State
@@ -181,3 +183,34 @@ def test_empty_secret_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret.key").touch()
     with pytest.raises(StorageError, match=r"secret\.key"):
         seal(read(data=tmp_path))
+
+
+def test_another_secret_over_the_same_state_is_seen(state: State) -> None:
+    """It is refused while keys of the first one count; the state goes on with the first, and with none lost."""
+    first, other = (state.again(secret=letter * 32) for letter in "ab")
+    assert repr(sealed(state.db, first)) == "Seal(…)"
+    assert sealed(state.db, other) != sealed(state.db, state.settings), "without keys nothing can be lost"
+    sealed(state.db, first)
+    state.organization("demo")
+    key = partners.create_key(state.db, sealed(state.db, first), "demo", ["read_reports"], state.now)
+    for wrong in (other, state.settings):
+        with pytest.raises(UsageError, match="another secret"):
+            sealed(state.db, wrong)
+    granted = access.grant(state.db, sealed(state.db, first), key.id, key.secret, [], state.now)
+    assert isinstance(granted, Grant)
+    partners.revoke(state.db, key.id, state.now)
+    assert sealed(state.db, other) == seal(other)
+
+
+def test_a_state_from_before_the_mark_takes_that_of_the_secret_in_use(state: State) -> None:
+    """Brought up to date, it serves its keys with their secret, and from then on with no other."""
+    state.organization("demo")
+    key = state.key("demo")
+    with writing(state.db) as connection:
+        connection.execute(text("DROP TABLE seals"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    db = connect(state.settings)
+    assert isinstance(access.grant(db, sealed(db, state.settings), key.id, key.secret, [], state.now), Grant)
+    with pytest.raises(UsageError, match="another secret"):
+        sealed(db, state.again(secret="a" * 32))
+    db.dispose()

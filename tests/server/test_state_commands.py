@@ -170,6 +170,19 @@ def test_doctor_finds_an_open_secret(run: Run, tmp_path: Path) -> None:
     assert (status, "chmod 600" in err) == (1, True)
 
 
+def test_a_secret_that_was_lost_is_no_new_one(run: Run, tmp_path: Path) -> None:
+    """Its keys would all be refused: serve doesn't start, no key is made, and doctor says why."""
+    run("org", "add", "demo")
+    run("key", "create", "--org", "demo", "--permissions", "read_reports")
+    (tmp_path / "data" / "secret.key").unlink()
+    for words in (("serve", "--port", "0"), ("key", "create", "--org", "demo", "--permissions", "read_reports")):
+        status, out, err = run(*words)
+        assert (status, out) == (2, "")
+        assert "another secret" in err
+    status, _, err = run("doctor")
+    assert (status, "under another secret" in err) == (1, True)
+
+
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
     """A folder that nobody can write into, root included."""

@@ -14,8 +14,8 @@ from sqlalchemy import Engine
 from reelport.cli.listing import described, listed
 from reelport.server import partners, registry
 from reelport.server.access import REPORT_SCOPES
-from reelport.server.credentials import seal
 from reelport.server.database import connect
+from reelport.server.sealing import sealed
 from reelport.server.settings import Settings, read
 
 ORG = App(name="org", help="Organizations: the partners.")
@@ -113,7 +113,7 @@ def create_key(
     """Create a key and print its id and secret. The secret is shown this once and can't be had again."""
     with state(data) as (settings, db):
         limit = None if channels is None else _words(channels)
-        key = registry.create_key(db, settings, seal(settings), org, _words(permissions), _now(), channels=limit)
+        key = registry.create_key(db, settings, sealed(db, settings), org, _words(permissions), _now(), channels=limit)
     described({"id": key.id, "secret": key.secret}, as_json=json)
 
 

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from reelport.errors import StorageError
-from reelport.server import credentials, health, jobs, retention
+from reelport.server import health, jobs, retention
 from reelport.server.database import connect
 from reelport.server.downloads import download
 from reelport.server.graphql.endpoint import graphql
@@ -28,6 +28,7 @@ from reelport.server.limits import DocumentLimits
 from reelport.server.metrics import Metrics
 from reelport.server.oauth import token
 from reelport.server.observation import HEALTH_PATH, LIVE_PATH, METRICS_PATH, Observed
+from reelport.server.sealing import sealed
 from reelport.server.service import Service
 from reelport.server.settings import Settings
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH
@@ -42,7 +43,7 @@ def create_app(settings: Settings) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         db = await anyio.to_thread.run_sync(connect, settings)
-        app.state.service = compose(settings, db)
+        app.state.service = await anyio.to_thread.run_sync(compose, settings, db)
         async with app.state.service.held.watched(), anyio.create_task_group() as tasks:
             tasks.start_soon(_sweep, settings, db)
             yield
@@ -70,7 +71,7 @@ def compose(settings: Settings, db: Engine) -> Service:
     """The parts of the API over an open state."""
     held = Held(db, settings)
     limits = DocumentLimits.of(settings)
-    return Service(settings, db, credentials.seal(settings), schema(), limits, Metrics(db, lambda: len(held)), held)
+    return Service(settings, db, sealed(db, settings), schema(), limits, Metrics(db, lambda: len(held)), held)
 
 
 async def _sweep(settings: Settings, db: Engine) -> None:

@@ -19,7 +19,7 @@ from reelport.errors import InternalError, NewerData, StorageError, UsageError
 from reelport.facts.layout import check_layout
 from reelport.server.settings import Settings
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration: what this version of Reelport reads and writes."""
 
 BUSY_SECONDS = 30

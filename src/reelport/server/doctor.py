@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
-from reelport.engine.run import Engine
+from reelport.engine.run import Engine as ReportEngine
 from reelport.errors import ReelportError
 from reelport.facts.layout import check_layout
-from reelport.server import database, presence, retention
+from reelport.server import database, presence, retention, sealing
 from reelport.server.credentials import seal, short_id
 from reelport.server.settings import Settings
 
@@ -122,11 +122,19 @@ def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
             if current:
                 skew = abs(connection.execute(text("SELECT clock_ms()")).scalar_one() / 1000 - time.time())
                 yield skew < _MOST_SKEW, f"Its clock and this machine's are {skew:.3f} s apart."
+                yield from _marked(settings, db)
             if not settings.database_url:
                 sound = connection.execute(text("PRAGMA quick_check")).scalar()
                 yield sound == "ok", f"SQLite's own check of the file says: {sound}."
     finally:
         db.dispose()
+
+
+def _marked(settings: Settings, db: Engine) -> Iterator[tuple[bool, str]]:
+    # Not without a secret: asking for the seal would make one.
+    if settings.secret is not None or (settings.data / "secret.key").exists():
+        fits = sealing.fits(db, seal(settings))
+        yield fits, f"Its keys were made under {'this' if fits else 'no secret yet, or under another'} secret."
 
 
 def _workers(settings: Settings) -> Iterator[tuple[bool, str]]:
@@ -149,7 +157,7 @@ def _files(settings: Settings) -> Iterator[tuple[bool, str]]:
 def _engine(settings: Settings) -> Iterator[tuple[bool, str]]:
     with (
         tempfile.TemporaryDirectory() as spill,
-        Engine(settings.worker_memory, settings.worker_threads or os.cpu_count() or 1, Path(spill)),
+        ReportEngine(settings.worker_memory, settings.worker_threads or os.cpu_count() or 1, Path(spill)),
     ):
         yield True, f"DuckDB starts with {settings.worker_memory} of memory."
 

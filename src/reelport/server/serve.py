@@ -16,9 +16,9 @@ from starlette.applications import Starlette
 from reelport.errors import UsageError
 from reelport.server import logs
 from reelport.server.app import create_app
-from reelport.server.credentials import seal
 from reelport.server.database import connect, writing
 from reelport.server.held import Held
+from reelport.server.sealing import sealed
 from reelport.server.settings import Settings
 from reelport.server.supervisor import supervised
 
@@ -71,7 +71,7 @@ def _prepare(settings: Settings) -> None:
     try:
         with writing(db):
             pass
-        seal(settings)
+        sealed(db, settings)
     finally:
         db.dispose()
 

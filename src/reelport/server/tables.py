@@ -97,6 +97,15 @@ TOKENS: Final = Table(
     Column("expires_at", Moment, nullable=False, index=True),
 )
 
+# One row at most: what tells the secret under which keys were made from another, and is no help to guess it.
+SEALS: Final = Table(
+    "seals",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("mark", Text, nullable=False),
+    CheckConstraint("number = 1", name="one"),
+)
+
 # A report as its asker sees it. `versions` is filled at the first claim, the file's columns at the end.
 REPORTS: Final = Table(
     "reports",

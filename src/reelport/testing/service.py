@@ -35,10 +35,11 @@ from reelport.errors import InternalError, Unreachable
 from reelport.facts.loading import load_arrow
 from reelport.server import partners, presence, registry, sandbox
 from reelport.server.access import REPORT_SCOPES
-from reelport.server.credentials import seal, short_id
+from reelport.server.credentials import short_id
 from reelport.server.database import connect
 from reelport.server.partners import NewKey as Key
 from reelport.server.registry import Channel
+from reelport.server.sealing import sealed
 from reelport.server.settings import PREFIX, Settings, read
 
 __all__ = ["Channel", "Key", "Service"]
@@ -99,7 +100,7 @@ class Service:
             return registry.create_key(
                 db,
                 self.settings,
-                seal(self.settings),
+                sealed(db, self.settings),
                 organization,
                 tuple(permissions),
                 datetime.now(UTC),

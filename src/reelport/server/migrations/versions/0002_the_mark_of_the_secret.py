@@ -1,0 +1,24 @@
+"""The mark of the secret under which keys were made.
+
+Revision ID: 0002
+Revises: 0001
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Make its table; the mark itself is made by the next process that needs the secret."""
+    op.create_table(
+        "seals",
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("mark", sa.Text(), nullable=False),
+        sa.CheckConstraint("number = 1", name="one"),
+        sa.PrimaryKeyConstraint("number", name="pk_seals"),
+    )
