@@ -57,7 +57,7 @@ class Ask:
         """The query, on this day of UTC. Raises UsageError with every day and filter that is none."""
         today = today or datetime.now(UTC).date()
         wrong: list[str] = []
-        start, end = _day("--start", self.start, today, wrong), _day("--end", self.end, today, wrong)
+        start, end = day("--start", self.start, today, wrong), day("--end", self.end, today, wrong)
         filters = _pairs(self.filters or [], wrong)
         if wrong:
             raise UsageError("\n".join(wrong))
@@ -79,7 +79,7 @@ def names(words: list[str]) -> list[str]:
     return [name.strip().upper() for word in words for name in word.split(",") if name.strip()]
 
 
-def _day(option: str, text: str, today: date, wrong: list[str]) -> date:
+def day(option: str, text: str, today: date, wrong: list[str]) -> date:
     """The day that a word means; what is wrong with it goes to the list."""
     word = text.strip().lower()
     ago = _DAYS_AGO.fullmatch(word)

@@ -13,7 +13,7 @@ from typing import Any
 from reelport.catalog import Metric
 from reelport.client.client import Client
 from reelport.client.flow import DEADLINE
-from reelport.client.ranges.windows import Window
+from reelport.client.ranges.windows import Window, cut
 from reelport.errors import UsageError
 from reelport.sync.columns import Field, day_of, quoted, within
 from reelport.sync.contract import agree, time_of
@@ -106,7 +106,8 @@ def _window(spec: Spec, state: State, start: date | None, end: date | None) -> W
         raise UsageError(f"{spec.name}: none of the days {first} to {last} is there. There are {state.present}.")
     low, high = there.spans[-1]
     if spec.monthly:
-        low, high = max(month_first(low), state.present.spans[0][0]), min(month_last(high), high)
+        whole = Window(max(month_first(low), spec.start), min(month_last(high), state.present.spans[-1][1]))
+        return cut(whole, spec.window, months=True)[-1]
     return Window(max(low, high - timedelta(days=spec.window - 1)), high)
 
 

@@ -1,0 +1,157 @@
+"""`reelport sync`: named reports, kept up to date in a DuckDB file or a Parquet folder."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from reelport.cli.connection import connect
+from reelport.cli.options import Deadline, Json, Profile, Quiet, Url, day
+from reelport.cli.sync_output import print_comparison, print_standings, telling
+from reelport.cli.telling import told
+from reelport.client.flow import DEADLINE
+from reelport.client.part import storage
+from reelport.errors import UsageError
+from reelport.sync import comparing, running, sheet
+from reelport.sync.spec import LOOKBACK, SETTLE
+from reelport.sync.standing import standing
+
+SYNC = App(
+    name="sync",
+    help="Keep a local copy of reports right: a DuckDB file or a Parquet folder.",
+    help_format="plaintext",
+)
+
+Names = Annotated[list[str] | None, Parameter(negative=(), help="Reports of the file, by name; all without one.")]
+Sheet = Annotated[Path, Parameter(["--file", "-f"], help="The file that names the reports.")]
+PrintJson = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
+
+_FIRST = """\
+# Reports that `reelport sync run` keeps up to date. `reelport fields list` shows what can be asked.
+
+[defaults]
+destination = "reports.duckdb"  # or the name of a folder, for Parquet files
+start = {start}
+lookback = {lookback}  # days that are read again while their numbers move; `reelport sync verify` measures it
+settle = {settle}  # days at the end that are not read yet: today isn't over
+
+[reports.views_by_day]
+metrics = ["VIEWS", "TIME_WATCHED_SECONDS"]
+dimensions = ["DAY", "VIDEO_ID", "VIDEO_TITLE"]
+"""
+_DAYS = 30
+
+
+@SYNC.command
+def init(*, file: Sheet = Path(sheet.NAME)) -> None:
+    """Write a file to begin with.
+
+    Example: reelport sync init
+    """
+    start = datetime.now(UTC).date() - timedelta(days=_DAYS)
+    text = _FIRST.format(start=start, lookback=LOOKBACK, settle=SETTLE)
+    with storage(file):
+        there = file.read_text("utf-8") if file.exists() else ""
+        if "[defaults]" in there or "[reports" in there:
+            raise UsageError(f"{file} names reports already: nothing was changed.")
+        file.write_text(f"{there.rstrip()}\n\n{text}" if there.strip() else text, "utf-8")
+    print(file)
+
+
+@SYNC.command
+def run(
+    names: Names = None,
+    /,
+    *,
+    file: Sheet = Path(sheet.NAME),
+    allow_empty: Annotated[
+        bool, Parameter(negative=(), help="Take a window that comes back empty where rows are: let them vanish.")
+    ] = False,
+    again: Annotated[bool, Parameter(negative=(), help="Read every day anew, the verified ones too.")] = False,
+    profile: Profile = None,
+    url: Url = None,
+    deadline: Deadline = DEADLINE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Bring copies up to date: read what is lacking or still moving, and replace it day for day.
+
+    Example: reelport sync run views_by_day
+
+    Whatever ends it early, the copies hold each window as it was before or as it is after; the same command goes on.
+    """
+    with told(json=json, quiet=quiet, output=str(file)) as tell:
+        specs = sheet.read(file, only=names or ())
+        tell.resume = ["run", *(names or []), *_rest(file, profile, url)]
+        with connect(url, profile) as service:
+            loaded = running.run(
+                specs,
+                service,
+                tell=partial(telling, tell),
+                deadline=deadline,
+                allow_empty=allow_empty,
+                again=again,
+            )
+        tell.rest()
+        tell.ended(windows=len(loaded), rows=sum(one.rows for one in loaded))
+
+
+@SYNC.command
+def status(names: Names = None, /, *, file: Sheet = Path(sheet.NAME), json: PrintJson = False) -> None:
+    """Draw which days are there, which of them for good, and which are to be read. Calls nothing.
+
+    Example: reelport sync status
+    """
+    print_standings([standing(spec) for spec in sheet.read(file, only=names or ())], json=json)
+
+
+@SYNC.command
+def verify(
+    names: Names = None,
+    /,
+    *,
+    file: Sheet = Path(sheet.NAME),
+    start: Annotated[str | None, Parameter(help="The first day to compare; otherwise some two weeks ago.")] = None,
+    end: Annotated[str | None, Parameter(help="The last one; otherwise the last that is there.")] = None,
+    profile: Profile = None,
+    url: Url = None,
+    deadline: Deadline = DEADLINE,
+    json: PrintJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Read days again and show how far their numbers have moved; changes nothing. That tells the right lookback.
+
+    Example: reelport sync verify views_by_day
+    """
+    specs = sheet.read(file, only=names or ())
+    first, last = _days(start, end)
+    with told(json=False, quiet=quiet or json) as tell, connect(url, profile) as service:
+        tell.resume = ["verify", *(names or []), *_rest(file, profile, url)]
+        for spec in specs:
+            found = comparing.verify(
+                spec, service, tell=partial(telling, tell), start=first, end=last, deadline=deadline
+            )
+            tell.rest()
+            print_comparison(found, json=json)
+
+
+def _days(start: str | None, end: str | None) -> tuple[date | None, date | None]:
+    wrong: list[str] = []
+    today = datetime.now(UTC).date()
+    first = None if start is None else day("--start", start, today, wrong)
+    last = None if end is None else day("--end", end, today, wrong)
+    if first and last and first > last:
+        wrong.append(f"--end: {last} lies before {first}.")
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    return first, last
+
+
+def _rest(file: Path, profile: str | None, url: str | None) -> list[str]:
+    words = ["--file", str(file)] if file != Path(sheet.NAME) else []
+    words += ["--profile", profile] if profile else []
+    return words + (["--url", url] if url else [])

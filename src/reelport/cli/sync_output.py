@@ -1,0 +1,159 @@
+"""What the commands of `reelport sync` say: of a run on stderr, of how copies stand and have moved on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import cast
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reelport.cli.announce import Announcer
+from reelport.cli.calendars import calendar, legend
+from reelport.cli.listing import told as as_json
+from reelport.cli.telling import Teller
+from reelport.client.events import Event
+from reelport.sync.comparing import Comparison, Moved, Number
+from reelport.sync.events import Began, Failed, Loaded, Planned, SyncEvent
+from reelport.sync.standing import Standing
+
+
+def telling(teller: Teller, event: SyncEvent) -> None:
+    """Tell what happens in a sync: to a program as it is, to a person in words."""
+    match event:
+        case Planned() | Began() | Loaded() | Failed() if isinstance(teller.voice, Announcer):
+            teller.voice(cast("Event", event))  # it prints whatever is a dataclass
+        case Planned() | Began() | Loaded() | Failed():
+            for line in _lines(event):
+                teller.voice.say(line)
+        case _:
+            teller(event)
+
+
+def _lines(event: Planned | Began | Loaded | Failed) -> list[str]:
+    match event:
+        case Planned(spec, ()):
+            return [f"{spec}: up to date"]
+        case Planned():
+            return []
+        case Began(spec, window, number, of):
+            return [f"{spec}: {window} ({number} of {of})"]
+        case Loaded(spec, window, before, rows, _, notes):
+            instead = f" in the place of {before:,}" if before else ""
+            return [f"{spec}: {window} loaded, {rows:,} rows{instead}", *(f"{spec}: {note}" for note in notes)]
+        case Failed(spec, window, reason):
+            return [f"{spec}: {window} not loaded. {reason}"]
+
+
+def print_standings(standings: Iterable[Standing], *, json: bool) -> None:
+    """Print how copies stand: drawn, or as JSON."""
+    standings = tuple(standings)
+    if json:
+        as_json([_facts(each) for each in standings])
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    fancy = console.encoding.startswith("utf")
+    for each in standings:
+        console.print(_headline(each))
+        console.print(calendar(each, fancy=fancy))
+        console.print()
+    console.print(legend(fancy=fancy))
+
+
+def print_comparison(found: Comparison, *, json: bool) -> None:
+    """Print how far the numbers of a copy have moved: in a table and words, or as JSON."""
+    if json:
+        as_json(_compared(found))
+        return
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    if found.moved:
+        console.print(_table(found))
+    console.print(_verdict(found))
+
+
+def _headline(each: Standing) -> Text:
+    line = Text(each.spec.name, style="bold")
+    line.append(f"  {each.spec.place}, {each.rows:,} rows; {len(each.verified):,} days verified", style="default")
+    line.append(f", {len(each.moving):,} moving, {len(each.missing):,} missing")
+    if each.outdated:
+        line.append("; the report asks for something else now: the next run reads every day again", style="yellow")
+    return line
+
+
+def _facts(each: Standing) -> dict[str, object]:
+    return {
+        "report": each.spec.name,
+        "destination": str(each.spec.place),
+        "kind": each.spec.place.kind,
+        "service": each.service or None,
+        "rows": each.rows,
+        "outdated": each.outdated,
+        "wanted": each.wanted.to_json(),
+        "verified": each.verified.to_json(),
+        "moving": each.moving.to_json(),
+        "missing": each.missing.to_json(),
+    }
+
+
+def _compared(found: Comparison) -> dict[str, object]:
+    return {
+        "report": found.spec.name,
+        "start": found.window.start.isoformat(),
+        "end": found.window.end.isoformat(),
+        "days": found.days,
+        "lookback": found.spec.lookback,
+        "lookback_needed": found.lookback,
+        "moved": [
+            {
+                "day": each.day.isoformat(),
+                "verified": each.verified,
+                "rows": [each.before, each.now],
+                "rows_gone": each.gone,
+                "rows_come": each.come,
+                "sums": {name: [str(before), str(now)] for name, (before, now) in each.sums.items()},
+            }
+            for each in found.moved
+        ],
+    }
+
+
+def _table(found: Comparison) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    names = list(found.moved[0].sums)
+    table.add_column("day")
+    for name in ("", "rows", "gone", "come", *names):
+        table.add_column(name, justify="right" if name else "left")
+    for each in found.moved:
+        table.add_row(*_cells(each))
+    return table
+
+
+def _cells(each: Moved) -> list[str]:
+    rows = f"{each.before:,}" if each.before == each.now else f"{each.before:,} → {each.now:,}"
+    sums = [_change(before, now) for before, now in each.sums.values()]
+    return [str(each.day), "verified" if each.verified else "moving", rows, f"{each.gone:,}", f"{each.come:,}", *sums]
+
+
+def _change(before: Number, now: Number) -> str:
+    if before == now:
+        return "="
+    share = f" ({float(now - before) / float(before):+.1%})" if before else ""
+    return f"{before:,} → {now:,}{share}"
+
+
+def _verdict(found: Comparison) -> Text:
+    days = f"{found.days} days, {found.window.start} to {found.window.end}"
+    if found.lookback is None:
+        return Text(f"{found.spec.name}: nothing has moved in {days}.")
+    late = sum(each.verified for each in found.moved)
+    said = f"{found.spec.name}: {len(found.moved)} of {days}, have moved since they were read. "
+    if late:
+        said += (
+            f"{late} of them were taken to stand still: a lookback of {found.spec.lookback} days is too short, "
+            f"{found.lookback} would have caught them. `reelport sync run --again` reads every day anew."
+        )
+    else:
+        said += f"All of them are read again by the next run (a lookback of {found.spec.lookback} days)."
+    return Text(said)
