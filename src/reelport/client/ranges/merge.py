@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from heapq import merge as by_turns
 from itertools import groupby
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Protocol
 
 from reelport.client.ranges import numbers
 from reelport.client.ranges.numbers import Number
@@ -20,73 +17,72 @@ from reelport.errors import IncompleteDownload
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """What a merge wrote: its bytes, their SHA-256 in hex, and the rows below the header (None: they were not seen)."""
+class Output(Protocol):
+    """Where the merged file is written."""
 
-    bytes: int
-    sha256: str
-    rows: int | None
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+
+    def rewind(self) -> None:
+        """Forget all that was written."""
 
 
-def merge(recipe: Recipe, paths: Sequence[Path], to: Path, *, held: int = HELD) -> Iterator[Merged | None]:
-    """Merge files, the oldest window first, into a new one; yields None now and then, and at last what was written.
+def merge(recipe: Recipe, paths: Sequence[Path], output: Output, scratch: Path, *, held: int = HELD) -> Generator[None]:
+    """Write what files come to, the oldest window's first; yields now and then.
 
-    Rows end in the order of their cells (UTF-8 bytes, empty last), which also is the order that a
-    Reelport service writes. Files in another order are sorted first. Files beside `to` that are needed on
-    the way are gone in the end. Raises MergeRefused for a cell that can't be added up.
+    Rows end in the order of their cells (UTF-8 bytes, empty last), which is the order that a Reelport
+    service writes too. Files in another order are sorted first. Files that are needed on the way are made in the
+    folder `scratch`, and gone in the end. Raises MergeRefused for a cell that can't be added up.
     """
     if recipe.way in {Way.ALONE, Way.APPENDED}:
-        yield from _appended(paths, to)
+        yield from _appended(paths, output)
         return
     try:
-        yield from _in_turns(recipe, paths, to)
+        yield from _in_turns(recipe, paths, output, scratch)
     except Unsorted:
-        ordered = [to.with_name(f"{to.name}.sorted{number}") for number in range(len(paths))]
+        output.rewind()
+        ordered = [scratch / f"sorted.{number}" for number in range(len(paths))]
         try:
             for path, copy in zip(paths, ordered, strict=True):
                 yield from sort(path, recipe.width, copy, held)
-            yield from _in_turns(recipe, ordered, to)
+            yield from _in_turns(recipe, ordered, output, scratch)
         finally:
             _remove(ordered)
 
 
-def _appended(paths: Sequence[Path], to: Path) -> Iterator[Merged | None]:
-    with _Output(to) as output:
-        output.write(header_of(paths[0]))
-        for path in paths:
-            if header_of(path) != header_of(paths[0]):
-                raise IncompleteDownload(f"The header of {path.name} is another than that of {paths[0].name}.")
-            with path.open("rb") as file:
-                file.readline()
-                closed = True
-                while chunk := file.read(_CHUNK):
-                    closed = chunk.endswith(b"\n")
-                    output.write(chunk)
-                    yield None
-                if not closed:
-                    output.write(b"\n")  # or the next window's first row would go on in this one's last
-    yield output.written(None)
+def _appended(paths: Sequence[Path], output: Output) -> Generator[None]:
+    header = header_of(paths[0])
+    output.write(header)
+    for path in paths:
+        if header_of(path) != header:
+            raise IncompleteDownload(f"The header of {path.name} is another than that of {paths[0].name}.")
+        with path.open("rb") as file:
+            file.readline()
+            closed = True
+            while chunk := file.read(_CHUNK):
+                closed = chunk.endswith(b"\n")
+                output.write(chunk)
+                yield
+            if not closed:
+                output.write(b"\n")  # or the next window's first row would go on in this one's last
 
 
-def _in_turns(recipe: Recipe, paths: Sequence[Path], to: Path) -> Iterator[Merged | None]:
+def _in_turns(recipe: Recipe, paths: Sequence[Path], output: Output, scratch: Path) -> Generator[None]:
     """Merge files that are in order, by way of larger ones where there are more than may be open at once."""
     between: list[Path] = []
     left = list(paths)
     summed = recipe.way is Way.SUMMED
     try:
         while len(left) > FAN:
-            between.append(to.with_name(f"{to.name}.between{len(between)}"))
-            some = _merged(left[:FAN], recipe.width)
-            rows = _sums(recipe, some) if summed else some
-            for _ in _written(rows, header_of(left[0]), between[-1]):
-                yield None
+            between.append(scratch / f"between.{len(between)}")
+            rows = _merged(left[:FAN], recipe.width)
+            with between[-1].open("wb") as file:
+                yield from _written(_sums(recipe, rows) if summed else rows, header_of(left[0]), file.write)
             left = [*left[FAN:], between[-1]]
         rows = _merged(left, recipe.width)
-        if summed:
-            rows = _finished(recipe, _sums(recipe, rows))
         names = (*recipe.query.dimensions, *recipe.query.metrics)
-        yield from _written(rows, ",".join(names).lower().encode() + b"\n", to)
+        rows = _finished(recipe, _sums(recipe, rows)) if summed else rows
+        yield from _written(rows, ",".join(names).lower().encode() + b"\n", output.write)
     finally:
         _remove(between)
 
@@ -123,57 +119,18 @@ def _numbers(cells: Sequence[bytes], columns: Sequence[str]) -> list[Number]:
     return [numbers.number(cell, column) for cell, column in zip(cells, columns, strict=True)]
 
 
-def _written(rows: Iterable[Row], header: bytes, to: Path) -> Iterator[Merged | None]:
-    count = 0
-    with _Output(to) as output:
-        output.write(header)
-        for count, row in enumerate(rows, start=1):
-            output.write(row.line())
-            if count % SLICE == 0:
-                yield None
-    yield output.written(count)
+def _written(rows: Iterable[Row], header: bytes, write: Callable[[bytes], object]) -> Generator[None]:
+    lines, size = [header], len(header)
+    for count, row in enumerate(rows, start=1):
+        lines.append(row.line())
+        size += len(lines[-1])
+        if size >= _CHUNK or count % SLICE == 0:
+            write(b"".join(lines))
+            lines, size = [], 0
+            yield
+    write(b"".join(lines))
 
 
 def _remove(paths: Iterable[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
-
-
-class _Output:
-    """A file that is hashed as it is written."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
-        self._lines: list[bytes] = []
-        self._held = 0
-        self._hash = hashlib.sha256()
-        self._bytes = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if error is None:
-                self._flush()
-        finally:
-            self._file.close()
-
-    def write(self, data: bytes) -> None:
-        self._lines.append(data)
-        self._held += len(data)
-        if self._held >= _CHUNK:
-            self._flush()
-
-    def written(self, rows: int | None) -> Merged:
-        """What stands in the file, once it is closed."""
-        return Merged(self._bytes, self._hash.hexdigest(), rows)
-
-    def _flush(self) -> None:
-        data = b"".join(self._lines)
-        self._file.write(data)
-        self._hash.update(data)
-        self._bytes += len(data)
-        self._lines, self._held = [], 0

@@ -1,0 +1,170 @@
+"""The windows of one query fetched side by side: each resumable by itself, cut in two where its report fails."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from reelport.client.download import Downloaded
+from reelport.client.events import Bisected, WindowDone
+from reelport.client.fetch import fetch
+from reelport.client.ranges.folder import Folder
+from reelport.client.ranges.rules import by_months
+from reelport.client.ranges.tell import Telling
+from reelport.client.ranges.windows import Window, halves, pieces
+from reelport.client.session import Session
+from reelport.client.steps import Flow, fork
+from reelport.errors import (
+    AccessError,
+    AskLost,
+    InternalError,
+    Partial,
+    QueueFull,
+    ReelportError,
+    ReportFailed,
+    RequestError,
+    Unreachable,
+)
+from reelport.query import ReportQuery
+
+_FAILURES = 16
+"""Reports of one window that may fail before what is left of it is given up: two bad days come to about as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Had:
+    """A window whose file is here."""
+
+    window: Window
+    done: Downloaded
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """A window that can't be had now, and why."""
+
+    window: Window
+    error: ReelportError
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A folder in which windows stay."""
+
+    path: Path
+
+    def file(self, window: Window, digest: str) -> Path:
+        """Where a window stays."""
+        del digest  # The folder is one query's.
+        return self.path / f"{window.start}_{window.end}.csv"
+
+    def had(self, digest: str) -> tuple[Window, ...]:
+        """None that need to be told apart from the plan's."""
+        del digest
+        return ()
+
+
+class Fetching:
+    """The fetching of a query's windows: what all of them share."""
+
+    def __init__(
+        self,
+        session: Session,
+        query: ReportQuery,
+        folder: Folder | Kept,
+        telling: Telling,
+        deadline: float,
+        *,
+        fresh: bool,
+    ) -> None:
+        self._session = session
+        self._query = query
+        self._folder = folder
+        self._telling = telling
+        self._deadline = deadline
+        self._fresh = fresh
+        self._digest = _digest(session, query)
+        self._months = by_months(query, session.windows)
+        self._stop: ReelportError | None = None
+        self._done = 0
+        self._count = 0
+
+    def all(self, windows: tuple[Window, ...]) -> Flow[list[Downloaded]]:
+        """All windows, or what they were cut into, in order. Raises Partial, or the error that left none."""
+        had = self._folder.had(self._digest)
+        cut = [tuple(pieces(window, had)) for window in windows]
+        self._count = sum(map(len, cut))
+        outcomes = yield from fork([self._fetched(each) for each in cut], self._session.slots)
+        found: list[Had | Lacking] = []
+        for window, outcome in zip(windows, outcomes, strict=True):
+            found += [Lacking(window, outcome)] if isinstance(outcome, ReelportError) else outcome
+        lacking = [each for each in found if isinstance(each, Lacking)]
+        if lacking:
+            raise _partial(found, lacking)
+        return [each.done for each in found if isinstance(each, Had)]
+
+    def _fetched(self, parts: tuple[Window, ...]) -> Flow[list[Had | Lacking]]:
+        """The parts of one window, one after another; one whose report fails in two halves, down to a day."""
+        found: list[Had | Lacking] = []
+        left, failures = list(reversed(parts)), 0
+        while left:
+            window = left.pop()
+            outcome = yield from self._one(window)
+            if isinstance(outcome, Lacking) and isinstance(outcome.error, ReportFailed):
+                failures += 1
+                smaller = halves(window, months=self._months) if failures <= _FAILURES else ()
+                if smaller:
+                    self._count += 1
+                    reason = str(outcome.error)
+                    self._telling(Bisected(window.start, window.end, smaller[1].start, reason))
+                    left += reversed(smaller)
+                    continue
+            found.append(outcome)
+        return found
+
+    def _one(self, window: Window) -> Flow[Had | Lacking]:
+        if self._stop is not None:
+            return Lacking(window, self._stop)
+        query = self._query.within(window.start, window.end)
+        target = self._folder.file(window, self._digest)
+        tell = self._telling.of(window)
+        try:
+            done = yield from fetch(self._session, query, target, tell, deadline=self._deadline, fresh=self._fresh)
+        except ReelportError as error:
+            if _hopeless(error):
+                self._stop = error
+            return Lacking(window, error)
+        self._telling(WindowDone(window.start, window.end, done.bytes, self._done, self._count))
+        self._done += 1
+        return Had(window, done)
+
+
+def _hopeless(error: ReelportError) -> bool:
+    """Whether the other windows would come to the same."""
+    match error:
+        case QueueFull() | AskLost():
+            return False
+        case RequestError() | AccessError() | InternalError() | Unreachable():
+            return True
+        case _:
+            return False
+
+
+def _partial(found: list[Had | Lacking], lacking: list[Lacking]) -> ReelportError:
+    """The error for windows that are lacking: the first one's own, where there is nothing else."""
+    first = lacking[0].error
+    if len(lacking) == len(found):
+        return first
+    lines = [f"{each.window}: {each.error}" for each in lacking]
+    counts = f"{len(found) - len(lacking)} of {len(found)} windows are here and kept; {len(lacking)} can't be had now:"
+    error = Partial("\n".join([counts, *lines, "Run the same again: it goes on with these alone."]), token=first.token)
+    error.__cause__ = first
+    return error
+
+
+def _digest(session: Session, query: ReportQuery) -> str:
+    """What tells the windows of one key's query from another's."""
+    day = query.start.min
+    text = f"{session.settings.identity}\n{query.within(day, day).canonical()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

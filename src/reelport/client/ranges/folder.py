@@ -1,0 +1,107 @@
+"""The hidden folder beside a target in which the windows' files are kept until the merged file stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+from typing import Self
+
+from reelport.client.locks import held, still_named
+from reelport.client.part import storage
+from reelport.client.ranges.windows import Window
+from reelport.errors import UsageError
+
+_NAME = re.compile(r"(\d{4}-\d\d-\d\d)_(\d{4}-\d\d-\d\d)\.([0-9a-f]+)\.csv")
+
+
+class Folder:
+    """The folder of one target, held by one process at a time: a second one gets a folder of its own.
+
+    What is kept stays when the run ends early, for the next run to go on with, but not in a folder of one's own,
+    which nobody would find again. `remove` takes all of it away.
+    """
+
+    def __init__(self, path: Path, lock: int | None, *, stays: bool) -> None:
+        self.path = path
+        self._lock = lock
+        self._stays = stays
+
+    @classmethod
+    def beside(cls, target: Path) -> Self:
+        """The folder of a target, made where it isn't there. Raises StorageError."""
+        path = target.with_name(f".{target.name[:200]}.windows")
+        with storage(path):
+            lock = _locked(path)
+            if lock is not None:
+                return cls(path, lock, stays=True)
+            path = path.with_name(f"{path.name}-{secrets.token_hex(4)}")
+            path.mkdir()
+            return cls(path, None, stays=False)
+
+    def file(self, window: Window, digest: str) -> Path:
+        """Where a window of the query of that digest is kept."""
+        return self.path / f"{window.start}_{window.end}.{digest}.csv"
+
+    def had(self, digest: str) -> tuple[Window, ...]:
+        """The windows of that query whose files are there."""
+        with storage(self.path):
+            found = [_NAME.fullmatch(path.name) for path in sorted(self.path.iterdir())]
+        return tuple(window for each in found if each and each[3] == digest and (window := _window(each)))
+
+    def remove(self) -> None:
+        """Take the folder away with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.close()
+
+    def close(self) -> None:
+        """Let the next process have it. A folder that is empty, or that nobody would find again, goes."""
+        with suppress(OSError):
+            if not self._stays or [path.name for path in self.path.iterdir()] == [_LOCK]:
+                shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def checked_folder(to: str | os.PathLike[str]) -> Path:
+    """The folder that windows may stay in, made where it isn't there. Raises UsageError when it can't be one."""
+    path = Path(to).expanduser()
+    with storage(path):
+        path = path.resolve()
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file: name a folder to keep the windows in.")
+        if not path.parent.is_dir():
+            raise UsageError(f"There is no folder {path.parent} to make {path.name} in.")
+        path.mkdir(exist_ok=True)
+    return path
+
+
+_LOCK = "lock"
+
+
+def _locked(folder: Path) -> int | None:
+    """A lock on the folder, which is made where it isn't there; None when another process holds it."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        lock = folder / _LOCK
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        except FileNotFoundError:
+            continue  # Whoever held it is just taking it away.
+        ours = held(descriptor)
+        if ours and still_named(descriptor, lock):
+            return descriptor
+        os.close(descriptor)
+        if not ours:
+            return None
+
+
+def _window(name: re.Match[str]) -> Window | None:
+    with suppress(ValueError):
+        return Window(date.fromisoformat(name[1]), date.fromisoformat(name[2]))
+    return None

@@ -1,0 +1,138 @@
+"""What a report over any range takes: its windows, how they are merged, what is done already. Calls nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+
+from reelport import check
+from reelport.catalog import Limit
+from reelport.client.asking import question
+from reelport.client.ledger import Row, State
+from reelport.client.ranges.rules import Recipe, Way, by_months, recipe
+from reelport.client.ranges.windows import LONGEST_MONTH, Window, cut
+from reelport.client.session import Session
+from reelport.errors import MergeRefused, QueryRefused, UsageError
+from reelport.query import ReportQuery
+
+_LONGEST_REPORT = timedelta(seconds=Limit.GENERATION_SECONDS.default)
+
+
+class Standing(StrEnum):
+    """How far a window's report is, as far as the ledger knows."""
+
+    TO_ASK = "to be asked for"
+    MAKING = "asked for, and being made"
+    MADE = "made, and to be downloaded"
+    HERE = "here"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One window, the query that asks for it, and the report that serves it where there is one."""
+
+    window: Window
+    query: ReportQuery
+    standing: Standing = Standing.TO_ASK
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The windows of a query, the oldest first, how many are made at a time, and how they become one answer.
+
+    `way` is None where they can't: `refusal` says why, and what would work. `silent` are metrics that are
+    asked for beside those of the query, and dropped again.
+    """
+
+    query: ReportQuery
+    windows: tuple[Planned, ...]
+    slots: int
+    way: Way | None
+    silent: tuple[str, ...] = ()
+    refusal: str | None = None
+
+    @property
+    def to_make(self) -> int:
+        """How many windows' reports are still to be made."""
+        return sum(each.standing in {Standing.TO_ASK, Standing.MAKING} for each in self.windows)
+
+    @property
+    def longest(self) -> timedelta:
+        """How long that takes at most, when each report takes the two hours that the original may need."""
+        return math.ceil(self.to_make / self.slots) * _LONGEST_REPORT
+
+
+def plan(session: Session, query: ReportQuery) -> Plan:
+    """The plan of a query over any range. Raises QueryRefused with every problem but the length of the range.
+
+    Reads the ledger, where there is one, and nothing else.
+    """
+    refuse_unless_sound(session, query)
+    windows = windows_of(query, session.windows)
+    try:
+        made = recipe_of(session, query, windows)
+    except MergeRefused as refused:
+        planned = _planned(session, query, windows)
+        return Plan(query, planned, session.slots, None, refusal=str(refused))
+    return Plan(query, _planned(session, made.asked, windows), session.slots, made.way, made.silent)
+
+
+def refuse_unless_sound(session: Session, query: ReportQuery) -> None:
+    """Raise QueryRefused for what is wrong with a query beside the length of its range."""
+    rules = replace(session.rules, days=max(query.days, 1))
+    found = check.problems(query, today=session.clock.now().date(), rules=rules)
+    if any(problem.fatal for problem in found):
+        raise QueryRefused(found)
+
+
+def windows_of(query: ReportQuery, longest: int) -> tuple[Window, ...]:
+    """The windows of a query, each of at most `longest` days. UsageError where a month must be whole and is longer."""
+    months = by_months(query, longest)
+    whole = Window(query.start, query.end)
+    if months and longest < min(LONGEST_MONTH, whole.days):
+        raise UsageError(
+            f"A report by months takes windows of at least {LONGEST_MONTH} days, and they are set to {longest} "
+            "(REELPORT_WINDOW_DAYS): set more, or ask for a finer time."
+        )
+    return cut(whole, longest, months=months)
+
+
+def recipe_of(session: Session, query: ReportQuery, windows: tuple[Window, ...]) -> Recipe:
+    """How these windows are merged. Raises MergeRefused. Rows are in order where a Reelport service speaks."""
+    if len(windows) == 1:
+        return Recipe(Way.ALONE, query, query)
+    months = by_months(query, session.windows)
+    return recipe(query, months=months, ordered=session.reelport is not False)
+
+
+def _planned(session: Session, asked: ReportQuery, windows: tuple[Window, ...]) -> tuple[Planned, ...]:
+    known = _known(session)
+    found = []
+    for window in windows:
+        query = asked.within(window.start, window.end)
+        row = known(query)
+        found.append(Planned(window, query, _standing(row), row.token if row else None))
+    return tuple(found)
+
+
+def _known(session: Session) -> Callable[[ReportQuery], Row | None]:
+    ledger = session.ledger
+    if ledger is None:
+        return lambda _: None
+    return lambda query: ledger.foretell(question(session, query))
+
+
+def _standing(row: Row | None) -> Standing:
+    match row.state if row else None:
+        case State.REQUESTED | State.RUNNING:
+            return Standing.MAKING
+        case State.DOWNLOADED | State.VERIFIED if row and row.path and row.path.exists():
+            return Standing.HERE
+        case State.FINISHED | State.DOWNLOADED | State.VERIFIED:
+            return Standing.MADE
+        case _:
+            return Standing.TO_ASK

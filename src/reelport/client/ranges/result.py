@@ -1,0 +1,33 @@
+"""What a report over any range comes to: one file, or one a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from reelport.client.download import Downloaded
+from reelport.client.proof import weakest
+
+
+@dataclass(frozen=True, slots=True)
+class Ranged(Downloaded):
+    """A report over any range on disk; `windows` are the reports that it was made of.
+
+    Where windows were kept apart, `path` is their folder, bytes and rows are those of all, and there is
+    neither a SHA-256 nor a sidecar for the whole. Files of windows that were merged are gone.
+    """
+
+    windows: tuple[Downloaded, ...] = ()
+
+    @classmethod
+    def alone(cls, done: Downloaded) -> Self:
+        """A range that was one report."""
+        return cls(done.path, done.bytes, done.sha256, done.rows, done.proof, done.sidecar, (done,))
+
+    @classmethod
+    def kept(cls, folder: Path, windows: Sequence[Downloaded]) -> Self:
+        """Windows as files of their own."""
+        size, rows = sum(each.bytes for each in windows), sum(each.rows for each in windows)
+        return cls(folder, size, "", rows, weakest([each.proof for each in windows]), None, tuple(windows))

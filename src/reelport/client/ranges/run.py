@@ -1,0 +1,128 @@
+"""A report over any range: its windows fetched two at a time, each by itself, and merged once all are here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from reelport.client.download import Downloaded
+from reelport.client.events import Bisected, Merging, Progress
+from reelport.client.fetch import fetch
+from reelport.client.flow import DEADLINE, vet
+from reelport.client.part import Part, storage
+from reelport.client.proof import weakest
+from reelport.client.ranges.fetching import Fetching, Kept
+from reelport.client.ranges.folder import Folder
+from reelport.client.ranges.manifest import content
+from reelport.client.ranges.merge import merge
+from reelport.client.ranges.plan import recipe_of, refuse_unless_sound, windows_of
+from reelport.client.ranges.result import Ranged
+from reelport.client.ranges.rules import Recipe, Way, by_months, recipe
+from reelport.client.ranges.tell import Telling
+from reelport.client.ranges.windows import Window, halves
+from reelport.client.session import Session
+from reelport.client.sidecar import beside
+from reelport.client.steps import Flow, work
+from reelport.errors import MergeRefused, ReportFailed
+from reelport.query import ReportQuery
+
+_OVER = object()
+
+
+def run_range(
+    session: Session,
+    query: ReportQuery,
+    target: Path,
+    tell: Progress,
+    *,
+    deadline: float = DEADLINE,
+    fresh: bool = False,
+) -> Flow[Ranged]:
+    """The report of a query over any range under the target's name: the file that one report would be.
+
+    Windows are asked for `session.slots` at a time; each has `deadline` seconds. Stopped at any point and run
+    again, it goes on where it was. Raises MergeRefused before anything is asked for, and Partial when some
+    windows are here and others can't be had.
+    """
+    refuse_unless_sound(session, query)
+    windows = windows_of(query, session.windows)
+    how = recipe_of(session, query, windows)
+    telling = Telling(tell)
+    if how.way is Way.ALONE:
+        try:
+            return Ranged.alone((yield from fetch(session, query, target, tell, deadline=deadline, fresh=fresh)))
+        except ReportFailed as error:
+            windows, how = _bisected(session, query, telling, error)
+    yield from vet(session, how.asked.within(windows[0].start, windows[0].end), telling)
+    folder = yield from work(partial(Folder.beside, target))
+    with closing(folder):
+        fetching = Fetching(session, how.asked, folder, telling, deadline, fresh=fresh)
+        had = yield from fetching.all(windows)
+        done = yield from _merged(session, how, had, folder, target, telling)
+        yield from work(folder.remove)
+    return done
+
+
+def keep_windows(
+    session: Session, query: ReportQuery, to: Path, tell: Progress, *, deadline: float = DEADLINE, fresh: bool = False
+) -> Flow[Ranged]:
+    """The windows of a query over any range as files of their own in a folder; nothing is merged."""
+    refuse_unless_sound(session, query)
+    windows = windows_of(query, session.windows)
+    telling = Telling(tell)
+    yield from vet(session, query.within(windows[0].start, windows[0].end), telling)
+    fetching = Fetching(session, query, Kept(to), telling, deadline, fresh=fresh)
+    return Ranged.kept(to, (yield from fetching.all(windows)))
+
+
+def _bisected(
+    session: Session, query: ReportQuery, telling: Telling, error: ReportFailed
+) -> tuple[tuple[Window, ...], Recipe]:
+    """The halves of a range whose one report failed, and how they are merged. Raises the failure where they can't."""
+    months = by_months(query, session.windows)
+    whole = Window(query.start, query.end)
+    windows = halves(whole, months=months)
+    try:
+        how = recipe(query, months=months, ordered=session.reelport is not False)
+    except MergeRefused:
+        raise error from None
+    if not windows:
+        raise error
+    telling(Bisected(whole.start, whole.end, windows[1].start, str(error)))
+    return windows, how
+
+
+def _merged(
+    session: Session, how: Recipe, had: list[Downloaded], folder: Folder, target: Path, telling: Telling
+) -> Flow[Ranged]:
+    """The merged file under the target's name, with a sidecar that names its windows."""
+    telling(Merging(len(had)))
+    if how.way is Way.APPENDED and session.reelport is not True:
+        how = replace(how, way=Way.SORTED)
+    with Part(target, folder.path.name) as part:
+        part.rewind()
+        merging = merge(how, [each.path for each in had], part, folder.path)
+        with closing(merging):
+            # Slice by slice, so that whoever is interrupted stops between two of them.
+            while (yield from work(partial(_slice, merging, target))):
+                pass
+        return (yield from work(partial(_published, session, how, had, part)))
+
+
+def _slice(merging: Iterator[None], target: Path) -> bool:
+    """Go on for a while; whether there is more."""
+    with storage(target):
+        return next(merging, _OVER) is not _OVER
+
+
+def _published(session: Session, how: Recipe, windows: Sequence[Downloaded], part: Part) -> Ranged:
+    """The merged file put in its place, and what it was made of beside it."""
+    known = beside(part.target)
+    proof = weakest([each.proof for each in windows])
+    rows = part.lines.rows
+    done = Ranged(part.target, part.size, part.sha256, rows, proof, known, tuple(windows))
+    part.publish(known, content(session, how, done))
+    return done

@@ -1,0 +1,37 @@
+"""What is told of a range: each window's events under its days, one at a time, and a warning only once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reelport.client.events import Event, InWindow, Progress, Warned
+from reelport.client.ranges.windows import Window
+from reelport.errors import Problem
+
+
+class Telling:
+    """Hands events on to one listener from several threads, one after another."""
+
+    def __init__(self, tell: Progress) -> None:
+        import threading  # noqa: PLC0415 - a client that asks for one report has no threads
+
+        self._tell = tell
+        self._turn = threading.RLock()
+        self._warned: set[Problem] = set()
+
+    def __call__(self, event: Event) -> None:
+        """Hand on what happened to the range as a whole."""
+        with self._turn:
+            if isinstance(event, Warned):
+                if event.problem in self._warned:
+                    return
+                self._warned.add(event.problem)
+            self._tell(event)
+
+    def of(self, window: Window) -> Callable[[Event], None]:
+        """What hands on what happens to one window."""
+
+        def tell(event: Event) -> None:
+            self(event if isinstance(event, Warned) else InWindow(window.start, window.end, event))
+
+        return tell

@@ -1,0 +1,36 @@
+"""What the methods of a client lean on: something that drives a flow, and who is told when nobody was named."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import Protocol
+
+from reelport.client.events import Event, Warned
+from reelport.client.steps import Flow, T
+
+
+class Runner(Protocol):
+    """What takes a flow's steps and waits for each."""
+
+    def __call__(self, flow: Flow[T], /) -> T:
+        """The flow's result."""
+
+
+class AsyncRunner(Protocol):
+    """What takes a flow's steps on the event loop."""
+
+    def __call__(self, flow: Flow[T], /) -> Awaitable[T]:
+        """The flow's result, in time."""
+
+
+def aloud(event: Event) -> None:
+    """Tell only of what a caller should not miss: a query's warnings, as Python warnings."""
+    if isinstance(event, Warned):
+        warnings.warn(str(event.problem), UserWarning, stacklevel=2)
+
+
+def seconds(time: float | timedelta) -> float:
+    """A time in seconds."""
+    return time.total_seconds() if isinstance(time, timedelta) else float(time)
