@@ -129,6 +129,7 @@ def _grant(session: Session, reply: Reply, refresh: str | None = None) -> Grant:
     answer = json_of(reply, session.redacted)
     token, new = answer.get("access_token"), answer.get("refresh_token")
     if reply.status == OK and isinstance(token, str) and is_token(token):
+        session.met()
         life = _seconds(answer.get("expires_in"))
         renew_at = session.clock.seconds() + life - min(_MARGIN, life / 10)
         scope = answer.get("scope")

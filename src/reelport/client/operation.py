@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 
 from reelport.client import auth
@@ -13,7 +14,7 @@ from reelport.client.events import Progress
 from reelport.client.retry import PATIENT, Patience, persist
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Reply, Request
-from reelport.errors import AccessError, QueryRefused, ServiceError
+from reelport.errors import AccessError, QueryRefused
 from reelport.wire import TOUCH, Scope
 
 
@@ -58,9 +59,6 @@ def meet(session: Session, tell: Progress) -> Flow[None]:
         yield from auth.bearer(session, tell)
     if session.reelport is None:
         reply = yield from exchange(session, TOUCH, {}, tell)
-        try:
+        with suppress(QueryRefused):  # A refusal too is the answer of a Reporting API.
             data_of(reply, session.redacted)
-        except (QueryRefused, ServiceError):
-            # Even a refusal is from whom it is from; only who can't be spoken to at all is an error here.
-            if session.reelport is None:
-                raise
+        session.met()

@@ -20,7 +20,6 @@ from reelport.wire import VERSION_HEADER
 _SECRET = 6
 """Shorter texts than this are no secrets, and would blot out half of a sentence."""
 
-_OK = 200
 _VERSION = VERSION_HEADER.lower()
 
 
@@ -101,12 +100,13 @@ class Session:
         return self.settings.rules(strict=self.reelport is True)
 
     def heard(self, reply: Reply) -> None:
-        """Learn from a reply whether a Reelport service spoke. A failure without its header says nothing."""
-        if self.settings.vendor:
-            return
-        if _VERSION in reply.headers:
+        """Learn from a reply that a Reelport service spoke. One without its header may be a gateway's."""
+        if _VERSION in reply.headers and not self.settings.vendor:
             self.access.reelport = True
-        elif self.access.reelport is None and reply.status == _OK:
+
+    def met(self) -> None:
+        """Conclude, once a Reporting API has truly answered, that it is another vendor's unless it said otherwise."""
+        if self.access.reelport is None:
             self.access.reelport = False
 
     def checked(self, query: ReportQuery) -> tuple[Problem, ...]:

@@ -1,0 +1,83 @@
+"""Drives flows by hand: answers from a list, and a clock that waiting moves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from tests.client.conftest import REPORT, TOKEN, Time, looked
+
+from reelport.client.steps import Alone, Flow, Lost, Reply, Send, Step, T, Wait
+from reelport.errors import ReelportError
+
+GRANT = {"access_token": TOKEN, "refresh_token": None, "expires_in": 3600, "scope": "", "token_type": "Bearer"}
+ASKED = {"data": {"askPartnerReportFile": {"reportFile": {"reportToken": REPORT, "status": "IN_PROGRESS"}}}}
+PAGE = b"<!DOCTYPE html><title>Oops</title>"
+
+
+def reply(body: dict[str, Any] | bytes, status: int = 200, **headers: str) -> Reply:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(status, {"content-type": "application/json"} | names, data)
+
+
+def refused(*errors: dict[str, Any]) -> Reply:
+    return reply({"data": None, "errors": list(errors)})
+
+
+class Hand:
+    """Drives a flow with answers from a list, a token for every one who asks, and a clock that waits move.
+
+    An answer takes `answering` seconds.
+    """
+
+    def __init__(self, time: Time, *answers: Reply | Lost, grants: tuple[Reply | Lost, ...] = (reply(GRANT),)) -> None:
+        self.time = time
+        self.answers = list(answers)
+        self.grants = list(grants)
+        self.sent: list[Send] = []
+        self.waits: list[float] = []
+        self.answering = 0.0
+
+    def drive(self, flow: Flow[T]) -> T:
+        """The flow's result."""
+        step: Callable[[], Step] = partial(next, flow)
+        while True:
+            try:
+                wanted = step()
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # a generator's result has its flow's type
+            try:
+                step = partial(flow.send, self._take(wanted))
+            except ReelportError as error:
+                step = partial(flow.throw, error)
+
+    def _take(self, step: Step) -> object:
+        match step:
+            case Wait(seconds):
+                self.waits.append(seconds)
+                self.time.seconds += seconds
+                return None
+            case Send(request):
+                self.sent.append(step)
+                self.time.seconds += self.answering
+                queue = self.grants if request.url.endswith("/token") else self.answers
+                return queue.pop(0) if len(queue) > 1 else queue[0]
+            case Alone(inner):
+                return self.drive(inner)
+            case _:
+                raise AssertionError(step)
+
+    def sent_to(self, end: str) -> int:
+        """How many requests went to addresses with this end."""
+        return sum(step.request.url.endswith(end) for step in self.sent)
+
+
+def grant(**headers: str) -> Reply:
+    return reply(GRANT, 200, **headers)
+
+
+def held(status: str, *links: str) -> Reply:
+    return reply(looked(status, *links), 200, preference_applied="wait=10")

@@ -1,0 +1,151 @@
+"""What a client is given, and what a copy of it with other options shares."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import socket
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from tests.client.conftest import SECRET, TOKEN, Server, answer
+
+from reelport import AsyncClient, Client, ReportQuery
+from reelport.client.config import Settings
+from reelport.client.credentials import PrivateKey
+from reelport.errors import (
+    AskLost,
+    NotFinished,
+    Problem,
+    QueryRefused,
+    QueueFull,
+    ReelportError,
+    SlotsFull,
+    StorageError,
+    Unreachable,
+    UsageError,
+)
+from reelport.testing import Vendor
+
+
+@pytest.fixture(scope="module")
+def vendor() -> Iterator[Vendor]:
+    """A vendor that makes every report at once."""
+    with Vendor(running=100) as vendor:
+        yield vendor
+
+
+def test_a_copy_with_options_shares_the_token_and_the_connections(
+    vendor: Vendor, query: ReportQuery, tmp_path: Path
+) -> None:
+    """A copy asks for no token of its own, and closing it leaves the first client at work."""
+    with Client(vendor.url, vendor.key, vendor.secret, ledger=False) as client:
+        report = client.reports.submit(query)
+        before = len(vendor.grants)
+        with client.with_options(patience=1.0, timeout=5.0) as hasty:
+            assert hasty.reports.attach(report.token).wait().status == "FINISHED"
+        client.reports.attach(report.token, query).download(tmp_path / "views.csv")
+        assert len(vendor.grants) == before
+
+
+def test_options_hold_for_the_copy_alone(vendor: Vendor, query: ReportQuery) -> None:
+    """A copy whose windows are of 2 days refuses 3, which the first client takes."""
+    with Client(vendor.url, vendor.key, vendor.secret, ledger=False) as client:
+        with pytest.raises(QueryRefused, match="more than 2"):
+            client.with_options(windows=2).reports.submit(query)
+        assert client.reports.submit(query).token
+
+
+def test_a_longer_window_is_a_setting(vendor: Vendor, query: ReportQuery) -> None:
+    """Where a vendor takes 400 days, so does a client that is told."""
+    long = query.within(query.start.replace(year=2025), query.end)
+    with Client(vendor.url, vendor.key, vendor.secret, ledger=False) as client:
+        with pytest.raises(QueryRefused, match="more than 180"):
+            client.reports.submit(long)
+        vendor.longest = 400
+        assert client.with_options(windows=400).reports.submit(long).token
+        vendor.longest = 180
+
+
+@pytest.mark.parametrize("options", [{"slots": 0}, {"windows": -1}, {"timeout": 0}, {"patience": float("nan")}])
+def test_options_that_make_no_sense(vendor: Vendor, options: dict[str, int]) -> None:
+    """A number that can't be is refused where it is given."""
+    with Client(vendor.url, vendor.key, vendor.secret, ledger=False) as client, pytest.raises(UsageError):
+        client.with_options(**options)
+
+
+def test_both_clients_take_the_same_options(vendor: Vendor, query: ReportQuery) -> None:
+    """The twin for asyncio shares and closes as the blocking client does."""
+
+    async def both() -> None:
+        async with AsyncClient(vendor.url, vendor.key, vendor.secret, ledger=False) as client:
+            report = await client.reports.submit(query)
+            before = len(vendor.grants)
+            async with client.with_options(windows=2) as narrow:
+                with pytest.raises(QueryRefused):
+                    await narrow.reports.submit(query)
+            assert (await client.reports.attach(report.token).wait()).status == "FINISHED"
+            assert len(vendor.grants) == before
+
+    asyncio.run(both())
+
+
+def test_a_silent_service_is_given_up_after_the_timeout() -> None:
+    """A service that takes the connection and says nothing costs the timeout, not a minute."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with Client(url, "key", SECRET, ledger=False) as client:
+            began = time.monotonic()
+            with pytest.raises(Unreachable, match="silent"):
+                client.with_options(timeout=0.2, patience=0.1).reports.attach("R").refresh()
+            assert time.monotonic() - began < 5
+
+
+def test_a_client_says_who_it_is(server: Server, query: ReportQuery) -> None:
+    """Every request names this client and its version."""
+    server.answers["/graphql"] = [
+        answer({"data": {"askPartnerReportFile": {"reportFile": {"reportToken": "R", "status": "IN_PROGRESS"}}}})
+    ]
+    with Client(server.url, "key", SECRET, ledger=False) as client:
+        client.reports.submit(query)
+    assert len(server.requests) == 2
+    for _, request in server.requests:
+        assert f"user-agent: reelport/{version('reelport')} python/3.".encode() in request.lower()
+
+
+def test_settings_may_be_handed_over_whole(vendor: Vendor, query: ReportQuery) -> None:
+    """Settings that were made elsewhere are used as they are."""
+    settings = Settings(vendor.url, PrivateKey(vendor.key, vendor.secret), slots=3)
+    with Client(settings=settings, ledger=False) as client:
+        assert client.reports.submit(query).token
+        assert TOKEN not in repr(client)
+        assert vendor.secret not in repr(client)
+
+
+PROBLEM = Problem("unknown_metric", ("metrics", 0), "There is no metric 'VIEW'.", "VIEWS")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        QueryRefused((PROBLEM, PROBLEM), data={"a": None}),
+        NotFinished("It goes on.", "R-1"),
+        AskLost("Perhaps.", token="R-2"),  # noqa: S106 - a report's
+        SlotsFull("Two are running."),
+        StorageError(),
+        ReelportError("Something."),
+    ],
+)
+def test_errors_survive_the_way_to_another_process(error: ReelportError) -> None:
+    """An error that a worker process raises arrives with its sentence, its token and its problems."""
+    copied = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert (str(copied), copied.token, copied.data) == (str(error), error.token, error.data)
+    assert getattr(copied, "problems", None) == getattr(error, "problems", None)
+
+
+def test_a_full_queue_says_when_to_come_back() -> None:
+    """Where the service names a pause it is on the error; elsewhere None."""
+    assert QueueFull("Full.").retry_after is None
