@@ -17,7 +17,7 @@ from reelport import AsyncClient, Client
 from reelport.client import auth, flow
 from reelport.client.credentials import Bearer, PublicKey
 from reelport.client.events import silent
-from reelport.client.session import Access, Session
+from reelport.client.session import Access, Grant, Session
 from reelport.client.steps import Alone, Flow, Lost, Reply
 from reelport.errors import AccessError, QueryRefused, ServiceError, Unreachable
 from reelport.query import ReportQuery
@@ -79,7 +79,7 @@ def test_a_wrong_login_says_what_to_check_and_tells_nothing(public: Session, tim
     """The error of a refused login names the settings, and holds neither login nor secret nor token."""
     echo = f"{LOGIN.username} {PASSWORD} {LOGIN.secret} {LOGIN.id} {REFRESH}"
     no = reply({"error": "invalid_grant", "error_description": echo}, 400)
-    public.access.grant = auth.Grant(TOKEN, float("-inf"), REFRESH)
+    public.access.grant = Grant(TOKEN, float("-inf"), REFRESH)
     with pytest.raises(AccessError, match="REELPORT_USERNAME") as caught:
         Hand(time, reply(looked("IN_PROGRESS")), grants=(no,)).drive(flow.look(public, REPORT, silent))
     for secret in (LOGIN.username, PASSWORD, LOGIN.secret, LOGIN.id, REFRESH, TOKEN):
@@ -302,10 +302,16 @@ def test_a_vendor_that_says_it_is_reelport_is_held_to_the_rules(query: ReportQue
     wrong = replace(query, metrics=("VIEW",))
     for says in (True, False):
         with Vendor(says_reelport=says) as vendor:
-            login = {"username": vendor.username, "password": vendor.password}
             for client in (
                 Client(vendor.url, vendor.key, vendor.secret, ledger=False),
-                Client(vendor.url, vendor.key, vendor.secret, ledger=False, **login),
+                Client(
+                    vendor.url,
+                    vendor.key,
+                    vendor.secret,
+                    username=vendor.username,
+                    password=vendor.password,
+                    ledger=False,
+                ),
                 Client(vendor.url, bearer=vendor.bearer, ledger=False),
             ):
                 with client:

@@ -119,7 +119,7 @@ def test_one_service_has_one_address() -> None:
 
 def test_an_identity_tells_keys_apart_and_tells_no_key() -> None:
     """Service, kind, key and account each make another identity; secret and password don't, and nothing shows."""
-    keys = [
+    keys: list[PrivateKey | PublicKey | Bearer] = [
         PrivateKey("one-key", "s"),
         PrivateKey("another-key", "s"),
         PublicKey("one-key", "s", "owner-1", "p"),
