@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
 from reelport.catalog import Dimension, Metric
+from reelport.cli.output import plain
 from reelport.client.part import checked_target, storage
+from reelport.client.tables import Table
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 
@@ -63,8 +64,7 @@ class Chart:
 
     def bars(self, report: Path) -> list[Bar]:
         """All bars: in order of time, or the largest first."""
-        with report.open(newline="", encoding="utf-8") as file:
-            totals = _totals(csv.DictReader(file), self.dimension.lower(), self.metric.lower())
+        totals = _totals(Table.of(report, text=[self.dimension]), self.dimension.lower(), self.metric.lower())
         return sorted(totals.items(), key=None if self.timed else lambda bar: -bar[1])
 
     def fitting(self, bars: list[Bar]) -> tuple[str, list[Bar]]:
@@ -157,7 +157,7 @@ def chart_of(query: ReportQuery, to: str | None) -> Chart:
     return Chart(metric, query.dimensions[0], subtitle, file)
 
 
-def terminal(title: str, bars: Sequence[Bar], width: int, *, fancy: bool = True) -> Table:
+def terminal(title: str, bars: Sequence[Bar], width: int, *, fancy: bool = True) -> Grid:
     """The bars as lines of a terminal of this width."""
     labels = [" ".join(label.split()) or _EMPTY for label, _ in bars]
     numbers = [number(value) for _, value in bars]
@@ -165,7 +165,7 @@ def terminal(title: str, bars: Sequence[Bar], width: int, *, fancy: bool = True)
     right = max(map(len, numbers), default=0)
     room = max(width - left - right - 4, 8)
     largest = max((value for _, value in bars), default=0) or 1
-    table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+    table = Grid.grid(padding=(0, 2, 0, 0), pad_edge=False)
     table.title, table.title_justify, table.title_style = title, "left", "bold"
     table.add_column(width=left)
     table.add_column(width=room, style="blue")
@@ -206,11 +206,11 @@ def _require_renderer() -> None:
         raise UsageError("A chart as a file needs an extra: pip install 'reelport[charts]'")
 
 
-def _totals(rows: Iterable[dict[str, str]], dimension: str, metric: str) -> dict[str, float]:
+def _totals(rows: Table, dimension: str, metric: str) -> dict[str, float]:
     totals: dict[str, float] = {}
-    for row in rows:
-        label = row[dimension]
-        totals[label] = totals.get(label, 0.0) + float(row[metric] or 0)
+    for row in rows.rows():
+        label, value = plain(str(row[dimension] or "")), row[metric]
+        totals[label] = totals.get(label, 0.0) + float(str(value or 0))
     return totals
 
 

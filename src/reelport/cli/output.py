@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import time
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from reelport.client.events import Asked, Event, Looked, Received, Retrying, Warned
+from reelport.cli.bars import Bars
+from reelport.client.download import Downloaded
+from reelport.client.events import (
+    Asked,
+    Bisected,
+    Event,
+    InWindow,
+    Looked,
+    Merging,
+    Queued,
+    Received,
+    Retrying,
+    Reused,
+    Warned,
+    WindowDone,
+)
+from reelport.errors import ReelportError
 
 _HEARTBEAT = 60.0
 """Seconds between two lines while nothing changes, so that nobody takes a wait for a hang."""
+
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def stderr() -> Console:
@@ -22,107 +40,119 @@ def stderr() -> Console:
     return console if console.is_terminal else Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def plain(text: str) -> str:
+    """A text from outside on one line, without what would steer a terminal or turn its writing around."""
+    return _STEERING.sub(" ", text)
+
+
 class Narrator:
     """Tells a flow's events to a person: use it as `progress`, inside its own `with`."""
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self._console = console
         self._quiet = quiet
-        self._bar = _Bar(console) if console.is_terminal and not quiet else None
-        self._status: str | None = None
-        self._said_at = 0.0
+        self._bars = Bars(console) if console.is_terminal and not quiet else None
+        self._last: dict[str, tuple[str, float]] = {}
         self.token: str | None = None
 
     def __enter__(self) -> Self:
-        if self._bar:
-            self._bar.start()
+        if self._bars:
+            self._bars.start("asking")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar:
-            self._bar.stop()
+        self.rest()
 
     def __call__(self, event: Event) -> None:
         """Take in what happened."""
-        if isinstance(event, Asked):
+        if isinstance(event, Asked | Reused):
             self.token = event.token
         if self._quiet:
             return
         match event:
-            case Warned(problem):
-                self.say(f"warning: {problem}")
-            case Asked(token):
-                self.say(f"asked for report {token}")
-            case Retrying(reason, seconds):
-                self.say(f"{reason} Trying again in {seconds:.1f} s.")
-            case Looked(_, status, elapsed, next_look):
-                self._looked(status, elapsed, next_look)
-            case Received(received, total):
-                if self._bar:
-                    self._bar.download(received, total)
+            case InWindow(start, end, inner):
+                self._tell(inner, f"{start}..{end}")
+            case WindowDone() | Bisected() | Merging():
+                self._tell_of_windows(event)
+            case _:
+                self._tell(event, "")
 
     def rest(self) -> None:
         """Take the bars away: nothing more will happen that takes time."""
-        if self._bar:
-            self._bar.stop()
+        if self._bars:
+            self._bars.stop()
 
     def say(self, line: str) -> None:
         """Print one line, unless quiet."""
         if not self._quiet:
-            self._console.print(escape(line))
+            self._console.print(escape(plain(line)))
 
-    def _looked(self, status: str, elapsed: float, next_look: float | None) -> None:
-        if self._bar:
-            self._bar.wait(f"{status}, next look in {next_look:.0f} s" if (next_look or 0) >= 1 else status)
+    def delivered(self, done: Downloaded, output: str | None, more: dict[str, object]) -> None:
+        """The end: what came, and what shows that it is whole."""
+        self.rest()
+        self.say(f"{output or 'stdout'}: {done.rows:,} rows, {size(done.bytes)}; {done.proof}")
+        for what, where in more.items():
+            self.say(f"{what}: {where}")
+
+    def ended(self, **facts: object) -> None:
+        """Another good end, which stdout tells."""
+
+    def failed(self, error: ReelportError, resume: str | None) -> ReelportError:
+        """The end of what went wrong: the error to raise, which says how it can be taken up again."""
+        if resume is not None:
+            sentence = str(error).partition(" Take it up again")[0]
+            error.args = (f"{sentence}\nTake it up again: {resume}", *error.args[1:])
+        return error
+
+    def _tell(self, event: Event, window: str) -> None:
+        """Tell of one report: the only one, or a window's."""
+        prefix = f"{window}: " if window else ""
+        match event:
+            case Warned(problem):
+                self.say(f"{prefix}warning: {problem}")
+            case Asked(token) if not (self._bars and window):
+                self.say(f"{prefix}asked for report {token}")
+            case Reused(token, age) if not (self._bars and window):
+                self.say(f"{prefix}taking up report {token}, asked for {duration(age)} ago")
+            case Queued(reason, seconds):
+                self._state(window, reason, seconds, reason)
+            case Retrying(reason, seconds):
+                self.say(f"{prefix}{reason} Trying again in {seconds:.1f} s.")
+            case Looked(_, status, elapsed, next_look):
+                self._state(window, status, next_look or 0, f"{status} after {duration(elapsed)}")
+            case Received(received, total) if self._bars:
+                amounts = size(received) + (f" of {size(total)}" if total else "")
+                self._bars.fill(window, f"{prefix}downloading", received, total, amounts)
+
+    def _tell_of_windows(self, event: WindowDone | Bisected | Merging) -> None:
+        match event:
+            case WindowDone(start, end, size_, done, windows):
+                self.say(f"{start}..{end}: here, {size(size_)}; {done + 1} of {windows} windows")
+                if self._bars:
+                    self._bars.end(f"{start}..{end}")
+                    self._bars.fill("", "windows", done + 1, windows, f"{done + 1} of {windows}")
+            case Bisected(start, end, middle, reason):
+                self.say(f"{start}..{end}: {reason} Asking for its halves instead, the later from {middle} on.")
+                if self._bars:
+                    self._bars.end(f"{start}..{end}")
+            case Merging(windows):
+                self.say(f"merging {windows} windows")
+                if self._bars:
+                    self._bars.show("", "merging")
+
+    def _state(self, window: str, state: str, next_look: float, line: str) -> None:
+        """Say a state once, and where there is no bar again after a minute."""
+        prefix = f"{window}: " if window else ""
+        if self._bars:
+            self._bars.show(window, prefix + (f"{state}, next look in {next_look:.0f} s" if next_look >= 1 else state))
         now = time.monotonic()
-        silent_for = now - self._said_at
-        if status != self._status or (silent_for >= _HEARTBEAT and not self._bar):
-            self.say(f"{status} after {elapsed:.1f} s")
-            self._said_at = now
-        self._status = status
-
-
-class _Bar:
-    """One line at the foot of the terminal: a spinner while waiting, a bar while downloading."""
-
-    def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            DownloadColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        )
-        self._waiting = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        )
-        self._task = self._waiting.add_task("asking", total=None)
-        self._download: TaskID | None = None
-
-    def start(self) -> None:
-        self._waiting.start()
-
-    def stop(self) -> None:
-        self._waiting.stop()
-        self._progress.stop()
-
-    def wait(self, text: str) -> None:
-        self._waiting.update(self._task, description=text)
-
-    def download(self, received: int, total: int | None) -> None:
-        if self._download is None:
-            self._waiting.stop()
-            self._download = self._progress.add_task("downloading", total=total)
-            self._progress.start()
-        self._progress.update(self._download, completed=received, total=total)
+        before, said_at = self._last.get(window, ("", now))
+        if (state != before and not (self._bars and window)) or (now - said_at >= _HEARTBEAT and not self._bars):
+            self.say(prefix + line)
+            said_at = now
+        self._last[window] = (state, said_at)
 
 
 def size(number: int) -> str:
@@ -133,3 +163,11 @@ def size(number: int) -> str:
             return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 4.2 s, 12 min, 3 h 5 min."""
+    if seconds < 120:  # noqa: PLR2004 - two minutes are where seconds stop to matter
+        return f"{seconds:.1f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

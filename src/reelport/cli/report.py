@@ -1,40 +1,28 @@
-"""`reelport report`: ask for a report, wait for it, download it whole."""
+"""`reelport report`: ask for a report, wait for it, get it whole; the same command again goes on where it was."""
 
 from __future__ import annotations
 
-import shlex
-import shutil
-import signal
+import hashlib
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
+from rich.console import Console
 
 from reelport.cli.charts import Chart, chart_of
-from reelport.cli.options import Ask, Deadline, Output, Quiet, Token, Url
-from reelport.cli.output import Narrator, size, stderr
-from reelport.client.client import Client
+from reelport.cli.connection import connect
+from reelport.cli.formats import Format, Wished, format_of, give
+from reelport.cli.landing import landing
+from reelport.cli.options import Ask, Deadline, Fresh, Json, Output, Profile, Quiet, Token, Url, words_of
+from reelport.cli.output import stderr
+from reelport.cli.telling import Teller, told
+from reelport.client.download import Downloaded
 from reelport.client.flow import DEADLINE
-from reelport.client.part import checked_target, storage
-from reelport.client.report import Report
-from reelport.errors import (
-    AccessError,
-    NotFinished,
-    ReelportError,
-    ReportExpired,
-    ReportFailed,
-    StorageError,
-    UsageError,
-)
+from reelport.client.part import checked_target
 
 REPORT = App(name="report", help="Ask for a report, wait for it, download it whole.", help_format="plaintext")
-
-_COUNTED = 100_000_000
-"""Bytes up to which a file is read once more to say how many rows it has."""
 
 Picture = Annotated[
     list[str] | None,
@@ -51,43 +39,79 @@ def run(
     ask: Ask,
     *,
     output: Output = None,
+    form: Wished = None,
     chart: Picture = None,
+    profile: Profile = None,
     url: Url = None,
     deadline: Deadline = DEADLINE,
+    fresh: Fresh = False,
+    json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Ask for a report, wait for it, download it.
 
     Example: reelport report run --metrics VIEWS --dimensions DAY,VIDEO_TITLE --start 7d --end yesterday -o views.csv
 
-    The key comes from REELPORT_API_KEY and REELPORT_API_SECRET.
+    The key comes from REELPORT_API_KEY and REELPORT_API_SECRET, or from a profile. A range that is longer than
+    one report may be is asked for in windows, two at a time, and put together. Whatever ends it early, the same
+    command goes on where it was.
     """
-    query = ask.query()
-    picture = None if chart is None else chart_of(query, chart[0] if chart else None)
-    with Client(url) as client, _destination(output) as target, _told(quiet, url, output) as tell:
-        report = client.reports.submit(query, progress=tell).wait(deadline=deadline, progress=tell)
-        _deliver(report, target, output, tell, picture)
+    with told(json=json, quiet=quiet, output=output) as tell:
+        query = tell.about(ask.query())
+        shape = format_of(form, output)
+        picture = None if chart is None else chart_of(query, chart[0] if chart else None)
+        tell.resume = ["run", *words_of(query), *_rest(output, form, chart, profile, url)]
+        with connect(url, profile) as client, _target(output, shape, query.fingerprint()) as target:
+            done = client.reports.run(query, target, deadline=deadline, progress=tell, fresh=fresh)
+            wished = output is not None or form is not None or not sys.stdout.isatty()
+            alone = picture is not None and picture.file is None and not wished
+            _deliver(done, output, None if alone else shape, tell, picture)
 
 
 @REPORT.command
-def submit(ask: Ask, *, url: Url = None, quiet: Quiet = False) -> None:
+def submit(
+    ask: Ask,
+    *,
+    profile: Profile = None,
+    url: Url = None,
+    fresh: Fresh = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Ask for a report and print its token, for `report wait` and `report download`.
 
     Example: reelport report submit --metrics VIEWS --dimensions DAY --start 7d --end yesterday
     """
-    query = ask.query()
-    with Client(url) as client, _told(quiet, url) as tell:
-        print(client.reports.submit(query, progress=tell).token)
+    with told(json=json, quiet=quiet) as tell:
+        query = tell.about(ask.query())
+        tell.resume = ["submit", *words_of(query), *_rest(profile=profile, url=url)]
+        with connect(url, profile) as client:
+            report = client.reports.submit(query, progress=tell, fresh=fresh)
+        print(report.token)
+        tell.ended(token=report.token)
 
 
 @REPORT.command
-def wait(token: Token, /, *, url: Url = None, deadline: Deadline = DEADLINE, quiet: Quiet = False) -> None:
+def wait(
+    token: Token,
+    /,
+    *,
+    profile: Profile = None,
+    url: Url = None,
+    deadline: Deadline = DEADLINE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Wait until a report can be downloaded, and print its status.
 
     Example: reelport report wait TOKEN
     """
-    with Client(url) as client, _told(quiet, url, token=token) as tell:
-        print(client.reports.attach(token).wait(deadline=deadline, progress=tell).status)
+    with told(json=json, quiet=quiet) as tell:
+        tell.token, tell.resume = token, ["wait", token, *_rest(profile=profile, url=url)]
+        with connect(url, profile) as client:
+            report = client.reports.attach(token).wait(deadline=deadline, progress=tell)
+        print(report.status)
+        tell.ended(report_status=report.status)
 
 
 @REPORT.command
@@ -96,84 +120,56 @@ def download(
     /,
     *,
     output: Output = None,
+    form: Wished = None,
+    profile: Profile = None,
     url: Url = None,
     deadline: Deadline = DEADLINE,
+    json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Download a report; waits for it where need be.
 
     Example: reelport report download TOKEN -o views.csv
     """
-    with Client(url) as client, _destination(output) as target, _told(quiet, url, output, token) as tell:
-        report = client.reports.attach(token).wait(deadline=deadline, progress=tell)
-        _deliver(report, target, output, tell)
+    with told(json=json, quiet=quiet, output=output) as tell:
+        shape = format_of(form, output)
+        tell.token, tell.resume = token, ["download", token, *_rest(output, form, None, profile, url)]
+        with connect(url, profile) as client, _target(output, shape, token) as target:
+            report = client.reports.attach(token).wait(deadline=deadline, progress=tell)
+            done = report.download(target, progress=tell)
+            _deliver(done, output, shape, tell)
 
 
-def _deliver(report: Report, target: Path, output: str | None, tell: Narrator, picture: Chart | None = None) -> None:
-    """Download to the target, and on to stdout when that was meant."""
-    done = report.download(target, progress=tell)
-    rows = f"{done.rows():,} rows, " if done.bytes <= _COUNTED else ""
+def _target(output: str | None, shape: Format, name: str) -> AbstractContextManager[Path]:
+    """Where to download to: the file itself where it is to be a CSV, else a place that goes away again."""
+    target = None if output is None else checked_target(output)
+    if target is not None and shape is Format.CSV:
+        return nullcontext(target)
+    return landing(hashlib.sha256(name.encode()).hexdigest()[:16])
+
+
+def _deliver(
+    done: Downloaded, output: str | None, shape: Format | None, tell: Teller, picture: Chart | None = None
+) -> None:
+    """Give what was downloaded in its form, or with none only draw it."""
     tell.rest()
-    tell.say(f"{output or 'stdout'}: {rows}{size(done.bytes)}; {done.proof}")
-    if output is None:
-        _to_stdout(done.path)
+    if shape is not None:
+        give(done.path, output, shape)
+    more: dict[str, object] = {}
     if picture is not None:
-        picture.draw(done.path, stderr())
-        if picture.file is not None:
-            tell.say(f"chart: {picture.file}")
+        picture.draw(done.path, Console(highlight=False) if shape is None else stderr())
+        more |= {} if picture.file is None else {"chart": str(picture.file)}
+    tell.delivered(done, output, more)
 
 
-def _to_stdout(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise  # Whoever reads has enough; the command line knows what to do.
-    except OSError as error:
-        raise StorageError(f"stdout takes no more: {error.strerror or error}.") from error
-
-
-@contextmanager
-def _destination(output: str | None) -> Iterator[Path]:
-    """The file to download to; one in a folder that goes away again when the CSV is for stdout."""
-    if output is not None:
-        yield checked_target(output)
-        return
-    with storage(Path(tempfile.gettempdir())):
-        folder = tempfile.TemporaryDirectory(prefix="reelport-")
-    with folder as name:
-        yield Path(name) / "report.csv"
-
-
-@contextmanager
-def _told(quiet: bool, url: str | None, output: str | None = None, token: str | None = None) -> Iterator[Narrator]:
-    """Tell what happens. When it ends too early, by an error or by Ctrl-C, say which command takes it up again."""
-    narrator = Narrator(stderr(), quiet=quiet)
-    narrator.token = token
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Who stops us kindly is answered as kindly as Ctrl-C.
-    try:
-        with narrator:
-            yield narrator
-    except KeyboardInterrupt:
-        if narrator.token is None:
-            raise ReelportError("Interrupted before a report was asked for.") from None
-        resume = _resume(narrator.token, url, output)
-        raise NotFinished(f"Interrupted; the report goes on. Take it up again: {resume}", narrator.token) from None
-    except (AccessError, UsageError, ReportExpired, ReportFailed):
-        raise
-    except NotFinished as error:
-        stopped = str(error).partition(" Take it up again")[0]
-        resume = _resume(error.token, url, output)
-        raise NotFinished(f"{stopped}\nTake it up again: {resume}", error.token) from error
-    except ReelportError as error:
-        if narrator.token is not None:
-            error.args = (f"{error}\nTake the report up again: {_resume(narrator.token, url, output)}",)
-        raise
-
-
-def _resume(token: str, url: str | None, output: str | None) -> str:
-    words = ["reelport", "report", "download", token]
-    words += ["-o", output] if output else []
-    words += ["--url", url] if url else []
-    return shlex.join(words)
+def _rest(
+    output: str | None = None,
+    form: Format | None = None,
+    chart: list[str] | None = None,
+    profile: str | None = None,
+    url: str | None = None,
+) -> list[str]:
+    """The other options that the same command needs."""
+    given = {"-o": output, "--format": form and form.value, "--profile": profile, "--url": url}
+    words = [word for option, value in given.items() if value is not None for word in (option, value)]
+    return [*words, *([] if chart is None else ["--chart", *chart])]

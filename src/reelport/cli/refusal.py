@@ -1,0 +1,49 @@
+"""A refused query in the words of the command line: every problem by its option, and what would work instead."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+from reelport import check
+from reelport.catalog import Product
+from reelport.cli.combination import possible
+from reelport.cli.options import words_of
+from reelport.errors import Problem, QueryRefused
+from reelport.query import DEFAULT_PRODUCT, ReportQuery
+
+_OPTIONS = {
+    "metrics": "--metrics",
+    "dimensions": "--dimensions",
+    "filters": "--filter",
+    "startDate": "--start",
+    "endDate": "--end",
+    "product": "--product",
+}
+_ADVICE = "would_work"
+
+
+def in_options(error: QueryRefused, query: ReportQuery, today: date | None = None) -> QueryRefused:
+    """The same refusal with options for the wire's paths, and the nearest query that is possible as its last line."""
+    problems = tuple(replace(problem, path=_option(problem.path)) for problem in error.problems)
+    near = nearest(query, today or datetime.now(UTC).date())
+    if near is None or near == query:
+        return QueryRefused(problems)
+    sentence = f"This would work: {' '.join(words_of(near))}"
+    return QueryRefused((*problems, Problem(_ADVICE, (), sentence, fatal=False)))
+
+
+def nearest(query: ReportQuery, today: date) -> ReportQuery | None:
+    """The nearest query that nothing speaks against, as far as can be told here."""
+    near = possible(query)
+    if near is None:
+        return None
+    start, end = sorted((min(near.start, today), min(near.end, today)))
+    product = near.product if near.product in Product.__members__ else check.nearest(near.product, Product.__members__)
+    near = replace(near, start=start, end=end, product=product or DEFAULT_PRODUCT)
+    wrong = check.problems(near, today=today, rules=check.Rules(days=near.days))
+    return None if any(problem.fatal for problem in wrong) else near
+
+
+def _option(path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    return (_OPTIONS[str(path[0])],) if path and path[0] in _OPTIONS else path

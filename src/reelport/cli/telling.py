@@ -1,0 +1,119 @@
+"""Who tells what happens, a person or a program, and how a command ends that ends too early."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from reelport.cli.announce import Announcer
+from reelport.cli.output import Narrator, stderr
+from reelport.cli.refusal import in_options
+from reelport.client.download import Downloaded
+from reelport.client.events import Event
+from reelport.errors import (
+    AccessError,
+    NotFinished,
+    QueryRefused,
+    QueueFull,
+    ReelportError,
+    ReportExpired,
+    ReportFailed,
+    RequestError,
+)
+from reelport.query import ReportQuery
+
+
+@dataclass(slots=True)
+class Teller:
+    """Passes on what happens to a person or a program, and knows what is asked for and which command goes on.
+
+    `resume` are the words after `reelport report`.
+    """
+
+    voice: Narrator | Announcer
+    query: ReportQuery | None = None
+    resume: list[str] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        """Take in what happened."""
+        self.voice(event)
+
+    def about(self, query: ReportQuery) -> ReportQuery:
+        """Remember what is asked for."""
+        self.query = query
+        return query
+
+    @property
+    def token(self) -> str | None:
+        """The report's token, as far as it is known."""
+        return self.voice.token
+
+    @token.setter
+    def token(self, token: str) -> None:
+        self.voice.token = token
+
+    def rest(self) -> None:
+        """Nothing more will happen that takes time."""
+        self.voice.rest()
+
+    def delivered(self, done: Downloaded, output: str | None, more: dict[str, object]) -> None:
+        """The good end of a download."""
+        self.voice.delivered(done, output, more)
+
+    def ended(self, **facts: object) -> None:
+        """Another good end."""
+        self.voice.ended(**facts)
+
+    def command(self) -> str:
+        """The command that goes on."""
+        return shlex.join(["reelport", "report", *self.resume])
+
+
+@contextmanager
+def told(*, json: bool, quiet: bool, output: str | None = None) -> Iterator[Teller]:
+    """Tell what happens until the end, good or bad.
+
+    JSON goes to stdout where the data goes into a file, else to stderr, which then holds nothing else.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Who stops us kindly is answered as kindly as Ctrl-C.
+    aside = output is None
+    voice = Announcer(sys.stderr if aside else sys.stdout, quiet=quiet) if json else Narrator(stderr(), quiet=quiet)
+    teller = Teller(voice)
+    try:
+        with voice:
+            yield teller
+    except KeyboardInterrupt:
+        _raise(teller, _interrupted(teller), alone=json and aside)
+    except ReelportError as error:
+        _raise(teller, error, alone=json and aside)
+
+
+def _raise(teller: Teller, error: ReelportError, *, alone: bool) -> None:
+    """Raise an error in its last words; `alone`: the result on stderr has said it all."""
+    if isinstance(error, QueryRefused) and teller.query is not None:
+        error = in_options(error, teller.query)
+    error = teller.voice.failed(error, teller.command() if teller.resume and _goes_on(teller, error) else None)
+    if alone:
+        sys.exit(error.exit_status)
+    raise error
+
+
+def _interrupted(teller: Teller) -> ReelportError:
+    if not teller.resume:
+        return ReelportError("Interrupted before a report was asked for.")
+    return NotFinished("Interrupted; nothing is lost.", teller.token or "")
+
+
+def _goes_on(teller: Teller, error: ReelportError) -> bool:
+    """Whether the same command, run again, goes on rather than fail in the same way or begin anew."""
+    match error:
+        case QueueFull():
+            return True
+        case AccessError() | RequestError() | ReportExpired() | ReportFailed():
+            return False
+        case _:
+            return teller.token is not None or error.exit_status != ReelportError.exit_status
