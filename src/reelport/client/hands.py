@@ -6,7 +6,8 @@ import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from reelport.client.report import AsyncRunner, AsyncSleep, Sleep
+from reelport.client.report import AsyncSleep, Sleep
+from reelport.client.runner import AsyncRunner
 from reelport.client.steps import Alone, Fork, Lost, Open, Read, Reply, Send, Step, Wait, Work
 from reelport.client.transport import AsyncBody, AsyncTransport, Body, Transport
 from reelport.errors import ServiceError
