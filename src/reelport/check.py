@@ -18,13 +18,15 @@ from reelport.wire import Code, Scope
 _NAMED = 4
 """How many names a sentence lists before it says how many more there are."""
 
+_SENT = "; it is sent all the same."
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What a service holds a query to: its limits, and whether inferred rows of the matrix are permissive.
 
     `strict` is for a Reelport service. Towards another host a name that this version doesn't know, and a pair
-    that no documentation rules out, are warnings.
+    that the vendor's documentation doesn't rule out, are warnings.
     """
 
     dimensions: int = Limit.DIMENSIONS.default
@@ -121,7 +123,8 @@ def _unknown(
 ) -> Problem:
     near = nearest(name, known)
     advice = f" Did you mean {near}?" if near else ""
-    return Problem(code, path, f"There is no {noun} {name[:80]!r}.{advice}", near, fatal=rules.strict)
+    what = f"There is no {noun} {name[:80]!r}." if rules.strict else f"No {noun} {name[:80]!r} is known here{_SENT}"
+    return Problem(code, path, f"{what}{advice}", near, fatal=rules.strict)
 
 
 def _too_many(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
@@ -147,17 +150,25 @@ def _pair(
     dimensions: list[Dimension],
     rules: Rules,
 ) -> Problem:
-    fatal = rules.strict or any(metric.family.standing is Standing.DOCUMENTED for metric in against)
+    fatal = rules.strict or any(_ruled_out(metric, dimension) for metric in against)
     grain = max(metric.family.grain for metric in against)
     if dimension.grain is not None and dimension.grain < grain:
         coarse = next(each for each in Dimension if each.grain == grain)
-        sentence = f"{_listed(against)} can't be had by {dimension}: {coarse} is the finest."
+        finest = f"can't be had by {dimension}: {coarse} is the finest."
+        known = f"isn't known to be had by {dimension}{_SENT} {coarse} is the finest that is documented."
+        sentence = f"{_listed(against)} {finest if fatal else known}"
         return Problem(Code.GRAIN_TOO_FINE, path, sentence, coarse.name, fatal)
     near = nearest(dimension.name, (each.name for each in _common(metrics, rules) - set(dimensions)))
     fits = [metric for metric in Metric if dimension in _row(metric.family, rules)]
     advice = f" {near} would work." if near else f" It goes with {_listed(fits)}."
-    sentence = f"{_listed(against)} can't be split by {dimension}.{advice}"
+    what = "can't be split" if fatal else "isn't known to be split"
+    sentence = f"{_listed(against)} {what} by {dimension}{'.' if fatal else _SENT}{advice}"
     return Problem(Code.INCOMPATIBLE_PAIR, path, sentence, near, fatal)
+
+
+def _ruled_out(metric: Metric, dimension: Dimension) -> bool:
+    """Whether the vendor's documentation says no: it knows the dimension, and lists all that goes with the metric."""
+    return metric.family.standing is dimension.standing is Standing.DOCUMENTED
 
 
 def _range(query: ReportQuery, today: date, rules: Rules) -> Iterator[Problem]:
@@ -187,7 +198,8 @@ def _filters(query: ReportQuery, metrics: list[Metric], rules: Rules) -> Iterato
             yield _unknown(value, path, f"{name}", row.choices, Code.UNKNOWN_FILTER_VALUE, rules)
         against = [metric for metric in metrics if row not in metric.family.filters]
         if against:
-            sentence = f"{_listed(against)} can't be narrowed by {name}."
+            what = f"can't be narrowed by {name}." if rules.strict else f"isn't known to be narrowed by {name}{_SENT}"
+            sentence = f"{_listed(against)} {what}"
             yield Problem(Code.INCOMPATIBLE_FILTER, path, sentence, fatal=rules.strict)
 
 

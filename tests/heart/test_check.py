@@ -153,8 +153,18 @@ def test_towards_another_host_what_we_do_not_know_is_a_warning() -> None:
 
 def test_towards_another_host_what_is_documented_stays_an_error() -> None:
     """A pair that the printed matrix rules out, and a documented limit, stop a query to any host."""
-    asked = query(dimensions="BUYER", start=TODAY - timedelta(180))
-    assert all(each.fatal for each in problems(asked, today=TODAY, rules=LENIENT))
+    asked = query(dimensions="CHANNEL_SLUG", start=TODAY - timedelta(180))
+    found = problems(asked, today=TODAY, rules=LENIENT)
+    assert len(found) == 2
+    assert all(each.fatal for each in found)
+
+
+@pytest.mark.parametrize("dimensions", ["BUYER", "PLAYER_TYPE", "MINUTE"])
+def test_towards_another_host_a_pair_that_no_page_speaks_of_is_a_warning(dimensions: str) -> None:
+    """The printed matrix can't rule out a dimension that it doesn't know, nor a grain."""
+    (found,) = problems(query(dimensions=dimensions), today=TODAY, rules=LENIENT)
+    assert not found.fatal
+    assert "sent all the same" in found.sentence
 
 
 def test_permissive_rules_let_through_what_the_facts_carry() -> None:
