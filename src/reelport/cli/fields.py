@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 from reelport import check
 from reelport.catalog import Filter, Limit, Metric
+from reelport.cli import suggestions
 from reelport.cli.combination import possible
 from reelport.cli.glossary import Entry, Facts, Part, brief, entries, explained, named
 from reelport.cli.listing import listed, plain, told
@@ -31,7 +32,7 @@ Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
 _MANY = 13
 """Metrics that are too many to name one by one on a terminal."""
 
-Names = Annotated[list[str] | None, Parameter(negative=(), help="Names by commas, or the option repeated.")]
+_BY_COMMAS = "Names by commas, or the option repeated."
 
 
 @FIELDS.command(name="list")
@@ -49,7 +50,10 @@ def list_fields(part: Annotated[Part | None, Parameter(help="Only these.")] = No
 
 @FIELDS.command
 def explain(
-    name: Annotated[str, Parameter(help="A metric, a dimension, a filter or a product.")], /, *, json: Json = False
+    name: Annotated[str, Parameter(completer=suggestions.fields, help="A metric, a dimension, a filter or a product.")],
+    /,
+    *,
+    json: Json = False,
 ) -> None:
     """Say what a name means, how it adds up, over which ranges, and what it goes with.
 
@@ -61,9 +65,13 @@ def explain(
 @FIELDS.command
 def compat(
     *,
-    metrics: Names = None,
-    dimensions: Names = None,
-    filters: Annotated[Names, Parameter("--filter")] = None,
+    metrics: Annotated[list[str] | None, Parameter(negative=(), completer=suggestions.metrics, help=_BY_COMMAS)] = None,
+    dimensions: Annotated[
+        list[str] | None, Parameter(negative=(), completer=suggestions.dimensions, help=_BY_COMMAS)
+    ] = None,
+    filters: Annotated[
+        list[str] | None, Parameter("--filter", negative=(), completer=suggestions.filters, help=_BY_COMMAS)
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say what may still be added to some names, or why they can't be asked for together and what could be.

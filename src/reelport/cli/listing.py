@@ -57,7 +57,7 @@ def _table(rows: Sequence[Mapping[str, object]]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in rows[0] if rows else []:
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(Text(plain(value)) for value in row.values()))
     Console().print(table if rows else Text("Nothing yet.", style="dim"))

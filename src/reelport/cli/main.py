@@ -7,6 +7,7 @@ commands start fast and work where the service's libraries are not installed.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError
@@ -16,6 +17,11 @@ from reelport.errors import ReelportError, UsageError
 
 _INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 SERVER_EXTRA = "pip install 'reelport[server]'"
+COMPLETE = "__complete"
+"""The word by which a shell's script asks what may be typed next."""
+
+Command = tuple[str, str]
+"""Where a command is, and what it does."""
 
 CLIENT_COMMANDS = {
     "report": ("reelport.cli.report:REPORT", "Ask for a report, wait for it, download it."),
@@ -51,15 +57,21 @@ def _version() -> str:
     return version("reelport")
 
 
-APP = App(
-    name="reelport",
-    help="The open reporting system for video: the service, and the client that fetches its reports.",
-    version=_version,
-    help_format="plaintext",
-)
-for _group, _commands in (("For a partner", CLIENT_COMMANDS), ("For a platform", SERVER_COMMANDS)):
-    for _name, (_path, _help) in _commands.items():
-        APP.command(_path, name=_name, help=_help, group=_group)
+def application(client: Mapping[str, Command], server: Mapping[str, Command]) -> App:
+    """The command line of these commands."""
+    app = App(
+        name="reelport",
+        help="The open reporting system for video: the service, and the client that fetches its reports.",
+        version=_version,
+        help_format="plaintext",
+    )
+    for group, commands in (("For a partner", client), ("For a platform", server)):
+        for name, (path, help_) in commands.items():
+            app.command(path, name=name, help=help_, group=group)
+    return app
+
+
+APP = application(CLIENT_COMMANDS, SERVER_COMMANDS)
 
 
 def main(words: list[str] | None = None) -> NoReturn:
@@ -89,7 +101,7 @@ def main(words: list[str] | None = None) -> NoReturn:
 def _refuse_unknown(words: list[str]) -> None:
     """Refuse a word that is no command here: cyclopts would import every command's module to say so."""
     known = CLIENT_COMMANDS | SERVER_COMMANDS
-    if words and not words[0].startswith("-") and words[0] not in known:
+    if words and not words[0].startswith("-") and words[0] not in {COMPLETE, *known}:
         near = nearest(words[0], known)
         advice = f"did you mean {near}?" if near else "see reelport --help."
         raise UsageError(f"there is no command {words[0]!r}: {advice}")

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from reelport.cli import suggestions
 from reelport.errors import UsageError
 from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
 
@@ -19,7 +20,10 @@ _DAY = "YYYY-MM-DD, today, yesterday, or 30d for 30 days ago"
 
 Token = Annotated[str, Parameter(help="What `report submit` printed.")]
 Url = Annotated[str | None, Parameter(help="The service; otherwise REELPORT_URL, otherwise Dailymotion.")]
-Profile = Annotated[str | None, Parameter(help="Address and key kept under this name by `reelport auth login`.")]
+Profile = Annotated[
+    str | None,
+    Parameter(completer=suggestions.profiles, help="Address and key kept under this name by `reelport auth login`."),
+]
 Output = Annotated[
     str | None, Parameter(["--output", "-o"], help="The file to write; without it the data goes to stdout.")
 ]
@@ -38,19 +42,34 @@ class Ask:
     """What a command line asks for."""
 
     metrics: Annotated[
-        list[str], Parameter(negative=(), help="What to count: VIEWS,TIME_WATCHED_SECONDS or the option repeated.")
+        list[str],
+        Parameter(
+            negative=(),
+            completer=suggestions.metrics,
+            help="What to count: VIEWS,TIME_WATCHED_SECONDS or the option repeated.",
+        ),
     ]
     dimensions: Annotated[
-        list[str] | None, Parameter(negative=(), help="What to split it by, in the order of the columns.")
+        list[str] | None,
+        Parameter(
+            negative=(),
+            completer=suggestions.dimensions,
+            help="What to split it by, in the order of the columns.",
+        ),
     ] = None
     start: Annotated[str, Parameter(help=f"The first day (UTC): {_DAY}.")]
     end: Annotated[str, Parameter(help="The last day, which is included.")]
-    product: Annotated[str, Parameter(help="Whose data: CONTENT (what you own), EMBED, CLAIM or ALL.")] = (
-        DEFAULT_PRODUCT
-    )
+    product: Annotated[
+        str, Parameter(completer=suggestions.products, help="Whose data: CONTENT (what you own), EMBED, CLAIM or ALL.")
+    ] = DEFAULT_PRODUCT
     filters: Annotated[
         list[str] | None,
-        Parameter("--filter", negative=(), help="Keep only some rows: NAME=VALUE; repeat it for more filters."),
+        Parameter(
+            "--filter",
+            negative=(),
+            completer=suggestions.filters,
+            help="Keep only some rows: NAME=VALUE; repeat it for more filters.",
+        ),
     ] = None
 
     def query(self, today: date | None = None) -> ReportQuery:

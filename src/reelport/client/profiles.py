@@ -57,7 +57,11 @@ def resolve(
 
     Raises UsageError for what is wrong in a file or a setting, AccessError for a key that isn't whole.
     """
-    found = in_force(environment, profile=profile, folder=folder, **given)
+    return settings_of(in_force(environment, profile=profile, folder=folder, **given))
+
+
+def settings_of(found: InForce) -> Settings:
+    """The same, of what is in force."""
     if found.missing and found.trouble is not None:
         raise found.trouble
     if found.missing:
@@ -92,6 +96,12 @@ def in_force(
     places = [arguments, outside] if _belongs(outside, settings, named=bool(profile)) else [arguments]
     secrets, trouble = _secrets(settings, places, home)
     return InForce(settings | secrets, home, project, trouble)
+
+
+def profile_names(environment: Mapping[str, str], folder: Path | None = None) -> tuple[str, ...]:
+    """The names of all profiles, in order. Raises UsageError for what is wrong in a file."""
+    files = (read(project_file(folder), alone=False), read(home_of(environment) / USER_FILE, alone=True))
+    return tuple(sorted({name for file in files for name in file.profiles}))
 
 
 def project_file(folder: Path | None = None) -> Path:

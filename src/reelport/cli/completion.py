@@ -1,0 +1,44 @@
+"""`reelport completion`: the script that completes commands, options and names in a shell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from importlib import import_module
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from reelport.cli.main import CLIENT_COMMANDS, SERVER_COMMANDS, Command, application
+
+
+class Shell(StrEnum):
+    """Shells that can be helped."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def completion(shell: Annotated[Shell, Parameter(help="Whose script.")], /) -> None:
+    """Print the script that completes commands, options, metrics, dimensions, filters and profiles in a shell.
+
+    Example: reelport completion bash
+
+    Where it goes: for bash ~/.local/share/bash-completion/completions/reelport, for zsh a file _reelport in a folder
+    of $fpath, for fish ~/.config/fish/completions/reelport.fish. Print it anew after an update.
+    """
+    app = application(_present(CLIENT_COMMANDS), _present(SERVER_COMMANDS))
+    print(app.generate_completion(prog_name="reelport", shell=shell.value))
+
+
+def _present(commands: Mapping[str, Command]) -> dict[str, Command]:
+    """The commands whose libraries are installed."""
+    found = {}
+    for name, command in commands.items():
+        try:
+            import_module(command[0].partition(":")[0])
+        except ImportError:
+            continue
+        found[name] = command
+    return found
