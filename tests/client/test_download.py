@@ -28,6 +28,7 @@ from reelport.errors import (
 
 ROWS = '2026-11-01,Plain,12\n2026-11-02,"Comma, ""quote"" and\nline",7\n2026-11-03,Émoji 🎬,1234\n'
 CSV = "day,video_title,views\n" + ROWS
+WHOLE = ["views.csv", "views.csv.json"]
 SHA = hashlib.sha256(CSV.encode()).hexdigest()
 
 Fetch = Callable[[Server, Path, ReportQuery], Downloaded]
@@ -87,7 +88,7 @@ def members(text: str) -> bytes:
         (answer(packed(CSV), content_encoding="gzip", etag=f'"{SHA}"'), Proof.CHECKSUM),
         (answer(members(CSV), content_encoding="gzip", etag=f'"{SHA}"'), Proof.CHECKSUM),
         (answer(packed(CSV), content_type="application/gzip"), Proof.LENGTH),
-        (answer(packed(CSV), framed=False), Proof.SHAPE),
+        (answer(packed(CSV), framed=False), Proof.PACKED),
     ],
 )
 def test_a_whole_file_arrives(
@@ -97,8 +98,8 @@ def test_a_whole_file_arrives(
     serve(server, body)
     done = fetcher(server, tmp_path / "views.csv", query)
     assert done.path.read_text(encoding="utf-8") == CSV
-    assert (done.bytes, done.rows(), done.proof) == (len(CSV.encode()), 3, proof)
-    assert left_in(tmp_path) == ["views.csv"]
+    assert (done.bytes, done.sha256, done.rows, done.proof) == (len(CSV.encode()), SHA, 3, proof)
+    assert left_in(tmp_path) == WHOLE
 
 
 CUT_IN_NUMBER = CSV[:-3]
@@ -179,7 +180,7 @@ def test_what_is_no_report_is_refused(
 def test_an_empty_report_is_a_header_and_a_success(server: Server, tmp_path: Path, query: ReportQuery) -> None:
     """No rows are a result, not an error."""
     serve(server, answer("day,video_title,views\n"))
-    assert fetch(server, tmp_path / "views.csv", query).rows() == 0
+    assert fetch(server, tmp_path / "views.csv", query).rows == 0
 
 
 def test_an_expired_link_is_looked_up_again(server: Server, tmp_path: Path, query: ReportQuery, fetcher: Fetch) -> None:
@@ -218,7 +219,7 @@ def test_several_links_become_one_file_with_one_header(
     server.answers["/c"] = [answer(packed("day,video_title,views\n2026-11-02,Two,2\n"))]
     done = fetcher(server, tmp_path / "views.csv", query)
     assert done.path.read_text() == "day,video_title,views\n2026-11-01,One,1\n2026-11-02,Two,2\n"
-    assert done.rows() == 2
+    assert done.rows == 2
 
 
 def test_files_with_different_headers_are_not_put_together(server: Server, tmp_path: Path) -> None:
@@ -281,7 +282,7 @@ def test_two_downloads_to_one_name_both_succeed(server: Server, tmp_path: Path, 
     for thread in threads:
         thread.join(20)
     assert (tmp_path / "views.csv").read_text(encoding="utf-8") == CSV
-    assert left_in(tmp_path) == ["views.csv"]
+    assert left_in(tmp_path) == WHOLE
 
 
 def test_a_cancelled_download_leaves_nothing(server: Server, tmp_path: Path, query: ReportQuery) -> None:
@@ -310,7 +311,7 @@ def test_a_link_to_the_target_is_followed(server: Server, tmp_path: Path, query:
     serve(server, answer(CSV))
     fetch(server, tmp_path / "views.csv", query)
     assert (tmp_path / "views.csv").is_symlink()
-    assert left_in(real) == ["latest.csv"]
+    assert left_in(real) == ["latest.csv", "latest.csv.json"]
 
 
 def test_a_file_has_the_permissions_of_any_new_file(server: Server, tmp_path: Path, query: ReportQuery) -> None:

@@ -115,7 +115,7 @@ def fetch(console: Console, service: Service, key: Key, asked: ReportQuery, to: 
             report.wait(deadline=_DEADLINE, progress=tell)
         with _step(console, "downloads it") as tell:
             done = report.download(to, progress=tell)
-    console.print(f"    {done.rows():,} rows, {size(done.bytes)}; {done.proof}\n")
+    console.print(f"    {done.rows:,} rows, {size(done.bytes)}; {done.proof}\n")
     return done
 
 

@@ -2,83 +2,116 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from reelport.client import sidecar
+from reelport.client.answers import trouble_of
 from reelport.client.events import Progress, Received, Retrying
 from reelport.client.flow import DEADLINE, ReportState, ask, look, wait
-from reelport.client.part import Intake, Part, storage
+from reelport.client.intake import Intake
+from reelport.client.part import Mark, Part
+from reelport.client.proof import BEYOND, OK, Promise, Proof, refuse, weakest
 from reelport.client.retry import pauses
 from reelport.client.session import Session
-from reelport.client.shape import check_header, check_rows, count_rows
+from reelport.client.shape import Lines
+from reelport.client.sidecar import Sidecar
 from reelport.client.steps import Flow, Lost, Reply, Request, Wait, opened, read, work
 from reelport.client.tables import Table
-from reelport.errors import IncompleteDownload, ReportExpired, ServiceError, Unreachable
+from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, ServiceError, Unreachable
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus
 
+__all__ = ["Downloaded", "Proof", "Times", "download", "known", "ready", "run"]
+
 _TRIES = 3
-_OK = 200
-_GONE = frozenset({400, 401, 403, 404, 410})
-"""What servers of signed links say of one that has expired."""
+_WORTH = 1 << 16
+"""A try that brought this many bytes more doesn't count: a large file over a bad line gets there in the end."""
 
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_SHA256 = re.compile(r'"([0-9a-f]{64})"')
-_KNOWN_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
-
-
-class Proof(StrEnum):
-    """What shows that a file is whole, the strongest first."""
-
-    CHECKSUM = "its SHA-256 is the service's"
-    LENGTH = "its length is the service's, and every row is whole"
-    SHAPE = "every row is whole, but the service said neither length nor checksum"
+_LONGEST_PAUSE = 60.0
+_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """A report on disk, and what shows that it is whole."""
+    """A report on disk, and what shows that it is whole. `rows` are those below the header.
+
+    `sidecar` is the file beside it that says the same and whence it came; None where another file has that name.
+    """
 
     path: Path
     bytes: int
+    sha256: str
+    rows: int
     proof: Proof
-
-    def rows(self) -> int:
-        """The number of rows below the header; reads the file."""
-        return count_rows(self.path)
+    sidecar: Path | None = None
 
     def table(self, text: Collection[str] = ()) -> Table:
         """The file as typed rows, Arrow, Polars or pandas; `text` names columns to leave as they are."""
         return Table.of(self.path, text)
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a report was asked for and finished (UTC), as far as it is known."""
+
+    asked: datetime | None = None
+    finished: datetime | None = None
+
+
 def download(
-    session: Session, state: ReportState, target: Path, query: ReportQuery | None, tell: Progress
+    session: Session,
+    state: ReportState,
+    target: Path,
+    query: ReportQuery | None,
+    tell: Progress,
+    *,
+    times: Times = Times(),
+    confirm: bool = False,
 ) -> Flow[Downloaded]:
     """Put the files of a report together under the target's name. Anything less leaves that name as it was.
 
-    A link that has expired and a body that was cut are tried again with a fresh look at the report.
-    Without a query the columns are not compared with what was asked for.
+    A body that was cut goes on where it was, where the server offers that, and else begins anew; a link that has
+    expired is looked up again, once. What a killed process left is taken up where a checksum will prove the whole.
+    Without a query the columns are not compared with what was asked for. With `confirm` a file for whose end
+    nothing else speaks is fetched twice, and has to be the same.
     """
-    with Part(target) as part:
-        for pause, last in zip(pauses(session.chance), (False,) * (_TRIES - 1) + (True,), strict=False):
+    with Part(target, state.token) as part:
+        taken = _Taken(part, query)
+        tries = _Tries()
+        while True:
             try:
-                proof = yield from _fetch_all(state, part, query, tell)
-                yield from work(part.publish)
-                return Downloaded(target, part.size, proof)
+                proof = yield from _fetch_all(session, state, taken, tell, confirm=confirm)
+                break
             except (ReportExpired, Unreachable, IncompleteDownload) as error:
-                if last:
-                    raise
-                tell(Retrying(str(error), pause))
-            yield Wait(pause)
-            part.rewind(0)
-            part.header = None
+                taken.settle()
+                yield from _pause(session, tries, error, taken, tell)
             state = yield from ready(session, state.token, tell)
-    raise AssertionError("the last try returns or raises")
+        done = yield from work(partial(_published, session, state.token, query, times, part, proof))
+    return done
+
+
+def known(path: Path, sha256: str, proof: Proof = Proof.CHECKSUM) -> Downloaded | None:
+    """The file that was downloaded to a path before, when its bytes are still those; None when they aren't."""
+    digest, lines, size = hashlib.sha256(), Lines(), 0
+    try:
+        with path.open("rb") as file:
+            while data := file.read(_AT_ONCE):
+                digest.update(data)
+                lines.feed(data)
+                size += len(data)
+    except OSError:
+        return None
+    if digest.hexdigest() != sha256:
+        return None
+    found = path.with_name(f"{path.name}.json")
+    says = sidecar.read(found) or {}
+    return Downloaded(path, size, sha256, lines.rows, proof, found if says.get("sha256") == sha256 else None)
 
 
 def ready(session: Session, token: str, tell: Progress) -> Flow[ReportState]:
@@ -96,90 +129,199 @@ def run(
 ) -> Flow[Downloaded]:
     """Ask, wait, download."""
     asked = yield from ask(session, query, tell)
+    began = session.clock.now()
     state = yield from wait(session, asked.token, tell, deadline=deadline)
-    return (yield from download(session, state, target, query, tell))
+    times = Times(began, session.clock.now())
+    return (yield from download(session, state, target, query, tell, times=times))
 
 
-def _fetch_all(state: ReportState, part: Part, query: ReportQuery | None, tell: Progress) -> Flow[Proof]:
+@dataclass(slots=True)
+class _Taken:
+    """What of a report is in the part by now: links that are whole, and the one that was cut."""
+
+    part: Part
+    query: ReportQuery | None
+    whole: list[tuple[str, Proof]] = field(default_factory=list)
+    columns: tuple[str, ...] | None = None
+    begin: Mark | None = None
+    intake: Intake | None = None
+    alone: bool = True
+    retry_after: float | None = None
+
+    def fits(self, links: tuple[str, ...]) -> bool:
+        """Whether fresh links lead to the files that are here already, the cut one too: by their paths."""
+        here = [path for path, _ in self.whole]
+        return len(here) < len(links) and here == [urlsplit(link).path for link in links[: len(here)]]
+
+    def restart(self) -> None:
+        """Forget all."""
+        self.part.rewind()
+        self.whole.clear()
+        self.columns = self.begin = self.intake = None
+
+    def settle(self) -> None:
+        """Keep what can be gone on with of the link that failed, else forget that link."""
+        if self.intake is not None and not self.intake.cut:
+            self.forget()
+
+    def forget(self) -> None:
+        """Drop what came of the present link, and what was found."""
+        if self.intake is not None or self.part.found:
+            self.part.rewind(self.begin)
+        self.intake = None
+        self.part.keep = False
+
+    def end(self, link: str, proof: Proof) -> None:
+        """The link is whole."""
+        assert self.intake is not None  # noqa: S101 - what has ended has begun
+        self.columns, self.begin, self.intake = self.intake.columns, None, None
+        self.whole.append((urlsplit(link).path, proof))
+
+
+@dataclass(slots=True)
+class _Tries:
+    """How often a download was tried in vain."""
+
+    left: int = _TRIES
+    expired: bool = False
+    furthest: int = 0
+
+    def failed(self, error: ReelportError, size: int) -> None:
+        """Raise the error when it is enough."""
+        far = size >= self.furthest + _WORTH
+        if far:
+            self.left, self.expired, self.furthest = _TRIES, False, size
+        self.left -= 1
+        if not self.left or (self.expired and isinstance(error, ReportExpired)):
+            raise error
+        self.expired = isinstance(error, ReportExpired)
+
+
+def _pause(session: Session, tries: _Tries, error: ReelportError, taken: _Taken, tell: Progress) -> Flow[None]:
+    tries.failed(error, taken.part.size)
+    pause = min(max(next(pauses(session.chance)), taken.retry_after or 0.0), _LONGEST_PAUSE)
+    tell(Retrying(str(error), pause))
+    yield Wait(pause)
+
+
+def _fetch_all(session: Session, state: ReportState, taken: _Taken, tell: Progress, *, confirm: bool) -> Flow[Proof]:
     """Fetch every link of a report into one part, with one header."""
-    proof = Proof.CHECKSUM
-    closed = True
-    for link in state.links:
-        if not closed:
-            part.write(b"\n")  # or the next file's first row would go on in the last line
-        intake, head = yield from _fetch(link, part, tell)
-        closed = intake.closed
-        found = _proof(head, intake)
-        part.flush()
-        columns = yield from work(partial(_columns, part.path, query))
-        part.header = columns
-        proof = max(proof, found, key=list(Proof).index)
-        if found is Proof.SHAPE and not closed:
+    if not taken.fits(state.links):
+        taken.restart()
+    taken.alone = len(state.links) == 1
+    if taken.part.found and not taken.alone:
+        taken.part.rewind()
+    for link in state.links[len(taken.whole) :]:
+        if taken.part.size and taken.intake is None and not taken.part.lines.closed:
+            taken.part.write(b"\n")  # or the next file's first row would go on in the last line
+        intake, proof = yield from _fetch(session, link, taken, tell)
+        if proof is Proof.SHAPE and confirm:
+            proof = yield from _confirmed(session, link, taken, intake)
+        elif proof is Proof.SHAPE and not intake.closed:
             raise IncompleteDownload("The last row has no line end: the file was cut on its way.")
-    if proof is not Proof.CHECKSUM:
-        yield from work(partial(_rows, part.path, query))
-    return proof
+        taken.end(link, proof)
+    return weakest([proof for _, proof in taken.whole])
 
 
-def _fetch(link: str, part: Part, tell: Progress) -> Flow[tuple[Intake, Reply]]:
-    """Take in one link's whole body, as far as the connection can tell."""
-    head = yield from opened(Request("GET", link, {"accept": "text/csv, */*"}))
-    if isinstance(head, Lost):
-        raise Unreachable(f"The report's file gave no answer: {head.reason}.")
-    _refuse(head)
-    total = _length(head)
-    before, intake = part.size, Intake(part)
+def _fetch(session: Session, link: str, taken: _Taken, tell: Progress) -> Flow[tuple[Intake, Proof]]:
+    """Take in one link's whole body, from where it was cut if it was."""
+    promise = yield from _begun(session, link, taken)
+    part, intake = taken.part, taken.intake
+    if intake is None:
+        if promise.start:
+            intake = yield from _taken_over(taken, promise)
+        else:
+            taken.begin = part.mark()
+            intake = Intake(promise, part, taken.query, taken.columns)
+        taken.intake = intake
+    before = taken.begin.size if taken.begin else 0
+    part.reserve((promise.total or 0) - intake.received)
     while data := (yield from read()):
         if isinstance(data, Lost):
             raise IncompleteDownload(f"The connection broke after {intake.received} bytes: {data.reason}.")
         intake.take(data)
-        tell(Received(part.size, None if total is None else before + total))
-    intake.end()
-    return intake, head
+        part.keep = taken.alone and intake.keepable
+        known_size = promise.total is not None and not intake.packed
+        tell(Received(part.size, before + (promise.total or 0) if known_size else None))
+    return intake, intake.end()
 
 
-def _refuse(head: Reply) -> None:
-    """Raise for an answer that holds no file."""
-    kind = head.headers.get("content-type", "")
-    encoding = head.headers.get("content-encoding", "").strip().lower()
-    if head.status in _GONE:
-        raise ReportExpired(
-            f"The report's link is not good any more (HTTP {head.status}). Download it again by its token."
-        )
-    if head.status in _PASSING:
-        raise Unreachable(f"The report's file can't be had now (HTTP {head.status}).")
-    if head.status != _OK:
-        raise ServiceError(f"The report's file can't be had: HTTP {head.status}.")
-    if kind.startswith("text/html"):
-        raise ServiceError("The service sent an HTML page instead of the report.")
-    if encoding not in _KNOWN_ENCODINGS:
-        raise ServiceError(f"The report's file is encoded as {encoding[:40]!r}, which was not asked for.")
+def _begun(session: Session, link: str, taken: _Taken) -> Flow[Promise]:
+    """What the answer promises that holds a link's file, or the rest of it. What the rest doesn't fit is forgotten."""
+    while True:
+        intake = taken.intake
+        start = intake.received if intake else max(taken.part.found - 1, 0)
+        head = yield from _opened(session, link, start, intake.promise.tag if intake else None, taken)
+        promise = Promise.of(head)
+        if head.status == OK:
+            taken.forget()
+            return promise
+        if not start:
+            raise ServiceError(f"The report's file can't be had: HTTP {head.status}, which was not asked for.")
+        if head.status != BEYOND and promise.goes_on(start, intake.promise if intake else None):
+            if intake:
+                intake.promise = promise
+            return promise
+        taken.forget()
 
 
-def _proof(head: Reply, intake: Intake) -> Proof:
-    """What shows that a body is whole. Raises IncompleteDownload where it isn't."""
-    total = _length(head)
-    if total is not None and intake.received != total:
-        raise IncompleteDownload(f"{intake.received} bytes came where {total} were announced. Nothing was kept.")
-    checksum = _SHA256.fullmatch(head.headers.get("etag", ""))
-    if checksum:
-        if not intake.has_hash(checksum[1]):
-            raise IncompleteDownload("The file's SHA-256 is not the one that the service gave. Nothing was kept.")
-        return Proof.CHECKSUM
-    framed = total is not None or "chunked" in head.headers.get("transfer-encoding", "").lower()
-    return Proof.LENGTH if framed else Proof.SHAPE
+def _opened(session: Session, link: str, start: int, tag: str | None, taken: _Taken) -> Flow[Reply]:
+    """The head of the answer to a link, asked for from byte `start` on. Raises for one that holds no file."""
+    headers = {"accept": "text/csv, */*"}
+    if start:
+        headers["range"] = f"bytes={start}-"
+    if start and tag:
+        headers["if-range"] = tag
+    head = yield from opened(Request("GET", link, headers))
+    trouble = trouble_of(head, "The report's file", session.clock.now(), session.redacted)
+    taken.retry_after = trouble.retry_after if trouble else None
+    if isinstance(head, Lost):
+        raise Unreachable(f"The report's file gave no answer: {head.reason}.")
+    refuse(head)
+    return head
 
 
-def _rows(path: Path, query: ReportQuery | None) -> int:
-    with storage(path):
-        return check_rows(path, query)
+def _taken_over(taken: _Taken, promise: Promise) -> Flow[Intake]:
+    """An intake that goes on with what a killed process left."""
+    header = yield from work(taken.part.recover)
+    intake = Intake(promise, taken.part, taken.query)
+    try:
+        intake.take_over(header, taken.part.size)
+    except ServiceError:
+        taken.part.rewind()
+        raise IncompleteDownload("What was left of an earlier download is no beginning of the report.") from None
+    return intake
 
 
-def _columns(path: Path, query: ReportQuery | None) -> tuple[str, ...]:
-    with storage(path), path.open("rb") as file:
-        return check_header(file.readline(1 << 16), query)
+def _confirmed(session: Session, link: str, taken: _Taken, intake: Intake) -> Flow[Proof]:
+    """Fetch a link again, and see whether the same bytes come. Raises IncompleteDownload when they don't."""
+    head = yield from _opened(session, link, 0, None, taken)
+    twin = Intake(Promise.of(head), None, taken.query)
+    while data := (yield from read()):
+        if isinstance(data, Lost):
+            break
+        twin.take(data)
+    if isinstance(data, Lost) or (twin.end(), twin.sha256)[1] != intake.sha256:
+        raise IncompleteDownload("The file came twice, and not with the same bytes.")
+    return Proof.TWICE
 
 
-def _length(head: Reply) -> int | None:
-    text = head.headers.get("content-length", "")
-    return int(text) if text.isdecimal() else None
+def _published(
+    session: Session, token: str, query: ReportQuery | None, times: Times, part: Part, proof: Proof
+) -> Downloaded:
+    """Give the part its name, and the sidecar its own."""
+    beside = sidecar.beside(part.target)
+    known_of = Sidecar(
+        session.settings.url,
+        token,
+        query,
+        times.asked,
+        times.finished,
+        session.clock.now(),
+        part.size,
+        part.sha256,
+        part.lines.rows,
+        proof.word,
+    )
+    part.publish(beside, known_of.to_json().encode())
+    return Downloaded(part.target, part.size, part.sha256, part.lines.rows, proof, beside)

@@ -1,25 +1,31 @@
-"""A file in the making: written beside its target, unpacked and hashed on the way, and put in its place when whole."""
+"""A file in the making: written beside its target, hashed and counted on the way, and put in its place when whole."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
-import zlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
-from reelport.client.shape import header_of
-from reelport.errors import IncompleteDownload, ServiceError, StorageError, UsageError
+from reelport import steps
+from reelport.client.locks import held, still_named
+from reelport.client.shape import Lines
+from reelport.errors import StorageError, UsageError
 
-_GZIP = b"\x1f\x8b"
-_GZIP_WINDOW = 31
+_AT_ONCE = 1 << 20
+_LONGEST_NAME = 240
 _HEADER_BYTES = 1 << 16
+_TURNS, _TURN_SECONDS = 40, 0.025
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def checked_target(to: str | os.PathLike[str]) -> Path:
@@ -31,6 +37,8 @@ def checked_target(to: str | os.PathLike[str]) -> Path:
             raise UsageError(f"{path} is no regular file: name a file to write the report to.")
         if not path.parent.is_dir():
             raise UsageError(f"There is no folder {path.parent} to write the report to.")
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise UsageError(f"The name {path.name[:40]}… is too long: give a shorter one.")
     if not os.access(path.parent, os.W_OK):
         raise UsageError(f"The folder {path.parent} can't be written to.")
     return path
@@ -42,21 +50,37 @@ def storage(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = " Make room and download it again." if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
+        advice = " Make room and download it again." if error.errno in _FULL else ""
         raise StorageError(f"{path} can't be written or read: {error.strerror or error}.{advice}") from error
 
 
-class Part:
-    """A `.part` file beside the target. Unless `publish` is called it is gone at the end of the `with`."""
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a part that it can be taken back to."""
 
-    def __init__(self, target: Path) -> None:
+    size: int
+    sha256: hashlib._Hash
+    lines: Lines
+
+
+class Part:
+    """A `.part` file beside the target, its own while it is open. Unless it is published or kept it goes away.
+
+    Its name comes from the target and the report, so that whoever downloads the report again goes on with
+    what a killed process left. Another process that is at it has it locked: this one then writes into a file
+    of its own. What others left of other reports for the same target is taken away.
+    """
+
+    def __init__(self, target: Path, token: str) -> None:
         self.target = target
-        # A name of its own, so that two downloads to one target can't write into each other.
-        self.path = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
+        self.keep = False
+        self._published = False
         with storage(target):
-            self._file = self.path.open("xb", buffering=1 << 20)
-        self.size = 0
-        self.header: tuple[str, ...] | None = None
+            self._file, self.path = _opened(target, token)
+            self._keep_mode()
+            _tidy(target, self.path)
+            self.found = os.fstat(self._file.fileno()).st_size
+        self.size, self._sha256, self.lines = 0, hashlib.sha256(), Lines()
 
     def __enter__(self) -> Self:
         return self
@@ -65,140 +89,176 @@ class Part:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with suppress(OSError):
-            self._file.close()
+            # Of a disk that is full the room is worth more than what was written.
+            kept = self.keep and self.size and not isinstance(error, StorageError)
+            if not self._published and not kept:
+                self.path.unlink()
         with suppress(OSError):
-            self.path.unlink()
+            self._file.close()
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of all that was written."""
+        return self._sha256.hexdigest()
 
     def write(self, data: bytes) -> None:
         """Append bytes. Raises StorageError when the disk takes no more."""
         with storage(self.target):
             self._file.write(data)
-        self.size += len(data)
+        self._count(data)
 
-    def rewind(self, size: int) -> None:
-        """Forget everything after the first `size` bytes."""
+    def mark(self) -> Mark:
+        """Where it is now."""
+        return Mark(self.size, self._sha256.copy(), self.lines.copy())
+
+    def rewind(self, mark: Mark | None = None) -> None:
+        """Forget everything after the mark; everything without one, what was found too."""
+        self.found = 0
+        size = mark.size if mark else 0
         with storage(self.target):
             self._file.seek(size)
             self._file.truncate()
         self.size = size
+        self._sha256 = mark.sha256.copy() if mark else hashlib.sha256()
+        self.lines = mark.lines.copy() if mark else Lines()
 
-    def flush(self) -> None:
-        """Let readers of the path see all that was written."""
+    def recover(self) -> bytes:
+        """Take over what was found, less its last byte so that there is something to ask for: its header.
+
+        An empty header when there is nothing to go on with.
+        """
+        found, self.found = self.found - 1, 0
+        with storage(self.target):
+            self._file.seek(0)
+            header = self._file.readline(_HEADER_BYTES)
+            if not header.endswith(b"\n") or len(header) > found:
+                self.rewind()
+                return b""
+            self._file.seek(0)
+            while self.size < found and (data := self._file.read(min(_AT_ONCE, found - self.size))):
+                self._count(data)
+            self._file.seek(self.size)
+            self._file.truncate()
+        return header
+
+    def reserve(self, size: int) -> None:
+        """Raise StorageError now where the disk has no room for so many bytes more."""
+        if not hasattr(os, "statvfs"):
+            return
+        with storage(self.target):
+            disk = os.statvfs(self.path)
+        free = disk.f_bavail * disk.f_frsize
+        if disk.f_blocks > 0 and free < size - _AT_ONCE:
+            raise StorageError(
+                f"{self.target} needs {size:,} bytes and the disk has room for {free:,}. "
+                "Make room and download it again."
+            )
+
+    def publish(self, beside: Path | None, content: bytes) -> None:
+        """Make it durable and give it the target's name, in place of what had it; `content` is put beside it.
+
+        Of two that publish under one name the last one's file and what is beside it stay together.
+        """
         with storage(self.target):
             self._file.flush()
-
-    def publish(self) -> None:
-        """Make it durable and give it the target's name, in place of what had it."""
-        with storage(self.target):
-            self._file.flush()
+            steps.reach("client-part")
             os.fsync(self._file.fileno())
-            self._file.close()
-            self.path.replace(self.target)
-            _sync_folder(self.target.parent)
+            with _folder(self.target.parent):
+                if beside is not None:
+                    beside.unlink(missing_ok=True)
+                self.path.replace(self.target)
+                self._published = True
+                if beside is not None:
+                    _write(beside, content)
+
+    def _count(self, data: bytes) -> None:
+        self._sha256.update(data)
+        self.lines.feed(data)
+        self.size += len(data)
+
+    def _keep_mode(self) -> None:
+        """What only its owner could read stays so."""
+        with suppress(FileNotFoundError, AttributeError):
+            os.fchmod(self._file.fileno(), stat.S_IMODE(self.target.stat().st_mode))
 
 
-class Intake:
-    """One link's bytes on their way into a part: unpacked where they are gzip, hashed, the header once.
-
-    A part that has a header already gets none again: the file's header must be the same.
-    """
-
-    def __init__(self, part: Part) -> None:
-        self._part = part
-        self._unpacker = _Unpacker()
-        self._plain, self._wire = hashlib.sha256(), hashlib.sha256()
-        self._head: bytes | None = b"" if part.header is not None else None
-        self._last = b"\n"
-        self.received = 0
-
-    def take(self, raw: bytes) -> None:
-        """The next bytes off the wire."""
-        self.received += len(raw)
-        self._wire.update(raw)
-        for data in self._unpacker.unpack(raw):
-            self._plain.update(data)
-            self._keep(data)
-
-    def end(self) -> None:
-        """The body is over. Raises IncompleteDownload when gzip says that there is more."""
-        for data in self._unpacker.end():
-            self._plain.update(data)
-            self._keep(data)
-        if self._head is not None:
-            self._drop_header(self._head)
-
-    def has_hash(self, sha256: str) -> bool:
-        """Whether the bytes, as they came or unpacked, have this SHA-256."""
-        return sha256 in {self._plain.hexdigest(), self._wire.hexdigest()}
-
-    @property
-    def closed(self) -> bool:
-        """Whether the last byte is a line end."""
-        return self._last == b"\n"
-
-    def _keep(self, data: bytes) -> None:
-        if not data:
-            return
-        self._last = data[-1:]
-        if self._head is None:
-            self._part.write(data)
-            return
-        self._head += data
-        line, end, rest = self._head.partition(b"\n")
-        if end:
-            self._drop_header(line)
-            self._part.write(rest)
-        elif len(self._head) > _HEADER_BYTES:
-            raise ServiceError("What the service sent is no CSV: its first line has no end.")
-
-    def _drop_header(self, line: bytes) -> None:
-        self._head = None
-        if header_of(line) != self._part.header:
-            raise ServiceError("The files of the report have different headers: they can't be put together.")
+def _opened(target: Path, token: str) -> tuple[BinaryIO, Path]:
+    """A part that is ours alone: the report's own where nobody else has it, else one with a name of chance."""
+    path = target.with_name(f"{target.name}.{hashlib.sha256(token.encode()).hexdigest()[:8]}.part")
+    with suppress(FileExistsError), _closed_on_error(_open(path, 0)) as file:
+        if held(file.fileno()) and still_named(file.fileno(), path):
+            return file, path
+        raise FileExistsError
+    while True:
+        path = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
+        file = _open(path, os.O_EXCL)
+        held(file.fileno())
+        # Whoever tidies up may have come before the lock.
+        if still_named(file.fileno(), path):
+            return file, path
+        file.close()
 
 
-class _Unpacker:
-    """Bytes as they are, or what they unpack to when they begin as gzip does; any number of gzip members."""
-
-    def __init__(self) -> None:
-        self._begin: bytes | None = b""
-        self._gzip: zlib._Decompress | None = None
-
-    def unpack(self, raw: bytes) -> Iterator[bytes]:
-        if self._begin is not None:
-            raw = self._begin + raw
-            self._begin = raw if len(raw) < len(_GZIP) else None
-            if self._begin is not None:
-                return
-            if raw.startswith(_GZIP):
-                self._gzip = zlib.decompressobj(_GZIP_WINDOW)
-        if self._gzip is None:
-            yield raw
-        else:
-            yield from self._members(raw)
-
-    def end(self) -> Iterator[bytes]:
-        if self._begin:
-            yield self._begin
-        if self._gzip is not None and not self._gzip.eof:
-            raise IncompleteDownload("The packed file stops before its end. Nothing was kept; download it again.")
-
-    def _members(self, raw: bytes) -> Iterator[bytes]:
-        while raw:
-            if self._gzip is None or self._gzip.eof:
-                self._gzip = zlib.decompressobj(_GZIP_WINDOW)
-            try:
-                yield self._gzip.decompress(raw)
-            except zlib.error as error:
-                raise IncompleteDownload(f"The packed file is damaged ({error}). Nothing was kept.") from None
-            raw = self._gzip.unused_data
+@contextmanager
+def _closed_on_error(file: BinaryIO) -> Iterator[BinaryIO]:
+    try:
+        yield file
+    except BaseException:
+        file.close()
+        raise
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable, where the system can."""
-    with suppress(OSError):
+def _open(path: Path, more: int) -> BinaryIO:
+    flags = os.O_RDWR | os.O_CREAT | more | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=_AT_ONCE)
+
+
+def _tidy(target: Path, own: Path) -> None:
+    """Take away the parts for this target that nobody is at any more."""
+    left = re.compile(re.escape(target.name) + r"\.[0-9a-f]{8}\.part")
+    with suppress(OSError), os.scandir(target.parent) as entries:
+        for entry in entries:
+            if left.fullmatch(entry.name) and entry.name != own.name and entry.is_file(follow_symlinks=False):
+                _remove_unless_held(Path(entry.path))
+
+
+def _remove_unless_held(path: Path) -> None:
+    with suppress(OSError), path.open("r+b") as file:
+        if held(file.fileno()) and still_named(file.fileno(), path):
+            path.unlink()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a small file whole or not at all."""
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+
+
+@contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """Do something to a folder's names while no other download does; durable at the end, where the system can."""
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
-        try:
+    except OSError:
+        yield  # Windows opens no folders.
+        return
+    try:
+        for _ in range(_TURNS):
+            # Not for ever: a program that runs us may have the folder locked itself.
+            if held(descriptor):
+                break
+            time.sleep(_TURN_SECONDS)
+        yield
+        with suppress(OSError):
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    finally:
+        os.close(descriptor)

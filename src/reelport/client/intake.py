@@ -1,0 +1,196 @@
+"""One link's bytes on their way into a part: unpacked where they are gzip, hashed once, the header once."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+
+from reelport.client.part import Part
+from reelport.client.proof import Promise, Proof
+from reelport.client.shape import Rows, check_header, header_of
+from reelport.errors import IncompleteDownload, ServiceError
+from reelport.query import ReportQuery
+
+_GZIP = b"\x1f\x8b"
+_GZIP_WINDOW = 31
+_UNPACKED_AT_ONCE = 1 << 20
+_HEADER_BYTES = 1 << 16
+
+
+class Intake:
+    """What came of one link so far. A download that was cut goes on in the same intake.
+
+    With `columns` the part has a header already and gets none again: the file's must be the same.
+    Without a `part` nothing is written: the bytes are only looked at.
+    """
+
+    def __init__(
+        self, promise: Promise, part: Part | None, query: ReportQuery | None, columns: tuple[str, ...] | None = None
+    ) -> None:
+        self.promise = promise
+        self.columns = columns
+        self.received = 0
+        self._part = part
+        self._query = query
+        self._head: bytes | None = b""
+        self._rows: Rows | None = None
+        self._last = b"\n"
+        self._sound = True
+        self._unpacker = _Unpacker()
+        # In the usual case the part's bytes are the wire's, and the part knows their hash: one hash is enough.
+        self._whole = part is not None and columns is None
+        self._wire = hashlib.sha256()
+        self._plain = hashlib.sha256()
+
+    def take_over(self, header: bytes, size: int) -> None:
+        """Go on after so many bytes, plain and under this header, which the part has already."""
+        self._drop(header)
+        self._unpacker.never()
+        self.received = size
+
+    def take(self, raw: bytes) -> None:
+        """The next bytes off the wire. Raises for what can't be the report."""
+        self._sound = False
+        self.received += len(raw)
+        for data in self._unpacker.unpack(raw):
+            self._keep(data)
+        if self._unpacker.packed or self._unpacker.undecided:
+            self._wire.update(raw)
+        self._sound = True
+
+    def end(self) -> Proof:
+        """The body is over: what shows that it is whole. Raises IncompleteDownload where it isn't."""
+        total = self.promise.total
+        if total is not None and self.received != total:
+            raise IncompleteDownload(f"{self.received} bytes came where {total} were announced.")
+        self._sound = False
+        for data in self._unpacker.end():
+            self._keep(data)
+        if self._head is not None:
+            self._drop(self._head)
+        return self._proof()
+
+    @property
+    def packed(self) -> bool:
+        """Whether the bytes are gzip."""
+        return self._unpacker.packed
+
+    @property
+    def closed(self) -> bool:
+        """Whether the last byte is a line end."""
+        return self._last == b"\n"
+
+    @property
+    def cut(self) -> bool:
+        """Whether what came is the beginning of the file, and the rest can be asked for."""
+        total = self.promise.total
+        beginning = self.received > 0 and (total is None or self.received < total)
+        return self.promise.resumable and beginning and self._sound
+
+    @property
+    def keepable(self) -> bool:
+        """Whether another process can go on with what came: its bytes are the file's, and a checksum will show it."""
+        return self.cut and self.promise.provable and self._whole and not self.packed
+
+    def _proof(self) -> Proof:
+        if self.promise.sha256 is not None:
+            if self.promise.sha256 in {self.sha256, self._wire.hexdigest()}:
+                return Proof.CHECKSUM
+            if self.promise.strong:
+                raise IncompleteDownload("The file's SHA-256 is not the one that the service gave.")
+        if self._rows is not None:
+            self._rows.end()
+        if self.promise.framed:
+            return Proof.LENGTH
+        return Proof.PACKED if self.packed else Proof.SHAPE
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the link's file, unpacked."""
+        return self._part.sha256 if self._part is not None and self._whole else self._plain.hexdigest()
+
+    def _keep(self, data: bytes) -> None:
+        if not data:
+            return
+        self._last = data[-1:]
+        if not self._whole:
+            self._plain.update(data)
+        if self._head is None:
+            self._write(data)
+            return
+        self._head += data
+        line, end, rest = self._head.partition(b"\n")
+        if end:
+            self._drop(line + end)
+            self._write(rest)
+        elif len(self._head) > _HEADER_BYTES:
+            raise ServiceError("What the service sent is no CSV: its first line has no end.")
+
+    def _drop(self, line: bytes) -> None:
+        """The header is there."""
+        self._head = None
+        if self.columns is None:
+            self.columns = check_header(line, self._query)
+            if self._part is not None and not self._part.size:
+                self._part.write(line)
+        elif header_of(line) != self.columns:
+            raise ServiceError("The files of the report have different headers: they can't be put together.")
+        # Where a checksum will show that the file is whole nobody need look at its rows.
+        self._rows = None if self.promise.provable else Rows(len(self.columns), self._query)
+
+    def _write(self, data: bytes) -> None:
+        if self._rows is not None:
+            self._rows.feed(data)
+        if self._part is not None:
+            self._part.write(data)
+
+
+class _Unpacker:
+    """Bytes as they are, or what they unpack to when they begin as gzip does; any number of gzip members."""
+
+    def __init__(self) -> None:
+        self._begin: bytes | None = b""
+        self._gzip: zlib._Decompress | None = None
+
+    @property
+    def packed(self) -> bool:
+        return self._gzip is not None
+
+    @property
+    def undecided(self) -> bool:
+        return self._begin is not None
+
+    def never(self) -> None:
+        """Take the bytes that come for what they are."""
+        self._begin = None
+
+    def unpack(self, raw: bytes) -> Iterator[bytes]:
+        if self._begin is not None:
+            raw = self._begin + raw
+            self._begin = raw if len(raw) < len(_GZIP) else None
+            if self._begin is not None:
+                return
+            if raw.startswith(_GZIP):
+                self._gzip = zlib.decompressobj(_GZIP_WINDOW)
+        if self._gzip is None:
+            yield raw
+        else:
+            yield from self._members(raw)
+
+    def end(self) -> Iterator[bytes]:
+        if self._begin:
+            yield self._begin
+        if self._gzip is not None and not self._gzip.eof:
+            raise IncompleteDownload("The packed file stops before its end.")
+
+    def _members(self, raw: bytes) -> Iterator[bytes]:
+        while raw:
+            if self._gzip is None or self._gzip.eof:
+                self._gzip = zlib.decompressobj(_GZIP_WINDOW)
+            try:
+                yield self._gzip.decompress(raw, _UNPACKED_AT_ONCE)
+            except zlib.error as error:
+                raise IncompleteDownload(f"The packed file is damaged ({error}).") from None
+            # A few bytes may unpack to very many: never all of them at once.
+            raw = self._gzip.unconsumed_tail or self._gzip.unused_data

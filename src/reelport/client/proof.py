@@ -1,0 +1,125 @@
+"""What shows that a file is whole: what the head of an answer promises of its body, and what that is worth."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from reelport.client.steps import Reply
+from reelport.errors import ReportExpired, ServiceError, Unreachable
+
+OK, PARTIAL, BEYOND = 200, 206, 416
+
+_GONE = frozenset({400, 401, 403, 404, 410})
+"""What servers of signed links say of one that has expired."""
+
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_KNOWN_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
+_PAGES = {"text/html": "an HTML page", "application/json": "a message"}
+_TAG = re.compile(r'(?:W/)?"([^"]*)"')
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+
+
+class Proof(StrEnum):
+    """What shows that a file is whole, the strongest first."""
+
+    CHECKSUM = "its SHA-256 is the service's"
+    LENGTH = "its length is the service's, and every row is whole"
+    PACKED = "the gzip stream ends with its own checksum, and every row is whole"
+    TWICE = "it came twice with the same bytes, though the service said neither length nor checksum"
+    SHAPE = "every row is whole, but the service said neither length nor checksum"
+
+    @property
+    def word(self) -> str:
+        """The same for machines."""
+        return self.name.lower()
+
+
+ORDER = tuple(Proof)
+
+
+def weakest(proofs: list[Proof]) -> Proof:
+    """What shows that several files are whole together."""
+    return max(proofs, key=ORDER.index, default=Proof.CHECKSUM)
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What an answer's head says of its body: of all the file, of which the body begins with byte `start`.
+
+    `sha256` is the ETag where that is one; of a weak ETag it may be that of another form of the file.
+    """
+
+    start: int
+    total: int | None
+    framed: bool
+    tag: str
+    strong: bool
+    sha256: str | None
+    ranges: bool
+    encoded: bool
+
+    @classmethod
+    def of(cls, head: Reply) -> Self:
+        """What the head of an answer that holds a file, or a part of one, says."""
+        tag = head.headers.get("etag", "").strip()
+        value = _TAG.fullmatch(tag)
+        found = _SHA256.fullmatch(value[1]) if value else None
+        length = head.headers.get("content-length", "")
+        part = _RANGE.fullmatch(head.headers.get("content-range", "")) if head.status == PARTIAL else None
+        chunked = "chunked" in head.headers.get("transfer-encoding", "").lower()
+        total = int(part[3]) if part else int(length) if length.isdecimal() and head.status == OK else None
+        return cls(
+            start=int(part[1]) if part else 0,
+            total=total,
+            framed=length.isdecimal() or chunked,
+            tag=tag,
+            strong=value is not None and not tag.startswith("W/"),
+            sha256=found[0] if found else None,
+            ranges=part is not None or head.headers.get("accept-ranges", "").strip().lower() == "bytes",
+            encoded=encoding_of(head) not in {"", "identity"},
+        )
+
+    @property
+    def provable(self) -> bool:
+        """Whether the file's SHA-256 is known beforehand, for certain."""
+        return self.strong and self.sha256 is not None
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a download that was cut may go on where it was: a strong ETag says that it is the same file."""
+        return self.strong and self.ranges
+
+    def goes_on(self, start: int, earlier: Promise | None) -> bool:
+        """Whether this is the rest, from byte `start` on, of what an earlier answer promised."""
+        if self.start != start or self.total is None:
+            return False
+        if earlier is None:
+            return self.provable and not self.encoded
+        return self.tag == earlier.tag and earlier.total in {None, self.total}
+
+
+def encoding_of(head: Reply) -> str:
+    """What the body is packed by, in lower case."""
+    return head.headers.get("content-encoding", "").strip().lower()
+
+
+def refuse(head: Reply) -> None:
+    """Raise for an answer that holds no file."""
+    kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
+    encoding = encoding_of(head)
+    if head.status in _GONE:
+        raise ReportExpired(
+            f"The report's link is not good any more (HTTP {head.status}). Download it again by its token."
+        )
+    if head.status in _PASSING:
+        raise Unreachable(f"The report's file can't be had now (HTTP {head.status}).")
+    if head.status not in {OK, PARTIAL, BEYOND}:
+        raise ServiceError(f"The report's file can't be had: HTTP {head.status}.")
+    if page := _PAGES.get(kind):
+        raise Unreachable(f"The service sent {page} instead of the report.")
+    if encoding not in _KNOWN_ENCODINGS:
+        raise ServiceError(f"The report's file is encoded as {encoding[:40]!r}, which was not asked for.")

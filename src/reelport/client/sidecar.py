@@ -1,0 +1,64 @@
+"""What is known of a downloaded file, in a small JSON file beside it: no secret, no token of access, no link."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from reelport.query import ReportQuery
+
+_LARGEST = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """Whence a file came, and what shows that it is whole. Times are UTC; what isn't known is None."""
+
+    service: str
+    report: str
+    query: ReportQuery | None
+    asked: datetime | None
+    finished: datetime | None
+    downloaded: datetime
+    bytes: int
+    sha256: str
+    rows: int
+    proof: str
+
+    def to_json(self) -> str:
+        """The content of the file."""
+        content: dict[str, Any] = {"reelport": _version(), **asdict(self)}
+        content["query"] = self.query.to_wire() if self.query else None
+        for name in ("asked", "finished", "downloaded"):
+            moment = content[name]
+            content[name] = moment.isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def beside(target: Path) -> Path | None:
+    """Where a file's sidecar goes: `views.csv.json` for `views.csv`. None where something else has that name."""
+    path = target.with_name(f"{target.name}.json")
+    return path if not path.exists() or read(path) is not None else None
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """What a sidecar says; None when the file is none."""
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST:
+            return None
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) and {"reelport", "report", "sha256"} <= content.keys() else None
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - a tenth of the time to load
+
+    try:
+        return version("reelport")
+    except PackageNotFoundError:
+        return "unknown"
