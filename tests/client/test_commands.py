@@ -62,8 +62,6 @@ def test_what_is_no_day_is_refused(word: str) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [
-        ("run --metrics VIEW --dimensions DAYY --start 7d --end 1d", 5, ["Did you mean VIEWS?", "Did you mean DAY?"]),
-        ("run --metrics VIEWS --start 7d --end 1d --product OWN", 5, ["'OWN'"]),
         ("run --metrics VIEWS --start soon --end 1d", 2, ["--start", "YYYY-MM-DD"]),
         ("run --start 7d --end 1d", 2, ["--metrics"]),
         ("run --metrics VIEWS --start 7d --end 1d -o no/such/folder", 2, ["no folder"]),

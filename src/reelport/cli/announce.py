@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from enum import Enum
 from typing import IO, Any, Self
 
+from reelport.cli.output import what_happened
 from reelport.client.download import Downloaded
-from reelport.client.events import Asked, Event, Received, Reused
+from reelport.client.events import Asked, Event, InWindow, Received, Reused
 from reelport.errors import QueryRefused, ReelportError
 
 _EVERY = 1.0
 """Seconds between two lines that tell of bytes received."""
+
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
+"""Where a word begins inside of a name like WindowDone."""
 
 
 class Announcer:
@@ -24,7 +29,7 @@ class Announcer:
     def __init__(self, stream: IO[str], *, quiet: bool = False) -> None:
         self._stream = stream
         self._quiet = quiet
-        self._received_at = 0.0
+        self._received_at: dict[str, float] = {}
         self.token: str | None = None
 
     def __enter__(self) -> Self:
@@ -34,16 +39,25 @@ class Announcer:
         self._stream.flush()
 
     def __call__(self, event: Event) -> None:
-        """Take in what happened."""
-        if isinstance(event, Asked | Reused):
+        """Take in what happened; what happened in a window carries its days."""
+        window: dict[str, object] = {}
+        if isinstance(event, InWindow):
+            window = {"window": {"start": event.start, "end": event.end}}
+            event = event.event
+        elif isinstance(event, Asked | Reused):
             self.token = event.token
-        if isinstance(event, Received) and event.bytes != event.total:
-            now = time.monotonic()
-            if now - self._received_at < _EVERY:
-                return
-            self._received_at = now
-        if not self._quiet:
-            self._print(type(event).__name__.lower(), _facts(event))
+        if not self._quiet and not self._too_soon(event, str(window)):
+            self._print(_WORD.sub("_", type(event).__name__).lower(), window | _facts(event))
+
+    def _too_soon(self, event: Event, window: str) -> bool:
+        """Whether bytes received were told of just now."""
+        if not isinstance(event, Received) or event.bytes == event.total:
+            return False
+        now = time.monotonic()
+        if now - self._received_at.get(window, -_EVERY) < _EVERY:
+            return True
+        self._received_at[window] = now
+        return False
 
     def rest(self) -> None:
         """Nothing to take away."""
@@ -66,7 +80,12 @@ class Announcer:
     def failed(self, error: ReelportError, resume: str | None) -> ReelportError:
         """The result of what went wrong, and the error to raise."""
         token = getattr(error, "token", None) or self.token
-        facts: dict[str, object] = {"ok": False, "status": error.exit_status, "code": error.code, "error": str(error)}
+        facts: dict[str, object] = {
+            "ok": False,
+            "status": error.exit_status,
+            "code": error.code,
+            "error": what_happened(error),
+        }
         facts |= {"token": token} if token else {}
         facts |= (
             {"problems": [_facts(problem) for problem in error.problems]} if isinstance(error, QueryRefused) else {}

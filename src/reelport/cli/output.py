@@ -26,6 +26,7 @@ from reelport.client.events import (
     Warned,
     WindowDone,
 )
+from reelport.client.ranges.result import Ranged
 from reelport.errors import ReelportError
 
 _HEARTBEAT = 60.0
@@ -92,7 +93,9 @@ class Narrator:
     def delivered(self, done: Downloaded, output: str | None, more: dict[str, object]) -> None:
         """The end: what came, and what shows that it is whole."""
         self.rest()
-        self.say(f"{output or 'stdout'}: {done.rows:,} rows, {size(done.bytes)}; {done.proof}")
+        windows = len(done.windows) if isinstance(done, Ranged) else 1
+        each = f"each of {windows} windows: " if windows > 1 else ""
+        self.say(f"{output or 'stdout'}: {done.rows:,} rows, {size(done.bytes)}; {each}{done.proof}")
         for what, where in more.items():
             self.say(f"{what}: {where}")
 
@@ -102,8 +105,7 @@ class Narrator:
     def failed(self, error: ReelportError, resume: str | None) -> ReelportError:
         """The end of what went wrong: the error to raise, which says how it can be taken up again."""
         if resume is not None:
-            sentence = str(error).partition(" Take it up again")[0]
-            error.args = (f"{sentence}\nTake it up again: {resume}", *error.args[1:])
+            error.args = (f"{what_happened(error)}\nTake it up again: {resume}", *error.args[1:])
         return error
 
     def _tell(self, event: Event, window: str) -> None:
@@ -124,7 +126,7 @@ class Narrator:
                 self._state(window, status, next_look or 0, f"{status} after {duration(elapsed)}")
             case Received(received, total) if self._bars:
                 amounts = size(received) + (f" of {size(total)}" if total else "")
-                self._bars.fill(window, f"{prefix}downloading", received, total, amounts)
+                self._bars.fill(window, window or "downloading", received, total, amounts)
 
     def _tell_of_windows(self, event: WindowDone | Bisected | Merging) -> None:
         match event:
@@ -153,6 +155,11 @@ class Narrator:
             self.say(prefix + line)
             said_at = now
         self._last[window] = (state, said_at)
+
+
+def what_happened(error: ReelportError) -> str:
+    """An error's sentences without how a program would go on: the command line says how it does."""
+    return str(error).partition(" Take it up again with")[0]
 
 
 def size(number: int) -> str:

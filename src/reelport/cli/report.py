@@ -21,6 +21,9 @@ from reelport.cli.telling import Teller, told
 from reelport.client.download import Downloaded
 from reelport.client.flow import DEADLINE
 from reelport.client.part import checked_target
+from reelport.client.report import Reports
+from reelport.errors import UsageError
+from reelport.query import ReportQuery
 
 REPORT = App(name="report", help="Ask for a report, wait for it, download it whole.", help_format="plaintext")
 
@@ -31,6 +34,10 @@ Picture = Annotated[
         negative=(),
         help="Draw the first metric by the first dimension: here, or into a .png or .svg FILE.",
     ),
+]
+
+Apart = Annotated[
+    bool, Parameter("--keep-windows", negative=(), help="Leave the windows of a long range as CSV files in -o FOLDER.")
 ]
 
 
@@ -45,6 +52,7 @@ def run(
     url: Url = None,
     deadline: Deadline = DEADLINE,
     fresh: Fresh = False,
+    keep_windows: Apart = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -52,8 +60,9 @@ def run(
 
     Example: reelport report run --metrics VIEWS --dimensions DAY,VIDEO_TITLE --start 7d --end yesterday -o views.csv
 
-    The key comes from REELPORT_API_KEY and REELPORT_API_SECRET, or from a profile. A range that is longer than
-    one report may be is asked for in windows, two at a time, and put together. Whatever ends it early, the same
+    The key comes from REELPORT_API_KEY and REELPORT_API_SECRET, or from a
+    profile. A range that is longer than one report may be is asked for in
+    windows, two at a time, and put together. Whatever ends it early, the same
     command goes on where it was.
     """
     with told(json=json, quiet=quiet, output=output) as tell:
@@ -61,11 +70,20 @@ def run(
         shape = format_of(form, output)
         picture = None if chart is None else chart_of(query, chart[0] if chart else None)
         tell.resume = ["run", *words_of(query), *_rest(output, form, chart, profile, url)]
-        with connect(url, profile) as client, _target(output, shape, query.fingerprint()) as target:
-            done = client.reports.run(query, target, deadline=deadline, progress=tell, fresh=fresh)
-            wished = output is not None or form is not None or not sys.stdout.isatty()
-            alone = picture is not None and picture.file is None and not wished
-            _deliver(done, output, None if alone else shape, tell, picture)
+        with connect(url, profile) as client:
+            if keep_windows:
+                tell.resume.append("--keep-windows")
+                folder = _folder(output, plain=form in {None, Format.CSV} and picture is None)
+                done: Downloaded = client.reports.run_range(
+                    query, folder, deadline=deadline, progress=tell, fresh=fresh, keep_windows=True
+                )
+                tell.delivered(done, folder, {})
+                return
+            with _target(output, shape, query.fingerprint()) as target:
+                done = _had(client.reports, query, target, tell, deadline, fresh=fresh)
+                wished = output is not None or form is not None or not sys.stdout.isatty()
+                alone = picture is not None and picture.file is None and not wished
+                _deliver(done, output, None if alone else shape, tell, picture)
 
 
 @REPORT.command
@@ -138,6 +156,22 @@ def download(
             report = client.reports.attach(token).wait(deadline=deadline, progress=tell)
             done = report.download(target, progress=tell)
             _deliver(done, output, shape, tell)
+
+
+def _had(
+    reports: Reports, query: ReportQuery, target: Path, tell: Teller, deadline: float, *, fresh: bool
+) -> Downloaded:
+    """The report on disk; of a range that is longer than one report may be, made of windows."""
+    if len(reports.plan(query).windows) > 1:
+        return reports.run_range(query, target, deadline=deadline, progress=tell, fresh=fresh)
+    return reports.run(query, target, deadline=deadline, progress=tell, fresh=fresh)
+
+
+def _folder(output: str | None, *, plain: bool) -> str:
+    """Where windows are kept as files. Raises UsageError where more is wished of them."""
+    if output is None or not plain:
+        raise UsageError("--keep-windows puts a CSV file a window into the folder named by -o; it draws nothing.")
+    return output
 
 
 def _target(output: str | None, shape: Format, name: str) -> AbstractContextManager[Path]:
