@@ -29,7 +29,14 @@ def completion(shell: Annotated[Shell, Parameter(help="Whose script.")], /) -> N
     of $fpath, for fish ~/.config/fish/completions/reelport.fish. Print it anew after an update.
     """
     app = application(_present(CLIENT_COMMANDS), _present(SERVER_COMMANDS))
-    print(app.generate_completion(prog_name="reelport", shell=shell.value))
+    script = app.generate_completion(prog_name="reelport", shell=shell.value)
+    print(_with_bare_commas(script) if shell is Shell.BASH else script)
+
+
+def _with_bare_commas(script: str) -> str:
+    """The script for bash, without backslashes before commas: with one, the next name of a list isn't completed."""
+    quoted = """printf -v _q '%q' "$_x";"""
+    return script.replace(quoted, quoted + ' _q="${_q//\\\\,/,}";')
 
 
 def _present(commands: Mapping[str, Command]) -> dict[str, Command]:
