@@ -90,9 +90,9 @@ def ask(session: Session, query: ReportQuery, tell: Progress) -> Flow[ReportStat
     return (yield from ask_vetted(session, query, tell))
 
 
-def ask_vetted(session: Session, query: ReportQuery, tell: Progress) -> Flow[ReportState]:
-    """The same for a query that `vet` has let pass."""
-    patience = Patience(once=None if session.reelport else _perhaps_asked, asking=True)
+def ask_vetted(session: Session, query: ReportQuery, tell: Progress, *, yielding: bool = False) -> Flow[ReportState]:
+    """The same for a query that `vet` has let pass. With `yielding`, too many reports are a QueueFull at once."""
+    patience = Patience(once=None if session.reelport else _perhaps_asked, asking=True, yielding=yielding)
     variables = {"input": query.to_wire()}
     reply = yield from exchange(session, ASK, variables, tell, patience, scopes=scopes_of(query))
     state = _asked(session, reply)

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Protocol
 
-from reelport.client import download, flow
+from reelport.client import download, fetch, follow
 from reelport.client.download import Downloaded
-from reelport.client.events import Event, Progress, Warned
+from reelport.client.events import Progress
 from reelport.client.flow import DEADLINE, ReportState
 from reelport.client.part import checked_target
+from reelport.client.ranges.reports import AsyncRangeReports, RangeReports
+from reelport.client.runner import AsyncRunner, Runner, aloud, seconds
 from reelport.client.session import Session
-from reelport.client.steps import Flow, T
+from reelport.client.steps import Flow
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus
-
-
-class Runner(Protocol):
-    """What takes a flow's steps and waits for each."""
-
-    def __call__(self, flow: Flow[T], /) -> T:
-        """The flow's result."""
-
-
-class AsyncRunner(Protocol):
-    """What takes a flow's steps on the event loop."""
-
-    def __call__(self, flow: Flow[T], /) -> Awaitable[T]:
-        """The flow's result, in time."""
 
 
 class _Handle:
@@ -56,15 +42,19 @@ class _Handle:
 
     def _download(self, to: str | os.PathLike[str], tell: Progress) -> Flow[Downloaded]:
         target = checked_target(to)
+        row = yield from fetch.remembered(self._session, self.token)
         if not self._state.ready:
             self._state = yield from download.ready(self._session, self.token, tell)
-        return (yield from download.download(self._session, self._state, target, self.query, tell))
+        return (yield from fetch.delivered(self._session, row, self._state, self.query, target, tell))
 
     def _refresh(self, tell: Progress) -> Flow[None]:
-        self._state = yield from flow.look(self._session, self.token, tell)
+        row = yield from fetch.remembered(self._session, self.token)
+        self._state = yield from follow.looked(self._session, row, self.token, tell)
 
     def _wait(self, deadline: float | timedelta, tell: Progress) -> Flow[None]:
-        self._state = yield from flow.wait(self._session, self.token, tell, deadline=_seconds(deadline))
+        row = yield from fetch.remembered(self._session, self.token)
+        left = seconds(deadline)
+        self._state = yield from follow.followed(self._session, row, self.token, tell, deadline=left)
 
 
 class Report(_Handle):
@@ -111,16 +101,29 @@ class AsyncReport(_Handle):
         return await self._run(self._download(to, progress or aloud))
 
 
-class Reports:
+class Reports(RangeReports):
     """Where a `Client`'s reports are had."""
 
     def __init__(self, run: Runner, session: Session) -> None:
         self._run = run
         self._session = session
 
-    def submit(self, query: ReportQuery, *, progress: Progress | None = None) -> Report:
-        """Ask for a report. Raises QueryRefused with every problem, before anything is sent where that can be."""
-        state = self._run(flow.ask(self._session, query, progress or aloud))
+    def submit(
+        self,
+        query: ReportQuery,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+    ) -> Report:
+        """Have a report made: ask for it, unless one that was asked for earlier serves (see `run`).
+
+        Raises QueryRefused with every problem, before anything is sent where that can be; SlotsFull when all
+        slots of the key were taken for `deadline` seconds.
+        """
+        tell = progress or aloud
+        submit = fetch.submitted(self._session, query, tell, deadline=seconds(deadline), fresh=fresh)
+        state = self._run(submit)
         return Report(self._run, self._session, state, query)
 
     def attach(self, token: str, query: ReportQuery | None = None) -> Report:
@@ -137,23 +140,44 @@ class Reports:
         *,
         deadline: float | timedelta = DEADLINE,
         progress: Progress | None = None,
+        fresh: bool = False,
     ) -> Downloaded:
-        """Ask, wait, download: the three steps in one."""
+        """Ask, wait, download: the three steps in one.
+
+        Called again after it was stopped at any point, it goes on where it was: what was asked for and not
+        delivered always serves. What was delivered is asked for again at a Reelport service, which gives the same
+        report while nothing changed; another host's report serves while it lives, unless its range was not over
+        when it was asked for. `fresh` asks anew even so.
+        """
         target = checked_target(to)
         tell = progress or aloud
-        return self._run(download.run(self._session, query, target, tell, deadline=_seconds(deadline)))
+        flow = fetch.fetch(self._session, query, target, tell, deadline=seconds(deadline), fresh=fresh)
+        return self._run(flow)
 
 
-class AsyncReports:
+class AsyncReports(AsyncRangeReports):
     """Where an `AsyncClient`'s reports are had."""
 
     def __init__(self, run: AsyncRunner, session: Session) -> None:
         self._run = run
         self._session = session
 
-    async def submit(self, query: ReportQuery, *, progress: Progress | None = None) -> AsyncReport:
-        """Ask for a report. Raises QueryRefused with every problem, before anything is sent where that can be."""
-        state = await self._run(flow.ask(self._session, query, progress or aloud))
+    async def submit(
+        self,
+        query: ReportQuery,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+    ) -> AsyncReport:
+        """Have a report made: ask for it, unless one that was asked for earlier serves (see `run`).
+
+        Raises QueryRefused with every problem, before anything is sent where that can be; SlotsFull when all
+        slots of the key were taken for `deadline` seconds.
+        """
+        tell = progress or aloud
+        submit = fetch.submitted(self._session, query, tell, deadline=seconds(deadline), fresh=fresh)
+        state = await self._run(submit)
         return AsyncReport(self._run, self._session, state, query)
 
     def attach(self, token: str, query: ReportQuery | None = None) -> AsyncReport:
@@ -170,25 +194,23 @@ class AsyncReports:
         *,
         deadline: float | timedelta = DEADLINE,
         progress: Progress | None = None,
+        fresh: bool = False,
     ) -> Downloaded:
-        """Ask, wait, download: the three steps in one."""
+        """Ask, wait, download: the three steps in one.
+
+        Called again after it was stopped at any point, it goes on where it was: what was asked for and not
+        delivered always serves. What was delivered is asked for again at a Reelport service, which gives the same
+        report while nothing changed; another host's report serves while it lives, unless its range was not over
+        when it was asked for. `fresh` asks anew even so.
+        """
         target = checked_target(to)
         tell = progress or aloud
-        return await self._run(download.run(self._session, query, target, tell, deadline=_seconds(deadline)))
-
-
-def aloud(event: Event) -> None:
-    """Tell only of what a caller should not miss: a query's warnings, as Python warnings."""
-    if isinstance(event, Warned):
-        warnings.warn(str(event.problem), UserWarning, stacklevel=2)
+        flow = fetch.fetch(self._session, query, target, tell, deadline=seconds(deadline), fresh=fresh)
+        return await self._run(flow)
 
 
 def _unseen(token: str) -> ReportState:
     return ReportState(token, ReportStatus.IN_PROGRESS)
-
-
-def _seconds(time: float | timedelta) -> float:
-    return time.total_seconds() if isinstance(time, timedelta) else float(time)
 
 
 Sleep = Callable[[float], None]

@@ -23,7 +23,7 @@ class Patience:
 
     A pause that the service asks for is honoured while all of it takes no more than `longest` seconds.
     With `once` a request is sent again only while the service surely did nothing about it; else `once` says what
-    error that is. With `asking`, too many requests are too many reports: a QueueFull.
+    error that is. With `asking`, too many requests are too many reports: a QueueFull, with `yielding` at once.
     """
 
     seconds: float | None = None
@@ -31,6 +31,7 @@ class Patience:
     at_end: Callable[[ReelportError], ReelportError] = lambda error: error
     once: Callable[[ReelportError], ReelportError] | None = None
     asking: bool = False
+    yielding: bool = False
 
     def until(self, session: Session, *, asked: bool = False) -> float:
         """The second of the clock that waiting may last to, begun now: `asked` is for a pause that was asked for."""
@@ -39,7 +40,7 @@ class Patience:
 
     def left(self, session: Session, until: float) -> Patience:
         """The same patience, as far as it isn't used up; for requests that may always be repeated."""
-        return replace(self, seconds=max(0.0, until - session.clock.seconds()), once=None, asking=False)
+        return replace(self, seconds=max(0.0, until - session.clock.seconds()), once=None, asking=False, yielding=False)
 
 
 PATIENT = Patience()
@@ -75,6 +76,8 @@ def persist(
         assert trouble is not None  # noqa: S101 - a lost answer is always trouble
         if trouble.acted and patience.once is not None:
             raise patience.once(trouble.error) from trouble.error
+        if trouble.crowded and patience.yielding:
+            raise _given_up(trouble, patience) from trouble.error
         seconds = max(trouble.retry_after or 0.0, pause)
         if session.clock.seconds() + seconds > (until if trouble.retry_after is None else obeyed):
             raise _given_up(trouble, patience) from trouble.error

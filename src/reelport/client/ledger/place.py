@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 
 from reelport.client.config import home_of
-from reelport.client.config import home_of
 from reelport.client.ledger.ledger import Ledger
 
 FILE = "ledger.db"

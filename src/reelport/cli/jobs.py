@@ -1,0 +1,147 @@
+"""`reelport jobs`: what this machine has asked for, which of it holds a slot, and how each is taken up again."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from reelport.cli.listing import described, listed
+from reelport.cli.options import words_of
+from reelport.client.ledger import Ledger, Row, State
+from reelport.client.ledger.place import ledger_at
+from reelport.client.ledger.rows import TOKEN_STATES
+from reelport.errors import UsageError
+
+JOBS = App(
+    name="jobs", help="Reports that this machine asked for, and which of them hold a slot.", help_format="plaintext"
+)
+
+_RECENT = timedelta(hours=48)
+
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON.")]
+Job = Annotated[str, Parameter(help="Its number in `jobs list`, or its token.")]
+
+
+@JOBS.command(name="list")
+def list_jobs(
+    *,
+    all_: Annotated[bool, Parameter(name="--all", negative=(), help="Older ones too, and those forgotten.")] = False,
+    json: Json = False,
+) -> None:
+    """List the reports that were asked for within 48 hours, and any that hold a slot. Calls nothing.
+
+    Example: reelport jobs list
+    """
+    now = datetime.now(UTC)
+    rows = [row for row in _ledger().rows() if all_ or _matters(row, now)]
+    listed([_summary(row, now) for row in rows], as_json=json)
+
+
+@JOBS.command
+def show(job: Job, /, *, json: Json = False) -> None:
+    """Show all that is known of a report, and the command that takes it up again. Calls nothing.
+
+    Example: reelport jobs show 1
+    """
+    row = _found(_ledger(), job)
+    described(_details(row, datetime.now(UTC), as_json=json), as_json=json)
+
+
+@JOBS.command
+def forget(*jobs: Job, json: Json = False) -> None:
+    """Forget reports: they hold no slot here any more, and their command asks anew. The service isn't told.
+
+    Example: reelport jobs forget 1
+    """
+    if not jobs:
+        raise UsageError("Name the reports to forget: their numbers in 'reelport jobs list', or their tokens.")
+    ledger = _ledger()
+    rows = [_found(ledger, job) for job in jobs]
+    for row in rows:
+        ledger.forget(row)
+    listed([{"id": row.id, "token": row.token, "state": State.FORGOTTEN} for row in rows], as_json=json)
+
+
+def _ledger() -> Ledger:
+    ledger = ledger_at(None, os.environ, lambda: datetime.now(UTC))
+    assert ledger is not None  # noqa: S101 - None stands for the user's own
+    return ledger
+
+
+def _found(ledger: Ledger, job: str) -> Row:
+    """The row of a number or a token. Raises UsageError when there is none."""
+    word = job.strip()
+    number = int(word) if word.isascii() and word.isdecimal() and len(word) < 19 else 0  # noqa: PLR2004 - SQLite's numbers
+    row = ledger.find(word) or (ledger.get(number) if number else None)
+    if row is None:
+        raise UsageError(f"There is no report {word[:80]!r} in {ledger.path}: see 'reelport jobs list --all'.")
+    return row
+
+
+def _matters(row: Row, now: datetime) -> bool:
+    recent = now - row.created < _RECENT and row.state is not State.FORGOTTEN
+    return recent or row.in_flight(now, reelport=False)
+
+
+def _summary(row: Row, now: datetime) -> Mapping[str, object]:
+    query = row.query
+    split = f" by {', '.join(query.dimensions)}" if query.dimensions else ""
+    return {
+        "id": row.id,
+        "state": f"{row.state}, delivered" if row.delivered else row.state,
+        "slot": _slot(row, now),
+        "process": row.worker(now),
+        "asked": row.asked or row.created,
+        "report": f"{', '.join(query.metrics)}{split}, {query.start} to {query.end}",
+        "rows": row.rows,
+        "file": row.path,
+        "token": row.token,
+    }
+
+
+def _slot(row: Row, now: datetime) -> str:
+    """Whether it holds one of the key's slots, and until when where that isn't known any better."""
+    if not row.in_flight(now, reelport=False):
+        return ""
+    guessed = row.token is None and not row.lives(now)
+    return f"until {row.held_until:%H:%M} UTC" if guessed else "yes"
+
+
+def _details(row: Row, now: datetime, *, as_json: bool) -> Mapping[str, object]:
+    query = row.query
+    return {
+        "id": row.id,
+        "token": row.token,
+        "state": row.state,
+        "meaning": row.state.sentence,
+        "delivered": row.delivered if as_json else ("yes" if row.delivered else "no"),
+        "slot": _slot(row, now) or (None if as_json else "no"),
+        "process": row.worker(now),
+        "service": row.service,
+        "key": row.identity,
+        "query": query.to_wire(),
+        "created": row.created,
+        "asked": row.asked,
+        "looked": row.looked,
+        "finished": row.finished,
+        "expires": row.expires if row.state in TOKEN_STATES else None,
+        "file": row.path,
+        "bytes": row.bytes,
+        "rows": row.rows,
+        "sha256": row.sha256,
+        "proof": row.proof,
+        "error": row.error,
+        "again": _again(row),
+    }
+
+
+def _again(row: Row) -> str:
+    """The command that asked for it, which takes it up again."""
+    words = ["reelport", "report", "run", *words_of(row.query)]
+    words += ["-o", str(row.path)] if row.path else []
+    return shlex.join([*words, "--url", row.service])

@@ -1,0 +1,149 @@
+"""Come by a report's token without losing one: an earlier report, or a slot and an ask.
+
+The ledger decides in one transaction. What it can't decide alone is waited for: a slot, or another process that is
+asking the same question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+
+from reelport import steps
+from reelport.client.events import Progress, Queued, Reused
+from reelport.client.flow import ask_vetted, crowded
+from reelport.client.follow import glanced
+from reelport.client.ledger import Busy, Claimed, Entry, Full, Held, Ledger, Question, Row, Serves
+from reelport.client.ledger.rows import State
+from reelport.client.retry import Patience, pauses
+from reelport.client.session import Session
+from reelport.client.steps import Flow, Wait, work
+from reelport.errors import AskLost, ReelportError, ServiceError, SlotsFull
+from reelport.query import ReportQuery
+
+_TRIFLE = Patience(2.0)
+"""How long a look on behalf of another is tried: the next one is not far."""
+
+_LOCAL = 1.0
+"""Seconds between two looks into the ledger at most."""
+
+
+def question(session: Session, query: ReportQuery, *, fresh: bool = False) -> Question:
+    """What is to be known, as the ledger puts it."""
+    settings = session.settings
+    return Question(settings.url, settings.identity, query, session.reelport is True, session.slots, fresh)
+
+
+def had(
+    session: Session, ledger: Ledger, query: ReportQuery, tell: Progress, until: float, *, fresh: bool = False
+) -> Flow[Row]:
+    """A row with a report's token, which this flow holds where nobody else does.
+
+    It is asked for only when no earlier report can serve. Raises AskLost while it isn't known whether it was
+    asked for before, SlotsFull when no slot came free before the second `until` of the session's clock.
+    """
+    asked = question(session, query, fresh=fresh)
+    turns = _Turns(session, until)
+    while True:
+        entry = yield from work(partial(ledger.enter, asked))
+        match entry:
+            case Serves(row):
+                _tell_of(row, session, tell)
+                return row
+            case Held(row):
+                raise _lost(row, "An earlier ask for this very report ended without an answer.")
+            case Claimed(row, others):
+                refusal = yield from _asked(session, ledger, row, query, tell)
+                if isinstance(refusal, Row):
+                    return refusal
+                if not crowded(session, query, refusal, others):
+                    raise refusal
+                reason, longest = f"The service takes no further report now ({refusal})", 60.0
+            case Busy() | Full():
+                reason, longest = _said(entry, session), _LOCAL
+        seconds = turns.next(longest, reason)
+        tell(Queued(reason, seconds))
+        yield from _look_on_behalf(session, ledger, asked.identity, tell)
+        yield Wait(seconds)
+
+
+class _Turns:
+    """Pauses between two tries to get a slot: short ones for the ledger, growing ones for the service."""
+
+    def __init__(self, session: Session, until: float) -> None:
+        self._seconds = session.clock.seconds
+        self._until = until
+        self._pauses: Iterator[float] = pauses(session.chance)
+
+    def next(self, longest: float, reason: str) -> float:
+        """The next pause. Raises SlotsFull when time is up."""
+        left = self._until - self._seconds()
+        if left <= 0:
+            raise SlotsFull(f"{reason}, and the time to wait is over. Nothing was asked for: run the same again later.")
+        return min(next(self._pauses), longest, left)
+
+
+def _asked(session: Session, ledger: Ledger, row: Row, query: ReportQuery, tell: Progress) -> Flow[Row | ReelportError]:
+    """The row with the token that the service gave, or the error with which it took nothing."""
+    steps.reach("client-intent")
+    try:
+        state = yield from ask_vetted(session, query, tell, yielding=True)
+    except AskLost as error:
+        yield from work(partial(ledger.ended, row, State.UNKNOWN, str(error)))
+        raise _lost(row, str(error)) from error
+    except ReelportError as error:
+        if error.token is None:
+            yield from work(partial(ledger.drop, row))
+            return error
+        yield from work(partial(ledger.requested, row, error.token))
+        raise
+    steps.reach("client-asked")
+    row = yield from _written_down(ledger, row, state.token)
+    steps.reach("client-requested")
+    return row
+
+
+def _written_down(ledger: Ledger, row: Row, token: str) -> Flow[Row]:
+    """The row with the token in it, which is in the file before anything else happens."""
+    try:
+        return (yield from work(partial(ledger.requested, row, token)))
+    except GeneratorExit:
+        ledger.requested(row, token)  # Stopped between the answer and the file: a token is not to be lost.
+        raise
+    except ReelportError as error:
+        raise type(error)(f"{error} The report was asked for all the same: it is {token}.", token=token) from error
+
+
+def _look_on_behalf(session: Session, ledger: Ledger, identity: str, tell: Progress) -> Flow[None]:
+    """Look at the reports of dead processes: one that is done holds no slot any more."""
+    for row in (yield from work(partial(ledger.orphans, identity))):
+        try:
+            yield from glanced(session, ledger, row, tell, _TRIFLE)
+        except ServiceError:
+            continue  # It wasn't ours to begin with, and is looked at again.
+
+
+def _tell_of(row: Row, session: Session, tell: Progress) -> None:
+    age: timedelta = session.clock.now() - (row.asked or row.created)
+    tell(Reused(row.token or "", max(0.0, age.total_seconds())))
+
+
+def _said(entry: Entry, session: Session) -> str:
+    now = session.clock.now()
+    match entry:
+        case Busy(row):
+            return f"{row.worker(now) or 'Another process'} is asking for the same report"
+        case Full(rows):
+            holders = ", ".join(f"{row.id} ({row.worker(now) or row.state})" for row in rows[:4])
+            more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""  # noqa: PLR2004 - what a line can show
+            return f"Waiting for a slot: {len(rows)} reports are in flight: {holders}{more}"
+        case _:
+            return ""
+
+
+def _lost(row: Row, what: str) -> AskLost:
+    until = f"{row.held_until:%Y-%m-%d %H:%M} UTC"
+    return AskLost(f"{what} The service may be making the report: until {until} it counts as one in flight and isn't "
+                   "asked for again; after that the same command asks anew. If you know that it was not taken: "
+                   f"reelport jobs forget {row.id}")  # fmt: skip

@@ -1,0 +1,163 @@
+"""The same command again: take up, use or download again what was asked for; ask anew when nothing else serves."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from reelport import steps
+from reelport.client.asking import had
+from reelport.client.download import Downloaded, Proof, Times, download, known
+from reelport.client.events import Progress
+from reelport.client.flow import DEADLINE, ReportState, ask, vet
+from reelport.client.follow import followed, glanced
+from reelport.client.ledger import Ledger, Row, State
+from reelport.client.session import Session
+from reelport.client.steps import Flow, work
+from reelport.errors import ReportExpired, ReportFailed, StorageError
+from reelport.query import ReportQuery
+from reelport.wire import ReportStatus
+
+
+def fetch(
+    session: Session,
+    query: ReportQuery,
+    target: Path,
+    tell: Progress,
+    *,
+    deadline: float = DEADLINE,
+    fresh: bool = False,
+) -> Flow[Downloaded]:
+    """The report's file under the target's name, for as few asks as can be.
+
+    Killed at any point and run again it goes on where it was. A report that was asked for and not delivered
+    always serves. One that was delivered: a Reelport service is asked again, as it gives the same report while
+    nothing changed; at another host it serves while it lives, unless its range was not over when it was asked
+    for, or with `fresh`. A report that has expired meanwhile is asked for anew.
+    """
+    began, until = session.clock.now(), session.clock.seconds() + deadline
+    ledger = session.ledger
+    if ledger is None:
+        state = yield from ask(session, query, tell)
+        return (yield from obtained(session, None, state.token, query, target, tell, until=until))
+    yield from vet(session, query, tell)
+    while True:
+        row = yield from had(session, ledger, query, tell, until, fresh=fresh)
+        try:
+            return (yield from _brought(session, ledger, row, target, tell, until))
+        except (ReportExpired, ReportFailed):
+            if _asked_since(began, row) or not (yield from _is_gone(ledger, row)):
+                raise
+        finally:
+            _let_go(ledger, row)
+
+
+def submitted(
+    session: Session, query: ReportQuery, tell: Progress, *, deadline: float = DEADLINE, fresh: bool = False
+) -> Flow[ReportState]:
+    """A report of the query that is being made or can be downloaded: an earlier one where that serves."""
+    ledger = session.ledger
+    if ledger is None:
+        return (yield from ask(session, query, tell))
+    began, until = session.clock.now(), session.clock.seconds() + deadline
+    yield from vet(session, query, tell)
+    while True:
+        row = yield from had(session, ledger, query, tell, until, fresh=fresh)
+        try:
+            if _asked_since(began, row):
+                return ReportState(row.token or "", ReportStatus.IN_PROGRESS)
+            row = yield from glanced(session, ledger, row, tell)
+        finally:
+            _let_go(ledger, row)
+        if row.state not in {State.FAILED, State.EXPIRED}:
+            made = row.state in {State.FINISHED, State.DOWNLOADED, State.VERIFIED}
+            return ReportState(row.token or "", ReportStatus.FINISHED if made else ReportStatus.IN_PROGRESS)
+
+
+def obtained(
+    session: Session,
+    row: Row | None,
+    token: str,
+    query: ReportQuery | None,
+    target: Path,
+    tell: Progress,
+    *,
+    until: float,
+) -> Flow[Downloaded]:
+    """Wait for a report and download it; the ledger knows, where it knows the report."""
+    left = max(0.0, until - session.clock.seconds())
+    state = yield from followed(session, row, token, tell, deadline=left)
+    return (yield from delivered(session, row, state, query, target, tell))
+
+
+def delivered(
+    session: Session, row: Row | None, state: ReportState, query: ReportQuery | None, target: Path, tell: Progress
+) -> Flow[Downloaded]:
+    """Download a report that can be; the ledger knows, where it knows the report."""
+    ledger = session.ledger
+    if ledger is None or row is None:
+        return (yield from download(session, state, target, query, tell))
+    row = (yield from work(partial(ledger.get, row.id))) or row
+    times = Times(row.asked, row.finished)
+    try:
+        done = yield from download(session, state, target, query or row.query, tell, times=times)
+    except ReportExpired:
+        # It may be the link alone.
+        yield from glanced(session, ledger, row, tell)
+        raise
+    yield from work(partial(ledger.downloaded, row, done.path, done.bytes, done.sha256, done.rows, done.proof))
+    steps.reach("client-downloaded")
+    yield from _over(ledger, row)
+    return done
+
+
+def remembered(session: Session, token: str) -> Flow[Row | None]:
+    """What the ledger knows of a report of this key."""
+    ledger = session.ledger
+    if ledger is None:
+        return None
+    return (yield from work(partial(ledger.find, token, session.settings.identity)))
+
+
+def _brought(
+    session: Session, ledger: Ledger, row: Row, target: Path, tell: Progress, until: float
+) -> Flow[Downloaded]:
+    """The file of a row: the one that is there already, where it is that report's."""
+    assert row.token is not None  # noqa: S101 - a row that serves has a token
+    there = yield from work(partial(_there, row, target))
+    if there is None:
+        return (yield from obtained(session, row, row.token, row.query, target, tell, until=until))
+    yield from _over(ledger, row)
+    return there
+
+
+def _over(ledger: Ledger, row: Row) -> Flow[None]:
+    yield from work(partial(ledger.verified, row))
+    steps.reach("client-verified")
+    yield from work(partial(ledger.delivered, [row]))
+    steps.reach("client-delivered")
+
+
+def _there(row: Row, target: Path) -> Downloaded | None:
+    """The file that a row was downloaded to, where that is the target and still holds just these bytes."""
+    if row.state not in {State.DOWNLOADED, State.VERIFIED} or row.path != target or row.sha256 is None:
+        return None
+    return known(target, row.sha256, Proof(row.proof or Proof.SHAPE))
+
+
+def _asked_since(began: datetime, row: Row) -> bool:
+    return row.asked is not None and row.asked >= began
+
+
+def _is_gone(ledger: Ledger, row: Row) -> Flow[bool]:
+    """Whether the service has the report no more, so that nothing but a new one can serve."""
+    found = yield from work(partial(ledger.get, row.id))
+    return found is None or found.state in {State.FAILED, State.EXPIRED}
+
+
+def _let_go(ledger: Ledger, row: Row) -> None:
+    """Whoever comes next need not take us for alive. It is no step: a flow that is being closed may take none."""
+    with suppress(StorageError):  # What went wrong before says more.
+        ledger.released(row)
