@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from reelport.catalog import (
     Difference,
@@ -21,6 +21,7 @@ from reelport.catalog import (
     Sum,
     Total,
 )
+from reelport.errors import ReelportError
 from reelport.wire import Code
 
 _GENERATED = "<!-- Made by `make docs` from the catalog: change the catalog, not this page. -->"
@@ -43,12 +44,28 @@ def catalog_page() -> str:
 
 
 def errors_page() -> str:
-    """The page of every error code that the service gives, as Markdown."""
-    table = _table(("code", "means"), ((f"`{code}`", code.sentence) for code in Code))
+    """The page of every error code that the service gives and of every error that the client raises, as Markdown."""
+    codes = _table(("code", "means"), ((f"`{code}`", code.sentence) for code in Code))
+    raised = _table(("error", "code", "exit status", "means"), _raised(ReelportError))
     return (
-        f"{_GENERATED}\n\n# Error codes\n\nEvery entry of an `errors` list carries one of these as `extensions.code`. "
-        f"The list is closed: match on the code, never on the text.\n\n{table}\n"
+        f"{_GENERATED}\n\n# Errors\n\n## What the service answers\n\n"
+        "Every entry of an `errors` list carries one of these as `extensions.code`. "
+        f"The list is closed: match on the code, never on the text.\n\n{codes}\n\n"
+        "## What the client raises\n\n"
+        "One tree, from `reelport`: catch a class to catch all that are set in below it. `error.code` and the exit "
+        "status of the command line are stable; the text says what to do next. `error.token` finds the report that an "
+        "error is about, and `error.data` is what an answer held beside its errors; each is None where there is none. "
+        f"A `QueryRefused` holds every reason in `error.problems`.\n\n{raised}\n"
     )
+
+
+def _raised(error: type[ReelportError], depth: int = 0) -> Iterator[tuple[object, ...]]:
+    """A row for an error and, set in, for each below it."""
+    sentence = (error.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
+    yield "&emsp;" * depth + f"`{error.__name__}`", f"`{error.code}`", error.exit_status, sentence
+    for below in error.__subclasses__():
+        if below.__module__ == error.__module__:
+            yield from _raised(below, depth + 1)
 
 
 def _standings() -> str:

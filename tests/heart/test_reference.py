@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from reelport import errors
 from reelport.catalog import Dimension, Filter, Limit, Metric, Product, Scope
 from reelport.reference import catalog_page, errors_page
 from reelport.wire import Code
@@ -28,3 +29,7 @@ def test_every_row_is_on_its_page() -> None:
         assert row.sentence in page
     assert all(f"| `{scope}` |" in page for scope in Scope)
     assert all(f"| `{code}` |" in errors_page() for code in Code)
+    raised = [
+        each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.ReelportError)
+    ]
+    assert all(f"`{each.__name__}` | `{each.code}` |" in errors_page() for each in raised)
