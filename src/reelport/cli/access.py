@@ -49,7 +49,10 @@ def _words(given: Iterable[str]) -> tuple[str, ...]:
 
 @ORG.command(name="add")
 def add_organization(name: str, *, json: Json = False, data: Data = None) -> None:
-    """Add an organization."""
+    """Add an organization.
+
+    Example: reelport org add acme
+    """
     with state(data) as (_, db):
         added = partners.add_organization(db, name, _now())
     described({"organization": added.name}, as_json=json)
@@ -57,7 +60,10 @@ def add_organization(name: str, *, json: Json = False, data: Data = None) -> Non
 
 @ORG.command(name="list")
 def list_organizations(*, json: Json = False, data: Data = None) -> None:
-    """List the organizations with how many channels they may read."""
+    """List the organizations with how many channels they may read.
+
+    Example: reelport org list
+    """
     with state(data) as (_, db):
         rows = [
             {"organization": each.name, "channels": len(partners.readable_channels(db, each.id))}
@@ -77,7 +83,10 @@ def add_channel(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Enter a channel, or rename one, and let an organization read it."""
+    """Enter a channel, or rename one, and let an organization read it.
+
+    Example: reelport channel add --org acme --id c-17 --slug acme-sports
+    """
     channel = registry.Channel(id, slug, name, account)
     with state(data) as (settings, db):
         registry.add_channel(db, settings, org, channel)
@@ -86,7 +95,10 @@ def add_channel(
 
 @CHANNEL.command(name="list")
 def list_channels(*, org: Org, json: Json = False, data: Data = None) -> None:
-    """List the channels that an organization may read."""
+    """List the channels that an organization may read.
+
+    Example: reelport channel list --org acme
+    """
     with state(data) as (settings, db):
         readable = partners.readable_channels(db, partners.organization(db, org).id)
         known = {each.id: each for each in registry.known_channels(settings)}
@@ -110,7 +122,10 @@ def create_key(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Create a key and print its id and secret. The secret is shown this once and can't be had again."""
+    """Create a key and print its id and secret. The secret is shown this once and can't be had again.
+
+    Example: reelport key create --org acme --permissions create_reports,access_ads
+    """
     with state(data) as (settings, db):
         limit = None if channels is None else _words(channels)
         key = registry.create_key(db, settings, sealed(db, settings), org, _words(permissions), _now(), channels=limit)
@@ -124,7 +139,10 @@ def list_keys(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """List the keys."""
+    """List the keys.
+
+    Example: reelport key list --org acme
+    """
     with state(data) as (settings, db):
         keys = partners.keys(db, org)
         slugs = {each.id: each.slug for each in registry.known_channels(settings)}
@@ -149,7 +167,10 @@ def revoke_key(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """End a key and every token of it at once."""
+    """End a key and every token of it at once.
+
+    Example: reelport key revoke KEY
+    """
     with state(data) as (_, db):
         ended = partners.revoke(db, id, _now())
     described({"id": id, "revoked": "now" if ended else "before"}, as_json=json)

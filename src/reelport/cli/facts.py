@@ -57,6 +57,8 @@ def load(
 ) -> None:
     """Load Parquet, CSV or NDJSON files (plain, gzip, zstd) into a table.
 
+    Example: reelport load channels channels.csv
+
     Bad rows go to a reject file with their line and reason. The same files loaded twice change nothing.
     """
     span = None if replace_days is None else days_between(replace_days)
@@ -124,7 +126,10 @@ def load_list(
     table: Annotated[str | None, Parameter(help="Only the loads of this table.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the loads of every table, oldest first."""
+    """List the loads of every table, oldest first.
+
+    Example: reelport load list --table channels
+    """
     found = batches.loads(facts_root(data), table)
     if json:
         print(_json([asdict(one) for one in found]))
@@ -158,14 +163,20 @@ def load_undo(
     data: DataOption = DEFAULT_DATA,
     table: Annotated[str | None, Parameter(help="The table, when batches of several have this name.")] = None,
 ) -> None:
-    """Take back a load: its rows go, and what it replaced comes back."""
+    """Take back a load: its rows go, and what it replaced comes back.
+
+    Example: reelport load undo BATCH
+    """
     done = batches.undo(facts_root(data), batch, table)
     back = f", {done.restored:,} rows restored" if done.restored else ""
     print(f"{done.table}: batch {done.batch} undone, {done.removed:,} rows removed{back}")
 
 
 def tables(*, data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None:
-    """Show what is loaded: rows, first and last complete day, last load."""
+    """Show what is loaded: rows, first and last complete day, last load.
+
+    Example: reelport tables
+    """
     found = tables_report(facts_root(data))
     if json:
         print(_json([asdict(one) for one in found]))
@@ -192,7 +203,10 @@ def compact(
     settled_after: Annotated[int, Parameter(help="Days after which a day is settled.")] = compaction.SETTLED_AFTER,
     memory: MemoryOption = DEFAULT_MEMORY,
 ) -> None:
-    """Merge settled days into month files, which reports read faster. Rows stay as they are."""
+    """Merge settled days into month files, which reports read faster. Rows stay as they are.
+
+    Example: reelport compact --settled-after 30
+    """
     done = compaction.compact(
         facts_root(data), today=datetime.now(UTC).date(), settled_after=settled_after, table=table, memory=memory
     )
@@ -207,6 +221,9 @@ def vacuum(
     data: DataOption = DEFAULT_DATA,
     hours: Annotated[int, Parameter(help="Hours that a replaced file is kept.")] = vacuuming.KEPT_HOURS,
 ) -> None:
-    """Delete files that were replaced, or left by a killed load, so long ago that no report reads them."""
+    """Delete files that were replaced, or left by a killed load, so long ago that no report reads them.
+
+    Example: reelport vacuum
+    """
     for one in vacuuming.vacuum(facts_root(data), now=datetime.now(UTC), hours=hours):
         print(f"{one.table}: {one.files} files deleted, {size_text(one.bytes)}")

@@ -79,6 +79,7 @@ def main(words: list[str] | None = None) -> NoReturn:
     words = sys.argv[1:] if words is None else words
     try:
         _refuse_unknown(words)
+        _show_all_help(words)
         APP(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         print_error(_usage(error))
@@ -105,6 +106,13 @@ def _refuse_unknown(words: list[str]) -> None:
         near = nearest(words[0], known)
         advice = f"did you mean {near}?" if near else "see reelport --help."
         raise UsageError(f"there is no command {words[0]!r}: {advice}")
+
+
+def _show_all_help(words: list[str]) -> None:
+    """Let the command that is called show its whole help: what stands in the list of commands is short."""
+    if words and words[0] in CLIENT_COMMANDS | SERVER_COMMANDS:
+        command = APP[words[0]]
+        command.help = command.help if command.default_command is None else None
 
 
 def _usage(error: CycloptsError) -> UsageError:
