@@ -67,8 +67,9 @@ def login(
 
     Example: echo "$SECRET" | reelport auth login --key "$KEY" --store file
 
-    The secret goes to the keyring, or to a file when --store file says so; address and id go to config.toml.
-    A public key has a secret and a password: on stdin they are two lines.
+    The secret goes to the keyring, or to a file when --store file says so;
+    address and id go to config.toml. A public key has a secret and a
+    password: on stdin they are two lines.
     """
     home = home_of(os.environ)
     name = profile_file.checked_name(profile or os.environ.get(PROFILE, "").strip() or DEFAULT_PROFILE)

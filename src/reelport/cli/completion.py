@@ -25,8 +25,10 @@ def completion(shell: Annotated[Shell, Parameter(help="Whose script.")], /) -> N
 
     Example: reelport completion bash
 
-    Where it goes: for bash ~/.local/share/bash-completion/completions/reelport, for zsh a file _reelport in a folder
-    of $fpath, for fish ~/.config/fish/completions/reelport.fish. Print it anew after an update.
+    Where it goes, to be printed anew after an update:
+    bash: ~/.local/share/bash-completion/completions/reelport
+    zsh: a file _reelport in a folder of $fpath
+    fish: ~/.config/fish/completions/reelport.fish
     """
     app = application(_present(CLIENT_COMMANDS), _present(SERVER_COMMANDS))
     script = app.generate_completion(prog_name="reelport", shell=shell.value)

@@ -19,8 +19,11 @@ from reelport.server.settings import read
 def sample(*, start: date, end: date, rows: int = 100_000, seed: int = 1, data: Path | None = None) -> None:
     """Fill the tables with believable facts, for the organizations demo and rival.
 
-    The same days, rows and seed give the same facts. The same call twice changes nothing; another call adds
-    another range, and is refused when sample facts lie on one of its days.
+    Example: reelport sample --start 2026-10-01 --end 2026-10-31 --rows 20000
+
+    The same days, rows and seed give the same facts. The same call twice
+    changes nothing; another call adds another range, and is refused when
+    sample facts lie on one of its days.
 
     Args:
         start: First day, from 2020-01-01.

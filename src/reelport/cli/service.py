@@ -21,7 +21,10 @@ AllSettings = Annotated[Settings | None, Parameter(name="*")]
 
 
 def serve(*, settings: AllSettings = None) -> None:
-    """Run the Reporting API and its workers, until SIGTERM or Ctrl-C."""
+    """Run the Reporting API and its workers, until SIGTERM or Ctrl-C.
+
+    Example: reelport serve --data reelport-data --port 8642
+    """
     from reelport.server.serve import serve as run  # noqa: PLC0415 - other commands need no web framework
 
     run(settings or read())
@@ -32,7 +35,10 @@ def worker(
     attached: Annotated[bool, Parameter(negative="", help="End when standard input ends.")] = False,
     settings: AllSettings = None,
 ) -> None:
-    """Run workers for a service that runs elsewhere, until SIGTERM or Ctrl-C."""
+    """Run workers for a service that runs elsewhere, until SIGTERM or Ctrl-C.
+
+    Example: reelport worker --data reelport-data
+    """
     from reelport.server import logs  # noqa: PLC0415 - other commands log nothing
     from reelport.server.worker import work  # noqa: PLC0415 - other commands need no engine
 
@@ -48,7 +54,10 @@ def list_queue(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """List the reports that wait or run."""
+    """List the reports that wait or run.
+
+    Example: reelport queue list --all
+    """
     with state(data) as (_, db):
         entries = backlog.entries(db, unfinished_only=not all)
     rows = [
@@ -68,14 +77,20 @@ def list_queue(
 
 @QUEUE.command(name="show")
 def show_report(report: Report, *, json: Json = False, data: Data = None) -> None:
-    """Show all that is known of a report, and why it failed if it did."""
+    """Show all that is known of a report, and why it failed if it did.
+
+    Example: reelport queue show REPORT
+    """
     with state(data) as (_, db):
         described(_fields(backlog.entry(db, report)), as_json=json)
 
 
 @QUEUE.command(name="cancel")
 def cancel_report(report: Report, *, json: Json = False, data: Data = None) -> None:
-    """End a report that waits or runs: it has failed then, and its partner's place is free."""
+    """End a report that waits or runs: it has failed then, and its partner's place is free.
+
+    Example: reelport queue cancel REPORT
+    """
     with state(data) as (_, db):
         ended = backlog.cancel(db, report, datetime.now(UTC))
     described({"report": ended.id, "state": ended.state, "reason": ended.reason}, as_json=json)
@@ -86,7 +101,10 @@ def _fields(entry: backlog.Entry) -> dict[str, object]:
 
 
 def verify(*, json: Json = False, data: Data = None) -> None:
-    """Hold tables and finished files against their records; the exit status is 1 when something is wrong."""
+    """Hold tables and finished files against their records; the exit status is 1 when something is wrong.
+
+    Example: reelport verify
+    """
     from reelport.facts.verification import verify as verify_tables  # noqa: PLC0415 - slow to import
     from reelport.server.verification import checked_files  # noqa: PLC0415 - the same
 
@@ -103,7 +121,10 @@ def verify(*, json: Json = False, data: Data = None) -> None:
 
 
 def doctor(*, json: Json = False, data: Data = None) -> None:
-    """Check this machine and this data directory; the exit status is 1 when something is wrong."""
+    """Check this machine and this data directory; the exit status is 1 when something is wrong.
+
+    Example: reelport doctor
+    """
     from reelport.server.doctor import findings  # noqa: PLC0415 - slow to import
 
     found = findings(read(data=data))
