@@ -97,13 +97,12 @@ def lines(table: Table) -> Iterator[str]:
         yield "{" + ", ".join([f"{name}: {encode(cell)}" for name, cell in zip(names, row, strict=True)]) + "}"
 
 
-def drawn(table: Table, rows: int) -> tuple[Drawn, int]:
-    """The first of so many rows as a table for eyes, and the least columns of text that it takes.
+def drawn(table: Table) -> tuple[Drawn, int]:
+    """The first rows as a table for eyes, and the least columns of text that it takes.
 
     Long texts are cut short, numbers and days never.
     """
     shape = Drawn(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    shape.caption_justify, shape.caption_style = "left", "dim"
     shown = [tuple(_shown(cell) for cell in row) for row in islice(table.tuples(), _SHOWN)]
     least = 3 * len(table.columns)
     for place, column in enumerate(table.columns):
@@ -114,8 +113,6 @@ def drawn(table: Table, rows: int) -> tuple[Drawn, int]:
         least += fixed or min(whole, _LEAST)
     for row in shown:
         shape.add_row(*(_fitted(cell, column) for cell, column in zip(row, table.columns, strict=True)))
-    if rows > _SHOWN:
-        shape.caption = f"The first {_SHOWN} of {rows:,} rows; --format csv gives them all."
     return shape, least
 
 
@@ -154,9 +151,12 @@ def _write(report: Path, form: Format, file: BinaryIO) -> None:
 
 def _show(console: Console, report: Path) -> None:
     table = Table.of(report)
-    shape, least = drawn(table, sum(1 for _ in table.tuples()))
+    rows = sum(1 for _ in table.tuples())
+    shape, least = drawn(table)
     console.width = max(console.width, least) if console.is_terminal else _WIDE
     console.print(shape, crop=False)
+    if rows > _SHOWN:
+        console.print(f"The first {_SHOWN} of {rows:,} rows; --format csv gives them all.")
 
 
 def _array(table: Table) -> Iterator[str]:

@@ -1,0 +1,197 @@
+"""`reelport report` as people and programs run it: forms of the data, events, refusals, terminals."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from reelport import Client, ReportQuery
+from reelport.testing import Service
+
+from .terminal import bare, on_terminal, piped, surroundings
+
+START, END = date(2026, 1, 1), date(2026, 1, 7)
+QUERY = ReportQuery.of(["VIEWS", "ESTIMATED_EARNINGS_EUR"], ["DAY", "VISITOR_COUNTRY"], START, END)
+ASK = (
+    "report", "run", "--metrics", "VIEWS,ESTIMATED_EARNINGS_EUR", "--dimensions", "DAY,VISITOR_COUNTRY",
+    "--start", str(START), "--end", str(END),
+)  # fmt: skip
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[dict[str, str]]:
+    """The environment of a partner of a service with a week of sample facts."""
+    with Service() as service:
+        service.sample(START, END, rows=4_000)
+        key = service.key("demo")
+        yield surroundings(service.url, key.id, key.secret)
+
+
+@pytest.fixture(scope="module")
+def rows(here: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    """The rows that the library gets."""
+    url, key, secret = (here[f"REELPORT_{name}"] for name in ("URL", "API_KEY", "API_SECRET"))
+    with Client(url, key, secret, ledger=False) as client:
+        table = client.reports.run(QUERY, tmp_path_factory.mktemp("rows") / "report.csv").table()
+    found = list(table.rows())
+    assert len(found) > 100
+    assert any(row["visitor_country"] is None or row["estimated_earnings_eur"] for row in found)
+    return found
+
+
+def as_json(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"day": row["day"].isoformat()}
+
+
+def test_csv_is_what_stdout_gets(here: dict[str, str], rows: Rows) -> None:
+    """Without a form the data is the CSV; stderr has the rest, and says that the file is whole."""
+    done = piped(here, *ASK)
+    read = list(csv.DictReader(io.StringIO(done.out.decode())))
+    assert done.status == 0
+    assert [row["views"] for row in read] == [str(row["views"]) for row in rows]
+    assert f"stdout: {len(rows):,} rows" in done.err
+    assert "\x1b" not in done.err
+
+
+def test_json_and_ndjson_keep_every_digit(here: dict[str, str], rows: Rows) -> None:
+    """Both hold the same rows, money as numbers with all their digits, days as texts, empty cells as null."""
+    listed = piped(here, *ASK, "--format", "json", "-q")
+    lines = piped(here, *ASK, "--format", "ndjson", "-q")
+    assert (listed.err, lines.err) == ("", "")
+    wanted = [as_json(row) for row in rows]
+    assert json.loads(listed.out, parse_float=Decimal) == wanted
+    assert [json.loads(line, parse_float=Decimal) for line in lines.out.splitlines()] == wanted
+
+
+def test_parquet_goes_into_a_pipe_or_a_file(here: dict[str, str], rows: Rows, tmp_path: Path) -> None:
+    """The file's name says the form; the same file comes out of a pipe."""
+    assert piped(here, *ASK, "-o", str(tmp_path / "report.parquet")).status == 0
+    table = pq.read_table(tmp_path / "report.parquet")
+    assert table.to_pylist() == rows
+    assert str(table.schema.field("estimated_earnings_eur").type) == "decimal128(38, 6)"
+    assert pq.read_table(io.BytesIO(piped(here, *ASK, "--format", "parquet").out)).equals(table)
+
+
+def test_a_table_is_for_eyes(here: dict[str, str], rows: Rows) -> None:
+    """It fits 80 columns of a terminal, cuts no number, and says how many rows it leaves out."""
+    status, drawn = on_terminal(here, *ASK, "--format", "table", "-q")
+    lines = bare(drawn)
+    assert status == 0
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[-1] == f"The first 100 of {len(rows):,} rows; --format csv gives them all."
+    assert any(
+        line.startswith("2026-01-01") and line.endswith(f"{rows[0]['estimated_earnings_eur']}") for line in lines
+    )
+
+
+def test_events_are_json_beside_the_data(here: dict[str, str], rows: Rows, tmp_path: Path) -> None:
+    """On stderr while the data is on stdout, on stdout once that is free; the last line is the result."""
+    beside = piped(here, *ASK, "--json")
+    free = piped(here, *ASK, "--json", "-o", str(tmp_path / "report.csv"))
+    assert (free.err, beside.out) == ("", (tmp_path / "report.csv").read_bytes())
+    for text, file in ((beside.err, None), (free.out.decode(), str(tmp_path / "report.csv"))):
+        events = [json.loads(line) for line in text.splitlines()]
+        names = [event["event"] for event in events]
+        assert names[-1] == "result"
+        assert names.count("result") == 1
+        assert {"asked", "looked", "received"} <= set(names)
+        result = events[-1]
+        assert (result["ok"], result["status"], result["rows"], result["file"]) == (True, 0, len(rows), file)
+        assert (result["proof"], len(result["sha256"])) == ("checksum", 64)
+        assert result["token"] == next(event["token"] for event in events if event["event"] == "asked")
+
+
+def test_lists_are_given_by_commas_or_by_repeating(here: dict[str, str]) -> None:
+    """Both ways ask for the same report: the service gives one token to both."""
+    ask = ("report", "submit", "--start", str(START), "--end", str(END), "-q")
+    commas = piped(here, *ask, "--metrics", "VIEWS,UPLOADS", "--dimensions", "DAY,VIDEO_TITLE")
+    repeated = piped(
+        here, *ask, "--metrics", "views", "--metrics", "uploads", "--dimensions", "day", "--dimensions", "video_title"
+    )
+    assert commas.out == repeated.out
+    assert (commas.status, commas.err) == (0, "")
+    assert piped(here, "report", "wait", commas.out.decode().strip(), "--json").out == b"FINISHED\n"
+
+
+def test_a_refusal_lists_every_problem_by_its_option_and_what_would_work(here: dict[str, str]) -> None:
+    """Mistyped names, an impossible pair, a reversed range and an unknown product at once; the advice works."""
+    words = ["--metrics", "VIEW", "--dimensions", "DAYS,VIDEO_TITEL", "--start", str(END), "--end", str(START)]
+    done = piped(here, "report", "run", *words, "--product", "CONTENTS")
+    said = done.err.splitlines()
+    assert done.status == 5
+    assert done.out == b""
+    assert [line.split(":")[1].strip() for line in said[:-1]] == [
+        "--metrics", "--dimensions", "--dimensions", "--end", "--product"
+    ]  # fmt: skip
+    assert all(f"Did you mean {name}?" in done.err for name in ("VIEWS", "DAY", "VIDEO_TITLE", "CONTENT"))
+    advice = said[-1].partition("This would work: ")[2].split()
+    assert advice[:4] == ["--metrics", "VIEWS", "--dimensions", "DAY,VIDEO_TITLE"]
+    assert piped(here, "report", "submit", *advice).status == 0
+
+
+def test_an_impossible_combination_gets_the_nearest_possible_one(here: dict[str, str]) -> None:
+    """The pair that can't be is named, and a query that keeps as much as can be is offered; as JSON too."""
+    words = ["--metrics", "LIVE_VIEWERS", "--dimensions", "DAY,PLAYER_SIZE", "--start", str(START), "--end", str(END)]
+    done = piped(here, "report", "run", *words, "--json")
+    (result,) = [json.loads(line) for line in done.err.splitlines() if '"result"' in line]
+    assert done.status == result["status"] == 5
+    assert (result["ok"], result["code"], result["problems"][0]["code"]) == (
+        False,
+        "query_refused",
+        "incompatible_pair",
+    )
+    assert "LIVE_VIEWERS can't be split by PLAYER_SIZE" in result["error"]
+    assert "This would work: --metrics LIVE_VIEWERS --dimensions DAY --start 2026-01-01" in result["error"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--format", "parquet"), "nothing for a terminal"),
+        (("--format", "xml"), "parquet"),
+        (("--keep-windows",), "-o"),
+        (("--chart", "views.gif"), ".png"),
+    ],
+)
+def test_what_a_terminal_can_not_show_is_refused_first(here: dict[str, str], words: tuple[str, ...], says: str) -> None:
+    """Status 2 and a sentence, before anything is asked for."""
+    status, drawn = on_terminal(here, *ASK, *words)
+    assert status == 2
+    assert says in " ".join(bare(drawn))
+    assert "asked" not in drawn
+
+
+def test_a_chart_alone_is_what_a_terminal_shows(here: dict[str, str], tmp_path: Path) -> None:
+    """On a terminal the chart stands for the data; into a file goes the data, and the chart is seen all the same."""
+    words = [word.replace("DAY,", "") for word in ASK]
+    status, drawn = on_terminal(here, *words, "--chart")
+    lines = bare(drawn)
+    assert status == 0
+    assert any(line.startswith("US  █") for line in lines)
+    assert not any("visitor_country," in line for line in lines)
+    status, drawn = on_terminal(here, *words, "--chart", stdout=tmp_path / "report.csv")
+    assert (tmp_path / "report.csv").read_text().startswith("visitor_country,views,")
+    assert "Views by visitor country" in drawn
+    assert piped(here, *words, "-q", "--chart", str(tmp_path / "views.svg")).status == 0
+    assert (tmp_path / "views.svg").read_text(encoding="utf-8").startswith("<svg")
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_no_color_is_obeyed(here: dict[str, str], tmp_path: Path, *, colour: bool) -> None:
+    """With NO_COLOR nothing on the terminal has a colour, and bars still move."""
+    words = (*ASK, "--format", "table", "-o", str(tmp_path / "report.txt"))
+    status, drawn = on_terminal(here if colour else here | {"NO_COLOR": "1"}, *words)
+    assert status == 0
+    assert any(f"\x1b[{code}m" in drawn for code in (32, 33)) is colour
+    assert all(len(line) <= 80 for line in bare(drawn) if "report.txt:" not in line)
