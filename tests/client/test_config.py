@@ -94,7 +94,7 @@ def test_counts_come_from_the_environment() -> None:
     assert (plain.slots, plain.windows) == (2, 180)
 
 
-@pytest.mark.parametrize("value", [7, b"key", ["key"]])
+@pytest.mark.parametrize("value", [7, b"key", ["key"], "half a letter: \ud800"])
 def test_what_is_no_text(value: object) -> None:
     """A key that isn't a text is refused for that, wherever it stands."""
     with pytest.raises(UsageError, match="text"):

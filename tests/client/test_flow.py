@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -581,3 +582,35 @@ def test_a_look_that_is_refused_is_not_the_querys_fault(
     with pytest.raises(expected) as caught:
         Hand(time, refused(error)).drive(flow.wait(session, REPORT, silent))
     assert caught.value.token == REPORT
+
+
+def test_what_a_service_says_cannot_break_a_terminal(session: Session, time: Time, query: ReportQuery) -> None:
+    """Control characters, half letters and endless texts of a service don't reach who prints our errors."""
+    nasty = "\x1b[31mred\x1b[0m \ud800 \x00 " + "long " * 10_000
+    with pytest.raises(QueryRefused) as caught:
+        Hand(time, refused({"message": nasty, "type": nasty, "path": [nasty]})).drive(flow.ask(session, query, silent))
+    said = str(caught.value)
+    assert said.isprintable()
+    assert said.encode()
+    assert len(said) < 2100
+    state = Hand(time, reply(looked("\x1b[2J"))).drive(flow.look(session, REPORT, silent))
+    assert state.status.isprintable()
+
+
+def test_an_answer_packed_to_fill_the_memory_is_none(session: Session, time: Time) -> None:
+    """A hundred megabytes of blanks in a hundred kilobytes are not unpacked."""
+    bomb = gzip.compress(b" " * (100 << 20))
+    with pytest.raises(Unreachable):
+        Hand(time, reply(bomb, 200, content_encoding="gzip")).drive(flow.look(session, REPORT, silent))
+    packed = gzip.compress(json.dumps(looked("FINISHED", "https://files.example.org/1")).encode())
+    hand = Hand(time, reply(packed, 200, content_encoding="gzip"))
+    assert hand.drive(flow.look(session, REPORT, silent)).ready
+
+
+def test_no_look_is_held_longer_than_the_client_listens(session: Session, time: Time) -> None:
+    """A client that gives up after 6 s of silence asks to be held for 3."""
+    hasty = session.with_settings(replace(session.settings, timeout=6.0))
+    hand = Hand(time, held("FINISHED", "https://files.example.org/1"))
+    hand.drive(flow.wait(hasty, REPORT, silent))
+    assert hand.sent[-1].request.headers["prefer"] == "wait=3"
+    assert hand.sent[-1].request.timeout == 6.0

@@ -6,7 +6,6 @@ bare `message`, `type`, `path` of another vendor. Texts are passed on, never mat
 
 from __future__ import annotations
 
-import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +33,10 @@ _TOO_EARLY, _TOO_MANY, _UNAVAILABLE = 425, 429, 503
 _FAILED = range(500, 600)
 _FINAL = frozenset({501, 505, 511})
 """Failures that trying again doesn't help."""
+
+_GZIP, _LARGEST = 31, 16 << 20
+_STEPS = 16
+"""How long a path to a place in the query may be; none of ours is longer than 2."""
 
 # Words are compared in lower case; a number is the status of HTTP that some services repeat as a code.
 _TOKEN = frozenset(
@@ -86,7 +89,7 @@ def json_of(reply: Reply, redact: Redact) -> Mapping[str, Any]:
     """The JSON object that a reply holds. Raises Unreachable when it is none: that is no Reporting API."""
     try:
         value = json.loads(_unpacked(reply))
-    except (ValueError, RecursionError, OSError, EOFError, zlib.error):
+    except (ValueError, RecursionError, zlib.error):
         value = None
     if isinstance(value, dict):
         return value
@@ -168,9 +171,8 @@ def _problem(error: dict[str, Any], redact: Redact) -> Problem:
     # An engine that cites the rule of GraphQL's specification which a document breaks gives no code of its own.
     code = code or (Code.INVALID_DOCUMENT if extensions.get("rule") else "refused")
     nearest = extensions.get("nearest")
-    path = tuple(
-        step for step in _list(extensions.get("inputPath") or error.get("path")) if isinstance(step, str | int)
-    )
+    steps = _list(extensions.get("inputPath") or error.get("path"))[:_STEPS]
+    path = tuple(step if isinstance(step, int) else redact(str(step)) for step in steps)
     sentence = error.get("message") or "The service refused without a word."
     return Problem(
         redact(str(code)),
@@ -214,7 +216,10 @@ def _retry_after(reply: Reply, now: datetime) -> float | None:
 
 
 def _unpacked(reply: Reply) -> bytes:
-    return gzip.decompress(reply.body) if reply.headers.get("content-encoding") == "gzip" else reply.body
+    """The body as text; of one that was packed although nobody asked, no more than fits in memory."""
+    if reply.headers.get("content-encoding") != "gzip":
+        return reply.body
+    return zlib.decompressobj(wbits=_GZIP).decompress(reply.body, _LARGEST)
 
 
 def _kind(reply: Reply, redact: Redact) -> str:

@@ -86,7 +86,7 @@ class Settings:
             had = any(texts.values())
             found = {name: _text(name, environment.get(name)) for name in given if not (had and name == BEARER)}
             texts = {name: text or found.get(name, "") for name, text in texts.items()}
-        address = _text(URL, url) or environment.get(URL, "")
+        address = _text(URL, url) or _text(URL, environment.get(URL))
         credentials = _credentials(texts, address)
         return cls(
             checked_url(address or credentials.host),
@@ -161,9 +161,13 @@ def _credentials(texts: Mapping[str, str], address: str) -> Credentials:
 def _text(name: str, value: object) -> str:
     if value is None:
         return ""
-    if not isinstance(value, str):
-        raise UsageError(f"What is given as {name} must be a text.")
-    return value.strip()
+    try:
+        whole = isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        whole = False
+    if not whole:
+        raise UsageError(f"What is given as {name} must be a text of whole letters.")
+    return str(value).strip()
 
 
 def _count(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -176,16 +176,16 @@ def _taken(data: Mapping[str, Any]) -> ReportState:
     """The report that the service took. Raises ServiceError where there is none in its answer."""
     report = _object(_object(data.get("askPartnerReportFile")).get("reportFile"))
     token = report.get("reportToken")
-    if not isinstance(token, str) or not token:
+    if not isinstance(token, str) or not token or not token.isprintable():
         raise ServiceError("The service took the report but gave no token for it.")
-    return ReportState(token, str(report.get("status") or ReportStatus.IN_PROGRESS)[:80])
+    return ReportState(token, _status(report))
 
 
 def _look(
     session: Session, token: str, tell: Progress, patience: Patience, hold: float
 ) -> Flow[tuple[ReportState, bool]]:
     """The report as it is now, and whether the look was held."""
-    seconds = int(min(hold, _HOLD)) if session.reelport is not False else 0
+    seconds = int(min(hold, _HOLD, session.settings.timeout / 2)) if session.reelport is not False else 0
     headers = {PREFER_HEADER.lower(): f"wait={seconds}"} if seconds > 0 else None
     began = session.clock.seconds()
     try:
@@ -209,7 +209,13 @@ def _seen(token: str, data: Mapping[str, Any]) -> ReportState:
         raise ServiceError(_ODD)
     nodes = [_object(_object(edge).get("node") or {}) for edge in edges if edge]
     links = tuple(link for node in nodes if isinstance(link := node.get("link"), str) and link)
-    return ReportState(token, str(report.get("status") or ReportStatus.IN_PROGRESS)[:80], links)
+    return ReportState(token, _status(report), links)
+
+
+def _status(report: Mapping[str, Any]) -> str:
+    """A status as it can be printed, whatever word a vendor has for it."""
+    word = str(report.get("status") or ReportStatus.IN_PROGRESS)[:80]
+    return word if word.isprintable() else ascii(word)
 
 
 def _unseen(token: str, refused: QueryRefused) -> ServiceError:

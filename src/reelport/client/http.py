@@ -17,6 +17,10 @@ from reelport.client.transport import AsyncBody, Body
 
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _CONNECT_SECONDS = 10.0
+
+# A service may hang up on a connection that is idle just when an ask is sent over it, and then nobody knows whether
+# it was taken. So an idle one is soon given up: sooner than any service does.
+_LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2.0)
 _NEVER_SENT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -31,7 +35,7 @@ class Http:
     """HTTP through httpx2, for threads. One may be shared by several threads."""
 
     def __init__(self) -> None:
-        self._client = httpx2.Client(headers=_headers())
+        self._client = httpx2.Client(headers=_headers(), limits=_LIMITS)
 
     def open(self, request: Request) -> Body | Lost:
         """Send a request; the answer's body is read from what is given back."""
@@ -72,7 +76,7 @@ class AsyncHttp:
     """HTTP through httpx2, for asyncio."""
 
     def __init__(self) -> None:
-        self._client = httpx2.AsyncClient(headers=_headers())
+        self._client = httpx2.AsyncClient(headers=_headers(), limits=_LIMITS)
 
     async def open(self, request: Request) -> AsyncBody | Lost:
         """Send a request; the answer's body is read from what is given back."""

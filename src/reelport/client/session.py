@@ -117,12 +117,12 @@ class Session:
         return found
 
     def redacted(self, text: str) -> str:
-        """A text from outside without a secret of the key or a token in it, and not too long to print."""
+        """A text from outside as it can be printed: not too long, and with no secret, token or control character."""
         grant = self.grant
         held = [*self.settings.key.secrets, *((grant.token, grant.refresh or "") if grant else ())]
         for secret in sorted(held, key=len, reverse=True):
             text = text.replace(secret, "[redacted]") if len(secret) >= _SECRET else text
-        return " ".join(text.split())[:1000]
+        return "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split())[:1000])
 
     def with_settings(self, settings: Settings) -> Session:
         """A session that speaks with other settings to the same service, and shares what is learned of it."""
