@@ -131,10 +131,10 @@ class Narrator:
     def _tell_of_windows(self, event: WindowDone | Bisected | Merging) -> None:
         match event:
             case WindowDone(start, end, size_, done, windows):
-                self.say(f"{start}..{end}: here, {size(size_)}; {done + 1} of {windows} windows")
+                self.say(f"{start}..{end}: here, {size(size_)}; {done} of {windows} windows")
                 if self._bars:
                     self._bars.end(f"{start}..{end}")
-                    self._bars.fill("", "windows", done + 1, windows, f"{done + 1} of {windows}")
+                    self._bars.fill("", "windows", done, windows, f"{done} of {windows}")
             case Bisected(start, end, middle, reason):
                 self.say(f"{start}..{end}: {reason} Asking for its halves instead, the later from {middle} on.")
                 if self._bars:

@@ -76,7 +76,7 @@ class InWindow:
 
 @dataclass(frozen=True, slots=True)
 class WindowDone:
-    """A window's file is here: the one after `done` others, of `windows` that the range is made of by now."""
+    """A window's file is here: with it `done` of the `windows` that the range is made of by now."""
 
     start: date
     end: date
