@@ -104,6 +104,20 @@ def test_a_silent_service_is_given_up_after_the_timeout() -> None:
             assert time.monotonic() - began < 5
 
 
+def test_an_endless_answer_is_not_read_to_its_end(server: Server) -> None:
+    """A service that sends more than any answer holds is cut off, in both clients."""
+    server.answers["/graphql"] = [answer(b" " * (17 << 20))]
+    with Client(server.url, "key", SECRET, ledger=False) as client, pytest.raises(Unreachable, match="too large"):
+        client.with_options(patience=0.01).reports.attach("R").refresh()
+
+    async def twin() -> None:
+        async with AsyncClient(server.url, "key", SECRET, ledger=False) as client:
+            await client.with_options(patience=0.01).reports.attach("R").refresh()
+
+    with pytest.raises(Unreachable, match="too large"):
+        asyncio.run(twin())
+
+
 def test_a_client_says_who_it_is(server: Server, query: ReportQuery) -> None:
     """Every request names this client and its version."""
     server.answers["/graphql"] = [

@@ -10,7 +10,6 @@ from reelport.client.report import AsyncSleep, Sleep
 from reelport.client.runner import AsyncRunner
 from reelport.client.steps import Alone, Fork, Lost, Open, Read, Reply, Send, Step, Wait, Work
 from reelport.client.transport import AsyncBody, AsyncTransport, Body, Transport
-from reelport.errors import ServiceError
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from reelport.client.fork import Drive, Halt
 
 _LARGEST_ANSWER = 16 << 20
+_TOO_LARGE = Lost("what it sends is too large to be an answer of a Reporting API")
 
 
 class Hand:
@@ -141,7 +141,9 @@ def _whole(body: Body) -> Reply | Lost:
         while chunk := body.read():
             if isinstance(chunk, Lost):
                 return chunk
-            data += _bounded(data, chunk)
+            data += chunk
+            if len(data) > _LARGEST_ANSWER:
+                return _TOO_LARGE
     return Reply(body.head.status, body.head.headers, bytes(data))
 
 
@@ -152,13 +154,9 @@ async def _awhole(body: AsyncBody) -> Reply | Lost:
         while chunk := await body.read():
             if isinstance(chunk, Lost):
                 return chunk
-            data += _bounded(data, chunk)
+            data += chunk
+            if len(data) > _LARGEST_ANSWER:
+                return _TOO_LARGE
     finally:
         await body.close()
     return Reply(body.head.status, body.head.headers, bytes(data))
-
-
-def _bounded(data: bytearray, chunk: bytes) -> bytes:
-    if len(data) + len(chunk) > _LARGEST_ANSWER:
-        raise ServiceError("The service's answer is too large to be one of a Reporting API.")
-    return chunk
