@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -9,11 +10,12 @@ from pathlib import Path
 
 from reelport import steps
 from reelport.client.asking import had
-from reelport.client.download import Downloaded, Proof, Times, download, known
+from reelport.client.download import Downloaded, Times, download, known, run
 from reelport.client.events import Progress
 from reelport.client.flow import DEADLINE, ReportState, ask, vet
 from reelport.client.follow import followed, glanced
 from reelport.client.ledger import Ledger, Row, State
+from reelport.client.proof import Proof
 from reelport.client.session import Session
 from reelport.client.steps import Flow, work
 from reelport.errors import ReportExpired, ReportFailed, StorageError
@@ -29,24 +31,25 @@ def fetch(
     *,
     deadline: float = DEADLINE,
     fresh: bool = False,
+    part: bool = False,
 ) -> Flow[Downloaded]:
     """The report's file under the target's name, for as few asks as can be.
 
     Killed at any point and run again it goes on where it was. A report that was asked for and not delivered
     always serves. One that was delivered: a Reelport service is asked again, as it gives the same report while
     nothing changed; at another host it serves while it lives, unless its range was not over when it was asked
-    for, or with `fresh`. A report that has expired meanwhile is asked for anew.
+    for, or with `fresh`. A report that has expired meanwhile is asked for anew. A file that is only `part` of what is
+    wanted counts as delivered from `settled` on.
     """
-    began, until = session.clock.now(), session.clock.seconds() + deadline
     ledger = session.ledger
     if ledger is None:
-        state = yield from ask(session, query, tell)
-        return (yield from obtained(session, None, state.token, query, target, tell, until=until))
+        return (yield from run(session, query, target, tell, deadline=deadline))
+    began, until = session.clock.now(), session.clock.seconds() + deadline
     yield from vet(session, query, tell)
     while True:
         row = yield from had(session, ledger, query, tell, until, fresh=fresh)
         try:
-            return (yield from _brought(session, ledger, row, target, tell, until))
+            return (yield from _brought(session, ledger, row, target, tell, until, part=part))
         except (ReportExpired, ReportFailed):
             if _asked_since(began, row) or not (yield from _is_gone(ledger, row)):
                 raise
@@ -76,40 +79,26 @@ def submitted(
             return ReportState(row.token or "", ReportStatus.FINISHED if made else ReportStatus.IN_PROGRESS)
 
 
-def obtained(
+def downloaded(
     session: Session,
     row: Row | None,
-    token: str,
+    state: ReportState,
     query: ReportQuery | None,
     target: Path,
     tell: Progress,
     *,
-    until: float,
+    any_columns: bool = False,
 ) -> Flow[Downloaded]:
-    """Wait for a report and download it; the ledger knows, where it knows the report."""
-    left = max(0.0, until - session.clock.seconds())
-    state = yield from followed(session, row, token, tell, deadline=left)
-    return (yield from delivered(session, row, state, query, target, tell))
+    """Download a report, which the ledger is told where it knows the report; with that it is delivered.
 
-
-def delivered(
-    session: Session, row: Row | None, state: ReportState, query: ReportQuery | None, target: Path, tell: Progress
-) -> Flow[Downloaded]:
-    """Download a report that can be; the ledger knows, where it knows the report."""
+    Its columns are held against the query, or the ledger's where none is given, unless `any_columns` will do.
+    """
+    checked = None if any_columns else query or (row.query if row else None)
     ledger = session.ledger
     if ledger is None or row is None:
-        return (yield from download(session, state, target, query, tell))
-    row = (yield from work(partial(ledger.get, row.id))) or row
-    times = Times(row.asked, row.finished)
-    try:
-        done = yield from download(session, state, target, query or row.query, tell, times=times)
-    except ReportExpired:
-        # It may be the link alone.
-        yield from glanced(session, ledger, row, tell)
-        raise
-    yield from work(partial(ledger.downloaded, row, done.path, done.bytes, done.sha256, done.rows, done.proof))
-    steps.reach("client-downloaded")
-    yield from _over(ledger, row)
+        return (yield from download(session, state, target, checked, tell))
+    done = yield from _taken(session, ledger, row, state, checked, target, tell)
+    yield from _concluded(ledger, row, part=False)
     return done
 
 
@@ -121,23 +110,56 @@ def remembered(session: Session, token: str) -> Flow[Row | None]:
     return (yield from work(partial(ledger.find, token, session.settings.identity)))
 
 
+def settled(session: Session, parts: Iterable[Path]) -> Flow[None]:
+    """What was to be made of these files is there: their reports are delivered."""
+    if session.ledger is not None:
+        yield from work(partial(session.ledger.settled, session.settings.identity, list(parts)))
+        steps.reach("client-delivered")
+
+
 def _brought(
-    session: Session, ledger: Ledger, row: Row, target: Path, tell: Progress, until: float
+    session: Session, ledger: Ledger, row: Row, target: Path, tell: Progress, until: float, *, part: bool
 ) -> Flow[Downloaded]:
     """The file of a row: the one that is there already, where it is that report's."""
     assert row.token is not None  # noqa: S101 - a row that serves has a token
-    there = yield from work(partial(_there, row, target))
-    if there is None:
-        return (yield from obtained(session, row, row.token, row.query, target, tell, until=until))
-    yield from _over(ledger, row)
-    return there
+    done = yield from work(partial(_there, row, target))
+    if done is None:
+        left = max(0.0, until - session.clock.seconds())
+        state = yield from followed(session, row, row.token, tell, deadline=left)
+        done = yield from _taken(session, ledger, row, state, row.query, target, tell)
+    yield from _concluded(ledger, row, part=part)
+    return done
 
 
-def _over(ledger: Ledger, row: Row) -> Flow[None]:
+def _taken(
+    session: Session,
+    ledger: Ledger,
+    row: Row,
+    state: ReportState,
+    query: ReportQuery | None,
+    target: Path,
+    tell: Progress,
+) -> Flow[Downloaded]:
+    """Download the report of a row."""
+    row = (yield from work(partial(ledger.get, row.id))) or row
+    times = Times(row.asked, row.finished)
+    try:
+        done = yield from download(session, state, target, query, tell, times=times)
+    except ReportExpired:
+        # It may be the link alone.
+        yield from glanced(session, ledger, row, tell)
+        raise
+    yield from work(partial(ledger.downloaded, row, done.path, done.bytes, done.sha256, done.rows, done.proof))
+    steps.reach("client-downloaded")
+    return done
+
+
+def _concluded(ledger: Ledger, row: Row, *, part: bool) -> Flow[None]:
     yield from work(partial(ledger.verified, row))
     steps.reach("client-verified")
-    yield from work(partial(ledger.delivered, [row]))
-    steps.reach("client-delivered")
+    if not part:
+        yield from work(partial(ledger.delivered, [row]))
+        steps.reach("client-delivered")
 
 
 def _there(row: Row, target: Path) -> Downloaded | None:

@@ -40,12 +40,16 @@ class _Handle:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(token={self.token!r}, status={self.status!r})"
 
-    def _download(self, to: str | os.PathLike[str], tell: Progress) -> Flow[Downloaded]:
+    def _download(self, to: str | os.PathLike[str], tell: Progress, *, any_columns: bool) -> Flow[Downloaded]:
         target = checked_target(to)
         row = yield from fetch.remembered(self._session, self.token)
         if not self._state.ready:
             self._state = yield from download.ready(self._session, self.token, tell)
-        return (yield from fetch.delivered(self._session, row, self._state, self.query, target, tell))
+        return (
+            yield from fetch.downloaded(
+                self._session, row, self._state, self.query, target, tell, any_columns=any_columns
+            )
+        )
 
     def _refresh(self, tell: Progress) -> Flow[None]:
         row = yield from fetch.remembered(self._session, self.token)
@@ -74,9 +78,14 @@ class Report(_Handle):
         self._run(self._wait(deadline, progress or aloud))
         return self
 
-    def download(self, to: str | os.PathLike[str], *, progress: Progress | None = None) -> Downloaded:
-        """Put the whole CSV under `to`, in place of what is there, or leave `to` as it is and raise."""
-        return self._run(self._download(to, progress or aloud))
+    def download(
+        self, to: str | os.PathLike[str], *, progress: Progress | None = None, any_columns: bool = False
+    ) -> Downloaded:
+        """Put the whole CSV under `to`, in place of what is there, or leave `to` as it is and raise.
+
+        With `any_columns` they may be others than those that were asked for.
+        """
+        return self._run(self._download(to, progress or aloud, any_columns=any_columns))
 
 
 class AsyncReport(_Handle):
@@ -96,9 +105,14 @@ class AsyncReport(_Handle):
         await self._run(self._wait(deadline, progress or aloud))
         return self
 
-    async def download(self, to: str | os.PathLike[str], *, progress: Progress | None = None) -> Downloaded:
-        """Put the whole CSV under `to`, in place of what is there, or leave `to` as it is and raise."""
-        return await self._run(self._download(to, progress or aloud))
+    async def download(
+        self, to: str | os.PathLike[str], *, progress: Progress | None = None, any_columns: bool = False
+    ) -> Downloaded:
+        """Put the whole CSV under `to`, in place of what is there, or leave `to` as it is and raise.
+
+        With `any_columns` they may be others than those that were asked for.
+        """
+        return await self._run(self._download(to, progress or aloud, any_columns=any_columns))
 
 
 class Reports(RangeReports):

@@ -92,7 +92,7 @@ def entry(question: Question, known: Sequence[Row], flights: Sequence[Row], now:
 def _found(question: Question, known: Sequence[Row], now: datetime) -> Serves | Busy | Held | Ask:
     for row in known:
         if row.state in TOKEN_STATES:
-            if not row.delivered or _still_good(question, row, now):
+            if now < row.expires and (not row.delivered or _still_good(question, row)):
                 return Serves(row)
         elif row.state is State.INTENT and row.lives(now):
             return Busy(row)
@@ -104,9 +104,9 @@ def _found(question: Question, known: Sequence[Row], now: datetime) -> Serves | 
     return Ask(None)
 
 
-def _still_good(question: Question, row: Row, now: datetime) -> bool:
+def _still_good(question: Question, row: Row) -> bool:
     """Whether a delivered report may be had again without asking.
 
     A Reelport service is asked: it gives the same report while nothing changed.
     """
-    return not question.reelport and not question.fresh and now < row.expires and row.over()
+    return not question.reelport and not question.fresh and row.over()

@@ -147,6 +147,12 @@ class Ledger:
         with self._store.writing() as db:
             db.executemany("UPDATE reports SET delivered = 1, owner = NULL WHERE id = ?", [(row.id,) for row in rows])
 
+    def settled(self, identity: str, paths: Iterable[Path]) -> None:
+        """What was to be made of these files of a key is there: their reports are delivered."""
+        sql = "UPDATE reports SET delivered = 1 WHERE identity = ? AND path = ? AND state = 'verified'"
+        with self._store.writing() as db:
+            db.executemany(sql, [(identity, str(path)) for path in paths])
+
     def released(self, row: Row) -> None:
         """Its owner lets go of it, however it stands."""
         with self._store.writing() as db:

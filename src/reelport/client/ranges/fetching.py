@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from reelport.client.download import Downloaded
@@ -87,7 +88,7 @@ class Fetching:
         self._digest = _digest(session, query)
         self._months = by_months(query, session.windows)
         self._stop: ReelportError | None = None
-        self._done = 0
+        self._done = count(1)
         self._count = 0
 
     def all(self, windows: tuple[Window, ...]) -> Flow[list[Downloaded]]:
@@ -130,13 +131,14 @@ class Fetching:
         target = self._folder.file(window, self._digest)
         tell = self._telling.of(window)
         try:
-            done = yield from fetch(self._session, query, target, tell, deadline=self._deadline, fresh=self._fresh)
+            # A window that is to be merged isn't what was wanted yet.
+            part, fresh = isinstance(self._folder, Folder), self._fresh
+            done = yield from fetch(self._session, query, target, tell, deadline=self._deadline, fresh=fresh, part=part)
         except ReelportError as error:
             if _hopeless(error):
                 self._stop = error
             return Lacking(window, error)
-        self._telling(WindowDone(window.start, window.end, done.bytes, self._done, self._count))
-        self._done += 1
+        self._telling(WindowDone(window.start, window.end, done.bytes, next(self._done), self._count))
         return Had(window, done)
 
 

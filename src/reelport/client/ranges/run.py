@@ -8,9 +8,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from reelport import steps
 from reelport.client.download import Downloaded
 from reelport.client.events import Bisected, Merging, Progress
-from reelport.client.fetch import fetch
+from reelport.client.fetch import fetch, settled
 from reelport.client.flow import DEADLINE, vet
 from reelport.client.part import Part, storage
 from reelport.client.proof import weakest
@@ -62,6 +63,7 @@ def run_range(
         fetching = Fetching(session, how.asked, folder, telling, deadline, fresh=fresh)
         had = yield from fetching.all(windows)
         done = yield from _merged(session, how, had, folder, target, telling)
+        yield from settled(session, [each.path for each in had])
         yield from work(folder.remove)
     return done
 
@@ -109,6 +111,7 @@ def _merged(
             # Slice by slice, so that whoever is interrupted stops between two of them.
             while (yield from work(partial(_slice, merging, target))):
                 pass
+        steps.reach("client-merged")
         return (yield from work(partial(_published, session, how, had, part)))
 
 
@@ -125,4 +128,5 @@ def _published(session: Session, how: Recipe, windows: Sequence[Downloaded], par
     rows = part.lines.rows
     done = Ranged(part.target, part.size, part.sha256, rows, proof, known, tuple(windows))
     part.publish(known, content(session, how, done))
+    steps.reach("client-range")
     return done
