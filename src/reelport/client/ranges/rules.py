@@ -7,12 +7,13 @@ from its parts, which are asked for beside it and dropped again. All else is ref
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import product
 
 from reelport.catalog import Dimension, Distinct, Grain, Metric, Ratio, Stock, Sum, Total
+from reelport.check import nearest
 from reelport.errors import MergeRefused
 from reelport.query import ReportQuery
 
@@ -115,7 +116,7 @@ def _against_dimensions(query: ReportQuery) -> Iterator[str]:
     for name in query.dimensions:
         row = Dimension.__members__.get(name)
         if row is None:
-            yield f"{name} is not known to this version: whether its rows add up over windows can't be said."
+            yield f"{_unknown(name, Dimension.__members__)}: whether its rows add up over windows can't be said."
         elif row.many_valued:
             yield f"{name} gives one fact to several rows, and to which may change between two windows' reports."
 
@@ -125,13 +126,20 @@ def _against_metrics(query: ReportQuery) -> Iterator[str]:
         row = Metric.__members__.get(name)
         match row.rule if row else None:
             case None:
-                yield f"{name} is not known to this version: how it adds up over windows can't be said."
+                yield f"{_unknown(name, Metric.__members__)}: how it adds up over windows can't be said."
             case Distinct():
                 yield f"{name} counts what is different: whatever is in two windows would count twice."
             case Stock():
                 yield f"{name} is what there is on one day: days don't add up."
             case Ratio() if row and next(_ways(row, query), None) is None:
                 yield f"{name} is a rate, and the parts that it is made of can't be asked for with this query."
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    """The beginning of a sentence about a name that may be mistyped, or another vendor's new one."""
+    near = nearest(name, known)
+    meant = f" (did you mean {near}?)" if near else ""
+    return f"{name} is not known to this version{meant}"
 
 
 def _cell(metric: Metric, query: ReportQuery, columns: list[str]) -> Cell:
