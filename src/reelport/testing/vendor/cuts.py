@@ -50,21 +50,23 @@ class Body:
     stall: bool = False
 
 
-def cut_body(cut: Cut, data: bytes, headers: Mapping[str, str], start: int) -> Body:
-    """The answer that goes wrong in this way. `data` is the whole file, of which `start` on was asked for."""
-    plain = {name: value for name, value in headers.items() if name != "content-encoding"}
-    whole = {name: value for name, value in plain.items() if name != "content-range"}
+def cut_body(cut: Cut, data: bytes, sent: bytes, headers: Mapping[str, str], start: int) -> Body:
+    """The answer that goes wrong in this way.
+
+    `data` is the whole plain file, `sent` the same as it goes over the wire, of which `start` on was asked for.
+    """
+    plain = {name: value for name, value in headers.items() if name not in {"content-encoding", "content-range"}}
     if cut in _BROKEN:
-        return _broken(cut, data[start:], plain, 206 if start else 200)
+        return _broken(cut, sent[start:], headers, 206 if start else 200)
     if cut in _PACKED:
-        return _packed(cut, data, {**whole, "content-encoding": "gzip"})
+        return _packed(cut, data, {**plain, "content-encoding": "gzip"})
     if cut in _STOPPED:
-        return Body(head(200, whole) + _stopped(cut, data))
+        return Body(head(200, plain) + _stopped(cut, data))
     if cut in _PAGES:
         return _framed(*_PAGES[cut])
     if cut is Cut.WRONG_RANGE and start:
-        return _framed(data[start + 1 :], {**whole, "content-range": _range(start + 1, len(data))}, 206)
-    return _framed(_spoilt(cut, data), whole)
+        return _framed(sent[start + 1 :], {**headers, "content-range": _range(start + 1, len(sent))}, 206)
+    return _framed(_spoilt(cut, data), plain)
 
 
 _BROKEN = frozenset({Cut.CONTENT_LENGTH, Cut.RESET, Cut.STALL, Cut.CHUNKED, Cut.INSIDE_CHUNK})

@@ -60,14 +60,14 @@ class Files:
             self.ranges.append(asked)
         if link is None:
             return Body(json_reply({"error": "AccessDenied", "message": "Request has expired."}, 403))
-        data = self._packed(self._parts(link.token, wire)[link.number])
+        plain = self._parts(link.token, wire)[link.number]
+        data = self._packed(plain)
         headers = self._headers(data)
         start = self._start(request, headers, len(data))
         if start:
             headers["content-range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        if self._goes_wrong() and (cut := self.behaviour.cut):
-            plain = self._parts(link.token, wire)[link.number]
-            return cut_body(cut, plain if self.behaviour.gzip is None or not start else data, headers, start)
+        if self._goes_wrong() and self.behaviour.cut:
+            return cut_body(self.behaviour.cut, plain, data, headers, start)
         if start >= len(data) > 0:
             return Body(head(416, {"content-range": f"bytes */{len(data)}", "content-length": "0"}))
         return Body(_good(self.behaviour, data[start:], headers, 206 if start else 200))
