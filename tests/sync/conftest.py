@@ -1,34 +1,67 @@
-"""What the tests of sync share: one service of believable facts, a key, and a sheet of specs."""
+"""What the tests of sync share: a spec in both kinds of destination, deliveries of rows, and a look at what is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import date
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
-from reelport import Client
-from reelport.testing import Key, Service
+from reelport.client.ranges.windows import Window
+from reelport.sync.copies import Replaced, open_copies
+from reelport.sync.spec import Kind, Place, Spec
+from reelport.sync.staging import Delivery
 
-FIRST, LAST = date(2026, 1, 1), date(2026, 2, 10)
+HEADER = "day,visitor_country,views,estimated_earnings_eur\n"
 
-
-@pytest.fixture(scope="session")
-def service() -> Iterator[Service]:
-    """The service, with forty-one days of facts."""
-    with Service() as service:
-        service.sample(FIRST, LAST, rows=4_000)
-        yield service
+Deliver = Callable[..., Replaced]
+Kept = Callable[..., list[tuple[object, ...]]]
 
 
-@pytest.fixture(scope="session")
-def key(service: Service) -> Key:
-    return service.key("demo")
+def day(number: int) -> date:
+    """A day of January 2026, long ago by now."""
+    return date(2026, 1, number)
+
+
+@pytest.fixture(params=list(Kind), ids=["duckdb", "parquet"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A destination of each kind; the folder has a name that a reader of Parquet could take for a partition."""
+    home = tmp_path / "views=9"
+    home.mkdir()
+    made = Place(request.param, home / ("copy.duckdb" if request.param is Kind.DUCKDB else "copy"))
+    made.workshop.mkdir()
+    return made
 
 
 @pytest.fixture
-def client(service: Service, key: Key, tmp_path: Path) -> Iterator[Client]:
-    """A client with a ledger of its own."""
-    with Client(service.url, key.id, key.secret, ledger=tmp_path / "ledger.db") as client:
-        yield client
+def spec(place: Place) -> Spec:
+    return spec_at(place)
+
+
+def spec_at(place: Place) -> Spec:
+    """Views and earnings by day and country, kept there."""
+    return Spec("earned", ("VIEWS", "ESTIMATED_EARNINGS_EUR"), ("DAY", "VISITOR_COUNTRY"), day(1), place)
+
+
+def put(spec: Spec, text: str, first: int, last: int, *, allow_empty: bool = False, report: str = "t") -> Replaced:
+    """Replace a window of a copy by a report of these rows."""
+    file = spec.place.workshop / "report.csv"
+    file.write_text(text, "utf-8")
+    delivery = Delivery(Window(day(first), day(last)), file, report, datetime.now(UTC), "http://here")
+    return open_copies(spec.place).replace(spec, delivery, allow_empty=allow_empty)
+
+
+def kept(spec: Spec, columns: str = "day, visitor_country, views, estimated_earnings_eur") -> list[tuple[object, ...]]:
+    """What a copy holds, in order."""
+    with open_copies(spec.place).view(spec) as view:
+        assert view is not None
+        return view.con.execute(f"SELECT {columns} FROM {view.relation} ORDER BY ALL").fetchall()
+
+
+def types(spec: Spec) -> dict[str, str]:
+    """The columns of a copy and their types."""
+    with open_copies(spec.place).view(spec) as view:
+        assert view is not None
+        rows = view.con.execute(f"DESCRIBE SELECT * FROM {view.relation}").fetchall()
+    return {name: kind for name, kind, *_ in rows}

@@ -32,9 +32,10 @@ class Agreement:
         return ", ".join(f"{value} AS {quoted(field.name)}" for value, field in pairs)
 
 
-def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window) -> Agreement:
+def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window, *, widens: bool = True) -> Agreement:
     """How a staged report goes into a copy of these fields (none: there is no copy yet), by the spec's contract.
 
+    Where the copy's columns can't be widened, finer numbers go where words among numbers do.
     Raises SchemaDrift where the contract has it stop, and where no contract could help: a row must say
     its day. Raises ServiceError for a row outside of the window.
     """
@@ -56,7 +57,7 @@ def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window) -> 
         case Contract.DISCARD_ROW:
             return _without_rows(base, new, misfits, stage, notes)
         case _:
-            return _evolved(base, new, misfits, stage, notes)
+            return _evolved(base, new, misfits, stage, notes, widens=widens)
 
 
 def _placed(spec: Spec, base: tuple[Field, ...], stage: Stage, window: Window) -> None:
@@ -89,14 +90,20 @@ def _frozen(spec: Spec, new: tuple[Field, ...], lost: list[str], misfits: tuple[
 
 
 def _evolved(
-    base: tuple[Field, ...], new: tuple[Field, ...], misfits: tuple[Misfit, ...], stage: Stage, notes: list[str]
+    base: tuple[Field, ...],
+    new: tuple[Field, ...],
+    misfits: tuple[Misfit, ...],
+    stage: Stage,
+    notes: list[str],
+    *,
+    widens: bool,
 ) -> Agreement:
     fields = {field.name: field for field in (*base, *new)}
     notes += [f"new column {field.name}" for field in new]
     texts: dict[str, str] = {}
     for misfit in misfits:
         name = misfit.field.name
-        if misfit.numbers and misfit.field.is_number:
+        if widens and misfit.numbers and misfit.field.is_number:
             fields[name] = misfit.field.widened(misfit.digits)
             notes.append(f"{misfit}: it is {fields[name].type} from now on")
         else:

@@ -56,7 +56,7 @@ def fetch(
         listener.token = drift.token or listener.token
         if spec.contract is Contract.FREEZE or not listener.token:
             raise
-        client.reports.attach(listener.token).download(target, progress=listener)
+        client.reports.attach(listener.token).download(target, progress=listener, any_columns=True)
     token, asked = _noted(target) or (listener.token, listener.asked)
     return Delivery(window, target, token, asked, service)
 

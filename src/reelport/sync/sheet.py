@@ -31,14 +31,14 @@ _LONGEST = 3660
 _MONTH_DAYS = 31
 
 
-def read(path: str | os.PathLike[str] = NAME, *, only: Iterable[str] = ()) -> tuple[Spec, ...]:
+def read(path: str | os.PathLike[str] = NAME, *, only: Iterable[str] = (), placed: bool = True) -> tuple[Spec, ...]:
     """The specs of a file, in its order; with `only`, those of these names.
 
     Raises UsageError with every problem of the file, and StorageError when it can't be read. Relative
-    destinations are taken from the folder of the file.
+    destinations are taken from the folder of the file. Unless they are to be `placed` they may have none.
     """
     path = Path(path).expanduser()
-    found = _Sheet(path.resolve().parent)
+    found = _Sheet(path.resolve().parent, placed)
     specs = found.specs(_content(path))
     names = {spec.name for spec in specs}
     for name in dict.fromkeys(only):
@@ -66,6 +66,7 @@ class _Sheet:
     """Takes a file's tables apart, and gathers what is wrong with them."""
 
     folder: Path
+    placed: bool
     problems: list[str] = field(default_factory=list)
 
     def wrong(self, where: str, what: str) -> None:
@@ -75,6 +76,7 @@ class _Sheet:
         self._known("", content, _TABLES)
         defaults = self._table("defaults", content.get("defaults", {}))
         self._known("defaults", defaults, _COMMON)
+        defaults = {key: value for key, value in defaults.items() if key in _COMMON}
         reports = self._table("reports", content.get("reports", {}))
         if not reports and not self.problems:
             self.wrong("", "there is no report in it: begin one with [reports.NAME]")
@@ -87,7 +89,7 @@ class _Sheet:
             self.wrong(where, "a name is a lower-case letter, then up to 62 of a-z, 0-9 and _: tables are called by it")
         self._known(where, rows, _OWN)
         for key in ("metrics", "dimensions", "start", "destination"):
-            if key not in rows:
+            if key not in rows and (self.placed or key != "destination"):
                 self.wrong(where, f"{key} is missing")
         spec = Spec(
             name,

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 STAGE = "temp.main.stage"
 _HEADER_BYTES = 1 << 16
 
+# Nothing is guessed. A folder that is named `views=9` is no column of the files in it.
+_CSV = (
+    "auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', nullstr = '', "
+    "hive_partitioning = false, max_line_size = 16777216"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -96,11 +102,8 @@ def stage(con: DuckDBPyConnection, file: Path) -> Stage:
         raise SchemaDrift(f"The report has columns that no table can: {', '.join(map(repr, wrong))[:300]}.")
     texts = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in columns)
     con.execute(f"DROP TABLE IF EXISTS {STAGE}")
-    con.execute(
-        f"CREATE TEMP TABLE stage AS SELECT * FROM read_csv({literal(str(file))}, auto_detect = false, "  # noqa: S608
-        f"header = true, delim = ',', quote = '\"', escape = '\"', nullstr = '', max_line_size = 16777216, "
-        f"columns = {{{texts}}})"
-    )
+    read = f"read_csv({literal(str(file))}, columns = {{{texts}}}, {_CSV})"
+    con.execute(f"CREATE TEMP TABLE stage AS SELECT * FROM {read}")  # noqa: S608 - names and texts are quoted
     return Stage(con, columns)
 
 

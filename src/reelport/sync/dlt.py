@@ -1,0 +1,187 @@
+"""Reports as a dlt source (`reelport[dlt]`), for every destination that dlt has: one resource a spec.
+
+    import dlt
+    from reelport.sync.dlt import load
+
+    pipeline = dlt.pipeline("partner", destination="duckdb", dataset_name="reports")
+    load(pipeline, "reelport.toml")
+
+A window is replaced: dlt deletes what has its days (`merge_key`) and inserts what came. A day without rows has a
+tombstone (`_deleted`, a `hard_delete` column), so that an emptied day vanishes too. Which days are there is kept
+in dlt's state, which goes to the destination with the rows.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dlt
+from dlt.common.pipeline import LoadInfo
+from dlt.extract import DltResource, DltSource
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from reelport.client.client import Client
+from reelport.client.flow import DEADLINE
+from reelport.client.profiles import resolve
+from reelport.client.ranges.windows import Window
+from reelport.errors import ReelportError, WindowEmptied
+from reelport.sync import sheet
+from reelport.sync.days import NONE, Days
+from reelport.sync.events import Began, Loaded, SyncEvent, Tell, silent
+from reelport.sync.fetching import address, fetch
+from reelport.sync.planning import lacking, windows
+from reelport.sync.spec import Spec
+from reelport.sync.tombstones import DAY, DELETED, Batch, Held, batch
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_HINTS: dict[str, Any] = {DELETED: {"data_type": "bool", "hard_delete": True}, DAY: {"data_type": "date"}}
+
+
+@dataclass(slots=True)
+class _Order:
+    """What the resources of one run share, and what they tell of it: windows that are left, days that were read."""
+
+    client: Client
+    tell: Tell
+    deadline: float
+    allow_empty: bool
+    at_most: int | None = None
+    read: dict[str, Days] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+
+
+@dlt.source(name="reelport", max_table_nesting=0)
+def reports(
+    file: str = sheet.NAME,
+    only: Sequence[str] = (),
+    *,
+    url: str | None = None,
+    profile: str | None = None,
+    key: str | None = None,
+    secret: dlt.TSecretStrValue | None = None,
+    allow_empty: bool = False,
+) -> Iterator[DltResource]:
+    """The reports of a file (its destinations are not used) as resources: all windows of a run in one load package.
+
+    What isn't given comes from `[sources.reelport]` of dlt's configuration, then from REELPORT_… and profiles.
+    Raises UsageError with every problem of the file, and AccessError without a key, before anything is sent.
+    """
+    client = Client(settings=resolve(os.environ, profile=profile, url=url, key=key, secret=secret))
+    yield from _resources(sheet.read(file, only=only, placed=False), _Order(client, silent, DEADLINE, allow_empty))
+
+
+def load(
+    pipeline: dlt.Pipeline,
+    file: str | os.PathLike[str] = sheet.NAME,
+    *,
+    only: Sequence[str] = (),
+    client: Client | None = None,
+    tell: Tell = silent,
+    deadline: float = DEADLINE,
+    allow_empty: bool = False,
+) -> list[LoadInfo]:
+    """Bring the reports of a file up to date in a pipeline, a load package a window: rows and state come together.
+
+    What an earlier run left half done is loaded first. Raises the error of the first window that can't be had;
+    windows before it are loaded.
+    """
+    specs = sheet.read(file, only=only, placed=False)
+    order = _Order(client or Client(settings=resolve(os.environ)), tell, deadline, allow_empty, at_most=1)
+    done: list[LoadInfo] = []
+    while True:
+        order.left.clear()
+        done.append(_run(pipeline, DltSource(dlt.Schema("reelport"), "reelport", list(_resources(specs, order)))))
+        # Without a word from every resource dlt has loaded what it still had, and asked for nothing.
+        if len(order.left) == len(specs) and not any(order.left.values()):
+            return done
+
+
+def _run(pipeline: dlt.Pipeline, source: DltSource) -> LoadInfo:
+    try:
+        return pipeline.run(source)
+    except PipelineStepFailed as failure:
+        cause: BaseException | None = failure
+        while cause is not None:
+            if isinstance(cause, ReelportError):
+                raise cause from failure
+            cause = cause.__cause__ or cause.__context__
+        raise
+
+
+def _resources(specs: Sequence[Spec], order: _Order) -> Iterator[DltResource]:
+    for spec in specs:
+        yield dlt.resource(
+            _generator(_Rows(spec, order)),
+            name=spec.name,
+            write_disposition={"disposition": "merge", "strategy": "delete-insert"},
+            merge_key=("_spec", DAY),
+            columns=_HINTS,
+            schema_contract="evolve",
+        )
+
+
+def _generator(rows: _Rows) -> Callable[[], Iterator[pa.Table]]:
+    def tables() -> Iterator[pa.Table]:  # dlt takes functions, no methods
+        yield from rows.tables()
+
+    return tables
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """One spec's resource."""
+
+    spec: Spec
+    order: _Order
+
+    def tables(self) -> Iterator[pa.Table]:
+        """What is lacking, a table a window, and the state that goes with it."""
+        spec, order = self.spec, self.order
+        kept = dlt.current.resource_state(spec.name)
+        held = Held.from_text(kept.get("held"))
+        days = lacking(spec, held.state, address(order.client), datetime.now(UTC).date())
+        todo = windows(spec, days - order.read.get(spec.name, NONE))
+        now = todo if order.at_most is None else todo[: order.at_most]
+        order.left[spec.name] = len(todo) - len(now)
+        for number, window in enumerate(now, start=1):
+            order.tell(Began(spec.name, window, number, len(todo)))
+            found, held = self._window(window, held)
+            yield found.table
+            kept["held"] = held.to_text()
+            order.read[spec.name] = order.read.get(spec.name, NONE) | Days.between(window.start, window.end)
+
+    def _window(self, window: Window, held: Held) -> tuple[Batch, Held]:
+        """A window's table, and what is held once it is loaded."""
+        spec, order = self.spec, self.order
+        days = Days.between(window.start, window.end)
+        with tempfile.TemporaryDirectory(prefix="reelport-") as folder:
+            delivery = fetch(
+                order.client,
+                spec,
+                window,
+                Path(folder),
+                order.tell,
+                deadline=order.deadline,
+                fresh=bool(held.state.present & days),
+            )
+            found = batch(spec, delivery, held.fields, Path(folder))
+        filled = held.filled & days
+        if len(filled) and not found.rows and not order.allow_empty:
+            raise WindowEmptied(
+                f"{spec.name}: the window {window} came back empty where rows of {len(filled)} days are, and nothing "
+                "was changed. If it is right that they vanish, allow it: allow_empty=True."
+            )
+        order.tell(Loaded(spec.name, window, 0, found.rows, delivery.token, found.notes))
+        state = held.state.after(spec, delivery)
+        return found, replace(held, state=state, fields=found.fields, filled=(held.filled - days) | found.filled)
+
+
+__all__ = ["SyncEvent", "load", "reports"]

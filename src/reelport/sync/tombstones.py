@@ -1,0 +1,91 @@
+"""A window as one Arrow table for whoever replaces days by a key: its rows, and a tombstone for each day without."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from reelport.errors import StorageError
+from reelport.sync.columns import Field, day_of, literal, quoted
+from reelport.sync.contract import agree, time_of
+from reelport.sync.copies import stamped
+from reelport.sync.days import NONE, Days, month_last
+from reelport.sync.spec import Spec
+from reelport.sync.staging import Delivery, engine, stage
+from reelport.sync.state import State
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DAY = "_day"
+"""The day of a row (of a month, its first): what is deleted by."""
+
+DELETED = "_deleted"
+"""Whether a row is a tombstone: it deletes its day, and isn't kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a copy elsewhere holds, as far as we were told: its state, its columns, the days that have rows."""
+
+    state: State
+    fields: tuple[Field, ...] = ()
+    filled: Days = NONE
+
+    def to_text(self) -> str:
+        """One line of JSON."""
+        columns = {field.name: field.type for field in self.fields}
+        return json.dumps({"state": self.state.to_json(), "columns": columns, "filled": self.filled.to_json()})
+
+    @classmethod
+    def from_text(cls, text: str | None) -> Self:
+        """That of `to_text`; the empty one for None. StorageError for one that is damaged."""
+        if text is None:
+            return cls(State())
+        try:
+            found = json.loads(text)
+            fields = tuple(Field(name, kind) for name, kind in found["columns"].items())
+            return cls(State.from_json(found["state"]), fields, Days.from_json(found["filled"]))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StorageError(f"The state of this copy can't be read ({error}): was it changed by hand?") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A window's table, how many of its rows are rows, on which days, its columns, and what is to be said of them."""
+
+    table: pa.Table
+    rows: int
+    filled: Days
+    fields: tuple[Field, ...]
+    notes: tuple[str, ...]
+
+
+def batch(spec: Spec, delivery: Delivery, fields: tuple[Field, ...], spill: Path) -> Batch:
+    """The table of a delivery for a copy of these columns. Raises SchemaDrift by the spec's contract."""
+    with engine(spill) as con:
+        staged = stage(con, delivery.file)
+        agreement = agree(spec, fields, staged, delivery.window, widens=False)
+        time = time_of(spec, agreement.fields)
+        day = day_of(quoted(time.name), time.type)
+        rows = stamped(spec, delivery, agreement)
+        con.execute(f"CREATE TEMP TABLE batch AS SELECT *, {day} AS {DAY}, false AS {DELETED} FROM ({rows})")  # noqa: S608 - quoted
+        found = con.execute(f"SELECT {DAY}, count(*) FROM batch GROUP BY 1").fetchall()  # noqa: S608 - our own names
+        con.execute(_tombstones(spec, delivery))
+        table = con.sql("FROM batch").to_arrow_table()
+    filled = Days.of((first, month_last(first) if spec.monthly else first) for first, _ in found)
+    return Batch(table, sum(count for _, count in found), filled, agreement.fields, agreement.notes)
+
+
+def _tombstones(spec: Spec, delivery: Delivery) -> str:
+    """SQL for a row a day (a month) of the window that has none."""
+    step = "MONTH" if spec.monthly else "DAY"
+    window = delivery.window
+    return f"""
+        INSERT INTO batch BY NAME
+        SELECT {literal(spec.name)} AS _spec, CAST(each AS DATE) AS {DAY}, true AS {DELETED}
+        FROM unnest(generate_series(DATE '{window.start}', DATE '{window.end}', INTERVAL 1 {step})) AS days(each)
+        WHERE CAST(each AS DATE) NOT IN (SELECT {DAY} FROM batch)
+        """  # noqa: S608 - all of it is quoted

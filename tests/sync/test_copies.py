@@ -1,0 +1,189 @@
+"""Both kinds of destination: a window is replaced, and nothing else; types, guard, drift."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from reelport.errors import SchemaDrift, ServiceError, WindowEmptied
+from reelport.sync.copies import open_copies
+from reelport.sync.days import Days
+from reelport.sync.spec import Contract, Spec
+
+from .conftest import HEADER, day, kept, put, types
+
+FIRST = HEADER + '2026-01-01,NA,12,1.234567\n2026-01-02,"a,""b""\nc",3,\n2026-01-03,,0,0.000001\n'
+ROWS = [
+    (day(1), "NA", 12, Decimal("1.234567")),
+    (day(2), 'a,"b"\nc', 3, None),
+    (day(3), None, 0, Decimal("0.000001")),
+]
+
+
+def test_rows_keep_their_types_and_say_whence_they_came(spec: Spec) -> None:
+    """NA stays a text, only an empty cell is null, money is decimal; each row knows its report."""
+    assert put(spec, FIRST, 1, 3, report="rpr_1").rows == 3
+    assert kept(spec) == ROWS
+    assert types(spec)["estimated_earnings_eur"] == "DECIMAL(38,6)"
+    rows = kept(spec, "_spec, _window_start, _window_end, _report_token, _loaded_at")
+    assert {row[:4] for row in rows} == {("earned", day(1), day(3), "rpr_1")}
+    assert all(isinstance(row[4], datetime) and abs(datetime.now(UTC) - row[4]).total_seconds() < 60 for row in rows)
+
+
+def test_a_window_is_replaced_and_nothing_else(spec: Spec) -> None:
+    """A vanished row and an emptied day vanish; days outside of the window stay."""
+    put(spec, FIRST, 1, 3)
+    done = put(spec, HEADER + "2026-01-02,FR,7,\n", 2, 4)
+    assert (done.before, done.rows) == (2, 1)
+    assert kept(spec) == [ROWS[0], (day(2), "FR", 7, None)]
+    state = open_copies(spec.place).state(spec)
+    assert state.present == Days.between(day(1), day(4))
+    assert (state.service, state.serves(spec)) == ("http://here", True)
+
+
+def test_the_same_window_twice_changes_nothing(spec: Spec) -> None:
+    """Rows are never doubled."""
+    put(spec, FIRST, 1, 3)
+    put(spec, FIRST, 1, 3)
+    assert kept(spec) == ROWS
+
+
+def test_a_window_that_comes_back_empty_stops(spec: Spec) -> None:
+    """Nothing is changed where rows are, until it is allowed; an empty window of new days is a fact like any other."""
+    put(spec, HEADER, 1, 3)
+    assert (kept(spec), open_copies(spec.place).state(spec).present) == ([], Days.between(day(1), day(3)))
+    put(spec, FIRST, 1, 3)
+    with pytest.raises(
+        WindowEmptied, match=r"2026-01-02\.\.2026-01-05 came back empty where 2 rows are.*--allow-empty"
+    ):
+        put(spec, HEADER, 2, 5)
+    assert kept(spec) == ROWS
+    assert put(spec, HEADER, 2, 5, allow_empty=True).before == 2
+    assert kept(spec) == ROWS[:1]
+    assert put(spec, HEADER, 1, 1, allow_empty=True).rows == 0
+    assert list(types(spec)) == [
+        *("_spec", "_window_start", "_window_end", "_report_token", "_loaded_at"),
+        *("day", "visitor_country", "views", "estimated_earnings_eur"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "error"),
+    [
+        ("2026-01-04,FR,1,\n", ServiceError),
+        (",FR,1,\n", SchemaDrift),
+        ("yesterday,FR,1,\n", SchemaDrift),
+        ("2026-01-01 05:00,FR,1,\n", SchemaDrift),
+    ],
+)
+def test_a_row_that_has_no_place_in_the_window_is_refused(spec: Spec, rows: str, error: type[Exception]) -> None:
+    """Another day, none, or something that is no day: nothing of the window is taken, by any contract."""
+    for contract in Contract:
+        with pytest.raises(error):
+            put(replace(spec, contract=contract), HEADER + "2026-01-02,FR,1,\n" + rows, 1, 3)
+    with open_copies(spec.place).view(spec) as view:
+        assert view is None
+
+
+@pytest.mark.parametrize(
+    "header", ["visitor_country,views\nFR,1\n", "day,day,views\n2026-01-01,2026-01-01,1\n", "day,_spec\n"]
+)
+def test_columns_that_no_copy_can_have_are_refused(spec: Spec, header: str) -> None:
+    """No day, one name twice, or a name of ours."""
+    with pytest.raises(SchemaDrift):
+        put(spec, header, 1, 3)
+
+
+NEW = "day,visitor_country,views,estimated_earnings_eur,bots\n2026-01-02,FR,7,1,5\n2026-01-02,ES,8,1,\n"
+ODD = HEADER + "2026-01-02,FR,7.25,1.00000005\n2026-01-02,ES,8,1\n"
+WORD = HEADER + "2026-01-02,FR,many,1\n2026-01-02,ES,8,1\n"
+
+
+def test_evolve_makes_room(spec: Spec) -> None:
+    """A new column is added, finer numbers widen theirs, a word among numbers has a column of its own; all is said."""
+    put(spec, FIRST, 1, 3)
+    assert put(spec, NEW, 2, 3).notes == ("new column bots",)
+    assert kept(spec, "day, visitor_country, views, bots")[1:] == [(day(2), "ES", 8, None), (day(2), "FR", 7, "5")]
+    notes = put(spec, ODD, 2, 3).notes
+    assert "1 values of views are no BIGINT, such as '7.25': it is DECIMAL(38,2) from now on" in notes
+    assert kept(spec)[-1] == (day(2), "FR", Decimal("7.25"), Decimal("1.00000005"))
+    assert kept(spec)[0] == (day(1), "NA", Decimal("12.00"), Decimal("1.234567"))
+    assert "kept in views__text" in " ".join(put(spec, WORD, 2, 3).notes)
+    assert kept(spec, "visitor_country, views, views__text")[1] == ("FR", None, "many")
+    assert put(spec, HEADER + "2026-01-03,FR,1,1\n", 3, 3).notes == ()
+
+
+@pytest.mark.parametrize("text", [NEW, ODD, WORD, "day,visitor_country,views\n2026-01-02,FR,1\n"])
+def test_freeze_stops_and_changes_nothing(spec: Spec, text: str) -> None:
+    """A new column, a missing one, a value of another kind: the copy is as it was, even before there is one."""
+    frozen = replace(spec, contract=Contract.FREEZE)
+    with pytest.raises(SchemaDrift, match="freeze, and nothing was changed"):
+        put(frozen, text, 2, 3)
+    put(frozen, FIRST, 1, 3)
+    with pytest.raises(SchemaDrift):
+        put(frozen, text, 2, 3)
+    assert kept(frozen) == ROWS
+
+
+def test_discard_value_leaves_out_the_values(spec: Spec) -> None:
+    """A new column isn't kept; a value of another kind is null."""
+    spec = replace(spec, contract=Contract.DISCARD_VALUE)
+    put(spec, FIRST, 1, 3)
+    assert put(spec, NEW, 2, 3).notes == ("column bots is left out",)
+    assert "left empty" in " ".join(put(spec, ODD, 2, 3).notes)
+    assert kept(spec)[1:] == [(day(2), "ES", 8, Decimal(1)), (day(2), "FR", None, None)]
+    assert "bots" not in types(spec)
+
+
+def test_discard_row_leaves_out_the_rows(spec: Spec) -> None:
+    """A row with a value in a new column, or with one of another kind, isn't kept; how many is said."""
+    spec = replace(spec, contract=Contract.DISCARD_ROW)
+    put(spec, FIRST, 1, 3)
+    for text in (NEW, ODD, WORD):
+        done = put(spec, text, 2, 3)
+        assert (done.rows, done.notes[-1]) == (1, "1 rows are left out")
+        assert kept(spec)[1:] == [(day(2), "ES", 8, Decimal(1))]
+
+
+def test_a_missing_column_is_left_empty_and_said(spec: Spec) -> None:
+    """Unless the contract is to freeze."""
+    put(spec, FIRST, 1, 3)
+    assert put(spec, "day,visitor_country,views\n2026-01-02,FR,1\n", 2, 3).notes == (
+        "the report has no column estimated_earnings_eur: left empty",
+    )
+    assert kept(spec)[1:] == [(day(2), "FR", 1, None)]
+
+
+def test_hours_and_months_are_placed_by_utc(spec: Spec) -> None:
+    """The last hour of a day is of that day, wherever this machine stands; a month's rows go with its window."""
+    hourly = replace(spec, name="hourly", metrics=("VIEWS",), dimensions=("HOUR",))
+    rows = "".join(f"2026-01-{number:02}T{hour:02}:00:00Z,1\n" for number in (1, 2, 3) for hour in range(24))
+    put(hourly, "hour,views\n" + rows, 1, 3)
+    put(hourly, "hour,views\n2026-01-02T23:00:00Z,5\n", 2, 2)
+    assert kept(hourly, "count(*), sum(views), count(*) FILTER (views = 5)") == [(49, 53, 1)]
+    monthly = replace(spec, name="monthly", metrics=("VIEWS",), dimensions=("MONTH",))
+    put(monthly, "month,views\n2026-01,5\n", 1, 31)
+    assert put(monthly, "month,views\n2026-01,6\n", 1, 31).before == 1
+    assert kept(monthly, "month, views") == [("2026-01", 6)]
+
+
+def test_names_of_columns_are_never_taken_for_sql(spec: Spec) -> None:
+    """A column may be called anything: it is a name."""
+    odd = 'x"; drop table earned; --'
+    quoted = '"' + odd.replace('"', '""') + '"'
+    put(spec, f"day,visitor_country,views,estimated_earnings_eur,{quoted}\n2026-01-02,FR,7,1,5\n", 1, 3)
+    assert odd in types(spec)
+    assert kept(spec) == [(day(2), "FR", 7, Decimal(1))]
+
+
+def test_specs_of_one_destination_leave_each_other_alone(spec: Spec) -> None:
+    """Each has its rows and its state."""
+    other = replace(spec, name="other", metrics=("VIEWS",), dimensions=("DAY",))
+    put(spec, FIRST, 1, 3)
+    put(other, "day,views\n2026-01-01,1\n", 1, 1)
+    put(other, "day,views\n2026-01-01,2\n", 1, 1)
+    assert (kept(spec), kept(other, "day, views")) == (ROWS, [(day(1), 2)])
+    assert open_copies(spec.place).state(spec).present == Days.between(day(1), day(3))

@@ -1,0 +1,207 @@
+"""Runs over a real socket, against a vendor that behaves or doesn't: what is asked for, what is kept, what is said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from reelport import Client, ReelportError, SchemaDrift
+from reelport.errors import Partial, ReportFailed, UsageError, WindowEmptied
+from reelport.sync import comparing, running
+from reelport.sync.copies import open_copies
+from reelport.sync.days import Days
+from reelport.sync.events import Failed, Loaded, Planned, SyncEvent, silent
+from reelport.sync.spec import Contract, Kind, Place, Spec
+from reelport.sync.standing import standing
+from reelport.testing import Vendor
+
+from .conftest import kept
+from .vendors import START, TODAY, YESTERDAY, Numbers, asked, expected
+
+Heard = list[SyncEvent]
+
+
+@pytest.fixture
+def numbers() -> Numbers:
+    return Numbers()
+
+
+@pytest.fixture
+def vendor(numbers: Numbers) -> Iterator[Vendor]:
+    with Vendor(csv=numbers.csv) as vendor:
+        yield vendor
+
+
+@pytest.fixture
+def client(vendor: Vendor, tmp_path: Path) -> Iterator[Client]:
+    with Client(vendor.url, vendor.key, vendor.secret, ledger=tmp_path / "ledger.db") as client:
+        yield client
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Spec:
+    place = Place(Kind.DUCKDB, tmp_path / "copy.duckdb")
+    return Spec("views", ("VIEWS",), ("DAY",), START, place, lookback=3, settle=1, window=10)
+
+
+@pytest.fixture
+def run(client: Client) -> Callable[..., Heard]:
+    """Run specs, and hear what is told."""
+
+    def go(*specs: Spec, allow_empty: bool = False) -> Heard:
+        heard: Heard = []
+        running.run(specs, client, tell=heard.append, deadline=30, allow_empty=allow_empty)
+        return heard
+
+    return go
+
+
+Run = Callable[..., Heard]
+
+
+def test_a_copy_is_kept_up_to_date(run: Run, vendor: Vendor, numbers: Numbers, spec: Spec) -> None:
+    """First all, in windows; then only days that still moved, with what was restated, vanished or came."""
+    run(spec)
+    assert asked(vendor) == ["20-11", "10-1"]
+    assert kept(spec, "day, views") == expected(numbers)
+    numbers.changed[TODAY - timedelta(days=2)] = 5
+    numbers.empty.add(TODAY - timedelta(days=3))
+    heard = run(spec)
+    assert asked(vendor)[2:] == ["3-1"]
+    assert kept(spec, "day, views") == expected(numbers)
+    (loaded,) = [event for event in heard if isinstance(event, Loaded)]
+    assert (loaded.before, loaded.rows) == (3, 2)
+    earlier = replace(spec, start=START - timedelta(days=5))
+    run(earlier)
+    assert sorted(asked(vendor)[3:]) == ["25-21", "3-1"]
+    assert kept(spec, "day, views") == expected(numbers, earlier.start)
+    assert list((spec.place.workshop).iterdir()) == [spec.place.workshop / "lock"]
+
+
+def test_days_that_moved_are_not_verified(run: Run, spec: Spec) -> None:
+    """Standing tells days that are read for good from those that are read again, and from those that are missing."""
+    before = standing(spec)
+    assert (len(before.missing), len(before.verified), before.rows, before.current) == (20, 0, 0, False)
+    run(spec)
+    found = standing(spec)
+    assert found.verified == Days.between(START, TODAY - timedelta(days=4))
+    assert found.moving == Days.between(TODAY - timedelta(days=3), YESTERDAY)
+    assert (len(found.missing), found.rows, found.outdated) == (0, 20, False)
+    tomorrow = standing(spec, TODAY + timedelta(days=1))
+    assert tomorrow.missing == Days.between(TODAY, TODAY)
+    assert standing(replace(spec, metrics=("VIEWS", "UPLOADS"))).outdated
+
+
+def test_an_emptied_window_stops_unless_it_is_allowed(run: Run, vendor: Vendor, numbers: Numbers, spec: Spec) -> None:
+    """The copy is as it was, and every later run stops again until it is told that the rows may vanish."""
+    run(spec)
+    before = kept(spec, "day, views")
+    numbers.empty |= set(Days.between(TODAY - timedelta(days=3), YESTERDAY))
+    for _ in range(2):
+        with pytest.raises(WindowEmptied):
+            run(spec)
+        assert kept(spec, "day, views") == before
+    run(spec, allow_empty=True)
+    assert kept(spec, "day, views") == expected(numbers)
+    assert len(vendor.asks) == 3, "the report that was refused serves the run that takes it"
+
+
+def test_a_window_that_fails_lets_the_others_through(
+    run: Run, client: Client, vendor: Vendor, numbers: Numbers, spec: Spec
+) -> None:
+    """Partial says which; its days stay on the list, and the next run reads them alone."""
+    vendor.fails = lambda wire: wire["endDate"] == YESTERDAY.isoformat()
+    heard: Heard = []
+    with pytest.raises(Partial, match="loaded: 1; not loaded: 1"):
+        running.run([spec], client, tell=heard.append, deadline=30)
+    assert [type(event) for event in heard if isinstance(event, Failed | Loaded)] == [Loaded, Failed]
+    assert standing(spec).missing == Days.between(TODAY - timedelta(days=10), YESTERDAY)
+    vendor.fails = 0
+    count = len(vendor.asks)
+    run(spec)
+    assert asked(vendor)[count:] == ["10-1"]
+    assert kept(spec, "day, views") == expected(numbers)
+
+
+def test_the_first_windows_error_is_raised_where_nothing_was_loaded(run: Run, vendor: Vendor, spec: Spec) -> None:
+    """A run that came to nothing says why, and not that it is partly done."""
+    vendor.fails = 100
+    with pytest.raises(ReportFailed):
+        run(spec)
+    assert not spec.place.path.exists()
+
+
+def test_columns_that_drift_go_by_the_contract(run: Run, vendor: Vendor, numbers: Numbers, spec: Spec) -> None:
+    """A vendor that adds a column: evolve takes it and says so; freeze stops, and asks for nothing again."""
+    numbers.columns, numbers.more = "day,views,bots", ",1"
+    frozen = replace(spec, name="frozen", contract=Contract.FREEZE)
+    for _ in range(2):
+        with pytest.raises(SchemaDrift):
+            run(frozen)
+    assert len(vendor.asks) == 2
+    heard = run(spec)
+    assert {note for event in heard if isinstance(event, Loaded) for note in event.notes} == {"new column bots"}
+    assert kept(spec, "DISTINCT bots") == [("1",)]
+    assert kept(spec, "day, views") == expected(numbers)
+
+
+def test_copies_of_another_service_are_not_mixed(run: Run, spec: Spec, tmp_path: Path) -> None:
+    """A run from elsewhere is refused until it reads every day again."""
+    run(spec)
+    with Vendor() as other, Client(other.url, other.key, other.secret, ledger=tmp_path / "other.db") as stranger:
+        with pytest.raises(UsageError, match=r"holds rows from http.*--again"):
+            running.run([spec], stranger, tell=silent, deadline=30)
+        with pytest.raises(UsageError, match="holds rows from"):
+            comparing.verify(spec, stranger, tell=silent)
+        running.run([spec], stranger, tell=silent, deadline=30, again=True)
+        assert open_copies(spec.place).state(spec).service == other.url
+    assert len(standing(spec).missing) == 0
+
+
+def test_a_report_that_was_not_loaded_serves_the_next_run(
+    run: Run, vendor: Vendor, numbers: Numbers, spec: Spec
+) -> None:
+    """A run that fails after the download asks for nothing again, even where its days still move."""
+    spec.place.path.parent.joinpath("copy.duckdb").mkdir()
+    with pytest.raises(ReelportError):
+        run(replace(spec, window=180))
+    spec.place.path.rmdir()
+    run(replace(spec, window=180))
+    assert asked(vendor) == ["20-1"]
+    assert kept(spec, "day, views") == expected(numbers)
+
+
+def test_verify_shows_how_far_numbers_moved_and_changes_nothing(
+    run: Run, client: Client, numbers: Numbers, spec: Spec
+) -> None:
+    """By day: rows gone and come, sums before and now; and the lookback that would have caught them."""
+    run(spec)
+    before, state = kept(spec, "*"), open_copies(spec.place).state(spec)
+    assert comparing.verify(spec, client, tell=silent).moved == ()
+    late, lost = TODAY - timedelta(days=6), TODAY - timedelta(days=2)
+    numbers.changed[late] = 1
+    numbers.empty.add(lost)
+    found = comparing.verify(spec, client, tell=silent)
+    assert [(each.day, each.verified, each.before, each.now, each.gone, each.come) for each in found.moved] == [
+        (late, True, 1, 1, 1, 1),
+        (lost, False, 1, 0, 1, 0),
+    ]
+    assert found.moved[0].sums == {"views": (late.toordinal(), 1)}
+    assert (found.lookback, found.days) == (6, 10)
+    assert (kept(spec, "*"), open_copies(spec.place).state(spec)) == (before, state)
+    assert len(comparing.verify(spec, client, tell=silent, start=START, end=START + timedelta(days=3)).moved) == 0
+    with pytest.raises(UsageError, match="none of the days"):
+        comparing.verify(spec, client, tell=silent, start=TODAY, end=TODAY)
+
+
+def test_two_reports_of_one_file_are_one_run(run: Run, vendor: Vendor, spec: Spec) -> None:
+    """Each is planned and loaded by itself."""
+    other = replace(spec, name="other", start=YESTERDAY)
+    heard = run(spec, other)
+    assert [len(event.windows) for event in heard if isinstance(event, Planned)] == [2, 1]
+    assert Counter(asked(vendor)) == Counter(["20-11", "10-1", "1-1"])
