@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from reelport.client.steps import Lost, Reply
@@ -205,8 +204,12 @@ def said_of(answer: Mapping[str, Any], redact: Redact) -> str:
 def _retry_after(reply: Reply, now: datetime) -> float | None:
     """The seconds that `Retry-After` asks for, given as seconds or as a date."""
     text = reply.headers.get("retry-after", "").strip()
+    if not text:
+        return None
     if text.isdecimal():
         return float(text[:9])
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - it loads sockets, and dates are rare
+
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:
