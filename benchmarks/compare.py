@@ -14,6 +14,18 @@ WORSE = 1.10
 
 def figures(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """The figures of a run that are better the smaller they are, by name."""
+    if "reports" in record:
+        yield from _of_service(record)
+    client = record.get("client", {})
+    for kind in ("checksum", "no checksum") if "download" in client else ():
+        yield f"download, {kind}: times curl", client["download"][kind]["curl"]["ratio"]
+    for way, found in client.get("years", {}).get("ways", {}).items():
+        yield f"years: {way}, s", found["seconds"]
+    if "ledger" in client:
+        yield "ledger: ms an operation", 1000 / client["ledger"]["one process"]["operations_a_second"]
+
+
+def _of_service(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for name, report in record["reports"].items():
         for who in (who for who, found in report.items() if isinstance(found, dict)):
             yield f"{name}: {who}, s", report[who]["seconds"]

@@ -1,4 +1,4 @@
-"""The record of a run: which goals it reached, how it is printed, where it is kept."""
+"""The record of a run: which goals it reached, and where it is kept."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ ASK_TO_FINISHED_SECONDS = 0.150
 BUSY_SECONDS = 0.050
 MEMORY_RATIO = 1.25
 LOAD_RATE = 250_000
+DOWNLOAD_RATIO = 1.4
+FLAT_RATIO = 1.1
 
 Record = dict[str, Any]
 
@@ -32,6 +34,16 @@ class Goal:
 
 def goals(record: Mapping[str, Any]) -> Iterator[Goal]:
     """Every goal that the run says something about."""
+    if "reports" in record:
+        yield from _of_service(record)
+    if download := record.get("client", {}).get("download"):
+        ratio = download["checksum"]["curl"]["ratio"]
+        yield _below("download with a checksum, times curl", ratio, DOWNLOAD_RATIO)
+        flat = download["peak_bytes"] / download["peak_bytes_of_a_tenth"]
+        yield _below("client's peak memory, times that for a tenth of the file", flat, FLAT_RATIO)
+
+
+def _of_service(record: Mapping[str, Any]) -> Iterator[Goal]:
     rate = record["loading"]["reelport"]["rows_a_core_second"]
     yield Goal("rows loaded a core-second, at least", rate, LOAD_RATE, rate >= LOAD_RATE)
     for name, report in record["reports"].items():
@@ -49,38 +61,10 @@ def _below(what: str, measured: float, limit: float) -> Goal:
     return Goal(what, measured, limit, measured <= limit)
 
 
-def printed(record: Mapping[str, Any]) -> str:
-    """The run as Markdown tables."""
-    lines = ["| report | rows | who | seconds | times | peak MB | file |", "|---|---|---|---|---|---|---|"]
-    for name, report in record["reports"].items():
-        for who, found in report.items():
-            if isinstance(found, dict):
-                lines.append(
-                    f"| {name} | {report['rows']:,} | {who} | {found['seconds']:.3f} | {found['ratio']:.2f} "
-                    f"| {found['peak_bytes'] / 1e6:.0f} | {found['file']} |"
-                )
-    lines += ["", "| load | rows a core-second | rows a second | peak MB |", "|---|---|---|---|"]
-    for who in ("reelport", "duckdb"):
-        found = record["loading"][who]
-        rates = f"{found['rows_a_core_second']:,.0f} | {found['rows_a_second']:,.0f}"
-        lines.append(f"| {who} | {rates} | {found['peak_bytes'] / 1e6:.0f} |")
-    lines += ["", "| latency, ms | median | p95 | most | times |", "|---|---|---|---|---|"]
-    for state, found in record["latency"].items():
-        for what, spread in found.items():
-            values = " | ".join(f"{spread[name] * 1000:.1f}" for name in ("median", "p95", "most"))
-            lines.append(f"| {state}: {what} | {values} | {spread['times']} |")
-    lines += ["", "| goal | measured | limit | met |", "|---|---|---|---|"]
-    lines += [f"| {g['what']} | {g['measured']:,.3f} | {g['limit']:,} | {_yes(g['met'])} |" for g in record["goals"]]
-    return "\n".join(lines)
-
-
-def _yes(met: object) -> str:
-    return "yes" if met else "**no**"
-
-
 def keep(record: Record) -> Path:
     """Write the record among the results."""
     KEPT.mkdir(exist_ok=True)
-    path = KEPT / f"{record['when'][:10]}-{record['rows']}.json"
+    part = "" if "reports" in record else "-client"
+    path = KEPT / f"{record['when'][:10]}-{record['rows']}{part}.json"
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return path

@@ -1,9 +1,10 @@
-"""`make bench`: measure the service beside the bare engine, pandas and PostgreSQL, and keep what was found."""
+"""`make bench`: measure the service and the client beside what they stand on, and keep what was found."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -17,12 +18,16 @@ sys.path[0] = str(Path(__file__).parent.parent)
 from benchmarks import machine, results  # noqa: E402 - this is a script of a package: its root comes first
 from benchmarks.contest import contest  # noqa: E402
 from benchmarks.facts import MEMORY, Facts  # noqa: E402
+from benchmarks.fetching import fetching  # noqa: E402
 from benchmarks.latency import busy, idle, questions  # noqa: E402
 from benchmarks.loading import loading  # noqa: E402
 from benchmarks.postgres import MOST_ROWS, Cluster, programs  # noqa: E402
+from benchmarks.remembering import remembering  # noqa: E402
 from benchmarks.reports import REPORTS  # noqa: E402
 from benchmarks.rivals import Bare, Pandas, Postgres, Rival  # noqa: E402
 from benchmarks.service import Reelport  # noqa: E402
+from benchmarks.tables import printed  # noqa: E402
+from benchmarks.years import years  # noqa: E402
 
 MEMORY_BYTES = 2_000_000_000
 T = TypeVar("T")
@@ -33,7 +38,8 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run it; leave with 1 when a goal was missed and `--strict` was given."""
     asked = _asked(words)
     facts = Facts(asked.rows)
-    facts.ready()
+    if asked.only != "client":
+        facts.ready()
     record: results.Record = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "rows": asked.rows,
@@ -43,12 +49,15 @@ def main(words: Sequence[str] | None = None) -> None:
         "settings": {"memory": MEMORY, "threads": _threads(), "rounds": asked.rounds},
         "load_before": machine.load(),
     }
-    record["loading"] = _told("loading", loading(facts, 1 if asked.quick else 3))
-    with ExitStack() as stack:
-        _measure(record, facts, asked, stack)
+    if asked.only != "client":
+        record["loading"] = _told("loading", loading(facts, 1 if asked.quick else 3))
+        with ExitStack() as stack:
+            _measure(record, facts, asked, stack)
+    if asked.only != "service":
+        record["client"] = _client(facts, 1 if asked.quick else asked.rounds)
     record["load_after"] = machine.load()
     record["goals"] = [asdict(goal) for goal in results.goals(record)]
-    print(f"\n{results.printed(record)}\n")
+    print(f"\n{printed(record)}\n")
     if not asked.quick:
         print(f"kept in {results.keep(record)}")
     if asked.strict and not all(goal["met"] for goal in record["goals"]):
@@ -62,6 +71,7 @@ def _asked(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one round of each, not kept")
     parser.add_argument("--without", action="append", default=[], choices=["pandas", "postgres"], help="leave out")
     parser.add_argument("--with-postgres", action="store_true", help=f"also above {MOST_ROWS:,} rows")
+    parser.add_argument("--only", choices=["service", "client"], help="leave out the other one")
     parser.add_argument("--strict", action="store_true", help="fail when a goal is missed")
     return parser.parse_args(words)
 
@@ -85,6 +95,19 @@ def _measure(record: results.Record, facts: Facts, asked: argparse.Namespace, st
     record["latency"]["busy"] = _told("busy", busy(reelport, small, huge, fresh))
     peaks = [found["reelport"]["peak_bytes"] for found in record["reports"].values()]
     record["memory"] = {"peak_bytes": max([*peaks, reelport.peak()]), "limit_bytes": MEMORY_BYTES}
+
+
+def _client(facts: Facts, rounds: int) -> dict[str, object]:
+    """What the client adds: to a download, to a range of years, to each report that it remembers."""
+    folder = facts.folder / "client"
+    found: dict[str, object] = {}
+    if shutil.which("curl"):
+        found["download"] = _told("download", fetching(folder, rounds))
+    else:
+        print("without curl: it is not installed")
+    found["years"] = _told("years", years(folder, rounds))
+    found["ledger"] = _told("ledger", remembering(folder))
+    return found
 
 
 def _others(facts: Facts, asked: argparse.Namespace) -> tuple[list[Rival], dict[str, str]]:

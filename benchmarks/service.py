@@ -37,6 +37,8 @@ class Reelport:
         # A report that was made in an earlier run would answer the same ask.
         for file in facts.data.glob("state.db*"):
             file.unlink()
+        self._ledger = facts.folder / "ledger.db"
+        self._ledger.unlink(missing_ok=True)
         self._service = Service(facts.data, log_level="warning", worker_memory=memory)
         self._service.__enter__()
         self.settings = self._service.settings
@@ -55,7 +57,7 @@ class Reelport:
     def client(self, organization: str) -> Client:
         """Our client, with the organization's key."""
         key = self.keys[organization]
-        return Client(self._service.url, key.id, key.secret)
+        return Client(self._service.url, key.id, key.secret, ledger=self._ledger)
 
     def wire(self, organization: str) -> Wire:
         """The wire itself, with the organization's key."""
@@ -113,7 +115,15 @@ class Wire:
 
     def look(self, token: str) -> str:
         """The report's status."""
-        return str(self._operation(LOOK, {"reportToken": token})["partner"]["reportFile"]["status"])
+        return str(self._report(token)["status"])
+
+    def link(self, token: str) -> str:
+        """Where the file of a finished report lies."""
+        return str(self._report(token)["downloadLinks"]["edges"][0]["node"]["link"])
+
+    def _report(self, token: str) -> dict[str, Any]:
+        report: dict[str, Any] = self._operation(LOOK, {"reportToken": token})["partner"]["reportFile"]
+        return report
 
     def _operation(self, document: str, variables: Mapping[str, object]) -> dict[str, Any]:
         body = {"query": document, "variables": variables}

@@ -1,0 +1,125 @@
+"""What our client adds to a download: beside a bare `curl` of the same link, in time and in memory."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from benchmarks.partner import QUERY, Source, downloaded
+from benchmarks.service import Wire
+from reelport.server import files, jobs
+from reelport.server.database import connect
+from reelport.testing import Key, Service, Vendor
+
+BYTES, FEW_BYTES = 500_000_000, 50_000_000
+_BLOCK_ROWS = 20_000
+_PATIENCE = 60.0
+
+
+def fetching(folder: Path, rounds: int) -> dict[str, object]:
+    """Seconds of our client and of curl, in turns, for a report with a checksum and for one without; memory."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    found: dict[str, object] = {"bytes": BYTES}
+    with _with_checksum(BYTES) as source:
+        found["checksum"] = _beside_curl(source, folder, rounds)
+    with _without_checksum(BYTES) as source:
+        found["no checksum"] = _beside_curl(source, folder, rounds)
+    for name, size in (("peak_bytes", BYTES), ("peak_bytes_of_a_tenth", FEW_BYTES)):
+        with _with_checksum(size) as source:
+            found[name] = downloaded(source, folder / "memory.csv").peak
+    shutil.rmtree(folder)
+    return found
+
+
+def _beside_curl(source: Source, folder: Path, rounds: int) -> dict[str, object]:
+    took: dict[str, list[float]] = {"reelport": [], "curl": [], "curl and sha256sum": []}
+    own, other = folder / "own.csv", folder / "curl.csv"
+    downloaded(source, own)
+    for _ in range(rounds):
+        own.unlink()
+        took["reelport"].append(downloaded(source, own).seconds)
+        other.unlink(missing_ok=True)
+        plain = _curl(source.link, other)
+        took["curl"].append(plain)
+        took["curl and sha256sum"].append(plain + _timed(["sha256sum", str(other)]))
+    if own.stat().st_size != other.stat().st_size:
+        raise RuntimeError("curl and our client have files of different lengths")
+    own.unlink()
+    other.unlink()
+    seconds = {name: median(each) for name, each in took.items()}
+    return {
+        name: {
+            "seconds": seconds[name],
+            "each": [round(each, 4) for each in took[name]],
+            "ratio": seconds["reelport"] / seconds[name],
+        }
+        for name in took
+    }
+
+
+def _curl(link: str, to: Path) -> float:
+    return _timed(["curl", "--silent", "--show-error", "--fail", "--output", str(to), link])
+
+
+def _timed(words: list[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+@contextmanager
+def _with_checksum(size: int) -> Iterator[Source]:
+    """A Reelport service with a finished report of so many bytes."""
+    with Service(workers=0, log_level="warning") as service:
+        service.organization("demo")
+        key = service.key("demo")
+        with Wire(service.url, key) as wire:
+            token = wire.ask(QUERY)
+            _finish(service, size)
+            yield Source(service.url, key.id, key.secret, token, wire.link(token))
+
+
+def _finish(service: Service, size: int) -> None:
+    db = connect(service.settings)
+    claim = jobs.claim(db, "benchmark", running=1, lease_seconds=_PATIENCE)
+    if claim is None:
+        raise RuntimeError("the report that was asked for is not to be made")
+    draft = files.draft_path(service.settings, claim.report_id, claim.attempt)
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    with draft.open("wb") as file:
+        file.writelines(_pieces(size))
+    jobs.finish(db, claim, files.settle(draft, 1), datetime.now(UTC))
+    db.dispose()
+
+
+@contextmanager
+def _without_checksum(size: int) -> Iterator[Source]:
+    """A vendor that tells the file's length and nothing more."""
+    body = b"".join(_pieces(size))
+    with Vendor(etag=False, csv=lambda _: body) as vendor:
+        key = Key(vendor.key, vendor.secret)
+        with Wire(vendor.url, key) as wire:
+            token = wire.ask(QUERY)
+            until = time.monotonic() + _PATIENCE
+            while wire.look(token) != "FINISHED" and time.monotonic() < until:
+                time.sleep(0.01)
+            yield Source(vendor.url, key.id, key.secret, token, wire.link(token))
+
+
+def _pieces(size: int) -> Iterator[bytes]:
+    """A CSV of at least so many bytes; every tenth title has quotes."""
+    yield b"day,video_title,views\n"
+    rows = (
+        f'2026-01-0{1 + n % 2},"A title, and number {n} of it",{n}\n' if n % 10 == 0 else f"2026-01-01,Video {n},{n}\n"
+        for n in range(_BLOCK_ROWS)
+    )
+    block = "".join(rows).encode()
+    for _ in range(-(-size // len(block))):
+        yield block
