@@ -19,7 +19,7 @@ from reelport.server.settings import read
 def sample(*, start: date, end: date, rows: int = 100_000, seed: int = 1, data: Path | None = None) -> None:
     """Fill the tables with believable facts, for the organizations demo and rival.
 
-    Example: reelport sample --start 2026-10-01 --end 2026-10-31 --rows 20000
+    Example: reelport sample --start 2024-01-01 --end 2024-01-31 --rows 5000
 
     The same days, rows and seed give the same facts. The same call twice
     changes nothing; another call adds another range, and is refused when

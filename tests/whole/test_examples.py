@@ -1,0 +1,63 @@
+"""Every command's help has an example, and every example works: one service, one partner, one line after another."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
+
+from cyclopts import App
+
+from reelport.cli.main import APP
+
+from .desk import Desk
+from .partner import Partner
+
+EXAMPLE = re.compile(r"^Example: (.*?) *$", re.MULTILINE)
+
+
+def commands(app: App = APP, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words of every command that does something by itself."""
+    inner = [name for name in app if not name.startswith("-")]
+    if app.default_command is not None:
+        yield words
+    for name in inner:
+        yield from commands(app[name], (*words, name))
+
+
+def test_every_example_in_the_help_works(desk: Desk) -> None:
+    """Each ends with status 0, in the order of the commands, and says nothing of an error."""
+    lacking, failed = [], {}
+    for words in commands():
+        examples = EXAMPLE.findall(desk.shell.run([*words, "--help"]).out)
+        if not examples:
+            lacking.append(" ".join(words))
+        for line in examples:
+            assert shlex.split(line.rpartition(" | ")[2])[1 : 1 + len(words)] == list(words), line
+            with _a_report_that_waits(desk) if words == ("queue", "cancel") else nullcontext():
+                done = desk.run(line)
+            if done.status != 0 or "Traceback" in done.err:
+                failed[line] = done
+            else:
+                desk.learn(words, done)
+    assert not failed
+    assert not lacking
+
+
+@contextmanager
+def _a_report_that_waits(desk: Desk) -> Iterator[None]:
+    """Hold the workers where they are, and ask for a report: that is one to cancel."""
+    workers = desk.service.worker_pids
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        day = (datetime.now(UTC).date() - timedelta(days=3)).isoformat()
+        desk.known["REPORT"] = Partner(desk.service, desk.service.key("demo")).ask(startDate=day, endDate=day)
+        yield
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
