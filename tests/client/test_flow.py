@@ -239,6 +239,21 @@ def test_retry_after_is_honoured(session: Session, time: Time, text: str) -> Non
     assert hand.waits == [pytest.approx(7)]
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("2.5", 2.5), ("-5", 0.2), ("nan", 0.2), ("inf", 0.2), ("soon", 0.2), ("", 0.2), ("9" * 99, None)],
+)
+def test_odd_texts_of_retry_after(session: Session, time: Time, text: str, seconds: float | None) -> None:
+    """Fractions are understood; what is no time is as good as none; what is beyond all patience ends it."""
+    hand = Hand(time, reply({}, 503, retry_after=text), reply(looked("FINISHED", "https://files.example.org/1")))
+    if seconds is None:
+        with pytest.raises(ServiceError):
+            hand.drive(flow.wait(session, REPORT, silent))
+    else:
+        hand.drive(flow.wait(session, REPORT, silent))
+        assert hand.waits == [pytest.approx(seconds)]
+
+
 def test_retry_after_beyond_patience_is_an_error(session: Session, time: Time, query: ReportQuery) -> None:
     """A service that wants to be left alone for an hour isn't waited for in silence, but for some minutes it is."""
     hand = Hand(time, reply({}, 429, retry_after="3600"))

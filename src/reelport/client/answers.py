@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +35,7 @@ _FINAL = frozenset({501, 505, 511})
 """Failures that trying again doesn't help."""
 
 _GZIP, _LARGEST = 31, 16 << 20
+_LONGEST_DATE, _LONGEST_PAUSE = 64, 1e9
 _STEPS = 16
 """How long a path to a place in the query may be; none of ours is longer than 2."""
 
@@ -203,15 +205,19 @@ def said_of(answer: Mapping[str, Any], redact: Redact) -> str:
 
 def _retry_after(reply: Reply, now: datetime) -> float | None:
     """The seconds that `Retry-After` asks for, given as seconds or as a date."""
-    text = reply.headers.get("retry-after", "").strip()
-    if not text:
-        return None
-    if text.isdecimal():
-        return float(text[:9])
+    text = reply.headers.get("retry-after", "").strip()[:_LONGEST_DATE]
+    with suppress(ValueError):
+        seconds = float(text)
+        return min(seconds, _LONGEST_PAUSE) if 0 <= seconds < float("inf") else None
+    return _until(text, now) if text else None
+
+
+def _until(date: str, now: datetime) -> float | None:
+    """The seconds to a date as HTTP writes it."""
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 - it loads sockets, and dates are rare
 
     try:
-        moment = parsedate_to_datetime(text)
+        moment = parsedate_to_datetime(date)
     except ValueError:
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
