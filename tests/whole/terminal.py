@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,8 +45,13 @@ def piped(environment: Mapping[str, str], *words: str) -> Ended:
     return Ended(done.returncode, done.stdout, err)
 
 
-def on_terminal(environment: Mapping[str, str], *words: str, stdout: Path | None = None) -> tuple[int, str]:
-    """A command on a terminal of 80 columns (stdout elsewhere where a file is given): status, and all that it drew."""
+def on_terminal(
+    environment: Mapping[str, str], *words: str, stdout: Path | None = None, keys: tuple[float, bytes] = (0, b"")
+) -> tuple[int, str]:
+    """A command on a terminal of 80 columns: its status, and all that it drew.
+
+    Its stdout goes elsewhere where a file is given. `keys` are pressed so many seconds after it said something.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     out = theirs if stdout is None else os.open(stdout, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -53,7 +59,10 @@ def on_terminal(environment: Mapping[str, str], *words: str, stdout: Path | None
     outside = {name: value for name, value in environment.items() if name not in names} | {"TERM": "xterm-256color"}
     outside |= {name: environment[name] for name in ("NO_COLOR",) if name in environment}
     command = [sys.executable, "-m", "reelport", *words]
-    with subprocess.Popen(command, env=outside, stdin=theirs, stdout=out, stderr=theirs) as process:
+    with subprocess.Popen(
+        command, env=outside, stdin=theirs, stdout=out, stderr=theirs, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - a terminal of its own, or no Ctrl-C
+    ) as process:  # fmt: skip
         os.close(theirs)
         drawn = bytearray()
         until = time.monotonic() + 60
@@ -64,6 +73,8 @@ def on_terminal(environment: Mapping[str, str], *words: str, stdout: Path | None
                 break  # The other end is closed: the command is over.
             if not data:
                 break
+            if not drawn and keys[1]:
+                threading.Timer(keys[0], os.write, (ours, keys[1])).start()
             drawn += data
         status = process.wait(10)
     os.close(ours)

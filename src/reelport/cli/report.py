@@ -92,6 +92,7 @@ def submit(
     *,
     profile: Profile = None,
     url: Url = None,
+    deadline: Deadline = DEADLINE,
     fresh: Fresh = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -104,7 +105,7 @@ def submit(
         query = tell.about(ask.query())
         tell.resume = ["submit", *words_of(query), *_rest(profile=profile, url=url)]
         with connect(url, profile) as client:
-            report = client.reports.submit(query, progress=tell, fresh=fresh)
+            report = client.reports.submit(query, deadline=deadline, progress=tell, fresh=fresh)
         print(report.token)
         tell.ended(token=report.token)
 

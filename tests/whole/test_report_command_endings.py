@@ -1,0 +1,205 @@
+"""How `reelport report` ends against a vendor that doesn't behave: its status, its last words, and what goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reelport.cli.landing import landing
+from reelport.testing import Vendor
+
+from .terminal import Ended, bare, on_terminal, piped, surroundings
+
+ASK = ("report", "run", "--metrics", "VIEWS", "--dimensions", "DAY,VIDEO_TITLE", "--start", "2026-01-01", "--end")
+WEEK = (*ASK, "2026-01-07")
+YEARS = ("report", "run", "--metrics", "VIEWS", "--dimensions", "DAY", "--start", "2025-01-01", "--end", "2025-12-31")
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    """A vendor that behaves until it is told otherwise."""
+    with Vendor() as vendor:
+        yield vendor
+
+
+@pytest.fixture
+def here(vendor: Vendor, tmp_path: Path) -> dict[str, str]:
+    """The environment of a partner of the vendor, with a home of its own."""
+    return surroundings(vendor.url, vendor.key, vendor.secret, REELPORT_HOME=str(tmp_path / "home"))
+
+
+def result(done: Ended) -> dict[str, Any]:
+    """The last event on stderr."""
+    found: dict[str, Any] = json.loads(done.err.splitlines()[-1])
+    assert found["event"] == "result"
+    return found
+
+
+def again(here: Mapping[str, str], said: str) -> Ended:
+    """Run the very command that a command named in its last words."""
+    words = shlex.split(said.rpartition("Take it up again: ")[2])
+    assert words[0] == "reelport"
+    return piped(here, *words[1:])
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_command_says_the_very_command_that_goes_on(
+    vendor: Vendor, here: dict[str, str], tmp_path: Path, stop: signal.Signals
+) -> None:
+    """Status 6; days counted back are said as the days that they were; nothing is asked for twice."""
+    vendor.makes_in = 1.5
+    words = [*ASK[:-3], "--start", "9d", "--end", "yesterday", "--filter", "mediaType=VIDEO"]
+    words += ["-o", str(tmp_path / "my views.csv")]
+    command = [sys.executable, "-m", "reelport", *words]
+    with subprocess.Popen(command, env=here, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "IN_PROGRESS" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(stop)
+        said = process.stderr.read()
+    assert process.returncode == 6
+    assert "yesterday" not in said
+    assert not (tmp_path / "my views.csv").exists()
+    assert again(here, said).status == 0
+    assert (tmp_path / "my views.csv").read_text().startswith("day,video_title,views\n")
+    assert len(vendor.asks) == 1
+
+
+def test_ctrl_c_on_a_terminal_leaves_it_clean(vendor: Vendor, here: dict[str, str]) -> None:
+    """The bars go, the cursor comes back, and the last line names the command, whole and ready to be copied."""
+    vendor.makes_in = 30
+    status, drawn = on_terminal(here, *WEEK, keys=(1.0, b"\x03"))
+    assert status == 6
+    assert drawn.rindex("\x1b[?25h") > drawn.rindex("\x1b[?25l")
+    assert "".join(bare(drawn)[-1:]).startswith("reelport: Take it up again: reelport report run --metrics VIEWS")
+    assert "Traceback" not in drawn
+
+
+def test_a_deadline_ends_with_status_6_and_goes_on(vendor: Vendor, here: dict[str, str]) -> None:
+    """As lines and as JSON: the token is told, and the same command takes the report up."""
+    vendor.makes_in = 1.5
+    late = piped(here, *WEEK, "--deadline", "0.3")
+    told = piped(here, *WEEK, "--deadline", "0.1", "--json")
+    assert (late.status, told.status) == (6, 6)
+    assert (result(told)["code"], result(told)["token"]) == ("not_finished", vendor.tokens[0])
+    assert result(told)["resume"] == late.err.splitlines()[-1].partition("Take it up again: ")[2]
+    assert again(here, late.err).out.startswith(b"day,video_title,views\n")
+    assert len(vendor.asks) == 1
+
+
+def test_each_ending_has_its_status(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
+    """A failed report is 1, a wrong option 2, a key that is refused 4, a query that is refused 5."""
+    vendor.fails = 1
+    failed = piped(here, *WEEK, "--json")
+    assert (failed.status, result(failed)["code"]) == (1, "report_failed")
+    assert "resume" not in result(failed)
+    assert piped(here, *WEEK, "--json", "-o", str(tmp_path / "no" / "where.csv")).status == 2
+    denied = piped(here | {"REELPORT_API_SECRET": "wr0ng-secret"}, *WEEK, "--json")
+    assert (denied.status, result(denied)["code"]) == (4, "access")
+    assert "wr0ng-secret" not in denied.err
+    vendor.refuses = lambda _: "No such thing."
+    refused = piped(here, *WEEK, "--json")
+    assert (refused.status, result(refused)["problems"][0]["sentence"]) == (5, "No such thing.")
+    assert not list(tmp_path.glob("*.csv*"))
+
+
+def test_a_range_of_years_is_told_window_by_window(vendor: Vendor, here: dict[str, str]) -> None:
+    """Each event carries its window; one whose days can't be had is status 3, and the same command asks for these."""
+    broken = ["2025-12-31"]
+    vendor.fails = lambda wire: wire["endDate"] in broken
+    partly = piped(here, *YEARS, "--json", "--format", "ndjson")
+    events = [json.loads(line) for line in partly.err.splitlines()]
+    assert (partly.status, result(partly)["code"], partly.out) == (3, "partial", b"")
+    assert {"start": "2025-01-01", "end": "2025-06-29"} in [event.get("window") for event in events]
+    assert {"window_done", "bisected"} <= {event["event"] for event in events}
+    broken.clear()
+    asked = len(vendor.asks)
+    whole = piped(here, *shlex.split(result(partly)["resume"])[1:], "-q")
+    assert whole.status == 0, whole.err
+    assert len(vendor.asks) - asked <= 1
+    days = [json.loads(line)["day"] for line in whole.out.splitlines()]
+    assert (days[0], days[-1], len(set(days))) == ("2025-01-01", "2025-12-31", 365)
+
+
+def test_a_range_of_years_on_a_terminal_fits_it(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
+    """Two windows at a time have a line each, and no line is wider than the terminal."""
+    vendor.makes_in = 0.5
+    status, drawn = on_terminal(here, *YEARS, "-o", str(tmp_path / "y.csv"))
+    lines = bare(drawn)
+    assert status == 0
+    assert any("2025-01-01..2025-06-29" in line and "IN_PROGRESS" in line for line in lines)
+    assert any("3 of 3 windows" in line for line in lines)
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_a_title_can_not_steer_the_terminal(vendor: Vendor, here: dict[str, str]) -> None:
+    """Escape sequences, line ends and marks that turn writing around are shown as blanks in a table and a chart."""
+    title = "\x1b]0;owned\x07 \x1b[2J\u202etitle"
+    vendor.csv = lambda _: f'day,video_title,views\n2026-01-01,"{title}",5\n'.encode()
+    for words in (("--format", "table"), ("--format", "table", "--chart")):
+        status, drawn = on_terminal(here, *WEEK, *words)
+        assert status == 0
+        assert "title" in drawn
+        assert not any(mark in drawn for mark in ("\x1b]", "\x1b[2J", "\u202e", "\x07"))
+    assert title.encode() in piped(here, *WEEK, "-q").out
+
+
+def test_whoever_has_read_enough_may_go(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
+    """`| head` ends the command without a word of it, and leaves nothing behind."""
+    vendor.csv = lambda _: b"day,video_title,views\n" + b"2026-01-01,a,5\n" * 200_000
+    command = [sys.executable, "-m", "reelport", *WEEK, "-q", "--format", "ndjson"]
+    with subprocess.Popen(command, env=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert not list((tmp_path / "home" / "landing").iterdir())
+
+
+def test_a_full_disk_is_said_and_leaves_what_was_there(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
+    """A full device as stdout is an error of storage, and the report is kept for the same command."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "reelport", *WEEK, "--format", "json"],
+            env=here, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "stdout takes no more" in done.stderr
+    assert again(here, done.stderr).status == 0
+    assert len(vendor.asks) == 1
+    assert not list((tmp_path / "home" / "landing").iterdir())
+
+
+def test_a_landing_place_is_one_commands_at_a_time(tmp_path: Path) -> None:
+    """The same name leads to the same place after a kill, to another one beside a living command; old ones go."""
+    before = os.environ["REELPORT_HOME"]
+    os.environ["REELPORT_HOME"] = str(tmp_path)
+    try:
+        with suppress(InterruptedError), landing("a") as first:
+            first.write_text("half")
+            raise InterruptedError
+        with landing("a") as taken_up, landing("a") as other:
+            assert taken_up == first
+            assert taken_up.read_text() == "half"
+            assert other != first
+        assert list((tmp_path / "landing").iterdir()) == []
+        for name in ("old", "new"):
+            (tmp_path / "landing" / name).mkdir()
+        days_ago = time.time() - 3 * 86_400
+        os.utime(tmp_path / "landing" / "old", (days_ago, days_ago))
+        with landing("b"):
+            assert sorted(each.name for each in (tmp_path / "landing").iterdir()) == ["b", "new"]
+    finally:
+        os.environ["REELPORT_HOME"] = before
