@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import json
 import os
 import resource
 import threading
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,9 @@ ROWS = '2026-11-01,Plain,12\n2026-11-02,"Comma, ""quote"" and\nline",7\n2026-11-
 CSV = "day,video_title,views\n" + ROWS
 WHOLE = ["views.csv", "views.csv.json"]
 SHA = hashlib.sha256(CSV.encode()).hexdigest()
+
+BLANK = b"ecpm_eur\n1.5000\n\n"
+"""Two rows, of which the second has no value."""
 
 Fetch = Callable[[Server, Path, ReportQuery], Downloaded]
 
@@ -336,3 +341,92 @@ def test_a_write_that_fails_is_a_storage_error(server: Server, tmp_path: Path, q
 
     with pytest.raises(StorageError, match="can't be written or read"):
         fetch(server, folder / "views.csv", query, vanish)
+
+
+@pytest.mark.parametrize("framed", [True, False])
+@pytest.mark.parametrize("etag", ['"none"', f'"{hashlib.sha256(BLANK).hexdigest()}"'])
+def test_a_blank_line_is_a_row_of_one_empty_cell(
+    server: Server, tmp_path: Path, fetcher: Fetch, etag: str, *, framed: bool
+) -> None:
+    """A report of one column has a blank line where its cell is empty, at its end too: a row, and no cut."""
+    serve(server, answer(BLANK, framed=framed, etag=etag))
+    one = ReportQuery.of(["ECPM_EUR"], [], date(2026, 11, 1), date(2026, 11, 3))
+    done = fetcher(server, tmp_path / "rate.csv", one)
+    assert (done.rows, done.path.read_bytes()) == (2, BLANK)
+
+
+def test_retry_after_is_honoured(server: Server, tmp_path: Path, query: ReportQuery) -> None:
+    """A host of files that is busy says when to come again, and is asked again no sooner."""
+    told: list[Event] = []
+    serve(server, answer("", status="503 Busy", retry_after="7"), answer(CSV))
+    fetch(server, tmp_path / "views.csv", query, told.append)
+    assert [event.seconds for event in told if isinstance(event, Retrying)] == [7.0]
+
+
+def test_a_file_that_the_disk_has_no_room_for_is_not_begun(server: Server, tmp_path: Path, query: ReportQuery) -> None:
+    """What the announced length shows beforehand is said before the disk is full."""
+    serve(server, answer(CSV, content_length=str(1 << 60)))
+    with pytest.raises(StorageError, match="room for"):
+        fetch(server, tmp_path / "views.csv", query)
+    assert left_in(tmp_path) == []
+    assert server.paths().count("/file") == 1
+
+
+def test_what_only_its_owner_could_read_stays_so(server: Server, tmp_path: Path, query: ReportQuery) -> None:
+    """A file that is replaced keeps its permissions, and its part has them from the first byte on."""
+    target = tmp_path / "views.csv"
+    target.touch(0o600)
+    serve(server, answer(CSV))
+    modes: set[int] = set()
+
+    def look(_: Event) -> None:
+        modes.update(path.stat().st_mode & 0o777 for path in tmp_path.glob("*.part"))
+
+    fetch(server, target, query, look)
+    assert modes | {target.stat().st_mode & 0o777} == {0o600}
+
+
+def test_a_link_to_a_file_that_is_not_there_yet_is_followed(server: Server, tmp_path: Path, query: ReportQuery) -> None:
+    """The file that the link names is made; the link stays."""
+    (tmp_path / "views.csv").symlink_to(tmp_path / "later.csv")
+    serve(server, answer(CSV))
+    fetch(server, tmp_path / "views.csv", query)
+    assert left_in(tmp_path) == ["later.csv", "later.csv.json", "views.csv"]
+
+
+def test_a_name_that_leaves_no_room_for_a_part_is_refused_at_once(
+    server: Server, tmp_path: Path, query: ReportQuery
+) -> None:
+    """Nobody waits two hours to learn that a name is too long."""
+    with Client(server.url, "key-1", SECRET) as client, pytest.raises(UsageError, match="too long"):
+        client.reports.run(query, tmp_path / ("é" * 125))
+    assert server.requests == []
+
+
+def test_two_reports_to_one_name_leave_one_of_them_whole(server: Server, tmp_path: Path) -> None:
+    """Whichever comes last has the name, and what stands beside it is its own."""
+    serve(server, *[answer(f"day,video_title,views\n2026-11-01,{number},1\n") for number in range(40)])
+
+    def fetch_some() -> None:
+        for _ in range(10):
+            with Client(server.url, "key-1", SECRET) as client:
+                client.reports.attach(f"{threading.get_ident()}").download(tmp_path / "views.csv")
+
+    threads = [threading.Thread(target=fetch_some) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert left_in(tmp_path) == WHOLE
+    says = json.loads((tmp_path / "views.csv.json").read_text())
+    assert says["sha256"] == hashlib.sha256((tmp_path / "views.csv").read_bytes()).hexdigest()
+
+
+def test_a_part_that_the_user_may_not_write_is_a_storage_error(
+    server: Server, tmp_path: Path, query: ReportQuery
+) -> None:
+    """A folder in the place of the part is told in a sentence."""
+    serve(server, answer(CSV))
+    (tmp_path / f"views.csv.{hashlib.sha256(REPORT.encode()).hexdigest()[:8]}.part").mkdir()
+    with pytest.raises(StorageError, match="Is a directory"):
+        fetch(server, tmp_path / "views.csv", query)

@@ -20,7 +20,7 @@ _NOT_LINES = bytes(set(range(256)) - set(b'"\n'))
 _NOT_CELLS = bytes(set(range(256)) - set(b'",\n'))
 _QUOTED = re.compile(rb'"[^"]*"')
 _DAYS = re.compile(rb"^(\d{4}-\d\d-\d\d)(?=[,\r\n])", re.MULTILINE)
-_ROW_START = 16
+_ROW_START, _DAY_LENGTH = 16, 10
 _CUT = "the file was cut on its way."
 
 
@@ -168,7 +168,11 @@ class _Days:
         end = text.rfind(b"\n") + 1
         # Of a row that isn't over only the beginning is of interest, however long it gets.
         self._begun = text[end : end + _ROW_START]
-        for day in set(_DAYS.findall(text[:end])) - self._good:
+        # Most often all rows of a piece are of the day of its first: counting that day is much faster than finding all.
+        usual = text[:_DAY_LENGTH]
+        if usual in self._good and text.count(b"\n" + usual, 0, end) + 1 == text.count(b"\n", 0, end):
+            return
+        for day in set(_DAYS.findall(text, 0, end)) - self._good:
             self._check(day.decode())
             self._good.add(day)
 
