@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
 from reelport.client.ranges.windows import Window
-from reelport.sync.copies import Replaced, open_copies
+from reelport.sync.copies import Replaced
+from reelport.sync.destinations import open_copies
 from reelport.sync.spec import Kind, Place, Spec
 from reelport.sync.staging import Delivery
 
@@ -22,6 +24,19 @@ Kept = Callable[..., list[tuple[object, ...]]]
 def day(number: int) -> date:
     """A day of January 2026, long ago by now."""
     return date(2026, 1, number)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_dlt() -> Iterator[None]:
+    """No test has dlt tell its makers that it ran."""
+    name = "RUNTIME__DLTHUB_TELEMETRY"
+    before = os.environ.get(name)
+    os.environ[name] = "false"
+    yield
+    if before is None:
+        del os.environ[name]
+    else:
+        os.environ[name] = before
 
 
 @pytest.fixture(params=list(Kind), ids=["duckdb", "parquet"])

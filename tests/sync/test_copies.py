@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from reelport.errors import SchemaDrift, ServiceError, WindowEmptied
-from reelport.sync.copies import open_copies
 from reelport.sync.days import Days
+from reelport.sync.destinations import open_copies
 from reelport.sync.spec import Contract, Spec
 
 from .conftest import HEADER, day, kept, put, types

@@ -12,7 +12,7 @@ import pytest
 
 from reelport.errors import UsageError
 from reelport.steps import VARIABLE
-from reelport.sync.copies import open_copies
+from reelport.sync.destinations import open_copies
 from reelport.sync.lock import locked
 from reelport.sync.spec import Kind, Spec
 

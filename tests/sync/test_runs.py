@@ -13,8 +13,8 @@ import pytest
 from reelport import Client, ReelportError, SchemaDrift
 from reelport.errors import Partial, ReportFailed, UsageError, WindowEmptied
 from reelport.sync import comparing, running
-from reelport.sync.copies import open_copies
 from reelport.sync.days import Days
+from reelport.sync.destinations import open_copies
 from reelport.sync.events import Failed, Loaded, Planned, SyncEvent, silent
 from reelport.sync.spec import Contract, Kind, Place, Spec
 from reelport.sync.standing import standing

@@ -17,8 +17,9 @@ from reelport.client.ranges.windows import Window, cut
 from reelport.errors import UsageError
 from reelport.sync.columns import Field, day_of, quoted, within
 from reelport.sync.contract import agree, time_of
-from reelport.sync.copies import View, open_copies
+from reelport.sync.copies import View
 from reelport.sync.days import Days, month_first, month_last
+from reelport.sync.destinations import open_copies
 from reelport.sync.events import Tell
 from reelport.sync.fetching import fetch
 from reelport.sync.running import refuse_strangers

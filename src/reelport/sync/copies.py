@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from reelport.errors import WindowEmptied
 from reelport.sync.columns import OWN, Field, literal, quoted, within
 from reelport.sync.contract import Agreement, time_of
-from reelport.sync.spec import Kind, Place, Spec
+from reelport.sync.spec import Spec
 from reelport.sync.staging import STAGE, Delivery
 from reelport.sync.state import State
 
@@ -51,19 +51,6 @@ class Copies(Protocol):
 
     def view(self, spec: Spec) -> AbstractContextManager[View | None]:
         """The copy of a spec, for reading; None while there is none."""
-
-
-def open_copies(place: Place) -> Copies:
-    """The destination at a place. Nothing is made or opened before it is used."""
-    match place.kind:
-        case Kind.DUCKDB:
-            from reelport.sync.duckdb_file import DuckFile  # noqa: PLC0415 - one of the two is needed
-
-            return DuckFile(place)
-        case Kind.PARQUET:
-            from reelport.sync.parquet_folder import ParquetFolder  # noqa: PLC0415 - one of the two is needed
-
-            return ParquetFolder(place)
 
 
 def stamped(spec: Spec, delivery: Delivery, agreement: Agreement, now: datetime | None = None) -> str:

@@ -21,8 +21,8 @@ from reelport.errors import (
     WindowEmptied,
 )
 from reelport.steps import reach
-from reelport.sync.copies import open_copies
 from reelport.sync.days import Days
+from reelport.sync.destinations import open_copies
 from reelport.sync.events import Began, Failed, Loaded, Planned, Tell
 from reelport.sync.fetching import address, discard, fetch, sweep
 from reelport.sync.lock import locked

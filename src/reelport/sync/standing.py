@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from reelport.sync.copies import open_copies
 from reelport.sync.days import Days
+from reelport.sync.destinations import open_copies
 from reelport.sync.planning import wanted
 from reelport.sync.spec import Spec
 

@@ -81,11 +81,11 @@ def batch(spec: Spec, delivery: Delivery, fields: tuple[Field, ...], spill: Path
 
 def _tombstones(spec: Spec, delivery: Delivery) -> str:
     """SQL for a row a day (a month) of the window that has none."""
-    step = "MONTH" if spec.monthly else "DAY"
+    step = "1 month" if spec.monthly else "1 day"
     window = delivery.window
     return f"""
         INSERT INTO batch BY NAME
         SELECT {literal(spec.name)} AS _spec, CAST(each AS DATE) AS {DAY}, true AS {DELETED}
-        FROM unnest(generate_series(DATE '{window.start}', DATE '{window.end}', INTERVAL 1 {step})) AS days(each)
+        FROM unnest(generate_series(DATE '{window.start}', DATE '{window.end}', INTERVAL {step})) AS days(each)
         WHERE CAST(each AS DATE) NOT IN (SELECT {DAY} FROM batch)
         """  # noqa: S608 - all of it is quoted
