@@ -77,11 +77,12 @@ def _in_turns(recipe: Recipe, paths: Sequence[Path], output: Output, scratch: Pa
             between.append(scratch / f"between.{len(between)}")
             rows = _merged(left[:FAN], recipe.width)
             with between[-1].open("wb") as file:
-                yield from _written(_sums(recipe, rows) if summed else rows, header_of(left[0]), file.write)
+                rows = _unfinished(recipe, rows) if summed else rows
+                yield from _written(rows, header_of(left[0]), file.write)
             left = [*left[FAN:], between[-1]]
         rows = _merged(left, recipe.width)
         names = (*recipe.query.dimensions, *recipe.query.metrics)
-        rows = _finished(recipe, _sums(recipe, rows)) if summed else rows
+        rows = _finished(recipe, rows) if summed else rows
         yield from _written(rows, ",".join(names).lower().encode() + b"\n", output.write)
     finally:
         _remove(between)
@@ -91,32 +92,30 @@ def _merged(paths: Sequence[Path], width: int) -> Iterator[Row]:
     return by_turns(*(in_order(path, width) for path in paths), key=by_key)
 
 
-def _sums(recipe: Recipe, rows: Iterable[Row]) -> Iterator[Row]:
-    """One row for each key: the sums of its rows' cells."""
+def _sums(recipe: Recipe, rows: Iterable[Row]) -> Iterator[tuple[Row, list[Number]]]:
+    """The first row of each key, and the sums of its rows' cells."""
     width, columns = recipe.width, recipe.asked.metrics
-    for key, group in groupby(rows, key=by_key):
-        cells: list[bytes] = []
+    for _, group in groupby(rows, key=by_key):
+        first: Row | None = None
         sums: list[Number] = []
         for row in group:
-            if not cells:
-                cells = row.cells
-                continue
-            sums = sums or _numbers(cells[width:], columns)
-            more = _numbers(row.cells[width:], columns)
-            sums = [numbers.plus(one, other) for one, other in zip(sums, more, strict=True)]
-        yield Row(key, [*cells[:width], *map(numbers.text, sums)] if sums else cells)
+            cells = numbers.cells(row.cells[width:], columns)
+            sums = cells if first is None else numbers.added(sums, cells)
+            first = first or row
+        if first is not None:
+            yield first, sums
+
+
+def _unfinished(recipe: Recipe, rows: Iterable[Row]) -> Iterator[Row]:
+    """Sums as they are, to be added to others."""
+    for (key, cells), sums in _sums(recipe, rows):
+        yield Row(key, [*cells[: recipe.width], *map(numbers.text, sums)])
 
 
 def _finished(recipe: Recipe, rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows with the cells that were asked for, made of their sums."""
-    width, columns = recipe.width, recipe.asked.metrics
-    for key, cells in rows:
-        sums = _numbers(cells[width:], columns)
-        yield Row(key, [*cells[:width], *(numbers.cell(made, sums) for made in recipe.cells)])
-
-
-def _numbers(cells: Sequence[bytes], columns: Sequence[str]) -> list[Number]:
-    return [numbers.number(cell, column) for cell, column in zip(cells, columns, strict=True)]
+    """The cells that were asked for, made of their sums."""
+    for (key, cells), sums in _sums(recipe, rows):
+        yield Row(key, [*cells[: recipe.width], *[numbers.cell(made, sums) for made in recipe.cells]])
 
 
 def _written(rows: Iterable[Row], header: bytes, write: Callable[[bytes], object]) -> Generator[None]:
