@@ -91,14 +91,17 @@ class Client:
         windows: int | None = None,
         timeout: float | None = None,
         patience: float | None = None,
+        confirm: bool | None = None,
     ) -> Self:
         """A client with some settings changed, that shares this one's connections, token and ledger.
 
         `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
-        request is given up, `patience` seconds for which passing trouble is waited out. Closing it closes nothing.
+        request is given up, `patience` seconds for which passing trouble is waited out; with `confirm` a file for
+        whose end nothing speaks is fetched twice and has to be the same. Closing it closes nothing.
         """
         twin = copy.copy(self)
-        twin._lend(_changed(self._session.settings, slots, windows, timeout, patience))  # noqa: SLF001 - our own copy
+        changed = _changed(self._session.settings, slots, windows, timeout, patience, confirm)
+        twin._lend(changed)  # noqa: SLF001 - our own copy
         return twin
 
     def _lend(self, settings: Settings) -> None:
@@ -180,14 +183,17 @@ class AsyncClient:
         windows: int | None = None,
         timeout: float | None = None,
         patience: float | None = None,
+        confirm: bool | None = None,
     ) -> Self:
         """A client with some settings changed, that shares this one's connections, token and ledger.
 
         `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
-        request is given up, `patience` seconds for which passing trouble is waited out. Closing it closes nothing.
+        request is given up, `patience` seconds for which passing trouble is waited out; with `confirm` a file for
+        whose end nothing speaks is fetched twice and has to be the same. Closing it closes nothing.
         """
         twin = copy.copy(self)
-        twin._lend(_changed(self._session.settings, slots, windows, timeout, patience))  # noqa: SLF001 - our own copy
+        changed = _changed(self._session.settings, slots, windows, timeout, patience, confirm)
+        twin._lend(changed)  # noqa: SLF001 - our own copy
         return twin
 
     def _lend(self, settings: Settings) -> None:
@@ -233,7 +239,12 @@ def _settings(
 
 
 def _changed(
-    settings: Settings, slots: int | None, windows: int | None, timeout: float | None, patience: float | None
+    settings: Settings,
+    slots: int | None,
+    windows: int | None,
+    timeout: float | None,
+    patience: float | None,
+    confirm: bool | None,
 ) -> Settings:
     """Settings with what was given."""
     return replace(
@@ -242,6 +253,7 @@ def _changed(
         windows=settings.windows if windows is None else windows,
         timeout=settings.timeout if timeout is None else timeout,
         patience=settings.patience if patience is None else patience,
+        confirm=settings.confirm if confirm is None else confirm,
     )
 
 

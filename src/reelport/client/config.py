@@ -39,7 +39,8 @@ class Settings:
 
     `slots` is how many reports of one key may be in flight at a time, `windows` how many days one report may
     cover, `timeout` after how many seconds of silence a request is given up, and `patience` for how many seconds
-    trouble that may pass is waited out. UsageError where one of them is no positive number.
+    trouble that may pass is waited out. UsageError where one of them is no positive number. With `confirm` a file
+    for whose end nothing speaks is fetched twice.
     """
 
     url: str
@@ -48,6 +49,7 @@ class Settings:
     windows: int = Limit.RANGE_DAYS.default
     timeout: float = 60.0
     patience: float = 20.0
+    confirm: bool = False
 
     def __post_init__(self) -> None:
         for name, value, kinds in (

@@ -72,21 +72,20 @@ def download(
     tell: Progress,
     *,
     times: Times = Times(),
-    confirm: bool = False,
 ) -> Flow[Downloaded]:
     """Put the files of a report together under the target's name. Anything less leaves that name as it was.
 
     A body that was cut goes on where it was, where the server offers that, and else begins anew; a link that has
     expired is looked up again, once. What a killed process left is taken up where a checksum will prove the whole.
-    Without a query the columns are not compared with what was asked for. With `confirm` a file for whose end
-    nothing else speaks is fetched twice, and has to be the same.
+    Without a query the columns are not compared with what was asked for. Where the settings say so a file for
+    whose end nothing speaks is fetched twice, and has to be the same.
     """
     with Part(target, state.token) as part:
         taken = _Taken(part, query)
         tries = _Tries()
         while True:
             try:
-                proof = yield from _fetch_all(session, state, taken, tell, confirm=confirm)
+                proof = yield from _fetch_all(session, state, taken, tell)
                 break
             except (ReportExpired, Unreachable, IncompleteDownload) as error:
                 taken.settle()
@@ -204,7 +203,7 @@ def _pause(session: Session, tries: _Tries, error: ReelportError, taken: _Taken,
     yield Wait(pause)
 
 
-def _fetch_all(session: Session, state: ReportState, taken: _Taken, tell: Progress, *, confirm: bool) -> Flow[Proof]:
+def _fetch_all(session: Session, state: ReportState, taken: _Taken, tell: Progress) -> Flow[Proof]:
     """Fetch every link of a report into one part, with one header."""
     if not taken.fits(state.links):
         taken.restart()
@@ -215,7 +214,7 @@ def _fetch_all(session: Session, state: ReportState, taken: _Taken, tell: Progre
         if taken.part.size and taken.intake is None and not taken.part.lines.closed:
             taken.part.write(b"\n")  # or the next file's first row would go on in the last line
         intake, proof = yield from _fetch(session, link, taken, tell)
-        if proof is Proof.SHAPE and confirm:
+        if proof is Proof.SHAPE and session.settings.confirm:
             proof = yield from _confirmed(session, link, taken, intake)
         elif proof is Proof.SHAPE and not intake.closed:
             raise IncompleteDownload("The last row has no line end: the file was cut on its way.")
