@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from reelport import Client, Filter, MergeRefused, Metric, Product, ReportQuery
+from reelport import Client, Filter, MergeRefused, Metric, Product, QueryRefused, ReportQuery
 from reelport.check import allowed_with, problems
 from reelport.testing import Key, Service
 
@@ -113,3 +113,15 @@ def test_the_command_splits_what_one_report_may_not_cover(service: Service, key:
         return done.stdout
 
     assert output() == output(REELPORT_WINDOW_DAYS="180")
+
+
+def test_a_service_that_takes_fewer_days_gets_smaller_windows(service: Service, client: Client, tmp_path: Path) -> None:
+    """Windows that are longer than the service's own limit are halved until it takes them."""
+    query = ReportQuery.of([Metric.VIEWS], ["DAY"], START, END)
+    whole = client.reports.run(query, tmp_path / "whole.csv", deadline=60)
+    service.restart(environment={"REELPORT_DAY_LIMIT": "40"})
+    found = client.reports.run_range(query, tmp_path / "merged.csv", deadline=60)
+    assert [each.rows for each in found.windows] == [23, 23, 23, 24]
+    assert found.sha256 == whole.sha256
+    with pytest.raises(QueryRefused, match="more than 40"):
+        client.reports.run_range(replace(query, metrics=("LIVE_VIEWERS",), dimensions=()), tmp_path / "no.csv")

@@ -21,6 +21,7 @@ from reelport.errors import (
     AskLost,
     InternalError,
     Partial,
+    QueryRefused,
     QueueFull,
     ReelportError,
     ReportFailed,
@@ -28,6 +29,7 @@ from reelport.errors import (
     Unreachable,
 )
 from reelport.query import ReportQuery
+from reelport.wire import Code
 
 _FAILURES = 16
 """Reports of one window that may fail before what is left of it is given up: two bad days come to about as many."""
@@ -112,7 +114,7 @@ class Fetching:
         while left:
             window = left.pop()
             outcome = yield from self._one(window)
-            if isinstance(outcome, Lacking) and isinstance(outcome.error, ReportFailed):
+            if isinstance(outcome, Lacking) and too_much(outcome.error):
                 failures += 1
                 smaller = halves(window, months=self._months) if failures <= _FAILURES else ()
                 if smaller:
@@ -135,11 +137,22 @@ class Fetching:
             part, fresh = isinstance(self._folder, Folder), self._fresh
             done = yield from fetch(self._session, query, target, tell, deadline=self._deadline, fresh=fresh, part=part)
         except ReelportError as error:
-            if _hopeless(error):
+            if _hopeless(error) and not too_much(error):
                 self._stop = error
             return Lacking(window, error)
         self._telling(WindowDone(window.start, window.end, done.bytes, next(self._done), self._count))
         return Had(window, done)
+
+
+def too_much(error: ReelportError) -> bool:
+    """Whether halves may be had where the whole can't: its report failed, or the service takes fewer days."""
+    match error:
+        case ReportFailed():
+            return True
+        case QueryRefused(problems=problems):
+            return {problem.code for problem in problems if problem.fatal} == {Code.RANGE_TOO_LONG}
+        case _:
+            return False
 
 
 def _hopeless(error: ReelportError) -> bool:

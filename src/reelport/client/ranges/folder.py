@@ -16,6 +16,9 @@ from reelport.client.part import storage
 from reelport.client.ranges.windows import Window
 from reelport.errors import UsageError
 
+_LONGEST_NAME = 200
+"""Bytes of the target's name that the folder's can take up, and be no longer than names may be."""
+
 _NAME = re.compile(r"(\d{4}-\d\d-\d\d)_(\d{4}-\d\d-\d\d)\.([0-9a-f]+)\.csv")
 
 
@@ -34,7 +37,8 @@ class Folder:
     @classmethod
     def beside(cls, target: Path) -> Self:
         """The folder of a target, made where it isn't there. Raises StorageError."""
-        path = target.with_name(f".{target.name[:200]}.windows")
+        name = os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])
+        path = target.with_name(f".{name}.windows")
         with storage(path):
             lock = _locked(path)
             if lock is not None:

@@ -15,7 +15,7 @@ from reelport.client.fetch import fetch, settled
 from reelport.client.flow import DEADLINE, vet
 from reelport.client.part import Part, storage
 from reelport.client.proof import weakest
-from reelport.client.ranges.fetching import Fetching, Kept
+from reelport.client.ranges.fetching import Fetching, Kept, too_much
 from reelport.client.ranges.folder import Folder
 from reelport.client.ranges.manifest import content
 from reelport.client.ranges.merge import merge
@@ -27,7 +27,7 @@ from reelport.client.ranges.windows import Window, halves
 from reelport.client.session import Session
 from reelport.client.sidecar import beside
 from reelport.client.steps import Flow, work
-from reelport.errors import MergeRefused, ReportFailed
+from reelport.errors import MergeRefused, QueryRefused, ReportFailed
 from reelport.query import ReportQuery
 
 _OVER = object()
@@ -55,7 +55,9 @@ def run_range(
     if how.way is Way.ALONE:
         try:
             return Ranged.alone((yield from fetch(session, query, target, tell, deadline=deadline, fresh=fresh)))
-        except ReportFailed as error:
+        except (ReportFailed, QueryRefused) as error:
+            if not too_much(error):
+                raise
             windows, how = _bisected(session, query, telling, error)
     yield from vet(session, how.asked.within(windows[0].start, windows[0].end), telling)
     folder = yield from work(partial(Folder.beside, target))
@@ -81,7 +83,7 @@ def keep_windows(
 
 
 def _bisected(
-    session: Session, query: ReportQuery, telling: Telling, error: ReportFailed
+    session: Session, query: ReportQuery, telling: Telling, error: ReportFailed | QueryRefused
 ) -> tuple[tuple[Window, ...], Recipe]:
     """The halves of a range whose one report failed, and how they are merged. Raises the failure where they can't."""
     months = by_months(query, session.windows)
