@@ -73,7 +73,8 @@ def options(query: ReportQuery) -> list[str]:
 
 def environment(service: Service, key: Key) -> dict[str, str]:
     ours = {"REELPORT_URL": service.url, "REELPORT_API_KEY": key.id, "REELPORT_API_SECRET": key.secret}
-    return {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")} | ours
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}
+    return kept | ours | {"REELPORT_HOME": os.environ["REELPORT_HOME"]}
 
 
 def command(service: Service, key: Key, *words: str) -> str:
@@ -179,18 +180,18 @@ def vars_of(key: Key) -> dict[str, str]:
 
 
 def test_a_service_that_is_full_refuses() -> None:
-    """Under the policy refuse a third report is QueueFull; the command leaves with status 5."""
+    """Under the policy refuse a third report is QueueFull without a ledger; with one it is waited for: status 6."""
     with Service(workers=0, queue_policy="refuse") as service:
         service.organization("demo")
         key = service.key("demo")
-        with Client(service.url, key.id, key.secret) as client:
+        with Client(service.url, key.id, key.secret, ledger=False) as client:
             for last in (2, 3):
                 client.reports.submit(QUERY.within(START, date(2026, 1, last)))
             with pytest.raises(QueueFull):
                 client.reports.submit(QUERY)
-        with pytest.raises(Refused) as caught:
-            command(service, key, "submit", *options(QUERY))
-    assert caught.value.status == 5
+        with pytest.raises(Refused, match="takes no further report now") as caught:
+            command(service, key, "submit", *options(QUERY), "--deadline", "0.5")
+    assert caught.value.status == 6
 
 
 def test_a_deadline_leaves_what_can_be_taken_up(idle: Service, tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ def test_a_stopped_command_says_the_command_that_resumes(idle: Service, tmp_path
     assert list(tmp_path.iterdir()) == []
     set_to_work(idle)
     resume = shlex.split(said.rpartition("Take it up again: ")[2])
-    assert resume[:3] == ["reelport", "report", "download"]
+    assert resume[:3] == ["reelport", "report", "run"]
     command(idle, key, *resume[2:])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my views.csv", "my views.csv.json"]
 
