@@ -64,6 +64,7 @@ def application(client: Mapping[str, Command], server: Mapping[str, Command]) ->
         help="The open reporting system for video: the service, and the client that fetches its reports.",
         version=_version,
         help_format="plaintext",
+        suppress_keyboard_interrupt=False,  # Ctrl-C ends in a line of ours.
     )
     for group, commands in (("For a partner", client), ("For a platform", server)):
         for name, (path, help_) in commands.items():
