@@ -111,6 +111,8 @@ class Narrator:
     def _tell(self, event: Event, window: str) -> None:
         """Tell of one report: the only one, or a window's."""
         prefix = f"{window}: " if window else ""
+        if self._bars and isinstance(event, Asked | Reused):
+            self._bars.show(window, f"{prefix}waiting")
         match event:
             case Warned(problem):
                 self.say(f"{prefix}warning: {problem}")
