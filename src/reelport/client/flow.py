@@ -125,7 +125,7 @@ def look(
 
 
 def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEADLINE) -> Flow[ReportState]:
-    """Look until the report is ready: at once, then after 0.2 s growing to 60 s, or in looks that are held.
+    """Look until the report is ready: at once, then after 0.2 s growing to 60 s, or in looks that a service holds.
 
     Raises ReportFailed or ReportExpired when it never will be, and NotFinished after `deadline`
     seconds. Trouble that may pass is waited out, once the service has answered at all.
@@ -134,8 +134,9 @@ def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEAD
     end = start + _checked(deadline)
     patience, rhythm = PATIENT, pauses(session.chance)
     bare_since: float | None = None
+    hold = 0.0  # The first look says at once how the report stands.
     while True:
-        state, held = yield from _look(session, token, tell, patience, end - session.clock.seconds())
+        state, held = yield from _look(session, token, tell, patience, hold)
         elapsed = session.clock.seconds() - start
         if state.ready:
             tell(Looked(token, state.status, elapsed, None))
@@ -143,11 +144,12 @@ def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEAD
         bare_since = _refuse_dead_end(state, bare_since, elapsed)
         if start + elapsed >= end:
             raise not_finished(token, f"is still {state.status} after {_spoken(deadline)}")
-        seconds = 0.0 if held else min(next(rhythm), end - start - elapsed)
+        at_once = held or (hold == 0.0 and session.reelport is True)
+        seconds = 0.0 if at_once else min(next(rhythm), end - start - elapsed)
         tell(Looked(token, state.status, elapsed, seconds))
         if seconds > 0:
             yield Wait(seconds)
-        left = end - session.clock.seconds()
+        left = hold = end - session.clock.seconds()
         patience = Patience(left, longest=left, at_end=partial(_out_of_reach, token))
 
 
