@@ -14,22 +14,22 @@ from reelport.cli.announce import Announcer
 from reelport.cli.calendars import calendar, legend
 from reelport.cli.listing import told as as_json
 from reelport.cli.telling import Teller
-from reelport.client.events import Event
+from reelport.client.events import Event, InWindow
 from reelport.sync.comparing import Comparison, Moved, Number
-from reelport.sync.events import Began, Failed, Loaded, Planned, SyncEvent
+from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent
 from reelport.sync.standing import Standing
 
 
 def telling(teller: Teller, event: SyncEvent) -> None:
     """Tell what happens in a sync: to a program as it is, to a person in words."""
     match event:
-        case Planned() | Began() | Loaded() | Failed() if isinstance(teller.voice, Announcer):
+        case _ if isinstance(teller.voice, Announcer):
             teller.voice(cast("Event", event))  # it prints whatever is a dataclass
         case Planned() | Began() | Loaded() | Failed():
             for line in _lines(event):
                 teller.voice.say(line)
-        case _:
-            teller(event)
+        case OfWindow(_, window, happened):
+            teller(InWindow(window.start, window.end, happened))
 
 
 def _lines(event: Planned | Began | Loaded | Failed) -> list[str]:

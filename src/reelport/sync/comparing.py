@@ -12,16 +12,20 @@ from typing import Any
 
 from reelport.catalog import Metric
 from reelport.client.client import Client
+from reelport.client.events import Event
+from reelport.client.fetch import settled
 from reelport.client.flow import DEADLINE
 from reelport.client.ranges.windows import Window, cut
+from reelport.client.session import Session
+from reelport.client.steps import Flow
 from reelport.errors import UsageError
 from reelport.sync.columns import Field, day_of, quoted, within
 from reelport.sync.contract import agree, time_of
 from reelport.sync.copies import View
 from reelport.sync.days import Days, month_first, month_last
 from reelport.sync.destinations import open_copies
-from reelport.sync.events import Tell
-from reelport.sync.fetching import fetch
+from reelport.sync.events import OfWindow, Tell
+from reelport.sync.fetching import drive, fetched, session_of
 from reelport.sync.running import refuse_strangers
 from reelport.sync.spec import Spec
 from reelport.sync.staging import STAGE, Delivery, stage
@@ -82,17 +86,29 @@ def verify(
     """
     today = today or datetime.now(UTC).date()
     copies = open_copies(spec.place)
-    refuse_strangers([spec], client)
+    session = session_of(client)
+    refuse_strangers([spec], session)
     state = copies.state(spec)
     window = _window(spec, state, start, end)
     with tempfile.TemporaryDirectory(prefix="reelport-") as folder:
-        delivery = fetch(client, spec, window, Path(folder), tell, deadline=deadline, fresh=True)
+        delivery = drive(client, _read(session, spec, window, Path(folder), tell, deadline))
         with copies.view(spec) as view:
             if view is None:
                 raise UsageError(f"{spec.name}: there is no copy yet. `reelport sync run` makes one.")
             moved = _compared(spec, state, view, delivery)
     reach = max(((spec.end(today) - _last(spec, each.day)).days + 1 for each in moved), default=0)
     return Comparison(spec, window, (window.end - window.start).days + 1, moved, max(reach, 0))
+
+
+def _read(session: Session, spec: Spec, window: Window, folder: Path, tell: Tell, deadline: float) -> Flow[Delivery]:
+    """The window's report, asked for anew."""
+
+    def heard(event: Event) -> None:
+        tell(OfWindow(spec.name, window, event))
+
+    delivery = yield from fetched(session, spec, window, folder, heard, deadline=deadline, fresh=True)
+    yield from settled(session, [delivery.file])
+    return delivery
 
 
 def _window(spec: Spec, state: State, start: date | None, end: date | None) -> Window:

@@ -27,14 +27,16 @@ from dlt.extract import DltResource, DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from reelport.client.client import Client
+from reelport.client.events import Event
+from reelport.client.fetch import settled
 from reelport.client.flow import DEADLINE
 from reelport.client.profiles import resolve
 from reelport.client.ranges.windows import Window
 from reelport.errors import ReelportError, WindowEmptied
 from reelport.sync import sheet
 from reelport.sync.days import NONE, Days
-from reelport.sync.events import Began, Loaded, SyncEvent, Tell, silent
-from reelport.sync.fetching import address, fetch
+from reelport.sync.events import Began, Loaded, OfWindow, SyncEvent, Tell, silent
+from reelport.sync.fetching import drive, fetched, session_of
 from reelport.sync.planning import lacking, windows
 from reelport.sync.spec import Spec
 from reelport.sync.tombstones import DAY, DELETED, Batch, Held, batch
@@ -47,13 +49,17 @@ _HINTS: dict[str, Any] = {DELETED: {"data_type": "bool", "hard_delete": True}, D
 
 @dataclass(slots=True)
 class _Order:
-    """What the resources of one run share, and what they tell of it: windows that are left, days that were read."""
+    """What the resources of one run share, and what they tell of it: windows that are left, days and files that came.
+
+    With `at_most` windows a run its files count as delivered only when it is over.
+    """
 
     client: Client
     tell: Tell
     deadline: float
     allow_empty: bool
     at_most: int | None = None
+    brought: list[Path] = field(default_factory=list)
     read: dict[str, Days] = field(default_factory=dict)
     left: dict[str, int] = field(default_factory=dict)
 
@@ -99,6 +105,8 @@ def load(
     while True:
         order.left.clear()
         done.append(_run(pipeline, DltSource(dlt.Schema("reelport"), "reelport", list(_resources(specs, order)))))
+        drive(order.client, settled(session_of(order.client), order.brought))
+        order.brought.clear()
         # Without a word from every resource dlt has loaded what it still had, and asked for nothing.
         if len(order.left) == len(specs) and not any(order.left.values()):
             return done
@@ -147,7 +155,7 @@ class _Rows:
         spec, order = self.spec, self.order
         kept = dlt.current.resource_state(spec.name)
         held = Held.from_text(kept.get("held"))
-        days = lacking(spec, held.state, address(order.client), datetime.now(UTC).date())
+        days = lacking(spec, held.state, session_of(order.client).settings.url, datetime.now(UTC).date())
         todo = windows(spec, days - order.read.get(spec.name, NONE))
         now = todo if order.at_most is None else todo[: order.at_most]
         order.left[spec.name] = len(todo) - len(now)
@@ -162,19 +170,17 @@ class _Rows:
         """A window's table, and what is held once it is loaded."""
         spec, order = self.spec, self.order
         days = Days.between(window.start, window.end)
-        with tempfile.TemporaryDirectory(prefix="reelport-") as folder:
-            delivery = fetch(
-                order.client,
-                spec,
-                window,
-                Path(folder),
-                order.tell,
-                deadline=order.deadline,
-                fresh=bool(held.state.present & days),
-            )
-            found = batch(spec, delivery, held.fields, Path(folder))
+        session = session_of(order.client)
+        with tempfile.TemporaryDirectory(prefix="reelport-") as name:
+            folder, fresh = Path(name), bool((held.state.present & days).spans)
+            flow = fetched(session, spec, window, folder, self._heard(window), deadline=order.deadline, fresh=fresh)
+            delivery = drive(order.client, flow)
+            order.brought.append(delivery.file)
+            found = batch(spec, delivery, held.fields, folder)
+        if order.at_most is None:
+            drive(order.client, settled(session, [delivery.file]))
         filled = held.filled & days
-        if len(filled) and not found.rows and not order.allow_empty:
+        if filled.spans and not found.rows and not order.allow_empty:
             raise WindowEmptied(
                 f"{spec.name}: the window {window} came back empty where rows of {len(filled)} days are, and nothing "
                 "was changed. If it is right that they vanish, allow it: allow_empty=True."
@@ -182,6 +188,9 @@ class _Rows:
         order.tell(Loaded(spec.name, window, 0, found.rows, delivery.token, found.notes))
         state = held.state.after(spec, delivery)
         return found, replace(held, state=state, fields=found.fields, filled=(held.filled - days) | found.filled)
+
+    def _heard(self, window: Window) -> Callable[[Event], None]:
+        return lambda event: self.order.tell(OfWindow(self.spec.name, window, event))
 
 
 __all__ = ["SyncEvent", "load", "reports"]

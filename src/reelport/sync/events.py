@@ -28,6 +28,15 @@ class Began:
 
 
 @dataclass(frozen=True, slots=True)
+class OfWindow:
+    """What the client tells of a window's report."""
+
+    spec: str
+    window: Window
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """A window is in its copy: rows that were there before, rows that are now, and what is to be said of them."""
 
@@ -48,7 +57,7 @@ class Failed:
     reason: str
 
 
-SyncEvent = Planned | Began | Loaded | Failed | Event
+SyncEvent = Planned | Began | OfWindow | Loaded | Failed
 Tell = Callable[[SyncEvent], None]
 
 

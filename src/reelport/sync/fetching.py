@@ -1,17 +1,20 @@
-"""One window's report on disk: the one that an earlier run left there, or one that is asked for."""
+"""One window's report on disk, in as few asks as can be: it counts as delivered once it is in its copy."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from reelport.client import fetch
 from reelport.client.client import Client
+from reelport.client.download import ready
 from reelport.client.events import Asked, Event, Progress, Reused
 from reelport.client.ranges.windows import Window
+from reelport.client.session import Session
 from reelport.client.sidecar import read
+from reelport.client.steps import Flow, T
 from reelport.errors import SchemaDrift
-from reelport.query import ReportQuery
 from reelport.sync.spec import Contract, Spec
 from reelport.sync.staging import Delivery
 
@@ -21,12 +24,8 @@ class _Listener:
     """Passes a client's events on, and remembers which report they are of and when it was asked for."""
 
     tell: Progress
-    now: datetime
+    asked: datetime
     token: str = ""
-    asked: datetime = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.asked = self.now
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -37,32 +36,33 @@ class _Listener:
         self.tell(event)
 
 
-def fetch(
-    client: Client, spec: Spec, window: Window, folder: Path, tell: Progress, *, deadline: float, fresh: bool
-) -> Delivery:
-    """The report of a window in that folder. With `fresh` none that was delivered before serves.
+def fetched(
+    session: Session, spec: Spec, window: Window, folder: Path, tell: Progress, *, deadline: float, fresh: bool
+) -> Flow[Delivery]:
+    """The report of a window in that folder. With `fresh` none that was loaded before serves.
 
-    A report whose columns are not those that were asked for is taken as it is, unless the contract is to freeze.
+    It stays undelivered, and serves whoever asks for the same again, until it is `done`. A report whose columns
+    are not those that were asked for is taken as it is, unless the contract is to freeze.
     """
     query = spec.query(window.start, window.end)
-    target = folder / f"{spec.name}.{window}.csv"
-    service = address(client)
-    if (left := _left(target, query, service, spec)) is not None:
-        return Delivery(window, target, *left, service)
-    listener = _Listener(tell, datetime.now(UTC))
+    target = folder.resolve() / f"{spec.name}.{window}.csv"
+    heard = _Listener(tell, datetime.now(UTC))
     try:
-        client.reports.run(query, target, deadline=deadline, progress=listener, fresh=fresh)
+        yield from fetch.fetch(session, query, target, heard, deadline=deadline, fresh=fresh, part=True)
     except SchemaDrift as drift:
-        listener.token = drift.token or listener.token
-        if spec.contract is Contract.FREEZE or not listener.token:
+        heard.token = drift.token or heard.token
+        if spec.contract is Contract.FREEZE or not heard.token:
             raise
-        client.reports.attach(listener.token).download(target, progress=listener, any_columns=True)
-    token, asked = _noted(target) or (listener.token, listener.asked)
-    return Delivery(window, target, token, asked, service)
+        row = yield from fetch.remembered(session, heard.token)
+        state = yield from ready(session, heard.token, heard)
+        yield from fetch.downloaded(session, row, state, None, target, heard, any_columns=True)
+    token, asked = _noted(target) or (heard.token, heard.asked)
+    return Delivery(window, target, token, asked, session.settings.url)
 
 
-def discard(delivery: Delivery) -> None:
-    """Remove a report's file, and what was noted beside it."""
+def done(session: Session, delivery: Delivery) -> Flow[None]:
+    """It is where it was meant to go, or is of no use: whoever asks again gets another, and its file goes."""
+    yield from fetch.settled(session, [delivery.file])
     for path in (delivery.file, _beside(delivery.file)):
         path.unlink(missing_ok=True)
 
@@ -73,23 +73,14 @@ def sweep(folder: Path, spec: Spec) -> None:
         path.unlink(missing_ok=True)
 
 
-def address(client: Client) -> str:
-    """The service that a client speaks to."""
-    return client._session.settings.url  # noqa: SLF001 - the client's settings are its own, and this one is no secret
+def session_of(client: Client) -> Session:
+    """What a client knows: its settings, its ledger."""
+    return client._session  # noqa: SLF001 - a sync is made of the client's own flows
 
 
-def _left(target: Path, query: ReportQuery, service: str, spec: Spec) -> tuple[str, datetime] | None:
-    """Token and time of the ask of a report that is there whole, where it says all that a new one could.
-
-    It does when it was asked for today, or when all of its days stood still at the time already.
-    """
-    noted = read(_beside(target))
-    found = _noted(target)
-    if noted is None or found is None or not target.is_file():
-        return None
-    same = noted.get("query") == query.to_wire() and noted.get("service") == service
-    asked, today = found[1].date(), datetime.now(UTC).date()
-    return found if same and (asked == today or query.end <= spec.still(asked)) else None
+def drive(client: Client, flow: Flow[T]) -> T:
+    """The result of a flow that the client drives."""
+    return client._run(flow)  # noqa: SLF001 - the same
 
 
 def _noted(target: Path) -> tuple[str, datetime] | None:

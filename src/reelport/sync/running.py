@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
 from reelport.client.client import Client
+from reelport.client.events import Event
 from reelport.client.flow import DEADLINE
 from reelport.client.ranges.windows import Window
+from reelport.client.session import Session
+from reelport.client.steps import Flow, fork, work
 from reelport.errors import (
     IncompleteDownload,
     Partial,
@@ -21,13 +27,15 @@ from reelport.errors import (
     WindowEmptied,
 )
 from reelport.steps import reach
+from reelport.sync.copies import Copies
 from reelport.sync.days import Days
 from reelport.sync.destinations import open_copies
-from reelport.sync.events import Began, Failed, Loaded, Planned, Tell
-from reelport.sync.fetching import address, discard, fetch, sweep
+from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent, Tell
+from reelport.sync.fetching import done, drive, fetched, session_of, sweep
 from reelport.sync.lock import locked
 from reelport.sync.planning import lacking, wanted, windows
-from reelport.sync.spec import Spec
+from reelport.sync.spec import Place, Spec
+from reelport.sync.staging import Delivery
 
 _OF_ONE_WINDOW = (ReportFailed, ReportExpired, IncompleteDownload, SchemaDrift, WindowEmptied)
 """What goes wrong with one window and says nothing of the next."""
@@ -45,30 +53,30 @@ def run(
 ) -> tuple[Loaded, ...]:
     """Bring the copies of these specs up to date, and say what was loaded. `deadline` is for one report, in seconds.
 
-    A window that can't be had leaves its copy as it was, and the others go on; Partial is raised in the end, or
-    where nothing at all was loaded the window's own error. With `again` every day is read, the verified ones too.
-    UsageError while another sync has one of the destinations, or when one holds rows of another service.
+    As many windows are read at a time as the key has slots. One that can't be had leaves its copy as it was, and
+    the others go on; Partial is raised in the end, or where nothing at all was loaded the window's own error. With
+    `again` every day is read, the verified ones too. UsageError while another sync has one of the destinations,
+    or when one holds rows of another service.
     """
     specs = tuple(specs)
+    session = session_of(client)
     with ExitStack() as stack:
-        folders = {place: stack.enter_context(locked(place)) for place in dict.fromkeys(spec.place for spec in specs)}
-        jobs = [_Job(spec, client, folders[spec.place], tell, again=again) for spec in specs]
-        refuse_strangers(specs, client, again=again)
-        for job in jobs:
-            job.run(today or datetime.now(UTC).date(), deadline, allow_empty=allow_empty)
-    loaded = tuple(one for job in jobs for one in job.loaded)
-    errors = [error for job in jobs for error in job.errors]
-    if errors and not loaded:
-        raise errors[0]
-    if errors:
-        reasons = "\n".join(dict.fromkeys(str(error) for error in errors))
-        raise Partial(f"Windows loaded: {len(loaded)}; not loaded: {len(errors)}. Run it again for these.\n{reasons}")
-    return loaded
+        shops = {place: stack.enter_context(locked(place)) for place in dict.fromkeys(spec.place for spec in specs)}
+        refuse_strangers(specs, session, again=again)
+        going = _Run(session, shops, tell, deadline, allow_empty=allow_empty)
+        tasks = [task for spec in specs for task in _tasks(spec, session, tell, today, again=again)]
+        reach("sync-planned")
+        found = drive(client, _all(going, tasks, session.settings.slots))
+        failed = {task.spec.name for task, each in zip(tasks, found, strict=True) if not isinstance(each, Loaded)}
+        for spec in specs:
+            if spec.name not in failed:
+                sweep(shops[spec.place], spec)
+    return _outcome(found)
 
 
-def refuse_strangers(specs: Iterable[Spec], client: Client, *, again: bool = False) -> None:
+def refuse_strangers(specs: Iterable[Spec], session: Session, *, again: bool = False) -> None:
     """Raise UsageError for each copy whose rows are another service's, unless all of them are read again."""
-    here = address(client)
+    here = session.settings.url
     held = {spec: open_copies(spec.place).state(spec).service for spec in specs}
     wrong = [
         f"{spec.name}: {spec.place} holds rows from {service}, and this is {here}. Name another destination, "
@@ -80,44 +88,100 @@ def refuse_strangers(specs: Iterable[Spec], client: Client, *, again: bool = Fal
         raise UsageError("\n".join(wrong))
 
 
-class _Job:
-    """One spec's run."""
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A window that is to be read; `fresh`: what was read before can't serve. It is the `number`-th of its spec's."""
 
-    def __init__(self, spec: Spec, client: Client, folder: Path, tell: Tell, *, again: bool) -> None:
-        self._spec = spec
-        self._client = client
-        self._folder = folder
-        self._tell = tell
-        self._again = again
-        self._copies = open_copies(spec.place)
-        self.loaded: list[Loaded] = []
-        self.errors: list[ReelportError] = []
+    spec: Spec
+    window: Window
+    fresh: bool
+    number: int
+    of: int
 
-    def run(self, today: date, deadline: float, *, allow_empty: bool) -> None:
-        """Read what is lacking on this day."""
-        state, service = self._copies.state(self._spec), address(self._client)
-        days = wanted(self._spec, today) if self._again else lacking(self._spec, state, service, today)
-        todo = windows(self._spec, days)
-        self._tell(Planned(self._spec.name, todo))
-        reach("sync-planned")
-        for number, window in enumerate(todo, start=1):
-            self._tell(Began(self._spec.name, window, number, len(todo)))
-            # What was read before is read again for what has changed: a report of then can't tell.
-            fresh = self._again or bool(state.present & Days.between(window.start, window.end))
-            try:
-                self._one(window, deadline, fresh=fresh, allow_empty=allow_empty)
-            except _OF_ONE_WINDOW as error:
-                self.errors.append(error)
-                self._tell(Failed(self._spec.name, window, str(error)))
-        if not self.errors:
-            sweep(self._folder, self._spec)
 
-    def _one(self, window: Window, deadline: float, *, fresh: bool, allow_empty: bool) -> None:
-        client, spec = self._client, self._spec
-        delivery = fetch(client, spec, window, self._folder, self._tell, deadline=deadline, fresh=fresh)
+def _tasks(spec: Spec, session: Session, tell: Tell, today: date | None, *, again: bool) -> list[_Task]:
+    """What is lacking of a spec on this day."""
+    today = today or datetime.now(UTC).date()
+    state = open_copies(spec.place).state(spec)
+    todo = windows(spec, wanted(spec, today) if again else lacking(spec, state, session.settings.url, today))
+    tell(Planned(spec.name, todo))
+    # What was read before is read again for what has changed: a report of then can't tell.
+    seen = [again or bool((state.present & Days.between(window.start, window.end)).spans) for window in todo]
+    pairs = zip(todo, seen, strict=True)
+    return [_Task(spec, window, fresh, number, len(todo)) for number, (window, fresh) in enumerate(pairs, start=1)]
+
+
+def _all(going: _Run, tasks: Sequence[_Task], at_once: int) -> Flow[list[Loaded | ReelportError | None]]:
+    return (yield from fork([going.bring(task) for task in tasks], at_once))
+
+
+def _outcome(found: Sequence[Loaded | ReelportError | None]) -> tuple[Loaded, ...]:
+    """What was loaded. Raises what stopped the run, Partial, or the error of a window where none was loaded."""
+    loaded = tuple(each for each in found if isinstance(each, Loaded))
+    errors = [each for each in found if isinstance(each, ReelportError)]
+    stopped = [error for error in errors if not isinstance(error, _OF_ONE_WINDOW)]
+    if stopped:
+        raise stopped[0]
+    if errors and not loaded:
+        raise errors[0]
+    if errors:
+        reasons = "\n".join(dict.fromkeys(str(error) for error in errors))
+        raise Partial(f"Windows loaded: {len(loaded)}; not loaded: {len(errors)}. Run it again for these.\n{reasons}")
+    return loaded
+
+
+class _Run:
+    """What the windows of one run share: who is told, one at a time; one load at a time; whether to go on."""
+
+    def __init__(
+        self, session: Session, shops: dict[Place, Path], tell: Tell, deadline: float, *, allow_empty: bool
+    ) -> None:
+        self._session = session
+        self._shops = shops
+        self._listener = tell
+        self._deadline = deadline
+        self._allow_empty = allow_empty
+        self._copies: dict[Place, Copies] = {place: open_copies(place) for place in shops}
+        self._turn = threading.RLock()
+        self._stopped = False
+
+    def bring(self, task: _Task) -> Flow[Loaded | None]:
+        """Read a window and load it; None when another one has stopped the run."""
+        if self._stopped:
+            return None
+        spec, window = task.spec, task.window
+        self._tell(Began(spec.name, window, task.number, task.of))
+        try:
+            return (yield from self._bring(spec, window, fresh=task.fresh))
+        except _OF_ONE_WINDOW as error:
+            self._tell(Failed(spec.name, window, str(error)))
+            raise
+        except ReelportError:
+            self._stopped = True
+            raise
+
+    def _bring(self, spec: Spec, window: Window, *, fresh: bool) -> Flow[Loaded]:
+        def tell(event: Event) -> None:
+            self._tell(OfWindow(spec.name, window, event))
+
+        shop = self._shops[spec.place]
+        delivery = yield from fetched(self._session, spec, window, shop, tell, deadline=self._deadline, fresh=fresh)
         reach("sync-fetched")
-        done = self._copies.replace(spec, delivery, allow_empty=allow_empty)
-        discard(delivery)
-        event = Loaded(spec.name, window, done.before, done.rows, delivery.token, done.notes)
-        self.loaded.append(event)
-        self._tell(event)
+        try:
+            loaded = yield from work(partial(self._load, spec, delivery))
+        except WindowEmptied:
+            # Rows may be back the next time: this report must not stand in their way.
+            yield from done(self._session, delivery)
+            raise
+        yield from done(self._session, delivery)
+        self._tell(loaded)
+        return loaded
+
+    def _load(self, spec: Spec, delivery: Delivery) -> Loaded:
+        with self._turn:
+            found = self._copies[spec.place].replace(spec, delivery, allow_empty=self._allow_empty)
+        return Loaded(spec.name, delivery.window, found.before, found.rows, delivery.token, found.notes)
+
+    def _tell(self, event: SyncEvent) -> None:
+        with self._turn:
+            self._listener(event)
