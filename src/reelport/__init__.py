@@ -3,7 +3,23 @@
 from reelport.catalog import Dimension, Filter, Metric, Product
 from reelport.client.client import AsyncClient, Client
 from reelport.client.download import Downloaded, Proof
-from reelport.client.events import Asked, Event, Looked, Progress, Received, Retrying, Warned
+from reelport.client.events import (
+    Asked,
+    Bisected,
+    Event,
+    InWindow,
+    Looked,
+    Merging,
+    Progress,
+    Queued,
+    Received,
+    Retrying,
+    Reused,
+    Warned,
+    WindowDone,
+)
+from reelport.client.ranges.plan import Plan
+from reelport.client.ranges.result import Ranged
 from reelport.client.report import AsyncReport, Report
 from reelport.client.tables import Table
 from reelport.errors import (
@@ -36,23 +52,29 @@ __all__ = [
     "Asked",
     "AsyncClient",
     "AsyncReport",
+    "Bisected",
     "Client",
     "Dimension",
     "Downloaded",
     "Event",
     "Filter",
+    "InWindow",
     "IncompleteDownload",
     "Looked",
     "MergeRefused",
+    "Merging",
     "Metric",
     "NotFinished",
     "Partial",
+    "Plan",
     "Problem",
     "Product",
     "Progress",
     "Proof",
     "QueryRefused",
     "QueueFull",
+    "Queued",
+    "Ranged",
     "Received",
     "ReelportError",
     "Report",
@@ -62,6 +84,7 @@ __all__ = [
     "ReportStatus",
     "RequestError",
     "Retrying",
+    "Reused",
     "SchemaDrift",
     "Scope",
     "ServiceError",
@@ -71,4 +94,5 @@ __all__ = [
     "Unreachable",
     "UsageError",
     "Warned",
+    "WindowDone",
 ]

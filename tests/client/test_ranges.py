@@ -187,6 +187,22 @@ def test_a_window_whose_report_fails_is_halved_down_to_a_day(vendor: Vendor, cli
     assert to.read_bytes() == whole.path.read_bytes()
 
 
+def test_windows_that_are_kept_apart_are_resumed_too(vendor: Vendor, client: Client, to: Path) -> None:
+    """Halves that are there are not asked for again, and no other query's files are taken for them."""
+    folder = to.with_name("windows")
+    vendor.fails = bad(date(2025, 2, 10))
+    with pytest.raises(Partial, match=r"2025-02-10\.\.2025-02-10"):
+        client.reports.run_range(asked("VIEWS"), folder, keep_windows=True)
+    before = len(vendor.asks)
+    vendor.fails = 0
+    (folder / "a_b.csv.json").write_text('{"reelport": "", "report": "", "sha256": "", "query": {"metrics": 7}}')
+    done = client.reports.run_range(asked("VIEWS"), folder, keep_windows=True)
+    assert len(vendor.asks) == before + 1
+    assert done.windows[0].path.name == "2025-01-01_2025-01-30.csv"
+    client.reports.run_range(asked("TIME_WATCHED_SECONDS"), folder, keep_windows=True)
+    assert len(vendor.asks) == before + 1 + 4
+
+
 def test_a_report_that_fails_once_costs_one_halving(vendor: Vendor, client: Client, to: Path) -> None:
     """Even a range of one window is halved, where its halves can be merged; else the failure is told."""
     vendor.fails = 1

@@ -17,6 +17,7 @@ from reelport.testing import Key, Service
 DOCS = Path(__file__).parents[2] / "docs"
 TUTORIAL = DOCS / "tutorial" / "first-report.md"
 HOW_TO = DOCS / "how-to" / "fetch-a-report.md"
+ANY_RANGE = DOCS / "how-to" / "any-range.md"
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -61,7 +62,7 @@ def test_the_tutorials_commands_run(environment: dict[str, str], tmp_path: Path)
     assert (tmp_path / "countries.csv").read_text("utf-8").startswith("visitor_country,views\n")
 
 
-@pytest.mark.parametrize("page", [TUTORIAL, HOW_TO], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [TUTORIAL, HOW_TO, ANY_RANGE], ids=lambda page: page.stem)
 def test_the_pages_programs_run(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
     """Every Python block is a whole program that ends well and leaves whole files."""
     programs = blocks(page, "python")

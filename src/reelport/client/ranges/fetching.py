@@ -10,11 +10,13 @@ from pathlib import Path
 from reelport.client.download import Downloaded
 from reelport.client.events import Bisected, WindowDone
 from reelport.client.fetch import fetch
+from reelport.client.part import storage
 from reelport.client.ranges.folder import Folder
 from reelport.client.ranges.rules import by_months
 from reelport.client.ranges.tell import Telling
 from reelport.client.ranges.windows import Window, halves, pieces
 from reelport.client.session import Session
+from reelport.client.sidecar import read
 from reelport.client.steps import Flow, fork
 from reelport.errors import (
     AccessError,
@@ -53,9 +55,10 @@ class Lacking:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A folder in which windows stay."""
+    """A folder in which the windows of a query stay."""
 
     path: Path
+    query: ReportQuery
 
     def file(self, window: Window, digest: str) -> Path:
         """Where a window stays."""
@@ -63,9 +66,19 @@ class Kept:
         return self.path / f"{window.start}_{window.end}.csv"
 
     def had(self, digest: str) -> tuple[Window, ...]:
-        """None that need to be told apart from the plan's."""
+        """The windows of the query whose files are there, by what their sidecars say."""
         del digest
-        return ()
+        with storage(self.path):
+            said = [read(path) or {} for path in sorted(self.path.glob("*_*.csv.json"))]
+        return tuple(window for each in said if (window := self._window(each.get("query"))))
+
+    def _window(self, wire: object) -> Window | None:
+        try:
+            found = ReportQuery.from_wire(wire) if isinstance(wire, dict) else None
+        except (QueryRefused, KeyError, TypeError, AttributeError):
+            return None  # Whatever it is, it is no sidecar of ours.
+        ours = found is not None and found.within(self.query.start, self.query.end) == self.query
+        return Window(found.start, found.end) if found is not None and ours else None
 
 
 class Fetching:

@@ -25,7 +25,7 @@ def number(cell: bytes, column: str) -> Number:
     if not _NUMBER.fullmatch(cell):
         raise MergeRefused(
             f"A cell of {column} holds {cell[:80].decode(errors='replace')!r}, which can't be added up. "
-            "Keep the windows as files of their own (keep_windows)."
+            "Leave the windows as files of their own (keep_windows, --keep-windows)."
         )
     text = cell.decode()
     return Decimal(text) if any(mark in text for mark in ".eE") else int(text)

@@ -17,7 +17,9 @@ from reelport.check import nearest
 from reelport.errors import MergeRefused
 from reelport.query import ReportQuery
 
-ADVICE = "Add DAY or MONTH to the dimensions, or keep the windows as files of their own (keep_windows)."
+ADVICE = (
+    "Add DAY or MONTH to the dimensions, or leave the windows as files of their own (keep_windows, --keep-windows)."
+)
 
 
 class Way(StrEnum):

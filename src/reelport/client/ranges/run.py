@@ -78,7 +78,7 @@ def keep_windows(
     windows = windows_of(query, session.windows)
     telling = Telling(tell)
     yield from vet(session, query.within(windows[0].start, windows[0].end), telling)
-    fetching = Fetching(session, query, Kept(to), telling, deadline, fresh=fresh)
+    fetching = Fetching(session, query, Kept(to, query), telling, deadline, fresh=fresh)
     return Ranged.kept(to, (yield from fetching.all(windows)))
 
 
