@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -20,9 +21,12 @@ from reelport import (
     AsyncClient,
     Client,
     Dimension,
+    Event,
+    Looked,
     Metric,
     NotFinished,
     Proof,
+    QueryRefused,
     QueueFull,
     ReelportError,
     ReportExpired,
@@ -213,7 +217,7 @@ def test_a_stopped_command_says_the_command_that_resumes(idle: Service, tmp_path
     words = [sys.executable, "-m", "reelport", "report", "run", *options(QUERY), "-o", str(tmp_path / "my views.csv")]
     with subprocess.Popen(words, env=environment(idle, key), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        while "IN_PROGRESS" not in process.stderr.readline():
+        while "asked for report" not in process.stderr.readline():
             assert process.poll() is None
         process.send_signal(stop)
         said = process.stderr.read()
@@ -247,3 +251,17 @@ def test_a_service_that_dies_in_mid_wait_is_waited_for(idle: Service, tmp_path: 
     waiting.join(60)
     assert ended == []
     assert (tmp_path / "views.csv").exists()
+
+
+def test_a_wait_takes_few_looks_however_long_it_is(idle: Service) -> None:
+    """A Reelport service is known for one, and holds the looks of a wait, after the first, until the report ends."""
+    key = idle.key("demo")
+    looks: list[Event] = []
+    with Client(idle.url, key.id, key.secret) as client:
+        report = client.reports.submit(QUERY)
+        set_to_work(idle)
+        report.wait(deadline=60, progress=looks.append)
+        assert [event.status for event in looks if isinstance(event, Looked)][-1] == "FINISHED"
+        assert sum(isinstance(event, Looked) for event in looks) <= 3
+        with pytest.raises(QueryRefused, match="Did you mean VIEWS"):
+            client.reports.submit(replace(QUERY, metrics=("VIEW",)))
