@@ -1,50 +1,57 @@
-"""Get reports out of a Reporting API: ask, wait, download, whole or not at all."""
+"""Get reports out of a Reporting API: ask, wait, download, whole or not at all.
 
-from reelport.catalog import Dimension, Filter, Metric, Product
-from reelport.client.client import AsyncClient, Client
-from reelport.client.download import Downloaded, Proof
-from reelport.client.events import (
-    Asked,
-    Bisected,
-    Event,
-    InWindow,
-    Looked,
-    Merging,
-    Progress,
-    Queued,
-    Received,
-    Retrying,
-    Reused,
-    Warned,
-    WindowDone,
-)
-from reelport.client.ranges.plan import Plan
-from reelport.client.ranges.result import Ranged
-from reelport.client.report import AsyncReport, Report
-from reelport.client.tables import Table
-from reelport.errors import (
-    AccessError,
-    AskLost,
-    IncompleteDownload,
-    MergeRefused,
-    NotFinished,
-    Partial,
-    Problem,
-    QueryRefused,
-    QueueFull,
-    ReelportError,
-    ReportExpired,
-    ReportFailed,
-    RequestError,
-    SchemaDrift,
-    ServiceError,
-    SlotsFull,
-    StorageError,
-    Unreachable,
-    UsageError,
-)
-from reelport.query import ReportQuery
-from reelport.wire import ReportStatus, Scope
+Each name is loaded when it is first used: the command line answers sooner for it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reelport.catalog import Dimension, Filter, Metric, Product
+    from reelport.client.client import AsyncClient, Client
+    from reelport.client.download import Downloaded, Proof
+    from reelport.client.events import (
+        Asked,
+        Bisected,
+        Event,
+        InWindow,
+        Looked,
+        Merging,
+        Progress,
+        Queued,
+        Received,
+        Retrying,
+        Reused,
+        Warned,
+        WindowDone,
+    )
+    from reelport.client.ranges.plan import Plan
+    from reelport.client.ranges.result import Ranged
+    from reelport.client.report import AsyncReport, Report
+    from reelport.client.tables import Table
+    from reelport.errors import (
+        AccessError,
+        AskLost,
+        IncompleteDownload,
+        MergeRefused,
+        NotFinished,
+        Partial,
+        Problem,
+        QueryRefused,
+        QueueFull,
+        ReelportError,
+        ReportExpired,
+        ReportFailed,
+        RequestError,
+        SchemaDrift,
+        ServiceError,
+        SlotsFull,
+        StorageError,
+        Unreachable,
+        UsageError,
+    )
+    from reelport.query import ReportQuery
+    from reelport.wire import ReportStatus, Scope
 
 __all__ = [
     "AccessError",
@@ -96,3 +103,31 @@ __all__ = [
     "Warned",
     "WindowDone",
 ]
+
+_MODULES = (
+    "errors",
+    "catalog",
+    "query",
+    "wire",
+    "client.events",
+    "client.download",
+    "client.tables",
+    "client.ranges.plan",
+    "client.ranges.result",
+    "client.report",
+    "client.client",
+)
+"""Where these names are, the cheaper to load the earlier."""
+
+
+def __getattr__(name: str) -> object:
+    for module in _MODULES if name in __all__ else ():
+        found: object = getattr(import_module(f"{__name__}.{module}"), name, None)
+        if found is not None:
+            globals()[name] = found
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
