@@ -15,7 +15,7 @@ from reelport.cli.sync_output import print_comparison, print_standings, telling
 from reelport.cli.telling import told
 from reelport.client.flow import DEADLINE
 from reelport.client.part import storage
-from reelport.errors import UsageError
+from reelport.errors import SchemaDrift, UsageError, WindowEmptied
 from reelport.sync import comparing, running, sheet
 from reelport.sync.spec import LOOKBACK, SETTLE
 from reelport.sync.standing import standing
@@ -86,16 +86,20 @@ def run(
     """
     with told(json=json, quiet=quiet, output=str(file)) as tell:
         specs = sheet.read(file, only=names or ())
-        tell.resume = ["run", *(names or []), *_rest(file, profile, url)]
+        tell.group, tell.resume = "sync", ["run", *(names or []), *_rest(file, profile, url)]
         with connect(url, profile) as service:
-            loaded = running.run(
-                specs,
-                service,
-                tell=partial(telling, tell),
-                deadline=deadline,
-                allow_empty=allow_empty,
-                again=again,
-            )
+            try:
+                loaded = running.run(
+                    specs,
+                    service,
+                    tell=partial(telling, tell),
+                    deadline=deadline,
+                    allow_empty=allow_empty,
+                    again=again,
+                )
+            except (WindowEmptied, SchemaDrift):
+                tell.resume = []  # the same command would end the same way
+                raise
         tell.rest()
         tell.ended(windows=len(loaded), rows=sum(one.rows for one in loaded))
 
@@ -130,7 +134,7 @@ def verify(
     specs = sheet.read(file, only=names or ())
     first, last = _days(start, end)
     with told(json=False, quiet=quiet or json) as tell, connect(url, profile) as service:
-        tell.resume = ["verify", *(names or []), *_rest(file, profile, url)]
+        tell.group, tell.resume = "sync", ["verify", *(names or []), *_rest(file, profile, url)]
         for spec in specs:
             found = comparing.verify(
                 spec, service, tell=partial(telling, tell), start=first, end=last, deadline=deadline

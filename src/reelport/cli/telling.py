@@ -31,12 +31,13 @@ from reelport.query import ReportQuery
 class Teller:
     """Passes on what happens to a person or a program, and knows what is asked for and which command goes on.
 
-    `resume` are the words after `reelport report`.
+    `resume` are the words after `reelport report`, or after the `group` of commands that is named.
     """
 
     voice: Narrator | Announcer
     query: ReportQuery | None = None
     resume: list[str] = field(default_factory=list)
+    group: str = "report"
 
     def __call__(self, event: Event) -> None:
         """Take in what happened."""
@@ -70,7 +71,7 @@ class Teller:
 
     def command(self) -> str:
         """The command that goes on."""
-        return shlex.join(["reelport", "report", *self.resume])
+        return shlex.join(["reelport", self.group, *self.resume])
 
 
 @contextmanager
