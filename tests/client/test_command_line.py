@@ -1,0 +1,167 @@
+"""The command line itself: unknown words, help, what a shell completes, what is missing."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reelport.cli.main import APP, CLIENT_COMMANDS, SERVER_COMMANDS, main
+from reelport.cli.suggestions import filters, metrics, profiles
+
+BIN = Path(sys.executable).parent
+PATH = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+
+
+def ended(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, str, str]:
+    """The status that a command line leaves with, and what it prints."""
+    with pytest.raises(SystemExit) as caught:
+        main(list(words))
+    out, err = capsys.readouterr()
+    return caught.value.code, out, err
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["feilds"], "fields"),
+        (["reprot", "run"], "report"),
+        (["CHECK"], "check"),
+        (["x" * 5000], "--help"),
+        (["\x00\udcff"], "--help"),
+        (["fields", "explian", "VIEWS"], "explain"),
+        (["auth", "logn"], "login"),
+        (["check", "--jsn"], "--json"),
+    ],
+)
+def test_an_unknown_word_gets_the_nearest(capsys: pytest.CaptureFixture[str], words: list[str], near: str) -> None:
+    """Status 2, sentences on stderr with what was probably meant, nothing on stdout."""
+    status, out, err = ended(capsys, *words)
+    assert (status, out) == (2, "")
+    assert near in err
+    assert all(line.startswith("reelport: ") for line in err.splitlines())
+
+
+def test_the_help_names_every_command_and_loads_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """Partner's and platform's commands stand in groups of their own, each with what it does."""
+    status, out, _ = ended(capsys, "--help")
+    assert status == 0
+    assert all(re.search(rf"^. {name} ", out, re.MULTILINE) for name in CLIENT_COMMANDS | SERVER_COMMANDS)
+    assert out.index("For a partner") < out.index("For a platform")
+    code = (
+        "import sys; from reelport.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    ours = {module for module in loaded if module.startswith("reelport.cli.")}
+    assert ours <= {"reelport.cli.main"}
+    assert not {"httpx2", "keyring", "duckdb", "rich.progress"} & set(loaded)
+
+
+def test_help_comes_at_once(tmp_path: Path) -> None:
+    """Under 150 ms of a processor, the interpreter's own start included, once its modules are compiled."""
+    environment = os.environ | {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
+    spent = []
+    for _ in range(4):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "reelport", "--help"], env=environment, capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(spent) < 0.15
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The completion script for bash."""
+    path = tmp_path_factory.mktemp("bash") / "reelport"
+    done = subprocess.run(
+        [sys.executable, "-m", "reelport", "completion", "bash"], capture_output=True, text=True, check=True
+    )
+    path.write_text(done.stdout)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        (["fi"], ["fields"]),
+        (["fields", ""], ["list", "explain", "compat"]),
+        (["report", "run", "--met"], ["--metrics"]),
+        (["report", "run", "--metrics", "VIEWS,TIME_W"], ["VIEWS,TIME_WATCHED_SECONDS"]),
+        (["fields", "compat", "--metrics", "views", "--dimensions", "day,visitor_c"], ["day,visitor_country"]),
+        (["auth", "login", "--store", ""], ["keyring", "file"]),
+    ],
+)
+def test_bash_completes_commands_options_and_names(script: Path, words: list[str], completed: list[str]) -> None:
+    """A list is completed at its end, in the case that is typed, with what goes with the names so far."""
+    line = f'source {script}; COMP_WORDS=(reelport "$@"); COMP_CWORD=$#; _reelport; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    done = subprocess.run(
+        ["/bin/bash", "-c", line, "bash", *words],
+        env=os.environ | {"PATH": PATH},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == completed
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_have_scripts_too(capsys: pytest.CaptureFixture[str], shell: str) -> None:
+    """With every command, and the call that completes names."""
+    status, out, _ = ended(capsys, "completion", shell)
+    assert status == 0
+    assert all(re.search(rf"\b{name}\b", out) for name in CLIENT_COMMANDS | SERVER_COMMANDS)
+    assert "__complete" in out
+
+
+def test_a_broken_profile_breaks_no_completion(tmp_path: Path) -> None:
+    """A file that can't be read gives no suggestions, and no error in the middle of a command line."""
+
+    def suggested() -> tuple[list[str], str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "reelport", "__complete", "check", "--profile", ""],
+            env=os.environ | {"REELPORT_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return [line.strip() for line in done.stdout.splitlines() if line.strip() and "\x1f" not in line], done.stderr
+
+    (tmp_path / "config.toml").write_text("[profiles.a]\n[profiles.b]\n")
+    assert suggested() == (["a", "b"], "")
+    (tmp_path / "config.toml").write_text("[profiles")
+    assert suggested() == ([], "")
+
+
+def test_without_the_services_libraries_a_partner_has_everything() -> None:
+    """Help lists all commands; a platform's command names the extra that it needs; completion leaves it out."""
+    block = (
+        "import sys; sys.modules.update(dict.fromkeys(['sqlalchemy', 'duckdb', 'pyarrow', 'deltalake', 'keyring']))\n"
+        "from reelport.cli.main import main; main(sys.argv[1:])"
+    )
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", block, *words], capture_output=True, text=True, check=False)
+
+    serve = run("serve", "--help")
+    assert (serve.returncode, serve.stdout) == (2, "")
+    assert "pip install 'reelport[server]'" in serve.stderr
+    completed = run("completion", "fish")
+    assert completed.returncode == 0
+    assert "fields" in completed.stdout
+    assert "vacuum" not in completed.stdout
+    login = run("auth", "login", "--key", "k")
+    assert login.returncode == 4
+    assert "reelport[keyring]" in login.stderr
+
+
+def test_suggestions_are_the_catalogs() -> None:
+    """They hang on options by name, so that help and completion agree."""
+    run = APP["report"]["run"].assemble_argument_collection()
+    assert run["--metrics"].parameter.completer is metrics
+    assert run["--filter"].parameter.completer is filters
+    assert run["--profile"].parameter.completer is profiles
