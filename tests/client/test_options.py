@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.client.conftest import SECRET, TOKEN, Server, answer
@@ -71,7 +72,7 @@ def test_a_longer_window_is_a_setting(vendor: Vendor, query: ReportQuery) -> Non
 
 
 @pytest.mark.parametrize("options", [{"slots": 0}, {"windows": -1}, {"timeout": 0}, {"patience": float("nan")}])
-def test_options_that_make_no_sense(vendor: Vendor, options: dict[str, int]) -> None:
+def test_options_that_make_no_sense(vendor: Vendor, options: dict[str, Any]) -> None:
     """A number that can't be is refused where it is given."""
     with Client(vendor.url, vendor.key, vendor.secret, ledger=False) as client, pytest.raises(UsageError):
         client.with_options(**options)
@@ -137,6 +138,31 @@ def test_settings_may_be_handed_over_whole(vendor: Vendor, query: ReportQuery) -
         assert client.reports.submit(query).token
         assert TOKEN not in repr(client)
         assert vendor.secret not in repr(client)
+
+
+@pytest.mark.parametrize("kind", ["threads", "asyncio"])
+def test_no_log_holds_a_secret_or_a_link(
+    server: Server, query: ReportQuery, caplog: pytest.LogCaptureFixture, tmp_path: Path, kind: str
+) -> None:
+    """With every log turned on, neither key nor token nor what signs a link is logged, redirects included."""
+    caplog.set_level("DEBUG")
+    link, other = f"{server.url}/files/in-path?signature=in-query", f"{server.url}/moved?signature=in-location"
+    server.looks(("FINISHED", [link]))
+    server.answers["/files/in-path?signature=in-query"] = [answer("", status="302 Found", location=other)]
+    server.answers["/moved?signature=in-location"] = [answer("day,video_title,views\n2026-11-01,a,1\n")]
+
+    async def twin() -> None:
+        async with AsyncClient(server.url, "key-of-the-test", SECRET, ledger=False) as client:
+            await client.reports.attach("R", query).download(tmp_path / "views.csv")
+
+    if kind == "asyncio":
+        asyncio.run(twin())
+    else:
+        with Client(server.url, "key-of-the-test", SECRET, ledger=False) as client:
+            client.reports.attach("R", query).download(tmp_path / "views.csv")
+    assert "httpx2" in {record.name for record in caplog.records}
+    for secret in ("key-of-the-test", SECRET, TOKEN, "in-path", "in-query", "in-location"):
+        assert secret not in caplog.text
 
 
 PROBLEM = Problem("unknown_metric", ("metrics", 0), "There is no metric 'VIEW'.", "VIEWS")

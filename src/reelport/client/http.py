@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import httpx2
 
+from reelport.client.logged import hushed
 from reelport.client.steps import Lost, Reply, Request
 from reelport.client.transport import AsyncBody, Body
 
@@ -47,7 +48,8 @@ class Http:
                 content=request.body,
                 timeout=_timeout(request),
             )
-            return _Body(self._client.send(made, stream=True, auth=None, follow_redirects=request.method == "GET"))
+            with hushed():
+                return _Body(self._client.send(made, stream=True, auth=None, follow_redirects=request.method == "GET"))
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
             return _lost(error)
 
@@ -89,7 +91,8 @@ class AsyncHttp:
                 timeout=_timeout(request),
             )
             follow = request.method == "GET"
-            return _AsyncBody(await self._client.send(made, stream=True, auth=None, follow_redirects=follow))
+            with hushed():
+                return _AsyncBody(await self._client.send(made, stream=True, auth=None, follow_redirects=follow))
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
             return _lost(error)
 

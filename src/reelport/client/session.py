@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from urllib.parse import quote_plus
 
 from reelport import check
 from reelport.check import Rules
@@ -120,8 +121,9 @@ class Session:
         """A text from outside as it can be printed: not too long, and with no secret, token or control character."""
         grant = self.grant
         held = [*self.settings.key.secrets, *((grant.token, grant.refresh or "") if grant else ())]
-        for secret in sorted(held, key=len, reverse=True):
-            text = text.replace(secret, "[redacted]") if len(secret) >= _SECRET else text
+        spelled = {word for secret in held if len(secret) >= _SECRET for word in (secret, quote_plus(secret))}
+        for word in sorted(spelled, key=len, reverse=True):
+            text = text.replace(word, "[redacted]")
         return "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split())[:1000])
 
     def with_settings(self, settings: Settings) -> Session:
