@@ -79,6 +79,8 @@ def test_parquet_goes_into_a_pipe_or_a_file(here: dict[str, str], rows: Rows, tm
     assert piped(here, *ASK, "-o", str(tmp_path / "report.parquet")).status == 0
     table = pq.read_table(tmp_path / "report.parquet")
     assert table.to_pylist() == rows
+    beside = json.loads((tmp_path / "report.parquet.json").read_text())
+    assert (beside["form"], beside["rows"], beside["query"]["metrics"]) == ("parquet", len(rows), list(QUERY.metrics))
     assert str(table.schema.field("estimated_earnings_eur").type) == "decimal128(38, 6)"
     assert pq.read_table(io.BytesIO(piped(here, *ASK, "--format", "parquet").out)).equals(table)
 

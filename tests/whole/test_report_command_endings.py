@@ -155,6 +155,17 @@ def test_a_title_can_not_steer_the_terminal(vendor: Vendor, here: dict[str, str]
     assert title.encode() in piped(here, *WEEK, "-q").out
 
 
+def test_a_cell_that_can_not_be_typed_is_said(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
+    """Which row, which column, and the form that gives it all the same; nothing half stays."""
+    vendor.csv = lambda _: b"day,video_title,views\n2026-01-01,a,5\n2026-01-01,b,many\n"
+    for words in (("--format", "json"), ("-o", str(tmp_path / "report.parquet"))):
+        done = piped(here, *WEEK, *words)
+        assert done.status == 1
+        assert "Row 2, column views: 'many'" in done.err
+        assert "--format csv gives the report as it is" in done.err
+    assert not list(tmp_path.glob("report.parquet*"))
+
+
 def test_whoever_has_read_enough_may_go(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
     """`| head` ends the command without a word of it, and leaves nothing behind."""
     vendor.csv = lambda _: b"day,video_title,views\n" + b"2026-01-01,a,5\n" * 200_000

@@ -14,31 +14,18 @@ from decimal import Decimal
 from enum import StrEnum
 from importlib.util import find_spec
 from io import StringIO
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 from cyclopts import Parameter
-from rich import box
-from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table as Drawn
-from rich.text import Text
 
-from reelport.catalog import CellType
-from reelport.cli.output import plain
+from reelport.cli.sheet import moment, show
+from reelport.client.download import Downloaded
 from reelport.client.part import checked_target, storage
-from reelport.client.tables import Cell, Column, Table
-from reelport.errors import StorageError, UsageError
-
-_SHOWN = 100
-"""Rows that a table shows: it is for eyes, and says what it leaves out."""
-
-_WIDE = 100_000
-"""Columns of text where there is no terminal to fit into."""
-
-_LEAST = 12
-"""Columns of text that a longer text gets at least, be the terminal too narrow."""
+from reelport.client.sidecar import beside, read
+from reelport.client.tables import Cell, Table
+from reelport.errors import SchemaDrift, StorageError, UsageError
 
 _FLUSHED = 1 << 20
 
@@ -78,15 +65,34 @@ def format_of(wished: Format | None, output: str | None) -> Format:
     return form
 
 
-def give(report: Path, output: str | None, form: Format) -> None:
+def give(done: Downloaded, output: str | None, form: Format) -> None:
     """Give a downloaded CSV in a form: into its file, whole or not at all, or to stdout."""
-    if output is None:
-        _to_stdout(report, form)
-    elif form is Format.PARQUET:
-        Table.of(report).parquet(checked_target(output))
-    elif form is not Format.CSV:
-        with _replaced(checked_target(output)) as file:
-            _write(report, form, file)
+    try:
+        if output is None:
+            _to_stdout(done.path, form)
+        elif form is not Format.CSV:
+            target = checked_target(output)
+            _into(target, done.path, form)
+            _note(target, done, form)
+    except SchemaDrift as error:
+        what = str(error).partition(" To have the column")[0]
+        raise SchemaDrift(f"{what} --format csv gives the report as it is.") from error
+
+
+def _into(target: Path, report: Path, form: Format) -> None:
+    if form is Format.PARQUET:
+        Table.of(report).parquet(target)
+        return
+    with _replaced(target) as file:
+        _write(report, form, file)
+
+
+def _note(target: Path, done: Downloaded, form: Format) -> None:
+    """Put the CSV's sidecar beside the file that was made of it."""
+    place, known = beside(target), done.sidecar and read(done.sidecar)
+    if place is not None and known:
+        with _replaced(place) as file:
+            file.write(json.dumps(known | {"form": form.value}, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 def lines(table: Table) -> Iterator[str]:
@@ -97,33 +103,10 @@ def lines(table: Table) -> Iterator[str]:
         yield "{" + ", ".join([f"{name}: {encode(cell)}" for name, cell in zip(names, row, strict=True)]) + "}"
 
 
-def drawn(table: Table) -> tuple[Drawn, int]:
-    """The first rows as a table for eyes, and the least columns of text that it takes.
-
-    Long texts are cut short, numbers and days never.
-    """
-    shape = Drawn(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    shown = [tuple(_shown(cell) for cell in row) for row in islice(table.tuples(), _SHOWN)]
-    least = 3 * len(table.columns)
-    for place, column in enumerate(table.columns):
-        title = column.name.replace("_", " ")
-        whole = max(map(cell_len, (*title.split(), *(row[place] for row in shown))))
-        fixed = None if column.type is CellType.TEXT else whole
-        shape.add_column(title, justify="right" if _is_number(column) else "left", width=fixed, overflow="fold")
-        least += fixed or min(whole, _LEAST)
-    for row in shown:
-        shape.add_row(*(_fitted(cell, column) for cell, column in zip(row, table.columns, strict=True)))
-    return shape, least
-
-
-def _fitted(cell: str, column: Column) -> Text:
-    return Text(cell, no_wrap=True, overflow="ellipsis") if column.type is CellType.TEXT else Text(cell)
-
-
 def _to_stdout(report: Path, form: Format) -> None:
     try:
         if form is Format.TABLE:
-            _show(Console(highlight=False), report)
+            show(Console(highlight=False), Table.of(report))
         else:
             _write(report, form, sys.stdout.buffer)
         sys.stdout.flush()
@@ -145,18 +128,8 @@ def _write(report: Path, form: Format, file: BinaryIO) -> None:
             _copy(Table.of(report).parquet(report.with_suffix(".parquet")), file)
         case Format.TABLE:
             text = StringIO()
-            _show(Console(file=text, color_system=None, highlight=False), report)
+            show(Console(file=text, color_system=None, highlight=False), Table.of(report))
             file.write(text.getvalue().encode())
-
-
-def _show(console: Console, report: Path) -> None:
-    table = Table.of(report)
-    rows = sum(1 for _ in table.tuples())
-    shape, least = drawn(table)
-    console.width = max(console.width, least) if console.is_terminal else _WIDE
-    console.print(shape, crop=False)
-    if rows > _SHOWN:
-        console.print(f"The first {_SHOWN} of {rows:,} rows; --format csv gives them all.")
 
 
 def _array(table: Table) -> Iterator[str]:
@@ -212,31 +185,9 @@ def _encode(cell: Cell) -> str:
         case Decimal():
             return format(cell, "f")
         case datetime():
-            return f'"{_moment(cell)}"'
+            return f'"{moment(cell)}"'
         case date():
             return f'"{cell.isoformat()}"'
 
 
 _quoted: Callable[[str], str] = json.JSONEncoder(ensure_ascii=False).encode
-
-
-def _shown(cell: Cell) -> str:
-    match cell:
-        case None:
-            return ""
-        case str():
-            return plain(cell)
-        case int() | Decimal():
-            return f"{cell:,}"
-        case datetime():
-            return _moment(cell)
-        case date():
-            return cell.isoformat()
-
-
-def _moment(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
-
-
-def _is_number(column: Column) -> bool:
-    return column.type in {CellType.INTEGER, CellType.DECIMAL}

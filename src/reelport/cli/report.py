@@ -189,7 +189,7 @@ def _deliver(
     """Give what was downloaded in its form, or with none only draw it."""
     tell.rest()
     if shape is not None:
-        give(done.path, output, shape)
+        give(done, output, shape)
     more: dict[str, object] = {}
     if picture is not None:
         picture.draw(done.path, Console(highlight=False) if shape is None else stderr())
