@@ -131,7 +131,8 @@ def test_what_was_not_delivered_always_serves(
     entry = ledger.enter(question(reelport=reelport, fresh=fresh))
     assert isinstance(entry, Serves)
     assert (entry.row.id, entry.row.state, entry.row.token) == (row.id, state, "R-1")
-    assert entry.row.lives(NOW)
+    assert shown(ledger, row).lives(NOW)
+    assert (entry.row.owner is None) is not dead, "who lives keeps it, and nobody else may let go of it"
 
 
 def test_an_intent_of_a_dead_process_is_held_at_a_vendor_for_two_hours(ledger: Ledger, calendar: Calendar) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -17,8 +18,18 @@ from pathlib import Path
 
 import pytest
 
-from reelport import AskLost, Client, NotFinished, QueryRefused, ReportFailed, ReportQuery, SlotsFull, steps
-from reelport.client.events import Event, Queued, Reused
+from reelport import (
+    AskLost,
+    AsyncClient,
+    Client,
+    NotFinished,
+    QueryRefused,
+    ReportFailed,
+    ReportQuery,
+    SlotsFull,
+    steps,
+)
+from reelport.client.events import Asked, Event, Queued, Reused
 from reelport.client.ledger import Ledger, Row, State
 from reelport.testing import Channel, Service, Vendor
 
@@ -342,7 +353,8 @@ def test_slots_of_dead_processes_come_free(vendor: Vendor, guest: Partner, tmp_p
     for number in (1, 2):
         guest.killed(days(number), tmp_path / f"{number}.csv", "client-requested")
     assert guest.run(QUERY, tmp_path / "views.csv") == expected(QUERY)
-    assert any(isinstance(event, Queued) and "Waiting for a slot" in event.reason for event in guest.told)
+    waits = [event.reason for event in guest.told if isinstance(event, Queued)]
+    assert {reason.partition(":")[0] for reason in waits} == {"Waiting for a slot"}
     assert (vendor.refused, vendor.peak) == (0, 2)
     for number in (1, 2):
         assert guest.run(days(number), tmp_path / f"{number}.csv") == expected(days(number))
@@ -394,6 +406,59 @@ def test_a_deadline_keeps_the_token(vendor: Vendor, guest: Partner, tmp_path: Pa
     assert (row.token, row.state, row.owner) == (caught.value.token, State.RUNNING, None)
     assert guest.run(QUERY, tmp_path / "views.csv") == expected(QUERY)
     assert len(vendor.asks) == 1
+
+
+def test_a_listener_that_fails_loses_no_report(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
+    """What is told to a closed pipe at the worst time: the token is in the ledger, and nobody is taken to hold it."""
+
+    def deaf(event: Event) -> None:
+        if isinstance(event, Asked):
+            raise BrokenPipeError
+
+    with Client(guest.url, guest.key, guest.secret, ledger=guest.ledger) as client, pytest.raises(BrokenPipeError):
+        client.reports.run(QUERY, tmp_path / "views.csv", progress=deaf)
+    assert (guest.row().token, guest.row().owner) == (vendor.tokens[0], None)
+    assert guest.run(QUERY, tmp_path / "views.csv") == expected(QUERY)
+    assert len(vendor.asks) == 1
+
+
+def test_an_interrupt_in_a_process_that_lives_on_frees_the_row(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
+    """As in a notebook: Ctrl-C in the wait, and the same call at once goes on with the same report."""
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with Client(guest.url, guest.key, guest.secret, ledger=guest.ledger, sleep=interrupted) as client:
+        with pytest.raises(KeyboardInterrupt):
+            client.reports.run(QUERY, tmp_path / "views.csv")
+        assert guest.row().owner is None
+    assert guest.run(QUERY, tmp_path / "views.csv") == expected(QUERY)
+    assert len(vendor.asks) == 1
+
+
+def test_tasks_of_one_loop_share_a_report_and_a_cancelled_one_frees_it(
+    vendor: Vendor, guest: Partner, tmp_path: Path
+) -> None:
+    """Three tasks with one query ask once; a task that is cancelled leaves a row that the next call takes up."""
+
+    async def go() -> None:
+        async with AsyncClient(guest.url, guest.key, guest.secret, ledger=guest.ledger) as client:
+            runs = [client.reports.run(QUERY, tmp_path / f"{name}.csv") for name in "abc"]
+            await asyncio.gather(*runs)
+            vendor.makes_in = 60
+            waiting = asyncio.create_task(client.reports.run(days(3), tmp_path / "other.csv"))
+            while len(vendor.asks) < 2 or guest.ledger.rows()[-1].state is not State.RUNNING:  # noqa: ASYNC110 - a file tells
+                await asyncio.sleep(0.01)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+
+    asyncio.run(go())
+    assert {(tmp_path / f"{name}.csv").read_bytes() for name in "abc"} == {expected(QUERY)}
+    vendor.makes_in = 0
+    assert guest.ledger.rows()[-1].owner is None
+    assert guest.run(days(3), tmp_path / "other.csv") == expected(days(3))
+    assert len(vendor.asks) == 2
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])

@@ -6,12 +6,14 @@ asking the same question.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
 from reelport import steps
-from reelport.client.events import Progress, Queued, Reused
+from reelport.client.events import Asked, Event, Progress, Queued, Reused
 from reelport.client.flow import ask_vetted, crowded
 from reelport.client.follow import glanced
 from reelport.client.ledger import Busy, Claimed, Entry, Full, Held, Ledger, Question, Row, Serves
@@ -19,12 +21,13 @@ from reelport.client.ledger.rows import State
 from reelport.client.retry import Patience, pauses
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Wait, work
-from reelport.errors import AskLost, ReelportError, ServiceError, SlotsFull
+from reelport.errors import AskLost, QueueFull, ReelportError, ServiceError, SlotsFull, StorageError
 from reelport.query import ReportQuery
 
 _TRIFLE = Patience(2.0)
 """How long a look on behalf of another is tried: the next one is not far."""
 
+_LONGEST = 60.0
 _LOCAL = 1.0
 """Seconds between two looks into the ledger at most."""
 
@@ -49,7 +52,7 @@ def had(
         entry = yield from work(partial(ledger.enter, asked))
         match entry:
             case Serves(row):
-                _tell_of(row, session, tell)
+                _tell_of(row, session, ledger, tell)
                 return row
             case Held(row):
                 raise _lost(row, "An earlier ask for this very report ended without an answer.")
@@ -59,11 +62,11 @@ def had(
                     return refusal
                 if not crowded(session, query, refusal, others):
                     raise refusal
-                reason, longest = f"The service takes no further report now ({refusal})", 60.0
+                seconds = turns.after(refusal)
             case Busy() | Full():
-                reason, longest = _said(entry, session), _LOCAL
-        seconds = turns.next(longest, reason)
-        tell(Queued(reason, seconds))
+                seconds = turns.next(_said(entry, session), _LOCAL)
+        if turns.news:
+            tell(Queued(turns.reason, seconds))
         yield from _look_on_behalf(session, ledger, asked.identity, tell)
         yield Wait(seconds)
 
@@ -75,20 +78,57 @@ class _Turns:
         self._seconds = session.clock.seconds
         self._until = until
         self._pauses: Iterator[float] = pauses(session.chance)
+        self._told_at = -math.inf
+        self.reason = ""
+        self.news = False
 
-    def next(self, longest: float, reason: str) -> float:
-        """The next pause. Raises SlotsFull when time is up."""
-        left = self._until - self._seconds()
+    def after(self, refusal: ReelportError) -> float:
+        """The pause after the service refused: as it asks for, or a growing one."""
+        wish = refusal.retry_after if isinstance(refusal, QueueFull) else None
+        return self.next(f"The service takes no further report now ({refusal})", _LONGEST, wish or 0.0)
+
+    def next(self, reason: str, longest: float, shortest: float = 0.0) -> float:
+        """The next pause. Raises SlotsFull when time is up. What stands in the way is news once a minute."""
+        now = self._seconds()
+        left = self._until - now
         if left <= 0:
             raise SlotsFull(f"{reason}, and the time to wait is over. Nothing was asked for: run the same again later.")
-        return min(next(self._pauses), longest, left)
+        self.news = reason != self.reason or now - self._told_at >= _LONGEST
+        if self.news:
+            self.reason, self._told_at = reason, now
+        return min(max(min(next(self._pauses), longest), shortest), left)
+
+
+class _Ear:
+    """Listens for the token that the service gave, before anybody else hears of it."""
+
+    def __init__(self, tell: Progress) -> None:
+        self._tell = tell
+        self.token: str | None = None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Asked):
+            self.token = event.token
+        self._tell(event)
 
 
 def _asked(session: Session, ledger: Ledger, row: Row, query: ReportQuery, tell: Progress) -> Flow[Row | ReelportError]:
     """The row with the token that the service gave, or the error with which it took nothing."""
+    ear = _Ear(tell)
+    try:
+        return (yield from _sent(session, ledger, row, query, ear))
+    except BaseException:  # a Ctrl-C too, or a listener that fails: what is known is kept; it goes on
+        with suppress(StorageError):  # What went wrong before says more.
+            if ear.token is not None:
+                ledger.requested(row, ear.token)
+            ledger.released(row)
+        raise
+
+
+def _sent(session: Session, ledger: Ledger, row: Row, query: ReportQuery, ear: _Ear) -> Flow[Row | ReelportError]:
     steps.reach("client-intent")
     try:
-        state = yield from ask_vetted(session, query, tell, yielding=True)
+        state = yield from ask_vetted(session, query, ear, yielding=True)
     except AskLost as error:
         yield from work(partial(ledger.ended, row, State.UNKNOWN, str(error)))
         raise _lost(row, str(error)) from error
@@ -108,11 +148,8 @@ def _written_down(ledger: Ledger, row: Row, token: str) -> Flow[Row]:
     """The row with the token in it, which is in the file before anything else happens."""
     try:
         return (yield from work(partial(ledger.requested, row, token)))
-    except GeneratorExit:
-        ledger.requested(row, token)  # Stopped between the answer and the file: a token is not to be lost.
-        raise
-    except ReelportError as error:
-        raise type(error)(f"{error} The report was asked for all the same: it is {token}.", token=token) from error
+    except StorageError as error:
+        raise StorageError(f"{error} The report was asked for all the same: it is {token}.", token=token) from error
 
 
 def _look_on_behalf(session: Session, ledger: Ledger, identity: str, tell: Progress) -> Flow[None]:
@@ -124,9 +161,13 @@ def _look_on_behalf(session: Session, ledger: Ledger, identity: str, tell: Progr
             continue  # It wasn't ours to begin with, and is looked at again.
 
 
-def _tell_of(row: Row, session: Session, tell: Progress) -> None:
+def _tell_of(row: Row, session: Session, ledger: Ledger, tell: Progress) -> None:
     age: timedelta = session.clock.now() - (row.asked or row.created)
-    tell(Reused(row.token or "", max(0.0, age.total_seconds())))
+    try:
+        tell(Reused(row.token or "", max(0.0, age.total_seconds())))
+    except BaseException:  # a listener that fails must not leave the row in our hands; it goes on
+        ledger.released(row)
+        raise
 
 
 def _said(entry: Entry, session: Session) -> str:

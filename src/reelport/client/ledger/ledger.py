@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -83,7 +84,9 @@ class Ledger:
                     return Claimed(self._one(db.execute(_RECLAIM, again)), others)
                 case Ask():
                     return Claimed(self._inserted(db, question, now), others)
-                case Serves(row) if not row.lives(now):
+                case Serves(row) if row.lives(now):
+                    return Serves(replace(row, owner=None))  # It stays its owner's, and isn't ours to let go.
+                case Serves(row):
                     return Serves(self._one(db.execute(_TAKE, (*self._lease(now), row.id))))
                 case Held(row) if row.state is State.INTENT:
                     db.execute("UPDATE reports SET state = 'unknown', owner = NULL WHERE id = ?", (row.id,))
