@@ -17,6 +17,9 @@ from tests.client.conftest import SECRET, TOKEN, Server, answer
 from reelport import AsyncClient, Client, ReportQuery
 from reelport.client.config import Settings
 from reelport.client.credentials import PrivateKey
+from reelport.client.http import Http
+from reelport.client.steps import Lost, Request
+from reelport.client.transport import Body
 from reelport.errors import (
     AskLost,
     NotFinished,
@@ -129,6 +132,34 @@ def test_a_client_says_who_it_is(server: Server, query: ReportQuery) -> None:
     assert len(server.requests) == 2
     for _, request in server.requests:
         assert f"user-agent: reelport/{version('reelport')} python/3.".encode() in request.lower()
+
+
+class Counting:
+    """A way to the network that counts what goes over it."""
+
+    def __init__(self) -> None:
+        self._http = Http()
+        self.opened: list[str] = []
+        self.closed = False
+
+    def open(self, request: Request) -> Body | Lost:
+        """Send a request."""
+        self.opened.append(request.method)
+        return self._http.open(request)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._http.close()
+        self.closed = True
+
+
+def test_another_way_to_the_network_can_be_handed_over(vendor: Vendor, query: ReportQuery, tmp_path: Path) -> None:
+    """All requests of a client go over the transport that it is given, which is closed with it."""
+    counting = Counting()
+    with Client(vendor.url, vendor.key, vendor.secret, transport=counting, ledger=False) as client:
+        client.reports.run(query, tmp_path / "views.csv")
+    assert counting.opened == ["POST", "POST", "POST", "GET"]
+    assert counting.closed
 
 
 def test_settings_may_be_handed_over_whole(vendor: Vendor, query: ReportQuery) -> None:
