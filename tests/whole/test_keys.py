@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .desk import Desk
+from reelport.client.profiles import profile_names
+
+from .desk import BIN, Desk
 from .shell import Done
 from .terminal import bare, on_terminal
 
@@ -227,3 +232,36 @@ def test_tables_of_a_key_fit_a_terminal(sitter: Sitter) -> None:
         assert max(map(len, lines)) <= 80
         assert "…" not in drawn
         assert environment["SECRET"] not in drawn
+
+
+def test_the_page_of_profiles_and_keys_runs_as_written(sitter: Sitter) -> None:
+    """Every block of its commands ends well, in order, in a home of its own; its file of a project is one."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "profiles-and-keys.md").read_text("utf-8")
+    url, key, secret = key_of(sitter.desk)
+    environment = {
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PYTHON_KEYRING_BACKEND": NULL,
+        "HOME": str(sitter.home.parent),
+        "URL": url,
+        "KEY": key,
+        "SECRET": secret,
+        "PASSWORD": HIDDEN,
+    }
+    blocks = re.findall(r"^```(sh|toml)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 8
+    for language, block in blocks:
+        if language == "toml":
+            (sitter.home.parent / "reelport.toml").write_text(block)
+            assert profile_names({"REELPORT_HOME": str(sitter.home)}, sitter.home.parent) == ("team",)
+            (sitter.home.parent / "reelport.toml").unlink()
+            continue
+        done = subprocess.run(
+            ["/bin/bash", "-euo", "pipefail", "-c", block],
+            env=environment,
+            cwd=sitter.home.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert secret not in done.stdout + done.stderr
