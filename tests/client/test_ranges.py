@@ -323,10 +323,7 @@ def command(vendor: Vendor, to: Path, **environment: str) -> subprocess.Popen[st
     )
 
 
-@pytest.mark.parametrize(
-    "step",
-    ["client-requested", "client-downloaded", "client-verified", "client-merged", "client-part", "client-range"],
-)
+@pytest.mark.parametrize("step", ["client-requested", "client-verified", "client-merged", "client-range"])
 def test_a_range_that_was_killed_goes_on(vendor: Vendor, to: Path, step: str) -> None:
     """Killed in a window, between two, in the merge or after it: the same command ends with the file."""
     once = to.parent.with_name("once")
@@ -372,3 +369,38 @@ def test_two_processes_at_once_end_with_the_same_file(vendor: Vendor, to: Path) 
     assert len(vendor.asks) == 4
     assert vendor.refused == 0
     assert sorted(path.name for path in to.parent.iterdir()) == ["views.csv", "views.csv.json"]
+
+
+def test_a_command_whose_range_is_partly_done_ends_with_status_3(vendor: Vendor, to: Path) -> None:
+    """It names the window that is lacking and the command that goes on."""
+    vendor.fails = bad(date(2025, 2, 10))
+    process = command(vendor, to)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 3, said
+    assert "2025-02-10..2025-02-10: " in said
+    assert "Take it up again: reelport report run --metrics FILL_RATE" in said
+    assert not to.exists()
+
+
+@pytest.mark.parametrize(("more", "status"), [((), 0), (("--json",), 0), (("--metrics", "LIVE_VIEWERS"), 5)])
+def test_the_command_plan_prints_windows_and_calls_nothing(vendor: Vendor, more: tuple[str, ...], status: int) -> None:
+    """A line a window on stdout, the rest on stderr; status 5 with the reason where windows can't be merged."""
+    words = ["--metrics", "VIEWS", "--start", "2023-01-01", "--end", "2025-12-31", *more]
+    done = subprocess.run(
+        [sys.executable, "-m", "reelport", "plan", *words],
+        env={**os.environ, "REELPORT_URL": vendor.url, "REELPORT_API_KEY": "key", "REELPORT_API_SECRET": "secret-7c41"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == status, done.stderr
+    if more[:1] == ("--json",):
+        found = json.loads(done.stdout)
+        assert [window["days"] for window in found["windows"]] == [180] * 6 + [16]
+        assert (found["merge"], found["longest_seconds"], found["refusal"]) == ("summed", 8 * 3600, None)
+    else:
+        assert done.stdout.splitlines()[1].split("\t")[:3] == ["1", "2023-01-01", "2023-06-29"]
+        assert "1,096 days in 7 windows, 2 at a time; 0 here already." in done.stderr
+        assert ("LIVE_VIEWERS counts what is different" in done.stderr) == (status == 5)
+    assert vendor.grants == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -35,6 +36,9 @@ from reelport.wire import Code
 
 _FAILURES = 16
 """Reports of one window that may fail before what is left of it is given up: two bad days come to about as many."""
+
+_TOLD = 10
+"""How many windows that are lacking an error names, before it says how many more there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,10 @@ class Fetching:
         return Had(window, done)
 
 
+def _more(windows: int) -> str:
+    return f" and {windows} more for the same reason" if windows else ""
+
+
 def too_much(error: ReelportError) -> bool:
     """Whether halves may be had where the whole can't: its report failed, or the service takes fewer days."""
     match error:
@@ -184,7 +192,11 @@ def _partial(found: list[Had | Lacking], lacking: list[Lacking]) -> ReelportErro
     first = lacking[0].error
     if len(lacking) == len(found):
         return first
-    lines = [f"{each.window}: {each.error}" for each in lacking]
+    same = Counter(id(each.error) for each in lacking)
+    firsts = {id(each.error): each for each in reversed(lacking)}.values()
+    lines = [f"{each.window}{_more(same[id(each.error)] - 1)}: {each.error}" for each in reversed(firsts)]
+    if len(lines) > _TOLD:
+        lines[_TOLD:] = [f"… and {len(lines) - _TOLD} more."]
     counts = f"{len(found) - len(lacking)} of {len(found)} windows are here and kept; {len(lacking)} can't be had now:"
     error = Partial("\n".join([counts, *lines, "Run the same again: it goes on with these alone."]), token=first.token)
     error.__cause__ = first
