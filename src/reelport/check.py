@@ -18,8 +18,6 @@ from reelport.wire import Code, Scope
 _NAMED = 4
 """How many names a sentence lists before it says how many more there are."""
 
-_SENT = "; it is sent all the same."
-
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -123,7 +121,7 @@ def _unknown(
 ) -> Problem:
     near = nearest(name, known)
     advice = f" Did you mean {near}?" if near else ""
-    what = f"There is no {noun} {name[:80]!r}." if rules.strict else f"No {noun} {name[:80]!r} is known here{_SENT}"
+    what = f"There is no {noun} {name[:80]!r}." if rules.strict else f"No {noun} {name[:80]!r} is known here."
     return Problem(code, path, f"{what}{advice}", near, fatal=rules.strict)
 
 
@@ -155,14 +153,14 @@ def _pair(
     if dimension.grain is not None and dimension.grain < grain:
         coarse = next(each for each in Dimension if each.grain == grain)
         finest = f"can't be had by {dimension}: {coarse} is the finest."
-        known = f"isn't known to be had by {dimension}{_SENT} {coarse} is the finest that is documented."
+        known = f"isn't known to be had by {dimension}: {coarse} is the finest that is documented."
         sentence = f"{_listed(against)} {finest if fatal else known}"
         return Problem(Code.GRAIN_TOO_FINE, path, sentence, coarse.name, fatal)
     near = nearest(dimension.name, (each.name for each in _common(metrics, rules) - set(dimensions)))
     fits = [metric for metric in Metric if dimension in _row(metric.family, rules)]
     advice = f" {near} would work." if near else f" It goes with {_listed(fits)}."
     what = "can't be split" if fatal else "isn't known to be split"
-    sentence = f"{_listed(against)} {what} by {dimension}{'.' if fatal else _SENT}{advice}"
+    sentence = f"{_listed(against)} {what} by {dimension}.{advice}"
     return Problem(Code.INCOMPATIBLE_PAIR, path, sentence, near, fatal)
 
 
@@ -198,7 +196,7 @@ def _filters(query: ReportQuery, metrics: list[Metric], rules: Rules) -> Iterato
             yield _unknown(value, path, f"{name}", row.choices, Code.UNKNOWN_FILTER_VALUE, rules)
         against = [metric for metric in metrics if row not in metric.family.filters]
         if against:
-            what = f"can't be narrowed by {name}." if rules.strict else f"isn't known to be narrowed by {name}{_SENT}"
+            what = f"can't be narrowed by {name}." if rules.strict else f"isn't known to be narrowed by {name}."
             sentence = f"{_listed(against)} {what}"
             yield Problem(Code.INCOMPATIBLE_FILTER, path, sentence, fatal=rules.strict)
 

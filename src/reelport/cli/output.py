@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -49,8 +50,9 @@ def plain(text: str) -> str:
 class Narrator:
     """Tells a flow's events to a person: use it as `progress`, inside its own `with`."""
 
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+    def __init__(self, console: Console, *, quiet: bool = False, seconds: Callable[[], float] = time.monotonic) -> None:
         self._console = console
+        self._seconds = seconds
         self._quiet = quiet
         self._bars = Bars(console) if console.is_terminal and not quiet else None
         self._last: dict[str, tuple[str, float]] = {}
@@ -114,8 +116,8 @@ class Narrator:
         if self._bars and isinstance(event, Asked | Reused):
             self._bars.show(window, f"{prefix}waiting")
         match event:
-            case Warned(problem):
-                self.say(f"{prefix}warning: {problem}")
+            case Warned():
+                self.say(f"{prefix}warning: {event}")
             case Asked(token) if not (self._bars and window):
                 self.say(f"{prefix}asked for report {token}")
             case Reused(token, age) if not (self._bars and window):
@@ -126,9 +128,11 @@ class Narrator:
                 self.say(f"{prefix}{reason} Trying again in {seconds:.1f} s.")
             case Looked(_, status, elapsed, next_look):
                 self._state(window, status, next_look or 0, f"{status} after {duration(elapsed)}")
-            case Received(received, total) if self._bars:
+            case Received(received, total):
                 amounts = size(received) + (f" of {size(total)}" if total else "")
-                self._bars.fill(window, window or "downloading", received, total, amounts)
+                if self._bars:
+                    self._bars.fill(window, window or "downloading", received, total, amounts)
+                self._beat(window, 0, f"downloading: {amounts}")
 
     def _tell_of_windows(self, event: WindowDone | Bisected | Merging) -> None:
         match event:
@@ -147,16 +151,26 @@ class Narrator:
                     self._bars.show("", "merging")
 
     def _state(self, window: str, state: str, next_look: float, line: str) -> None:
-        """Say a state once, and where there is no bar again after a minute."""
-        prefix = f"{window}: " if window else ""
+        """Say a state once; where there is no bar, again before a minute has gone by in silence."""
         if self._bars:
-            self._bars.show(window, prefix + (f"{state}, next look in {next_look:.0f} s" if next_look >= 1 else state))
-        now = time.monotonic()
-        before, said_at = self._last.get(window, ("", now))
-        if (state != before and not (self._bars and window)) or (now - said_at >= _HEARTBEAT and not self._bars):
-            self.say(prefix + line)
-            said_at = now
-        self._last[window] = (state, said_at)
+            text = f"{state}, next look in {next_look:.0f} s" if next_look >= 1 else state
+            self._bars.show(window, f"{window}: {text}" if window else text)
+        before, _ = self._last.get(window, ("", 0.0))
+        if state != before and not (self._bars and window):
+            self._say_of(window, state, line)
+        else:
+            self._last[window] = (state, self._last.get(window, ("", self._seconds()))[1])
+            self._beat(window, next_look, line)
+
+    def _beat(self, window: str, silent: float, line: str) -> None:
+        """Say a line where there is no bar and with `silent` seconds more it would be quiet for too long."""
+        state, said_at = self._last.setdefault(window, ("", self._seconds()))
+        if not self._bars and self._seconds() - said_at + silent >= _HEARTBEAT:
+            self._say_of(window, state, line)
+
+    def _say_of(self, window: str, state: str, line: str) -> None:
+        self.say(f"{window}: {line}" if window else line)
+        self._last[window] = (state, self._seconds())
 
 
 def what_happened(error: ReelportError) -> str:

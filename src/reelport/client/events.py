@@ -15,6 +15,9 @@ class Warned:
 
     problem: Problem
 
+    def __str__(self) -> str:
+        return f"{self.problem} It is sent all the same."
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:

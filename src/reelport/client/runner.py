@@ -28,7 +28,7 @@ class AsyncRunner(Protocol):
 def aloud(event: Event) -> None:
     """Tell only of what a caller should not miss: a query's warnings, as Python warnings."""
     if isinstance(event, Warned):
-        warnings.warn(str(event.problem), UserWarning, stacklevel=2)
+        warnings.warn(str(event), UserWarning, stacklevel=2)
 
 
 def seconds(time: float | timedelta) -> float:
