@@ -260,11 +260,12 @@ def test_a_device_is_no_target(server: Server, query: ReportQuery) -> None:
     assert server.requests == []
 
 
-@pytest.mark.parametrize("name", [".", "absent/views.csv"])
+@pytest.mark.parametrize("name", [".", "absent/views.csv", "nul\0.csv", "circle/views.csv"])
 def test_a_target_that_cannot_be_is_refused_before_anything_is_sent(
     server: Server, tmp_path: Path, query: ReportQuery, name: str
 ) -> None:
-    """Nobody waits two hours to learn that a folder is missing."""
+    """Nobody waits two hours to learn that a folder is missing, or that a name is none."""
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
     with Client(server.url, "key-1", SECRET) as client, pytest.raises(UsageError):
         client.reports.run(query, tmp_path / name)
     assert server.requests == []

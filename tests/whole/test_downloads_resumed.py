@@ -160,6 +160,16 @@ def test_a_bad_line_gets_there_in_the_end(vendor: Vendor, tmp_path: Path) -> Non
     assert (done.path.read_bytes(), len(vendor.asked_ranges)) == (LARGE, 5)
 
 
+def test_a_service_that_falls_silent_is_asked_for_the_rest(vendor: Vendor, tmp_path: Path) -> None:
+    """After `timeout` seconds without a byte the connection is given up, and the rest asked for over another."""
+    token = asked(vendor)
+    vendor.cut, vendor.cut_times = Cut.STALL, 1
+    with Client(vendor.url, vendor.key, vendor.secret) as client:
+        report = client.with_options(timeout=0.3).reports.attach(token, QUERY)
+        assert report.download(tmp_path / "views.csv").proof is Proof.CHECKSUM
+    assert len(vendor.asked_ranges) == 1
+
+
 FETCH = """\
 import sys
 from pathlib import Path

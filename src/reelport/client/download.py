@@ -237,7 +237,8 @@ def _fetch(session: Session, link: str, taken: _Taken, tell: Progress) -> Flow[t
     part.reserve((promise.total or 0) - intake.received)
     while data := (yield from read()):
         if isinstance(data, Lost):
-            raise IncompleteDownload(f"The connection broke after {intake.received} bytes: {data.reason}.")
+            reason = session.redacted(data.reason)
+            raise IncompleteDownload(f"The connection broke after {intake.received:,} bytes: {reason}.")
         intake.take(data)
         part.keep = taken.alone and intake.keepable
         known_size = promise.total is not None and not intake.packed
@@ -271,11 +272,11 @@ def _opened(session: Session, link: str, start: int, tag: str | None, taken: _Ta
         headers["range"] = f"bytes={start}-"
     if start and tag:
         headers["if-range"] = tag
-    head = yield from opened(Request("GET", link, headers))
+    head = yield from opened(Request("GET", link, headers, timeout=session.settings.timeout))
     trouble = trouble_of(head, "The report's file", session.clock.now(), session.redacted)
     taken.retry_after = trouble.retry_after if trouble else None
     if isinstance(head, Lost):
-        raise Unreachable(f"The report's file gave no answer: {head.reason}.")
+        raise Unreachable(f"The report's file gave no answer: {session.redacted(head.reason)}.")
     refuse(head)
     return head
 

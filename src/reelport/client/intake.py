@@ -63,7 +63,7 @@ class Intake:
         """The body is over: what shows that it is whole. Raises IncompleteDownload where it isn't."""
         total = self.promise.total
         if total is not None and self.received != total:
-            raise IncompleteDownload(f"{self.received} bytes came where {total} were announced.")
+            raise IncompleteDownload(f"{self.received:,} bytes came where {total:,} were announced.")
         self._sound = False
         for data in self._unpacker.end():
             self._keep(data)

@@ -30,9 +30,12 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 def checked_target(to: str | os.PathLike[str]) -> Path:
     """The file that a download may become, links followed. Raises UsageError before anything is asked for."""
-    path = Path(to).expanduser()
-    with storage(path):
+    try:
+        path = Path(to).expanduser()
         path = path.resolve()
+    except (ValueError, RuntimeError, OSError) as error:  # a NUL, a home of nobody, links in a circle
+        raise UsageError(f"{str(to)[:200]!r} is no name for a file: {error}.") from error
+    with storage(path):
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"{path} is no regular file: name a file to write the report to.")
         if not path.parent.is_dir():
@@ -163,13 +166,13 @@ class Part:
             self._file.flush()
             steps.reach("client-part")
             os.fsync(self._file.fileno())
-            with _folder(self.target.parent):
+            with _noted(self.target, content) as note, _folder(self.target.parent):
                 if beside is not None:
                     beside.unlink(missing_ok=True)
                 self.path.replace(self.target)
                 self._published = True
                 if beside is not None:
-                    _write(beside, content)
+                    note.replace(beside)
 
     def _count(self, data: bytes) -> None:
         self._sha256.update(data)
@@ -228,19 +231,21 @@ def _remove_unless_held(path: Path) -> None:
             path.unlink()
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a small file whole or not at all."""
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+@contextmanager
+def _noted(target: Path, content: bytes) -> Iterator[Path]:
+    """A small file, whole and durable, that goes away unless it is given another name."""
+    path = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
+    file = _open(path, os.O_EXCL)
     try:
-        with part.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
+        held(file.fileno())
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        yield path
+    finally:
         with suppress(OSError):
-            part.unlink()
-        raise
+            path.unlink()
+        file.close()
 
 
 @contextmanager

@@ -20,7 +20,8 @@ _KNOWN_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
 _PAGES = {"text/html": "an HTML page", "application/json": "a message"}
 _TAG = re.compile(r'(?:W/)?"([^"]*)"')
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_SIZE = re.compile(r"[0-9]{1,19}")
+_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 
 
 class Proof(StrEnum):
@@ -68,14 +69,14 @@ class Promise:
         tag = head.headers.get("etag", "").strip()
         value = _TAG.fullmatch(tag)
         found = _SHA256.fullmatch(value[1]) if value else None
-        length = head.headers.get("content-length", "")
+        length = _SIZE.fullmatch(head.headers.get("content-length", "").strip())
         part = _RANGE.fullmatch(head.headers.get("content-range", "")) if head.status == PARTIAL else None
         chunked = "chunked" in head.headers.get("transfer-encoding", "").lower()
-        total = int(part[3]) if part else int(length) if length.isdecimal() and head.status == OK else None
+        total = int(part[3]) if part else int(length[0]) if length and head.status == OK else None
         return cls(
             start=int(part[1]) if part else 0,
             total=total,
-            framed=length.isdecimal() or chunked,
+            framed=length is not None or chunked,
             tag=tag,
             strong=value is not None and not tag.startswith("W/"),
             sha256=found[0] if found else None,

@@ -9,13 +9,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from reelport.errors import QueryRefused
 from reelport.query import ReportQuery
 from reelport.testing.vendor.behaviour import Behaviour, Wire
 from reelport.testing.vendor.messages import json_reply, refused
 
 _UNFINISHED, _FINISHED, _FAILED, _EXPIRED = "unfinished", "FINISHED", "FAILED", "EXPIRED"
 _ASK, _LOOK = "askPartnerReportFile", "reportFile"
+_ODD = "That is no AskPartnerReportFileInput: metrics, dimensions, startDate and endDate are needed."
 _INLINE = re.compile(r'reportToken\s*:\s*"([^"]+)"')
+
+
+def _is_input(wire: dict[str, Any]) -> bool:
+    try:
+        ReportQuery.from_wire(wire)
+    except (QueryRefused, KeyError, TypeError, AttributeError):
+        return False
+    return True
 
 
 @dataclass
@@ -50,7 +60,7 @@ class Reports:
             wires = [value for value in variables.values() if isinstance(value, dict) and "metrics" in value]
             if not wires:
                 return json_reply(refused("Give the input as a variable.", "bad_request", (_ASK,)))
-            return self._ask(wires[0])
+            return self._ask(wires[0]) if _is_input(wires[0]) else json_reply(refused(_ODD, "bad_request", (_ASK,)))
         if _LOOK in document:
             inline = _INLINE.search(document)
             tokens = [inline[1]] if inline else [value for value in variables.values() if isinstance(value, str)]

@@ -174,7 +174,10 @@ class Vendor(Behaviour):
         # Whoever has had enough hangs up.
         with connection, contextlib.suppress(OSError):
             connection.settimeout(_PATIENCE)
-            request = read_request(connection)
+            try:
+                request = read_request(connection)
+            except ValueError:
+                return  # That was no HTTP.
             body = self._answer(request) if request else None
             if body is None:
                 return
