@@ -303,7 +303,7 @@ def test_an_unsorted_file_is_sorted_within_a_bound_of_memory(tmp_path: Path) -> 
     path, to = tmp_path / "window.csv", tmp_path / "sorted.csv"
     path.write_text("\n".join(["video_id,views", *rows, ""]), encoding="utf-8")
     tracemalloc.start()
-    for _ in sort(path, 1, to, 1 << 20):
+    for _ in sort(path, 1, to, 1 << 18):
         pass
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
