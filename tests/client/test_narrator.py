@@ -1,0 +1,137 @@
+"""What is said of a wait and a download where no terminal shows bars: enough, and no more than that."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import pairwise
+
+import pytest
+from rich.console import Console
+
+from reelport.cli.output import Narrator, duration, size
+from reelport.client.events import (
+    Asked,
+    Bisected,
+    Event,
+    InWindow,
+    Looked,
+    Merging,
+    Queued,
+    Received,
+    Retrying,
+    Reused,
+    Warned,
+    WindowDone,
+)
+from reelport.errors import NotFinished, Problem
+
+
+@dataclass
+class Told:
+    """A narrator into a text, and its clock."""
+
+    quiet: bool = False
+    now: float = 0.0
+    text: io.StringIO = field(default_factory=io.StringIO)
+
+    def __post_init__(self) -> None:
+        console = Console(file=self.text, highlight=False, soft_wrap=True)
+        self.narrator = Narrator(console, quiet=self.quiet, seconds=lambda: self.now)
+
+    def hear(self, *events: Event, after: float = 0.0) -> list[str]:
+        """What is said of these events so much later."""
+        self.now += after
+        for event in events:
+            self.narrator(event)
+        lines = self.text.getvalue().splitlines()
+        self.text.seek(0)
+        self.text.truncate()
+        return lines
+
+
+def looked(elapsed: float, next_look: float = 1.0, status: str = "IN_PROGRESS") -> Looked:
+    return Looked("R-1", status, elapsed, next_look)
+
+
+def test_a_wait_is_a_line_a_state_and_a_line_a_minute() -> None:
+    """Two hours of looks every ten seconds are about 120 lines, and no silence is longer than a minute."""
+    told = Told()
+    assert told.hear(Asked("R-1"), looked(0)) == ["asked for report R-1", "IN_PROGRESS after 0.0 s"]
+    said = [n for n in range(1, 720) if told.hear(looked(10 * n, 10.0), after=10)]
+    assert len(said) == pytest.approx(120, abs=30)
+    assert max(b - a for a, b in pairwise(said)) * 10 <= 60
+    assert told.hear(looked(7201, status="FINISHED")) == ["FINISHED after 2 h 0 min"]
+
+
+def test_looks_that_are_a_minute_apart_are_all_said() -> None:
+    """Where the next look is far, the line comes before the silence."""
+    told = Told()
+    told.hear(looked(0))
+    assert all(told.hear(looked(70 * n, 70.0), after=70) for n in range(1, 5))
+
+
+def test_a_long_download_is_a_line_a_minute() -> None:
+    """A short one is not told of at all before its end."""
+    told = Told()
+    assert told.hear(*(Received(n, 40_000_000) for n in range(0, 20_000_000, 1_000_000)), after=30) == []
+    assert told.hear(Received(20_000_000, 40_000_000), after=61) == ["downloading: 20.0 MB of 40.0 MB"]
+    assert told.hear(Received(21_000_000, None), after=1) == []
+
+
+def test_each_window_has_its_own_lines() -> None:
+    """Two windows at a time don't take each other's words away."""
+    told = Told()
+    first, second = (date(2026, 1, 1), date(2026, 6, 29)), (date(2026, 6, 30), date(2026, 12, 26))
+    assert told.hear(InWindow(*first, looked(0)), InWindow(*second, looked(0)), InWindow(*first, looked(1))) == [
+        "2026-01-01..2026-06-29: IN_PROGRESS after 0.0 s",
+        "2026-06-30..2026-12-26: IN_PROGRESS after 0.0 s",
+    ]
+    assert told.hear(WindowDone(*first, 1_200, 1, 2), Merging(2)) == [
+        "2026-01-01..2026-06-29: here, 1.2 kB; 1 of 2 windows",
+        "merging 2 windows",
+    ]
+    (line,) = told.hear(Bisected(*first, date(2026, 4, 1), "It failed."))
+    assert "2026-04-01" in line
+
+
+def test_every_event_says_something() -> None:
+    """Warnings, an earlier report that serves, a wait for a slot, what is tried again."""
+    told = Told()
+    odd = Warned(Problem("x", ("metrics", 0), "Odd."))
+    assert told.hear(odd, Reused("R-1", 240), Queued("No slot is free.", 1), Retrying("Cut.", 2)) == [
+        "warning: metrics.0: Odd. It is sent all the same.",
+        "taking up report R-1, asked for 4 min ago",
+        "No slot is free.",
+        "Cut. Trying again in 2.0 s.",
+    ]  # fmt: skip
+    assert told.narrator.token == "R-1"  # noqa: S105 - a report's, no secret
+
+
+def test_quiet_says_nothing_but_keeps_the_token() -> None:
+    """The command that goes on needs it."""
+    told = Told(quiet=True)
+    assert told.hear(Asked("R-1"), looked(0), Retrying("Cut.", 2), after=600) == []
+    assert told.narrator.token == "R-1"  # noqa: S105 - a report's, no secret
+
+
+def test_the_last_words_name_the_command_that_goes_on() -> None:
+    """In place of what a program would do."""
+    error = NotFinished("It goes on without you. Take it up again with client.reports.attach('R-1').", "R-1")
+    said = str(Told().narrator.failed(error, "reelport report run"))
+    assert said == "It goes on without you.\nTake it up again: reelport report run"
+
+
+def test_amounts_read_well() -> None:
+    """Bytes and times as people say them."""
+    assert [size(n) for n in (0, 999, 1_200, 5_300_000, 7_100_000_000)] == [
+        "0 bytes", "999 bytes", "1.2 kB", "5.3 MB", "7.1 GB"
+    ]  # fmt: skip
+    assert [duration(s) for s in (0.04, 61, 150, 3_600, 11_100)] == [
+        "0.0 s",
+        "61.0 s",
+        "2 min",
+        "1 h 0 min",
+        "3 h 5 min",
+    ]
