@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.listing import described, listed
+from reelport.cli.listing import described, listed, told
 from reelport.cli.options import words_of
 from reelport.client.ledger import Ledger, Row, State
 from reelport.client.ledger.place import ledger_at
@@ -39,7 +40,11 @@ def list_jobs(
     """
     now = datetime.now(UTC)
     rows = [row for row in _ledger().rows() if all_ or _matters(row, now)]
-    listed([_summary(row, now) for row in rows], as_json=json)
+    if json:
+        told([_details(row, now) for row in rows])
+        return
+    wide = not sys.stdout.isatty()
+    listed([_summary(row, now, wide=wide) for row in rows], as_json=False)
 
 
 @JOBS.command
@@ -49,7 +54,13 @@ def show(job: Job, /, *, json: Json = False) -> None:
     Example: reelport jobs show 1
     """
     row = _found(_ledger(), job)
-    described(_details(row, datetime.now(UTC), as_json=json), as_json=json)
+    details = _details(row, datetime.now(UTC))
+    if json:
+        told(details)
+        return
+    words = {False: "no", True: "yes"}
+    shown = {name: words[value] if isinstance(value, bool) else value for name, value in details.items()}
+    described({name: value for name, value in shown.items() if value is not None}, as_json=False)
 
 
 @JOBS.command
@@ -88,43 +99,41 @@ def _matters(row: Row, now: datetime) -> bool:
     return recent or row.in_flight(now, reelport=False)
 
 
-def _summary(row: Row, now: datetime) -> Mapping[str, object]:
+def _summary(row: Row, now: datetime, *, wide: bool) -> Mapping[str, object]:
+    """What a line has room for."""
     query = row.query
-    split = f" by {', '.join(query.dimensions)}" if query.dimensions else ""
-    return {
+    split = f" by {','.join(query.dimensions)}" if query.dimensions else ""
+    summary = {
         "id": row.id,
         "state": f"{row.state}, delivered" if row.delivered else row.state,
         "slot": _slot(row, now),
         "process": row.worker(now),
         "asked": row.asked or row.created,
-        "report": f"{', '.join(query.metrics)}{split}, {query.start} to {query.end}",
-        "rows": row.rows,
-        "file": row.path,
-        "token": row.token,
+        "report": f"{query.start}..{query.end} {','.join(query.metrics)}{split}",
     }
+    return summary | ({"rows": row.rows, "file": row.path, "token": row.token} if wide else {})
 
 
-def _slot(row: Row, now: datetime) -> str:
+def _slot(row: Row, now: datetime) -> str | None:
     """Whether it holds one of the key's slots, and until when where that isn't known any better."""
     if not row.in_flight(now, reelport=False):
-        return ""
+        return None
     guessed = row.token is None and not row.lives(now)
     return f"until {row.held_until:%H:%M} UTC" if guessed else "yes"
 
 
-def _details(row: Row, now: datetime, *, as_json: bool) -> Mapping[str, object]:
-    query = row.query
+def _details(row: Row, now: datetime) -> Mapping[str, object]:
     return {
         "id": row.id,
         "token": row.token,
         "state": row.state,
         "meaning": row.state.sentence,
-        "delivered": row.delivered if as_json else ("yes" if row.delivered else "no"),
-        "slot": _slot(row, now) or (None if as_json else "no"),
+        "delivered": row.delivered,
+        "slot": _slot(row, now),
         "process": row.worker(now),
         "service": row.service,
         "key": row.identity,
-        "query": query.to_wire(),
+        "query": row.query.to_wire(),
         "created": row.created,
         "asked": row.asked,
         "looked": row.looked,

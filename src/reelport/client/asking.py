@@ -131,7 +131,7 @@ def _sent(session: Session, ledger: Ledger, row: Row, query: ReportQuery, ear: _
         state = yield from ask_vetted(session, query, ear, yielding=True)
     except AskLost as error:
         yield from work(partial(ledger.ended, row, State.UNKNOWN, str(error)))
-        raise _lost(row, str(error)) from error
+        raise _lost(row, str(error.__cause__ or error)) from error
     except ReelportError as error:
         if error.token is None:
             yield from work(partial(ledger.drop, row))
@@ -178,7 +178,7 @@ def _said(entry: Entry, session: Session) -> str:
         case Full(rows):
             holders = ", ".join(f"{row.id} ({row.worker(now) or row.state})" for row in rows[:4])
             more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""  # noqa: PLR2004 - what a line can show
-            return f"Waiting for a slot: {len(rows)} reports are in flight: {holders}{more}"
+            return f"Waiting for a slot: {holders}{more} in flight (see 'reelport jobs list')"
         case _:
             return ""
 
