@@ -23,13 +23,13 @@ from reelport.sync.standing import Standing
 def telling(teller: Teller, event: SyncEvent) -> None:
     """Tell what happens in a sync: to a program as it is, to a person in words."""
     match event:
-        case _ if isinstance(teller.voice, Announcer):
-            teller.voice(cast("Event", event))  # it prints whatever is a dataclass
-        case Planned() | Began() | Loaded() | Failed():
-            for line in _lines(event):
-                teller.voice.say(line)
         case OfWindow(_, window, happened):
             teller(InWindow(window.start, window.end, happened))
+        case _ if isinstance(teller.voice, Announcer):
+            teller.voice(cast("Event", event))  # it prints whatever is a dataclass
+        case _:
+            for line in _lines(event):
+                teller.voice.say(line)
 
 
 def _lines(event: Planned | Began | Loaded | Failed) -> list[str]:
@@ -44,7 +44,7 @@ def _lines(event: Planned | Began | Loaded | Failed) -> list[str]:
             instead = f" in the place of {before:,}" if before else ""
             return [f"{spec}: {window} loaded, {rows:,} rows{instead}", *(f"{spec}: {note}" for note in notes)]
         case Failed(spec, window, reason):
-            return [f"{spec}: {window} not loaded. {reason}"]
+            return [f"{spec}: {window} not loaded. {reason.removeprefix(f'{spec}: ')}"]
 
 
 def print_standings(standings: Iterable[Standing], *, json: bool) -> None:
@@ -145,10 +145,11 @@ def _change(before: Number, now: Number) -> str:
 
 def _verdict(found: Comparison) -> Text:
     days = f"{found.days} days, {found.window.start} to {found.window.end}"
+    moved = f"{len(found.moved)} months of the" if found.spec.monthly else f"{len(found.moved)} of"
     if found.lookback is None:
         return Text(f"{found.spec.name}: nothing has moved in {days}.")
     late = sum(each.verified for each in found.moved)
-    said = f"{found.spec.name}: {len(found.moved)} of {days}, have moved since they were read. "
+    said = f"{found.spec.name}: {moved} {days}, have moved since they were read. "
     if late:
         said += (
             f"{late} of them were taken to stand still: a lookback of {found.spec.lookback} days is too short, "

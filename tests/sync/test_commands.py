@@ -1,0 +1,168 @@
+"""`reelport sync` as a person and as a program see it, against a real service whose days are restated."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from reelport.facts.loading import load_arrow
+from reelport.steps import VARIABLE
+from reelport.testing import Channel, Key, Service, Vendor
+
+from .vendors import TODAY, YESTERDAY, Numbers, asked
+
+START = TODAY - timedelta(days=12)
+EARNED = "SELECT day, video_id, estimated_earnings_eur FROM earned ORDER BY ALL"
+
+Sync = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    with Service() as service:
+        service.organization("acme", [Channel("c1", "acme", "Acme")])
+        yield service
+
+
+@pytest.fixture(scope="module")
+def key(service: Service) -> Key:
+    return service.key("acme")
+
+
+def earnings(service: Service, rows: dict[date, dict[str, int]], first: date, last: date) -> None:
+    """Restate days: each video earned so many euros on a day."""
+    found = [(day, video, euros) for day, videos in rows.items() for video, euros in videos.items()]
+    columns: dict[str, Any] = {
+        "day": [day for day, _, _ in found],
+        "owner_channel_id": ["c1"] * len(found),
+        "video_id": [video for _, video, _ in found],
+        "eur": pa.array([euros for _, _, euros in found], pa.decimal128(18, 6)),
+        "usd": pa.array([euros for _, _, euros in found], pa.decimal128(18, 6)),
+    }
+    name = f"test-{datetime.now(UTC).isoformat()}"
+    load_arrow(service.settings.facts_root, "earnings", pa.table(columns), name, replace=(first, last))
+
+
+def syncing(folder: Path, url: str, key: str, secret: str) -> Sync:
+    """What runs `reelport sync …` in a folder."""
+
+    def go(*words: str, step: str = "") -> subprocess.CompletedProcess[str]:
+        ours = {"REELPORT_URL": url, "REELPORT_API_KEY": key, "REELPORT_API_SECRET": secret, VARIABLE: step}
+        ours["REELPORT_SLOTS"] = "1"  # a kill while another window is being asked for would leave that one unknown
+        return subprocess.run(
+            [sys.executable, "-m", "reelport", "sync", *words],
+            cwd=folder,
+            env=os.environ | ours | {"REELPORT_HOME": str(folder / "home")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return go
+
+
+def sheet(folder: Path, destination: str = "copy.duckdb", lookback: int = 3) -> None:
+    folder.joinpath("reelport.toml").write_text(
+        f'[reports.earned]\nmetrics = ["ESTIMATED_EARNINGS_EUR"]\ndimensions = ["DAY", "VIDEO_ID"]\n'
+        f'start = {START}\nlookback = {lookback}\nwindow = 7\ndestination = "{destination}"\n',
+        "utf-8",
+    )
+
+
+def rows(folder: Path) -> list[tuple[object, ...]]:
+    with duckdb.connect(str(folder / "copy.duckdb"), read_only=True) as con:
+        return con.execute(EARNED).fetchall()
+
+
+def test_a_copy_follows_a_service_that_restates_its_days(service: Service, key: Key, tmp_path: Path) -> None:
+    """Run, restate, see how far numbers moved, run again: the copy holds what the service says, day by day."""
+    sheet(tmp_path)
+    sync = syncing(tmp_path, service.url, key.id, key.secret)
+    truth = {START + timedelta(days=number): {"v1": 10 + number, "v2": 1} for number in range(12)}
+    earnings(service, truth, START, YESTERDAY)
+    first = sync("run")
+    assert first.returncode == 0, first.stderr
+    assert "2 of 2" in first.stderr
+    assert [(day, video, int(euros)) for day, video, euros in rows(tmp_path)] == flat(truth)  # type: ignore[call-overload]  # a decimal
+    truth[TODAY - timedelta(days=3)] = {"v1": 99}
+    del truth[TODAY - timedelta(days=2)]
+    earnings(service, truth, START, YESTERDAY)
+    compared = json.loads(sync("verify", "--json").stdout)
+    assert [moved["day"] for moved in compared["moved"]] == [str(TODAY - timedelta(days=back)) for back in (3, 2)]
+    assert compared["moved"][0]["sums"] == {"estimated_earnings_eur": ["20.000000", "99.000000"]}
+    assert compared["moved"][0]["rows"] == [2, 1]
+    second = sync("run", "--json")
+    events = [json.loads(line) for line in second.stdout.splitlines()]
+    said = list(dict.fromkeys(event["event"] for event in events))
+    assert said == ["planned", "began", "asked", "looked", "received", "loaded", "result"]
+    assert all(event["window"] for event in events[1:-1])
+    assert (events[-1]["ok"], events[-1]["windows"]) == (True, 1)
+    assert [(day, video, int(euros)) for day, video, euros in rows(tmp_path)] == flat(truth)  # type: ignore[call-overload]  # a decimal
+    (status,) = json.loads(sync("status", "--json").stdout)
+    assert status["verified"] == [[str(START), str(TODAY - timedelta(days=4))]]
+    assert status["moving"] == [[str(TODAY - timedelta(days=3)), str(YESTERDAY)]]
+    assert status["missing"] == []
+    drawn = sync("status").stdout
+    assert drawn.count("█") == 9 + 1
+    assert drawn.count("▒") == 3 + 1
+
+
+def flat(truth: dict[date, dict[str, int]]) -> list[tuple[object, ...]]:
+    return [(day, video, euros) for day, videos in sorted(truth.items()) for video, euros in videos.items()]
+
+
+def test_the_first_file_is_a_good_one(service: Service, key: Key, tmp_path: Path) -> None:
+    """`sync init` writes what `sync run` takes, beside profiles that are there, and never over reports."""
+    file = tmp_path / "reelport.toml"
+    file.write_text('[profiles.here]\nurl = "https://reports.example.com"\n', "utf-8")
+    sync = syncing(tmp_path, service.url, key.id, key.secret)
+    assert sync("init").stdout == "reelport.toml\n"
+    assert file.read_text("utf-8").startswith("[profiles.here]")
+    assert sync("run").returncode == 0
+    again = sync("init")
+    assert (again.returncode, "nothing was changed" in again.stderr) == (2, True)
+
+
+def test_what_is_wrong_ends_with_its_status(service: Service, key: Key, tmp_path: Path) -> None:
+    """A file that is none or wrong, a name that isn't there, days that are none: 2, and what to do."""
+    sync = syncing(tmp_path, service.url, key.id, key.secret)
+    none = sync("run")
+    assert (none.returncode, "sync init" in none.stderr) == (2, True)
+    sheet(tmp_path, "copy.csv")
+    assert sync("status").returncode == 2
+    sheet(tmp_path)
+    assert "did you mean earned?" in sync("run", "earn").stderr
+    days = sync("verify", "--start", "soon", "--end", "x")
+    assert (days.returncode, len(days.stderr.splitlines())) == (2, 2)
+    nothing = sync("verify")
+    assert (nothing.returncode, "nothing to compare with" in nothing.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("destination", ["copy.duckdb", "folder"])
+def test_a_killed_run_goes_on_and_asks_for_nothing_twice(tmp_path: Path, destination: str) -> None:
+    """Killed with a report on disk, or with it in the copy but not yet counted as delivered."""
+    sheet(tmp_path, destination, lookback=0)
+    numbers = Numbers()
+    numbers.columns, numbers.more = "day,video_id,estimated_earnings_eur", ",1.000001"
+    with Vendor(csv=numbers.csv) as vendor:
+        sync = syncing(tmp_path, vendor.url, vendor.key, vendor.secret)
+        for step in ("sync-fetched", "sync-committed"):
+            assert sync("run", step=step).returncode == -signal.SIGKILL
+        done = sync("run")
+        assert done.returncode == 0, done.stderr
+        assert sorted(asked(vendor)) == ["12-6", "5-1"]
+        (status,) = json.loads(sync("status", "--json").stdout)
+        assert (status["missing"], status["rows"]) == ([], 12)
+        assert sorted(path.name for path in tmp_path.glob(".*.sync/*")) == ["lock"]
