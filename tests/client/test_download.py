@@ -227,6 +227,20 @@ def test_several_links_become_one_file_with_one_header(
     assert done.rows == 2
 
 
+def test_links_that_only_their_queries_tell_apart_begin_anew_together(
+    server: Server, tmp_path: Path, query: ReportQuery, fetcher: Fetch
+) -> None:
+    """Fresh links may come in another order: what can't be told apart is fetched again, so that no row comes twice."""
+    old, new = ([f"{server.url}/file?part={part}&age={age}" for part in parts] for age, parts in ((1, "ab"), (2, "ba")))
+    server.looks(("FINISHED", old), ("FINISHED", new))
+    for part, title in (("a", "One"), ("b", "Two")):
+        for age in (1, 2):
+            server.answers[f"/file?part={part}&age={age}"] = [answer(f"day,video_title,views\n2026-11-01,{title},1\n")]
+    server.answers["/file?part=b&age=1"] = [answer("", status="403 Forbidden")]
+    done = fetcher(server, tmp_path / "views.csv", query)
+    assert done.path.read_text() == "day,video_title,views\n2026-11-01,Two,1\n2026-11-01,One,1\n"
+
+
 def test_files_with_different_headers_are_not_put_together(server: Server, tmp_path: Path) -> None:
     """Columns that differ between two files of a report are an error, with or without a query."""
     server.looks(("FINISHED", [f"{server.url}/a", f"{server.url}/b"]))

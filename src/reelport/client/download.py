@@ -148,9 +148,9 @@ class _Taken:
     retry_after: float | None = None
 
     def fits(self, links: tuple[str, ...]) -> bool:
-        """Whether fresh links lead to the files that are here already, the cut one too: by their paths."""
-        here = [path for path, _ in self.whole]
-        return len(here) < len(links) and here == [urlsplit(link).path for link in links[: len(here)]]
+        """Whether fresh links lead to the files that are here already, in their order: as far as paths tell."""
+        here, there = [path for path, _ in self.whole], [urlsplit(link).path for link in links]
+        return not here or (len(here) < len(there) == len(set(there)) and here == there[: len(here)])
 
     def restart(self) -> None:
         """Forget all."""
