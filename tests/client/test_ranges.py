@@ -132,6 +132,9 @@ def test_what_cannot_be_merged_is_refused_before_anything_is_asked(vendor: Vendo
     ]
     assert all(each.path.read_bytes().startswith(b"live_viewers\n") for each in done.windows)
     assert done.path == to.with_name("windows")
+    with pytest.raises(UsageError, match="kept apart"):
+        done.table()
+    assert len(list(done.windows[0].table().rows())) == 1
 
 
 def test_a_range_of_one_window_is_one_report(vendor: Vendor, client: Client, to: Path) -> None:

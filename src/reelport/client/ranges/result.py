@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from reelport.client.download import Downloaded
 from reelport.client.proof import weakest
+from reelport.client.tables import Table
+from reelport.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +33,9 @@ class Ranged(Downloaded):
         """Windows as files of their own."""
         size, rows = sum(each.bytes for each in windows), sum(each.rows for each in windows)
         return cls(folder, size, "", rows, weakest([each.proof for each in windows]), None, tuple(windows))
+
+    def table(self, text: Collection[str] = ()) -> Table:
+        """As of any download. UsageError where windows were kept apart: each of them has its own."""
+        if self.path.is_dir():
+            raise UsageError("The windows were kept apart: take the table of each of `windows`.")
+        return Downloaded.table(self, text)  # A class with slots has no `super()` without arguments.
