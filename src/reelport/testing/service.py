@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -47,6 +48,9 @@ __all__ = ["Channel", "Key", "Service"]
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 20.0
 _LOOK_SECONDS = 0.02
+_PORTS = range(20_000, 32_000)
+_PORTS_TRIED = 100
+_TAKEN = "is in use by another program"
 
 
 class Service:
@@ -62,6 +66,7 @@ class Service:
         self._own = Path(tempfile.mkdtemp(prefix="reelport-"))
         self.settings: Settings = read(**{"data": data or self._own / "data", "port": _free_port(), **settings})
         self._environment = dict(environment or {})
+        self._rented = "port" not in settings
         self._process: subprocess.Popen[bytes] | None = None
         self.log_file = self._own / "service.log"
 
@@ -134,6 +139,21 @@ class Service:
         """
         if environment is not None:
             self._environment = dict(environment)
+        while True:
+            try:
+                self._wait_until_ready(self._launched())
+            except InternalError as failed:
+                # A free port may be another's by the time that the service takes it.
+                if not (self._rented and _TAKEN in str(failed)):
+                    raise
+                self.log_file.unlink()
+                self.settings = self.settings.model_copy(update={"port": _free_port()})
+            else:
+                # From now on it is known to others, and stays.
+                self._rented = False
+                return
+
+    def _launched(self) -> subprocess.Popen[bytes]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
@@ -143,7 +163,7 @@ class Service:
                 stdout=log,
                 stderr=log,
             )
-        self._wait_until_ready(self._process)
+        return self._process
 
     def stop(self) -> None:
         """Stop it in good order; its workers are gone when this returns."""
@@ -224,7 +244,10 @@ class Service:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port below those that the system gives out by itself: it stays free until the service has it."""
+    for _ in range(_PORTS_TRIED):
+        port = random.choice(_PORTS)  # noqa: S311 - keeps no secret
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise InternalError("This machine has no free port.")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from reelport.errors import InternalError
 from reelport.testing import Service
 
 from .conftest import GRAPHQL, TOKEN, Wire
@@ -172,3 +173,15 @@ def test_an_answer_waits_for_no_acknowledgement(wire: Wire) -> None:
         quickest = min(quickest, time.perf_counter() - began)
     connection.close()
     assert quickest < 0.03
+
+
+def test_a_service_in_a_box_takes_another_port_when_its_own_is_taken_meanwhile() -> None:
+    """One that it chose itself; a port that was named is told to be in use."""
+    with socket.create_server(("127.0.0.1", 0)) as rival:
+        port = rival.getsockname()[1]
+        boxed = Service(workers=0)
+        boxed.settings = boxed.settings.model_copy(update={"port": port})
+        with boxed:
+            assert boxed.settings.port != port
+        with pytest.raises(InternalError, match="is in use"), Service(port=port, workers=0):
+            pass
