@@ -159,6 +159,17 @@ def test_without_the_services_libraries_a_partner_has_everything() -> None:
     assert "reelport[keyring]" in login.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
+@pytest.mark.parametrize("words", ["fields list", "config path", "completion bash"])
+def test_a_stdout_that_takes_no_more_ends_in_a_sentence(words: str) -> None:
+    """However little there was to print; and a reader that has had enough ends a command without a word."""
+    line = f"{sys.executable} -m reelport {words}"
+    full = subprocess.run(["/bin/sh", "-c", f"{line} >/dev/full"], capture_output=True, text=True, check=False)
+    assert (full.returncode, full.stderr) == (1, "reelport: stdout takes no more: No space left on device.\n")
+    enough = subprocess.run(["/bin/sh", "-c", f"{line} | true"], capture_output=True, text=True, check=False)
+    assert enough.stderr == ""
+
+
 def test_suggestions_are_the_catalogs() -> None:
     """They hang on options by name, so that help and completion agree."""
     run = APP["report"]["run"].assemble_argument_collection()

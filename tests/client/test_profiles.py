@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -170,7 +172,7 @@ def test_a_secret_is_kept_in_a_file_for_its_owner_alone(desk: Desk) -> None:
     path = desk.home / "secrets.json"
     assert path.stat().st_mode & 0o777 == 0o600
     assert desk.home.stat().st_mode & 0o777 == 0o700
-    assert sorted(each.name for each in desk.home.iterdir()) == ["secrets.json", "secrets.lock"]
+    assert sorted(each.name for each in desk.home.iterdir()) == ["config.lock", "secrets.json"]
     found = secrets.look_up(names["password"], desk.home)
     assert found is not None
     assert found.secret == f"password {HIDDEN}"
@@ -307,3 +309,19 @@ def test_a_file_in_another_hand_is_not_damaged(tmp_path: Path, text: str) -> Non
     with pytest.raises(ReelportError, match=r"\[profiles.a\]"):
         profile_file.keep(path, "a", {"url": "https://b.example"})
     assert path.read_text() == text
+
+
+def test_many_processes_keep_profiles_and_secrets_at_once(tmp_path: Path) -> None:
+    """None of them takes another's away."""
+    code = (
+        "import sys; from pathlib import Path; from reelport.client import profile_file, secrets\n"
+        "home, who = Path(sys.argv[1]), sys.argv[2]\n"
+        "for number in range(5):\n"
+        "    profile_file.keep(home / 'config.toml', f'{who}-{number}', {'key': who})\n"
+        "    secrets.keep_in_file(home, secrets.Name('https://u.example', f'{who}-{number}', 'secret'), who)\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), who]) for who in "abcd"]
+    assert [process.wait(60) for process in running] == [0] * 4
+    assert len(profile_file.read(tmp_path / "config.toml", alone=True).profiles) == 20
+    assert len(json.loads((tmp_path / "secrets.json").read_text())["https://u.example"]) == 20
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.lock", "config.toml", "secrets.json"]

@@ -128,6 +128,16 @@ def test_a_key_that_is_refused_is_not_kept(sitter: Sitter) -> None:
     assert sitter.run(f"auth login --key {key} --url {url} --store file --offline", HIDDEN).status == 0
 
 
+@pytest.mark.parametrize(
+    "line", ["--key " + "k" * 5000, "--key k\x07", "--profile a/b --key k", "--url ftp://u.example --key k"]
+)
+def test_what_can_be_no_key_is_refused(sitter: Sitter, line: str) -> None:
+    """Status 2, in a sentence, and nothing is kept."""
+    done = sitter.run(f"auth login --store file --offline {line}", HIDDEN)
+    assert done.status == 2
+    assert not list(sitter.home.glob("*.*"))
+
+
 @pytest.mark.parametrize("given", ["", "\n", "   \n"])
 def test_no_secret_is_no_login(sitter: Sitter, given: str) -> None:
     """An empty stdin is said to be one."""

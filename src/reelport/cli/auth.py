@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 AUTH = App(name="auth", help="Keep a key for later, say which one is used, forget it.", help_format="plaintext")
 
-_LONGEST = 100_000
+_LONGEST = 4096
 _SECONDS, _SILENCE = 9.0, 4.0
 
 Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
@@ -151,7 +151,8 @@ def _given(known: Mapping[str, str], words: Mapping[str, str | None]) -> dict[st
     wanted = {"private": ("key",), "public": ("key", "username"), "bearer": ()}[kind]
     for part in wanted:
         before = known.get(part) or os.environ.get(VARIABLES[part], "").strip()
-        given[part] = (words[part] or _asked({"key": "Key id", "username": "Account"}[part], before)).strip()
+        answer = words[part] or _asked({"key": "Key id", "username": "Account"}[part], before)
+        given[part] = _sound(answer, part)
     missing = [f"--{part}" for part in wanted if not given[part]]
     if missing:
         raise UsageError(f"Which key? Give {' and '.join(missing)}.")
@@ -160,10 +161,10 @@ def _given(known: Mapping[str, str], words: Mapping[str, str | None]) -> dict[st
 
 def _asked(question: str, before: str) -> str:
     """The answer of whoever sits at the terminal; elsewhere, and to an empty answer, what was known before."""
-    if not sys.stdin.isatty():
+    if not _at_terminal():
         return before
     print(f"{question}{f' [{before}]' if before else ''}: ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline(_LONGEST).strip() or before
+    return sys.stdin.readline(_LONGEST + 2).strip() or before
 
 
 def _ring(store: Store) -> KeyringBackend | None:
@@ -182,12 +183,26 @@ def _ring(store: Store) -> KeyringBackend | None:
 def _secret(part: str) -> str:
     """A secret from the terminal, without showing it, or the next line of stdin."""
     try:
-        secret = _unseen(part) if sys.stdin.isatty() else sys.stdin.readline(_LONGEST)
-    except (EOFError, UnicodeDecodeError):
+        secret = _unseen(part) if _at_terminal() else sys.stdin.readline(_LONGEST + 2) if sys.stdin else ""
+    except EOFError:
         secret = ""
+    except UnicodeDecodeError:
+        raise UsageError(f"The {part} is no text of UTF-8.") from None
     if not secret.strip():
         raise UsageError(f"No {part} was given: type it on a terminal, or give it as a line of stdin.")
-    return secret.strip()
+    return _sound(secret, part)
+
+
+def _at_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _sound(text: str, part: str) -> str:
+    """The text without blanks around it. Raises UsageError where it can't be what it is said to be."""
+    text = text.strip()
+    if not text.isprintable() or len(text) > _LONGEST:
+        raise UsageError(f"The {part} can't be right: it is one line of at most {_LONGEST} characters that print.")
+    return text
 
 
 def _unseen(part: str) -> str:

@@ -6,6 +6,8 @@ commands start fast and work where the service's libraries are not installed.
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Mapping
 from typing import NoReturn
@@ -13,7 +15,7 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError
 
 from reelport.check import nearest
-from reelport.errors import ReelportError, UsageError
+from reelport.errors import ReelportError, StorageError, UsageError
 
 _INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 SERVER_EXTRA = "pip install 'reelport[server]'"
@@ -82,6 +84,7 @@ def main(words: list[str] | None = None) -> NoReturn:
         _refuse_unknown(words)
         _show_all_help(words)
         APP(words, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError as error:
         print_error(_usage(error))
         sys.exit(UsageError.exit_status)
@@ -97,6 +100,8 @@ def main(words: list[str] | None = None) -> NoReturn:
         # Whoever read our output has gone away: nothing is left to say, not even at exit.
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        _explain_full(error)
     sys.exit(0)
 
 
@@ -132,6 +137,16 @@ def print_error(error: ReelportError) -> None:
     """Print an error on stderr: one line for each thing that it says."""
     for line in str(error).splitlines() or [type(error).__name__]:
         print(f"reelport: {line}", file=sys.stderr)
+
+
+def _explain_full(error: OSError) -> NoReturn:
+    """Say that stdout takes no more; what goes wrong with a file is told where it happens, or is a defect."""
+    if error.filename is not None or error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}:
+        raise error
+    # What is left to write would fail again when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print_error(StorageError(f"stdout takes no more: {error.strerror}."))
+    sys.exit(StorageError.exit_status)
 
 
 def _explain_missing(error: ImportError) -> NoReturn:

@@ -133,7 +133,7 @@ def _grant(session: Session, reply: Reply, refresh: str | None = None) -> Grant:
         life = _seconds(answer.get("expires_in"))
         renew_at = session.clock.seconds() + life - min(_MARGIN, life / 10)
         scope = answer.get("scope")
-        scopes = tuple(scope.split()) if isinstance(scope, str) else None
+        scopes = (tuple(scope.split()) if isinstance(scope, str) else ()) or None
         return Grant(token, renew_at, new if isinstance(new, str) and new else refresh, scopes)
     said = said_of(answer, session.redacted)
     if reply.status in _REFUSALS:

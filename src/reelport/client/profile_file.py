@@ -10,6 +10,7 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,24 +76,42 @@ def keep(path: Path, name: str, settings: Mapping[str, str]) -> None:
 
     Raises UsageError when the file is written in a way that can't be changed safely.
     """
-    before = _parsed(path)
     section = [f"[profiles.{checked_name(name)}]", *(_line(key, value) for key, value in settings.items())]
-    wanted = {**before, "profiles": {**before.get("profiles", {}), name: tomllib.loads("\n".join(section[1:]))}}
-    text = "\n".join([*_without(_text(path).splitlines(), name), *section]).lstrip("\n") + "\n"
+    with alone(path.parent):
+        before = _parsed(path)
+        wanted = {**before, "profiles": {**before.get("profiles", {}), name: tomllib.loads("\n".join(section[1:]))}}
+        text = "\n".join([*_without(_text(path).splitlines(), name), *section]).lstrip("\n") + "\n"
+        try:
+            sound = tomllib.loads(text) == wanted
+        except tomllib.TOMLDecodeError:
+            sound = False
+        if not sound:
+            advice = "\n".join(["Write this into it by hand:", *section])
+            raise UsageError(f"{path} is written in a way that this command can't change safely. {advice}")
+        write_private(path, text)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """No other process of ours changes files of the folder meanwhile; it is made where it is missing."""
     try:
-        sound = tomllib.loads(text) == wanted
-    except tomllib.TOMLDecodeError:
-        sound = False
-    if not sound:
-        advice = "\n".join(["Write this into it by hand:", *section])
-        raise UsageError(f"{path} is written in a way that this command can't change safely. {advice}")
-    write_private(path, text)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder / "config.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(f"{folder} can't be written to: {error.strerror or error}.") from error
+    try:
+        with suppress(ImportError):
+            import fcntl  # noqa: PLC0415 - not every system has it
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all; its folder is made where it is missing."""
+    """Write a file that only its owner may read, whole or not at all."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         target = path.resolve()
         handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
         try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reelport.client.profile_file import write_private
+from reelport.client.profile_file import alone, write_private
 from reelport.errors import AccessError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def keep_in_keyring(ring: KeyringBackend, name: Name, secret: str) -> str:
 def keep_in_file(home: Path, name: Name, secret: str) -> str:
     """Keep a secret in the file, in clear, for its owner alone; gives the place."""
     path = home / SECRETS_FILE
-    with _alone(home):
+    with alone(home):
         held = _held(path)
         held.setdefault(name.url, {})[name.entry] = secret
         write_private(path, json.dumps(held, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
@@ -122,7 +122,7 @@ def forget(name: Name, home: Path) -> tuple[str, ...]:
     path = home / SECRETS_FILE
     if not path.exists():
         return tuple(places)
-    with _alone(home):
+    with alone(home):
         held = _held(path)
         if held.get(name.url, {}).pop(name.entry, None) is not None:
             held = {url: entries for url, entries in held.items() if entries}
@@ -180,26 +180,6 @@ def _check_owner(path: Path, status: os.stat_result) -> None:
         mode = stat.S_IMODE(status.st_mode)
         raise AccessError(f"Others may read {path} (mode {mode:04o}): its secrets are not used. Run "
                           f"chmod 600 {path}, and have a new secret made if somebody could have read it.")  # fmt: skip
-
-
-@contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """No other process changes the file meanwhile."""
-    try:
-        import fcntl  # noqa: PLC0415 - only POSIX has it
-    except ImportError:
-        yield
-        return
-    try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(home / "secrets.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageError(f"{home} can't be written to: {error.strerror or error}.") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 def _first_line(error: Exception) -> str:
