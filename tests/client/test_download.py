@@ -437,11 +437,10 @@ def test_two_reports_to_one_name_leave_one_of_them_whole(server: Server, tmp_pat
     assert says["sha256"] == hashlib.sha256((tmp_path / "views.csv").read_bytes()).hexdigest()
 
 
-def test_a_part_that_the_user_may_not_write_is_a_storage_error(
-    server: Server, tmp_path: Path, query: ReportQuery
-) -> None:
-    """A folder in the place of the part is told in a sentence."""
+def test_what_has_the_parts_name_and_is_none_is_left_alone(server: Server, tmp_path: Path, query: ReportQuery) -> None:
+    """A folder in the place of the part, or a file of somebody else's: the part gets another name."""
     serve(server, answer(CSV))
-    (tmp_path / f"views.csv.{hashlib.sha256(REPORT.encode()).hexdigest()[:8]}.part").mkdir()
-    with pytest.raises(StorageError, match="Is a directory"):
-        fetch(server, tmp_path / "views.csv", query)
+    taken = f"views.csv.{hashlib.sha256(REPORT.encode()).hexdigest()[:8]}.part"
+    (tmp_path / taken).mkdir()
+    fetch(server, tmp_path / "views.csv", query)
+    assert left_in(tmp_path) == sorted([*WHOLE, taken])

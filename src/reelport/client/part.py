@@ -95,6 +95,7 @@ class Part:
             # Of a disk that is full the room is worth more than what was written.
             kept = self.keep and self.size and not isinstance(error, StorageError)
             if not self._published and not kept:
+                _free(self._file)
                 self.path.unlink()
         with suppress(OSError):
             self._file.close()
@@ -169,6 +170,7 @@ class Part:
             with _noted(self.target, content) as note, _folder(self.target.parent):
                 if beside is not None:
                     beside.unlink(missing_ok=True)
+                _free(self._file)
                 self.path.replace(self.target)
                 self._published = True
                 if beside is not None:
@@ -188,10 +190,11 @@ class Part:
 def _opened(target: Path, token: str) -> tuple[BinaryIO, Path]:
     """A part that is ours alone: the report's own where nobody else has it, else one with a name of chance."""
     path = target.with_name(f"{target.name}.{hashlib.sha256(token.encode()).hexdigest()[:8]}.part")
-    with suppress(FileExistsError), _closed_on_error(_open(path, 0)) as file:
+    with suppress(OSError):  # of another user, or no file at all
+        file = _open(path, 0)
         if held(file.fileno()) and still_named(file.fileno(), path):
             return file, path
-        raise FileExistsError
+        file.close()
     while True:
         path = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
         file = _open(path, os.O_EXCL)
@@ -202,18 +205,15 @@ def _opened(target: Path, token: str) -> tuple[BinaryIO, Path]:
         file.close()
 
 
-@contextmanager
-def _closed_on_error(file: BinaryIO) -> Iterator[BinaryIO]:
-    try:
-        yield file
-    except BaseException:
-        file.close()
-        raise
-
-
 def _open(path: Path, more: int) -> BinaryIO:
     flags = os.O_RDWR | os.O_CREAT | more | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
     return os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=_AT_ONCE)
+
+
+def _free(file: BinaryIO) -> None:
+    """Windows gives no open file another name; what is open elsewhere stays so, for its lock."""
+    if os.name == "nt":
+        file.close()
 
 
 def _tidy(target: Path, own: Path) -> None:
@@ -241,6 +241,7 @@ def _noted(target: Path, content: bytes) -> Iterator[Path]:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+        _free(file)
         yield path
     finally:
         with suppress(OSError):
