@@ -24,18 +24,20 @@ STORAGE_VERSION = "v1.2.0"
 
 STATES = "_reelport_states"
 
-_PATIENCE = 10.0
-"""Seconds to wait for another program that has the file open."""
+PATIENCE = 10.0
+"""Seconds to wait for whoever else has the file open."""
 
 _KEEP_TRYING = 0.25
-_LOCKED = "Could not set lock"
+_LOCKED = ("Could not set lock", "already attached")
+"""What DuckDB says of a file that another process, or another connection of this one, has open."""
 
 
 class DuckFile:
     """A DuckDB file as a destination. It is open only while a window is replaced or looked at."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, patience: float = PATIENCE) -> None:
         self._place = place
+        self._patience = patience
 
     def state(self, spec: Spec) -> State:
         """What it holds of a spec; the empty state when nothing."""
@@ -78,27 +80,27 @@ class DuckFile:
     def _opened(self, *, read_only: bool) -> Iterator[DuckDBPyConnection]:
         """A connection with the file attached as `copy`; made if need be, unless it is only read."""
         with engine(self._place.workshop / "spill") as con:
-            _attach(con, self._place, read_only=read_only)
+            _attach(con, self._place, self._patience, read_only=read_only)
             yield con
             # Written into the file itself, nothing is left to a log that an older DuckDB may not read.
             con.execute("DETACH copy")
 
 
-def _attach(con: DuckDBPyConnection, place: Place, *, read_only: bool) -> None:
+def _attach(con: DuckDBPyConnection, place: Place, patience: float, *, read_only: bool) -> None:
     import duckdb  # noqa: PLC0415 - heavy; it is loaded by now
 
     # The version of a file that is there already stays as it is.
     writing = "" if place.path.exists() else f"(STORAGE_VERSION '{STORAGE_VERSION}')"
     options = "(READ_ONLY)" if read_only else writing
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + patience
     while True:
         try:
             con.execute(f"ATTACH {literal(str(place.path))} AS copy {options}")
-        except duckdb.IOException as error:
-            if _LOCKED not in str(error):
+        except duckdb.Error as error:
+            if not any(words in str(error) for words in _LOCKED):
                 raise
             if time.monotonic() > until:
-                raise StorageError(f"{place} is open in another program: close it there, and run this again.") from None
+                raise StorageError(f"{place} is open elsewhere: close it there, and run this again.") from None
         else:
             return
         time.sleep(_KEEP_TRYING)

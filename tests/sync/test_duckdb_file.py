@@ -1,0 +1,75 @@
+"""What is particular to a DuckDB file: who can open it, and who has it open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from reelport.errors import StorageError
+from reelport.sync.duckdb_file import DuckFile
+from reelport.sync.spec import Kind, Place, Spec
+from reelport.sync.state import State
+
+from .conftest import HEADER, kept, put, spec_at
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = Place(Kind.DUCKDB, tmp_path / "copy.duckdb")
+    made.workshop.mkdir()
+    return made
+
+
+@pytest.fixture
+def spec(place: Place) -> Spec:
+    return spec_at(place)
+
+
+def test_a_new_file_opens_in_old_versions(spec: Spec) -> None:
+    """It is written as DuckDB 1.2 writes it, and stays so over further windows: 1.4 opens it."""
+    for number in (1, 2):
+        put(spec, HEADER + f"2026-01-0{number},FR,1,\n", number, number)
+        with duckdb.connect(str(spec.place.path), read_only=True) as con:
+            found = con.execute("SELECT tags FROM duckdb_databases() WHERE NOT internal").fetchall()
+        assert found == [({"storage_version": "v1.2.0+"},)]
+
+
+def test_a_file_that_is_there_keeps_its_version_and_its_tables(spec: Spec) -> None:
+    """A copy may live in a database with tables of its own."""
+    with duckdb.connect(str(spec.place.path)) as con:
+        con.execute("CREATE TABLE ours AS SELECT 1 AS one")
+        before = con.execute("SELECT tags FROM duckdb_databases() WHERE NOT internal").fetchall()
+    put(spec, HEADER + "2026-01-01,FR,1,\n", 1, 1)
+    with duckdb.connect(str(spec.place.path), read_only=True) as con:
+        assert con.execute("SELECT one FROM ours").fetchall() == [(1,)]
+        assert con.execute("SELECT tags FROM duckdb_databases() WHERE NOT internal").fetchall() == before
+
+
+def test_a_file_that_is_open_elsewhere_is_waited_for_and_named(spec: Spec) -> None:
+    """Nothing of the window is taken."""
+    put(spec, HEADER + "2026-01-01,FR,1,\n", 1, 1)
+    copies = DuckFile(spec.place, patience=0.1)
+    with duckdb.connect(str(spec.place.path)), pytest.raises(StorageError, match=r"copy\.duckdb is open elsewhere"):
+        copies.state(spec)
+    assert copies.state(spec).present.spans
+    assert len(kept(spec)) == 1
+
+
+def test_what_is_no_database_is_left_alone(spec: Spec) -> None:
+    """A file of another kind under the name is an error, and keeps its bytes."""
+    spec.place.path.write_bytes(b"hello")
+    for act in (lambda: DuckFile(spec.place).state(spec), lambda: put(spec, HEADER, 1, 1)):
+        with pytest.raises(StorageError):
+            act()
+    assert spec.place.path.read_bytes() == b"hello"
+
+
+def test_a_file_without_our_tables_holds_nothing_of_ours(spec: Spec) -> None:
+    """An empty database is like none."""
+    duckdb.connect(str(spec.place.path)).close()
+    copies = DuckFile(spec.place)
+    assert copies.state(spec) == State()
+    with copies.view(spec) as view:
+        assert view is None
