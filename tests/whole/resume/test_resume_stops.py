@@ -1,0 +1,184 @@
+"""Stopped in every other way: what is left can be taken up, is told by `jobs`, and holds no secret."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from reelport import (
+    AskLost,
+    AsyncClient,
+    Client,
+    NotFinished,
+    ReportFailed,
+    StorageError,
+)
+from reelport.client.events import Asked, Event
+from reelport.client.ledger import State
+from reelport.testing import Vendor
+
+from .machine import QUERY, Partner, days, expected
+
+
+def test_a_deadline_keeps_the_token(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
+    """NotFinished carries it, the ledger has it, and the same call goes on."""
+    vendor.makes_in = 1
+    with pytest.raises(NotFinished) as caught:
+        guest.run(QUERY, tmp_path / "views.csv", deadline=0.3)
+    row = guest.row()
+    assert (row.token, row.state, row.owner) == (caught.value.token, State.RUNNING, None)
+    assert guest.run(QUERY, tmp_path / "views.csv") == expected(QUERY)
+    assert len(vendor.asks) == 1
+
+
+def test_a_listener_that_fails_loses_no_report(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
+    """What is told to a closed pipe at the worst time: the token is in the ledger, and nobody is taken to hold it."""
+
+    def deaf(event: Event) -> None:
+        if isinstance(event, Asked):
+            raise BrokenPipeError
+
+    with Client(guest.url, guest.key, guest.secret, ledger=guest.ledger) as client, pytest.raises(BrokenPipeError):
+        client.reports.run(QUERY, tmp_path / "views.csv", progress=deaf)
+    assert (guest.row().token, guest.row().owner) == (vendor.tokens[0], None)
+    assert guest.run(QUERY, tmp_path / "views.csv") == expected(QUERY)
+    assert len(vendor.asks) == 1
+
+
+def test_a_ledger_that_breaks_after_the_ask_costs_no_token(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
+    """The error carries the report's token and says it: that is all that is left of it."""
+
+    def breaking(event: Event) -> None:
+        if isinstance(event, Asked):
+            guest.ledger.path.write_bytes(b"scribble" * 1000)
+
+    with (
+        Client(guest.url, guest.key, guest.secret, ledger=guest.ledger) as client,
+        pytest.raises(StorageError, match=r"is damaged .* asked for all the same: it is report-") as caught,
+    ):
+        client.reports.run(QUERY, tmp_path / "views.csv", progress=breaking)
+    assert [caught.value.token] == vendor.tokens
+
+
+def test_an_interrupt_in_a_process_that_lives_on_frees_the_row(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
+    """As in a notebook: Ctrl-C in the wait, and the same call at once goes on with the same report."""
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with Client(guest.url, guest.key, guest.secret, ledger=guest.ledger, sleep=interrupted) as client:
+        with pytest.raises(KeyboardInterrupt):
+            client.reports.run(QUERY, tmp_path / "views.csv")
+        assert guest.row().owner is None
+    assert guest.run(QUERY, tmp_path / "views.csv") == expected(QUERY)
+    assert len(vendor.asks) == 1
+
+
+def test_tasks_of_one_loop_share_a_report_and_a_cancelled_one_frees_it(
+    vendor: Vendor, guest: Partner, tmp_path: Path
+) -> None:
+    """Three tasks with one query ask once; a task that is cancelled leaves a row that the next call takes up."""
+
+    async def go() -> None:
+        async with AsyncClient(guest.url, guest.key, guest.secret, ledger=guest.ledger) as client:
+            runs = [client.reports.run(QUERY, tmp_path / f"{name}.csv") for name in "abc"]
+            await asyncio.gather(*runs)
+            vendor.makes_in = 60
+            waiting = asyncio.create_task(client.reports.run(days(3), tmp_path / "other.csv"))
+            while len(vendor.asks) < 2 or guest.ledger.rows()[-1].state is not State.RUNNING:  # noqa: ASYNC110 - a file tells
+                await asyncio.sleep(0.01)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+
+    asyncio.run(go())
+    assert {(tmp_path / f"{name}.csv").read_bytes() for name in "abc"} == {expected(QUERY)}
+    vendor.makes_in = 0
+    assert guest.ledger.rows()[-1].owner is None
+    assert guest.run(days(3), tmp_path / "other.csv") == expected(days(3))
+    assert len(vendor.asks) == 2
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_command_says_what_resumes_it(
+    vendor: Vendor, guest: Partner, tmp_path: Path, stop: signal.Signals
+) -> None:
+    """Exit 6; nobody holds the row any more; the very command that is named ends with the file and asks no more."""
+    vendor.makes_in = 60
+    words = ["report", "run", "--metrics", "VIEWS", "--dimensions", "DAY", "--start", "2026-01-01"]
+    words = [sys.executable, "-m", "reelport", *words, "--end", "2026-01-02", "-o", str(tmp_path / "my views.csv")]
+    with subprocess.Popen(words, env=guest.environment(), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "IN_PROGRESS" not in (line := process.stderr.readline()):
+            assert line, process.wait()
+        process.send_signal(stop)
+        said = process.stderr.read()
+    assert process.returncode == 6, said
+    assert guest.row().state in {State.REQUESTED, State.RUNNING}
+    assert guest.row().owner is None
+    vendor.makes_in = 0
+    resume = shlex.split(said.rpartition("Take it up again: ")[2])
+    done = guest.command(*resume[1:])
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "my views.csv").read_bytes() == expected(QUERY)
+    assert len(vendor.asks) == 1
+
+
+def test_jobs_tells_who_holds_the_slots(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
+    """`jobs list` names state and slot, `jobs show` the command that goes on; what is forgotten holds none."""
+    guest.killed(QUERY, tmp_path / "views.csv", "client-running")
+    (listed,) = json.loads(guest.command("jobs", "list", "--json").stdout)
+    assert (listed["state"], listed["slot"], listed["process"]) == ("running", "yes", None)
+    shown = json.loads(guest.command("jobs", "show", listed["token"], "--json").stdout)
+    assert shlex.split(shown["again"])[:3] == ["reelport", "report", "run"]
+    assert guest.command("jobs", "forget", "1").returncode == 0
+    assert guest.command("jobs", "list").stdout == ""
+    assert "no report '7'" in guest.command("jobs", "show", "7").stderr
+    assert len(vendor.asks) == 1
+
+
+def test_jobs_leaves_alone_what_a_process_works_on(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
+    """A job that is being fetched can't be forgotten: its process is named, and so it is in the list."""
+    vendor.makes_in = 60
+    process = guest.begin(QUERY, tmp_path / "views.csv")
+    while not (rows := guest.ledger.rows()) or rows[0].token is None:
+        time.sleep(0.02)
+    (listed,) = json.loads(guest.command("jobs", "list", "--json").stdout)
+    refused = guest.command("jobs", "forget", "1")
+    process.kill()
+    process.communicate()
+    assert listed["process"].endswith(f":{process.pid}")
+    assert refused.returncode == 2
+    assert f":{process.pid}: stop that first" in refused.stderr
+
+
+# Secrets.
+
+
+def test_nothing_that_is_written_or_said_holds_a_secret(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
+    """Neither ledger nor sidecar, neither events nor errors hold a secret, an access token or what signs a link."""
+    guest.run(QUERY, tmp_path / "views.csv")
+    vendor.fails, vendor.expires_after = 1, None
+    with pytest.raises(ReportFailed) as failed:
+        guest.run(days(3), tmp_path / "other.csv")
+    vendor.loses_ask = "after"
+    with pytest.raises(AskLost) as lost:
+        guest.run(days(4), tmp_path / "other.csv")
+    with sqlite3.connect(guest.home / "ledger.db") as db:
+        dump = "\n".join(db.iterdump())
+    said = [dump, (tmp_path / "views.csv.json").read_text(), repr(guest.told), str(failed.value), repr(lost.value)]
+    said += [
+        done.stdout + done.stderr
+        for done in (guest.command("jobs", "list", "--all"), guest.command("jobs", "show", "1", "--json"))
+    ]
+    for secret in (vendor.key, vendor.secret, vendor.password, vendor.bearer, "Bearer", "/files/", "signature"):
+        assert not [text for text in said if secret in text], secret
