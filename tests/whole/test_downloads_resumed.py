@@ -170,20 +170,11 @@ def test_a_service_that_falls_silent_is_asked_for_the_rest(vendor: Vendor, tmp_p
     assert len(vendor.asked_ranges) == 1
 
 
-FETCH = """\
-import sys
-from pathlib import Path
-from reelport import Client
-url, key, secret, token, to = sys.argv[1:]
-with Client(url, key, secret) as client:
-    client.reports.attach(token).download(to)
-"""
-
-
 def start(vendor: Vendor, token: str, to: Path, stop_at: str = "") -> subprocess.Popen[bytes]:
-    """A process that downloads a report."""
-    words = [sys.executable, "-c", FETCH, vendor.url, vendor.key, vendor.secret, token, str(to)]
-    return subprocess.Popen(words, env=os.environ | {VARIABLE: stop_at})
+    """The command that downloads a report, in a process of its own."""
+    words = ["report", "download", token, "--url", vendor.url, "--quiet", "-o", str(to)]
+    key = {"REELPORT_API_KEY": vendor.key, "REELPORT_API_SECRET": vendor.secret}
+    return subprocess.Popen([sys.executable, "-m", "reelport", *words], env=os.environ | key | {VARIABLE: stop_at})
 
 
 def killed_half_way(vendor: Vendor, token: str, to: Path) -> int:
@@ -201,13 +192,15 @@ def killed_half_way(vendor: Vendor, token: str, to: Path) -> int:
 
 
 def test_a_killed_download_is_taken_up_by_the_next_process(vendor: Vendor, tmp_path: Path) -> None:
-    """After kill -9 the same download asks for the rest alone, and the checksum proves the two halves together."""
+    """After kill -9 the same command asks for the rest alone, and the checksum proves the two halves together."""
     vendor.csv = lambda _: LARGE
     token, target = asked(vendor), tmp_path / "views.csv"
     size = killed_half_way(vendor, token, target)
     assert not target.exists()
-    done = fetch(vendor, token, target)
-    assert (done.path.read_bytes(), done.proof, done.rows) == (LARGE, Proof.CHECKSUM, 100_000)
+    assert start(vendor, token, target).wait(30) == 0
+    assert target.read_bytes() == LARGE
+    says = json.loads((tmp_path / "views.csv.json").read_text())
+    assert (says["proof"], says["rows"]) == ("checksum", 100_000)
     assert vendor.asked_ranges == [f"bytes={size - 1}-"]
     assert names(tmp_path) == ["views.csv", "views.csv.json"]
 
