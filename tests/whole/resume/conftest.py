@@ -9,9 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from reelport import (
-    ReportQuery,
-)
+from reelport import ReportQuery
 from reelport.testing import Channel, Service, Vendor
 
 from .machine import Partner, expected

@@ -10,11 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
-from reelport import (
-    Client,
-    ReportQuery,
-    steps,
-)
+from reelport import Client, ReportQuery, steps
 from reelport.client.events import Event
 from reelport.client.ledger import Ledger, Row
 

@@ -8,12 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reelport import (
-    AskLost,
-    Client,
-    ReportFailed,
-    SlotsFull,
-)
+from reelport import AskLost, Client, ReportFailed, SlotsFull
 from reelport.client.events import Reused
 from reelport.client.ledger import State
 from reelport.testing import Service, Vendor

@@ -8,11 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reelport import (
-    Client,
-    QueryRefused,
-    SlotsFull,
-)
+from reelport import Client, QueryRefused, SlotsFull
 from reelport.client.events import Queued
 from reelport.client.ledger import State
 from reelport.testing import Vendor

@@ -14,14 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from reelport import (
-    AskLost,
-    AsyncClient,
-    Client,
-    NotFinished,
-    ReportFailed,
-    StorageError,
-)
+from reelport import AskLost, AsyncClient, Client, NotFinished, ReportFailed, StorageError
 from reelport.client.events import Asked, Event
 from reelport.client.ledger import State
 from reelport.testing import Vendor
@@ -164,21 +157,26 @@ def test_jobs_leaves_alone_what_a_process_works_on(vendor: Vendor, guest: Partne
 # Secrets.
 
 
-def test_nothing_that_is_written_or_said_holds_a_secret(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
-    """Neither ledger nor sidecar, neither events nor errors hold a secret, an access token or what signs a link."""
+def test_nothing_that_is_written_or_said_holds_a_secret(
+    vendor: Vendor, guest: Partner, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither ledger nor sidecar, neither events, logs nor errors hold a secret, an access token or a signed link."""
+    caplog.set_level("DEBUG")
     guest.run(QUERY, tmp_path / "views.csv")
-    vendor.fails, vendor.expires_after = 1, None
+    said = [repr(guest.told)]
+    with Client(guest.url, bearer=vendor.bearer, ledger=guest.ledger) as client:
+        client.reports.run(days(2), tmp_path / "held.csv", progress=guest.told.append)
+    vendor.fails = 1
     with pytest.raises(ReportFailed) as failed:
         guest.run(days(3), tmp_path / "other.csv")
     vendor.loses_ask = "after"
     with pytest.raises(AskLost) as lost:
         guest.run(days(4), tmp_path / "other.csv")
     with sqlite3.connect(guest.home / "ledger.db") as db:
-        dump = "\n".join(db.iterdump())
-    said = [dump, (tmp_path / "views.csv.json").read_text(), repr(guest.told), str(failed.value), repr(lost.value)]
-    said += [
-        done.stdout + done.stderr
-        for done in (guest.command("jobs", "list", "--all"), guest.command("jobs", "show", "1", "--json"))
-    ]
-    for secret in (vendor.key, vendor.secret, vendor.password, vendor.bearer, "Bearer", "/files/", "signature"):
+        said += ["\n".join(db.iterdump()), repr(guest.told), str(failed.value), repr(lost.value), caplog.text]
+    said += [path.read_text() for path in tmp_path.glob("*.csv.json")]
+    for words in (["jobs", "list", "--all"], ["jobs", "list", "--all", "--json"], ["jobs", "show", "4"]):
+        done = guest.command(*words)
+        said.append(done.stdout + done.stderr)
+    for secret in (vendor.key, vendor.secret, vendor.bearer, "Bearer", "/files/", "signature"):
         assert not [text for text in said if secret in text], secret
