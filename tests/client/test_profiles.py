@@ -123,6 +123,8 @@ def test_a_variable_with_a_profiles_key_leaves_its_kind(desk: Desk) -> None:
     desk.user('[profiles.default]\nkind = "public"\nkey = "k"\nusername = "u"\n')
     assert desk.source("kind", REELPORT_API_KEY="k")[0] == "public"
     assert desk.source("kind", REELPORT_API_KEY="another")[0] == "private"
+    desk.user('[profiles.default]\nkind = "public"\nusername = "u"\n')
+    assert desk.source("kind", REELPORT_API_KEY="k")[0] == "public"
 
 
 def test_the_environments_secret_stays_with_the_environments_key_and_address(desk: Desk) -> None:
@@ -133,6 +135,14 @@ def test_the_environments_secret_stays_with_the_environments_key_and_address(des
     assert desk.source("secret", "a", REELPORT_API_KEY="key-a", **hidden)[0] == HIDDEN
     assert desk.source("secret", "a", REELPORT_API_KEY="key-b", **hidden)[0] is None
     assert desk.source("secret", "a", REELPORT_URL="https://b.example", **hidden)[0] is None
+
+
+def test_the_environments_password_stays_with_the_environments_account(desk: Desk) -> None:
+    """It doesn't go with the account that a profile names."""
+    desk.user('[profiles.a]\nkind = "public"\nkey = "k"\nusername = "a"\n')
+    outside = {"REELPORT_PASSWORD": HIDDEN, "REELPORT_API_SECRET": HIDDEN}
+    assert desk.source("password", "a", **outside)[0] == HIDDEN
+    assert desk.source("password", "a", REELPORT_USERNAME="b", **outside)[0] is None
 
 
 def test_the_file_of_secrets_comes_after_the_environment(desk: Desk) -> None:

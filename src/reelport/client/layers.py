@@ -76,15 +76,16 @@ def first(layers: Sequence[Layer], name: str, default: str | None = None) -> Set
 
 def kind(layers: Sequence[Layer]) -> Setting:
     """What kind of key is in force: as a profile says, or as the parts show that an argument or a variable gives."""
-    known = {layer.values.get("key"): layer for layer in layers if "kind" in layer.values}
+    told = {layer.values.get("key") for layer in layers if "kind" in layer.values}
     for layer in layers:
         given = layer.setting("kind")
         if given:
             return given
         for part, of in (("bearer", "bearer"), ("username", "public"), ("password", "public"), ("key", "private")):
             shown = layer.setting(part)
-            if shown and not (part == "key" and shown.value in known):
-                return Setting("kind", of, f"{shown.source}")
+            # A bare key is a private one, unless a profile says of it, or of whatever key there is, what kind it is.
+            if shown and not (part == "key" and told & {shown.value, None}):
+                return Setting("kind", of, shown.source)
     return Setting("kind", "private", _DEFAULT)
 
 

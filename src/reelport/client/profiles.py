@@ -143,9 +143,10 @@ def _belongs(outside: Layer, settings: Mapping[str, Setting], *, named: bool) ->
 
     Where a profile that was named outright leads elsewhere than the environment's address, they stay here.
     """
-    key, url = outside.values.get("key"), outside.values.get("url")
-    if key is not None and key != settings["key"].value:
-        return False
+    for part in ("key", "username"):
+        if outside.values.get(part) not in {None, settings[part].value}:
+            return False
+    url = outside.values.get("url")
     return not named or url is None or checked_url(url) == settings["url"].value
 
 
