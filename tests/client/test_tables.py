@@ -134,6 +134,9 @@ def test_a_column_alone_keeps_its_empty_rows(tmp_path_factory: pytest.TempPathFa
     [
         ("views", "12.5", Decimal("12.5")),
         ("views", "+5", 5),
+        ("views", " 5 ", 5),
+        ("ecpm_eur", " 1.5", Decimal("1.5")),
+        ("day", "2026-01-02 ", date(2026, 1, 2)),
         ("views", "99999999999999999999", 99999999999999999999),
         ("views", '""', None),
         ("estimated_earnings_eur", "0.123456789", Decimal("0.123456789")),
@@ -158,7 +161,8 @@ def test_another_vendors_way_to_write_is_read_exactly(tmp_path: Path, column: st
 @pytest.mark.parametrize(
     ("column", "text"),
     [("views", "NA"), ("views", "1,234"), ("view_through_rate", "NaN"), ("day", "20260102"), ("hour", "5"),
-     ("views", "1_000"), ("views", "٣"), ("estimated_earnings_eur", "1" * 39), ("views", "9" * 5000)],
+     ("views", "1_000"),
+     ("views", " "), ("hour", " "), ("estimated_earnings_eur", "1,5"), ("views", "٣"), ("estimated_earnings_eur", "1" * 39), ("views", "9" * 5000)],
 )  # fmt: skip
 def test_a_cell_of_another_kind_is_refused(tmp_path: Path, column: str, text: str) -> None:
     """It is said which cell; it becomes neither null nor text by itself, but text where that is wished for."""

@@ -23,6 +23,9 @@ Read = Callable[[str], Cell]
 _LONGEST = 64 << 20
 """Characters of one row at most: more is no report but a quote that never closes."""
 
+_BLANKS = " \t"
+"""What may stand around a number or a time: Arrow's reader takes it too."""
+
 _QUOTED = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"([^,]*+)')
 _BARE = re.compile(r"[^,]*+")
 _INTEGER = re.compile(r"[+-]?\d{1,4000}", re.ASCII)
@@ -134,22 +137,24 @@ def _text(text: str) -> str:
 
 def _integer(text: str) -> int | Decimal | None:
     """A whole number; a vendor's fraction stays what it is."""
-    if (text.isdecimal() and text.isascii()) or _INTEGER.fullmatch(text):
+    if text.isdecimal() and text.isascii():
         return int(text)
-    return _decimal(text)
+    bare = text.strip(_BLANKS)
+    return int(bare) if _INTEGER.fullmatch(bare) else _decimal(text)
 
 
 def _decimal(text: str) -> Decimal | None:
     if not text:
         return None  # A number has no empty text, whatever the quotes.
-    if not _DECIMAL.fullmatch(text):
+    bare = text.strip(_BLANKS)
+    if not _DECIMAL.fullmatch(bare):
         raise ValueError(text)
-    return Decimal(text)
+    return Decimal(bare)
 
 
 @lru_cache(4096)
 def _day(text: str) -> date | None:
-    return parse_day(text) if text else None
+    return parse_day(text.strip(_BLANKS)) if text else None
 
 
 @lru_cache(4096)
@@ -157,6 +162,7 @@ def _moment(text: str) -> datetime | None:
     """A moment of UTC; one without an offset is UTC."""
     if not text:
         return None
+    text = text.strip(_BLANKS)
     parse_day(text)  # Holds the text to a day and a time, where Python alone takes more.
     moment = datetime.fromisoformat(text.replace(",", ".").upper())
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
