@@ -162,7 +162,8 @@ def test_another_vendors_way_to_write_is_read_exactly(tmp_path: Path, column: st
     ("column", "text"),
     [("views", "NA"), ("views", "1,234"), ("view_through_rate", "NaN"), ("day", "20260102"), ("hour", "5"),
      ("views", "1_000"),
-     ("views", " "), ("hour", " "), ("estimated_earnings_eur", "1,5"), ("views", "٣"), ("estimated_earnings_eur", "1" * 39), ("views", "9" * 5000)],
+     ("views", " "), ("hour", " "), ("estimated_earnings_eur", "1,5"),
+     ("views", "٣"), ("estimated_earnings_eur", "1" * 39), ("views", "9" * 5000)],
 )  # fmt: skip
 def test_a_cell_of_another_kind_is_refused(tmp_path: Path, column: str, text: str) -> None:
     """It is said which cell; it becomes neither null nor text by itself, but text where that is wished for."""
