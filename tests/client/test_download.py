@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -32,6 +33,7 @@ ROWS = '2026-11-01,Plain,12\n2026-11-02,"Comma, ""quote"" and\nline",7\n2026-11-
 CSV = "day,video_title,views\n" + ROWS
 WHOLE = ["views.csv", "views.csv.json"]
 SHA = hashlib.sha256(CSV.encode()).hexdigest()
+MD5 = hashlib.md5(CSV.encode()).digest()  # noqa: S324 - what stores of objects name their files by
 
 BLANK = b"ecpm_eur\n1.5000\n\n"
 """Two rows, of which the second has no value."""
@@ -87,6 +89,12 @@ def members(text: str) -> bytes:
         (answer(CSV, framed=False, etag=f'"{SHA}"'), Proof.CHECKSUM),
         (answer(CSV, etag='"not-a-hash"'), Proof.LENGTH),
         (answer(CSV, etag=f'W/"{"0" * 64}"'), Proof.LENGTH),
+        (answer(CSV, framed=False, etag=f'"{MD5.hex()}"'), Proof.MD5),
+        (answer(CSV, content_md5=b64encode(MD5).decode()), Proof.MD5),
+        (answer(CSV, framed=False, x_goog_hash=f"crc32c=n03x6A==,md5={b64encode(MD5).decode()}"), Proof.MD5),
+        (answer(CSV, content_md5="no base64", x_goog_hash="md5=="), Proof.LENGTH),
+        (answer(CSV, etag=f'"{"0" * 32}"'), Proof.LENGTH),
+        (answer(packed(CSV), etag=f'"{MD5.hex()}"'), Proof.LENGTH),
         (answer(CSV), Proof.LENGTH),
         (answer(CSV, framed=False), Proof.SHAPE),
         (answer(packed(CSV), content_encoding="gzip"), Proof.LENGTH),

@@ -57,9 +57,11 @@ def part_of(target: Path, token: str) -> Path:
 BREAKS = [Cut.CONTENT_LENGTH, Cut.CHUNKED, Cut.INSIDE_CHUNK, Cut.RESET]
 
 
-@pytest.mark.parametrize("etag", [True, "opaque"])
+@pytest.mark.parametrize(("etag", "proof"), [(True, Proof.CHECKSUM), ("md5", Proof.MD5), ("opaque", Proof.LENGTH)])
 @pytest.mark.parametrize("cut", BREAKS, ids=lambda cut: cut.name)
-def test_a_broken_connection_goes_on_where_it_was(vendor: Vendor, tmp_path: Path, cut: Cut, etag: bool | str) -> None:
+def test_a_broken_connection_goes_on_where_it_was(
+    vendor: Vendor, tmp_path: Path, cut: Cut, etag: bool | str, proof: Proof
+) -> None:
     """Two breaks cost two requests for the rest; every byte comes once, and the file is the same."""
     vendor.etag = etag  # type: ignore[assignment]  # one of the words
     token = asked(vendor)
@@ -67,7 +69,7 @@ def test_a_broken_connection_goes_on_where_it_was(vendor: Vendor, tmp_path: Path
     vendor.cut, vendor.cut_times, before = cut, 2, vendor.downloads
     done = fetch(vendor, token, tmp_path / "views.csv")
     assert done.path.read_bytes() == good
-    assert done.proof is (Proof.CHECKSUM if etag is True else Proof.LENGTH)
+    assert done.proof is proof
     assert (vendor.downloads - before, len(vendor.asked_ranges)) == (3, 2)
 
 

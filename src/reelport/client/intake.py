@@ -42,6 +42,7 @@ class Intake:
         self._whole = part is not None and columns is None
         self._wire = hashlib.sha256()
         self._plain = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False) if promise.md5 else None
 
     def take_over(self, header: bytes, size: int) -> None:
         """Go on after so many bytes, plain and under this header, which the part has already."""
@@ -53,6 +54,8 @@ class Intake:
         """The next bytes off the wire. Raises for what can't be the report."""
         self._sound = False
         self.received += len(raw)
+        if self._md5 is not None:
+            self._md5.update(raw)
         for data in self._unpacker.unpack(raw):
             self._keep(data)
         if self._unpacker.packed or self._unpacker.undecided:
@@ -101,6 +104,8 @@ class Intake:
                 raise IncompleteDownload("The file's SHA-256 is not the one that the service gave.")
         if self._rows is not None:
             self._rows.end()
+        if self._md5 is not None and self._md5.hexdigest() in self.promise.md5:
+            return Proof.MD5
         if self.promise.framed:
             return Proof.LENGTH
         return Proof.PACKED if self.packed else Proof.SHAPE

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -20,6 +23,8 @@ _KNOWN_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
 _PAGES = {"text/html": "an HTML page", "application/json": "a message"}
 _TAG = re.compile(r'(?:W/)?"([^"]*)"')
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_GOOGLE = re.compile(r"md5=([A-Za-z0-9+/=]+)")
 _SIZE = re.compile(r"[0-9]{1,19}")
 _RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 
@@ -28,6 +33,7 @@ class Proof(StrEnum):
     """What shows that a file is whole, the strongest first."""
 
     CHECKSUM = "its SHA-256 is the service's"
+    MD5 = "its MD5 is the service's, and every row is whole"
     LENGTH = "its length is the service's, and every row is whole"
     PACKED = "the gzip stream ends with its own checksum, and every row is whole"
     TWICE = "it came twice with the same bytes, though the service said neither length nor checksum"
@@ -51,7 +57,8 @@ def weakest(proofs: list[Proof]) -> Proof:
 class Promise:
     """What an answer's head says of its body: of all the file, of which the body begins with byte `start`.
 
-    `sha256` is the ETag where that is one; of a weak ETag it may be that of another form of the file.
+    `sha256` is the ETag where that is one; of a weak ETag it may be that of another form of the file. `md5` are what
+    stores of objects give, as an ETag among others: one of them may be the MD5 of the body's bytes, and none need be.
     """
 
     start: int
@@ -62,6 +69,7 @@ class Promise:
     sha256: str | None
     ranges: bool
     encoded: bool
+    md5: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, head: Reply) -> Self:
@@ -82,6 +90,7 @@ class Promise:
             sha256=found[0] if found else None,
             ranges=part is not None or head.headers.get("accept-ranges", "").strip().lower() == "bytes",
             encoded=encoding_of(head) not in {"", "identity"},
+            md5=frozenset(_md5_of(head, value[1] if value else "")),
         )
 
     @property
@@ -101,6 +110,16 @@ class Promise:
         if earlier is None:
             return self.provable and not self.encoded
         return self.tag == earlier.tag and earlier.total in {None, self.total}
+
+
+def _md5_of(head: Reply, tag: str) -> Iterator[str]:
+    """What may be the MD5 of the body, in hex."""
+    if _MD5.fullmatch(tag):
+        yield tag
+    given = [head.headers.get("content-md5", ""), *_GOOGLE.findall(head.headers.get("x-goog-hash", ""))]
+    for text in filter(None, given):
+        with suppress(ValueError):
+            yield b64decode(text, validate=True).hex()
 
 
 def encoding_of(head: Reply) -> str:

@@ -67,8 +67,8 @@ class Behaviour:
     """Into how many files a report is divided, each with its header."""
     link_expires: float | None = None
     """Seconds that a link is good for."""
-    etag: bool | Literal["weak", "opaque"] = True
-    """Whether a file's ETag is its SHA-256; `"weak"` marks it weak, `"opaque"` is strong and no SHA-256."""
+    etag: bool | Literal["weak", "md5", "opaque"] = True
+    """Whether a file's ETag is its SHA-256; `"weak"` marks it weak, `"md5"` is its MD5, `"opaque"` no checksum."""
     ranges: bool = True
     """Whether a part of a file may be asked for."""
     gzip: Literal["transport", "file"] | None = None

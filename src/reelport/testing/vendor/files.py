@@ -125,6 +125,8 @@ def _etag(behaviour: Behaviour, data: bytes) -> dict[str, str]:
             return {"etag": f'"{sha256}"'}
         case "weak":
             return {"etag": f'W/"{sha256}"'}
+        case "md5":
+            return {"etag": f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'}
         case "opaque":
             return {"etag": f'"{sha256[:32]}"'}
         case _:
