@@ -120,7 +120,13 @@ _MODULES = (
 """Where these names are, the cheaper to load the earlier."""
 
 
+_PARTS = ("catalog", "check", "errors", "query", "wire")
+"""Modules that can be reached without importing them first."""
+
+
 def __getattr__(name: str) -> object:
+    if name in _PARTS:
+        return import_module(f"{__name__}.{name}")
     for module in _MODULES if name in __all__ else ():
         found: object = getattr(import_module(f"{__name__}.{module}"), name, None)
         if found is not None:
@@ -130,4 +136,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return [*globals(), *__all__, *_PARTS]

@@ -176,3 +176,17 @@ def test_suggestions_are_the_catalogs() -> None:
     assert run["--metrics"].parameter.completer is metrics
     assert run["--filter"].parameter.completer is filters
     assert run["--profile"].parameter.completer is profiles
+
+
+def test_every_public_name_is_there_and_costs_nothing_before() -> None:
+    """`import reelport` loads none of its modules; each name, and each part, comes when it is used."""
+    code = (
+        "import sys, reelport\n"
+        "before = [name for name in sys.modules if name.startswith('reelport.')]\n"
+        "names = [name for name in reelport.__all__ if getattr(reelport, name) is None]\n"
+        "print(before, names, reelport.check.problems.__name__, set(reelport.__all__) <= set(dir(reelport)))\n"
+        "try: reelport.nothing\n"
+        "except AttributeError as error: print(error)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == "[] [] problems True\nmodule 'reelport' has no attribute 'nothing'\n"
