@@ -132,6 +132,18 @@ def test_a_range_of_years_is_told_window_by_window(vendor: Vendor, here: dict[st
     assert (days[0], days[-1], len(set(days))) == ("2025-01-01", "2025-12-31", 365)
 
 
+def test_a_range_that_can_not_be_merged_is_kept_apart(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
+    """What counts different viewers can't be added up: status 5 and the option that leaves a file a window."""
+    words = ("report", "run", "--metrics", "LIVE_VIEWERS", "--start", "2025-01-01", "--end", "2025-12-31")
+    refused = piped(here, *words)
+    assert refused.status == 5
+    assert "--keep-windows" in refused.err
+    assert vendor.asks == []
+    kept = piped(here, *words, "--keep-windows", "-o", str(tmp_path / "years"), "-q")
+    assert (kept.status, kept.err, kept.out) == (0, "", b"")
+    assert len(list((tmp_path / "years").glob("*.csv"))) == 3
+
+
 def test_a_range_of_years_on_a_terminal_fits_it(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
     """Two windows at a time have a line each, and no line is wider than the terminal."""
     vendor.makes_in = 0.5

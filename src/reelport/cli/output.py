@@ -54,7 +54,8 @@ class Narrator:
         self._console = console
         self._seconds = seconds
         self._quiet = quiet
-        self._bars = Bars(console) if console.is_terminal and not quiet else None
+        moves = console.is_terminal and not console.is_dumb_terminal
+        self._bars = Bars(console) if moves and not quiet else None
         self._last: dict[str, tuple[str, float]] = {}
         self.token: str | None = None
 
