@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Awaitable
 from datetime import timedelta
@@ -9,6 +10,7 @@ from typing import Protocol
 
 from reelport.client.events import Event, Warned
 from reelport.client.steps import Flow, T
+from reelport.errors import UsageError
 
 
 class Runner(Protocol):
@@ -32,5 +34,11 @@ def aloud(event: Event) -> None:
 
 
 def seconds(time: float | timedelta) -> float:
-    """A time in seconds."""
-    return time.total_seconds() if isinstance(time, timedelta) else float(time)
+    """A time in seconds. Raises UsageError when it is none."""
+    try:
+        number = time.total_seconds() if isinstance(time, timedelta) else float(time)
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isnan(number):
+        raise UsageError(f"A deadline is a number of seconds or a timedelta, and not {str(time)[:80]!r}.")
+    return number

@@ -206,10 +206,7 @@ class Ledger:
             db.execute("UPDATE reports SET state = 'forgotten', owner = NULL WHERE id = ?", (row.id,))
 
     def _inserted(self, db: sqlite3.Connection, question: Question, now: datetime) -> Row:
-        db.execute(
-            "DELETE FROM reports WHERE created < ? AND (delivered OR state IN ('failed', 'expired', 'forgotten'))",
-            (_text(now - _KEPT),),
-        )
+        db.execute("DELETE FROM reports WHERE created < ?", (_text(now - _KEPT),))
         query = question.query
         values = (question.service, question.identity, query.fingerprint(), query.canonical())
         return self._one(db.execute(_INSERT, (*values, *self._lease(now), _text(now))))

@@ -49,14 +49,22 @@ def _host() -> str:
 
 
 def _start(pid: int) -> str | None:
-    """When a process started, in the kernel's own count; None where that can't be had."""
+    """When a process started, in the kernel's own count and of this boot; None where that can't be had."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
         fields = stat.rpartition(b")")[2].split()
         # A zombie has ended: only its parent hasn't heard yet.
-        return None if fields[0] in {b"Z", b"X"} else fields[19].decode()
+        return None if fields[0] in {b"Z", b"X"} else f"{_boot()}{int(fields[19])}"
     except (OSError, IndexError, ValueError):
         return None
+
+
+@cache
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8] + "-"
+    except OSError:
+        return ""
 
 
 def _exists(pid: int) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reelport.client.config import home_of
 from reelport.client.ledger.ledger import Ledger
+from reelport.errors import UsageError
 
 FILE = "ledger.db"
 
@@ -17,7 +18,7 @@ Place = Ledger | str | os.PathLike[str] | bool | None
 
 
 def ledger_at(place: Place, environment: Mapping[str, str], now: Callable[[], datetime]) -> Ledger | None:
-    """The ledger of a place; nothing is opened or made yet."""
+    """The ledger of a place; nothing is opened or made yet. Raises UsageError for what is none."""
     match place:
         case Ledger():
             return place
@@ -25,5 +26,7 @@ def ledger_at(place: Place, environment: Mapping[str, str], now: Callable[[], da
             return None
         case None | True:
             return Ledger(home_of(environment) / FILE, now)
-        case _:
+        case str() | os.PathLike():
             return Ledger(Path(place).expanduser(), now)
+        case _:
+            raise UsageError(f"A ledger is a path, True or False, and not {place!r}.")
