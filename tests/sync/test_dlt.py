@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import dlt
 import pytest
 
-from reelport import Client
-from reelport.sync.dlt import load
+from reelport import Client, SchemaDrift
+from reelport.errors import WindowEmptied
+from reelport.sync.days import Days
+from reelport.sync.dlt import load, reports
+from reelport.sync.events import Loaded, SyncEvent
 from reelport.testing import Vendor
 
-from .vendors import START, TODAY, Numbers, asked, expected
+from .vendors import START, TODAY, YESTERDAY, Numbers, asked, expected
 
 SHEET = f"""
 [defaults]
@@ -80,3 +84,55 @@ def test_dlt_loads_windows_and_replaces_them(
     assert asked(vendor)[2:] == ["3-1"]
     assert rows(elsewhere) == expected(numbers)
     assert rows(elsewhere, "DISTINCT _deleted, _spec") == [(False, "views")]
+
+
+def test_an_emptied_window_stops_and_drift_goes_by_the_contract(
+    pipeline: dlt.Pipeline, client: Client, numbers: Numbers, file: Path
+) -> None:
+    """As in a copy of ours: the error is ours too, and what was loaded stays; then rows vanish, and a column comes."""
+    load(pipeline, file, client=client)
+    numbers.empty |= set(Days.between(TODAY - timedelta(days=3), YESTERDAY))
+    with pytest.raises(WindowEmptied, match="allow_empty=True"):
+        load(pipeline, file, client=client)
+    assert len(rows(pipeline)) == 20
+    load(pipeline, file, client=client, allow_empty=True)
+    assert rows(pipeline) == expected(numbers)
+    numbers.empty.clear()
+    numbers.columns, numbers.more = "day,views,bots", ".5,1"
+    file.write_text(SHEET.replace("window", 'contract = "freeze"\nwindow'), "utf-8")
+    with pytest.raises(SchemaDrift):
+        load(pipeline, file, client=client)
+    file.write_text(SHEET, "utf-8")
+    heard: list[SyncEvent] = []
+    load(pipeline, file, client=client, tell=heard.append)
+    (notes,) = [event.notes for event in heard if isinstance(event, Loaded)]
+    assert (notes[0], len(notes)) == ("new column bots", 2)
+    assert rows(pipeline, "views, views__text, bots")[-3:] == [
+        (None, f"{number}.5", "1") for number in range(TODAY.toordinal() - 3, TODAY.toordinal())
+    ]
+
+
+def test_the_source_takes_its_settings_from_dlt(
+    pipeline: dlt.Pipeline, client: Client, vendor: Vendor, file: Path
+) -> None:
+    """Address and key from `[sources.reelport]`; a package that was stopped is loaded first; months are whole."""
+    vendor.csv = lambda wire: f"month,estimated_earnings_eur\n{wire['endDate'][:7]},1.250000\n".encode()
+    first = date(2026, 1, 1)
+    file.write_text(
+        f'[reports.views]\nmetrics = ["ESTIMATED_EARNINGS_EUR"]\ndimensions = ["MONTH"]\n'
+        f"start = {first}\nwindow = 31\n",
+        "utf-8",
+    )
+    settings = {"file": str(file), "url": vendor.url, "key": vendor.key, "secret": vendor.secret}
+    for name, value in settings.items():
+        holder = dlt.secrets if name == "secret" else dlt.config
+        holder[f"sources.reelport.{name}"] = value
+    pipeline.extract(reports())
+    assert pipeline.has_pending_data
+    load(pipeline, file, client=client)
+    months = sorted({day.strftime("%Y-%m") for day in Days.between(first, YESTERDAY)})
+    assert rows(pipeline, "month, estimated_earnings_eur") == [(month, Decimal("1.25")) for month in months]
+    asks = len(vendor.asks)
+    assert len(pipeline.run(reports()).loads_ids) == 1
+    assert len(vendor.asks) - asks <= 2, "only months that still move"
+    assert len(rows(pipeline, "month")) == len(months)

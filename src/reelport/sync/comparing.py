@@ -24,7 +24,7 @@ from reelport.sync.contract import agree, time_of
 from reelport.sync.copies import View
 from reelport.sync.days import Days, month_first, month_last
 from reelport.sync.destinations import open_copies
-from reelport.sync.events import OfWindow, Tell
+from reelport.sync.events import OfWindow, Tell, aloud
 from reelport.sync.fetching import drive, fetched, session_of
 from reelport.sync.running import refuse_strangers
 from reelport.sync.spec import Spec
@@ -74,7 +74,7 @@ def verify(
     spec: Spec,
     client: Client,
     *,
-    tell: Tell,
+    tell: Tell = aloud,
     start: date | None = None,
     end: date | None = None,
     deadline: float = DEADLINE,

@@ -35,11 +35,11 @@ from reelport.client.ranges.windows import Window
 from reelport.errors import ReelportError, WindowEmptied
 from reelport.sync import sheet
 from reelport.sync.days import NONE, Days
-from reelport.sync.events import Began, Loaded, OfWindow, SyncEvent, Tell, silent
+from reelport.sync.events import Began, Loaded, OfWindow, SyncEvent, Tell, aloud
 from reelport.sync.fetching import drive, fetched, session_of
 from reelport.sync.planning import lacking, windows
 from reelport.sync.spec import Spec
-from reelport.sync.tombstones import DAY, DELETED, Batch, Held, batch
+from reelport.sync.tombstones import DAY, DELETED, KEY, Batch, Held, batch
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,7 +81,7 @@ def reports(
     Raises UsageError with every problem of the file, and AccessError without a key, before anything is sent.
     """
     client = Client(settings=resolve(os.environ, profile=profile, url=url, key=key, secret=secret))
-    yield from _resources(sheet.read(file, only=only, placed=False), _Order(client, silent, DEADLINE, allow_empty))
+    yield from _resources(sheet.read(file, only=only, placed=False), _Order(client, aloud, DEADLINE, allow_empty))
 
 
 def load(
@@ -90,7 +90,7 @@ def load(
     *,
     only: Sequence[str] = (),
     client: Client | None = None,
-    tell: Tell = silent,
+    tell: Tell = aloud,
     deadline: float = DEADLINE,
     allow_empty: bool = False,
 ) -> list[LoadInfo]:
@@ -130,7 +130,7 @@ def _resources(specs: Sequence[Spec], order: _Order) -> Iterator[DltResource]:
             _generator(_Rows(spec, order)),
             name=spec.name,
             write_disposition={"disposition": "merge", "strategy": "delete-insert"},
-            merge_key=("_spec", DAY),
+            merge_key=KEY,
             columns=_HINTS,
             schema_contract="evolve",
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reelport.client.events import Event
+from reelport.client.events import Event, Warned
 from reelport.client.ranges.windows import Window
 
 
@@ -59,6 +60,16 @@ class Failed:
 
 SyncEvent = Planned | Began | OfWindow | Loaded | Failed
 Tell = Callable[[SyncEvent], None]
+
+
+def aloud(event: SyncEvent) -> None:
+    """Tell only of what nobody should miss, as Python warnings: of queries, and of columns that have drifted."""
+    match event:
+        case OfWindow(spec, _, Warned(problem)):
+            warnings.warn(f"{spec}: {problem}", UserWarning, stacklevel=2)
+        case Loaded(spec=spec, notes=notes):
+            for note in notes:
+                warnings.warn(f"{spec}: {note}", UserWarning, stacklevel=2)
 
 
 def silent(event: SyncEvent) -> None:

@@ -30,7 +30,7 @@ from reelport.steps import reach
 from reelport.sync.copies import Copies
 from reelport.sync.days import Days
 from reelport.sync.destinations import open_copies
-from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent, Tell
+from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent, Tell, aloud
 from reelport.sync.fetching import done, drive, fetched, session_of, sweep
 from reelport.sync.lock import locked
 from reelport.sync.planning import lacking, wanted, windows
@@ -45,7 +45,7 @@ def run(
     specs: Iterable[Spec],
     client: Client,
     *,
-    tell: Tell,
+    tell: Tell = aloud,
     deadline: float = DEADLINE,
     allow_empty: bool = False,
     again: bool = False,

@@ -88,7 +88,7 @@ def engine(spill: Path) -> Iterator[DuckDBPyConnection]:
         con.execute("SET TimeZone = 'UTC'")
         yield con
     except duckdb.Error as error:
-        raise StorageError(f"DuckDB can't go on: {_first_line(error)}") from error
+        raise StorageError(f"DuckDB can't go on: {' '.join(str(error).split())[:400]}") from error
     finally:
         con.close()
 
@@ -115,7 +115,3 @@ def _look(field: Field) -> str:
         f"count(*) {misfit}, any_value({text}) {misfit}, "
         f"coalesce(bool_and({number}) {misfit}, false), coalesce(max({digits_of(field.name)}) {misfit}, 0)"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

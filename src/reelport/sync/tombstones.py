@@ -25,6 +25,9 @@ DAY = "_day"
 DELETED = "_deleted"
 """Whether a row is a tombstone: it deletes its day, and isn't kept."""
 
+KEY = ("_spec", DAY)
+"""What rows are replaced by."""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -74,9 +77,17 @@ def batch(spec: Spec, delivery: Delivery, fields: tuple[Field, ...], spill: Path
         con.execute(f"CREATE TEMP TABLE batch AS SELECT *, {day} AS {DAY}, false AS {DELETED} FROM ({rows})")  # noqa: S608 - quoted
         found = con.execute(f"SELECT {DAY}, count(*) FROM batch GROUP BY 1").fetchall()  # noqa: S608 - our own names
         con.execute(_tombstones(spec, delivery))
-        table = con.sql("FROM batch").to_arrow_table()
+        table = _keyed(con.sql("FROM batch").to_arrow_table())
     filled = Days.of((first, month_last(first) if spec.monthly else first) for first, _ in found)
     return Batch(table, sum(count for _, count in found), filled, agreement.fields, agreement.notes)
+
+
+def _keyed(table: pa.Table) -> pa.Table:
+    """The table, which says that no key is missing."""
+    for name in KEY:
+        at = table.schema.get_field_index(name)
+        table = table.cast(table.schema.set(at, table.schema.field(at).with_nullable(False)))
+    return table
 
 
 def _tombstones(spec: Spec, delivery: Delivery) -> str:
