@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,8 @@ def test_parquet_goes_into_a_pipe_or_a_file(here: dict[str, str], rows: Rows, tm
     assert table.to_pylist() == rows
     beside = json.loads((tmp_path / "report.parquet.json").read_text())
     assert (beside["form"], beside["rows"], beside["query"]["metrics"]) == ("parquet", len(rows), list(QUERY.metrics))
+    assert beside["sha256"] == sha256((tmp_path / "report.parquet").read_bytes()).hexdigest()
+    assert beside["csv"]["sha256"] != beside["sha256"]
     assert str(table.schema.field("estimated_earnings_eur").type) == "decimal128(38, 6)"
     assert pq.read_table(io.BytesIO(piped(here, *ASK, "--format", "parquet").out)).equals(table)
 

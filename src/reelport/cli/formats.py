@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -88,11 +89,15 @@ def _into(target: Path, report: Path, form: Format) -> None:
 
 
 def _note(target: Path, done: Downloaded, form: Format) -> None:
-    """Put the CSV's sidecar beside the file that was made of it."""
+    """Put the CSV's sidecar beside the file that was made of it; its bytes and its SHA-256 are this file's."""
     place, known = beside(target), done.sidecar and read(done.sidecar)
-    if place is not None and known:
-        with _replaced(place) as file:
-            file.write(json.dumps(known | {"form": form.value}, indent=2, ensure_ascii=False).encode() + b"\n")
+    if place is None or not known:
+        return
+    with storage(target), target.open("rb") as made:
+        own = {"bytes": target.stat().st_size, "sha256": hashlib.file_digest(made, "sha256").hexdigest()}
+    told = known | own | {"form": form.value, "csv": {name: known.get(name) for name in own}}
+    with _replaced(place) as file:
+        file.write(json.dumps(told, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 def lines(table: Table) -> Iterator[str]:
