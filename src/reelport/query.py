@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from enum import Enum
 from typing import Any, Self
 
-from reelport.errors import Problem, QueryRefused
+from reelport.errors import Problem, QueryRefused, UsageError
 from reelport.wire import Code
 
 DEFAULT_PRODUCT = "CONTENT"
@@ -49,11 +50,14 @@ class ReportQuery:
         filters: Mapping[str, object] | None = None,
         product: object = DEFAULT_PRODUCT,
     ) -> Self:
-        """A query from names or rows of the catalog."""
+        """A query from names or rows of the catalog. Raises UsageError with every part that is of another kind."""
+        wrong: list[str] = []
+        asked, by = _listed("metrics", metrics, wrong), _listed("dimensions", dimensions, wrong)
+        _refuse_other_kinds(start, end, filters, product, wrong)
         pairs = sorted((str(name), str(value)) for name, value in (filters or {}).items())
         return cls(
-            tuple(str(name) for name in metrics),
-            tuple(str(name) for name in dimensions),
+            asked,
+            by,
             start,
             end,
             tuple(pairs),
@@ -69,14 +73,14 @@ class ReportQuery:
         dates, problems = _dates(wire)
         if problems:
             raise QueryRefused(problems)
-        filters = {name: value for name, value in (wire.get("filters") or {}).items() if value is not None}
+        filters = {name: str(value) for name, value in (wire.get("filters") or {}).items() if value is not None}
         return cls.of(
             _names(wire["metrics"]),
             _names(wire["dimensions"]),
             dates["startDate"],
             dates["endDate"],
             filters,
-            wire.get("product") or DEFAULT_PRODUCT,
+            str(wire.get("product") or DEFAULT_PRODUCT),
         )
 
     def to_wire(self) -> dict[str, Any]:
@@ -141,3 +145,34 @@ def _dates(wire: Mapping[str, Any]) -> tuple[dict[str, date], tuple[Problem, ...
 
 def _names(items: Iterable[Any]) -> tuple[str, ...]:
     return tuple(NULL if item is None else str(item) for item in items)
+
+
+def _listed(part: str, items: object, wrong: list[str]) -> tuple[str, ...]:
+    """The names of a part. A lone text is none of them: it would pass for a list of its letters."""
+    if isinstance(items, str) or not isinstance(items, Iterable):
+        wrong.append(f"{part} is a list of names, and not {_shown(items)}.")
+        return ()
+    found = tuple(items)
+    wrong += [f"{part} holds {_shown(item)}, which is no name." for item in found if not isinstance(item, str | Enum)]
+    return tuple(map(str, found))
+
+
+def _refuse_other_kinds(start: object, end: object, filters: object, product: object, wrong: list[str]) -> None:
+    """Raise UsageError with what was found wrong before, and with each of these that is of another kind."""
+    for part, value in (("start", start), ("end", end)):
+        # A datetime is a date to Python, and yet equals none.
+        if isinstance(value, datetime) or not isinstance(value, date):
+            wrong.append(f"{part} is a datetime.date, and not {_shown(value)}.")
+    if isinstance(filters, Mapping):
+        odd = {name: value for name, value in filters.items() if not isinstance(value, str | int | Enum)}
+        wrong += [f"filters: {name} takes a single text, and not {_shown(value)}." for name, value in odd.items()]
+    elif filters is not None:
+        wrong.append(f"filters is a mapping of names to values, and not {_shown(filters)}.")
+    if not isinstance(product, str | Enum):
+        wrong.append(f"product is a name, and not {_shown(product)}.")
+    if wrong:
+        raise UsageError("\n".join(wrong))
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80]

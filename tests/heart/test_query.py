@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from reelport.catalog import Dimension, Filter, Metric, Product
-from reelport.errors import QueryRefused
+from reelport.errors import QueryRefused, UsageError
 from reelport.query import NULL, ReportQuery, parse_day
 from reelport.wire import Code
 
@@ -133,3 +133,20 @@ def test_both_wrong_dates_are_told_at_once() -> None:
 def test_a_range_counts_both_of_its_ends(start: date, more: int) -> None:
     """From a day to itself is one day."""
     assert ReportQuery((), (), start, start + timedelta(more)).days == more + 1
+
+
+def test_parts_of_another_kind_are_refused_all_at_once() -> None:
+    """A text for a list would be its letters, a text for a day fails much later: each is named before anything runs."""
+    of: Any = ReportQuery.of
+    with pytest.raises(UsageError) as refused:
+        of("VIEWS", [None, "DAY"], "2026-01-01", datetime(2026, 1, 2, tzinfo=UTC), [("mediaType", "LIVE")], None)
+    assert str(refused.value).splitlines() == [
+        "metrics is a list of names, and not 'VIEWS'.",
+        "dimensions holds None, which is no name.",
+        "start is a datetime.date, and not '2026-01-01'.",
+        "end is a datetime.date, and not datetime.datetime(2026, 1, 2, 0, 0, tzinfo=datetime.timezone.utc).",
+        "filters is a mapping of names to values, and not [('mediaType', 'LIVE')].",
+        "product is a name, and not None.",
+    ]
+    with pytest.raises(UsageError, match="mediaType takes a single text, and not None"):
+        of([Metric.VIEWS], {"DAY": 1}, date(2026, 1, 1), date(2026, 1, 2), {"mediaType": None})
