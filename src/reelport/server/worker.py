@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import NoReturn
 
 import structlog
 from sqlalchemy import Engine as Database
@@ -161,6 +162,8 @@ def _logged_only(log: structlog.typing.FilteringBoundLogger) -> Iterator[None]:
 def work(settings: Settings, *, attached: bool = False) -> None:
     """Run one worker until SIGTERM or SIGINT; attached, or until standard input ends with its holder."""
     owner = presence.new_owner()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     db = connect(settings)
     try:
         with presence.present(settings, owner) as own_bell, _engine(settings, owner) as engine:
@@ -177,6 +180,11 @@ def work(settings: Settings, *, attached: bool = False) -> None:
                 _log.info("worker stopped", worker=owner)
     finally:
         db.dispose()
+
+
+def _leave(*_: object) -> NoReturn:
+    """Before there is a worker to stop in order: leave through every open block."""
+    raise SystemExit(0)
 
 
 def _engine(settings: Settings, owner: str) -> Engine:
