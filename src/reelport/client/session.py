@@ -14,7 +14,7 @@ from reelport.check import Rules
 from reelport.client.config import Settings
 from reelport.client.ledger import Ledger
 from reelport.client.steps import Reply
-from reelport.errors import Problem, QueryRefused, ReelportError
+from reelport.errors import Problem, QueryRefused, ReelportError, UsageError
 from reelport.query import ReportQuery
 from reelport.wire import VERSION_HEADER
 
@@ -72,6 +72,8 @@ class Session:
     ledger: Ledger | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.settings, Settings):
+            raise UsageError(f"Settings are reelport.client.config.Settings, and not {repr(self.settings)[:80]}.")
         if self.settings.vendor:
             self.access.reelport = False
 
@@ -112,6 +114,7 @@ class Session:
 
     def checked(self, query: ReportQuery) -> tuple[Problem, ...]:
         """The query's warnings. Raises QueryRefused with every problem when one of them is fatal."""
+        refuse_what_is_no_query(query)
         found = check.problems(query, today=self.clock.now().date(), rules=self.rules)
         if any(problem.fatal for problem in found):
             raise QueryRefused(found)
@@ -129,3 +132,9 @@ class Session:
     def with_settings(self, settings: Settings) -> Session:
         """A session that speaks with other settings to the same service, and shares what is learned of it."""
         return replace(self, settings=settings)
+
+
+def refuse_what_is_no_query(value: object) -> None:
+    """Raise UsageError for a value that is no ReportQuery."""
+    if not isinstance(value, ReportQuery):
+        raise UsageError(f"A query is a ReportQuery, made by ReportQuery.of(…), and not {repr(value)[:80]}.")

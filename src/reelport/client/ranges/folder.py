@@ -74,9 +74,11 @@ class Folder:
 
 def checked_folder(to: str | os.PathLike[str]) -> Path:
     """The folder that windows may stay in, made where it isn't there. Raises UsageError when it can't be one."""
-    path = Path(to).expanduser()
+    try:
+        path = Path(to).expanduser().resolve()
+    except (ValueError, RuntimeError, OSError) as error:  # a NUL, a home of nobody, links in a circle
+        raise UsageError(f"{str(to)[:200]!r} is no name for a folder: {error}.") from error
     with storage(path):
-        path = path.resolve()
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file: name a folder to keep the windows in.")
         if not path.parent.is_dir():

@@ -14,7 +14,7 @@ from reelport.client.asking import question
 from reelport.client.ledger import Row, State
 from reelport.client.ranges.rules import Recipe, Way, by_months, recipe
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, cut
-from reelport.client.session import Session
+from reelport.client.session import Session, refuse_what_is_no_query
 from reelport.errors import MergeRefused, QueryRefused, UsageError
 from reelport.query import ReportQuery
 
@@ -82,7 +82,8 @@ def plan(session: Session, query: ReportQuery) -> Plan:
 
 
 def refuse_unless_sound(session: Session, query: ReportQuery) -> None:
-    """Raise QueryRefused for what is wrong with a query beside the length of its range."""
+    """Raise QueryRefused for what is wrong with a query beside the length of its range; UsageError for what is none."""
+    refuse_what_is_no_query(query)
     rules = replace(session.rules, days=max(query.days, 1))
     found = check.problems(query, today=session.clock.now().date(), rules=rules)
     if any(problem.fatal for problem in found):
