@@ -27,16 +27,16 @@ def day(number: int) -> date:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quiet_dlt() -> Iterator[None]:
-    """No test has dlt tell its makers that it ran."""
-    name = "RUNTIME__DLTHUB_TELEMETRY"
-    before = os.environ.get(name)
-    os.environ[name] = "false"
+def _dlt_keeps_to_itself(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test has dlt tell its makers that it ran, or keep a pipeline where this machine's others are."""
+    ours = {"RUNTIME__DLTHUB_TELEMETRY": "false", "DLT_DATA_DIR": str(tmp_path_factory.mktemp("dlt"))}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
     yield
-    if before is None:
-        del os.environ[name]
-    else:
-        os.environ[name] = before
+    for name, value in before.items():
+        os.environ.pop(name)
+        if value is not None:
+            os.environ[name] = value
 
 
 @pytest.fixture(params=list(Kind), ids=["duckdb", "parquet"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -117,7 +117,7 @@ def test_the_source_takes_its_settings_from_dlt(
 ) -> None:
     """Address and key from `[sources.reelport]`; a package that was stopped is loaded first; months are whole."""
     vendor.csv = lambda wire: f"month,estimated_earnings_eur\n{wire['endDate'][:7]},1.250000\n".encode()
-    first = date(2026, 1, 1)
+    first = (TODAY.replace(day=1) - timedelta(days=40)).replace(day=1)
     file.write_text(
         f'[reports.views]\nmetrics = ["ESTIMATED_EARNINGS_EUR"]\ndimensions = ["MONTH"]\n'
         f"start = {first}\nwindow = 31\n",

@@ -22,7 +22,8 @@ def test_the_page_runs_as_written(tmp_path: Path) -> None:
     seen: list[tuple[object, ...]] = []
     with Vendor() as vendor:
         ours = {"REELPORT_URL": vendor.url, "REELPORT_API_KEY": vendor.key, "REELPORT_API_SECRET": vendor.secret}
-        environment = os.environ | ours | {"REELPORT_HOME": str(tmp_path / "home"), "PATH": path, "HOME": str(tmp_path)}
+        ours |= {"REELPORT_HOME": str(tmp_path / "home"), "DLT_DATA_DIR": str(tmp_path / "dlt"), "PATH": path}
+        environment = os.environ | ours
         for language, text in blocks:
             match language:
                 case "toml":
