@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reelport import Client, ReelportError, SchemaDrift
+from reelport import Client, QueryRefused, ReelportError, SchemaDrift
 from reelport.errors import Partial, ReportFailed, UsageError, WindowEmptied
 from reelport.sync import comparing, running
 from reelport.sync.days import Days
@@ -117,17 +117,18 @@ def test_an_emptied_window_stops_unless_it_is_allowed(run: Run, vendor: Vendor, 
 def test_a_window_that_fails_lets_the_others_through(
     run: Run, client: Client, vendor: Vendor, numbers: Numbers, spec: Spec
 ) -> None:
-    """Partial says which; its days stay on the list, and the next run reads them alone."""
-    vendor.fails = lambda wire: wire["endDate"] == YESTERDAY.isoformat()
+    """It is read in halves; Partial says which day is bad, that day stays missing, and the next run reads it alone."""
+    bad = TODAY - timedelta(days=7)
+    vendor.fails = lambda wire: wire["startDate"] <= bad.isoformat() <= wire["endDate"]
     heard: Heard = []
-    with pytest.raises(Partial, match="loaded: 1; not loaded: 1"):
+    with pytest.raises(Partial, match="not loaded: 1"):
         running.run([spec], client, tell=heard.append, deadline=30)
-    assert {type(event) for event in heard if isinstance(event, Failed | Loaded)} == {Loaded, Failed}
-    assert standing(spec).missing == Days.between(TODAY - timedelta(days=10), YESTERDAY)
+    assert [str(event.window) for event in heard if isinstance(event, Failed)] == [f"{bad}..{bad}"]
+    assert standing(spec).missing == Days.between(bad, bad)
     vendor.fails = 0
     count = len(vendor.asks)
     run(spec)
-    assert asked(vendor)[count:] == ["10-1"]
+    assert sorted(asked(vendor)[count:]) == ["3-1", "7-7"]
     assert kept(spec, "day, views") == expected(numbers)
 
 
@@ -202,6 +203,27 @@ def test_verify_shows_how_far_numbers_moved_and_changes_nothing(
     assert len(comparing.verify(spec, client, tell=silent, start=START, end=START + timedelta(days=3)).moved) == 0
     with pytest.raises(UsageError, match="none of the days"):
         comparing.verify(spec, client, tell=silent, start=TODAY, end=TODAY)
+
+
+def test_windows_are_no_longer_than_the_client_lets_them_be(
+    client: Client, vendor: Vendor, numbers: Numbers, spec: Spec
+) -> None:
+    """The setting for a vendor who takes fewer days than a report's window has; a month must fit."""
+    vendor.longest = 6
+    running.run([replace(spec, start=TODAY - timedelta(days=8))], client.with_options(windows=6), deadline=30)
+    assert kept(spec, "day, views") == expected(numbers, TODAY - timedelta(days=8))
+    assert sorted(asked(vendor)) == ["2-1", "8-3"]
+    monthly = replace(spec, name="monthly", dimensions=("MONTH",), start=START.replace(day=1), window=31)
+    with pytest.raises(UsageError, match="a window of 6 days is too short"):
+        running.run([monthly], client.with_options(windows=6))
+
+
+def test_a_refused_query_stops_the_run_and_says_whose_it_is(client: Client, vendor: Vendor, spec: Spec) -> None:
+    """The service speaks for all: nothing more is asked for."""
+    vendor.refuses = lambda _: "There is no such thing."
+    with pytest.raises(QueryRefused, match=r"^views\."):
+        running.run([spec, replace(spec, name="other")], client.with_options(slots=1), deadline=5)
+    assert not spec.place.path.exists()
 
 
 def test_two_reports_of_one_file_are_one_run(run: Run, vendor: Vendor, spec: Spec) -> None:

@@ -26,7 +26,7 @@ from reelport.sync.days import Days, month_first, month_last
 from reelport.sync.destinations import open_copies
 from reelport.sync.events import OfWindow, Tell, aloud
 from reelport.sync.fetching import drive, fetched, session_of
-from reelport.sync.running import refuse_strangers
+from reelport.sync.running import limited, refuse_strangers
 from reelport.sync.spec import Spec
 from reelport.sync.staging import STAGE, Delivery, stage
 from reelport.sync.state import State
@@ -89,6 +89,7 @@ def verify(
     session = session_of(client)
     refuse_strangers([spec], session)
     state = copies.state(spec)
+    spec = limited(spec, session)
     window = _window(spec, state, start, end)
     with tempfile.TemporaryDirectory(prefix="reelport-") as folder:
         delivery = drive(client, _read(session, spec, window, Path(folder), tell, deadline))

@@ -38,6 +38,7 @@ from reelport.sync.days import NONE, Days
 from reelport.sync.events import Began, Loaded, OfWindow, SyncEvent, Tell, aloud
 from reelport.sync.fetching import drive, fetched, session_of
 from reelport.sync.planning import lacking, windows
+from reelport.sync.running import limited
 from reelport.sync.spec import Spec
 from reelport.sync.tombstones import DAY, DELETED, KEY, Batch, Held, batch
 
@@ -155,7 +156,9 @@ class _Rows:
         spec, order = self.spec, self.order
         kept = dlt.current.resource_state(spec.name)
         held = Held.from_text(kept.get("held"))
-        days = lacking(spec, held.state, session_of(order.client).settings.url, datetime.now(UTC).date())
+        session = session_of(order.client)
+        spec = limited(spec, session)
+        days = lacking(spec, held.state, session.settings.url, datetime.now(UTC).date())
         todo = windows(spec, days - order.read.get(spec.name, NONE))
         now = todo if order.at_most is None else todo[: order.at_most]
         order.left[spec.name] = len(todo) - len(now)

@@ -5,24 +5,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 
 from reelport.client.client import Client
-from reelport.client.events import Event
+from reelport.client.events import Bisected, Event
 from reelport.client.flow import DEADLINE
-from reelport.client.ranges.windows import Window
+from reelport.client.ranges.fetching import too_much
+from reelport.client.ranges.windows import LONGEST_MONTH, Window, halves
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork, work
 from reelport.errors import (
-    IncompleteDownload,
+    AccessError,
+    AskLost,
+    InternalError,
     Partial,
+    QueryRefused,
+    QueueFull,
     ReelportError,
-    ReportExpired,
-    ReportFailed,
-    SchemaDrift,
+    RequestError,
+    Unreachable,
     UsageError,
     WindowEmptied,
 )
@@ -37,8 +41,11 @@ from reelport.sync.planning import lacking, wanted, windows
 from reelport.sync.spec import Place, Spec
 from reelport.sync.staging import Delivery
 
-_OF_ONE_WINDOW = (ReportFailed, ReportExpired, IncompleteDownload, SchemaDrift, WindowEmptied)
-"""What goes wrong with one window and says nothing of the next."""
+_FAILURES = 16
+"""Reports of one window that may fail before what is left of it is given up: two bad days come to about as many."""
+
+Outcome = Loaded | ReelportError
+"""What a window came to."""
 
 
 def run(
@@ -53,8 +60,9 @@ def run(
 ) -> tuple[Loaded, ...]:
     """Bring the copies of these specs up to date, and say what was loaded. `deadline` is for one report, in seconds.
 
-    As many windows are read at a time as the key has slots. One that can't be had leaves its copy as it was, and
-    the others go on; Partial is raised in the end, or where nothing at all was loaded the window's own error. With
+    As many windows are read at a time as the key has slots. One whose report fails is read in halves, down to a
+    day. One that can't be had leaves its copy as it was, and the others go on where they may come to better; Partial
+    is raised in the end, or where nothing at all was loaded, or nothing more could be, the window's own error. With
     `again` every day is read, the verified ones too. UsageError while another sync has one of the destinations,
     or when one holds rows of another service.
     """
@@ -64,13 +72,15 @@ def run(
         shops = {place: stack.enter_context(locked(place)) for place in dict.fromkeys(spec.place for spec in specs)}
         refuse_strangers(specs, session, again=again)
         going = _Run(session, shops, tell, deadline, allow_empty=allow_empty)
+        specs = tuple(limited(spec, session) for spec in specs)
         tasks = [task for spec in specs for task in _tasks(spec, session, tell, today, again=again)]
         reach("sync-planned")
         found = drive(client, _all(going, tasks, session.settings.slots))
-        failed = {task.spec.name for task, each in zip(tasks, found, strict=True) if not isinstance(each, Loaded)}
-        for spec in specs:
-            if spec.name not in failed:
-                sweep(shops[spec.place], spec)
+        if not going.stopped:
+            bad = {task.spec.name for task, each in zip(tasks, found, strict=True) if _errors([each])}
+            for spec in specs:
+                if spec.name not in bad:
+                    sweep(shops[spec.place], spec)
     return _outcome(found)
 
 
@@ -86,6 +96,14 @@ def refuse_strangers(specs: Iterable[Spec], session: Session, *, again: bool = F
     ]
     if wrong:
         raise UsageError("\n".join(wrong))
+
+
+def limited(spec: Spec, session: Session) -> Spec:
+    """The spec with windows that are no longer than the client's. UsageError where no month would fit into one."""
+    longest = session.settings.windows
+    if spec.monthly and longest < LONGEST_MONTH:
+        raise UsageError(f"{spec.name}: its rows are of whole months, and a window of {longest} days is too short.")
+    return replace(spec, window=min(spec.window, longest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,27 +129,48 @@ def _tasks(spec: Spec, session: Session, tell: Tell, today: date | None, *, agai
     return [_Task(spec, window, fresh, number, len(todo)) for number, (window, fresh) in enumerate(pairs, start=1)]
 
 
-def _all(going: _Run, tasks: Sequence[_Task], at_once: int) -> Flow[list[Loaded | ReelportError | None]]:
+def _all(going: _Run, tasks: Sequence[_Task], at_once: int) -> Flow[list[list[Outcome] | ReelportError]]:
     return (yield from fork([going.bring(task) for task in tasks], at_once))
 
 
-def _outcome(found: Sequence[Loaded | ReelportError | None]) -> tuple[Loaded, ...]:
+def _errors(found: Iterable[list[Outcome] | ReelportError]) -> list[ReelportError]:
+    each = [one for outcome in found for one in (outcome if isinstance(outcome, list) else [outcome])]
+    return [one for one in each if isinstance(one, ReelportError)]
+
+
+def _outcome(found: Sequence[list[Outcome] | ReelportError]) -> tuple[Loaded, ...]:
     """What was loaded. Raises what stopped the run, Partial, or the error of a window where none was loaded."""
-    loaded = tuple(each for each in found if isinstance(each, Loaded))
-    errors = [each for each in found if isinstance(each, ReelportError)]
-    stopped = [error for error in errors if not isinstance(error, _OF_ONE_WINDOW)]
-    if stopped:
-        raise stopped[0]
-    if errors and not loaded:
-        raise errors[0]
+    loaded = tuple(one for outcome in found if isinstance(outcome, list) for one in outcome if isinstance(one, Loaded))
+    errors = _errors(found)
+    stopped = [error for error in errors if _hopeless(error)]
+    if stopped or (errors and not loaded):
+        raise (stopped or errors)[0]
     if errors:
         reasons = "\n".join(dict.fromkeys(str(error) for error in errors))
         raise Partial(f"Windows loaded: {len(loaded)}; not loaded: {len(errors)}. Run it again for these.\n{reasons}")
     return loaded
 
 
+def _hopeless(error: ReelportError) -> bool:
+    """Whether the other windows would come to the same."""
+    match error:
+        case QueueFull() | AskLost():
+            return False
+        case RequestError() | AccessError() | InternalError() | Unreachable():
+            return True
+        case _:
+            return False
+
+
+def _named(error: ReelportError, spec: Spec) -> ReelportError:
+    """A refused query says whose it is."""
+    if not isinstance(error, QueryRefused):
+        return error
+    return QueryRefused(tuple(replace(problem, path=(spec.name, *problem.path)) for problem in error.problems))
+
+
 class _Run:
-    """What the windows of one run share: who is told, one at a time; one load at a time; whether to go on."""
+    """What the windows of one run share: who is told, one at a time; one load at a time; whether it was stopped."""
 
     def __init__(
         self, session: Session, shops: dict[Place, Path], tell: Tell, deadline: float, *, allow_empty: bool
@@ -143,22 +182,30 @@ class _Run:
         self._allow_empty = allow_empty
         self._copies: dict[Place, Copies] = {place: open_copies(place) for place in shops}
         self._turn = threading.RLock()
-        self._stopped = False
+        self.stopped = False
 
-    def bring(self, task: _Task) -> Flow[Loaded | None]:
-        """Read a window and load it; None when another one has stopped the run."""
-        if self._stopped:
-            return None
-        spec, window = task.spec, task.window
-        self._tell(Began(spec.name, window, task.number, task.of))
-        try:
-            return (yield from self._bring(spec, window, fresh=task.fresh))
-        except _OF_ONE_WINDOW as error:
-            self._tell(Failed(spec.name, window, str(error)))
-            raise
-        except ReelportError:
-            self._stopped = True
-            raise
+    def bring(self, task: _Task) -> Flow[list[Outcome]]:
+        """Read a window and load it; one whose report fails in two halves. Nothing once the run has been stopped."""
+        spec, found, failures = task.spec, list[Outcome](), 0
+        self._tell(Began(spec.name, task.window, task.number, task.of))
+        left = [task.window]
+        while left and not self.stopped:
+            window = left.pop()
+            try:
+                found.append((yield from self._bring(spec, window, fresh=task.fresh)))
+            except ReelportError as error:
+                failures += too_much(error)
+                smaller = halves(window, months=spec.monthly) if too_much(error) and failures <= _FAILURES else ()
+                if smaller:
+                    bisected = Bisected(window.start, window.end, smaller[1].start, str(error))
+                    self._tell(OfWindow(spec.name, window, bisected))
+                    left += reversed(smaller)
+                    continue
+                if _hopeless(error):
+                    self.stopped = True
+                self._tell(Failed(spec.name, window, str(error)))
+                found.append(_named(error, spec))
+        return found
 
     def _bring(self, spec: Spec, window: Window, *, fresh: bool) -> Flow[Loaded]:
         def tell(event: Event) -> None:

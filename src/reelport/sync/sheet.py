@@ -14,6 +14,7 @@ from typing import Any
 from reelport import check
 from reelport.catalog import Limit
 from reelport.check import nearest
+from reelport.client.ranges.windows import LONGEST_MONTH
 from reelport.errors import StorageError, UsageError
 from reelport.query import DEFAULT_PRODUCT
 from reelport.sync.spec import LOOKBACK, SETTLE, Contract, Kind, Place, Spec
@@ -28,7 +29,6 @@ _TABLES = ("defaults", "reports", "profile", "profiles")
 _NAMES = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _DUCKDB = frozenset({".duckdb", ".ddb", ".db"})
 _LONGEST = 3660
-_MONTH_DAYS = 31
 
 
 def read(path: str | os.PathLike[str] = NAME, *, only: Iterable[str] = (), placed: bool = True) -> tuple[Spec, ...]:
@@ -116,7 +116,7 @@ class _Sheet:
         if spec.monthly and spec.start.day != 1:
             first = spec.start.replace(day=1)
             self.wrong(where, f"its rows are of whole months: let it start on a first, {first}, or add DAY")
-        if spec.monthly and spec.window < _MONTH_DAYS:
+        if spec.monthly and spec.window < LONGEST_MONTH:
             self.wrong(where, f"its rows are of whole months: a window of {spec.window} days is too short")
         if spec.start > today:
             self.wrong(where, f"start: {spec.start} lies in the future")
