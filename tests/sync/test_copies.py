@@ -97,6 +97,13 @@ def test_columns_that_no_copy_can_have_are_refused(spec: Spec, header: str) -> N
         put(spec, header, 1, 3)
 
 
+@pytest.mark.parametrize("text", ["", "\n", HEADER + "2026-01-01,FR\n", HEADER + "2026-01-01,FR,1,2,3\n"])
+def test_what_is_no_report_is_refused(spec: Spec, text: str) -> None:
+    """Nothing at all, or rows of another length than the header: the service's fault, and nothing is taken."""
+    with pytest.raises(ServiceError):
+        put(spec, text, 1, 3)
+
+
 NEW = "day,visitor_country,views,estimated_earnings_eur,bots\n2026-01-02,FR,7,1,5\n2026-01-02,ES,8,1,\n"
 ODD = HEADER + "2026-01-02,FR,7.25,1.00000005\n2026-01-02,ES,8,1\n"
 WORD = HEADER + "2026-01-02,FR,many,1\n2026-01-02,ES,8,1\n"

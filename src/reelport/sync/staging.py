@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from reelport.client.part import storage
 from reelport.client.ranges.windows import Window
 from reelport.client.shape import header_of
-from reelport.errors import SchemaDrift, StorageError, UsageError
+from reelport.errors import SchemaDrift, ServiceError, StorageError, UsageError
 from reelport.sync.columns import Field, digits_of, fits, is_number, literal, quoted
 
 if TYPE_CHECKING:
@@ -88,22 +88,32 @@ def engine(spill: Path) -> Iterator[DuckDBPyConnection]:
         con.execute("SET TimeZone = 'UTC'")
         yield con
     except duckdb.Error as error:
-        raise StorageError(f"DuckDB can't go on: {' '.join(str(error).split())[:400]}") from error
+        raise StorageError(f"DuckDB can't go on: {_one_line(error)}") from error
     finally:
         con.close()
 
 
 def stage(con: DuckDBPyConnection, file: Path) -> Stage:
-    """Read a downloaded report. Raises SchemaDrift for columns that have one name, or one of ours."""
+    """Read a downloaded report.
+
+    Raises SchemaDrift for columns that have one name, or one of ours, and ServiceError where it is no CSV.
+    """
+    import duckdb  # noqa: PLC0415 - heavy; it is loaded by now
+
     with storage(file), file.open("rb") as lines:
         columns = header_of(lines.readline(_HEADER_BYTES))
+    if not columns:
+        raise ServiceError("The report has no columns.")
     wrong = sorted({name for name in columns if columns.count(name) > 1 or name.startswith("_") or not name})
     if wrong:
         raise SchemaDrift(f"The report has columns that no table can: {', '.join(map(repr, wrong))[:300]}.")
     texts = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in columns)
     con.execute(f"DROP TABLE IF EXISTS {STAGE}")
     read = f"read_csv({literal(str(file))}, columns = {{{texts}}}, {_CSV})"
-    con.execute(f"CREATE TEMP TABLE stage AS SELECT * FROM {read}")  # noqa: S608 - names and texts are quoted
+    try:
+        con.execute(f"CREATE TEMP TABLE stage AS SELECT * FROM {read}")  # noqa: S608 - names and texts are quoted
+    except duckdb.InvalidInputException as error:
+        raise ServiceError(f"The report can't be read: {_one_line(error)}") from error
     return Stage(con, columns)
 
 
@@ -115,3 +125,7 @@ def _look(field: Field) -> str:
         f"count(*) {misfit}, any_value({text}) {misfit}, "
         f"coalesce(bool_and({number}) {misfit}, false), coalesce(max({digits_of(field.name)}) {misfit}, 0)"
     )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]
