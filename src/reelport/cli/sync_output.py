@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import cast
 
 from rich.console import Console
@@ -74,12 +75,18 @@ def print_comparison(found: Comparison, *, json: bool) -> None:
 
 
 def _headline(each: Standing) -> Text:
-    line = Text(each.spec.name, style="bold")
-    line.append(f"  {each.spec.place}, {each.rows:,} rows; {len(each.verified):,} days verified", style="default")
+    line = Text().append(each.spec.name, style="bold")
+    line.append(f"  {_near(each.spec.place.path)}, {each.rows:,} rows; {len(each.verified):,} days verified")
     line.append(f", {len(each.moving):,} moving, {len(each.missing):,} missing")
     if each.outdated:
         line.append("; the report asks for something else now: the next run reads every day again", style="yellow")
     return line
+
+
+def _near(path: Path) -> Path:
+    """A path as one names it from here, where it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _facts(each: Standing) -> dict[str, object]:
