@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from reelport.client.locks import held
 from reelport.client.part import storage
 from reelport.errors import UsageError
 from reelport.sync.spec import Place
@@ -23,13 +23,9 @@ def locked(place: Place) -> Iterator[Path]:
         workshop.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(workshop / _NAME, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not held(descriptor):
             other = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "unknown"
-            raise UsageError(
-                f"Another sync (process {other}) is bringing {place} up to date: wait for it, or stop it."
-            ) from None
+            raise UsageError(f"Another sync (process {other}) is bringing {place} up to date: wait for it, or stop it.")
         os.truncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         yield workshop
