@@ -195,6 +195,11 @@ def _opened(target: Path, token: str) -> tuple[BinaryIO, Path]:
         if held(file.fileno()) and still_named(file.fileno(), path):
             return file, path
         file.close()
+    return _of_chance(target)
+
+
+def _of_chance(target: Path) -> tuple[BinaryIO, Path]:
+    """A new file with a part's name of chance, locked."""
     while True:
         path = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
         file = _open(path, os.O_EXCL)
@@ -234,10 +239,8 @@ def _remove_unless_held(path: Path) -> None:
 @contextmanager
 def _noted(target: Path, content: bytes) -> Iterator[Path]:
     """A small file, whole and durable, that goes away unless it is given another name."""
-    path = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
-    file = _open(path, os.O_EXCL)
+    file, path = _of_chance(target)
     try:
-        held(file.fileno())
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
