@@ -177,6 +177,19 @@ def test_hours_and_months_are_placed_by_utc(spec: Spec) -> None:
     assert kept(monthly, "month, views") == [("2026-01", 6)]
 
 
+def test_another_time_leaves_no_rows_of_the_old_one(spec: Spec) -> None:
+    """A report by day that is asked for by month from now on, or back: the old rows go with the first window."""
+    put(spec, FIRST, 1, 3)
+    monthly = replace(spec, dimensions=("MONTH", "VISITOR_COUNTRY"))
+    put(monthly, "month,visitor_country,views,estimated_earnings_eur\n2026-01,FR,15,1\n", 1, 31)
+    assert kept(spec, "month, views") == [("2026-01", 15)]
+    put(spec, HEADER + "2026-01-15,FR,1,\n", 15, 16)
+    assert kept(spec, "day, month, views") == [(day(15), None, 1)]
+    hourly = replace(spec, dimensions=("HOUR",), contract=Contract.DISCARD_VALUE)
+    with pytest.raises(SchemaDrift, match="no column hour"):
+        put(hourly, "hour,views,estimated_earnings_eur\n2026-01-01T00:00:00Z,1,1\n", 1, 3)
+
+
 def test_names_of_columns_are_never_taken_for_sql(spec: Spec) -> None:
     """A column may be called anything: it is a name."""
     odd = 'x"; drop table earned; --'

@@ -41,6 +41,8 @@ def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window, *, 
     """
     asked = fields_of(spec.columns)
     base = kept or asked
+    if spec.contract is not Contract.EVOLVE and spec.time not in {field.name for field in base}:
+        raise SchemaDrift(f"The copy has no column {spec.time} to tell its days apart, and {spec.contract} adds none.")
     names = {field.name for field in base}
     new = tuple(field for field in fields_of(stage.columns) if field.name not in names)
     lost = [field.name for field in asked if field.name not in stage.columns]

@@ -69,9 +69,10 @@ def stamped(spec: Spec, delivery: Delivery, agreement: Agreement, now: datetime 
 
 
 def window_of(spec: Spec, fields: tuple[Field, ...], delivery: Delivery) -> str:
-    """Whether a row of the copy is of the delivery's window."""
+    """Whether a row of the copy goes: it is of the delivery's window, or was placed by another column in its time."""
     time = time_of(spec, fields)
-    return within(quoted(time.name), time.type, delivery.window.start, delivery.window.end)
+    inside = within(quoted(time.name), time.type, delivery.window.start, delivery.window.end)
+    return f"({inside} OR {quoted(time.name)} IS NULL)"
 
 
 def guard(spec: Spec, delivery: Delivery, before: int, rows: int, *, allow_empty: bool) -> None:

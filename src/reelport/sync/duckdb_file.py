@@ -65,9 +65,10 @@ class DuckFile:
             rows = staged.count(agreement.rows)
             with _transaction(con):
                 _shape(con, spec, kept, agreement)
-                before = _count(con, spec, window_of(spec, agreement.fields, delivery))
+                condition = window_of(spec, agreement.fields, delivery)
+                before = _count(con, spec, condition)
                 guard(spec, delivery, before, rows, allow_empty=allow_empty)
-                con.execute(f"DELETE FROM {_table(spec)} WHERE {window_of(spec, agreement.fields, delivery)}")  # noqa: S608 - names are quoted
+                con.execute(f"DELETE FROM {_table(spec)} WHERE {condition}")  # noqa: S608 - names are quoted
                 reach("sync-deleted")
                 con.execute(f"INSERT INTO {_table(spec)} BY NAME {stamped(spec, delivery, agreement)}")
                 reach("sync-inserted")

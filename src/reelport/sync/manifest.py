@@ -29,9 +29,10 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A version: complete once its file is written, and never changed afterwards."""
+    """A version: complete once its file is written, and never changed afterwards. `time` is the column of its days."""
 
     spec: str
+    time: str
     state: State
     fields: tuple[Field, ...]
     files: tuple[DataFile, ...]
@@ -41,6 +42,7 @@ class Manifest:
         content = {
             "format": _FORMAT,
             "spec": self.spec,
+            "time": self.time,
             "columns": {field.name: field.type for field in self.fields},
             "files": [{"name": file.name, "day": file.day.isoformat(), "rows": file.rows} for file in self.files],
             "state": json.loads(self.state.to_json()),
@@ -63,6 +65,8 @@ class Manifest:
                 DataFile(str(file["name"]), date.fromisoformat(file["day"]), int(file["rows"]))
                 for file in found["files"]
             )
-            return cls(str(found["spec"]), State.from_json(json.dumps(found["state"])), fields, files)
+            return cls(
+                str(found["spec"]), str(found["time"]), State.from_json(json.dumps(found["state"])), fields, files
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StorageError(f"{path} can't be read ({error}): was it changed by hand?") from None

@@ -160,7 +160,8 @@ class _Version:
             self._copy(f"SELECT {nulls} WHERE false", self._part / "empty")
             self._adopt(self._part / "empty", self._spec.start, 0)
         files = tuple(sorted(self._files, key=lambda file: file.name))
-        Manifest(self._spec.name, state, self._agreement.fields, files).write(self._part)
+        time = time_of(self._spec, self._agreement.fields)
+        Manifest(self._spec.name, time.name, state, self._agreement.fields, files).write(self._part)
         synced(self._part)
         self._part.rename(self._folder)
         synced(self._folder.parent)
@@ -195,7 +196,9 @@ def _parted(spec: Spec, old: Manifest | None, delivery: Delivery) -> tuple[list[
     days = Days.between(delivery.window.start, delivery.window.end)
     if spec.monthly:
         days |= Days.between(month_first(delivery.window.start), delivery.window.end)
-    gone = [file for file in old.files if file.day in days or not file.rows]
+    # Files whose days were told by another column would stay beside the new ones, and say the same once more.
+    told = old.time == spec.time
+    gone = [file for file in old.files if not told or file.day in days or not file.rows]
     return gone, [file for file in old.files if file not in gone]
 
 

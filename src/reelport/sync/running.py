@@ -181,7 +181,7 @@ class _Run:
         self._deadline = deadline
         self._allow_empty = allow_empty
         self._copies: dict[Place, Copies] = {place: open_copies(place) for place in shops}
-        self._turn = threading.RLock()
+        self._turn, self._loading = threading.Lock(), threading.Lock()
         self.stopped = False
 
     def bring(self, task: _Task) -> Flow[list[Outcome]]:
@@ -225,7 +225,7 @@ class _Run:
         return loaded
 
     def _load(self, spec: Spec, delivery: Delivery) -> Loaded:
-        with self._turn:
+        with self._loading:
             found = self._copies[spec.place].replace(spec, delivery, allow_empty=self._allow_empty)
         return Loaded(spec.name, delivery.window, found.before, found.rows, delivery.token, found.notes)
 
