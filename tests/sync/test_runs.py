@@ -53,9 +53,9 @@ def spec(tmp_path: Path) -> Spec:
 def run(client: Client) -> Callable[..., Heard]:
     """Run specs, and hear what is told."""
 
-    def go(*specs: Spec, allow_empty: bool = False) -> Heard:
+    def go(*specs: Spec, allow_empty: bool = False, again: bool = False) -> Heard:
         heard: Heard = []
-        running.run(specs, client, tell=heard.append, deadline=30, allow_empty=allow_empty)
+        running.run(specs, client, tell=heard.append, deadline=30, allow_empty=allow_empty, again=again)
         return heard
 
     return go
@@ -81,6 +81,16 @@ def test_a_copy_is_kept_up_to_date(run: Run, vendor: Vendor, numbers: Numbers, s
     assert sorted(asked(vendor)[3:]) == ["25-21", "3-1"]
     assert kept(spec, "day, views") == expected(numbers, earlier.start)
     assert list((spec.place.workshop).iterdir()) == [spec.place.workshop / "lock"]
+
+
+def test_a_copy_that_is_up_to_date_asks_for_nothing(run: Run, vendor: Vendor, spec: Spec) -> None:
+    """With a lookback of none every day is read once; with `again` every day is read once more."""
+    still = replace(spec, lookback=0)
+    run(still)
+    assert run(still) == [Planned("views", ())]
+    assert len(vendor.asks) == 2
+    run(still, again=True)
+    assert len(vendor.asks) == 4
 
 
 def test_days_that_moved_are_not_verified(run: Run, spec: Spec) -> None:

@@ -59,6 +59,7 @@ def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window, *, 
         case Contract.DISCARD_ROW:
             return _without_rows(base, new, misfits, stage, notes)
         case _:
+            notes += [f"new column {field.name}" for field in new if field not in asked]
             return _evolved(base, new, misfits, stage, notes, widens=widens)
 
 
@@ -101,7 +102,6 @@ def _evolved(
     widens: bool,
 ) -> Agreement:
     fields = {field.name: field for field in (*base, *new)}
-    notes += [f"new column {field.name}" for field in new]
     texts: dict[str, str] = {}
     for misfit in misfits:
         name = misfit.field.name

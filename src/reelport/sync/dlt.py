@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,7 +179,7 @@ class _Rows:
             flow = fetched(session, spec, window, folder, self._heard(window), deadline=order.deadline, fresh=fresh)
             delivery = drive(order.client, flow)
             order.brought.append(delivery.file)
-            found = batch(spec, delivery, held.fields, folder)
+            found = batch(spec, delivery, held, folder)
         if order.at_most is None:
             drive(order.client, settled(session, [delivery.file]))
         filled = held.filled & days
@@ -189,8 +189,8 @@ class _Rows:
                 "was changed. If it is right that they vanish, allow it: allow_empty=True."
             )
         order.tell(Loaded(spec.name, window, 0, found.rows, delivery.token, found.notes))
-        state = held.state.after(spec, delivery)
-        return found, replace(held, state=state, fields=found.fields, filled=(held.filled - days) | found.filled)
+        stayed = held.filled - days if held.time in {"", spec.time} else NONE
+        return found, Held(held.state.after(spec, delivery), found.fields, stayed | found.filled, spec.time or "")
 
     def _heard(self, window: Window) -> Callable[[Event], None]:
         return lambda event: self.order.tell(OfWindow(self.spec.name, window, event))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from reelport.errors import StorageError
-from reelport.sync.columns import Field, day_of, literal, quoted
+from reelport.sync.columns import Field, day_of, quoted
 from reelport.sync.contract import agree, time_of
 from reelport.sync.copies import stamped
 from reelport.sync.days import NONE, Days, month_last
@@ -28,19 +28,26 @@ DELETED = "_deleted"
 KEY = ("_spec", DAY)
 """What rows are replaced by."""
 
+_TOMBSTONE = f"INSERT INTO batch BY NAME SELECT ? AS _spec, CAST(? AS DATE) AS {DAY}, true AS {DELETED}"
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a copy elsewhere holds, as far as we were told: its state, its columns, the days that have rows."""
+    """What a copy elsewhere holds, as far as we were told: its state, its columns, the days that have rows.
+
+    `time` is the column that told the days of these rows.
+    """
 
     state: State
     fields: tuple[Field, ...] = ()
     filled: Days = NONE
+    time: str = ""
 
     def to_text(self) -> str:
         """One line of JSON."""
         columns = {field.name: field.type for field in self.fields}
-        return json.dumps({"state": self.state.to_json(), "columns": columns, "filled": self.filled.to_json()})
+        filled = self.filled.to_json()
+        return json.dumps({"state": self.state.to_json(), "columns": columns, "filled": filled, "time": self.time})
 
     @classmethod
     def from_text(cls, text: str | None) -> Self:
@@ -50,7 +57,7 @@ class Held:
         try:
             found = json.loads(text)
             fields = tuple(Field(name, kind) for name, kind in found["columns"].items())
-            return cls(State.from_json(found["state"]), fields, Days.from_json(found["filled"]))
+            return cls(State.from_json(found["state"]), fields, Days.from_json(found["filled"]), str(found["time"]))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StorageError(f"The state of this copy can't be read ({error}): was it changed by hand?") from None
 
@@ -66,17 +73,25 @@ class Batch:
     notes: tuple[str, ...]
 
 
-def batch(spec: Spec, delivery: Delivery, fields: tuple[Field, ...], spill: Path) -> Batch:
-    """The table of a delivery for a copy of these columns. Raises SchemaDrift by the spec's contract."""
+def batch(spec: Spec, delivery: Delivery, held: Held, spill: Path) -> Batch:
+    """The table of a delivery for a copy that holds this. Raises SchemaDrift by the spec's contract.
+
+    Rows that another column placed in time get their tombstones too: they would say the same once more.
+    """
+    days = Days.between(delivery.window.start, delivery.window.end)
+    if held.time and held.time != spec.time:
+        days |= held.filled
     with engine(spill) as con:
         staged = stage(con, delivery.file)
-        agreement = agree(spec, fields, staged, delivery.window, widens=False)
+        agreement = agree(spec, held.fields, staged, delivery.window, widens=False)
         time = time_of(spec, agreement.fields)
-        day = day_of(quoted(time.name), time.type)
+        placed = day_of(quoted(time.name), time.type)
         rows = stamped(spec, delivery, agreement)
-        con.execute(f"CREATE TEMP TABLE batch AS SELECT *, {day} AS {DAY}, false AS {DELETED} FROM ({rows})")  # noqa: S608 - quoted
+        con.execute(f"CREATE TEMP TABLE batch AS SELECT *, {placed} AS {DAY}, false AS {DELETED} FROM ({rows})")  # noqa: S608 - quoted
         found = con.execute(f"SELECT {DAY}, count(*) FROM batch GROUP BY 1").fetchall()  # noqa: S608 - our own names
-        con.execute(_tombstones(spec, delivery))
+        firsts = {first for first, _ in found}
+        if empty := [[spec.name, day] for day in days if day not in firsts]:
+            con.executemany(_TOMBSTONE, empty)
         table = _keyed(con.sql("FROM batch").to_arrow_table())
     filled = Days.of((first, month_last(first) if spec.monthly else first) for first, _ in found)
     return Batch(table, sum(count for _, count in found), filled, agreement.fields, agreement.notes)
@@ -88,15 +103,3 @@ def _keyed(table: pa.Table) -> pa.Table:
         at = table.schema.get_field_index(name)
         table = table.cast(table.schema.set(at, table.schema.field(at).with_nullable(False)))
     return table
-
-
-def _tombstones(spec: Spec, delivery: Delivery) -> str:
-    """SQL for a row a day (a month) of the window that has none."""
-    step = "1 month" if spec.monthly else "1 day"
-    window = delivery.window
-    return f"""
-        INSERT INTO batch BY NAME
-        SELECT {literal(spec.name)} AS _spec, CAST(each AS DATE) AS {DAY}, true AS {DELETED}
-        FROM unnest(generate_series(DATE '{window.start}', DATE '{window.end}', INTERVAL {step})) AS days(each)
-        WHERE CAST(each AS DATE) NOT IN (SELECT {DAY} FROM batch)
-        """  # noqa: S608 - all of it is quoted
