@@ -11,7 +11,7 @@ import dlt
 import pytest
 
 from reelport import Client, SchemaDrift
-from reelport.errors import WindowEmptied
+from reelport.errors import UsageError, WindowEmptied
 from reelport.sync.days import Days
 from reelport.sync.dlt import load, reports
 from reelport.sync.events import Loaded, SyncEvent
@@ -139,3 +139,12 @@ def test_the_source_takes_its_settings_from_dlt(
     asks = len(vendor.asks)
     assert len(pipeline.run(reports()).loads_ids) == 1
     assert asked(vendor)[asks:] == ["3-1"]
+
+
+def test_a_destination_that_appends_is_refused(client: Client, file: Path, vendor: Vendor, tmp_path: Path) -> None:
+    """Rows would be there twice: nothing is asked for."""
+    folder = dlt.destinations.filesystem(str(tmp_path / "files"))
+    pipeline = dlt.pipeline("files", str(tmp_path / "own"), destination=folder, dataset_name="reports")
+    with pytest.raises(UsageError, match="filesystem"):
+        load(pipeline, file, client=client)
+    assert vendor.asks == []

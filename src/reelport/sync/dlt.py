@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dlt
-from dlt.common.pipeline import LoadInfo
+from dlt.common.pipeline import LoadInfo, SupportsPipeline
+from dlt.common.schema.typing import TLoaderMergeStrategy
 from dlt.extract import DltResource, DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -32,7 +33,7 @@ from reelport.client.fetch import settled
 from reelport.client.flow import DEADLINE
 from reelport.client.profiles import resolve
 from reelport.client.ranges.windows import Window
-from reelport.errors import ReelportError, WindowEmptied
+from reelport.errors import ReelportError, UsageError, WindowEmptied
 from reelport.sync import sheet
 from reelport.sync.days import NONE, Days
 from reelport.sync.events import Began, Loaded, OfWindow, SyncEvent, Tell, aloud
@@ -45,6 +46,7 @@ from reelport.sync.tombstones import DAY, DELETED, KEY, Batch, Held, batch
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_STRATEGY: TLoaderMergeStrategy = "delete-insert"
 _HINTS: dict[str, Any] = {DELETED: {"data_type": "bool", "hard_delete": True}, DAY: {"data_type": "date"}}
 
 
@@ -130,10 +132,23 @@ def _resources(specs: Sequence[Spec], order: _Order) -> Iterator[DltResource]:
         yield dlt.resource(
             _generator(_Rows(spec, order)),
             name=spec.name,
-            write_disposition={"disposition": "merge", "strategy": "delete-insert"},
+            write_disposition={"disposition": "merge", "strategy": _STRATEGY},
             merge_key=KEY,
             columns=_HINTS,
             schema_contract="evolve",
+        )
+
+
+def _refuse_appending(pipeline: SupportsPipeline) -> None:
+    """Raise UsageError where dlt would append: restated rows would be there twice, and vanished ones for ever."""
+    destination = pipeline.destination
+    if destination is None:
+        return
+    known = destination.capabilities().supported_merge_strategies or []
+    if _STRATEGY not in known:
+        raise UsageError(
+            f"dlt replaces no rows at the destination {destination.destination_name}: it would add restated rows to "
+            "those that are there. Choose one that merges, or for Parquet files `reelport sync run`."
         )
 
 
@@ -154,6 +169,7 @@ class _Rows:
     def tables(self) -> Iterator[pa.Table]:
         """What is lacking, a table a window, and the state that goes with it."""
         spec, order = self.spec, self.order
+        _refuse_appending(dlt.current.pipeline())
         kept = dlt.current.resource_state(spec.name)
         held = Held.from_text(kept.get("held"))
         session = session_of(order.client)
