@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reelport import Client, QueryRefused, ReelportError, SchemaDrift
-from reelport.errors import Partial, ReportFailed, UsageError, WindowEmptied
+from reelport.errors import AskLost, Partial, ReportFailed, UsageError, WindowEmptied
 from reelport.sync import comparing, running
 from reelport.sync.days import Days
 from reelport.sync.destinations import open_copies
@@ -213,6 +213,17 @@ def test_verify_shows_how_far_numbers_moved_and_changes_nothing(
     assert len(comparing.verify(spec, client, tell=silent, start=START, end=START + timedelta(days=3)).moved) == 0
     with pytest.raises(UsageError, match="none of the days"):
         comparing.verify(spec, client, tell=silent, start=TODAY, end=TODAY)
+
+
+def test_an_ask_whose_answer_is_lost_is_not_repeated(run: Run, vendor: Vendor, spec: Spec) -> None:
+    """The other windows go on; the next run doesn't ask for the lost one either, as it may be in the making."""
+    vendor.loses_ask = "after"
+    with pytest.raises(Partial, match="not loaded: 1"):
+        run(spec)
+    (lost,) = {"20-11", "10-1"} - {"10-1" if YESTERDAY in standing(spec).moving else "20-11"}
+    with pytest.raises((Partial, AskLost)):
+        run(spec)
+    assert asked(vendor).count(lost) == 1
 
 
 def test_windows_are_no_longer_than_the_client_lets_them_be(
