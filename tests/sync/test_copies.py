@@ -190,6 +190,17 @@ def test_another_time_leaves_no_rows_of_the_old_one(spec: Spec) -> None:
         put(hourly, "hour,views,estimated_earnings_eur\n2026-01-01T00:00:00Z,1,1\n", 1, 3)
 
 
+def test_another_meaning_leaves_no_rows_that_nothing_would_replace(spec: Spec) -> None:
+    """What lies before a later start stays while it means the same; else it goes with the first window."""
+    put(spec, FIRST, 1, 3)
+    later = replace(spec, start=day(2))
+    put(later, HEADER + "2026-01-03,FR,1,\n", 3, 3)
+    assert kept(spec) == [*ROWS[:2], (day(3), "FR", 1, None)]
+    other = replace(later, product="ALL")
+    assert put(other, HEADER + "2026-01-03,FR,8,\n", 3, 3).before == 1
+    assert kept(spec) == [ROWS[1], (day(3), "FR", 8, None)]
+
+
 def test_names_of_columns_are_never_taken_for_sql(spec: Spec) -> None:
     """A column may be called anything: it is a name."""
     odd = 'x"; drop table earned; --'

@@ -112,6 +112,20 @@ def test_an_emptied_window_stops_and_drift_goes_by_the_contract(
     ]
 
 
+def test_another_meaning_leaves_no_rows_that_nothing_would_replace(
+    pipeline: dlt.Pipeline, client: Client, numbers: Numbers, file: Path
+) -> None:
+    """With a later start and another product the days before it go too."""
+    load(pipeline, file, client=client)
+    later = START + timedelta(days=5)
+    file.write_text(SHEET.replace(str(START), str(later)), "utf-8")
+    load(pipeline, file, client=client)
+    assert rows(pipeline) == expected(numbers)
+    file.write_text(SHEET.replace(str(START), str(later)) + 'product = "ALL"\n', "utf-8")
+    load(pipeline, file, client=client)
+    assert rows(pipeline) == expected(numbers, later)
+
+
 def test_the_source_takes_its_settings_from_dlt(
     pipeline: dlt.Pipeline, client: Client, vendor: Vendor, file: Path
 ) -> None:

@@ -106,9 +106,9 @@ def within(time: str, kind: str, first: date, last: date) -> str:
     """Whether a value of time, of this type, is of these days; in a shape that lets a table skip what is not."""
     match kind:
         case "DATE":
-            return f"{time} BETWEEN DATE '{first}' AND DATE '{last}'"
+            return f"({time} BETWEEN DATE '{first}' AND DATE '{last}')"
         case "VARCHAR":
-            return f"{time} BETWEEN '{first:%Y-%m}' AND '{last:%Y-%m}'"
+            return f"({time} BETWEEN '{first:%Y-%m}' AND '{last:%Y-%m}')"
         case _:
             after = last + timedelta(days=1)
             return f"({time} >= TIMESTAMPTZ '{first} 00:00:00+00' AND {time} < TIMESTAMPTZ '{after} 00:00:00+00')"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from reelport.errors import WindowEmptied
@@ -73,6 +73,19 @@ def window_of(spec: Spec, fields: tuple[Field, ...], delivery: Delivery) -> str:
     time = time_of(spec, fields)
     inside = within(quoted(time.name), time.type, delivery.window.start, delivery.window.end)
     return f"({inside} OR {quoted(time.name)} IS NULL)"
+
+
+def stale(spec: Spec, fields: tuple[Field, ...], delivery: Delivery, state: State) -> str:
+    """Whether a row of the copy goes besides: it is of another meaning or service, and no window will replace it."""
+    if state.fits(spec, delivery.service):
+        return "false"
+    time = time_of(spec, fields)
+    return f"NOT {within(quoted(time.name), time.type, *replaced(spec, delivery))}"
+
+
+def replaced(spec: Spec, delivery: Delivery) -> tuple[date, date]:
+    """The first and the last day that windows replace, as of the day that the delivery was asked for."""
+    return spec.start, max(delivery.window.end, spec.end(delivery.asked.date()))
 
 
 def guard(spec: Spec, delivery: Delivery, before: int, rows: int, *, allow_empty: bool) -> None:

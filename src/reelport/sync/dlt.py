@@ -205,7 +205,7 @@ class _Rows:
                 "was changed. If it is right that they vanish, allow it: allow_empty=True."
             )
         order.tell(Loaded(spec.name, window, 0, found.rows, delivery.token, found.notes))
-        stayed = held.filled - days if held.time in {"", spec.time} else NONE
+        stayed = held.filled - days - held.stale(spec, delivery)
         return found, Held(held.state.after(spec, delivery), found.fields, stayed | found.filled, spec.time or "")
 
     def _heard(self, window: Window) -> Callable[[Event], None]:

@@ -11,7 +11,7 @@ from reelport.errors import StorageError
 from reelport.steps import reach
 from reelport.sync.columns import OWN, Field, literal, quoted
 from reelport.sync.contract import Agreement, agree
-from reelport.sync.copies import Replaced, View, guard, stamped, window_of
+from reelport.sync.copies import Replaced, View, guard, stale, stamped, window_of
 from reelport.sync.spec import Place, Spec
 from reelport.sync.staging import Delivery, engine, stage
 from reelport.sync.state import State
@@ -68,11 +68,13 @@ class DuckFile:
                 condition = window_of(spec, agreement.fields, delivery)
                 before = _count(con, spec, condition)
                 guard(spec, delivery, before, rows, allow_empty=allow_empty)
-                con.execute(f"DELETE FROM {_table(spec)} WHERE {condition}")  # noqa: S608 - names are quoted
+                state = _state(con, spec)
+                besides = stale(spec, agreement.fields, delivery, state)
+                con.execute(f"DELETE FROM {_table(spec)} WHERE {condition} OR {besides}")  # noqa: S608 - names are quoted
                 reach("sync-deleted")
                 con.execute(f"INSERT INTO {_table(spec)} BY NAME {stamped(spec, delivery, agreement)}")
                 reach("sync-inserted")
-                _keep(con, spec, _state(con, spec).after(spec, delivery))
+                _keep(con, spec, state.after(spec, delivery))
                 reach("sync-stated")
             reach("sync-committed")
         return Replaced(before, rows, agreement.notes)

@@ -26,7 +26,7 @@ from reelport.errors import StorageError
 from reelport.steps import reach
 from reelport.sync.columns import OWN, Field, day_of, literal, quoted
 from reelport.sync.contract import Agreement, agree, time_of
-from reelport.sync.copies import Replaced, View, guard, stamped
+from reelport.sync.copies import Replaced, View, guard, replaced, stamped
 from reelport.sync.days import Days, month_first
 from reelport.sync.durable import point, synced
 from reelport.sync.manifest import NAME, DataFile, Manifest
@@ -190,7 +190,7 @@ def sweep(home: Path, now: float | None = None) -> None:
 
 
 def _parted(spec: Spec, old: Manifest | None, delivery: Delivery) -> tuple[list[DataFile], list[DataFile]]:
-    """The files of the window that go, and those that stay."""
+    """The files of the window that go, and those that stay: of another meaning only what a window will replace."""
     if old is None:
         return [], []
     days = Days.between(delivery.window.start, delivery.window.end)
@@ -199,7 +199,9 @@ def _parted(spec: Spec, old: Manifest | None, delivery: Delivery) -> tuple[list[
     # Files whose days were told by another column would stay beside the new ones, and say the same once more.
     told = old.time == spec.time
     gone = [file for file in old.files if not told or file.day in days or not file.rows]
-    return gone, [file for file in old.files if file not in gone]
+    kept = old.state.fits(spec, delivery.service)
+    wanted = Days.between(*replaced(spec, delivery))
+    return gone, [file for file in old.files if file not in gone and (kept or file.day in wanted)]
 
 
 def _relation(folder: Path, names: list[str]) -> str:

@@ -18,7 +18,7 @@ def wanted(spec: Spec, today: date) -> Days:
 def lacking(spec: Spec, state: State, service: str, today: date) -> Days:
     """The days that are to be read: not there, there but still moving when they were read, or of another meaning."""
     days = wanted(spec, today)
-    if not state.serves(spec) or state.service != service:
+    if not state.fits(spec, service):
         return days
     days -= state.verified
     if not spec.monthly:

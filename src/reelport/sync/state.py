@@ -32,10 +32,14 @@ class State:
         """Whether its rows are what the spec asks for now."""
         return self.identity == spec.identity
 
+    def fits(self, spec: Spec, service: str) -> bool:
+        """Whether they are that, and this service's."""
+        return self.serves(spec) and self.service == service
+
     def after(self, spec: Spec, delivery: Delivery) -> Self:
         """The state once the delivery's window has been replaced."""
         days = Days.between(delivery.window.start, delivery.window.end)
-        fits = self.serves(spec) and self.service == delivery.service
+        fits = self.fits(spec, delivery.service)
         present = self.present if fits else NONE
         verified = self.verified if fits else NONE
         still = days & Days.between(date.min, spec.still(delivery.asked.date()))

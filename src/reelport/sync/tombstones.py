@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from reelport.errors import StorageError
 from reelport.sync.columns import Field, day_of, quoted
 from reelport.sync.contract import agree, time_of
-from reelport.sync.copies import stamped
+from reelport.sync.copies import replaced, stamped
 from reelport.sync.days import NONE, Days, month_last
 from reelport.sync.spec import Spec
 from reelport.sync.staging import Delivery, engine, stage
@@ -43,6 +43,18 @@ class Held:
     filled: Days = NONE
     time: str = ""
 
+    def stale(self, spec: Spec, delivery: Delivery) -> Days:
+        """Days whose rows go with this delivery, though it isn't theirs.
+
+        Those that another column placed in time would say the same once more; those of another meaning or service
+        that no window replaces would stay for ever.
+        """
+        if self.time and self.time != spec.time:
+            return self.filled
+        if self.state.fits(spec, delivery.service):
+            return NONE
+        return self.filled - Days.between(*replaced(spec, delivery))
+
     def to_text(self) -> str:
         """One line of JSON."""
         columns = {field.name: field.type for field in self.fields}
@@ -74,13 +86,8 @@ class Batch:
 
 
 def batch(spec: Spec, delivery: Delivery, held: Held, spill: Path) -> Batch:
-    """The table of a delivery for a copy that holds this. Raises SchemaDrift by the spec's contract.
-
-    Rows that another column placed in time get their tombstones too: they would say the same once more.
-    """
-    days = Days.between(delivery.window.start, delivery.window.end)
-    if held.time and held.time != spec.time:
-        days |= held.filled
+    """The table of a delivery for a copy that holds this. Raises SchemaDrift by the spec's contract."""
+    days = Days.between(delivery.window.start, delivery.window.end) | held.stale(spec, delivery)
     with engine(spill) as con:
         staged = stage(con, delivery.file)
         agreement = agree(spec, held.fields, staged, delivery.window, widens=False)
