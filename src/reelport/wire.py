@@ -19,6 +19,7 @@ __all__ = [
     "PREFER_HEADER",
     "PUBLIC_GRAPHQL_PATH",
     "PUBLIC_TOKEN_PATH",
+    "ROWS_HEADER",
     "TOKEN_PATH",
     "TOUCH",
     "VERSION_HEADER",
@@ -34,7 +35,7 @@ PUBLIC_TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path, no secret
 PUBLIC_GRAPHQL_PATH = "/"
 """Where public API keys go; private ones and plain bearer tokens use the paths above."""
 
-VERSION_HEADER = "Reelport-Version"
+ROWS_HEADER, VERSION_HEADER = "Reelport-Rows", "Reelport-Version"
 """In every answer of a Reelport service, and of no other."""
 PREFER_HEADER, APPLIED_HEADER = "Prefer", "Preference-Applied"
 """By which (RFC 7240) a look asks to be held until the report ends, `wait=10`, and hears that it was."""

@@ -231,6 +231,8 @@ def _fetch(session: Session, link: str, taken: _Taken, tell: Progress) -> Flow[t
             intake = yield from _taken_over(taken, promise)
         else:
             taken.begin = part.mark()
+            if taken.alone and promise.rows is not None:
+                part.told(promise.rows)
             intake = Intake(promise, part, taken.query, taken.columns)
         taken.intake = intake
     before = taken.begin.size if taken.begin else 0
@@ -320,8 +322,8 @@ def _published(
         session.clock.now(),
         part.size,
         part.sha256,
-        part.lines.rows,
+        part.rows,
         proof.word,
     )
     part.publish(beside, known_of.to_json().encode())
-    return Downloaded(part.target, part.size, part.sha256, part.lines.rows, proof, beside)
+    return Downloaded(part.target, part.size, part.sha256, part.rows, proof, beside)

@@ -19,6 +19,7 @@ from typing import BinaryIO, Self
 from reelport import steps
 from reelport.client.locks import held, still_named
 from reelport.client.shape import Lines
+from reelport.client.tally import Tally
 from reelport.errors import StorageError, UsageError
 
 _AT_ONCE = 1 << 20
@@ -62,8 +63,7 @@ class Mark:
     """A place in a part that it can be taken back to."""
 
     size: int
-    sha256: hashlib._Hash
-    lines: Lines
+    tally: Tally
 
 
 class Part:
@@ -83,7 +83,7 @@ class Part:
             self._keep_mode()
             _tidy(target, self.path)
             self.found = os.fstat(self._file.fileno()).st_size
-        self.size, self._sha256, self.lines = 0, hashlib.sha256(), Lines()
+        self.size, self._tally = 0, Tally()
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +103,21 @@ class Part:
     @property
     def sha256(self) -> str:
         """The SHA-256 of all that was written."""
-        return self._sha256.hexdigest()
+        return self._tally.sha256
+
+    @property
+    def lines(self) -> Lines:
+        """The lines of all that was written."""
+        return self._tally.lines
+
+    @property
+    def rows(self) -> int:
+        """The rows below the header of all that was written."""
+        return self._tally.rows
+
+    def told(self, rows: int) -> None:
+        """Nothing is written yet, and what will be has so many rows: none need be counted."""
+        self._tally = Tally(rows)
 
     def write(self, data: bytes) -> None:
         """Append bytes. Raises StorageError when the disk takes no more."""
@@ -113,7 +127,7 @@ class Part:
 
     def mark(self) -> Mark:
         """Where it is now."""
-        return Mark(self.size, self._sha256.copy(), self.lines.copy())
+        return Mark(self.size, self._tally.copy())
 
     def rewind(self, mark: Mark | None = None) -> None:
         """Forget everything after the mark; everything without one, what was found too."""
@@ -123,8 +137,7 @@ class Part:
             self._file.seek(size)
             self._file.truncate()
         self.size = size
-        self._sha256 = mark.sha256.copy() if mark else hashlib.sha256()
-        self.lines = mark.lines.copy() if mark else Lines()
+        self._tally = mark.tally.copy() if mark else Tally()
 
     def recover(self) -> bytes:
         """Take over what was found, less its last byte so that there is something to ask for: its header.
@@ -177,8 +190,7 @@ class Part:
                     note.replace(beside)
 
     def _count(self, data: bytes) -> None:
-        self._sha256.update(data)
-        self.lines.feed(data)
+        self._tally.feed(data)
         self.size += len(data)
 
     def _keep_mode(self) -> None:

@@ -12,6 +12,7 @@ from typing import Self
 
 from reelport.client.steps import Reply
 from reelport.errors import ReportExpired, ServiceError, Unreachable
+from reelport.wire import ROWS_HEADER
 
 OK, PARTIAL, BEYOND = 200, 206, 416
 
@@ -25,6 +26,7 @@ _TAG = re.compile(r'(?:W/)?"([^"]*)"')
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _GOOGLE = re.compile(r"md5=([A-Za-z0-9+/=]+)")
+_ROWS = ROWS_HEADER.lower()
 _SIZE = re.compile(r"[0-9]{1,19}")
 _RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 
@@ -70,6 +72,7 @@ class Promise:
     ranges: bool
     encoded: bool
     md5: frozenset[str] = frozenset()
+    told_rows: int | None = None
 
     @classmethod
     def of(cls, head: Reply) -> Self:
@@ -79,6 +82,7 @@ class Promise:
         found = _SHA256.fullmatch(value[1]) if value else None
         length = _SIZE.fullmatch(head.headers.get("content-length", "").strip())
         part = _RANGE.fullmatch(head.headers.get("content-range", "")) if head.status == PARTIAL else None
+        rows = _SIZE.fullmatch(head.headers.get(_ROWS, "").strip())
         chunked = "chunked" in head.headers.get("transfer-encoding", "").lower()
         total = int(part[3]) if part else int(length[0]) if length and head.status == OK else None
         return cls(
@@ -91,12 +95,18 @@ class Promise:
             ranges=part is not None or head.headers.get("accept-ranges", "").strip().lower() == "bytes",
             encoded=encoding_of(head) not in {"", "identity"},
             md5=frozenset(_md5_of(head, value[1] if value else "")),
+            told_rows=int(rows[0]) if rows else None,
         )
 
     @property
     def provable(self) -> bool:
         """Whether the file's SHA-256 is known beforehand, for certain."""
         return self.strong and self.sha256 is not None
+
+    @property
+    def rows(self) -> int | None:
+        """The file's rows below the header, where a checksum will show that it is the very file that was counted."""
+        return self.told_rows if self.provable and not self.encoded else None
 
     @property
     def resumable(self) -> bool:

@@ -21,6 +21,7 @@ from reelport.errors import StorageError
 from reelport.server import files, reports
 from reelport.server.files import FileRecord
 from reelport.server.service import Service
+from reelport.wire import ROWS_HEADER
 
 _LOG = structlog.get_logger(__name__)
 _PIECE = 1_048_576
@@ -65,6 +66,7 @@ async def download(request: Request) -> Response:
     headers = {
         **_SAFE,
         "ETag": tag,
+        ROWS_HEADER: str(found.record.rows),
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-transform",
         "Content-Type": "text/csv; charset=utf-8",

@@ -32,6 +32,7 @@ def test_a_link_needs_no_header_and_gives_the_whole_file(api: Api, link: str) ->
     assert (reply.status_code, reply.content) == (200, BODY)
     assert reply.headers["content-length"] == str(len(BODY))
     assert reply.headers["etag"] == f'"{hashlib.sha256(BODY).hexdigest()}"'
+    assert reply.headers["reelport-rows"] == str(BODY.count(b"\n") - 1)
     assert reply.headers["content-type"] == "text/csv; charset=utf-8"
     assert reply.headers["content-disposition"].startswith("attachment; filename=")
     assert reply.headers["accept-ranges"] == "bytes"
