@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         StorageError,
         Unreachable,
         UsageError,
+        WindowEmptied,
     )
     from reelport.query import ReportQuery
     from reelport.wire import ReportStatus, Scope
@@ -102,6 +103,7 @@ __all__ = [
     "UsageError",
     "Warned",
     "WindowDone",
+    "WindowEmptied",
 ]
 
 _MODULES = (

@@ -17,6 +17,8 @@ from tests.client.conftest import SECRET, TOKEN, Server, answer
 from reelport import AsyncClient, Client, ReportQuery
 from reelport.client.config import Settings
 from reelport.client.credentials import PrivateKey
+from reelport.client.events import silent as silently
+from reelport.client.flow import ask
 from reelport.client.http import Http
 from reelport.client.steps import Lost, Request
 from reelport.client.transport import Body
@@ -95,6 +97,18 @@ def test_both_clients_take_the_same_options(vendor: Vendor, query: ReportQuery) 
             assert len(vendor.grants) == before
 
     asyncio.run(both())
+
+
+def test_both_clients_drive_a_flow_of_their_session(vendor: Vendor, query: ReportQuery) -> None:
+    """What is built on a client needs no part of it that isn't public."""
+
+    async def other() -> str:
+        async with AsyncClient(vendor.url, vendor.key, vendor.secret, ledger=False) as client:
+            return (await client.drive(ask(client.session, query, silently))).token
+
+    with Client(vendor.url, vendor.key, vendor.secret, ledger=False) as client:
+        assert client.with_options(slots=1).session.slots == 1
+        assert client.drive(ask(client.session, query, silently)).token != asyncio.run(other())
 
 
 def test_a_silent_service_is_given_up_after_the_timeout() -> None:

@@ -84,6 +84,15 @@ class Client:
         """
         return self._run(probe(self._session))
 
+    @property
+    def session(self) -> Session:
+        """What its flows share: settings, clock, token, ledger."""
+        return self._session
+
+    def drive(self, flow: Flow[T], /) -> T:
+        """The result of a flow made of the client's own, as a sync makes them of its `session`."""
+        return self._run(flow)
+
     def with_options(
         self,
         *,
@@ -175,6 +184,15 @@ class AsyncClient:
         Raises AccessError for a key that is refused, Unreachable where no Reporting API answers.
         """
         return await self._run(probe(self._session))
+
+    @property
+    def session(self) -> Session:
+        """What its flows share: settings, clock, token, ledger."""
+        return self._session
+
+    async def drive(self, flow: Flow[T], /) -> T:
+        """The result of a flow made of the client's own, as a sync makes them of its `session`."""
+        return await self._run(flow)
 
     def with_options(
         self,

@@ -25,7 +25,7 @@ from reelport.sync.copies import View
 from reelport.sync.days import Days, month_first, month_last
 from reelport.sync.destinations import open_copies
 from reelport.sync.events import OfWindow, Tell, aloud
-from reelport.sync.fetching import drive, fetched, session_of
+from reelport.sync.fetching import fetched
 from reelport.sync.running import limited, refuse_strangers
 from reelport.sync.spec import Spec
 from reelport.sync.staging import STAGE, Delivery, stage
@@ -86,13 +86,13 @@ def verify(
     """
     today = today or datetime.now(UTC).date()
     copies = open_copies(spec.place)
-    session = session_of(client)
+    session = client.session
     refuse_strangers([spec], session)
     state = copies.state(spec)
     spec = limited(spec, session)
     window = _window(spec, state, start, end)
     with tempfile.TemporaryDirectory(prefix="reelport-") as folder:
-        delivery = drive(client, _read(session, spec, window, Path(folder), tell, deadline))
+        delivery = client.drive(_read(session, spec, window, Path(folder), tell, deadline))
         with copies.view(spec) as view:
             if view is None:
                 raise UsageError(f"{spec.name}: there is no copy yet. `reelport sync run` makes one.")

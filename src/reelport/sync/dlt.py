@@ -37,7 +37,7 @@ from reelport.errors import ReelportError, UsageError, WindowEmptied
 from reelport.sync import sheet
 from reelport.sync.days import NONE, Days
 from reelport.sync.events import Began, Loaded, OfWindow, SyncEvent, Tell, aloud
-from reelport.sync.fetching import drive, fetched, session_of
+from reelport.sync.fetching import fetched
 from reelport.sync.planning import lacking, windows
 from reelport.sync.running import limited
 from reelport.sync.spec import Spec
@@ -108,7 +108,7 @@ def load(
     while True:
         order.left.clear()
         done.append(_run(pipeline, DltSource(dlt.Schema("reelport"), "reelport", list(_resources(specs, order)))))
-        drive(order.client, settled(session_of(order.client), order.brought))
+        order.client.drive(settled(order.client.session, order.brought))
         order.brought.clear()
         # Without a word from every resource dlt has loaded what it still had, and asked for nothing.
         if len(order.left) == len(specs) and not any(order.left.values()):
@@ -172,7 +172,7 @@ class _Rows:
         _refuse_appending(dlt.current.pipeline())
         kept = dlt.current.resource_state(spec.name)
         held = Held.from_text(kept.get("held"))
-        session = session_of(order.client)
+        session = order.client.session
         spec = limited(spec, session)
         days = lacking(spec, held.state, session.settings.url, datetime.now(UTC).date())
         todo = windows(spec, days - order.read.get(spec.name, NONE))
@@ -189,15 +189,15 @@ class _Rows:
         """A window's table, and what is held once it is loaded."""
         spec, order = self.spec, self.order
         days = Days.between(window.start, window.end)
-        session = session_of(order.client)
+        session = order.client.session
         with tempfile.TemporaryDirectory(prefix="reelport-") as name:
             folder, fresh = Path(name), bool((held.state.present & days).spans)
             flow = fetched(session, spec, window, folder, self._heard(window), deadline=order.deadline, fresh=fresh)
-            delivery = drive(order.client, flow)
+            delivery = order.client.drive(flow)
             order.brought.append(delivery.file)
             found = batch(spec, delivery, held, folder)
         if order.at_most is None:
-            drive(order.client, settled(session, [delivery.file]))
+            order.client.drive(settled(session, [delivery.file]))
         filled = held.filled & days
         if filled.spans and not found.rows and not order.allow_empty:
             raise WindowEmptied(

@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from reelport.client import fetch
-from reelport.client.client import Client
 from reelport.client.download import ready
 from reelport.client.events import Asked, Event, Progress, Reused
 from reelport.client.ranges.windows import Window
 from reelport.client.session import Session
 from reelport.client.sidecar import read
-from reelport.client.steps import Flow, T
+from reelport.client.steps import Flow
 from reelport.errors import SchemaDrift
 from reelport.sync.spec import Contract, Spec
 from reelport.sync.staging import Delivery
@@ -71,16 +70,6 @@ def sweep(folder: Path, spec: Spec) -> None:
     """Remove the files of windows that were never loaded and are not wanted any more."""
     for path in folder.glob(f"{spec.name}.*.csv*"):
         path.unlink(missing_ok=True)
-
-
-def session_of(client: Client) -> Session:
-    """What a client knows: its settings, its ledger."""
-    return client._session  # noqa: SLF001 - a sync is made of the client's own flows
-
-
-def drive(client: Client, flow: Flow[T]) -> T:
-    """The result of a flow that the client drives."""
-    return client._run(flow)  # noqa: SLF001 - the same
 
 
 def _noted(target: Path) -> tuple[str, datetime] | None:

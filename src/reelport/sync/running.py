@@ -13,36 +13,21 @@ from pathlib import Path
 from reelport.client.client import Client
 from reelport.client.events import Bisected, Event
 from reelport.client.flow import DEADLINE
-from reelport.client.ranges.fetching import too_much
+from reelport.client.ranges.failing import FAILURES, hopeless, too_much
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, halves
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork, work
-from reelport.errors import (
-    AccessError,
-    AskLost,
-    InternalError,
-    Partial,
-    QueryRefused,
-    QueueFull,
-    ReelportError,
-    RequestError,
-    Unreachable,
-    UsageError,
-    WindowEmptied,
-)
+from reelport.errors import Partial, QueryRefused, ReelportError, UsageError, WindowEmptied
 from reelport.steps import reach
 from reelport.sync.copies import Copies
 from reelport.sync.days import Days
 from reelport.sync.destinations import open_copies
 from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent, Tell, aloud
-from reelport.sync.fetching import done, drive, fetched, session_of, sweep
+from reelport.sync.fetching import done, fetched, sweep
 from reelport.sync.lock import locked
 from reelport.sync.planning import lacking, wanted, windows
 from reelport.sync.spec import Place, Spec
 from reelport.sync.staging import Delivery
-
-_FAILURES = 16
-"""Reports of one window that may fail before what is left of it is given up: two bad days come to about as many."""
 
 Outcome = Loaded | ReelportError
 """What a window came to."""
@@ -67,7 +52,7 @@ def run(
     or when one holds rows of another service.
     """
     specs = tuple(specs)
-    session = session_of(client)
+    session = client.session
     with ExitStack() as stack:
         shops = {place: stack.enter_context(locked(place)) for place in dict.fromkeys(spec.place for spec in specs)}
         refuse_strangers(specs, session, again=again)
@@ -75,7 +60,7 @@ def run(
         specs = tuple(limited(spec, session) for spec in specs)
         tasks = [task for spec in specs for task in _tasks(spec, session, tell, today, again=again)]
         reach("sync-planned")
-        found = drive(client, _all(going, tasks, session.settings.slots))
+        found = client.drive(_all(going, tasks, session.settings.slots))
         if not going.stopped:
             bad = {task.spec.name for task, each in zip(tasks, found, strict=True) if _errors([each])}
             for spec in specs:
@@ -142,24 +127,13 @@ def _outcome(found: Sequence[list[Outcome] | ReelportError]) -> tuple[Loaded, ..
     """What was loaded. Raises what stopped the run, Partial, or the error of a window where none was loaded."""
     loaded = tuple(one for outcome in found if isinstance(outcome, list) for one in outcome if isinstance(one, Loaded))
     errors = _errors(found)
-    stopped = [error for error in errors if _hopeless(error)]
+    stopped = [error for error in errors if hopeless(error)]
     if stopped or (errors and not loaded):
         raise (stopped or errors)[0]
     if errors:
         reasons = "\n".join(dict.fromkeys(str(error) for error in errors))
         raise Partial(f"Windows loaded: {len(loaded)}; not loaded: {len(errors)}. Run it again for these.\n{reasons}")
     return loaded
-
-
-def _hopeless(error: ReelportError) -> bool:
-    """Whether the other windows would come to the same."""
-    match error:
-        case QueueFull() | AskLost():
-            return False
-        case RequestError() | AccessError() | InternalError() | Unreachable():
-            return True
-        case _:
-            return False
 
 
 def _named(error: ReelportError, spec: Spec) -> ReelportError:
@@ -195,13 +169,13 @@ class _Run:
                 found.append((yield from self._bring(spec, window, fresh=task.fresh)))
             except ReelportError as error:
                 failures += too_much(error)
-                smaller = halves(window, months=spec.monthly) if too_much(error) and failures <= _FAILURES else ()
+                smaller = halves(window, months=spec.monthly) if too_much(error) and failures <= FAILURES else ()
                 if smaller:
                     bisected = Bisected(window.start, window.end, smaller[1].start, str(error))
                     self._tell(OfWindow(spec.name, window, bisected))
                     left += reversed(smaller)
                     continue
-                if _hopeless(error):
+                if hopeless(error):
                     self.stopped = True
                 self._tell(Failed(spec.name, window, str(error)))
                 found.append(_named(error, spec))

@@ -12,6 +12,7 @@ from reelport.client.download import Downloaded
 from reelport.client.events import Bisected, WindowDone
 from reelport.client.fetch import fetch
 from reelport.client.part import storage
+from reelport.client.ranges.failing import FAILURES, hopeless, too_much
 from reelport.client.ranges.folder import Folder
 from reelport.client.ranges.rules import by_months
 from reelport.client.ranges.tell import Telling
@@ -19,23 +20,8 @@ from reelport.client.ranges.windows import Window, halves, pieces
 from reelport.client.session import Session
 from reelport.client.sidecar import read
 from reelport.client.steps import Flow, fork
-from reelport.errors import (
-    AccessError,
-    AskLost,
-    InternalError,
-    Partial,
-    QueryRefused,
-    QueueFull,
-    ReelportError,
-    ReportFailed,
-    RequestError,
-    Unreachable,
-)
+from reelport.errors import Partial, QueryRefused, ReelportError
 from reelport.query import ReportQuery
-from reelport.wire import Code
-
-_FAILURES = 16
-"""Reports of one window that may fail before what is left of it is given up: two bad days come to about as many."""
 
 _TOLD = 10
 """How many windows that are lacking an error names, before it says how many more there are."""
@@ -133,7 +119,7 @@ class Fetching:
             outcome = yield from self._one(window)
             if isinstance(outcome, Lacking) and too_much(outcome.error):
                 failures += 1
-                smaller = halves(window, months=self._months) if failures <= _FAILURES else ()
+                smaller = halves(window, months=self._months) if failures <= FAILURES else ()
                 if smaller:
                     self._count += 1
                     reason = str(outcome.error)
@@ -154,7 +140,7 @@ class Fetching:
             part, fresh = isinstance(self._folder, Folder), self._fresh
             done = yield from fetch(self._session, query, target, tell, deadline=self._deadline, fresh=fresh, part=part)
         except ReelportError as error:
-            if _hopeless(error) and not too_much(error):
+            if hopeless(error):
                 self._stop = error
             return Lacking(window, error)
         self._telling(WindowDone(window.start, window.end, done.bytes, next(self._done), self._count))
@@ -163,28 +149,6 @@ class Fetching:
 
 def _more(windows: int) -> str:
     return f" and {windows} more for the same reason" if windows else ""
-
-
-def too_much(error: ReelportError) -> bool:
-    """Whether halves may be had where the whole can't: its report failed, or the service takes fewer days."""
-    match error:
-        case ReportFailed():
-            return True
-        case QueryRefused(problems=problems):
-            return {problem.code for problem in problems if problem.fatal} == {Code.RANGE_TOO_LONG}
-        case _:
-            return False
-
-
-def _hopeless(error: ReelportError) -> bool:
-    """Whether the other windows would come to the same."""
-    match error:
-        case QueueFull() | AskLost():
-            return False
-        case RequestError() | AccessError() | InternalError() | Unreachable():
-            return True
-        case _:
-            return False
 
 
 def _partial(found: list[Had | Lacking], lacking: list[Lacking]) -> ReelportError:

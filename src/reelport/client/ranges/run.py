@@ -15,7 +15,8 @@ from reelport.client.fetch import fetch, settled
 from reelport.client.flow import DEADLINE, vet
 from reelport.client.part import Part, storage
 from reelport.client.proof import weakest
-from reelport.client.ranges.fetching import Fetching, Kept, too_much
+from reelport.client.ranges.failing import too_much
+from reelport.client.ranges.fetching import Fetching, Kept
 from reelport.client.ranges.folder import Folder
 from reelport.client.ranges.manifest import content
 from reelport.client.ranges.merge import merge
