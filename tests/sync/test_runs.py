@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reelport import Client, QueryRefused, ReelportError, SchemaDrift
-from reelport.errors import AskLost, Partial, ReportFailed, UsageError, WindowEmptied
+from reelport.errors import AskLost, Partial, ReportFailed, ServiceError, UsageError, WindowEmptied
 from reelport.sync import comparing, running
 from reelport.sync.days import Days
 from reelport.sync.destinations import open_copies
@@ -150,19 +150,28 @@ def test_the_first_windows_error_is_raised_where_nothing_was_loaded(run: Run, ve
     assert not spec.place.path.exists()
 
 
-def test_columns_that_drift_go_by_the_contract(
-    run: Run, client: Client, vendor: Vendor, numbers: Numbers, spec: Spec
-) -> None:
-    """A vendor that adds a column: evolve takes it and says so; freeze stops, and asks for nothing again."""
+def test_columns_that_drift_go_by_the_contract(run: Run, client: Client, numbers: Numbers, spec: Spec) -> None:
+    """A vendor that adds a column: evolve takes it and says so; freeze stops until a report has none."""
     numbers.columns, numbers.more = "day,views,bots", ",1"
-    frozen = replace(spec, name="frozen", contract=Contract.FREEZE)
-    for _ in range(2):
-        with pytest.raises(SchemaDrift):
-            run(frozen)
-    assert len(vendor.asks) == 2
+    frozen = replace(spec, name="frozen", product="ALL", contract=Contract.FREEZE)
+    with pytest.raises(SchemaDrift):
+        run(frozen)
+    numbers.columns, numbers.more = "day,views", ""
+    run(frozen)
+    numbers.columns, numbers.more = "day,views,bots", ",1"
     with pytest.warns(UserWarning, match="views: new column bots"):
         running.run([spec], client, deadline=30)
     assert kept(spec, "DISTINCT bots") == [("1",)]
+    assert kept(spec, "day, views") == expected(numbers)
+
+
+def test_a_report_that_cannot_be_loaded_does_not_stand_in_the_way(run: Run, numbers: Numbers, spec: Spec) -> None:
+    """Once the vendor has mended what it sends, the same command loads it."""
+    numbers.more = ",7"
+    with pytest.raises(ServiceError, match="can't be read"):
+        run(spec)
+    numbers.more = ""
+    run(spec)
     assert kept(spec, "day, views") == expected(numbers)
 
 

@@ -33,14 +33,15 @@ from reelport.client.fetch import settled
 from reelport.client.flow import DEADLINE
 from reelport.client.profiles import resolve
 from reelport.client.ranges.windows import Window
-from reelport.errors import ReelportError, UsageError, WindowEmptied
+from reelport.errors import ReelportError, ServiceError, UsageError, WindowEmptied
 from reelport.sync import sheet
 from reelport.sync.days import NONE, Days
 from reelport.sync.events import Began, Loaded, OfWindow, SyncEvent, Tell, aloud
-from reelport.sync.fetching import fetched
+from reelport.sync.fetching import dismissed, fetched
 from reelport.sync.planning import lacking, windows
 from reelport.sync.running import limited
 from reelport.sync.spec import Spec
+from reelport.sync.staging import Delivery
 from reelport.sync.tombstones import DAY, DELETED, KEY, Batch, Held, batch
 
 if TYPE_CHECKING:
@@ -194,19 +195,28 @@ class _Rows:
             folder, fresh = Path(name), bool((held.state.present & days).spans)
             flow = fetched(session, spec, window, folder, self._heard(window), deadline=order.deadline, fresh=fresh)
             delivery = order.client.drive(flow)
-            order.brought.append(delivery.file)
-            found = batch(spec, delivery, held, folder)
+            try:
+                found = self._batch(delivery, held, folder)
+            except ServiceError:
+                order.client.drive(dismissed(session, delivery))
+                raise
+        order.brought.append(delivery.file)
         if order.at_most is None:
             order.client.drive(settled(session, [delivery.file]))
-        filled = held.filled & days
-        if filled.spans and not found.rows and not order.allow_empty:
-            raise WindowEmptied(
-                f"{spec.name}: the window {window} came back empty where rows of {len(filled)} days are, and nothing "
-                "was changed. If it is right that they vanish, allow it: allow_empty=True."
-            )
         order.tell(Loaded(spec.name, window, 0, found.rows, delivery.token, found.notes))
         stayed = held.filled - days - held.stale(spec, delivery)
         return found, Held(held.state.after(spec, delivery), found.fields, stayed | found.filled, spec.time or "")
+
+    def _batch(self, delivery: Delivery, held: Held, folder: Path) -> Batch:
+        """A delivery as a table. Raises WindowEmptied where rows would vanish, unless that is allowed."""
+        found = batch(self.spec, delivery, held, folder)
+        filled = held.filled & Days.between(delivery.window.start, delivery.window.end)
+        if filled.spans and not found.rows and not self.order.allow_empty:
+            raise WindowEmptied(
+                f"{self.spec.name}: the window {delivery.window} came back empty where rows of {len(filled)} days are, "
+                "and nothing was changed. If it is right that they vanish, allow it: allow_empty=True."
+            )
+        return found
 
     def _heard(self, window: Window) -> Callable[[Event], None]:
         return lambda event: self.order.tell(OfWindow(self.spec.name, window, event))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from reelport.client import fetch
@@ -12,8 +14,8 @@ from reelport.client.events import Asked, Event, Progress, Reused
 from reelport.client.ranges.windows import Window
 from reelport.client.session import Session
 from reelport.client.sidecar import read
-from reelport.client.steps import Flow
-from reelport.errors import SchemaDrift
+from reelport.client.steps import Flow, work
+from reelport.errors import SchemaDrift, UsageError
 from reelport.sync.spec import Contract, Spec
 from reelport.sync.staging import Delivery
 
@@ -41,7 +43,7 @@ def fetched(
     """The report of a window in that folder. With `fresh` none that was loaded before serves.
 
     It stays undelivered, and serves whoever asks for the same again, until it is `done`. A report whose columns
-    are not those that were asked for is taken as it is, unless the contract is to freeze.
+    are not those that were asked for is taken as it is, unless the contract is to freeze: then it serves nobody.
     """
     query = spec.query(window.start, window.end)
     target = folder.resolve() / f"{spec.name}.{window}.csv"
@@ -51,6 +53,7 @@ def fetched(
     except SchemaDrift as drift:
         heard.token = drift.token or heard.token
         if spec.contract is Contract.FREEZE or not heard.token:
+            yield from _forgotten(session, heard.token)
             raise
         row = yield from fetch.remembered(session, heard.token)
         state = yield from ready(session, heard.token, heard)
@@ -60,15 +63,33 @@ def fetched(
 
 
 def done(session: Session, delivery: Delivery) -> Flow[None]:
-    """It is where it was meant to go, or is of no use: whoever asks again gets another, and its file goes."""
+    """It is where it was meant to go: whoever asks again gets another, and its file goes."""
     yield from fetch.settled(session, [delivery.file])
-    for path in (delivery.file, _beside(delivery.file)):
-        path.unlink(missing_ok=True)
+    _remove(delivery.file)
+
+
+def dismissed(session: Session, delivery: Delivery) -> Flow[None]:
+    """It can't be loaded as it is: a better one may be had, and this one must not stand in its way."""
+    yield from _forgotten(session, delivery.token)
+    _remove(delivery.file)
 
 
 def sweep(folder: Path, spec: Spec) -> None:
     """Remove the files of windows that were never loaded and are not wanted any more."""
     for path in folder.glob(f"{spec.name}.*.csv*"):
+        path.unlink(missing_ok=True)
+
+
+def _forgotten(session: Session, token: str) -> Flow[None]:
+    """The report serves nobody any more, unless another process works on it."""
+    row = yield from fetch.remembered(session, token)
+    if row is not None and session.ledger is not None:
+        with suppress(UsageError):
+            yield from work(partial(session.ledger.forget, row))
+
+
+def _remove(file: Path) -> None:
+    for path in (file, _beside(file)):
         path.unlink(missing_ok=True)
 
 

@@ -17,13 +17,13 @@ from reelport.client.ranges.failing import FAILURES, hopeless, too_much
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, halves
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork, work
-from reelport.errors import Partial, QueryRefused, ReelportError, UsageError, WindowEmptied
+from reelport.errors import Partial, QueryRefused, ReelportError, ServiceError, UsageError
 from reelport.steps import reach
 from reelport.sync.copies import Copies
 from reelport.sync.days import Days
 from reelport.sync.destinations import open_copies
 from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent, Tell, aloud
-from reelport.sync.fetching import done, fetched, sweep
+from reelport.sync.fetching import dismissed, done, fetched, sweep
 from reelport.sync.lock import locked
 from reelport.sync.planning import lacking, wanted, windows
 from reelport.sync.spec import Place, Spec
@@ -190,9 +190,8 @@ class _Run:
         reach("sync-fetched")
         try:
             loaded = yield from work(partial(self._load, spec, delivery))
-        except WindowEmptied:
-            # Rows may be back the next time: this report must not stand in their way.
-            yield from done(self._session, delivery)
+        except ServiceError:
+            yield from dismissed(self._session, delivery)
             raise
         yield from done(self._session, delivery)
         self._tell(loaded)
