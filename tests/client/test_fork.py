@@ -151,6 +151,34 @@ def test_cancelling_waits_for_what_a_thread_is_doing() -> None:
     assert order == ["worked", "closed"]
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_cancelled_flow_hears_of_the_work_that_was_done(more: int) -> None:
+    """What a thread did while the flow was cancelled is known to it, be there another step or not; then it is over."""
+    heard: list[str] = []
+
+    def slow() -> str:
+        time.sleep(0.2)
+        return "a row that is ours now"
+
+    def flow() -> Flow[None]:
+        heard.append((yield from work(slow)))
+        for _ in range(more):
+            yield Wait(HOURS)
+
+    async def go() -> None:
+        async with AsyncClient("http://127.0.0.1:9", "key", "secret") as client:
+            running = asyncio.create_task(client._run(flow()))  # noqa: SLF001 - as above
+            await asyncio.sleep(0.05)
+            running.cancel()
+            await asyncio.sleep(0)
+            running.cancel()  # Whoever is impatient cancels twice.
+            await running
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(go())
+    assert heard == ["a row that is ours now"]
+
+
 _PROGRAM = """
 import socket, sys
 from reelport import Client

@@ -230,6 +230,7 @@ class AsyncClient:
                     try:
                         wanted = step()
                     except StopIteration as end:
+                        hand.check()
                         return end.value  # type: ignore[no-any-return]  # a generator's result has its flow's type
                     try:
                         step = partial(flow.send, await hand.take(wanted))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import Protocol
 
 from reelport.client.steps import Flow
@@ -86,6 +85,7 @@ class _Crew:
         self._next: Iterator[tuple[int, Flow[object]]] = enumerate(flows)
         self._turn = threading.Lock()
         self._failure: BaseException | None = None
+        self._failed_at = 0.0
         self.halt = halt
         self.outcomes: list[object] = [None] * len(flows)
 
@@ -99,16 +99,24 @@ class _Crew:
                 except ReelportError as error:
                     self.outcomes[place] = error
         except BaseException as error:  # noqa: BLE001 - told to the thread that waits, which raises it
-            self._failure = self._failure or error
+            with self._turn:
+                if self._failure is None or isinstance(self._failure, Halted):
+                    self._failure, self._failed_at = error, time.monotonic()
             self.halt.stop()
 
     def wait(self, threads: list[threading.Thread]) -> None:
         """Wait for all threads to end. Raises what no flow should raise."""
         for thread in threads:
-            while thread.is_alive() and self._failure is None:
+            while thread.is_alive() and not self._failed():
                 thread.join(_LOOK)
         if self._failure is not None:
             raise self._failure
+
+    def _failed(self) -> bool:
+        """Whether it is known why all stops: a thread that was halted is not the reason, which may be on its way."""
+        if isinstance(self._failure, Halted):
+            return time.monotonic() - self._failed_at >= _GRACE
+        return self._failure is not None
 
     def _take(self) -> tuple[int, Flow[object]] | None:
         self.halt.check()
@@ -149,14 +157,14 @@ async def together(
         raise
 
 
-async def in_thread(task: Callable[[], object]) -> object:
-    """The result of a task that a thread does. Being cancelled waits for its end: it may hold what is closed next."""
+async def in_thread(task: Callable[[], object], stopped: Callable[[BaseException], None]) -> object:
+    """The result of a task that a thread does, also where this is cancelled meanwhile: that is told, and can wait."""
     import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
 
     doing = asyncio.ensure_future(asyncio.to_thread(task))
-    try:
-        return await asyncio.shield(doing)
-    except asyncio.CancelledError:
-        with suppress(asyncio.CancelledError):
+    while not doing.done():
+        try:
             await asyncio.wait([doing])
-        raise
+        except asyncio.CancelledError as stop:
+            stopped(stop)
+    return doing.result()

@@ -82,9 +82,11 @@ class AsyncHand:
         self._turn = turn
         self._run = run
         self._body: AsyncBody | None = None
+        self._stop: BaseException | None = None
 
     async def take(self, step: Step) -> object:  # noqa: PLR0911 - one for each kind of step
-        """What the step comes to."""
+        """What the step comes to. Of work that has begun the flow hears before being cancelled ends it."""
+        self.check()
         match step:
             case Wait(seconds):
                 await self._sleep(seconds)
@@ -92,7 +94,7 @@ class AsyncHand:
             case Work(task):
                 from reelport.client.fork import in_thread  # noqa: PLC0415 - only asyncio's client needs it
 
-                return await in_thread(task)
+                return await in_thread(task, self._stopped)
             case Fork(flows, at_once):
                 from reelport.client.fork import together  # noqa: PLC0415 - one report needs it not
 
@@ -111,10 +113,18 @@ class AsyncHand:
                 body = await self._transport.open(request)
                 return body if isinstance(body, Lost) else await _awhole(body)
 
+    def check(self) -> None:
+        """Raise what cancelled this while it worked."""
+        if self._stop is not None:
+            raise self._stop
+
     async def close(self) -> None:
         """Let go of the body that is open."""
         if self._body is not None:
             await self._body.close()
+
+    def _stopped(self, stop: BaseException) -> None:
+        self._stop = stop
 
 
 class Turn:
