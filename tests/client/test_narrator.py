@@ -96,6 +96,21 @@ def test_each_window_has_its_own_lines() -> None:
     assert "2026-04-01" in line
 
 
+def test_reports_of_one_window_are_told_apart_by_name() -> None:
+    """Two reports over the same days, as a sync has them; one that is asked for in halves says so too."""
+    told = Told()
+    told.narrator.of("views 2026-01-01..2026-06-29", looked(0))
+    told.narrator.of("earned 2026-01-01..2026-06-29", looked(0))
+    told.narrator.of(
+        "earned 2026-01-01..2026-06-29", Bisected(date(2026, 1, 1), date(2026, 6, 29), date(2026, 4, 1), "No.")
+    )
+    assert told.hear() == [
+        "views 2026-01-01..2026-06-29: IN_PROGRESS after 0.0 s",
+        "earned 2026-01-01..2026-06-29: IN_PROGRESS after 0.0 s",
+        "earned 2026-01-01..2026-06-29: No. Asking for its halves instead, the later from 2026-04-01 on.",
+    ]
+
+
 def test_every_event_says_something() -> None:
     """Warnings, an earlier report that serves, a wait for a slot, what is tried again."""
     told = Told()

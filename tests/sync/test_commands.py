@@ -99,7 +99,7 @@ def test_a_copy_follows_a_service_that_restates_its_days(service: Service, key: 
     truth[TODAY - timedelta(days=3)] = {"v1": 99}
     del truth[TODAY - timedelta(days=2)]
     earnings(service, truth, START, YESTERDAY)
-    compared = json.loads(sync("verify", "--json").stdout)
+    (compared,) = json.loads(sync("verify", "--json").stdout)
     assert [moved["day"] for moved in compared["moved"]] == [str(TODAY - timedelta(days=back)) for back in (3, 2)]
     assert compared["moved"][0]["sums"] == {"estimated_earnings_eur": ["20.000000", "99.000000"]}
     assert compared["moved"][0]["rows"] == [2, 1]
@@ -107,7 +107,7 @@ def test_a_copy_follows_a_service_that_restates_its_days(service: Service, key: 
     events = [json.loads(line) for line in second.stdout.splitlines()]
     said = list(dict.fromkeys(event["event"] for event in events))
     assert said == ["planned", "began", "asked", "looked", "received", "loaded", "result"]
-    assert all(event["window"] for event in events[1:-1])
+    assert all(event["window"] and event["spec"] == "earned" for event in events[1:-1])
     assert (events[-1]["ok"], events[-1]["windows"]) == (True, 1)
     assert [(day, video, int(euros)) for day, video, euros in rows(tmp_path)] == flat(truth)  # type: ignore[call-overload]  # a decimal
     (status,) = json.loads(sync("status", "--json").stdout)

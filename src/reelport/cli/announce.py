@@ -40,14 +40,17 @@ class Announcer:
 
     def __call__(self, event: Event) -> None:
         """Take in what happened; what happened in a window carries its days."""
-        window: dict[str, object] = {}
         if isinstance(event, InWindow):
-            window = {"window": {"start": event.start, "end": event.end}}
-            event = event.event
-        elif isinstance(event, Asked | Reused):
+            self.of({"window": {"start": event.start, "end": event.end}}, event.event)
+            return
+        if isinstance(event, Asked | Reused):
             self.token = event.token
-        if not self._quiet and not self._too_soon(event, str(window)):
-            self._print(_WORD.sub("_", type(event).__name__).lower(), window | _facts(event))
+        self.of({}, event)
+
+    def of(self, report: Mapping[str, object], event: Event) -> None:
+        """Take in what happened to one report of several, which these facts tell from the others."""
+        if not self._quiet and not self._too_soon(event, str(report)):
+            self._print(_WORD.sub("_", type(event).__name__).lower(), {**report, **_facts(event)})
 
     def _too_soon(self, event: Event, window: str) -> bool:
         """Whether bytes received were told of just now."""

@@ -77,11 +77,28 @@ class Narrator:
             return
         match event:
             case InWindow(start, end, inner):
-                self._tell(inner, f"{start}..{end}")
+                self.of(f"{start}..{end}", inner)
             case WindowDone() | Bisected() | Merging():
                 self._tell_of_windows(event)
             case _:
                 self._tell(event, "")
+
+    def of(self, name: str, event: Event) -> None:
+        """Take in what happened to one report of several, which this name tells from the others."""
+        if self._quiet:
+            return
+        if isinstance(event, Bisected):
+            self.say(f"{name}: {event.reason} Asking for its halves instead, the later from {event.middle} on.")
+            if self._bars:
+                self._bars.end(name)
+        else:
+            self._tell(event, name)
+
+    def over(self, name: str, done: int, windows: int) -> None:
+        """Nothing more will happen to the report of this name: with it so many of the windows are done."""
+        if self._bars:
+            self._bars.end(name)
+            self._bars.fill("", "windows", done, windows, f"{done} of {windows}")
 
     def rest(self) -> None:
         """Take the bars away: nothing more will happen that takes time."""
@@ -139,13 +156,9 @@ class Narrator:
         match event:
             case WindowDone(start, end, size_, done, windows):
                 self.say(f"{start}..{end}: here, {size(size_)}; {done} of {windows} windows")
-                if self._bars:
-                    self._bars.end(f"{start}..{end}")
-                    self._bars.fill("", "windows", done, windows, f"{done} of {windows}")
-            case Bisected(start, end, middle, reason):
-                self.say(f"{start}..{end}: {reason} Asking for its halves instead, the later from {middle} on.")
-                if self._bars:
-                    self._bars.end(f"{start}..{end}")
+                self.over(f"{start}..{end}", done, windows)
+            case Bisected(start, end):
+                self.of(f"{start}..{end}", event)
             case Merging(windows):
                 self.say(f"merging {windows} windows")
                 if self._bars:

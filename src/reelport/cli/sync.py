@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from cyclopts import App, Parameter
 
 from reelport.cli.connection import connect
 from reelport.cli.options import Deadline, Json, Profile, Quiet, Url, day
-from reelport.cli.sync_output import print_comparison, print_standings, telling
+from reelport.cli.sync_output import Telling, comparisons_as_json, print_comparison, print_standings
 from reelport.cli.telling import told
 from reelport.client.flow import DEADLINE
 from reelport.client.part import storage
@@ -87,12 +86,13 @@ def run(
     with told(json=json, quiet=quiet, output=str(file)) as tell:
         specs = sheet.read(file, only=names or ())
         tell.group, tell.resume = "sync", ["run", *(names or []), *_rest(file, profile, url)]
+        tell.resume += ["--allow-empty"] if allow_empty else []
         with connect(url, profile) as service:
             try:
                 loaded = running.run(
                     specs,
                     service,
-                    tell=partial(telling, tell),
+                    tell=Telling(tell.voice),
                     deadline=deadline,
                     allow_empty=allow_empty,
                     again=again,
@@ -135,12 +135,15 @@ def verify(
     first, last = _days(start, end)
     with told(json=False, quiet=quiet or json) as tell, connect(url, profile) as service:
         tell.group, tell.resume = "sync", ["verify", *(names or []), *_rest(file, profile, url)]
+        compared = []
         for spec in specs:
-            found = comparing.verify(
-                spec, service, tell=partial(telling, tell), start=first, end=last, deadline=deadline
-            )
-            tell.rest()
-            print_comparison(found, json=json)
+            found = comparing.verify(spec, service, tell=Telling(tell.voice), start=first, end=last, deadline=deadline)
+            compared.append(found)
+            if not json:
+                tell.rest()
+                print_comparison(found)
+        if json:
+            comparisons_as_json(compared)
 
 
 def _days(start: str | None, end: str | None) -> tuple[date | None, date | None]:

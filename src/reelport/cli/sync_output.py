@@ -14,38 +14,59 @@ from rich.text import Text
 from reelport.cli.announce import Announcer
 from reelport.cli.calendars import calendar, legend
 from reelport.cli.listing import told as as_json
-from reelport.cli.telling import Teller
-from reelport.client.events import Event, InWindow
+from reelport.cli.output import Narrator
+from reelport.client.events import Bisected, Event
 from reelport.sync.comparing import Comparison, Moved, Number
 from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent
 from reelport.sync.standing import Standing
 
 
-def telling(teller: Teller, event: SyncEvent) -> None:
-    """Tell what happens in a sync: to a program as it is, to a person in words."""
-    match event:
-        case OfWindow(_, window, happened):
-            teller(InWindow(window.start, window.end, happened))
-        case _ if isinstance(teller.voice, Announcer):
-            teller.voice(cast("Event", event))  # it prints whatever is a dataclass
-        case _:
-            for line in _lines(event):
-                teller.voice.say(line)
+class Telling:
+    """Tells what happens in a sync: to a program as it is, to a person in words, with a count of windows."""
+
+    def __init__(self, voice: Narrator | Announcer) -> None:
+        self._voice = voice
+        self._windows = 0
+        self._done = 0
+
+    def __call__(self, event: SyncEvent) -> None:
+        """Take in what happened."""
+        match self._voice, event:
+            case Announcer() as program, OfWindow(spec, window, happened):
+                program.of({"spec": spec, "window": window}, happened)
+            case Announcer() as program, _:
+                program(cast("Event", event))  # it prints whatever is a dataclass
+            case Narrator() as person, OfWindow(spec, window, happened):
+                self._windows += isinstance(happened, Bisected)
+                person.of(f"{spec} {window}", happened)
+            case Narrator() as person, _:
+                self._count(person, event)
+                for line in _lines(event):
+                    person.say(line)
+
+    def _count(self, person: Narrator, event: SyncEvent) -> None:
+        match event:
+            case Planned(windows=windows):
+                self._windows += len(windows)
+            case Loaded(spec=spec, window=window) | Failed(spec=spec, window=window):
+                self._done += 1
+                person.over(f"{spec} {window}", self._done, self._windows)
 
 
-def _lines(event: Planned | Began | Loaded | Failed) -> list[str]:
+def _lines(event: SyncEvent) -> list[str]:
     match event:
         case Planned(spec, ()):
             return [f"{spec}: up to date"]
-        case Planned():
-            return []
         case Began(spec, window, number, of):
-            return [f"{spec}: {window} ({number} of {of})"]
+            return [f"{spec} {window}: {number} of {of}"]
         case Loaded(spec, window, before, rows, _, notes):
             instead = f" in the place of {before:,}" if before else ""
-            return [f"{spec}: {window} loaded, {rows:,} rows{instead}", *(f"{spec}: {note}" for note in notes)]
+            said = f"loaded, {rows:,} rows{instead}"
+            return [f"{spec} {window}: {line}" for line in (said, *notes)]
         case Failed(spec, window, reason):
-            return [f"{spec}: {window} not loaded. {reason.removeprefix(f'{spec}: ')}"]
+            return [f"{spec} {window}: not loaded. {reason.removeprefix(f'{spec}: ')}"]
+        case _:
+            return []
 
 
 def print_standings(standings: Iterable[Standing], *, json: bool) -> None:
@@ -63,15 +84,17 @@ def print_standings(standings: Iterable[Standing], *, json: bool) -> None:
     console.print(legend(fancy=fancy))
 
 
-def print_comparison(found: Comparison, *, json: bool) -> None:
-    """Print how far the numbers of a copy have moved: in a table and words, or as JSON."""
-    if json:
-        as_json(_compared(found))
-        return
+def print_comparison(found: Comparison) -> None:
+    """Print how far the numbers of a copy have moved, in a table and words."""
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     if found.moved:
         console.print(_table(found))
     console.print(_verdict(found))
+
+
+def comparisons_as_json(found: Iterable[Comparison]) -> None:
+    """The same of all copies as JSON."""
+    as_json([_compared(each) for each in found])
 
 
 def _headline(each: Standing) -> Text:

@@ -40,13 +40,13 @@ def read(path: str | os.PathLike[str] = NAME, *, only: Iterable[str] = (), place
     path = Path(path).expanduser()
     found = _Sheet(path.resolve().parent, placed)
     specs = found.specs(_content(path))
-    names = {spec.name for spec in specs}
-    for name in dict.fromkeys(only):
-        if name not in names and not found.problems:
+    names = [spec.name for spec in specs]
+    if not found.problems:
+        for name in dict.fromkeys(name for name in only if name not in names):
             found.wrong("", f"there is no report {name!r}{_meant(name, names)}")
     if found.problems:
         raise UsageError("\n".join(f"{path}: {problem}" for problem in found.problems))
-    chosen = set(only) or names
+    chosen = set(only or names)
     return tuple(spec for spec in specs if spec.name in chosen)
 
 
