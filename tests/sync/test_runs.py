@@ -188,6 +188,24 @@ def test_copies_of_another_service_are_not_mixed(run: Run, spec: Spec, tmp_path:
     assert len(standing(spec).missing) == 0
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_a_run_that_reads_all_days_again_is_taken_up_by_the_next(
+    run: Run, vendor: Vendor, numbers: Numbers, spec: Spec, kind: Kind
+) -> None:
+    """Verified days that it has not come to are read by the next run, which need not be told."""
+    spec = replace(spec, place=Place(kind, spec.place.path), window=6)
+    run(spec)
+    for back in (20, 10):
+        numbers.changed[TODAY - timedelta(days=back)] = 5
+    vendor.fails = lambda wire: wire["startDate"] <= str(TODAY - timedelta(days=10)) <= wire["endDate"]
+    with pytest.raises(Partial):
+        run(spec, again=True)
+    vendor.fails = 0
+    run(spec)
+    assert kept(spec, "day, views") == expected(numbers)
+    assert len(standing(spec).moving) == 3
+
+
 def test_a_report_that_was_not_loaded_serves_the_next_run(
     run: Run, vendor: Vendor, numbers: Numbers, spec: Spec
 ) -> None:

@@ -49,6 +49,9 @@ class Copies(Protocol):
         come none (unless that is allowed), and StorageError.
         """
 
+    def doubt(self, spec: Spec) -> None:
+        """Take no day of a spec as verified any more, so that each is read again; its rows stay."""
+
     def view(self, spec: Spec) -> AbstractContextManager[View | None]:
         """The copy of a spec, for reading; None while there is none."""
 

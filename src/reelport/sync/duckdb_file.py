@@ -79,6 +79,13 @@ class DuckFile:
             reach("sync-committed")
         return Replaced(before, rows, agreement.notes)
 
+    def doubt(self, spec: Spec) -> None:
+        """Take no day of a spec as verified any more."""
+        state = self.state(spec)
+        if state.verified.spans:
+            with self._opened(read_only=False) as con, _transaction(con):
+                _keep(con, spec, state.doubted())
+
     @contextmanager
     def _opened(self, *, read_only: bool) -> Iterator[DuckDBPyConnection]:
         """A connection with the file attached as `copy`; made if need be, unless it is only read."""

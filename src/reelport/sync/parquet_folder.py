@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -89,6 +90,22 @@ class ParquetFolder:
             sweep(home)
         return Replaced(before, rows, agreement.notes)
 
+    def doubt(self, spec: Spec) -> None:
+        """Take no day of a spec as verified any more: a version of the same files that says so."""
+        old, home = self._manifest(spec), self._place.path / spec.name
+        if old is None or not old.state.verified.spans:
+            return
+        with storage(home):
+            name = _name(secrets.token_hex(4))
+            part = home / VERSIONS / f".{name}"
+            part.mkdir()
+            for file in old.files:
+                (part / file.name).hardlink_to((self._current(spec) / file.name).resolve())
+            replace(old, state=old.state.doubted()).write(part)
+            _publish(part, home, name)
+            point(self._current(spec), f"{VERSIONS}/{name}")
+            sweep(home)
+
     def _current(self, spec: Spec) -> Path:
         return self._place.path / spec.name / CURRENT
 
@@ -109,8 +126,8 @@ class _Version:
         self._spec = spec
         self._agreement = agreement
         self._id = secrets.token_hex(4)
-        self.name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{self._id}"
-        self._folder = home / VERSIONS / self.name
+        self.name = _name(self._id)
+        self._home = home
         self._part = home / VERSIONS / f".{self.name}"
         self._part.mkdir(parents=True)
         self._files: list[DataFile] = []
@@ -162,9 +179,7 @@ class _Version:
         files = tuple(sorted(self._files, key=lambda file: file.name))
         time = time_of(self._spec, self._agreement.fields)
         Manifest(self._spec.name, time.name, state, self._agreement.fields, files).write(self._part)
-        synced(self._part)
-        self._part.rename(self._folder)
-        synced(self._folder.parent)
+        _publish(self._part, self._home, self.name)
 
     def _copy(self, select: str, to: Path) -> None:
         self._con.execute(f"COPY ({select}) TO {literal(str(to))} (FORMAT parquet, COMPRESSION zstd)")
@@ -175,6 +190,18 @@ class _Version:
         synced(self._part / name)
         found = self._con.execute(f"SELECT count(*) FROM {_relation(self._part, [name])}").fetchone()  # noqa: S608 - quoted
         self._files.append(DataFile(name, day, int(found[0]) if found else 0))
+
+
+def _name(identity: str) -> str:
+    """The name of a version that begins now: they sort by time."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{identity}"
+
+
+def _publish(part: Path, home: Path, name: str) -> None:
+    """Give a version that is whole its name, durably."""
+    synced(part)
+    part.rename(home / VERSIONS / name)
+    synced(home / VERSIONS)
 
 
 def sweep(home: Path, now: float | None = None) -> None:

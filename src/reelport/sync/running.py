@@ -25,7 +25,7 @@ from reelport.sync.destinations import open_copies
 from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent, Tell, aloud
 from reelport.sync.fetching import dismissed, done, fetched, sweep
 from reelport.sync.lock import locked
-from reelport.sync.planning import lacking, wanted, windows
+from reelport.sync.planning import lacking, windows
 from reelport.sync.spec import Place, Spec
 from reelport.sync.staging import Delivery
 
@@ -48,8 +48,8 @@ def run(
     As many windows are read at a time as the key has slots. One whose report fails is read in halves, down to a
     day. One that can't be had leaves its copy as it was, and the others go on where they may come to better; Partial
     is raised in the end, or where nothing at all was loaded, or nothing more could be, the window's own error. With
-    `again` every day is read, the verified ones too. UsageError while another sync has one of the destinations,
-    or when one holds rows of another service.
+    `again` every day is read, the verified ones too, if not by this run then by the next. UsageError while another
+    sync has one of the destinations, or when one holds rows of another service.
     """
     specs = tuple(specs)
     session = client.session
@@ -58,6 +58,8 @@ def run(
         refuse_strangers(specs, session, again=again)
         going = _Run(session, shops, tell, deadline, allow_empty=allow_empty)
         specs = tuple(limited(spec, session) for spec in specs)
+        for spec in specs if again else ():
+            going.copies[spec.place].doubt(spec)
         tasks = [task for spec in specs for task in _tasks(spec, session, tell, today, again=again)]
         reach("sync-planned")
         found = client.drive(_all(going, tasks, session.settings.slots))
@@ -106,7 +108,7 @@ def _tasks(spec: Spec, session: Session, tell: Tell, today: date | None, *, agai
     """What is lacking of a spec on this day."""
     today = today or datetime.now(UTC).date()
     state = open_copies(spec.place).state(spec)
-    todo = windows(spec, wanted(spec, today) if again else lacking(spec, state, session.settings.url, today))
+    todo = windows(spec, lacking(spec, state, session.settings.url, today))
     tell(Planned(spec.name, todo))
     # What was read before is read again for what has changed: a report of then can't tell.
     seen = [again or bool((state.present & Days.between(window.start, window.end)).spans) for window in todo]
@@ -154,7 +156,7 @@ class _Run:
         self._listener = tell
         self._deadline = deadline
         self._allow_empty = allow_empty
-        self._copies: dict[Place, Copies] = {place: open_copies(place) for place in shops}
+        self.copies: dict[Place, Copies] = {place: open_copies(place) for place in shops}
         self._turn, self._loading = threading.Lock(), threading.Lock()
         self.stopped = False
 
@@ -199,7 +201,7 @@ class _Run:
 
     def _load(self, spec: Spec, delivery: Delivery) -> Loaded:
         with self._loading:
-            found = self._copies[spec.place].replace(spec, delivery, allow_empty=self._allow_empty)
+            found = self.copies[spec.place].replace(spec, delivery, allow_empty=self._allow_empty)
         return Loaded(spec.name, delivery.window, found.before, found.rows, delivery.token, found.notes)
 
     def _tell(self, event: SyncEvent) -> None:

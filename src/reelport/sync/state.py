@@ -36,6 +36,10 @@ class State:
         """Whether they are that, and this service's."""
         return self.serves(spec) and self.service == service
 
+    def doubted(self) -> Self:
+        """The same, with no day for good."""
+        return replace(self, verified=NONE)
+
     def after(self, spec: Spec, delivery: Delivery) -> Self:
         """The state once the delivery's window has been replaced."""
         days = Days.between(delivery.window.start, delivery.window.end)
