@@ -16,7 +16,17 @@ from typing import Any
 
 import pytest
 
-from reelport import AccessError, Client, MergeRefused, Partial, QueryRefused, ReportFailed, ReportQuery, UsageError
+from reelport import (
+    AccessError,
+    Client,
+    MergeRefused,
+    NotFinished,
+    Partial,
+    QueryRefused,
+    ReportFailed,
+    ReportQuery,
+    UsageError,
+)
 from reelport.client.client import AsyncClient
 from reelport.client.events import Bisected, Event, InWindow, Merging, WindowDone
 from reelport.client.ranges.plan import Standing
@@ -231,6 +241,17 @@ def test_an_error_that_all_windows_share_ends_the_range(vendor: Vendor, to: Path
         client.with_options(windows=10).reports.run_range(asked("VIEWS"), to)
     assert vendor.asks == []
     assert list(to.parent.iterdir()) == []
+
+
+def test_windows_do_not_wait_for_a_slot_one_after_the_other(vendor: Vendor, client: Client, to: Path) -> None:
+    """Where two reports hang, the next windows wait for a slot as long as one may, and the others not at all."""
+    vendor.makes_in = 3600.0
+    began = time.monotonic()
+    with pytest.raises(NotFinished, match="still IN_PROGRESS") as caught:
+        client.with_options(windows=5).reports.run_range(asked("VIEWS", "DAY"), to, deadline=0.5)
+    assert time.monotonic() - began < 4  # of 24 windows 22 got no slot
+    assert caught.value.token
+    assert len(vendor.asks) == 2
 
 
 def test_windows_that_are_had_are_not_asked_for_again(vendor: Vendor, client: Client, to: Path) -> None:

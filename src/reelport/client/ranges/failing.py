@@ -11,6 +11,7 @@ from reelport.errors import (
     ReelportError,
     ReportFailed,
     RequestError,
+    SlotsFull,
     Unreachable,
 )
 from reelport.wire import Code
@@ -33,6 +34,8 @@ def too_much(error: ReelportError) -> bool:
 def hopeless(error: ReelportError) -> bool:
     """Whether the other windows would come to the same."""
     match error:
+        case SlotsFull():
+            return True  # One waited for as long as any may, and each of the others would.
         case QueueFull() | AskLost():
             return False
         case RequestError() | AccessError() | InternalError() | Unreachable():
