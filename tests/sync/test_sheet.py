@@ -79,6 +79,11 @@ def test_every_problem_is_said_at_once(tmp_path: Path) -> None:
         start = 2026-01-01
         destination = "d"
         window = true
+        [reports.wrong]
+        metrics = ["VIEWS", "VIEWS"]
+        dimensions = ["DAYS"]
+        start = 2999-01-01
+        destination = "d"
         [reports.nothing]
     """
     with pytest.raises(UsageError) as refused:
@@ -94,13 +99,18 @@ def test_every_problem_is_said_at_once(tmp_path: Path) -> None:
         "'data.csv' is neither a .duckdb file nor a folder",
         "contract: 'evolv' is none of evolve, freeze, discard_value, discard_row",
         "filters must be a table of names and texts",
-        "lookback: '-1' is no number of days",
+        "defaults: lookback: '-1' is no number of days",
         "window: 'True' is no number of days",
+        "reports.totals: nothing tells its days apart",
+        "reports.wrong: metrics.1: VIEWS is named twice",
+        "reports.wrong: dimensions.0: No dimension 'DAYS' is known here. Did you mean DAY?",
+        "reports.wrong: start: 2999-01-01 lies in the future",
         "reports.nothing: metrics is missing",
         "reports.nothing: destination is missing",
     ):
         assert part in said, part
     assert all(line.startswith(str(tmp_path)) for line in said.splitlines())
+    assert said.count("lookback") == 1
 
 
 @pytest.mark.parametrize(

@@ -99,10 +99,13 @@ class ParquetFolder:
             name = _name(secrets.token_hex(4))
             part = home / VERSIONS / f".{name}"
             part.mkdir()
-            for file in old.files:
-                (part / file.name).hardlink_to((self._current(spec) / file.name).resolve())
-            replace(old, state=old.state.doubted()).write(part)
-            _publish(part, home, name)
+            try:
+                for file in old.files:
+                    (part / file.name).hardlink_to((self._current(spec) / file.name).resolve())
+                replace(old, state=old.state.doubted()).write(part)
+                _publish(part, home, name)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)  # it has its own name by now, or is of no use
             point(self._current(spec), f"{VERSIONS}/{name}")
             sweep(home)
 

@@ -30,6 +30,9 @@ _NAMES = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _DUCKDB = frozenset({".duckdb", ".ddb", ".db"})
 _LONGEST = 3660
 
+_UNREAD = ("",)
+"""In the place of names that are missing or no names: nothing can be said of a query that has them."""
+
 
 def read(path: str | os.PathLike[str] = NAME, *, only: Iterable[str] = (), placed: bool = True) -> tuple[Spec, ...]:
     """The specs of a file, in its order; with `only`, those of these names.
@@ -76,12 +79,25 @@ class _Sheet:
         self._known("", content, _TABLES)
         defaults = self._table("defaults", content.get("defaults", {}))
         self._known("defaults", defaults, _COMMON)
-        defaults = {key: value for key, value in defaults.items() if key in _COMMON}
+        defaults = self._sound({key: value for key, value in defaults.items() if key in _COMMON})
         reports = self._table("reports", content.get("reports", {}))
         if not reports and not self.problems:
             self.wrong("", "there is no report in it: begin one with [reports.NAME]")
         specs = [self._spec(name, {**defaults, **self._table(f"reports.{name}", own)}) for name, own in reports.items()]
         return tuple(spec for spec in specs if spec is not None)
+
+    def _sound(self, defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The defaults; one that is wrong is said to be so here, once, and is another in the reports."""
+        other = {"destination": "-", "start": datetime.now(UTC).date().replace(day=1)}
+        sound: dict[str, Any] = {}
+        for key, value in defaults.items():
+            before = len(self.problems)
+            self._settings("defaults", "", {key: value})
+            if len(self.problems) == before:
+                sound[key] = value
+            elif key in other:
+                sound[key] = other[key]
+        return sound
 
     def _spec(self, name: str, rows: Mapping[str, Any]) -> Spec | None:
         where, before = f"reports.{name}", len(self.problems)
@@ -91,7 +107,14 @@ class _Sheet:
         for key in ("metrics", "dimensions", "start", "destination"):
             if key not in rows and (self.placed or key != "destination"):
                 self.wrong(where, f"{key} is missing")
-        spec = Spec(
+        spec = self._settings(where, name, rows)
+        if _UNREAD not in {spec.metrics, spec.dimensions} and spec.start > date.min:
+            self._meaning(where, spec)
+        return spec if len(self.problems) == before else None
+
+    def _settings(self, where: str, name: str, rows: Mapping[str, Any]) -> Spec:
+        """The settings as they are given; for one that is missing or wrong something that is well-formed."""
+        return Spec(
             name,
             self._names(where, rows, "metrics"),
             self._names(where, rows, "dimensions"),
@@ -104,12 +127,9 @@ class _Sheet:
             self._number(where, rows, "window", Limit.RANGE_DAYS.default, 1),
             self._contract(where, rows),
         )
-        if len(self.problems) == before:
-            self._meaning(where, spec)
-        return spec if len(self.problems) == before else None
 
     def _meaning(self, where: str, spec: Spec) -> None:
-        """What is wrong with a spec whose parts are well-formed, each by itself."""
+        """What is wrong with a spec as a whole."""
         today = datetime.now(UTC).date()
         if spec.time is None:
             self.wrong(where, "nothing tells its days apart, so no day of it could be replaced: add DAY to dimensions")
@@ -120,11 +140,10 @@ class _Sheet:
             self.wrong(where, f"its rows are of whole months: a window of {spec.window} days is too short")
         if spec.start > today:
             self.wrong(where, f"start: {spec.start} lies in the future")
-            return
-        # Whether the service knows a name that we don't is asked when it is spoken to.
-        query = spec.query(spec.start, spec.start)
-        for problem in check.problems(query, today=today, rules=check.Rules(strict=False)):
-            if problem.fatal:
+        first = min(spec.start, today)
+        for problem in check.problems(spec.query(first, first), today=today, rules=check.Rules(strict=False)):
+            # Whether the service knows a name that we don't is asked when it is spoken to: but days are of our names.
+            if problem.fatal or (spec.time is None and problem.path[:1] == ("dimensions",)):
                 self.wrong(where, str(problem))
 
     def _known(self, where: str, rows: Mapping[str, Any], known: tuple[str, ...]) -> None:
@@ -139,11 +158,12 @@ class _Sheet:
         return {}
 
     def _names(self, where: str, rows: Mapping[str, Any], key: str) -> tuple[str, ...]:
-        value = rows.get(key, [])
+        value = rows.get(key)
         if isinstance(value, list) and all(isinstance(name, str) and name.strip() for name in value):
             return tuple(name.strip().upper() for name in value)
-        self.wrong(where, f'{key} must be a list of names, such as ["…", "…"]')
-        return ()
+        if key in rows:
+            self.wrong(where, f'{key} must be a list of names, such as ["…", "…"]')
+        return _UNREAD
 
     def _filters(self, where: str, value: object) -> tuple[tuple[str, str], ...]:
         if isinstance(value, dict) and all(isinstance(each, str) for each in value.values()):
