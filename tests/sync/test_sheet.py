@@ -110,7 +110,7 @@ def test_every_problem_is_said_at_once(tmp_path: Path) -> None:
     ):
         assert part in said, part
     assert all(line.startswith(str(tmp_path)) for line in said.splitlines())
-    assert said.count("lookback") == 1
+    assert said.count("lookback: '-1'") == 1
 
 
 @pytest.mark.parametrize(
