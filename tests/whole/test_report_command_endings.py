@@ -105,6 +105,13 @@ def test_each_ending_has_its_status(vendor: Vendor, here: dict[str, str], tmp_pa
     assert (failed.status, result(failed)["code"]) == (1, "report_failed")
     assert "resume" not in result(failed)
     assert piped(here, *WEEK, "--json", "-o", str(tmp_path / "no" / "where.csv")).status == 2
+    mistaken = piped(here, *WEEK, "--deadline", "soon", "--json")
+    assert (mistaken.status, result(mistaken)["code"]) == (2, "usage")
+    lacking = piped(here, *WEEK[:2], "--json", "-o", str(tmp_path / "a.csv"))
+    assert (lacking.status, json.loads(lacking.out)["error"]) == (
+        2,
+        "`reelport report run` needs --metrics, with a value.",
+    )
     denied = piped(here | {"REELPORT_API_SECRET": "wr0ng-secret"}, *WEEK, "--json")
     assert (denied.status, result(denied)["code"]) == (4, "access")
     assert "wr0ng-secret" not in denied.err

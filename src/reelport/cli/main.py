@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import NoReturn
@@ -53,6 +54,14 @@ SERVER_COMMANDS = {
 }
 
 
+TELLING = {("report", "run"), ("report", "submit"), ("report", "wait"), ("report", "download"), ("sync", "run")}
+"""Commands whose `--json` tells events, a `result` at the end."""
+
+
+_LACKING = re.compile(r'^Command "(.+?)" parameter (\S+) requires an argument\.')
+"""How cyclopts says that something is missing."""
+
+
 def _version() -> str:
     from importlib.metadata import version  # noqa: PLC0415 - only --version pays for it
 
@@ -86,8 +95,7 @@ def main(words: list[str] | None = None) -> NoReturn:
         APP(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
-        print_error(_usage(error))
-        sys.exit(UsageError.exit_status)
+        _explain_words(words, _usage(error))
     except ReelportError as error:
         print_error(error)
         sys.exit(error.exit_status)
@@ -125,12 +133,34 @@ def _usage(error: CycloptsError) -> UsageError:
     """The words were off: in our sentences where they were settings of the service."""
     cause = error.__cause__
     if type(cause).__name__ != "ValidationError":
-        return UsageError(str(error))
+        return UsageError(_LACKING.sub(_lacking, str(error)))
     from pydantic import ValidationError  # noqa: PLC0415 - it is loaded already, and only then
 
     from reelport.server.settings import refused  # noqa: PLC0415 - the same
 
     return refused(cause) if isinstance(cause, ValidationError) else UsageError(str(error))
+
+
+def _lacking(found: re.Match[str]) -> str:
+    """What a command lacks: an option, perhaps only its value, or a word."""
+    option = found[2].startswith("-")
+    return f"`reelport {found[1]}` needs {found[2]}{', with a value' if option else ''}."
+
+
+def _explain_words(words: list[str], error: UsageError) -> NoReturn:
+    """Say that the words were off; to a program that wants to be told what happens, as its result."""
+    if "--json" not in words or tuple(words[:2]) not in TELLING:
+        print_error(error)
+        sys.exit(error.exit_status)
+    from reelport.cli.telling import told  # noqa: PLC0415 - only a mistake pays for it
+
+    output = next((word for word in words if word.startswith(("-o", "--output"))), None)
+    try:
+        with told(json=True, quiet=True, output=output if words[0] == "report" else words[0]):
+            raise error
+    except UsageError:
+        print_error(error)
+    sys.exit(error.exit_status)
 
 
 def print_error(error: ReelportError) -> None:
