@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -177,6 +178,41 @@ def test_a_cancelled_flow_hears_of_the_work_that_was_done(more: int) -> None:
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(go())
     assert heard == ["a row that is ours now"]
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_flow_hears_of_the_work_that_a_ctrl_c_came_into(more: int) -> None:
+    """What was written down is known to the flow, and only then it is interrupted, be there another step or not."""
+    heard: list[str] = []
+
+    def slow() -> str:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        return "a row that is ours now"
+
+    def flow() -> Flow[None]:
+        heard.append((yield from work(slow)))
+        for _ in range(more):
+            yield Wait(HOURS)
+
+    with pytest.raises(KeyboardInterrupt):
+        driven(flow())
+    assert heard == ["a row that is ours now"]
+
+
+def test_a_second_ctrl_c_waits_for_no_work() -> None:
+    """Who is interrupted twice is gone at once."""
+    began = time.monotonic()
+
+    def endless() -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+        time.sleep(4)
+
+    with pytest.raises(KeyboardInterrupt):
+        driven(work(endless))
+    assert time.monotonic() - began < 3
 
 
 _PROGRAM = """

@@ -128,6 +128,7 @@ class Client:
                 try:
                     wanted = step()
                 except StopIteration as end:
+                    hand.check()
                     return end.value  # type: ignore[no-any-return]  # a generator's result has its flow's type
                 try:
                     step = partial(flow.send, hand.take(wanted))

@@ -6,6 +6,7 @@ import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from reelport.client.interrupts import seen_through
 from reelport.client.report import AsyncSleep, Sleep
 from reelport.client.runner import AsyncRunner
 from reelport.client.steps import Alone, Fork, Lost, Open, Read, Reply, Send, Step, Wait, Work
@@ -32,9 +33,11 @@ class Hand:
         self._drive = drive
         self._halt = halt
         self._body: Body | None = None
+        self._stop: BaseException | None = None
 
     def take(self, step: Step) -> object:  # noqa: PLR0911 - one for each kind of step
-        """What the step comes to."""
+        """What the step comes to. Of work that has begun the flow hears before a Ctrl-C ends it."""
+        self.check()
         if self._halt is not None:
             self._halt.check()
         match step:
@@ -42,7 +45,7 @@ class Hand:
                 self._pause(seconds)
                 return None
             case Work(task):
-                return task()
+                return seen_through(task, self._stopped)
             case Fork(flows, at_once):
                 from reelport.client.fork import side_by_side  # noqa: PLC0415 - one report needs no threads
 
@@ -61,10 +64,18 @@ class Hand:
                 body = self._transport.open(request)
                 return body if isinstance(body, Lost) else _whole(body)
 
+    def check(self) -> None:
+        """Raise what interrupted this while it worked."""
+        if self._stop is not None:
+            raise self._stop
+
     def close(self) -> None:
         """Let go of the body that is open."""
         if self._body is not None:
             self._body.close()
+
+    def _stopped(self, stop: BaseException) -> None:
+        self._stop = stop
 
     def _pause(self, seconds: float) -> None:
         if self._halt is None:
