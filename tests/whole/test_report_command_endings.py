@@ -98,6 +98,14 @@ def test_a_deadline_ends_with_status_6_and_goes_on(vendor: Vendor, here: dict[st
     assert len(vendor.asks) == 1
 
 
+def test_a_terminal_has_room_for_what_was_asked(vendor: Vendor, here: dict[str, str]) -> None:
+    """In 80 columns no name and no time of the list of reports is broken."""
+    assert piped(here, *WEEK).status == 0
+    status, drawn = on_terminal(here, "jobs", "list")
+    assert status == 0
+    assert all(word in drawn for word in ("delivered", "2026-01-01..2026-01-07", "VIDEO_TITLE", "asked (UTC)"))
+
+
 def test_each_ending_has_its_status(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
     """A failed report is 1, a wrong option 2, a key that is refused 4, a query that is refused 5."""
     vendor.fails = 1

@@ -17,6 +17,7 @@ from reelport.client.ledger import Ledger, Row, State
 from reelport.client.ledger.place import ledger_at
 from reelport.client.ledger.rows import TOKEN_STATES
 from reelport.errors import UsageError
+from reelport.query import ReportQuery
 
 JOBS = App(
     name="jobs", help="Reports that this machine asked for, and which of them hold a slot.", help_format="plaintext"
@@ -43,8 +44,8 @@ def list_jobs(
     if json:
         told([_details(row, now) for row in rows])
         return
-    wide = not sys.stdout.isatty()
-    listed([_summary(row, now, wide=wide) for row in rows], as_json=False)
+    line = _for_eyes if sys.stdout.isatty() else _summary
+    listed([line(row, now) for row in rows], as_json=False)
 
 
 @JOBS.command
@@ -99,19 +100,35 @@ def _matters(row: Row, now: datetime) -> bool:
     return recent or row.in_flight(now, reelport=False)
 
 
-def _summary(row: Row, now: datetime, *, wide: bool) -> Mapping[str, object]:
-    """What a line has room for."""
-    query = row.query
-    split = f" by {','.join(query.dimensions)}" if query.dimensions else ""
-    summary = {
+def _summary(row: Row, now: datetime) -> Mapping[str, object]:
+    """A report in a line."""
+    return {
         "id": row.id,
         "state": f"{row.state}, delivered" if row.delivered else row.state,
         "slot": _slot(row, now),
         "process": row.worker(now),
         "asked": row.asked or row.created,
-        "report": f"{query.start}..{query.end} {','.join(query.metrics)}{split}",
+        "report": _report(row.query, ","),
+        "rows": row.rows,
+        "file": row.path,
+        "token": row.token,
     }
-    return summary | ({"rows": row.rows, "file": row.path, "token": row.token} if wide else {})
+
+
+def _for_eyes(row: Row, now: datetime) -> Mapping[str, object]:
+    """What of it a terminal has room for."""
+    return {
+        "id": row.id,
+        "state": "delivered" if row.delivered else row.state,
+        "slot": _slot(row, now),
+        "asked (UTC)": f"{row.asked or row.created:%m-%d %H:%M}",
+        "report": _report(row.query, ", "),
+    }
+
+
+def _report(query: ReportQuery, comma: str) -> str:
+    split = f" by {comma.join(query.dimensions)}" if query.dimensions else ""
+    return f"{query.start}..{query.end} {comma.join(query.metrics)}{split}"
 
 
 def _slot(row: Row, now: datetime) -> str | None:
