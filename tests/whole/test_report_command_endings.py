@@ -98,7 +98,7 @@ def test_a_deadline_ends_with_status_6_and_goes_on(vendor: Vendor, here: dict[st
     assert len(vendor.asks) == 1
 
 
-def test_a_terminal_has_room_for_what_was_asked(vendor: Vendor, here: dict[str, str]) -> None:
+def test_a_terminal_has_room_for_what_was_asked(here: dict[str, str]) -> None:
     """In 80 columns no name and no time of the list of reports is broken."""
     assert piped(here, *WEEK).status == 0
     status, drawn = on_terminal(here, "jobs", "list")
