@@ -130,6 +130,24 @@ def test_another_meaning_leaves_no_rows_that_nothing_would_replace(
     assert rows(pipeline) == expected(numbers, later)
 
 
+def test_rows_of_another_service_are_not_mixed(
+    pipeline: dlt.Pipeline, client: Client, numbers: Numbers, file: Path, tmp_path: Path
+) -> None:
+    """A load from elsewhere is refused until it reads every day again; then verified days are read too."""
+    load(pipeline, file, client=client)
+    numbers.changed[START] = 5
+    with Vendor(csv=numbers.csv) as other, Client(other.url, other.key, other.secret, ledger=tmp_path / "b.db") as new:
+        with pytest.raises(UsageError, match=r"holds rows from http.*again=True"):
+            load(pipeline, file, client=new)
+        load(pipeline, file, client=new, again=True)
+        assert rows(pipeline) == expected(numbers)
+        numbers.changed[START] = 6
+        load(pipeline, file, client=new, again=True)
+        assert rows(pipeline) == expected(numbers)
+        load(pipeline, file, client=new)
+        assert asked(other) == [*["20-11", "10-1"] * 2, "3-1"]
+
+
 def test_the_source_takes_its_settings_from_dlt(
     pipeline: dlt.Pipeline, client: Client, vendor: Vendor, file: Path
 ) -> None:

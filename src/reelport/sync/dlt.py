@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,7 @@ class _Order:
     tell: Tell
     deadline: float
     allow_empty: bool
+    again: bool = False
     at_most: int | None = None
     brought: list[Path] = field(default_factory=list)
     read: dict[str, Days] = field(default_factory=dict)
@@ -78,6 +79,7 @@ def reports(
     key: str | None = None,
     secret: dlt.TSecretStrValue | None = None,
     allow_empty: bool = False,
+    again: bool = False,
 ) -> Iterator[DltResource]:
     """The reports of a file (its destinations are not used) as resources: all windows of a run in one load package.
 
@@ -85,7 +87,8 @@ def reports(
     Raises UsageError with every problem of the file, and AccessError without a key, before anything is sent.
     """
     client = Client(settings=resolve(os.environ, profile=profile, url=url, key=key, secret=secret))
-    yield from _resources(sheet.read(file, only=only, placed=False), _Order(client, aloud, DEADLINE, allow_empty))
+    order = _Order(client, aloud, DEADLINE, allow_empty, again)
+    yield from _resources(sheet.read(file, only=only, placed=False), order)
 
 
 def load(
@@ -97,14 +100,16 @@ def load(
     tell: Tell = aloud,
     deadline: float = DEADLINE,
     allow_empty: bool = False,
+    again: bool = False,
 ) -> list[LoadInfo]:
     """Bring the reports of a file up to date in a pipeline, a load package a window: rows and state come together.
 
-    What an earlier run left half done is loaded first. Raises the error of the first window that can't be had;
-    windows before it are loaded.
+    What an earlier run left half done is loaded first. With `again` every day is read, if not by this run then by
+    the next. Raises the error of the first window that can't be had; windows before it are loaded. UsageError for
+    rows of another service, unless all are read again.
     """
     specs = sheet.read(file, only=only, placed=False)
-    order = _Order(client or Client(settings=resolve(os.environ)), tell, deadline, allow_empty, at_most=1)
+    order = _Order(client or Client(settings=resolve(os.environ)), tell, deadline, allow_empty, again, at_most=1)
     done: list[LoadInfo] = []
     while True:
         order.left.clear()
@@ -172,8 +177,8 @@ class _Rows:
         spec, order = self.spec, self.order
         _refuse_appending(dlt.current.pipeline())
         kept = dlt.current.resource_state(spec.name)
-        held = Held.from_text(kept.get("held"))
         session = order.client.session
+        held = self._held(Held.from_text(kept.get("held")), session.settings.url)
         spec = limited(spec, session)
         days = lacking(spec, held.state, session.settings.url, datetime.now(UTC).date())
         todo = windows(spec, days - order.read.get(spec.name, NONE))
@@ -185,6 +190,18 @@ class _Rows:
             yield found.table
             kept["held"] = held.to_text()
             order.read[spec.name] = order.read.get(spec.name, NONE) | Days.between(window.start, window.end)
+
+    def _held(self, held: Held, here: str) -> Held:
+        """What is held, as far as it counts. Raises UsageError where it came from elsewhere."""
+        if self.order.again and self.spec.name not in self.order.read:
+            return replace(held, state=held.state.doubted())
+        there = held.state.service
+        if there and there != here:
+            raise UsageError(
+                f"{self.spec.name}: the dataset holds rows from {there}, and this is {here}. Take another dataset, or "
+                "read every day again, from here: again=True."
+            )
+        return held
 
     def _window(self, window: Window, held: Held) -> tuple[Batch, Held]:
         """A window's table, and what is held once it is loaded."""
