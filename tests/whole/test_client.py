@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -112,16 +113,27 @@ def key(service: Service) -> Key:
     return service.key("demo")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def idle() -> Iterator[Service]:
-    """A service without facts that takes reports and makes none until it is restarted with a worker."""
+    """A service without facts that takes reports and makes none until it is set to work."""
     with Service(workers=0) as service:
         service.organization("demo")
         yield service
 
 
-def set_to_work(service: Service) -> None:
-    service.restart(environment={"REELPORT_WORKERS": "1"})
+@pytest.fixture
+def set_to_work(idle: Service) -> Iterator[Callable[[], None]]:
+    """Gives the idle service a worker, until the test ends."""
+    words = [sys.executable, "-m", "reelport", "worker"]
+    with ExitStack() as stack:
+
+        def begin() -> None:
+            environment = {**os.environ, **idle.settings.environment()}
+            worker = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stack.callback(worker.wait, 30)
+            stack.callback(worker.terminate)
+
+        yield begin
 
 
 @pytest.mark.parametrize("run", [run_sync, run_async, run_command])
@@ -198,20 +210,22 @@ def test_a_service_that_is_full_refuses() -> None:
     assert caught.value.status == 6
 
 
-def test_a_deadline_leaves_what_can_be_taken_up(idle: Service, tmp_path: Path) -> None:
+def test_a_deadline_leaves_what_can_be_taken_up(idle: Service, set_to_work: Callable[[], None], tmp_path: Path) -> None:
     """NotFinished carries the token, with which another client ends the wait once the service works."""
     key = idle.key("demo")
     with Client(idle.url, key.id, key.secret) as client:
         with pytest.raises(NotFinished) as caught:
             client.reports.run(QUERY, tmp_path / "views.csv", deadline=0.5)
-        set_to_work(idle)
+        set_to_work()
         report = client.reports.attach(caught.value.token, QUERY).wait(deadline=60)
         report.download(tmp_path / "views.csv")
     assert (tmp_path / "views.csv").read_bytes().startswith(b"day,video_title,views,view_through_rate\n")
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_command_says_the_command_that_resumes(idle: Service, tmp_path: Path, stop: signal.Signals) -> None:
+def test_a_stopped_command_says_the_command_that_resumes(
+    idle: Service, set_to_work: Callable[[], None], tmp_path: Path, stop: signal.Signals
+) -> None:
     """Stopped in the wait, the command leaves with status 6; the very command it names ends with the file."""
     key = idle.key("demo")
     words = [sys.executable, "-m", "reelport", "report", "run", *options(QUERY), "-o", str(tmp_path / "my views.csv")]
@@ -223,14 +237,16 @@ def test_a_stopped_command_says_the_command_that_resumes(idle: Service, tmp_path
         said = process.stderr.read()
     assert process.returncode == 6
     assert list(tmp_path.iterdir()) == []
-    set_to_work(idle)
+    set_to_work()
     resume = shlex.split(said.rpartition("Take it up again: ")[2])
     assert resume[:3] == ["reelport", "report", "run"]
     command(idle, key, *resume[2:])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my views.csv", "my views.csv.json"]
 
 
-def test_a_service_that_dies_in_mid_wait_is_waited_for(idle: Service, tmp_path: Path) -> None:
+def test_a_service_that_dies_in_mid_wait_is_waited_for(
+    idle: Service, set_to_work: Callable[[], None], tmp_path: Path
+) -> None:
     """Kill -9 of the service and its return cost a waiting client nothing but time."""
     key = idle.key("demo")
     ended: list[ReelportError] = []
@@ -247,19 +263,20 @@ def test_a_service_that_dies_in_mid_wait_is_waited_for(idle: Service, tmp_path: 
     idle.kill()
     waiting.join(0.5)
     assert waiting.is_alive()
-    set_to_work(idle)
+    idle.start()
+    set_to_work()
     waiting.join(60)
     assert ended == []
     assert (tmp_path / "views.csv").exists()
 
 
-def test_a_wait_takes_few_looks_however_long_it_is(idle: Service) -> None:
+def test_a_wait_takes_few_looks_however_long_it_is(idle: Service, set_to_work: Callable[[], None]) -> None:
     """A Reelport service is known for one, and holds the looks of a wait, after the first, until the report ends."""
     key = idle.key("demo")
     looks: list[Event] = []
     with Client(idle.url, key.id, key.secret) as client:
         report = client.reports.submit(QUERY)
-        set_to_work(idle)
+        set_to_work()
         report.wait(deadline=60, progress=looks.append)
         assert [event.status for event in looks if isinstance(event, Looked)][-1] == "FINISHED"
         assert sum(isinstance(event, Looked) for event in looks) <= 3
