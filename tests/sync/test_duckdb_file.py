@@ -7,12 +7,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from reelport.errors import StorageError
+from reelport.errors import StorageError, UsageError
 from reelport.sync.duckdb_file import DuckFile
 from reelport.sync.spec import Kind, Place, Spec
 from reelport.sync.state import State
 
-from .conftest import HEADER, kept, put, spec_at
+from .conftest import HEADER, day, kept, put, spec_at
 
 
 @pytest.fixture
@@ -55,6 +55,29 @@ def test_a_file_that_is_open_elsewhere_is_waited_for_and_named(spec: Spec) -> No
         copies.state(spec)
     assert copies.state(spec).present.spans
     assert len(kept(spec)) == 1
+
+
+@pytest.mark.parametrize("made", ["TABLE earned AS SELECT 42 AS answer", "VIEW Earned AS SELECT 42 AS answer"])
+def test_a_table_of_somebody_else_is_left_alone(spec: Spec, made: str) -> None:
+    """A report of its name is refused before anything is asked for."""
+    with duckdb.connect(str(spec.place.path)) as con:
+        con.execute(f"CREATE {made}")
+    with pytest.raises(UsageError, match="another name"):
+        DuckFile(spec.place).state(spec)
+    with pytest.raises(UsageError, match="another name"):
+        put(spec, HEADER + "2026-01-01,FR,1,\n", 1, 1)
+    with duckdb.connect(str(spec.place.path), read_only=True) as con:
+        assert con.execute("FROM earned").fetchall() == [(42,)]
+
+
+def test_a_table_that_was_dropped_is_begun_anew(spec: Spec) -> None:
+    """What was noted of it is not held against the next run: every day is missing."""
+    put(spec, HEADER + "2026-01-01,FR,1,\n", 1, 1)
+    with duckdb.connect(str(spec.place.path)) as con:
+        con.execute("DROP TABLE earned")
+    assert DuckFile(spec.place).state(spec) == State()
+    put(spec, HEADER + "2026-01-02,FR,1,\n", 2, 2)
+    assert list(DuckFile(spec.place).state(spec).present) == [day(2)]
 
 
 def test_what_is_no_database_is_left_alone(spec: Spec) -> None:

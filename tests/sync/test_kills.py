@@ -14,9 +14,9 @@ from reelport.errors import UsageError
 from reelport.steps import VARIABLE
 from reelport.sync.destinations import open_copies
 from reelport.sync.lock import locked
-from reelport.sync.spec import Kind, Spec
+from reelport.sync.spec import Kind, Place, Spec
 
-from .conftest import HEADER, day, kept, put, types
+from .conftest import HEADER, day, kept, put, spec_at, types
 
 STEPS = {
     Kind.DUCKDB: ("sync-deleted", "sync-inserted", "sync-stated", "sync-committed"),
@@ -111,3 +111,11 @@ def test_readers_of_the_folder_never_see_a_half_state(spec: Spec) -> None:
     for path in current.glob("*.parquet"):
         assert path.name not in listed or path.read_bytes() == listed[path.name]
     assert {path.name[:10] for path in current.glob("*.parquet")} == {str(day(1)), str(day(2)), str(day(4))}
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused_at_once(tmp_path: Path) -> None:
+    """Nothing is asked for on its behalf."""
+    (tmp_path / "copy").write_text("mine")
+    place = Place(Kind.PARQUET, tmp_path / "copy")
+    with pytest.raises(UsageError, match="is a file"):
+        open_copies(place).state(spec_at(place))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from reelport.errors import StorageError
+from reelport.errors import StorageError, UsageError
 from reelport.steps import reach
 from reelport.sync.columns import OWN, Field, literal, quoted
 from reelport.sync.contract import Agreement, agree
@@ -63,12 +63,12 @@ class DuckFile:
             kept = _fields(con, spec)
             agreement = agree(spec, kept, staged, delivery.window)
             rows = staged.count(agreement.rows)
+            state = _state(con, spec)
             with _transaction(con):
                 _shape(con, spec, kept, agreement)
                 condition = window_of(spec, agreement.fields, delivery)
                 before = _count(con, spec, condition)
                 guard(spec, delivery, before, rows, allow_empty=allow_empty)
-                state = _state(con, spec)
                 besides = stale(spec, agreement.fields, delivery, state)
                 con.execute(f"DELETE FROM {_table(spec)} WHERE {condition} OR {besides}")  # noqa: S608 - names are quoted
                 reach("sync-deleted")
@@ -132,12 +132,17 @@ def _table(spec: Spec) -> str:
 
 
 def _fields(con: DuckDBPyConnection, spec: Spec) -> tuple[Field, ...]:
-    """The report's columns of the table, in its order; none while there is no table."""
+    """The report's columns of the table, in its order; none while there is no table.
+
+    Raises UsageError for a table, or a view, that is somebody else's.
+    """
     rows = con.execute(
         "SELECT column_name, data_type FROM duckdb_columns() "
-        "WHERE database_name = 'copy' AND schema_name = 'main' AND table_name = ? ORDER BY column_index",
+        "WHERE database_name = 'copy' AND schema_name = 'main' AND lower(table_name) = ? ORDER BY column_index",
         [spec.name],
     ).fetchall()
+    if rows and not OWN.keys() <= {name for name, _ in rows}:
+        raise UsageError(f"There is a table {spec.name} already that no sync has made: give the report another name.")
     return tuple(Field(name, kind) for name, kind in rows if name not in OWN)
 
 
@@ -161,6 +166,9 @@ def _count(con: DuckDBPyConnection, spec: Spec, condition: str) -> int:
 
 
 def _state(con: DuckDBPyConnection, spec: Spec) -> State:
+    """What is held of a spec: nothing of a table that was dropped, whatever is noted."""
+    if not _fields(con, spec):
+        return State()
     there = con.execute(
         "SELECT 1 FROM duckdb_tables() WHERE database_name = 'copy' AND schema_name = 'main' AND table_name = ?",
         [STATES],

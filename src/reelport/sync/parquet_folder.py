@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from reelport.client.part import storage
-from reelport.errors import StorageError
+from reelport.errors import StorageError, UsageError
 from reelport.steps import reach
 from reelport.sync.columns import OWN, Field, day_of, literal, quoted
 from reelport.sync.contract import Agreement, agree, time_of
@@ -113,6 +113,8 @@ class ParquetFolder:
         return self._place.path / spec.name / CURRENT
 
     def _manifest(self, spec: Spec) -> Manifest | None:
+        if self._place.path.exists() and not self._place.path.is_dir():
+            raise UsageError(f"{self._place} is a file: a destination for Parquet is a folder.")
         current = self._current(spec)
         if current.exists():
             return Manifest.read(current)
