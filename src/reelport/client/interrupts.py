@@ -14,10 +14,15 @@ class _Doing:
 
     def __init__(self, task: Callable[[], object]) -> None:
         self._task = task
+        self._claim = threading.Lock()
         self._done = threading.Event()
         self._result: object = None
         self._error: BaseException | None = None
         self.thread = threading.Thread(target=self._do, name="reelport-work", daemon=True)
+
+    def claim(self) -> bool:
+        """Whether it has not begun: who claims it first begins it, or has it never begin."""
+        return self._claim.acquire(blocking=False)
 
     def wait(self) -> None:
         """Wait for its end."""
@@ -31,6 +36,8 @@ class _Doing:
         return self._result
 
     def _do(self) -> None:
+        if not self.claim():
+            return
         try:
             self._result = self._task()
         except BaseException as error:  # noqa: BLE001 - raised where the result is taken
@@ -50,8 +57,8 @@ def seen_through(task: Callable[[], object], stopped: Callable[[BaseException], 
     try:
         doing.thread.start()
         doing.wait()
-    except BaseException as stop:
-        if doing.thread.ident is None:
+    except BaseException as stop:  # a Ctrl-C above all
+        if doing.claim():
             raise
         stopped(stop)
         doing.wait()
