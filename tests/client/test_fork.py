@@ -200,6 +200,20 @@ def test_a_flow_hears_of_the_work_that_a_ctrl_c_came_into(more: int) -> None:
     assert heard == ["a row that is ours now"]
 
 
+def test_a_ctrl_c_waits_for_what_other_threads_are_doing() -> None:
+    """The end of the process would tear it in two; who only waits is woken."""
+    done: list[str] = []
+
+    def slow() -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        time.sleep(0.3)
+        done.append("whole")
+
+    with pytest.raises(KeyboardInterrupt):
+        driven(fork([work(slow), waits(HOURS, "never")], 2))
+    assert done == ["whole"]
+
+
 def test_a_second_ctrl_c_waits_for_no_work() -> None:
     """Who is interrupted twice is gone at once."""
     began = time.monotonic()

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from reelport.facts.loading import load_arrow
 from reelport.steps import VARIABLE
 from reelport.testing import Channel, Key, Service, Vendor
+from reelport.testing.vendor import Wire
 
 from .vendors import TODAY, YESTERDAY, Numbers, asked
 
@@ -148,6 +150,33 @@ def test_what_is_wrong_ends_with_its_status(service: Service, key: Key, tmp_path
     assert (days.returncode, len(days.stderr.splitlines())) == (2, 2)
     nothing = sync("verify")
     assert (nothing.returncode, "nothing to compare with" in nothing.stderr) == (2, True)
+
+
+def test_a_stopped_run_ends_in_good_order_and_says_how_to_go_on(tmp_path: Path) -> None:
+    """A load that is going on when Ctrl-C comes is seen through: the process neither crashes nor leaves half of it."""
+    sheet(tmp_path, lookback=0)
+    many = b"".join(b"%(day)s,v" + str(number).encode() + b",1.5\n" for number in range(20_000))
+
+    def csv(wire: Wire) -> bytes:
+        return b"day,video_id,estimated_earnings_eur\n" + many.replace(b"%(day)s", wire["startDate"].encode())
+
+    with Vendor(csv=csv) as vendor:
+        ours = {"REELPORT_URL": vendor.url, "REELPORT_API_KEY": vendor.key, "REELPORT_API_SECRET": vendor.secret}
+        words = [sys.executable, "-m", "reelport", "sync", "run"]
+        environment = os.environ | ours | {"REELPORT_HOME": str(tmp_path / "home")}
+        with subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            while "FINISHED" not in process.stderr.readline():
+                assert process.poll() is None
+            time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            said = process.stderr.read()
+        assert process.returncode == 6, said
+        assert said.endswith("Take it up again: reelport sync run\n")
+        assert syncing(tmp_path, vendor.url, vendor.key, vendor.secret)("run").returncode == 0
+        assert len(vendor.asks) == 2
+    with duckdb.connect(str(tmp_path / "copy.duckdb"), read_only=True) as con:
+        assert con.execute("SELECT count(*) FROM earned").fetchall() == [(40_000,)]
 
 
 @pytest.mark.parametrize("destination", ["copy.duckdb", "folder"])

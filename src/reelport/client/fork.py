@@ -62,19 +62,39 @@ def side_by_side(drive: Drive, flows: Sequence[Flow[object]], at_once: int, oute
     Whatever else a flow raises, and a Ctrl-C here, stops them all before it goes on.
     """
     crew = _Crew(drive, flows, outer or Halt())
-    threads = [
-        threading.Thread(target=crew.work, name=f"reelport-{number}", daemon=True)
-        for number in range(min(at_once, len(flows)))
-    ]
+    workers = [_Worker(crew, number) for number in range(min(at_once, len(flows)))]
     try:
-        for thread in threads:
-            thread.start()
-        crew.wait(threads)
+        for worker in workers:
+            worker.start()
+        crew.wait(workers)
     except BaseException:  # a Ctrl-C above all: nothing may go on behind our back
         crew.halt.stop()
-        _gather(threads)
+        _gather(workers)
         raise
     return crew.outcomes
+
+
+class _Worker:
+    """A thread of a crew. Its end is an event: a `join` that a Ctrl-C breaks off takes the thread for ended."""
+
+    def __init__(self, crew: _Crew, number: int) -> None:
+        self._crew = crew
+        self._thread = threading.Thread(target=self._work, name=f"reelport-{number}", daemon=True)
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def ended(self, seconds: float) -> bool:
+        """Wait for its end so long at most, and say whether that came; one that never began has ended."""
+        return self._thread.ident is None or self._ended.wait(seconds)
+
+    def _work(self) -> None:
+        try:
+            self._crew.work()
+        finally:
+            self._ended.set()
 
 
 class _Crew:
@@ -104,11 +124,11 @@ class _Crew:
                     self._failure, self._failed_at = error, time.monotonic()
             self.halt.stop()
 
-    def wait(self, threads: list[threading.Thread]) -> None:
+    def wait(self, workers: list[_Worker]) -> None:
         """Wait for all threads to end. Raises what no flow should raise."""
-        for thread in threads:
-            while thread.is_alive() and not self._failed():
-                thread.join(_LOOK)
+        for worker in workers:
+            while not self._failed() and not worker.ended(_LOOK):
+                pass
         if self._failure is not None:
             raise self._failure
 
@@ -124,12 +144,11 @@ class _Crew:
             return next(self._next, None)
 
 
-def _gather(threads: list[threading.Thread]) -> None:
+def _gather(workers: list[_Worker]) -> None:
     """Wait a while for threads that were told to stop; those that hang are left behind."""
     until = time.monotonic() + _GRACE
-    for thread in threads:
-        if thread.ident is not None:
-            thread.join(max(0.0, until - time.monotonic()))
+    for worker in workers:
+        worker.ended(max(0.0, until - time.monotonic()))
 
 
 async def together(

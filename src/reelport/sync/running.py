@@ -17,7 +17,7 @@ from reelport.client.ranges.failing import FAILURES, hopeless, too_much
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, halves
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork, work
-from reelport.errors import Partial, QueryRefused, ReelportError, ServiceError, UsageError
+from reelport.errors import InternalError, Partial, QueryRefused, ReelportError, ServiceError, UsageError
 from reelport.steps import reach
 from reelport.sync.copies import Copies
 from reelport.sync.days import Days
@@ -62,7 +62,10 @@ def run(
             going.copies[spec.place].doubt(spec)
         tasks = [task for spec in specs for task in _tasks(spec, session, tell, today, again=again)]
         reach("sync-planned")
-        found = client.drive(_all(going, tasks, session.settings.slots))
+        try:
+            found = client.drive(_all(going, tasks, session.settings.slots))
+        finally:
+            going.close()
         if not going.stopped:
             bad = {task.spec.name for task, each in zip(tasks, found, strict=True) if _errors([each])}
             for spec in specs:
@@ -159,6 +162,13 @@ class _Run:
         self.copies: dict[Place, Copies] = {place: open_copies(place) for place in shops}
         self._turn, self._loading = threading.Lock(), threading.Lock()
         self.stopped = False
+        self._closed = False
+
+    def close(self) -> None:
+        """Wait for a load that goes on: whoever ends the process meanwhile, or lets go of the lock, tears it in two."""
+        self._closed = True
+        with self._loading:
+            pass
 
     def bring(self, task: _Task) -> Flow[list[Outcome]]:
         """Read a window and load it; one whose report fails in two halves. Nothing once the run has been stopped."""
@@ -201,6 +211,8 @@ class _Run:
 
     def _load(self, spec: Spec, delivery: Delivery) -> Loaded:
         with self._loading:
+            if self._closed:
+                raise InternalError("The run was stopped before this window was loaded.")
             found = self.copies[spec.place].replace(spec, delivery, allow_empty=self._allow_empty)
         return Loaded(spec.name, delivery.window, found.before, found.rows, delivery.token, found.notes)
 
