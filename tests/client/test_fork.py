@@ -205,6 +205,7 @@ def test_a_ctrl_c_waits_for_what_other_threads_are_doing() -> None:
     done: list[str] = []
 
     def slow() -> None:
+        time.sleep(0.2)  # so that it comes while this thread is waited for
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         time.sleep(0.3)
         done.append("whole")
