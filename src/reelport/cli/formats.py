@@ -49,6 +49,11 @@ _SUFFIXES = {
     ".parquet": Format.PARQUET,
 }
 
+_OTHERS = frozenset(
+    {".arrow", ".avro", ".db", ".duckdb", ".feather", ".gz", ".orc", ".tsv", ".xls", ".xlsx", ".zip", ".zst"}
+)
+"""What names of files promise that no form of ours is."""
+
 Wished = Annotated[
     Format | None,
     Parameter("--format", help="The form of the data; otherwise what the name of the file says, otherwise csv."),
@@ -57,7 +62,13 @@ Wished = Annotated[
 
 def format_of(wished: Format | None, output: str | None) -> Format:
     """The form that is meant. Raises UsageError where it can't be had, before anything is asked for."""
-    form = wished or _SUFFIXES.get(Path(output).suffix.lower() if output else "", Format.CSV)
+    suffix = Path(output).suffix.lower() if output else ""
+    if wished is None and suffix in _OTHERS:
+        known = ", ".join(_SUFFIXES)
+        raise UsageError(
+            f"--output: no report is written as {suffix}: name a file {known}, or say which --format it has."
+        )
+    form = wished or _SUFFIXES.get(suffix, Format.CSV)
     if form is Format.PARQUET:
         if output is None and sys.stdout.isatty():
             raise UsageError("--format parquet is nothing for a terminal: give -o FILE, or send it into a pipe.")
