@@ -32,7 +32,8 @@ from urllib.error import URLError
 import pyarrow as pa
 from sqlalchemy import Engine
 
-from reelport.errors import InternalError, Unreachable
+from reelport.check import nearest
+from reelport.errors import InternalError, Unreachable, UsageError
 from reelport.facts.loading import load_arrow
 from reelport.server import partners, presence, registry, sandbox
 from reelport.server.access import REPORT_SCOPES
@@ -57,12 +58,14 @@ class Service:
     """`reelport serve` in a process of its own, ready to answer while the block runs.
 
     `data` is its data directory, which stays; without one it gets a directory of its own, which goes. Any
-    setting of the service may be given by name; `environment` is added to that of its processes.
+    setting of the service may be given by name, and UsageError names those that are none; `environment` is added
+    to that of its processes.
     """
 
     def __init__(
         self, data: Path | None = None, *, environment: Mapping[str, str] | None = None, **settings: object
     ) -> None:
+        _refuse_unknown(settings)
         self._own = Path(tempfile.mkdtemp(prefix="reelport-"))
         self.settings: Settings = read(**{"data": data or self._own / "data", "port": _free_port(), **settings})
         self._environment = dict(environment or {})
@@ -241,6 +244,17 @@ class Service:
             yield db
         finally:
             db.dispose()
+
+
+def _refuse_unknown(settings: Iterable[str]) -> None:
+    known = Settings.model_fields
+    near = {name: nearest(name, known) for name in settings if name not in known}
+    if near:
+        said = [
+            f"There is no setting {name!r}." + (f" Did you mean {likely}?" if likely else "")
+            for name, likely in near.items()
+        ]
+        raise UsageError("\n".join(said))
 
 
 def _free_port() -> int:
