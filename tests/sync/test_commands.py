@@ -155,7 +155,7 @@ def test_what_is_wrong_ends_with_its_status(service: Service, key: Key, tmp_path
 def test_a_stopped_run_ends_in_good_order_and_says_how_to_go_on(tmp_path: Path) -> None:
     """A load that is going on when Ctrl-C comes is seen through: the process neither crashes nor leaves half of it."""
     sheet(tmp_path, lookback=0)
-    many = b"".join(b"%(day)s,v" + str(number).encode() + b",1.5\n" for number in range(20_000))
+    many = b"".join(b"%(day)s,v" + str(number).encode() + b",1.5\n" for number in range(60_000))
 
     def csv(wire: Wire) -> bytes:
         return b"day,video_id,estimated_earnings_eur\n" + many.replace(b"%(day)s", wire["startDate"].encode())
@@ -168,7 +168,7 @@ def test_a_stopped_run_ends_in_good_order_and_says_how_to_go_on(tmp_path: Path) 
             assert process.stderr is not None
             while "FINISHED" not in process.stderr.readline():
                 assert process.poll() is None
-            time.sleep(0.1)
+            time.sleep(0.05)
             process.send_signal(signal.SIGINT)
             said = process.stderr.read()
         assert process.returncode == 6, said
@@ -176,7 +176,7 @@ def test_a_stopped_run_ends_in_good_order_and_says_how_to_go_on(tmp_path: Path) 
         assert syncing(tmp_path, vendor.url, vendor.key, vendor.secret)("run").returncode == 0
         assert len(vendor.asks) == 2
     with duckdb.connect(str(tmp_path / "copy.duckdb"), read_only=True) as con:
-        assert con.execute("SELECT count(*) FROM earned").fetchall() == [(40_000,)]
+        assert con.execute("SELECT count(*) FROM earned").fetchall() == [(120_000,)]
 
 
 @pytest.mark.parametrize("destination", ["copy.duckdb", "folder"])
