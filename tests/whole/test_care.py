@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -95,6 +97,18 @@ def test_cancelled_report_stops_its_engine_within_a_second(service: Service) -> 
     assert asker.fetch(asker.ask(**SHORT)).count(b"\n") == 5001
 
 
+def stopped_between_transactions(service: Service, pid: int) -> bool:
+    """Stop a process, unless it holds a lock on the state just now: SQLite would keep everyone waiting for it."""
+    os.kill(pid, signal.SIGSTOP)
+    with contextlib.closing(sqlite3.connect(service.settings.state_file, timeout=0.5)) as state:
+        try:
+            state.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            os.kill(pid, signal.SIGCONT)
+            return False
+    return True
+
+
 def test_stalled_worker_loses_its_report_and_does_no_harm(service: Service) -> None:
     """A worker that is stopped in mid-report is given up after its lease; when it goes on it changes nothing."""
     asker = partner(service)
@@ -102,7 +116,7 @@ def test_stalled_worker_loses_its_report_and_does_no_harm(service: Service) -> N
     stalled = running(service, token)
     assert stalled.worker is not None
     pid = int(stalled.worker.rsplit("-", 2)[1])
-    os.kill(pid, signal.SIGSTOP)
+    assert until(lambda: stopped_between_transactions(service, pid))
     try:
         assert until(lambda: entry(service, token).worker not in {None, stalled.worker}), service.log
     finally:

@@ -162,29 +162,47 @@ def _logged_only(log: structlog.typing.FilteringBoundLogger) -> Iterator[None]:
 def work(settings: Settings, *, attached: bool = False) -> None:
     """Run one worker until SIGTERM or SIGINT; attached, or until standard input ends with its holder."""
     owner = presence.new_owner()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
-    db = connect(settings)
+    with (
+        _leaving_in_order(),
+        _connected(settings) as db,
+        presence.present(settings, owner) as own_bell,
+        _engine(settings, owner) as engine,
+    ):
+        clear_up(db, settings, clock())
+        retention.clean(db, settings)
+        worker = Worker(settings, db, engine, owner, own_bell)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
+        if attached:
+            _attach()
+        with bell.listening(db, own_bell):
+            _log.info("worker started", worker=owner, slots=settings.slots)
+            worker.run()
+            _log.info("worker stopped", worker=owner)
+
+
+@contextmanager
+def _leaving_in_order() -> Iterator[None]:
+    """Within the block a signal to stop leaves through every open block, until there is a worker to stop in order."""
+    before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        with presence.present(settings, owner) as own_bell, _engine(settings, owner) as engine:
-            clear_up(db, settings, clock())
-            retention.clean(db, settings)
-            worker = Worker(settings, db, engine, owner, own_bell)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: worker.stop())
-            if attached:
-                _attach()
-            with bell.listening(db, own_bell):
-                _log.info("worker started", worker=owner, slots=settings.slots)
-                worker.run()
-                _log.info("worker stopped", worker=owner)
+        yield
     finally:
-        db.dispose()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _leave(*_: object) -> NoReturn:
-    """Before there is a worker to stop in order: leave through every open block."""
     raise SystemExit(0)
+
+
+@contextmanager
+def _connected(settings: Settings) -> Iterator[Database]:
+    db = connect(settings)
+    try:
+        yield db
+    finally:
+        db.dispose()
 
 
 def _engine(settings: Settings, owner: str) -> Engine:
