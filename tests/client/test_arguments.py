@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reelport import Client, ReportQuery, UsageError
+from reelport import AsyncClient, Client, ReportQuery, UsageError
+from reelport.testing import Vendor
 
 
 @pytest.mark.parametrize("query", [None, "VIEWS", {"metrics": ["VIEWS"]}, [], ReportQuery])
@@ -34,3 +37,27 @@ def test_what_names_no_folder_is_refused(folder: str) -> None:
     query: Any = None
     with Client("http://127.0.0.1:1", "key", "secret", ledger=False) as client, pytest.raises(UsageError):
         client.reports.run_range(query, folder, keep_windows=True)
+
+
+def test_a_closed_client_asks_for_nothing(tmp_path: Path) -> None:
+    """It says that it is closed, and leaves nothing behind that would keep another one from asking."""
+    query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 7))
+    with Vendor() as vendor:
+        with Client(vendor.url, vendor.key, vendor.secret, ledger=tmp_path / "ledger.db") as client:
+            client.probe()
+        with pytest.raises(UsageError, match="was closed"):
+            client.reports.run(query, tmp_path / "views.csv")
+        with Client(vendor.url, vendor.key, vendor.secret, ledger=tmp_path / "ledger.db") as another:
+            assert another.reports.run(query, tmp_path / "views.csv").rows == 7
+
+
+def test_a_closed_client_of_asyncio_asks_for_nothing() -> None:
+    """The twin says the same."""
+
+    async def go() -> None:
+        async with AsyncClient("http://127.0.0.1:1", "key", "secret", ledger=False) as client:
+            pass
+        await client.probe()
+
+    with pytest.raises(UsageError, match="was closed"):
+        asyncio.run(go())

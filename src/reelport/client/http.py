@@ -15,6 +15,7 @@ import httpx2
 from reelport.client.logged import hushed
 from reelport.client.steps import Lost, Reply, Request
 from reelport.client.transport import AsyncBody, Body
+from reelport.errors import UsageError
 
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _CONNECT_SECONDS = 10.0
@@ -39,7 +40,8 @@ class Http:
         self._client = httpx2.Client(headers=_headers(), limits=_LIMITS)
 
     def open(self, request: Request) -> Body | Lost:
-        """Send a request; the answer's body is read from what is given back."""
+        """Send a request; the answer's body is read from what is given back. UsageError once it was closed."""
+        _refuse_closed(closed=self._client.is_closed)
         try:
             made = self._client.build_request(
                 request.method,
@@ -81,7 +83,8 @@ class AsyncHttp:
         self._client = httpx2.AsyncClient(headers=_headers(), limits=_LIMITS)
 
     async def open(self, request: Request) -> AsyncBody | Lost:
-        """Send a request; the answer's body is read from what is given back."""
+        """Send a request; the answer's body is read from what is given back. UsageError once it was closed."""
+        _refuse_closed(closed=self._client.is_closed)
         try:
             made = self._client.build_request(
                 request.method,
@@ -115,6 +118,12 @@ class _AsyncBody:
 
     async def close(self) -> None:
         await self._response.aclose()
+
+
+def _refuse_closed(*, closed: bool) -> None:
+    """An error of ours, so that nobody takes the request for one that may have arrived."""
+    if closed:
+        raise UsageError("This client was closed: make another one.")
 
 
 def user_agent() -> str:
