@@ -114,11 +114,15 @@ class _Ear:
 
 def _asked(session: Session, ledger: Ledger, row: Row, query: ReportQuery, tell: Progress) -> Flow[Row | ReelportError]:
     """The row with the token that the service gave, or the error with which it took nothing."""
-    ear = _Ear(tell)
+    ear, begun = _Ear(tell), False
     try:
+        yield Wait(0)  # Whoever is stopped here has surely asked for nothing.
+        begun = True
         return (yield from _sent(session, ledger, row, query, ear))
     except BaseException:  # a Ctrl-C too, or a listener that fails: what is known is kept; it goes on
         with suppress(StorageError):  # What went wrong before says more.
+            if not begun:
+                ledger.drop(row)
             if ear.token is not None:
                 ledger.requested(row, ear.token)
             ledger.released(row)

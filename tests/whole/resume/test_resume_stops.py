@@ -64,9 +64,11 @@ def test_a_ledger_that_breaks_after_the_ask_costs_no_token(vendor: Vendor, guest
 
 def test_an_interrupt_in_a_process_that_lives_on_frees_the_row(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
     """As in a notebook: Ctrl-C in the wait, and the same call at once goes on with the same report."""
+    vendor.makes_in = 0.2
 
-    def interrupted(_: float) -> None:
-        raise KeyboardInterrupt
+    def interrupted(seconds: float) -> None:
+        if seconds:
+            raise KeyboardInterrupt
 
     with Client(guest.url, guest.key, guest.secret, ledger=guest.ledger, sleep=interrupted) as client:
         with pytest.raises(KeyboardInterrupt):
@@ -74,6 +76,21 @@ def test_an_interrupt_in_a_process_that_lives_on_frees_the_row(vendor: Vendor, g
         assert guest.row().owner is None
     assert guest.run(QUERY, tmp_path / "views.csv") == expected(QUERY)
     assert len(vendor.asks) == 1
+
+
+def test_an_interrupt_before_the_ask_holds_nothing(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
+    """Between the row and the request nothing can have been asked for: no slot is kept, and no row."""
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with (
+        Client(guest.url, guest.key, guest.secret, ledger=guest.ledger, sleep=interrupted) as client,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        client.reports.run(QUERY, tmp_path / "views.csv")
+    assert (guest.ledger.rows(), vendor.asks) == ((), [])
+    assert guest.run(QUERY, tmp_path / "views.csv") == expected(QUERY)
 
 
 def test_tasks_of_one_loop_share_a_report_and_a_cancelled_one_frees_it(
