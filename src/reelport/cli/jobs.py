@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -110,7 +111,7 @@ def _summary(row: Row, now: datetime) -> Mapping[str, object]:
         "asked": row.asked or row.created,
         "report": _report(row.query, ","),
         "rows": row.rows,
-        "file": row.path,
+        "file": _file(row),
         "token": row.token,
     }
 
@@ -156,7 +157,7 @@ def _details(row: Row, now: datetime) -> Mapping[str, object]:
         "looked": row.looked,
         "finished": row.finished,
         "expires": row.expires if row.state in TOKEN_STATES else None,
-        "file": row.path,
+        "file": _file(row),
         "bytes": row.bytes,
         "rows": row.rows,
         "sha256": row.sha256,
@@ -166,8 +167,14 @@ def _details(row: Row, now: datetime) -> Mapping[str, object]:
     }
 
 
+def _file(row: Row) -> Path | None:
+    """Its file, while it is there: one that was on its way to stdout or to another form is not."""
+    return row.path if row.path is not None and row.path.exists() else None
+
+
 def _again(row: Row) -> str:
     """The command that asked for it, which takes it up again."""
     words = ["reelport", "report", "run", *words_of(row.query)]
-    words += ["-o", str(row.path)] if row.path else []
+    file = _file(row)
+    words += ["-o", str(file)] if file else []
     return shlex.join([*words, "--url", row.service])
