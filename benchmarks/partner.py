@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-import reelport.client.http  # noqa: F401 - loaded here, where no time is taken yet
+import reelport.client.driving.http  # noqa: F401 - loaded here, where no time is taken yet
 from benchmarks.measure import Took, measured
 from reelport.client.client import Client
 from reelport.query import ReportQuery

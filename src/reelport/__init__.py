@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reelport.catalog import Dimension, Filter, Metric, Product
     from reelport.client.client import AsyncClient, Client
-    from reelport.client.download import Downloaded, Proof
     from reelport.client.events import (
         Asked,
         Bisected,
@@ -25,10 +24,11 @@ if TYPE_CHECKING:
         Warned,
         WindowDone,
     )
+    from reelport.client.files.download import Downloaded, Proof
     from reelport.client.ranges.plan import Plan
     from reelport.client.ranges.result import Ranged
     from reelport.client.report import AsyncReport, Report
-    from reelport.client.tables import Table
+    from reelport.client.results.tables import Table
     from reelport.errors import (
         AccessError,
         AskLost,
@@ -112,8 +112,8 @@ _MODULES = (
     "query",
     "wire",
     "client.events",
-    "client.download",
-    "client.tables",
+    "client.files.download",
+    "client.results.tables",
     "client.ranges.plan",
     "client.ranges.result",
     "client.report",

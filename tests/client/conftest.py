@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from reelport.client.config import Settings
-from reelport.client.credentials import PrivateKey
 from reelport.client.session import Access, Clock, Session
+from reelport.client.settings.config import Settings
+from reelport.client.settings.credentials import PrivateKey
 from reelport.query import ReportQuery
 
 SECRET = "secret-of-the-key-7c41"  # noqa: S105 - a test's

@@ -15,10 +15,10 @@ from tests.client.hand import ASKED, PAGE, Hand, reply
 
 from reelport import AsyncClient, Client
 from reelport.client import auth, flow
-from reelport.client.credentials import Bearer, PublicKey
+from reelport.client.driving.steps import Alone, Flow, Lost, Reply
 from reelport.client.events import silent
 from reelport.client.session import Access, Grant, Session
-from reelport.client.steps import Alone, Flow, Lost, Reply
+from reelport.client.settings.credentials import Bearer, PublicKey
 from reelport.errors import AccessError, QueryRefused, ServiceError, Unreachable
 from reelport.query import ReportQuery
 from reelport.testing import Vendor

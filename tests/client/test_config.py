@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from reelport.client.config import DAILYMOTION_URL, Settings, checked_url, home_of
-from reelport.client.credentials import PUBLIC_HOST, Bearer, PrivateKey, PublicKey
+from reelport.client.settings.config import DAILYMOTION_URL, Settings, checked_url, home_of
+from reelport.client.settings.credentials import PUBLIC_HOST, Bearer, PrivateKey, PublicKey
 from reelport.errors import AccessError, UsageError
 
 KEY = {"REELPORT_API_KEY": "key of env", "REELPORT_API_SECRET": "secret of env"}

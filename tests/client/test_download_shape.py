@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelport import IncompleteDownload, ReportQuery
-from reelport.client.intake import _Unpacker
-from reelport.client.shape import Lines, Rows
+from reelport.client.files.intake import _Unpacker
+from reelport.client.files.shape import Lines, Rows
 from reelport.errors import ServiceError
 
 QUERY = ReportQuery.of(["VIEWS"], ["DAY", "VIDEO_TITLE"], date(2026, 1, 1), date(2026, 1, 9))

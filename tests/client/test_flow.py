@@ -15,11 +15,11 @@ from tests.client.conftest import REPORT, SECRET, TOKEN, Time, looked
 from tests.client.hand import ASKED, GRANT, PAGE, Hand, grant, held, refused, reply
 
 from reelport.client import flow
-from reelport.client.config import DAILYMOTION_URL
+from reelport.client.driving.steps import Lost, Reply
 from reelport.client.events import Event, Looked, Retrying, Warned, silent
 from reelport.client.flow import ReportState
 from reelport.client.session import Session
-from reelport.client.steps import Lost, Reply
+from reelport.client.settings.config import DAILYMOTION_URL
 from reelport.errors import (
     AccessError,
     AskLost,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from reelport import AsyncClient, Client, UsageError
-from reelport.client.steps import Flow, Wait, fork, work
+from reelport.client.driving.steps import Flow, Wait, fork, work
 
 HOURS = 4 * 3600.0
 Driven = Callable[[Flow[object]], object]
@@ -233,7 +233,7 @@ def test_a_second_ctrl_c_waits_for_no_work() -> None:
 _PROGRAM = """
 import socket, sys
 from reelport import Client
-from reelport.client.steps import Request, Wait, fork, send
+from reelport.client.driving.steps import Request, Wait, fork, send
 
 silent = socket.create_server(("127.0.0.1", 0))
 

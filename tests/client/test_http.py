@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from reelport.client.http import AsyncHttp
-from reelport.client.steps import Lost, Request
+from reelport.client.driving.http import AsyncHttp
+from reelport.client.driving.steps import Lost, Request
 
 
 class _Lasting(BaseHTTPRequestHandler):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from reelport.client import profile_file, secrets
-from reelport.client.config import home_of
-from reelport.client.profiles import in_force, resolve, secret_names
+from reelport.client.settings import profile_file, secrets
+from reelport.client.settings.config import home_of
+from reelport.client.settings.profiles import in_force, resolve, secret_names
 from reelport.errors import AccessError, ReelportError, StorageError, UsageError
 
 HIDDEN = "hush-7c41-hush"
@@ -324,7 +324,7 @@ def test_a_file_in_another_hand_is_not_damaged(tmp_path: Path, text: str) -> Non
 def test_many_processes_keep_profiles_and_secrets_at_once(tmp_path: Path) -> None:
     """None of them takes another's away."""
     code = (
-        "import sys; from pathlib import Path; from reelport.client import profile_file, secrets\n"
+        "import sys; from pathlib import Path; from reelport.client.settings import profile_file, secrets\n"
         "home, who = Path(sys.argv[1]), sys.argv[2]\n"
         "for number in range(5):\n"
         "    profile_file.keep(home / 'config.toml', f'{who}-{number}', {'key': who})\n"

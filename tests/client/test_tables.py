@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelport.catalog import CellType, Dimension, Metric
-from reelport.client.tables import Table, types_of
+from reelport.client.results.tables import Table, types_of
 from reelport.errors import IncompleteDownload, SchemaDrift, StorageError
 
 HEADER = "day,hour,video_title,views,estimated_earnings_eur,view_through_rate,brand_new"
@@ -214,7 +214,7 @@ def test_rows_and_parquet_take_little_memory(tmp_path: Path) -> None:
     path.write_text("day,video_title,views\n" + f'2026-01-01,"{"t" * 480}",5\n' * 80_000)
     code = (
         "import sys, resource, pyarrow.parquet\n"
-        "from reelport.client.tables import Table\n"
+        "from reelport.client.results.tables import Table\n"
         "most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
         "table = Table.of(sys.argv[1]); next(table.rows()); before = most()\n"
         "assert sum(row['views'] for row in table.rows()) == 400_000\n"
@@ -237,7 +237,7 @@ def test_an_absent_library_is_named_with_its_extra(tmp_path: Path, call: str, li
     code = (
         "import sys\n"
         f"sys.modules[{library!r}] = None\n"  # what Python itself takes for 'not there'
-        "from reelport.client.tables import Table\n"
+        "from reelport.client.results.tables import Table\n"
         "from reelport.errors import UsageError\n"
         f"table = Table.of({str(path)!r})\n"
         "assert len(list(table.rows())) == 1\n"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reelport.client.profiles import profile_names
+from reelport.client.settings.profiles import profile_names
 
 from .desk import BIN, Desk
 from .shell import Done

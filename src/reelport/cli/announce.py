@@ -12,8 +12,8 @@ from enum import Enum
 from typing import IO, Any, Self
 
 from reelport.cli.output import what_happened
-from reelport.client.download import Downloaded
 from reelport.client.events import Asked, Event, InWindow, Received, Reused
+from reelport.client.files.download import Downloaded
 from reelport.errors import QueryRefused, ReelportError
 
 _EVERY = 1.0

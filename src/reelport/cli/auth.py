@@ -16,12 +16,12 @@ from cyclopts import App, Parameter
 from reelport.cli.check import within
 from reelport.cli.listing import listed, told
 from reelport.cli.options import Profile, Url
-from reelport.client import layers, profile_file, secrets
 from reelport.client.client import Client
-from reelport.client.config import Settings, checked_url, home_of
-from reelport.client.credentials import PrivateKey, PublicKey
-from reelport.client.layers import PARTS, VARIABLES, Setting
-from reelport.client.profiles import DEFAULT_PROFILE, PROFILE, USER_FILE, in_force, secret_names
+from reelport.client.settings import layers, profile_file, secrets
+from reelport.client.settings.config import Settings, checked_url, home_of
+from reelport.client.settings.credentials import PrivateKey, PublicKey
+from reelport.client.settings.layers import PARTS, VARIABLES, Setting
+from reelport.client.settings.profiles import DEFAULT_PROFILE, PROFILE, USER_FILE, in_force, secret_names
 from reelport.errors import AccessError, ServiceError, UsageError
 
 if TYPE_CHECKING:

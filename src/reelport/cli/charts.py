@@ -14,8 +14,8 @@ from rich.text import Text
 
 from reelport.catalog import Dimension, Metric
 from reelport.cli.output import plain
-from reelport.client.part import checked_target, storage
-from reelport.client.tables import Table
+from reelport.client.files.part import checked_target, storage
+from reelport.client.results.tables import Table
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 

@@ -17,7 +17,7 @@ from reelport.cli.listing import listed, told
 from reelport.cli.options import Profile, Url
 from reelport.client.client import Client
 from reelport.client.probe import Probe
-from reelport.client.profiles import InForce, in_force, settings_of
+from reelport.client.settings.profiles import InForce, in_force, settings_of
 from reelport.errors import AccessError, ReelportError, ServiceError, Unreachable
 
 T = TypeVar("T")

@@ -12,10 +12,10 @@ from cyclopts import App, Parameter
 from reelport.cli.auth import spoken
 from reelport.cli.listing import listed
 from reelport.cli.options import Profile, Url
-from reelport.client.config import HOME, home_of
-from reelport.client.layers import PARTS
-from reelport.client.profiles import USER_FILE, InForce, in_force, project_file
-from reelport.client.secrets import SECRETS_FILE
+from reelport.client.settings.config import HOME, home_of
+from reelport.client.settings.layers import PARTS
+from reelport.client.settings.profiles import USER_FILE, InForce, in_force, project_file
+from reelport.client.settings.secrets import SECRETS_FILE
 
 CONFIG = App(name="config", help="The settings in force, and where each comes from.", help_format="plaintext")
 

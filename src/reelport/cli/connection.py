@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from reelport.client.client import Client
-from reelport.client.profiles import resolve
+from reelport.client.settings.profiles import resolve
 
 
 def connect(url: str | None = None, profile: str | None = None) -> Client:

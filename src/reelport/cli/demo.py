@@ -25,8 +25,8 @@ from reelport.catalog import Dimension, Metric
 from reelport.cli.charts import chart_of, words
 from reelport.cli.output import size
 from reelport.client.client import Client
-from reelport.client.download import Downloaded
 from reelport.client.events import Event, Looked, Progress, Received
+from reelport.client.files.download import Downloaded
 from reelport.errors import ReelportError, UsageError
 from reelport.query import ReportQuery
 

@@ -22,10 +22,10 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from reelport.cli.sheet import moment, show
-from reelport.client.download import Downloaded
-from reelport.client.part import checked_target, storage
-from reelport.client.sidecar import beside, read
-from reelport.client.tables import Cell, Table
+from reelport.client.files.download import Downloaded
+from reelport.client.files.part import checked_target, storage
+from reelport.client.files.sidecar import beside, read
+from reelport.client.results.tables import Cell, Table
 from reelport.errors import SchemaDrift, StorageError, UsageError
 
 _FLUSHED = 1 << 20

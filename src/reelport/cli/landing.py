@@ -15,9 +15,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from reelport.catalog import Limit
-from reelport.client.config import home_of
-from reelport.client.locks import held, still_named
-from reelport.client.part import storage
+from reelport.client.files.locks import held, still_named
+from reelport.client.files.part import storage
+from reelport.client.settings.config import home_of
 
 _FOLDER = "landing"
 _FILE, _LOCK = "report.csv", "lock"

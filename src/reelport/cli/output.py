@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from reelport.cli.bars import Bars
-from reelport.client.download import Downloaded
 from reelport.client.events import (
     Asked,
     Bisected,
@@ -27,6 +26,7 @@ from reelport.client.events import (
     Warned,
     WindowDone,
 )
+from reelport.client.files.download import Downloaded
 from reelport.client.ranges.result import Ranged
 from reelport.errors import ReelportError
 

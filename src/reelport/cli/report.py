@@ -18,9 +18,9 @@ from reelport.cli.landing import landing
 from reelport.cli.options import Ask, Deadline, Fresh, Json, Output, Profile, Quiet, Token, Url, words_of
 from reelport.cli.output import stderr
 from reelport.cli.telling import Teller, told
-from reelport.client.download import Downloaded
+from reelport.client.files.download import Downloaded
+from reelport.client.files.part import checked_target
 from reelport.client.flow import DEADLINE
-from reelport.client.part import checked_target
 from reelport.client.report import Reports
 from reelport.errors import UsageError
 from reelport.query import ReportQuery

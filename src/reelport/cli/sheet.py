@@ -14,7 +14,7 @@ from rich.text import Text
 
 from reelport.catalog import CellType
 from reelport.cli.output import plain
-from reelport.client.tables import Cell, Column, Table
+from reelport.client.results.tables import Cell, Column, Table
 
 _SHOWN = 100
 """Rows that a table shows: it is for eyes, and says what it leaves out."""

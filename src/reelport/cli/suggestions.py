@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reelport.catalog import Dimension, Filter, Metric, Product
 from reelport.check import Allowed, allowed_with
-from reelport.client.profiles import profile_names
+from reelport.client.settings.profiles import profile_names
 from reelport.query import ReportQuery
 
 if TYPE_CHECKING:

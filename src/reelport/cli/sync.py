@@ -12,8 +12,8 @@ from reelport.cli.connection import connect
 from reelport.cli.options import Deadline, Json, Profile, Quiet, Url, day
 from reelport.cli.sync_output import Telling, comparisons_as_json, print_comparison, print_standings
 from reelport.cli.telling import told
+from reelport.client.files.part import storage
 from reelport.client.flow import DEADLINE
-from reelport.client.part import storage
 from reelport.errors import SchemaDrift, UsageError, WindowEmptied
 from reelport.sync import comparing, running, sheet
 from reelport.sync.spec import LOOKBACK, SETTLE

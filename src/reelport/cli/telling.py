@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from reelport.cli.announce import Announcer
 from reelport.cli.output import Narrator, stderr
 from reelport.cli.refusal import in_options
-from reelport.client.download import Downloaded
 from reelport.client.events import Event
+from reelport.client.files.download import Downloaded
 from reelport.errors import (
     AccessError,
     NotFinished,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from reelport.client.steps import Lost, Reply
+from reelport.client.driving.steps import Lost, Reply
 from reelport.errors import (
     AccessError,
     Problem,

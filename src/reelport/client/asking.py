@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import partial
 
 from reelport import steps
+from reelport.client.driving.steps import Flow, Wait, work
 from reelport.client.events import Asked, Event, Progress, Queued, Reused
 from reelport.client.flow import ask_vetted, crowded
 from reelport.client.follow import glanced
@@ -20,7 +21,6 @@ from reelport.client.ledger import Busy, Claimed, Entry, Full, Held, Ledger, Que
 from reelport.client.ledger.rows import State
 from reelport.client.retry import Patience, pauses
 from reelport.client.session import Session
-from reelport.client.steps import Flow, Wait, work
 from reelport.errors import AskLost, QueueFull, ReelportError, ServiceError, SlotsFull, StorageError
 from reelport.query import ReportQuery
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from urllib.parse import urlencode
 
 from reelport.client.answers import FORBIDDEN, OK, UNAUTHORIZED, json_of, said_of
-from reelport.client.credentials import Bearer, PrivateKey, PublicKey, is_token
+from reelport.client.driving.steps import Flow, Reply, Request, alone
 from reelport.client.events import Progress
 from reelport.client.retry import PATIENT, Patience, persist
 from reelport.client.session import Access, Grant, Session
-from reelport.client.steps import Flow, Reply, Request, alone
+from reelport.client.settings.credentials import Bearer, PrivateKey, PublicKey, is_token
 from reelport.errors import AccessError, ReelportError, ServiceError
 from reelport.wire import Scope
 

@@ -13,18 +13,18 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from reelport.client.config import Settings
-from reelport.client.hands import AsyncHand, Hand, Turn
+from reelport.client.driving.hands import AsyncHand, Hand, Turn
+from reelport.client.driving.steps import Flow, Step, T
+from reelport.client.driving.transport import AsyncTransport, Transport
 from reelport.client.ledger.place import Place, ledger_at
 from reelport.client.probe import Probe, probe
 from reelport.client.report import AsyncReports, AsyncSleep, Reports, Sleep
 from reelport.client.session import Clock, Session
-from reelport.client.steps import Flow, Step, T
-from reelport.client.transport import AsyncTransport, Transport
+from reelport.client.settings.config import Settings
 from reelport.errors import ReelportError
 
 if TYPE_CHECKING:
-    from reelport.client.fork import Halt
+    from reelport.client.driving.fork import Halt
 
 
 class Client:
@@ -252,7 +252,7 @@ def _settings(
 ) -> Settings:
     if profile is None:
         return Settings.read(os.environ, url, key, secret, username=username, password=password, bearer=bearer)
-    from reelport.client.profiles import resolve  # noqa: PLC0415 - only a profile needs files read
+    from reelport.client.settings.profiles import resolve  # noqa: PLC0415 - only a profile needs files read
 
     given = {"url": url, "key": key, "secret": secret, "username": username, "password": password, "bearer": bearer}
     return resolve(os.environ, profile=profile, folder=None, **given)
@@ -278,13 +278,13 @@ def _changed(
 
 
 def _http() -> Transport:
-    from reelport.client.http import Http  # noqa: PLC0415 - see there
+    from reelport.client.driving.http import Http  # noqa: PLC0415 - see there
 
     return Http()
 
 
 def _async_http() -> AsyncTransport:
-    from reelport.client.http import AsyncHttp  # noqa: PLC0415 - see there
+    from reelport.client.driving.http import AsyncHttp  # noqa: PLC0415 - see there
 
     return AsyncHttp()
 

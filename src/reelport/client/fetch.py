@@ -10,14 +10,14 @@ from pathlib import Path
 
 from reelport import steps
 from reelport.client.asking import had
-from reelport.client.download import Downloaded, Times, download, known, run
+from reelport.client.driving.steps import Flow, work
 from reelport.client.events import Progress
+from reelport.client.files.download import Downloaded, Times, download, known, run
+from reelport.client.files.proof import Proof
 from reelport.client.flow import DEADLINE, ReportState, ask, vet
 from reelport.client.follow import followed, glanced
 from reelport.client.ledger import Ledger, Row, State
-from reelport.client.proof import Proof
 from reelport.client.session import Session
-from reelport.client.steps import Flow, work
 from reelport.errors import ReportExpired, ReportFailed, StorageError
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus

@@ -11,11 +11,11 @@ from typing import Any
 
 from reelport.check import scopes_of
 from reelport.client.answers import OK, data_of
+from reelport.client.driving.steps import Flow, Reply, Wait
 from reelport.client.events import Asked, Looked, Progress, Warned
 from reelport.client.operation import exchange, meet
 from reelport.client.retry import PATIENT, Patience, pauses
 from reelport.client.session import Session
-from reelport.client.steps import Flow, Reply, Wait
 from reelport.errors import (
     AskLost,
     NotFinished,

@@ -7,12 +7,12 @@ from contextlib import suppress
 from functools import partial
 
 from reelport import steps
+from reelport.client.driving.steps import Flow, Send, Step, T, Wait, Work, work
 from reelport.client.events import Event, Looked, Progress
 from reelport.client.flow import ReportState, look, wait
 from reelport.client.ledger import Ledger, Row, State
 from reelport.client.retry import PATIENT, Patience
 from reelport.client.session import Session
-from reelport.client.steps import Flow, Send, Step, T, Wait, Work, work
 from reelport.errors import ReelportError, ReportExpired, ReportFailed
 from reelport.wire import ReportStatus
 

@@ -9,11 +9,11 @@ from functools import partial
 
 from reelport.client import auth
 from reelport.client.answers import data_of, fault_of, refuses_token
-from reelport.client.credentials import Bearer
+from reelport.client.driving.steps import Flow, Reply, Request
 from reelport.client.events import Progress
 from reelport.client.retry import PATIENT, Patience, persist
 from reelport.client.session import Session
-from reelport.client.steps import Flow, Reply, Request
+from reelport.client.settings.credentials import Bearer
 from reelport.errors import AccessError, QueryRefused
 from reelport.wire import TOUCH, Scope
 

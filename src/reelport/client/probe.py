@@ -8,11 +8,11 @@ from email.utils import parsedate_to_datetime
 
 from reelport.client import auth
 from reelport.client.answers import data_of
+from reelport.client.driving.steps import Flow, Reply
 from reelport.client.events import Event
 from reelport.client.operation import exchange
 from reelport.client.retry import Patience
 from reelport.client.session import Session
-from reelport.client.steps import Flow, Reply
 from reelport.errors import QueryRefused
 from reelport.wire import TOUCH, VERSION_HEADER
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from reelport.client.answers import Trouble, trouble_of
+from reelport.client.driving.steps import Flow, Lost, Reply, Request, Wait, send
 from reelport.client.events import Progress, Retrying
 from reelport.client.session import Session
-from reelport.client.steps import Flow, Lost, Reply, Request, Wait, send
 from reelport.errors import QueueFull, ReelportError
 
 _FIRST, _LONGEST, _GROWTH = 0.2, 60.0, 1.1

@@ -11,9 +11,9 @@ from urllib.parse import quote_plus
 
 from reelport import check
 from reelport.check import Rules
-from reelport.client.config import Settings
+from reelport.client.driving.steps import Reply
 from reelport.client.ledger import Ledger
-from reelport.client.steps import Reply
+from reelport.client.settings.config import Settings
 from reelport.errors import Problem, QueryRefused, ReelportError, UsageError
 from reelport.query import ReportQuery
 from reelport.wire import VERSION_HEADER
@@ -73,7 +73,9 @@ class Session:
 
     def __post_init__(self) -> None:
         if not isinstance(self.settings, Settings):
-            raise UsageError(f"Settings are reelport.client.config.Settings, and not {repr(self.settings)[:80]}.")
+            raise UsageError(
+                f"Settings are reelport.client.settings.config.Settings, and not {repr(self.settings)[:80]}."
+            )
         if self.settings.vendor:
             self.access.reelport = False
 

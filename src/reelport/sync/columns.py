@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from reelport.catalog import CellType
-from reelport.client.columns import PRECISION, Column, types_of
+from reelport.client.results.columns import PRECISION, Column, types_of
 
 TEXT = "VARCHAR"
 DAY = "DATE"

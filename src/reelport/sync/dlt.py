@@ -31,8 +31,8 @@ from reelport.client.client import Client
 from reelport.client.events import Event
 from reelport.client.fetch import settled
 from reelport.client.flow import DEADLINE
-from reelport.client.profiles import resolve
 from reelport.client.ranges.windows import Window
+from reelport.client.settings.profiles import resolve
 from reelport.errors import ReelportError, ServiceError, UsageError, WindowEmptied
 from reelport.sync import sheet
 from reelport.sync.days import NONE, Days

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reelport.client.locks import held
-from reelport.client.part import storage
+from reelport.client.files.locks import held
+from reelport.client.files.part import storage
 from reelport.errors import UsageError
 from reelport.sync.spec import Place
 

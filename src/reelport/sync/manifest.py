@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Self
 
-from reelport.client.part import storage
+from reelport.client.files.part import storage
 from reelport.errors import NewerData, StorageError
 from reelport.sync.columns import Field
 from reelport.sync.durable import synced

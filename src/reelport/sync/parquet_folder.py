@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from reelport.client.part import storage
+from reelport.client.files.part import storage
 from reelport.errors import StorageError, UsageError
 from reelport.steps import reach
 from reelport.sync.columns import OWN, Field, day_of, literal, quoted

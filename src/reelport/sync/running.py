@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from reelport.client.client import Client
+from reelport.client.driving.steps import Flow, fork, work
 from reelport.client.events import Bisected, Event
 from reelport.client.flow import DEADLINE
 from reelport.client.ranges.failing import FAILURES, hopeless, too_much
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, halves
 from reelport.client.session import Session
-from reelport.client.steps import Flow, fork, work
 from reelport.errors import InternalError, Partial, QueryRefused, ReelportError, ServiceError, UsageError
 from reelport.steps import reach
 from reelport.sync.copies import Copies

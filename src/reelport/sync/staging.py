@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reelport.client.part import storage
+from reelport.client.files.part import storage
+from reelport.client.files.shape import header_of
 from reelport.client.ranges.windows import Window
-from reelport.client.shape import header_of
 from reelport.errors import SchemaDrift, ServiceError, StorageError, UsageError
 from reelport.sync.columns import Field, digits_of, fits, is_number, literal, quoted
 

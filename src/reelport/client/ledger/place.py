@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from reelport.client.config import home_of
 from reelport.client.ledger.ledger import Ledger
+from reelport.client.settings.config import home_of
 from reelport.errors import UsageError
 
 FILE = "ledger.db"

@@ -11,8 +11,8 @@ from datetime import date
 from pathlib import Path
 from typing import Self
 
-from reelport.client.locks import held, still_named
-from reelport.client.part import storage
+from reelport.client.files.locks import held, still_named
+from reelport.client.files.part import storage
 from reelport.client.ranges.windows import Window
 from reelport.errors import UsageError
 

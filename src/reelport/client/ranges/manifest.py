@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reelport.client.download import Downloaded
+from reelport.client.files.download import Downloaded
+from reelport.client.files.sidecar import Sidecar, read
 from reelport.client.ranges.result import Ranged
 from reelport.client.ranges.rules import Recipe
 from reelport.client.session import Session
-from reelport.client.sidecar import Sidecar, read
 
 _OF_A_WINDOW = ("report", "asked", "finished", "downloaded", "bytes", "sha256", "rows", "proof")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from reelport.client.download import Downloaded
-from reelport.client.proof import weakest
-from reelport.client.tables import Table
+from reelport.client.files.download import Downloaded
+from reelport.client.files.proof import weakest
+from reelport.client.results.tables import Table
 from reelport.errors import UsageError
 
 

@@ -9,12 +9,14 @@ from functools import partial
 from pathlib import Path
 
 from reelport import steps
-from reelport.client.download import Downloaded
+from reelport.client.driving.steps import Flow, work
 from reelport.client.events import Bisected, Merging, Progress
 from reelport.client.fetch import fetch, settled
+from reelport.client.files.download import Downloaded
+from reelport.client.files.part import Part, storage
+from reelport.client.files.proof import weakest
+from reelport.client.files.sidecar import beside
 from reelport.client.flow import DEADLINE, vet
-from reelport.client.part import Part, storage
-from reelport.client.proof import weakest
 from reelport.client.ranges.failing import too_much
 from reelport.client.ranges.fetching import Fetching, Kept
 from reelport.client.ranges.folder import Folder
@@ -26,8 +28,6 @@ from reelport.client.ranges.rules import Recipe, Way, by_months, recipe
 from reelport.client.ranges.tell import Telling
 from reelport.client.ranges.windows import Window, halves
 from reelport.client.session import Session
-from reelport.client.sidecar import beside
-from reelport.client.steps import Flow, work
 from reelport.errors import MergeRefused, QueryRefused, ReportFailed
 from reelport.query import ReportQuery
 

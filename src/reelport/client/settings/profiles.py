@@ -11,11 +11,11 @@ from pathlib import Path
 
 from reelport.catalog import Limit
 from reelport.check import nearest
-from reelport.client import layers
-from reelport.client.config import Settings, checked_url, home_of
-from reelport.client.layers import PARTS, SECRETS, UNSET, VARIABLES, Layer, Setting
-from reelport.client.profile_file import ProfileFile, read
-from reelport.client.secrets import Name, look_up
+from reelport.client.settings import layers
+from reelport.client.settings.config import Settings, checked_url, home_of
+from reelport.client.settings.layers import PARTS, SECRETS, UNSET, VARIABLES, Layer, Setting
+from reelport.client.settings.profile_file import ProfileFile, read
+from reelport.client.settings.secrets import Name, look_up
 from reelport.errors import AccessError, ReelportError, StorageError, UsageError
 
 PROFILE = "REELPORT_PROFILE"

@@ -6,9 +6,9 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 
-from reelport.client.part import Part
-from reelport.client.proof import Promise, Proof
-from reelport.client.shape import Rows, check_header, header_of
+from reelport.client.files.part import Part
+from reelport.client.files.proof import Promise, Proof
+from reelport.client.files.shape import Rows, check_header, header_of
 from reelport.errors import IncompleteDownload, ServiceError
 from reelport.query import ReportQuery
 

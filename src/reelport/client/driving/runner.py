@@ -8,8 +8,8 @@ from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Protocol
 
+from reelport.client.driving.steps import Flow, T
 from reelport.client.events import Event, Warned
-from reelport.client.steps import Flow, T
 from reelport.errors import UsageError
 
 

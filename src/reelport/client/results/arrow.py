@@ -1,6 +1,6 @@
 """A report's file as Arrow: by Arrow's CSV reader with the types said beforehand, or row by row where that gives up.
 
-Imports pyarrow: `reelport.client.tables` loads this module when a table is asked for.
+Imports pyarrow: `reelport.client.results.tables` loads this module when a table is asked for.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from reelport.catalog import CellType
-from reelport.client.cells import Cell, typed
-from reelport.client.columns import PRECISION, Column
+from reelport.client.results.cells import Cell, typed
+from reelport.client.results.columns import PRECISION, Column
 from reelport.errors import SchemaDrift
 
 _BLOCK = 1 << 20

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reelport.client import config
-from reelport.client.credentials import PrivateKey, PublicKey
+from reelport.client.settings import config
+from reelport.client.settings.credentials import PrivateKey, PublicKey
 
 SECRETS = {"secret": config.SECRET, "password": config.PASSWORD, "bearer": config.BEARER}
 """The parts of a key that are secret, and the variables that hold them."""

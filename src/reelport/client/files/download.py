@@ -10,19 +10,19 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from reelport.client import sidecar
 from reelport.client.answers import trouble_of
+from reelport.client.driving.steps import Flow, Lost, Reply, Request, Wait, opened, read, work
 from reelport.client.events import Progress, Received, Retrying
+from reelport.client.files import sidecar
+from reelport.client.files.intake import Intake
+from reelport.client.files.part import Mark, Part
+from reelport.client.files.proof import BEYOND, OK, Promise, Proof, refuse, weakest
+from reelport.client.files.shape import Lines
+from reelport.client.files.sidecar import Sidecar
 from reelport.client.flow import DEADLINE, ReportState, ask, look, wait
-from reelport.client.intake import Intake
-from reelport.client.part import Mark, Part
-from reelport.client.proof import BEYOND, OK, Promise, Proof, refuse, weakest
+from reelport.client.results.tables import Table
 from reelport.client.retry import pauses
 from reelport.client.session import Session
-from reelport.client.shape import Lines
-from reelport.client.sidecar import Sidecar
-from reelport.client.steps import Flow, Lost, Reply, Request, Wait, opened, read, work
-from reelport.client.tables import Table
 from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, ServiceError, Unreachable
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus

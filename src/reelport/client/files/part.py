@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from reelport import steps
-from reelport.client.locks import held, still_named
-from reelport.client.shape import Lines
-from reelport.client.tally import Tally
+from reelport.client.files.locks import held, still_named
+from reelport.client.files.shape import Lines
+from reelport.client.files.tally import Tally
 from reelport.errors import StorageError, UsageError
 
 _AT_ONCE = 1 << 20

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Protocol
 
-from reelport.client.steps import Flow
+from reelport.client.driving.steps import Flow
 from reelport.errors import ReelportError
 
 _GRACE = 2.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-from reelport.client.steps import Reply
+from reelport.client.driving.steps import Reply
 from reelport.errors import ReportExpired, ServiceError, Unreachable
 from reelport.wire import ROWS_HEADER
 

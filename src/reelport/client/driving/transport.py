@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from reelport.client.steps import Lost, Reply, Request
+from reelport.client.driving.steps import Lost, Reply, Request
 
 
 class Body(Protocol):

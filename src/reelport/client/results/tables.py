@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reelport.catalog import CellType
-from reelport.client.cells import Cell, typed
-from reelport.client.columns import PRECISION, Column, types_of
-from reelport.client.part import storage
-from reelport.client.shape import check_header
+from reelport.client.files.part import storage
+from reelport.client.files.shape import check_header
+from reelport.client.results.cells import Cell, typed
+from reelport.client.results.columns import PRECISION, Column, types_of
 from reelport.errors import SchemaDrift, UsageError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Table:
     def arrow(self) -> pa.Table:
         """All rows as a pyarrow table (`reelport[arrow]`)."""
         _need("arrow", "pyarrow")
-        from reelport.client import arrow  # noqa: PLC0415 - pyarrow is loaded when it is asked for
+        from reelport.client.results import arrow  # noqa: PLC0415 - pyarrow is loaded when it is asked for
 
         with storage(self.path):
             return arrow.table(self.path, self.columns)
@@ -98,7 +98,7 @@ class Table:
     def parquet(self, to: str | os.PathLike[str]) -> Path:
         """Write all rows into a Parquet file, whole or not at all, in bounded memory (`reelport[arrow]`)."""
         _need("arrow", "pyarrow")
-        from reelport.client import arrow  # noqa: PLC0415 - pyarrow is loaded when it is asked for
+        from reelport.client.results import arrow  # noqa: PLC0415 - pyarrow is loaded when it is asked for
 
         to = Path(to)
         with storage(to):

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from reelport.catalog import CellType
-from reelport.client.columns import Column
+from reelport.client.results.columns import Column
 from reelport.errors import IncompleteDownload, SchemaDrift
 from reelport.query import parse_day
 

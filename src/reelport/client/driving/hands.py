@@ -6,16 +6,16 @@ import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from reelport.client.driving.runner import AsyncRunner
+from reelport.client.driving.steps import Alone, Fork, Lost, Open, Read, Reply, Send, Step, Wait, Work
+from reelport.client.driving.transport import AsyncBody, AsyncTransport, Body, Transport
 from reelport.client.interrupts import seen_through
 from reelport.client.report import AsyncSleep, Sleep
-from reelport.client.runner import AsyncRunner
-from reelport.client.steps import Alone, Fork, Lost, Open, Read, Reply, Send, Step, Wait, Work
-from reelport.client.transport import AsyncBody, AsyncTransport, Body, Transport
 
 if TYPE_CHECKING:
     import asyncio
 
-    from reelport.client.fork import Drive, Halt
+    from reelport.client.driving.fork import Drive, Halt
 
 _LARGEST_ANSWER = 16 << 20
 _TOO_LARGE = Lost("what it sends is too large to be an answer of a Reporting API")
@@ -47,7 +47,7 @@ class Hand:
             case Work(task):
                 return seen_through(task, self._stopped)
             case Fork(flows, at_once):
-                from reelport.client.fork import side_by_side  # noqa: PLC0415 - one report needs no threads
+                from reelport.client.driving.fork import side_by_side  # noqa: PLC0415 - one report needs no threads
 
                 return side_by_side(self._drive, flows, at_once, self._halt)
             case Alone(flow):
@@ -103,11 +103,11 @@ class AsyncHand:
                 await self._sleep(seconds)
                 return None
             case Work(task):
-                from reelport.client.fork import in_thread  # noqa: PLC0415 - only asyncio's client needs it
+                from reelport.client.driving.fork import in_thread  # noqa: PLC0415 - only asyncio's client needs it
 
                 return await in_thread(task, self._stopped)
             case Fork(flows, at_once):
-                from reelport.client.fork import together  # noqa: PLC0415 - one report needs it not
+                from reelport.client.driving.fork import together  # noqa: PLC0415 - one report needs it not
 
                 return await together(self._run, flows, at_once)
             case Alone(flow):

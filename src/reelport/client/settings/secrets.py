@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reelport.client.profile_file import alone, write_private
+from reelport.client.settings.profile_file import alone, write_private
 from reelport.errors import AccessError, StorageError, UsageError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 
-from reelport.client.shape import Lines
+from reelport.client.files.shape import Lines
 
 _BATCH = 1 << 20
 _THREADS = 2

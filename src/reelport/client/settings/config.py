@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from reelport.catalog import Limit
 from reelport.check import Rules
-from reelport.client.credentials import PRIVATE_HOST, Bearer, Credentials, PrivateKey, PublicKey, graphql_path
+from reelport.client.settings.credentials import PRIVATE_HOST, Bearer, Credentials, PrivateKey, PublicKey, graphql_path
 from reelport.errors import AccessError, UsageError
 
 DAILYMOTION_URL = PRIVATE_HOST

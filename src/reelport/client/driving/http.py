@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import httpx2
 
-from reelport.client.logged import hushed
-from reelport.client.steps import Lost, Reply, Request
-from reelport.client.transport import AsyncBody, Body
+from reelport.client.driving.logged import hushed
+from reelport.client.driving.steps import Lost, Reply, Request
+from reelport.client.driving.transport import AsyncBody, Body
 from reelport.errors import UsageError
 
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")

@@ -1,0 +1,1 @@
+"""A report as typed rows, Arrow, Polars, pandas or Parquet: exact, and nothing guessed."""
