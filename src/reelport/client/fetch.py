@@ -18,7 +18,7 @@ from reelport.client.flow import DEADLINE, ReportState, ask, vet
 from reelport.client.follow import followed, glanced
 from reelport.client.ledger import Ledger, Row, State
 from reelport.client.session import Session
-from reelport.errors import ReportExpired, ReportFailed, StorageError
+from reelport.errors import ReportExpired, ReportFailed, SchemaDrift, StorageError
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus
 
@@ -148,6 +148,10 @@ def _taken(
     except ReportExpired:
         # It may be the link alone.
         yield from glanced(session, ledger, row, tell)
+        raise
+    except SchemaDrift as error:
+        # It can't serve the next one who asks this either.
+        yield from work(partial(ledger.ended, row, State.FAILED, str(error)))
         raise
     yield from work(partial(ledger.downloaded, row, done.path, done.bytes, done.sha256, done.rows, done.proof))
     steps.reach("client-downloaded")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from reelport import AskLost, AsyncClient, Client, NotFinished, ReportFailed, StorageError
+from reelport import AskLost, AsyncClient, Client, NotFinished, ReportFailed, SchemaDrift, StorageError
 from reelport.client.events import Asked, Event
 from reelport.client.ledger import State
-from reelport.testing import Vendor
+from reelport.testing import Cut, Vendor
 
 from .machine import QUERY, Partner, days, expected
 
@@ -76,6 +76,16 @@ def test_an_interrupt_in_a_process_that_lives_on_frees_the_row(vendor: Vendor, g
         assert guest.row().owner is None
     assert guest.run(QUERY, tmp_path / "views.csv") == expected(QUERY)
     assert len(vendor.asks) == 1
+
+
+def test_a_report_with_other_columns_serves_nobody_again(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
+    """It is refused once, and the next call asks for a new one."""
+    vendor.cut, vendor.cut_times = Cut.WRONG_HEADER, 1
+    with pytest.raises(SchemaDrift):
+        guest.run(QUERY, tmp_path / "views.csv")
+    assert guest.row().state is State.FAILED
+    assert guest.run(QUERY, tmp_path / "views.csv") == expected(QUERY)
+    assert len(vendor.asks) == 2
 
 
 def test_an_interrupt_before_the_ask_holds_nothing(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
