@@ -7,6 +7,7 @@ import pickle
 import socket
 import time
 from collections.abc import Iterator
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -234,3 +235,14 @@ def test_errors_survive_the_way_to_another_process(error: ReelportError) -> None
 def test_a_full_queue_says_when_to_come_back() -> None:
     """Where the service names a pause it is on the error; elsewhere None."""
     assert QueueFull("Full.").retry_after is None
+
+
+def test_a_warning_points_at_the_callers_line(vendor: Vendor, tmp_path: Path) -> None:
+    """What another vendor may know is sent, and the warning names the file that asked for it."""
+    odd = ReportQuery.of(["VIEW"], ["DAY"], date(2026, 1, 1), date(2026, 1, 2))
+    with (
+        Client(vendor.url, vendor.key, vendor.secret, ledger=False) as client,
+        pytest.warns(UserWarning, match="Did you mean") as caught,
+    ):
+        client.reports.run(odd, tmp_path / "odd.csv")
+    assert [Path(warning.filename) for warning in caught] == [Path(__file__)]

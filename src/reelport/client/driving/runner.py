@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Awaitable
@@ -11,6 +12,8 @@ from typing import Protocol
 from reelport.client.driving.steps import Flow, T
 from reelport.client.events import Event, Warned
 from reelport.errors import UsageError
+
+_OURS = __name__.partition(".")[0]
 
 
 class Runner(Protocol):
@@ -30,7 +33,15 @@ class AsyncRunner(Protocol):
 def aloud(event: Event) -> None:
     """Tell only of what a caller should not miss: a query's warnings, as Python warnings."""
     if isinstance(event, Warned):
-        warnings.warn(str(event), UserWarning, stacklevel=2)
+        warnings.warn(str(event), UserWarning, stacklevel=_outside())
+
+
+def _outside() -> int:
+    """How far up the stack our caller's own code is: a warning points there, and not into us."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == _OURS:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def seconds(time: float | timedelta) -> float:
