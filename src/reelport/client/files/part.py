@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from reelport import steps
+from reelport.client.files.ahead import Ahead
 from reelport.client.files.locks import held, still_named
 from reelport.client.files.shape import Lines
 from reelport.client.files.tally import Tally
@@ -84,6 +85,7 @@ class Part:
             _tidy(target, self.path)
             self.found = os.fstat(self._file.fileno()).st_size
         self.size, self._tally = 0, Tally()
+        self._ahead = Ahead(self._file.fileno())
 
     def __enter__(self) -> Self:
         return self
@@ -97,6 +99,9 @@ class Part:
             if not self._published and not kept:
                 _free(self._file)
                 self.path.unlink()
+        with suppress(OSError):
+            # Its descriptor may soon be another file's.
+            self._ahead.settle()
         with suppress(OSError):
             self._file.close()
 
@@ -123,6 +128,7 @@ class Part:
         """Append bytes. Raises StorageError when the disk takes no more."""
         with storage(self.target):
             self._file.write(data)
+            self._ahead.wrote(len(data))
         self._count(data)
 
     def mark(self) -> Mark:
@@ -179,6 +185,7 @@ class Part:
         with storage(self.target):
             self._file.flush()
             steps.reach("client-part")
+            self._ahead.settle()
             os.fsync(self._file.fileno())
             with _noted(self.target, content) as note, _folder(self.target.parent):
                 if beside is not None:

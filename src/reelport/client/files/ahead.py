@@ -1,0 +1,42 @@
+"""A long file brought to the disk while more of it still comes, so that its end needs little waiting."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+
+_STRIDE = 64 << 20
+
+
+class Ahead:
+    """Syncs a file that is being written after every 64 MB, beside whoever writes it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._room = _STRIDE
+        self._syncing: Future[None] | None = None
+
+    def wrote(self, size: int) -> None:
+        """So many bytes more were written. Raises OSError when an earlier sync failed: the disk tells it once."""
+        self._room -= size
+        if self._room <= 0 and (self._syncing is None or self._syncing.done()):
+            self.settle()
+            self._room = _STRIDE
+            self._syncing = _thread().submit(_sync, self._descriptor)
+
+    def settle(self) -> None:
+        """Wait for the sync that is under way. Raises OSError when it failed."""
+        if self._syncing is not None:
+            syncing, self._syncing = self._syncing, None
+            syncing.result()
+
+
+def _sync(descriptor: int) -> None:
+    sync = getattr(os, "fdatasync", os.fsync)  # not every system has the lighter one
+    sync(descriptor)
+
+
+@cache
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "reelport-sync")
