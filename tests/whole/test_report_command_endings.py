@@ -243,3 +243,18 @@ def test_a_landing_place_is_one_commands_at_a_time(tmp_path: Path) -> None:
             assert sorted(each.name for each in (tmp_path / "landing").iterdir()) == ["b", "new"]
     finally:
         os.environ["REELPORT_HOME"] = before
+
+
+def test_a_closed_stdout_is_said_before_anything_is_asked_for(vendor: Vendor, here: dict[str, str]) -> None:
+    """The report would have nowhere to go."""
+    words = [sys.executable, "-m", "reelport", *WEEK]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *words],
+        env=here,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, "reelport: stdout is closed: give -o FILE.\n")
+    assert vendor.asks == []

@@ -68,6 +68,8 @@ def format_of(wished: Format | None, output: str | None) -> Format:
         raise UsageError(
             f"--output: no report is written as {suffix}: name a file {known}, or say which --format it has."
         )
+    if output is None and sys.__stdout__ is None:
+        raise UsageError("stdout is closed: give -o FILE.")
     form = wished or _SUFFIXES.get(suffix, Format.CSV)
     if form is Format.PARQUET:
         if output is None and sys.stdout.isatty():

@@ -51,8 +51,8 @@ class Downloaded:
     proof: Proof
     sidecar: Path | None = None
 
-    def table(self, text: Collection[str] = ()) -> Table:
-        """The file as typed rows, Arrow, Polars or pandas; `text` names columns to leave as they are."""
+    def table(self, text: Collection[str] | str = ()) -> Table:
+        """The file as typed rows, Arrow, Polars or pandas; `text` names columns, or one, to leave as they are."""
         return Table.of(self.path, text)
 
 

@@ -49,14 +49,14 @@ class Table:
     columns: tuple[Column, ...]
 
     @classmethod
-    def of(cls, path: str | os.PathLike[str], text: Collection[str] = ()) -> Table:
-        """The table in a CSV file of a report; `text` names columns to leave as they are."""
+    def of(cls, path: str | os.PathLike[str], text: Collection[str] | str = ()) -> Table:
+        """The table in a CSV file of a report; `text` names columns, or one, to leave as they are."""
         path = Path(path)
         with storage(path), path.open("rb") as file:
             header = check_header(file.readline(_HEADER_BYTES), None)
         if len(set(header)) < len(header):
             raise SchemaDrift(f"Two columns of {path} have one name: {', '.join(header)[:300]}.")
-        left = {name.lower() for name in text}
+        left = {name.lower() for name in ((text,) if isinstance(text, str) else text)}
         kinds = tuple(Column(one.name, CellType.TEXT) if one.name in left else one for one in types_of(header))
         return cls(path, kinds)
 
