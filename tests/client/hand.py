@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from tests.client.conftest import REPORT, TOKEN, Time, looked
 
 from reelport.client.driving.steps import Alone, Flow, Lost, Reply, Send, Step, T, Wait
+from reelport.client.session import Session
+from reelport.client.settings.config import DAILYMOTION_URL
 from reelport.errors import ReelportError
 
 GRANT = {"access_token": TOKEN, "refresh_token": None, "expires_in": 3600, "scope": "", "token_type": "Bearer"}
 ASKED = {"data": {"askPartnerReportFile": {"reportFile": {"reportToken": REPORT, "status": "IN_PROGRESS"}}}}
+OURS = {
+    "message": "There is no metric 'VIEW'. Did you mean VIEWS?",
+    "path": ["askPartnerReportFile"],
+    "type": "bad_request",
+    "extensions": {"code": "unknown_metric", "inputPath": ["metrics", 0], "nearest": "VIEWS"},
+}
+THEIRS = {
+    "message": "Variable < $input > got invalid value < VIEW >; Expected type < PartnerReportMetric >",
+    "path": None,
+    "locations": [{"line": 1, "column": 20}],
+    "extensions": {"rule": "5.6.1", "spec": "June 2018", "tag": "values-of-correct-type"},
+}
 PAGE = b"<!DOCTYPE html><title>Oops</title>"
 
 
@@ -81,3 +96,12 @@ def grant(**headers: str) -> Reply:
 
 def held(status: str, *links: str) -> Reply:
     return reply(looked(status, *links), 200, preference_applied="wait=10")
+
+
+def of_dailymotion(session: Session) -> Session:
+    return Session(replace(session.settings, url=DAILYMOTION_URL), session.clock, session.chance)
+
+
+def unknown(session: Session) -> Session:
+    """A session with a host that has not been heard yet."""
+    return Session(session.settings, session.clock, session.chance)
