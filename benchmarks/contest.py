@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -68,6 +69,8 @@ def contest(report: Report, own: Rival, engine: Rival, others: Sequence[Rival], 
         present = [own, engine, *patient]
         # Whoever comes first finds the files less warm: each in turn.
         for one in present[number % len(present) :] + present[: number % len(present)]:
+            # Who syncs a file may have to wait for what others left unsynced: nobody pays for the one before.
+            os.sync()
             took = one.write(report, number, folder / one.name)
             if number == 0:
                 outcome.warm_up[one.name] = took

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -44,6 +45,7 @@ def _beside_curl(source: Source, folder: Path, rounds: int) -> dict[str, object]
     downloaded(source, own)
     for _ in range(rounds):
         own.unlink()
+        os.sync()  # or our sync would wait for what curl left unsynced
         took["reelport"].append(downloaded(source, own).seconds)
         other.unlink(missing_ok=True)
         plain = _curl(source.link, other)
