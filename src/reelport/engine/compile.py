@@ -1,12 +1,11 @@
 """From a query, its reader and a snapshot to SQL: a list of pure steps over trees.
 
-rows of each source -> stacked -> grouped once -> written as cells, in order. The SQL is
+rows of each source -> stacked -> grouped once -> the last cells looked up -> written, in order. The SQL is
 DuckDB's; its columns and their order are the CSV's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -14,6 +13,7 @@ from sqlglot import exp
 from reelport.catalog import CellType, Dimension, Filter, Metric
 from reelport.engine import numbers
 from reelport.engine.asked import Asked, asked_by, part_of
+from reelport.engine.lookups import cell_of, found_late, joined
 from reelport.engine.mapping import CELLS, LOOKUPS, Found, sources_of
 from reelport.engine.reader import Reader
 from reelport.engine.relations import Relations
@@ -46,7 +46,9 @@ def compile_query(query: ReportQuery, reader: Reader, snapshot: Snapshot) -> Pla
     asked = asked_by(query, reader)
     relations = Relations(snapshot, query.start, query.end, reader.channels)
     parts = [part for source in sources_of(asked.metrics) if (part := part_of(asked, source))]
-    tree = _written(asked, _grouped(asked, [rows(part, relations) for part in parts])) if parts else _nothing(asked)
+    if not parts:
+        return Plan(_nothing(asked).sql(dialect=DIALECT, copy=False), asked.headers)
+    tree = _written(asked, _grouped(asked, [rows(part, relations) for part in parts]), relations)
     return Plan(tree.sql(dialect=DIALECT, copy=False), asked.headers)
 
 
@@ -64,7 +66,8 @@ def _grouped(asked: Asked, parts: list[exp.Select]) -> exp.Select:
     kept: dict[str, exp.Expr] = {}
     for metric in asked.metrics:
         kept |= numbers.grouped(metric.rule, _STACKED)
-    cells = [exp.column(dimension.header, _STACKED) for dimension in asked.dimensions]
+    late = found_late(asked)
+    cells = [exp.column(dimension.header, _STACKED) for dimension in asked.dimensions if dimension not in late]
     tree = exp.select(*cells, *(named(value, name) for name, value in kept.items()))
     tree = tree.from_(subquery(_stacked(parts), _STACKED), copy=False)
     if cells:
@@ -81,21 +84,28 @@ def _stacked(parts: list[exp.Select]) -> exp.Query:
     return tree
 
 
-def _written(asked: Asked, grouped: exp.Select) -> exp.Select:
+def _written(asked: Asked, grouped: exp.Select, relations: Relations) -> exp.Select:
     """The rows as their cells are written, sorted by the asked cells in the asked order, empty ones last."""
-    tree = exp.select(*_cells(asked), *(named(numbers.value(row, _GROUPED), row.header) for row in asked.metrics))
+    cells = _cells(asked)
+    written = [named(_text(dimension, cell), dimension.header) for dimension, cell in cells.items()]
+    tree = exp.select(*written, *(named(numbers.value(row, _GROUPED), row.header) for row in asked.metrics))
     tree = tree.from_(subquery(grouped, _GROUPED), copy=False)
-    cells = (exp.column(dimension.header, _GROUPED) for dimension in asked.dimensions)
-    order = [exp.Ordered(this=cell, desc=False, nulls_first=False) for cell in cells]
+    tree = joined(tree, found_late(asked).values(), _GROUPED, relations)
+    order = [exp.Ordered(this=cell.copy(), desc=False, nulls_first=False) for cell in cells.values()]
     return tree.order_by(*order, copy=False) if order else tree
 
 
-def _cells(asked: Asked) -> Iterable[exp.Expr]:
-    for dimension in asked.dimensions:
-        cell: exp.Expr = exp.column(dimension.header, _GROUPED)
-        if dimension.type in _TIME_FORMATS:
-            cell = call("STRFTIME", cell, exp.Literal.string(_TIME_FORMATS[dimension.type]))
-        yield named(cell, dimension.header)
+def _cells(asked: Asked) -> dict[Dimension, exp.Expr]:
+    """The asked cells: of the group, or looked up by what is of the group."""
+    cells: dict[Dimension, exp.Expr] = {row: exp.column(row.header, _GROUPED) for row in asked.dimensions}
+    return cells | {dimension: cell_of(found) for dimension, found in found_late(asked).items()}
+
+
+def _text(dimension: Dimension, cell: exp.Expr) -> exp.Expr:
+    """The cell as the file has it."""
+    if dimension.type not in _TIME_FORMATS:
+        return cell
+    return call("STRFTIME", cell, exp.Literal.string(_TIME_FORMATS[dimension.type]))
 
 
 def _nothing(asked: Asked) -> exp.Select:

@@ -104,13 +104,14 @@ MEASURES: Mapping[str, Measure] = {
 class Lookup:
     """What an id stands for: SQL over object tables with a column `id` to look up by.
 
-    `id` is unique, so that a join by it keeps every row once; where it is not, each of
+    `id` is `unique`, so that a join by it keeps every row once; where it is not, each of
     its rows is meant to count. `many` says that a report can have about as many ids as rows.
     """
 
     sql: str
     tables: tuple[str, ...]
     many: bool = False
+    unique: bool = True
 
 
 LOOKUPS: Mapping[str, Lookup] = {
@@ -120,7 +121,7 @@ LOOKUPS: Mapping[str, Lookup] = {
         many=True,
     ),
     # A video without tags has no row here, and so keeps its one row with an empty tag.
-    "tag": Lookup("SELECT id, UNNEST(tags) AS tag FROM videos", ("videos",)),
+    "tag": Lookup("SELECT id, UNNEST(tags) AS tag FROM videos", ("videos",), unique=False),
     "player": Lookup("SELECT id, title, type FROM players", ("players",)),
     "playlist": Lookup("SELECT id, title, type FROM playlists", ("playlists",)),
     "channel": Lookup("SELECT id, slug, account_id FROM channels", ("channels",)),

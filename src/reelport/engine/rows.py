@@ -1,4 +1,4 @@
-"""The rows that one source gives to a report: its days, its reader's, filtered, with every cell looked up."""
+"""The rows that one source gives to a report: its days, its reader's, filtered, with every cell they are grouped by."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from reelport.catalog import Distinct
 from reelport.engine.asked import Part
 from reelport.engine.columns import key_of, moment_of, text_of, value_of
 from reelport.engine.conditions import conditions
+from reelport.engine.lookups import Looked, cell_of, found_early, found_late, joined
 from reelport.engine.mapping import CELLS, LOOKUPS, MEASURES, Found, Moment, Own
 from reelport.engine.relations import Relations
 from reelport.engine.trees import named, subquery
@@ -24,30 +25,32 @@ every row is a group of its own: with many dimensions, or by day and video.
 
 
 def rows(part: Part, relations: Relations) -> exp.Select:
-    """The part's rows: a column a dimension by its header, then a column a measure of the whole report."""
-    found = [cell for cell in (CELLS[dimension] for dimension in part.asked.dimensions) if isinstance(cell, Found)]
-    lookups = {(cell.key, cell.lookup): f"{cell.lookup}_by_{cell.key}" for cell in found}
+    """The part's rows: a column a dimension by its header, then a column a measure of the whole report.
+
+    Dimensions that are looked up late have no column yet.
+    """
+    found = found_early(part.asked)
     name = part.source.name
     tree = exp.select(*_cells(part), *_measures(part))
     tree = tree.from_(subquery(_facts(part, relations, summed=_pays(part, found)), name), copy=False)
-    for (key, lookup), alias in lookups.items():
-        by = exp.EQ(this=exp.column("id", alias), expression=exp.column(key, name))
-        tree = tree.join(relations.lookup(lookup, alias), on=by, join_type="left", copy=False)
-    return tree
+    return joined(tree, found.values(), name, relations)
 
 
-def _pays(part: Part, found: list[Found]) -> bool:
+def _pays(part: Part, found: Looked) -> bool:
     """Whether rows are summed before cells are looked up: where that is right, and quicker."""
     counted = any(isinstance(rule, Distinct) for rule in part.asked.rules_over(part.source))
-    most = _FEW_OF_MANY if any(LOOKUPS[cell.lookup].many for cell in found) else _FEW
+    most = _FEW_OF_MANY if any(LOOKUPS[cell.lookup].many for cell in found.values()) else _FEW
     return bool(found) and not counted and len(part.asked.dimensions) <= most
 
 
 def _cells(part: Part) -> Iterable[exp.Expr]:
+    late = found_late(part.asked)
     for dimension in part.asked.dimensions:
         match CELLS[dimension]:
-            case Found(key, lookup, column):
-                cell = exp.column(column, f"{lookup}_by_{key}")
+            case Found() if dimension in late:
+                continue
+            case Found() as found:
+                cell = cell_of(found)
             case Own(column):
                 cell = exp.column(column, part.source.name)
             case Moment():
