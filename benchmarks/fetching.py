@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from statistics import median
 
 from benchmarks.partner import QUERY, Source, downloaded
 from benchmarks.service import Wire
+from reelport.engine.outlet import Written
 from reelport.server import files, jobs
 from reelport.server.database import connect
 from reelport.testing import Key, Service, Vendor
@@ -95,9 +97,13 @@ def _finish(service: Service, size: int) -> None:
         raise RuntimeError("the report that was asked for is not to be made")
     draft = files.draft_path(service.settings, claim.report_id, claim.attempt)
     draft.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
     with draft.open("wb") as file:
-        file.writelines(_pieces(size))
-    jobs.finish(db, claim, files.settle(draft, 1), datetime.now(UTC))
+        for piece in _pieces(size):
+            file.write(piece)
+            digest.update(piece)
+    written = Written(1, draft.stat().st_size, digest.hexdigest())
+    jobs.finish(db, claim, files.settle(draft, written), datetime.now(UTC))
     db.dispose()
 
 

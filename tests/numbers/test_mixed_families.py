@@ -47,6 +47,31 @@ def test_views_and_earnings_share_a_day(world: World) -> None:
     assert report == world.by_hand(sql, 2)
 
 
+def test_titles_beside_their_ids_are_those_of_the_ids(world: World) -> None:
+    """A cell whose id is a cell too is looked up by it, whichever table the row is of: empty for an id nobody knows."""
+    sql = f"""
+        SELECT day, v.title, video_id, p.type, array_to_string(nullif(v.tags, []), '|'), player_id, sum(views), sum(eur)
+        FROM (
+            SELECT f.started_at::DATE AS day, video_id, player_id, views, 0::DECIMAL(18, 6) AS eur
+            FROM plays f WHERE {MOMENTS} AND {ROLES["ALL"]}
+            UNION ALL
+            SELECT f.day, video_id, player_id, 0, eur FROM earnings f WHERE {DAYS} AND {ROLES["ALL"]}
+        ) f LEFT JOIN videos v ON v.id = f.video_id LEFT JOIN players p ON p.id = f.player_id GROUP BY ALL"""
+    dimensions = "DAY VIDEO_TITLE VIDEO_ID PLAYER_TYPE CONTENT_TAG_LIST PLAYER_ID"
+    expected = world.by_hand(sql, 6)
+    assert world.report(asked("VIEWS ESTIMATED_EARNINGS_EUR", dimensions, "ALL"), MINE) == expected
+    assert {(row[1], row[2]) for row in expected} >= {("", "x-gone"), ("", "")}
+
+
+def test_a_tag_beside_its_video_is_a_row(world: World) -> None:
+    """A tag is no property of its video's id, for it may have several: each of them has its row."""
+    sql = f"""
+        SELECT f.started_at::DATE, video_id, v.tag, sum(views) FROM plays f
+        LEFT JOIN (SELECT id, unnest(tags) AS tag FROM videos) v ON v.id = f.video_id
+        WHERE {MOMENTS} AND {ROLES["CONTENT"]} GROUP BY ALL"""
+    assert world.report(asked("VIEWS", "DAY VIDEO_ID CONTENT_TAG"), MINE) == world.by_hand(sql, 3)
+
+
 def test_all_metrics_of_all_tables_share_a_month_and_a_title(world: World) -> None:
     """Plays, live, uploads, earnings, ads and every usage can be stacked into one report."""
     metrics = {

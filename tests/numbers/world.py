@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from duckdb.func import FunctionNullHandling
 
-from reelport.engine.compile import compile_query, tables_of
+from reelport.engine.compile import tables_of
+from reelport.engine.pieces import pieces
 from reelport.engine.reader import Reader
 from reelport.engine.run import Engine
 from reelport.facts.loading import load_arrow
@@ -50,13 +51,13 @@ class World:
         # The one empty cell of a one-column report is a blank line, which Python reads as no cell.
         return [row or [""] for row in csv.reader(lines)][1:]
 
-    def text(self, query: ReportQuery, channels: frozenset[str]) -> str:
-        """The report's file."""
+    def text(self, query: ReportQuery, channels: frozenset[str], *, worth: int = 0) -> str:
+        """The report's file, made month by month where that can be and the facts are `worth` it."""
         assert tables_of(query) <= set(self.snapshot.listing)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "report.csv"
         session = self.engine.session()
-        session.write(compile_query(query, Reader(channels), self.snapshot), path)
+        session.write(pieces(query, Reader(channels), self.snapshot, worth=worth, size=1), path)
         session.close()
         return path.read_bytes().decode()
 

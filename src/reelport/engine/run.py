@@ -6,7 +6,6 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,10 +14,12 @@ import duckdb
 from sqlglot import exp
 
 from reelport.engine.compile import Plan
+from reelport.engine.outlet import Outlet, Written, outlet
+from reelport.engine.pieces import Pieces
 from reelport.errors import InternalError, ReelportError, StorageError, UsageError
-from reelport.facts.durable import full_disk
+from reelport.facts.durable import full_disk, reason_of
 
-_CSV = "FORMAT csv, HEADER true, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
+_CSV = "FORMAT csv, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
 """RFC 4180 with bare newlines: an absent value is nothing, and what needs quotes gets them."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])?(i)?B?", re.IGNORECASE)
 _INTERPRETER = 160 << 20
@@ -33,24 +34,17 @@ class Cancelled(ReelportError):
     code = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A finished CSV: its rows, the header not counted, and its bytes."""
-
-    rows: int
-    bytes: int
-
-
 class Engine:
     """One DuckDB in this process. Give each report a session of its own; sessions run side by side.
 
     `memory_limit` ('1GiB') is what the whole process should hold; what is more goes to
-    files in `spill`, which is made when needed. With `within`, files outside those
-    directories can be neither read nor written.
+    files in `spill`, which is made when needed. With `within`, SQL can neither read nor
+    write a file outside those directories and `spill`.
     """
 
     def __init__(self, memory_limit: str, threads: int, spill: Path, *, within: tuple[Path, ...] = ()) -> None:
         spill.mkdir(parents=True, exist_ok=True)
+        self._spill = spill.absolute()
         limit = _own_share(memory_limit)
         self._database = duckdb.connect(":memory:", config={"threads": threads, "memory_limit": f"{limit}B"})
         for statement in _settings(spill, within):
@@ -68,20 +62,21 @@ class Engine:
 
     def session(self) -> Session:
         """A session for one report."""
-        return Session(self._database.cursor())
+        return Session(self._database.cursor(), self._spill)
 
 
 class Session:
     """The run of one report. `write` belongs to one thread; `cancel` may be called from any other."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, spill: Path) -> None:
         self._connection = connection
+        self._spill = spill
         self._cancelled = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
 
-    def write(self, plan: Plan, to: Path) -> Written:
-        """Write the plan's rows to a new CSV file. It is not yet durable: fsync it before you rename it.
+    def write(self, pieces: Pieces, to: Path) -> Written:
+        """Write the rows of all pieces to a new CSV file. It is not yet durable: fsync it before you rename it.
 
         Raises Cancelled, StorageError when a disk or a pinned file fails, InternalError
         for any other reason; then no file is left.
@@ -90,9 +85,10 @@ class Session:
         self._idle.clear()
         try:
             with _spoken(to):
-                rows = self._copy(plan, to)
+                with outlet(to, self._spill, self._connection.interrupt) as out:
+                    rows = self._copy_all(pieces, out)
                 whole = True
-                return Written(rows, to.stat().st_size)
+                return Written(rows, out.bytes, out.sha256)
         finally:
             self._idle.set()
             if not whole:
@@ -111,13 +107,30 @@ class Session:
         """End the session."""
         self._connection.close()
 
-    def _copy(self, plan: Plan, to: Path) -> int:
+    def _copy_all(self, pieces: Pieces, out: Outlet) -> int:
+        """Write one piece after the other, the header above the first; the rows of them all."""
+        total, rows = 0, None
+        while (plan := _following(pieces, rows)) is not None:
+            rows = self._copy(plan, out, header=rows is None)
+            total += rows
+        return total
+
+    def _copy(self, plan: Plan, out: Outlet, *, header: bool) -> int:
+        out.check()
         if self._cancelled.is_set():
-            raise Cancelled("the report was stopped before it began")
-        path = exp.Literal.string(str(to.absolute())).sql(dialect="duckdb")
+            raise Cancelled("the report was stopped")
+        path = exp.Literal.string(str(out.pipe)).sql(dialect="duckdb")
         # All rows are fetched: a result that is left open keeps its files open.
-        answer = self._connection.execute(f"COPY ({plan.sql}) TO {path} ({_CSV})").fetchall()
+        answer = self._connection.execute(f"COPY ({plan.sql}) TO {path} ({_CSV}, HEADER {header})").fetchall()
         return int(answer[0][0])
+
+
+def _following(pieces: Pieces, rows: int | None) -> Plan | None:
+    """The piece after the one that gave so many rows; None after the last."""
+    try:
+        return pieces.send(rows)
+    except StopIteration:
+        return None
 
 
 def _own_share(memory_limit: str) -> int:
@@ -156,7 +169,7 @@ def _spoken(to: Path) -> Iterator[None]:
     except duckdb.InterruptException as error:
         raise Cancelled("the report was stopped") from error
     except OSError as error:
-        raise StorageError(f"{to} can't be written: {error.strerror}") from error
+        raise StorageError(f"{error.filename or to} can't be written: {reason_of(error)}") from error
     except duckdb.Error as error:
         raise _ours(error, to) from error
 

@@ -29,8 +29,12 @@ def storage_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = _SENTENCES.get(error.errno or 0) or full_disk(str(error)) or error.strerror or str(error)
-        raise StorageError(f"{error.filename or place}: {reason}") from error
+        raise StorageError(f"{error.filename or place}: {reason_of(error)}") from error
+
+
+def reason_of(error: OSError) -> str:
+    """Why the operating system refused, in words that say what to do where there is something."""
+    return _SENTENCES.get(error.errno or 0) or full_disk(str(error)) or error.strerror or str(error)
 
 
 def full_disk(message: str) -> str | None:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine as Database
 
 from reelport import steps
-from reelport.engine.compile import compile_query, tables_of
+from reelport.engine.compile import tables_of
+from reelport.engine.pieces import pieces
 from reelport.engine.reader import Reader
 from reelport.engine.run import Session
 from reelport.errors import InternalError
@@ -34,10 +35,10 @@ def make(db: Database, settings: Settings, claim: Claim, session: Session, now: 
     try:
         with storage_errors(draft.parent):
             draft.parent.mkdir(parents=True, exist_ok=True)
-        plan = compile_query(claim.query, Reader(claim.channels), _pinned(db, settings, claim))
-        written = session.write(plan, draft)
+        plans = pieces(claim.query, Reader(claim.channels), _pinned(db, settings, claim))
+        written = session.write(plans, draft)
         with storage_errors(draft):
-            record = files.settle(draft, written.rows)
+            record = files.settle(draft, written)
     finally:
         draft.unlink(missing_ok=True)
     # Should this fail half-way, the file stays: only the database knows then whether it was published.

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
 from reelport import steps
-from reelport.facts.durable import sync_folder
+from reelport.engine.outlet import Written
+from reelport.facts.durable import sync_file, sync_folder
 from reelport.server.credentials import Seal
 from reelport.server.settings import Settings
 from reelport.wire import FILES_PATH
@@ -38,21 +36,16 @@ def path(settings: Settings, name: str) -> Path:
     return settings.files_root / name
 
 
-def settle(draft: Path, rows: int) -> FileRecord:
+def settle(draft: Path, written: Written) -> FileRecord:
     """Make a written draft durable and give it its final name; afterwards it is whole, and stays so through a crash."""
     steps.reach("write")
     final = draft.with_suffix(".csv")
-    with draft.open("rb") as file, ThreadPoolExecutor(1, "sync") as aside:
-        # The disk works while the bytes, which are still in memory, are hashed.
-        synced = aside.submit(os.fsync, file.fileno())
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size = file.tell()
-        synced.result()
+    sync_file(draft)
     steps.reach("fsync")
     draft.rename(final)
     sync_folder(final.parent)
     steps.reach("rename")
-    return FileRecord(final.name, rows, size, digest)
+    return FileRecord(final.name, written.rows, written.bytes, written.sha256)
 
 
 def link(seal: Seal, report_id: str, until: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import logging
@@ -16,6 +17,7 @@ import pytest
 import structlog
 from starlette.testclient import TestClient
 
+from reelport.engine.outlet import Written
 from reelport.server import files, jobs, logs, partners
 from reelport.server.access import REPORT_SCOPES
 from reelport.server.app import create_app
@@ -100,7 +102,7 @@ class Api:
             draft = files.draft_path(settings, claim.report_id, claim.attempt)
             draft.parent.mkdir(parents=True, exist_ok=True)
             draft.write_bytes(body)
-            record = files.settle(draft, body.count(b"\n") - 1)
+            record = files.settle(draft, _written(body))
             assert jobs.finish(db, claim, record, datetime.now(UTC))
             yield record
 
@@ -141,3 +143,7 @@ def log(api: Api) -> Iterator[io.StringIO]:
     yield written
     structlog.reset_defaults()
     logging.getLogger().handlers.clear()
+
+
+def _written(body: bytes) -> Written:
+    return Written(body.count(b"\n") - 1, len(body), hashlib.sha256(body).hexdigest())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import urllib.parse
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from reelport.engine.outlet import Written
 from reelport.server import files, jobs
 from reelport.server.database import connect
 from reelport.server.files import FileRecord
@@ -127,7 +129,7 @@ def finish(service: Service, body: bytes) -> FileRecord:
         draft = files.draft_path(service.settings, claim.report_id, claim.attempt)
         draft.parent.mkdir(parents=True, exist_ok=True)
         draft.write_bytes(body)
-        done.append(files.settle(draft, body.count(b"\n") - 1))
+        done.append(files.settle(draft, _written(body)))
         assert jobs.finish(db, claim, done[-1], datetime.now(UTC))
     db.dispose()
     return done[-1]
@@ -137,3 +139,7 @@ def finish(service: Service, body: bytes) -> FileRecord:
 def wire(service: Service) -> Wire:
     """Speaks as the organization `demo`."""
     return Wire(service, service.key("demo"))
+
+
+def _written(body: bytes) -> Written:
+    return Written(body.count(b"\n") - 1, len(body), hashlib.sha256(body).hexdigest())

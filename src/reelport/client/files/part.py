@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from reelport import steps
-from reelport.client.files.ahead import Ahead
+from reelport.ahead import Ahead
 from reelport.client.files.locks import held, still_named
 from reelport.client.files.shape import Lines
 from reelport.client.files.tally import Tally

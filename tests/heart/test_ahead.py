@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reelport.client.files.ahead import Ahead
+from reelport.ahead import Ahead
 
 LONG = 64 << 20
 
