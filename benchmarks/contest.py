@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -56,12 +55,20 @@ class Outcome:
         }
 
 
-def contest(report: Report, own: Rival, engine: Rival, others: Sequence[Rival], rounds: int, folder: Path) -> Outcome:
+def contest(
+    report: Report,
+    contestants: tuple[Rival, Rival, *tuple[Rival, ...]],
+    rounds: int,
+    folder: Path,
+    rest: Callable[[], None],
+) -> Outcome:
     """The report made by each of them `rounds` times, after a round that doesn't count; each round is of other days.
 
+    The first two, ourselves and the bare engine, are in every round. Everybody writes into a new file, after a `rest`.
     Raises DifferentAnswers when a file's rows are not the first one's.
     """
     outcome = Outcome()
+    own, engine, *others = contestants
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for number in range(rounds + 1):
@@ -69,8 +76,8 @@ def contest(report: Report, own: Rival, engine: Rival, others: Sequence[Rival], 
         present = [own, engine, *patient]
         # Whoever comes first finds the files less warm: each in turn.
         for one in present[number % len(present) :] + present[: number % len(present)]:
-            # Who syncs a file may have to wait for what others left unsynced: nobody pays for the one before.
-            os.sync()
+            (folder / one.name).unlink(missing_ok=True)
+            rest()
             took = one.write(report, number, folder / one.name)
             if number == 0:
                 outcome.warm_up[one.name] = took

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,15 +24,15 @@ _BLOCK_ROWS = 20_000
 _PATIENCE = 60.0
 
 
-def fetching(folder: Path, rounds: int) -> dict[str, object]:
+def fetching(folder: Path, rounds: int, rest: Callable[[], None]) -> dict[str, object]:
     """Seconds of our client and of curl, in turns, for a report with a checksum and for one without; memory."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     found: dict[str, object] = {"bytes": BYTES}
     with _with_checksum(BYTES) as source:
-        found["checksum"] = _beside_curl(source, folder, rounds)
+        found["checksum"] = _beside_curl(source, folder, rounds, rest)
     with _without_checksum(BYTES) as source:
-        found["no checksum"] = _beside_curl(source, folder, rounds)
+        found["no checksum"] = _beside_curl(source, folder, rounds, rest)
     for name, size in (("peak_bytes", BYTES), ("peak_bytes_of_a_tenth", FEW_BYTES)):
         with _with_checksum(size) as source:
             found[name] = downloaded(source, folder / "memory.csv").peak
@@ -41,15 +40,16 @@ def fetching(folder: Path, rounds: int) -> dict[str, object]:
     return found
 
 
-def _beside_curl(source: Source, folder: Path, rounds: int) -> dict[str, object]:
+def _beside_curl(source: Source, folder: Path, rounds: int, rest: Callable[[], None]) -> dict[str, object]:
     took: dict[str, list[float]] = {"reelport": [], "curl": [], "curl and sha256sum": []}
     own, other = folder / "own.csv", folder / "curl.csv"
     downloaded(source, own)
     for _ in range(rounds):
         own.unlink()
-        os.sync()  # or our sync would wait for what curl left unsynced
+        rest()
         took["reelport"].append(downloaded(source, own).seconds)
         other.unlink(missing_ok=True)
+        rest()
         plain = _curl(source.link, other)
         took["curl"].append(plain)
         took["curl and sha256sum"].append(plain + _timed(["sha256sum", str(other)]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,10 @@ def _below(what: str, measured: float, limit: float) -> Goal:
 
 
 def keep(record: Record) -> Path:
-    """Write the record among the results."""
+    """Write the record among the results, under a name that no other run has."""
     KEPT.mkdir(exist_ok=True)
     part = "" if "reports" in record else "-client"
-    path = KEPT / f"{record['when'][:10]}-{record['rows']}{part}.json"
+    when = f"{datetime.fromisoformat(record['when']):%Y-%m-%d-%H%M}"
+    path = KEPT / f"{when}-{record['rows']}{part}.json"
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return path

@@ -6,10 +6,11 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,7 +47,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "commit": machine.commit(),
         "machine": machine.machine(),
         "versions": machine.versions(),
-        "settings": {"memory": MEMORY, "threads": _threads(), "rounds": asked.rounds},
+        "settings": {"memory": MEMORY, "threads": _threads(), "rounds": asked.rounds, "cold": asked.cold},
         "load_before": machine.load(),
     }
     if asked.only != "client":
@@ -54,7 +55,7 @@ def main(words: Sequence[str] | None = None) -> None:
         with ExitStack() as stack:
             _measure(record, facts, asked, stack)
     if asked.only != "service":
-        record["client"] = _client(facts, 1 if asked.quick else asked.rounds)
+        record["client"] = _client(facts, 1 if asked.quick else asked.rounds, _rest(asked))
     record["load_after"] = machine.load()
     record["goals"] = [asdict(goal) for goal in results.goals(record)]
     print(f"\n{printed(record)}\n")
@@ -72,6 +73,7 @@ def _asked(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--without", action="append", default=[], choices=["pandas", "postgres"], help="leave out")
     parser.add_argument("--with-postgres", action="store_true", help=f"also above {MOST_ROWS:,} rows")
     parser.add_argument("--only", choices=["service", "client"], help="leave out the other one")
+    parser.add_argument("--cold", action="store_true", help="touch no memory before a turn: it may be the host's")
     parser.add_argument("--strict", action="store_true", help="fail when a goal is missed")
     return parser.parse_args(words)
 
@@ -86,7 +88,7 @@ def _measure(record: results.Record, facts: Facts, asked: argparse.Namespace, st
     record["reports"] = {}
     for report in REPORTS:
         rounds = 1 if asked.quick else max(1, asked.rounds - 2) if report.name in _HEAVY else asked.rounds
-        found = contest(report, reelport, bare, others, rounds, files).figures()
+        found = contest(report, (reelport, bare, *others), rounds, files, _rest(asked)).figures()
         record["reports"][report.name] = _told(report.name, found)
     small, huge = (next(report for report in REPORTS if report.name == name) for name in ("small", "huge"))
     fresh = questions(small)
@@ -97,12 +99,12 @@ def _measure(record: results.Record, facts: Facts, asked: argparse.Namespace, st
     record["memory"] = {"peak_bytes": max([*peaks, reelport.peak()]), "limit_bytes": MEMORY_BYTES}
 
 
-def _client(facts: Facts, rounds: int) -> dict[str, object]:
+def _client(facts: Facts, rounds: int, rest: Callable[[], None]) -> dict[str, object]:
     """What the client adds: to a download, to a range of years, to each report that it remembers."""
     folder = facts.folder / "client"
     found: dict[str, object] = {}
     if shutil.which("curl"):
-        found["download"] = _told("download", fetching(folder, rounds))
+        found["download"] = _told("download", fetching(folder, rounds, rest))
     else:
         print("without curl: it is not installed")
     found["years"] = _told("years", years(folder, rounds))
@@ -133,6 +135,10 @@ def _others(facts: Facts, asked: argparse.Namespace) -> tuple[list[Rival], dict[
 def _told(what: str, found: T) -> T:
     print(f"{what}: {found}", flush=True)
     return found
+
+
+def _rest(asked: argparse.Namespace) -> Callable[[], None]:
+    return partial(machine.rest, 0 if asked.cold else machine.IN_HAND)
 
 
 def _threads() -> int:
