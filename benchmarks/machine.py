@@ -23,9 +23,14 @@ def machine() -> dict[str, object]:
     return {
         "processor": models[0].partition(":")[2].strip() if models else platform.processor(),
         "cores": os.cpu_count(),
-        "memory_bytes": psutil.virtual_memory().total,
+        "memory_bytes": memory(),
         "system": f"{platform.system()} {platform.release()}",
     }
+
+
+def memory() -> int:
+    """Bytes of memory."""
+    return int(psutil.virtual_memory().total)
 
 
 def load() -> list[float]:

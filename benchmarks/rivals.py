@@ -17,6 +17,8 @@ from benchmarks.postgres import Cluster
 from benchmarks.reports import Report
 
 _CSV = "FORMAT csv, HEADER true"
+ROW_BYTES = 190
+"""Memory that pandas needs for the huge report by row of plays, as measured at 10 million of them."""
 
 
 class Rival(Protocol):

@@ -25,7 +25,7 @@ from benchmarks.loading import loading  # noqa: E402
 from benchmarks.postgres import MOST_ROWS, Cluster, programs  # noqa: E402
 from benchmarks.remembering import remembering  # noqa: E402
 from benchmarks.reports import REPORTS  # noqa: E402
-from benchmarks.rivals import Bare, Pandas, Postgres, Rival  # noqa: E402
+from benchmarks.rivals import ROW_BYTES, Bare, Pandas, Postgres, Rival  # noqa: E402
 from benchmarks.service import Reelport  # noqa: E402
 from benchmarks.tables import printed  # noqa: E402
 from benchmarks.years import years  # noqa: E402
@@ -116,7 +116,11 @@ def _others(facts: Facts, asked: argparse.Namespace) -> tuple[list[Rival], dict[
     """Who else is measured, and why some are not."""
     found: list[Rival] = []
     skipped = dict.fromkeys(asked.without, "left out on request")
-    if "pandas" not in skipped:
+    if "pandas" in skipped:
+        pass
+    elif facts.rows * ROW_BYTES > machine.memory() // 2:
+        skipped["pandas"] = f"the huge report would need some {facts.rows * ROW_BYTES / 1e9:.0f} GB of memory"
+    else:
         found.append(Pandas(facts))
     folder = programs()
     if "postgres" in skipped:

@@ -206,13 +206,13 @@ def _connected(settings: Settings) -> Iterator[Database]:
 
 
 def _engine(settings: Settings, owner: str) -> Engine:
-    """The engine of a worker, which can touch neither more memory nor more of the disk than is its."""
+    """The engine of a worker, which can have no more memory than is its, and of the disk reach nothing but facts."""
     with storage_errors(settings.spill_root):
         return Engine(
             settings.worker_memory,
             settings.worker_threads or os.cpu_count() or 1,
             presence.spill_of(settings, owner),
-            within=(settings.facts_root, settings.files_root),
+            within=(settings.facts_root,),
         )
 
 
