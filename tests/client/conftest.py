@@ -1,19 +1,23 @@
-"""A server over a real socket that answers exactly the bytes it is told to; a session whose clock stands still."""
+"""A server that answers exactly the bytes it is told to, downloads from it, and a session whose clock stands still."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reelport import AsyncClient, Client, Downloaded
+from reelport.client.events import Event
 from reelport.client.session import Access, Clock, Session
 from reelport.client.settings.config import Settings
 from reelport.client.settings.credentials import PrivateKey
@@ -145,3 +149,29 @@ def session(time: Time) -> Session:
 def query() -> ReportQuery:
     """Views by day and title of three days."""
     return ReportQuery.of(["VIEWS"], ["DAY", "VIDEO_TITLE"], date(2026, 11, 1), date(2026, 11, 3))
+
+
+Fetch = Callable[[Server, Path, ReportQuery], Downloaded]
+
+
+def fetch(server: Server, to: Path, query: ReportQuery, told: Callable[[Event], None] | None = None) -> Downloaded:
+    with Client(server.url, "key-1", SECRET, sleep=lambda _: None) as client:
+        return client.reports.attach(REPORT, query).download(to, progress=told)
+
+
+def afetch(server: Server, to: Path, query: ReportQuery) -> Downloaded:
+    async def go() -> Downloaded:
+        async def sleep(_: float) -> None:
+            await asyncio.sleep(0)
+
+        async with AsyncClient(server.url, "key-1", SECRET, sleep=sleep) as client:
+            return await client.reports.attach(REPORT, query).download(to)
+
+    return asyncio.run(go())
+
+
+@pytest.fixture(params=[fetch, afetch], ids=["sync", "async"])
+def fetcher(request: pytest.FixtureRequest) -> Fetch:
+    """The download through either client."""
+    found: Fetch = request.param
+    return found
