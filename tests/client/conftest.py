@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.client.ledgers import Calendar, requested, shown
 
 from reelport import AsyncClient, Client, Downloaded
 from reelport.client.events import Event
+from reelport.client.ledger import Ledger, Row, State
 from reelport.client.session import Access, Clock, Session
 from reelport.client.settings.config import Settings
 from reelport.client.settings.credentials import PrivateKey
@@ -175,3 +177,26 @@ def fetcher(request: pytest.FixtureRequest) -> Fetch:
     """The download through either client."""
     found: Fetch = request.param
     return found
+
+
+@pytest.fixture
+def calendar() -> Calendar:
+    """A time of day that stands still."""
+    return Calendar()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, calendar: Calendar) -> Ledger:
+    """A ledger that isn't there yet."""
+    return Ledger(tmp_path / "home" / "ledger.db", calendar)
+
+
+@pytest.fixture
+def delivered(ledger: Ledger, tmp_path: Path) -> Row:
+    """A row whose command ended well."""
+    row = requested(ledger)
+    ledger.saw(row, State.FINISHED)
+    ledger.downloaded(row, tmp_path / "views.csv", 10, "ab", 1, "its SHA-256 is the service's")
+    ledger.verified(row)
+    ledger.delivered([row])
+    return shown(ledger, row)

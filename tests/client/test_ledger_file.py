@@ -1,0 +1,117 @@
+"""The ledger's file: who may read it, and what is said of one that is damaged, newer or full."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.client.ledgers import claimed, question
+
+from reelport.client.ledger import Ledger
+from reelport.client.ledger.store import Store
+from reelport.errors import NewerData, StorageError
+
+
+def test_only_its_user_may_read_it(ledger: Ledger) -> None:
+    """The folder is 0700 and the file 0600: tokens of reports are nobody else's business."""
+    claimed(ledger)
+    assert ledger.path.stat().st_mode & 0o777 == 0o600
+    assert ledger.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_looking_into_a_ledger_makes_none(ledger: Ledger) -> None:
+    """Where nothing was asked for there is nothing to see, and nothing is left behind."""
+    assert (ledger.rows(), ledger.get(1), ledger.find("R-1"), ledger.foretell(question())) == ((), None, None, None)
+    assert not ledger.path.parent.exists()
+
+
+def damage_nothing(path: Path) -> None:
+    path.write_bytes(b"this is no ledger at all, but a letter" * 100)
+
+
+def damage_table(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("DROP TABLE reports")
+
+
+def damage_row(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE reports SET query = '{}'")
+
+
+def damage_pages(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+
+
+@pytest.mark.parametrize("damage", [damage_nothing, damage_table, damage_row, damage_pages])
+def test_a_damaged_ledger_is_said_to_be(ledger: Ledger, damage: object) -> None:
+    """Reading and writing name the file and what to do; nothing is begun anew behind anyone's back."""
+    claimed(ledger)
+    assert callable(damage)
+    damage(ledger.path)
+    before = ledger.path.read_bytes()
+    for attempt in (lambda: ledger.enter(question()), ledger.rows):
+        with pytest.raises(StorageError, match=r"ledger\.db is damaged .* Move it away"):
+            attempt()
+    assert ledger.path.read_bytes() == before
+
+
+def test_a_ledger_of_a_newer_version_is_left_alone(ledger: Ledger) -> None:
+    """What it means isn't known here."""
+    claimed(ledger)
+    with sqlite3.connect(ledger.path) as db:
+        db.execute("PRAGMA user_version = 2")
+    for attempt in (lambda: ledger.enter(question()), ledger.rows):
+        with pytest.raises(NewerData, match="newer version"):
+            attempt()
+
+
+def test_a_folder_that_is_a_file_is_an_error_that_names_the_setting(tmp_path: Path) -> None:
+    """REELPORT_HOME can be set to another."""
+    (tmp_path / "home").write_text("no folder")
+    with pytest.raises(StorageError, match="REELPORT_HOME"):
+        Ledger(tmp_path / "home" / "ledger.db").enter(question())
+
+
+def fill(store: Store) -> None:
+    """Write more than there is room for."""
+    with store.writing() as db:
+        pages = db.execute("PRAGMA page_count").fetchone()[0]
+        db.execute(f"PRAGMA max_page_count = {pages}")
+        db.execute("UPDATE reports SET error = ?", ("x" * 100_000,))
+
+
+def test_a_full_disk_is_said_to_be_full(ledger: Ledger) -> None:
+    """Rehearsed by a bound on the file's pages, which SQLite tells in the same words; the ledger is as before."""
+    row = claimed(ledger)
+    with pytest.raises(StorageError, match="disk is full"):
+        fill(Store(ledger.path))
+    assert ledger.rows() == (row,)
+
+
+@pytest.fixture
+def halfway(ledger: Ledger) -> Ledger:
+    """A ledger whose writer was killed in the middle of a transaction."""
+    claimed(ledger)
+    code = (
+        "import os, sys, signal, sqlite3\n"
+        "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "db.execute('PRAGMA cache_size = 1'); db.execute('PRAGMA cache_spill = 1'); db.execute('BEGIN IMMEDIATE')\n"
+        "for n in range(200):\n"
+        "    db.execute('INSERT INTO reports (service, identity, fingerprint, query, state, created) '\n"
+        "               'SELECT service, identity, fingerprint, hex(randomblob(2000)), state, created '\n"
+        "               'FROM reports WHERE id = 1')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(ledger.path)], check=False)
+    return ledger
+
+
+def test_a_transaction_that_was_killed_left_nothing(halfway: Ledger) -> None:
+    """Whoever opens the file next, be it only to look, finds it as it was before."""
+    assert Path(f"{halfway.path}-journal").exists()
+    assert len(halfway.rows()) == 1

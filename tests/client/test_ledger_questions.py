@@ -1,0 +1,127 @@
+"""What a question to the ledger comes to: asked, waited for, served by an earlier report, or held."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+from tests.client.ledgers import NOW, QUERY, Calendar, claimed, days, given_up, question, requested, shown
+
+from reelport.client.ledger import Busy, Claimed, Full, Held, Ledger, Row, Serves, State, owners
+
+
+def test_a_new_question_is_claimed_as_an_intent(ledger: Ledger) -> None:
+    """The first ask is written down before it is sent, with its query and no token."""
+    row = claimed(ledger)
+    assert (row.state, row.token, row.query, row.delivered) == (State.INTENT, None, QUERY, False)
+    assert row.worker(NOW) == f"{owners.new_owner().split(':')[0]}:{os.getpid()}"
+
+
+def test_a_question_that_is_being_asked_is_waited_for(ledger: Ledger) -> None:
+    """While a living process asks, nobody else asks the same."""
+    row = claimed(ledger)
+    assert ledger.enter(question()) == Busy(row)
+
+
+@pytest.mark.parametrize("state", [State.REQUESTED, State.RUNNING, State.FINISHED, State.DOWNLOADED, State.VERIFIED])
+@pytest.mark.parametrize("reelport", [True, False])
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("dead", [True, False])
+def test_what_was_not_delivered_always_serves(
+    ledger: Ledger, tmp_path: Path, state: State, reelport: bool, fresh: bool, dead: bool
+) -> None:
+    """A report that was asked for and not delivered serves, in each state, at any host, also with fresh."""
+    row = requested(ledger)
+    ledger.saw(row, min(state, State.FINISHED, key=list(State).index))
+    if state in {State.DOWNLOADED, State.VERIFIED}:
+        ledger.downloaded(row, tmp_path / "a.csv", 1, "ab", 1, "proof")
+    if state is State.VERIFIED:
+        ledger.verified(row)
+    if dead:
+        given_up(ledger, row)
+    entry = ledger.enter(question(reelport=reelport, fresh=fresh))
+    assert isinstance(entry, Serves)
+    assert (entry.row.id, entry.row.state, entry.row.token) == (row.id, state, "R-1")
+    assert shown(ledger, row).lives(NOW)
+    assert (entry.row.owner is None) is not dead, "who lives keeps it, and nobody else may let go of it"
+
+
+def test_an_intent_of_a_dead_process_is_held_at_a_vendor_for_two_hours(ledger: Ledger, calendar: Calendar) -> None:
+    """Whether the vendor took it isn't known: not asked again, slot held; after two hours it is asked anew."""
+    row = claimed(ledger)
+    given_up(ledger, row)
+    assert isinstance(ledger.enter(question()), Held)
+    assert shown(ledger, row).state is State.UNKNOWN
+    calendar.later(hours=1, minutes=59)
+    assert isinstance(ledger.enter(question()), Held)
+    assert isinstance(ledger.enter(question(days(1), slots=1)), Full)
+    calendar.later(minutes=1)
+    again = ledger.enter(question())
+    assert isinstance(again, Claimed)
+    assert again.row.id != row.id
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_an_intent_of_a_dead_process_is_asked_again_at_a_reelport_service(ledger: Ledger, lost: bool) -> None:
+    """It answers the same ask with the same report, so the same row is asked at once and holds no slot till then."""
+    row = claimed(ledger, question(reelport=True))
+    if lost:
+        ledger.ended(row, State.UNKNOWN, "gone")
+    given_up(ledger, row)
+    assert isinstance(ledger.enter(question(days(1), reelport=True, slots=1)), Claimed)
+    entry = ledger.enter(question(reelport=True))
+    assert isinstance(entry, Claimed)
+    assert (entry.row.id, entry.row.state) == (row.id, State.INTENT)
+
+
+def test_a_delivered_report_serves_at_a_vendor_while_it_lives(
+    ledger: Ledger, delivered: Row, calendar: Calendar
+) -> None:
+    """Its range was over when it was asked for: 48 hours long there is nothing new to be had."""
+    calendar.later(hours=47, minutes=59)
+    assert isinstance(ledger.enter(question()), Serves)
+    calendar.later(minutes=1)
+    assert isinstance(ledger.enter(question()), Claimed)
+    assert ledger.get(delivered.id) is not None
+
+
+def test_a_delivered_report_does_not_serve_when_it_must_not(ledger: Ledger, delivered: Row) -> None:
+    """With fresh, and at a Reelport service, which is asked whether anything changed."""
+    del delivered
+    row = claimed(ledger, question(fresh=True))
+    ledger.drop(row)
+    assert isinstance(ledger.enter(question(reelport=True)), Claimed)
+
+
+def test_a_delivered_report_of_a_day_that_was_not_over_is_asked_anew(ledger: Ledger) -> None:
+    """Today's numbers move: what was had of them an hour ago isn't the answer."""
+    today = question(QUERY.within(date(2026, 11, 1), NOW.date()))
+    row = requested(ledger, asked=today)
+    ledger.delivered([row])
+    assert isinstance(ledger.enter(today), Claimed)
+
+
+@pytest.mark.parametrize("end", [State.FAILED, State.EXPIRED])
+def test_what_failed_or_expired_is_asked_anew(ledger: Ledger, end: State) -> None:
+    """Nothing else can serve."""
+    row = requested(ledger)
+    ledger.ended(row, end, "why")
+    assert isinstance(ledger.enter(question()), Claimed)
+    assert shown(ledger, row).error == "why"
+
+
+def test_another_key_is_another_question(ledger: Ledger) -> None:
+    """Neither rows nor slots are shared between keys."""
+    requested(ledger)
+    other = replace(question(slots=1), identity="key-2")
+    assert isinstance(ledger.enter(other), Claimed)
+
+
+def test_the_same_token_again_is_the_same_row(ledger: Ledger, delivered: Row) -> None:
+    """A service that gives the report that we have goes on with its row: file and times stay known."""
+    row = requested(ledger, delivered.token or "", question(reelport=True))
+    assert (row.id, row.state, row.sha256, row.delivered) == (delivered.id, State.VERIFIED, "ab", False)
+    assert len(ledger.rows()) == 1
