@@ -1,4 +1,4 @@
-"""A server that answers exactly the bytes it is told to, downloads from it, and a session whose clock stands still."""
+"""What tests of the client share: a server that answers the bytes it is told to, a still clock, a ledger, a vendor."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from reelport.client.session import Access, Clock, Session
 from reelport.client.settings.config import Settings
 from reelport.client.settings.credentials import PrivateKey
 from reelport.query import ReportQuery
+from reelport.testing import Vendor
 
 SECRET = "secret-of-the-key-7c41"  # noqa: S105 - a test's
 TOKEN = "bearer-token-of-the-test-93af"  # noqa: S105 - a test's
@@ -200,3 +201,24 @@ def delivered(ledger: Ledger, tmp_path: Path) -> Row:
     ledger.verified(row)
     ledger.delivered([row])
     return shown(ledger, row)
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    """A vendor of reports of 180 days, two at a time, that makes a report in no time."""
+    with Vendor() as vendor:
+        yield vendor
+
+
+@pytest.fixture
+def client(vendor: Vendor, tmp_path: Path) -> Iterator[Client]:
+    """A client with windows of 30 days and a ledger of its own."""
+    with Client(vendor.url, vendor.key, vendor.secret, ledger=tmp_path / "ledger.db") as client:
+        yield client.with_options(windows=30)
+
+
+@pytest.fixture
+def to(tmp_path: Path) -> Path:
+    """A target in an empty folder."""
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out" / "views.csv"

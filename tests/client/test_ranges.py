@@ -1,70 +1,21 @@
-"""A range at another vendor: windows two at a time, resumed one by one, halved where one fails, merged in order."""
+"""A range at another vendor: cut into windows, made two at a time, merged in order, foretold by a plan."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.client.ranges import END, START, asked, days
 
-from reelport import (
-    AccessError,
-    Client,
-    MergeRefused,
-    NotFinished,
-    Partial,
-    QueryRefused,
-    ReportFailed,
-    ReportQuery,
-    UsageError,
-)
+from reelport import Client, MergeRefused, QueryRefused, UsageError
 from reelport.client.client import AsyncClient
-from reelport.client.events import Bisected, Event, InWindow, Merging, WindowDone
+from reelport.client.events import Event, InWindow, Merging, WindowDone
 from reelport.client.ranges.plan import Standing
 from reelport.client.ranges.rules import Way
 from reelport.testing import Vendor
-
-START, END = date(2025, 1, 1), date(2025, 4, 30)
-
-
-def asked(metrics: str, dimensions: str = "", start: date = START, end: date = END) -> ReportQuery:
-    """A query of 120 days from names set apart by spaces."""
-    return ReportQuery.of(metrics.split(), dimensions.split(), start, end)
-
-
-def days(vendor: Vendor) -> list[tuple[str, str]]:
-    """The ranges that were asked for, the earliest first."""
-    return sorted((wire["startDate"][5:], wire["endDate"][5:]) for wire in vendor.asks)
-
-
-@pytest.fixture
-def vendor() -> Iterator[Vendor]:
-    """A vendor of reports of 180 days, two at a time, that makes a report in no time."""
-    with Vendor() as vendor:
-        yield vendor
-
-
-@pytest.fixture
-def client(vendor: Vendor, tmp_path: Path) -> Iterator[Client]:
-    """A client with windows of 30 days and a ledger of its own."""
-    with Client(vendor.url, vendor.key, vendor.secret, ledger=tmp_path / "ledger.db") as client:
-        yield client.with_options(windows=30)
-
-
-@pytest.fixture
-def to(tmp_path: Path) -> Path:
-    """A target in an empty folder."""
-    (tmp_path / "out").mkdir()
-    return tmp_path / "out" / "views.csv"
 
 
 def in_order(csv: bytes, width: int) -> list[str]:
@@ -171,107 +122,6 @@ def test_a_month_is_never_cut(vendor: Vendor, client: Client, to: Path) -> None:
         client.reports.run_range(asked("VIEWS", "MONTH"), to)
 
 
-def bad(*bad_days: date) -> Callable[[Mapping[str, Any]], bool]:
-    """Whether an ask covers one of these days, whose reports fail."""
-    return lambda wire: any(wire["startDate"] <= day.isoformat() <= wire["endDate"] for day in bad_days)
-
-
-def test_a_window_whose_report_fails_is_halved_down_to_a_day(vendor: Vendor, client: Client, to: Path) -> None:
-    """All but the one bad day are had and kept; it is told, and the same again asks for that day alone."""
-    told: list[Event] = []
-    vendor.fails = bad(date(2025, 2, 10))
-    with pytest.raises(Partial, match=r"here and kept; 1 can't be had now:\n2025-02-10\.\.2025-02-10: ") as caught:
-        client.reports.run_range(asked("VIEWS"), to, progress=told.append)
-    assert caught.value.exit_status == 3
-    assert not to.exists()
-    halved = [event for event in told if isinstance(event, Bisected)]
-    assert next((event.start, event.end, event.middle) for event in halved) == (
-        date(2025, 1, 31),
-        date(2025, 3, 1),
-        date(2025, 2, 15),
-    )
-    assert 4 <= len(halved) <= 5
-    assert len(vendor.asks) == 4 + 2 * len(halved)
-    before = days(vendor)
-    vendor.fails = 0
-    client.reports.run_range(asked("VIEWS"), to)
-    assert days(vendor) == sorted([*before, ("02-10", "02-10")])
-    whole = client.with_options(windows=180).reports.run(asked("VIEWS"), to.with_name("whole.csv"))
-    assert to.read_bytes() == whole.path.read_bytes()
-
-
-def test_windows_that_are_kept_apart_are_resumed_too(vendor: Vendor, client: Client, to: Path) -> None:
-    """Halves that are there are not asked for again, and no other query's files are taken for them."""
-    folder = to.with_name("windows")
-    vendor.fails = bad(date(2025, 2, 10))
-    with pytest.raises(Partial, match=r"2025-02-10\.\.2025-02-10"):
-        client.reports.run_range(asked("VIEWS"), folder, keep_windows=True)
-    before = len(vendor.asks)
-    vendor.fails = 0
-    (folder / "a_b.csv.json").write_text('{"reelport": "", "report": "", "sha256": "", "query": {"metrics": 7}}')
-    done = client.reports.run_range(asked("VIEWS"), folder, keep_windows=True)
-    assert len(vendor.asks) == before + 1
-    assert done.windows[0].path.name == "2025-01-01_2025-01-30.csv"
-    client.reports.run_range(asked("TIME_WATCHED_SECONDS"), folder, keep_windows=True)
-    assert len(vendor.asks) == before + 1 + 4
-
-
-def test_a_report_that_fails_once_costs_one_halving(vendor: Vendor, client: Client, to: Path) -> None:
-    """Even a range of one window is halved, where its halves can be merged; else the failure is told."""
-    vendor.fails = 1
-    client.reports.run_range(asked("VIEWS", end=date(2025, 1, 30)), to)
-    assert days(vendor) == [("01-01", "01-15"), ("01-01", "01-30"), ("01-16", "01-30")]
-    vendor.fails = 1
-    with pytest.raises(ReportFailed):
-        client.reports.run_range(asked("LIVE_VIEWERS", end=date(2025, 1, 30)), to)
-
-
-def test_a_vendor_whose_every_report_fails_is_not_asked_without_end(vendor: Vendor, client: Client, to: Path) -> None:
-    """Halving is bounded; where no window is had the error is the failure itself."""
-    vendor.fails = 10_000
-    with pytest.raises(ReportFailed):
-        client.reports.run_range(asked("VIEWS", end=date(2025, 3, 1)), to)
-    assert len(vendor.asks) <= 2 * 34
-    assert not to.exists()
-
-
-def test_an_error_that_all_windows_share_ends_the_range(vendor: Vendor, to: Path) -> None:
-    """A key that is refused is told once, and no window is tried after it."""
-    with Client(vendor.url, vendor.key, "wrong-secret", ledger=False) as client, pytest.raises(AccessError):
-        client.with_options(windows=10).reports.run_range(asked("VIEWS"), to)
-    assert vendor.asks == []
-    assert list(to.parent.iterdir()) == []
-
-
-def test_windows_do_not_wait_for_a_slot_one_after_the_other(vendor: Vendor, client: Client, to: Path) -> None:
-    """Where two reports hang, the next windows wait for a slot as long as one may, and the others not at all."""
-    vendor.makes_in = 3600.0
-    began = time.monotonic()
-    with pytest.raises(NotFinished, match="still IN_PROGRESS") as caught:
-        client.with_options(windows=5).reports.run_range(asked("VIEWS", "DAY"), to, deadline=0.5)
-    assert time.monotonic() - began < 4  # of 24 windows 22 got no slot
-    assert caught.value.token
-    assert len(vendor.asks) == 2
-
-
-def test_windows_that_are_had_are_not_asked_for_again(vendor: Vendor, client: Client, to: Path) -> None:
-    """Stopped by its deadline after two windows, the same range takes up the third and asks for the last alone."""
-
-    def slow_down(event: Event) -> None:
-        if isinstance(event, WindowDone) and event.done == 2:
-            vendor.makes_in = 3600.0
-
-    one_by_one = client.with_options(slots=1).reports
-    with pytest.raises(Partial, match="2 of 4 windows are here") as caught:
-        one_by_one.run_range(asked("VIEWS", "DAY"), to, deadline=0.5, progress=slow_down)
-    assert caught.value.token
-    assert "still IN_PROGRESS" in str(caught.value)
-    vendor.makes_in = 0.0
-    one_by_one.run_range(asked("VIEWS", "DAY"), to)
-    assert len(vendor.asks) == 4
-    assert to.read_text().count("\n") == 121
-
-
 def test_events_say_which_window_they_are_of(vendor: Vendor, client: Client, to: Path) -> None:
     """One listener hears of each window under its days, how many are done, and when all are merged."""
     told: list[Event] = []
@@ -326,105 +176,3 @@ def test_a_plan_says_what_is_done_and_calls_nothing(vendor: Vendor, client: Clie
     assert plan.to_make == 3
     to.unlink()
     assert client.reports.plan(asked("VIEWS", "DAY")).windows[1].standing is Standing.MADE
-
-
-def command(vendor: Vendor, to: Path, **environment: str) -> subprocess.Popen[str]:
-    """`reelport report run` of 120 days in windows of 30, with a home beside the target's folder."""
-    ours = {
-        "REELPORT_URL": vendor.url,
-        "REELPORT_API_KEY": vendor.key,
-        "REELPORT_API_SECRET": vendor.secret,
-        "REELPORT_HOME": str(to.parent.with_name("home")),
-        "REELPORT_WINDOW_DAYS": "30",
-    }
-    words = ["--metrics", "FILL_RATE", "--dimensions", "VISITOR_COUNTRY", "--start", str(START), "--end", str(END)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "reelport", "report", "run", *words, "-o", str(to)],
-        env={**os.environ, **ours, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.mark.parametrize("step", ["client-requested", "client-verified", "client-merged", "client-range"])
-def test_a_range_that_was_killed_goes_on(vendor: Vendor, to: Path, step: str) -> None:
-    """Killed in a window, between two, in the merge or after it: the same command ends with the file."""
-    once = to.parent.with_name("once")
-    once.touch()
-    # One at a time: of a window that is being asked for, a kill loses the answer.
-    killed = command(vendor, to, REELPORT_STOP_AT=f"{step}:{once}", REELPORT_SLOTS="1")
-    _, said = killed.communicate(timeout=60)
-    assert killed.returncode == -signal.SIGKILL, said
-    _, said = command(vendor, to).communicate(timeout=60)
-    assert len(vendor.asks) == 4, said
-    assert to.read_text(encoding="utf-8").startswith("visitor_country,fill_rate\n")
-    assert sorted(path.name for path in to.parent.iterdir()) == ["views.csv", "views.csv.json"]
-
-
-def test_ctrl_c_leaves_windows_that_the_same_command_goes_on_with(vendor: Vendor, to: Path) -> None:
-    """Interrupted while two windows are waited for, the command ends at once with status 6 and says how to go on."""
-    vendor.makes_in = 600.0
-    process = command(vendor, to)
-    assert process.stderr is not None
-    while len(vendor.asks) < 2 or vendor.looks < 4:
-        assert process.poll() is None
-        time.sleep(0.05)
-    began = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 6, said
-    assert "Take it up again: reelport report run --metrics FILL_RATE" in said
-    assert time.monotonic() - began < 5
-    vendor.makes_in = 0.0
-    done = command(vendor, to)
-    assert done.communicate(timeout=60)[1].count("taking up report") == 2
-    assert len(vendor.asks) == 4
-    assert to.exists()
-
-
-def test_two_processes_at_once_end_with_the_same_file(vendor: Vendor, to: Path) -> None:
-    """Started together for one target they share slots and reports; nothing of theirs is left beside the file."""
-    vendor.makes_in = 0.3
-    both = [command(vendor, to), command(vendor, to)]
-    for process in both:
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 0, said
-    assert len(vendor.asks) == 4
-    assert vendor.refused == 0
-    assert sorted(path.name for path in to.parent.iterdir()) == ["views.csv", "views.csv.json"]
-
-
-def test_a_command_whose_range_is_partly_done_ends_with_status_3(vendor: Vendor, to: Path) -> None:
-    """It names the window that is lacking and the command that goes on."""
-    vendor.fails = bad(date(2025, 2, 10))
-    process = command(vendor, to)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 3, said
-    assert "2025-02-10..2025-02-10: " in said
-    assert "Take it up again: reelport report run --metrics FILL_RATE" in said
-    assert not to.exists()
-
-
-@pytest.mark.parametrize(("more", "status"), [((), 0), (("--json",), 0), (("--metrics", "LIVE_VIEWERS"), 5)])
-def test_the_command_plan_prints_windows_and_calls_nothing(vendor: Vendor, more: tuple[str, ...], status: int) -> None:
-    """A line a window on stdout, the rest on stderr; status 5 with the reason where windows can't be merged."""
-    words = ["--metrics", "VIEWS", "--start", "2023-01-01", "--end", "2025-12-31", *more]
-    done = subprocess.run(
-        [sys.executable, "-m", "reelport", "plan", *words],
-        env={**os.environ, "REELPORT_URL": vendor.url, "REELPORT_API_KEY": "key", "REELPORT_API_SECRET": "secret-7c41"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == status, done.stderr
-    if more[:1] == ("--json",):
-        found = json.loads(done.stdout)
-        assert [window["days"] for window in found["windows"]] == [180] * 6 + [16]
-        assert (found["merge"], found["longest_seconds"], found["refusal"]) == ("summed", 8 * 3600, None)
-    else:
-        assert done.stdout.splitlines()[1].split("\t")[:3] == ["1", "2023-01-01", "2023-06-29"]
-        assert "1,096 days in 7 windows, 2 at a time; 0 here already." in done.stderr
-        assert ("LIVE_VIEWERS counts what is different" in done.stderr) == (status == 5)
-    assert vendor.grants == []
