@@ -1,4 +1,4 @@
-"""What the tests of sync share: a spec in both kinds of destination, deliveries of rows, and a look at what is kept."""
+"""What the tests of sync share: a vendor, a spec in both kinds of destination, deliveries, a look at what is kept."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from reelport import Client
 from reelport.client.ranges.windows import Window
 from reelport.sync.copies import Replaced
 from reelport.sync.destinations import open_copies
 from reelport.sync.spec import Kind, Place, Spec
 from reelport.sync.staging import Delivery
+from reelport.testing import Vendor
+
+from .vendors import Numbers
 
 HEADER = "day,visitor_country,views,estimated_earnings_eur\n"
 
@@ -37,6 +41,26 @@ def _dlt_keeps_to_itself(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         os.environ.pop(name)
         if value is not None:
             os.environ[name] = value
+
+
+@pytest.fixture
+def numbers() -> Numbers:
+    """What the vendor knows, to be changed by a test."""
+    return Numbers()
+
+
+@pytest.fixture
+def vendor(numbers: Numbers) -> Iterator[Vendor]:
+    """A vendor of these numbers."""
+    with Vendor(csv=numbers.csv) as vendor:
+        yield vendor
+
+
+@pytest.fixture
+def client(vendor: Vendor, tmp_path: Path) -> Iterator[Client]:
+    """A client of that vendor, with a ledger of its own."""
+    with Client(vendor.url, vendor.key, vendor.secret, ledger=tmp_path / "ledger.db") as client:
+        yield client
 
 
 @pytest.fixture(params=list(Kind), ids=["duckdb", "parquet"])

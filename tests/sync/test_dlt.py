@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -28,23 +27,6 @@ window = 10
 metrics = ["VIEWS"]
 dimensions = ["DAY"]
 """
-
-
-@pytest.fixture
-def numbers() -> Numbers:
-    return Numbers()
-
-
-@pytest.fixture
-def vendor(numbers: Numbers) -> Iterator[Vendor]:
-    with Vendor(csv=numbers.csv) as vendor:
-        yield vendor
-
-
-@pytest.fixture
-def client(vendor: Vendor, tmp_path: Path) -> Iterator[Client]:
-    with Client(vendor.url, vendor.key, vendor.secret, ledger=tmp_path / "ledger.db") as client:
-        yield client
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,23 +24,6 @@ from .conftest import kept
 from .vendors import START, TODAY, YESTERDAY, Numbers, asked, expected
 
 Heard = list[SyncEvent]
-
-
-@pytest.fixture
-def numbers() -> Numbers:
-    return Numbers()
-
-
-@pytest.fixture
-def vendor(numbers: Numbers) -> Iterator[Vendor]:
-    with Vendor(csv=numbers.csv) as vendor:
-        yield vendor
-
-
-@pytest.fixture
-def client(vendor: Vendor, tmp_path: Path) -> Iterator[Client]:
-    with Client(vendor.url, vendor.key, vendor.secret, ledger=tmp_path / "ledger.db") as client:
-        yield client
 
 
 @pytest.fixture
