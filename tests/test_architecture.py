@@ -13,6 +13,9 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 PACKAGE = SOURCE / "reelport"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+TESTS = sorted(Path(__file__).parent.rglob("*.py"))
+LONGEST = 400
+"""The lines that a file may have."""
 
 # What each part may import, beside itself. Whatever is not named here may not be imported.
 HEART = {"errors", "wire", "catalog", "steps", "ahead"}
@@ -112,13 +115,18 @@ def test_a_light_import_loads_no_library_of_the_service(module: str) -> None:
 def test_files_and_functions_stay_short(path: Path) -> None:
     """No file is above 400 lines, no function above 50."""
     text = path.read_text()
-    assert len(text.splitlines()) <= 400
+    assert len(text.splitlines()) <= LONGEST
     long = [
         node.name
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno >= 50
     ]
     assert not long
+
+
+def test_files_of_tests_stay_short_too() -> None:
+    """No file of tests, nor of what they share, is above 400 lines."""
+    assert not [str(path) for path in TESTS if len(path.read_text().splitlines()) > LONGEST]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
