@@ -9,7 +9,6 @@ import threading
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterator
 from datetime import date
 from http.client import HTTPException
 from typing import Any, Literal
@@ -22,12 +21,6 @@ from reelport.testing import Vendor
 from reelport.wire import ASK, LOOK
 
 QUERY = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 3))
-
-
-@pytest.fixture
-def vendor() -> Iterator[Vendor]:
-    with Vendor() as vendor:
-        yield vendor
 
 
 def post(vendor: Vendor, path: str, body: bytes, **headers: str) -> dict[str, Any]:
