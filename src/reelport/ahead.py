@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 
 _STRIDE = 64 << 20
@@ -23,7 +24,9 @@ class Ahead:
         if self._room <= 0 and (self._syncing is None or self._syncing.done()):
             self.settle()
             self._room = _STRIDE
-            self._syncing = _thread().submit(_sync, self._descriptor)
+            # Where no thread is to be had, whoever syncs the whole file at its end does it all.
+            with suppress(RuntimeError):
+                self._syncing = _thread().submit(_sync, self._descriptor)
 
     def settle(self) -> None:
         """Wait for the sync that is under way. Raises OSError when it failed."""

@@ -14,9 +14,9 @@ import duckdb
 import pytest
 
 from reelport.engine.compile import Plan, compile_query
-from reelport.engine.pieces import alone
+from reelport.engine.pieces import Pieces, alone
 from reelport.engine.reader import Reader
-from reelport.engine.run import Cancelled, Engine
+from reelport.engine.run import Cancelled, Engine, Session
 from reelport.errors import InternalError, ReelportError, StorageError, UsageError
 from reelport.facts.log import DataFile
 from reelport.facts.snapshot import Snapshot
@@ -150,6 +150,44 @@ def test_a_file_that_can_not_be_written_is_named(engine: Engine, plan: Plan, tmp
         engine.session().write(alone(plan), tmp_path / "r.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
     assert engine.session().write(alone(plan), tmp_path / "r.csv").rows > 0
+
+
+def test_a_spill_folder_that_was_removed_is_made_again(plan: Plan, tmp_path: Path) -> None:
+    """Whoever cleans up under a running engine stops no report that begins later."""
+    with Engine("1GiB", 2, tmp_path / "spill") as engine:
+        (tmp_path / "spill").rmdir()
+        assert engine.session().write(alone(plan), tmp_path / "r.csv").rows > 0
+
+
+def test_a_pipe_that_is_removed_between_pieces_leaves_no_half_file(plan: Plan, tmp_path: Path) -> None:
+    """The second piece does not come through: a StorageError, not a report of the first one alone."""
+
+    def twice() -> Pieces:
+        yield plan
+        for pipe in (tmp_path / "spill").glob("pipe-*"):
+            pipe.unlink()
+        yield plan
+
+    with Engine("1GiB", 2, tmp_path / "spill") as engine, pytest.raises(StorageError, match="pipe"):
+        engine.session().write(twice(), tmp_path / "r.csv")
+    assert [path.name for path in tmp_path.rglob("*")] == ["spill"]
+
+
+def test_a_cancel_that_comes_too_late_does_no_harm(engine: Engine, tmp_path: Path) -> None:
+    """However it meets the end of a write and of its session, `cancel` returns, and no file is left by then."""
+    plan = Plan("SELECT count(*) AS n FROM range(300000) t(i) WHERE hash(i) = 7", ("n",))
+    for number in range(100):
+        session, path, caught = engine.session(), tmp_path / f"{number}.csv", _caught()
+
+        def write(session: Session = session, path: Path = path, caught: _caught = caught) -> None:
+            caught(lambda: session.write(alone(plan), path))
+            session.close()
+
+        writing = threading.Thread(target=write)
+        writing.start()
+        session.cancel()
+        writing.join(10)
+        assert path.exists() == (not caught.errors)
 
 
 def test_too_little_memory_is_said(plan: Plan, tmp_path: Path) -> None:

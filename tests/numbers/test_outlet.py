@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 from threading import Event
 
@@ -12,6 +16,8 @@ from reelport.engine.outlet import outlet
 
 LONG = bytes(range(256)) * 20_000
 """Five times what a pipe holds."""
+NUMBERS = 500
+"""More than a test has files open."""
 
 
 def test_what_several_writers_wrote_is_one_file(tmp_path: Path) -> None:
@@ -70,5 +76,85 @@ def test_without_a_folder_for_the_pipe_nothing_hangs(tmp_path: Path) -> None:
     """Neither the file nor the pipe can be made: an OSError that names the place."""
     with pytest.raises(FileNotFoundError, match="none"), outlet(tmp_path / "none" / "file", tmp_path, Event().set):
         pass
-    with pytest.raises(FileNotFoundError), outlet(tmp_path / "file", tmp_path / "none", Event().set):
+    with pytest.raises(FileNotFoundError, match="pipe"), outlet(tmp_path / "file", tmp_path / "none", Event().set):
         pass
+
+
+def test_what_passes_by_the_pipe_is_not_taken_for_written(tmp_path: Path) -> None:
+    """Whoever removes the pipe lets the next writer make a file of that name: the outlet says so, and removes it."""
+
+    def write_past() -> None:
+        with outlet(tmp_path / "file", tmp_path, Event().set) as out:
+            out.pipe.write_bytes(b"in")
+            out.pipe.unlink()
+            out.pipe.write_bytes(b"past")
+
+    with pytest.raises(FileExistsError, match="pipe"):
+        write_past()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_pipe_that_went_away_is_told(tmp_path: Path) -> None:
+    """Removed while nobody writes, it is missed at the end at the latest."""
+    with pytest.raises(FileNotFoundError, match="pipe"), outlet(tmp_path / "file", tmp_path, Event().set) as out:
+        out.pipe.unlink()
+
+
+@pytest.mark.parametrize("more", [0, 1, 2])
+def test_too_many_open_files_leave_none_open(tmp_path: Path, more: int) -> None:
+    """Wherever the system's limit is met on the way, all that was opened is closed again."""
+    before = _open_numbers()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = sorted(set(range(NUMBERS)) - before)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[more], limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"), outlet(tmp_path / "file", tmp_path, Event().set):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert _open_numbers() == before
+
+
+def _open_numbers() -> set[int]:
+    """The numbers of this process's open files."""
+
+    def is_open(number: int) -> bool:
+        try:
+            os.fstat(number)
+        except OSError:
+            return False
+        return True
+
+    return set(filter(is_open, range(NUMBERS)))
+
+
+def test_a_writer_that_missed_the_news_of_a_full_disk_is_told_again(tmp_path: Path) -> None:
+    """A second writer that begins though the disk is full hears of it as soon as it writes."""
+    told = Event()
+    with pytest.raises(OSError, match="No space left"), outlet(Path("/dev/full"), tmp_path, told.set) as out:  # noqa: PT012
+        out.pipe.write_bytes(LONG)
+        assert told.wait(5)
+        told.clear()
+        out.pipe.write_bytes(LONG)
+        assert told.wait(5)
+
+
+LAST = """
+import sys, threading
+from pathlib import Path
+from reelport.engine.outlet import outlet
+
+def write():
+    threading.main_thread().join()
+    with outlet(Path(sys.argv[1]), Path(sys.argv[2]), print) as out:
+        out.pipe.write_bytes(bytes(80 << 20))
+
+threading.Thread(target=write).start()
+"""
+
+
+def test_where_no_thread_is_to_be_had_for_syncing_the_file_is_written(tmp_path: Path) -> None:
+    """A process whose main thread has ended starts no more threads of that kind: nobody hangs, nothing is missing."""
+    command: list[str | Path] = [sys.executable, "-c", LAST, tmp_path / "file", tmp_path]
+    assert subprocess.run(command, check=True, timeout=20, capture_output=True).stdout == b""
+    assert (tmp_path / "file").stat().st_size == 80 << 20

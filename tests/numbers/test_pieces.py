@@ -69,13 +69,19 @@ def test_a_report_with_many_rows_is_cut_by_months() -> None:
 
 def test_a_report_with_few_rows_is_cut_once() -> None:
     """A first month of few rows, or none, is followed by all the rest."""
-    assert asked(YEAR, iter([40_000] * 99), worth=0, size=500_000) == 2
+    assert asked(YEAR, iter([20_000] * 99), worth=0, size=500_000) == 2
     assert asked(YEAR, iter([0] * 99), worth=0, size=500_000) == 2
 
 
 def test_a_piece_has_as_many_months_as_give_its_rows() -> None:
-    """After a month of 200,000 rows come two months at a time, as long as they have 400,000: 1 + 5 x 2 + 1."""
-    assert asked(YEAR, iter([200_000, *[400_000] * 99]), worth=0, size=500_000) == 7
+    """After half a month of 100,000 rows come two months at a time, as long as they have 400,000: 1 + 5 x 2 + 1."""
+    assert asked(YEAR, iter([100_000, *[400_000] * 99]), worth=0, size=500_000) == 7
+
+
+def test_a_first_day_is_not_taken_for_a_month() -> None:
+    """A report that begins on the last of a month is cut no less: 17,000 rows of one day speak of 500,000 a month."""
+    late = replace(YEAR, start=date(2022, 11, 30))
+    assert asked(late, iter([17_000, *[500_000] * 99]), worth=0, size=500_000) == 12
 
 
 def test_few_facts_are_not_cut_at_all() -> None:

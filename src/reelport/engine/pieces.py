@@ -24,6 +24,8 @@ _WORTH = 1_000_000
 """Rows of facts in the report's days, everybody's, below which it is made as one: a piece costs some 4 ms."""
 _SIZE = 500_000
 """Rows that a piece should have."""
+_MONTH = 30
+"""Days of a month, about."""
 _LONGEST = 120
 """Months of a piece at most, however few rows they give."""
 
@@ -46,8 +48,10 @@ def pieces(query: ReportQuery, reader: Reader, snapshot: Snapshot, *, worth: int
     while start <= query.end:
         end = min(_last_day(start, months), query.end)
         rows = yield compile_query(replace(query, start=start, end=end), reader, snapshot)
-        months = min(max(1, size * months // (rows or 1)), _LONGEST)
-        start = end + timedelta(days=1)
+        after = end + timedelta(days=1)
+        # By the days of the piece before: the month that a report begins in may be one day long.
+        months = min(max(1, size * (after - start).days // (_MONTH * (rows or 1))), _LONGEST)
+        start = after
 
 
 def _timely(query: ReportQuery) -> bool:

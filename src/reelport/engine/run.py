@@ -72,6 +72,7 @@ class Session:
         self._connection = connection
         self._spill = spill
         self._cancelled = threading.Event()
+        self._pressing = threading.Lock()
         self._idle = threading.Event()
         self._idle.set()
 
@@ -85,27 +86,34 @@ class Session:
         self._idle.clear()
         try:
             with _spoken(to):
-                with outlet(to, self._spill, self._connection.interrupt) as out:
+                self._spill.mkdir(parents=True, exist_ok=True)
+                with outlet(to, self._spill, self._press) as out:
                     rows = self._copy_all(pieces, out)
                 whole = True
                 return Written(rows, out.bytes, out.sha256)
         finally:
-            self._idle.set()
             if not whole:
                 # What stands in its way is the failure to tell of, and was told just now.
                 with suppress(OSError):
                     to.unlink(missing_ok=True)
+            self._idle.set()
 
     def cancel(self) -> None:
         """Stop the write that runs, or the next one, and return once it has stopped."""
         self._cancelled.set()
         # A press between two steps of the engine can be missed: press until it is heard.
         while not self._idle.wait(_PRESS):
-            self._connection.interrupt()
+            self._press()
 
     def close(self) -> None:
         """End the session."""
-        self._connection.close()
+        with self._pressing:
+            self._connection.close()
+
+    def _press(self) -> None:
+        # Who presses may come too late, when all is written and the session closed: there is nothing left to stop.
+        with self._pressing, suppress(duckdb.ConnectionException):
+            self._connection.interrupt()
 
     def _copy_all(self, pieces: Pieces, out: Outlet) -> int:
         """Write one piece after the other, the header above the first; the rows of them all."""
