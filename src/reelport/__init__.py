@@ -4,7 +4,8 @@ Each name is loaded when it is first used: the command line answers sooner for i
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+
+TYPE_CHECKING = False  # As a checker of types has it; to import `typing` for it takes longer than all that is here.
 
 if TYPE_CHECKING:
     from reelport.catalog import Dimension, Filter, Metric, Product

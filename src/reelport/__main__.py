@@ -1,5 +1,31 @@
-"""`python -m reelport`: the command line."""
+"""The command line as a process of its own: `reelport`, or `python -m reelport`."""
 
-from reelport.cli.main import main
+from __future__ import annotations
 
-main()
+import os
+import sys
+
+from reelport.cli import stops
+
+
+def run() -> None:
+    """Run this process's command line. Stopped at whatever moment, it ends with a status and a line, or well."""
+    stops.hold()
+    from reelport.cli.main import main  # noqa: PLC0415 - a stop must be held before anything slow is imported
+
+    _fill()
+    try:
+        main()
+    except SystemExit as end:
+        stops.over(end.code if isinstance(end.code, int) else 1)
+        raise
+
+
+def _fill() -> None:
+    """Put nowhere in the place of a stream that is closed: `print` takes stdout for an stderr that is none."""
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
+if __name__ == "__main__":
+    run()

@@ -119,8 +119,9 @@ def _names(
 def _unknown(
     name: str, path: tuple[str | int, ...], noun: str, known: Iterable[str], code: Code, rules: Rules
 ) -> Problem:
-    near = nearest(name, known)
-    advice = f" Did you mean {near}?" if near else ""
+    near, all_ = nearest(name, known), list(known)
+    few = f" There are {', '.join(all_)}." if len(all_) <= _NAMED else ""
+    advice = f" Did you mean {near}?" if near else few
     what = f"There is no {noun} {name[:80]!r}." if rules.strict else f"No {noun} {name[:80]!r} is known here."
     return Problem(code, path, f"{what}{advice}", near, fatal=rules.strict)
 

@@ -18,6 +18,7 @@
     │   ├── SchemaDrift             the report's columns or values aren't of the kind that is kept
     │   └── WindowEmptied           a report has no rows where a copy has some
     ├── Partial                 some windows are done, others aren't: run the same again for the rest
+    ├── Interrupted             a command was stopped before it asked for anything
     ├── NotFinished             the wait ended first; the report goes on and can be taken up again
     └── InternalError           our own fault or our machine's
         ├── StorageError            a disk, a table or a database can't be read or written
@@ -207,6 +208,18 @@ class NotFinished(ReelportError):
     def __init__(self, sentence: str, token: str) -> None:
         super().__init__(sentence, token=token)
         self.args = (sentence, token)  # What makes a copy of it in another process.
+
+
+class Interrupted(ReelportError):
+    """A command was stopped before it asked for anything; by SIGTERM with status 143."""
+
+    code = "interrupted"
+    exit_status = 130
+
+    def __init__(self, sentence: str, exit_status: int = 130) -> None:
+        super().__init__(sentence)
+        self.exit_status = exit_status
+        self.args = (sentence, exit_status)  # What makes a copy of it in another process.
 
 
 class InternalError(ReelportError):

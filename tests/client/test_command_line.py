@@ -58,7 +58,7 @@ def test_the_help_names_every_command_and_loads_none(capsys: pytest.CaptureFixtu
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     ours = {module for module in loaded if module.startswith("reelport.cli.")}
-    assert ours <= {"reelport.cli.main"}
+    assert ours <= {"reelport.cli.main", "reelport.cli.stops"}
     assert not {"httpx2", "keyring", "duckdb", "rich.progress"} & set(loaded)
 
 
@@ -168,6 +168,42 @@ def test_a_stdout_that_takes_no_more_ends_in_a_sentence(words: str) -> None:
     assert (full.returncode, full.stderr) == (1, "reelport: stdout takes no more: No space left on device.\n")
     enough = subprocess.run(["/bin/sh", "-c", f"{line} | true"], capture_output=True, text=True, check=False)
     assert enough.stderr == ""
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_stream_that_is_closed_is_written_to_by_nobody(closed: str) -> None:
+    """No traceback, and no sentence among the data in the place of an stderr that is none."""
+    line = f"{sys.executable} -m reelport"
+    done = subprocess.run(["/bin/sh", "-c", f"{line} config path {closed}"], capture_output=True, text=True, check=True)
+    assert (done.stderr, done.stdout[:4]) == ("", "file" if closed == "2>&-" else "")
+    done = subprocess.run(["/bin/sh", "-c", f"{line} nothing 2>&-"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_ledger_without_reports_is_said_to_be_empty(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On stderr, with the file that would hold them; as JSON it is an empty list."""
+    monkeypatch.setenv("REELPORT_HOME", str(tmp_path / "home"))
+    status, out, err = ended(capsys, "jobs", "list")
+    assert (status, out) == (0, "")
+    assert err.startswith("No report is remembered yet")
+    assert str(tmp_path / "home" / "ledger.db") in err
+    assert ended(capsys, "jobs", "list", "--json") == (0, "[]\n", "")
+
+
+def test_a_plan_is_refused_in_options(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a report is: with what would work as the last line. Names that go with none are told by option too."""
+    for name in ("URL", "API_KEY", "API_SECRET"):
+        monkeypatch.setenv(f"REELPORT_{name}", "http://127.0.0.1:9")
+    words = ["--metrics", "VIEWS", "--start", "2026-10-03", "--end", "2026-10-01"]
+    status, out, err = ended(capsys, "plan", *words)
+    assert (status, out) == (5, "")
+    assert err.startswith("reelport: --end: ")
+    assert err.endswith("This would work: --metrics VIEWS --start 2026-10-01 --end 2026-10-03\n")
+    assert ended(capsys, "fields", "compat", "--metrics", "ZZZ")[2] == (
+        "reelport: --metrics: There is no metric 'ZZZ'. See `reelport fields list metrics`.\n"
+    )
 
 
 def test_suggestions_are_the_catalogs() -> None:

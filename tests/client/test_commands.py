@@ -67,6 +67,11 @@ def test_what_is_no_day_is_refused(word: str) -> None:
         ("run --metrics VIEWS --start 7d --end 1d -o no/such/folder", 2, ["no folder"]),
         ("run --metrics VIEWS --dimensions DAY --start 7d --end 1d --chart a.gif", 2, [".png"]),
         ("submit --metrics VIEWS --start 7d --end 1d --url nowhere", 2, ["REELPORT_URL"]),
+        ("submit --metrics VIEWS --start 7d --end 1d --url 127.0.0.1:9", 2, ["did you mean http://127.0.0.1:9?"]),
+        ("run --metrics VIEWS, LIKES --start 7d --end 1d", 2, ["'LIKES' is one word too many", "commas"]),
+        ("run --metrics VIEWS --start 7d --end 1d --deadline soon", 2, ["--deadline takes a number, and not 'soon'"]),
+        ("run --metrics VIEWS --start 7d --end 1d --zzz 1", 2, ["--zzz", "`reelport report run --help`"]),
+        ("run --metrics VIEWS --start 7d --end 1d --output=", 2, ["file", "is empty"]),
         ("wait", 2, ["TOKEN"]),
     ],
 )

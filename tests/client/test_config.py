@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,24 @@ def test_what_is_no_text(value: object) -> None:
 def test_what_is_no_address(url: str) -> None:
     """Neither a bare name nor an address with a login in it is taken."""
     with pytest.raises(UsageError):
+        checked_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("reports.example.org/v1", "https://reports.example.org/v1"),
+        ("localhost:8642", "http://localhost:8642"),
+        ("127.0.0.1:8642", "http://127.0.0.1:8642"),
+        ("a b", DAILYMOTION_URL),
+        ("http://a b", DAILYMOTION_URL),
+        ("http://x/\x1b[31m", DAILYMOTION_URL),
+        ("x" * 5000, DAILYMOTION_URL),
+    ],
+)
+def test_an_address_without_a_scheme_is_told_with_one(url: str, meant: str) -> None:
+    """Of this machine by http; where more than the scheme is wrong, an example is given."""
+    with pytest.raises(UsageError, match=re.escape(meant)):
         checked_url(url)
 
 

@@ -124,6 +124,19 @@ def test_every_event_says_something() -> None:
     assert told.narrator.token == "R-1"  # noqa: S105 - a report's, no secret
 
 
+def test_a_trouble_that_lasts_is_said_now_and_then() -> None:
+    """At once, then every five seconds at most; another reason at once; of two windows' one host, one line."""
+    told = Told()
+    first, second = (date(2026, 1, 1), date(2026, 6, 29)), (date(2026, 6, 30), date(2026, 12, 26))
+    tries = [told.hear(Retrying("Refused.", 0.5), after=0.5) for _ in range(40)]
+    assert 3 <= sum(map(len, tries)) <= 4
+    assert tries[0] == ["Refused. Trying again in 0.5 s."]
+    assert told.hear(Retrying("Not found.", 0.5)) == ["Not found. Trying again in 0.5 s."]
+    dead = Retrying("Silent.", 1)
+    (line,) = told.hear(InWindow(*first, dead), InWindow(*second, dead), after=60)
+    assert line == "2026-01-01..2026-06-29: Silent. Trying again in 1.0 s."
+
+
 def test_quiet_says_nothing_but_keeps_the_token() -> None:
     """The command that goes on needs it."""
     told = Told(quiet=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -19,12 +20,14 @@ from reelport import AsyncClient, Client, ReportQuery
 from reelport.client.driving.http import Http
 from reelport.client.driving.steps import Lost, Request
 from reelport.client.driving.transport import Body
+from reelport.client.events import Event, Retrying
 from reelport.client.events import silent as silently
 from reelport.client.flow import ask
 from reelport.client.settings.config import Settings
 from reelport.client.settings.credentials import PrivateKey
 from reelport.errors import (
     AskLost,
+    Interrupted,
     NotFinished,
     Problem,
     QueryRefused,
@@ -121,6 +124,17 @@ def test_a_silent_service_is_given_up_after_the_timeout() -> None:
             with pytest.raises(Unreachable, match="silent"):
                 client.with_options(timeout=0.2, patience=0.1).reports.attach("R").refresh()
             assert time.monotonic() - began < 5
+
+
+def test_a_host_where_nobody_is_comes_with_advice() -> None:
+    """Every try is told; the end says for how long it was tried, and what to look at."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    told: list[Event] = []
+    with Client(url, "key", SECRET, ledger=False) as client, pytest.raises(Unreachable) as caught:
+        client.with_options(patience=1.5).reports.attach("R").wait(progress=told.append)
+    assert len([event for event in told if isinstance(event, Retrying)]) > 3
+    assert re.search(r"refused\. Tried for [12] s\. Check the address \(REELPORT_URL\)", str(caught.value))
 
 
 def test_an_endless_answer_is_not_read_to_its_end(server: Server) -> None:
@@ -222,6 +236,7 @@ PROBLEM = Problem("unknown_metric", ("metrics", 0), "There is no metric 'VIEW'."
         AskLost("Perhaps.", token="R-2"),  # noqa: S106 - a report's
         SlotsFull("Two are running."),
         StorageError(),
+        Interrupted("Interrupted.", 143),
         ReelportError("Something."),
     ],
 )
@@ -229,6 +244,7 @@ def test_errors_survive_the_way_to_another_process(error: ReelportError) -> None
     """An error that a worker process raises arrives with its sentence, its token and its problems."""
     copied = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     assert (str(copied), copied.token, copied.data) == (str(error), error.token, error.data)
+    assert copied.exit_status == error.exit_status
     assert getattr(copied, "problems", None) == getattr(error, "problems", None)
 
 

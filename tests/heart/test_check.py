@@ -117,6 +117,16 @@ def test_all_problems_come_at_once() -> None:
     ]
 
 
+def test_where_none_is_near_and_few_can_be_meant_all_are_named() -> None:
+    """Products, and the values of a filter; metrics are too many."""
+    wrong = problems(query("ZZZ", mediaType="ZZZ", product="ZZZ"), today=TODAY)
+    assert [each.sentence for each in wrong] == [
+        "There is no metric 'ZZZ'.",
+        "There is no mediaType 'ZZZ'. There are LIVE, VIDEO.",
+        "There is no product 'ZZZ'. There are CONTENT, EMBED, CLAIM, ALL.",
+    ]
+
+
 def test_a_whole_query_has_no_problem() -> None:
     """A common mix, 180 days up to today, with every filter and eight dimensions, is fine."""
     asked = query(

@@ -78,6 +78,34 @@ def test_key_is_made_listed_and_revoked(run: Run, tmp_path: Path) -> None:
     assert [each.slug for each in registry.known_channels(read(data=tmp_path / "data"))] == ["demo-news", "demo-sports"]
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("org list", "reelport org add"),
+        ("key list", "reelport key create --org NAME"),
+        ("queue list", "No report waits or runs"),
+        ("queue list --all", "There is no report yet."),
+        ("load list", "Nothing is loaded into any table"),
+        ("load list --table plays", "Nothing is loaded into plays"),
+    ],
+)
+def test_an_empty_list_is_a_sentence(run: Run, words: str, says: str) -> None:
+    """On stderr, for stdout is data; as JSON it is an empty list, and nothing is said."""
+    status, out, err = run(*words.split())
+    assert (status, out, len(err.splitlines())) == (0, "", 1)
+    assert says in err
+    assert run(*words.split(), "--json") == (0, "[]\n", "")
+
+
+def test_what_an_organization_lacks_is_said_with_its_name(run: Run, tmp_path: Path) -> None:
+    """Tables without rows are still listed, and a sentence says that there are none."""
+    run("org", "add", "demo")
+    assert "demo may read no channel yet" in run("channel", "list", "--org", "demo")[2]
+    assert "reelport key create --org demo" in run("key", "list", "--org", "demo")[2]
+    _, out, err = run("tables")
+    assert (len(out.splitlines()), str(tmp_path / "data") in err) == (10, True)
+
+
 def test_channel_is_renamed_but_no_slug_is_anothers(run: Run, tmp_path: Path) -> None:
     """A channel keeps its id and may change its slug; two channels never share one."""
     run("org", "add", "demo")

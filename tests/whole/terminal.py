@@ -1,4 +1,4 @@
-"""Commands as people and programs run them: in pipes, or on a terminal of 80 columns."""
+"""Commands as people and programs run them: in pipes, or on a terminal of 80 columns or as many as are wished."""
 
 from __future__ import annotations
 
@@ -46,14 +46,18 @@ def piped(environment: Mapping[str, str], *words: str) -> Ended:
 
 
 def on_terminal(
-    environment: Mapping[str, str], *words: str, stdout: Path | None = None, keys: tuple[float, bytes] = (0, b"")
+    environment: Mapping[str, str],
+    *words: str,
+    stdout: Path | None = None,
+    keys: tuple[float, bytes] = (0, b""),
+    columns: int = 80,
 ) -> tuple[int, str]:
-    """A command on a terminal of 80 columns: its status, and all that it drew.
+    """A command on a terminal of so many columns: its status, and all that it drew.
 
     Its stdout goes elsewhere where a file is given. `keys` are pressed so many seconds after it said something.
     """
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     out = theirs if stdout is None else os.open(stdout, os.O_WRONLY | os.O_CREAT, 0o600)
     names = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
     outside = {name: value for name, value in environment.items() if name not in names} | {"TERM": "xterm-256color"}

@@ -106,6 +106,18 @@ def test_a_terminal_has_room_for_what_was_asked(here: dict[str, str]) -> None:
     assert all(word in drawn for word in ("delivered", "2026-01-01..2026-01-07", "VIDEO_TITLE", "asked (UTC)"))
 
 
+@pytest.mark.parametrize("words", ["jobs list", "check", "tables"])
+def test_a_narrow_terminal_breaks_no_name(here: dict[str, str], tmp_path: Path, words: str) -> None:
+    """Where a table has no room for its words, its rows stand below each other, a field a line."""
+    assert piped(here, *WEEK).status == 0
+    status, drawn = on_terminal(here | {"REELPORT_DATA": str(tmp_path / "data")}, *words.split(), columns=30)
+    assert status == 0
+    lines = bare(drawn)
+    assert {"jobs list": "state        delivered", "check": "verdict  well", "tables": "table  plays"}[words] in lines
+    assert max(map(len, lines)) <= 30 or words == "tables"  # what is said on stderr, the terminal breaks
+    assert "…" not in drawn
+
+
 def test_each_ending_has_its_status(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
     """A failed report is 1, a wrong option 2, a key that is refused 4, a query that is refused 5."""
     vendor.fails = 1

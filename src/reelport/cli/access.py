@@ -69,7 +69,7 @@ def list_organizations(*, json: Json = False, data: Data = None) -> None:
             {"organization": each.name, "channels": len(partners.readable_channels(db, each.id))}
             for each in partners.organizations(db)
         ]
-    listed(rows, as_json=json)
+    listed(rows, as_json=json, none="There is no organization yet: `reelport org add NAME` makes one.")
 
 
 @CHANNEL.command(name="add")
@@ -110,7 +110,7 @@ def list_channels(*, org: Org, json: Json = False, data: Data = None) -> None:
         }
         for id_ in sorted(readable)
     ]
-    listed(rows, as_json=json)
+    listed(rows, as_json=json, none=f"{org} may read no channel yet: `reelport channel add --org {org}` enters one.")
 
 
 @KEY.command(name="create")
@@ -157,7 +157,8 @@ def list_keys(
         }
         for key in keys
     ]
-    listed(rows, as_json=json)
+    whose = "There is no key" if org is None else f"{org} has no key"
+    listed(rows, as_json=json, none=f"{whose} yet: `reelport key create --org {org or 'NAME'}` makes one.")
 
 
 @KEY.command(name="revoke")

@@ -134,6 +134,9 @@ def load_list(
     if json:
         print(_json([asdict(one) for one in found]))
         return
+    if not found:
+        print(f"Nothing is loaded into {table or 'any table'} of {data} yet.", file=sys.stderr)
+        return
     rows = [
         [
             one.batch,
@@ -194,6 +197,8 @@ def tables(*, data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None
         for one in found
     ]
     print_rows(["table", "rows", "complete from", "complete to", "last load", "files", "size"], rows)
+    if not any(one.rows for one in found):
+        print(f"Nothing is loaded into {data} yet: `reelport load TABLE FILES`, or `reelport sample`.", file=sys.stderr)
 
 
 def compact(

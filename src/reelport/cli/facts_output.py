@@ -13,9 +13,8 @@ from typing import Self, TextIO
 from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
+from reelport.cli.listing import listed, printable
 from reelport.facts.loading import Progress
 
 EVERY_SECONDS = 5.0
@@ -66,22 +65,15 @@ class LoadProgress:
 
 
 def print_rows(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: framed on a terminal, otherwise columns of plain text."""
+    """Print a table: as other commands do on a terminal, otherwise columns of plain text."""
+    cells = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
-        table = Table(*names)
-        for row in rows:
-            table.add_row(*(Text(_plain(cell)) for cell in row))
-        Console().print(table)
+        listed([dict(zip(names, row, strict=True)) for row in cells], as_json=False)
         return
-    lines = [list(names), *([_plain(cell) for cell in row] for row in rows)]
+    lines = [list(names), *cells]
     widths = [max(len(line[place]) for line in lines) for place in range(len(names))]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _plain(cell: str) -> str:
-    """The cell without characters that move the cursor."""
-    return "".join(sign if sign.isprintable() else " " for sign in cell)
 
 
 def stamp_text(moment: datetime | None) -> str:

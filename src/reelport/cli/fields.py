@@ -16,6 +16,7 @@ from reelport.cli.combination import possible
 from reelport.cli.glossary import Entry, Facts, Part, brief, entries, explained, named
 from reelport.cli.listing import listed, plain, told
 from reelport.cli.options import names
+from reelport.cli.refusal import by_option
 from reelport.errors import Problem, QueryRefused
 from reelport.query import ReportQuery
 from reelport.wire import Code
@@ -110,12 +111,13 @@ def _refuse_impossible(query: ReportQuery, *, as_json: bool) -> None:
     if not found:
         return
     near = possible(query)
+    said = by_option(found)
     if as_json:
         told({"problems": [_problem(each) for each in found], "possible": near and _combination(near)})
     if near is not None:
         words = " ".join(f"--{part} {','.join(chosen)}" for part, chosen in _combination(near).items() if chosen)
-        found = (*found, Problem(found[-1].code, (), f"This would work: {words}", words, fatal=False))
-    raise QueryRefused(found)
+        said = (*said, Problem(found[-1].code, (), f"This would work: {words}", words, fatal=False))
+    raise QueryRefused(said)
 
 
 def _combination(query: ReportQuery) -> dict[str, list[str]]:

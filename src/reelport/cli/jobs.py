@@ -41,12 +41,16 @@ def list_jobs(
     Example: reelport jobs list
     """
     now = datetime.now(UTC)
-    rows = [row for row in _ledger().rows() if all_ or _matters(row, now)]
+    ledger = _ledger()
+    known = ledger.rows()
+    rows = [row for row in known if all_ or _matters(row, now)]
     if json:
         told([_details(row, now) for row in rows])
         return
     line = _for_eyes if sys.stdout.isatty() else _summary
-    listed([line(row, now) for row in rows], as_json=False)
+    older = f"No report of the last 48 hours, and none that holds a slot; `jobs list --all` shows {len(known):,} older."
+    empty = f"No report is remembered yet: `reelport report run` enters each that it asks for into {ledger.path}."
+    listed([line(row, now) for row in rows], as_json=False, none=older if known else empty)
 
 
 @JOBS.command

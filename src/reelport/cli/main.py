@@ -9,16 +9,18 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping
+from datetime import date, datetime
 from typing import NoReturn
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CoercionError, CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from reelport.check import nearest
+from reelport.cli import stops
 from reelport.errors import ReelportError, StorageError, UsageError
 
-_INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 SERVER_EXTRA = "pip install 'reelport[server]'"
 COMPLETE = "__complete"
 """The word by which a shell's script asks what may be typed next."""
@@ -61,6 +63,14 @@ TELLING = {("report", "run"), ("report", "submit"), ("report", "wait"), ("report
 _LACKING = re.compile(r'^Command "(.+?)" parameter (\S+) requires an argument\.')
 """How cyclopts says that something is missing."""
 
+_KINDS: dict[object, str] = {
+    int: "a whole number",
+    float: "a number",
+    date: "a day as YYYY-MM-DD",
+    datetime: "a moment as YYYY-MM-DDTHH:MM:SS",
+}
+"""What an option takes that takes no text."""
+
 
 def _version() -> str:
     from importlib.metadata import version  # noqa: PLC0415 - only --version pays for it
@@ -75,7 +85,6 @@ def application(client: Mapping[str, Command], server: Mapping[str, Command]) ->
         help="The open reporting system for video: the service, and the client that fetches its reports.",
         version=_version,
         help_format="plaintext",
-        suppress_keyboard_interrupt=False,  # Ctrl-C ends in a line of ours.
     )
     for group, commands in (("For a partner", client), ("For a platform", server)):
         for name, (path, help_) in commands.items():
@@ -88,11 +97,20 @@ APP = application(CLIENT_COMMANDS, SERVER_COMMANDS)
 
 def main(words: list[str] | None = None) -> NoReturn:
     """Run one command line and leave with its exit status: 0 done, else as the error says."""
-    words = sys.argv[1:] if words is None else words
+    try:
+        _run(sys.argv[1:] if words is None else words)
+    except KeyboardInterrupt as stop:
+        print("reelport: interrupted", file=sys.stderr)
+        sys.exit(stops.status_of(stop))
+    sys.exit(0)
+
+
+def _run(words: list[str]) -> None:
+    """Run one command line; leave with a status where it goes wrong."""
     try:
         _refuse_unknown(words)
         _show_all_help(words)
-        APP(words, exit_on_error=False, print_error=False, result_action="return_value")
+        _call(words)
         sys.stdout.flush()
     except CycloptsError as error:
         _explain_words(words, _usage(error))
@@ -101,16 +119,20 @@ def main(words: list[str] | None = None) -> NoReturn:
         sys.exit(error.exit_status)
     except ImportError as error:
         _explain_missing(error)
-    except KeyboardInterrupt:
-        print("reelport: interrupted", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has gone away: nothing is left to say, not even at exit.
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
         _explain_full(error)
-    sys.exit(0)
+
+
+def _call(words: list[str]) -> None:
+    """Read the words, and do what they say. One that tells what happens hears of a stop where it begins to tell."""
+    command, bound, _ = APP.parse_args(words, exit_on_error=False, print_error=False)
+    if tuple(words[:2]) not in TELLING:
+        stops.heed()
+    command(*bound.args, **bound.kwargs)
 
 
 def _refuse_unknown(words: list[str]) -> None:
@@ -133,12 +155,25 @@ def _usage(error: CycloptsError) -> UsageError:
     """The words were off: in our sentences where they were settings of the service."""
     cause = error.__cause__
     if type(cause).__name__ != "ValidationError":
-        return UsageError(_LACKING.sub(_lacking, str(error)))
+        return UsageError(_sentence(error))
     from pydantic import ValidationError  # noqa: PLC0415 - it is loaded already, and only then
 
     from reelport.server.settings import refused  # noqa: PLC0415 - the same
 
     return refused(cause) if isinstance(cause, ValidationError) else UsageError(str(error))
+
+
+def _sentence(error: CycloptsError) -> str:
+    """What was off with the words, and what they might be instead."""
+    match error:
+        case UnusedCliTokensError(unused_tokens=[first, *_]):
+            return f"{first!r} is one word too many: what holds blanks needs quotes, and a list has commas alone."
+        case CoercionError(token=token, target_type=kind) if token is not None and kind in _KINDS:
+            name = token.keyword or (error.argument.name.lstrip("-").upper() if error.argument else "This")
+            return f"{name} takes {_KINDS[kind]}, and not {token.value[:80]!r}."
+        case UnknownOptionError() if "Did you mean" not in str(error):
+            return f"{error} See `{shlex.join(['reelport', *(error.command_chain or ()), '--help'])}`."
+    return _LACKING.sub(_lacking, str(error))
 
 
 def _lacking(found: re.Match[str]) -> str:

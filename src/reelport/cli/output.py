@@ -33,6 +33,9 @@ from reelport.errors import ReelportError
 _HEARTBEAT = 60.0
 """Seconds between two lines while nothing changes, so that nobody takes a wait for a hang."""
 
+_AGAIN = 5.0
+"""Seconds between two lines of one and the same trouble, however often it is tried again meanwhile."""
+
 _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -54,9 +57,10 @@ class Narrator:
         self._console = console
         self._seconds = seconds
         self._quiet = quiet
-        moves = console.is_terminal and not console.is_dumb_terminal
+        moves = console.is_terminal and not console.is_dumb_terminal and console.encoding.startswith("utf")
         self._bars = Bars(console) if moves and not quiet else None
         self._last: dict[str, tuple[str, float]] = {}
+        self._troubles: dict[str, float] = {}
         self.token: str | None = None
 
     def __enter__(self) -> Self:
@@ -143,7 +147,7 @@ class Narrator:
             case Queued(reason, seconds):
                 self._state(window, reason, seconds, reason)
             case Retrying(reason, seconds):
-                self.say(f"{prefix}{reason} Trying again in {seconds:.1f} s.")
+                self._trouble(window, prefix, reason, seconds)
             case Looked(_, status, elapsed, next_look):
                 self._state(window, status, next_look or 0, f"{status} after {duration(elapsed)}")
             case Received(received, total):
@@ -151,6 +155,15 @@ class Narrator:
                 if self._bars:
                     self._bars.fill(window, window or "downloading", received, total, amounts)
                 self._beat(window, 0, f"downloading: {amounts}")
+
+    def _trouble(self, window: str, prefix: str, reason: str, seconds: float) -> None:
+        """Say what went wrong at once, and while it lasts every few seconds: one host is the trouble of all windows."""
+        if self._bars:
+            self._bars.show(window, f"{prefix}trying again")
+        now = self._seconds()
+        if now - self._troubles.get(reason, -_AGAIN) >= _AGAIN:
+            self._troubles[reason] = now
+            self.say(f"{prefix}{reason} Trying again in {seconds:.1f} s.")
 
     def _tell_of_windows(self, event: WindowDone | Bisected | Merging) -> None:
         match event:

@@ -11,8 +11,9 @@ from reelport.cli.connection import connect
 from reelport.cli.listing import listed, told
 from reelport.cli.options import Ask, Profile, Url
 from reelport.cli.output import duration
+from reelport.cli.refusal import in_options
 from reelport.client.ranges.plan import Plan, Standing
-from reelport.errors import MergeRefused
+from reelport.errors import MergeRefused, QueryRefused
 
 Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
 
@@ -25,8 +26,12 @@ def plan(ask: Ask, *, profile: Profile = None, url: Url = None, json: Json = Fal
     Calls nothing. `report run` over the same range does what the plan says. Status 5 where windows of the query
     can't be merged into one right answer.
     """
+    query = ask.query()
     with connect(url, profile) as client:
-        made = client.reports.plan(ask.query())
+        try:
+            made = client.reports.plan(query)
+        except QueryRefused as error:
+            raise in_options(error, query) from None
     if json:
         told(_facts(made))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
@@ -11,6 +12,7 @@ from reelport.cli.combination import possible
 from reelport.cli.options import words_of
 from reelport.errors import Problem, QueryRefused
 from reelport.query import DEFAULT_PRODUCT, ReportQuery
+from reelport.wire import Code
 
 _OPTIONS = {
     "metrics": "--metrics",
@@ -20,17 +22,26 @@ _OPTIONS = {
     "endDate": "--end",
     "product": "--product",
 }
+_LISTS = {Code.UNKNOWN_METRIC: "metrics", Code.UNKNOWN_DIMENSION: "dimensions", Code.UNKNOWN_FILTER: "filters"}
 _ADVICE = "would_work"
 
 
 def in_options(error: QueryRefused, query: ReportQuery, today: date | None = None) -> QueryRefused:
     """The same refusal with options for the wire's paths, and the nearest query that is possible as its last line."""
-    problems = tuple(replace(problem, path=_option(problem.path)) for problem in error.problems)
+    problems = by_option(error.problems)
     near = nearest(query, today or datetime.now(UTC).date())
     if near is None or near == query:
         return QueryRefused(problems)
     sentence = f"This would work: {' '.join(words_of(near))}"
     return QueryRefused((*problems, Problem(_ADVICE, (), sentence, fatal=False)))
+
+
+def by_option(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """The same problems at options, and with the command that shows all names where none is near."""
+    return tuple(
+        replace(problem, path=_option(problem.path), sentence=f"{problem.sentence}{_names(problem)}")
+        for problem in problems
+    )
 
 
 def nearest(query: ReportQuery, today: date) -> ReportQuery | None:
@@ -43,6 +54,11 @@ def nearest(query: ReportQuery, today: date) -> ReportQuery | None:
     near = replace(near, start=start, end=end, product=product or DEFAULT_PRODUCT)
     wrong = check.problems(near, today=today, rules=check.Rules(days=near.days))
     return None if any(problem.fatal for problem in wrong) else near
+
+
+def _names(problem: Problem) -> str:
+    part = next((part for code, part in _LISTS.items() if problem.code == code), None)
+    return f" See `reelport fields list {part}`." if part and problem.nearest is None else ""
 
 
 def _option(path: tuple[str | int, ...]) -> tuple[str | int, ...]:

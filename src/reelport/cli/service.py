@@ -72,7 +72,8 @@ def list_queue(
         }
         for each in entries
     ]
-    listed(rows, as_json=json)
+    none = "There is no report yet." if all else "No report waits or runs: `queue list --all` shows those that ended."
+    listed(rows, as_json=json, none=none)
 
 
 @QUEUE.command(name="show")

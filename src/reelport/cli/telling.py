@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from reelport.cli import stops
 from reelport.cli.announce import Announcer
 from reelport.cli.output import Narrator, stderr
 from reelport.cli.refusal import in_options
@@ -16,6 +16,7 @@ from reelport.client.events import Event
 from reelport.client.files.download import Downloaded
 from reelport.errors import (
     AccessError,
+    Interrupted,
     NotFinished,
     QueryRefused,
     QueueFull,
@@ -80,15 +81,15 @@ def told(*, json: bool, quiet: bool, output: str | None = None) -> Iterator[Tell
 
     JSON goes to stdout where the data goes into a file, else to stderr, which then holds nothing else.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Who stops us kindly is answered as kindly as Ctrl-C.
     aside = output is None
     voice = Announcer(sys.stderr if aside else sys.stdout, quiet=quiet) if json else Narrator(stderr(), quiet=quiet)
     teller = Teller(voice)
     try:
+        stops.heed()
         with voice:
             yield teller
-    except KeyboardInterrupt:
-        _raise(teller, _interrupted(teller), alone=json and aside)
+    except KeyboardInterrupt as stop:
+        _raise(teller, _interrupted(teller, stop), alone=json and aside)
     except ReelportError as error:
         _raise(teller, error, alone=json and aside)
 
@@ -103,9 +104,9 @@ def _raise(teller: Teller, error: ReelportError, *, alone: bool) -> None:
     raise error
 
 
-def _interrupted(teller: Teller) -> ReelportError:
+def _interrupted(teller: Teller, stop: KeyboardInterrupt) -> ReelportError:
     if not teller.resume:
-        return ReelportError("Interrupted before a report was asked for.")
+        return Interrupted("Interrupted before anything was asked for.", stops.status_of(stop))
     return NotFinished("Interrupted; nothing is lost.", teller.token or "")
 
 

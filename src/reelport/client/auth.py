@@ -139,7 +139,8 @@ def _grant(session: Session, reply: Reply, refresh: str | None = None) -> Grant:
     if reply.status in _REFUSALS:
         why = said or f"HTTP {reply.status}"
         raise AccessError(f"The service gave no token for this key ({why}). {_advice(session)}")
-    raise ServiceError(f"The token endpoint answered HTTP {reply.status} without a token{': ' if said else ''}{said}.")
+    raise ServiceError(f"The token endpoint answered HTTP {reply.status} without a token{': ' if said else ''}{said}. "
+                       "Check the address (REELPORT_URL).")  # fmt: skip
 
 
 def _advice(session: Session) -> str:

@@ -9,7 +9,7 @@ from reelport.client.answers import Trouble, trouble_of
 from reelport.client.driving.steps import Flow, Lost, Reply, Request, Wait, send
 from reelport.client.events import Progress, Retrying
 from reelport.client.session import Session
-from reelport.errors import QueueFull, ReelportError
+from reelport.errors import QueueFull, ReelportError, Unreachable
 
 _FIRST, _LONGEST, _GROWTH = 0.2, 60.0, 1.1
 # A pause that grows by a tenth makes a wait at most a tenth longer, and hours take one look a minute all the same.
@@ -65,7 +65,7 @@ def persist(
 
     `fault` sees the trouble that an answer with a good status is.
     """
-    until, obeyed = patience.until(session), patience.until(session, asked=True)
+    began, until, obeyed = session.clock.seconds(), patience.until(session), patience.until(session, asked=True)
     for pause in pauses(session.chance):
         answer = yield from send(request)
         if isinstance(answer, Reply):
@@ -80,10 +80,19 @@ def persist(
             raise _given_up(trouble, patience) from trouble.error
         seconds = max(trouble.retry_after or 0.0, pause)
         if session.clock.seconds() + seconds > (until if trouble.retry_after is None else obeyed):
-            raise _given_up(trouble, patience) from trouble.error
+            raise _given_up(_advised(trouble, session.clock.seconds() - began), patience) from trouble.error
         tell(Retrying(str(trouble.error), seconds))
         yield Wait(seconds)
     raise AssertionError("pauses never end")
+
+
+def _advised(trouble: Trouble, waited: float) -> Trouble:
+    """The trouble with what to do about it, where nobody was there to take the request."""
+    if trouble.acted or not isinstance(trouble.error, Unreachable):
+        return trouble
+    tried = f" Tried for {waited:.0f} s." if waited >= 1 else ""
+    advice = "Check the address (REELPORT_URL), the network, and that the service runs."
+    return replace(trouble, error=Unreachable(f"{trouble.error}{tried} {advice}"))
 
 
 def _given_up(trouble: Trouble, patience: Patience) -> ReelportError:

@@ -32,6 +32,8 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 def checked_target(to: str | os.PathLike[str]) -> Path:
     """The file that a download may become, links followed. Raises UsageError before anything is asked for."""
+    if not os.fspath(to):
+        raise UsageError("The name of the file to write the report to is empty.")
     try:
         path = Path(to).expanduser()
         path = path.resolve()

@@ -31,6 +31,9 @@ HOME = "REELPORT_HOME"
 _VENDOR = "dailymotion.com"
 _IDENTITY = 16
 _DIGITS = 9
+_LONG = 200
+_OWN = ("localhost", "127.", "[::1]")
+"""How addresses of this machine begin, which rarely speaks https."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +135,30 @@ def home_of(environment: Mapping[str, str]) -> Path:
 
 def checked_url(url: str) -> str:
     """The address of a service, with its host in lower case and without a slash at its end; UsageError for none."""
-    try:
-        parts = urlsplit(url.strip())
-        whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        whole = False
-    if not whole:
-        raise UsageError(f"{url[:200]!r} is no address of a service: give one like {DAILYMOTION_URL} ({URL}).")
+    if not _is_whole(url.strip()):
+        raise UsageError(f"{url[:200]!r} is no address of a service ({URL}): {_instead(url.strip())}")
+    parts = urlsplit(url.strip())
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(f"The address of a service ({URL}) is a host and perhaps a path: no user, no ? and no #.")
     host = parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
     return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+
+
+def _is_whole(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return named and url.isprintable() and " " not in url
+
+
+def _instead(url: str) -> str:
+    """What to give instead: the same with a scheme, where that is all that it lacks."""
+    scheme = "http" if url.startswith(_OWN) else "https"
+    whole = f"{scheme}://{url}"
+    lacks = "://" not in url and _is_whole(whole) and len(whole) < _LONG
+    return f"did you mean {whole}?" if lacks else f"give one like {DAILYMOTION_URL}."
 
 
 def _credentials(texts: Mapping[str, str], address: str) -> Credentials:

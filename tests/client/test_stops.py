@@ -1,0 +1,96 @@
+"""A command that is stopped before it has begun: at whatever moment, a line, its status, and nothing false."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ASK = ("report", "run", "--metrics", "VIEWS", "--start", "2026-10-01", "--end", "2026-10-07")
+STOPS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+NOTHING = "reelport: Interrupted before anything was asked for."
+
+
+def stopped(
+    words: Sequence[str], module: str, *stops: signal.Signals, before: str = "exec"
+) -> tuple[int, str, list[str]]:
+    """A command that gets signals when it has just imported a module: its status, its stdout, its words on stderr."""
+    command = ["/bin/sh", "-c", f'{before} "$@"', "sh", sys.executable, "-X", "importtime", "-m", "reelport", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        assert any(line.rsplit("|", 1)[-1].strip() == module for line in process.stderr)
+        for stop in stops:
+            process.send_signal(stop)
+        said = [line.rstrip() for line in process.stderr if not line.startswith("import time:")]
+        out = process.stdout.read()
+    return process.returncode, out, said
+
+
+@pytest.mark.parametrize(("stop", "status"), STOPS)
+@pytest.mark.parametrize("module", ["reelport.errors", "reelport.query", "reelport.cli.options"])
+def test_a_stop_in_the_imports_ends_in_one_line(module: str, stop: signal.Signals, status: int) -> None:
+    """No traceback; a status as shells have it; no command to go on with, for nothing was begun."""
+    assert stopped(ASK, module, stop) == (status, "", [NOTHING])
+
+
+def test_a_program_is_told_of_an_early_stop_as_of_any_end() -> None:
+    """The result is the last event, and stderr holds nothing beside it."""
+    status, out, said = stopped([*ASK, "--json"], "reelport.errors", signal.SIGTERM)
+    (line,) = said
+    result = json.loads(line)
+    assert (status, out) == (143, "")
+    assert (result["event"], result["status"], result["code"]) == ("result", 143, "interrupted")
+    assert "resume" not in result
+
+
+@pytest.mark.parametrize(("stop", "status"), STOPS)
+@pytest.mark.parametrize("words", ["config show", "jobs list", "tables", "serve --port 0"])
+def test_any_command_can_be_stopped_in_its_imports(words: str, stop: signal.Signals, status: int) -> None:
+    """Those of a platform too."""
+    assert stopped(words.split(), "reelport.errors", stop) == (status, "", ["reelport: interrupted"])
+
+
+def test_who_is_stopped_twice_is_gone_at_once() -> None:
+    """The imports are not waited for."""
+    status, _, said = stopped(ASK, "reelport.errors", signal.SIGINT, signal.SIGTERM)
+    assert (status, said) == (143, ["reelport: interrupted"])
+
+
+def test_a_stop_that_is_to_be_ignored_is_ignored() -> None:
+    """As under nohup, or in the background of a script."""
+    status, out, said = stopped(["config", "path"], "reelport.errors", signal.SIGINT, before="trap '' INT; exec")
+    assert (status, said) == (0, [])
+    assert out.startswith("file\t")
+
+
+@pytest.mark.parametrize(("stop", "status"), STOPS)
+def test_a_stop_while_settings_are_read_ends_in_one_line(tmp_path: Path, stop: signal.Signals, status: int) -> None:
+    """Here from a pipe that says nothing."""
+    sheet = tmp_path / "reelport.toml"
+    os.mkfifo(sheet)
+    command = [sys.executable, "-m", "reelport", "sync", "run", "--file", str(sheet)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        writer = _opened(sheet)
+        process.send_signal(stop)
+        out, said = process.communicate(timeout=30)
+    os.close(writer)
+    assert (process.returncode, out, said) == (status, "", f"{NOTHING}\n")
+
+
+def _opened(pipe: Path) -> int:
+    """The writing end of a pipe, once somebody reads."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            time.sleep(0.01)
+    raise TimeoutError(pipe)
