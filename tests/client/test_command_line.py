@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -178,6 +179,15 @@ def test_a_stream_that_is_closed_is_written_to_by_nobody(closed: str) -> None:
     assert (done.stderr, done.stdout[:4]) == ("", "file" if closed == "2>&-" else "")
     done = subprocess.run(["/bin/sh", "-c", f"{line} nothing 2>&-"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_word_that_is_no_text_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Bytes that are no UTF-8, in a name or in a file's; a program is told as of any mistake."""
+    words = ["report", "run", "--metrics", "V\udcff", "--start", "2026-10-01", "--end", "2026-10-03"]
+    assert ended(capsys, *words) == (2, "", "reelport: 'V\\udcff' is no text: the command line is read as UTF-8.\n")
+    _, out, _ = ended(capsys, *words, "--json", "-o", "ü☃.csv")
+    assert json.loads(out)["code"] == "usage"
+    assert ended(capsys, "fields", "explain", "ü☃")[2].startswith("reelport: There is no metric")
 
 
 def test_a_ledger_without_reports_is_said_to_be_empty(

@@ -9,7 +9,9 @@ from datetime import date
 
 import pytest
 
+from reelport import Client
 from reelport.cli.options import Ask
+from reelport.client.files.part import checked_target
 from reelport.errors import UsageError
 
 TODAY = date(2026, 11, 25)
@@ -90,6 +92,23 @@ def test_a_wrong_command_line_is_one_clean_error(words: str, status: int, says: 
     assert done.stdout == ""
     assert all(line.startswith("reelport: ") for line in done.stderr.splitlines())
     assert all(word in done.stderr for word in says)
+
+
+@pytest.mark.parametrize("name", ["", "a\udcff.csv", "a\0.csv", "~nobody-at-all/a.csv"])
+def test_what_is_no_name_for_a_file(name: str) -> None:
+    """It is refused before anything is asked for; what a ledger could not hold, too."""
+    with pytest.raises(UsageError, match="name"):
+        checked_target(name)
+
+
+@pytest.mark.parametrize("token", ["", " "])
+def test_an_empty_token_is_refused(token: str) -> None:
+    """A variable that is not set makes no question of it."""
+    with (
+        Client("http://127.0.0.1:9", "key", "secret", ledger=False) as client,
+        pytest.raises(UsageError, match="empty"),
+    ):
+        client.reports.attach(token)
 
 
 def test_without_a_key_the_command_says_which_variables_it_wants() -> None:

@@ -109,6 +109,7 @@ def _run(words: list[str]) -> None:
     """Run one command line; leave with a status where it goes wrong."""
     try:
         _refuse_unknown(words)
+        _refuse_bytes(words)
         _show_all_help(words)
         _call(words)
         sys.stdout.flush()
@@ -142,6 +143,13 @@ def _refuse_unknown(words: list[str]) -> None:
         near = nearest(words[0], known)
         advice = f"did you mean {near}?" if near else "see reelport --help."
         raise UsageError(f"there is no command {words[0]!r}: {advice}")
+
+
+def _refuse_bytes(words: list[str]) -> None:
+    """Refuse a word that is no text: neither the wire nor a ledger could hold it."""
+    for word in words:
+        if not word.isascii() and word != word.encode(errors="replace").decode():
+            _explain_words(words, UsageError(f"{word[:80]!r} is no text: the command line is read as UTF-8."))
 
 
 def _show_all_help(words: list[str]) -> None:

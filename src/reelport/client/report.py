@@ -16,6 +16,7 @@ from reelport.client.files.part import checked_target
 from reelport.client.flow import DEADLINE, ReportState
 from reelport.client.ranges.reports import AsyncRangeReports, RangeReports
 from reelport.client.session import Session
+from reelport.errors import UsageError
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus
 
@@ -225,6 +226,8 @@ class AsyncReports(AsyncRangeReports):
 
 
 def _unseen(token: str) -> ReportState:
+    if not token.strip():
+        raise UsageError("The report's token is empty.")
     return ReportState(token, ReportStatus.IN_PROGRESS)
 
 

@@ -37,7 +37,8 @@ def checked_target(to: str | os.PathLike[str]) -> Path:
     try:
         path = Path(to).expanduser()
         path = path.resolve()
-    except (ValueError, RuntimeError, OSError) as error:  # a NUL, a home of nobody, links in a circle
+        str(path).encode()
+    except (ValueError, RuntimeError, OSError) as error:  # a NUL, bytes that are no text, a home of nobody, a circle
         raise UsageError(f"{str(to)[:200]!r} is no name for a file: {error}.") from error
     with storage(path):
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
