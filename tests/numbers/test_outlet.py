@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,14 @@ def test_what_passes_by_the_pipe_is_not_taken_for_written(tmp_path: Path) -> Non
     with pytest.raises(FileExistsError, match="pipe"):
         write_past()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_nobody_reads_the_pipe_and_one_user_writes_it(tmp_path: Path) -> None:
+    """Who read it would take bytes from the file, who wrote into it would add some: it is for writing by its user."""
+    with outlet(tmp_path / "file", tmp_path, Event().set) as out:
+        assert stat.S_IMODE(out.pipe.stat().st_mode) == 0o200
+        out.pipe.write_bytes(b"in")
+    assert (tmp_path / "file").read_bytes() == b"in"
 
 
 def test_a_pipe_that_went_away_is_told(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ class Outlet:
             self._writing = os.open(pipe, os.O_WRONLY | os.O_CLOEXEC)
             undone.callback(os.close, self._writing)
             os.set_blocking(self._reading, True)
+            # Another program that looked into it would take bytes away: from here on it can be read by none but root.
+            pipe.chmod(0o200)
             _widen(self._reading)
             self._thread.start()
             undone.pop_all()
