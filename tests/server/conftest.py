@@ -112,14 +112,14 @@ def _run(words: list[str], folder: Path) -> None:
 
 
 @pytest.fixture
-def new_database(postgresql: str) -> Iterator[Callable[[], str]]:
-    """Makes empty databases on that server and gives their addresses."""
+def new_database(postgresql: str) -> Iterator[Callable[..., str]]:
+    """Makes databases on that server, empty ones or copies of another, and gives their addresses."""
     names: list[str] = []
     with psycopg.connect(f"{postgresql}/postgres", autocommit=True) as connection:
 
-        def make() -> str:
+        def make(of: str = "template1") -> str:
             names.append(f"t{credentials.short_id()}")
-            connection.execute(f"CREATE DATABASE {names[-1]}")
+            connection.execute(f"CREATE DATABASE {names[-1]} TEMPLATE {of}")
             return f"{postgresql}/{names[-1]}"
 
         yield make
@@ -127,16 +127,47 @@ def new_database(postgresql: str) -> Iterator[Callable[[], str]]:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file that is up to date and holds no row: migrations take longer than most tests."""
+    settings = read(data=tmp_path_factory.mktemp("migrated"))
+    connect(settings).dispose()
+    return settings.state_file
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgresql: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of such a database on that server."""
+    with psycopg.connect(f"{postgresql}/postgres", autocommit=True) as connection:
+        connection.execute("CREATE DATABASE migrated")
+    connect(read(data=tmp_path_factory.mktemp("migrated"), database_url=f"{postgresql}/migrated")).dispose()
+    return "migrated"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """Settings over a data directory and a database of this test."""
-    address = request.getfixturevalue("new_database")() if request.param == "postgresql" else ""
+def kind(request: pytest.FixtureRequest) -> str:
+    """What keeps the state."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def settings(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings over a data directory and an empty database of this test."""
+    address = request.getfixturevalue("new_database")() if kind == "postgresql" else ""
     return read(data=tmp_path / "data", database_url=address, workers=0)
 
 
 @pytest.fixture
-def state(settings: Settings) -> Iterator[State]:
-    """A state database of this test."""
+def state(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[State]:
+    """A state database of this test, which was brought up to date before."""
+    address, data = "", tmp_path / "data"
+    if kind == "postgresql":
+        address = request.getfixturevalue("new_database")(request.getfixturevalue("migrated_database"))
+    settings = read(data=data, database_url=address, workers=0)
+    if kind == "sqlite":
+        settings.state_file.parent.mkdir(parents=True)
+        shutil.copy(request.getfixturevalue("migrated_file"), settings.state_file)
     db = connect(settings)
     yield State(settings, db, credentials.seal(settings))
     db.dispose()
