@@ -1,6 +1,6 @@
 """Looks this machine and a data directory over, and says of each thing whether it is well and what to do if not.
 
-It changes nothing, apart from a probe file that it removes again.
+It changes nothing, apart from probe files that it removes again.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
+from reelport.engine.compile import Plan
+from reelport.engine.pieces import alone
 from reelport.engine.run import Engine as ReportEngine
 from reelport.errors import ReelportError
+from reelport.facts.durable import reason_of
 from reelport.facts.layout import check_layout
 from reelport.server import database, presence, retention, sealing
 from reelport.server.credentials import seal, short_id
@@ -57,7 +60,9 @@ def findings(settings: Settings) -> tuple[Finding, ...]:
 def _looked(look: Callable[[Settings], Iterator[tuple[bool, str]]], settings: Settings) -> Iterator[tuple[bool, str]]:
     try:
         yield from look(settings)
-    except (ReelportError, OSError) as error:
+    except OSError as error:
+        yield False, f"{error.filename}: {reason_of(error)}." if error.filename else f"{reason_of(error)}."
+    except ReelportError as error:
         yield False, str(error)
 
 
@@ -155,11 +160,14 @@ def _files(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 
 def _engine(settings: Settings) -> Iterator[tuple[bool, str]]:
-    with (
-        tempfile.TemporaryDirectory() as spill,
-        ReportEngine(settings.worker_memory, settings.worker_threads or os.cpu_count() or 1, Path(spill)),
-    ):
-        yield True, f"DuckDB starts with {settings.worker_memory} of memory."
+    """A report of one row, made where reports are made: a file system without pipes makes none."""
+    around = settings.data if settings.data.is_dir() else None
+    threads = settings.worker_threads or os.cpu_count() or 1
+    with tempfile.TemporaryDirectory(prefix=".probe-", dir=around) as folder:
+        spill = Path(folder)
+        with ReportEngine(settings.worker_memory, threads, spill) as engine:
+            engine.session().write(alone(Plan("SELECT 1 AS n", ("n",))), spill / "probe.csv")
+    yield True, f"DuckDB makes a report with {settings.worker_memory} of memory."
 
 
 def _port(settings: Settings) -> Iterator[tuple[bool, str]]:
