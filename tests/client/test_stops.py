@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,6 +81,7 @@ def test_a_stop_while_settings_are_read_ends_in_one_line(tmp_path: Path, stop: s
     command = [sys.executable, "-m", "reelport", "sync", "run", "--file", str(sheet)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         writer = _opened(sheet)
+        _wait_for_its_reading(process.pid, writer)
         process.send_signal(stop)
         out, said = process.communicate(timeout=30)
     os.close(writer)
@@ -94,3 +97,16 @@ def _opened(pipe: Path) -> int:
         except OSError:
             time.sleep(0.01)
     raise TimeoutError(pipe)
+
+
+def _wait_for_its_reading(pid: int, writer: int) -> None:
+    """Until the process has read what is in the pipe, and sleeps for more: Python can't hear a stop just before."""
+    os.write(writer, b"#")
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        left = int.from_bytes(fcntl.ioctl(writer, termios.FIONREAD, bytes(4)), sys.byteorder)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        if not left and state == "S":
+            return
+        time.sleep(0.01)
+    raise TimeoutError(pid)

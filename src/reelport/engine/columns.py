@@ -60,7 +60,7 @@ def moment_of(source: Source, grain: Grain) -> exp.Expr:
         case Grain.MONTH:
             # Taking off the days that have passed in it is a quarter quicker than DATE_TRUNC.
             day = typed(time, "DATE")
-            passed = exp.Sub(this=typed(call("DAY", day.copy()), "INTEGER"), expression=number(1))
+            passed = exp.Sub(this=typed(exp.Day(this=day.copy()), "INTEGER"), expression=number(1))
             return exp.Sub(this=day, expression=exp.Paren(this=passed))
         case _:
             return call("DATE_TRUNC", exp.Literal.string(grain.name.lower()), time)
