@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import resource
@@ -112,6 +113,7 @@ def test_a_pipe_that_went_away_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("more", [0, 1, 2])
 def test_too_many_open_files_leave_none_open(tmp_path: Path, more: int) -> None:
     """Wherever the system's limit is met on the way, all that was opened is closed again."""
+    gc.collect()  # what other tests left open to be closed some time must not be closed meanwhile
     before = _open_numbers()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = sorted(set(range(NUMBERS)) - before)
@@ -121,7 +123,7 @@ def test_too_many_open_files_leave_none_open(tmp_path: Path, more: int) -> None:
             pass
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert _open_numbers() == before
+    assert _open_numbers() <= before
 
 
 def _open_numbers() -> set[int]:
