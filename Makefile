@@ -30,8 +30,8 @@ $(READY): pyproject.toml uv.lock
 demo: $(READY) ## run the main job on sample facts: ask, wait, download, a table and a chart
 	@$(BIN)/python -m reelport.cli.demo
 
-test: $(READY) ## run the tests, in two processes
-	@$(BIN)/pytest -q -n 2 --dist loadfile
+test: $(READY) ## run the tests, in three processes: they wait for services a third of the time
+	@$(BIN)/pytest -q -n 3 --dist loadfile
 
 lint: $(READY) ## hold the style
 	@$(BIN)/ruff check --quiet
