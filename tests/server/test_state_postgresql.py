@@ -11,10 +11,11 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import psycopg
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
+from reelport.engine.outlet import Written
 from reelport.query import ReportQuery
-from reelport.server import access, credentials, partners, reports
+from reelport.server import access, credentials, files, jobs, partners, reports, retention
 from reelport.server.access import Caller, Grant
 from reelport.server.database import connect
 from reelport.server.settings import Settings, read
@@ -68,6 +69,30 @@ def test_worker_elsewhere_hears_of_work_by_notify(new_database: Callable[[], str
         finally:
             worker.terminate()
             assert worker.wait(15) == 0
+    db.dispose()
+
+
+def test_file_published_while_orphans_are_looked_for_is_kept(new_database: Callable[[], str], tmp_path: Path) -> None:
+    """Between two looks into the state its attempt may end: the file is then the report's, and nobody's orphan."""
+    settings = read(data=tmp_path / "data", database_url=new_database())
+    db = connect(settings)
+    query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 1))
+    reports.ask(db, settings, _caller(db, settings), query, datetime.now(UTC))
+    claim = jobs.claim(db, "worker", running=2, lease_seconds=30)
+    assert claim is not None
+    draft = files.draft_path(settings, claim.report_id, claim.attempt)
+    draft.parent.mkdir()
+    draft.write_bytes(b"day,views\n")
+    record = files.settle(draft, Written(0, 10, "ab"))
+    worker = connect(settings)
+
+    def publish(*_: object) -> None:
+        assert jobs.finish(worker, claim, record, datetime.now(UTC))
+
+    event.listen(db, "after_cursor_execute", publish, once=True)  # that is, after the first look
+    assert retention.clean(db, settings) == 0
+    assert files.path(settings, record.name).exists()
+    worker.dispose()
     db.dispose()
 
 

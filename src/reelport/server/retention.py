@@ -72,9 +72,11 @@ def orphans(db: Engine, settings: Settings) -> tuple[Path, ...]:
     # Listed before the records are read: whatever is made in between is known by then.
     found = [path for path in settings.files_root.glob("*") if _NAME.fullmatch(path.name)]
     with reading(db) as connection:
-        kept = set(connection.execute(select(REPORTS.c.file).where(REPORTS.c.file.is_not(None))).scalars())
+        # Jobs before reports: one that ends in between has its file in its report by then. The other way round it
+        # would be in neither where each statement sees what is committed by then, as in PostgreSQL.
         held = select(JOBS.c.report_id, JOBS.c.attempt).where(JOBS.c.owner.is_not(None))
         running = {(row.report_id, row.attempt) for row in connection.execute(held)}
+        kept = set(connection.execute(select(REPORTS.c.file).where(REPORTS.c.file.is_not(None))).scalars())
     return tuple(path for path in sorted(found) if path.name not in kept and _attempt(path) not in running)
 
 
