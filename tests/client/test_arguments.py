@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import date
+from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reelport import AsyncClient, Client, ReportQuery, UsageError
+from reelport.sync import running
 from reelport.testing import Vendor
 
 
@@ -21,6 +23,34 @@ def test_what_is_no_query_is_refused(tmp_path: Path, method: str, query: object)
         to = [tmp_path / "views.csv"] if method.startswith("run") else []
         with pytest.raises(UsageError, match=r"ReportQuery\.of"):
             getattr(client.reports, method)(query, *to)
+
+
+NO_DEADLINES = [0, -1, float("nan"), float("-inf"), 10**400, True, "5", b"5", None, timedelta(0), timedelta(days=-1)]
+
+
+@pytest.mark.parametrize("deadline", NO_DEADLINES, ids=lambda deadline: f"{deadline!r:.20}")
+def test_a_deadline_that_is_none_is_refused(tmp_path: Path, deadline: float) -> None:
+    """What is no time, or none that lies ahead, is no deadline for any method."""
+    query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 7))
+    with Client("http://127.0.0.1:1", "key", "secret", ledger=tmp_path / "ledger.db") as client:
+        reports = client.reports
+        calls: list[Callable[[], object]] = [
+            lambda: reports.submit(query, deadline=deadline),
+            lambda: reports.run(query, tmp_path / "views.csv", deadline=deadline),
+            lambda: reports.run_range(query, tmp_path / "views.csv", deadline=deadline),
+            lambda: reports.attach("R").wait(deadline=deadline),
+            lambda: running.run([], client, deadline=deadline),
+            lambda: asyncio.run(_twin(query, tmp_path / "views.csv", deadline)),
+        ]
+        for call in calls:
+            with pytest.raises(UsageError, match="A deadline is a number of seconds above 0"):
+                call()
+        assert client.reports.plan(query).windows[0].token is None
+
+
+async def _twin(query: ReportQuery, to: Path, deadline: float) -> None:
+    async with AsyncClient("http://127.0.0.1:1", "key", "secret", ledger=False) as client:
+        await client.reports.run(query, to, deadline=deadline)
 
 
 @pytest.mark.parametrize("settings", [5, {"url": "http://127.0.0.1:1"}])

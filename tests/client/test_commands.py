@@ -72,6 +72,7 @@ def test_what_is_no_day_is_refused(word: str) -> None:
         ("submit --metrics VIEWS --start 7d --end 1d --url 127.0.0.1:9", 2, ["did you mean http://127.0.0.1:9?"]),
         ("run --metrics VIEWS, LIKES --start 7d --end 1d", 2, ["'LIKES' is one word too many", "commas"]),
         ("run --metrics VIEWS --start 7d --end 1d --deadline soon", 2, ["--deadline takes a number, and not 'soon'"]),
+        ("run --metrics VIEWS --start 7d --end 1d --deadline -1", 2, ["A deadline is", "above 0", "not '-1.0'"]),
         ("run --metrics VIEWS --start 7d --end 1d --zzz 1", 2, ["--zzz", "`reelport report run --help`"]),
         ("run --metrics VIEWS --start 7d --end 1d --output=", 2, ["file", "is empty"]),
         ("wait", 2, ["TOKEN"]),

@@ -80,7 +80,17 @@ def test_a_longer_window_is_a_setting(vendor: Vendor, query: ReportQuery) -> Non
         vendor.longest = 180
 
 
-@pytest.mark.parametrize("options", [{"slots": 0}, {"windows": -1}, {"timeout": 0}, {"patience": float("nan")}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"slots": 0},
+        {"windows": -1},
+        {"windows": 10**400},
+        {"timeout": 0},
+        {"timeout": 1e12},
+        {"patience": float("nan")},
+    ],
+)
 def test_options_that_make_no_sense(vendor: Vendor, options: dict[str, Any]) -> None:
     """A number that can't be is refused where it is given."""
     with Client(vendor.url, vendor.key, vendor.secret, ledger=False) as client, pytest.raises(UsageError):

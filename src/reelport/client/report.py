@@ -58,8 +58,8 @@ class _Handle:
         self._state = yield from follow.looked(self._session, row, self.token, tell)
 
     def _wait(self, deadline: float | timedelta, tell: Progress) -> Flow[None]:
-        row = yield from fetch.remembered(self._session, self.token)
         left = seconds(deadline)
+        row = yield from fetch.remembered(self._session, self.token)
         self._state = yield from follow.followed(self._session, row, self.token, tell, deadline=left)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from reelport.catalog import Metric
 from reelport.client.client import Client
+from reelport.client.driving.runner import seconds
 from reelport.client.driving.steps import Flow
 from reelport.client.events import Event
 from reelport.client.fetch import settled
@@ -84,7 +85,7 @@ def verify(
 
     UsageError when the copy has none of these days.
     """
-    today = today or datetime.now(UTC).date()
+    today, limit = today or datetime.now(UTC).date(), seconds(deadline)
     copies = open_copies(spec.place)
     session = client.session
     refuse_strangers([spec], session)
@@ -92,7 +93,7 @@ def verify(
     spec = limited(spec, session)
     window = _window(spec, state, start, end)
     with tempfile.TemporaryDirectory(prefix="reelport-") as folder:
-        delivery = client.drive(_read(session, spec, window, Path(folder), tell, deadline))
+        delivery = client.drive(_read(session, spec, window, Path(folder), tell, limit))
         with copies.view(spec) as view:
             if view is None:
                 raise UsageError(f"{spec.name}: there is no copy yet. `reelport sync run` makes one.")

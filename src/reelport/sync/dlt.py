@@ -28,6 +28,7 @@ from dlt.extract import DltResource, DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from reelport.client.client import Client
+from reelport.client.driving.runner import seconds
 from reelport.client.events import Event
 from reelport.client.fetch import settled
 from reelport.client.flow import DEADLINE
@@ -108,8 +109,8 @@ def load(
     the next. Raises the error of the first window that can't be had; windows before it are loaded. UsageError for
     rows of another service, unless all are read again.
     """
-    specs = sheet.read(file, only=only, placed=False)
-    order = _Order(client or Client(settings=resolve(os.environ)), tell, deadline, allow_empty, again, at_most=1)
+    specs, limit = sheet.read(file, only=only, placed=False), seconds(deadline)
+    order = _Order(client or Client(settings=resolve(os.environ)), tell, limit, allow_empty, again, at_most=1)
     done: list[LoadInfo] = []
     while True:
         order.left.clear()

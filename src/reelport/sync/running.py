@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from reelport.client.client import Client
+from reelport.client.driving.runner import seconds
 from reelport.client.driving.steps import Flow, fork, work
 from reelport.client.events import Bisected, Event
 from reelport.client.flow import DEADLINE
@@ -51,12 +52,12 @@ def run(
     `again` every day is read, the verified ones too, if not by this run then by the next. UsageError while another
     sync has one of the destinations, or when one holds rows of another service.
     """
-    specs = tuple(specs)
+    specs, limit = tuple(specs), seconds(deadline)
     session = client.session
     with ExitStack() as stack:
         shops = {place: stack.enter_context(locked(place)) for place in dict.fromkeys(spec.place for spec in specs)}
         refuse_strangers(specs, session, again=again)
-        going = _Run(session, shops, tell, deadline, allow_empty=allow_empty)
+        going = _Run(session, shops, tell, limit, allow_empty=allow_empty)
         specs = tuple(limited(spec, session) for spec in specs)
         for spec in specs if again else ():
             going.copies[spec.place].doubt(spec)

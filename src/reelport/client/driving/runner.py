@@ -45,11 +45,12 @@ def _outside() -> int:
 
 
 def seconds(time: float | timedelta) -> float:
-    """A time in seconds. Raises UsageError when it is none."""
+    """A deadline in seconds. Raises UsageError when it is none, or over before anything could be done."""
+    given: object = time
     try:
         number = time.total_seconds() if isinstance(time, timedelta) else float(time)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if math.isnan(number):
-        raise UsageError(f"A deadline is a number of seconds or a timedelta, and not {str(time)[:80]!r}.")
+    if isinstance(given, bool | str | bytes) or not number > 0:
+        raise UsageError(f"A deadline is a number of seconds above 0, and not {str(time)[:80]!r}.")
     return number

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -31,6 +31,9 @@ HOME = "REELPORT_HOME"
 _VENDOR = "dailymotion.com"
 _IDENTITY = 16
 _DIGITS = 9
+_A_COUNT = f"a whole number of at least 1, {_DIGITS} digits at most"
+_A_TIME, _LONGEST = "a number of seconds above 0, a million at most", 1_000_000
+"""A socket takes no longer time than some weeks."""
 _LONG = 200
 _OWN = ("localhost", "127.", "[::1]")
 """How addresses of this machine begin, which rarely speaks https."""
@@ -42,8 +45,8 @@ class Settings:
 
     `slots` is how many reports of one key may be in flight at a time, `windows` how many days one report may
     cover, `timeout` after how many seconds of silence a request is given up, and `patience` for how many seconds
-    trouble that may pass is waited out. UsageError where one of them is no positive number. With `confirm` a file
-    for whose end nothing speaks is fetched twice.
+    trouble that may pass is waited out. UsageError where one of them is no positive number, or a senseless one.
+    With `confirm` a file for whose end nothing speaks is fetched twice.
     """
 
     url: str
@@ -55,16 +58,10 @@ class Settings:
     confirm: bool = False
 
     def __post_init__(self) -> None:
-        for name, value, kinds in (
-            ("slots", self.slots, int),
-            ("windows", self.windows, int),
-            ("timeout", self.timeout, int | float),
-            ("patience", self.patience, int | float),
-        ):
-            good = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-            if not good:
-                kind = "a whole number of at least 1" if kinds is int else "a number of seconds above 0"
-                raise UsageError(f"{name} must be {kind}, and not {str(value)[:80]!r}.")
+        for name in ("slots", "windows"):
+            _refuse_beyond(name, getattr(self, name), int, 10**_DIGITS - 1, _A_COUNT)
+        for name in ("timeout", "patience"):
+            _refuse_beyond(name, getattr(self, name), int | float, _LONGEST, _A_TIME)
 
     @classmethod
     def read(
@@ -125,6 +122,11 @@ class Settings:
     def graphql_url(self) -> str:
         """Where reports are asked for."""
         return self.url + graphql_path(self.key, self.url)
+
+
+def _refuse_beyond(name: str, value: float, kinds: type | UnionType, most: int, kind: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value <= most:
+        raise UsageError(f"{name} must be {kind}, and not {str(value)[:80]!r}.")
 
 
 def home_of(environment: Mapping[str, str]) -> Path:
@@ -193,5 +195,5 @@ def _count(environment: Mapping[str, str], name: str, default: int) -> int:
     if not text:
         return default
     if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text) > 0):
-        raise UsageError(f"{name} must be a whole number of at least 1, and not {text[:80]!r}.")
+        raise UsageError(f"{name} must be {_A_COUNT}, and not {text[:80]!r}.")
     return int(text)
