@@ -58,8 +58,7 @@ def problems(
     dimensions = [Dimension[name] for name in dict.fromkeys(query.dimensions) if name in Dimension.__members__]
     found: list[Problem] = []
     found += _names(query.metrics, "metrics", "metric", Metric.__members__, Code.UNKNOWN_METRIC, rules)
-    if not query.metrics:
-        found.append(Problem(Code.NO_METRICS, ("metrics",), "Ask for at least one metric.", next(iter(Metric)).name))
+    found += _no_metrics(query, rules)
     found += _names(query.dimensions, "dimensions", "dimension", Dimension.__members__, Code.UNKNOWN_DIMENSION, rules)
     found += _too_many(query, rules)
     found += _pairs(query, metrics, dimensions, rules)
@@ -74,19 +73,24 @@ def problems(
 def allowed_with(partial: ReportQuery, rules: Rules = Rules()) -> Allowed:
     """What may still be added to `partial`, given its metrics, dimensions and filters; its dates are not looked at.
 
+    As long as it has no metric, nothing is given that would leave it without one that goes with all the rest.
     Unknown names in `partial` are passed over.
     """
     metrics = [Metric[name] for name in partial.metrics if name in Metric.__members__]
     dimensions = {Dimension[name] for name in partial.dimensions if name in Dimension.__members__}
     filters = {Filter[name] for name, _ in partial.filters if name in Filter.__members__}
-    row = _common(metrics, rules)
     room = len(partial.dimensions) < rules.dimensions
     fitting = {family for family in Family if dimensions <= _row(family, rules) and filters <= family.filters}
-    common_filters = frozenset(Filter).intersection(*(metric.family.filters for metric in metrics))
+    if metrics:
+        row = _common(metrics, rules)
+        narrowed = frozenset(Filter).intersection(*(metric.family.filters for metric in metrics))
+    else:
+        row = frozenset[Dimension]().union(*(_row(family, rules) for family in fitting))
+        narrowed = frozenset[Filter]().union(*(family.filters for family in fitting))
     return Allowed(
         tuple(metric for metric in Metric if metric not in metrics and metric.family in fitting),
         tuple(dimension for dimension in Dimension if room and dimension in row - dimensions),
-        tuple(each for each in Filter if each in common_filters - filters),
+        tuple(each for each in Filter if each in narrowed - filters),
         tuple(Product),
     )
 
@@ -102,6 +106,13 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     by_upper = {each.upper(): each for each in names}
     close = difflib.get_close_matches(name[:100].upper(), by_upper, n=1, cutoff=0.6)
     return by_upper[close[0]] if close else None
+
+
+def _no_metrics(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
+    if not query.metrics:
+        fits = next((metric.name for metric in allowed_with(query, rules).metrics), None)
+        none = " None goes with all of these dimensions and filters." if fits is None else ""
+        yield Problem(Code.NO_METRICS, ("metrics",), f"Ask for at least one metric.{none}", fits)
 
 
 def _names(
@@ -156,7 +167,7 @@ def _pair(
         finest = f"can't be had by {dimension}: {coarse} is the finest."
         known = f"isn't known to be had by {dimension}: {coarse} is the finest that is documented."
         sentence = f"{_listed(against)} {finest if fatal else known}"
-        return Problem(Code.GRAIN_TOO_FINE, path, sentence, coarse.name, fatal)
+        return Problem(Code.GRAIN_TOO_FINE, path, sentence, None if coarse in dimensions else coarse.name, fatal)
     near = nearest(dimension.name, (each.name for each in _common(metrics, rules) - set(dimensions)))
     fits = [metric for metric in Metric if dimension in _row(metric.family, rules)]
     advice = f" {near} would work." if near else f" It goes with {_listed(fits)}."
@@ -174,16 +185,17 @@ def _range(query: ReportQuery, today: date, rules: Rules) -> Iterator[Problem]:
     if query.days < 1:
         sentence = f"The end, {query.end}, lies before the start, {query.start}."
         yield Problem(Code.RANGE_REVERSED, ("endDate",), sentence)
+    start = min(query.start, today)
+    last = date.fromordinal(min(start.toordinal() + rules.days - 1, today.toordinal()))
     if query.days > rules.days:
-        last = date.fromordinal(query.start.toordinal() + rules.days - 1)
         sentence = (
             f"{query.days} days are more than {rules.days}: end on {last} at the latest, and ask again from there."
         )
         yield Problem(Code.RANGE_TOO_LONG, ("endDate",), sentence, last.isoformat())
-    for name, day in (("startDate", query.start), ("endDate", query.end)):
+    for name, day, near in (("startDate", query.start, start), ("endDate", query.end, last)):
         if day > today:
             sentence = f"{day} lies in the future: today is {today} (UTC)."
-            yield Problem(Code.RANGE_IN_FUTURE, (name,), sentence, today.isoformat())
+            yield Problem(Code.RANGE_IN_FUTURE, (name,), sentence, near.isoformat())
 
 
 def _filters(query: ReportQuery, metrics: list[Metric], rules: Rules) -> Iterator[Problem]:

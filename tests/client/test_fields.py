@@ -121,6 +121,12 @@ def test_compat_names_what_may_be_added(capsys: pytest.CaptureFixture[str]) -> N
     assert "VISITOR_COUNTRY" not in found["dimensions"]
 
 
+def test_compat_refuses_what_no_metric_goes_with(capsys: pytest.CaptureFixture[str]) -> None:
+    """Dimensions that no metric has together are refused, though no metric is named yet."""
+    _, err = said(capsys, "compat --dimensions OUTCOME,RENDITION_FPS", 5)
+    assert "None goes with all of these dimensions" in err
+
+
 def test_compat_says_why_not_and_what_instead(capsys: pytest.CaptureFixture[str]) -> None:
     """The impossible is status 5 with every reason and the nearest combination that is possible."""
     out, err = said(capsys, "compat --metrics views --dimensions day,buyer --filter mediaTyp=LIVE", 5)

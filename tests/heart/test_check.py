@@ -37,6 +37,18 @@ CASES = {
     "a metric like nothing": (query("VIEWS ZZZZ"), Code.UNKNOWN_METRIC, ("metrics", 1), None),
     "a mistyped dimension": (query(dimensions="DAYS"), Code.UNKNOWN_DIMENSION, ("dimensions", 0), "DAY"),
     "no metrics": (query(""), Code.NO_METRICS, ("metrics",), "VIEWS"),
+    "no metrics for a dimension": (
+        query("", "DAY OUTCOME"),
+        Code.NO_METRICS,
+        ("metrics",),
+        "NB_MISSED_IMPRESSION",
+    ),
+    "no metrics for what goes with none": (
+        query("", "OUTCOME RENDITION_FPS"),
+        Code.NO_METRICS,
+        ("metrics",),
+        None,
+    ),
     "a null metric": (query(f"VIEWS {NULL}"), Code.EMPTY_ITEM, ("metrics", 1), None),
     "a null dimension": (query(dimensions=NULL), Code.EMPTY_ITEM, ("dimensions", 0), None),
     "a metric twice": (query("VIEWS VIEWS"), Code.DUPLICATE, ("metrics", 1), None),
@@ -50,6 +62,12 @@ CASES = {
     "hours of earnings": (query("ESTIMATED_EARNINGS_EUR", "HOUR"), Code.GRAIN_TOO_FINE, ("dimensions", 0), "DAY"),
     "minutes of views": (query(dimensions="MINUTE"), Code.GRAIN_TOO_FINE, ("dimensions", 0), "HOUR"),
     "hours of a mix": (query("VIEWS ESTIMATED_EARNINGS_USD", "HOUR"), Code.GRAIN_TOO_FINE, ("dimensions", 0), "DAY"),
+    "hours beside days, which are the finest": (
+        query("UPLOADS", "HOUR DAY"),
+        Code.GRAIN_TOO_FINE,
+        ("dimensions", 0),
+        None,
+    ),
     "nine dimensions": (
         query(
             dimensions="DAY VIDEO_ID VIDEO_TITLE MEDIA_TYPE PLAYER_ID PLAYLIST_ID VISITOR_COUNTRY ACTION PUBLISHER_ID"
@@ -84,6 +102,16 @@ def test_a_wrong_query_gets_its_one_problem(
     assert found.fatal
     assert found.sentence.endswith((".", "?"))
     assert near is None or near in found.sentence or code == Code.NO_METRICS
+
+
+@pytest.mark.parametrize(("start", "days"), [(0, 400), (-10, 400), (5, 3), (5, 400), (-300, 301), (-300, 302)])
+def test_what_is_said_of_a_range_would_work(start: int, days: int) -> None:
+    """Too long, in the future, or both: with each date as it was named, nothing is said of the range any more."""
+    first = TODAY + timedelta(start)
+    found = problems(query(start=first, end=first + timedelta(days)), today=TODAY)
+    near = {each.path[0]: date.fromisoformat(each.nearest or "") for each in found}
+    assert {(each.path[0], each.nearest) for each in found} == {(name, day.isoformat()) for name, day in near.items()}
+    assert not problems(query(start=near.get("startDate", first), end=near["endDate"]), today=TODAY)
 
 
 def test_every_code_of_a_query_has_a_case() -> None:
@@ -197,22 +225,28 @@ METRICS = some.lists(some.sampled_from(Metric), unique=True, max_size=3)
 DIMENSIONS = some.lists(some.sampled_from(Dimension), unique=True, max_size=4)
 
 
+def can_be(asked: ReportQuery) -> bool:
+    """Whether nothing is wrong with it, or only that it has no metric yet, though there is one that goes with it."""
+    found = problems(asked, today=TODAY)
+    return all(each.code == Code.NO_METRICS and each.nearest for each in found)
+
+
 @given(METRICS, DIMENSIONS)
 def test_what_may_be_added_makes_no_new_problem(metrics: list[Metric], dimensions: list[Dimension]) -> None:
     """To a query without problems, each thing that `allowed_with` gives, and no other, may be added."""
     base = ReportQuery.of(metrics, dimensions, START, TODAY)
-    if any(each.code != Code.NO_METRICS for each in problems(base, today=TODAY)):
+    if not can_be(base):
         return
     may = allowed_with(base)
     for metric in set(Metric) - set(metrics):
         grown = ReportQuery.of([*metrics, metric], dimensions, START, TODAY)
         assert (metric in may.metrics) == (not problems(grown, today=TODAY))
-    for dimension in set(Dimension) - set(dimensions) if metrics else ():
+    for dimension in set(Dimension) - set(dimensions):
         grown = ReportQuery.of(metrics, [*dimensions, dimension], START, TODAY)
-        assert (dimension in may.dimensions) == (not problems(grown, today=TODAY))
-    for each in Filter if metrics else ():
+        assert (dimension in may.dimensions) == can_be(grown)
+    for each in Filter:
         grown = ReportQuery.of(metrics, dimensions, START, TODAY, {each.name: (each.choices or ("x",))[0]})
-        assert (each in may.filters) == (not problems(grown, today=TODAY))
+        assert (each in may.filters) == can_be(grown)
     assert may.products == tuple(Product)
 
 

@@ -107,7 +107,9 @@ def _query(metrics: list[str], dimensions: list[str], filters: list[str]) -> Rep
 
 def _refuse_impossible(query: ReportQuery, *, as_json: bool) -> None:
     """Raise QueryRefused with every problem, and with the nearest combination that is possible."""
-    found = tuple(each for each in check.problems(query, today=query.end) if each.code != Code.NO_METRICS)
+    problems = check.problems(query, today=query.end)
+    # No metric may be named yet; that none could be is worth a word.
+    found = tuple(each for each in problems if each.code != Code.NO_METRICS or each.nearest is None)
     if not found:
         return
     near = possible(query)
