@@ -68,9 +68,28 @@ def test_a_report_with_many_rows_is_cut_by_months() -> None:
 
 
 def test_a_report_with_few_rows_is_cut_once() -> None:
-    """A first month of few rows, or none, is followed by all the rest."""
+    """A first month of few rows is followed by all the rest."""
     assert asked(YEAR, iter([20_000] * 99), worth=0, size=500_000) == 2
-    assert asked(YEAR, iter([0] * 99), worth=0, size=500_000) == 2
+
+
+def test_months_without_rows_say_nothing_of_the_next() -> None:
+    """Before the first row, and after a piece that had none, each month is made alone: much may come at any."""
+    assert asked(YEAR, iter([0] * 99), worth=0, size=500_000) == 12
+    assert asked(YEAR, iter([0, 0, *[500_000] * 99]), worth=0, size=500_000) == 12
+    assert asked(YEAR, iter([0, 0, *[20_000] * 99]), worth=0, size=500_000) == 4
+
+
+def test_a_report_that_begins_with_empty_months_has_one_header(world: World) -> None:
+    """Two months before the facts, all of them after the first, and none at all: the same bytes, cut or not."""
+    for start, end in (
+        (date(2023, 4, 10), END),
+        (date(2023, 6, 30), date(2023, 9, 1)),
+        (date(2022, 1, 1), date(2022, 5, 1)),
+    ):
+        query = ReportQuery.of(["VIEWS", "UPLOADS"], ["DAY", "VIDEO_ID", "VIDEO_TITLE"], start, end, {}, Product.ALL)
+        text = world.text(query, MINE)
+        assert text == world.text(query, MINE, worth=ONCE)
+        assert text.count("day,video_id") == 1
 
 
 def test_a_piece_has_as_many_months_as_give_its_rows() -> None:

@@ -40,6 +40,7 @@ def pieces(query: ReportQuery, reader: Reader, snapshot: Snapshot, *, worth: int
 
     Where its rows stand in order of time they are those of whole months, as many at a time
     as should give `size` rows, by what the ones before gave: so one with few rows is cut once.
+    Months without a row say nothing of the next one, which is then made alone.
     """
     if not _timely(query) or _facts(query, snapshot) < worth:
         yield compile_query(query, reader, snapshot)
@@ -50,7 +51,7 @@ def pieces(query: ReportQuery, reader: Reader, snapshot: Snapshot, *, worth: int
         rows = yield compile_query(replace(query, start=start, end=end), reader, snapshot)
         after = end + timedelta(days=1)
         # By the days of the piece before: the month that a report begins in may be one day long.
-        months = min(max(1, size * (after - start).days // (_MONTH * (rows or 1))), _LONGEST)
+        months = min(max(1, size * (after - start).days // (_MONTH * rows)), _LONGEST) if rows else 1
         start = after
 
 
