@@ -145,6 +145,40 @@ def test_retry_waits_and_keeps_the_reason(state: State) -> None:
     assert claim(state) is not None
 
 
+def test_no_pause_is_longer_than_a_minute(state: State) -> None:
+    """However often a report failed, it is tried again before its own time is over."""
+    state.organization("demo")
+    state.ask(state.caller(state.key("demo")))
+    taken = claim(state)
+    assert taken is not None
+    assert jobs.retry(state.db, taken, "disk full", 4**40)
+    with state.db.begin() as connection:
+        waits = connection.execute(text("SELECT not_before FROM jobs")).scalar_one() - time.time() * 1000
+        assert 0 < waits <= jobs.LONGEST_PAUSE * 1000
+        connection.execute(text("UPDATE jobs SET not_before = not_before - 60000"))
+    assert claim(state) is not None
+
+
+def test_clock_that_is_set_back_holds_nothing_up(state: State) -> None:
+    """What was asked and done by a clock an hour ahead is no reason to wait for that hour: reports, turns, chores."""
+    for name in ("early", "late"):
+        state.organization(name, name)
+    early, late = (state.caller(state.key(name)) for name in ("early", "late"))
+    state.ask(early, 1)
+    assert claim(state) is not None
+    assert jobs.due(state.db, "sweep", 60)
+    with state.db.begin() as connection:
+        connection.execute(text("UPDATE chores SET due_at = due_at + 3600000"))
+        connection.execute(text("UPDATE organizations SET served_at = served_at + 3600000 WHERE name = 'early'"))
+    state.ask(early, 2)
+    state.ask(late, 1)
+    with state.db.begin() as connection:
+        connection.execute(text("UPDATE jobs SET not_before = not_before + 3600000"))
+    assert jobs.due(state.db, "sweep", 60)
+    assert not jobs.due(state.db, "sweep", 60)
+    assert [next(iter(each.channels)) for each in (claim(state), claim(state)) if each] == ["early", "late"]
+
+
 def test_given_back_counts_as_not_tried(state: State) -> None:
     """A worker that stops in good order costs the report no attempt."""
     state.organization("demo")

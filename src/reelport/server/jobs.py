@@ -20,6 +20,9 @@ from reelport.server.files import FileRecord
 from reelport.server.tables import JOBS, REPORTS
 from reelport.wire import ReportStatus
 
+LONGEST_PAUSE = 60.0
+"""Seconds that a failed report waits at most for its next attempt."""
+
 LOST = "The worker stopped in the middle of it."
 
 
@@ -61,18 +64,19 @@ def put(connection: Connection, report_id: str, organization_id: int) -> None:
 
 def claim(db: Engine, owner: str, *, running: int, lease_seconds: float) -> Claim | None:
     """Take the next job of the partner that was served least recently and has fewer than `running` jobs running."""
+    due = {"longest": _milliseconds(LONGEST_PAUSE)}
     with reading(db) as connection:
-        if connection.execute(_sql(connection, "waiting")).first() is None:
+        if connection.execute(_sql(connection, "waiting"), due).first() is None:
             return None
     with writing(db) as connection:
-        partner = connection.execute(_sql(connection, "partner"), {"running": running}).scalar()
+        partner = connection.execute(_sql(connection, "partner"), {"running": running, **due}).scalar()
         if partner is None:
             return None
         of = {"organization_id": partner}
         # Counted again in a statement of its own: another claim may have ended between the look and the lock.
         if connection.execute(_sql(connection, "running"), of).scalar_one() >= running:
             return None
-        number = connection.execute(_sql(connection, "oldest"), of).scalar()
+        number = connection.execute(_sql(connection, "oldest"), {**of, **due}).scalar()
         if number is None:
             return None
         taken = {"number": number, "owner": owner, "lease": _milliseconds(lease_seconds)}
@@ -140,9 +144,9 @@ def fail(db: Engine, claim: Claim, reason: str, now: datetime) -> bool:
 
 
 def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
-    """Let go of the job after a failed attempt; it is due again after the pause."""
+    """Let go of the job after a failed attempt; it is due again after the pause, LONGEST_PAUSE at most."""
     with writing(db) as connection:
-        return _again(connection, claim.fence, claim.attempt, pause_seconds) and _close(
+        return _again(connection, claim.fence, claim.attempt, min(pause_seconds, LONGEST_PAUSE)) and _close(
             connection, claim.report_id, reason=reason
         )
 
@@ -185,15 +189,13 @@ def release(db: Engine, owner: str, *, attempts: int, now: datetime) -> tuple[st
 
 def due(db: Engine, chore: str, every_seconds: float) -> bool:
     """Whether a chore is due, and ours to do: of all processes that ask, one is told so."""
+    wanted = {"name": chore, "every": _milliseconds(every_seconds)}
     with reading(db) as connection:
-        known = connection.execute(_sql(connection, "chore"), {"name": chore}).first()
+        known = connection.execute(_sql(connection, "chore"), wanted).first()
         if known is not None and not known.due:
             return False
     with writing(db) as connection:
-        return (
-            connection.execute(_sql(connection, "do"), {"name": chore, "every": _milliseconds(every_seconds)}).rowcount
-            == 1
-        )
+        return connection.execute(_sql(connection, "do"), wanted).rowcount == 1
 
 
 def _lost(connection: Connection, fence: dict[str, str | int], attempts: int, now: datetime) -> str:

@@ -2,10 +2,10 @@
 INSERT INTO jobs (report_id, organization_id, attempt, not_before)
 VALUES (:report_id, :organization_id, 0, clock_ms())
 
--- waiting: whether a job waits for a worker
+-- waiting: whether a job waits for a worker; one due later than any pause was put off by a clock that was set back since
 SELECT 1
 FROM jobs
-WHERE owner IS NULL AND not_before <= clock_ms()
+WHERE owner IS NULL AND not_before NOT BETWEEN clock_ms() + 1 AND clock_ms() + :longest
 LIMIT 1
 
 -- partner: the partner with work and room that was served least recently, for this transaction alone
@@ -13,13 +13,14 @@ SELECT o.id
 FROM organizations AS o
 WHERE EXISTS (
     SELECT 1 FROM jobs AS j
-    WHERE j.organization_id = o.id AND j.owner IS NULL AND j.not_before <= clock_ms()
+    WHERE j.organization_id = o.id AND j.owner IS NULL
+      AND j.not_before NOT BETWEEN clock_ms() + 1 AND clock_ms() + :longest
   )
   AND :running > (
     SELECT count(*) FROM jobs AS j
     WHERE j.organization_id = o.id AND j.leased_until > clock_ms()
   )
-ORDER BY o.served_at, o.id
+ORDER BY CASE WHEN o.served_at > clock_ms() THEN 0 ELSE o.served_at END, o.id
 LIMIT 1
 FOR UPDATE SKIP LOCKED
 
@@ -31,7 +32,8 @@ WHERE organization_id = :organization_id AND leased_until > clock_ms()
 -- oldest: the job of a partner that waits longest
 SELECT number
 FROM jobs
-WHERE organization_id = :organization_id AND owner IS NULL AND not_before <= clock_ms()
+WHERE organization_id = :organization_id AND owner IS NULL
+  AND not_before NOT BETWEEN clock_ms() + 1 AND clock_ms() + :longest
 ORDER BY number
 LIMIT 1
 FOR UPDATE SKIP LOCKED
@@ -95,8 +97,8 @@ SELECT report_id, owner, attempt
 FROM jobs
 WHERE owner = :owner
 
--- chore: whether a chore is due
-SELECT due_at <= clock_ms() AS due
+-- chore: whether a chore is due; further off than its period was before the clock was set back
+SELECT due_at NOT BETWEEN clock_ms() + 1 AND clock_ms() + :every AS due
 FROM chores
 WHERE name = :name
 
@@ -105,4 +107,4 @@ INSERT INTO chores (name, due_at)
 VALUES (:name, clock_ms() + :every)
 ON CONFLICT (name) DO UPDATE
 SET due_at = clock_ms() + :every
-WHERE chores.due_at <= clock_ms()
+WHERE chores.due_at NOT BETWEEN clock_ms() + 1 AND clock_ms() + :every
