@@ -11,9 +11,11 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import psycopg
+import pytest
 from sqlalchemy import Engine, event
 
 from reelport.engine.outlet import Written
+from reelport.errors import StorageError
 from reelport.query import ReportQuery
 from reelport.server import access, credentials, files, jobs, partners, reports, retention
 from reelport.server.access import Caller, Grant
@@ -93,6 +95,19 @@ def test_file_published_while_orphans_are_looked_for_is_kept(new_database: Calla
     assert retention.clean(db, settings) == 0
     assert files.path(settings, record.name).exists()
     worker.dispose()
+    db.dispose()
+
+
+def test_database_that_takes_no_writes_is_told(new_database: Callable[[], str], tmp_path: Path) -> None:
+    """A standby, or a server that was set to read only, is a state that can't be used now, and no defect of ours."""
+    settings = read(data=tmp_path / "data", database_url=new_database())
+    connect(settings).dispose()
+    name = settings.database_url.rpartition("/")[2]
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    db = connect(settings)
+    with pytest.raises(StorageError, match="read-only"):
+        jobs.due(db, "sweep", 60)
     db.dispose()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
@@ -23,6 +23,8 @@ REVISION = "0002"
 """The newest migration: what this version of Reelport reads and writes."""
 
 BUSY_SECONDS = 30
+# The last is for a server that takes no writes now: a standby, or one that was set to read only.
+_AWAY = frozenset({DatabaseError, OperationalError, exc.InternalError})
 _UPGRADE_LOCK = 7_236_118_642
 
 
@@ -108,8 +110,8 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        # Its subclasses tell of our own statements, and are for whoever made them.
-        if type(error) not in {DatabaseError, OperationalError}:
+        # Its other subclasses tell of our own statements, and are for whoever made them.
+        if type(error) not in _AWAY:
             raise
         raise StorageError(f"The state database can't be used: {_first_line(error)}.") from error
 

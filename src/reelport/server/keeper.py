@@ -79,6 +79,8 @@ class Keeper:
                 self._reap()
         except StorageError as error:
             _log.warning("upkeep failed", reason=str(error))
+        except Exception:  # noqa: BLE001 - whatever it was, the leases of running reports must be kept at the next tick
+            _log.exception("upkeep failed")
 
     def _watch(self) -> None:
         running = self._running()

@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import Engine, select
 
 from reelport import steps
+from reelport.facts.durable import storage_errors
 from reelport.server import files
 from reelport.server.database import reading, writing
 from reelport.server.settings import Settings
@@ -35,7 +36,7 @@ def sweep(db: Engine, settings: Settings, now: datetime) -> int:
     for report in over:
         # The file first: a record without a file is mended by the next sweep, a file without a record by nobody.
         if report.file is not None:
-            files.path(settings, report.file).unlink(missing_ok=True)
+            _remove(files.path(settings, report.file))
         steps.reach("delete")
         _expire(db, report.id)
         _log.info("report expired", report=report.id)
@@ -84,10 +85,16 @@ def clean(db: Engine, settings: Settings) -> int:
     """Remove the orphans; how many there were."""
     left = orphans(db, settings)
     for path in left:
-        path.unlink(missing_ok=True)
+        _remove(path)
     if left:
         _log.info("orphan files removed", count=len(left))
     return len(left)
+
+
+def _remove(path: Path) -> None:
+    """StorageError when it can't be."""
+    with storage_errors(path):
+        path.unlink(missing_ok=True)
 
 
 def _attempt(path: Path) -> tuple[str, int]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import structlog
 
+from reelport.facts.durable import reason_of
 from reelport.server.settings import Settings
 
 _LEAST_PAUSE = 0.1
@@ -46,16 +47,26 @@ def _keep(settings: Settings, ending: threading.Event) -> None:
     pause = _LEAST_PAUSE / _GROWTH
     while not ending.is_set():
         started = time.monotonic()
-        process = _start(settings)
-        while process.poll() is None and not ending.wait(_LOOK_SECONDS):
-            pass
+        ended = _run(settings, ending)
         if ending.is_set():
-            _stop(process, settings)
             return
         pause = _LEAST_PAUSE if time.monotonic() - started > _SOUND_SECONDS else min(pause * _GROWTH, _LONGEST_PAUSE)
-        _log.warning("worker ended", pid=process.pid, status=process.returncode, restart_in=round(pause, 2))
-        _close(process)
+        _log.warning("worker ended", **ended, restart_in=round(pause, 2))
         ending.wait(pause)
+
+
+def _run(settings: Settings, ending: threading.Event) -> dict[str, int | str]:
+    """One worker, from its start to its end or to the service's; what became of it."""
+    try:
+        process = _start(settings)
+    except OSError as error:  # too many processes or open files, too little memory: all of that passes
+        return {"reason": f"it could not be started: {reason_of(error)}"}
+    while process.poll() is None and not ending.wait(_LOOK_SECONDS):
+        pass
+    if ending.is_set():
+        _stop(process, settings)
+    _close(process)
+    return {"pid": process.pid, "status": process.returncode}
 
 
 def _start(settings: Settings) -> subprocess.Popen[bytes]:
@@ -75,7 +86,6 @@ def _stop(process: subprocess.Popen[bytes], settings: Settings) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    _close(process)
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

@@ -56,6 +56,14 @@ class Worker:
         """Make reports until `stop`; then running ones get a while to end, and are given back after it."""
         keeper = threading.Thread(target=self._keep, name="keeper")
         keeper.start()
+        try:
+            self._make_reports()
+        finally:
+            # Also on an error: a process that was kept by its keeper alone would never end, nor be started again.
+            self._ended.set()
+            keeper.join()
+
+    def _make_reports(self) -> None:
         with ThreadPoolExecutor(self._settings.slots, thread_name_prefix="report") as pool:
             while not self._leaving.is_set():
                 try:
@@ -68,8 +76,6 @@ class Worker:
                 else:
                     pool.submit(self._work, self._begin(claim))
             self._drain()
-        self._ended.set()
-        keeper.join()
 
     def _keep(self) -> None:
         keeper = Keeper(self._settings, self._db, running=self._now_running, clock=clock, freed=self._bell.ring)
