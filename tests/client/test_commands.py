@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +76,8 @@ def test_what_is_no_day_is_refused(word: str) -> None:
         ("run --metrics VIEWS --start 7d --end 1d --deadline -1", 2, ["A deadline is", "above 0", "not '-1.0'"]),
         ("run --metrics VIEWS --start 7d --end 1d --zzz 1", 2, ["--zzz", "`reelport report run --help`"]),
         ("run --metrics VIEWS --start 7d --end 1d --output=", 2, ["file", "is empty"]),
+        ("run --metrics VIEWS --start 7d --end 1d -o -", 2, ["'-' is no file", "without -o", "stdout"]),
+        ("download TOKEN --output=-", 2, ["'-' is no file"]),
         ("wait", 2, ["TOKEN"]),
     ],
 )
@@ -100,6 +103,20 @@ def test_what_is_no_name_for_a_file(name: str) -> None:
     """It is refused before anything is asked for; what a ledger could not hold, too."""
     with pytest.raises(UsageError, match="name"):
         checked_target(name)
+
+
+def test_what_can_be_no_regular_file(tmp_path: Path) -> None:
+    """A name that says folder, one that is too long, a link to a pipe that has no path: each in a sentence."""
+    read, write = os.pipe()
+    try:
+        for name in (f"{tmp_path}/new/", f"/dev/fd/{write}"):
+            with pytest.raises(UsageError, match="no regular file"):
+                checked_target(name)
+    finally:
+        os.close(read)
+        os.close(write)
+    with pytest.raises(UsageError, match="too long"):
+        checked_target(tmp_path / ("x" * 300))
 
 
 @pytest.mark.parametrize("token", ["", " "])

@@ -13,6 +13,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from datetime import date, datetime
+from itertools import pairwise
 from typing import NoReturn
 
 from cyclopts import App, CoercionError, CycloptsError, UnknownOptionError, UnusedCliTokensError
@@ -110,6 +111,7 @@ def _run(words: list[str]) -> None:
     try:
         _refuse_unknown(words)
         _refuse_bytes(words)
+        _refuse_dash(words)
         _show_all_help(words)
         _call(words)
         sys.stdout.flush()
@@ -150,6 +152,13 @@ def _refuse_bytes(words: list[str]) -> None:
     for word in words:
         if not word.isascii() and word != word.encode(errors="replace").decode():
             _explain_words(words, UsageError(f"{word[:80]!r} is no text: the command line is read as UTF-8."))
+
+
+def _refuse_dash(words: list[str]) -> None:
+    """Refuse a dash for stdout, which cyclopts takes for no value at all."""
+    apart = any(word in {"-o", "--output"} and after == "-" for word, after in pairwise(words))
+    if apart or {"-o-", "-o=-", "--output=-"} & set(words):
+        _explain_words(words, UsageError("'-' is no file: without -o the data goes to stdout."))
 
 
 def _show_all_help(words: list[str]) -> None:

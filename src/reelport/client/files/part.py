@@ -35,18 +35,19 @@ def checked_target(to: str | os.PathLike[str]) -> Path:
     if not os.fspath(to):
         raise UsageError("The name of the file to write the report to is empty.")
     try:
-        path = Path(to).expanduser()
-        path = path.resolve()
+        named = Path(to).expanduser()
+        path = named.resolve()
         str(path).encode()
     except (ValueError, RuntimeError, OSError) as error:  # a NUL, bytes that are no text, a home of nobody, a circle
         raise UsageError(f"{str(to)[:200]!r} is no name for a file: {error}.") from error
-    with storage(path):
-        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-            raise UsageError(f"{path} is no regular file: name a file to write the report to.")
-        if not path.parent.is_dir():
-            raise UsageError(f"There is no folder {path.parent} to write the report to.")
     if len(os.fsencode(path.name)) > _LONGEST_NAME:
         raise UsageError(f"The name {path.name[:40]}… is too long: give a shorter one.")
+    with storage(path):
+        # As it was named: a pipe behind /dev/stdout has no path that leads to it.
+        if os.fspath(to).endswith(os.sep) or (named.exists() and not stat.S_ISREG(named.stat().st_mode)):
+            raise UsageError(f"{to} is no regular file: name a file to write the report to.")
+        if not path.parent.is_dir():
+            raise UsageError(f"There is no folder {path.parent} to write the report to.")
     if not os.access(path.parent, os.W_OK):
         raise UsageError(f"The folder {path.parent} can't be written to.")
     return path
