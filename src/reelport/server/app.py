@@ -34,7 +34,8 @@ from reelport.server.settings import Settings
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH
 
 _LOG = structlog.get_logger(__name__)
-_ANY = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_ANY = ()
+"""Every method: which are taken is said where the answer is made, in the form of its errors."""
 
 
 def create_app(settings: Settings) -> Starlette:

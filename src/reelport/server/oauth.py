@@ -146,12 +146,12 @@ async def _form(request: Request, most: int) -> dict[str, str]:
     if kind == "multipart/form-data":
         fields = await _parts(request, body)
     elif body.lstrip()[:1] == b"{":
-        fields = list(_json(body).items())
+        fields = _json(body)
     else:
         fields = _urlencoded(body)
     repeated = [name for name, count in Counter(name for name, _ in fields).items() if count > 1]
     if repeated:
-        raise _Refused("invalid_request", f"{repeated[0][:80]} came more than once.")
+        raise _Refused("invalid_request", f"{_told(repeated[0])} came more than once.")
     return dict(fields)
 
 
@@ -165,15 +165,21 @@ def _urlencoded(body: bytes) -> list[tuple[str, str]]:
         raise _Refused("invalid_request", f"The form can't be read, or has more than {_FIELDS} fields.") from None
 
 
-def _json(body: bytes) -> dict[str, str]:
+def _json(body: bytes) -> list[tuple[str, str]]:
     try:
-        given: Any = json.loads(body)
+        # As pairs: a name that comes twice is to be seen.
+        given: list[tuple[str, Any]] = json.loads(body, object_pairs_hook=list)
     except (ValueError, RecursionError):
         raise _Refused("invalid_request", "The body begins like JSON but isn't.") from None
-    strange = [name for name, value in given.items() if not isinstance(value, str)]
+    strange = [name for name, value in given if not isinstance(value, str)]
     if strange:
-        raise _Refused("invalid_request", f"{strange[0][:80]} isn't a text.")
-    return {str(name): str(value) for name, value in given.items()}
+        raise _Refused("invalid_request", f"{_told(strange[0])} isn't a text.")
+    return given
+
+
+def _told(name: str) -> str:
+    """A name that came, as an answer can say it: half a surrogate pair can't be sent."""
+    return name[:80].encode("utf-8", "replace").decode()
 
 
 async def _parts(request: Request, body: bytes) -> list[tuple[str, str]]:

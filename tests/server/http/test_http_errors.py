@@ -290,7 +290,7 @@ def test_a_request_is_taken_under_any_content_type(api: Api, header: str) -> Non
     assert "errors" not in api.post(body, **{"Content-Type": header}).json()
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"])
 def test_only_post_is_taken(api: Api, method: str) -> None:
     """405 with Allow, in the form of the errors."""
     reply = api.client.request(method, GRAPHQL_PATH, headers={"Authorization": f"Bearer {api.token}"})
