@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -25,11 +26,15 @@ from reelport.server.supervisor import supervised
 _LOG = structlog.get_logger(__name__)
 _BACKLOG = 2048
 _GRACE_SECONDS = 10
+_SWITCH_SECONDS = 0.001
+"""How long a thread may compute while another waits for its turn: Python's own 5 ms, at each of the waits for the state
+that a look has, would add up while a large document is read."""
 
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. UsageError when the port is taken; nothing has been started then."""
     logs.configure(settings)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     with _listening(settings) as listener:
         # Before the workers: they need the state brought up to date, and a state that can't be used ends here.
         _prepare(settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphql import GraphQLSchema
 from sqlalchemy import Engine
@@ -12,6 +12,7 @@ from reelport.server.held import Held
 from reelport.server.limits import DocumentLimits
 from reelport.server.metrics import Metrics
 from reelport.server.settings import Settings
+from reelport.server.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +26,4 @@ class Service:
     limits: DocumentLimits
     metrics: Metrics
     held: Held
+    turns: Turns = field(default_factory=Turns)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from graphql import get_introspection_query
 
-from reelport.server import access
+from reelport.server import access, partners
 from reelport.server.graphql.endpoint import _answer
 from reelport.server.limits import DocumentLimits, excesses
+from reelport.server.turns import AT_ONCE
 from reelport.wire import GRAPHQL_PATH
 
 from .conftest import ASK, INPUT, Api
@@ -173,3 +175,32 @@ def test_fifty_asks_in_one_document_are_taken(api: Api) -> None:
     answer = api.graphql(f"mutation {{ {' '.join(asks)} }}")
     assert "errors" not in answer
     assert all(each["reportFile"]["reportToken"] for each in answer["data"].values())
+
+
+def test_a_partner_whose_turns_are_taken_keeps_no_other_waiting(api: Api) -> None:
+    """Two documents of one partner are worked on at a time: a third waits, another partner's is answered meanwhile."""
+    mine = access.bearer(api.service.db, api.service.seal, api.token, api.service_now())
+    assert mine is not None
+    other = stranger(api)
+    portal = api.client.portal
+    assert portal is not None
+    with ThreadPoolExecutor() as pool:
+        turns = portal.call(api.service.turns.of, mine.organization_id)
+        for borrower in range(AT_ONCE):
+            portal.call(turns.acquire_on_behalf_of_nowait, borrower)
+        third = pool.submit(api.graphql, "{ partner { id } }")
+        while not third.done() and not turns.statistics().tasks_waiting:
+            pass
+        assert api.post(b'{"query": "{ partner { id } }"}', Authorization=f"Bearer {other}").json()["data"]["partner"]
+        assert not third.done()
+        for borrower in range(AT_ONCE):
+            portal.call(turns.release_on_behalf_of, borrower)
+        assert third.result(10)["data"]["partner"]
+
+
+def stranger(api: Api) -> str:
+    """A token of another partner."""
+    now = api.service_now()
+    partners.add_organization(api.service.db, "other", now)
+    key = partners.create_key(api.service.db, api.service.seal, "other", ["create_reports"], now)
+    return str(Api(api.client, api.service, key).grant().json()["access_token"])
