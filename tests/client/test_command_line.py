@@ -216,6 +216,19 @@ def test_a_plan_is_refused_in_options(capsys: pytest.CaptureFixture[str], monkey
     )
 
 
+def test_where_one_report_is_too_long_a_shorter_one_would_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`submit` asks for one report: its advice ends on the day that is said to be the last possible."""
+    for name in ("URL", "API_KEY", "API_SECRET"):
+        monkeypatch.setenv(f"REELPORT_{name}", "http://127.0.0.1:9")
+    words = ["--metrics", "VEIWS", "--start", "2025-01-01", "--end", "2026-10-01"]
+    status, _, err = ended(capsys, "report", "submit", *words)
+    assert status == 5
+    assert "end on 2025-06-29 at the latest" in err
+    assert err.endswith("This would work: --metrics VIEWS --start 2025-01-01 --end 2025-06-29\n")
+
+
 def test_suggestions_are_the_catalogs() -> None:
     """They hang on options by name, so that help and completion agree."""
     run = APP["report"]["run"].assemble_argument_collection()

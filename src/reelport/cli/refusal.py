@@ -11,7 +11,7 @@ from reelport.catalog import Product
 from reelport.cli.combination import possible
 from reelport.cli.options import words_of
 from reelport.errors import Problem, QueryRefused
-from reelport.query import DEFAULT_PRODUCT, ReportQuery
+from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
 from reelport.wire import Code
 
 _OPTIONS = {
@@ -29,7 +29,7 @@ _ADVICE = "would_work"
 def in_options(error: QueryRefused, query: ReportQuery, today: date | None = None) -> QueryRefused:
     """The same refusal with options for the wire's paths, and the nearest query that is possible as its last line."""
     problems = by_option(error.problems)
-    near = nearest(query, today or datetime.now(UTC).date())
+    near = nearest(_shortened(query, error.problems), today or datetime.now(UTC).date())
     if near is None or near == query:
         return QueryRefused(problems)
     sentence = f"This would work: {' '.join(words_of(near))}"
@@ -54,6 +54,15 @@ def nearest(query: ReportQuery, today: date) -> ReportQuery | None:
     near = replace(near, start=start, end=end, product=product or DEFAULT_PRODUCT)
     wrong = check.problems(near, today=today, rules=check.Rules(days=near.days))
     return None if any(problem.fatal for problem in wrong) else near
+
+
+def _shortened(query: ReportQuery, problems: Iterable[Problem]) -> ReportQuery:
+    """The query up to the day that was said to be the last possible, where its range was said to be too long."""
+    said = next((each.nearest for each in problems if each.code == Code.RANGE_TOO_LONG), None)
+    try:
+        return query.within(query.start, parse_day(said or ""))
+    except ValueError:  # nothing was said, or nothing that is a day
+        return query
 
 
 def _names(problem: Problem) -> str:
