@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -107,6 +108,40 @@ def test_stopping_one_report_leaves_the_others_alone(engine: Engine, plan: Plan,
     writing.join(10)
     assert caught.errors
     assert written.bytes == (tmp_path / "b.csv").stat().st_size
+
+
+@pytest.mark.parametrize("after", [0, 0.3])
+@pytest.mark.parametrize("what", [Engine, Session])
+def test_whatever_is_closed_stops_its_write(tmp_path: Path, what: type, after: float) -> None:
+    """The write ends as a cancelled one does, at once and without a file; none begins any more."""
+    engine, caught = Engine("1GiB", 2, tmp_path / "spill"), _caught()
+    session = engine.session()
+    writing = threading.Thread(target=caught, args=(lambda: session.write(alone(ENDLESS), tmp_path / "r.csv"),))
+    writing.start()
+    time.sleep(after)
+    (engine if what is Engine else session).close()
+    writing.join(10)
+    assert [type(error) for error in caught.errors] == [Cancelled]
+    with pytest.raises(Cancelled):
+        session.write(alone(ENDLESS), tmp_path / "r.csv")
+    assert not (tmp_path / "r.csv").exists()
+    engine.close()
+    with pytest.raises(UsageError, match="was closed"):
+        engine.session()
+
+
+@pytest.mark.parametrize("after", [0.002, 0.3])
+def test_a_ctrl_c_ends_a_write_of_the_main_thread(engine: Engine, tmp_path: Path, after: float) -> None:
+    """It is raised as what it is, soon, once the write has stopped and its file is gone."""
+    main = threading.main_thread().ident
+    assert main == threading.get_ident()
+    threading.Timer(after, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+    began = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        engine.session().write(alone(ENDLESS), tmp_path / "r.csv")
+    assert time.perf_counter() - began < 3
+    assert not (tmp_path / "r.csv").exists()
+    assert not [thread for thread in threading.enumerate() if thread.name == "outlet"]
 
 
 def test_a_file_that_is_gone_or_damaged_is_named(plays: Snapshot, tmp_path: Path) -> None:

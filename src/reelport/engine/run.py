@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
 import duckdb
 from sqlglot import exp
@@ -26,6 +28,8 @@ _INTERPRETER = 160 << 20
 """Bytes that a worker holds beside what the engine counts, as measured."""
 _PRESS = 0.02
 """Seconds between two presses on the stop button."""
+_LOOK = 1.0
+"""Seconds between two looks for a Ctrl-C, where waiting hides it."""
 
 
 class Cancelled(ReelportError):
@@ -49,6 +53,9 @@ class Engine:
         self._database = duckdb.connect(":memory:", config={"threads": threads, "memory_limit": f"{limit}B"})
         for statement in _settings(spill, within):
             self._database.execute(statement)
+        self._sessions: WeakSet[Session] = WeakSet()
+        self._changing = threading.Lock()
+        self._closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -57,12 +64,21 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """Free what it holds; sessions are over."""
+        """Free what it holds; sessions are over, and a write that runs is stopped."""
+        with self._changing:
+            self._closed, sessions = True, tuple(self._sessions)
+        for session in sessions:
+            session.close()
         self._database.close()
 
     def session(self) -> Session:
-        """A session for one report."""
-        return Session(self._database.cursor(), self._spill)
+        """A session for one report. UsageError once the engine was closed."""
+        with self._changing:
+            if self._closed:
+                raise UsageError("This engine was closed: make another one.")
+            session = Session(self._database.cursor(), self._spill)
+            self._sessions.add(session)
+        return session
 
 
 class Session:
@@ -80,8 +96,24 @@ class Session:
         """Write the rows of all pieces to a new CSV file. It is not yet durable: fsync it before you rename it.
 
         Raises Cancelled, StorageError when a disk or a pinned file fails, InternalError
-        for any other reason; then no file is left.
+        for any other reason; then no file is left. Nor is one after a Ctrl-C, which is raised
+        as what it is.
         """
+        if threading.current_thread() is not threading.main_thread():
+            return self._write(pieces, to)
+        # Here the engine would hear of a Ctrl-C late or never, and raise what is no error of ours.
+        with ThreadPoolExecutor(1, "report") as pool:
+            writing = None
+            try:
+                writing = pool.submit(self._write, pieces, to)
+                while not writing.done():
+                    wait((writing,), _LOOK)
+            finally:
+                if writing is None or not writing.done():
+                    self.cancel()
+        return writing.result()
+
+    def _write(self, pieces: Pieces, to: Path) -> Written:
         whole = False
         self._idle.clear()
         try:
@@ -106,7 +138,8 @@ class Session:
             self._press()
 
     def close(self) -> None:
-        """End the session."""
+        """End the session; a write that runs is stopped, and none begins any more."""
+        self.cancel()
         with self._pressing:
             self._connection.close()
 
