@@ -208,12 +208,9 @@ def _load(
         raise BadInput("\n".join(problems))
     with ExitStack() as stack:
         writing = stack.enter_context(Writing(order.root / order.table.name, order.table))
-        try:
-            rows, days = _write(order, space, sorted_rows(order.table, found), bad, writing)
-        except BadInput:
-            if failure.error is not None:
-                raise failure.error from None
-            raise
+        with failure.told():
+            query = sorted_rows(order.table, found)
+            rows, days = space.stoppable(lambda: _write(order, space, query, bad, writing))
         check_unchanged(inputs)
         _refuse(order, rows, days, bad)
         files = writing.finish()

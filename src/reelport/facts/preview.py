@@ -53,8 +53,8 @@ def preview(
             raise BadInput("\n".join(problems))
         texts = ", ".join(f"CAST({quoted(column.name)} AS VARCHAR)" for column in found.columns)
         rows = " UNION ALL ".join(checked(found, source) for source in given)
-        shown = session.execute(
-            f"SELECT {texts}, {REJECT}.reason FROM ({rows}) LIMIT {count:d}"  # noqa: S608 - names are our tables' own
-        ).fetchall()
+        query = f"SELECT {texts}, {REJECT}.reason FROM ({rows}) LIMIT {count:d}"  # noqa: S608 - our tables' own names
+        with failure.told():
+            shown = space.stoppable(lambda: session.execute(query).fetchall())
     columns = tuple(column.name for column in found.columns)
     return Preview(columns, tuple(row[:-1] for row in shown), tuple(row[-1] for row in shown))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reelport.errors import BadInput, ReelportError
+from reelport.errors import BadInput
 from reelport.facts.checking import FILE, LINE, Source
 from reelport.facts.inputs import Form, Input
 from reelport.facts.reading import Reject, batches, header_of, text_schema
@@ -26,15 +27,25 @@ class Failure:
     """Keeps what went wrong in a reader that the engine pulls, as the engine only keeps its text."""
 
     def __init__(self) -> None:
-        self.error: ReelportError | None = None
+        self.error: BaseException | None = None
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Raise what was kept in the place of what the engine makes of it."""
+        try:
+            yield
+        except duckdb.Error:
+            if self.error is not None:
+                raise self.error from None
+            raise
 
     def watched(self, source: Iterator[pa.RecordBatch], watch: Watch) -> Iterator[pa.RecordBatch]:
-        """The same batches; a ReelportError is kept on its way out."""
+        """The same batches; an error, or a Ctrl-C, is kept on its way out."""
         try:
             for batch in source:
                 watch(batch.num_rows)
                 yield batch
-        except ReelportError as error:
+        except (Exception, KeyboardInterrupt) as error:
             self.error = error
             raise
 

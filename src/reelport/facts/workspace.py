@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TypeVar
 
 import duckdb
 
 from reelport.errors import BadInput, StorageError
 from reelport.facts.durable import full_disk, storage_errors
 
+Result = TypeVar("Result")
+
 SPILL = ".work"
 """The folder under the tables' root where running loads keep what they spill."""
 DEFAULT_MEMORY = "1GB"
+_STOP_AGAIN = 0.1
+"""Seconds after which the engine is told again to stop: it may not have been at work when it was told first."""
 _OURS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.ResourceInUseException)
 """A query of ours is wrong when these are raised, and no input is to blame."""
 
@@ -28,6 +34,23 @@ class Workspace:
 
     session: duckdb.DuckDBPyConnection
     folder: Path
+
+    def stoppable(self, work: Callable[[], Result]) -> Result:
+        """What the work with the session gives; a Ctrl-C ends it at once, wherever the engine is.
+
+        The engine would only look for one between two batches, and a sort of millions of rows comes before the first:
+        so it works beside the thread that signals come to.
+        """
+        with ThreadPoolExecutor(1) as beside:
+            doing = beside.submit(work)
+            try:
+                return doing.result()
+            except KeyboardInterrupt:
+                while not doing.done():
+                    with suppress(KeyboardInterrupt):
+                        self.session.interrupt()
+                        wait([doing], timeout=_STOP_AGAIN)
+                raise
 
 
 @contextmanager

@@ -1,0 +1,69 @@
+"""A load that is stopped: it ends at once, says so, and leaves nothing."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from reelport.errors import BadInput
+from reelport.facts.loading import load, load_arrow
+from reelport.facts.preview import preview
+
+
+def _left(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
+def test_a_stop_while_the_engine_works_ends_the_load_at_once(root: Path) -> None:
+    """A Ctrl-C is heard while the engine reads and sorts, and not only when it gives its first rows."""
+    drawn = 0
+
+    def endless() -> Iterator[pa.RecordBatch]:
+        nonlocal drawn
+        while drawn < 2000:
+            drawn += 1
+            if drawn == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+            rows = [{"id": f"c{drawn}-{number}", "slug": "s"} for number in range(2000)]
+            yield pa.RecordBatch.from_pylist(rows)
+
+    with pytest.raises(KeyboardInterrupt):
+        load_arrow(root, "channels", endless(), "endless")
+    assert drawn < 2000
+    assert _left(root) == []
+
+
+def test_a_stop_while_a_file_is_read_is_no_bad_input(tmp_path: Path, root: Path) -> None:
+    """A Ctrl-C that lands where the lines of a file are read is the end of the load, and no fault of the file."""
+    path = tmp_path / "c.csv"
+    path.write_text("id,slug\n" + "".join(f"c{number},s{number}\n" for number in range(900_000)))
+    told = 0
+
+    def stopped(_: object) -> None:
+        nonlocal told
+        told += 1
+        if told == 1:
+            raise KeyboardInterrupt(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        load(root, "channels", [path], progress=stopped)
+    assert _left(root) == []
+
+
+@pytest.mark.parametrize("dry", [False, True])
+def test_a_file_that_breaks_off_later_on_is_told_in_one_sentence(tmp_path: Path, root: Path, dry: bool) -> None:
+    """What goes wrong while the engine pulls the lines is told in our words, without a word of the engine's."""
+    path = tmp_path / "c.csv.gz"
+    ids = os.urandom(2_500_000).hex()
+    lines = "".join(f"{ids[place : place + 50]},s\n" for place in range(0, len(ids), 50))
+    path.write_bytes(gzip.compress(f"id,slug\n{lines}".encode(), 1)[:-60])
+    with pytest.raises(BadInput) as caught:
+        preview(root, "channels", [path], count=99_999) if dry else load(root, "channels", [path])
+    assert str(caught.value).startswith(f"{path}: the gzip data is cut or damaged (")
+    assert _left(root) == []
