@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from reelport.errors import UsageError
 from reelport.server import logs
 from reelport.server.app import create_app
+from reelport.server.connections import ACCEPTED_AT_ONCE, Connection
 from reelport.server.database import connect, writing
 from reelport.server.held import Held
 from reelport.server.sealing import sealed
@@ -44,6 +45,8 @@ def serve(settings: Settings) -> None:
             app,
             log_config=None,
             access_log=False,
+            http=Connection,
+            backlog=ACCEPTED_AT_ONCE,
             server_header=False,
             lifespan="on",
             ws="none",
@@ -62,6 +65,12 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
         super().__init__(config)
         self._app = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve. More may wait to be accepted than are accepted at once: uvicorn has one number for both."""
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(_BACKLOG)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the requests, the held ones first."""

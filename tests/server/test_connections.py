@@ -1,0 +1,87 @@
+"""Slow connections: each ends in time, and makes room when there are too many."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from reelport.server.connections import Connection
+
+HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
+Connect = Callable[[bytes], Coroutine[Any, Any, asyncio.StreamReader]]
+
+
+class Hasty(Connection):
+    """Gives a request a moment to come."""
+
+    seconds = 0.05
+
+
+class Few(Connection):
+    """Of which there are at most two."""
+
+    most = 2
+
+
+async def app(_scope: object, receive: Callable[[], Any], send: Callable[[object], Any]) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await asyncio.sleep(2 * Hasty.seconds)
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@asynccontextmanager
+async def served(protocol: type[Connection]) -> AsyncIterator[Connect]:
+    """A way to connect to a server with that protocol, and to send something."""
+    config = uvicorn.Config(app, log_config=None, lifespan="off")
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    writers = []
+
+    async def connect(data: bytes) -> asyncio.StreamReader:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writers.append(writer)
+        writer.write(data)
+        return reader
+
+    yield connect
+    for writer in writers:
+        writer.close()
+    server.close()
+
+
+def test_a_request_that_does_not_come_whole_in_time_ends_its_connection() -> None:
+    """Nothing at all, half a head and half a body are cut off; an answer may take as long as it takes."""
+
+    async def run() -> None:
+        async with served(Hasty) as connect, asyncio.timeout(10):
+            slow = [await connect(part) for part in (b"", HEAD[:9], HEAD + b"ab")]
+            assert [await reader.read() for reader in slow] == [b"", b"", b""]
+            whole = await connect(HEAD + b"abcd")
+            assert (await whole.read()).endswith(b"\r\n\r\nok")
+
+    asyncio.run(run())
+
+
+def test_the_slowest_connection_makes_room_for_a_new_one() -> None:
+    """Beyond the number that may be, the one that has brought its request for the longest ends, and no answer does."""
+
+    async def run() -> None:
+        async with served(Few) as connect, asyncio.timeout(10):
+            answered = await connect(HEAD + b"abcd")
+            assert (await answered.readline()).startswith(b"HTTP/1.1 200")
+            slow = await connect(HEAD)
+            new = await connect(HEAD + b"abcd")
+            assert await slow.read() == b""
+            assert (await answered.readuntil(b"ok")).endswith(b"ok")
+            assert (await new.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+
+    asyncio.run(run())
