@@ -66,17 +66,39 @@ def test_database_refuses_what_can_not_be(state: State, broken: str) -> None:
         connection.execute(text(broken))
 
 
+_PREPARED = """
+import sys
+from alembic import command, config, script
+from sqlalchemy import text
+from reelport.server.database import opened, reading, revision, upgrade, writing
+from reelport.server.settings import read
+db = opened(read())
+with reading(db) as connection:
+    revision(connection)
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
 def _at_once(settings: Settings, code: str) -> list[str]:
-    """What four processes print that run the same code at the same moment."""
+    """What four processes print that run the same code at the same moment: each is connected by then."""
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", f"from reelport.server.settings import read\n{code}"],
+            [sys.executable, "-c", _PREPARED + code],
             env={**os.environ, **settings.environment()},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         for _ in range(4)
     ]
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
     outputs = [process.communicate(timeout=60)[0].strip() for process in started]
     assert [process.returncode for process in started] == [0] * 4
     return outputs
@@ -84,9 +106,10 @@ def _at_once(settings: Settings, code: str) -> list[str]:
 
 def test_processes_that_start_at_once_all_succeed(settings: Settings) -> None:
     """Four processes bring a new database up to date at the same moment, and none of them fails."""
+    settings.data.mkdir(parents=True)
     code = """
-from reelport.server.database import connect, reading, revision
-with reading(connect(read())) as connection:
+upgrade(db)
+with reading(db) as connection:
     print(revision(connection))
 """
     assert _at_once(settings, code) == [database.REVISION] * 4
@@ -99,9 +122,6 @@ def test_no_update_is_lost_between_processes(state: State) -> None:
     # SQLite has no row lock to ask for: there the transaction itself holds everyone else off.
     lock = "FOR UPDATE" if state.settings.database_url else ""
     code = f"""
-from sqlalchemy import text
-from reelport.server.database import connect, writing
-db = connect(read())
 for _ in range(20):
     with writing(db) as connection:
         found = connection.execute(text("SELECT due_at FROM chores {lock}")).scalar_one()
