@@ -18,6 +18,7 @@ import pytest
 import structlog
 
 from reelport.cli.main import main
+from reelport.facts.layout import check_layout
 from reelport.query import ReportQuery
 from reelport.server import access, credentials, jobs, registry, reports
 from reelport.server.access import Caller
@@ -89,12 +90,31 @@ def test_key_is_made_listed_and_revoked(run: Run, tmp_path: Path) -> None:
         ("load list --table plays", "Nothing is loaded into plays"),
     ],
 )
-def test_an_empty_list_is_a_sentence(run: Run, words: str, says: str) -> None:
+def test_an_empty_list_is_a_sentence(run: Run, tmp_path: Path, words: str, says: str) -> None:
     """On stderr, for stdout is data; as JSON it is an empty list, and nothing is said."""
+    check_layout(tmp_path / "data")
     status, out, err = run(*words.split())
     assert (status, out, len(err.splitlines())) == (0, "", 1)
     assert says in err
     assert run(*words.split(), "--json") == (0, "[]\n", "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("tables", "load list", "load undo b", "compact", "vacuum", "verify", "doctor"),
+        *("org list", "channel list --org demo", "channel add --org demo --id c1 --slug a"),
+        *("key list", "key create --org demo --permissions create_reports", "key revoke k"),
+        *("queue list", "queue show r", "queue cancel r"),
+    ],
+)
+def test_a_mistyped_data_directory_is_told_and_not_made(run: Run, tmp_path: Path, words: str) -> None:
+    """A command that could find nothing in a new data directory makes none, and none of a folder of another kind."""
+    (tmp_path / "other").mkdir()
+    for name, says in (("mistyped", "isn't there"), ("other", "layout.json")):
+        status, _, err = run(*words.split(), data=tmp_path / name)
+        assert (status != 0, says in err, str(tmp_path / name) in err) == (True, True, True)
+    assert [path.name for path in tmp_path.rglob("*")] == ["other"]
 
 
 def test_what_an_organization_lacks_is_said_with_its_name(run: Run, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 from sqlalchemy import Engine
 
 from reelport.cli.listing import described, listed
+from reelport.facts.layout import check_there
 from reelport.server import partners, registry
 from reelport.server.access import REPORT_SCOPES
 from reelport.server.database import connect
@@ -28,9 +29,11 @@ Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")
 
 
 @contextmanager
-def state(data: Path | None) -> Iterator[tuple[Settings, Engine]]:
-    """The settings and the open state database of a command."""
+def state(data: Path | None, *, make: bool = False) -> Iterator[tuple[Settings, Engine]]:
+    """The settings and the open state database of a command; the data directory must be there unless it may be made."""
     settings = read(data=data)
+    if not make:
+        check_there(settings.data)
     db = connect(settings)
     try:
         yield settings, db
@@ -53,7 +56,7 @@ def add_organization(name: str, *, json: Json = False, data: Data = None) -> Non
 
     Example: reelport org add acme
     """
-    with state(data) as (_, db):
+    with state(data, make=True) as (_, db):
         added = partners.add_organization(db, name, _now())
     described({"organization": added.name}, as_json=json)
 

@@ -15,7 +15,7 @@ from cyclopts import App, Parameter
 from reelport.cli.facts_output import LoadProgress, print_rows, size_text, stamp_text
 from reelport.errors import UsageError
 from reelport.facts import batches, compaction, vacuuming
-from reelport.facts.layout import check_layout
+from reelport.facts.layout import check_layout, check_there
 from reelport.facts.loading import LoadResult
 from reelport.facts.loading import load as load_files
 from reelport.facts.preview import preview
@@ -35,9 +35,9 @@ DEFAULT_DATA = Path("reelport-data")
 LOAD = App(name="load", help="Load facts and objects from files; list and undo loads.")
 
 
-def facts_root(data: Path) -> Path:
-    """Where the tables of a data directory lie; the directory is made, or checked to be of a known version."""
-    check_layout(data)
+def facts_root(data: Path, *, make: bool = False) -> Path:
+    """Where the tables of a data directory lie; it must be there, and of a known version, unless it may be made."""
+    (check_layout if make else check_there)(data)
     return data / FACTS_FOLDER
 
 
@@ -62,10 +62,10 @@ def load(
     Bad rows go to a reject file with their line and reason. The same files loaded twice change nothing.
     """
     span = None if replace_days is None else days_between(replace_days)
-    root = facts_root(data)
     if dry_run:
-        _print_preview(root, table, files, map, memory, as_json=json)
+        _print_preview(data / FACTS_FOLDER, table, files, map, memory, as_json=json)
         return
+    root = facts_root(data, make=True)
     with LoadProgress(sys.stderr) as shown:
         result = load_files(
             root,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from reelport.errors import NewerData, StorageError
+from reelport.errors import NewerData, StorageError, UsageError
 from reelport.facts.durable import storage_errors, write_whole
 
 LAYOUT = 1
@@ -23,6 +23,29 @@ def check_layout(data: Path) -> None:
         if not mark.exists():
             write_whole(mark, json.dumps({"layout": LAYOUT}).encode() + b"\n")
             return
+    _check_mark(data)
+
+
+def check_there(data: Path) -> None:
+    """Check the mark of a data directory that has to be there already, and make nothing.
+
+    So do all commands that could find or change nothing in a new one: a name that was mistyped is told, and is not
+    made true. Raises UsageError when there is none, NewerData and StorageError as `check_layout` does.
+    """
+    with storage_errors(data):
+        if (data / FILE_NAME).exists():
+            _check_mark(data)
+            return
+        what = f"holds no {FILE_NAME}" if data.exists() else "isn't there"
+    raise UsageError(
+        f"{data.absolute()} {what}, so it is no data directory: name one by --data or REELPORT_DATA. "
+        "`reelport load`, `sample`, `org add` and `serve` make one."
+    )
+
+
+def _check_mark(data: Path) -> None:
+    mark = data / FILE_NAME
+    with storage_errors(mark):
         text = mark.read_bytes()
     found = _layout_of(text, mark)
     if found > LAYOUT:
@@ -30,6 +53,15 @@ def check_layout(data: Path) -> None:
             f"{data} was written by a newer version of Reelport (layout {found}, this one knows {LAYOUT}): "
             "use that version, or another data directory"
         )
+
+
+def require_layout(data: Path) -> None:
+    """StorageError unless the data directory is there with its mark, as it is before anything reads from it.
+
+    One whose disk went away looks like one without facts: what is made of it would be empty, and wrong.
+    """
+    if not (data / FILE_NAME).exists():
+        raise StorageError(f"{data} is no data directory of Reelport: is its disk there?")
 
 
 def _layout_of(text: bytes, mark: Path) -> int:

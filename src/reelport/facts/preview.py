@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from reelport.errors import BadInput
 from reelport.facts.checking import REJECT, Source, checked, column_problems
@@ -14,7 +17,18 @@ from reelport.facts.rejects import Rejects
 from reelport.facts.rules import quoted
 from reelport.facts.schema import table_named
 from reelport.facts.sources import Failure, sources
-from reelport.facts.workspace import DEFAULT_MEMORY, workspace
+from reelport.facts.workspace import DEFAULT_MEMORY, Workspace, workspace
+
+
+@contextmanager
+def _space(root: Path, memory: str) -> Iterator[Workspace]:
+    """A workspace where a load would have its own; one that goes where there is no such folder or none can write."""
+    if root.is_dir() and os.access(root, os.W_OK):
+        with workspace(root, memory) as space:
+            yield space
+        return
+    with TemporaryDirectory(prefix="reelport-") as folder, workspace(Path(folder), memory) as space:
+        yield space
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +54,7 @@ def preview(
     inputs = recognised([Path(file) for file in files])
     text = None if mapping is None else mapping_text(mapping)
     bad, failure = Rejects(None, tuple(str(file.path) for file in inputs)), Failure()
-    with workspace(root, memory) as space:
+    with _space(root, memory) as space:
         session = space.session
         session.execute("SET preserve_insertion_order = true")
         given: tuple[Source, ...]
