@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +62,20 @@ def test_the_client_takes_little_room(base: frozenset[str]) -> None:
     assert sum(size or 0 for size in sizes.values()) < MEGABYTES << 20, sizes
 
 
+def test_type_checkers_read_its_hints() -> None:
+    """Without the marker they take all of it for untyped, and a program that is held to types can't use it."""
+    assert files("reelport").joinpath("py.typed").is_file()
+
+
 def size_of(name: str) -> int | None:
     """The bytes of an installed package's files; None when this system needs it not."""
     if name == "reelport":
         return sum(path.stat().st_size for path in (ROOT / "src" / "reelport").rglob("*") if path.is_file())
     try:
-        files = distribution(name).files or []
+        there = distribution(name).files or []
     except PackageNotFoundError:
         return None
-    places = (Path(str(file.locate())) for file in files)
+    places = (Path(str(file.locate())) for file in there)
     return sum(place.stat().st_size for place in places if place.is_file())
 
 
