@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from tests.client.conftest import Fetch, Server, answer, fetch
+from tests.client.conftest import REPORT, Fetch, Server, answer, fetch
 from tests.client.downloads import CSV, MD5, ROWS, SHA, WHOLE, left_in, packed, serve
 
 from reelport import Proof, ReportQuery
@@ -142,10 +142,11 @@ def test_a_cut_at_a_line_end_without_frame_or_checksum_cannot_be_seen(
 def test_what_is_no_report_is_refused(
     server: Server, tmp_path: Path, query: ReportQuery, body: bytes, error: type[ReelportError], says: str
 ) -> None:
-    """Pages, other columns, other days and odd encodings never end under the target's name."""
+    """Pages, other columns, other days and odd encodings never end under the target's name; the report is named."""
     serve(server, body)
-    with pytest.raises(error, match=says):
+    with pytest.raises(error, match=says) as caught:
         fetch(server, tmp_path / "views.csv", query)
+    assert caught.value.token == REPORT
     assert left_in(tmp_path) == []
 
 

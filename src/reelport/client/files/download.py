@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -78,9 +79,9 @@ def download(
     A body that was cut goes on where it was, where the server offers that, and else begins anew; a link that has
     expired is looked up again, once. What a killed process left is taken up where a checksum will prove the whole.
     Without a query the columns are not compared with what was asked for. Where the settings say so a file for
-    whose end nothing speaks is fetched twice, and has to be the same.
+    whose end nothing speaks is fetched twice, and has to be the same. Its errors have the report's token.
     """
-    with Part(target, state.token) as part:
+    with _about(state.token), Part(target, state.token) as part:
         taken = _Taken(part, query)
         tries = _Tries()
         while True:
@@ -93,6 +94,16 @@ def download(
             state = yield from ready(session, state.token, tell)
         done = yield from work(partial(_published, session, state.token, query, times, part, proof))
     return done
+
+
+@contextmanager
+def _about(token: str) -> Iterator[None]:
+    """Have errors say which report they are of, so that it can be taken up again."""
+    try:
+        yield
+    except ReelportError as error:
+        error.token = error.token or token
+        raise
 
 
 def known(path: Path, sha256: str, proof: Proof = Proof.CHECKSUM) -> Downloaded | None:
