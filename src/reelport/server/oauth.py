@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse
 from reelport.errors import StorageError
 from reelport.server import access
 from reelport.server.access import Grant, Refusal
-from reelport.server.limits import read_body
+from reelport.server.limits import FORM, read_body
 from reelport.server.service import Service
 
 _LOG = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ async def token(request: Request) -> JSONResponse:
     """Answer one request for a token. Always the same five keys, or an error of RFC 6749 as JSON."""
     service: Service = request.app.state.service
     try:
-        form = await _form(request, service.settings.body_bytes)
+        form = await _form(request, min(service.settings.body_bytes, FORM))
         _check_grant(form)
         credentials = _credentials(request, form)
     except _Refused as refused:
