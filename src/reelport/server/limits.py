@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from reelport.server.settings import Settings
 
-FORM = 65_536
+FORM = 16_384
 """Longest body of a request for a token: whoever asks is still unknown, and it is read where all requests are."""
 CHARACTERS = 100_000
 """Longest document, its blanks included."""

@@ -90,7 +90,7 @@ def test_wrong_basic_credentials_are_challenged(api: Api) -> None:
     assert (reply.status_code, reply.json()["error"]) == (400, "invalid_client")
 
 
-@pytest.mark.parametrize("changed", [{"client_id": "x"}, {"client_id": "rpk_\0"}, {"client_id": "é" * 9000}])
+@pytest.mark.parametrize("changed", [{"client_id": "x"}, {"client_id": "rpk_\0"}, {"client_id": "é" * 2000}])
 def test_strange_ids_are_only_unknown(api: Api, changed: dict[str, str]) -> None:
     """Whatever is sent as an id, no key is found and nothing breaks."""
     reply = api.grant(**changed)
@@ -132,8 +132,8 @@ def test_what_is_wrong_is_said_in_oauths_words(api: Api, form: dict[str, str], e
         (b'{"grant_type": "x", "grant_type": "client_credentials"}', "application/json"),
         (b'{"\\ud800": 5}', "application/json"),
         (b'{"\\ud800": "", "\\ud800": ""}', "application/json"),
-        (b"{" * 60_000, "application/json"),
-        (b'{"a":' * 10_000, "application/json"),
+        (b"{" * 16_000, "application/json"),
+        (b'{"a":' * 3_000, "application/json"),
         (b"", "application/json"),
         (b"[]", "application/json"),
         (b"no parts", "multipart/form-data"),
