@@ -159,6 +159,28 @@ def test_the_source_takes_its_settings_from_dlt(
     assert asked(vendor)[asks:] == ["3-1"]
 
 
+def test_a_load_closes_the_client_that_it_made(
+    pipeline: dlt.Pipeline, vendor: Vendor, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that it was given stays open, for it is its owner's."""
+    closed: list[Client] = []
+
+    class Watched(Client):
+        def close(self) -> None:
+            closed.append(self)
+            super().close()
+
+    ours = {"URL": vendor.url, "API_KEY": vendor.key, "API_SECRET": vendor.secret, "HOME": str(tmp_path / "home")}
+    for name, value in ours.items():
+        monkeypatch.setenv(f"REELPORT_{name}", value)
+    monkeypatch.setattr("reelport.sync.dlt.Client", Watched)
+    load(pipeline, file)
+    assert len(closed) == 1
+    with Watched() as given:
+        load(pipeline, file, client=given)
+        assert len(closed) == 1
+
+
 def test_a_destination_that_appends_is_refused(client: Client, file: Path, vendor: Vendor, tmp_path: Path) -> None:
     """Rows would be there twice: nothing is asked for."""
     folder = dlt.destinations.filesystem(str(tmp_path / "files"))

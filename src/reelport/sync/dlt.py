@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,7 +111,12 @@ def load(
     rows of another service, unless all are read again.
     """
     specs, limit = sheet.read(file, only=only, placed=False), seconds(deadline)
-    order = _Order(client or Client(settings=resolve(os.environ)), tell, limit, allow_empty, again, at_most=1)
+    with nullcontext(client) if client else Client(settings=resolve(os.environ)) as speaker:
+        return _loaded(pipeline, specs, _Order(speaker, tell, limit, allow_empty, again, at_most=1))
+
+
+def _loaded(pipeline: dlt.Pipeline, specs: Sequence[Spec], order: _Order) -> list[LoadInfo]:
+    """Load window after window, until none is left."""
     done: list[LoadInfo] = []
     while True:
         order.left.clear()
