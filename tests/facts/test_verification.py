@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +12,13 @@ import pytest
 from reelport.errors import StorageError
 from reelport.facts.commits import Change, commit
 from reelport.facts.loading import load
-from reelport.facts.log import Entry, current
+from reelport.facts.log import Entry, current, log_file
 from reelport.facts.rewriting import rows_of
 from reelport.facts.schema import table_named
 from reelport.facts.snapshot import pin
 from reelport.facts.storage import Writing
 from reelport.facts.verification import verify
+from reelport.facts.workspace import SPILL
 
 Write = Callable[..., Path]
 
@@ -77,7 +79,7 @@ def test_unsorted_rows_and_rows_of_another_month_are_found(root: Path, loaded: P
     with Writing(root / "plays", table) as writing:
         writing.take("2023-08-01-x", "2023-08", rows.take([1, 0]))
         files = writing.finish()
-        commit(root, table, lambda _: Change(Entry("load", "by-hand"), files))
+        commit(root, table, lambda _: Change(Entry("load", "by-hand", rows=2), files))
         writing.keep()
     assert sorted(finding.split(": ")[1] for finding in _findings(root)) == [
         "rows lie outside the times or the month of the file's record",
@@ -91,6 +93,58 @@ def test_a_broken_log_is_found(root: Path, loaded: Path) -> None:
     newest = root / "plays" / "_delta_log" / f"{current(root, table_named('plays')).version:020}.json"
     newest.write_text('{"add":')
     (finding,) = _findings(root)
-    assert str(root / "plays") in finding
+    assert finding.startswith("commit 1 of the log can't be read")
     with pytest.raises(StorageError):
         pin(root, ["plays"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("", "commit 2 of the log is cut"),
+        ("none", "commit 2 of the log can't be read"),
+        ("5", "commit 2 of the log can't be read"),
+        ('{"add": {}}', "commit 2 of the log can't be read"),
+        ("line", "commit 2 of the log names files of 1 rows, and says that it wrote 2"),
+        ("gap", "commit 1 is missing from the log"),
+        ("end", "1 files, such as month=2023-07/2023-07-02-"),
+        ("all", "3 files, such as month=2023-07/2023-07-01-"),
+    ],
+)
+def test_a_log_that_lost_something_is_found(root: Path, loaded: Path, plays: Write, damage: str, told: str) -> None:
+    """A commit that is gone, empty, no JSON or without one of its files is named, though the table can be read."""
+    load(root, "plays", [plays("b.csv", ("2023-07-01", "v1", "c1", 1), ("2023-07-02", "v2", "c2", 1))])
+    commit_1, commit_2 = (log_file(loaded.parents[1], version) for version in (1, 2))
+    lines = commit_2.read_text().splitlines(keepends=True)
+    match damage:
+        case "line":
+            commit_2.write_text("".join(line for line in lines if '"add"' not in line or "07-02-" not in line))
+        case "gap":
+            commit_1.unlink()
+        case "end":
+            shutil.copy(loaded, loaded.with_name(loaded.name.replace("07-01-", "07-02-")))
+        case "all":
+            shutil.rmtree(commit_1.parent)
+        case content:
+            commit_2.write_text(content)
+    assert any(finding.startswith(told) for finding in _findings(root))
+
+
+def test_an_object_table_that_kept_what_was_replaced_is_found(tmp_path: Path, root: Path) -> None:
+    """A commit that lost the removal of the former objects would show both of them, and is named."""
+    path = tmp_path / "c.csv"
+    for slug in ("a", "b"):
+        path.write_text(f"id,slug\nc1,{slug}\n")
+        load(root, "channels", [path])
+    commit = log_file(root / "channels", 2)
+    commit.write_text("".join(line for line in commit.read_text().splitlines(keepends=True) if '"remove"' not in line))
+    (finding,) = _findings(root)
+    assert finding == "commit 2 of the log leaves files standing that it put others in the place of"
+
+
+def test_files_of_a_killed_load_are_no_finding(root: Path, loaded: Path) -> None:
+    """While a load runs, or when one was killed, its files are in no commit, and nothing is lost."""
+    shutil.copy(loaded, loaded.with_name("2023-07-05-a-b.parquet"))
+    assert len(_findings(root)) == 1
+    (root / SPILL / "17-killed").mkdir()
+    assert _findings(root) == []

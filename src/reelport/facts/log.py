@@ -20,6 +20,8 @@ from reelport.facts.schema import MONTH, OWNER
 from reelport.facts.tables import TABLES, Table
 
 LOG_FOLDER = "_delta_log"
+_LONGEST = 120
+"""Characters of what the library says: it goes on with its own structures."""
 _ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 READER_VERSION = 1
 WRITER_VERSION = 2
@@ -114,7 +116,8 @@ def delta_errors(folder: Path) -> Iterator[None]:
             yield
     except DeltaError as error:
         first = str(error).strip().splitlines()[0]
-        raise StorageError(f"{folder}: {full_disk(str(error)) or first}") from error
+        said = f"{first[:_LONGEST]}…" if len(first) > _LONGEST else first
+        raise StorageError(f"{folder}: {full_disk(str(error)) or f'{said}; run reelport verify'}") from error
 
 
 def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:

@@ -48,9 +48,13 @@ class SortedFile:
         self._high: str | None = None
         self._waiting: list[pa.Table] = []
         make_folder(self.path.parent)
-        self._writer = pq.ParquetWriter(
-            str(self.path), stored(table.name), compression="zstd", write_page_checksum=True
-        )
+        try:
+            self._writer = pq.ParquetWriter(
+                str(self.path), stored(table.name), compression="zstd", write_page_checksum=True
+            )
+        except OSError:
+            self.path.unlink(missing_ok=True)  # a full disk gives it a name, and no room for its first bytes
+            raise
 
     def write(self, rows: pa.Table) -> None:
         """Take further rows; they go to the disk one row group at a time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelport.errors import NewerData, StorageError
-from reelport.facts.log import DataFile, current, log_file, tables_in
+from reelport.facts.log import LOG_FOLDER, DataFile, current
+from reelport.facts.log_checks import log_checks
 from reelport.facts.schema import BATCH, MONTH, sort_keys, stored
 from reelport.facts.storage import ROW_GROUP
-from reelport.facts.tables import Table
+from reelport.facts.tables import TABLES, Table
+from reelport.facts.workspace import SPILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +30,35 @@ class Verified:
 
 
 def verify(root: Path) -> tuple[Verified, ...]:
-    """Check every table: files that are missing, of another size, unreadable, unsorted or with other rows."""
-    return tuple(_verify_table(root, table) for table in tables_in(root))
+    """Check every table: a log that lost something, files that are missing, unreadable, unsorted or with other rows."""
+    return tuple(_verify_table(root, table) for table in TABLES.values() if (root / table.name).is_dir())
 
 
 def _verify_table(root: Path, table: Table) -> Verified:
+    before = tuple(_data_files(root / table.name))
+    log = log_checks(root / table.name, table)
     try:
         now = current(root, table)
-        lost = [version for version in range(now.version + 1) if not log_file(now.folder, version).is_file()]
     except (StorageError, NewerData) as error:
-        return Verified(table.name, 0, 0, (str(error),))
-    findings = [f"commit {version} is missing from the log" for version in lost]
+        return Verified(table.name, 0, 0, log.findings or (str(error),))
+    findings = [*log.findings, *_unnamed(root, now.folder, before, log.named)]
     for file in now.files:
         findings += [f"{file.path}: {finding}" for finding in _file_findings(now.folder, table, file)]
     return Verified(table.name, len(now.files), sum(file.rows for file in now.files), tuple(findings))
+
+
+def _data_files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*.parquet") if LOG_FOLDER not in path.relative_to(folder).parts)
+
+
+def _unnamed(root: Path, folder: Path, files: Iterable[Path], named: frozenset[str]) -> Iterator[str]:
+    """What to say of files that no commit names, unless they may be those of a load that runs or was killed."""
+    strange = sorted(path for path in files if path.relative_to(folder).as_posix() not in named and path.is_file())
+    if strange and not any((root / SPILL).glob("*")):
+        yield (
+            f"{len(strange)} files, such as {strange[0].relative_to(folder)}, are in no commit: a part of the log is "
+            "lost, or a command was killed (what it left is deleted by vacuum)"
+        )
 
 
 def _file_findings(folder: Path, table: Table, file: DataFile) -> Iterator[str]:
