@@ -5,15 +5,20 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from graphql import get_introspection_query
+from sqlalchemy import func, select
+from starlette.types import Message
 
 from reelport.server import access, partners
+from reelport.server.database import reading
 from reelport.server.graphql.endpoint import _answer
 from reelport.server.limits import DocumentLimits, excesses
+from reelport.server.tables import REPORTS
 from reelport.server.turns import AT_ONCE
 from reelport.wire import GRAPHQL_PATH
 
@@ -196,6 +201,36 @@ def test_a_partner_whose_turns_are_taken_keeps_no_other_waiting(api: Api) -> Non
         for borrower in range(AT_ONCE):
             portal.call(turns.release_on_behalf_of, borrower)
         assert third.result(10)["data"]["partner"]
+
+
+def test_nothing_is_done_for_a_caller_that_has_gone(api: Api) -> None:
+    """An ask whose caller goes away before its turn makes no report: nobody would hear of it."""
+    sent: list[Message] = []
+    body = json.dumps({"query": ASK, "variables": ask(**api.new())}).encode()
+    coming: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
+    scope = {"type": "http", "method": "POST", "path": GRAPHQL_PATH, "query_string": b"", "headers": bearer(api)}
+
+    async def receive() -> Message:
+        return next(coming, {"type": "http.disconnect"})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    portal = api.client.portal
+    assert portal is not None
+    before = reports(api)
+    portal.call(api.client.app, scope, receive, send)
+    assert (sent, reports(api)) == ([], before)
+
+
+def bearer(api: Api) -> list[tuple[bytes, bytes]]:
+    return [(b"host", b"here"), (b"authorization", f"Bearer {api.token}".encode())]
+
+
+def reports(api: Api) -> int | None:
+    """How many there are."""
+    with reading(api.service.db) as connection:
+        return connection.execute(select(func.count()).select_from(REPORTS)).scalar()
 
 
 def stranger(api: Api) -> str:

@@ -57,7 +57,7 @@ async def graphql(request: HttpRequest) -> Response:
 async def _answered(service: Service, request: HttpRequest, caller: Caller, body: bytes) -> Response:
     """The answer; where the caller prefers to wait for a report, the one that there is when it has waited."""
     base = service.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
-    answered, unfinished = await _in_turn(service, caller, body, base)
+    answered, unfinished = await _in_turn(service, request, caller, body, base)
     seconds = wait_of(request.headers.getlist("prefer"), service.settings.look_seconds)
     if not (seconds and unfinished and (await _held(service, request, unfinished, seconds)).waited):
         return _reply(request, answered, body)
@@ -65,13 +65,17 @@ async def _answered(service: Service, request: HttpRequest, caller: Caller, body
     again = await _caller(service, request)
     if isinstance(again, Response):
         return again
-    answered, _ = await _in_turn(service, again, body, base)
+    answered, _ = await _in_turn(service, request, again, body, base)
     return _reply(request, answered, body, headers={"Preference-Applied": f"wait={seconds}"})
 
 
-async def _in_turn(service: Service, caller: Caller, body: bytes, base: str) -> tuple[dict[str, Any], frozenset[str]]:
-    """The answer, when it is this partner's turn: many documents of one of them don't keep the others waiting."""
+async def _in_turn(
+    service: Service, request: HttpRequest, caller: Caller, body: bytes, base: str
+) -> tuple[dict[str, Any], frozenset[str]]:
+    """The answer, when it is this partner's turn; ClientDisconnect when nobody is there any more to be told it."""
     async with service.turns.of(caller.organization_id):
+        if await request.is_disconnected():
+            raise ClientDisconnect
         return await anyio.to_thread.run_sync(_answer, service, caller, body, base)
 
 
