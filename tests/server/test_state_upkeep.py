@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import threading
 import time
 from pathlib import Path
@@ -12,14 +15,17 @@ from sqlalchemy import text
 
 from reelport.engine.run import Engine
 from reelport.errors import StorageError
-from reelport.server import retention
+from reelport.query import ReportQuery
+from reelport.server import attempt, partners, retention
 from reelport.server.bell import Bell
+from reelport.server.database import connect
+from reelport.server.jobs import Claim
 from reelport.server.keeper import Keeper, Running
 from reelport.server.settings import read
 from reelport.server.supervisor import supervised
-from reelport.server.worker import Worker
+from reelport.server.worker import Worker, undisturbed, work
 
-from .conftest import State
+from .conftest import NOW, State
 
 
 def test_file_that_can_not_be_removed_is_told_and_ends_no_keeper(state: State) -> None:
@@ -66,3 +72,46 @@ def test_worker_that_can_not_be_started_is_tried_again(tmp_path: Path) -> None:
             time.sleep(0.01)
     assert [log["event"] for log in logs[:2]] == ["worker ended"] * 2
     assert "could not be started" in logs[0]["reason"]
+
+
+def test_data_directory_that_went_away_is_not_begun_anew(tmp_path: Path) -> None:
+    """A worker, and an attempt, without their directory are refused: a new one would hold no facts."""
+    settings = read(data=tmp_path / "data")
+    with pytest.raises(StorageError, match="is its disk there"):
+        work(settings)
+    assert not settings.data.exists()
+    db = connect(settings)
+    (settings.data / "layout.json").unlink()
+    claim = Claim("r", "one", 1, ReportQuery.of(["VIEWS"], [], NOW.date(), NOW.date()), frozenset("c"), None)
+    with Engine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="is its disk there"):
+        attempt.make(db, settings, claim, engine.session(), attempt.clock)
+    db.dispose()
+
+
+def test_state_file_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:
+    """No connection goes on with a file that is gone: it is missed, and what stands in its place is read."""
+    settings = read(data=tmp_path)
+    db = connect(settings)
+    before = settings.state_file.with_name("before.db")
+    shutil.copy(settings.state_file, before)
+    partners.add_organization(db, "later", NOW)
+    settings.state_file.unlink()
+    with pytest.raises(StorageError, match="No such file"):
+        partners.organizations(db)
+    before.rename(settings.state_file)
+    assert partners.organizations(db) == ()
+    assert partners.add_organization(db, "again", NOW) in partners.organizations(db)
+    db.dispose()
+
+
+def test_signal_to_stop_waits_for_what_must_not_be_disturbed() -> None:
+    """DuckDB, at its start, would make an error of its own of it, and the worker end with that error's traceback."""
+    said: list[str] = []
+    before = signal.signal(signal.SIGTERM, lambda *_: said.append("stopped"))
+    try:
+        with undisturbed():
+            os.kill(os.getpid(), signal.SIGTERM)
+            said.append("all is done")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert said == ["all is done", "stopped"]

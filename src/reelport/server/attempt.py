@@ -14,6 +14,7 @@ from reelport.engine.reader import Reader
 from reelport.engine.run import Session
 from reelport.errors import InternalError
 from reelport.facts.durable import storage_errors
+from reelport.facts.layout import require_layout
 from reelport.facts.snapshot import Snapshot, pin
 from reelport.server import files, jobs
 from reelport.server.files import FileRecord
@@ -31,10 +32,11 @@ def make(db: Database, settings: Settings, claim: Claim, session: Session, now: 
     Taken is raised when another attempt has the job by now, or when it was cancelled.
     """
     steps.reach("claim")
+    require_layout(settings.data)
     draft = files.draft_path(settings, claim.report_id, claim.attempt)
     try:
         with storage_errors(draft.parent):
-            draft.parent.mkdir(parents=True, exist_ok=True)
+            draft.parent.mkdir(exist_ok=True)
         plans = pieces(claim.query, Reader(claim.channels), _pinned(db, settings, claim))
         written = session.write(plans, draft)
         with storage_errors(draft):

@@ -9,13 +9,16 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import resources
+from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from reelport.errors import InternalError, NewerData, StorageError, UsageError
+from reelport.facts.durable import reason_of
 from reelport.facts.layout import check_layout
 from reelport.server.settings import Settings
 
@@ -52,6 +55,7 @@ def opened(settings: Settings) -> Engine:
         max_overflow=40,
     )
     event.listen(db, "connect", _set_up)
+    event.listen(db, "checkout", partial(_still_there, settings.state_file))
     event.listen(db, "begin", _begin)
     return db
 
@@ -83,6 +87,16 @@ def _set_up(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None
     connection.execute(f"PRAGMA journal_mode = {journal_mode()}")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _still_there(file: Path, _connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
+    """A connection to a file that was removed or replaced would go on with what it was, and see nobody's changes."""
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise StorageError(f"The state database can't be used: {file}: {reason_of(error)}.") from error
+    if entry.info.setdefault("file", (found.st_dev, found.st_ino)) != (found.st_dev, found.st_ino):
+        raise exc.DisconnectionError
 
 
 def _begin(connection: Connection) -> None:

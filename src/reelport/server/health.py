@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from reelport.errors import StorageError
+from reelport.facts.layout import require_layout
 from reelport.server import presence
 from reelport.server.database import reading
 from reelport.server.metrics import CONTENT_TYPE
@@ -57,12 +58,15 @@ def _database(service: Service) -> str:
 def _data(service: Service) -> str:
     folder = service.settings.data
     try:
+        require_layout(folder)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"ready")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         return f"can't be written: {error.strerror}"
+    except StorageError:
+        return "isn't there"
     return "ok"
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import Engine as Database
 from reelport.engine.run import Cancelled, Engine
 from reelport.errors import ReelportError, RequestError, StorageError
 from reelport.facts.durable import storage_errors
+from reelport.facts.layout import require_layout
 from reelport.server import attempt, bell, jobs, presence, retention
 from reelport.server.attempt import Taken, clock
 from reelport.server.bell import Bell, Occasion
@@ -204,6 +205,8 @@ def _leave(*_: object) -> NoReturn:
 
 @contextmanager
 def _connected(settings: Settings) -> Iterator[Database]:
+    # Made by whoever serves or loads: a worker whose disk went away must not begin another one in its place.
+    require_layout(settings.data)
     db = connect(settings)
     try:
         yield db
@@ -213,13 +216,23 @@ def _connected(settings: Settings) -> Iterator[Database]:
 
 def _engine(settings: Settings, owner: str) -> Engine:
     """The engine of a worker, which can have no more memory than is its, and of the disk reach nothing but facts."""
-    with storage_errors(settings.spill_root):
+    with storage_errors(settings.spill_root), undisturbed():
         return Engine(
             settings.worker_memory,
             settings.worker_threads or os.cpu_count() or 1,
             presence.spill_of(settings, owner),
             within=(settings.facts_root,),
         )
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Signals to stop are heard at the end of the block: DuckDB would make an error of its own of one."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _attach() -> None:

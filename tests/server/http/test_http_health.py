@@ -52,7 +52,8 @@ def test_a_data_directory_that_is_gone_is_told(tmp_path: Path) -> None:
     settings = read(data=tmp_path / "data", workers=0)
     with TestClient(create_app(settings)) as client:
         settings.data.rename(tmp_path / "elsewhere")
-        assert client.get("/health").json()["checks"]["data"].startswith("can't be written")
+        checks = client.get("/health").json()["checks"]
+        assert (checks["data"], checks["database"]) == ("isn't there", "can't be read")
         assert client.get("/health/live").status_code == 200
 
 
