@@ -136,6 +136,26 @@ def test_channel_is_renamed_but_no_slug_is_anothers(run: Run, tmp_path: Path) ->
     assert [each.slug for each in registry.known_channels(read(data=tmp_path / "data"))] == ["new"]
 
 
+def test_a_key_is_limited_by_no_name_that_may_mean_two_channels(run: Run) -> None:
+    """A slug that is another channel's id stands for neither of them; each can be named by what is its own."""
+    run("org", "add", "demo")
+    for id_, slug in (("c1", "one"), ("c2", "c1")):
+        run("channel", "add", "--org", "demo", "--id", id_, "--slug", slug)
+    create = ("key", "create", "--org", "demo", "--permissions", "create_reports", "--channels")
+    assert run(*create, "c1")[::2] == (2, "reelport: 'c1' may mean c1 or c2: name each channel by what is its own.\n")
+    assert [run(*create, name)[0] for name in ("one", "c2")] == [0, 0]
+    assert [key["channels"] for key in json.loads(run("key", "list", "--json")[1])] == [["one"], ["c1"]]
+
+
+@pytest.mark.parametrize("word", ["a\nb", " a", "", "x" * 1001, "a\x1b[31m"])
+def test_a_channel_has_words_that_can_be_shown(run: Run, word: str) -> None:
+    """An id, a slug or a name that breaks a line, has blanks around it or never ends is refused by what it is."""
+    run("org", "add", "demo")
+    status, out, err = run("channel", "add", "--org", "demo", "--id", word, "--slug", word, "--name", word)
+    assert (status, out) == (2, "")
+    assert [line.split()[3] for line in err.splitlines()] == ["id", "slug", "name"]
+
+
 def test_wrong_words_are_all_told_with_the_nearest_right_ones(run: Run) -> None:
     """Every wrong permission and channel is one line on stderr; nothing is printed on stdout, nothing is made."""
     run("org", "add", "demo")

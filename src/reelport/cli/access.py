@@ -120,8 +120,10 @@ def list_channels(*, org: Org, json: Json = False, data: Data = None) -> None:
 def create_key(
     *,
     org: Org,
-    permissions: Annotated[list[str], Parameter(help=f"Scopes by commas: {', '.join(REPORT_SCOPES)}.")],
-    channels: Annotated[list[str] | None, Parameter(help="Slugs or ids by commas: read these channels only.")] = None,
+    permissions: Annotated[list[str], Parameter(negative=(), help=f"Scopes by commas: {', '.join(REPORT_SCOPES)}.")],
+    channels: Annotated[
+        list[str] | None, Parameter(negative=(), help="Slugs or ids by commas: read these channels only.")
+    ] = None,
     json: Json = False,
     data: Data = None,
 ) -> None:

@@ -37,8 +37,7 @@ def add_channel(db: Engine, settings: Settings, organization: str, channel: Chan
     UsageError when the slug is another channel's.
     """
     holder = partners.organization(db, organization)
-    if not channel.id.strip() or not channel.slug.strip():
-        raise UsageError("A channel needs an id and a slug.")
+    _check_words(channel)
     known = known_channels(settings)
     if any(each.slug == channel.slug and each.id != channel.id for each in known):
         raise UsageError(f"The slug {channel.slug!r} is another channel's already.")
@@ -46,6 +45,18 @@ def add_channel(db: Engine, settings: Settings, organization: str, channel: Chan
         row = {"id": channel.id, "slug": channel.slug, "name": channel.name, "account_id": channel.account_id}
         load_arrow(settings.facts_root, CHANNELS.name, pa.Table.from_pylist([row], _SCHEMA), f"channel-{short_id()}")
     partners.let_read(db, holder.id, [channel.id])
+
+
+def _check_words(channel: Channel) -> None:
+    """UsageError when the channel lacks an id or a slug, or one of its words can't be shown in a line."""
+    words = {"id": channel.id, "slug": channel.slug, "name": channel.name, "account": channel.account_id}
+    wrong = [
+        f"A channel's {what} has 1 to {_LONGEST} printable characters, no blanks around it."
+        for what, word in words.items()
+        if word is not None and (not word.isprintable() or word != word.strip() or not 1 <= len(word) <= _LONGEST)
+    ]
+    if wrong:
+        raise UsageError("\n".join(wrong))
 
 
 def known_channels(settings: Settings) -> tuple[Channel, ...]:
@@ -69,18 +80,26 @@ def create_key(
     known = _by_name(db, settings, organization)
     wrong = partners.wrong_permissions(permissions)
     wrong += [_no_channel(name, organization, known) for name in channels or () if name not in known]
+    wrong += [_unclear(name, known[name]) for name in channels or () if len(known.get(name, ())) > 1]
     if wrong:
         raise UsageError("\n".join(wrong))
-    limit = None if channels is None else {known[name] for name in channels}
+    limit = None if channels is None else {id_ for name in channels for id_ in known[name]}
     return partners.create_key(db, seal, organization, permissions, now, channels=limit)
 
 
-def _by_name(db: Engine, settings: Settings, organization: str) -> dict[str, str]:
-    """The ids of an organization's channels by id and by slug."""
+def _by_name(db: Engine, settings: Settings, organization: str) -> dict[str, set[str]]:
+    """The ids of an organization's channels by id and by slug; tables may hold a slug that another channel has too."""
     readable = partners.readable_channels(db, partners.organization(db, organization).id)
-    return {id_: id_ for id_ in readable} | {
-        each.slug: each.id for each in known_channels(settings) if each.id in readable
-    }
+    found = {id_: {id_} for id_ in readable}
+    for each in known_channels(settings):
+        if each.id in readable:
+            found.setdefault(each.slug, set()).add(each.id)
+    return found
+
+
+def _unclear(name: str, ids: Collection[str]) -> str:
+    """What to say of a name that a key must not be limited by: it could come to another channel than was meant."""
+    return f"{name!r} may mean {' or '.join(sorted(ids))}: name each channel by what is its own."
 
 
 def _no_channel(name: str, organization: str, known: Collection[str]) -> str:
@@ -88,4 +107,5 @@ def _no_channel(name: str, organization: str, known: Collection[str]) -> str:
     return f"{organization} has no channel {name!r}." + (f" Did you mean {near}?" if near else "")
 
 
+_LONGEST = 1000
 _SCHEMA = pa.schema([(column.name, pa.string()) for column in CHANNELS.columns])
