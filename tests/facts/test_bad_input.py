@@ -38,6 +38,8 @@ def _reasons(path: Path | None) -> list[tuple[int, str]]:
         ("2023-07-01,v1,c1,film,1,1,", "media_type: 'film' is none of: video, live"),
         ("2023-02-30,v1,c1,video,1,1,", "started_at: '2023-02-30' is no date or time in ISO 8601 form"),
         ("01/07/2023,v1,c1,video,1,1,", "started_at: '01/07/2023' is no date or time in ISO 8601 form"),
+        ("2023-07-01T05:00+99:00,v1,c1,video,1,1,", "started_at: '2023-07-01T05:00+99:00' is no date or time"),
+        ("2023-07-01T05:00+05:75,v1,c1,video,1,1,", "started_at: '2023-07-01T05:00+05:75' is no date or time"),
         ("infinity,v1,c1,video,1,1,", "started_at: 'infinity' is no date or time in ISO 8601 form"),
         ("9999-01-01,v1,c1,video,1,1,", "started_at: '9999-01-01' is out of range"),
         ("2023-07-01,v1,c1,video,1", "it has 5 fields, the header has 7"),
@@ -250,4 +252,24 @@ def test_a_line_without_end_is_refused_in_bounded_memory(tmp_path: Path, root: P
     path = tmp_path / "long.csv.gz"
     path.write_bytes(gzip.compress(b"id,slug\n" + b"x" * (1 << 26), 1))
     with pytest.raises(BadInput, match="line 2 is longer than 16 MiB"):
+        load(root, "channels", [path])
+
+
+def test_a_nul_character_is_refused_in_parquet_too(tmp_path: Path, root: Path) -> None:
+    """A text or a tag that holds a NUL is a bad row in every form of file: a CSV report could not be read with it."""
+    path = tmp_path / "v.parquet"
+    owners, tags = ["c1", "c\0", "c1"], [["a"], ["a"], ["a", "\0"]]
+    pq.write_table(pa.table({"id": ["1", "2", "3"], "owner_channel_id": owners, "tags": tags}), path)
+    done = load(root, "videos", [path])
+    assert _reasons(done.rejects_file) == [
+        (2, "owner_channel_id: it holds a NUL character"),
+        (3, "tags: it holds a NUL character"),
+    ]
+
+
+def test_parquet_columns_of_one_name_but_for_its_case_are_told_by_their_names(tmp_path: Path, root: Path) -> None:
+    """The engine would give one of them a name that is in no file."""
+    path = tmp_path / "c.parquet"
+    pq.write_table(pa.table({"id": ["1"], "slug": ["a"], "Slug": ["b"]}), path)
+    with pytest.raises(BadInput, match="names 'Slug', 'slug' more than once"):
         load(root, "channels", [path])

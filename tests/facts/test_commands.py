@@ -72,12 +72,19 @@ def test_bad_input_ends_in_clean_lines_and_status_1(tmp_path: Path, reelport: Re
         ("load", "chanels", "x.csv"),
         ("load", "earnings", "x.csv", "--replace-days", "july"),
         ("load", "undo", "none"),
+        ("load", "undo", ""),
+        ("load", "channels", __file__, "--memory", "much"),
+        ("compact", "--settled-after", "1.5"),
+        ("sample", "--start", "2026-01-01", "--end", "2026-01-01", "--rows", "1.5"),
         ("vacuum", "--hours", "1"),
         ("load", "earnings", "x.csv", "--sloppy"),
     ],
 )
-def test_a_wrong_command_is_a_usage_error(reelport: Reelport, words: tuple[str, ...]) -> None:
+def test_a_wrong_command_is_a_usage_error(tmp_path: Path, reelport: Reelport, words: tuple[str, ...]) -> None:
     """A wrong name, option or value is exit status 2 and one clean line."""
+    path = tmp_path / "c.csv"
+    path.write_text("id,slug\nc1,a\n")
+    assert reelport("load", "channels", path)[0] == 0
     status, out, err = reelport(*words)
     assert (status, out) == (2, "")
     assert err.startswith("reelport: ")

@@ -13,6 +13,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from reelport.cli.facts_output import LoadProgress, print_rows, size_text, stamp_text
+from reelport.cli.options import Whole
 from reelport.errors import UsageError
 from reelport.facts import batches, compaction, vacuuming
 from reelport.facts.layout import check_layout, check_there
@@ -20,6 +21,7 @@ from reelport.facts.loading import LoadResult
 from reelport.facts.loading import load as load_files
 from reelport.facts.preview import preview
 from reelport.facts.report import tables_report
+from reelport.facts.tables import TABLES
 from reelport.facts.workspace import DEFAULT_MEMORY
 
 FACTS_FOLDER = "facts"
@@ -43,9 +45,9 @@ def facts_root(data: Path, *, make: bool = False) -> Path:
 
 @LOAD.default
 def load(
-    table: str,
+    table: Annotated[str, Parameter(help=f"One of: {', '.join(TABLES)}.")],
     /,
-    *files: Path,
+    *files: Annotated[Path, Parameter(help="Files of one batch; what each is, is read off its first bytes.")],
     data: DataOption = DEFAULT_DATA,
     map: Annotated[Path | None, Parameter(help="A file with one SELECT over `input`.")] = None,  # noqa: A002 - the option's name
     dry_run: Annotated[bool, Parameter(negative="", help="Show the first rows and load nothing.")] = False,
@@ -160,7 +162,7 @@ def _days(one: batches.Load) -> str:
 
 @LOAD.command(name="undo")
 def load_undo(
-    batch: str,
+    batch: Annotated[str, Parameter(help="Its name, as `load list` shows it, or the beginning of it.")],
     /,
     *,
     data: DataOption = DEFAULT_DATA,
@@ -205,7 +207,7 @@ def compact(
     *,
     data: DataOption = DEFAULT_DATA,
     table: Annotated[str | None, Parameter(help="Only this table.")] = None,
-    settled_after: Annotated[int, Parameter(help="Days after which a day is settled.")] = compaction.SETTLED_AFTER,
+    settled_after: Annotated[Whole, Parameter(help="Days after which a day is settled.")] = compaction.SETTLED_AFTER,
     memory: MemoryOption = DEFAULT_MEMORY,
 ) -> None:
     """Merge settled days into month files, which reports read faster. Rows stay as they are.
@@ -224,7 +226,7 @@ def compact(
 def vacuum(
     *,
     data: DataOption = DEFAULT_DATA,
-    hours: Annotated[int, Parameter(help="Hours that a replaced file is kept.")] = vacuuming.KEPT_HOURS,
+    hours: Annotated[Whole, Parameter(help="Hours that a replaced file is kept.")] = vacuuming.KEPT_HOURS,
 ) -> None:
     """Delete files that were replaced, or left by a killed load, so long ago that no report reads them.
 

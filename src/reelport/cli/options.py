@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts import Token as Word
 
 from reelport.cli import suggestions
 from reelport.errors import UsageError
@@ -17,6 +19,14 @@ _DAYS_AGO = re.compile(r"(\d{1,4})d")
 _RELATIVE = {"today": 0, "yesterday": 1}
 
 _DAY = "YYYY-MM-DD, today, yesterday, or 30d for 30 days ago"
+
+
+def _whole(_: type, tokens: Sequence[Word]) -> int:
+    """A whole number as it is written: 1.5 is none, where the library would round it."""
+    return int(tokens[0].value)
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
 
 Token = Annotated[str, Parameter(help="What `report submit` printed.")]
 Url = Annotated[str | None, Parameter(help="The service; otherwise REELPORT_URL, otherwise Dailymotion.")]

@@ -11,12 +11,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from reelport.cli.options import Whole
 from reelport.facts import sample as facts
 from reelport.server.sandbox import fill
 from reelport.server.settings import read
 
 
-def sample(*, start: date, end: date, rows: int = 100_000, seed: int = 1, data: Path | None = None) -> None:
+def sample(*, start: date, end: date, rows: Whole = 100_000, seed: Whole = 1, data: Path | None = None) -> None:
     """Fill the tables with believable facts, for the organizations demo and rival.
 
     Example: reelport sample --start 2024-01-01 --end 2024-01-31 --rows 5000

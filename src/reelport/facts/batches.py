@@ -119,6 +119,8 @@ def _rows(files: Iterable[DataFile]) -> int:
 
 def _named(known: Iterable[Load], batch: str) -> Load:
     """The last load of the one batch that is meant."""
+    if not batch:
+        raise UsageError("the batch to undo has no name: see reelport load list")
     begun = [load for load in known if load.batch.startswith(batch)]
     exact = [load for load in begun if load.batch == batch] or begun
     names = sorted({(load.table, load.batch) for load in exact})

@@ -39,7 +39,8 @@ _EXPECTED = {
     Kind.TEXTS: "lists of texts",
 }
 _DAY_FORM = r"\d{4}-\d{2}-\d{2}"
-_MOMENT_FORM = _DAY_FORM + r"([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?"
+_MOMENT_FORM = _DAY_FORM + r"([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?( ?(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?))?)?"
+_NUL = "'it holds a NUL character'"
 _SLICED_OFFSET = r"([+-]\d{2})(\d{2})$"
 
 
@@ -114,7 +115,8 @@ def _by_kind(column: Column, name: str, source: str) -> Rule | None:
 def _text(name: str, source: str) -> Rule | None:
     too_long = literal(f"is longer than {LONGEST_TEXT} bytes")
     if source in {"VARCHAR", "JSON"}:
-        return Rule(f"nullif({name}, '')", ((f"strlen({name}) > {LONGEST_TEXT}", too_long),))
+        refusals = (f"strlen({name}) > {LONGEST_TEXT}", too_long), (f"contains({name}, chr(0))", _NUL)
+        return Rule(f"nullif({name}, '')", refusals)
     if source in _INTEGERS | _WIDE_INTEGERS or source == "UUID" or source.startswith("ENUM("):
         return Rule(f"nullif(CAST({name} AS VARCHAR), '')")
     return None
@@ -237,4 +239,5 @@ def _texts(name: str, source: str) -> Rule | None:
     # Empty and repeated ones go, the order of the first ones stays, and no tags at all is NULL.
     kept = f"list_filter({listed}, lambda one, place: one <> '' AND list_position({listed}, one) = place)"
     long = (f"strlen(CAST({name} AS VARCHAR)) > {LONGEST_TEXT}", literal(f"is longer than {LONGEST_TEXT} bytes"))
-    return Rule(f"CASE WHEN len({kept}) > 0 THEN {kept} END", (*refusals, long))
+    nul = (f"contains(array_to_string({listed}, ''), chr(0))", _NUL)
+    return Rule(f"CASE WHEN len({kept}) > 0 THEN {kept} END", (*refusals, long, nul))

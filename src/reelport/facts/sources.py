@@ -80,7 +80,8 @@ def parquet_columns(session: duckdb.DuckDBPyConnection, file: Input) -> tuple[tu
             names = whole.schema_arrow.names
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{file.path}: the Parquet file is cut or damaged ({str(error).splitlines()[0]})") from error
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    spelled = [name.lower() for name in names]  # the engine takes VIEWS and views for one name, and would rename one
+    repeated = sorted({name for name in names if spelled.count(name.lower()) > 1})
     if repeated:
         raise BadInput(f"{file.path} names {', '.join(map(repr, repeated))} more than once")
     if not names:

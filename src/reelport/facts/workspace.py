@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import duckdb
 
-from reelport.errors import BadInput, StorageError
+from reelport.errors import BadInput, StorageError, UsageError
 from reelport.facts.durable import full_disk, storage_errors
 
 Result = TypeVar("Result")
@@ -60,7 +60,10 @@ def workspace(root: Path, memory: str = DEFAULT_MEMORY, threads: int | None = No
         (root / SPILL).mkdir(parents=True, exist_ok=True)
         folder = Path(mkdtemp(prefix=f"{os.getpid()}-", dir=root / SPILL))
     try:
-        session = duckdb.connect(config={"memory_limit": memory, "temp_directory": str(folder / "spill")})
+        try:
+            session = duckdb.connect(config={"memory_limit": memory, "temp_directory": str(folder / "spill")})
+        except duckdb.Error as error:
+            raise UsageError(f"memory is a number and a unit, such as {DEFAULT_MEMORY}, and not {memory!r}") from error
         try:
             session.execute("SET TimeZone = 'UTC'")
             session.execute("SET enable_progress_bar = false")
