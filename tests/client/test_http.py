@@ -1,4 +1,4 @@
-"""The transport of asyncio's client: it may outlive an event loop."""
+"""The transports: they say alike what went wrong, and asyncio's may outlive an event loop."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import asyncio
 import gc
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from reelport.client.driving.http import AsyncHttp
+from reelport.client.driving.http import AsyncHttp, Http
 from reelport.client.driving.steps import Lost, Request
+from reelport.client.driving.transport import AsyncBody
 
 
 class _Lasting(BaseHTTPRequestHandler):
@@ -35,6 +37,21 @@ def url() -> Iterator[str]:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/"
         server.shutdown()
+
+
+def test_both_transports_say_why_there_is_no_connection() -> None:
+    """Nobody listens at that port: both twins say so in the system's words."""
+    ask = Request("GET", "http://127.0.0.1:9/")
+
+    async def asked() -> AsyncBody | Lost:
+        transport = AsyncHttp()
+        try:
+            return await transport.open(ask)
+        finally:
+            await transport.close()
+
+    with closing(Http()) as transport:
+        assert transport.open(ask) == Lost("Connection refused", sent=False) == asyncio.run(asked())
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

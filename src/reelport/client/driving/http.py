@@ -5,6 +5,7 @@ Imported only by a client that needs it, for httpx2 takes half of the time that 
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -176,4 +177,13 @@ def _sentence(error: httpx2.RequestError) -> str:
         case httpx2.TooManyRedirects():
             return "it redirects without end"
         case _:
-            return _ERRNO.sub("", str(error)).strip(". ") or type(error).__name__
+            told = _told_by_the_system(error) or _ERRNO.sub("", str(error)).strip(". ")
+            return told or type(error).__name__
+
+
+def _told_by_the_system(error: BaseException) -> str | None:
+    """Why a connection was not to be had, which asyncio's libraries hide behind an error of theirs."""
+    while (cause := error.__cause__) is not None:
+        error = cause
+    plain = isinstance(error, ConnectionError) or type(error) is OSError  # and not TLS's, nor that of a name
+    return os.strerror(error.errno) if plain and isinstance(error, OSError) and error.errno else None
