@@ -13,7 +13,7 @@ from pathlib import Path
 
 import anyio.to_thread
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -156,20 +156,23 @@ class _Download(Response):
         self._length = length
         self._service = service
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; a reader who goes away ends it."""
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if scope["method"] == "HEAD" or not self._length:
                 await send({"type": "http.response.body", "body": b""})
                 return
-            await self._pieces(send)
+            await self._pieces(Request(scope, receive), send)
         finally:
             os.close(self._descriptor)
 
-    async def _pieces(self, send: Send) -> None:
+    async def _pieces(self, request: Request, send: Send) -> None:
         at, end = self._first, self._first + self._length
         while at < end:
+            if await request.is_disconnected():
+                # The web server takes what is sent to nobody without a word: the rest of the file would be read for it.
+                raise ClientDisconnect
             piece = await anyio.to_thread.run_sync(os.pread, self._descriptor, min(_PIECE, end - at), at)
             if not piece:
                 # Shorter than when it was opened: closing early lets the reader see that it isn't whole.

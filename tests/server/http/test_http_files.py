@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from starlette.types import Message
 
 from reelport.server import files, retention
 from reelport.wire import LOOK
@@ -212,6 +214,25 @@ def test_no_file_stays_open(api: Api, link: str) -> None:
             api.client.get(link, headers=headers)
             api.client.head(link, headers=headers)
     assert len(list(DESCRIPTORS.iterdir())) <= before + 1
+
+
+def test_a_reader_who_goes_away_ends_the_reading(api: Api) -> None:
+    """No more of a file is read than went out before its reader left."""
+    link = urlsplit(api.link(api.finished(b"day,views\n" + b"2026-01-01,3\n" * 300_000)))
+    sent: list[Message] = []
+    coming: Iterator[Message] = iter([{"type": "http.request"}])
+    scope = {"type": "http", "method": "GET", "path": link.path, "query_string": link.query.encode(), "headers": []}
+
+    async def receive() -> Message:
+        return next(coming, {"type": "http.disconnect"})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    portal = api.client.portal
+    assert portal is not None
+    portal.call(api.client.app, scope, receive, send)
+    assert [message.get("status", len(message.get("body", b""))) for message in sent] == [200, 1_048_576]
 
 
 def test_an_expired_report_is_410(api: Api) -> None:
