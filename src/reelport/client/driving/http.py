@@ -176,14 +176,14 @@ def _sentence(error: httpx2.RequestError) -> str:
             return "the link is neither http nor https"
         case httpx2.TooManyRedirects():
             return "it redirects without end"
+        case httpx2.ConnectError() if refused := _refusal(error):
+            return refused
         case _:
-            told = _told_by_the_system(error) or _ERRNO.sub("", str(error)).strip(". ")
-            return told or type(error).__name__
+            return _ERRNO.sub("", str(error)).strip(". ") or type(error).__name__
 
 
-def _told_by_the_system(error: BaseException) -> str | None:
-    """Why a connection was not to be had, which asyncio's libraries hide behind an error of theirs."""
-    while (cause := error.__cause__) is not None:
-        error = cause
-    plain = isinstance(error, ConnectionError) or type(error) is OSError  # and not TLS's, nor that of a name
-    return os.strerror(error.errno) if plain and isinstance(error, OSError) and error.errno else None
+def _refusal(error: BaseException | None) -> str | None:
+    """Why nobody could be connected to, in the system's words: asyncio's libraries have others of their own."""
+    while error is not None and not (isinstance(error, OSError) and error.errno):
+        error = error.__cause__ or error.__context__
+    return os.strerror(error.errno) if isinstance(error, ConnectionError) and error.errno else None
