@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
 from reelport.server.connections import Connection
 
+LONG = 32 * 1_048_576
+"""Bytes of an answer: far more than are on their way at once."""
 HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
 Connect = Callable[[bytes], Coroutine[Any, Any, asyncio.StreamReader]]
 
@@ -20,6 +24,7 @@ class Hasty(Connection):
     """Gives a request a moment to come."""
 
     seconds = 0.05
+    stalled_seconds = 0.05
 
 
 class Few(Connection):
@@ -28,12 +33,13 @@ class Few(Connection):
     most = 2
 
 
-async def app(_scope: object, receive: Callable[[], Any], send: Callable[[object], Any]) -> None:
+async def app(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[object], Any]) -> None:
     while (await receive()).get("more_body"):
         pass
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    body = bytes(LONG) if scope["path"] == "/long" else b"ok"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await asyncio.sleep(2 * Hasty.seconds)
-    await send({"type": "http.response.body", "body": b"ok"})
+    await send({"type": "http.response.body", "body": body})
 
 
 @asynccontextmanager
@@ -83,5 +89,22 @@ def test_the_slowest_connection_makes_room_for_a_new_one() -> None:
             assert await slow.read() == b""
             assert (await answered.readuntil(b"ok")).endswith(b"ok")
             assert (await new.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("protocol", [Hasty, Few])
+def test_a_reader_that_takes_nothing_ends_in_time_and_makes_room(protocol: type[Connection]) -> None:
+    """Its answer breaks off short of its length: after a time, or when its connection is needed before."""
+
+    async def run() -> None:
+        async with served(protocol) as connect, asyncio.timeout(10):
+            stalled = await connect(b"GET /long HTTP/1.1\r\nHost: here\r\n\r\n")
+            await stalled.readuntil(b"\r\n\r\n")
+            for _ in range(2):
+                assert await (await connect(HEAD + b"abcd")).readuntil(b"ok")
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await stalled.readexactly(LONG)
+                pytest.fail("all of the answer came")
 
     asyncio.run(run())

@@ -1,6 +1,6 @@
-"""Connections that bring requests: each has to come whole in time, and the slowest make room when there are too many.
+"""Connections: a request has to come whole in time and an answer to be taken, and the slowest make room for others.
 
-Else whoever opens connections and sends nothing has all the open files that this process may have.
+Else whoever opens connections and sends nothing, or reads nothing, has all the open files that this process may have.
 """
 
 from __future__ import annotations
@@ -12,29 +12,34 @@ from typing import ClassVar
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+_OWN = 100
+"""Open files that are left for the state, and for connections that are just being accepted."""
 ACCEPTED_AT_ONCE = 20
 """Connections that are accepted before the first of them is looked at."""
 
 
 class Connection(H11Protocol):
-    """One connection. Nothing is awaited while a request is answered: not a held look, not a slow reader of a file."""
+    """One connection. Nothing is awaited of its caller while a request is worked on or held."""
 
     seconds: ClassVar[float] = 30
     """Time for a request to come, its body included, from the start of the connection or the end of the last answer."""
 
-    most: ClassVar[int] = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+    stalled_seconds: ClassVar[float] = 300
+    """Time for a reader to take the megabyte that is on its way."""
+
+    most: ClassVar[int] = (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OWN) // 2
     """Connections at the same time: a download has its file open beside its connection."""
 
-    _coming: ClassVar[dict[Connection, asyncio.TimerHandle]] = {}
-    """Connections whose request hasn't come whole, the one that has taken the longest first."""
+    _awaited: ClassVar[dict[Connection, asyncio.TimerHandle]] = {}
+    """Connections whose caller has something to do, the one that has taken the longest first."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request; if there are too many connections, the one that waits longest ends."""
         super().connection_made(transport)
         self._judge()
-        # Where there is no limit it is -1.
+        # Where there is no limit it is negative.
         if 0 < self.most < len(self.connections):
-            next(iter(self._coming))._end()  # noqa: SLF001 - another of this class
+            next(iter(self._awaited))._end()  # noqa: SLF001 - another of this class
 
     def data_received(self, data: bytes) -> None:
         """Look whether the request is whole."""
@@ -48,20 +53,35 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
-        self._arrived()
+        self._done()
         super().connection_lost(exc)
 
-    def _judge(self) -> None:
-        if self.conn.their_state not in {h11.IDLE, h11.SEND_BODY}:
-            self._arrived()
-        elif self not in self._coming:
-            self._coming[self] = self.loop.call_later(self.seconds, self._end)
+    def pause_writing(self) -> None:
+        """Begin to wait for the reader."""
+        super().pause_writing()
+        self._await(self.stalled_seconds)
 
-    def _arrived(self) -> None:
-        timer = self._coming.pop(self, None)
+    def resume_writing(self) -> None:
+        """The reader has taken what was on its way."""
+        super().resume_writing()
+        self._done()
+
+    def _judge(self) -> None:
+        if self.conn.their_state in {h11.IDLE, h11.SEND_BODY}:
+            self._await(self.seconds)
+        else:
+            self._done()
+
+    def _await(self, seconds: float) -> None:
+        if self not in self._awaited:
+            self._awaited[self] = self.loop.call_later(seconds, self._end)
+
+    def _done(self) -> None:
+        timer = self._awaited.pop(self, None)
         if timer is not None:
             timer.cancel()
 
     def _end(self) -> None:
-        self._arrived()
-        self.transport.close()
+        self._done()
+        # At once: a reader that takes nothing would have it wait.
+        self.transport.abort()
