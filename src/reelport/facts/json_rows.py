@@ -34,6 +34,8 @@ def json_row(raw: bytes, known: frozenset[str]) -> dict[str, str | None] | str:
         return str(reason)
     if not isinstance(value, dict):
         return "it is no JSON object"
+    if _colons(raw) > len(value) and (twice := _told_twice(raw)):
+        return f"{twice[0]}: it is told more than once"
     problems = [] if value.keys() <= known else [f"unknown column {name!r}" for name in value if name not in known]
     for name, one in value.items():
         if one is None or isinstance(one, str):
@@ -46,6 +48,23 @@ def json_row(raw: bytes, known: frozenset[str]) -> dict[str, str | None] | str:
     if b"\\u" in raw:
         problems += [f"{name}: {why}" for name, one in value.items() if (why := _broken(one))]
     return "; ".join(problems) or value
+
+
+def _colons(raw: bytes) -> int:
+    """How many keys a line may hold: texts with a colon behind a quote count too, which costs a second look only."""
+    return raw.count(b'":') + raw.count(b'" ') + raw.count(b'"\t')
+
+
+def _told_twice(raw: bytes) -> list[str]:
+    """The keys that an object of the line tells more than once: none of their values is more right than the other."""
+    twice: list[str] = []
+
+    def noted(pairs: list[tuple[str, object]]) -> None:
+        seen = [name for name, _ in pairs]
+        twice.extend(name for name in dict.fromkeys(seen) if seen.count(name) > 1)
+
+    json.loads(raw, object_pairs_hook=noted)
+    return twice
 
 
 def _broken(text: str | None) -> str | None:
