@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import signal
 import threading
@@ -192,6 +193,15 @@ def test_a_spill_folder_that_was_removed_is_made_again(plan: Plan, tmp_path: Pat
     with Engine("1GiB", 2, tmp_path / "spill") as engine:
         (tmp_path / "spill").rmdir()
         assert engine.session().write(alone(plan), tmp_path / "r.csv").rows > 0
+
+
+def test_room_to_spill_is_what_is_free_now(tmp_path: Path) -> None:
+    """A disk that was full at one report and is free at the next must not limit that one too."""
+    plan = Plan("SELECT current_setting('max_temp_directory_size') AS room", ("room",))
+    with Engine("200MiB", 1, tmp_path / "spill", within=(tmp_path,)) as engine:
+        engine.session().write(alone(plan), tmp_path / "r.csv")
+    (_, room) = (tmp_path / "r.csv").read_text().split("\n", 1)
+    assert re.fullmatch(r"\d+\.\d+ [KMGT]iB\n", room)
 
 
 def test_a_pipe_that_is_removed_between_pieces_leaves_no_half_file(plan: Plan, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -26,6 +27,9 @@ _CSV = "FORMAT csv, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])?(i)?B?", re.IGNORECASE)
 _INTERPRETER = 160 << 20
 """Bytes that a worker holds beside what the engine counts, as measured."""
+_ROOM = "max_temp_directory_size"
+_SPILLED = 0.9
+"""What spilled files may take of the room that is free: other things than reports live on the disk."""
 _PRESS = 0.02
 """Seconds between two presses on the stop button."""
 _LOOK = 1.0
@@ -119,6 +123,7 @@ class Session:
         try:
             with _spoken(to):
                 self._spill.mkdir(parents=True, exist_ok=True)
+                self._make_room()
                 with outlet(to, self._spill, self._press) as out:
                     rows = self._copy_all(pieces, out)
                 whole = True
@@ -148,6 +153,14 @@ class Session:
         with self._pressing, suppress(duckdb.ConnectionException):
             self._connection.interrupt()
 
+    def _make_room(self) -> None:
+        """Let the engine spill as far as the disk goes now: by itself it keeps to what was free at its first spill."""
+        room = _size_of(self._spill) + int(_SPILLED * shutil.disk_usage(self._spill).free)
+        # Refused where others have spilled more meanwhile: the limit that they keep to holds then. And a session that
+        # was closed is told so by its next step.
+        with suppress(duckdb.OutOfMemoryException, duckdb.ConnectionException):
+            self._connection.execute(f"SET {_ROOM} = '{room}B'")
+
     def _copy_all(self, pieces: Pieces, out: Outlet) -> int:
         """Write one piece after the other, the header above the first; the rows of them all."""
         total, rows = 0, None
@@ -164,6 +177,15 @@ class Session:
         # All rows are fetched: a result that is left open keeps its files open.
         answer = self._connection.execute(f"COPY ({plan.sql}) TO {path} ({_CSV}, HEADER {header})").fetchall()
         return int(answer[0][0])
+
+
+def _size_of(folder: Path) -> int:
+    """The bytes of its files, which others make and remove meanwhile."""
+    size = 0
+    for file in folder.iterdir():
+        with suppress(FileNotFoundError):
+            size += file.stat().st_size
+    return size
 
 
 def _following(pieces: Pieces, rows: int | None) -> Plan | None:
@@ -199,6 +221,7 @@ def _settings(spill: Path, within: tuple[Path, ...]) -> Iterator[str]:
         folders = exp.Array(expressions=[exp.Literal.string(f"{path.absolute()}/") for path in (*within, spill)])
         yield f"SET allowed_directories = {folders.sql(dialect='duckdb')}"
         yield "SET enable_external_access = false"
+    yield f"SET allowed_configs = ['{_ROOM}']"
     yield "SET lock_configuration = true"
 
 
