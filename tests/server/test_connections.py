@@ -24,6 +24,11 @@ class Hasty(Connection):
     """Gives a request a moment to come."""
 
     seconds = 0.05
+
+
+class Impatient(Connection):
+    """Gives a reader a moment to take an answer."""
+
     stalled_seconds = 0.05
 
 
@@ -39,7 +44,9 @@ async def app(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[
     body = bytes(LONG) if scope["path"] == "/long" else b"ok"
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await asyncio.sleep(2 * Hasty.seconds)
-    await send({"type": "http.response.body", "body": body})
+    half = len(body) // 2
+    await send({"type": "http.response.body", "body": body[:half], "more_body": True})
+    await send({"type": "http.response.body", "body": body[half:]})
 
 
 @asynccontextmanager
@@ -93,7 +100,7 @@ def test_the_slowest_connection_makes_room_for_a_new_one() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("protocol", [Hasty, Few])
+@pytest.mark.parametrize("protocol", [Impatient, Few])
 def test_a_reader_that_takes_nothing_ends_in_time_and_makes_room(protocol: type[Connection]) -> None:
     """Its answer breaks off short of its length: after a time, or when its connection is needed before."""
 
@@ -106,5 +113,19 @@ def test_a_reader_that_takes_nothing_ends_in_time_and_makes_room(protocol: type[
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 await stalled.readexactly(LONG)
                 pytest.fail("all of the answer came")
+
+    asyncio.run(run())
+
+
+def test_the_time_for_a_request_is_none_for_the_end_of_an_answer() -> None:
+    """A reader that takes an answer late has all of it, however soon a next request would have to come."""
+
+    async def run() -> None:
+        async with served(Hasty) as connect, asyncio.timeout(10):
+            late = await connect(b"GET /long HTTP/1.1\r\nHost: here\r\n\r\n")
+            await late.readuntil(b"\r\n\r\n")
+            await late.readexactly(LONG // 2 + 1)
+            assert await (await connect(HEAD + b"abcd")).readuntil(b"ok")
+            assert len(await late.readexactly(LONG // 2 - 1)) == LONG // 2 - 1
 
     asyncio.run(run())

@@ -65,10 +65,12 @@ class Connection(H11Protocol):
         """The reader has taken what was on its way."""
         super().resume_writing()
         self._done()
+        self._judge()
 
     def _judge(self) -> None:
         if self.conn.their_state in {h11.IDLE, h11.SEND_BODY}:
-            self._await(self.seconds)
+            # The end of the last answer may still be on its way: that is the reader's time, not that of a next request.
+            self._await(self.stalled_seconds if self.transport.get_write_buffer_size() else self.seconds)
         else:
             self._done()
 
