@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from reelport.cli.landing import landing
+from reelport.facts.layout import check_layout
 from reelport.testing import Vendor
 
 from .terminal import Ended, bare, on_terminal, piped, surroundings
@@ -110,6 +111,7 @@ def test_a_terminal_has_room_for_what_was_asked(here: dict[str, str]) -> None:
 def test_a_narrow_terminal_breaks_no_name(here: dict[str, str], tmp_path: Path, words: str) -> None:
     """Where a table has no room for its words, its rows stand below each other, a field a line."""
     assert piped(here, *WEEK).status == 0
+    check_layout(tmp_path / "data")
     status, drawn = on_terminal(here | {"REELPORT_DATA": str(tmp_path / "data")}, *words.split(), columns=30)
     assert status == 0
     lines = bare(drawn)
