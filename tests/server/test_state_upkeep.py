@@ -16,7 +16,7 @@ from sqlalchemy import text
 from reelport.engine.run import Engine
 from reelport.errors import StorageError
 from reelport.query import ReportQuery
-from reelport.server import attempt, partners, retention
+from reelport.server import attempt, files, jobs, partners, retention
 from reelport.server.bell import Bell
 from reelport.server.database import connect
 from reelport.server.jobs import Claim
@@ -86,6 +86,17 @@ def test_data_directory_that_went_away_is_not_begun_anew(tmp_path: Path) -> None
     with Engine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="is its disk there"):
         attempt.make(db, settings, claim, engine.session(), attempt.clock)
     db.dispose()
+
+
+def test_draft_that_can_not_be_removed_hides_no_reason(state: State, tmp_path: Path) -> None:
+    """A disk that takes neither the draft nor its removal is told of in words, as any refusal of a disk is."""
+    state.organization("demo")
+    state.ask(state.caller(state.key("demo")))
+    claim = jobs.claim(state.db, "one", running=2, lease_seconds=30)
+    assert claim is not None
+    files.draft_path(state.settings, claim.report_id, claim.attempt).mkdir(parents=True)  # neither written nor unlinked
+    with Engine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="can't be written"):
+        attempt.make(state.db, state.settings, claim, engine.session(), attempt.clock)
 
 
 def test_state_file_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:

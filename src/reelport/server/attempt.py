@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine as Database
@@ -42,7 +43,9 @@ def make(db: Database, settings: Settings, claim: Claim, session: Session, now: 
         with storage_errors(draft):
             record = files.settle(draft, written)
     finally:
-        draft.unlink(missing_ok=True)
+        # What stands in its way is the failure to tell of, and is told already; a sweep takes it later.
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
     # Should this fail half-way, the file stays: only the database knows then whether it was published.
     if not jobs.finish(db, claim, record, now()):
         files.path(settings, record.name).unlink(missing_ok=True)
