@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import threading
@@ -121,7 +120,7 @@ def test_signal_to_stop_waits_for_what_must_not_be_disturbed() -> None:
     before = signal.signal(signal.SIGTERM, lambda *_: said.append("stopped"))
     try:
         with undisturbed():
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
             said.append("all is done")
     finally:
         signal.signal(signal.SIGTERM, before)
