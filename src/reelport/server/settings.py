@@ -70,7 +70,12 @@ class Settings(BaseSettings):
 
     # Workers
     workers: int = Field(1, ge=0, le=64, description="Worker processes that serve starts; 0 for none.")
-    slots: int = Field(2, ge=1, le=64, description="Reports that one worker makes at the same time.")
+    slots: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="Reports that one worker makes at the same time; more than the running limit leave room for other partners.",
+    )
     worker_memory: str = Field(
         "2GB", pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$", description="Memory of one worker's engine."
     )
