@@ -74,7 +74,7 @@ class Settings(BaseSettings):
         2,
         ge=1,
         le=64,
-        description="Reports that one worker makes at the same time; more than the running limit leave room for other partners.",
+        description="Reports that one worker makes at the same time; more than --running-limit leave room for others.",
     )
     worker_memory: str = Field(
         "2GB", pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$", description="Memory of one worker's engine."
