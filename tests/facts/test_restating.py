@@ -8,12 +8,13 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from reelport.errors import BadInput, UsageError
 from reelport.facts.batches import loads, undo
 from reelport.facts.compaction import compact
-from reelport.facts.loading import load
+from reelport.facts.loading import load, load_arrow
 from reelport.facts.snapshot import pin
 from reelport.facts.storage import MONTH_FILE
 from reelport.facts.vacuuming import vacuum
@@ -183,13 +184,15 @@ def test_an_object_load_is_undone_while_it_is_the_last(tmp_path: Path, root: Pat
     assert not load(root, "channels", [path]).already
 
 
-def test_an_unknown_or_ambiguous_batch_is_refused(root: Path, earnings: Write, plays: Write) -> None:
-    """A batch is named by enough of its beginning."""
-    load(root, "earnings", [_july(earnings)])
-    load(root, "plays", [plays("a.csv", ("2023-07-01", "v", "c", 1))])
+def test_an_unknown_or_ambiguous_batch_is_refused(root: Path) -> None:
+    """A batch is named by enough of its beginning, and never by nothing: an empty variable would undo a lone load."""
+    for number in "12":
+        load_arrow(root, "channels", pa.table({"id": [number], "slug": [number]}), f"by-hand-{number}")
     with pytest.raises(UsageError, match="no load has a batch"):
         undo(root, "nope")
     with pytest.raises(UsageError, match="names 2 batches"):
+        undo(root, "by-hand")
+    with pytest.raises(UsageError, match="has no name"):
         undo(root, "")
 
 
