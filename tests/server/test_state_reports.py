@@ -60,12 +60,21 @@ def test_same_ask_of_another_key_or_over_other_channels_is_another_report(state:
 
 
 def test_pinned_report_answers_only_for_the_current_tables(state: State, caller: Caller) -> None:
-    """Running or finished at today's versions it is given again; at older ones it is not."""
+    """Running or finished at today's versions it is given again; at older ones, or without its file, it is not."""
     first = state.ask(caller)
     claim = claimed(state)
     assert jobs.pin(state.db, claim, {"plays": -1, "channels": -1})
     assert state.ask(caller) == first
     assert jobs.finish(state.db, claim, FILE, state.now)
+    file = files.path(state.settings, FILE.name)
+    file.parent.mkdir()
+    file.write_bytes(b"12")
+    assert state.ask(caller).token == first.token
+    file.write_bytes(b"1")
+    lost = state.ask(caller)
+    assert lost.token != first.token
+    assert jobs.cancel(state.db, lost.id, "x", state.now)
+    file.write_bytes(b"12")
     assert state.ask(caller).token == first.token
     log = state.settings.facts_root / "plays" / "_delta_log"
     log.mkdir(parents=True)

@@ -16,7 +16,7 @@ from reelport import check
 from reelport.errors import Problem, QueryRefused, QueueFull
 from reelport.facts.snapshot import versions_now
 from reelport.query import ReportQuery
-from reelport.server import bell, credentials, jobs
+from reelport.server import bell, credentials, files, jobs
 from reelport.server.access import Caller
 from reelport.server.database import reading, writing
 from reelport.server.files import FileRecord
@@ -24,7 +24,7 @@ from reelport.server.settings import Settings
 from reelport.server.tables import JOBS, ORGANIZATIONS, REPORTS
 from reelport.wire import Code, ReportStatus, Scope
 
-_Found = Row[str, str, str, datetime, str | None]
+_Found = Row[str, str, str, datetime, str | None, str | None, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,11 @@ def ask(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now:
     with writing(db) as connection:
         _alone(connection, caller.organization_id)
         answered = _same_ask(connection, caller, question, now)
-        if answered is not None and (answered.versions is None or _current(answered.versions, versions())):
+        if (
+            answered is not None
+            and (answered.versions is None or _current(answered.versions, versions()))
+            and _has_its_file(settings, answered)
+        ):
             return AskedReport(answered.id, answered.token, ReportStatus[answered.status], answered.created_at)
         _room(connection, settings, caller)
         asked = _put(connection, settings, caller, query, question, now)
@@ -144,7 +148,15 @@ def _fingerprint(query: ReportQuery, caller: Caller) -> str:
 def _same_ask(connection: Connection, caller: Caller, question: str, now: datetime) -> _Found | None:
     """The newest report that this key asked for in the same words and that didn't end badly."""
     return connection.execute(
-        select(REPORTS.c.id, REPORTS.c.token, REPORTS.c.status, REPORTS.c.created_at, REPORTS.c.versions)
+        select(
+            REPORTS.c.id,
+            REPORTS.c.token,
+            REPORTS.c.status,
+            REPORTS.c.created_at,
+            REPORTS.c.versions,
+            REPORTS.c.file,
+            REPORTS.c.bytes,
+        )
         .where(
             REPORTS.c.key_id == caller.key_id,
             REPORTS.c.fingerprint == question,
@@ -158,6 +170,16 @@ def _same_ask(connection: Connection, caller: Caller, question: str, now: dateti
 
 def _current(pinned: str, now: Mapping[str, int]) -> bool:
     return all(now.get(table, -1) == version for table, version in json.loads(pinned).items())
+
+
+def _has_its_file(settings: Settings, found: _Found) -> bool:
+    """Whether a report, if it is finished, can be fetched: one whose file was lost or cut is made anew."""
+    if found.file is None:
+        return True
+    try:
+        return bool(files.path(settings, found.file).stat().st_size == found.bytes)
+    except OSError:
+        return False
 
 
 def _alone(connection: Connection, organization_id: int) -> None:
