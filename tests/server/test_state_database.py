@@ -224,6 +224,12 @@ def test_every_wrong_setting_is_told() -> None:
         assert name in str(refused.value)
 
 
+def test_a_partner_alone_does_not_fill_a_worker() -> None:
+    """By default a worker makes more reports at a time than one partner may have running: there is room for another."""
+    plain = read()
+    assert plain.slots > plain.running_limit
+
+
 def test_settings_are_handed_on_as_environment(tmp_path: Path) -> None:
     """A process that is started with the settings' environment reads the same settings."""
     settings = read(data=tmp_path, secret="s" * 40, port=0, retention_hours=0.5, database_url="postgresql://x/y")

@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     # Workers
     workers: int = Field(1, ge=0, le=64, description="Worker processes that serve starts; 0 for none.")
     slots: int = Field(
-        2,
+        3,
         ge=1,
         le=64,
         description="Reports that one worker makes at the same time; more than --running-limit leave room for others.",
