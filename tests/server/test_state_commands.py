@@ -221,6 +221,15 @@ def test_verify_finds_files_that_are_not_as_recorded(run: Run, tmp_path: Path) -
     assert run("doctor")[0] == 1
 
 
+def test_verify_tells_of_files_in_no_commit_and_is_content(run: Run, tmp_path: Path) -> None:
+    """What a killed command left is told with its reasons, and nothing is wrong with it."""
+    run("sample", "--start", "2026-01-01", "--end", "2026-01-01", "--rows", "10")
+    (read(data=tmp_path / "data").facts_root / "plays" / "left.parquet").touch()
+    status, out, _ = run("verify")
+    assert status == 0
+    assert "plays: 1 files, such as left.parquet, are in no commit" in out
+
+
 def test_doctor_finds_a_sound_directory_sound(run: Run) -> None:
     """After the first command everything is well; in an empty place it says what is missing."""
     assert run("doctor")[0] == 1

@@ -113,12 +113,18 @@ def verify(*, json: Json = False, data: Data = None) -> None:
         tables = verify_tables(settings.facts_root)
         count, file_faults = checked_files(db, settings)
     faults = [*(f"{table.table}: {finding}" for table in tables for finding in table.findings), *file_faults]
+    left = {table.table: table.left for table in tables if table.left}
     if json:
-        told({"files": count, "faults": faults})
+        told({"files": count, "faults": faults, "left": left})
     if faults:
         raise StorageError("\n".join(faults))
     if not json:
         print(f"All is as recorded: every table, and {count} finished files.")
+        for name, paths in left.items():
+            print(
+                f"{name}: {len(paths)} files, such as {paths[0]}, are in no commit: a command that runs or was "
+                "killed wrote them (vacuum deletes them), or the newest commit is lost (then `load list` lacks a load)."
+            )
 
 
 def doctor(*, json: Json = False, data: Data = None) -> None:

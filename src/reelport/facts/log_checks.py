@@ -20,8 +20,9 @@ _WRITES = {"load", "compact"}
 
 @dataclass(frozen=True, slots=True)
 class LogChecks:
-    """What is wrong with a log, and every data file that one of its commits names."""
+    """How many commits a log has, what is wrong with it, and every data file that one of its commits names."""
 
+    commits: int
     findings: tuple[str, ...]
     named: frozenset[str]
 
@@ -44,7 +45,7 @@ def log_checks(folder: Path, table: Table) -> LogChecks:
         named |= told.rows.keys() | told.removed
         standing = (standing - told.removed) | told.rows.keys()
         findings += (f"commit {version} of the log {wrong}" for wrong in _wrong(told, table, standing))
-    return LogChecks(tuple(findings), frozenset(named))
+    return LogChecks(len(versions), tuple(findings), frozenset(named))
 
 
 @dataclass(frozen=True, slots=True)

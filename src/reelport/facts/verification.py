@@ -27,10 +27,16 @@ class Verified:
     files: int
     rows: int
     findings: tuple[str, ...]
+    left: tuple[str, ...] = ()
+    """Data files that no commit names, by their paths in the table."""
 
 
 def verify(root: Path) -> tuple[Verified, ...]:
-    """Check every table: a log that lost something, files that are missing, unreadable, unsorted or with other rows."""
+    """Check every table: a log that lost something, files that are missing, unreadable, unsorted or with other rows.
+
+    Files in no commit are no finding: a command that runs or was killed wrote them. Those of newest commits that
+    were lost look the same.
+    """
     return tuple(_verify_table(root, table) for table in TABLES.values() if (root / table.name).is_dir())
 
 
@@ -41,24 +47,22 @@ def _verify_table(root: Path, table: Table) -> Verified:
         now = current(root, table)
     except (StorageError, NewerData) as error:
         return Verified(table.name, 0, 0, log.findings or (str(error),))
-    findings = [*log.findings, *_unnamed(root, now.folder, before, log.named)]
+    left = _unnamed(now.folder, before, log.named)
+    findings = [*log.findings]
+    if left and not log.commits and not any((root / SPILL).glob("*")):
+        findings.append(f"its log is lost: {len(left)} files, such as {left[0]}, are in no commit")
     for file in now.files:
         findings += [f"{file.path}: {finding}" for finding in _file_findings(now.folder, table, file)]
-    return Verified(table.name, len(now.files), sum(file.rows for file in now.files), tuple(findings))
+    return Verified(table.name, len(now.files), sum(file.rows for file in now.files), tuple(findings), left)
 
 
 def _data_files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*.parquet") if LOG_FOLDER not in path.relative_to(folder).parts)
 
 
-def _unnamed(root: Path, folder: Path, files: Iterable[Path], named: frozenset[str]) -> Iterator[str]:
-    """What to say of files that no commit names, unless they may be those of a load that runs or was killed."""
-    strange = sorted(path for path in files if path.relative_to(folder).as_posix() not in named and path.is_file())
-    if strange and not any((root / SPILL).glob("*")):
-        yield (
-            f"{len(strange)} files, such as {strange[0].relative_to(folder)}, are in no commit: a part of the log is "
-            "lost, or a command was killed (what it left is deleted by vacuum)"
-        )
+def _unnamed(folder: Path, files: Iterable[Path], named: frozenset[str]) -> tuple[str, ...]:
+    paths = {path: path.relative_to(folder).as_posix() for path in files}
+    return tuple(sorted(name for path, name in paths.items() if name not in named and path.is_file()))
 
 
 def _file_findings(folder: Path, table: Table, file: DataFile) -> Iterator[str]:
