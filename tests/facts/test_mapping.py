@@ -152,3 +152,34 @@ def test_a_mapping_may_spill(tmp_path: Path, root: Path) -> None:
     text = "SELECT md5(CAST(n AS VARCHAR)) AS id, sha256(CAST(n AS VARCHAR)) AS slug FROM input"
     done = load(root, "channels", [path], mapping=_map(tmp_path, text), memory="80MB", threads=1)
     assert done.rows == 300_000
+
+
+BAD_LINES = {
+    b'{"n": 1': "it is no JSON",
+    b"[1]": "it is no JSON object",
+    b"\xff": "it is not UTF-8",
+    b'{"n": "\\ud800"}': "it is no JSON that can be taken",
+}
+
+
+@pytest.mark.parametrize("bad", BAD_LINES)
+def test_a_line_that_is_no_object_is_set_aside_by_its_number(tmp_path: Path, root: Path, ask: Ask, bad: bytes) -> None:
+    """One bad line of NDJSON does not cost a mapping the others, packed or not."""
+    plain, packed = tmp_path / "a.ndjson", tmp_path / "b.ndjson.gz"
+    lines = b'{"n": "a"}\n\n' + bad + b'\n{"n": "b"}'
+    plain.write_bytes(lines)
+    packed.write_bytes(gzip.compress(lines.replace(b'"b"', b'"c"')))
+    for path in (plain, packed):
+        done = load(root, "channels", [path], mapping=_map(tmp_path, "SELECT n AS id, n AS slug FROM input"))
+        assert done.rejects == 1
+        assert done.rejects_file is not None
+        assert f"{path.name},3,{BAD_LINES[bad]}" in done.rejects_file.read_text().replace('"', "")
+    assert ask("channels", "SELECT id FROM t ORDER BY id") == [("a",), ("b",), ("c",)]
+
+
+def test_ndjson_without_an_object_is_refused(tmp_path: Path, root: Path) -> None:
+    """Where no line is an object there is nothing to map."""
+    path = tmp_path / "a.ndjson"
+    path.write_text("{\n[1]\n")
+    with pytest.raises(BadInput, match="no line holds a JSON object"):
+        load(root, "channels", [path], mapping=_map(tmp_path, "SELECT 'a' AS id, 'b' AS slug FROM input"))

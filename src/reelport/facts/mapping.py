@@ -13,14 +13,14 @@ from reelport.errors import BadInput
 from reelport.facts.checking import LINE, Source
 from reelport.facts.durable import storage_errors
 from reelport.facts.inputs import Form, Input
+from reelport.facts.json_input import json_view
 from reelport.facts.reading import Reject, batches, header_of
 from reelport.facts.rules import literal, quoted
 from reelport.facts.sources import Failure, Watch, parquet_columns
-from reelport.facts.workspace import Workspace, engine_errors, parquet_source, path_list
+from reelport.facts.workspace import Workspace, engine_errors, parquet_source
 
 INPUT = "input"
 _MAPPED = "_reelport_mapped"
-_PACKINGS = {None: "none", "gzip": "gzip", "zstd": "zstd"}
 
 
 def mapping_text(path: Path) -> str:
@@ -54,15 +54,11 @@ def mapped(
         case Form.PARQUET:
             for file in files:
                 parquet_columns(session, file)
-            relation, paths = parquet_source([str(file.path) for file in files]), [str(file.path) for file in files]
+            paths = _parquet_view(space, [str(file.path) for file in files])
         case Form.CSV:
-            staged = str(_staged(space, files, reject, failure, watch))
-            relation, paths = parquet_source([staged]), [staged]
+            paths = _parquet_view(space, [str(_staged(space, files, reject, failure, watch))])
         case Form.NDJSON:
-            paths = [str(file.path) for file in files]
-            relation = _json(files)
-    with engine_errors(files[0].path):
-        session.execute(f"CREATE TEMP VIEW {INPUT} AS SELECT * FROM {relation}")  # noqa: S608 - paths are quoted
+            paths = json_view(space, INPUT, files, reject, watch)
     _lock(space, paths)
     body = text.strip().rstrip(";")
     try:
@@ -88,13 +84,10 @@ def _staged(space: Workspace, files: Sequence[Input], reject: Reject, failure: F
     return staged
 
 
-def _json(files: Sequence[Input]) -> str:
-    packings = {file.packing for file in files}
-    if len(packings) > 1:
-        raise BadInput("a mapping takes NDJSON files of one compression; these have different ones")
-    packing = literal(_PACKINGS[packings.pop()])
-    listed = path_list([str(file.path) for file in files])
-    return f"read_json({listed}, format = 'newline_delimited', compression = {packing}, sample_size = -1)"
+def _parquet_view(space: Workspace, paths: list[str]) -> list[str]:
+    with engine_errors(Path(paths[0])):
+        space.session.execute(f"CREATE TEMP VIEW {INPUT} AS SELECT * FROM {parquet_source(paths)}")  # noqa: S608
+    return paths
 
 
 def _lock(space: Workspace, paths: Sequence[str]) -> None:
