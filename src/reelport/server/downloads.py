@@ -41,7 +41,7 @@ class _Refused:
 
 _NO_LINK = _Refused(403, "link_not_valid", "The link is over or isn't ours: look at the report again for a fresh one.")
 _GONE = _Refused(410, "report_expired", "The report's time is over and its file is gone: ask for it again.")
-_AWAY = _Refused(503, "temporarily_unavailable", "The service can't read its state now: try again.")
+_AWAY = _Refused(503, "temporarily_unavailable", "The service can't read its state or its files now: try again.")
 _DAMAGED = _Refused(500, "internal_error", "The file isn't what its record says: ask for the report again.")
 
 
@@ -99,7 +99,8 @@ def _opened(path: Path, record: FileRecord) -> _Opened | _Refused:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         _LOG.error("a finished file is missing", file=record.name)
-        return _GONE
+        # Where not even its folder is there, it is a disk that is away: the report's time isn't over.
+        return _GONE if path.parent.is_dir() else _AWAY
     except OSError:
         _LOG.exception("a finished file can't be read", file=record.name)
         return _AWAY

@@ -206,6 +206,18 @@ def test_a_file_that_isnt_what_its_record_says_is_never_served(api: Api) -> None
     assert api.client.get(link).status_code == 410
 
 
+def test_a_file_whose_disk_is_away_is_503(api: Api, link: str) -> None:
+    """Where the whole folder is missing the report isn't over, and can be had when its disk is back."""
+    root = api.service.settings.files_root
+    away = root.rename(root.with_name("away"))
+    try:
+        reply = api.client.get(link)
+        assert (reply.status_code, reply.json()["error"]) == (503, "temporarily_unavailable")
+    finally:
+        away.rename(root)
+    assert api.client.get(link).status_code == 200
+
+
 def test_no_file_stays_open(api: Api, link: str) -> None:
     """Whole, part, none: each reply closes its file."""
     before = len(list(DESCRIPTORS.iterdir()))
