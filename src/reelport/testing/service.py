@@ -47,6 +47,7 @@ from reelport.server.settings import PREFIX, Settings, read
 __all__ = ["Channel", "Key", "Service"]
 
 _READY_SECONDS = 30.0
+_PATIENCE_SECONDS = 0.2
 _STOP_SECONDS = 20.0
 _LOOK_SECONDS = 0.02
 _PORTS = range(20_000, 32_000)
@@ -221,7 +222,10 @@ class Service:
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         until = time.monotonic() + _READY_SECONDS
-        while not self._answers():
+        # Whoever has the port may be another program that never answers, while ours has ended for that very reason.
+        patience = _PATIENCE_SECONDS
+        while not self._answers(patience):
+            patience *= 2
             if process.poll() is not None:
                 self._process = None
                 raise InternalError(f"The service ended with status {process.returncode}:\n{self.log}")
@@ -230,9 +234,9 @@ class Service:
                 raise InternalError(f"The service was not ready within {_READY_SECONDS:.0f} seconds:\n{self.log}")
             time.sleep(_LOOK_SECONDS)
 
-    def _answers(self) -> bool:
+    def _answers(self, patience: float) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as reply:  # noqa: S310 - our own address
+            with urllib.request.urlopen(f"{self.url}/health", timeout=min(patience, 5)) as reply:  # noqa: S310 - our own address
                 return bool(reply.status == 200)  # noqa: PLR2004 - the status of all being well
         except (URLError, OSError):
             return False
