@@ -21,8 +21,12 @@ ACCEPTED_AT_ONCE = 20
 class Connection(H11Protocol):
     """One connection. Nothing is awaited of its caller while a request is worked on or held."""
 
-    seconds: ClassVar[float] = 30
-    """Time for a request to come, its body included, from the start of the connection or the end of the last answer."""
+    seconds: ClassVar[float] = 75
+    """Time for a request to come, its body included, from the start of the connection or the end of the last answer.
+
+    Longer than the pauses of programs that poll over one connection: a request that is sent just when the
+    connection ends is lost, and few of them send it again.
+    """
 
     stalled_seconds: ClassVar[float] = 300
     """Time for a reader to take the megabyte that is on its way."""

@@ -50,6 +50,8 @@ def serve(settings: Settings) -> None:
             server_header=False,
             lifespan="on",
             ws="none",
+            # Uvicorn's own time for a next request counts from when an answer was handed over, not from when it was taken.
+            timeout_keep_alive=int(Connection.seconds) + 1,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         for number in (signal.SIGTERM, signal.SIGINT):

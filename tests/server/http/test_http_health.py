@@ -57,6 +57,15 @@ def test_a_data_directory_that_is_gone_is_told(tmp_path: Path) -> None:
         assert client.get("/health/live").status_code == 200
 
 
+def test_a_database_that_is_no_more_is_told(tmp_path: Path) -> None:
+    """A file of other bytes is not taken for a database, though it can be opened."""
+    settings = read(data=tmp_path / "data", workers=0)
+    with TestClient(create_app(settings)) as client:
+        settings.state_file.write_bytes(b"no database" * 10_000)
+        reply = client.get("/health")
+    assert (reply.status_code, reply.json()["checks"]["database"]) == (503, "can't be read")
+
+
 def test_metrics_count_without_naming_anyone(api: Api) -> None:
     """Routes, outcomes and codes are labels; no partner, key, report or token is."""
     token = api.finished()

@@ -54,6 +54,16 @@ def test_a_data_directory_that_cant_be_is_one_clear_line(tmp_path: Path) -> None
     assert "Traceback" not in ended.stderr
 
 
+def test_a_connection_that_idles_between_two_polls_stays(service: Service) -> None:
+    """A program that polls every five seconds over one connection loses no request."""
+    connection = http.client.HTTPConnection("127.0.0.1", service.settings.port, timeout=20)
+    for pause in (5.2, 0):
+        connection.request("GET", "/health/live")
+        assert connection.getresponse().read()
+        time.sleep(pause)
+    connection.close()
+
+
 def test_it_says_where_it_listens_and_ends_in_good_order(tmp_path: Path) -> None:
     """Port 0 takes a free one and says which; SIGTERM ends with status 0, and no process stays."""
     process = subprocess.Popen(
