@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from reelport.catalog import (
+    Convention,
     Difference,
     Dimension,
     Distinct,
@@ -73,6 +74,7 @@ def _standings() -> str:
         (Standing.DOCUMENTED, "Dailymotion's documentation states it."),
         (Standing.SCHEMA, "A public copy of the real schema shows the name; its meaning is read from that."),
         (Standing.INFERRED, "Client code uses it, or it was reasoned out."),
+        (Standing.CHOSEN, "No source tells: it is what this project does."),
     )
     return _table(("standing", "means"), lines)
 
@@ -144,8 +146,9 @@ def _filters() -> str:
 
 
 def _limits() -> str:
-    rows = ((each.sentence, f"{each.default} {each.unit}", each.standing) for each in Limit)
-    return _table(("limit", "default", "standing"), rows)
+    settable = ((each.sentence, f"{each.default} {each.unit}", each.standing) for each in Limit)
+    fixed = ((each.sentence, each.says, each.standing) for each in Convention)
+    return _table(("limit", "default, or how it is", "standing"), (*settable, *fixed))
 
 
 def adds_up(rule: Rule) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reelport import errors
-from reelport.catalog import Dimension, Filter, Limit, Metric, Product, Scope
+from reelport.catalog import Convention, Dimension, Filter, Limit, Metric, Product, Scope
 from reelport.reference import catalog_page, errors_page
 from reelport.wire import Code
 
@@ -25,7 +25,7 @@ def test_every_row_is_on_its_page() -> None:
     page = catalog_page()
     for row in (*Metric, *Dimension, *Filter):
         assert f"| `{row}` |" in page
-    for row in (*Product, *Limit):
+    for row in (*Product, *Limit, *Convention):
         assert row.sentence in page
     assert all(f"| `{scope}` |" in page for scope in Scope)
     assert all(f"| `{code}` |" in errors_page() for code in Code)

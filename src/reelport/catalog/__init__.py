@@ -3,7 +3,7 @@
 from reelport.catalog.dimensions import TAG_SEPARATOR, Dimension
 from reelport.catalog.families import Family
 from reelport.catalog.filters import Filter
-from reelport.catalog.limits import Limit
+from reelport.catalog.limits import Convention, Limit
 from reelport.catalog.metrics import Metric
 from reelport.catalog.products import Product
 from reelport.catalog.rules import (
@@ -26,6 +26,7 @@ from reelport.catalog.scopes import Scope
 __all__ = [
     "TAG_SEPARATOR",
     "CellType",
+    "Convention",
     "Difference",
     "Dimension",
     "Distinct",

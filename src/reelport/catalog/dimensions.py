@@ -9,7 +9,7 @@ from reelport.catalog.rules import CellType, Grain, Row, Standing
 TAG_SEPARATOR = "|"
 """Between the tags of one CONTENT_TAG_LIST cell. No source shows the original's; ours to choose."""
 
-_DOCUMENTED, _SCHEMA, _ = Standing
+_DOCUMENTED, _SCHEMA, *_ = Standing
 
 
 @unique

@@ -1,4 +1,4 @@
-"""Every limit that the reference names, as a default: a service can be set otherwise."""
+"""Every limit of the API: those that a service can set otherwise, as defaults, and those that are as they are."""
 
 from __future__ import annotations
 
@@ -22,5 +22,31 @@ class Limit(Row):
     def __init__(self, default: int, unit: str, standing: Standing, sentence: str) -> None:
         self.default = default
         self.unit = unit
+        self.standing = standing
+        self.sentence = sentence
+
+
+@unique
+class Convention(Row):
+    """What bounds a report and is no number to set: how it is, how well it is known."""
+
+    DATES = "required", Standing.DOCUMENTED, "First and last day of a report."
+    LEAST_DAYS = "1 day", Standing.DOCUMENTED, "The shortest range."
+    LAST_DAY = "included", Standing.INFERRED, "The last day that is named."
+    TIME_ZONE = "UTC", Standing.DOCUMENTED, "The zone of days, hours and times."
+    FINEST_TIME = (
+        "an hour",
+        Standing.DOCUMENTED,
+        "The finest time, where the matrix has it; older documentation: a day.",
+    )
+    LEAST_DIMENSIONS = "none", Standing.CHOSEN, "The fewest dimensions: a report without any has one row."
+    METRICS = "all that go together", Standing.CHOSEN, "The most metrics of one report."
+    FILES = "1", Standing.CHOSEN, "Files of one report, however long; a client takes any number of links."
+    LOOKS = "no limit", Standing.CHOSEN, "How often a token may be asked for, or a report looked at."
+    PAUSE = "5 seconds", Standing.INFERRED, "The pause between two looks of the clients that are known."
+    FRESHNESS = "all that is loaded", Standing.CHOSEN, "The newest facts that a report takes: those of when it is made."
+
+    def __init__(self, value: str, standing: Standing, sentence: str) -> None:
+        self.says = value
         self.standing = standing
         self.sentence = sentence

@@ -12,7 +12,7 @@ from reelport.catalog.families import Family as F  # noqa: N817 - a table wants 
 from reelport.catalog.rules import CellType, Difference, Distinct, Ratio, Row, Rule, Standing, Stock, Sum, Total, Unit
 from reelport.catalog.rules import Unit as U  # noqa: N817 - a table wants short names
 
-_D, _S, _ = Standing
+_D, _S, *_ = Standing
 
 _CONSENTS = (
     "gdpr_empty_consent_inventory",

@@ -14,7 +14,9 @@ class Standing(StrEnum):
     SCHEMA = "schema"
     """A public copy of the real GraphQL schema shows it, and nothing more is said of it."""
     INFERRED = "inferred"
-    """Public client code uses it, or we reasoned it out: the weakest."""
+    """Public client code uses it, or we reasoned it out: the weakest that a source has a part in."""
+    CHOSEN = "chosen"
+    """No source tells: it is what this project does."""
 
 
 class Grain(IntEnum):
