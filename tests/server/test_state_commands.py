@@ -7,17 +7,20 @@ import json
 import logging
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 import structlog
+from starlette.applications import Starlette
 
 from reelport.cli.main import main
+from reelport.errors import StorageError
 from reelport.facts.layout import check_layout
 from reelport.query import ReportQuery
 from reelport.server import access, credentials, jobs, registry, reports
@@ -273,16 +276,41 @@ def read_only(folder: Path) -> Iterator[None]:
         subprocess.run(["/usr/bin/env", "umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("words", [("org", "add", "other"), ("serve", "--port", "0"), ("worker",), ("key", "list")])
-def test_read_only_directory_is_told(run: Run, tmp_path: Path, words: tuple[str, ...]) -> None:
-    """Over a directory that can't be written every command ends with one clear line."""
-    run("org", "add", "demo")
+@pytest.mark.parametrize("words", ["org add other", "serve --port 0", "serve --port 0 --workers 0", "worker"])
+def test_read_only_directory_is_told(run: Run, tmp_path: Path, words: str) -> None:
+    """Over a directory that can't be written every command that writes ends with one clear line."""
+    caller_of(run, tmp_path / "data")
     with read_only(tmp_path / "data"):
-        status, _, err = run(*words)
-    if words != ("key", "list"):
-        assert status == 1
-        assert err.startswith("reelport: ")
-        assert "Traceback" not in err
+        assert run("key", "list")[0] == 0
+        status, _, err = run(*words.split())
+    assert (status, len(err.splitlines())) == (1, 1)
+    assert err.startswith("reelport: ")
+    assert "read-only" in err or "readonly" in err
+
+
+def test_error_while_the_app_starts_up_is_what_serve_ends_with(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody was told that it listens, and it is not said that somebody stopped it."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        raise StorageError("the disk went away just now")
+        yield  # what makes a generator of it
+
+    monkeypatch.setattr("reelport.server.serve.create_app", lambda _: Starlette(lifespan=lifespan))
+    status, _, err = run("serve", "--port", "0", "--workers", "0")
+    assert (status, err.splitlines()[-1]) == (1, "reelport: the disk went away just now")
+    assert [word for word in ("listening", "Traceback", "interrupted") if word in err] == []
+
+
+def test_newer_state_database_is_told_alike_by_serve_and_doctor(run: Run, tmp_path: Path) -> None:
+    """No command brings a database back: Reelport is what has to be updated."""
+    run("org", "add", "demo")
+    with sqlite3.connect(tmp_path / "data" / "state.db") as state:
+        state.execute("UPDATE alembic_version SET version_num = '9999'")
+    state.close()
+    said = [run(*words)[::2] for words in (("serve", "--port", "0"), ("doctor",))]
+    sentence = "The state database is at revision 9999, this version of Reelport knows 0002: update Reelport."
+    assert said == [(1, f"reelport: {sentence}\n"), (1, f"reelport: database: {sentence}\n")]
 
 
 def test_new_directory_in_a_read_only_place_is_told(run: Run, tmp_path: Path) -> None:

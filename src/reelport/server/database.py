@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
@@ -21,6 +22,9 @@ from reelport.errors import InternalError, NewerData, StorageError, UsageError
 from reelport.facts.durable import reason_of
 from reelport.facts.layout import check_layout
 from reelport.server.settings import Settings
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 REVISION = "0002"
 """The newest migration: what this version of Reelport reads and writes."""
@@ -164,20 +168,31 @@ def upgrade(db: Engine) -> None:
         _migrate(connection)
 
 
-def _migrate(connection: Connection) -> None:
-    # Imported here: a start that finds everything up to date need not wait for it.
-    from alembic import command  # noqa: PLC0415 - see above
+def ahead(found: str | None) -> str | None:
+    """What to say of a database at this revision when a newer version of Reelport made it; None when we know it."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - only where the revision is not the newest one
+
+    known = {script.revision for script in ScriptDirectory.from_config(_migrations()).walk_revisions()}
+    if found is None or found in known:
+        return None
+    return f"The state database is at revision {found}, this version of Reelport knows {REVISION}: update Reelport."
+
+
+def _migrations() -> Config:
     from alembic.config import Config  # noqa: PLC0415 - see above
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 - see above
 
     config = Config()
     config.set_main_option("script_location", "reelport.server:migrations")
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    found = revision(connection)
-    if found is not None and found not in known:
-        raise NewerData(
-            f"The state database is at revision {found}, this version of Reelport knows {REVISION}: update it."
-        )
+    return config
+
+
+def _migrate(connection: Connection) -> None:
+    # Imported here: a start that finds everything up to date need not wait for it.
+    from alembic import command  # noqa: PLC0415 - see above
+
+    if sentence := ahead(revision(connection)):
+        raise NewerData(sentence)
+    config = _migrations()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     if revision(connection) != REVISION:

@@ -120,10 +120,8 @@ def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
         with database.reading(db) as connection:
             found = database.revision(connection)
             current = found == database.REVISION
-            yield (
-                current,
-                f"At revision {found}{'' if current else f', not {database.REVISION}: serve brings it there'}.",
-            )
+            behind = f"At revision {found}, not {database.REVISION}: serve brings it there."
+            yield current, f"At revision {found}." if current else database.ahead(found) or behind
             if current:
                 skew = abs(connection.execute(text("SELECT clock_ms()")).scalar_one() / 1000 - time.time())
                 yield skew < _MOST_SKEW, f"Its clock and this machine's are {skew:.3f} s apart."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import signal
 import socket
@@ -15,9 +16,11 @@ import uvicorn
 from starlette.applications import Starlette
 
 from reelport.errors import UsageError
-from reelport.server import logs
+from reelport.server import bell, logs
 from reelport.server.app import create_app
+from reelport.server.bell import Occasion
 from reelport.server.connections import ACCEPTED_AT_ONCE, Connection
+from reelport.server.credentials import short_id
 from reelport.server.database import connect, writing
 from reelport.server.held import Held
 from reelport.server.sealing import sealed
@@ -33,13 +36,15 @@ that a look has, would add up while a large document is read."""
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. UsageError when the port is taken; nothing has been started then."""
+    """Serve until SIGTERM or SIGINT. UsageError when the port is taken; nothing has been started then.
+
+    What keeps the app from starting up is raised as it is, and nobody was told that it listens.
+    """
     logs.configure(settings)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with _listening(settings) as listener:
         # Before the workers: they need the state brought up to date, and a state that can't be used ends here.
         _prepare(settings)
-        address = _address(listener)
         app = create_app(settings)
         config = uvicorn.Config(
             app,
@@ -48,46 +53,73 @@ def serve(settings: Settings) -> None:
             http=Connection,
             backlog=ACCEPTED_AT_ONCE,
             server_header=False,
-            lifespan="on",
+            lifespan="off",  # the server sees to the app's life itself
             ws="none",
-            # Uvicorn's own time for a next request counts from when an answer was handed over, not from when it was taken.
+            # Uvicorn's time for a next request counts from when an answer was handed over, not from when it was taken.
             timeout_keep_alive=int(Connection.seconds) + 1,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _end)
         with supervised(settings):
-            _LOG.info("listening", address=address, data=str(settings.data), workers=settings.workers)
-            _Server(config, app).run(sockets=[listener])
+            _Server(config, app, settings).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """A web server that lets held looks go as soon as it is told to stop, and does not wait for their time."""
+    """A web server that lets held looks go as soon as it is told to stop, and does not wait for their time.
 
-    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+    It sees to the app's life as well: uvicorn would log the traceback of what the app can't start up with, and exit.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: Starlette, settings: Settings) -> None:
         super().__init__(config)
         self._app = app
+        self._settings = settings
+        self._over = asyncio.Event()
+        self._life: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve. More may wait to be accepted than are accepted at once: uvicorn has one number for both."""
+        begun = asyncio.get_running_loop().create_future()
+        self._life = asyncio.create_task(self._live(begun))
+        await begun
         await super().startup(sockets)
         for listener in sockets or ():
             listener.listen(_BACKLOG)
+            where, settings = _address(listener), self._settings
+            _LOG.info("listening", address=where, data=str(settings.data), workers=settings.workers)
+
+    async def _live(self, begun: asyncio.Future[None]) -> None:
+        """The app from its start to its end, in a task of its own: what goes wrong in it later ends no request."""
+        try:
+            async with self._app.router.lifespan_context(self._app):
+                begun.set_result(None)
+                await self._over.wait()
+        except Exception as error:  # noqa: BLE001 - raised where it was begun, or logged
+            if begun.done():
+                _LOG.exception("the app's life ended early")
+            else:
+                begun.set_exception(error)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the requests, the held ones first."""
         held: Held = self._app.state.service.held
         held.stop()
         await super().shutdown(sockets)
+        self._over.set()
+        if self._life is not None and not self.force_exit:
+            await self._life
 
 
 def _prepare(settings: Settings) -> None:
-    """Bring the state up to date and see that it can be written; StorageError here is one line, and not a crash."""
+    """Bring the state up to date and see that it and the data directory can be written: StorageError where not."""
     db = connect(settings)
     try:
         with writing(db):
             pass
         sealed(db, settings)
+        with bell.hung(settings, f"trial-{short_id()}", Occasion.ENDED):
+            pass
     finally:
         db.dispose()
 
