@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 
 from reelport.catalog import Dimension, Family, Filter, Limit, Metric, Product, Standing
 from reelport.errors import Problem
@@ -17,6 +18,10 @@ from reelport.wire import Code, Scope
 
 _NAMED = 4
 """How many names a sentence lists before it says how many more there are."""
+_FEW = 5
+"""How many names there may be at most for all of them to be named where none is near."""
+_NEAR = 0.6
+"""How alike two names must be, of 1, for one to be meant by the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +85,14 @@ def allowed_with(partial: ReportQuery, rules: Rules = Rules()) -> Allowed:
     dimensions = {Dimension[name] for name in partial.dimensions if name in Dimension.__members__}
     filters = {Filter[name] for name, _ in partial.filters if name in Filter.__members__}
     room = len(partial.dimensions) < rules.dimensions
-    fitting = {family for family in Family if dimensions <= _row(family, rules) and filters <= family.filters}
+    fitting = {
+        family for family in Family if dimensions <= _row(family, rules.permissive) and filters <= family.filters
+    }
     if metrics:
-        row = _common(metrics, rules)
+        row = _common(_families(metrics), rules.permissive)
         narrowed = frozenset(Filter).intersection(*(metric.family.filters for metric in metrics))
     else:
-        row = frozenset[Dimension]().union(*(_row(family, rules) for family in fitting))
+        row = frozenset[Dimension]().union(*(_row(family, rules.permissive) for family in fitting))
         narrowed = frozenset[Filter]().union(*(family.filters for family in fitting))
     return Allowed(
         tuple(metric for metric in Metric if metric not in metrics and metric.family in fitting),
@@ -104,7 +111,7 @@ def scopes_of(query: ReportQuery) -> frozenset[Scope]:
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The name that was probably meant, or None when none is near."""
     by_upper = {each.upper(): each for each in names}
-    close = difflib.get_close_matches(name[:100].upper(), by_upper, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name[:100].upper(), by_upper, n=1, cutoff=_NEAR)
     return by_upper[close[0]] if close else None
 
 
@@ -118,20 +125,22 @@ def _no_metrics(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
 def _names(
     names: tuple[str, ...], part: str, noun: str, known: Iterable[str], code: Code, rules: Rules
 ) -> Iterator[Problem]:
+    seen: set[str] = set()
     for index, name in enumerate(names):
         if name == NULL:
             yield Problem(Code.EMPTY_ITEM, (part, index), f"A null is no {noun}: leave it out.")
         elif name not in known:
             yield _unknown(name, (part, index), noun, known, code, rules)
-        elif name in names[:index]:
+        elif name in seen:
             yield Problem(Code.DUPLICATE, (part, index), f"{name} is named twice: once is enough.")
+        seen.add(name)
 
 
 def _unknown(
     name: str, path: tuple[str | int, ...], noun: str, known: Iterable[str], code: Code, rules: Rules
 ) -> Problem:
     near, all_ = nearest(name, known), list(known)
-    few = f" There are {', '.join(all_)}." if len(all_) <= _NAMED else ""
+    few = f" There are {', '.join(all_)}." if len(all_) <= _FEW else ""
     advice = f" Did you mean {near}?" if near else few
     what = f"There is no {noun} {name[:80]!r}." if rules.strict else f"No {noun} {name[:80]!r} is known here."
     return Problem(code, path, f"{what}{advice}", near, fatal=rules.strict)
@@ -145,40 +154,43 @@ def _too_many(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
 
 
 def _pairs(query: ReportQuery, metrics: list[Metric], dimensions: list[Dimension], rules: Rules) -> Iterator[Problem]:
+    families = _families(metrics)
+    others = frozenset(each.name for each in _common(families, rules.permissive).difference(dimensions))
+    against: dict[frozenset[Family], str] = {}  # Many dimensions are refused by the same families.
     for dimension in dimensions:
-        against = [metric for metric in metrics if dimension not in _row(metric.family, rules)]
-        if against:
-            path = ("dimensions", query.dimensions.index(dimension.name))
-            yield _pair(path, dimension, against, metrics, dimensions, rules)
+        refusing = families & _refusing(dimension, rules.permissive)
+        if refusing:
+            if refusing not in against:
+                against[refusing] = _listed([metric for metric in metrics if metric.family in refusing])
+            yield _pair(query, dimension, refusing, against[refusing], others, rules)
 
 
 def _pair(
-    path: tuple[str | int, ...],
+    query: ReportQuery,
     dimension: Dimension,
-    against: list[Metric],
-    metrics: list[Metric],
-    dimensions: list[Dimension],
+    refusing: frozenset[Family],
+    against: str,
+    others: frozenset[str],
     rules: Rules,
 ) -> Problem:
-    fatal = rules.strict or any(_ruled_out(metric, dimension) for metric in against)
-    grain = max(metric.family.grain for metric in against)
-    if dimension.grain is not None and dimension.grain < grain:
-        coarse = next(each for each in Dimension if each.grain == grain)
+    path = ("dimensions", query.dimensions.index(dimension.name))
+    fatal = rules.strict or any(_ruled_out(family, dimension) for family in refusing)
+    if dimension.grain is not None and dimension.grain < (grain := max(family.grain for family in refusing)):
+        coarse = next(each for each in Dimension if each.grain == grain).name
         finest = f"can't be had by {dimension}: {coarse} is the finest."
         known = f"isn't known to be had by {dimension}: {coarse} is the finest that is documented."
-        sentence = f"{_listed(against)} {finest if fatal else known}"
-        return Problem(Code.GRAIN_TOO_FINE, path, sentence, None if coarse in dimensions else coarse.name, fatal)
-    near = nearest(dimension.name, (each.name for each in _common(metrics, rules) - set(dimensions)))
-    fits = [metric for metric in Metric if dimension in _row(metric.family, rules)]
-    advice = f" {near} would work." if near else f" It goes with {_listed(fits)}."
+        sentence = f"{against} {finest if fatal else known}"
+        near = None if coarse in query.dimensions else coarse
+        return Problem(Code.GRAIN_TOO_FINE, path, sentence, near, fatal)
+    near = next((name for name in _like(dimension) if name in others), None)
+    advice = f" {near} would work." if near else f" It goes with {_fitting(dimension, rules.permissive)}."
     what = "can't be split" if fatal else "isn't known to be split"
-    sentence = f"{_listed(against)} {what} by {dimension}.{advice}"
-    return Problem(Code.INCOMPATIBLE_PAIR, path, sentence, near, fatal)
+    return Problem(Code.INCOMPATIBLE_PAIR, path, f"{against} {what} by {dimension}.{advice}", near, fatal)
 
 
-def _ruled_out(metric: Metric, dimension: Dimension) -> bool:
-    """Whether the vendor's documentation says no: it knows the dimension, and lists all that goes with the metric."""
-    return metric.family.standing is dimension.standing is Standing.DOCUMENTED
+def _ruled_out(family: Family, dimension: Dimension) -> bool:
+    """Whether the vendor's documentation says no: it knows the dimension, and lists all that goes with the metrics."""
+    return family.standing is dimension.standing is Standing.DOCUMENTED
 
 
 def _range(query: ReportQuery, today: date, rules: Rules) -> Iterator[Problem]:
@@ -209,9 +221,22 @@ def _filters(query: ReportQuery, metrics: list[Metric], rules: Rules) -> Iterato
             yield _unknown(value, path, f"{name}", row.choices, Code.UNKNOWN_FILTER_VALUE, rules)
         against = [metric for metric in metrics if row not in metric.family.filters]
         if against:
-            what = f"can't be narrowed by {name}." if rules.strict else f"isn't known to be narrowed by {name}."
-            sentence = f"{_listed(against)} {what}"
-            yield Problem(Code.INCOMPATIBLE_FILTER, path, sentence, fatal=rules.strict)
+            yield _narrowing(path, against, _free_filters(query, metrics), rules)
+
+
+def _narrowing(path: tuple[str, str], against: list[Metric], free: list[str], rules: Rules) -> Problem:
+    what = "can't be narrowed" if rules.strict else "isn't known to be narrowed"
+    advice = f"{', '.join(free)} would work." if free else "No other filter goes with all of the metrics."
+    near = free[0] if len(free) == 1 else None
+    sentence = f"{_listed(against)} {what} by {path[1]}. {advice}"
+    return Problem(Code.INCOMPATIBLE_FILTER, path, sentence, near, fatal=rules.strict)
+
+
+def _free_filters(query: ReportQuery, metrics: list[Metric]) -> list[str]:
+    """The filters that go with all of the metrics and that the query doesn't have yet."""
+    common = frozenset(Filter).intersection(*(family.filters for family in _families(metrics)))
+    taken = dict(query.filters)
+    return [each.name for each in Filter if each in common and each.name not in taken]
 
 
 def _product(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
@@ -221,20 +246,45 @@ def _product(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
 
 
 def _scopes(query: ReportQuery, metrics: list[Metric], scopes: Collection[str]) -> Iterator[Problem]:
+    held = frozenset(scopes)
     for metric in metrics:
-        lacking = sorted(metric.family.scopes - set(scopes))
-        if lacking:
+        if not metric.family.scopes <= held:
+            lacking = sorted(metric.family.scopes - held)
             sentence = f"{metric} needs the scope {' and '.join(lacking)}, which the token lacks."
             path = ("metrics", query.metrics.index(metric.name))
             yield Problem(Code.SCOPE_MISSING, path, sentence, " ".join(lacking))
 
 
-def _row(family: Family, rules: Rules) -> frozenset[Dimension]:
-    return family.dimensions(permissive=rules.permissive)
+def _families(metrics: Iterable[Metric]) -> frozenset[Family]:
+    return frozenset(metric.family for metric in metrics)
 
 
-def _common(metrics: list[Metric], rules: Rules) -> frozenset[Dimension]:
-    return frozenset(Dimension).intersection(*(_row(metric.family, rules) for metric in metrics))
+@cache
+def _row(family: Family, permissive: bool) -> frozenset[Dimension]:
+    return family.dimensions(permissive=permissive)
+
+
+def _common(families: Iterable[Family], permissive: bool) -> frozenset[Dimension]:
+    return frozenset(Dimension).intersection(*(_row(family, permissive) for family in families))
+
+
+@cache
+def _refusing(dimension: Dimension, permissive: bool) -> frozenset[Family]:
+    """The families that don't go with a dimension."""
+    return frozenset(family for family in Family if dimension not in _row(family, permissive))
+
+
+@cache
+def _fitting(dimension: Dimension, permissive: bool) -> str:
+    """The metrics that go with a dimension, as a sentence lists them."""
+    return _listed([metric for metric in Metric if dimension in _row(metric.family, permissive)])
+
+
+@cache
+def _like(dimension: Dimension) -> tuple[str, ...]:
+    """The names of the dimensions that are like that of one, the nearest first."""
+    names = [each.name for each in Dimension]
+    return tuple(difflib.get_close_matches(dimension.name, names, n=len(names), cutoff=_NEAR))
 
 
 def _listed(rows: list[Metric]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date, timedelta
 
 import pytest
@@ -146,13 +147,44 @@ def test_all_problems_come_at_once() -> None:
 
 
 def test_where_none_is_near_and_few_can_be_meant_all_are_named() -> None:
-    """Products, and the values of a filter; metrics are too many."""
-    wrong = problems(query("ZZZ", mediaType="ZZZ", product="ZZZ"), today=TODAY)
+    """Products, filters, and the values of a filter; metrics are too many."""
+    wrong = problems(query("ZZZ", mediaType="ZZZ", product="ZZZ", zzz="x"), today=TODAY)
     assert [each.sentence for each in wrong] == [
         "There is no metric 'ZZZ'.",
         "There is no mediaType 'ZZZ'. There are LIVE, VIDEO.",
+        f"There is no filter 'zzz'. There are {', '.join(Filter.__members__)}.",
         "There is no product 'ZZZ'. There are CONTENT, EMBED, CLAIM, ALL.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("filters", "near", "advice"),
+    [
+        ({"mediaType": "LIVE"}, None, "channelSlug, videoOwnerChannelSlug would work."),
+        ({"mediaType": "LIVE", "channelSlug": "a"}, "videoOwnerChannelSlug", "videoOwnerChannelSlug would work."),
+        (
+            {"mediaType": "LIVE", "channelSlug": "a", "videoOwnerChannelSlug": "b"},
+            None,
+            "No other filter goes with all of the metrics.",
+        ),
+    ],
+)
+def test_a_filter_that_cant_be_names_those_that_can(filters: dict[str, str], near: str | None, advice: str) -> None:
+    """The filters that go with every metric and aren't used yet; one alone is what would work."""
+    (found,) = problems(query("VIEWS UPLOADS", "DAY", **filters), today=TODAY)  # type: ignore[arg-type]
+    assert (found.sentence, found.nearest) == (f"UPLOADS can't be narrowed by mediaType. {advice}", near)
+
+
+def test_the_largest_query_is_checked_in_a_moment() -> None:
+    """Every metric by every dimension, wrong in each of them, takes less than 2 ms of one core."""
+    asked = ReportQuery.of(Metric, Dimension, START, TODAY)
+    took = []
+    for _ in range(10):
+        began = time.thread_time()
+        found = problems(asked, today=TODAY, scopes=ALL_SCOPES)
+        took.append(time.thread_time() - began)
+    assert len(found) > len(Dimension) - 5
+    assert min(took) < 0.002
 
 
 def test_a_whole_query_has_no_problem() -> None:
