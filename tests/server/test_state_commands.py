@@ -139,6 +139,18 @@ def test_channel_is_renamed_but_no_slug_is_anothers(run: Run, tmp_path: Path) ->
     assert [each.slug for each in registry.known_channels(read(data=tmp_path / "data"))] == ["new"]
 
 
+def test_what_is_not_said_of_a_channel_stays(run: Run, tmp_path: Path) -> None:
+    """A new slug costs a channel neither its name nor its account; either of them is changed by itself."""
+    run("org", "add", "demo")
+    add, seen = ("channel", "add", "--org", "demo", "--id", "c1", "--slug"), []
+    for words in ("one --name One --account a1", "uno", "uno --name Uno", "uno --account a2"):
+        assert run(*add, *words.split())[0] == 0
+        seen += [
+            (each.slug, each.name, each.account_id) for each in registry.known_channels(read(data=tmp_path / "data"))
+        ]
+    assert seen == [("one", "One", "a1"), ("uno", "One", "a1"), ("uno", "Uno", "a1"), ("uno", "Uno", "a2")]
+
+
 def test_a_key_is_limited_by_no_name_that_may_mean_two_channels(run: Run) -> None:
     """A slug that is another channel's id stands for neither of them; each can be named by what is its own."""
     run("org", "add", "demo")

@@ -86,7 +86,7 @@ def add_channel(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Enter a channel, or rename one, and let an organization read it.
+    """Enter a channel, or rename one, and let an organization read it. A name or an account that isn't given stays.
 
     Example: reelport channel add --org acme --id c-17 --slug acme-sports
     """

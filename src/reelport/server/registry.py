@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pyarrow as pa
@@ -34,17 +34,27 @@ class Channel:
 def add_channel(db: Engine, settings: Settings, organization: str, channel: Channel) -> None:
     """Enter a channel, or change what it is called, and let the organization read it; repeated, it changes nothing.
 
-    UsageError when the slug is another channel's.
+    A name or an account that isn't given stays as it was. UsageError when the slug is another channel's.
     """
     holder = partners.organization(db, organization)
     _check_words(channel)
     known = known_channels(settings)
     if any(each.slug == channel.slug and each.id != channel.id for each in known):
         raise UsageError(f"The slug {channel.slug!r} is another channel's already.")
+    channel = _completed(channel, known)
     if channel not in known:
         row = {"id": channel.id, "slug": channel.slug, "name": channel.name, "account_id": channel.account_id}
         load_arrow(settings.facts_root, CHANNELS.name, pa.Table.from_pylist([row], _SCHEMA), f"channel-{short_id()}")
     partners.let_read(db, holder.id, [channel.id])
+
+
+def _completed(channel: Channel, known: Iterable[Channel]) -> Channel:
+    """The channel, with what isn't said of it as it is known."""
+    for each in known:
+        if each.id == channel.id:
+            account_id = each.account_id if channel.account_id is None else channel.account_id
+            return replace(channel, name=each.name if channel.name is None else channel.name, account_id=account_id)
+    return channel
 
 
 def _check_words(channel: Channel) -> None:
