@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from reelport.errors import BadInput
 from reelport.facts.loading import load
+from reelport.facts.preview import preview
 from reelport.facts.snapshot import pin
 
 HEADER = "started_at,video_id,owner_channel_id,media_type,views,time_watched_seconds,visitor_page_url\n"
@@ -239,6 +241,22 @@ def test_damaged_parquet_is_refused(tmp_path: Path, root: Path, damage: str) -> 
     with pytest.raises(BadInput):
         load(root, "channels", [path])
     assert pin(root, ["channels"]).versions["channels"] == -1
+
+
+@pytest.mark.parametrize("mapping", ["", "SELECT * FROM input"])
+def test_a_file_with_damaged_pages_is_named(tmp_path: Path, root: Path, mapping: str) -> None:
+    """Of several Parquet files the one that can't be read to its end is told, mapped or not, loaded or only shown."""
+    content = _parquet(tmp_path)
+    third = len(content) // 3
+    (tmp_path / "sound.parquet").write_bytes(content)
+    (tmp_path / "ill.parquet").write_bytes(content[:40] + bytes(b ^ 255 for b in content[40:third]) + content[third:])
+    (tmp_path / "map.sql").write_text(mapping)
+    paths, by = [tmp_path / "sound.parquet", tmp_path / "ill.parquet"], tmp_path / "map.sql" if mapping else None
+    said = f"{paths[1]}: the Parquet file is damaged and can't be read to its end"
+    with pytest.raises(BadInput, match=f"^{re.escape(said)}$"):
+        load(root, "channels", paths, mapping=by)
+    with pytest.raises(BadInput, match=f"^{re.escape(said)}$"):
+        preview(root, "channels", paths, mapping=by, count=5000)
 
 
 def test_the_problems_of_all_files_are_told_together(tmp_path: Path, root: Path) -> None:

@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 
 from reelport.errors import BadInput
 from reelport.facts.checking import FILE, LINE, Source
-from reelport.facts.inputs import Form, Input
+from reelport.facts.durable import full_disk
+from reelport.facts.inputs import Form, Input, check_unchanged
 from reelport.facts.reading import Reject, batches, header_of, text_schema
 from reelport.facts.rules import quoted
+from reelport.facts.storage import ROW_GROUP
 from reelport.facts.tables import Table
 from reelport.facts.workspace import Workspace, engine_errors, parquet_source
 
@@ -89,6 +91,36 @@ def parquet_columns(session: duckdb.DuckDBPyConnection, file: Input) -> tuple[tu
     with engine_errors(file.path):
         described = session.execute(f"DESCRIBE SELECT * FROM {parquet_source([str(file.path)])}").fetchall()  # noqa: S608 - the path is quoted
     return tuple((name, kind) for name, kind, *_ in described)
+
+
+@contextmanager
+def damage_told(space: Workspace, files: Sequence[Input]) -> Iterator[None]:
+    """When the engine fails inside the block and one of the Parquet files is why, say so by its name: BadInput.
+
+    The engine tells of the bytes that it stumbled over, and seldom of their file.
+    """
+    try:
+        yield
+    except duckdb.Error as error:
+        if isinstance(error, duckdb.OutOfMemoryException) or full_disk(str(error)):
+            raise
+        check_unchanged(files)
+        for file in files:
+            if file.form is Form.PARQUET and not _readable(space, file):
+                raise BadInput(f"{file.path}: the Parquet file is damaged and can't be read to its end") from error
+        raise
+
+
+def _readable(space: Workspace, file: Input) -> bool:
+    def read() -> None:
+        for _ in space.session.sql(f"FROM {parquet_source([str(file.path)])}").to_arrow_reader(ROW_GROUP):
+            pass
+
+    try:
+        space.stoppable(read)
+    except duckdb.Error as error:
+        return isinstance(error, duckdb.OutOfMemoryException)
+    return True
 
 
 def text_columns(file: Input, table: Table) -> tuple[tuple[str, str], ...]:
