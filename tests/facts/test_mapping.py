@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +50,27 @@ def test_a_mapping_makes_rows_and_its_bad_ones_are_rejected_by_number(
     assert done.rejects_file is not None
     assert "views: '-5' is less than 0" in done.rejects_file.read_text()
     assert load(root, "plays", [export], mapping=_map(tmp_path, PLAYS_OF_EXPORT)).already
+
+
+def test_a_rejected_row_of_a_mapping_is_of_no_line_of_a_file(tmp_path: Path, root: Path, export: Path) -> None:
+    """It is told, and listed, as a row of the mapping's output; a line that never got to the mapping by its file."""
+    export.write_text(export.read_text() + "17.17.11,v1\n")
+    with pytest.raises(BadInput) as caught:
+        load(root, "plays", [export], mapping=_map(tmp_path, PLAYS_OF_EXPORT), strict=True)
+    told = str(caught.value).splitlines()
+    assert re.fullmatch("  row [12] of the mapping's output: views: '-5' is less than 0", told[2])
+    assert told[1] == f"  {export} line 5: it has 2 fields, the header has 4"
+    with (tmp_path / "export.csv.rejects.csv").open(newline="") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == [str(export), "the mapping's output"]
+
+
+@pytest.mark.parametrize("text", ["SELECT * FROM inputt", "SELECT id,\n nope FROM input", "SELECT sum(a, b FROM input"])
+def test_an_error_of_a_mapping_shows_no_sql_but_its_own(tmp_path: Path, root: Path, export: Path, text: str) -> None:
+    """The statement that the mapping is put into is nobody's business."""
+    with pytest.raises(BadInput) as caught:
+        load(root, "channels", [export], mapping=_map(tmp_path, text))
+    assert "_reelport" not in str(caught.value)
+    assert "CREATE" not in str(caught.value)
 
 
 def test_the_mapping_is_part_of_the_batch(tmp_path: Path, root: Path, export: Path) -> None:

@@ -15,6 +15,8 @@ REJECT = "_reject"
 DAY = "_day"
 FILE = "_reelport_file"
 LINE = "_reelport_line"
+OUTPUT = "the mapping's output"
+"""Where the rows come from that a mapping makes: they are no lines of any file."""
 _SOURCE = "src"
 
 
@@ -23,6 +25,7 @@ class Source:
     """Rows that DuckDB can read: `relation` goes after FROM, `types` are its columns and their SQL types.
 
     `file` and `line` are SQL for where a row came from: the number of its file, from 0, and its line, from 1.
+    The rows of `OUTPUT` have no file, and their number for a line.
     """
 
     relation: str

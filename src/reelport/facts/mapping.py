@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reelport.errors import BadInput
-from reelport.facts.checking import LINE, Source
+from reelport.facts.checking import LINE, OUTPUT, Source
 from reelport.facts.durable import storage_errors
 from reelport.facts.inputs import Form, Input
 from reelport.facts.json_input import json_view
@@ -65,9 +65,12 @@ def mapped(
         session.execute(f"CREATE TEMP VIEW {_MAPPED} AS {body}\n")
         described = session.execute(f"DESCRIBE {_MAPPED}").fetchall()
     except duckdb.Error as error:
-        raise BadInput(f"the mapping can't be run: {error}") from error
+        # What follows shows the statement, which is ours and no line of the mapping's.
+        said = str(error).partition("\n\nLINE ")[0]
+        raise BadInput(f"the mapping can't be run: {said}") from error
     numbered = f"(SELECT *, row_number() OVER () AS {quoted(LINE)} FROM {_MAPPED})"  # noqa: S608 - a fixed name
-    return Source(numbered, {name: kind for name, kind, *_ in described}, "0", quoted(LINE), "the mapping's output")
+    types = {name: kind for name, kind, *_ in described}
+    return Source(numbered, types, "CAST(NULL AS INTEGER)", quoted(LINE), OUTPUT)
 
 
 def _staged(space: Workspace, files: Sequence[Input], reject: Reject, failure: Failure, watch: Watch) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import IO
 
+from reelport.facts.checking import OUTPUT
 from reelport.facts.durable import storage_errors, sync_file, sync_folder
 
 HEADER = ("file", "line", "reason", "raw")
@@ -36,14 +37,15 @@ class Rejects:
         """Take a line that is no row at all."""
         self.row(file, line, reason, json.dumps(raw, ensure_ascii=False))
 
-    def row(self, file: int, line: int, reason: str, raw: str) -> None:
-        """Take a row; `raw` is its JSON."""
-        name = self._names[file]
+    def row(self, file: int | None, line: int, reason: str, raw: str) -> None:
+        """Take a row, of a mapping's output when it is of no file; `raw` is its JSON."""
+        name = OUTPUT if file is None else self._names[file]
+        place = f"row {line} of {name}" if file is None else f"{name} line {line}"
         with self._lock:
             self._write((name, line, reason, raw))
             self.count += 1
             if len(self.first) < SHOWN:
-                self.first.append(f"{name} line {line}: {reason}")
+                self.first.append(f"{place}: {reason}")
 
     def _write(self, row: tuple[str, int, str, str]) -> None:
         if self._part is None:
