@@ -260,11 +260,17 @@ def test_a_file_with_damaged_pages_is_named(tmp_path: Path, root: Path, mapping:
 
 
 def test_the_problems_of_all_files_are_told_together(tmp_path: Path, root: Path) -> None:
-    """Two bad files are named in one refusal."""
-    paths = [tmp_path / "none.csv", tmp_path / "empty.csv"]
+    """Every bad file is named in one refusal, with what it is."""
+    paths = [tmp_path / "none.csv", tmp_path / "empty.csv", Path("/dev/null"), tmp_path / f"{'x' * 300}.csv"]
     paths[1].touch()
-    with pytest.raises(BadInput, match=r"none\.csv: there is no such file\n.*empty\.csv is empty"):
+    with pytest.raises(BadInput) as caught:
         load(root, "plays", paths)
+    assert str(caught.value).splitlines() == [
+        f"{paths[0]}: there is no such file",
+        f"{paths[1]} is empty",
+        "/dev/null is no regular file: write what it gives to a file, and load that",
+        f"{paths[3]} can't be read: File name too long",
+    ]
 
 
 def test_a_line_without_end_is_refused_in_bounded_memory(tmp_path: Path, root: Path) -> None:

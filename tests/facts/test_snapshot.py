@@ -79,9 +79,10 @@ def test_a_data_directory_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data" / "layout.json").write_text(f'{{"layout": {LAYOUT + 1}}}')
     with pytest.raises(NewerData, match="newer version of Reelport"):
         check_layout(tmp_path / "data")
-    (tmp_path / "data" / "layout.json").write_text("{}")
-    with pytest.raises(StorageError, match=r"layout\.json"):
-        check_layout(tmp_path / "data")
+    for text in ("{}", "garbage", '{"layout": "1"}'):
+        (tmp_path / "data" / "layout.json").write_text(text)
+        with pytest.raises(StorageError, match=r"layout\.json is damaged, or no file of Reelport: .* {\"layout\": 1}$"):
+            check_layout(tmp_path / "data")
 
 
 @pytest.mark.parametrize(

@@ -367,6 +367,8 @@ def test_settings_of_serve_are_refused_by_name(run: Run) -> None:
     """A setting out of its bounds is told by the name that it is set by."""
     status, _, err = run("serve", "--port", "99999")
     assert (status, "port" in err) == (2, True)
+    said = "REELPORT_WORKER_MEMORY (--worker-memory): It is a number and a unit, such as 2GB, and not 'lots'."
+    assert run("serve", "--worker-memory", "lots") == (2, "", f"reelport: {said}\n")
 
 
 def test_wrong_settings_are_told_all_at_once_by_their_names(tmp_path: Path) -> None:

@@ -77,11 +77,13 @@ def recognised(paths: Sequence[Path]) -> tuple[Input, ...]:
 
 
 def _recognise(path: Path) -> Input:
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder: name its files")
-    if not path.is_file():
-        raise BadInput(f"{path}: there is no such file")
     try:
+        if path.is_dir():
+            raise BadInput(f"{path} is a folder: name its files")
+        if not path.exists():
+            raise BadInput(f"{path}: there is no such file")
+        if not path.is_file():
+            raise BadInput(f"{path} is no regular file: write what it gives to a file, and load that")
         with path.open("rb") as file:
             start = file.read(4)
         stamp = _stamp(path)

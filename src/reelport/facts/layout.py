@@ -68,7 +68,11 @@ def _layout_of(text: bytes, mark: Path) -> int:
     try:
         found = json.loads(text)["layout"]
     except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f'{mark} can\'t be read: {error!r}; it should hold {{"layout": {LAYOUT}}}') from error
+        raise StorageError(_damaged(mark)) from error
     if not isinstance(found, int):
-        raise StorageError(f"{mark} should hold a whole number as its layout")
+        raise StorageError(_damaged(mark))
     return found
+
+
+def _damaged(mark: Path) -> str:
+    return f'{mark} is damaged, or no file of Reelport: it should hold {{"layout": {LAYOUT}}}'

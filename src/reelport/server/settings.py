@@ -140,4 +140,7 @@ def refused(error: ValidationError) -> UsageError:
 def _sentence(wrong: dict[str, object]) -> str:
     place = wrong["loc"]
     name = ".".join(str(step) for step in place) if isinstance(place, tuple) else str(place)
-    return f"{PREFIX}{name.upper()} (--{name.replace('_', '-')}): {wrong['msg']}"
+    said = wrong["msg"]
+    if wrong["type"] == "string_pattern_mismatch":  # a size: no other setting has a pattern
+        said = f"It is a number and a unit, such as 2GB, and not {str(wrong['input'])[:80]!r}."
+    return f"{PREFIX}{name.upper()} (--{name.replace('_', '-')}): {said}"
