@@ -6,8 +6,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cache
+from datetime import date, datetime, timedelta
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, func, select
@@ -54,12 +54,19 @@ def rules(settings: Settings) -> check.Rules:
     return check.Rules(settings.dimension_limit, settings.day_limit, permissive=settings.inferred == "permissive")
 
 
+@lru_cache(maxsize=50)  # One document may ask the same many times.
+def problems(query: ReportQuery, scopes: frozenset[str], today: date, held_to: check.Rules) -> tuple[Problem, ...]:
+    """Why a caller with these scopes can't have that report: empty when there is no reason."""
+    may_ask = () if Scope.CREATE_REPORTS in scopes else (_lacking(Scope.CREATE_REPORTS, ()),)
+    return (*may_ask, *check.problems(query, today=today, scopes=scopes, rules=held_to))
+
+
 def ask(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now: datetime) -> AskedReport:
     """Queue a report, or give back the one that answers the same ask of the same key already.
 
     QueryRefused says every problem; QueueFull when the partner has as many unfinished reports as may be.
     """
-    found = (*_may_ask(caller), *check.problems(query, today=now.date(), scopes=caller.scopes, rules=rules(settings)))
+    found = problems(query, caller.scopes, now.date(), rules(settings))
     if any(problem.fatal for problem in found):
         raise QueryRefused(found)
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as it is stored
@@ -130,10 +137,6 @@ def _may_see(caller: Caller, scopes: str, channels: str) -> bool:
 
 def _file(row: Row[*tuple[Any, ...]]) -> FileRecord:
     return FileRecord(row.file, row.rows, row.bytes, row.sha256)
-
-
-def _may_ask(caller: Caller) -> tuple[Problem, ...]:
-    return () if Scope.CREATE_REPORTS in caller.scopes else (_lacking(Scope.CREATE_REPORTS, ()),)
 
 
 def _lacking(scope: Scope, path: tuple[str, ...]) -> Problem:

@@ -14,6 +14,7 @@ from graphql import get_introspection_query
 from sqlalchemy import func, select
 from starlette.types import Message
 
+from reelport.catalog import Dimension, Metric
 from reelport.server import access, partners
 from reelport.server.database import reading
 from reelport.server.graphql.endpoint import _answer
@@ -34,6 +35,11 @@ NOISE = 3
 def literals(names: int) -> str:
     wrong = " ".join(f"ESTIMATED_EARNING_{number}" for number in range(names))
     return f'{{metrics: [{wrong}], dimensions: [DAY], startDate: "2026-01-01", endDate: "2026-01-02"}}'
+
+
+def everything(day: int) -> str:
+    names = f"metrics: [{' '.join(Metric.__members__)}], dimensions: [{' '.join(Dimension.__members__)}]"
+    return f'{{{names}, startDate: "2026-01-01", endDate: "2026-01-{day:02}"}}'
 
 
 def deep(depth: int) -> Any:  # noqa: ANN401 - JSON
@@ -84,11 +90,19 @@ DOCUMENTS: dict[str, str] = {
     "50 unknown names in each of 45 asks": "mutation {"
     + " ".join(f"a{i}: askPartnerReportFile(input: {literals(50)}) {{ status }}" for i in range(45))
     + "}",
+    "everything by everything, in 27 asks": "mutation {"
+    + " ".join(f"a{i}: askPartnerReportFile(input: {everything(i + 1)}) {{ status }}" for i in range(27))
+    + "}",
     "the schema 49 times": "{ __schema { types {"
     + " ".join(f"a{i}: enumValues {{ name }}" for i in range(49))
     + "} } }",
     "the schema in circles": "{ __schema { types {" + "fields { type {" * 3 + "name" + "}}" * 3 + "} } }",
 }
+SHARED = (
+    "mutation Ask($input: AskPartnerReportFileInput!) {"
+    + " ".join(f"a{i}: askPartnerReportFile(input: $input) {{ status }}" for i in range(50))
+    + "}"
+)
 VARIABLES: dict[str, dict[str, Any]] = {
     "90,000 unknown names in a variable": ask(metrics=[f"VIEW{i}" for i in range(90_000)]),
     "100 unknown names in a variable": ask(metrics=[f"ESTIMATED_EARNING_{i}" for i in range(100)]),
@@ -101,6 +115,9 @@ VARIABLES: dict[str, dict[str, Any]] = {
 BODIES: dict[str, bytes] = {
     **{name: json.dumps({"query": query}).encode() for name, query in DOCUMENTS.items()},
     **{name: json.dumps({"query": ASK, "variables": given}).encode() for name, given in VARIABLES.items()},
+    "everything by everything, in 50 asks of one variable": json.dumps(
+        {"query": SHARED, "variables": ask(metrics=[*Metric.__members__], dimensions=[*Dimension.__members__])}
+    ).encode(),
     "JSON a million deep": b"[" * 1_000_000,
     "a body that isn't UTF-8": b'{"query": "' + b"\xff" * 1_000_000 + b'"}',
     "250 numbers of 4,000 digits": b'{"query": "{ partner { x } }", "variables": {"a": ['
@@ -124,7 +141,7 @@ def test_a_hostile_body_is_refused_cheaply(api: Api, name: str) -> None:
     assert took < CHEAP * NOISE
     assert len(json.dumps(answer)) < 60_000
     if name != "190 inline fragments":  # which nest no field in a field, and are answered
-        assert answer["data"] is None
+        assert not any((answer["data"] or {}).values())
         assert "internal_error" not in {error["extensions"]["code"] for error in answer["errors"]}
 
 

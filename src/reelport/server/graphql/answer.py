@@ -20,6 +20,9 @@ from graphql import (
     MaxIntrospectionDepthRule,
     Node,
     OperationDefinitionNode,
+    TypeInfo,
+    TypeInfoVisitor,
+    ValidationContext,
     ValueNode,
     ValuesOfCorrectTypeRule,
     VisitorAction,
@@ -28,8 +31,9 @@ from graphql import (
     specified_rules,
     type_from_ast,
     validate,
+    visit,
 )
-from graphql.language import SKIP
+from graphql.language import BREAK, SKIP
 
 from reelport.errors import Problem
 from reelport.server import limits, reports
@@ -61,22 +65,30 @@ class _ValueError(GraphQLError):
 
 
 class _Literals(ValuesOfCorrectTypeRule):
-    """The rule of the specification, telling every problem in our words."""
+    """The rule of the specification, telling every problem in our words, up to one more than are listed."""
+
+    def __init__(self, context: ValidationContext, found: list[GraphQLError]) -> None:
+        super().__init__(context)
+        self.found = found
+        self.guesses = Guesses()
 
     def is_valid_value_node(self, node: ValueNode, input_type: Any) -> VisitorAction:  # noqa: ANN401 - as in the library
-        """Report what is wrong with a value, and don't look inside it again."""
+        """Note what is wrong with a value, and don't look inside it again."""
         if input_type:
             value = values.from_literal(node)
-            for problem in values.problems(value, input_type, literal=True, guesses=_guesses(self)):
-                self.report_error(_ValueError(problem, node))
+            for problem in values.problems(value, input_type, literal=True, guesses=self.guesses):
+                self.found.append(_ValueError(problem, node))
+                if len(self.found) > LISTED:
+                    return BREAK
         return SKIP
 
 
-def _guesses(rule: _Literals) -> Guesses:
-    found: Guesses | None = getattr(rule, "guesses", None)
-    if found is None:
-        found = Guesses()
-        rule.guesses = found  # type: ignore[attr-defined]
+def _literals(schema: GraphQLSchema, document: DocumentNode) -> list[GraphQLError]:
+    """What is wrong with the values of a document, in a walk that doesn't go into them a second time."""
+    found: list[GraphQLError] = []
+    types = TypeInfo(schema)
+    context = ValidationContext(schema, document, types, found.append)
+    visit(document, TypeInfoVisitor(types, _Literals(context, found)))
     return found
 
 
@@ -157,7 +169,7 @@ def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionN
 
 def _faults(schema: GraphQLSchema, request: Request, prepared: _Prepared, context: Context) -> list[Fault]:
     """Why the document must be refused: empty when only single fields may have to be."""
-    errors = validate(schema, prepared.document, (_Literals,), max_errors=LISTED)
+    errors = _literals(schema, prepared.document)
     if len(errors) <= LISTED:
         errors = [*validate(schema, prepared.document, _RULES, max_errors=limits.INVALID), *errors]
     unfit = [*islice(_of_variables(schema, request, prepared), LISTED + 1)]
@@ -213,11 +225,8 @@ def _foreseen(request: Request, prepared: _Prepared, context: Context, faults: l
     for field, path in prepared.places.roots:
         for argument in (field.arguments or ()) if field.name.value == "askPartnerReportFile" else ():
             wire = values.from_literal(argument.value, sent)
-            for problem in judgement.problems(
-                judgement.knowable(wire),
-                today=context.now.date(),
-                scopes=context.caller.scopes,
-                rules=reports.rules(context.settings),
+            for problem in judgement.foreseen(
+                wire, context.caller.scopes, context.now.date(), reports.rules(context.settings)
             ):
                 if problem.fatal and (path, problem.path) not in told:
                     yield Fault.of_problem(problem, path, field)

@@ -82,7 +82,7 @@ def entries(faults: Iterable[Fault]) -> list[dict[str, Any]]:
     distinct = list(dict.fromkeys(faults))
     listed = [fault.entry() for fault in distinct[:LISTED]]
     if len(distinct) > LISTED:
-        listed.append(Fault(distinct[LISTED].code, "There are more problems than are listed here.").entry())
+        listed.append(Fault(Code.TOO_LARGE, "There are more problems than are listed here.").entry())
     return listed
 
 

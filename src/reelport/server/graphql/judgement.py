@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from reelport import check
 from reelport.catalog import Dimension, Filter, Metric, Product
 from reelport.check import Rules
 from reelport.errors import Problem, QueryRefused
 from reelport.query import ReportQuery
+from reelport.server import reports
 
-_LISTS = ("metrics", "dimensions")
+_LISTS = {"metrics": Metric.__members__, "dimensions": Dimension.__members__}
 _OTHER_END = {"startDate": "endDate", "endDate": "startDate"}
 
 
-def problems(wire: Mapping[str, Any], *, today: date, scopes: Collection[str], rules: Rules) -> tuple[Problem, ...]:
-    """Every problem of an `AskPartnerReportFileInput` whose shape is right, its names and dates right or not."""
+def problems(wire: Mapping[str, Any], scopes: frozenset[str], today: date, rules: Rules) -> tuple[Problem, ...]:
+    """Every problem of an `AskPartnerReportFileInput` whose shape is right, its dates right or not."""
     whole = {**wire, **{name: _listed(wire[name]) for name in _LISTS}}
     wrong: tuple[Problem, ...] = ()
     try:
@@ -25,17 +25,31 @@ def problems(wire: Mapping[str, Any], *, today: date, scopes: Collection[str], r
     except QueryRefused as refused:
         wrong = refused.problems
         query = ReportQuery.from_wire(_mended(whole, {str(problem.path[0]) for problem in wrong}, today))
-    return (*wrong, *check.problems(query, today=today, scopes=scopes, rules=rules))
+    said = {problem.path for problem in wrong}
+    found = reports.problems(query, scopes, today, rules)
+    return (*wrong, *(problem for problem in found if problem.path not in said))
 
 
-def knowable(wire: Mapping[str, Any]) -> dict[str, Any]:
+def foreseen(wire: Mapping[str, Any], scopes: frozenset[str], today: date, rules: Rules) -> tuple[Problem, ...]:
+    """The same of one in which there are names that no enum knows: of those nothing is said."""
+    unknown = set(_unknown(wire))
+    return tuple(each for each in problems(_knowable(wire), scopes, today, rules) if each.path not in unknown)
+
+
+def _unknown(wire: Mapping[str, Any]) -> Iterator[tuple[str | int, ...]]:
+    for part, known in _LISTS.items():
+        for index, name in enumerate(_listed(wire[part])):
+            if name is not None and name not in known:
+                yield part, index
+
+
+def _knowable(wire: Mapping[str, Any]) -> dict[str, Any]:
     """The same without what no enum knows, each item of a list at its place: a null stands for what is left out."""
     filters = {name: value for name, value in (wire.get("filters") or {}).items() if _filter_is_known(name, value)}
     product = wire.get("product")
     return {
         **wire,
-        "metrics": [name if name in Metric.__members__ else None for name in _listed(wire["metrics"])],
-        "dimensions": [name if name in Dimension.__members__ else None for name in _listed(wire["dimensions"])],
+        **{part: [name if name in known else None for name in _listed(wire[part])] for part, known in _LISTS.items()},
         "filters": filters,
         "product": product if product in Product.__members__ else None,
     }
@@ -51,6 +65,6 @@ def _listed(value: object) -> list[Any]:
 
 
 def _mended(wire: Mapping[str, Any], wrong: set[str], today: date) -> dict[str, Any]:
-    """The same with a date that is wrong set to the other, so that nothing is said of the range."""
+    """The same with a date that is wrong set to the other, so that nothing is said of how long the range is."""
     dates = {name: wire[other] if other not in wrong else today for name, other in _OTHER_END.items() if name in wrong}
     return {**wire, **dates}

@@ -21,6 +21,7 @@ from reelport.server import files, reports
 from reelport.server.graphql import judgement
 from reelport.server.graphql.context import Context
 from reelport.server.graphql.faults import Fault
+from reelport.server.limits import LISTED
 from reelport.server.reports import AskedReport, LookedReport
 from reelport.server.schema import shipped
 from reelport.wire import Code, ReportStatus
@@ -67,12 +68,7 @@ def _asked(context: Context, wire: Object) -> AskedReport:
         query = ReportQuery.from_wire(wire)
     except QueryRefused:
         raise QueryRefused(
-            judgement.problems(
-                wire,
-                today=context.now.date(),
-                scopes=context.caller.scopes,
-                rules=reports.rules(context.settings),
-            )
+            judgement.problems(wire, context.caller.scopes, context.now.date(), reports.rules(context.settings))
         ) from None
     return reports.ask(context.db, context.settings, context.caller, query, context.now)
 
@@ -205,7 +201,8 @@ def _told(info: _Info, do: Callable[[], _T]) -> _T | None:
     try:
         return do()
     except QueryRefused as refused:
-        context.faults.extend(_fault(info, problem) for problem in refused.problems if problem.fatal)
+        if len(context.faults) <= LISTED:  # What is beyond them isn't told.
+            context.faults.extend(_fault(info, problem) for problem in refused.problems if problem.fatal)
     except QueueFull as full:
         context.faults.append(_fault(info, Problem(Code.TOO_MANY_REPORTS, (), str(full))))
     except StorageError:
