@@ -120,8 +120,11 @@ def test_texts_that_a_mapping_gives_are_cast_by_the_rules_of_columns(tmp_path: P
         ("SELECT video AS id FROM input", "column slug is missing"),
         ("SELECT video AS id, 's' AS slug, 1 AS nam FROM input", "unknown column 'nam' (did you mean name?)"),
         ("SELECT video AS id, true AS slug FROM input", "column slug holds BOOLEAN, where text should be"),
-        ("SELECT video AS id, error('no') AS slug FROM input", "no"),
-        ("SELECT video AS id, CAST(video AS INTEGER) AS slug FROM input", "Could not convert"),
+        (
+            "SELECT video AS id, error('no') AS slug FROM input",
+            "the mapping can't be run to its end: Invalid Input Error: no",
+        ),
+        ("SELECT video AS id, CAST(video AS INTEGER) AS slug FROM input", "the mapping can't be run to its end: Conv"),
     ],
 )
 def test_a_wrong_mapping_is_explained(tmp_path: Path, root: Path, export: Path, text: str, told: str) -> None:

@@ -19,7 +19,7 @@ from reelport.facts.log import Entry, current
 from reelport.facts.mapping import mapped, mapping_text
 from reelport.facts.rejects import Rejects
 from reelport.facts.schema import table_named
-from reelport.facts.sources import Failure, arrow_source, damage_told, sources
+from reelport.facts.sources import Failure, arrow_source, blamed, sources
 from reelport.facts.storage import ROW_GROUP, Writing
 from reelport.facts.tables import Table
 from reelport.facts.workspace import DEFAULT_MEMORY, Workspace, workspace
@@ -208,7 +208,7 @@ def _load(
         raise BadInput("\n".join(problems))
     with ExitStack() as stack:
         writing = stack.enter_context(Writing(order.root / order.table.name, order.table))
-        with failure.told(), damage_told(space, inputs):
+        with failure.told(), blamed(space, inputs, found):
             query = sorted_rows(order.table, found)
             rows, days = space.stoppable(lambda: _write(order, space, query, bad, writing))
         check_unchanged(inputs)

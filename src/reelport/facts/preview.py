@@ -16,7 +16,7 @@ from reelport.facts.mapping import mapped, mapping_text
 from reelport.facts.rejects import Rejects
 from reelport.facts.rules import quoted
 from reelport.facts.schema import table_named
-from reelport.facts.sources import Failure, damage_told, sources
+from reelport.facts.sources import Failure, blamed, sources
 from reelport.facts.workspace import DEFAULT_MEMORY, Workspace, workspace
 
 
@@ -68,7 +68,7 @@ def preview(
         texts = ", ".join(f"CAST({quoted(column.name)} AS VARCHAR)" for column in found.columns)
         rows = " UNION ALL ".join(checked(found, source) for source in given)
         query = f"SELECT {texts}, {REJECT}.reason FROM ({rows}) LIMIT {count:d}"  # noqa: S608 - our tables' own names
-        with failure.told(), damage_told(space, inputs):
+        with failure.told(), blamed(space, inputs, given):
             shown = space.stoppable(lambda: session.execute(query).fetchall())
     columns = tuple(column.name for column in found.columns)
     return Preview(columns, tuple(row[:-1] for row in shown), tuple(row[-1] for row in shown))

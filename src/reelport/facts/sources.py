@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reelport.errors import BadInput
-from reelport.facts.checking import FILE, LINE, Source
+from reelport.facts.checking import FILE, LINE, OUTPUT, Source
 from reelport.facts.durable import full_disk
 from reelport.facts.inputs import Form, Input, check_unchanged
 from reelport.facts.reading import Reject, batches, header_of, text_schema
@@ -94,10 +94,10 @@ def parquet_columns(session: duckdb.DuckDBPyConnection, file: Input) -> tuple[tu
 
 
 @contextmanager
-def damage_told(space: Workspace, files: Sequence[Input]) -> Iterator[None]:
-    """When the engine fails inside the block and one of the Parquet files is why, say so by its name: BadInput.
+def blamed(space: Workspace, files: Sequence[Input], found: Sequence[Source]) -> Iterator[None]:
+    """When the engine fails inside the block say what is to blame: the Parquet file by its name, or the mapping.
 
-    The engine tells of the bytes that it stumbled over, and seldom of their file.
+    The engine tells of the bytes or the value that it stumbled over, and seldom of where they are. Raises BadInput.
     """
     try:
         yield
@@ -108,6 +108,10 @@ def damage_told(space: Workspace, files: Sequence[Input]) -> Iterator[None]:
         for file in files:
             if file.form is Form.PARQUET and not _readable(space, file):
                 raise BadInput(f"{file.path}: the Parquet file is damaged and can't be read to its end") from error
+        if isinstance(error, duckdb.DataError | duckdb.InvalidInputException) and any(
+            one.named == OUTPUT for one in found
+        ):
+            raise BadInput(f"the mapping can't be run to its end: {str(error).splitlines()[0]}") from error
         raise
 
 
