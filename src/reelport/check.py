@@ -288,6 +288,5 @@ def _like(dimension: Dimension) -> tuple[str, ...]:
 
 
 def _listed(rows: list[Metric]) -> str:
-    names = [row.name for row in rows]
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(rows) - _NAMED
+    return ", ".join(row.name for row in rows[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -215,6 +215,7 @@ def test_quotes_around_a_name_in_the_document_are_told(api: Api) -> None:
         ("{ partner { id } } { partner { id } }", "invalid_document", None),
         ("query A { partner { id } } query B { partner { id } }", "invalid_document", None),
         ("subscription { partner { id } }", "invalid_document", None),
+        ("{ partner { id @skip(if: false) @skip(if: false) } }", "invalid_document", None),
         ("fragment F on Query { partner { id } }", "invalid_document", None),
         ("{ ...F }", "invalid_document", None),
         ("{ ...F } fragment F on Query { ...F }", "too_large", None),

@@ -22,6 +22,7 @@ from graphql import (
     OperationDefinitionNode,
     TypeInfo,
     TypeInfoVisitor,
+    UniqueDirectivesPerLocationRule,
     ValidationContext,
     ValueNode,
     ValuesOfCorrectTypeRule,
@@ -34,6 +35,7 @@ from graphql import (
     visit,
 )
 from graphql.language import BREAK, SKIP
+from graphql.language.visitor import EnterLeaveVisitor
 
 from reelport.errors import Problem
 from reelport.server import limits, reports
@@ -92,7 +94,16 @@ def _literals(schema: GraphQLSchema, document: DocumentNode) -> list[GraphQLErro
     return found
 
 
-_RULES = (*(rule for rule in specified_rules if rule is not ValuesOfCorrectTypeRule), MaxIntrospectionDepthRule)
+class _Directives(UniqueDirectivesPerLocationRule):
+    """The rule of the specification, the only one that asks to see each value: a value has no directives."""
+
+    def get_enter_leave_for_kind(self, kind: str) -> EnterLeaveVisitor:
+        """As in the library, but nothing for values, of which there are thousands."""
+        return EnterLeaveVisitor(None, None) if kind.endswith("_value") else super().get_enter_leave_for_kind(kind)
+
+
+_OTHERS = {ValuesOfCorrectTypeRule: None, UniqueDirectivesPerLocationRule: _Directives}
+_RULES = (*filter(None, (_OTHERS.get(rule, rule) for rule in specified_rules)), MaxIntrospectionDepthRule)
 
 
 @dataclass(frozen=True, slots=True)
