@@ -115,6 +115,13 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return by_upper[close[0]] if close else None
 
 
+def advice(near: str | None, names: Iterable[str]) -> str:
+    """What to say after a name that isn't among `names`: the nearest, or all of them when they are few."""
+    known = list(names)
+    few = f" There are {', '.join(known)}." if len(known) <= _FEW else ""
+    return f" Did you mean {near}?" if near else few
+
+
 def _no_metrics(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
     if not query.metrics:
         fits = next((metric.name for metric in allowed_with(query, rules).metrics), None)
@@ -139,11 +146,9 @@ def _names(
 def _unknown(
     name: str, path: tuple[str | int, ...], noun: str, known: Iterable[str], code: Code, rules: Rules
 ) -> Problem:
-    near, all_ = nearest(name, known), list(known)
-    few = f" There are {', '.join(all_)}." if len(all_) <= _FEW else ""
-    advice = f" Did you mean {near}?" if near else few
+    near = nearest(name, known)
     what = f"There is no {noun} {name[:80]!r}." if rules.strict else f"No {noun} {name[:80]!r} is known here."
-    return Problem(code, path, f"{what}{advice}", near, fatal=rules.strict)
+    return Problem(code, path, f"{what}{advice(near, known)}", near, fatal=rules.strict)
 
 
 def _too_many(query: ReportQuery, rules: Rules) -> Iterator[Problem]:

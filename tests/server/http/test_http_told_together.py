@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from reelport import check
 from reelport.catalog import Dimension, Metric
+from reelport.query import ReportQuery
 from reelport.server import limits
 from reelport.wire import Code
 
@@ -76,6 +78,15 @@ def test_a_token_that_may_not_ask_is_told_so_beside_what_is_wrong(api: Api, chan
     assert wrong["extensions"]["code"] in {"unknown_metric", "bad_date"}
     assert (lacking["path"], lacking["type"]) == (["askPartnerReportFile"], "access_forbidden")
     assert lacking["extensions"] == {"code": "scope_missing", "nearest": "create_reports"}
+
+
+def test_the_service_names_all_where_none_is_near_in_the_words_of_check(api: Api) -> None:
+    """A filter, a value and a product like nothing are told with all that there are, as the client tells them."""
+    wrong = {"filters": {"mediaType": "ZZZ", "zzz": "x"}, "product": "ZZZ"}
+    told = {error["message"] for error in well_formed(api.ask(**wrong))}
+    asked = ReportQuery.from_wire({**INPUT, **wrong})
+    assert told == {problem.sentence for problem in check.problems(asked, today=TODAY)}
+    assert sum(" There are " in sentence for sentence in told) == 3
 
 
 @pytest.mark.parametrize("more", [{}, {"metrics": ["VIEWZ", *Metric.__members__]}], ids=["fields", "the document"])

@@ -184,7 +184,7 @@ def _object(
 
 def _strange(name: str, type_: GraphQLInputObjectType, path: Path, guesses: Guesses) -> Problem:
     near = guesses.nearest(name, type_.fields)
-    advice = f" Did you mean {near}?" if near else ""
+    advice = check.advice(near, type_.fields)
     if type_.name == _FILTERS:
         return Problem(Code.UNKNOWN_FILTER, (*path, name[:80]), f"There is no filter {name[:80]!r}.{advice}", near)
     sentence = f"{type_.name} has no field {name[:80]!r}.{advice}"
@@ -207,7 +207,7 @@ def _enum(
         yield Problem(Code.INVALID_VALUE, path, sentence, near)
     elif value not in type_.values:
         near = guesses.nearest(value, type_.values)
-        advice = f" Did you mean {near}?" if near else ""
+        advice = check.advice(near, type_.values)
         yield Problem(code, path, f"There is no {noun} {str(value)[:80]!r}.{advice}", near)
 
 
