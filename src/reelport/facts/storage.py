@@ -48,12 +48,15 @@ class SortedFile:
         self._high: str | None = None
         self._waiting: list[pa.Table] = []
         make_folder(self.path.parent)
+        self._file = pa.OSFile(str(self.path), "wb")
         try:
             self._writer = pq.ParquetWriter(
-                str(self.path), stored(table.name), compression="zstd", write_page_checksum=True
+                self._file, stored(table.name), compression="zstd", write_page_checksum=True
             )
         except OSError:
-            self.path.unlink(missing_ok=True)  # a full disk gives it a name, and no room for its first bytes
+            # A full disk gives it a name, and no room for its first bytes.
+            self._file.close()
+            self.path.unlink(missing_ok=True)
             raise
 
     def write(self, rows: pa.Table) -> None:
@@ -83,6 +86,7 @@ class SortedFile:
         if self._waiting:
             self._flush(1)
         self._writer.close()
+        self._file.close()
         steps.reach("load-write")
         sync_file(self.path)
         size = self.path.stat().st_size
@@ -92,6 +96,8 @@ class SortedFile:
         """Leave nothing of the file."""
         with suppress(Exception):  # a full disk refuses the end of the file too, and it is to go anyway
             self._writer.close()
+        with suppress(OSError):
+            self._file.close()
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
