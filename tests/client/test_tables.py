@@ -107,7 +107,7 @@ def cell(value: object) -> str:
     return text if bare or value is None else '"' + text.replace('"', '""') + '"'
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(rows=st.lists(st.tuples(TEXTS, COUNTS, AMOUNTS, TEXTS), max_size=6), end=st.sampled_from(["\n", "\r\n"]))
 def test_what_was_written_is_read(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object]], end: str

@@ -165,13 +165,12 @@ def test_worker_killed_while_deleting_ends_the_report_all_the_same(rehearsal: Re
     """Killed between the removal of a file and its record, the sweep is done again and the report is EXPIRED."""
     service = rehearsal.service
     service.kill()
-    service.settings = service.settings.model_copy(update={"retention_hours": 2 / 3600})
+    service.settings = service.settings.model_copy(update={"retention_hours": 5 / 3600})
     rehearsal.arm("delete")
     service.start()
     asker, before = rehearsal.partner(), rehearsal.files()
     token = asker.ask()
-    # On a slow machine it may be over before it is seen to be finished.
-    assert asker.wait(token)["status"] in {"FINISHED", "EXPIRED"}
+    assert asker.wait(token)["status"] == "FINISHED"
     assert rehearsal.died("delete"), service.log
     # Either process sweeps: whichever it was, start all anew.
     service.kill()
