@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # Machines that run the tests are slow and noisy: no deadline for one example.
-settings.register_profile("reelport", deadline=None, max_examples=35, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("reelport", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("reelport")
 
 
