@@ -21,6 +21,7 @@ from reelport.server.access import Caller
 from reelport.server.credentials import Seal
 from reelport.server.files import FileRecord
 from reelport.server.jobs import Claim
+from reelport.server.reports import NoFile
 from reelport.wire import ReportStatus
 
 from .conftest import NOW, State
@@ -155,11 +156,11 @@ def test_look_follows_a_report_to_its_end(state: State, caller: Caller) -> None:
     assert finished is not None
     assert (finished.status, finished.file) == (ReportStatus.FINISHED, FILE)
     assert finished.created_at == NOW
-    assert reports.finished_file(state.db, finished.id, state.now) == FILE
+    assert reports.finished_file(state.db, finished.id, caller.key_id, state.now) == FILE
     over = look(state.now + timedelta(hours=48))
     assert over is not None
     assert (over.status, over.file) == (ReportStatus.EXPIRED, None)
-    assert reports.finished_file(state.db, finished.id, state.now + timedelta(hours=48)) is None
+    assert reports.finished_file(state.db, finished.id, caller.key_id, NOW + timedelta(hours=48)) is NoFile.OVER
 
 
 def test_report_is_unknown_to_whoever_may_not_see_it(state: State, caller: Caller) -> None:
@@ -185,6 +186,17 @@ def test_narrower_keys_reports_are_seen_by_wider_ones(state: State, caller: Call
     assert reports.look(state.db, caller, token, state.now) is not None
 
 
+def test_a_link_ends_with_its_key(state: State, caller: Caller) -> None:
+    """A revoked key's link opens nothing, another key's of the same report still does; a narrower key's never did."""
+    report = state.ask(caller)
+    jobs.finish(state.db, claimed(state), FILE, state.now)
+    other, narrow = state.key("demo"), state.key("demo", channels=("c1",))
+    file = partial(reports.finished_file, state.db, report.id, now=state.now)
+    assert (file(caller.key_id), file(other.id), file(narrow.id)) == (FILE, FILE, NoFile.WITHDRAWN)
+    partners.revoke(state.db, caller.key_id, state.now)
+    assert (file(caller.key_id), file(other.id), file("")) == (NoFile.WITHDRAWN, FILE, NoFile.WITHDRAWN)
+
+
 def test_looking_needs_a_scope_for_reports(state: State, caller: Caller) -> None:
     """A token for neither making nor reading reports is told which scope it lacks."""
     token = state.ask(caller).token
@@ -194,8 +206,8 @@ def test_looking_needs_a_scope_for_reports(state: State, caller: Caller) -> None
 
 seal = Seal(b"x" * 32)
 sign: Callable[[str], tuple[str, str]] = lambda report: (  # noqa: E731 - two words of a link
-    files.link(seal, report, NOW).split("expires=")[1].split("&")[0],
-    files.link(seal, report, NOW).split("signature=")[1],
+    files.link(seal, report, "k", NOW).split("expires=")[1].split("&")[0],
+    files.link(seal, report, "k", NOW).split("signature=")[1],
 )
 
 
@@ -203,21 +215,24 @@ def test_link_is_good_for_its_report_and_its_time() -> None:
     """A signed link opens its own report up to its end."""
     expires, signature = sign("abc")
     before = NOW - timedelta(seconds=1)
-    assert files.signed(seal, "abc", expires, signature, before)
-    assert not files.signed(seal, "abd", expires, signature, before)
-    assert not files.signed(seal, "abc", expires, signature, NOW)
-    assert not files.signed(Seal(b"y" * 32), "abc", expires, signature, before)
+    assert files.signed(seal, "abc", "k", expires, signature, before)
+    assert not files.signed(seal, "abd", "k", expires, signature, before)
+    assert not files.signed(seal, "abc", "l", expires, signature, before)
+    assert not files.signed(seal, "abc", "k", expires, signature, NOW)
+    assert not files.signed(Seal(b"y" * 32), "abc", "k", expires, signature, before)
 
 
 @given(st.text(max_size=20), st.text(max_size=80), st.text(max_size=12))
 def test_forged_links_are_refused(expires: str, signature: str, report: str) -> None:
     """No made-up expiry, signature or name opens anything."""
     right_expires, right_signature = sign("abc")
-    assert not files.signed(seal, "abc", expires, right_signature, NOW - timedelta(days=1)) or int(expires) == int(
+    assert not files.signed(seal, "abc", "k", expires, right_signature, NOW - timedelta(days=1)) or int(expires) == int(
         right_expires
     )
-    assert not files.signed(seal, "abc", right_expires, signature, NOW - timedelta(days=1))
-    assert not files.signed(seal, report, right_expires, right_signature, NOW - timedelta(days=1)) or report == "abc"
+    assert not files.signed(seal, "abc", "k", right_expires, signature, NOW - timedelta(days=1))
+    assert (
+        not files.signed(seal, report, "k", right_expires, right_signature, NOW - timedelta(days=1)) or report == "abc"
+    )
 
 
 def test_draft_names_belong_to_an_attempt(tmp_path: Path, state: State) -> None:

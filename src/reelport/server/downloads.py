@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from reelport.errors import StorageError
 from reelport.server import files, reports
 from reelport.server.files import FileRecord
+from reelport.server.reports import NoFile
 from reelport.server.service import Service
 from reelport.wire import ROWS_HEADER
 
@@ -57,8 +58,8 @@ async def download(request: Request) -> Response:
     """Answer a GET or HEAD of a link."""
     service: Service = request.app.state.service
     query = request.query_params
-    asked = (request.path_params["report_id"], query.get("expires", ""), query.get("signature", ""))
-    found = await anyio.to_thread.run_sync(_open, service, *asked)
+    signature = tuple(query.get(name, "") for name in ("key", "expires", "signature"))
+    found = await anyio.to_thread.run_sync(_open, service, request.path_params["report_id"], signature)
     if isinstance(found, _Refused):
         body = {"error": found.error, "error_description": found.description}
         return JSONResponse(body, found.status, headers={**_SAFE, "Cache-Control": "no-store"})
@@ -82,16 +83,22 @@ async def download(request: Request) -> Response:
     return _Download(status, headers, found.descriptor, first, length, service)
 
 
-def _open(service: Service, report_id: str, expires: str, signature: str) -> _Opened | _Refused:
+def _open(service: Service, report_id: str, signed: tuple[str, ...]) -> _Opened | _Refused:
     now = datetime.now(UTC)
-    if not files.signed(service.seal, report_id, expires, signature, now):
+    key_id, expires, signature = signed
+    if not files.signed(service.seal, report_id, key_id, expires, signature, now):
         return _NO_LINK
     try:
-        record = reports.finished_file(service.db, report_id, now)
+        found = reports.finished_file(service.db, report_id, key_id, now)
     except StorageError:
         _LOG.exception("the state can't be used")
         return _AWAY
-    return _GONE if record is None else _opened(files.path(service.settings, record.name), record)
+    match found:
+        case NoFile.WITHDRAWN:
+            return _NO_LINK
+        case NoFile.OVER:
+            return _GONE
+    return _opened(files.path(service.settings, found.name), found)
 
 
 def _opened(path: Path, record: FileRecord) -> _Opened | _Refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,22 +49,25 @@ def settle(draft: Path, written: Written) -> FileRecord:
     return FileRecord(final.name, written.rows, written.bytes, written.sha256)
 
 
-def link(seal: Seal, report_id: str, until: datetime) -> str:
-    """The path and query under which anyone may fetch the file of a report up to `until`."""
+def link(seal: Seal, report_id: str, key_id: str, until: datetime) -> str:
+    """The path and query under which anyone may fetch the file of a report up to `until`, while its key may."""
     expires = int(until.timestamp())
-    query = urlencode({"expires": expires, "signature": _signature(seal, report_id, expires)})
+    query = urlencode({"expires": expires, "key": key_id, "signature": _signature(seal, report_id, key_id, expires)})
     return f"{FILES_PATH}/{report_id}.csv?{query}"
 
 
-def signed(seal: Seal, report_id: str, expires: str, signature: str, now: datetime) -> bool:
-    """Whether a link is ours and still good; `expires` and `signature` are its query as it came."""
+def signed(seal: Seal, report_id: str, key_id: str, expires: str, signature: str, now: datetime) -> bool:
+    """Whether a link is ours and still good; `key_id`, `expires` and `signature` are its query as it came.
+
+    It doesn't say whether the key still may: `reports.finished_file` does.
+    """
     if not (expires.isascii() and expires.isdigit() and len(expires) <= len("9999999999")):
         return False
     right = hmac.compare_digest(
-        _signature(seal, report_id, int(expires)).encode(), signature.encode("utf-8", "replace")
+        _signature(seal, report_id, key_id, int(expires)).encode(), signature.encode("utf-8", "replace")
     )
     return right and now < datetime.fromtimestamp(int(expires), UTC)
 
 
-def _signature(seal: Seal, report_id: str, expires: int) -> str:
-    return seal.hash("link", f"{report_id} {expires}")
+def _signature(seal: Seal, report_id: str, key_id: str, expires: int) -> str:
+    return seal.hash("link", json.dumps([report_id, key_id, expires]))

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any
 
@@ -17,11 +18,11 @@ from reelport.errors import Problem, QueryRefused, QueueFull
 from reelport.facts.snapshot import versions_now
 from reelport.query import ReportQuery
 from reelport.server import bell, credentials, files, jobs
-from reelport.server.access import Caller
+from reelport.server.access import Caller, readable
 from reelport.server.database import reading, writing
 from reelport.server.files import FileRecord
 from reelport.server.settings import Settings
-from reelport.server.tables import JOBS, ORGANIZATIONS, REPORTS
+from reelport.server.tables import JOBS, KEYS, ORGANIZATIONS, REPORTS
 from reelport.wire import Code, ReportStatus, Scope
 
 _Found = Row[str, str, str, datetime, str | None, str | None, int | None]
@@ -47,6 +48,13 @@ class LookedReport:
     created_at: datetime
     expires_at: datetime
     file: FileRecord | None
+
+
+class NoFile(StrEnum):
+    """Why a link of ours opens nothing."""
+
+    WITHDRAWN = "its key may not read the report any more, or there is no such report"
+    OVER = "the report isn't finished, or its time is over"
 
 
 def rules(settings: Settings) -> check.Rules:
@@ -118,21 +126,23 @@ def look(db: Engine, caller: Caller, token: str, now: datetime) -> LookedReport 
     return LookedReport(row.id, row.token, status, row.created_at, row.expires_at, file)
 
 
-def finished_file(db: Engine, report_id: str, now: datetime) -> FileRecord | None:
-    """The file of a report by its public name; None unless it is finished and its time isn't over."""
+def finished_file(db: Engine, report_id: str, key_id: str, now: datetime) -> FileRecord | NoFile:
+    """The file that a link of a key opens now, by the report's public name; to be asked at every download.
+
+    WITHDRAWN when the key is revoked or may not read every channel of the report any more.
+    """
     with reading(db) as connection:
         row = connection.execute(
-            REPORTS.select().where(
-                REPORTS.c.id == report_id,
-                REPORTS.c.status == ReportStatus.FINISHED.value,
-                REPORTS.c.expires_at > now,
-            )
+            select(REPORTS, KEYS.c.limited)
+            .join(KEYS, KEYS.c.organization_id == REPORTS.c.organization_id)
+            .where(REPORTS.c.id == report_id, KEYS.c.id == key_id, KEYS.c.revoked_at.is_(None))
         ).first()
-    return None if row is None else _file(row)
-
-
-def _may_see(caller: Caller, scopes: str, channels: str) -> bool:
-    return caller.scopes >= set(scopes.split()) and caller.channels >= set(json.loads(channels))
+        if row is None:
+            return NoFile.WITHDRAWN
+        may_read = readable(connection, row.organization_id, key_id if row.limited else None)
+    if not may_read >= set(json.loads(row.channels)):
+        return NoFile.WITHDRAWN
+    return _file(row) if row.status == ReportStatus.FINISHED.value and row.expires_at > now else NoFile.OVER
 
 
 def _file(row: Row[*tuple[Any, ...]]) -> FileRecord:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from starlette.types import Message
 
-from reelport.server import files, retention
+from reelport.server import access, files, partners, retention
 from reelport.wire import LOOK
 
 from .conftest import Api, file_of
@@ -142,7 +142,9 @@ def test_conditions_are_kept(api: Api, link: str, headers: dict[str, str], statu
     assert (reply.content == b"") is (status != 200)
 
 
-@pytest.mark.parametrize("changed", ["no query", "no signature", "expires", "signature", "report", "half a signature"])
+@pytest.mark.parametrize(
+    "changed", ["no query", "no signature", "expires", "signature", "report", "key", "half a signature"]
+)
 def test_a_link_that_isnt_ours_is_403(api: Api, link: str, changed: str) -> None:
     """One answer for all of them, as JSON: nothing can be learnt about what exists."""
     parts = urlsplit(link)
@@ -159,6 +161,8 @@ def test_a_link_that_isnt_ours_is_403(api: Api, link: str, changed: str) -> None
             query["signature"] = "0" * 64
         case "half a signature":
             query["signature"] = query["signature"][:32]
+        case "key":
+            query["key"] = "rpk_other"
         case _:
             path = "/files/unknown.csv"
     reply = api.client.get(path, params=query)
@@ -169,15 +173,15 @@ def test_a_link_that_isnt_ours_is_403(api: Api, link: str, changed: str) -> None
 @pytest.mark.parametrize("expires", ["", "-1", "1e9", "9" * 5000, "\uff11\uff12", "1\0", "0"])
 def test_an_expiry_that_is_none_is_403(api: Api, link: str, expires: str) -> None:
     """Whatever stands there."""
-    signature = parse_qs(urlsplit(link).query)["signature"][0]
-    reply = api.client.get(urlsplit(link).path, params={"expires": expires, "signature": signature})
+    query = {name: values[0] for name, values in parse_qs(urlsplit(link).query).items()}
+    reply = api.client.get(urlsplit(link).path, params={**query, "expires": expires})
     assert reply.status_code == 403
 
 
 def test_a_link_that_is_over_is_403(api: Api, link: str) -> None:
     """And a fresh look gives a good one."""
     report_id = urlsplit(link).path.removeprefix("/files/").removesuffix(".csv")
-    old = files.link(api.service.seal, report_id, datetime.now(UTC) - timedelta(seconds=1))
+    old = files.link(api.service.seal, report_id, api.key.id, datetime.now(UTC) - timedelta(seconds=1))
     assert api.client.get(old).status_code == 403
 
 
@@ -199,7 +203,8 @@ def test_a_file_that_isnt_what_its_record_says_is_never_served(api: Api) -> None
     """A shorter file is 500, a missing one 410, and both are in the log for the operator."""
     api.ask(**api.new())
     record = api.finish(BODY)
-    link = files.link(api.service.seal, record.name.split("-")[0], datetime.now(UTC) + timedelta(minutes=1))
+    until = datetime.now(UTC) + timedelta(minutes=1)
+    link = files.link(api.service.seal, record.name.split("-")[0], api.key.id, until)
     file_of(api, record).write_bytes(BODY[:-5])
     assert (api.client.get(link).status_code, api.client.get(link).json()["error"]) == (500, "internal_error")
     file_of(api, record).unlink()
@@ -258,3 +263,21 @@ def test_an_expired_report_is_410(api: Api) -> None:
     api.token = api.grant().json()["access_token"]  # the sweep took the old one too
     report = api.graphql(LOOK, {"reportToken": token})["data"]["partner"]["reportFile"]
     assert report == {"status": "EXPIRED", "downloadLinks": {"edges": []}}
+
+
+def test_a_link_of_a_revoked_key_is_403(api: Api) -> None:
+    """The next request of it is refused, a range of a download that was cut too; the report's other links go on."""
+    token = api.finished()
+    kept = api.link(token)
+    key = partners.create_key(api.service.db, api.service.seal, "demo", ["read_reports"], datetime.now(UTC))
+    now = datetime.now(UTC)
+    granted = access.grant(api.service.db, api.service.seal, key.id, key.secret, [], now)
+    assert isinstance(granted, access.Grant)
+    own, api.token = api.token, granted.token
+    link, api.token = api.link(token), own
+    assert api.client.get(link, headers={"Range": "bytes=0-3"}).status_code == 206
+    partners.revoke(api.service.db, key.id, now)
+    for headers in ({}, {"Range": "bytes=4-"}):
+        reply = api.client.get(link, headers=headers)
+        assert (reply.status_code, reply.json()["error"]) == (403, "link_not_valid")
+    assert api.client.get(kept).status_code == 200

@@ -53,7 +53,10 @@ def test_no_secret_of_a_run_is_in_its_log(api: Api, log: io.StringIO) -> None:
         ("postgresql://me:pass@host:5432/db", "postgresql://me:[hidden]@host:5432/db"),
         ("Authorization: bearer abc.def", "Authorization: bearer [hidden]"),
         ('{"t": "rpt_abc", "r": "rpr_def"}', '{"t": "rpt_[hidden]", "r": "rpr_[hidden]"}'),
-        ("/files/a.csv?expires=1&signature=ab12&x=1", "/files/a.csv?expires=1&signature=[hidden]&x=1"),
+        (
+            "/files/a.csv?expires=1&key=rpk_a&signature=ab12&x=1",
+            "/files/a.csv?expires=1&key=rpk_a&signature=[hidden]&x=1",
+        ),
         ("client_secret=abc&scope=x", "client_secret=[hidden]&scope=x"),
         ("rpk_abc asked", "rpk_abc asked"),
     ],

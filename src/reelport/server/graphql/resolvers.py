@@ -135,7 +135,7 @@ def _link(context: Context, report: LookedReport) -> Object:
     return {
         "__typename": "ReportFileDownloadLink",
         "id": _id("ReportFileDownloadLink", report.token),
-        "link": context.base + files.link(context.seal, report.id, until),
+        "link": context.base + files.link(context.seal, report.id, context.caller.key_id, until),
     }
 
 
