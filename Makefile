@@ -10,21 +10,21 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test lint types check bench serve docs clean
+.PHONY: words setup demo test lint types advisories licences check bench serve docs clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
 
 setup: $(READY) ## make .venv and install everything from the lock
 
-$(READY): pyproject.toml uv.lock
+$(READY): pyproject.toml uv.lock supply_chain/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Reelport needs Python 3.11 or newer; make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.13,<0.14"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r supply_chain/uv.txt
 	@$(SETUP_ENV) $(BIN)/uv export --quiet --frozen --all-extras --no-emit-project -o $(VENV)/locked.txt
 	@$(SETUP_ENV) VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r $(VENV)/locked.txt
-	@$(SETUP_ENV) VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps -e .
+	@$(SETUP_ENV) VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
 demo: $(READY) ## run the main job on sample facts: ask, wait, download, a table and a chart
@@ -40,7 +40,13 @@ lint: $(READY) ## hold the style
 types: $(READY) ## hold the types
 	@$(BIN)/mypy --no-error-summary
 
-check: lint types test ## lint, types and tests, as CI runs them
+advisories: $(READY) ## ask a database of advisories about every locked package
+	@$(SETUP_ENV) $(BIN)/python supply_chain/advisories.py
+
+licences: $(READY) ## make the page of licences anew from the lock
+	@$(BIN)/python supply_chain/licences.py
+
+check: lint types advisories test ## lint, types, advisories and tests, as CI runs them
 
 bench: $(READY) ## measure against the bare engine, pandas and PostgreSQL (ROWS=10000000)
 	@$(BIN)/python benchmarks/run.py --rows $(or $(ROWS),10000000)
