@@ -23,14 +23,16 @@ $(READY): pyproject.toml uv.lock supply_chain/uv.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r supply_chain/uv.txt
 	@$(SETUP_ENV) $(BIN)/uv export --quiet --frozen --all-extras --no-emit-project -o $(VENV)/locked.txt
-	@$(SETUP_ENV) VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r $(VENV)/locked.txt
+	@$(SETUP_ENV) VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r $(VENV)/locked.txt
 	@$(SETUP_ENV) VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
 demo: $(READY) ## run the main job on sample facts: ask, wait, download, a table and a chart
 	@$(BIN)/python -m reelport.cli.demo
 
+# Where Python is told to write no bytecode, each of the hundreds of processes of the tests would compile all anew.
 test: $(READY) ## run the tests, in three processes: they wait for services a third of the time
+	@$(BIN)/python -m compileall -q src
 	@$(BIN)/pytest -q -n 3 --dist loadfile
 
 lint: $(READY) ## hold the style
