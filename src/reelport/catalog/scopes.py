@@ -25,7 +25,7 @@ class Scope(StrEnum):
     ACCESS_REVENUE = "access_revenue", "Ask for earnings.", Standing.DOCUMENTED
     MANAGE_REPORTS = (
         "manage_reports",
-        "Stands for every report scope that the key holds; a client in production asks for it.",
+        "Stands for every report scope of the key, also of one made without it; a client in production asks for it.",
         Standing.INFERRED,
     )
 

@@ -65,6 +65,7 @@ def grant(
 ) -> Grant | Refusal:
     """A token for a key: the asked scopes that the key holds, all of the key's when none is asked.
 
+    `manage_reports` is granted to every key: it stands for the scopes that the key holds, and adds none to them.
     Scopes that nobody knows and those that the key lacks are left out; INVALID_SCOPE when that leaves none.
     """
     with reading(db) as connection:
@@ -72,7 +73,8 @@ def grant(
     if held is None:
         return Refusal.INVALID_CLIENT
     asked = set(scopes)
-    granted = tuple(scope for scope in REPORT_SCOPES if scope in held and (scope in asked or not asked))
+    may_have = held | {Scope.MANAGE_REPORTS} if asked else held
+    granted = tuple(scope for scope in REPORT_SCOPES if scope in may_have and (scope in asked or not asked))
     if not granted:
         return Refusal.INVALID_SCOPE
     token = credentials.mint(credentials.ACCESS_TOKEN)
@@ -129,7 +131,7 @@ def bearer(db: Engine, seal: Seal, token: str, now: datetime) -> Caller | None:
 
 def _effective(granted: str, permissions: str) -> frozenset[str]:
     scopes = frozenset(granted.split())
-    return frozenset(permissions.split()) if Scope.MANAGE_REPORTS in scopes else scopes
+    return scopes | frozenset(permissions.split()) if Scope.MANAGE_REPORTS in scopes else scopes
 
 
 def readable(connection: Connection, organization_id: int, limited_key: str | None = None) -> frozenset[str]:
