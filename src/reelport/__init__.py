@@ -8,7 +8,7 @@ from importlib import import_module
 TYPE_CHECKING = False  # As a checker of types has it; to import `typing` for it takes longer than all that is here.
 
 if TYPE_CHECKING:
-    from reelport.catalog import Dimension, Filter, Metric, Product
+    from reelport.catalog import Dimension, Filter, Metric, Product, split_tags
     from reelport.client.client import AsyncClient, Client
     from reelport.client.events import (
         Asked,
@@ -105,6 +105,7 @@ __all__ = [
     "Warned",
     "WindowDone",
     "WindowEmptied",
+    "split_tags",
 ]
 
 _MODULES = (

@@ -12,6 +12,7 @@ from reelport.catalog import (
     Family,
     Filter,
     Limit,
+    Meaning,
     Metric,
     Product,
     Ratio,
@@ -34,6 +35,7 @@ def catalog_page() -> str:
         ("Standing", _standings()),
         ("Metrics", _metrics()),
         ("Dimensions", _dimensions()),
+        ("What the numbers mean", _meanings()),
         ("Which metrics go with which dimensions", _matrix()),
         ("Filters", _filters()),
         ("Products", _table(("product", "keeps", "standing"), ((p, p.sentence, p.standing) for p in Product))),
@@ -106,6 +108,10 @@ def _dimensions() -> str:
     return _table(head, rows)
 
 
+def _meanings() -> str:
+    return _table(("about", "says", "standing"), ((each.title, each.sentence, each.standing) for each in Meaning))
+
+
 def _matrix() -> str:
     legend = (
         "`D` documented; `i` inferred; `p` only where the service is set to be permissive; `-` not. "
@@ -164,9 +170,9 @@ def adds_up(rule: Rule) -> str:
             factor = f"{scale} x " if scale != 1 else ""
             return f"{factor}sum of {numerator} / sum of {' + '.join(denominator)}; doesn't add up"
         case Distinct(of):
-            return f"different values of {of}; doesn't add up"
+            return f"different values of {of}, absent ones left out; doesn't add up"
         case Stock(measure):
-            return f"sum of {measure} at the latest loaded day; doesn't add up over time"
+            return f"sum of {measure} at your latest loaded day; doesn't add up over time"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:

@@ -93,7 +93,8 @@ CELLS = {
     "VIDEO_ID": "f.video_id",
     "VIDEO_TITLE": "v.title",
     "CONTENT_TAG": "t.tag",
-    "CONTENT_TAG_LIST": "nullif(list_aggregate(v.tags, 'string_agg', '|'), '')",
+    "CONTENT_TAG_LIST": r"""nullif(
+        list_aggregate([regexp_replace(tag, '([|\\])', '\\\1', 'g') for tag in v.tags], 'string_agg', '|'), '')""",
     "PLAYLIST_ID": "f.playlist_id",
     "PLAYLIST_TITLE": "l.title",
     "PLAYLIST_TYPE": "l.type",
@@ -184,9 +185,10 @@ METRICS = {
 }
 """Every metric of one source. The four of REVENUE_ADS have a test of their own."""
 
-LATEST = "f.day = (SELECT max(day) FROM usage WHERE kind = 'storage' AND day BETWEEN '2023-06-28' AND '2023-07-03')"
-LATEST_OF_MONTHS = """f.day IN (SELECT max(day) FROM usage
-    WHERE kind = 'storage' AND day BETWEEN '2023-06-28' AND '2023-07-03' GROUP BY strftime(day, '%Y-%m'))"""
+_STORED = f"""FROM usage WHERE kind = 'storage' AND day BETWEEN '2023-06-28' AND '2023-07-03'
+    AND owner_channel_id IN {CHANNELS}"""
+LATEST = f"f.day = (SELECT max(day) {_STORED})"
+LATEST_OF_MONTHS = f"f.day IN (SELECT max(day) {_STORED} GROUP BY strftime(day, '%Y-%m'))"
 
 
 def asked(metrics: str, dimensions: str = "", product: str = "CONTENT", **filters: str) -> ReportQuery:

@@ -8,7 +8,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from reelport import split_tags
 from reelport.engine.run import Engine
 from reelport.query import ReportQuery
 
@@ -155,8 +158,8 @@ def test_a_slug_filter_matches_every_channel_of_that_slug(facts: Callable[[Table
     assert ask("VIEWS", videoOwnerChannelSlug="other") == []
 
 
-def test_a_stock_is_taken_on_the_latest_loaded_day_of_each_bucket(facts: Callable[[Tables], Ask]) -> None:
-    """The latest day is the whole table's: who has no row on it has no stock, in each month and over all."""
+def test_a_stock_is_taken_on_the_readers_latest_day_of_each_bucket(facts: Callable[[Tables], Ask]) -> None:
+    """The latest day is that of the reader's own rows within the range, in each month and over all."""
     ask = facts(
         {
             "usage": [
@@ -171,11 +174,30 @@ def test_a_stock_is_taken_on_the_latest_loaded_day_of_each_bucket(facts: Callabl
         }
     )
     assert ask("STORAGE_USED_BYTES") == [["24"]]
-    assert ask("STORAGE_USED_BYTES", "MONTH") == [["2023-07", "24"]]
+    assert ask("STORAGE_USED_BYTES", "MONTH") == [["2023-06", "1"], ["2023-07", "24"]]
     assert ask("STORAGE_USED_BYTES", "VIDEO_ID") == [["x1", "8"], ["x2", "16"]]
     days = [["2023-06-29", "1"], ["2023-07-01", "4"], ["2023-07-02", "24"]]
     assert ask("STORAGE_USED_BYTES", "DAY") == days
     assert ask("STORAGE_USED_BYTES", "MONTH DAY") == [[day[:7], day, size] for day, size in days]
+
+
+@pytest.mark.parametrize("others", [["2023-07-05"], ["2023-07-30", "2023-06-30"], ["2023-07-02"], []])
+def test_another_partners_day_leaves_a_stock_alone(facts: Callable[[Tables], Ask], others: list[str]) -> None:
+    """Whether somebody else is ahead, behind or absent, the reader's stock is that of its own latest day."""
+    mine = [stored("2023-07-02", 8), stored("2023-07-02", 16, owner_channel_id="c2"), stored("2023-06-28", 1)]
+    ask = facts({"usage": [*mine, *(stored(day, 99, owner_channel_id="c9") for day in others)]})
+    for product in ("CONTENT", "ALL"):
+        assert ask("STORAGE_USED_BYTES", "", product) == [["24"]]
+        assert ask("STORAGE_USED_BYTES", "MONTH", product) == [["2023-06", "1"], ["2023-07", "24"]]
+
+
+def test_a_stock_has_one_day_for_all_channels_of_a_reader(facts: Callable[[Tables], Ask]) -> None:
+    """A channel without a row on that day has no stock, and a filter for it doesn't find it an earlier one."""
+    late = stored("2023-07-01", 4, owner_channel_id="c2", media_type="live")
+    ask = facts({"usage": [stored("2023-07-01", 2), late, stored("2023-07-02", 8)], "channels": CHANNELS})
+    assert ask("STORAGE_USED_BYTES", "CHANNEL_SLUG") == [["slug1", "8"]]
+    assert ask("STORAGE_USED_BYTES", "", channelSlug="slug2") == ask("STORAGE_USED_BYTES", mediaType="LIVE") == []
+    assert ask("STORAGE_USED_BYTES", "DAY", channelSlug="slug2") == [["2023-07-01", "4"]]
 
 
 def test_a_view_through_rate_leaves_out_plays_of_unknown_length(facts: Callable[[Tables], Ask]) -> None:
@@ -193,6 +215,23 @@ def test_a_tag_is_a_row_and_a_list_is_a_cell(facts: Callable[[Tables], Ask]) -> 
     ask = facts({"plays": plays, "videos": videos})
     assert ask("VIEWS", "CONTENT_TAG") == [["a", "3"], ["b", "1"], ["", "12"]]
     assert ask("VIEWS", "CONTENT_TAG_LIST") == [["a", "2"], ["b|a", "1"], ["", "12"]]
+
+
+ODD = st.text(alphabet="|\\\\ab \n", min_size=1, max_size=4)
+
+
+@given(st.lists(st.lists(ODD, unique=True, min_size=1, max_size=4), unique_by=tuple, min_size=2, max_size=12))
+@example([["a|b"], ["a", "b"], ["a\\", "b"], ["a\\|b"], ["a|", "b"], ["a", "|b"]])
+def test_two_lists_of_tags_are_never_one_cell(
+    tmp_path_factory: pytest.TempPathFactory, engine: Engine, lists: list[list[str]]
+) -> None:
+    """Whatever the tags hold, a cell is one list's alone, and `split_tags` gives it back."""
+    videos = [video(f"x{at}", tags=tags) for at, tags in enumerate(lists)]
+    plays = [play(video_id=row["id"], views=2**at) for at, row in enumerate(videos)]
+    world = laid({"plays": plays, "videos": videos}, tmp_path_factory.mktemp("tags"), engine)
+    query = ReportQuery.of(["VIEWS"], ["CONTENT_TAG_LIST"], date(2023, 7, 1), date(2023, 7, 1))
+    rows = {split_tags(cell): int(views) for cell, views in world.report(query, ME)}
+    assert rows == {tuple(tags): 2**at for at, tags in enumerate(lists)}
 
 
 @pytest.mark.parametrize(
@@ -245,6 +284,15 @@ def test_live_viewers_are_counted_exactly_and_once(facts: Callable[[Tables], Ask
     ask = facts({"plays": [*live, play(media_type="live")], "videos": [video("x1", "T", tags=["a", "b"])]})
     assert ask("LIVE_VIEWERS") == [["3"]]
     assert ask("LIVE_VIEWERS", "VIDEO_TITLE CONTENT_TAG") == [["T", "a", "3"], ["T", "b", "3"]]
+
+
+def test_live_viewers_are_a_lower_bound_where_some_are_not_told(facts: Callable[[Tables], Ask]) -> None:
+    """Plays without a viewer count none beside those that tell one; where none tells any, the cell is empty."""
+    told = [play(media_type="live", viewer=name, visitor_country="FR") for name in ("v1", "v2", "v1")]
+    hidden = [play(media_type="live", views=7, visitor_country=country) for country in ("FR", "DE")]
+    ask = facts({"plays": [*told, *hidden]})
+    assert ask("LIVE_VIEWERS VIEWS", "VISITOR_COUNTRY") == [["DE", "", "7"], ["FR", "2", "10"]]
+    assert ask("LIVE_VIEWERS") == [["2"]]
 
 
 def test_uploads_count_videos_by_creation_day(facts: Callable[[Tables], Ask]) -> None:

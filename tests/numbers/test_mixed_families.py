@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .oracle import DAYS, MOMENTS, ROLES, asked
+from .oracle import CELLS, DAYS, MOMENTS, ROLES, asked
 from .sample import MINE
 from .world import World
 
@@ -50,7 +50,7 @@ def test_views_and_earnings_share_a_day(world: World) -> None:
 def test_titles_beside_their_ids_are_those_of_the_ids(world: World) -> None:
     """A cell whose id is a cell too is looked up by it, whichever table the row is of: empty for an id nobody knows."""
     sql = f"""
-        SELECT day, v.title, video_id, p.type, array_to_string(nullif(v.tags, []), '|'), player_id, sum(views), sum(eur)
+        SELECT day, v.title, video_id, p.type, {CELLS["CONTENT_TAG_LIST"]}, player_id, sum(views), sum(eur)
         FROM (
             SELECT f.started_at::DATE AS day, video_id, player_id, views, 0::DECIMAL(18, 6) AS eur
             FROM plays f WHERE {MOMENTS} AND {ROLES["ALL"]}

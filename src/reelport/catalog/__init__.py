@@ -1,9 +1,10 @@
 """The heart: what can be asked, as data, for both ends."""
 
-from reelport.catalog.dimensions import TAG_SEPARATOR, Dimension
+from reelport.catalog.dimensions import Dimension
 from reelport.catalog.families import Family
 from reelport.catalog.filters import Filter
 from reelport.catalog.limits import Convention, Limit
+from reelport.catalog.meanings import Meaning
 from reelport.catalog.metrics import Metric
 from reelport.catalog.products import Product
 from reelport.catalog.rules import (
@@ -22,8 +23,10 @@ from reelport.catalog.rules import (
     measures,
 )
 from reelport.catalog.scopes import Scope
+from reelport.catalog.tags import TAG_ESCAPE, TAG_SEPARATOR, split_tags
 
 __all__ = [
+    "TAG_ESCAPE",
     "TAG_SEPARATOR",
     "CellType",
     "Convention",
@@ -34,6 +37,7 @@ __all__ = [
     "Filter",
     "Grain",
     "Limit",
+    "Meaning",
     "Metric",
     "Product",
     "Ratio",
@@ -46,4 +50,5 @@ __all__ = [
     "Total",
     "Unit",
     "measures",
+    "split_tags",
 ]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from enum import unique
 
 from reelport.catalog.rules import CellType, Grain, Row, Standing
-
-TAG_SEPARATOR = "|"
-"""Between the tags of one CONTENT_TAG_LIST cell. No source shows the original's; ours to choose."""
+from reelport.catalog.tags import TAG_SEPARATOR
 
 _DOCUMENTED, _SCHEMA, *_ = Standing
 
@@ -52,7 +50,10 @@ class Dimension(Row):
     MEDIA_TYPE = _DOCUMENTED, "Kind of media: video or live."
     CONTENT_TYPE = _SCHEMA, "Kind of content."
     CONTENT_TAG = _DOCUMENTED, "One tag of the video; a row a tag, and one empty row for untagged videos.", True
-    CONTENT_TAG_LIST = _DOCUMENTED, f"All tags of the video in one cell, with {TAG_SEPARATOR} between them."
+    CONTENT_TAG_LIST = (
+        _DOCUMENTED,
+        f"All tags of the video in one cell, with {TAG_SEPARATOR} between them; a backslash marks one inside a tag.",
+    )
     PLAYLIST_ID = _DOCUMENTED, "Playlist that the video was played from; empty when none."
     PLAYLIST_TITLE = _DOCUMENTED, "Title of that playlist."
     PLAYLIST_TYPE = _SCHEMA, "Type of that playlist."

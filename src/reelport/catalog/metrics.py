@@ -43,7 +43,8 @@ class Metric(Row):
 
     LIVE_TIME_WATCHED_SECONDS = (_D, F.LIVE, Sum("live_time_watched_seconds"), U.SECONDS,
         "Time that live streams were watched.")
-    LIVE_VIEWERS = _D, F.LIVE, Distinct("live_viewer"), U.VIEWERS, "Different viewers of live streams, counted exactly."
+    LIVE_VIEWERS = (_D, F.LIVE, Distinct("live_viewer"), U.VIEWERS,
+        "Different viewers of live streams among the plays that tell theirs: a lower bound where some don't.")
 
     ESTIMATED_EARNINGS_EUR = _D, F.REVENUE, Sum("earnings_eur", digits=6), U.EUR, "Estimated earnings in EUR."
     ESTIMATED_EARNINGS_USD = _D, F.REVENUE, Sum("earnings_usd", digits=6), U.USD, "Estimated earnings in USD."
@@ -141,21 +142,21 @@ class Metric(Row):
     TRANSCODING_USED_LIVE_MEDIA_COUNT = (_S, F.TRANSCODING, Sum("transcoding_live_media_count"), U.MEDIA,
         "Live streams encoded.")
 
-    STORAGE_USED_BYTES = _S, F.STORAGE, Stock("storage_bytes"), U.BYTES, "Stored at the end of the latest loaded day."
+    STORAGE_USED_BYTES = _S, F.STORAGE, Stock("storage_bytes"), U.BYTES, "Stored at the end of your latest loaded day."
     STORAGE_USED_SECONDS = (_S, F.STORAGE, Stock("storage_seconds"), U.SECONDS,
-        "Stored at the end of the latest loaded day.")
+        "Stored at the end of your latest loaded day.")
     STORAGE_USED_MEDIA_COUNT = (_S, F.STORAGE, Stock("storage_media_count"), U.MEDIA,
-        "Stored at the end of the latest loaded day.")
+        "Stored at the end of your latest loaded day.")
     STORAGE_USED_RENDITION_COUNT = (_S, F.STORAGE, Stock("storage_rendition_count"), U.RENDITIONS,
-        "Stored at the end of the latest loaded day.")
+        "Stored at the end of your latest loaded day.")
     STORAGE_LIFETIME_USED_BYTES = (_S, F.STORAGE, Stock("storage_lifetime_bytes"), U.BYTES,
-        "Ever stored at the end of the latest loaded day.")
+        "Ever stored at the end of your latest loaded day.")
     STORAGE_LIFETIME_USED_SECONDS = (_S, F.STORAGE, Stock("storage_lifetime_seconds"), U.SECONDS,
-        "Ever stored at the end of the latest loaded day.")
+        "Ever stored at the end of your latest loaded day.")
     STORAGE_LIFETIME_USED_MEDIA_COUNT = (_S, F.STORAGE, Stock("storage_lifetime_media_count"), U.MEDIA,
-        "Ever stored at the end of the latest loaded day.")
+        "Ever stored at the end of your latest loaded day.")
     STORAGE_LIFETIME_USED_RENDITION_COUNT = (_S, F.STORAGE, Stock("storage_lifetime_rendition_count"), U.RENDITIONS,
-        "Ever stored at the end of the latest loaded day.")
+        "Ever stored at the end of your latest loaded day.")
 
     AI_USED_CREDITS = _S, F.AI, Sum("ai_credits"), U.CREDITS, "AI credits used."
     # fmt: on

@@ -112,14 +112,17 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Distinct:
-    """How many different values there are, exactly; doesn't add up."""
+    """How many different values there are, exactly; absent ones count none; doesn't add up."""
 
     of: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """The sum at the latest loaded day inside each asked time bucket; adds up over rows, not over time."""
+    """The sum at one day of each asked time bucket: the latest on which the reader has any row of the source.
+
+    Adds up over rows, not over time.
+    """
 
     measure: str
 

@@ -13,7 +13,7 @@ from reelport.engine.columns import key_of, moment_of, text_of, within
 from reelport.engine.mapping import CELLS, Found, Moment, Own, Source
 from reelport.engine.relations import Relations
 from reelport.engine.trees import subquery, typed
-from reelport.engine.wall import mine
+from reelport.engine.wall import joins, mine
 from reelport.errors import InternalError
 from reelport.facts.tables import Kind
 
@@ -77,14 +77,20 @@ def _is(cell: exp.Expr, text: str) -> exp.Expr:
 
 
 def _latest(part: Part, relations: Relations) -> Iterable[exp.Expr]:
-    """Whether the day is the last one of its time bucket that was loaded, whoever's rows it holds."""
+    """Whether the day is the last of its time bucket on which the reader has any row of the source.
+
+    Another partner's rows don't move it, nor does a filter: the reports of all values of a filter add up to the whole.
+    """
     asked, source = part.asked, part.source
     finest = min((dimension.grain for dimension in asked.dimensions if dimension.grain), default=None)
     if finest is not None and finest <= Grain.DAY:
         return
     day = exp.column(source.time, source.table)
-    days = exp.select(exp.Max(this=day)).from_(relations.facts(source.table, source.table, owned=False), copy=False)
-    days = days.where(*_period(source, asked.start, asked.end), copy=False)
+    rows = relations.facts(source.table, source.table, owned=part.owned)
+    days = exp.select(exp.Max(this=day)).from_(rows, copy=False)
+    for channels, on in joins(part):
+        days = days.join(channels, on=on, join_type="left", copy=False)
+    days = days.where(*_period(source, asked.start, asked.end), mine(part), copy=False)
     if source.where:
         days = days.where(within(source.where, source.table), copy=False)
     if finest is not None:

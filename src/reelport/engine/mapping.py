@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reelport.catalog import TAG_SEPARATOR, Dimension, Grain, Metric, Role, measures
+from reelport.catalog import TAG_ESCAPE, TAG_SEPARATOR, Dimension, Grain, Metric, Role, measures
 from reelport.facts.tables import TABLES, Kind, Table
 
 
@@ -114,9 +114,15 @@ class Lookup:
     unique: bool = True
 
 
+_ESCAPED_TAGS = f"""
+    LIST_TRANSFORM(tags, LAMBDA tag: REPLACE(
+        REPLACE(tag, '{TAG_ESCAPE}', '{TAG_ESCAPE}{TAG_ESCAPE}'), '{TAG_SEPARATOR}', '{TAG_ESCAPE}{TAG_SEPARATOR}'
+    ))
+"""
+
 LOOKUPS: Mapping[str, Lookup] = {
     "video": Lookup(
-        f"SELECT id, title, NULLIF(ARRAY_TO_STRING(tags, '{TAG_SEPARATOR}'), '') AS tag_list FROM videos",  # noqa: S608 - a constant of the catalog's
+        f"SELECT id, title, NULLIF(ARRAY_TO_STRING({_ESCAPED_TAGS}, '{TAG_SEPARATOR}'), '') AS tag_list FROM videos",  # noqa: S608 - constants of the catalog's
         ("videos",),
         many=True,
     ),

@@ -1,0 +1,37 @@
+"""What a report's numbers and cells mean where a sentence a name is not enough: each rule with its standing."""
+
+from __future__ import annotations
+
+from enum import unique
+
+from reelport.catalog.rules import Row, Standing
+
+_CHOSEN = Standing.CHOSEN
+
+
+@unique
+class Meaning(Row):
+    """One rule that several names share: what it is about, how well it is known, what it says."""
+
+    # fmt: off
+    STOCK_DAY = "The day of a stock", _CHOSEN, (
+        "What is stored is what there was on one day: the latest, in the range and each asked time bucket, on which "
+        "the channels that you read own any row of storage. Rows of others don't move it.")
+    STOCK_FILTERS = "A stock and filters", _CHOSEN, (
+        "A filter doesn't move that day: the reports of all values of a filter add up to the whole.")
+    STOCK_LATE = "A stock and a late channel", _CHOSEN, (
+        "One day serves all your channels. One without a row on it has nothing stored there, whether it was emptied or "
+        "is late: split by DAY to see the days of each.")
+    TAG_LIST = "Tags in one cell", _CHOSEN, (
+        "CONTENT_TAG_LIST has a vertical bar between tags. A backslash stands before each bar and each backslash that "
+        "is part of a tag, so that two different lists are never one cell. `reelport.split_tags` gives the tags back.")
+    LIVE_VIEWERS = "Viewers that are not told", _CHOSEN, (
+        "LIVE_VIEWERS counts exactly the different viewers of the live plays that tell theirs. Plays without a viewer "
+        "count none, since they may be of somebody who is counted already: where there are any, the number is a lower "
+        "bound; where no play tells a viewer, the cell is empty.")
+    # fmt: on
+
+    def __init__(self, title: str, standing: Standing, sentence: str) -> None:
+        self.title = title
+        self.standing = standing
+        self.sentence = sentence
