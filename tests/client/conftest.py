@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.client.desk import Desk
 from tests.client.ledgers import Calendar, requested, shown
 
 from reelport import AsyncClient, Client, Downloaded
@@ -222,3 +223,8 @@ def to(tmp_path: Path) -> Path:
     """A target in an empty folder."""
     (tmp_path / "out").mkdir()
     return tmp_path / "out" / "views.csv"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)

@@ -9,51 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.client.desk import HIDDEN, Desk
 
 from reelport.client.settings import profile_file, secrets
 from reelport.client.settings.config import home_of
 from reelport.client.settings.profiles import in_force, resolve, secret_names
 from reelport.errors import AccessError, ReelportError, StorageError, UsageError
-
-HIDDEN = "hush-7c41-hush"
-
-
-class Desk:
-    """A home and a project's folder, and the environment of whoever sits there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.home = folder / "home"
-        self.folder = folder / "project"
-        self.folder.mkdir()
-        # No keyring of the machine that runs the tests has a say.
-        self.environment = {"REELPORT_HOME": str(self.home)}
-
-    def user(self, text: str) -> None:
-        """The user's file."""
-        self.home.mkdir(exist_ok=True)
-        (self.home / "config.toml").write_text(text, "utf-8")
-
-    def project(self, text: str) -> None:
-        """The project's file."""
-        (self.folder / "reelport.toml").write_text(text, "utf-8")
-
-    def holds(self, entries: dict[str, str], mode: int = 0o600) -> None:
-        """A file of secrets for the service U."""
-        self.home.mkdir(exist_ok=True)
-        path = self.home / "secrets.json"
-        path.write_text(json.dumps({"https://u.example": entries}))
-        path.chmod(mode)
-
-    def source(self, name: str, profile: str | None = None, **environment: str) -> tuple[str | None, str]:
-        """A setting's value and where it comes from."""
-        found = in_force(self.environment | environment, profile=profile, folder=self.folder).settings[name]
-        return found.value, found.source
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
-
 
 USER = """
 [profiles.default]
@@ -127,30 +88,12 @@ def test_a_variable_with_a_profiles_key_leaves_its_kind(desk: Desk) -> None:
     assert desk.source("kind", REELPORT_API_KEY="k")[0] == "public"
 
 
-def test_the_environments_secret_stays_with_the_environments_key_and_address(desk: Desk) -> None:
-    """It serves a profile's key only when the environment names no other key, and no other service."""
-    desk.user('[profiles.a]\nurl = "https://a.example"\nkey = "key-a"\n')
-    hidden = {"REELPORT_API_SECRET": HIDDEN}
-    assert desk.source("secret", "a", **hidden) == (HIDDEN, "REELPORT_API_SECRET")
-    assert desk.source("secret", "a", REELPORT_API_KEY="key-a", **hidden)[0] == HIDDEN
-    assert desk.source("secret", "a", REELPORT_API_KEY="key-b", **hidden)[0] is None
-    assert desk.source("secret", "a", REELPORT_URL="https://b.example", **hidden)[0] is None
-
-
-def test_the_environments_password_stays_with_the_environments_account(desk: Desk) -> None:
-    """It doesn't go with the account that a profile names."""
-    desk.user('[profiles.a]\nkind = "public"\nkey = "k"\nusername = "a"\n')
-    outside = {"REELPORT_PASSWORD": HIDDEN, "REELPORT_API_SECRET": HIDDEN}
-    assert desk.source("password", "a", **outside)[0] == HIDDEN
-    assert desk.source("password", "a", REELPORT_USERNAME="b", **outside)[0] is None
-
-
 def test_the_file_of_secrets_comes_after_the_environment(desk: Desk) -> None:
     """A secret is kept for one key at one service."""
     desk.user('[profiles.default]\nurl = "https://u.example"\nkey = "k"\n')
     desk.holds({"secret of private key k": HIDDEN})
     assert desk.source("secret") == (HIDDEN, f"file ({desk.home}/secrets.json)")
-    outside = {"REELPORT_API_SECRET": "from outside"}
+    outside = {"REELPORT_API_SECRET": "from outside", "REELPORT_URL": "https://u.example"}
     assert desk.source("secret", **outside) == ("from outside", "REELPORT_API_SECRET")
     assert desk.source("secret", REELPORT_API_KEY="another")[0] is None
     settings = resolve(desk.environment, folder=desk.folder)
@@ -167,7 +110,8 @@ def test_a_file_of_secrets_that_others_may_read_is_not_used(desk: Desk, mode: in
     with pytest.raises(AccessError, match="chmod 600") as caught:
         resolve(desk.environment, folder=desk.folder)
     assert HIDDEN not in str(caught.value)
-    assert resolve(desk.environment | {"REELPORT_API_SECRET": "s"}, folder=desk.folder).url == "https://u.example"
+    outside = {"REELPORT_API_SECRET": "s", "REELPORT_URL": "https://u.example"}
+    assert resolve(desk.environment | outside, folder=desk.folder).url == "https://u.example"
 
 
 def test_a_secret_is_kept_in_a_file_for_its_owner_alone(desk: Desk) -> None:

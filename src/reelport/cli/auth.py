@@ -15,10 +15,10 @@ from cyclopts import App, Parameter
 
 from reelport.cli.check import within
 from reelport.cli.listing import listed, told
-from reelport.cli.options import Profile, Url
+from reelport.cli.options import Insecure, Profile, Url
 from reelport.client.client import Client
 from reelport.client.settings import layers, profile_file, secrets
-from reelport.client.settings.config import Settings, checked_url, home_of
+from reelport.client.settings.config import INSECURE, Settings, checked_url, home_of
 from reelport.client.settings.credentials import PrivateKey, PublicKey
 from reelport.client.settings.layers import PARTS, VARIABLES, Setting
 from reelport.client.settings.profiles import DEFAULT_PROFILE, PROFILE, USER_FILE, in_force, secret_names
@@ -61,6 +61,7 @@ def login(
     store: Annotated[
         Store, Parameter(help="The system's keyring, or a file that holds the secret in clear for you alone.")
     ] = Store.KEYRING,
+    insecure: Insecure = False,
     offline: Annotated[bool, Parameter(negative=(), help="Keep it without trying it.")] = False,
 ) -> None:
     """Keep a key for later: asks for the secret without showing it, or reads it from stdin.
@@ -78,7 +79,7 @@ def login(
     ring = _ring(store)
     parts = {part: _secret(part) for part in PARTS[given["kind"]]}
     if not offline:
-        _try(given, parts)
+        _try(given, parts, insecure=insecure)
     profile_file.keep(home / USER_FILE, name, {**known, **given})
     names = secret_names({part: Setting(part, given.get(part), "") for part in ("url", "kind", "key", "username")})
     for part, entry in names.items():
@@ -216,10 +217,13 @@ def _unseen(part: str) -> str:
             raise UsageError("This terminal would show what is typed: give the secret on stdin.") from None
 
 
-def _try(given: Mapping[str, str], parts: Mapping[str, str]) -> None:
+def _try(given: Mapping[str, str], parts: Mapping[str, str], *, insecure: bool) -> None:
     """Get a token for the key and use it. Nothing is kept when that fails."""
     texts = {part: text for part, text in {**given, **parts}.items() if part not in {"url", "kind"}}
-    settings = replace(Settings.read({}, given["url"], **texts), timeout=_SILENCE)
+    settings = replace(
+        Settings.read({INSECURE: os.environ.get(INSECURE, "")}, given["url"], **texts, insecure=insecure),
+        timeout=_SILENCE,
+    )
 
     def probe() -> None:
         with Client(settings=settings, ledger=False) as client:

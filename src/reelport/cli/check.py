@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from reelport.catalog import Scope
 from reelport.cli.listing import listed, told
-from reelport.cli.options import Profile, Url
+from reelport.cli.options import Insecure, Profile, Url
 from reelport.client.client import Client
 from reelport.client.probe import Probe
 from reelport.client.settings.profiles import InForce, in_force, settings_of
@@ -55,14 +55,14 @@ class Finding:
     sentence: str
 
 
-def check(*, url: Url = None, profile: Profile = None, json: Json = False) -> None:
+def check(*, url: Url = None, profile: Profile = None, insecure: Insecure = False, json: Json = False) -> None:
     """Check address, key, permissions, kind of service and clock; asks for no report and takes under ten seconds.
 
     Example: reelport check
 
     The exit status is 0 when reports can be asked for, 4 when the key is refused, 1 when nobody answers.
     """
-    found = in_force(os.environ, profile=profile, url=url)
+    found = in_force(os.environ, profile=profile, url=url, insecure=insecure)
     failure: ReelportError | None = None
     try:
         findings = list(_findings(found, within(_ALL, lambda: _probe(found), found["url"])))

@@ -8,6 +8,6 @@ from reelport.client.client import Client
 from reelport.client.settings.profiles import resolve
 
 
-def connect(url: str | None = None, profile: str | None = None) -> Client:
+def connect(url: str | None = None, profile: str | None = None, *, insecure: bool = False) -> Client:
     """A client for the service and the key that are in force. Raises UsageError or AccessError where there is none."""
-    return Client(settings=resolve(os.environ, profile=profile, url=url))
+    return Client(settings=resolve(os.environ, profile=profile, url=url, insecure=insecure))

@@ -30,6 +30,9 @@ Whole = Annotated[int, Parameter(converter=_whole)]
 
 Token = Annotated[str, Parameter(help="What `report submit` printed.")]
 Url = Annotated[str | None, Parameter(help="The service; otherwise REELPORT_URL, otherwise Dailymotion.")]
+Insecure = Annotated[
+    bool, Parameter(negative=(), help="Send the key in clear text, to a plain http address of another machine.")
+]
 Profile = Annotated[
     str | None,
     Parameter(completer=suggestions.profiles, help="Address and key kept under this name by `reelport auth login`."),

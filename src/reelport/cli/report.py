@@ -15,7 +15,7 @@ from reelport.cli.charts import Chart, chart_of
 from reelport.cli.connection import connect
 from reelport.cli.formats import Format, Wished, format_of, give
 from reelport.cli.landing import landing
-from reelport.cli.options import Ask, Deadline, Fresh, Json, Output, Profile, Quiet, Token, Url, words_of
+from reelport.cli.options import Ask, Deadline, Fresh, Insecure, Json, Output, Profile, Quiet, Token, Url, words_of
 from reelport.cli.output import stderr
 from reelport.cli.telling import Teller, told
 from reelport.client.files.download import Downloaded
@@ -50,6 +50,7 @@ def run(
     chart: Picture = None,
     profile: Profile = None,
     url: Url = None,
+    insecure: Insecure = False,
     deadline: Deadline = DEADLINE,
     fresh: Fresh = False,
     keep_windows: Apart = False,
@@ -69,8 +70,8 @@ def run(
         query = tell.about(ask.query())
         shape = format_of(form, output)
         picture = None if chart is None else chart_of(query, chart[0] if chart else None)
-        tell.resume = ["run", *words_of(query), *_rest(output, form, chart, profile, url)]
-        with connect(url, profile) as client:
+        tell.resume = ["run", *words_of(query), *_rest(output, form, chart, profile, url, insecure=insecure)]
+        with connect(url, profile, insecure=insecure) as client:
             if keep_windows:
                 tell.resume.append("--keep-windows")
                 folder = _folder(output, plain=form in {None, Format.CSV} and picture is None)
@@ -92,6 +93,7 @@ def submit(
     *,
     profile: Profile = None,
     url: Url = None,
+    insecure: Insecure = False,
     deadline: Deadline = DEADLINE,
     fresh: Fresh = False,
     json: Json = False,
@@ -103,8 +105,8 @@ def submit(
     """
     with told(json=json, quiet=quiet) as tell:
         query = tell.about(ask.query())
-        tell.resume = ["submit", *words_of(query), *_rest(profile=profile, url=url)]
-        with connect(url, profile) as client:
+        tell.resume = ["submit", *words_of(query), *_rest(profile=profile, url=url, insecure=insecure)]
+        with connect(url, profile, insecure=insecure) as client:
             report = client.reports.submit(query, deadline=deadline, progress=tell, fresh=fresh)
         print(report.token)
         tell.ended(token=report.token)
@@ -117,6 +119,7 @@ def wait(
     *,
     profile: Profile = None,
     url: Url = None,
+    insecure: Insecure = False,
     deadline: Deadline = DEADLINE,
     json: Json = False,
     quiet: Quiet = False,
@@ -126,8 +129,8 @@ def wait(
     Example: reelport report wait TOKEN
     """
     with told(json=json, quiet=quiet) as tell:
-        tell.token, tell.resume = token, ["wait", token, *_rest(profile=profile, url=url)]
-        with connect(url, profile) as client:
+        tell.token, tell.resume = token, ["wait", token, *_rest(profile=profile, url=url, insecure=insecure)]
+        with connect(url, profile, insecure=insecure) as client:
             report = client.reports.attach(token).wait(deadline=deadline, progress=tell)
         print(report.status)
         tell.ended(report_status=report.status)
@@ -142,6 +145,7 @@ def download(
     form: Wished = None,
     profile: Profile = None,
     url: Url = None,
+    insecure: Insecure = False,
     deadline: Deadline = DEADLINE,
     json: Json = False,
     quiet: Quiet = False,
@@ -152,8 +156,11 @@ def download(
     """
     with told(json=json, quiet=quiet, output=output) as tell:
         shape = format_of(form, output)
-        tell.token, tell.resume = token, ["download", token, *_rest(output, form, None, profile, url)]
-        with connect(url, profile) as client, _target(output, shape, token) as target:
+        tell.token, tell.resume = (
+            token,
+            ["download", token, *_rest(output, form, None, profile, url, insecure=insecure)],
+        )
+        with connect(url, profile, insecure=insecure) as client, _target(output, shape, token) as target:
             report = client.reports.attach(token).wait(deadline=deadline, progress=tell)
             done = report.download(target, progress=tell)
             _deliver(done, output, shape, tell)
@@ -203,8 +210,11 @@ def _rest(
     chart: list[str] | None = None,
     profile: str | None = None,
     url: str | None = None,
+    *,
+    insecure: bool = False,
 ) -> list[str]:
     """The other options that the same command needs."""
     given = {"-o": output, "--format": form and form.value, "--profile": profile, "--url": url}
     words = [word for option, value in given.items() if value is not None for word in (option, value)]
+    words += ["--insecure"] if insecure else []
     return [*words, *([] if chart is None else ["--chart", *chart])]

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from reelport.cli.connection import connect
-from reelport.cli.options import Deadline, Json, Profile, Quiet, Url, day
+from reelport.cli.options import Deadline, Insecure, Json, Profile, Quiet, Url, day
 from reelport.cli.sync_output import Telling, comparisons_as_json, print_comparison, print_standings
 from reelport.cli.telling import told
 from reelport.client.files.part import storage
@@ -73,6 +73,7 @@ def run(
     again: Annotated[bool, Parameter(negative=(), help="Read every day anew, the verified ones too.")] = False,
     profile: Profile = None,
     url: Url = None,
+    insecure: Insecure = False,
     deadline: Deadline = DEADLINE,
     json: Json = False,
     quiet: Quiet = False,
@@ -85,9 +86,9 @@ def run(
     """
     with told(json=json, quiet=quiet, output=str(file)) as tell:
         specs = sheet.read(file, only=names or ())
-        tell.group, tell.resume = "sync", ["run", *(names or []), *_rest(file, profile, url)]
+        tell.group, tell.resume = "sync", ["run", *(names or []), *_rest(file, profile, url, insecure=insecure)]
         tell.resume += ["--allow-empty"] if allow_empty else []
-        with connect(url, profile) as service:
+        with connect(url, profile, insecure=insecure) as service:
             try:
                 loaded = running.run(
                     specs,
@@ -123,6 +124,7 @@ def verify(
     end: Annotated[str | None, Parameter(help="The last one; otherwise the last that is there.")] = None,
     profile: Profile = None,
     url: Url = None,
+    insecure: Insecure = False,
     deadline: Deadline = DEADLINE,
     json: PrintJson = False,
     quiet: Quiet = False,
@@ -133,8 +135,8 @@ def verify(
     """
     specs = sheet.read(file, only=names or ())
     first, last = _days(start, end)
-    with told(json=False, quiet=quiet or json) as tell, connect(url, profile) as service:
-        tell.group, tell.resume = "sync", ["verify", *(names or []), *_rest(file, profile, url)]
+    with told(json=False, quiet=quiet or json) as tell, connect(url, profile, insecure=insecure) as service:
+        tell.group, tell.resume = "sync", ["verify", *(names or []), *_rest(file, profile, url, insecure=insecure)]
         compared = []
         for spec in specs:
             found = comparing.verify(spec, service, tell=Telling(tell.voice), start=first, end=last, deadline=deadline)
@@ -158,7 +160,8 @@ def _days(start: str | None, end: str | None) -> tuple[date | None, date | None]
     return first, last
 
 
-def _rest(file: Path, profile: str | None, url: str | None) -> list[str]:
+def _rest(file: Path, profile: str | None, url: str | None, *, insecure: bool) -> list[str]:
     words = ["--file", str(file)] if file != Path(sheet.NAME) else []
     words += ["--profile", profile] if profile else []
+    words += ["--insecure"] if insecure else []
     return words + (["--url", url] if url else [])

@@ -47,6 +47,7 @@ class Client:
         password: str | None = None,
         bearer: str | None = None,
         profile: str | None = None,
+        insecure: bool = False,
         settings: Settings | None = None,
         ledger: Place = None,
         transport: Transport | None = None,
@@ -54,7 +55,7 @@ class Client:
         sleep: Sleep = time.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        chosen = settings or _settings(profile, url, key, secret, username, password, bearer)
+        chosen = settings or _settings(profile, url, key, secret, username, password, bearer, insecure=insecure)
         clock = clock or Clock()
         self._session = Session(chosen, clock, chance, ledger=ledger_at(ledger, os.environ, clock.now))
         self._transport = transport or _http()
@@ -149,6 +150,7 @@ class AsyncClient:
         password: str | None = None,
         bearer: str | None = None,
         profile: str | None = None,
+        insecure: bool = False,
         settings: Settings | None = None,
         ledger: Place = None,
         transport: AsyncTransport | None = None,
@@ -156,7 +158,7 @@ class AsyncClient:
         sleep: AsyncSleep | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        chosen = settings or _settings(profile, url, key, secret, username, password, bearer)
+        chosen = settings or _settings(profile, url, key, secret, username, password, bearer, insecure=insecure)
         clock = clock or Clock()
         self._session = Session(chosen, clock, chance, ledger=ledger_at(ledger, os.environ, clock.now))
         self._transport = transport or _async_http()
@@ -249,13 +251,15 @@ def _settings(
     username: str | None,
     password: str | None,
     bearer: str | None,
+    *,
+    insecure: bool,
 ) -> Settings:
+    given = {"url": url, "key": key, "secret": secret, "username": username, "password": password, "bearer": bearer}
     if profile is None:
-        return Settings.read(os.environ, url, key, secret, username=username, password=password, bearer=bearer)
+        return Settings.read(os.environ, **given, insecure=insecure)
     from reelport.client.settings.profiles import resolve  # noqa: PLC0415 - only a profile needs files read
 
-    given = {"url": url, "key": key, "secret": secret, "username": username, "password": password, "bearer": bearer}
-    return resolve(os.environ, profile=profile, folder=None, **given)
+    return resolve(os.environ, profile=profile, folder=None, insecure=insecure, **given)
 
 
 def _changed(

@@ -80,6 +80,7 @@ def reports(
     profile: str | None = None,
     key: str | None = None,
     secret: dlt.TSecretStrValue | None = None,
+    insecure: bool = False,
     allow_empty: bool = False,
     again: bool = False,
 ) -> Iterator[DltResource]:
@@ -88,7 +89,7 @@ def reports(
     What isn't given comes from `[sources.reelport]` of dlt's configuration, then from REELPORT_… and profiles.
     Raises UsageError with every problem of the file, and AccessError without a key, before anything is sent.
     """
-    client = Client(settings=resolve(os.environ, profile=profile, url=url, key=key, secret=secret))
+    client = Client(settings=resolve(os.environ, profile=profile, url=url, key=key, secret=secret, insecure=insecure))
     order = _Order(client, aloud, DEADLINE, allow_empty, again)
     yield from _resources(sheet.read(file, only=only, placed=False), order)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ PASSWORD = "REELPORT_PASSWORD"  # noqa: S105 - the name of a variable, no secret
 BEARER = "REELPORT_BEARER"
 SLOTS = "REELPORT_SLOTS"
 WINDOW_DAYS = "REELPORT_WINDOW_DAYS"
+INSECURE = "REELPORT_INSECURE"
 HOME = "REELPORT_HOME"
 
 _VENDOR = "dailymotion.com"
@@ -46,7 +48,8 @@ class Settings:
     `slots` is how many reports of one key may be in flight at a time, `windows` how many days one report may
     cover, `timeout` after how many seconds of silence a request is given up, and `patience` for how many seconds
     trouble that may pass is waited out. UsageError where one of them is no positive number, or a senseless one.
-    With `confirm` a file for whose end nothing speaks is fetched twice.
+    With `confirm` a file for whose end nothing speaks is fetched twice. `insecure` lets a key go in clear text: without
+    it a plain http address of another machine raises UsageError.
     """
 
     url: str
@@ -56,8 +59,11 @@ class Settings:
     timeout: float = 60.0
     patience: float = 20.0
     confirm: bool = False
+    insecure: bool = False
 
     def __post_init__(self) -> None:
+        if not self.insecure:
+            _refuse_clear_text(self.url)
         for name in ("slots", "windows"):
             _refuse_beyond(name, getattr(self, name), int, 10**_DIGITS - 1, _A_COUNT)
         for name in ("timeout", "patience"):
@@ -74,12 +80,14 @@ class Settings:
         username: str | None = None,
         password: str | None = None,
         bearer: str | None = None,
+        insecure: bool = False,
     ) -> Self:
         """The settings from arguments, else from the environment. An empty text counts as none.
 
         A bearer token is used where one is given; else a username or a password makes the key a public one.
         A key that is given whole as arguments is used as it is, whatever the environment holds.
-        Raises UsageError for an address that is none, AccessError for a key that isn't whole.
+        Raises UsageError for an address that is none or that would take the key in clear text without `insecure`,
+        AccessError for a key that isn't whole.
         """
         given = {KEY: key, SECRET: secret, USERNAME: username, PASSWORD: password, BEARER: bearer}
         texts = {name: _text(name, value) for name, value in given.items()}
@@ -95,6 +103,7 @@ class Settings:
             credentials,
             slots=_count(environment, SLOTS, Limit.RUNNING_REPORTS.default),
             windows=_count(environment, WINDOW_DAYS, Limit.RANGE_DAYS.default),
+            insecure=insecure or read_switch(environment, INSECURE),
         )
 
     @property
@@ -144,6 +153,32 @@ def checked_url(url: str) -> str:
         raise UsageError(f"The address of a service ({URL}) is a host and perhaps a path: no user, no ? and no #.")
     host = parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
     return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+
+
+def read_switch(environment: Mapping[str, str], name: str) -> bool:
+    """Read a variable that is 1 or 0. Raises UsageError for anything else; one that isn't set is 0."""
+    text = environment.get(name, "").strip()
+    if text not in {"", "0", "1"}:
+        raise UsageError(f"{name} must be 1 or 0, and not {text[:80]!r}.")
+    return text == "1"
+
+
+def _refuse_clear_text(url: str) -> None:
+    """Raise UsageError for plain http to another machine: whoever is on the way reads the key."""
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        raise UsageError(
+            f"{url} would get the key in clear text, for everybody on the way to read. Use https, or, in a network "
+            f"that you trust, say --insecure ({INSECURE}=1, Client(insecure=True))."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine. Names but `localhost` are not looked up: a name can change."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _is_whole(url: str) -> bool:

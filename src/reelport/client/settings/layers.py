@@ -25,7 +25,7 @@ VARIABLES = {
 """The variable of the environment for each setting that has one."""
 
 UNSET = "not set"
-_DEFAULT = "default"
+DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def environment(variables: Mapping[str, str]) -> Layer:
 def first(layers: Sequence[Layer], name: str, default: str | None = None) -> Setting:
     """The setting of that name from the first layer that has it."""
     found = (layer.setting(name) for layer in layers)
-    return next((each for each in found if each), Setting(name, default, UNSET if default is None else _DEFAULT))
+    return next((each for each in found if each), Setting(name, default, UNSET if default is None else DEFAULT))
 
 
 def kind(layers: Sequence[Layer]) -> Setting:
@@ -86,7 +86,7 @@ def kind(layers: Sequence[Layer]) -> Setting:
             # A bare key is a private one, unless a profile says of it, or of whatever key there is, what kind it is.
             if shown and not (part == "key" and told & {shown.value, None}):
                 return Setting("kind", of, shown.source)
-    return Setting("kind", "private", _DEFAULT)
+    return Setting("kind", "private", DEFAULT)
 
 
 def address(layers: Sequence[Layer], of: str) -> Setting:

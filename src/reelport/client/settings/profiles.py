@@ -6,13 +6,13 @@ A profile that is named outright (`--profile`, `profile=`) goes before the envir
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reelport.catalog import Limit
 from reelport.check import nearest
 from reelport.client.settings import layers
-from reelport.client.settings.config import Settings, checked_url, home_of
+from reelport.client.settings.config import INSECURE, Settings, checked_url, home_of, read_switch
 from reelport.client.settings.layers import PARTS, SECRETS, UNSET, VARIABLES, Layer, Setting
 from reelport.client.settings.profile_file import ProfileFile, read
 from reelport.client.settings.secrets import Name, look_up
@@ -32,6 +32,7 @@ class InForce:
     home: Path
     project: Path
     trouble: ReelportError | None = None
+    insecure: bool = False
 
     def __getitem__(self, name: str) -> str:
         """The value of a setting; an empty text when there is none."""
@@ -51,13 +52,18 @@ class InForce:
 
 
 def resolve(
-    environment: Mapping[str, str], *, profile: str | None = None, folder: Path | None = None, **given: str | None
+    environment: Mapping[str, str],
+    *,
+    profile: str | None = None,
+    folder: Path | None = None,
+    insecure: bool = False,
+    **given: str | None,
 ) -> Settings:
     """The settings to speak to a service with; `given` are url, key, secret, username, password and bearer.
 
     Raises UsageError for what is wrong in a file or a setting, AccessError for a key that isn't whole.
     """
-    return settings_of(in_force(environment, profile=profile, folder=folder, **given))
+    return settings_of(in_force(environment, profile=profile, folder=folder, insecure=insecure, **given))
 
 
 def settings_of(found: InForce) -> Settings:
@@ -68,11 +74,16 @@ def settings_of(found: InForce) -> Settings:
         raise AccessError(f"No API key for {found['url']}: set {' and '.join(found.missing)}, "
                           "or keep a key with `reelport auth login`.")  # fmt: skip
     counts = {variable: found[name] for name, variable in VARIABLES.items() if name in {"slots", "window_days"}}
-    return Settings.read(counts, found["url"], **{part: found[part] for part in found.needed})
+    return Settings.read(counts, found["url"], **{part: found[part] for part in found.needed}, insecure=found.insecure)
 
 
 def in_force(
-    environment: Mapping[str, str], *, profile: str | None = None, folder: Path | None = None, **given: str | None
+    environment: Mapping[str, str],
+    *,
+    profile: str | None = None,
+    folder: Path | None = None,
+    insecure: bool = False,
+    **given: str | None,
 ) -> InForce:
     """Every setting in force. A secret that is not to be had is no error here: `trouble` says what stood between."""
     home, project = home_of(environment), project_file(folder)
@@ -93,9 +104,12 @@ def in_force(
         layers.first(order, "window_days", str(Limit.RANGE_DAYS.default)),
     ]
     settings = {setting.name: setting for setting in open_}
-    places = [arguments, outside] if _belongs(outside, settings, named=bool(profile)) else [arguments]
+    ours = [place for place in (arguments, outside) if _is_for_key(place, settings)]
+    places = [place for place in ours if _is_for_address(place, order, settings["url"])]
     secrets, trouble = _secrets(settings, places, home)
-    return InForce(settings | secrets, home, project, trouble)
+    found = InForce(settings | secrets, home, project, trouble, insecure or read_switch(environment, INSECURE))
+    withheld = _explain_withheld(found, [place for place in ours if place not in places])
+    return found if trouble else replace(found, trouble=withheld)
 
 
 def profile_names(environment: Mapping[str, str], folder: Path | None = None) -> tuple[str, ...]:
@@ -138,16 +152,35 @@ def _chosen(environment: Mapping[str, str], profile: str | None, files: Iterable
     return wish
 
 
-def _belongs(outside: Layer, settings: Mapping[str, Setting], *, named: bool) -> bool:
-    """Whether the environment's secrets are those of the key in force: it names that key, or none.
+def _is_for_key(place: Layer, settings: Mapping[str, Setting]) -> bool:
+    """Tell whether the secrets of a place are those of the key in force: it names that key, or none."""
+    return all(place.values.get(part) in {None, settings[part].value} for part in ("key", "username"))
 
-    Where a profile that was named outright leads elsewhere than the environment's address, they stay here.
+
+def _is_for_address(place: Layer, order: Sequence[Layer], url: Setting) -> bool:
+    """Tell whether the secrets of a place may go to the address in force.
+
+    They are meant for the address that the call or the same place gives; where neither gives one, for the environment's
+    or the platform's own. An address that only a file gives could be anybody's.
     """
-    for part in ("key", "username"):
-        if outside.values.get(part) not in {None, settings[part].value}:
-            return False
-    url = outside.values.get("url")
-    return not named or url is None or checked_url(url) == settings["url"].value
+    given = [layer for layer in order if "url" in layer.values and (layer is place or layer is order[0])]
+    if given:
+        return checked_url(given[0].values["url"]) == url.value
+    return url.source in {VARIABLES["url"], layers.DEFAULT}
+
+
+def _explain_withheld(found: InForce, places: Sequence[Layer]) -> AccessError | None:
+    """Say that a part that the key lacks was there, and that only the address stood between; None where not so."""
+    url = found.settings["url"]
+    parts = [part for part in PARTS[found["kind"]] if not found[part]]
+    held = [f"the {part} of the {place.source}" for part in parts for place in places if part in place.values]
+    if not held:
+        return None
+    return AccessError(
+        f"{url.value} doesn't get {' and '.join(held)}: a secret goes only to the address that it was given with, and "
+        f"this address is from {url.source}. If you trust it, set {VARIABLES['url']}={url.value} too, or keep a "
+        "key for it with `reelport auth login`."
+    )
 
 
 def _secrets(
