@@ -49,12 +49,75 @@ def test_the_life_of_a_load(tmp_path: Path, reelport: Reelport) -> None:
         (2, False, None),
         (1, False, ["2023-07-01", "2023-07-02"]),
     ]
-    assert "1 rows removed, 2 rows restored" in reelport("load", "undo", listed[1]["batch"][:8])[1]
+    assert "1 rows removed, 2 rows restored" in reelport("load", "undo", listed[1]["batch"][:8], "--yes")[1]
     assert "when" in reelport("load", "list")[1].splitlines()[0]
     report = {one["table"]: one for one in json.loads(reelport("tables", "--json")[1])}
     assert (report["earnings"]["rows"], report["earnings"]["last_day"]) == (2, "2023-07-02")
     assert "2023-07 merged, 2 files into one" in reelport("compact")[1]
     assert reelport("vacuum")[1] == "earnings: 0 files deleted, 0 B\n"
+
+
+@pytest.fixture
+def undoable(tmp_path: Path, reelport: Reelport) -> str:
+    """The batch of a replacement of two days that held three rows."""
+    path = tmp_path / "e.csv"
+    path.write_text("day,owner_channel_id,eur,usd\n2023-07-01,c1,1,1\n2023-07-02,c1,1,1\n2023-07-02,c2,1,1\n")
+    assert reelport("load", "earnings", path)[0] == 0
+    path.write_text("day,owner_channel_id,eur,usd\n2023-07-02,c1,5,5\n")
+    done = reelport("load", "earnings", path, "--replace-days", "2023-07-01:2023-07-02", "--json")[1]
+    return str(json.loads(done)["batch"])
+
+
+def test_an_undo_shows_its_days_and_is_refused_without_a_terminal(reelport: Reelport, undoable: str) -> None:
+    """A program that doesn't say --yes gets the days and the sentence, and nothing is changed."""
+    status, out, err = reelport("load", "undo", undoable[:8])
+    assert (status, err) == (
+        2,
+        "reelport: nothing was changed: there is no terminal to ask at; add --yes to do it without asking\n",
+    )
+    assert [line.split() for line in out.splitlines()[1:]] == [
+        ["day", "rows", "removed", "rows", "restored"],
+        ["2023-07-01", "0", "1"],
+        ["2023-07-02", "1", "2"],
+        ["total", "1", "3"],
+    ]
+    assert "1 rows removed, 3 rows restored" in reelport("load", "undo", undoable, "--yes")[1]
+
+
+@pytest.mark.parametrize(("answer", "undone"), [(b"\n", False), (b"n\n", False), (b"yes\n", True)])
+def test_an_undo_asks_at_a_terminal(
+    tmp_path: Path, reelport: Reelport, undoable: str, answer: bytes, undone: bool
+) -> None:
+    """Only a yes takes the load back."""
+    words = [sys.executable, "-m", "reelport", "load", "undo", undoable, "--data", str(tmp_path / "data")]
+    ours, theirs = os.openpty()
+    os.write(ours, answer)
+    done = subprocess.run(words, stdin=theirs, capture_output=True, text=True, timeout=120, check=False)
+    os.close(ours)
+    os.close(theirs)
+    assert f"Take back batch {undoable} of earnings? [y/N]" in done.stderr
+    assert ("Nothing was changed." in done.stderr) is not undone
+    assert done.returncode == 0
+    assert json.loads(reelport("load", "list", "--json")[1])[1]["undone"] is undone
+
+
+def test_what_a_load_leaves_out_is_told(tmp_path: Path, reelport: Reelport) -> None:
+    """Days that were replaced since the batch was first loaded are named, with the way to have them."""
+    path, other = tmp_path / "a.csv", tmp_path / "b.csv"
+    path.write_text("day,owner_channel_id,eur,usd\n2023-07-01,c1,1,1\n2023-07-02,c1,1,1\n")
+    other.write_text("day,owner_channel_id,eur,usd\n2023-07-02,c1,5,5\n")
+    batch = json.loads(reelport("load", "earnings", path, "--json")[1])["batch"]
+    told = reelport("load", "earnings", other, "--replace-days", "2023-07-02:2023-07-02", "--json")[1]
+    reelport("load", "undo", batch, "--yes")
+    assert reelport("load", "earnings", path)[1].splitlines() == [
+        f"earnings: 1 rows loaded, 1 days from 2023-07-01 to 2023-07-01 (batch {batch})",
+        (
+            "earnings: 1 rows left out, as their days were replaced after this batch was first loaded: "
+            f"2023-07-02 (1, replaced by batch {json.loads(told)['batch']}). "
+            "To have them, load them with --replace-days, or undo the replacement first."
+        ),
+    ]
+    assert "1 days left out" in reelport("load", "list")[1]
 
 
 def test_bad_input_ends_in_clean_lines_and_status_1(tmp_path: Path, reelport: Reelport) -> None:

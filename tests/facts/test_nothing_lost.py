@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from reelport.errors import BadInput, StorageError
-from reelport.facts.batches import loads
 from reelport.facts.compaction import compact
+from reelport.facts.history import loads
 from reelport.facts.loading import Progress, load
 from reelport.facts.snapshot import pin, versions_now
 from reelport.facts.vacuuming import vacuum

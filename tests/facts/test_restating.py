@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 
 from reelport.errors import BadInput, UsageError
-from reelport.facts.batches import loads, undo
+from reelport.facts.batches import undo
 from reelport.facts.compaction import compact
+from reelport.facts.history import loads
 from reelport.facts.loading import load, load_arrow
 from reelport.facts.snapshot import pin
 from reelport.facts.storage import MONTH_FILE

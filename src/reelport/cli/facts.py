@@ -12,10 +12,12 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.facts_output import LoadProgress, print_rows, size_text, stamp_text
+from reelport.cli.facts_output import LoadProgress, is_confirmed, print_rows, print_undo_plan, size_text, stamp_text
 from reelport.cli.options import Whole
 from reelport.errors import UsageError
 from reelport.facts import batches, compaction, vacuuming
+from reelport.facts.changes import tell_left_out
+from reelport.facts.history import Load, loads
 from reelport.facts.layout import check_layout, check_there
 from reelport.facts.loading import LoadResult
 from reelport.facts.loading import load as load_files
@@ -100,6 +102,8 @@ def _print_result(result: LoadResult, *, as_json: bool) -> None:
     else:
         when = f", {len(result.days)} days from {result.days[0]} to {result.days[-1]}" if result.days else ""
         print(f"{result.table}: {result.rows:,} rows loaded{when} (batch {result.batch})")
+    if result.left_out and not as_json:
+        print(f"{result.table}: {tell_left_out(result.left_out)}")
     if result.rejects and not as_json:
         print(f"{result.table}: {result.rejects:,} rows rejected, see {result.rejects_file}")
 
@@ -132,7 +136,7 @@ def load_list(
 
     Example: reelport load list --table channels
     """
-    found = batches.loads(facts_root(data), table)
+    found = loads(facts_root(data), table)
     if json:
         print(_json([asdict(one) for one in found]))
         return
@@ -147,7 +151,7 @@ def load_list(
             f"{one.rows:,}",
             f"{one.rejects:,}",
             _days(one),
-            "undone" if one.undone else "replaced days" if one.replaced else "",
+            _note(one),
             " ".join(one.sources[:_DAYS_SHOWN]),
         ]
         for one in found
@@ -155,9 +159,17 @@ def load_list(
     print_rows(["batch", "table", "when", "rows", "rejects", "days", "note", "files"], rows)
 
 
-def _days(one: batches.Load) -> str:
+def _days(one: Load) -> str:
     first, last = one.replaced or ((one.days[0], one.days[-1]) if one.days else (None, None))
     return "" if first is None else str(first) if first == last else f"{first}:{last}"
+
+
+def _note(one: Load) -> str:
+    if one.undone:
+        return "undone"
+    if one.left_out:
+        return f"{len(one.left_out)} days left out"
+    return "replaced days" if one.replaced else ""
 
 
 @LOAD.command(name="undo")
@@ -167,12 +179,19 @@ def load_undo(
     *,
     data: DataOption = DEFAULT_DATA,
     table: Annotated[str | None, Parameter(help="The table, when batches of several have this name.")] = None,
+    yes: Annotated[bool, Parameter(negative="", help="Do it without asking, as programs must.")] = False,
 ) -> None:
-    """Take back a load: its rows go, and what it replaced comes back.
+    """Take back a load: its rows go, and what it replaced comes back. Shows both day by day and asks first.
 
     Example: reelport load undo BATCH
     """
-    done = batches.undo(facts_root(data), batch, table)
+    root = facts_root(data)
+    plan = batches.plan_undo(root, batch, table)
+    print_undo_plan(plan)
+    if not yes and not is_confirmed(f"Take back batch {plan.load.batch} of {plan.load.table}?"):
+        print("Nothing was changed.", file=sys.stderr)
+        return
+    done = batches.undo(root, plan.load.batch, plan.load.table)
     back = f", {done.restored:,} rows restored" if done.restored else ""
     print(f"{done.table}: batch {done.batch} undone, {done.removed:,} rows removed{back}")
 

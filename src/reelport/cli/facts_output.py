@@ -15,10 +15,14 @@ from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from reelport.cli.listing import listed, printable
+from reelport.errors import UsageError
+from reelport.facts.batches import UndoPlan
 from reelport.facts.loading import Progress
 
 EVERY_SECONDS = 5.0
 _KILO = 1000
+_FILES_SHOWN = 3
+_LONGEST_ANSWER = 100
 
 
 class LoadProgress:
@@ -74,6 +78,26 @@ def print_rows(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(line[place]) for line in lines) for place in range(len(names))]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_undo_plan(plan: UndoPlan) -> None:
+    """Print which load is meant, and what would go and come back of each day."""
+    load = plan.load
+    files = f" from {' '.join(printable(name) for name in load.sources[:_FILES_SHOWN])}" if load.sources else ""
+    print(f"{load.table}: batch {printable(load.batch)}, {load.rows:,} rows loaded at {stamp_text(load.at)}{files}")
+    rows = [[str(one.day or "all rows"), f"{one.removed:,}", f"{one.restored:,}"] for one in plan.days]
+    if len(rows) > 1:
+        totals = (sum(one.removed for one in plan.days), sum(one.restored for one in plan.days))
+        rows.append(["total", *(f"{total:,}" for total in totals)])
+    print_rows(["day", "rows removed", "rows restored"], rows)
+
+
+def is_confirmed(question: str) -> bool:
+    """Whether the user at the terminal says yes; UsageError where there is no terminal to ask at."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageError("nothing was changed: there is no terminal to ask at; add --yes to do it without asking")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline(_LONGEST_ANSWER).strip().lower() in {"y", "yes"}
 
 
 def stamp_text(moment: datetime | None) -> str:

@@ -1,42 +1,52 @@
-"""The loads that a table remembers, and how one of them is taken back."""
+"""Taking back a load: what would go and what would come back, day by day, and the one commit that does it."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from reelport.errors import UsageError
 from reelport.facts.commits import Change, commit
-from reelport.facts.log import Current, DataFile, Entry, current, entries, removed_by, tables_in
-from reelport.facts.rewriting import Mask, batches_in, both, of_batches, other_than, rewrite, rows_of, within
+from reelport.facts.history import Load, history_of, load_to_undo, loads, standing_batches
+from reelport.facts.log import Current, DataFile, Entry, current, removed_by
+from reelport.facts.rewriting import (
+    Mask,
+    batches_in,
+    both,
+    count_days,
+    every_row,
+    of_batches,
+    other_than,
+    rewrite,
+    rows_of,
+    within,
+)
 from reelport.facts.schema import MONTH, table_named
 from reelport.facts.storage import Writing
-from reelport.facts.tables import Table
+
+_Chosen = tuple[DataFile, Mask]
+"""A file, and which of its rows are meant."""
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """One load of a batch into a table. `replaced` is the range of days that it emptied first."""
+class DayUndone:
+    """How many rows of a day an undo takes away and gives back; rows of objects lie on no day."""
 
-    table: str
-    batch: str
-    at: datetime | None
-    rows: int
-    rejects: int
-    days: tuple[date, ...]
-    replaced: tuple[date, date] | None
-    sources: tuple[str, ...]
-    version: int
-    undone: bool = False
+    day: date | None
+    removed: int
+    restored: int
 
-    def touches(self, start: date, end: date) -> bool:
-        """Whether it wrote or emptied any of these days."""
-        if self.replaced is not None and self.replaced[0] <= end and self.replaced[1] >= start:
-            return True
-        return any(start <= day <= end for day in self.days)
+
+@dataclass(frozen=True, slots=True)
+class UndoPlan:
+    """What taking back a load would do, day by day."""
+
+    load: Load
+    days: tuple[DayUndone, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,63 +60,62 @@ class Undone:
     version: int | None
 
 
-def loads(root: Path, table: str | None = None) -> tuple[Load, ...]:
-    """Every load, oldest first within each table."""
-    chosen = tables_in(root) if table is None else (table_named(table),)
-    return tuple(load for one in chosen for load in _loads_of(one, entries(current(root, one).delta)))
+@dataclass(frozen=True, slots=True)
+class _Undoing:
+    """A load that is to be taken back at one version: the rows that go, and those that come back."""
+
+    load: Load
+    stands_still: bool
+    taken: tuple[_Chosen, ...]
+    given: tuple[_Chosen, ...]
 
 
-def _loads_of(table: Table, told: Iterable[Entry]) -> tuple[Load, ...]:
-    found: list[Load] = []
-    for entry in told:
-        match entry.kind:
-            case "load" | "replace":
-                found.append(_load(table, entry))
-            case "undo":
-                last = max(place for place, load in enumerate(found) if load.batch == entry.batch)
-                found[last] = replace(found[last], undone=True)
-    return tuple(found)
+def plan_undo(root: Path, batch: str, table: str | None = None) -> UndoPlan:
+    """What `undo` would do now; it changes nothing, and raises what `undo` raises."""
+    load = load_to_undo(loads(root, table), batch)
+    found = table_named(load.table)
+    now = current(root, found)
+    undoing = _undoing(now, load)
+    removed, restored = _count(now, undoing.taken), _count(now, undoing.given)
+    days = sorted(removed.keys() | restored.keys(), key=str)
+    return UndoPlan(load, tuple(DayUndone(day, removed[day], restored[day]) for day in days))
 
 
-def _load(table: Table, entry: Entry) -> Load:
-    span = entry.span and (date.fromisoformat(entry.span[0]), date.fromisoformat(entry.span[1]))
-    days = tuple(map(date.fromisoformat, entry.days))
-    return Load(table.name, entry.batch, entry.at, entry.rows, entry.rejects, days, span, entry.sources, entry.version)
+def _count(now: Current, chosen: Iterable[_Chosen]) -> Counter[date | None]:
+    counts: Counter[date | None] = Counter()
+    for file, mask in chosen:
+        counts.update(count_days(now.folder / file.path, now.table, mask))
+    return counts
 
 
 def undo(root: Path, batch: str, table: str | None = None) -> Undone:
-    """Take back the last load of the batch, named whole or by its beginning.
+    """Take back the newest standing load of the batch, named whole or by its beginning.
 
     A load loses exactly its rows, wherever they lie by now. A replacement also gives back
     what it replaced, as long as the old files are there and no later load touched these
     days. Raises UsageError when it can't be done; then nothing changed.
     """
-    load = _named(loads(root, table), batch)
+    load = load_to_undo(loads(root, table), batch)
     found = table_named(load.table)
     with ExitStack() as stack:
         attempts: list[Writing] = []
         counts: list[tuple[int, int]] = []
 
         def propose(now: Current) -> Change:
-            history = _loads_of(found, entries(now.delta))
-            last = _named(history, load.batch)
+            undoing = _undoing(now, load)
             writing = stack.enter_context(Writing(now.folder, found))
             attempts.append(writing)
-            if not found.is_fact:
-                _restore_objects(now, last, history, writing)
-                touched = now.files
-            else:
-                touched = _without(now, last, writing)
-            before = _rows(touched)
-            left = _rows(writing.finish()) if found.is_fact else 0
-            if found.is_fact and last.replaced is not None:
-                _restore_days(now, last, last.replaced, history, writing)
+            touched = tuple(file for file, _ in undoing.taken)
+            for file, mask in undoing.taken if found.is_fact else ():
+                rewrite(writing, found, now.folder, file, other_than(mask))
+            left = _rows(writing.finish())
+            _give_back(now, undoing.given, writing)
             adds = writing.finish()
-            removed = before - left
+            removed = _rows(touched) - left
             counts.append((removed, _rows(adds) - left))
-            days = tuple(day.isoformat() for day in last.days)
-            entry = Entry("undo", last.batch, removed, days=days)
-            return Change(entry, adds, touched, loaded=False)
+            days = tuple(day.isoformat() for day in load.days)
+            entry = Entry("undo", load.batch, removed, days=days, undoes=load.version)
+            return Change(entry, adds, touched, loaded=undoing.stands_still)
 
         version = commit(root, found, propose)
         attempts[-1].keep()
@@ -117,57 +126,47 @@ def _rows(files: Iterable[DataFile]) -> int:
     return sum(file.rows for file in files)
 
 
-def _named(known: Iterable[Load], batch: str) -> Load:
-    """The last load of the one batch that is meant."""
-    if not batch:
-        raise UsageError("the batch to undo has no name: see reelport load list")
-    begun = [load for load in known if load.batch.startswith(batch)]
-    exact = [load for load in begun if load.batch == batch] or begun
-    names = sorted({(load.table, load.batch) for load in exact})
-    if not names:
-        raise UsageError(f"no load has a batch that begins with {batch!r}: see reelport load list")
-    if len(names) > 1:
-        told = ", ".join(f"{name} in {table}" for table, name in names[:5])
-        raise UsageError(f"{batch!r} names {len(names)} batches ({told}): write more of it, or give --table")
-    if exact[-1].undone:
-        raise UsageError(f"batch {exact[-1].batch} of {exact[-1].table} is undone already")
-    return exact[-1]
+def _give_back(now: Current, given: Iterable[_Chosen], writing: Writing) -> None:
+    for file, mask in given:
+        if now.table.is_fact:
+            rewrite(writing, now.table, now.folder, file, mask)
+        else:
+            for rows in rows_of(now.folder / file.path, now.table):
+                writing.take("rows", None, rows)
 
 
-def _without(now: Current, load: Load, writing: Writing) -> tuple[DataFile, ...]:
-    """The files that hold rows of the batch; their other rows are written again."""
-    mine = frozenset({load.batch})
-    span = (min(load.days), max(load.days)) if load.days else None
-    touched = []
-    for file in now.files:
-        if span is None or not file.touches(*span):
-            continue
-        held = batches_in(now.folder / file.path)
-        if mine & held:
-            touched.append(file)
-            if held != mine:
-                rewrite(writing, now.table, now.folder, file, other_than(of_batches(mine)))
-    return tuple(touched)
+def _undoing(now: Current, load: Load) -> _Undoing:
+    history = history_of(now)
+    if not any(one.version == load.version and not one.undone for one in history):
+        raise UsageError(f"batch {load.batch} of {load.table} is undone already")
+    others = [one for one in history if one.version != load.version]
+    stands_still = load.batch in standing_batches(others)
+    if not now.table.is_fact:
+        _refuse_later(load, [one for one in others if one.version > load.version and not one.undone])
+        old = tuple((file, every_row) for file in _old_files(now, load))
+        return _Undoing(load, stands_still, tuple((file, every_row) for file in now.files), old)
+    given = () if load.replaced is None else _replaced_rows(now, load, load.replaced, others)
+    return _Undoing(load, stands_still, _own_rows(now, load), given)
 
 
-def _restore_days(
-    now: Current, load: Load, span: tuple[date, date], history: tuple[Load, ...], writing: Writing
-) -> None:
-    later = [one for one in history if one.version > load.version and not one.undone and one.touches(*span)]
+def _own_rows(now: Current, load: Load) -> tuple[_Chosen, ...]:
+    """The files that hold rows of the load."""
+    span = load.replaced or ((min(load.days), max(load.days)) if load.days else None)
+    if span is None:
+        return ()
+    mask = both(of_batches(frozenset({load.batch})), within(now.table, *span))
+    near = (file for file in now.files if file.touches(*span))
+    return tuple((file, mask) for file in near if load.batch in batches_in(now.folder / file.path))
+
+
+def _replaced_rows(now: Current, load: Load, span: tuple[date, date], others: Iterable[Load]) -> tuple[_Chosen, ...]:
+    """The rows that the load put others in the place of, but those of batches that were undone meanwhile."""
+    others = tuple(others)
+    later = [one for one in others if one.version > load.version and not one.undone and one.touches(*span)]
     _refuse_later(load, later)
-    gone = frozenset(one.batch for one in history if not now.has(one.batch))
-    for file in _old_files(now, load):
-        mask: Mask = within(now.table, *span)
-        if gone & batches_in(now.folder / file.path):
-            mask = both(mask, other_than(of_batches(gone)))
-        rewrite(writing, now.table, now.folder, file, mask)
-
-
-def _restore_objects(now: Current, load: Load, history: tuple[Load, ...], writing: Writing) -> None:
-    _refuse_later(load, [one for one in history if one.version > load.version and not one.undone])
-    for file in _old_files(now, load):
-        for rows in rows_of(now.folder / file.path, now.table):
-            writing.take("rows", None, rows)
+    gone = frozenset(one.batch for one in (load, *others)) - standing_batches(others)
+    mask = both(within(now.table, *span), other_than(of_batches(gone)))
+    return tuple((file, mask) for file in _old_files(now, load))
 
 
 def _refuse_later(load: Load, later: list[Load]) -> None:

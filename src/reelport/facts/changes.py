@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 
+from reelport.errors import BadInput
 from reelport.facts.commits import Change, commit
-from reelport.facts.log import Current, DataFile, Entry
+from reelport.facts.history import history_of, superseded_days
+from reelport.facts.log import Current, DataFile, DayLeftOut, Entry
 from reelport.facts.rewriting import other_than, rewrite, within
 from reelport.facts.rules import quoted
 from reelport.facts.schema import stored
 from reelport.facts.storage import ROW_GROUP, Writing
 from reelport.facts.tables import Table
 from reelport.facts.workspace import Workspace, parquet_source, workspace
+
+_SHOWN = 5
+"""Days that a sentence names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +37,15 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """The version at which the batch landed, None when nothing had to change; whether its own files are in use."""
+    """What a load came to.
+
+    `version` is the one at which it landed, None when nothing had to change; `files` are those of its own that are in
+    use, `entry` is what its commit records.
+    """
 
     version: int | None
-    kept: bool
+    files: tuple[DataFile, ...]
+    entry: Entry
 
 
 def landed(root: Path, table: Table, loaded: Loaded, memory: str) -> Landed:
@@ -43,9 +55,54 @@ def landed(root: Path, table: Table, loaded: Loaded, memory: str) -> Landed:
             return _merged(root, table, loaded, space)
     if loaded.span is not None:
         return _replaced(root, table, loaded, loaded.span)
-    change = Change(loaded.entry, adds=loaded.files, loaded=True)
-    version = commit(root, table, lambda now: None if now.has(loaded.entry.batch) else change)
-    return Landed(version, version is not None)
+    return _added(root, table, loaded)
+
+
+def _added(root: Path, table: Table, loaded: Loaded) -> Landed:
+    """Add the batch, but for the days that were replaced since it was first loaded."""
+    changes: list[Change] = []
+
+    def propose(now: Current) -> Change | None:
+        if now.has(loaded.entry.batch):
+            return None
+        changes.append(_without_superseded(now, loaded))
+        return changes[-1]
+
+    version = commit(root, table, propose)
+    if version is None:
+        return Landed(None, (), loaded.entry)
+    return Landed(version, changes[-1].adds, changes[-1].entry)
+
+
+def _without_superseded(now: Current, loaded: Loaded) -> Change:
+    """The load without the files of superseded days: each of its files holds the rows of one day."""
+    entry = loaded.entry
+    # Only a batch that was loaded before can have been superseded: the others spare reading all of the log.
+    known = history_of(now) if now.loads_of(entry.batch) else ()
+    closed = superseded_days(known, entry.batch, (file.first_day for file in loaded.files))
+    if not closed:
+        return Change(entry, loaded.files, loaded=True)
+    adds = tuple(file for file in loaded.files if file.first_day not in closed)
+    rows = Counter({file.first_day: 0 for file in loaded.files})
+    for file in loaded.files:
+        rows[file.first_day] += file.rows
+    left_out = tuple(DayLeftOut(day, rows[day], closed[day]) for day in sorted(closed))
+    if not adds:
+        raise BadInput(f"nothing was loaded: {tell_left_out(left_out)}")
+    days = tuple(day for day in entry.days if date.fromisoformat(day) not in closed)
+    kept = replace(entry, rows=sum(file.rows for file in adds), days=days, left_out=left_out)
+    return Change(kept, adds, loaded=True)
+
+
+def tell_left_out(left_out: Sequence[DayLeftOut]) -> str:
+    """What was left out of a load, why, and what to do about it."""
+    rows = sum(one.rows for one in left_out)
+    days = ", ".join(f"{one.day} ({one.rows:,}, replaced by batch {one.replaced_by})" for one in left_out[:_SHOWN])
+    more = f" and {len(left_out) - _SHOWN} more days" if len(left_out) > _SHOWN else ""
+    return (
+        f"{rows:,} rows left out, as their days were replaced after this batch was first loaded: {days}{more}. "
+        "To have them, load them with --replace-days, or undo the replacement first."
+    )
 
 
 def _replaced(root: Path, table: Table, loaded: Loaded, span: tuple[date, date]) -> Landed:
@@ -63,7 +120,7 @@ def _replaced(root: Path, table: Table, loaded: Loaded, span: tuple[date, date])
 
         version = commit(root, table, propose)
         attempts[-1].keep()
-    return Landed(version, kept=True)
+    return Landed(version, loaded.files, loaded.entry)
 
 
 def _merged(root: Path, table: Table, loaded: Loaded, space: Workspace) -> Landed:
@@ -84,7 +141,7 @@ def _merged(root: Path, table: Table, loaded: Loaded, space: Workspace) -> Lande
         version = commit(root, table, propose)
         if version is not None:
             attempts[-1].keep()
-    return Landed(version, kept=False)
+    return Landed(version, (), loaded.entry)
 
 
 def _columns(table: Table) -> str:

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from reelport.facts.log import (
     application,
     current,
     delta_errors,
+    entry_to_json,
     folder_uri,
     log_file,
 )
@@ -106,7 +107,7 @@ def _commit_once(delta: DeltaTable, table: Table, change: Change, loads: int) ->
         AddAction(file.path, file.size, _partition(file), stamp, True, json.dumps(_statistics(file, table)))
         for file in change.adds
     ]
-    told = {name: value for name, value in asdict(change.entry).items() if name not in {"version", "at"} and value}
+    told = entry_to_json(change.entry)
     marks = []
     if change.loaded is not None:
         ahead = 1 if (loads % 2 == 1) != change.loaded else 2

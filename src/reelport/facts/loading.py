@@ -15,7 +15,7 @@ from reelport.errors import BadInput, UsageError
 from reelport.facts.changes import Loaded, landed
 from reelport.facts.checking import DAY, FILE, LINE, REJECT, Source, column_problems, sorted_rows
 from reelport.facts.inputs import Input, batch_id, check_unchanged, recognised
-from reelport.facts.log import Entry, current
+from reelport.facts.log import DayLeftOut, Entry, current
 from reelport.facts.mapping import mapped, mapping_text
 from reelport.facts.rejects import Rejects
 from reelport.facts.schema import table_named
@@ -35,7 +35,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What a load did. `already` says that nothing changed, as the batch was there."""
+    """What a load did. `already` says that nothing changed, as the batch was there.
+
+    `left_out` are days of its files that were replaced since the batch was first loaded, and that it didn't take.
+    """
 
     table: str
     batch: str
@@ -45,6 +48,7 @@ class LoadResult:
     days: tuple[date, ...] = ()
     version: int | None = None
     already: bool = False
+    left_out: tuple[DayLeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +230,21 @@ def _load(
             span=(order.span[0].isoformat(), order.span[1].isoformat()) if order.span else None,
         )
         done = landed(order.root, order.table, Loaded(entry, files, order.span), order.memory)
-        if done.kept:
-            writing.keep()
+        writing.keep(done.files)
     told = bad.path if bad.count else None
     if done.version is None:
         return LoadResult(order.table.name, order.batch, 0, bad.count, told, already=True)
-    return LoadResult(order.table.name, order.batch, rows, bad.count, told, days, done.version)
+    landed_days = tuple(map(date.fromisoformat, done.entry.days))
+    return LoadResult(
+        order.table.name,
+        order.batch,
+        done.entry.rows,
+        bad.count,
+        told,
+        landed_days,
+        done.version,
+        left_out=done.entry.left_out,
+    )
 
 
 def _write(order: _Order, space: Workspace, query: str, bad: Rejects, writing: Writing) -> tuple[int, tuple[date, ...]]:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -64,8 +64,20 @@ def _day(moment: datetime | date | None) -> date | None:
 
 
 @dataclass(frozen=True, slots=True)
+class DayLeftOut:
+    """A day that a load didn't take, how many rows its files hold of it, and the batch that had replaced the day."""
+
+    day: date
+    rows: int
+    replaced_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """What one commit did, as it is recorded in the commit itself."""
+    """What one commit did, as it is recorded in the commit itself.
+
+    `undoes` is the version of the load that an undo takes back, 0 where that isn't told.
+    """
 
     kind: str
     batch: str = ""
@@ -74,14 +86,10 @@ class Entry:
     days: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     span: tuple[str, str] | None = None
+    left_out: tuple[DayLeftOut, ...] = ()
+    undoes: int = 0
     version: int = field(default=-1, compare=False)
     at: datetime | None = field(default=None, compare=False)
-
-    def touches(self, start: date, end: date) -> bool:
-        """Whether the commit wrote or emptied any of these days."""
-        if self.span is not None and self.span[0] <= end.isoformat() and self.span[1] >= start.isoformat():
-            return True
-        return any(start.isoformat() <= day <= end.isoformat() for day in self.days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +213,23 @@ def _entry(commit: dict[str, object]) -> Entry:
         days=tuple(told.get("days", ())),
         sources=tuple(told.get("sources", ())),
         span=(span[0], span[1]) if span else None,
+        left_out=tuple(_day_left_out(*one) for one in told.get("left_out", ())),
+        undoes=int(told.get("undoes", 0)),
         version=version,
         at=datetime.fromtimestamp(stamp / 1000, UTC),
     )
+
+
+def entry_to_json(entry: Entry) -> dict[str, object]:
+    """The entry as its commit records it; the commit itself knows its version and its time."""
+    told = {name: value for name, value in asdict(entry).items() if name not in {"version", "at"} and value}
+    if entry.left_out:
+        told["left_out"] = [[one.day.isoformat(), one.rows, one.replaced_by] for one in entry.left_out]
+    return told
+
+
+def _day_left_out(day: str, rows: int, replaced_by: str) -> DayLeftOut:
+    return DayLeftOut(date.fromisoformat(day), rows, replaced_by)
 
 
 def log_file(folder: Path, version: int) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from reelport.facts.batches import loads
+from reelport.facts.history import loads
 from reelport.facts.log import DataFile, current
 from reelport.facts.tables import TABLES, Table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -46,6 +47,11 @@ def of_batches(batches: frozenset[str]) -> Mask:
     return lambda rows: pc.is_in(rows.column(BATCH), value_set=wanted)
 
 
+def every_row(rows: pa.Table) -> pa.ChunkedArray:
+    """All rows."""
+    return pa.chunked_array([pa.repeat(pa.scalar(True), rows.num_rows)])
+
+
 def other_than(mask: Mask) -> Mask:
     """The rows that the mask leaves out."""
     return lambda rows: pc.invert(mask(rows))
@@ -73,6 +79,19 @@ def rows_of(path: Path, table: Table) -> Iterator[pa.Table]:
                 yield pa.Table.from_batches([batch]).cast(stored(table.name))
     except pa.ArrowException as error:
         raise StorageError(f"{path} can't be read: {error}; run reelport verify") from error
+
+
+def count_days(path: Path, table: Table, mask: Mask) -> Counter[date | None]:
+    """How many of the file's rows that the mask means lie on each day; rows of objects lie on none."""
+    counts: Counter[date | None] = Counter()
+    for rows in rows_of(path, table):
+        chosen = rows.filter(mask(rows))
+        if table.time is None:
+            counts[None] += chosen.num_rows
+            continue
+        days = chosen.column(table.time).cast(pa.date32(), safe=False)
+        counts.update({one["values"]: one["counts"] for one in pc.value_counts(days).to_pylist()})
+    return counts
 
 
 def batches_in(path: Path) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
@@ -168,6 +169,9 @@ class Writing:
         steps.reach("load-fsync")
         return tuple(self._done)
 
-    def keep(self) -> None:
-        """Leave the files where they are: a commit names them now."""
-        self._kept = True
+    def keep(self, files: Collection[DataFile] | None = None) -> None:
+        """Leave the files, or only these of them, where they are: a commit names them now."""
+        if files is None:
+            self._kept = True
+        else:
+            self._done = [file for file in self._done if file not in files]
