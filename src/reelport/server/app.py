@@ -21,6 +21,7 @@ from reelport.errors import StorageError
 from reelport.server import health, jobs, retention
 from reelport.server.database import connect
 from reelport.server.downloads import download
+from reelport.server.graphql.documents import Documents
 from reelport.server.graphql.endpoint import graphql
 from reelport.server.graphql.resolvers import schema
 from reelport.server.held import Held
@@ -71,8 +72,8 @@ def create_app(settings: Settings) -> Starlette:
 def compose(settings: Settings, db: Engine) -> Service:
     """The parts of the API over an open state."""
     held = Held(db, settings)
-    limits = DocumentLimits.of(settings)
-    return Service(settings, db, sealed(db, settings), schema(), limits, Metrics(db, lambda: len(held)), held)
+    documents = Documents(schema(), DocumentLimits.of(settings))
+    return Service(settings, db, sealed(db, settings), documents, Metrics(db, lambda: len(held)), held)
 
 
 async def _sweep(settings: Settings, db: Engine) -> None:

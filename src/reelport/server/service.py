@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from graphql import GraphQLSchema
 from sqlalchemy import Engine
 
 from reelport.server.credentials import Seal
+from reelport.server.graphql.documents import Documents
 from reelport.server.held import Held
-from reelport.server.limits import DocumentLimits
 from reelport.server.metrics import Metrics
 from reelport.server.settings import Settings
 from reelport.server.turns import Turns
@@ -22,8 +21,7 @@ class Service:
     settings: Settings
     db: Engine
     seal: Seal
-    schema: GraphQLSchema
-    limits: DocumentLimits
+    documents: Documents
     metrics: Metrics
     held: Held
     turns: Turns = field(default_factory=Turns)

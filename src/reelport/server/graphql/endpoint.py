@@ -106,7 +106,7 @@ def _answer(service: Service, caller: Caller, body: bytes, base: str) -> tuple[d
     if isinstance(asked, Fault):
         return refusal([asked]), frozenset()
     context = Context(service.db, service.settings, service.seal, caller, datetime.now(UTC), base)
-    answered = answer(service.schema, service.limits, asked, context)
+    answered = answer(service.documents, asked, context)
     return answered, frozenset() if "errors" in answered else frozenset(context.unfinished)
 
 

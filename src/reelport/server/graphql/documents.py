@@ -1,0 +1,177 @@
+"""Documents that are within the limits, and what is wrong with them: parsed and validated once for equal text.
+
+Programs send the same few documents all the time with other variables. A text is looked up before anything is
+parsed, and only a text that has passed the hard limits is kept, so they hold for every request.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLInputType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+    VariableDefinitionNode,
+    parse,
+    type_from_ast,
+)
+
+from reelport.server import limits
+from reelport.server.graphql.faults import Fault, locations_of
+from reelport.server.graphql.places import Places
+from reelport.server.graphql.validation import validate_document
+from reelport.server.graphql.values import Guesses
+from reelport.server.limits import DocumentLimits
+from reelport.wire import Code
+
+KEPT = 500
+"""Most documents that are kept; those that were used least recently go first."""
+KEPT_CHARACTERS = 100_000
+"""Most characters of all kept documents: a parsed one takes up to 250 bytes of memory a character."""
+_ABORTED = "Parsing aborted."
+_LINE_END = re.compile(r"\r\n|[\n\r]")
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of a document: where its parts belong in the answer, and the types of its variables."""
+
+    document: DocumentNode
+    node: OperationDefinitionNode
+    places: Places
+    variables: tuple[tuple[VariableDefinitionNode, GraphQLInputType], ...]
+    errors: Sequence[GraphQLError]
+    """What is wrong with the document, whatever its variables are."""
+
+    @property
+    def reads_only(self) -> bool:
+        """Whether it is a query, which changes nothing."""
+        return self.node.operation is OperationType.QUERY
+
+
+@dataclass(slots=True)
+class _Document:
+    node: DocumentNode
+    errors: Sequence[GraphQLError] | None = None
+    operations: dict[str | None, Operation] = field(default_factory=dict)
+
+
+class Documents:
+    """The documents that one process has seen lately. Safe to use from any thread."""
+
+    def __init__(self, schema: GraphQLSchema, bounds: DocumentLimits) -> None:
+        self.schema = schema
+        self._bounds = bounds
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, _Document] = OrderedDict()
+        self._characters = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def characters(self) -> int:
+        """The length of all kept documents together."""
+        return self._characters
+
+    def known(self, text: str, name: str | None) -> Operation | None:
+        """The operation of a document that was prepared before; None when it has to be prepared."""
+        with self._lock:
+            document = self._kept.get(text)
+            if document is None:
+                return None
+            self._kept.move_to_end(text)
+            return document.operations.get(name)
+
+    def prepare(self, text: str, name: str | None) -> Operation | list[Fault]:
+        """The operation of that name, or the only one, of a document; or why the document can't be taken."""
+        if operation := self.known(text, name):
+            return operation
+        with self._lock:
+            document = self._kept.get(text)
+        if document is None:
+            parsed = _parse(self._bounds, text)
+            if not isinstance(parsed, DocumentNode):
+                return parsed
+            document = self._keep(text, _Document(parsed))
+        found = self._operation(document, name)
+        if isinstance(found, Operation):
+            document.operations[name] = found
+        return found
+
+    def _keep(self, text: str, document: _Document) -> _Document:
+        """Keep a document, unless it is so long that few others could be kept beside it."""
+        if len(text) > KEPT_CHARACTERS // 4:
+            return document
+        with self._lock:
+            if text in self._kept:
+                return self._kept[text]
+            self._kept[text] = document
+            self._characters += len(text)
+            while len(self._kept) > KEPT or self._characters > KEPT_CHARACTERS:
+                gone, _ = self._kept.popitem(last=False)
+                self._characters -= len(gone)
+        return document
+
+    def _operation(self, document: _Document, name: str | None) -> Operation | list[Fault]:
+        node = _find_operation(document.node, name)
+        if isinstance(node, str):
+            return [Fault(Code.INVALID_DOCUMENT, node)]
+        places = Places(document.node, node)
+        path, count = places.most_repeated
+        if count > limits.REPEATS:
+            shown = ".".join(map(str, path))[:80]
+            sentence = f"{shown} is asked for {count} times: at most {limits.REPEATS} are taken."
+            return [Fault(Code.TOO_LARGE, sentence, path)]
+        if document.errors is None:
+            document.errors = validate_document(self.schema, document.node)
+        return Operation(document.node, node, places, self._variables(node), document.errors)
+
+    def _variables(self, node: OperationDefinitionNode) -> tuple[tuple[VariableDefinitionNode, GraphQLInputType], ...]:
+        typed = ((each, type_from_ast(self.schema, each.type)) for each in node.variable_definitions or ())
+        return tuple((each, type_) for each, type_ in typed if type_ is not None)  # type: ignore[misc]
+
+
+def _parse(bounds: DocumentLimits, text: str) -> DocumentNode | list[Fault]:
+    """The document when it is one and within the limits."""
+    if len(_LINE_END.findall(text)) >= limits.LINES:
+        return [Fault(Code.TOO_LARGE, f"The document has more than {limits.LINES} lines.")]
+    try:
+        document = parse(
+            text,
+            max_lexical_tokens=bounds.tokens,
+            max_comments=limits.COMMENTS,
+            max_source_length=limits.CHARACTERS,
+            allow_empty_selection_sets=False,
+        )
+    except GraphQLError as error:
+        code = Code.TOO_LARGE if error.message.endswith(_ABORTED) else Code.SYNTAX
+        return [Fault(code, error.message, None, locations_of(error))]
+    excesses = limits.excesses(document, bounds)
+    return [Fault(Code.TOO_LARGE, sentence) for sentence in excesses] or document
+
+
+def _find_operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode | str:
+    """The operation of that name, or the only one; else what is wrong."""
+    operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
+    if name is None:
+        match operations:
+            case [only]:
+                return only
+            case []:
+                return "The document has no operation."
+            case _:
+                return "The document has several operations: say which by `operationName`."
+    names = {each.name.value: each for each in operations if each.name}
+    if name not in names:
+        near = Guesses().nearest(name[:80], names)
+        return f"The document has no operation {name[:80]!r}." + (f" Did you mean {near}?" if near else "")
+    return names[name]
