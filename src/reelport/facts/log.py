@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
+from arro3.core import ChunkedArray, DataType
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
@@ -23,6 +24,8 @@ LOG_FOLDER = "_delta_log"
 _LONGEST = 120
 """Characters of what the library says: it goes on with its own structures."""
 _ENCODED = re.compile("%[0-9A-Fa-f]{2}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 READER_VERSION = 1
 WRITER_VERSION = 2
 
@@ -173,8 +176,9 @@ def files_of(delta: DeltaTable, table: Table) -> tuple[DataFile, ...]:
     time_name = table.time or ""
     wanted = {"path", "size_bytes", "num_records", f"partition.{MONTH}"}
     wanted |= {f"{end}.{column}" for end in ("min", "max") for column in (time_name, OWNER)}
-    actions = pa.table(delta.get_add_actions(flatten=True))
-    rows = actions.select([name for name in actions.column_names if name in wanted]).to_pylist()
+    actions = delta.get_add_actions(flatten=True)
+    columns = {name: _values(actions.column(name)) for name in actions.column_names if name in wanted}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     found = [
         DataFile(
             path=row["path"],
@@ -189,6 +193,17 @@ def files_of(delta: DeltaTable, table: Table) -> tuple[DataFile, ...]:
         for row in rows
     ]
     return tuple(sorted(found, key=lambda file: file.path))
+
+
+def _values(column: ChunkedArray) -> list[Any]:
+    """The values of a column of the library's own Arrow: pyarrow would take longer to import than the log to read.
+
+    Moments are counted out here, for that Arrow looks UTC up in a database of time zones, which a machine may lack.
+    """
+    if not DataType.is_timestamp(column.type):
+        return list(column.to_pylist())
+    microseconds = column.cast(DataType.timestamp("us", tz="UTC")).cast(DataType.int64()).to_pylist()
+    return [None if each is None else _EPOCH + each * _MICROSECOND for each in microseconds]
 
 
 def entries(delta: DeltaTable | None) -> tuple[Entry, ...]:

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from functools import cache
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from reelport.check import nearest
 from reelport.errors import UsageError
 from reelport.facts.tables import TABLES, Kind, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MONTH = "month"
 """The partition column of fact tables. It is never stored in the files."""
 BATCH = "batch"
 """The last column of every fact file: which load the row came from."""
 OWNER = "owner_channel_id"
-
-_TYPES = {
-    Kind.TEXT: pa.string(),
-    Kind.COUNT: pa.int64(),
-    Kind.MONEY: pa.decimal128(18, 6),
-    Kind.DAY: pa.date32(),
-    Kind.MOMENT: pa.timestamp("us", "UTC"),
-    Kind.TEXTS: pa.list_(pa.string()),
-}
 
 
 def table_named(name: str) -> Table:
@@ -36,18 +29,38 @@ def table_named(name: str) -> Table:
 
 
 @cache
+def _types() -> dict[Kind, pa.DataType]:
+    import pyarrow as pa  # noqa: PLC0415 - whoever only looks at tables need not wait for it
+
+    return {
+        Kind.TEXT: pa.string(),
+        Kind.COUNT: pa.int64(),
+        Kind.MONEY: pa.decimal128(18, 6),
+        Kind.DAY: pa.date32(),
+        Kind.MOMENT: pa.timestamp("us", "UTC"),
+        Kind.TEXTS: pa.list_(pa.string()),
+    }
+
+
+@cache
 def stored(name: str) -> pa.Schema:
     """The columns of the table's Parquet files, in order; facts end with their batch."""
+    import pyarrow as pa  # noqa: PLC0415 - see above
+
     table = TABLES[name]
-    fields = [pa.field(column.name, _TYPES[column.kind]) for column in table.columns]
-    return pa.schema(fields + ([pa.field(BATCH, pa.string())] if table.is_fact else []))
+    fields = [pa.field(column.name, _types()[column.kind]) for column in table.columns]
+    return pa.schema(fields + ([pa.field(BATCH, _types()[Kind.TEXT])] if table.is_fact else []))
 
 
 @cache
 def logical(name: str) -> pa.Schema:
     """The columns of the Delta table: the stored ones, and the partition of facts."""
     table = TABLES[name]
-    return stored(name).append(pa.field(MONTH, pa.string())) if table.is_fact else stored(name)
+    if not table.is_fact:
+        return stored(name)
+    import pyarrow as pa  # noqa: PLC0415 - see above
+
+    return stored(name).append(pa.field(MONTH, _types()[Kind.TEXT]))
 
 
 def partition_by(table: Table) -> list[str]:
