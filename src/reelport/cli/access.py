@@ -150,7 +150,8 @@ def list_keys(
     """
     with state(data) as (settings, db):
         keys = partners.keys(db, org)
-        slugs = {each.id: each.slug for each in registry.known_channels(settings)}
+        limited = any(key.channels for key in keys)
+        slugs = {each.id: each.slug for each in registry.known_channels(settings)} if limited else {}
     rows = [
         {
             "id": key.id,

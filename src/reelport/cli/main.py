@@ -18,7 +18,6 @@ from typing import NoReturn
 
 from cyclopts import App, CoercionError, CycloptsError, UnknownOptionError, UnusedCliTokensError
 
-from reelport.check import nearest
 from reelport.cli import stops
 from reelport.errors import ReelportError, StorageError, UsageError
 
@@ -142,6 +141,8 @@ def _refuse_unknown(words: list[str]) -> None:
     """Refuse a word that is no command here: cyclopts would import every command's module to say so."""
     known = CLIENT_COMMANDS | SERVER_COMMANDS
     if words and not words[0].startswith("-") and words[0] not in {COMPLETE, *known}:
+        from reelport.check import nearest  # noqa: PLC0415 - only a mistake pays for it
+
         near = nearest(words[0], known)
         advice = f"did you mean {near}?" if near else "see reelport --help."
         raise UsageError(f"there is no command {words[0]!r}: {advice}")

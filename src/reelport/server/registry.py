@@ -6,14 +6,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from sqlalchemy import Engine
 
 from reelport.check import nearest
 from reelport.errors import UsageError
-from reelport.facts.loading import load_arrow
-from reelport.facts.snapshot import pin
 from reelport.facts.tables import CHANNELS
 from reelport.server import partners
 from reelport.server.credentials import Seal, short_id
@@ -44,8 +40,18 @@ def add_channel(db: Engine, settings: Settings, organization: str, channel: Chan
     channel = _completed(channel, known)
     if channel not in known:
         row = {"id": channel.id, "slug": channel.slug, "name": channel.name, "account_id": channel.account_id}
-        load_arrow(settings.facts_root, CHANNELS.name, pa.Table.from_pylist([row], _SCHEMA), f"channel-{short_id()}")
+        _load(settings, row)
     partners.let_read(db, holder.id, [channel.id])
+
+
+def _load(settings: Settings, row: dict[str, str | None]) -> None:
+    import pyarrow as pa  # noqa: PLC0415 - as slow to import as all else that commands about access need
+
+    from reelport.facts.loading import load_arrow  # noqa: PLC0415 - the same
+    from reelport.facts.schema import stored  # noqa: PLC0415 - the same
+
+    rows = pa.Table.from_pylist([row], stored(CHANNELS.name))
+    load_arrow(settings.facts_root, CHANNELS.name, rows, f"channel-{short_id()}")
 
 
 def _completed(channel: Channel, known: Iterable[Channel]) -> Channel:
@@ -71,8 +77,15 @@ def _check_words(channel: Channel) -> None:
 
 def known_channels(settings: Settings) -> tuple[Channel, ...]:
     """Every channel of the tables, by slug."""
+    from reelport.facts.snapshot import pin  # noqa: PLC0415 - who names no channel need not wait for tables
+
     files = pin(settings.facts_root, [CHANNELS.name]).files(CHANNELS.name)
-    rows = [row for file in files for row in pq.ParquetFile(file).read(_SCHEMA.names).to_pylist()]
+    if not files:
+        return ()
+    import pyarrow.parquet as pq  # noqa: PLC0415 - the same
+
+    names = [column.name for column in CHANNELS.columns]
+    rows = [row for file in files for row in pq.ParquetFile(file).read(names).to_pylist()]
     return tuple(sorted((Channel(**row) for row in rows), key=lambda channel: (channel.slug, channel.id)))
 
 
@@ -118,4 +131,3 @@ def _no_channel(name: str, organization: str, known: Collection[str]) -> str:
 
 
 _LONGEST = 1000
-_SCHEMA = pa.schema([(column.name, pa.string()) for column in CHANNELS.columns])

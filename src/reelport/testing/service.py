@@ -26,16 +26,14 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.error import URLError
 
-import pyarrow as pa
 from sqlalchemy import Engine
 
 from reelport.check import nearest
 from reelport.errors import InternalError, Unreachable, UsageError
-from reelport.facts.loading import load_arrow
-from reelport.server import partners, presence, registry, sandbox
+from reelport.server import partners, presence, registry
 from reelport.server.access import REPORT_SCOPES
 from reelport.server.credentials import short_id
 from reelport.server.database import connect
@@ -43,6 +41,9 @@ from reelport.server.partners import NewKey as Key
 from reelport.server.registry import Channel
 from reelport.server.sealing import sealed
 from reelport.server.settings import PREFIX, Settings, read
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Channel", "Key", "Service"]
 
@@ -118,10 +119,14 @@ class Service:
 
     def sample(self, start: date, end: date, *, rows: int = 10_000, seed: int = 1) -> None:
         """Load believable facts of these days for the organizations `demo` and `rival`, which are made too."""
+        from reelport.server import sandbox  # noqa: PLC0415 - a service without facts need not wait for it
+
         sandbox.fill(self.settings, start, end, rows, seed)
 
     def load(self, table: str, rows: pa.Table) -> None:
         """Load rows of your own into a table."""
+        from reelport.facts.loading import load_arrow  # noqa: PLC0415 - the same
+
         load_arrow(self.settings.facts_root, table, rows, f"test-{short_id()}")
 
     @property
