@@ -6,18 +6,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
-from sqlalchemy import Engine
 
 from reelport.cli.listing import described, listed
-from reelport.facts.layout import check_there
-from reelport.server import partners, registry
-from reelport.server.access import REPORT_SCOPES
-from reelport.server.database import connect
-from reelport.server.sealing import sealed
-from reelport.server.settings import Settings, read
+from reelport.wire import Scope
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from reelport.server.settings import Settings
 
 ORG = App(name="org", help="Organizations: the partners.")
 CHANNEL = App(name="channel", help="Channels, and who may read them.")
@@ -31,6 +30,10 @@ Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")
 @contextmanager
 def state(data: Path | None, *, make: bool = False) -> Iterator[tuple[Settings, Engine]]:
     """The settings and the open state database of a command; the data directory must be there unless it may be made."""
+    from reelport.facts.layout import check_there
+    from reelport.server.database import connect
+    from reelport.server.settings import read
+
     settings = read(data=data)
     if not make:
         check_there(settings.data)
@@ -56,6 +59,8 @@ def add_organization(name: str, *, json: Json = False, data: Data = None) -> Non
 
     Example: reelport org add acme
     """
+    from reelport.server import partners
+
     with state(data, make=True) as (_, db):
         added = partners.add_organization(db, name, _now())
     described({"organization": added.name}, as_json=json)
@@ -67,6 +72,8 @@ def list_organizations(*, json: Json = False, data: Data = None) -> None:
 
     Example: reelport org list
     """
+    from reelport.server import partners
+
     with state(data) as (_, db):
         rows = [
             {"organization": each.name, "channels": len(partners.readable_channels(db, each.id))}
@@ -90,6 +97,8 @@ def add_channel(
 
     Example: reelport channel add --org acme --id c-17 --slug acme-sports
     """
+    from reelport.server import registry
+
     channel = registry.Channel(id, slug, name, account)
     with state(data) as (settings, db):
         registry.add_channel(db, settings, org, channel)
@@ -102,6 +111,8 @@ def list_channels(*, org: Org, json: Json = False, data: Data = None) -> None:
 
     Example: reelport channel list --org acme
     """
+    from reelport.server import partners, registry
+
     with state(data) as (settings, db):
         readable = partners.readable_channels(db, partners.organization(db, org).id)
         known = {each.id: each for each in registry.known_channels(settings)}
@@ -120,7 +131,7 @@ def list_channels(*, org: Org, json: Json = False, data: Data = None) -> None:
 def create_key(
     *,
     org: Org,
-    permissions: Annotated[list[str], Parameter(negative=(), help=f"Scopes by commas: {', '.join(REPORT_SCOPES)}.")],
+    permissions: Annotated[list[str], Parameter(negative=(), help=f"Scopes by commas: {', '.join(Scope)}.")],
     channels: Annotated[
         list[str] | None, Parameter(negative=(), help="Slugs or ids by commas: read these channels only.")
     ] = None,
@@ -131,6 +142,9 @@ def create_key(
 
     Example: reelport key create --org acme --permissions create_reports,access_ads
     """
+    from reelport.server import registry
+    from reelport.server.sealing import sealed
+
     with state(data) as (settings, db):
         limit = None if channels is None else _words(channels)
         key = registry.create_key(db, settings, sealed(db, settings), org, _words(permissions), _now(), channels=limit)
@@ -148,6 +162,8 @@ def list_keys(
 
     Example: reelport key list --org acme
     """
+    from reelport.server import partners, registry
+
     with state(data) as (settings, db):
         keys = partners.keys(db, org)
         limited = any(key.channels for key in keys)
@@ -178,6 +194,8 @@ def revoke_key(
 
     Example: reelport key revoke KEY
     """
+    from reelport.server import partners
+
     with state(data) as (_, db):
         ended = partners.revoke(db, id, _now())
     described({"id": id, "revoked": "now" if ended else "before"}, as_json=json)

@@ -207,7 +207,7 @@ def _sound(text: str, part: str) -> str:
 
 
 def _unseen(part: str) -> str:
-    import getpass  # noqa: PLC0415 - only who types a secret needs it
+    import getpass
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", getpass.GetPassWarning)

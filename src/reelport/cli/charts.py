@@ -179,7 +179,7 @@ def terminal(title: str, bars: Sequence[Bar], width: int, *, fancy: bool = True)
 def render(spec: dict[str, Any], suffix: str) -> bytes:
     """The bytes of a PNG or SVG file; nothing is fetched."""
     _require_renderer()
-    import vl_convert  # noqa: PLC0415 - only a chart pays for it
+    import vl_convert
 
     if suffix == ".svg":
         return str(vl_convert.vegalite_to_svg(spec)).encode()
@@ -200,7 +200,7 @@ def words(name: str) -> str:
 
 
 def _require_renderer() -> None:
-    from importlib.util import find_spec  # noqa: PLC0415 - only a chart pays for it
+    from importlib.util import find_spec
 
     if find_spec("vl_convert") is None:
         raise UsageError("A chart as a file needs an extra: pip install 'reelport[charts]'")

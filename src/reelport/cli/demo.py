@@ -79,7 +79,7 @@ def _told_end(console: Console, error: BaseException, *, stopped: bool) -> bool:
 
 def demonstrate(console: Console, folder: Path) -> None:
     """Show the main job from end to end; its files are in the folder afterwards, and what it started is stopped."""
-    from reelport.testing import Service  # noqa: PLC0415 - takes a second, in which one may press Ctrl-C
+    from reelport.testing import Service
 
     begun = time.perf_counter()
     fresh(folder)

@@ -177,13 +177,13 @@ def _heading(entry: Entry) -> str:
 
 
 def _console() -> Console:
-    from rich.console import Console  # noqa: PLC0415 - a pipe need not wait for it
+    from rich.console import Console
 
     return Console(highlight=False)
 
 
 def _grid() -> Table:
-    from rich.table import Table  # noqa: PLC0415 - a pipe need not wait for it
+    from rich.table import Table
 
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="bold")

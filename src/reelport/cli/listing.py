@@ -69,7 +69,7 @@ def printable(text: str) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, object]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - a pipe need not wait for it
+    from rich.console import Console
 
     texts = [{name: printable(plain(value)) for name, value in row.items()} for row in rows]
     console = Console()
@@ -78,8 +78,8 @@ def _table(rows: Sequence[Mapping[str, object]]) -> None:
 
 def _wide(rows: Sequence[Mapping[str, str]]) -> Table:
     """A line a row."""
-    from rich.table import Table  # noqa: PLC0415 - a pipe need not wait for it
-    from rich.text import Text  # noqa: PLC0415 - the same
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in rows[0]:
@@ -91,8 +91,8 @@ def _wide(rows: Sequence[Mapping[str, str]]) -> Table:
 
 def _narrow(rows: Sequence[Mapping[str, str]]) -> Table:
     """A line a field, and rows below each other."""
-    from rich.table import Table  # noqa: PLC0415 - a pipe need not wait for it
-    from rich.text import Text  # noqa: PLC0415 - the same
+    from rich.table import Table
+    from rich.text import Text
 
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="bold")

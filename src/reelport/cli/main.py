@@ -40,8 +40,8 @@ CLIENT_COMMANDS = {
     "completion": ("reelport.cli.completion:completion", "Print the shell's completion script."),
 }
 SERVER_COMMANDS = {
-    "serve": ("reelport.cli.service:serve", "Run the Reporting API and its workers."),
-    "worker": ("reelport.cli.service:worker", "Run workers for a service that runs elsewhere."),
+    "serve": ("reelport.cli.serving:serve", "Run the Reporting API and its workers."),
+    "worker": ("reelport.cli.serving:worker", "Run workers for a service that runs elsewhere."),
     "load": ("reelport.cli.facts:LOAD", "Load facts and objects from files."),
     "tables": ("reelport.cli.facts:tables", "Show what is loaded."),
     "compact": ("reelport.cli.facts:compact", "Merge settled days into month files."),
@@ -73,7 +73,7 @@ _KINDS: dict[object, str] = {
 
 
 def _version() -> str:
-    from importlib.metadata import version  # noqa: PLC0415 - only --version pays for it
+    from importlib.metadata import version
 
     return version("reelport")
 
@@ -141,7 +141,7 @@ def _refuse_unknown(words: list[str]) -> None:
     """Refuse a word that is no command here: cyclopts would import every command's module to say so."""
     known = CLIENT_COMMANDS | SERVER_COMMANDS
     if words and not words[0].startswith("-") and words[0] not in {COMPLETE, *known}:
-        from reelport.check import nearest  # noqa: PLC0415 - only a mistake pays for it
+        from reelport.check import nearest
 
         near = nearest(words[0], known)
         advice = f"did you mean {near}?" if near else "see reelport --help."
@@ -174,9 +174,9 @@ def _usage(error: CycloptsError) -> UsageError:
     cause = error.__cause__
     if type(cause).__name__ != "ValidationError":
         return UsageError(_sentence(error))
-    from pydantic import ValidationError  # noqa: PLC0415 - it is loaded already, and only then
+    from pydantic import ValidationError
 
-    from reelport.server.settings import refused  # noqa: PLC0415 - the same
+    from reelport.server.settings import refused
 
     return refused(cause) if isinstance(cause, ValidationError) else UsageError(str(error))
 
@@ -205,7 +205,7 @@ def _explain_words(words: list[str], error: UsageError) -> NoReturn:
     if "--json" not in words or tuple(words[:2]) not in TELLING:
         print_error(error)
         sys.exit(error.exit_status)
-    from reelport.cli.telling import told  # noqa: PLC0415 - only a mistake pays for it
+    from reelport.cli.telling import told
 
     output = next((word for word in words if word.startswith(("-o", "--output"))), None)
     try:

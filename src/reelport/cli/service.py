@@ -1,50 +1,23 @@
-"""`serve`, `worker`, `queue`, `verify` and `doctor`: the service at work, and its care."""
+"""`queue`, `verify` and `doctor`: the care of a service."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from reelport.cli.access import Data, Json, state
 from reelport.cli.listing import described, listed, told
 from reelport.errors import StorageError
-from reelport.server import backlog
-from reelport.server.settings import Settings, read
+
+if TYPE_CHECKING:
+    from reelport.server import backlog
 
 QUEUE = App(name="queue", help="Reports that wait, run or ended.")
 
 Report = Annotated[str, Parameter(help="Its token, or its name in the list and in the log.")]
-AllSettings = Annotated[Settings | None, Parameter(name="*")]
-
-
-def serve(*, settings: AllSettings = None) -> None:
-    """Run the Reporting API and its workers, until SIGTERM or Ctrl-C.
-
-    Example: reelport serve --data reelport-data --port 8642
-    """
-    from reelport.server.serve import serve as run  # noqa: PLC0415 - other commands need no web framework
-
-    run(settings or read())
-
-
-def worker(
-    *,
-    attached: Annotated[bool, Parameter(negative="", help="End when standard input ends.")] = False,
-    settings: AllSettings = None,
-) -> None:
-    """Run workers for a service that runs elsewhere, until SIGTERM or Ctrl-C.
-
-    Example: reelport worker --data reelport-data
-    """
-    from reelport.server import logs  # noqa: PLC0415 - other commands log nothing
-    from reelport.server.worker import work  # noqa: PLC0415 - other commands need no engine
-
-    used = settings or read()
-    logs.configure(used)
-    work(used, attached=attached)
 
 
 @QUEUE.command(name="list")
@@ -58,6 +31,8 @@ def list_queue(
 
     Example: reelport queue list --all
     """
+    from reelport.server import backlog
+
     with state(data) as (_, db):
         entries = backlog.entries(db, unfinished_only=not all)
     rows = [
@@ -82,6 +57,8 @@ def show_report(report: Report, *, json: Json = False, data: Data = None) -> Non
 
     Example: reelport queue show REPORT
     """
+    from reelport.server import backlog
+
     with state(data) as (_, db):
         described(_fields(backlog.entry(db, report)), as_json=json)
 
@@ -92,6 +69,8 @@ def cancel_report(report: Report, *, json: Json = False, data: Data = None) -> N
 
     Example: reelport queue cancel REPORT
     """
+    from reelport.server import backlog
+
     with state(data) as (_, db):
         ended = backlog.cancel(db, report, datetime.now(UTC))
     described({"report": ended.id, "state": ended.state, "reason": ended.reason}, as_json=json)
@@ -106,8 +85,8 @@ def verify(*, json: Json = False, data: Data = None) -> None:
 
     Example: reelport verify
     """
-    from reelport.facts.verification import verify as verify_tables  # noqa: PLC0415 - slow to import
-    from reelport.server.verification import checked_files  # noqa: PLC0415 - the same
+    from reelport.facts.verification import verify as verify_tables
+    from reelport.server.verification import checked_files
 
     with state(data) as (settings, db):
         tables = verify_tables(settings.facts_root)
@@ -132,7 +111,8 @@ def doctor(*, json: Json = False, data: Data = None) -> None:
 
     Example: reelport doctor
     """
-    from reelport.server.doctor import findings  # noqa: PLC0415 - slow to import
+    from reelport.server.doctor import findings
+    from reelport.server.settings import read
 
     found = findings(read(data=data))
     rows = [{"well": "yes" if each.well else "NO", "subject": each.subject, "finding": each.sentence} for each in found]
