@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from reelport.cli.listing import described, listed
+from reelport.errors import UsageError
 from reelport.wire import Scope
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from reelport.server.registry import Entry
     from reelport.server.settings import Settings
+    from reelport.server.withdrawal import Withdrawal
 
 ORG = App(name="org", help="Organizations: the partners.")
 CHANNEL = App(name="channel", help="Channels, and who may read them.")
@@ -24,6 +27,7 @@ KEY = App(name="key", help="API keys of organizations.")
 
 Org = Annotated[str, Parameter(help="The organization.")]
 Data = Annotated[Path | None, Parameter(help="The data directory; else REELPORT_DATA, else ./reelport-data.")]
+Yes = Annotated[bool, Parameter(negative="", help="Do it without a question.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 
 
@@ -82,27 +86,112 @@ def list_organizations(*, json: Json = False, data: Data = None) -> None:
     listed(rows, as_json=json, none="There is no organization yet: `reelport org add NAME` makes one.")
 
 
+@ORG.command(name="remove")
+def remove_organization(name: str, *, yes: Yes = False, json: Json = False, data: Data = None) -> None:
+    """End an organization with its keys, tokens and reports, at once and for good. Facts stay.
+
+    Example: reelport org remove rival --yes
+    """
+    from reelport.cli.consent import require_consent
+    from reelport.server import withdrawal
+
+    with state(data) as (settings, db):
+        would_end = withdrawal.preview_organization(db, name)
+        require_consent(_ending(f"Removing {name}", would_end), yes=yes)
+        ended = withdrawal.remove_organization(db, settings, name)
+    described({"organization": name, **_counts(ended)}, as_json=json)
+
+
+def _ending(what: str, ended: Withdrawal) -> str:
+    return (
+        f"{what} ends its access to {ended.channels} channels, {len(ended.keys)} keys with {ended.tokens} tokens, and "
+        f"{ended.waiting} waiting, {ended.running} running and {ended.finished} finished reports with their files."
+    )
+
+
+def _counts(ended: Withdrawal) -> dict[str, object]:
+    return {
+        "channels": ended.channels,
+        "keys": ended.keys,
+        "narrowed_keys": ended.narrowed,
+        "tokens": ended.tokens,
+        "waiting_reports": ended.waiting,
+        "running_reports": ended.running,
+        "finished_reports": ended.finished,
+    }
+
+
 @CHANNEL.command(name="add")
 def add_channel(
     *,
     org: Org,
-    id: Annotated[str, Parameter(help="Its id, as facts carry it; it never changes.")],  # noqa: A002 - the option's name
-    slug: Annotated[str, Parameter(help="Its slug, as in addresses.")],
+    id: Annotated[str | None, Parameter(help="Its id, as facts carry it; it never changes.")] = None,  # noqa: A002 - the option's name
+    slug: Annotated[str | None, Parameter(help="Its slug, as in addresses.")] = None,
     name: Annotated[str | None, Parameter(help="Its name.")] = None,
     account: Annotated[str | None, Parameter(help="The id of the account that holds it.")] = None,
+    from_: Annotated[
+        Path | None, Parameter(name="--from", help="Many, from a CSV file with the columns id, slug, name and account.")
+    ] = None,
     json: Json = False,
     data: Data = None,
 ) -> None:
     """Enter a channel, or rename one, and let an organization read it. A name or an account that isn't given stays.
 
+    Of a file's channels all are entered or none: everything that is wrong with it is said at once.
+
     Example: reelport channel add --org acme --id c-17 --slug acme-sports
+
+    Example: reelport channel add --org acme --from channels.csv
     """
     from reelport.server import registry
 
-    channel = registry.Channel(id, slug, name, account)
+    entries, wrong = _entries(from_, id, slug, name, account)
     with state(data) as (settings, db):
-        registry.add_channel(db, settings, org, channel)
-    described({"organization": org, "id": id, "slug": slug}, as_json=json)
+        registry.add_channels(db, settings, org, entries, wrong)
+    if from_ is None:
+        described({"organization": org, "id": id, "slug": slug}, as_json=json)
+    else:
+        described({"organization": org, "channels": len(entries)}, as_json=json)
+
+
+def _entries(
+    source: Path | None, id_: str | None, slug: str | None, name: str | None, account: str | None
+) -> tuple[Sequence[Entry], Sequence[str]]:
+    """The channels that a command names, by its options or in a file, and what is wrong with lines of the file."""
+    from reelport.server.channel_list import read_channels
+    from reelport.server.registry import Channel, Entry
+
+    if source is not None:
+        if any(word is not None for word in (id_, slug, name, account)):
+            raise UsageError("--from FILE names the channels: leave out --id, --slug, --name and --account.")
+        return read_channels(source)
+    if id_ is None or slug is None:
+        raise UsageError("A channel is named by --id and --slug; many are by --from FILE.")
+    return (Entry(Channel(id_, slug, name, account)),), ()
+
+
+@CHANNEL.command(name="remove")
+def remove_channels(
+    *,
+    org: Org,
+    id: Annotated[list[str], Parameter(negative=(), help="Ids by commas.")],  # noqa: A002 - the option's name
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Let an organization read channels no longer, at once: every report that covers one is gone, with its file.
+
+    Keys that are limited to these channels alone are revoked. Facts stay.
+
+    Example: reelport channel remove --org acme --id c-17
+    """
+    from reelport.server import partners, withdrawal
+
+    with state(data) as (settings, db):
+        known = partners.readable_channels(db, partners.organization(db, org).id)
+        # Ids from before commas were refused are still to be removed.
+        ids = [word for each in id for word in ([each] if each in known else _words([each]))]
+        ended = withdrawal.remove_channels(db, settings, org, ids, _now())
+    described({"organization": org, **_counts(ended)}, as_json=json)
 
 
 @CHANNEL.command(name="list")

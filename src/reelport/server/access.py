@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import IntegrityError
 
 from reelport.catalog import Limit
 from reelport.server import credentials
@@ -78,15 +79,19 @@ def grant(
     if not granted:
         return Refusal.INVALID_SCOPE
     token = credentials.mint(credentials.ACCESS_TOKEN)
-    with writing(db) as connection:
-        connection.execute(
-            TOKENS.insert().values(
-                hash=seal.hash("token", token),
-                key_id=client_id,
-                scopes=" ".join(granted),
-                expires_at=now + timedelta(seconds=seconds),
+    try:
+        with writing(db) as connection:
+            connection.execute(
+                TOKENS.insert().values(
+                    hash=seal.hash("token", token),
+                    key_id=client_id,
+                    scopes=" ".join(granted),
+                    expires_at=now + timedelta(seconds=seconds),
+                )
             )
-        )
+    except IntegrityError:
+        # The key was removed, with its organization, since it was looked at.
+        return Refusal.INVALID_CLIENT
     return Grant(token, granted, seconds)
 
 

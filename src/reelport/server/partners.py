@@ -54,8 +54,11 @@ class Key:
 
 def add_organization(db: Engine, name: str, now: datetime) -> Organization:
     """A new organization; UsageError when the name is taken or is none."""
-    if not name.strip() or name != name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
-        raise UsageError(f"An organization's name has 1 to {_LONGEST_NAME} printable characters, no blanks around it.")
+    if not is_id(name, _LONGEST_NAME):
+        raise UsageError(
+            f"An organization's name has 1 to {_LONGEST_NAME} printable characters, and no blank or comma among them: "
+            "acme-sports."
+        )
     try:
         with writing(db) as connection:
             added = ORGANIZATIONS.insert().values(name=name, created_at=now, served_at=_NEVER)
@@ -65,10 +68,15 @@ def add_organization(db: Engine, name: str, now: datetime) -> Organization:
     return Organization(number, name)
 
 
+def is_id(word: str, longest: int) -> bool:
+    """Whether a new id, slug or name of an organization is one word, which a list by commas and a line can hold."""
+    return 1 <= len(word) <= longest and word.isprintable() and not any(sign.isspace() or sign == "," for sign in word)
+
+
 def organization(db: Engine, name: str) -> Organization:
     """The organization of that name; UsageError names the nearest one."""
     with reading(db) as connection:
-        return _organization(connection, name)
+        return find(connection, name)
 
 
 def organizations(db: Engine) -> tuple[Organization, ...]:
@@ -78,7 +86,8 @@ def organizations(db: Engine) -> tuple[Organization, ...]:
         return tuple(Organization(row.id, row.name) for row in rows)
 
 
-def _organization(connection: Connection, name: str) -> Organization:
+def find(connection: Connection, name: str) -> Organization:
+    """The organization of that name, within a transaction; UsageError names the nearest one."""
     found = connection.execute(select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.name == name)).scalar()
     if found is not None:
         return Organization(found, name)
@@ -86,9 +95,18 @@ def _organization(connection: Connection, name: str) -> Organization:
     raise UsageError(f"There is no organization {name!r}.{_did_you_mean(name, names)}")
 
 
+def lock(connection: Connection, name: str) -> Organization:
+    """The same, and until the transaction ends nobody else asks, withdraws or makes keys for the organization."""
+    found = find(connection, name)
+    locked = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == found.id).with_for_update()
+    # Where another transaction removed it meanwhile there is nothing left to lock.
+    return found if connection.execute(locked).first() is not None else find(connection, name)
+
+
 def let_read(db: Engine, organization_id: int, channels: Iterable[str]) -> None:
     """Let an organization read these channels (ids), their whole history included; those it may already are kept."""
     with writing(db) as connection:
+        connection.execute(select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == organization_id).with_for_update())
         known = readable(connection, organization_id)
         rows = [{"organization_id": organization_id, "channel_id": channel} for channel in set(channels) - known]
         if rows:
@@ -116,7 +134,7 @@ def create_key(
     """
     new = NewKey(f"{credentials.KEY_ID}_{credentials.short_id()}", credentials.mint(credentials.KEY_SECRET))
     with writing(db) as connection:
-        holder = _organization(connection, organization)
+        holder = lock(connection, organization)
         foreign = sorted(set(channels or ()) - readable(connection, holder.id))
         wrong = [*wrong_permissions(permissions), *(f"Channel {id_!r} is not {organization}'s." for id_ in foreign)]
         if channels is not None and not channels:
@@ -164,7 +182,7 @@ def keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
     )
     with reading(db) as connection:
         if organization is not None:
-            query = query.where(KEYS.c.organization_id == _organization(connection, organization).id)
+            query = query.where(KEYS.c.organization_id == find(connection, organization).id)
         rows = connection.execute(query).all()
         limits: dict[str, list[str]] = {}
         for key_id, channel in connection.execute(select(KEY_CHANNELS).order_by(KEY_CHANNELS.c.channel_id)):

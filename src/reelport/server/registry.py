@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -27,52 +27,86 @@ class Channel:
     account_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A channel to be entered, and where it was named: what problems of it begin with, such as `line 3: `."""
+
+    channel: Channel
+    place: str = ""
+
+
 def add_channel(db: Engine, settings: Settings, organization: str, channel: Channel) -> None:
     """Enter a channel, or change what it is called, and let the organization read it; repeated, it changes nothing.
 
     A name or an account that isn't given stays as it was. UsageError when the slug is another channel's.
     """
+    add_channels(db, settings, organization, [Entry(channel)])
+
+
+def add_channels(
+    db: Engine, settings: Settings, organization: str, entries: Sequence[Entry], wrong: Iterable[str] = ()
+) -> None:
+    """Do what `add_channel` does for all of them, or for none: UsageError says all that is wrong, `wrong` first."""
     holder = partners.organization(db, organization)
-    _check_words(channel)
-    known = known_channels(settings)
-    if any(each.slug == channel.slug and each.id != channel.id for each in known):
-        raise UsageError(f"The slug {channel.slug!r} is another channel's already.")
-    channel = _completed(channel, known)
-    if channel not in known:
-        row = {"id": channel.id, "slug": channel.slug, "name": channel.name, "account_id": channel.account_id}
-        _load(settings, row)
-    partners.let_read(db, holder.id, [channel.id])
+    known = {each.id: each for each in known_channels(settings)}
+    found = [*wrong, *_problems(entries, known)]
+    if found:
+        raise UsageError("\n".join(found))
+    channels = [_completed(entry.channel, known.get(entry.channel.id)) for entry in entries]
+    rows = [
+        {"id": each.id, "slug": each.slug, "name": each.name, "account_id": each.account_id}
+        for each in channels
+        if each != known.get(each.id)
+    ]
+    # Before they may be read: a command that is killed in between has let nobody read anything.
+    if rows:
+        _load(settings, rows)
+    partners.let_read(db, holder.id, [each.id for each in channels])
 
 
-def _load(settings: Settings, row: dict[str, str | None]) -> None:
+def _load(settings: Settings, rows: list[dict[str, str | None]]) -> None:
     import pyarrow as pa  # noqa: PLC0415 - as slow to import as all else that commands about access need
 
     from reelport.facts.loading import load_arrow  # noqa: PLC0415 - the same
     from reelport.facts.schema import stored  # noqa: PLC0415 - the same
 
-    rows = pa.Table.from_pylist([row], stored(CHANNELS.name))
-    load_arrow(settings.facts_root, CHANNELS.name, rows, f"channel-{short_id()}")
+    table = pa.Table.from_pylist(rows, stored(CHANNELS.name))
+    load_arrow(settings.facts_root, CHANNELS.name, table, f"channel-{short_id()}")
 
 
-def _completed(channel: Channel, known: Iterable[Channel]) -> Channel:
+def _completed(channel: Channel, known: Channel | None) -> Channel:
     """The channel, with what isn't said of it as it is known."""
-    for each in known:
-        if each.id == channel.id:
-            account_id = each.account_id if channel.account_id is None else channel.account_id
-            return replace(channel, name=each.name if channel.name is None else channel.name, account_id=account_id)
-    return channel
+    if known is None:
+        return channel
+    account_id = known.account_id if channel.account_id is None else channel.account_id
+    return replace(channel, name=known.name if channel.name is None else channel.name, account_id=account_id)
 
 
-def _check_words(channel: Channel) -> None:
-    """UsageError when the channel lacks an id or a slug, or one of its words can't be shown in a line."""
-    words = {"id": channel.id, "slug": channel.slug, "name": channel.name, "account": channel.account_id}
-    wrong = [
-        f"A channel's {what} has 1 to {_LONGEST} printable characters, no blanks around it."
-        for what, word in words.items()
-        if word is not None and (not word.isprintable() or word != word.strip() or not 1 <= len(word) <= _LONGEST)
-    ]
-    if wrong:
-        raise UsageError("\n".join(wrong))
+def _problems(entries: Sequence[Entry], known: Mapping[str, Channel]) -> Iterator[str]:
+    """Every reason why these can't be entered together."""
+    named = {entry.channel.id for entry in entries}
+    holders: dict[str, set[str]] = {}
+    for each in (*(each for each in known.values() if each.id not in named), *(entry.channel for entry in entries)):
+        holders.setdefault(each.slug, set()).add(each.id)
+    seen: dict[str, str] = {}
+    for channel, place in ((entry.channel, entry.place) for entry in entries):
+        yield from (place + sentence for sentence in _wrong_words(channel, known.get(channel.id)))
+        if channel.id in seen:
+            yield f"{place}The channel {channel.id!r} is named before{seen[channel.id]}."
+        elif holders[channel.slug] != {channel.id}:
+            yield f"{place}The slug {channel.slug!r} is another channel's already."
+        seen.setdefault(channel.id, f", in {place.removesuffix(': ')}" if place else "")
+
+
+def _wrong_words(channel: Channel, known: Channel | None) -> Iterator[str]:
+    """A sentence for each word that a channel can't have; those that it has already stay as they are."""
+    kept = set[str | None]() if known is None else {known.id, known.slug, known.account_id}
+    for what, word in (("id", channel.id), ("slug", channel.slug), ("account", channel.account_id)):
+        if word is not None and word not in kept and not partners.is_id(word, _LONGEST):
+            yield f"A channel's {what} has 1 to {_LONGEST} printable characters, and no blank or comma among them."
+    name = channel.name
+    if name is not None and (not name.isprintable() or name != name.strip() or not 1 <= len(name) <= _LONGEST):
+        yield f"A channel's name has 1 to {_LONGEST} printable characters, no blanks around it."
 
 
 def known_channels(settings: Settings) -> tuple[Channel, ...]:

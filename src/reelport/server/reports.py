@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, func, select
 
 from reelport import check
-from reelport.errors import Problem, QueryRefused, QueueFull
+from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
 from reelport.facts.snapshot import versions_now
 from reelport.query import ReportQuery
 from reelport.server import bell, credentials, files, jobs
@@ -72,7 +72,8 @@ def problems(query: ReportQuery, scopes: frozenset[str], today: date, held_to: c
 def ask(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now: datetime) -> AskedReport:
     """Queue a report, or give back the one that answers the same ask of the same key already.
 
-    QueryRefused says every problem; QueueFull when the partner has as many unfinished reports as may be.
+    QueryRefused says every problem; QueueFull when the partner has as many unfinished reports as may be; AccessError
+    when what the caller may read has changed since it was recognised.
     """
     found = problems(query, caller.scopes, now.date(), rules(settings))
     if any(problem.fatal for problem in found):
@@ -85,7 +86,7 @@ def ask(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now:
     if answered is not None and answered.versions is not None:
         versions()  # Read from the tables before, not while, everyone else waits for this transaction.
     with writing(db) as connection:
-        _alone(connection, caller.organization_id)
+        _alone(connection, caller)
         answered = _same_ask(connection, caller, question, now)
         if (
             answered is not None
@@ -195,9 +196,16 @@ def _has_its_file(settings: Settings, found: _Found) -> bool:
         return False
 
 
-def _alone(connection: Connection, organization_id: int) -> None:
-    """Of two asks of a partner at the same moment the second waits here, and then sees the first."""
-    connection.execute(select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == organization_id).with_for_update())
+def _alone(connection: Connection, caller: Caller) -> None:
+    """Of two asks of a partner at the same moment the second waits here, and then sees the first.
+
+    AccessError when access was withdrawn since the caller was recognised: no report may come of it.
+    """
+    connection.execute(select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == caller.organization_id).with_for_update())
+    alive = select(KEYS.c.id).where(KEYS.c.id == caller.key_id, KEYS.c.revoked_at.is_(None))
+    may_ask = connection.execute(alive).first() is not None
+    if not may_ask or not caller.channels <= readable(connection, caller.organization_id):
+        raise AccessError("What this key may read has changed just now: ask again.")
 
 
 def _room(connection: Connection, settings: Settings, caller: Caller) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from reelport.server import backlog, partners
+from reelport.server import backlog, partners, withdrawal
 from reelport.server.database import connect
 from reelport.testing import Service
 from reelport.wire import LOOK
@@ -96,6 +96,18 @@ def test_the_end_of_a_report_is_told_at_once(idle: Wire, aside: ThreadPoolExecut
     assert (status(reply), reply.headers["preference-applied"]) == ("FINISHED", "wait=2")
     assert reply.json["data"]["partner"]["reportFile"]["downloadLinks"]["edges"]
     assert took < 1.9
+
+
+def test_a_look_is_told_at_once_that_its_report_was_withdrawn(idle: Wire, aside: ThreadPoolExecutor) -> None:
+    """With its partner removed its token is worth nothing, and there is nothing more to wait for."""
+    idle.service.organization("withdrawn")
+    partner = Wire(idle.service, idle.service.key("withdrawn"))
+    (waiting,) = held(aside, partner, ask(partner))
+    db = connect(idle.service.settings)
+    withdrawal.remove_organization(db, idle.service.settings, "withdrawn")
+    db.dispose()
+    reply, _ = waiting.result()
+    assert reply.status == 401
 
 
 def test_it_is_held_no_longer_than_the_service_allows(idle: Wire) -> None:

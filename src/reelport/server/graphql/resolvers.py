@@ -15,7 +15,7 @@ import structlog
 from ariadne import MutationType, ObjectType, QueryType, ScalarType, make_executable_schema
 from graphql import GraphQLResolveInfo, GraphQLSchema
 
-from reelport.errors import Problem, QueryRefused, QueueFull, StorageError
+from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
 from reelport.query import ReportQuery
 from reelport.server import files, reports
 from reelport.server.graphql import judgement
@@ -205,6 +205,8 @@ def _told(info: _Info, do: Callable[[], _T]) -> _T | None:
             context.faults.extend(_fault(info, problem) for problem in refused.problems if problem.fatal)
     except QueueFull as full:
         context.faults.append(_fault(info, Problem(Code.TOO_MANY_REPORTS, (), str(full))))
+    except AccessError as changed:
+        context.faults.append(_fault(info, Problem(Code.UNAVAILABLE, (), str(changed))))
     except StorageError:
         _LOG.exception("the state can't be used")
         sentence = "The service can't do this now: try again."

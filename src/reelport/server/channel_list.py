@@ -1,0 +1,63 @@
+"""Reads a list of channels from a CSV file: a header of `id`, `slug`, `name` and `account`, and a line a channel."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from reelport.errors import StorageError, UsageError
+from reelport.facts.durable import reason_of
+from reelport.server.registry import Channel, Entry
+
+COLUMNS = ("id", "slug", "name", "account")
+"""What the header may name, in any order; `id` and `slug` must be there."""
+
+
+def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    """The channels of a file, and a sentence for each line that holds none. An empty name or account isn't given.
+
+    UsageError when its header or its text can't be read, StorageError when the file can't be.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = list(_lines(file))
+    except OSError as error:
+        raise StorageError(f"{path}: {reason_of(error)}.") from error
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} isn't text in UTF-8.") from None
+    except csv.Error as error:
+        raise UsageError(f"{path} isn't CSV: {error}.") from None
+    header = _header(path, lines)
+    rows = [(f"line {number}: ", cells) for number, cells in lines[1:]]
+    wrong = tuple(
+        f"{place}{len(header)} cells are expected as in the header, and {len(cells)} are there."
+        for place, cells in rows
+        if len(cells) != len(header)
+    )
+    entries = tuple(Entry(_channel(header, cells), place) for place, cells in rows if len(cells) == len(header))
+    return entries, wrong
+
+
+def _lines(file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each line that isn't empty, with the number of the line that they begin on."""
+    reader, begins = csv.reader(file, strict=True), 1
+    for cells in reader:
+        if cells:
+            yield begins, cells
+        begins = reader.line_num + 1
+
+
+def _header(path: Path, lines: Sequence[tuple[int, list[str]]]) -> list[str]:
+    names = [name.strip().lower() for name in lines[0][1]] if lines else []
+    wrong = [f"there is no column {name!r}" for name in ("id", "slug") if name not in names]
+    wrong += [f"{name!r} is none of {', '.join(COLUMNS)}" for name in names if name not in COLUMNS]
+    wrong += [f"{name!r} is named more than once" for name in COLUMNS if names.count(name) > 1]
+    if wrong:
+        raise UsageError(f"The header of {path} names the columns id, slug, name and account: {'; '.join(wrong)}.")
+    return names
+
+
+def _channel(header: Sequence[str], cells: Sequence[str]) -> Channel:
+    row = dict(zip(header, cells, strict=True))
+    return Channel(row["id"], row["slug"], row.get("name") or None, row.get("account") or None)
