@@ -23,7 +23,7 @@ from reelport.server.credentials import Seal
 from reelport.server.database import connect
 from reelport.server.partners import NewKey
 from reelport.server.reports import AskedReport
-from reelport.server.settings import Settings, read
+from reelport.server.settings import Settings, names, read
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ALL = access.REPORT_SCOPES
@@ -68,7 +68,7 @@ class State:
 
     def again(self, **given: object) -> Settings:
         """The same settings with some set otherwise."""
-        return read(**{**self.settings.model_dump(), **given})
+        return read(**{**{name: getattr(self.settings, name) for name in names()}, **given})
 
 
 def _free_port() -> int:

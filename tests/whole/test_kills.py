@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -165,7 +165,7 @@ def test_worker_killed_while_deleting_ends_the_report_all_the_same(rehearsal: Re
     """Killed between the removal of a file and its record, the sweep is done again and the report is EXPIRED."""
     service = rehearsal.service
     service.kill()
-    service.settings = service.settings.model_copy(update={"retention_hours": 5 / 3600})
+    service.settings = replace(service.settings, retention_hours=5 / 3600)
     rehearsal.arm("delete")
     service.start()
     asker, before = rehearsal.partner(), rehearsal.files()

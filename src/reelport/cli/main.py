@@ -115,7 +115,7 @@ def _run(words: list[str]) -> None:
         _call(words)
         sys.stdout.flush()
     except CycloptsError as error:
-        _explain_words(words, _usage(error))
+        _explain_words(words, UsageError(_sentence(error)))
     except ReelportError as error:
         print_error(error)
         sys.exit(error.exit_status)
@@ -167,18 +167,6 @@ def _show_all_help(words: list[str]) -> None:
     if words and words[0] in CLIENT_COMMANDS | SERVER_COMMANDS:
         command = APP[words[0]]
         command.help = command.help if command.default_command is None else None
-
-
-def _usage(error: CycloptsError) -> UsageError:
-    """The words were off: in our sentences where they were settings of the service."""
-    cause = error.__cause__
-    if type(cause).__name__ != "ValidationError":
-        return UsageError(_sentence(error))
-    from pydantic import ValidationError
-
-    from reelport.server.settings import refused
-
-    return refused(cause) if isinstance(cause, ValidationError) else UsageError(str(error))
 
 
 def _sentence(error: CycloptsError) -> str:

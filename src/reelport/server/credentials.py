@@ -87,7 +87,7 @@ class Seal:
 def seal(settings: Settings) -> Seal:
     """The seal of this service: from the setting, else from `secret.key`, which is made at the first use."""
     if settings.secret is not None:
-        return Seal(settings.secret.get_secret_value().encode())
+        return Seal(settings.secret.text.encode())
     path = settings.data / "secret.key"
     try:
         if not path.exists():

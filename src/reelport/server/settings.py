@@ -6,90 +6,93 @@ from the default here. Nothing else reads the environment.
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from typing import Any, Literal, get_type_hints
 
 from reelport.catalog import Limit
 from reelport.errors import UsageError
+from reelport.server.setting import Secret, setting, value_of
 
 PREFIX = "REELPORT_"
 
 
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
-
-
-class Settings(BaseSettings):
-    """What one service, its workers and its commands agree on; frozen once read."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What one service, its workers and its commands agree on. Only `read` holds values to their bounds."""
 
     # Where things are
-    data: Annotated[Path, AfterValidator(_absolute)] = Field(
+    data: Path = setting(
         Path("reelport-data"),
-        validate_default=True,
         description="Directory of the tables, the state and the finished files.",
     )
-    database_url: str = Field("", description="PostgreSQL address of the state; empty: SQLite in the data directory.")
-    secret: SecretStr | None = Field(
+    database_url: str = setting("", description="PostgreSQL address of the state; empty: SQLite in the data directory.")
+    secret: Secret | None = setting(
         None,
         min_length=32,
         description="What keys and links are sealed with; empty: the file secret.key in the data directory.",
     )
 
     # The wire
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8642, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    public_url: str = Field("", description="Address that links begin with; empty: the one that the caller used.")
-    link_seconds: int = Field(900, ge=1, description="Life of a download link, signed anew at each look.")
-    look_seconds: int = Field(
+    host: str = setting("127.0.0.1", description="Address to listen on.")
+    port: int = setting(8642, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    public_url: str = setting("", description="Address that links begin with; empty: the one that the caller used.")
+    link_seconds: int = setting(900, ge=1, description="Life of a download link, signed anew at each look.")
+    look_seconds: int = setting(
         10, ge=0, le=3600, description="Longest time that a look is held whose caller prefers to wait; 0: none is held."
     )
-    held_looks: int = Field(100, ge=0, description="Looks held at the same time; beyond them each is answered at once.")
-    token_seconds: int = Field(Limit.TOKEN_SECONDS.default, ge=1, description="Life of an access token.")
-    body_bytes: int = Field(1_048_576, ge=1024, description="Longest request body.")
-    document_tokens: int = Field(4000, ge=50, description="Most tokens in one GraphQL document.")
-    document_depth: int = Field(15, ge=5, description="Deepest nesting of one GraphQL document, fragments expanded.")
-    document_aliases: int = Field(50, ge=1, description="Most aliased fields of one GraphQL document.")
+    held_looks: int = setting(
+        100, ge=0, description="Looks held at the same time; beyond them each is answered at once."
+    )
+    token_seconds: int = setting(Limit.TOKEN_SECONDS.default, ge=1, description="Life of an access token.")
+    body_bytes: int = setting(1_048_576, ge=1024, description="Longest request body.")
+    document_tokens: int = setting(4000, ge=50, description="Most tokens in one GraphQL document.")
+    document_depth: int = setting(15, ge=5, description="Deepest nesting of one GraphQL document, fragments expanded.")
+    document_aliases: int = setting(50, ge=1, description="Most aliased fields of one GraphQL document.")
 
     # Reports
-    running_limit: int = Field(Limit.RUNNING_REPORTS.default, ge=1, description=Limit.RUNNING_REPORTS.sentence)
-    waiting_limit: int = Field(100, ge=1, description="Reports of one partner that may wait.")
-    queue_policy: Literal["queue", "refuse"] = Field(
+    running_limit: int = setting(Limit.RUNNING_REPORTS.default, ge=1, description=Limit.RUNNING_REPORTS.sentence)
+    waiting_limit: int = setting(100, ge=1, description="Reports of one partner that may wait.")
+    queue_policy: Literal["queue", "refuse"] = setting(
         "queue", description="What becomes of a report beyond the running ones: it waits, or is refused."
     )
-    dimension_limit: int = Field(Limit.DIMENSIONS.default, ge=1, description=Limit.DIMENSIONS.sentence)
-    day_limit: int = Field(Limit.RANGE_DAYS.default, ge=1, description=Limit.RANGE_DAYS.sentence)
-    retention_hours: float = Field(Limit.RETENTION_HOURS.default, gt=0, description=Limit.RETENTION_HOURS.sentence)
-    inferred: Literal["as listed", "permissive"] = Field(
+    dimension_limit: int = setting(Limit.DIMENSIONS.default, ge=1, description=Limit.DIMENSIONS.sentence)
+    day_limit: int = setting(Limit.RANGE_DAYS.default, ge=1, description=Limit.RANGE_DAYS.sentence)
+    retention_hours: float = setting(Limit.RETENTION_HOURS.default, gt=0, description=Limit.RETENTION_HOURS.sentence)
+    inferred: Literal["as listed", "permissive"] = setting(
         "as listed", description="Whether rows of the matrix that are only inferred refuse what they don't list."
     )
 
     # Workers
-    workers: int = Field(1, ge=0, le=64, description="Worker processes that serve starts; 0 for none.")
-    slots: int = Field(
+    workers: int = setting(1, ge=0, le=64, description="Worker processes that serve starts; 0 for none.")
+    slots: int = setting(
         3,
         ge=1,
         le=64,
         description="Reports that one worker makes at the same time; more than --running-limit leave room for others.",
     )
-    worker_memory: str = Field(
-        "2GB", pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$", description="Memory of one worker's engine."
+    worker_memory: str = setting(
+        "2GB",
+        pattern=r"\d+(\.\d+)?\s?[KMGT]i?B",
+        form="a number and a unit, such as 2GB",
+        description="Memory of one worker's engine.",
     )
-    worker_threads: int = Field(0, ge=0, le=1024, description="Threads of one worker's engine; 0: one a core.")
-    generation_seconds: int = Field(
+    worker_threads: int = setting(0, ge=0, le=1024, description="Threads of one worker's engine; 0: one a core.")
+    generation_seconds: int = setting(
         Limit.GENERATION_SECONDS.default, ge=1, description="Longest time that one attempt at a report may take."
     )
-    attempts: int = Field(3, ge=1, description="How often a report is tried before it fails.")
-    lease_seconds: float = Field(30, ge=1, description="How long a worker that gives no sign of life keeps its report.")
-    drain_seconds: float = Field(5, ge=0, description="Time that running reports get to end when a worker is stopped.")
-    sweep_seconds: float = Field(60, gt=0, description="How often what is over is swept away.")
+    attempts: int = setting(3, ge=1, description="How often a report is tried before it fails.")
+    lease_seconds: float = setting(
+        30, ge=1, description="How long a worker that gives no sign of life keeps its report."
+    )
+    drain_seconds: float = setting(
+        5, ge=0, description="Time that running reports get to end when a worker is stopped."
+    )
+    sweep_seconds: float = setting(60, gt=0, description="How often what is over is swept away.")
 
     # What is said
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = setting("info", description="Least level that is logged.")
 
     @property
     def facts_root(self) -> Path:
@@ -118,29 +121,33 @@ class Settings(BaseSettings):
 
     def environment(self) -> dict[str, str]:
         """These settings as environment variables, for a process that shall have the same."""
-        values = {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+        values = {name: value for name in names() if (value := getattr(self, name)) is not None}
         if self.secret is not None:
-            values["secret"] = self.secret.get_secret_value()
+            values["secret"] = self.secret.text
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
 
 
+def names() -> tuple[str, ...]:
+    """The name of every setting."""
+    return tuple(field.name for field in fields(Settings))
+
+
 def read(**given: object) -> Settings:
-    """The settings from what was given, the environment and the defaults; UsageError lists every wrong one."""
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    except ValidationError as error:
-        raise refused(error) from None
+    """The settings from what was given, the environment and the defaults; UsageError lists every wrong one.
 
-
-def refused(error: ValidationError) -> UsageError:
-    """What is wrong with settings, one line each, by the names that people set."""
-    return UsageError("\n".join(_sentence(dict(wrong)) for wrong in error.errors()))
-
-
-def _sentence(wrong: dict[str, object]) -> str:
-    place = wrong["loc"]
-    name = ".".join(str(step) for step in place) if isinstance(place, tuple) else str(place)
-    said = wrong["msg"]
-    if wrong["type"] == "string_pattern_mismatch":  # a size: no other setting has a pattern
-        said = f"It is a number and a unit, such as 2GB, and not {str(wrong['input'])[:80]!r}."
-    return f"{PREFIX}{name.upper()} (--{name.replace('_', '-')}): {said}"
+    None is nothing given, and so is an empty variable of the environment.
+    """
+    kinds = get_type_hints(Settings)
+    values: dict[str, Any] = {}
+    wrong: list[str] = []
+    for field in fields(Settings):
+        value = given.get(field.name)
+        if value is None:
+            value = os.environ.get(f"{PREFIX}{field.name.upper()}") or field.default
+        try:
+            values[field.name] = None if value is None else value_of(kinds[field.name], field.metadata, value)
+        except ValueError as error:
+            wrong.append(f"{PREFIX}{field.name.upper()} (--{field.name.replace('_', '-')}): {error}")
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    return Settings(**values)

@@ -23,6 +23,7 @@ import time
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import TracebackType
@@ -40,7 +41,7 @@ from reelport.server.database import connect
 from reelport.server.partners import NewKey as Key
 from reelport.server.registry import Channel
 from reelport.server.sealing import sealed
-from reelport.server.settings import PREFIX, Settings, read
+from reelport.server.settings import PREFIX, Settings, names, read
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -156,7 +157,7 @@ class Service:
                 if not (self._rented and _TAKEN in str(failed)):
                     raise
                 self.log_file.unlink()
-                self.settings = self.settings.model_copy(update={"port": _free_port()})
+                self.settings = replace(self.settings, port=_free_port())
             else:
                 # From now on it is known to others, and stays.
                 self._rented = False
@@ -256,7 +257,7 @@ class Service:
 
 
 def _refuse_unknown(settings: Iterable[str]) -> None:
-    known = Settings.model_fields
+    known = names()
     near = {name: nearest(name, known) for name in settings if name not in known}
     if near:
         said = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_a_line_is_one_json_object(log: io.StringIO) -> None:
 
 def test_a_failure_is_in_the_log_and_not_in_the_answer(api: Api, tmp_path: Path) -> None:
     """A state that can't be read is 503 with a code on GraphQL and the token endpoint, and 503 for health."""
-    settings = api.service.settings.model_copy(update={"data": tmp_path / "broken"})
+    settings = replace(api.service.settings, data=tmp_path / "broken")
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         service = client.app.state.service  # type: ignore[attr-defined]
         broken = Api(client, service, api.key, api.token)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from reelport.server import limits
 from reelport.server.graphql.faults import TYPES
@@ -30,7 +32,7 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     rows = {
         line.split("|")[1].strip(): line.split("|")[2].strip() for line in PAGE.splitlines() if line.startswith("| ")
     }
-    default = {name: field.default for name, field in Settings.model_fields.items()}
+    default: dict[str, Any] = {field.name: field.default for field in fields(Settings)}
     assert rows["body"] == f"{default['body_bytes']:,} bytes, else 413"
     assert rows["tokens of a document"] == f"{default['document_tokens']:,}"
     assert rows["nested levels, fragments expanded"] == str(default["document_depth"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -162,7 +163,7 @@ def test_links_begin_with_what_the_caller_used(api: Api) -> None:
     """Unless the setting says what they begin with."""
     token = api.finished()
     assert api.link(token).startswith("http://testserver/files/")
-    fixed = api.service.settings.model_copy(update={"public_url": "https://reports.example/base/"})
+    fixed = replace(api.service.settings, public_url="https://reports.example/base/")
     with TestClient(create_app(fixed)) as client:
         other = Api(client, client.app.state.service, api.key, api.token)  # type: ignore[attr-defined]
         assert other.link(token).startswith("https://reports.example/base/files/")
@@ -171,7 +172,7 @@ def test_links_begin_with_what_the_caller_used(api: Api) -> None:
 def test_a_full_queue_is_told_with_its_code(api: Api) -> None:
     """The refused ask is null; the others of its document are taken."""
     api.finished()  # and whatever else waited
-    narrow = api.service.settings.model_copy(update={"queue_policy": "refuse", "running_limit": 1})
+    narrow = replace(api.service.settings, queue_policy="refuse", running_limit=1)
     with TestClient(create_app(narrow)) as client:
         other = Api(client, client.app.state.service, api.key, api.token)  # type: ignore[attr-defined]
         document = (

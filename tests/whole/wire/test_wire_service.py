@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -187,7 +188,7 @@ def test_a_service_in_a_box_takes_another_port_when_its_own_is_taken_meanwhile()
     with socket.create_server(("127.0.0.1", 0)) as rival:
         port = rival.getsockname()[1]
         boxed = Service(workers=0)
-        boxed.settings = boxed.settings.model_copy(update={"port": port})
+        boxed.settings = replace(boxed.settings, port=port)
         with boxed:
             assert boxed.settings.port != port
         with pytest.raises(InternalError, match="is in use"), Service(port=port, workers=0):

@@ -1,0 +1,104 @@
+"""One setting of the service: how it is written down, and how a value of it is read.
+
+By hand: the library that would do it takes as long to import as a short command may run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
+
+_SHOWN = 80
+"""Characters of a wrong value that are repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A text that no log and no traceback shows."""
+
+    text: str = dataclasses.field(repr=False)
+
+
+def setting(
+    default: Any,  # noqa: ANN401 - of the setting's own type
+    *,
+    description: str,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    min_length: int = 0,
+    pattern: str = "",
+    form: str = "",
+) -> Any:  # noqa: ANN401 - a field of whatever type
+    """A field of the table of settings: its default, what it is for, and which values it takes.
+
+    `form` says in words what `pattern` asks for.
+    """
+    rules = {"ge": ge, "gt": gt, "le": le, "min_length": min_length, "pattern": pattern, "form": form}
+    return dataclasses.field(default=default, metadata={"description": description, **rules})
+
+
+def value_of(kind: object, rules: Mapping[str, Any], given: object) -> object:
+    """A value that was given, in the type of its setting; ValueError says what the setting takes."""
+    if isinstance(kind, UnionType):  # it may be absent, and then nothing is given
+        kind = get_args(kind)[0]
+    if get_origin(kind) is Literal:
+        return _choice(get_args(kind), given)
+    if kind is int or kind is float:
+        return _number(kind is int, rules, given)
+    if kind is Path:
+        return Path(str(given)).expanduser().absolute()
+    if kind is Secret:
+        return _secret(rules, given)
+    text = str(given)
+    if rules["pattern"] and not re.fullmatch(rules["pattern"], text):
+        raise ValueError(f"It is {rules['form']}, and not {text[:_SHOWN]!r}.")
+    return text
+
+
+def _choice(choices: tuple[str, ...], given: object) -> str:
+    if given not in choices:
+        raise ValueError(f"It is {' or '.join(map(repr, choices))}, and not {str(given)[:_SHOWN]!r}.")
+    return str(given)
+
+
+def _number(whole: bool, rules: Mapping[str, Any], given: object) -> float:
+    wrong = f"It is a {'whole ' if whole else ''}number{_bounds(rules)}, and not {str(given)[:_SHOWN]!r}."
+    if isinstance(given, bool) or (whole and isinstance(given, float)):
+        raise ValueError(wrong)
+    try:
+        value = int(str(given)) if whole else float(str(given))
+    except ValueError:
+        raise ValueError(wrong) from None
+    least, above, most = (rules[name] for name in ("ge", "gt", "le"))
+    fits = (least is None or value >= least) and (above is None or value > above) and (most is None or value <= most)
+    if not fits or not math.isfinite(value):
+        raise ValueError(wrong)
+    return value
+
+
+def _bounds(rules: Mapping[str, Any]) -> str:
+    match rules:
+        case {"ge": float() | int() as least, "le": float() | int() as most}:
+            return f" from {least} to {most}"
+        case {"ge": float() | int() as least}:
+            return f" of at least {least}"
+        case {"gt": float() | int() as above}:
+            return f" above {above}"
+        case {"le": float() | int() as most}:
+            return f" of at most {most}"
+    return ""
+
+
+def _secret(rules: Mapping[str, Any], given: object) -> Secret:
+    """What was given is never repeated."""
+    secret = given if isinstance(given, Secret) else Secret(str(given))
+    if len(secret.text) < rules["min_length"]:
+        raise ValueError(f"It has at least {rules['min_length']} characters, and not {len(secret.text)}.")
+    return secret
