@@ -8,23 +8,20 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from reelport.cli.facts_output import LoadProgress, is_confirmed, print_rows, print_undo_plan, size_text, stamp_text
 from reelport.cli.options import Whole
 from reelport.errors import UsageError
-from reelport.facts import batches, compaction, vacuuming
-from reelport.facts.changes import tell_left_out
-from reelport.facts.history import Load, loads
+from reelport.facts.defaults import KEPT_HOURS, MEMORY, SETTLED_AFTER
 from reelport.facts.layout import check_layout, check_there
-from reelport.facts.loading import LoadResult
-from reelport.facts.loading import load as load_files
-from reelport.facts.preview import preview
-from reelport.facts.report import tables_report
 from reelport.facts.tables import TABLES
-from reelport.facts.workspace import DEFAULT_MEMORY
+
+if TYPE_CHECKING:
+    from reelport.facts.history import Load
+    from reelport.facts.loading import LoadResult
 
 FACTS_FOLDER = "facts"
 _DAYS_SHOWN = 3
@@ -56,7 +53,7 @@ def load(
     strict: Annotated[bool, Parameter(negative="", help="Refuse the whole batch when any row is bad.")] = False,
     replace_days: Annotated[str | None, Parameter(help="START:END, days that the files restate.")] = None,
     rejects: Annotated[Path | None, Parameter(help="Where bad rows go; default: beside the first file.")] = None,
-    memory: MemoryOption = DEFAULT_MEMORY,
+    memory: MemoryOption = MEMORY,
     json: JsonOption = False,
 ) -> None:
     """Load Parquet, CSV or NDJSON files (plain, gzip, zstd) into a table.
@@ -69,6 +66,8 @@ def load(
     if dry_run:
         _print_preview(data / FACTS_FOLDER, table, files, map, memory, as_json=json)
         return
+    from reelport.facts.loading import load as load_files
+
     root = facts_root(data, make=True)
     with LoadProgress(sys.stderr) as shown:
         result = load_files(
@@ -103,6 +102,8 @@ def _print_result(result: LoadResult, *, as_json: bool) -> None:
         when = f", {len(result.days)} days from {result.days[0]} to {result.days[-1]}" if result.days else ""
         print(f"{result.table}: {result.rows:,} rows loaded{when} (batch {result.batch})")
     if result.left_out and not as_json:
+        from reelport.facts.changes import tell_left_out
+
         print(f"{result.table}: {tell_left_out(result.left_out)}")
     if result.rejects and not as_json:
         print(f"{result.table}: {result.rejects:,} rows rejected, see {result.rejects_file}")
@@ -111,6 +112,8 @@ def _print_result(result: LoadResult, *, as_json: bool) -> None:
 def _print_preview(
     root: Path, table: str, files: Sequence[Path], mapping: Path | None, memory: str, *, as_json: bool
 ) -> None:
+    from reelport.facts.preview import preview
+
     shown = preview(root, table, files, mapping=mapping, memory=memory)
     rows = [(*row, reason) for row, reason in zip(shown.rows, shown.reasons, strict=True)]
     names = (*shown.columns, "problem")
@@ -136,6 +139,8 @@ def load_list(
 
     Example: reelport load list --table channels
     """
+    from reelport.facts.history import loads
+
     found = loads(facts_root(data), table)
     if json:
         print(_json([asdict(one) for one in found]))
@@ -185,6 +190,8 @@ def load_undo(
 
     Example: reelport load undo BATCH
     """
+    from reelport.facts import batches
+
     root = facts_root(data)
     plan = batches.plan_undo(root, batch, table)
     print_undo_plan(plan)
@@ -201,6 +208,8 @@ def tables(*, data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None
 
     Example: reelport tables
     """
+    from reelport.facts.report import tables_report
+
     found = tables_report(facts_root(data))
     if json:
         print(_json([asdict(one) for one in found]))
@@ -226,14 +235,16 @@ def compact(
     *,
     data: DataOption = DEFAULT_DATA,
     table: Annotated[str | None, Parameter(help="Only this table.")] = None,
-    settled_after: Annotated[Whole, Parameter(help="Days after which a day is settled.")] = compaction.SETTLED_AFTER,
-    memory: MemoryOption = DEFAULT_MEMORY,
+    settled_after: Annotated[Whole, Parameter(help="Days after which a day is settled.")] = SETTLED_AFTER,
+    memory: MemoryOption = MEMORY,
 ) -> None:
     """Merge settled days into month files, which reports read faster. Rows stay as they are.
 
     Example: reelport compact --settled-after 30
     """
-    done = compaction.compact(
+    from reelport.facts.compaction import compact as merge
+
+    done = merge(
         facts_root(data), today=datetime.now(UTC).date(), settled_after=settled_after, table=table, memory=memory
     )
     for one in done:
@@ -245,11 +256,13 @@ def compact(
 def vacuum(
     *,
     data: DataOption = DEFAULT_DATA,
-    hours: Annotated[Whole, Parameter(help="Hours that a replaced file is kept.")] = vacuuming.KEPT_HOURS,
+    hours: Annotated[Whole, Parameter(help="Hours that a replaced file is kept.")] = KEPT_HOURS,
 ) -> None:
     """Delete files that were replaced, or left by a killed load, so long ago that no report reads them.
 
     Example: reelport vacuum
     """
-    for one in vacuuming.vacuum(facts_root(data), now=datetime.now(UTC), hours=hours):
+    from reelport.facts.vacuuming import vacuum as delete
+
+    for one in delete(facts_root(data), now=datetime.now(UTC), hours=hours):
         print(f"{one.table}: {one.files} files deleted, {size_text(one.bytes)}")

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from threading import Event, Thread
 from types import TracebackType
-from typing import Self, TextIO
-
-from rich.console import Console
-from rich.progress import Progress as Bar
-from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING, Self, TextIO
 
 from reelport.cli.listing import listed, printable
 from reelport.errors import UsageError
-from reelport.facts.batches import UndoPlan
-from reelport.facts.loading import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from reelport.facts.batches import UndoPlan
+    from reelport.facts.loading import Progress
 
 EVERY_SECONDS = 5.0
 _KILO = 1000
@@ -38,6 +38,10 @@ class LoadProgress:
 
     def __enter__(self) -> Self:
         if self._stream.isatty():
+            from rich.console import Console
+            from rich.progress import Progress as Bar
+            from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
             columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
             self._bar = Bar(*columns, console=Console(file=self._stream), transient=True)
             self._bar.add_task(self._text, total=None)

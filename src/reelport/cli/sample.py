@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING
 
 from reelport.cli.options import Whole
-from reelport.facts import sample as facts
-from reelport.server.sandbox import fill
-from reelport.server.settings import read
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from reelport.facts import sample as facts
 
 
 def sample(*, start: date, end: date, rows: Whole = 100_000, seed: Whole = 1, data: Path | None = None) -> None:
@@ -33,6 +33,9 @@ def sample(*, start: date, end: date, rows: Whole = 100_000, seed: Whole = 1, da
         seed: Whole number that the facts are drawn from.
         data: Directory of the tables and the state.
     """
+    from reelport.server.sandbox import fill
+    from reelport.server.settings import read
+
     settings = read(data=data)
     with _watched() as progress:
         found = fill(settings, start, end, rows, seed, progress)
@@ -47,6 +50,9 @@ def sample(*, start: date, end: date, rows: Whole = 100_000, seed: Whole = 1, da
 @contextmanager
 def _watched() -> Iterator[facts.Progress]:
     """Bars on a terminal, a line for each table elsewhere; both on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _line

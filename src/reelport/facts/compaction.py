@@ -13,15 +13,13 @@ import pyarrow as pa
 
 from reelport.errors import StorageError, UsageError
 from reelport.facts.commits import Change, commit
+from reelport.facts.defaults import MEMORY, SETTLED_AFTER
 from reelport.facts.log import Current, DataFile, Entry, current, tables_in
 from reelport.facts.rules import quoted
 from reelport.facts.schema import sort_keys, stored, table_named
 from reelport.facts.storage import MONTH_FILE, ROW_GROUP, Writing
 from reelport.facts.tables import Table
-from reelport.facts.workspace import DEFAULT_MEMORY, parquet_source, workspace
-
-SETTLED_AFTER = 3
-"""Days after which a day is taken as settled: restatements are rare from then on."""
+from reelport.facts.workspace import parquet_source, workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ def compact(
     today: date,
     settled_after: int = SETTLED_AFTER,
     table: str | None = None,
-    memory: str = DEFAULT_MEMORY,
+    memory: str = MEMORY,
     progress: Callable[[Compacted], None] | None = None,
 ) -> tuple[Compacted, ...]:
     """Merge the days that ended more than `settled_after` days before today, a month at a time."""

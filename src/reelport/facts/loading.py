@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from reelport.errors import BadInput, UsageError
 from reelport.facts.changes import Loaded, landed
 from reelport.facts.checking import DAY, FILE, LINE, REJECT, Source, column_problems, sorted_rows
+from reelport.facts.defaults import MEMORY
 from reelport.facts.inputs import Input, batch_id, check_unchanged, recognised
 from reelport.facts.log import DayLeftOut, Entry, current
 from reelport.facts.mapping import mapped, mapping_text
@@ -22,7 +23,7 @@ from reelport.facts.schema import table_named
 from reelport.facts.sources import Failure, arrow_source, blamed, sources
 from reelport.facts.storage import ROW_GROUP, Writing
 from reelport.facts.tables import Table
-from reelport.facts.workspace import DEFAULT_MEMORY, Workspace, workspace
+from reelport.facts.workspace import Workspace, workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class _Order:
     strict: bool = False
     span: tuple[date, date] | None = None
     progress: Callable[[Progress], None] = lambda _: None
-    memory: str = DEFAULT_MEMORY
+    memory: str = MEMORY
 
 
 def load(
@@ -75,7 +76,7 @@ def load(
     replace: tuple[date, date] | None = None,
     rejects: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
-    memory: str = DEFAULT_MEMORY,
+    memory: str = MEMORY,
     threads: int | None = None,
 ) -> LoadResult:
     """Load files into a table.
@@ -110,7 +111,7 @@ def load_arrow(
     *,
     replace: tuple[date, date] | None = None,
     progress: Callable[[Progress], None] | None = None,
-    memory: str = DEFAULT_MEMORY,
+    memory: str = MEMORY,
 ) -> LoadResult:
     """Load Arrow rows, which carry the table's columns or those that must be there, under the batch's given name.
 

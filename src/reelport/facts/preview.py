@@ -11,13 +11,14 @@ from tempfile import TemporaryDirectory
 
 from reelport.errors import BadInput
 from reelport.facts.checking import REJECT, Source, checked, column_problems
+from reelport.facts.defaults import MEMORY
 from reelport.facts.inputs import recognised
 from reelport.facts.mapping import mapped, mapping_text
 from reelport.facts.rejects import Rejects
 from reelport.facts.rules import quoted
 from reelport.facts.schema import table_named
 from reelport.facts.sources import Failure, blamed, sources
-from reelport.facts.workspace import DEFAULT_MEMORY, Workspace, workspace
+from reelport.facts.workspace import Workspace, workspace
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def preview(
     *,
     mapping: Path | None = None,
     count: int = 10,
-    memory: str = DEFAULT_MEMORY,
+    memory: str = MEMORY,
 ) -> Preview:
     """The first `count` rows that these files, or the mapping over them, hold. Raises as `load` does."""
     found = table_named(table)

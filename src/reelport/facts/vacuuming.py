@@ -10,13 +10,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from reelport.errors import UsageError
+from reelport.facts.defaults import KEPT_HOURS
 from reelport.facts.durable import storage_errors
 from reelport.facts.log import LOG_FOLDER, current, tables_in
 from reelport.facts.tables import Table
 from reelport.facts.workspace import SPILL
-
-KEPT_HOURS = 72
-"""Hours that a replaced file stays: a report may run for 48 hours from its ask."""
 
 
 @dataclass(frozen=True, slots=True)

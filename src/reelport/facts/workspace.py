@@ -15,13 +15,13 @@ from typing import TypeVar
 import duckdb
 
 from reelport.errors import BadInput, StorageError, UsageError
+from reelport.facts.defaults import MEMORY
 from reelport.facts.durable import full_disk, storage_errors
 
 Result = TypeVar("Result")
 
 SPILL = ".work"
 """The folder under the tables' root where running loads keep what they spill."""
-DEFAULT_MEMORY = "1GB"
 _STOP_AGAIN = 0.1
 """Seconds after which the engine is told again to stop: it may not have been at work when it was told first."""
 _OURS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.ResourceInUseException)
@@ -54,7 +54,7 @@ class Workspace:
 
 
 @contextmanager
-def workspace(root: Path, memory: str = DEFAULT_MEMORY, threads: int | None = None) -> Iterator[Workspace]:
+def workspace(root: Path, memory: str = MEMORY, threads: int | None = None) -> Iterator[Workspace]:
     """A session in UTC that keeps within `memory` and spills under the root."""
     with storage_errors(root):
         (root / SPILL).mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def workspace(root: Path, memory: str = DEFAULT_MEMORY, threads: int | None = No
         try:
             session = duckdb.connect(config={"memory_limit": memory, "temp_directory": str(folder / "spill")})
         except duckdb.Error as error:
-            raise UsageError(f"memory is a number and a unit, such as {DEFAULT_MEMORY}, and not {memory!r}") from error
+            raise UsageError(f"memory is a number and a unit, such as {MEMORY}, and not {memory!r}") from error
         try:
             session.execute("SET TimeZone = 'UTC'")
             session.execute("SET enable_progress_bar = false")
