@@ -14,8 +14,10 @@ from reelport.catalog import (
     Limit,
     Meaning,
     Metric,
+    Payee,
     Product,
     Ratio,
+    Role,
     Rule,
     Scope,
     Standing,
@@ -109,7 +111,25 @@ def _dimensions() -> str:
 
 
 def _meanings() -> str:
-    return _table(("about", "says", "standing"), ((each.title, each.sentence, each.standing) for each in Meaning))
+    rules = _table(("about", "says", "standing"), ((each.title, each.sentence, each.standing) for each in Meaning))
+    return f"{rules}\n\n### Whose the money is\n\n{_payees()}"
+
+
+def _payees() -> str:
+    head = ("monetization_type of the row", "payee", "counts in", "without such a channel", "standing")
+    rows = (
+        (
+            f"`{each.kind}`" if each.kind else "not told",
+            f"the {each.role}",
+            ", ".join(product.name for product in Product if each.role in product.roles),
+            "can't be" if each.role is Role.OWNER else "nobody's",
+            each.standing,
+        )
+        for each in Payee
+    )
+    products = f"ALL; {', '.join(f'{p.name} if it is the {p.roles[0]}' for p in Product if len(p.roles) == 1)}"
+    named = ("any, and `payee_channel_id` is filled", "that channel", products, "can't be", Standing.CHOSEN)
+    return _table(head, (*rows, named))
 
 
 def _matrix() -> str:

@@ -30,7 +30,7 @@ def in_order(csv: bytes, width: int) -> list[str]:
         ("VIEWS", "DAY"),
         ("VIEWS TIME_WATCHED_SECONDS", "PLAYER_ID DAY"),
         ("FILL_RATE", "VISITOR_COUNTRY"),
-        ("ECPM_EUR", ""),
+        ("NO_AD_RATE", ""),
     ],
 )
 def test_windows_come_to_the_answer_over_the_whole_range(

@@ -21,19 +21,41 @@ ROLES = {
     "ALL": f"(f.owner_channel_id IN {CHANNELS} OR f.publisher_channel_id IN {CHANNELS}"
     f" OR f.claimer_channel_id IN {CHANNELS})",
 }
+PAID = {
+    "CONTENT": f"f.payee IN {CHANNELS} AND f.payee = f.owner_channel_id",
+    "EMBED": f"f.payee IN {CHANNELS} AND f.payee = f.publisher_channel_id",
+    "CLAIM": f"f.payee IN {CHANNELS} AND f.payee = f.claimer_channel_id",
+    "ALL": f"f.payee IN {CHANNELS}",
+}
+"""Whose money a row is, over rows that `paid` gave a payee."""
 OWNED_ONLY = ROLES | {"EMBED": "false", "CLAIM": "false", "ALL": ROLES["CONTENT"]}
 
 MOMENTS = "f.started_at >= '2023-06-28 00:00:00+00' AND f.started_at < '2023-07-04 00:00:00+00'"
 CREATED = "f.created_at >= '2023-06-28 00:00:00+00' AND f.created_at < '2023-07-04 00:00:00+00'"
 DAYS = "f.day BETWEEN '2023-06-28' AND '2023-07-03'"
+
+
+def paid(table: str) -> str:
+    """The table's rows with the payee of each; empty where a website has no publisher or a claim no claimer."""
+    return f"""(
+        SELECT *, owner_channel_id AS payee FROM {table}
+        WHERE monetization_type IS NULL OR monetization_type = 'video_monetization'
+        UNION ALL
+        SELECT *, publisher_channel_id AS payee FROM {table} WHERE monetization_type = 'website_monetization'
+        UNION ALL
+        SELECT *, claimer_channel_id AS payee FROM {table} WHERE monetization_type = 'claim'
+    )"""
+
+
+EARNINGS = paid("earnings")
 _UPLOADS = "(SELECT id AS video_id, owner_channel_id, visibility, created_at FROM videos)"
 
 SOURCES = {
     "AUDIENCE": ("plays", MOMENTS, ROLES),
     "LIVE": ("plays", f"{MOMENTS} AND f.media_type = 'live'", ROLES),
     "UPLOADS": (_UPLOADS, CREATED, OWNED_ONLY),
-    "REVENUE": ("earnings", DAYS, ROLES),
-    "REVENUE_LEGACY": ("earnings", DAYS, ROLES),
+    "REVENUE": (EARNINGS, DAYS, PAID),
+    "REVENUE_LEGACY": (EARNINGS, DAYS, PAID),
     "ADS": ("ads", MOMENTS, ROLES),
     "ADS_BLANK": ("ads", MOMENTS, ROLES),
     "ADS_MISSED": ("ads", MOMENTS, ROLES),
@@ -63,6 +85,7 @@ JOINS = {
         WHEN f.owner_channel_id IN {CHANNELS} THEN f.owner_channel_id
         WHEN f.publisher_channel_id IN {CHANNELS} THEN f.publisher_channel_id
         ELSE f.claimer_channel_id END""",
+    "y": "LEFT JOIN channels y ON y.id = f.payee",
     "o": "LEFT JOIN channels o ON o.id = f.owner_channel_id",
     "e": "LEFT JOIN channels e ON e.id = f.publisher_channel_id",
     "c": "LEFT JOIN channels c ON c.id = f.claimer_channel_id",
@@ -106,7 +129,7 @@ CELLS = {
 }
 """Every dimension that is neither a time nor depends on the product."""
 
-_SLUG_BY = {"CONTENT": "o.slug", "EMBED": "e.slug", "CLAIM": "c.slug", "ALL": "mine.slug"}
+_SLUG_BY = {"CONTENT": "o.slug", "EMBED": "e.slug", "CLAIM": "c.slug", "ALL": "mine.slug", "PAID": "y.slug"}
 _TIMES = {
     "MINUTE": "strftime({time}, '%Y-%m-%dT%H:%M:00Z')",
     "HOUR": "strftime({time}, '%Y-%m-%dT%H:00:00Z')",
@@ -200,7 +223,7 @@ def by_hand(family: str, metrics: list[str], dimensions: list[str], product: str
     """The report of a family of one source, as SQL."""
     table, rows, roles = SOURCES[family]
     time = {"plays": "f.started_at", "ads": "f.started_at", _UPLOADS: "f.created_at"}.get(table, "f.day")
-    cells = [_cell(name, product, time) for name in dimensions]
+    cells = [_cell(name, "PAID" if roles is PAID else product, time) for name in dimensions]
     joins = _joins(cells)
     conditions = [rows, roles[product], *([_latest(dimensions)] if family == "STORAGE" else [])]
     numbers = [METRICS[name] for name in metrics]
@@ -211,10 +234,10 @@ def by_hand(family: str, metrics: list[str], dimensions: list[str], product: str
     )
 
 
-def _cell(name: str, product: str, time: str) -> str:
+def _cell(name: str, reader: str, time: str) -> str:
     if name in _TIMES:
         return _TIMES[name].format(time=time)
-    return _SLUG_BY[product] if name == "CHANNEL_SLUG" else CELLS[name]
+    return _SLUG_BY[reader] if name == "CHANNEL_SLUG" else CELLS[name]
 
 
 def _joins(cells: list[str]) -> list[str]:

@@ -18,7 +18,7 @@ START, END = date(2023, 6, 28), date(2023, 7, 3)
 MINE = frozenset({"c-news", "c-sport", "c-old", "c-gone"})
 """The reader's channels: two of one slug, and one that no channel row describes."""
 
-_CHANNELS = ("c-news", "c-sport", "c-old", "c-gone", "c-rival", "c-other")
+CHANNELS = ("c-news", "c-sport", "c-old", "c-gone", "c-rival", "c-other")
 _VIDEOS = tuple(f"x{number}" for number in range(10))
 _TEXTS = {
     "video_id": (*_VIDEOS, "x-gone"),
@@ -71,7 +71,7 @@ def _video(number: int, pick: random.Random) -> dict[str, object]:
     return {
         "id": _VIDEOS[number],
         "title": _TITLES[number],
-        "owner_channel_id": pick.choice(_CHANNELS),
+        "owner_channel_id": pick.choice(CHANNELS),
         "duration_seconds": pick.choice((None, 10, 60)),
         "tags": _TAGS[number % len(_TAGS)],
         "visibility": pick.choice(("public", "private", None)),
@@ -110,7 +110,7 @@ def _value(column: Column, pick: random.Random) -> object:
 
 
 def _texts(column: str) -> tuple[str, ...]:
-    return _CHANNELS if column.endswith("_channel_id") else _TEXTS.get(column, ("one", "two", "Three"))
+    return CHANNELS if column.endswith("_channel_id") else _TEXTS.get(column, ("one", "two", "Three"))
 
 
 def _moment(pick: random.Random) -> datetime:

@@ -6,7 +6,7 @@ import pytest
 
 from reelport.catalog import Filter
 
-from .oracle import DAYS, MOMENTS, ROLES, asked
+from .oracle import DAYS, EARNINGS, MOMENTS, PAID, ROLES, asked
 from .sample import MINE
 from .world import World
 
@@ -41,9 +41,10 @@ CASES = {
 }
 TABLES = {
     "VIEWS": ("plays", "sum(views)", MOMENTS),
-    "ESTIMATED_EARNINGS_EUR": ("earnings", "sum(eur)", DAYS),
+    "ESTIMATED_EARNINGS_EUR": (EARNINGS, "sum(eur)", DAYS),
     "NO_ADS": ("ads", "sum(no_ads)", MOMENTS),
 }
+PAYEE_SLUG = "(SELECT slug FROM channels WHERE id = f.payee)"
 
 
 @pytest.mark.parametrize("product", ROLES)
@@ -52,8 +53,9 @@ def test_each_filter_keeps_what_it_names(world: World, case: str, product: str) 
     """A filter keeps the rows whose cell is its value: a slug whoever has it, the empty text the empty cells."""
     name, _, value = case.partition("=")
     for metric, (table, number, days) in TABLES.items():
+        role, slug = (PAID[product], PAYEE_SLUG) if table is EARNINGS else (ROLES[product], SLUG[product])
         sql = f"""SELECT media_type, {number} FROM {table} f
-            WHERE {days} AND {ROLES[product]} AND {CASES[case].format(slug=SLUG[product])} GROUP BY 1"""
+            WHERE {days} AND {role} AND {CASES[case].format(slug=slug)} GROUP BY 1"""
         report = world.report(asked(metric, "MEDIA_TYPE", product, **{name: value}), MINE)
         assert report == world.by_hand(sql, 1)
 

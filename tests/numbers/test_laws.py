@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from reelport.catalog import Dimension, Family, Filter, Metric, Product, Ratio, Role, Stock
+from reelport.catalog import Dimension, Family, Filter, Metric, Product, Ratio, Role
 from reelport.engine.mapping import SOURCES, sources_of
 from reelport.engine.run import Engine
 from reelport.facts.tables import TABLES
@@ -171,10 +171,6 @@ def _values(by: Filter) -> list[str]:
 
 RATES = {
     "AVERAGE_WATCH_TIME_SEC": ("TIME_WATCHED_SECONDS", ["VIEWS"]),
-    "ECPM_EUR": ("ESTIMATED_EARNINGS_EUR", ["NB_IMPRESSION"]),
-    "ECPM_USD": ("ESTIMATED_EARNINGS_USD", ["NB_IMPRESSION"]),
-    "ERPM_EUR": ("ESTIMATED_EARNINGS_EUR", ["SELLABLE_INVENTORY"]),
-    "ERPM_USD": ("ESTIMATED_EARNINGS_USD", ["SELLABLE_INVENTORY"]),
     "FILL_RATE": ("NB_IMPRESSION", ["SELLABLE_INVENTORY"]),
     "GDPR_FULL_CONSENT_SCORE": (
         "GDPR_FULL_CONSENT_INVENTORY",
@@ -185,7 +181,9 @@ RATES = {
     "VIEWABILITY_SCORE": ("HIGH_VIEWABLE_IMPRESSIONS", ["NB_IMPRESSION"]),
     "NO_AD_RATE": ("NO_ADS", ["TOTAL_INVENTORY"]),
 }
-"""Every rate whose sums are metrics themselves. VIEW_THROUGH_RATE has its own in `test_meaning.py`."""
+"""Every rate whose sums are metrics themselves."""
+APART = {"VIEW_THROUGH_RATE", "ECPM_EUR", "ECPM_USD", "ERPM_EUR", "ERPM_USD"}
+"""Rates over sums that are no metrics: `test_meaning.py` and `test_mixed_families.py` have them."""
 
 
 @given(seed=seeds, rate=st.sampled_from(sorted(RATES)), data=st.data())
@@ -215,14 +213,10 @@ def _rate(name: str, over: Decimal, below: Decimal) -> str:
 
 def test_every_rate_is_put_to_the_law() -> None:
     """No rate of the catalog is left out above."""
-    assert {*RATES, "VIEW_THROUGH_RATE"} == {metric.name for metric in Metric if isinstance(metric.rule, Ratio)}
+    assert {*RATES, *APART} == {metric.name for metric in Metric if isinstance(metric.rule, Ratio)}
 
 
-FLOWS = [metric for metric in Metric if not isinstance(metric.rule, Stock)]
-"""Stocks depend on which day the whole table has last, and nothing else of other partners'."""
-
-
-@given(seed=seeds, query=queries(FLOWS))
+@given(seed=seeds, query=queries())
 def test_other_partners_rows_change_nothing(
     worlds: list[World], walled: Mapping[tuple[int, Product], World], seed: int, query: ReportQuery
 ) -> None:
@@ -247,6 +241,69 @@ def test_channels_add_up(worlds: list[World], seed: int, query: ReportQuery, dat
     channels = data.draw(st.frozensets(st.sampled_from(sorted(MINE))))
     parts = [row for channel in sorted(channels) for row in worlds[seed].report(query, frozenset({channel}))]
     assert totals(query, worlds[seed].report(query, channels)) == totals(query, parts)
+
+
+MONEY = {
+    Metric.ESTIMATED_EARNINGS_EUR: "eur",
+    Metric.ESTIMATED_EARNINGS_USD: "usd",
+    Metric.ESTIMATED_EARNINGS_EUR_OLD: "eur_old",
+    Metric.ESTIMATED_EARNINGS_USD_OLD: "usd_old",
+}
+partners = st.lists(st.integers(0, 3), min_size=len(sample.CHANNELS), max_size=len(sample.CHANNELS))
+
+
+def payee(row: Mapping[str, object]) -> object:
+    """The channel that a row's money belongs to, None where it is nobody's."""
+    match row["monetization_type"]:
+        case "claim":
+            return row["claimer_channel_id"]
+        case "website_monetization":
+            return row["publisher_channel_id"]
+        case _:
+            return row["owner_channel_id"]
+
+
+@given(seed=seeds, query=queries(MONEY), holders=partners)
+def test_no_euro_counts_twice_and_none_is_lost(
+    worlds: list[World], seed: int, query: ReportQuery, holders: list[int]
+) -> None:
+    """However channels are held, all partners' earnings under ALL, and what is nobody's, are the table's."""
+    everything = ReportQuery.of(query.metrics, [], query.start, query.end, product=Product.ALL.name)
+    held = [frozenset(c for c, h in zip(sample.CHANNELS, holders, strict=True) if h == holder) for holder in range(4)]
+    rows = [row for row in worlds[seed].tables["earnings"] if query.start <= day_of(row) <= query.end]
+    nobodys = [row for row in rows if payee(row) is None]
+    reports = [worlds[seed].report(everything, channels) for channels in held]
+    for at, column in enumerate(MONEY[Metric[name]] for name in query.metrics):
+        paid = sum((Decimal(row[at]) for report in reports for row in report), _sum(nobodys, column))
+        assert paid == _sum(rows, column)
+    for channels, report in zip(held, reports, strict=True):
+        own = [_sum([row for row in rows if payee(row) in channels], MONEY[Metric[name]]) for name in query.metrics]
+        assert [Decimal(cell) for row in report for cell in row] in (own, [])
+
+
+def day_of(row: Mapping[str, object]) -> date:
+    """The day of a row of earnings."""
+    day = row["day"]
+    assert isinstance(day, date)
+    return day
+
+
+def _sum(rows: Iterable[Mapping[str, object]], column: str) -> Decimal:
+    values = (row[column] for row in rows)
+    return sum((value for value in values if isinstance(value, Decimal)), Decimal(0))
+
+
+@given(seed=seeds, query=queries(MONEY), channels=st.frozensets(st.sampled_from(sample.CHANNELS)))
+def test_money_of_a_product_is_a_part_of_all_money(
+    worlds: list[World], seed: int, query: ReportQuery, channels: frozenset[str]
+) -> None:
+    """By the payee's roles: rows under CONTENT, EMBED and CLAIM are rows of ALL, which has each of them once."""
+    rows = [row for row in worlds[seed].tables["earnings"] if query.start <= day_of(row) <= query.end]
+    for product, roles in ROLE.items():
+        asked = ReportQuery.of(query.metrics, [], query.start, query.end, product=product.name)
+        own = [row for row in rows if payee(row) in channels and payee(row) == row[f"{roles[0]}_channel_id"]]
+        expected = [[_sum(own, MONEY[Metric[name]]) for name in query.metrics]] if own else []
+        assert [[Decimal(cell) for cell in row] for row in worlds[seed].report(asked, channels)] == expected
 
 
 def test_the_families_of_one_role_are_known() -> None:

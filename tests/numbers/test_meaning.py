@@ -139,6 +139,56 @@ def test_the_channel_slug_is_the_first_that_matches(facts: Callable[[Tables], As
     assert ask("NO_ADS", "", "ALL", channelSlug="slug2") == [["20"]]
 
 
+PAYEES = [
+    earned("1", monetization_type="video_monetization", publisher_channel_id="c9"),
+    earned("2", monetization_type="website_monetization", publisher_channel_id="c9"),
+    earned("4", monetization_type="claim", claimer_channel_id="c9"),
+    earned("8", owner_channel_id="c9", monetization_type="website_monetization", publisher_channel_id="c2"),
+    earned("16", owner_channel_id="c9", monetization_type="claim", claimer_channel_id="c2"),
+    earned("32", owner_channel_id="c2", monetization_type="website_monetization", publisher_channel_id="c2"),
+    earned("64", publisher_channel_id="c9", claimer_channel_id="c9"),
+    earned("128", monetization_type="website_monetization", claimer_channel_id="c1"),
+    earned("256", monetization_type="claim", publisher_channel_id="c1"),
+    earned("512", owner_channel_id="c1", monetization_type="website_monetization", publisher_channel_id="c2"),
+]
+
+
+@pytest.mark.parametrize(
+    ("product", "eur"),
+    [("CONTENT", 1 + 32 + 64), ("EMBED", 8 + 32 + 512), ("CLAIM", 16), ("ALL", 1 + 8 + 16 + 32 + 64 + 512)],
+)
+def test_money_is_its_payees_alone(facts: Callable[[Tables], Ask], product: str, eur: int) -> None:
+    """A video's is the owner's, a website's the publisher's, a claim's the claimer's, untold the owner's."""
+    ask = facts({"earnings": PAYEES, "channels": CHANNELS})
+    assert ask("ESTIMATED_EARNINGS_EUR", "", product) == [[f"{eur}.000000"]]
+
+
+def test_the_channel_slug_of_money_is_the_payees(facts: Callable[[Tables], Ask]) -> None:
+    """CHANNEL_SLUG, and the filter by it, look at whom the money is paid to, not at who owns the video."""
+    ask = facts({"earnings": PAYEES, "channels": CHANNELS})
+    paid = [["slug1", "65.000000"], ["slug2", "568.000000"]]
+    assert ask("ESTIMATED_EARNINGS_EUR", "CHANNEL_SLUG", "ALL") == paid
+    assert ask("ESTIMATED_EARNINGS_EUR", "", "ALL", channelSlug="slug1") == [["65.000000"]]
+    assert ask("ESTIMATED_EARNINGS_EUR", "CHANNEL_SLUG") == [["slug1", "65.000000"], ["slug2", "32.000000"]]
+
+
+def shown(impressions: int, **more: object) -> Row:
+    return play() | {"nb_impression": impressions, "sellable_inventory": 2 * impressions} | more
+
+
+def test_a_rate_divides_money_by_the_ads_that_earned_it(facts: Callable[[Tables], Ask]) -> None:
+    """In each product by the ads of the same payees, though the ads of others are still counted as ads."""
+    foreign = {"owner_channel_id": "c9", "publisher_channel_id": "c1"}
+    website = foreign | {"monetization_type": "website_monetization"}
+    video = foreign | {"monetization_type": "video_monetization"}
+    ads = [shown(1000), shown(2000, **website), shown(500, **video)]
+    ask = facts({"earnings": [earned("3"), earned("1", **website), earned("9", **video)], "ads": ads})
+    assert ask("ECPM_EUR ERPM_EUR NB_IMPRESSION") == [["3.0000", "1.5000", "1000"]]
+    assert ask("ECPM_EUR ERPM_EUR NB_IMPRESSION", "", "EMBED") == [["0.5000", "0.2500", "2500"]]
+    assert ask("ECPM_EUR NB_IMPRESSION", "", "ALL") == [["1.3333", "3500"]]
+    assert ask("ECPM_EUR", "MONETIZATION_TYPE", "EMBED") == [["website_monetization", "0.5000"]]
+
+
 def test_a_family_of_owners_answers_content_and_all(facts: Callable[[Tables], Ask]) -> None:
     """Uploads, storage and transcoding have no publisher or claimer: EMBED and CLAIM are a header."""
     roles = {"publisher_channel_id": "c1", "claimer_channel_id": "c1"}

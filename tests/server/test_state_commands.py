@@ -91,6 +91,7 @@ def test_key_is_made_listed_and_revoked(run: Run, tmp_path: Path) -> None:
         ("queue list --all", "There is no report yet."),
         ("load list", "Nothing is loaded into any table"),
         ("load list --table plays", "Nothing is loaded into plays"),
+        ("payees", "has no earnings of these days"),
     ],
 )
 def test_an_empty_list_is_a_sentence(run: Run, tmp_path: Path, words: str, says: str) -> None:
@@ -105,7 +106,7 @@ def test_an_empty_list_is_a_sentence(run: Run, tmp_path: Path, words: str, says:
 @pytest.mark.parametrize(
     "words",
     [
-        *("tables", "load list", "load undo b", "compact", "vacuum", "verify", "doctor"),
+        *("tables", "load list", "load undo b", "payees", "compact", "vacuum", "verify", "doctor"),
         *("org list", "channel list --org demo", "channel add --org demo --id c1 --slug a"),
         *("key list", "key create --org demo --permissions create_reports", "key revoke k"),
         *("queue list", "queue show r", "queue cancel r"),

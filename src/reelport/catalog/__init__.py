@@ -6,6 +6,7 @@ from reelport.catalog.filters import Filter
 from reelport.catalog.limits import Convention, Limit
 from reelport.catalog.meanings import Meaning
 from reelport.catalog.metrics import Metric
+from reelport.catalog.payees import Payee
 from reelport.catalog.products import Product
 from reelport.catalog.rules import (
     CellType,
@@ -39,6 +40,7 @@ __all__ = [
     "Limit",
     "Meaning",
     "Metric",
+    "Payee",
     "Product",
     "Ratio",
     "Role",

@@ -29,6 +29,20 @@ class Meaning(Row):
         "LIVE_VIEWERS counts exactly the different viewers of the live plays that tell theirs. Plays without a viewer "
         "count none, since they may be of somebody who is counted already: where there are any, the number is a lower "
         "bound; where no play tells a viewer, the cell is empty.")
+    PAYEE = "Whose the money is", _CHOSEN, (
+        "A row of earnings counts for its payee alone, so that over all partners, product ALL, earnings add up to what "
+        "the platform has. The table below says who that is. Plays, ads and usage stay with everyone who has a role.")
+    PAYEE_PRODUCT = "Money and products", _CHOSEN, (
+        "Under CONTENT, EMBED or CLAIM the payee itself must be the row's owner, publisher or claimer; one that is "
+        "several of these is in several products. ALL has all that your channels are paid, in whatever role or none.")
+    PAYEE_SLUG = "Money and your channel", _CHOSEN, "For money CHANNEL_SLUG and channelSlug are the payee's slug."
+    NOBODYS = "Money of nobody", _CHOSEN, (
+        "A website's row without a publisher and a claim's without a claimer count for no partner. `reelport payees` "
+        "shows the operator how much that is, and what each channel is paid.")
+    MONEY_OVER_ADS = "Money over ads", _CHOSEN, (
+        "ECPM and ERPM divide by the ads whose payee you are, by the same rule, in the same product: never money of "
+        "one kind by ads of another. NB_IMPRESSION and SELLABLE_INVENTORY count more than these where others are paid "
+        "for ads that you have a role in.")
     # fmt: on
 
     def __init__(self, title: str, standing: Standing, sentence: str) -> None:

@@ -46,24 +46,28 @@ class Metric(Row):
     LIVE_VIEWERS = (_D, F.LIVE, Distinct("live_viewer"), U.VIEWERS,
         "Different viewers of live streams among the plays that tell theirs: a lower bound where some don't.")
 
-    ESTIMATED_EARNINGS_EUR = _D, F.REVENUE, Sum("earnings_eur", digits=6), U.EUR, "Estimated earnings in EUR."
-    ESTIMATED_EARNINGS_USD = _D, F.REVENUE, Sum("earnings_usd", digits=6), U.USD, "Estimated earnings in USD."
+    ESTIMATED_EARNINGS_EUR = (_D, F.REVENUE, Sum("earnings_eur", digits=6), U.EUR,
+        "Estimated earnings in EUR that your channels are paid.")
+    ESTIMATED_EARNINGS_USD = (_D, F.REVENUE, Sum("earnings_usd", digits=6), U.USD,
+        "Estimated earnings in USD that your channels are paid.")
 
     ESTIMATED_EARNINGS_EUR_OLD = (_S, F.REVENUE_LEGACY, Sum("earnings_eur_old", digits=6), U.EUR,
-        "Estimated earnings in EUR by the legacy count.")
+        "Estimated earnings in EUR that your channels are paid, by the legacy count.")
     ESTIMATED_EARNINGS_USD_OLD = (_S, F.REVENUE_LEGACY, Sum("earnings_usd_old", digits=6), U.USD,
-        "Estimated earnings in USD by the legacy count.")
+        "Estimated earnings in USD that your channels are paid, by the legacy count.")
 
-    ECPM_EUR = (_D, F.REVENUE_ADS, Ratio("earnings_eur", ("nb_impression",), scale=1000), U.EUR_PER_1000_IMPRESSIONS,
-        "Estimated earnings in EUR by a thousand impressions.")
-    ECPM_USD = (_S, F.REVENUE_ADS, Ratio("earnings_usd", ("nb_impression",), scale=1000), U.USD_PER_1000_IMPRESSIONS,
-        "Estimated earnings in USD by a thousand impressions.")
-    ERPM_EUR = (_S, F.REVENUE_ADS, Ratio("earnings_eur", ("sellable_inventory",), scale=1000),
+    ECPM_EUR = (_D, F.REVENUE_ADS, Ratio("earnings_eur", ("nb_impression_of_payee",), scale=1000),
+        U.EUR_PER_1000_IMPRESSIONS,
+        "Estimated earnings in EUR by a thousand impressions that your channels are paid for.")
+    ECPM_USD = (_S, F.REVENUE_ADS, Ratio("earnings_usd", ("nb_impression_of_payee",), scale=1000),
+        U.USD_PER_1000_IMPRESSIONS,
+        "Estimated earnings in USD by a thousand impressions that your channels are paid for.")
+    ERPM_EUR = (_S, F.REVENUE_ADS, Ratio("earnings_eur", ("sellable_inventory_of_payee",), scale=1000),
         U.EUR_PER_1000_OPPORTUNITIES,
-        "Estimated earnings in EUR by a thousand sellable ad opportunities.")
-    ERPM_USD = (_S, F.REVENUE_ADS, Ratio("earnings_usd", ("sellable_inventory",), scale=1000),
+        "Estimated earnings in EUR by a thousand sellable ad opportunities that your channels are paid for.")
+    ERPM_USD = (_S, F.REVENUE_ADS, Ratio("earnings_usd", ("sellable_inventory_of_payee",), scale=1000),
         U.USD_PER_1000_OPPORTUNITIES,
-        "Estimated earnings in USD by a thousand sellable ad opportunities.")
+        "Estimated earnings in USD by a thousand sellable ad opportunities that your channels are paid for.")
 
     SELLABLE_INVENTORY = (_D, F.ADS, Sum("sellable_inventory"), U.AD_OPPORTUNITIES,
         "Ad opportunities that could be sold.")

@@ -44,6 +44,7 @@ SERVER_COMMANDS = {
     "worker": ("reelport.cli.serving:worker", "Run workers for a service that runs elsewhere."),
     "load": ("reelport.cli.facts:LOAD", "Load facts and objects from files."),
     "tables": ("reelport.cli.facts:tables", "Show what is loaded."),
+    "payees": ("reelport.cli.payees:payees", "Show whom the loaded earnings belong to."),
     "compact": ("reelport.cli.facts:compact", "Merge settled days into month files."),
     "vacuum": ("reelport.cli.facts:vacuum", "Delete files that no report can need any more."),
     "sample": ("reelport.cli.sample:sample", "Fill the tables with believable facts to try things on."),

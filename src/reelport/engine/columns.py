@@ -7,7 +7,7 @@ from sqlglot import exp
 from reelport.catalog import Grain
 from reelport.engine.asked import Part
 from reelport.engine.mapping import MEASURES, QUALIFYING, Source
-from reelport.engine.trees import call, number, parsed, typed
+from reelport.engine.trees import call, number, typed, within
 from reelport.engine.wall import qualifying
 from reelport.errors import InternalError
 from reelport.facts.tables import Kind
@@ -35,17 +35,6 @@ def text_of(source: Source, name: str) -> exp.Expr:
 def value_of(measure: str, table: str) -> exp.Expr:
     """The measure's value in one row of the table."""
     return within(MEASURES[measure].value, table)
-
-
-def within(sql: str, table: str) -> exp.Expr:
-    """A fixed expression over the table's columns, each named with its table."""
-    tree = parsed(sql).copy()
-    named = [exp.column(column.name, table) for column in tree.find_all(exp.Column)]
-    if isinstance(tree, exp.Column):
-        return named[0]
-    for column, full in zip(list(tree.find_all(exp.Column)), named, strict=True):
-        column.replace(full)
-    return tree
 
 
 def moment_of(source: Source, grain: Grain) -> exp.Expr:

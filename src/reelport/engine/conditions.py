@@ -9,10 +9,10 @@ from sqlglot import exp
 
 from reelport.catalog import Filter, Grain, Stock
 from reelport.engine.asked import Part
-from reelport.engine.columns import key_of, moment_of, text_of, within
+from reelport.engine.columns import key_of, moment_of, text_of
 from reelport.engine.mapping import CELLS, Found, Moment, Own, Source
 from reelport.engine.relations import Relations
-from reelport.engine.trees import subquery, typed
+from reelport.engine.trees import subquery, typed, within
 from reelport.engine.wall import joins, mine
 from reelport.errors import InternalError
 from reelport.facts.tables import Kind

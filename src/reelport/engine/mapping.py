@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reelport.catalog import TAG_ESCAPE, TAG_SEPARATOR, Dimension, Grain, Metric, Role, measures
+from reelport.catalog import TAG_ESCAPE, TAG_SEPARATOR, Dimension, Grain, Metric, Payee, Role, measures
 from reelport.facts.tables import TABLES, Kind, Table
 
 
@@ -17,7 +17,8 @@ class Source:
     """The rows of one table that a family counts: all of them, or those that `where` keeps.
 
     `roles` gives the column of each role that a channel can have there. `renamed`
-    gives a column that is spelled differently from the facts' usual name.
+    gives a column that is spelled differently from the facts' usual name. Rows of a `paid`
+    source count for their payee alone.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Source:
     where: str | None = None
     time: str = ""
     renamed: Mapping[str, str] = field(default_factory=dict)
+    paid: bool = False
 
     def column(self, name: str) -> str | None:
         """The table's own spelling of a usual name, None when the table has no such column."""
@@ -40,14 +42,19 @@ class Source:
 _OWNER = {Role.OWNER: "owner_channel_id"}
 _ROLES = _OWNER | {Role.PUBLISHER: "publisher_channel_id", Role.CLAIMER: "claimer_channel_id"}
 
+_WHENS = " ".join(f"WHEN '{row.kind}' THEN {_ROLES[row.role]}" for row in Payee if row.kind)
+PAYEE = f"CASE monetization_type {_WHENS} ELSE {_ROLES[Payee.UNTOLD.role]} END"
+"""The channel that a row of a paid source counts for; empty where it is nobody's."""
+
 SOURCES: Mapping[str, Source] = {
     source.name: source
     for source in (
         Source("plays", "plays", _ROLES, time="started_at"),
         Source("live", "plays", _ROLES, "media_type = 'live'", time="started_at"),
         Source("uploads", "videos", _OWNER, time="created_at", renamed={"video_id": "id"}),
-        Source("earnings", "earnings", _ROLES, time="day"),
+        Source("earnings", "earnings", _ROLES, time="day", paid=True),
         Source("ads", "ads", _ROLES, time="started_at"),
+        Source("paid_ads", "ads", _ROLES, time="started_at", paid=True),
         Source("bandwidth", "usage", _ROLES, "kind = 'bandwidth'", time="day"),
         Source("transcoding", "usage", _OWNER, "kind = 'transcoding'", time="day"),
         Source("storage", "usage", _OWNER, "kind = 'storage'", time="day"),
@@ -93,6 +100,8 @@ MEASURES: Mapping[str, Measure] = {
     "earnings_eur_old": Measure(_EARNINGS, "eur_old", 6),
     "earnings_usd_old": Measure(_EARNINGS, "usd_old", 6),
     **_without(_counts("ads", TABLES["ads"]), "video_position"),
+    "nb_impression_of_payee": Measure(SOURCES["paid_ads"], "nb_impression"),
+    "sellable_inventory_of_payee": Measure(SOURCES["paid_ads"], "sellable_inventory"),
     **_counts("bandwidth", TABLES["usage"], "bandwidth_"),
     **_counts("transcoding", TABLES["usage"], "transcoding_"),
     **_counts("storage", TABLES["usage"], "storage_"),

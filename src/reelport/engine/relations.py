@@ -38,11 +38,15 @@ class Relations:
         files = self.snapshot.files(table, self.start, self.end, self.channels if owned else None)
         return _relation(table, files, alias)
 
+    def objects(self, table: str, alias: str) -> exp.Expr:
+        """All rows of an object table."""
+        return _relation(table, self.snapshot.files(table), alias)
+
     def lookup(self, name: str, alias: str) -> exp.Expr:
         """A lookup of the mapping's as a subquery."""
         tree = parsed(LOOKUPS[name].sql).copy()
         for table in list(tree.find_all(exp.Table)):
-            table.replace(_relation(table.name, self.snapshot.files(table.name), table.alias_or_name))
+            table.replace(self.objects(table.name, table.alias_or_name))
         return subquery(tree, alias)
 
 

@@ -36,6 +36,17 @@ def call(function: str, *arguments: exp.Expr) -> exp.Expr:
     return exp.Anonymous(this=function, expressions=list(arguments))
 
 
+def within(sql: str, table: str) -> exp.Expr:
+    """A fixed expression over the table's columns, each named with its table."""
+    tree = parsed(sql).copy()
+    named = [exp.column(column.name, table) for column in tree.find_all(exp.Column)]
+    if isinstance(tree, exp.Column):
+        return named[0]
+    for column, full in zip(list(tree.find_all(exp.Column)), named, strict=True):
+        column.replace(full)
+    return tree
+
+
 def number(value: int) -> exp.Expr:
     """A whole number."""
     return exp.Literal.number(value)

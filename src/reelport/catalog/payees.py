@@ -1,0 +1,32 @@
+"""Whose the money of a row is: one channel's alone, so that no euro counts twice over all partners."""
+
+from __future__ import annotations
+
+from enum import unique
+
+from reelport.catalog.rules import Role, Row, Standing
+
+
+@unique
+class Payee(Row):
+    """One kind of monetization as the facts spell it, and the role of the channel that its money belongs to.
+
+    The empty kind stands for rows that tell none. Where a row has no channel in that role its money is
+    nobody's. A payee that the platform names in the row itself wins over all of these.
+    """
+
+    VIDEO_MONETIZATION = "video_monetization", Role.OWNER, Standing.CHOSEN, "A video's money is its owner's."
+    WEBSITE_MONETIZATION = (
+        "website_monetization",
+        Role.PUBLISHER,
+        Standing.CHOSEN,
+        "A website's money is its publisher's.",
+    )
+    CLAIM = "claim", Role.CLAIMER, Standing.CHOSEN, "A claim's money is its claimer's."
+    UNTOLD = "", Role.OWNER, Standing.CHOSEN, "Where no kind is told, it is the owner's, as a video's."
+
+    def __init__(self, kind: str, role: Role, standing: Standing, sentence: str) -> None:
+        self.kind = kind
+        self.role = role
+        self.standing = standing
+        self.sentence = sentence

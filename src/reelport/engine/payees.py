@@ -1,0 +1,58 @@
+"""Whom the loaded earnings belong to, channel by channel: what an operator holds its payouts against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+from sqlglot import exp
+
+from reelport.engine.mapping import PAYEE
+from reelport.engine.relations import Relations
+from reelport.engine.trees import DIALECT, parsed
+from reelport.facts.defaults import MEMORY
+from reelport.facts.snapshot import pin
+from reelport.facts.tables import TABLES
+from reelport.facts.workspace import workspace
+
+_EVER = date(1, 1, 1), date(9999, 12, 31)
+_PAID = f"""
+SELECT paid.payee, channels.slug, paid.facts, paid.eur, paid.usd
+FROM (
+    SELECT {PAYEE} AS payee, COUNT(*) AS facts, SUM(eur) AS eur, SUM(usd) AS usd
+    FROM earnings
+    WHERE day BETWEEN ? AND ?
+    GROUP BY ALL
+) AS paid
+LEFT JOIN channels ON channels.id = paid.payee
+ORDER BY paid.payee NULLS LAST
+"""  # noqa: S608 - constants of the mapping's
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """What one channel is paid: rows of earnings, and their sums. Without a `channel` it is nobody's money."""
+
+    channel: str | None
+    slug: str | None
+    rows: int
+    eur: Decimal
+    usd: Decimal
+
+
+def sum_by_payee(root: Path, start: date | None, end: date | None, memory: str = MEMORY) -> tuple[Paid, ...]:
+    """The earnings of these days by payee, in the order of the channels' ids, nobody's last; they add up to the table.
+
+    A day that is None leaves that end open. Raises StorageError when a file can't be read.
+    """
+    first, last = start or _EVER[0], end or _EVER[1]
+    relations = Relations(pin(root, ("earnings", "channels")), first, last, frozenset())
+    tree = parsed(_PAID).copy()
+    for table in list(tree.find_all(exp.Table)):
+        named = table.name, table.alias_or_name
+        table.replace(relations.facts(*named, owned=False) if TABLES[table.name].is_fact else relations.objects(*named))
+    with workspace(root, memory) as work:
+        found = work.stoppable(lambda: work.session.execute(tree.sql(DIALECT), [first, last]).fetchall())
+    return tuple(Paid(*row) for row in found)
