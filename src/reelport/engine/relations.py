@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
 
 from sqlglot import exp
 
 from reelport.engine.mapping import LOOKUPS
-from reelport.engine.trees import named, parsed, subquery, typed
+from reelport.engine.trees import parsed, subquery
+from reelport.facts.projection import empty_sql, project_sql
 from reelport.facts.snapshot import Snapshot
-from reelport.facts.tables import TABLES, Kind
-from reelport.facts.workspace import literal_path
-
-_TYPES = {
-    Kind.TEXT: "TEXT",
-    Kind.COUNT: "BIGINT",
-    Kind.MONEY: "DECIMAL(18, 6)",
-    Kind.DAY: "DATE",
-    Kind.MOMENT: "TIMESTAMPTZ",
-    Kind.TEXTS: "TEXT[]",
-}
+from reelport.facts.tables import TABLES
+from reelport.facts.workspace import parquet_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +41,11 @@ class Relations:
         return subquery(tree, alias)
 
 
-def _relation(table: str, files: tuple[str, ...], alias: str) -> exp.Expr:
-    if not files:
-        return subquery(_nothing(table).copy(), alias)
-    read = exp.Anonymous(
-        this="read_parquet",
-        expressions=[
-            exp.Array(expressions=[exp.Literal.string(literal_path(file)) for file in files]),
-            # Files of older loads may lack columns; a folder's name must never override a stored column.
-            exp.PropertyEQ(this=exp.to_identifier("union_by_name"), expression=exp.true()),
-            exp.PropertyEQ(this=exp.to_identifier("hive_partitioning"), expression=exp.false()),
-        ],
-    )
-    return exp.Table(this=read, alias=exp.TableAlias(this=exp.to_identifier(alias)))
+def _relation(name: str, files: tuple[str, ...], alias: str) -> exp.Expr:
+    """The table's declared columns over these files, whichever of them each file has.
 
-
-@cache
-def _nothing(table: str) -> exp.Select:
-    """The table without rows, with the types that its files would have."""
-    columns = [named(typed(exp.null(), _TYPES[column.kind]), column.name) for column in TABLES[table].columns]
-    return exp.select(*columns).where(exp.false())
+    The projection is fixed text and hung in as it is: a tree of it would take longer to copy than the rest to compile.
+    """
+    table = TABLES[name]
+    text = project_sql(table, parquet_source(list(files))) if files else empty_sql(table)
+    return subquery(exp.Var(this=text), alias)

@@ -15,9 +15,9 @@ from reelport.errors import BadInput
 from reelport.facts.commits import Change, commit
 from reelport.facts.history import history_of, superseded_days
 from reelport.facts.log import Current, DataFile, DayLeftOut, Entry
+from reelport.facts.projection import project_sql
 from reelport.facts.rewriting import other_than, rewrite, within
 from reelport.facts.rules import quoted
-from reelport.facts.schema import stored
 from reelport.facts.storage import ROW_GROUP, Writing
 from reelport.facts.tables import Table
 from reelport.facts.workspace import Workspace, parquet_source, workspace
@@ -144,25 +144,19 @@ def _merged(root: Path, table: Table, loaded: Loaded, space: Workspace) -> Lande
     return Landed(version, (), loaded.entry)
 
 
-def _columns(table: Table) -> str:
-    return ", ".join(quoted(name) for name in stored(table.name).names)
-
-
 def _differs(table: Table, new: list[str], old: list[str], space: Workspace) -> bool:
-    columns = _columns(table)
     found = space.session.execute(
-        f"SELECT count(*) FROM (SELECT {columns} FROM {parquet_source(new)} "  # noqa: S608 - names and paths are quoted
-        f"EXCEPT SELECT {columns} FROM {parquet_source(old)})"
+        f"SELECT count(*) FROM ({project_sql(table, parquet_source(new))} "  # noqa: S608 - names and paths are quoted
+        f"EXCEPT {project_sql(table, parquet_source(old))})"
     ).fetchall()
     return bool(found[0][0])
 
 
 def _merge(table: Table, new: list[str], old: list[str]) -> str:
-    columns, key = _columns(table), quoted(table.key or "")
+    key, rows = quoted(table.key or ""), project_sql(table, parquet_source(new))
     if not old:
-        return f"SELECT {columns} FROM {parquet_source(new)} ORDER BY {key}"  # noqa: S608 - names and paths are quoted
+        return f"{rows} ORDER BY {key}"
     return (
-        f"SELECT {columns} FROM {parquet_source(new)} UNION ALL "  # noqa: S608 - names and paths are quoted
-        f"SELECT {columns} FROM {parquet_source(old)} AS old "
+        f"{rows} UNION ALL SELECT * FROM ({project_sql(table, parquet_source(old))}) AS old "  # noqa: S608 - names and paths are quoted
         f"WHERE NOT EXISTS (SELECT 1 FROM {parquet_source(new)} AS new WHERE new.{key} = old.{key}) ORDER BY {key}"
     )

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from reelport import steps
 from reelport.errors import StorageError
 from reelport.facts.durable import full_disk, make_folder, storage_errors, sync_file, sync_folder
+from reelport.facts.evolution import NO_HOOKS, add_columns, lacking_columns
 from reelport.facts.log import (
     LOG_FOLDER,
     Current,
@@ -35,7 +36,6 @@ from reelport.facts.tables import Table
 
 CHECKPOINT_EVERY = 20
 _ATTEMPTS = 200
-_NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +56,38 @@ def commit(root: Path, table: Table, propose: Callable[[Current], Change | None]
     then is the newest: what it checks always holds at the version it builds on.
     """
     for attempt in range(_ATTEMPTS):
-        now = current(root, table)
-        change = propose(now)
-        if change is None:
-            return None
-        delta = now.delta or _create(root, table)
         try:
-            with delta_errors(now.folder):
-                _commit_once(delta, table, change, now.loads_of(change.entry.batch))
+            return _try_commit(root, table, propose)
         except StorageError as error:
             if not isinstance(error.__cause__, CommitFailedError) or full_disk(str(error)):
                 raise
             time.sleep(random.uniform(0, 0.02 * min(attempt + 1, 10)))  # noqa: S311 - spreads rivals, keeps no secret
-            continue
-        version = delta.version() + 1
-        steps.reach("load-commit")
-        _sync_commit(now.folder, version)
-        return version
     raise StorageError(f"{root / table.name}: other processes kept committing first; run it again")
+
+
+def _try_commit(root: Path, table: Table, propose: Callable[[Current], Change | None]) -> int | None:
+    now = _with_every_column(root, table)
+    change = propose(now)
+    if change is None:
+        return None
+    delta = now.delta or _create(root, table)
+    with delta_errors(now.folder):
+        _commit_once(delta, table, change, now.loads_of(change.entry.batch))
+    version = delta.version() + 1
+    steps.reach("load-commit")
+    _sync_commit(now.folder, version)
+    return version
+
+
+def _with_every_column(root: Path, table: Table) -> Current:
+    """The newest version of the table, which first gains the columns that this version declares and its log lacks."""
+    now = current(root, table)
+    lacking = lacking_columns(now)
+    if not lacking:
+        return now
+    add_columns(now, lacking)
+    _sync_commit(now.folder, now.version + 1)
+    return current(root, table)
 
 
 def _create(root: Path, table: Table) -> DeltaTable:
@@ -118,7 +132,7 @@ def _commit_once(delta: DeltaTable, table: Table, change: Change, loads: int) ->
         delta.schema(),
         partition_by(table),
         commit_properties=CommitProperties({"reelport": told}, max_commit_retries=0, app_transactions=marks),
-        post_commithook_properties=_NO_HOOKS,
+        post_commithook_properties=NO_HOOKS,
     )
 
 

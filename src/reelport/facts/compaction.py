@@ -15,8 +15,9 @@ from reelport.errors import StorageError, UsageError
 from reelport.facts.commits import Change, commit
 from reelport.facts.defaults import MEMORY, SETTLED_AFTER
 from reelport.facts.log import Current, DataFile, Entry, current, tables_in
+from reelport.facts.projection import project_sql
 from reelport.facts.rules import quoted
-from reelport.facts.schema import sort_keys, stored, table_named
+from reelport.facts.schema import sort_keys, table_named
 from reelport.facts.storage import MONTH_FILE, ROW_GROUP, Writing
 from reelport.facts.tables import Table
 from reelport.facts.workspace import parquet_source, workspace
@@ -68,13 +69,12 @@ def _due(files: Iterable[DataFile], before: date) -> list[tuple[str, tuple[DataF
 def _merge(root: Path, table: Table, month: str, files: tuple[DataFile, ...], memory: str) -> bool:
     """Whether the month was merged: it is left alone when others changed its files meanwhile."""
     folder = root / table.name
-    columns = ", ".join(map(quoted, stored(table.name).names))
     keys = ", ".join(map(quoted, sort_keys(table)))
     source = parquet_source([str((folder / file.path).absolute()) for file in files])
     with ExitStack() as stack:
         space = stack.enter_context(workspace(root, memory))
         writing = stack.enter_context(Writing(folder, table))
-        merged = space.session.sql(f"SELECT {columns} FROM {source} ORDER BY {keys}")  # noqa: S608 - all is quoted
+        merged = space.session.sql(f"{project_sql(table, source)} ORDER BY {keys}")
         for batch in merged.to_arrow_reader(ROW_GROUP):
             writing.take(MONTH_FILE.removesuffix("-"), month, pa.Table.from_batches([batch]))
         made = writing.finish()

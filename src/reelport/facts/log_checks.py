@@ -20,11 +20,15 @@ _WRITES = {"load", "compact"}
 
 @dataclass(frozen=True, slots=True)
 class LogChecks:
-    """How many commits a log has, what is wrong with it, and every data file that one of its commits names."""
+    """How many commits a log has, what is wrong with it, and what it says of every data file that it ever added.
+
+    `columns` are those of the log's schema at the commit that added the file, which the file must have.
+    """
 
     commits: int
     findings: tuple[str, ...]
     named: frozenset[str]
+    columns: Mapping[str, frozenset[str]]
 
 
 def log_checks(folder: Path, table: Table) -> LogChecks:
@@ -33,6 +37,8 @@ def log_checks(folder: Path, table: Table) -> LogChecks:
     findings: list[str] = []
     named: set[str] = set()
     standing: set[str] = set()
+    schema: frozenset[str] = frozenset()
+    columns: dict[str, frozenset[str]] = {}
     for version in range(max(versions, default=-1) + 1):
         try:
             told = _commit(log_file(folder, version))
@@ -42,19 +48,22 @@ def log_checks(folder: Path, table: Table) -> LogChecks:
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             findings.append(f"commit {version} of the log can't be read: {error!r}")
             continue
+        schema = told.schema or schema
+        columns |= dict.fromkeys(told.rows, schema)
         named |= told.rows.keys() | told.removed
         standing = (standing - told.removed) | told.rows.keys()
         findings += (f"commit {version} of the log {wrong}" for wrong in _wrong(told, table, standing))
-    return LogChecks(len(versions), tuple(findings), frozenset(named))
+    return LogChecks(len(versions), tuple(findings), frozenset(named), columns)
 
 
 @dataclass(frozen=True, slots=True)
 class _Commit:
-    """What a commit did, and what it says of itself: its files and their rows, the files that it took away."""
+    """What a commit did and says of itself: its files and their rows, those that it took away, the schema it set."""
 
     info: Mapping[str, Any] | None
     rows: Mapping[str, int]
     removed: frozenset[str]
+    schema: frozenset[str] | None
 
 
 def _commit(path: Path) -> _Commit:
@@ -64,7 +73,12 @@ def _commit(path: Path) -> _Commit:
         next((action["commitInfo"] for action in actions if "commitInfo" in action), None),
         {add["path"]: int(json.loads(add["stats"])["numRecords"]) for add in adds},
         frozenset(action["remove"]["path"] for action in actions if "remove" in action),
+        next((_names(action["metaData"]) for action in actions if "metaData" in action), None),
     )
+
+
+def _names(meta: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(field["name"] for field in json.loads(meta["schemaString"])["fields"])
 
 
 def _wrong(told: _Commit, table: Table, standing: Collection[str]) -> Iterator[str]:

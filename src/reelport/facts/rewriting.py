@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from reelport.errors import StorageError
 from reelport.facts.durable import storage_errors
 from reelport.facts.log import DataFile
-from reelport.facts.schema import BATCH, stored
+from reelport.facts.projection import project_rows
+from reelport.facts.schema import BATCH
 from reelport.facts.storage import MONTH_FILE, ROW_GROUP, Writing
 from reelport.facts.tables import Kind, Table
 
@@ -72,11 +73,11 @@ def rewrite(writing: Writing, table: Table, folder: Path, file: DataFile, mask: 
 
 
 def rows_of(path: Path, table: Table) -> Iterator[pa.Table]:
-    """The rows of a file in their order, a row group's worth at a time."""
+    """The rows of a file in their order and in the columns of this version, a row group's worth at a time."""
     try:
         with storage_errors(path), pq.ParquetFile(path) as whole:
             for batch in whole.iter_batches(ROW_GROUP):
-                yield pa.Table.from_batches([batch]).cast(stored(table.name))
+                yield project_rows(table, pa.Table.from_batches([batch]))
     except pa.ArrowException as error:
         raise StorageError(f"{path} can't be read: {error}; run reelport verify") from error
 

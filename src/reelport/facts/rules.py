@@ -64,8 +64,15 @@ def literal(text: str) -> str:
 
 def absent(column: Column) -> str:
     """The SQL of a column that the input doesn't have."""
-    default = "NULL" if column.default is None else str(column.default)
+    if column.default is None:
+        return empty(column)
+    default = literal(column.default) if isinstance(column.default, str) else str(column.default)
     return f"CAST({default} AS {_SQL_TYPES[column.kind]})"
+
+
+def empty(column: Column) -> str:
+    """The SQL of an empty cell of the column."""
+    return f"CAST(NULL AS {_SQL_TYPES[column.kind]})"
 
 
 def rule(column: Column, source: str, relation: str) -> Rule | str:
@@ -82,7 +89,7 @@ def rule(column: Column, source: str, relation: str) -> Rule | str:
     if column.required:
         refusals.append((f"{_empty(name, source)}", "'is empty, and must not be'"))
     if column.default is not None:
-        value = f"coalesce({value}, {column.default})"
+        value = f"coalesce({value}, {absent(column)})"
     return Rule(value, tuple((condition, f"{literal(column.name + ': ')} || {why}") for condition, why in refusals))
 
 

@@ -24,9 +24,10 @@ class Kind(StrEnum):
 class Column:
     """One column: name, kind, sentence, unit, whether a row may leave it empty.
 
-    `default` stands in for a value that is absent, and for the whole column when a
-    file has none; without a default, absent is empty. `choices` closes the list of
-    texts. A count is a whole number from 0; money may be negative (a correction).
+    `default` stands in for a value that is absent, and for the whole column when an
+    input has none or a file of ours was written before the column was; without a default,
+    absent is empty. So a column that is added later can't be `required`. `choices` closes
+    the list of texts. A count is a whole number from 0; money may be negative (a correction).
     """
 
     name: str
@@ -34,7 +35,7 @@ class Column:
     sentence: str
     required: bool = False
     unit: str | None = None
-    default: int | None = None
+    default: int | str | None = None
     choices: tuple[str, ...] = ()
 
 

@@ -52,7 +52,8 @@ def _verify_table(root: Path, table: Table) -> Verified:
     if left and not log.commits and not any((root / SPILL).glob("*")):
         findings.append(f"its log is lost: {len(left)} files, such as {left[0]}, are in no commit")
     for file in now.files:
-        findings += [f"{file.path}: {finding}" for finding in _file_findings(now.folder, table, file)]
+        columns = log.columns.get(file.path, frozenset())
+        findings += [f"{file.path}: {finding}" for finding in _file_findings(now.folder, table, file, columns)]
     return Verified(table.name, len(now.files), sum(file.rows for file in now.files), tuple(findings), left)
 
 
@@ -65,7 +66,7 @@ def _unnamed(folder: Path, files: Iterable[Path], named: frozenset[str]) -> tupl
     return tuple(sorted(name for path, name in paths.items() if name not in named and path.is_file()))
 
 
-def _file_findings(folder: Path, table: Table, file: DataFile) -> Iterator[str]:
+def _file_findings(folder: Path, table: Table, file: DataFile, columns: frozenset[str]) -> Iterator[str]:
     path = folder / file.path
     if not path.is_file():
         yield "the file is missing"
@@ -76,12 +77,24 @@ def _file_findings(folder: Path, table: Table, file: DataFile) -> Iterator[str]:
         with pq.ParquetFile(path, page_checksum_verification=True) as whole:
             if whole.metadata.num_rows != file.rows:
                 yield f"the file has {whole.metadata.num_rows:,} rows, its record {file.rows:,}"
-            if whole.schema_arrow.names != stored(table.name).names:
-                yield "the file's columns are not the table's"
+            if wrong := list(_column_findings(whole.schema_arrow, table, columns)):
+                yield from wrong
                 return
             yield from _row_findings(whole, table, file)
     except (pa.ArrowException, OSError) as error:
         yield f"the file can't be read: {str(error).splitlines()[0]}"
+
+
+def _column_findings(found: pa.Schema, table: Table, columns: frozenset[str]) -> Iterator[str]:
+    """A file has the columns that its table had when it was written, and no others, as the table declares them."""
+    declared = stored(table.name)
+    if foreign := [name for name in found.names if name not in declared.names]:
+        yield f"the file's columns are not the table's: it has {', '.join(foreign)} more"
+    if lost := [name for name in declared.names if name in columns and name not in found.names]:
+        yield f"the file's columns are not the table's: it lacks {', '.join(lost)}"
+    known = [field for field in declared if field.name in found.names]
+    if not foreign and not lost and [(field.name, field.type) for field in found] != [(f.name, f.type) for f in known]:
+        yield "the file's columns are not the table's: their order or types differ"
 
 
 def _row_findings(whole: pq.ParquetFile, table: Table, file: DataFile) -> Iterator[str]:
