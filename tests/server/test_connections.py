@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -50,9 +52,9 @@ async def app(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[
 
 
 @asynccontextmanager
-async def served(protocol: type[Connection]) -> AsyncIterator[Connect]:
+async def served(protocol: type[Connection], application: Any = app) -> AsyncIterator[Connect]:  # noqa: ANN401 - ASGI
     """A way to connect to a server with that protocol, and to send something."""
-    config = uvicorn.Config(app, log_config=None, lifespan="off")
+    config = uvicorn.Config(application, log_config=None, lifespan="off")
     state = ServerState()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
@@ -129,3 +131,99 @@ def test_the_time_for_a_request_is_none_for_the_end_of_an_answer() -> None:
             assert len(await late.readexactly(LONG // 2 - 1)) == LONG // 2 - 1
 
     asyncio.run(run())
+
+
+BOTH = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+
+
+def test_a_length_and_chunks_together_end_the_connection() -> None:
+    """400, and what follows is never looked at: it may be a request that was smuggled past a proxy."""
+
+    async def run() -> None:
+        async with served(Connection) as connect, asyncio.timeout(60):
+            for order in (
+                BOTH,
+                BOTH.replace(b"Content-Length: 4\r\n", b"").replace(b"\r\n\r\n0", b"\r\ncontent-length: 4\r\n\r\n0"),
+            ):
+                answer = await (await connect(order + HEAD + b"abcd")).read()
+                assert answer.startswith(b"HTTP/1.1 400")
+                assert answer.count(b"HTTP/1.1") == 1
+
+    asyncio.run(run())
+
+
+def test_a_head_that_is_far_too_long_is_answered() -> None:
+    """However much of it is still to come: an answer that is reset on its way is none."""
+
+    async def run() -> None:
+        async with served(Connection) as connect, asyncio.timeout(60):
+            reader = await connect(b"GET / HTTP/1.1\r\nX: " + b"x" * 2_000_000)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 400")
+
+    asyncio.run(run())
+
+
+def test_a_body_that_nobody_reads_stays_with_its_caller() -> None:
+    """A piece of it is taken; the rest waits in the system, and comes when it is asked for."""
+    asked = asyncio.Event()
+    seen: list[int] = []
+
+    async def reading(scope: object, receive: Callable[[], Any], send: Callable[[object], Any]) -> None:
+        del scope
+        await asked.wait()
+        while (message := await receive())["type"] == "http.request":
+            seen.append(len(message["body"]))
+            if not message["more_body"]:
+                break
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def run() -> None:
+        async with served(Connection, reading) as connect, asyncio.timeout(60):
+            reader = await connect(
+                b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000000\r\n\r\n" + bytes(1_000_000)
+            )
+            await asyncio.sleep(0.2)
+            asked.set()
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        assert sum(seen) == 1_000_000
+        assert max(seen) <= 65_536
+
+    asyncio.run(run())
+
+
+def test_too_much_that_waits_for_readers_ends_the_one_that_waits_longest() -> None:
+    """The others have all of theirs."""
+
+    class Small(Connection):
+        unsent_bytes = LONG
+
+    async def run() -> None:
+        async with served(Small) as connect, asyncio.timeout(60):
+            readers = [await connect(b"GET /long HTTP/1.1\r\nHost: here\r\n\r\n") for _ in range(3)]
+            for reader in readers:
+                await reader.readuntil(b"\r\n\r\n")
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await readers[0].readexactly(LONG)
+            assert len(await readers[2].readexactly(LONG)) == LONG
+
+    asyncio.run(run())
+
+
+def test_too_few_open_files_are_told_and_more_are_taken_where_they_may_be() -> None:
+    """With 64 it doesn't begin, with few it has few connections, and its own limit is raised as far as it may be."""
+    code = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, tuple(map(int, sys.argv[1:])))
+from reelport.server.connections import Connection, raise_open_files
+from reelport.server.settings import read
+print(Connection.limited(read(), raise_open_files()).most, *resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+    few, raised, none = (
+        subprocess.run([sys.executable, "-c", code, *limits], capture_output=True, text=True, check=False)
+        for limits in (("256", "256"), ("256", "1024"), ("64", "64"))
+    )
+    assert few.stdout.split() == ["78", "256", "256"]
+    assert raised.stdout.split() == ["462", "1024", "1024"]
+    assert none.returncode
+    assert "may have 64 open files" in none.stderr

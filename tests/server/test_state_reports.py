@@ -21,7 +21,7 @@ from reelport.server.access import Caller
 from reelport.server.credentials import Seal
 from reelport.server.files import FileRecord
 from reelport.server.jobs import Claim
-from reelport.server.reports import NoFile
+from reelport.server.reports import LinkedFile, NoFile
 from reelport.wire import ReportStatus
 
 from .conftest import NOW, State
@@ -156,7 +156,9 @@ def test_look_follows_a_report_to_its_end(state: State, caller: Caller) -> None:
     assert finished is not None
     assert (finished.status, finished.file) == (ReportStatus.FINISHED, FILE)
     assert finished.created_at == NOW
-    assert reports.finished_file(state.db, finished.id, caller.key_id, state.now) == FILE
+    assert reports.finished_file(state.db, finished.id, caller.key_id, state.now) == LinkedFile(
+        FILE, caller.organization_id
+    )
     over = look(state.now + timedelta(hours=48))
     assert over is not None
     assert (over.status, over.file) == (ReportStatus.EXPIRED, None)
@@ -192,9 +194,10 @@ def test_a_link_ends_with_its_key(state: State, caller: Caller) -> None:
     jobs.finish(state.db, claimed(state), FILE, state.now)
     other, narrow = state.key("demo"), state.key("demo", channels=("c1",))
     file = partial(reports.finished_file, state.db, report.id, now=state.now)
-    assert (file(caller.key_id), file(other.id), file(narrow.id)) == (FILE, FILE, NoFile.WITHDRAWN)
+    found = LinkedFile(FILE, caller.organization_id)
+    assert (file(caller.key_id), file(other.id), file(narrow.id)) == (found, found, NoFile.WITHDRAWN)
     partners.revoke(state.db, caller.key_id, state.now)
-    assert (file(caller.key_id), file(other.id), file("")) == (NoFile.WITHDRAWN, FILE, NoFile.WITHDRAWN)
+    assert (file(caller.key_id), file(other.id), file("")) == (NoFile.WITHDRAWN, found, NoFile.WITHDRAWN)
 
 
 def test_looking_needs_a_scope_for_reports(state: State, caller: Caller) -> None:

@@ -19,13 +19,16 @@ from starlette.routing import Route
 
 from reelport.errors import StorageError
 from reelport.server import health, jobs, retention
+from reelport.server.body_budget import BodyBudget
 from reelport.server.database import connect
+from reelport.server.download_slots import DownloadSlots
 from reelport.server.downloads import download
 from reelport.server.graphql.documents import Documents
 from reelport.server.graphql.endpoint import graphql
 from reelport.server.graphql.resolvers import schema
 from reelport.server.held import Held
-from reelport.server.limits import DocumentLimits
+from reelport.server.limits import FORMS, FORMS_OF_ONE, DocumentLimits
+from reelport.server.memory import release_memory
 from reelport.server.metrics import Metrics
 from reelport.server.oauth import token
 from reelport.server.observation import HEALTH_PATH, LIVE_PATH, METRICS_PATH, Observed
@@ -73,7 +76,17 @@ def compose(settings: Settings, db: Engine) -> Service:
     """The parts of the API over an open state."""
     held = Held(db, settings)
     documents = Documents(schema(), DocumentLimits.of(settings))
-    return Service(settings, db, sealed(db, settings), documents, Metrics(db, lambda: len(held)), held)
+    return Service(
+        settings,
+        db,
+        sealed(db, settings),
+        documents,
+        Metrics(db, lambda: len(held)),
+        held,
+        DownloadSlots(settings),
+        BodyBudget(settings.pending_bytes, max(settings.partner_pending_bytes, settings.body_bytes)),
+        BodyBudget(FORMS, FORMS_OF_ONE),
+    )
 
 
 async def _sweep(settings: Settings, db: Engine) -> None:
@@ -81,6 +94,7 @@ async def _sweep(settings: Settings, db: Engine) -> None:
     while True:
         try:
             await anyio.to_thread.run_sync(_sweep_once, settings, db)
+            await anyio.to_thread.run_sync(release_memory)
         except (StorageError, OSError) as error:
             _LOG.warning("no sweep", reason=str(error))
         await anyio.sleep(settings.sweep_seconds)

@@ -1,21 +1,52 @@
 """Connections: a request has to come whole in time and an answer to be taken, and the slowest make room for others.
 
-Else whoever opens connections and sends nothing, or reads nothing, has all the open files that this process may have.
+Else whoever opens connections and sends nothing, or reads nothing, has all the open files and the memory that this
+process may have. What a connection keeps in memory is a piece of its body and a piece of its answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import resource
-from typing import ClassVar
+import socket
+from typing import Any, ClassVar, Self
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from reelport.errors import UsageError
+from reelport.server.settings import Settings
 
 _OWN = 100
 """Open files that are left for the state, and for connections that are just being accepted."""
+_LEAST_FILES = 256
+"""Open files without which there would be too few connections to serve anybody."""
+_MOST_FILES = 65_536
+"""More are of no use: every file costs each new process of some systems a look."""
 ACCEPTED_AT_ONCE = 20
 """Connections that are accepted before the first of them is looked at."""
+_TAKEN = 16_384
+"""Bytes of a body that are taken before they are asked for."""
+_UNSENT = 65_536
+"""Bytes of an answer that wait in memory for their reader before no more are made."""
+_LINGERING_SECONDS = 10.0
+"""Time for a caller to end a body whose answer was given already: it may see the answer only afterwards."""
+
+
+class StrictFraming(h11.Connection):
+    """Reads requests whose end is told in one way only.
+
+    RFC 9112, 6.1: with both a length and chunks a request may be meant to smuggle another one past a proxy.
+    """
+
+    def next_event(self) -> Any:  # noqa: ANN401 - as h11 has it
+        """The next event; RemoteProtocolError for a request with both."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            names = {name for name, _ in event.headers}
+            if {b"content-length", b"transfer-encoding"} <= names:
+                raise h11.RemoteProtocolError("both Content-Length and Transfer-Encoding")
+        return event
 
 
 class Connection(H11Protocol):
@@ -28,50 +59,109 @@ class Connection(H11Protocol):
     connection ends is lost, and few of them send it again.
     """
 
-    stalled_seconds: ClassVar[float] = 300
-    """Time for a reader to take the megabyte that is on its way."""
+    stalled_seconds: ClassVar[float] = 60
+    """Time for a reader to take the piece that is on its way."""
 
-    most: ClassVar[int] = (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OWN) // 2
-    """Connections at the same time: a download has its file open beside its connection."""
+    most: ClassVar[int] = 4000
+    """Connections at the same time."""
+
+    unsent_bytes: ClassVar[int] = 134_217_728
+    """Bytes of answers that wait for their readers, of all connections."""
 
     _awaited: ClassVar[dict[Connection, asyncio.TimerHandle]] = {}
     """Connections whose caller has something to do, the one that has taken the longest first."""
 
+    _unsent: ClassVar[dict[Connection, int]] = {}
+    """Bytes that wait for a reader, by connection, the one that has waited for the longest first."""
+
+    @classmethod
+    def limited(cls, settings: Settings, files: int) -> type[Self]:
+        """Connections as the settings limit them, in a process that may have so many open files."""
+        # A download has its file open beside its connection.
+        limits = {
+            "seconds": settings.request_seconds,
+            "stalled_seconds": settings.stalled_seconds,
+            "most": min(settings.connections, (files - _OWN) // 2),
+            "unsent_bytes": settings.unsent_bytes,
+        }
+        return type(cls.__name__, (cls,), limits)
+
+    _refused = False
+    """Whether what comes is thrown away: the connection ends."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request; if there are too many connections, the one that waits longest ends."""
         super().connection_made(transport)
+        self.conn = StrictFraming(h11.SERVER, self.conn._max_incomplete_event_size)  # noqa: SLF001 - uvicorn's choice
+        _keep_small(transport)
         self._judge()
-        # Where there is no limit it is negative.
-        if 0 < self.most < len(self.connections):
+        if len(self.connections) > self.most:
+            # This one at least is awaited.
             next(iter(self._awaited))._end()  # noqa: SLF001 - another of this class
 
     def data_received(self, data: bytes) -> None:
-        """Look whether the request is whole."""
+        """Take no more of a body until it is asked for, and look whether the request is whole."""
+        if self._refused:
+            return
         super().data_received(data)
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.body:
+            self.flow.pause_reading()
         self._judge()
 
+    def send_400_response(self, msg: str) -> None:
+        """Say that this is no HTTP that is taken here, and end the connection once the caller has seen it.
+
+        What has come unread by the time that a connection is closed would take the answer away from its caller.
+        """
+        self._refused = True
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            headers = [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")]
+            answer = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+            for event in (answer, h11.Data(data=msg.encode()), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._done()
+        self._await(_LINGERING_SECONDS)
+
     def on_response_complete(self) -> None:
-        """Begin to wait for the next request."""
+        """Begin to wait for the next request, or for the end of a body that nobody wants any more."""
+        self.cycle.body = bytearray()
         super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:
+            self._done()
+            self._await(_LINGERING_SECONDS)
         self._judge()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         self._done()
+        self._unsent.pop(self, None)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Begin to wait for the reader."""
+        """Begin to wait for the reader; if too much waits for readers, the one that has taken nothing longest ends."""
         super().pause_writing()
         self._await(self.stalled_seconds)
+        self._unsent[self] = self.transport.get_write_buffer_size()
+        if sum(self._unsent.values()) > self.unsent_bytes:
+            next(iter(self._unsent))._end()  # noqa: SLF001 - another of this class
 
     def resume_writing(self) -> None:
         """The reader has taken what was on its way."""
         super().resume_writing()
+        self._unsent.pop(self, None)
         self._done()
         self._judge()
 
     def _judge(self) -> None:
+        if self._refused:
+            return
         if self.conn.their_state in {h11.IDLE, h11.SEND_BODY}:
             # The end of the last answer may still be on its way: that is the reader's time, not that of a next request.
             self._await(self.stalled_seconds if self.transport.get_write_buffer_size() else self.seconds)
@@ -89,5 +179,35 @@ class Connection(H11Protocol):
 
     def _end(self) -> None:
         self._done()
+        self._unsent.pop(self, None)
         # At once: a reader that takes nothing would have it wait.
         self.transport.abort()
+
+
+def _keep_small(transport: asyncio.Transport) -> None:
+    """Have a connection keep only pieces in memory: of what it reads, of what it sends, and in the system."""
+    transport.set_write_buffer_limits(high=_UNSENT)
+    # What asyncio takes from the system at once.
+    transport.max_size = _TAKEN  # type: ignore[attr-defined]
+    mine = transport.get_extra_info("socket")
+    lowest_unsent = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if lowest_unsent is not None and mine is not None and mine.family != socket.AF_UNIX:
+        # The system would take megabytes ahead of a reader; what is underway in the network is not bounded by it.
+        mine.setsockopt(socket.IPPROTO_TCP, lowest_unsent, 2 * _UNSENT)
+
+
+def raise_open_files() -> int:
+    """Let this process have as many open files as it may, and say how many; UsageError when they are too few."""
+    soft, hard = (
+        _MOST_FILES if limit == resource.RLIM_INFINITY else limit
+        for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
+    )
+    files = max(soft, min(hard, _MOST_FILES))
+    if files > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    if files < _LEAST_FILES:
+        raise UsageError(
+            f"This process may have {files} open files, and serving needs {_LEAST_FILES}: raise the limit "
+            f"(ulimit -n 4096, or LimitNOFILE= of its systemd unit)."
+        )
+    return files

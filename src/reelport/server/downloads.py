@@ -1,15 +1,20 @@
 """A finished file over HTTP: by signed link alone, whole or one range of it, from a file that stays open.
 
-Once a download has begun it ends whole, even when the report expires meanwhile.
+Once a download has begun it ends whole, even when the report expires meanwhile; only a key that may read the
+report no more ends it. A reader costs a small piece of memory, however slowly it takes the file.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import anyio.to_thread
 import structlog
@@ -19,14 +24,20 @@ from starlette.types import Receive, Scope, Send
 
 from reelport.errors import StorageError
 from reelport.server import files, reports
+from reelport.server.download_slots import Crowded, Limit
 from reelport.server.files import FileRecord
-from reelport.server.reports import NoFile
+from reelport.server.reports import LinkedFile, NoFile
 from reelport.server.service import Service
 from reelport.wire import ROWS_HEADER
 
 _LOG = structlog.get_logger(__name__)
-_PIECE = 1_048_576
-"""What is read and sent at once: smaller pieces cost more hops between threads, larger ones memory a reader."""
+_PIECE = 65_536
+"""What is read and sent at once. A reader that takes nothing keeps one in memory, and as much on its way."""
+_CHECKED = 16
+"""Pieces between two looks whether the reader is there yet and its key still may read."""
+_CHECK_SECONDS = 10.0
+"""Longest time for which a download goes on without its key; a reader that is slower than a piece keeps no more."""
+_NO_WAITING = getattr(os, "RWF_NOWAIT", None)
 _RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNORECASE)
 _SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
@@ -40,6 +51,7 @@ class _Refused:
     description: str
 
 
+_RETRY_SECONDS = "5"
 _NO_LINK = _Refused(403, "link_not_valid", "The link is over or isn't ours: look at the report again for a fresh one.")
 _GONE = _Refused(410, "report_expired", "The report's time is over and its file is gone: ask for it again.")
 _AWAY = _Refused(503, "temporarily_unavailable", "The service can't read its state or its files now: try again.")
@@ -47,22 +59,52 @@ _DAMAGED = _Refused(500, "internal_error", "The file isn't what its record says:
 
 
 @dataclass(frozen=True, slots=True)
+class _Link:
+    """What a link says: the public name of a report, for whom it was signed, until when, and the signature."""
+
+    report_id: str
+    key_id: str
+    expires: str
+    signature: str
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """The link that was called."""
+        query = request.query_params
+        return cls(request.path_params["report_id"], *(query.get(name, "") for name in ("key", "expires", "signature")))
+
+
+@dataclass(frozen=True, slots=True)
 class _Opened:
-    """A file that is open and has the length that its record says."""
+    """A file that is open and has the length that its record says, and the partner whose it is."""
 
     record: FileRecord
+    organization_id: int
     descriptor: int
 
 
 async def download(request: Request) -> Response:
     """Answer a GET or HEAD of a link."""
     service: Service = request.app.state.service
-    query = request.query_params
-    signature = tuple(query.get(name, "") for name in ("key", "expires", "signature"))
-    found = await anyio.to_thread.run_sync(_open, service, request.path_params["report_id"], signature)
-    if isinstance(found, _Refused):
-        body = {"error": found.error, "error_description": found.description}
-        return JSONResponse(body, found.status, headers={**_SAFE, "Cache-Control": "no-store"})
+    link = _Link.of(request)
+    if not files.signed(service.seal, link.report_id, link.key_id, link.expires, link.signature, datetime.now(UTC)):
+        return _refusal(_NO_LINK)
+    try:
+        with ExitStack() as held:
+            held.enter_context(service.download_slots.hold_report(link.report_id))
+            found = await anyio.to_thread.run_sync(_open, service, link)
+            if isinstance(found, _Refused):
+                return _refusal(found)
+            held.callback(os.close, found.descriptor)
+            held.enter_context(service.download_slots.hold_partner(found.organization_id))
+            return _answer(request, link, found, held)
+    except Crowded as crowded:
+        # The connection ends with it: whoever opens thousands of links keeps none of them.
+        return _refusal(_crowded(crowded.limit), **{"Retry-After": _RETRY_SECONDS, "Connection": "close"})
+
+
+def _answer(request: Request, link: _Link, found: _Opened, held: ExitStack) -> Response:
+    """The file, which keeps what is held until it is sent, or why none of it is."""
     tag = f'"{found.record.sha256}"'
     headers = {
         **_SAFE,
@@ -71,25 +113,40 @@ async def download(request: Request) -> Response:
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-transform",
         "Content-Type": "text/csv; charset=utf-8",
-        "Content-Disposition": f'attachment; filename="{request.path_params["report_id"]}.csv"',
+        "Content-Disposition": f'attachment; filename="{link.report_id}.csv"',
     }
     status, first, length = _part(request, tag, found.record.bytes)
     if status in {206, 416}:
-        held = f"{first}-{first + length - 1}" if status == 206 else "*"  # noqa: PLR2004 - a status of HTTP
-        headers["Content-Range"] = f"bytes {held}/{found.record.bytes}"
+        part = f"{first}-{first + length - 1}" if status == 206 else "*"  # noqa: PLR2004 - a status of HTTP
+        headers["Content-Range"] = f"bytes {part}/{found.record.bytes}"
     if status not in {200, 206}:
-        os.close(found.descriptor)
         return Response(status_code=status, headers=headers)
-    return _Download(status, headers, found.descriptor, first, length, service)
+    return _Download(status, headers, _Sent(request.app.state.service, link, found, first, length, held.pop_all()))
 
 
-def _open(service: Service, report_id: str, signed: tuple[str, ...]) -> _Opened | _Refused:
-    now = datetime.now(UTC)
-    key_id, expires, signature = signed
-    if not files.signed(service.seal, report_id, key_id, expires, signature, now):
-        return _NO_LINK
+def _refusal(refused: _Refused, **headers: str) -> Response:
+    body = {"error": refused.error, "error_description": refused.description}
+    return JSONResponse(body, refused.status, {**_SAFE, "Cache-Control": "no-store", **headers})
+
+
+def _crowded(limit: Limit) -> _Refused:
+    sentence = f"As many downloads of {limit} are running as may be: try again when one has ended."
+    if limit is Limit.SERVICE:
+        return _Refused(503, "temporarily_unavailable", sentence)
+    return _Refused(429, "too_many_downloads", sentence)
+
+
+def _open(service: Service, link: _Link) -> _Opened | _Refused:
+    found = _allowed(service, link)
+    if isinstance(found, _Refused):
+        return found
+    return _opened(files.path(service.settings, found.file.name), found)
+
+
+def _allowed(service: Service, link: _Link) -> LinkedFile | _Refused:
+    """The file that the link opens now."""
     try:
-        found = reports.finished_file(service.db, report_id, key_id, now)
+        found = reports.finished_file(service.db, link.report_id, link.key_id, datetime.now(UTC))
     except StorageError:
         _LOG.exception("the state can't be used")
         return _AWAY
@@ -98,10 +155,11 @@ def _open(service: Service, report_id: str, signed: tuple[str, ...]) -> _Opened 
             return _NO_LINK
         case NoFile.OVER:
             return _GONE
-    return _opened(files.path(service.settings, found.name), found)
+    return found
 
 
-def _opened(path: Path, record: FileRecord) -> _Opened | _Refused:
+def _opened(path: Path, found: LinkedFile) -> _Opened | _Refused:
+    record = found.file
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -115,7 +173,7 @@ def _opened(path: Path, record: FileRecord) -> _Opened | _Refused:
         os.close(descriptor)
         _LOG.error("a finished file has another length than its record", file=record.name)
         return _DAMAGED
-    return _Opened(record, descriptor)
+    return _Opened(record, found.organization_id, descriptor)
 
 
 def _part(request: Request, tag: str, size: int) -> tuple[int, int, int]:
@@ -151,40 +209,86 @@ def _range(header: str, size: int) -> tuple[int, int, int]:
     return (206, first, last - first + 1) if first <= last else (416, 0, 0)
 
 
-class _Download(Response):
-    """Sends a part of an open file, and closes it whatever happens."""
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """The part of an open file that is sent, and what is held meanwhile: its slots and the file."""
 
-    def __init__(
-        self, status: int, headers: dict[str, str], descriptor: int, first: int, length: int, service: Service
-    ) -> None:
+    service: Service
+    link: _Link
+    file: _Opened
+    first: int
+    length: int
+    held: ExitStack
+
+
+class _Download(Response):
+    """Sends a part of an open file, and lets go of it whatever happens."""
+
+    def __init__(self, status: int, headers: dict[str, str], sent: _Sent) -> None:
         super().__init__(None, status, headers)
-        self.headers["Content-Length"] = str(length)
-        self._descriptor = descriptor
-        self._first = first
-        self._length = length
-        self._service = service
+        self.headers["Content-Length"] = str(sent.length)
+        self._sent = sent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; a reader who goes away ends it."""
-        try:
+        with self._sent.held:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            if scope["method"] == "HEAD" or not self._length:
+            if scope["method"] == "HEAD" or not self._sent.length:
                 await send({"type": "http.response.body", "body": b""})
                 return
             await self._pieces(Request(scope, receive), send)
-        finally:
-            os.close(self._descriptor)
 
     async def _pieces(self, request: Request, send: Send) -> None:
-        at, end = self._first, self._first + self._length
+        at, end = self._sent.first, self._sent.first + self._sent.length
+        allowed_until = time.monotonic() + _CHECK_SECONDS
+        count = 0
         while at < end:
-            if await request.is_disconnected():
+            if count % _CHECKED == 0 and await request.is_disconnected():
                 # The web server takes what is sent to nobody without a word: the rest of the file would be read for it.
                 raise ClientDisconnect
-            piece = await anyio.to_thread.run_sync(os.pread, self._descriptor, min(_PIECE, end - at), at)
-            if not piece:
-                # Shorter than when it was opened: closing early lets the reader see that it isn't whole.
-                raise StorageError("A finished file was cut while it was sent.")
+            if time.monotonic() > allowed_until:
+                if not await self._still_allowed():
+                    # Without its end: the reader sees that it isn't whole.
+                    return
+                allowed_until = time.monotonic() + _CHECK_SECONDS
+            piece = await _read(self._sent.file.descriptor, min(_PIECE, end - at), at)
             at += len(piece)
+            count += 1
             await send({"type": "http.response.body", "body": piece, "more_body": at < end})
-            self._service.metrics.sent(len(piece))
+            self._sent.service.metrics.sent(len(piece))
+
+    async def _still_allowed(self) -> bool:
+        """Whether the link's key may still read the report: revoking it ends what it has begun, too."""
+        found = await anyio.to_thread.run_sync(_allowed, self._sent.service, self._sent.link)
+        if found is _NO_LINK:
+            _LOG.warning(
+                "a download ends early: its key may not read the report any more", report=self._sent.link.report_id
+            )
+        return found is not _NO_LINK
+
+
+async def _read(descriptor: int, count: int, at: int) -> bytes:
+    """Read a piece: here what is in memory already, in a thread what has to come from the disk."""
+    piece = _read_cached(descriptor, count, at)
+    if piece is None:
+        piece = await anyio.to_thread.run_sync(os.pread, descriptor, count, at)
+    else:
+        # A fast reader of a file in memory never waits: others get their turn between its pieces.
+        await asyncio.sleep(0)
+    if not piece:
+        # Shorter than when it was opened: closing early lets the reader see that it isn't whole.
+        raise StorageError("A finished file was cut while it was sent.")
+    return piece
+
+
+def _read_cached(descriptor: int, count: int, at: int) -> bytes | None:
+    """What can be read without waiting for the disk; None when that is nothing, or can't be told here."""
+    if _NO_WAITING is None:
+        return None
+    buffer = bytearray(count)
+    try:
+        read = os.preadv(descriptor, [buffer], at, _NO_WAITING)
+    except OSError:
+        # Nothing of it is in memory, or the file system doesn't know such reads.
+        return None
+    return bytes(memoryview(buffer)[:read])

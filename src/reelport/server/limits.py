@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Self
 
 from graphql import DocumentNode, FieldNode, FragmentDefinitionNode, FragmentSpreadNode, Node, SelectionSetNode
-from starlette.requests import Request
 
 from reelport.server.settings import Settings
 
 FORM = 16_384
 """Longest body of a request for a token: whoever asks is still unknown, and it is read where all requests are."""
+FORMS = 4 * 1_048_576
+"""Bytes of such bodies in memory: of unknown callers, who can't be told from each other but by their address."""
+FORMS_OF_ONE = 1_048_576
+"""Bytes of those of one address."""
 CHARACTERS = 100_000
 """Longest document, its blanks included."""
 LINES = 2000
@@ -41,7 +44,6 @@ INVALID = 20
 GUESSES = 20
 """For how many wrong names of one request the nearest right one is searched."""
 
-_DRAINED = 8 * 1_048_576
 _INTROSPECTION = frozenset({"__schema", "__type"})
 
 
@@ -57,23 +59,6 @@ class DocumentLimits:
     def of(cls, settings: Settings) -> Self:
         """The limits that the settings name."""
         return cls(settings.document_tokens, settings.document_depth, settings.document_aliases)
-
-
-async def read_body(request: Request, most: int) -> bytes | None:
-    """The body; None when it is longer than `most` bytes, whatever its header says.
-
-    What is too much is thrown away, but read up to a point: a caller who is still
-    sending would not see the answer.
-    """
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size <= most:
-            parts.append(part)
-        elif size > most + _DRAINED:
-            break
-    return b"".join(parts) if size <= most else None
 
 
 @dataclass(frozen=True, slots=True)

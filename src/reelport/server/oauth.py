@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse
 from reelport.errors import StorageError
 from reelport.server import access
 from reelport.server.access import Grant, Refusal
-from reelport.server.limits import FORM, read_body
+from reelport.server.limits import FORM
 from reelport.server.service import Service
 
 _LOG = structlog.get_logger(__name__)
@@ -139,7 +139,11 @@ def _credentials(request: Request, form: Mapping[str, str]) -> _Credentials:
 
 async def _form(request: Request, most: int) -> dict[str, str]:
     """The fields of the body: a form, a form in parts, or a JSON object, whatever the header calls it."""
-    body = await read_body(request, most)
+    forms = request.app.state.service.forms
+    with forms.hold(request.client.host if request.client else "") as pending:
+        body = await pending.read(request, most)
+    if pending.dropped:
+        raise _Refused("temporarily_unavailable", "Too many requests are coming in at once: try again.", 503)
     if body is None:
         raise _Refused("invalid_request", f"The body is longer than {most} bytes.", 413)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -50,6 +50,14 @@ class LookedReport:
     file: FileRecord | None
 
 
+@dataclass(frozen=True, slots=True)
+class LinkedFile:
+    """The file that a link opens, and the partner whose it is."""
+
+    file: FileRecord
+    organization_id: int
+
+
 class NoFile(StrEnum):
     """Why a link of ours opens nothing."""
 
@@ -127,7 +135,7 @@ def look(db: Engine, caller: Caller, token: str, now: datetime) -> LookedReport 
     return LookedReport(row.id, row.token, status, row.created_at, row.expires_at, file)
 
 
-def finished_file(db: Engine, report_id: str, key_id: str, now: datetime) -> FileRecord | NoFile:
+def finished_file(db: Engine, report_id: str, key_id: str, now: datetime) -> LinkedFile | NoFile:
     """The file that a link of a key opens now, by the report's public name; to be asked at every download.
 
     WITHDRAWN when the key is revoked or may not read every channel of the report any more.
@@ -143,7 +151,9 @@ def finished_file(db: Engine, report_id: str, key_id: str, now: datetime) -> Fil
         may_read = readable(connection, row.organization_id, key_id if row.limited else None)
     if not may_read >= set(json.loads(row.channels)):
         return NoFile.WITHDRAWN
-    return _file(row) if row.status == ReportStatus.FINISHED.value and row.expires_at > now else NoFile.OVER
+    if row.status != ReportStatus.FINISHED.value or row.expires_at <= now:
+        return NoFile.OVER
+    return LinkedFile(_file(row), row.organization_id)
 
 
 def _file(row: Row[*tuple[Any, ...]]) -> FileRecord:

@@ -19,7 +19,7 @@ from reelport.errors import UsageError
 from reelport.server import bell, logs
 from reelport.server.app import create_app
 from reelport.server.bell import Occasion
-from reelport.server.connections import ACCEPTED_AT_ONCE, Connection
+from reelport.server.connections import ACCEPTED_AT_ONCE, Connection, raise_open_files
 from reelport.server.credentials import short_id
 from reelport.server.database import connect, writing
 from reelport.server.held import Held
@@ -42,6 +42,7 @@ def serve(settings: Settings) -> None:
     """
     logs.configure(settings)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    connection = Connection.limited(settings, raise_open_files())
     with _listening(settings) as listener:
         # Before the workers: they need the state brought up to date, and a state that can't be used ends here.
         _prepare(settings)
@@ -50,13 +51,13 @@ def serve(settings: Settings) -> None:
             app,
             log_config=None,
             access_log=False,
-            http=Connection,
+            http=connection,
             backlog=ACCEPTED_AT_ONCE,
             server_header=False,
             lifespan="off",  # the server sees to the app's life itself
             ws="none",
             # Uvicorn's time for a next request counts from when an answer was handed over, not from when it was taken.
-            timeout_keep_alive=int(Connection.seconds) + 1,
+            timeout_keep_alive=int(connection.seconds) + 1,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         for number in (signal.SIGTERM, signal.SIGINT):

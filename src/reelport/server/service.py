@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
+from reelport.server.body_budget import BodyBudget
 from reelport.server.credentials import Seal
+from reelport.server.download_slots import DownloadSlots
 from reelport.server.graphql.documents import Documents
 from reelport.server.held import Held
 from reelport.server.metrics import Metrics
@@ -24,4 +26,7 @@ class Service:
     documents: Documents
     metrics: Metrics
     held: Held
+    download_slots: DownloadSlots
+    bodies: BodyBudget
+    forms: BodyBudget
     turns: Turns = field(default_factory=Turns)

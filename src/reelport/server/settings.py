@@ -51,6 +51,25 @@ class Settings:
     document_depth: int = setting(15, ge=5, description="Deepest nesting of one GraphQL document, fragments expanded.")
     document_aliases: int = setting(50, ge=1, description="Most aliased fields of one GraphQL document.")
 
+    # What callers may take of one API process
+    connections: int = setting(
+        4000, ge=16, description="Most connections at the same time, as far as there may be open files for them."
+    )
+    request_seconds: float = setting(
+        75, gt=0, description="Longest time that a request, with its body, may take to come."
+    )
+    stalled_seconds: float = setting(60, gt=0, description="Longest time that a reader may take nothing of its answer.")
+    unsent_bytes: int = setting(
+        134_217_728, ge=1_048_576, description="Bytes of answers in memory that readers have not taken yet."
+    )
+    downloads: int = setting(1000, ge=1, description="Downloads at the same time.")
+    partner_downloads: int = setting(64, ge=1, description="Downloads of one partner at the same time.")
+    report_downloads: int = setting(16, ge=1, description="Downloads of one report at the same time.")
+    pending_bytes: int = setting(
+        33_554_432, ge=1_048_576, description="Bytes of request bodies in memory that are not answered yet."
+    )
+    partner_pending_bytes: int = setting(8_388_608, ge=1024, description="Bytes of such bodies of one partner.")
+
     # Reports
     running_limit: int = setting(Limit.RUNNING_REPORTS.default, ge=1, description=Limit.RUNNING_REPORTS.sentence)
     waiting_limit: int = setting(100, ge=1, description="Reports of one partner that may wait.")

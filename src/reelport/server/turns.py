@@ -1,19 +1,26 @@
-"""Whose documents are worked on: two of one partner at a time, so that many of them don't keep the others waiting."""
+"""Whose requests are worked on: two of one caller at a time, so that many of them don't keep the others waiting."""
 
 from __future__ import annotations
+
+from collections.abc import Hashable
+from weakref import WeakValueDictionary
 
 import anyio
 
 AT_ONCE = 2
-"""Documents of a partner. Python computes for one of them at a moment; the second makes use of waits for the state."""
+"""Requests of one caller. Python computes for one of them at a moment; the second makes use of waits for the state."""
 
 
 class Turns:
-    """The turns of every partner of one process. To be used on its event loop only."""
+    """The turns of every caller of one process. To be used on its event loop only."""
 
     def __init__(self) -> None:
-        self._of: dict[int, anyio.CapacityLimiter] = {}
+        # Whoever has a turn or waits for one keeps them alive.
+        self._of: WeakValueDictionary[Hashable, anyio.CapacityLimiter] = WeakValueDictionary()
 
-    def of(self, organization_id: int) -> anyio.CapacityLimiter:
-        """What a document of this partner holds while it is worked on; first come, first served."""
-        return self._of.setdefault(organization_id, anyio.CapacityLimiter(AT_ONCE))
+    def of(self, caller: Hashable) -> anyio.CapacityLimiter:
+        """What a request of this caller holds while it is worked on; first come, first served."""
+        turns = self._of.get(caller)
+        if turns is None:
+            turns = self._of[caller] = anyio.CapacityLimiter(AT_ONCE)
+        return turns

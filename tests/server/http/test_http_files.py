@@ -234,7 +234,7 @@ def test_no_file_stays_open(api: Api, link: str) -> None:
 
 
 def test_a_reader_who_goes_away_ends_the_reading(api: Api) -> None:
-    """No more of a file is read than went out before its reader left."""
+    """At most a megabyte of a file is read for nobody."""
     link = urlsplit(api.link(api.finished(b"day,views\n" + b"2026-01-01,3\n" * 300_000)))
     sent: list[Message] = []
     coming: Iterator[Message] = iter([{"type": "http.request"}])
@@ -249,7 +249,8 @@ def test_a_reader_who_goes_away_ends_the_reading(api: Api) -> None:
     portal = api.client.portal
     assert portal is not None
     portal.call(api.client.app, scope, receive, send)
-    assert [message.get("status", len(message.get("body", b""))) for message in sent] == [200, 1_048_576]
+    assert sent[0]["status"] == 200
+    assert sum(len(message["body"]) for message in sent[1:]) == 1_048_576
 
 
 def test_an_expired_report_is_410(api: Api) -> None:

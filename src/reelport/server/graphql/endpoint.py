@@ -18,13 +18,13 @@ from starlette.responses import Response
 from reelport.errors import StorageError
 from reelport.server import access
 from reelport.server.access import Caller
+from reelport.server.body_budget import PendingBody
 from reelport.server.graphql.answer import answer
 from reelport.server.graphql.context import Context
 from reelport.server.graphql.faults import Fault, refusal
 from reelport.server.graphql.preference import wait_of
 from reelport.server.graphql.request import read
 from reelport.server.held import End
-from reelport.server.limits import read_body
 from reelport.server.service import Service
 from reelport.wire import Code
 
@@ -43,21 +43,26 @@ async def graphql(request: HttpRequest) -> Response:
         caller = await _caller(service, request)
         if isinstance(caller, Response):
             return caller
-        body = await read_body(request, service.settings.body_bytes)
-        if body is None:
-            sentence = f"The body is longer than {service.settings.body_bytes} bytes."
-            return _refused(request, Fault(Code.TOO_LARGE, sentence), 413)
-        return await _answered(service, request, caller, body)
+        with service.bodies.hold(caller.organization_id) as pending:
+            body = await pending.read(request, service.settings.body_bytes)
+            if body is None:
+                sentence = f"The body is longer than {service.settings.body_bytes} bytes."
+                return _refused(request, Fault(Code.TOO_LARGE, sentence), 413)
+            return await _answered(service, request, caller, body, pending)
+        fault = Fault(Code.UNAVAILABLE, "Too much of this partner is coming in at once: try again.")
+        return _refused(request, fault, 503, **{"Retry-After": "5"})
     except StorageError:
         _LOG.exception("the state can't be used")
         fault = Fault(Code.UNAVAILABLE, "The service can't answer now: try again.")
         return _refused(request, fault, 503, **{"Retry-After": "5"})
 
 
-async def _answered(service: Service, request: HttpRequest, caller: Caller, body: bytes) -> Response:
+async def _answered(
+    service: Service, request: HttpRequest, caller: Caller, body: bytes, pending: PendingBody
+) -> Response:
     """The answer; where the caller prefers to wait for a report, the one that there is when it has waited."""
     base = service.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
-    answered, unfinished = await _in_turn(service, request, caller, body, base)
+    answered, unfinished = await _in_turn(service, request, caller, body, base, pending)
     seconds = wait_of(request.headers.getlist("prefer"), service.settings.look_seconds)
     if not (seconds and unfinished and (await _held(service, request, unfinished, seconds)).waited):
         return _reply(request, answered, body)
@@ -65,17 +70,18 @@ async def _answered(service: Service, request: HttpRequest, caller: Caller, body
     again = await _caller(service, request)
     if isinstance(again, Response):
         return again
-    answered, _ = await _in_turn(service, request, again, body, base)
+    answered, _ = await _in_turn(service, request, again, body, base, pending)
     return _reply(request, answered, body, headers={"Preference-Applied": f"wait={seconds}"})
 
 
 async def _in_turn(
-    service: Service, request: HttpRequest, caller: Caller, body: bytes, base: str
+    service: Service, request: HttpRequest, caller: Caller, body: bytes, base: str, pending: PendingBody
 ) -> tuple[dict[str, Any], frozenset[str]]:
     """The answer, when it is this partner's turn; ClientDisconnect when nobody is there any more to be told it."""
     async with service.turns.of(caller.organization_id):
         if await request.is_disconnected():
             raise ClientDisconnect
+        pending.keep()
         return await anyio.to_thread.run_sync(_answer, service, caller, body, base)
 
 
@@ -117,7 +123,9 @@ async def _caller(service: Service, request: HttpRequest) -> Caller | Response:
         fault = Fault(Code.UNAUTHENTICATED, "There is no bearer token: send `Authorization: Bearer …`.")
         return _refused(request, fault, 401, **{"WWW-Authenticate": _REALM})
     now = datetime.now(UTC)
-    caller = await anyio.to_thread.run_sync(access.bearer, service.db, service.seal, token.strip(), now)
+    # In turn: else thousands of requests with one token would all be looked up before anybody else's.
+    async with service.turns.of(token):
+        caller = await anyio.to_thread.run_sync(access.bearer, service.db, service.seal, token.strip(), now)
     if caller is None:
         fault = Fault(Code.UNAUTHENTICATED, "The token is unknown, expired or revoked: ask for a new one.")
         challenge = f'{_REALM}, error="invalid_token", error_description="unknown, expired or revoked"'

@@ -1,0 +1,159 @@
+"""What callers may take: slots of downloads, bytes of bodies. Whoever takes more hurts itself alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from typing import Any, cast
+
+import pytest
+from starlette.requests import Request
+
+from reelport.server.body_budget import BodyBudget
+from reelport.server.download_slots import Crowded, DownloadSlots, Limit
+from reelport.server.settings import read
+
+
+class Upload:
+    """A request whose body comes as a test lets it."""
+
+    def __init__(self) -> None:
+        self._parts: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def send(self, part: bytes) -> None:
+        """Let some more come; the empty part is the end."""
+        self._parts.put_nowait(part)
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """What has come."""
+        while part := await self._parts.get():
+            yield part
+
+
+class Caller:
+    """Sends one body into a budget."""
+
+    def __init__(self, budget: BodyBudget, owner: str, *, keeping: bool = False) -> None:
+        self.upload = Upload()
+        self.task = asyncio.create_task(self._run(budget, owner, keeping=keeping))
+
+    async def send(self, *parts: bytes) -> None:
+        """Let parts come, and have them read."""
+        for part in parts:
+            self.upload.send(part)
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    async def _run(self, budget: BodyBudget, owner: str, *, keeping: bool) -> bytes | None:
+        with budget.hold(owner) as pending:
+            body = await pending.read(cast("Request", self.upload), 100)
+            if keeping:
+                pending.keep()
+                await asyncio.Event().wait()
+            return body
+        return b"dropped"
+
+
+def run(scene: Callable[[BodyBudget], Any], total: int = 100, share: int = 40) -> None:
+    """Play a scene over a budget, in which nothing must be left when all is answered."""
+
+    async def played() -> None:
+        budget = BodyBudget(total, share)
+        await scene(budget)
+        assert budget.bytes == 0
+
+    asyncio.run(played())
+
+
+def test_the_oldest_half_body_of_an_owner_gives_way_to_its_next_one() -> None:
+    """Beyond the share of its owner; what comes at once is always taken, though half bodies of the owner wait."""
+
+    async def scene(budget: BodyBudget) -> None:
+        half = [Caller(budget, "one") for _ in range(4)]
+        for each in half:
+            await each.send(b"x" * 15)
+        assert [each.task.done() for each in half] == [True, True, False, False]
+        quick = Caller(budget, "one")
+        await quick.send(b"y" * 20, b"")
+        assert await quick.task == b"y" * 20
+        for each in half[3:]:
+            await each.send(b"")
+        assert [await each.task for each in half[:2]] == [b"dropped"] * 2
+        assert await half[3].task == b"x" * 15
+        assert await half[2].task == b"dropped"
+
+    run(scene)
+
+
+def test_beyond_the_total_the_owner_with_the_most_gives_way() -> None:
+    """And no other one, however late it comes."""
+
+    async def scene(budget: BodyBudget) -> None:
+        greedy = [Caller(budget, "greedy") for _ in range(4)]
+        for each in greedy:
+            await each.send(b"x" * 10)
+        others = [Caller(budget, name) for name in ("a", "b", "c")]
+        for each in others:
+            await each.send(b"y" * 25)
+        for each in (*greedy, *others):
+            await each.send(b"")
+        assert [await each.task for each in others] == [b"y" * 25] * 3
+        assert [await each.task for each in greedy] == [b"dropped", b"dropped", b"x" * 10, b"x" * 10]
+
+    run(scene)
+
+
+def test_a_body_that_is_worked_on_stays() -> None:
+    """Where nothing may be dropped the newest body is."""
+
+    async def scene(budget: BodyBudget) -> None:
+        working = Caller(budget, "one", keeping=True)
+        await working.send(b"x" * 30, b"")
+        late = Caller(budget, "one")
+        await late.send(b"y" * 20, b"")
+        assert await late.task == b"dropped"
+        assert not working.task.done()
+        working.task.cancel()
+        await asyncio.wait([working.task])
+
+    run(scene)
+
+
+def test_a_body_that_is_too_long_is_told_so() -> None:
+    """None for it, whatever came before; all of it is read, or its caller would not see the answer."""
+
+    async def scene(budget: BodyBudget) -> None:
+        long = Caller(budget, "one")
+        await long.send(b"x" * 30, b"x" * 80, b"")
+        assert await long.task is None
+
+    run(scene)
+
+
+def test_downloads_are_counted_by_report_and_by_partner() -> None:
+    """Beyond either limit there is none; one that has ended makes room."""
+    slots = DownloadSlots(read(report_downloads=2, partner_downloads=3))
+    with slots.hold_report("r"), slots.hold_report("r"):
+        with pytest.raises(Crowded) as crowded, slots.hold_report("r"):
+            pytest.fail("a third download of one report")
+        assert crowded.value.limit is Limit.REPORT
+    with slots.hold_report("r"), slots.hold_partner(1), slots.hold_partner(1), slots.hold_partner(1):
+        with pytest.raises(Crowded) as crowded, slots.hold_partner(1):
+            pytest.fail("a fourth download of one partner")
+        assert crowded.value.limit is Limit.PARTNER
+        with slots.hold_partner(2):
+            assert len(slots) == 4
+    assert len(slots) == 0
+
+
+def test_a_partner_without_a_download_always_gets_one() -> None:
+    """Though others have all that there are."""
+    slots = DownloadSlots(read(downloads=2))
+    with ExitStack() as held:
+        held.enter_context(slots.hold_partner(1))
+        held.enter_context(slots.hold_partner(1))
+        with pytest.raises(Crowded) as crowded:
+            held.enter_context(slots.hold_partner(1))
+        assert crowded.value.limit is Limit.SERVICE
+        held.enter_context(slots.hold_partner(2))

@@ -1,0 +1,112 @@
+"""Hundreds of readers that take nothing and of bodies that don't end: the service stays small and answers others."""
+
+from __future__ import annotations
+
+import resource
+import selectors
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from reelport.testing import Service
+from reelport.wire import LOOK
+
+from .conftest import ASK, INPUT, Wire, finish, token_of
+
+READERS, BODIES = 300, 200
+DOWNLOADS, KEPT = 8, 1_048_576
+BODY = 1_000_000
+ROOM = 64 * 1_048_576
+"""Bytes by which the service may grow. A megabyte a reader and half of one a body would be 400 million."""
+
+
+@pytest.fixture
+def beset() -> Iterator[tuple[Wire, Wire]]:
+    """A service with small limits, an attacker and another partner."""
+    with Service(
+        workers=0, report_downloads=DOWNLOADS, partner_pending_bytes=KEPT, pending_bytes=4 * KEPT, log_level="warning"
+    ) as service:
+        service.organization("attacker")
+        service.organization("other")
+        yield Wire(service, service.key("attacker")), Wire(service, service.key("other"))
+
+
+def test_readers_and_half_bodies_by_the_hundred_keep_nobody_waiting(beset: tuple[Wire, Wire]) -> None:
+    """Those within the limits wait, the others are told to come again; memory is bounded, every other look answered."""
+    attacker, other = beset
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2 * (READERS + BODIES):
+        pytest.skip("this process may have too few open files")
+    link = fetched(attacker)
+    token = token_of(other.graphql(ASK, {"input": INPUT}))
+    before = resident(other.service)
+    reader = f"GET {link} HTTP/1.1\r\nHost: here\r\n\r\n".encode()
+    head = f"POST /graphql HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {attacker.token}\r\n"
+    body = f"{head}Content-Length: {BODY}\r\n\r\n".encode() + b"{" * (BODY // 2)
+    with ExitStack() as opened:
+        readers = [opened.enter_context(sent(other.service, reader)) for _ in range(READERS)]
+        found = Counter(status(each) for each in readers)
+        bodies = []
+        for number in range(BODIES):
+            bodies.append(opened.enter_context(sent(other.service, body)))
+            if number % 10 == 0:
+                assert looked(other, token) == "IN_PROGRESS"
+        assert found == {200: DOWNLOADS, 429: READERS - DOWNLOADS}
+        refused = answered(bodies, BODIES - KEPT // (BODY // 2))
+        assert {status(each) for each in refused} == {503}
+        assert looked(other, token) == "IN_PROGRESS"
+        assert attacker.graphql("{ partner { id } }")["data"]["partner"]
+        assert resident(other.service) < before + ROOM
+
+
+def fetched(wire: Wire) -> str:
+    """Path and query of a link to a large file."""
+    token = token_of(wire.graphql(ASK, {"input": INPUT}))
+    finish(wire.service, b"day,views\n" + b"2026-01-01,3\n" * 2_000_000)
+    report = wire.graphql(LOOK, {"reportToken": token})["data"]["partner"]["reportFile"]
+    parts = urlsplit(report["downloadLinks"]["edges"][0]["node"]["link"])
+    return f"{parts.path}?{parts.query}"
+
+
+def looked(wire: Wire, token: str) -> str:
+    """What the service says of a report."""
+    status: str = wire.graphql(LOOK, {"reportToken": token})["data"]["partner"]["reportFile"]["status"]
+    return status
+
+
+def sent(service: Service, data: bytes) -> socket.socket:
+    """A connection over which data was sent, and nothing is taken."""
+    mine = socket.create_connection((service.settings.host, service.settings.port), timeout=60)
+    mine.sendall(data)
+    return mine
+
+
+def answered(sockets: list[socket.socket], count: int) -> list[socket.socket]:
+    """Those to which an answer has come, as soon as there are so many of them."""
+    until = time.monotonic() + 120
+    with selectors.DefaultSelector() as selector:
+        for each in sockets:
+            selector.register(each, selectors.EVENT_READ, each)
+        while len(found := selector.select(0)) < count:
+            assert time.monotonic() < until, f"{len(found)} of {count} were answered"
+            time.sleep(0.05)
+    return [key.data for key, _ in found]
+
+
+def status(mine: socket.socket) -> int:
+    """The status of an answer of which no more is taken."""
+    return int(mine.recv(12, socket.MSG_WAITALL)[9:])
+
+
+def resident(service: Service) -> int:
+    """Bytes of memory of the serving process."""
+    for line in Path(f"/proc/{service.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no such process")
