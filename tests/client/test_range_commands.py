@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.client.ranges import END, START, bad
+from tests.patience import PATIENCE
 
 from reelport.testing import Vendor
 
@@ -43,9 +44,9 @@ def test_a_range_that_was_killed_goes_on(vendor: Vendor, to: Path, step: str) ->
     once.touch()
     # One at a time: of a window that is being asked for, a kill loses the answer.
     killed = command(vendor, to, REELPORT_STOP_AT=f"{step}:{once}", REELPORT_SLOTS="1")
-    _, said = killed.communicate(timeout=60)
+    _, said = killed.communicate(timeout=PATIENCE)
     assert killed.returncode == -signal.SIGKILL, said
-    _, said = command(vendor, to).communicate(timeout=60)
+    _, said = command(vendor, to).communicate(timeout=PATIENCE)
     assert len(vendor.asks) == 4, said
     assert to.read_text(encoding="utf-8").startswith("visitor_country,fill_rate\n")
     assert sorted(path.name for path in to.parent.iterdir()) == ["views.csv", "views.csv.json"]
@@ -59,15 +60,14 @@ def test_ctrl_c_leaves_windows_that_the_same_command_goes_on_with(vendor: Vendor
     while len(vendor.asks) < 2 or vendor.looks < 4:
         assert process.poll() is None
         time.sleep(0.05)
-    began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 6, said
     assert "Take it up again: reelport report run --metrics FILL_RATE" in said
-    assert time.monotonic() - began < 5
+    assert len(vendor.asks) == 2
     vendor.makes_in = 0.0
     done = command(vendor, to)
-    assert done.communicate(timeout=60)[1].count("taking up report") == 2
+    assert done.communicate(timeout=PATIENCE)[1].count("taking up report") == 2
     assert len(vendor.asks) == 4
     assert to.exists()
 
@@ -77,7 +77,7 @@ def test_two_processes_at_once_end_with_the_same_file(vendor: Vendor, to: Path) 
     vendor.makes_in = 0.3
     both = [command(vendor, to), command(vendor, to)]
     for process in both:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, said
     assert len(vendor.asks) == 4
     assert vendor.refused == 0
@@ -88,7 +88,7 @@ def test_a_command_whose_range_is_partly_done_ends_with_status_3(vendor: Vendor,
     """It names the window that is lacking and the command that goes on."""
     vendor.fails = bad(date(2025, 2, 10))
     process = command(vendor, to)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 3, said
     assert "2025-02-10..2025-02-10: " in said
     assert "Take it up again: reelport report run --metrics FILL_RATE" in said
@@ -105,7 +105,7 @@ def test_the_command_plan_prints_windows_and_calls_nothing(vendor: Vendor, more:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == status, done.stderr
     if more[:1] == ("--json",):

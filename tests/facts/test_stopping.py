@@ -5,14 +5,13 @@ from __future__ import annotations
 import gzip
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
+from tests.patience import run_child
 
 from reelport.errors import BadInput
-from reelport.facts.loading import load, load_arrow
+from reelport.facts.loading import load
 from reelport.facts.preview import preview
 
 
@@ -20,21 +19,33 @@ def _left(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if path.is_file()]
 
 
+_ENDLESS = """
+import os, signal, sys
+from pathlib import Path
+import pyarrow as pa
+from reelport.facts.loading import load_arrow
+
+drawn = 0
+
+def endless():
+    global drawn
+    while drawn < 2000:
+        drawn += 1
+        if drawn == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        yield pa.RecordBatch.from_pylist([{"id": f"c{drawn}-{number}", "slug": "s"} for number in range(2000)])
+
+try:
+    print("ready", flush=True)
+    load_arrow(Path(sys.argv[1]), "channels", endless(), "endless")
+except KeyboardInterrupt:
+    print(drawn)
+"""
+
+
 def test_a_stop_while_the_engine_works_ends_the_load_at_once(root: Path) -> None:
     """A Ctrl-C is heard while the engine reads and sorts, and not only when it gives its first rows."""
-    drawn = 0
-
-    def endless() -> Iterator[pa.RecordBatch]:
-        nonlocal drawn
-        while drawn < 2000:
-            drawn += 1
-            if drawn == 5:
-                os.kill(os.getpid(), signal.SIGINT)
-            rows = [{"id": f"c{drawn}-{number}", "slug": "s"} for number in range(2000)]
-            yield pa.RecordBatch.from_pylist(rows)
-
-    with pytest.raises(KeyboardInterrupt):
-        load_arrow(root, "channels", endless(), "endless")
+    drawn = int(run_child(_ENDLESS, str(root)))
     assert drawn < 2000
     assert _left(root) == []
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
 import structlog
 from sqlalchemy import text
+from tests.patience import run_child, until
 
 from reelport.engine.run import Engine
 from reelport.errors import StorageError
@@ -22,7 +21,7 @@ from reelport.server.jobs import Claim
 from reelport.server.keeper import Keeper, Running
 from reelport.server.settings import read
 from reelport.server.supervisor import supervised
-from reelport.server.worker import Worker, undisturbed, work
+from reelport.server.worker import Worker, work
 
 from .conftest import NOW, State
 
@@ -66,9 +65,7 @@ def test_worker_that_can_not_be_started_is_tried_again(tmp_path: Path) -> None:
     """A machine that takes no new process for a while is only logged: the supervisor goes on."""
     settings = read(data=tmp_path, public_url="x" * 1_000_000)  # more than an environment holds
     with structlog.testing.capture_logs() as logs, supervised(settings):
-        until = time.monotonic() + 10
-        while len(logs) < 2 and time.monotonic() < until:
-            time.sleep(0.01)
+        assert until(lambda: len(logs) >= 2)
     assert [log["event"] for log in logs[:2]] == ["worker ended"] * 2
     assert "could not be started" in logs[0]["reason"]
 
@@ -116,12 +113,13 @@ def test_state_file_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:
 
 def test_signal_to_stop_waits_for_what_must_not_be_disturbed() -> None:
     """DuckDB, at its start, would make an error of its own of it, and the worker end with that error's traceback."""
-    said: list[str] = []
-    before = signal.signal(signal.SIGTERM, lambda *_: said.append("stopped"))
-    try:
-        with undisturbed():
-            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
-            said.append("all is done")
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert said == ["all is done", "stopped"]
+    said = run_child(
+        "import signal, threading\n"
+        "from reelport.server.worker import undisturbed\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('stopped'))\n"
+        "print('ready', flush=True)\n"
+        "with undisturbed():\n"
+        "    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
+        "    print('all is done')\n"
+    )
+    assert said == "all is done\nstopped\n"

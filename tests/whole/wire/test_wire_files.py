@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE, until
 
 from reelport.server import files
 
@@ -24,11 +25,14 @@ def link_of(wire: Wire, token: str) -> str:
     look = (
         f'{{ partner {{ reportFile(reportToken: "{token}") {{ downloadLinks {{ edges {{ node {{ link }} }} }} }} }} }}'
     )
-    until = time.monotonic() + 30
-    while not (edges := wire.graphql(look)["data"]["partner"]["reportFile"]["downloadLinks"]["edges"]):
-        assert time.monotonic() < until, wire.service.log
-        time.sleep(0.02)
-    link: str = edges[0]["node"]["link"]
+    edges: list[dict[str, dict[str, str]]] = []
+
+    def looked() -> bool:
+        edges[:] = wire.graphql(look)["data"]["partner"]["reportFile"]["downloadLinks"]["edges"]
+        return bool(edges)
+
+    assert until(looked), wire.service.log
+    link = edges[0]["node"]["link"]
     return link.removeprefix(wire.service.url)
 
 
@@ -77,12 +81,12 @@ def test_each_look_signs_anew_and_old_links_stay_good(wire: Wire) -> None:
 
 
 def test_five_thousand_ranges_are_cheap(wire: Wire, large: str) -> None:
-    """Taken for the whole file, or refused by the web server for its length: never costly."""
+    """Taken for the whole file, or refused by the web server for its length: never a part for each."""
     header = "bytes=" + ",".join(f"{n}-{n}" for n in range(5000))
-    began = time.monotonic()
     reply = wire.send("GET", large, headers={"Range": header})
     assert reply.status in {200, 400, 431}
-    assert time.monotonic() - began < 2
+    assert "content-range" not in reply.headers
+    assert not reply.headers["content-type"].startswith("multipart/")
 
 
 def test_a_link_dies_with_its_signature(wire: Wire, large: str) -> None:
@@ -106,7 +110,7 @@ class Huge:
     def request(self) -> socket.socket:
         """A connection over which the file has been asked for and nothing read yet."""
         place = urllib.parse.urlsplit(self.wire.service.url)
-        connection = socket.create_connection((place.hostname or "", place.port or 0), timeout=20)
+        connection = socket.create_connection((place.hostname or "", place.port or 0), timeout=PATIENCE)
         connection.sendall(f"GET {self.link} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         return connection
 
@@ -142,10 +146,7 @@ def test_readers_who_go_away_leave_nothing_behind(huge: Huge) -> None:
     for _ in range(50):
         with huge.request() as connection:
             connection.recv(10)
-    until = time.monotonic() + 10
-    while len(list(descriptors.iterdir())) > before + 2:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    assert until(lambda: len(list(descriptors.iterdir())) <= before + 2)
     assert huge.wire.send("HEAD", huge.link).status == 200
     assert "Traceback" not in huge.wire.service.log
 
@@ -153,9 +154,7 @@ def test_readers_who_go_away_leave_nothing_behind(huge: Huge) -> None:
 def test_slow_readers_hold_up_nobody(huge: Huge) -> None:
     """Beside as many that don't read on as may be but one, looks are answered and another download ends."""
     slow = [huge.request() for _ in range(huge.wire.service.settings.report_downloads - 1)]
-    began = time.monotonic()
     assert "errors" not in huge.wire.graphql("{ partner { id } }")
     assert len(huge.wire.send("GET", huge.link).body) == SIZE
-    assert time.monotonic() - began < 10
     for connection in slow:
         connection.close()
