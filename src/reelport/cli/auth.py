@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.check import within
 from reelport.cli.listing import listed, told
 from reelport.cli.options import Insecure, Profile, Url
-from reelport.client.client import Client
 from reelport.client.settings import layers, profile_file, secrets
 from reelport.client.settings.config import INSECURE, Settings, checked_url, home_of
 from reelport.client.settings.credentials import PrivateKey, PublicKey
@@ -219,6 +217,9 @@ def _unseen(part: str) -> str:
 
 def _try(given: Mapping[str, str], parts: Mapping[str, str], *, insecure: bool) -> None:
     """Get a token for the key and use it. Nothing is kept when that fails."""
+    from reelport.cli.check import within
+    from reelport.client.client import Client
+
     texts = {part: text for part, text in {**given, **parts}.items() if part not in {"url", "kind"}}
     settings = replace(
         Settings.read({INSECURE: os.environ.get(INSECURE, "")}, given["url"], **texts, insecure=insecure),

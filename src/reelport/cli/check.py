@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 from urllib.parse import urlsplit
 
 from cyclopts import Parameter
@@ -15,10 +15,11 @@ from cyclopts import Parameter
 from reelport.catalog import Scope
 from reelport.cli.listing import listed, told
 from reelport.cli.options import Insecure, Profile, Url
-from reelport.client.client import Client
-from reelport.client.probe import Probe
-from reelport.client.settings.profiles import InForce, in_force, settings_of
 from reelport.errors import AccessError, ReelportError, ServiceError, Unreachable
+
+if TYPE_CHECKING:
+    from reelport.client.probe import Probe
+    from reelport.client.settings.profiles import InForce
 
 T = TypeVar("T")
 
@@ -62,6 +63,8 @@ def check(*, url: Url = None, profile: Profile = None, insecure: Insecure = Fals
 
     The exit status is 0 when reports can be asked for, 4 when the key is refused, 1 when nobody answers.
     """
+    from reelport.client.settings.profiles import in_force
+
     found = in_force(os.environ, profile=profile, url=url, insecure=insecure)
     failure: ReelportError | None = None
     try:
@@ -98,6 +101,9 @@ def within(seconds: float, task: Callable[[], T], host: str) -> T:
 
 
 def _probe(found: InForce) -> Probe:
+    from reelport.client.client import Client
+    from reelport.client.settings.profiles import settings_of
+
     settings = replace(settings_of(found), timeout=_SILENCE)
     with Client(settings=settings, ledger=False) as client:
         return client.probe()

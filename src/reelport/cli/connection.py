@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from reelport.client.client import Client
-from reelport.client.settings.profiles import resolve
+if TYPE_CHECKING:
+    from reelport.client.client import Client
 
 
 def connect(url: str | None = None, profile: str | None = None, *, insecure: bool = False) -> Client:
     """A client for the service and the key that are in force. Raises UsageError or AccessError where there is none."""
+    from reelport.client.client import Client
+    from reelport.client.settings.profiles import resolve
+
     return Client(settings=resolve(os.environ, profile=profile, url=url, insecure=insecure))

@@ -16,17 +16,15 @@ from enum import StrEnum
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 from cyclopts import Parameter
-from rich.console import Console
 
-from reelport.cli.sheet import moment, show
-from reelport.client.files.download import Downloaded
-from reelport.client.files.part import checked_target, storage
-from reelport.client.files.sidecar import beside, read
-from reelport.client.results.tables import Cell, Table
 from reelport.errors import SchemaDrift, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from reelport.client.files.download import Downloaded
+    from reelport.client.results.tables import Cell, Table
 
 _FLUSHED = 1 << 20
 
@@ -81,6 +79,8 @@ def format_of(wished: Format | None, output: str | None) -> Format:
 
 def give(done: Downloaded, output: str | None, form: Format) -> None:
     """Give a downloaded CSV in a form: into its file, whole or not at all, or to stdout."""
+    from reelport.client.files.part import checked_target
+
     try:
         if output is None:
             _to_stdout(done.path, form)
@@ -94,6 +94,8 @@ def give(done: Downloaded, output: str | None, form: Format) -> None:
 
 
 def _into(target: Path, report: Path, form: Format) -> None:
+    from reelport.client.results.tables import Table
+
     if form is Format.PARQUET:
         Table.of(report).parquet(target)
         return
@@ -103,6 +105,9 @@ def _into(target: Path, report: Path, form: Format) -> None:
 
 def _note(target: Path, done: Downloaded, form: Format) -> None:
     """Put the CSV's sidecar beside the file that was made of it; its bytes and its SHA-256 are this file's."""
+    from reelport.client.files.part import storage
+    from reelport.client.files.sidecar import beside, read
+
     place, known = beside(target), done.sidecar and read(done.sidecar)
     if place is None or not known:
         return
@@ -122,6 +127,11 @@ def lines(table: Table) -> Iterator[str]:
 
 
 def _to_stdout(report: Path, form: Format) -> None:
+    from rich.console import Console
+
+    from reelport.cli.sheet import show
+    from reelport.client.results.tables import Table
+
     try:
         if form is Format.TABLE:
             show(Console(highlight=False), Table.of(report))
@@ -135,6 +145,11 @@ def _to_stdout(report: Path, form: Format) -> None:
 
 
 def _write(report: Path, form: Format, file: BinaryIO) -> None:
+    from rich.console import Console
+
+    from reelport.cli.sheet import show
+    from reelport.client.results.tables import Table
+
     match form:
         case Format.CSV:
             _copy(report, file)
@@ -179,6 +194,8 @@ def _copy(path: Path, file: BinaryIO) -> None:
 @contextmanager
 def _replaced(target: Path) -> Iterator[BinaryIO]:
     """A file that takes the target's name at the end of the `with`, and is gone when that ends in an error."""
+    from reelport.client.files.part import storage
+
     part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
     try:
         with storage(target), part.open("xb") as file:
@@ -193,6 +210,8 @@ def _replaced(target: Path) -> Iterator[BinaryIO]:
 
 
 def _encode(cell: Cell) -> str:
+    from reelport.cli.sheet import moment
+
     match cell:
         case None:
             return "null"

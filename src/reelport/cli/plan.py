@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from reelport.cli.connection import connect
 from reelport.cli.listing import listed, told
 from reelport.cli.options import Ask, Profile, Url
-from reelport.cli.output import duration
-from reelport.cli.refusal import in_options
-from reelport.client.ranges.plan import Plan, Standing
 from reelport.errors import MergeRefused, QueryRefused
+
+if TYPE_CHECKING:
+    from reelport.client.ranges.plan import Plan
 
 Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
 
@@ -26,6 +25,9 @@ def plan(ask: Ask, *, profile: Profile = None, url: Url = None, json: Json = Fal
     Calls nothing. `report run` over the same range does what the plan says. Status 5 where windows of the query
     can't be merged into one right answer.
     """
+    from reelport.cli.connection import connect
+    from reelport.cli.refusal import in_options
+
     query = ask.query()
     with connect(url, profile, insecure=True) as client:
         try:
@@ -68,11 +70,16 @@ def _facts_of_windows(made: Plan) -> list[dict[str, object]]:
 
 
 def _row(number: int, facts: dict[str, object]) -> dict[str, object]:
+    from reelport.client.ranges.plan import Standing
+
     return {"window": number, **facts, "state": Standing[str(facts["state"]).upper()]}
 
 
 def _sentences(made: Plan) -> list[str]:
     """What the table doesn't show."""
+    from reelport.cli.output import duration
+    from reelport.client.ranges.plan import Standing
+
     done = sum(each.standing is Standing.HERE for each in made.windows)
     windows, days = _count(len(made.windows), "window"), _count(made.query.days, "day")
     said = [f"{days} in {windows}, {made.slots} at a time; {done} here already."]

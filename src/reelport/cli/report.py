@@ -6,24 +6,21 @@ import hashlib
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
-from rich.console import Console
 
-from reelport.cli.charts import Chart, chart_of
-from reelport.cli.connection import connect
 from reelport.cli.formats import Format, Wished, format_of, give
-from reelport.cli.landing import landing
 from reelport.cli.options import Ask, Deadline, Fresh, Insecure, Json, Output, Profile, Quiet, Token, Url, words_of
-from reelport.cli.output import stderr
-from reelport.cli.telling import Teller, told
-from reelport.client.files.download import Downloaded
-from reelport.client.files.part import checked_target
-from reelport.client.flow import DEADLINE
-from reelport.client.report import Reports
+from reelport.client.deadline import DEADLINE
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
+
+if TYPE_CHECKING:
+    from reelport.cli.charts import Chart
+    from reelport.cli.telling import Teller
+    from reelport.client.files.download import Downloaded
+    from reelport.client.report import Reports
 
 REPORT = App(name="report", help="Ask for a report, wait for it, download it whole.", help_format="plaintext")
 
@@ -66,6 +63,10 @@ def run(
     windows, two at a time, and put together. Whatever ends it early, the same
     command goes on where it was.
     """
+    from reelport.cli.charts import chart_of
+    from reelport.cli.connection import connect
+    from reelport.cli.telling import told
+
     with told(json=json, quiet=quiet, output=output) as tell:
         query = tell.about(ask.query())
         shape = format_of(form, output)
@@ -103,6 +104,9 @@ def submit(
 
     Example: reelport report submit --metrics VIEWS --dimensions DAY --start 7d --end yesterday
     """
+    from reelport.cli.connection import connect
+    from reelport.cli.telling import told
+
     with told(json=json, quiet=quiet) as tell:
         query = tell.about(ask.query())
         tell.resume = ["submit", *words_of(query), *_rest(profile=profile, url=url, insecure=insecure)]
@@ -128,6 +132,9 @@ def wait(
 
     Example: reelport report wait TOKEN
     """
+    from reelport.cli.connection import connect
+    from reelport.cli.telling import told
+
     with told(json=json, quiet=quiet) as tell:
         tell.token, tell.resume = token, ["wait", token, *_rest(profile=profile, url=url, insecure=insecure)]
         with connect(url, profile, insecure=insecure) as client:
@@ -154,6 +161,9 @@ def download(
 
     Example: reelport report download TOKEN -o views.csv
     """
+    from reelport.cli.connection import connect
+    from reelport.cli.telling import told
+
     with told(json=json, quiet=quiet, output=output) as tell:
         shape = format_of(form, output)
         tell.token, tell.resume = (
@@ -184,6 +194,9 @@ def _folder(output: str | None, *, plain: bool) -> str:
 
 def _target(output: str | None, shape: Format, name: str) -> AbstractContextManager[Path]:
     """Where to download to: the file itself where it is to be a CSV, else a place that goes away again."""
+    from reelport.cli.landing import landing
+    from reelport.client.files.part import checked_target
+
     target = None if output is None else checked_target(output)
     if target is not None and shape is Format.CSV:
         return nullcontext(target)
@@ -194,6 +207,10 @@ def _deliver(
     done: Downloaded, output: str | None, shape: Format | None, tell: Teller, picture: Chart | None = None
 ) -> None:
     """Give what was downloaded in its form, or with none only draw it."""
+    from rich.console import Console
+
+    from reelport.cli.output import stderr
+
     tell.rest()
     if shape is not None:
         give(done, output, shape)

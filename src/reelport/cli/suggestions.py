@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from reelport.catalog import Dimension, Filter, Metric, Product
 from reelport.check import Allowed, allowed_with
-from reelport.client.settings.profiles import profile_names
 from reelport.query import ReportQuery
 
 if TYPE_CHECKING:
@@ -48,6 +47,8 @@ def fields(_: CompletionContext) -> Suggestions:
 
 def profiles(_: CompletionContext) -> Suggestions:
     """The names of the profiles that there are."""
+    from reelport.client.settings.profiles import profile_names
+
     return ((name, "") for name in profile_names(os.environ))
 
 

@@ -8,16 +8,11 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.connection import connect
 from reelport.cli.options import Deadline, Insecure, Json, Profile, Quiet, Url, day
-from reelport.cli.sync_output import Telling, comparisons_as_json, print_comparison, print_standings
-from reelport.cli.telling import told
-from reelport.client.files.part import storage
-from reelport.client.flow import DEADLINE
+from reelport.client.deadline import DEADLINE
 from reelport.errors import SchemaDrift, UsageError, WindowEmptied
-from reelport.sync import comparing, running, sheet
+from reelport.sync import sheet
 from reelport.sync.spec import LOOKBACK, SETTLE
-from reelport.sync.standing import standing
 
 SYNC = App(
     name="sync",
@@ -51,6 +46,8 @@ def init(*, file: Sheet = Path(sheet.NAME)) -> None:
 
     Example: reelport sync init
     """
+    from reelport.client.files.part import storage
+
     start = datetime.now(UTC).date() - timedelta(days=_DAYS)
     text = _FIRST.format(start=start, lookback=LOOKBACK, settle=SETTLE)
     with storage(file):
@@ -84,6 +81,11 @@ def run(
 
     Whatever ends it early, the copies hold each window as it was before or as it is after; the same command goes on.
     """
+    from reelport.cli.connection import connect
+    from reelport.cli.sync_output import Telling
+    from reelport.cli.telling import told
+    from reelport.sync import running
+
     with told(json=json, quiet=quiet, output=str(file)) as tell:
         specs = sheet.read(file, only=names or ())
         tell.group, tell.resume = "sync", ["run", *(names or []), *_rest(file, profile, url, insecure=insecure)]
@@ -111,6 +113,9 @@ def status(names: Names = None, /, *, file: Sheet = Path(sheet.NAME), json: Prin
 
     Example: reelport sync status
     """
+    from reelport.cli.sync_output import print_standings
+    from reelport.sync.standing import standing
+
     print_standings([standing(spec) for spec in sheet.read(file, only=names or ())], json=json)
 
 
@@ -133,6 +138,11 @@ def verify(
 
     Example: reelport sync verify views_by_day
     """
+    from reelport.cli.connection import connect
+    from reelport.cli.sync_output import Telling, comparisons_as_json, print_comparison
+    from reelport.cli.telling import told
+    from reelport.sync import comparing
+
     specs = sheet.read(file, only=names or ())
     first, last = _days(start, end)
     with told(json=False, quiet=quiet or json) as tell, connect(url, profile, insecure=insecure) as service:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from reelport import steps
 from reelport.client.asking import had
+from reelport.client.deadline import DEADLINE
 from reelport.client.driving.steps import Flow, work
 from reelport.client.events import Progress
 from reelport.client.files.download import Downloaded, Times, download, known, run
 from reelport.client.files.proof import Proof
-from reelport.client.flow import DEADLINE, ReportState, ask, vet
+from reelport.client.flow import ReportState, ask, vet
 from reelport.client.follow import followed, glanced
 from reelport.client.ledger import Ledger, Row, State
 from reelport.client.session import Session

@@ -11,6 +11,7 @@ from typing import Any
 
 from reelport.check import scopes_of
 from reelport.client.answers import OK, data_of
+from reelport.client.deadline import DEADLINE
 from reelport.client.driving.steps import Flow, Reply, Wait
 from reelport.client.events import Asked, Looked, Progress, Warned
 from reelport.client.operation import exchange, meet
@@ -29,9 +30,6 @@ from reelport.errors import (
 )
 from reelport.query import ReportQuery
 from reelport.wire import APPLIED_HEADER, ASK, LOOK, PREFER_HEADER, Code, ReportStatus
-
-DEADLINE = 2.5 * 3600
-"""Seconds that a wait takes at most: the two hours that the original may need, and some room."""
 
 _LINKLESS = 30.0
 """Seconds that a finished report may be without a link before that is an error."""

@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from reelport.client import fetch, follow
+from reelport.client.deadline import DEADLINE
 from reelport.client.driving.runner import AsyncRunner, Runner, aloud, seconds
 from reelport.client.driving.steps import Flow
 from reelport.client.events import Progress
 from reelport.client.files import download
 from reelport.client.files.download import Downloaded
 from reelport.client.files.part import checked_target
-from reelport.client.flow import DEADLINE, ReportState
+from reelport.client.flow import ReportState
 from reelport.client.ranges.reports import AsyncRangeReports, RangeReports
 from reelport.client.session import Session
 from reelport.errors import UsageError

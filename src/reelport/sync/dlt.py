@@ -29,10 +29,10 @@ from dlt.extract import DltResource, DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from reelport.client.client import Client
+from reelport.client.deadline import DEADLINE
 from reelport.client.driving.runner import seconds
 from reelport.client.events import Event
 from reelport.client.fetch import settled
-from reelport.client.flow import DEADLINE
 from reelport.client.ranges.windows import Window
 from reelport.client.settings.profiles import resolve
 from reelport.errors import ReelportError, ServiceError, UsageError, WindowEmptied

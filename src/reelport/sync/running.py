@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from reelport.client.client import Client
+from reelport.client.deadline import DEADLINE
 from reelport.client.driving.runner import seconds
 from reelport.client.driving.steps import Flow, fork, work
 from reelport.client.events import Bisected, Event
-from reelport.client.flow import DEADLINE
 from reelport.client.ranges.failing import FAILURES, hopeless, too_much
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, halves
 from reelport.client.session import Session

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from reelport.client.answers import trouble_of
+from reelport.client.deadline import DEADLINE
 from reelport.client.driving.steps import Flow, Lost, Reply, Request, Wait, opened, read, work
 from reelport.client.events import Progress, Received, Retrying
 from reelport.client.files import sidecar
@@ -20,7 +21,7 @@ from reelport.client.files.part import Mark, Part
 from reelport.client.files.proof import BEYOND, OK, Promise, Proof, refuse, weakest
 from reelport.client.files.shape import Lines
 from reelport.client.files.sidecar import Sidecar
-from reelport.client.flow import DEADLINE, ReportState, ask, look, wait
+from reelport.client.flow import ReportState, ask, look, wait
 from reelport.client.results.tables import Table
 from reelport.client.retry import pauses
 from reelport.client.session import Session

@@ -6,11 +6,11 @@ import os
 from datetime import timedelta
 from functools import partial
 
+from reelport.client.deadline import DEADLINE
 from reelport.client.driving.runner import AsyncRunner, Runner, aloud, seconds
 from reelport.client.driving.steps import Flow, work
 from reelport.client.events import Progress
 from reelport.client.files.part import checked_target
-from reelport.client.flow import DEADLINE
 from reelport.client.ranges.folder import checked_folder
 from reelport.client.ranges.plan import Plan, plan
 from reelport.client.ranges.result import Ranged

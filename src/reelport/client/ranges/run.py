@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from reelport import steps
+from reelport.client.deadline import DEADLINE
 from reelport.client.driving.steps import Flow, work
 from reelport.client.events import Bisected, Merging, Progress
 from reelport.client.fetch import fetch, settled
@@ -16,7 +17,7 @@ from reelport.client.files.download import Downloaded
 from reelport.client.files.part import Part, storage
 from reelport.client.files.proof import weakest
 from reelport.client.files.sidecar import beside
-from reelport.client.flow import DEADLINE, vet
+from reelport.client.flow import vet
 from reelport.client.ranges.failing import too_much
 from reelport.client.ranges.fetching import Fetching, Kept
 from reelport.client.ranges.folder import Folder
