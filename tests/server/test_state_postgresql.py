@@ -20,6 +20,8 @@ from reelport.query import ReportQuery
 from reelport.server import access, credentials, files, jobs, partners, reports, retention
 from reelport.server.access import Caller, Grant
 from reelport.server.database import connect
+from reelport.server.doctor import findings
+from reelport.server.sealing import sealed
 from reelport.server.settings import Settings, read
 from reelport.wire import ReportStatus
 
@@ -134,3 +136,60 @@ def test_database_that_goes_away_is_waited_for(new_database: Callable[[], str], 
         worker.terminate()
         assert worker.wait(15) == 0
     db.dispose()
+
+
+def _told(settings: Settings) -> dict[str, list[tuple[bool, str]]]:
+    """What doctor says of each thing."""
+    told: dict[str, list[tuple[bool, str]]] = {}
+    for found in findings(settings):
+        told.setdefault(found.subject, []).append((found.well, found.sentence))
+    return told
+
+
+def test_doctor_says_of_a_new_database_that_it_is_new(new_database: Callable[[], str], tmp_path: Path) -> None:
+    """Before the first start, with and without a data directory; then before the first key; then with one."""
+    settings = read(data=tmp_path / "data", database_url=new_database())
+    for _ in range(2):
+        ((well, sentence),) = _told(settings)["database"]
+        assert (well, "new" in sentence) == (True, True)
+        settings.files_root.mkdir(parents=True, exist_ok=True)
+    db = connect(settings)
+    for secret in (None, "s" * 32):
+        settings = read(data=settings.data, database_url=settings.database_url, secret=secret)
+        told = _told(settings)
+        assert [well for well, _ in (*told["database"], *told["files"])] == [True] * 4
+        assert "no key yet" in told["database"][-1][1]
+    partners.add_organization(db, "demo", datetime.now(UTC))
+    partners.create_key(db, sealed(db, settings), "demo", ["create_reports"], datetime.now(UTC))
+    assert _told(settings)["database"][-1] == (True, "Its keys were made under this secret.")
+    other = read(data=settings.data, database_url=settings.database_url, secret="o" * 32)
+    assert "another secret" in _told(other)["database"][-1][1]
+    db.dispose()
+
+
+def test_the_short_scheme_is_the_long_one(new_database: Callable[[], str], tmp_path: Path) -> None:
+    """Providers hand out addresses that begin with postgres://: state and worker take them."""
+    address = new_database().replace("postgresql://", "postgres://")
+    settings = read(data=tmp_path / "data", database_url=address)
+    db = connect(settings)
+    assert partners.add_organization(db, "demo", datetime.now(UTC)) in partners.organizations(db)
+    assert all(well for well, _ in _told(settings)["database"])
+    db.dispose()
+
+
+def test_a_user_that_may_make_no_tables_is_told_so(new_database: Callable[[], str], tmp_path: Path) -> None:
+    """As PostgreSQL sets up a new user since its version 15: a sentence with what to grant, and not a defect."""
+    address = new_database()
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS plain")
+        connection.execute("CREATE ROLE plain LOGIN")
+    settings = read(data=tmp_path / "data", database_url=address.replace("postgres@", "plain@"))
+    with pytest.raises(StorageError, match="GRANT CREATE"):
+        connect(settings)
+    assert [well for well, _ in _told(settings)["database"]] == [True, False]
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute("GRANT CREATE ON SCHEMA public TO plain")
+    connect(settings).dispose()
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute("DROP OWNED BY plain")
+        connection.execute("DROP ROLE plain")

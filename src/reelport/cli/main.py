@@ -206,8 +206,13 @@ def _explain_words(words: list[str], error: UsageError) -> NoReturn:
 
 
 def print_error(error: ReelportError) -> None:
-    """Print an error on stderr: one line for each thing that it says."""
-    for line in str(error).splitlines() or [type(error).__name__]:
+    """Print an error on stderr: one line for each thing that it says, and no password of an address in it."""
+    text = str(error)
+    if ":/" in text:
+        from reelport.server.masking import hide_passwords
+
+        text = hide_passwords(text)
+    for line in text.splitlines() or [type(error).__name__]:
         print(f"reelport: {line}", file=sys.stderr)
 
 

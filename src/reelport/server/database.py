@@ -32,6 +32,12 @@ REVISION = "0002"
 BUSY_SECONDS = 30
 # The last is for a server that takes no writes now: a standby, or one that was set to read only.
 _AWAY = frozenset({DatabaseError, OperationalError, exc.InternalError})
+_NO_PRIVILEGE = "42501"
+_GRANT = " Grant it to the user of REELPORT_DATABASE_URL, which makes and changes the tables (GRANT CREATE ON SCHEMA)."
+_UNCLEAR = (
+    "REELPORT_DATABASE_URL: it isn't clear where its password ends: in a user's name and a password write @ as %40, "
+    "/ as %2F, : as %3A, % as %25; in what follows them @ as %40."
+)
 _UPGRADE_LOCK = 7_236_118_642
 
 
@@ -50,7 +56,7 @@ def connect(settings: Settings) -> Engine:
 def opened(settings: Settings) -> Engine:
     """The state database as it is, not brought up to date: for a look at one that may be out of order."""
     if settings.database_url:
-        return create_engine(_postgresql(settings.database_url), pool_pre_ping=True, pool_size=10, max_overflow=40)
+        return create_engine(parse_address(settings.database_url), pool_pre_ping=True, pool_size=10, max_overflow=40)
     db = create_engine(
         URL.create("sqlite", database=str(settings.state_file)),
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
@@ -64,13 +70,21 @@ def opened(settings: Settings) -> Engine:
     return db
 
 
-def _postgresql(address: str) -> URL:
+def parse_address(address: str) -> URL:
+    """The address of a PostgreSQL; UsageError, which repeats nothing of it, when it can't be read in one way."""
+    if address.count("@") > 1:
+        raise UsageError(_UNCLEAR)
     try:
         url = make_url(address)
-    except ArgumentError as error:
-        raise UsageError("REELPORT_DATABASE_URL: not an address of a database.") from error
-    if url.get_backend_name() != "postgresql":
+    except (ArgumentError, ValueError):
+        raise UsageError(
+            "REELPORT_DATABASE_URL: not the address of a database: postgresql://USER:PASSWORD@HOST:PORT/NAME."
+        ) from None
+    if url.get_backend_name().lower() not in {"postgresql", "postgres"}:
         raise UsageError("REELPORT_DATABASE_URL: only postgresql:// is known; leave it empty for SQLite.")
+    # A part of the password would be taken for the database or an option, and be named in errors.
+    if "@" in address and url.username is None:
+        raise UsageError(_UNCLEAR)
     return url.set(drivername="postgresql+psycopg")
 
 
@@ -128,6 +142,8 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
+        if getattr(error.orig, "sqlstate", None) == _NO_PRIVILEGE:
+            raise StorageError(f"The state database can't be used: {_first_line(error)}.{_GRANT}") from error
         # Its other subclasses tell of our own statements, and are for whoever made them.
         if type(error) not in _AWAY:
             raise

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from reelport.engine.compile import Plan
 from reelport.engine.pieces import alone
@@ -25,6 +25,7 @@ from reelport.facts.durable import reason_of
 from reelport.facts.layout import check_layout
 from reelport.server import database, presence, retention, sealing
 from reelport.server.credentials import seal, short_id
+from reelport.server.masking import hide_passwords
 from reelport.server.settings import Settings
 
 _LEAST_FREE = 1_000_000_000
@@ -59,11 +60,12 @@ def findings(settings: Settings) -> tuple[Finding, ...]:
 
 def _looked(look: Callable[[Settings], Iterator[tuple[bool, str]]], settings: Settings) -> Iterator[tuple[bool, str]]:
     try:
-        yield from look(settings)
+        yield from ((well, hide_passwords(sentence)) for well, sentence in look(settings))
     except OSError as error:
-        yield False, f"{error.filename}: {reason_of(error)}." if error.filename else f"{reason_of(error)}."
+        where = f"{error.filename}: " if error.filename else ""
+        yield False, hide_passwords(f"{where}{reason_of(error)}.")
     except ReelportError as error:
-        yield False, str(error)
+        yield False, hide_passwords(str(error))
 
 
 def _data(settings: Settings) -> Iterator[tuple[bool, str]]:
@@ -119,13 +121,16 @@ def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
     try:
         with database.reading(db) as connection:
             found = database.revision(connection)
+            if found is None:
+                yield from _new(connection)
+                return
             current = found == database.REVISION
             behind = f"At revision {found}, not {database.REVISION}: serve brings it there."
             yield current, f"At revision {found}." if current else database.ahead(found) or behind
             if current:
                 skew = abs(connection.execute(text("SELECT clock_ms()")).scalar_one() / 1000 - time.time())
                 yield skew < _MOST_SKEW, f"Its clock and this machine's are {skew:.3f} s apart."
-                yield from _marked(settings, db)
+                yield _marked(settings, db)
             if not settings.database_url:
                 sound = connection.execute(text("PRAGMA quick_check")).scalar()
                 yield sound == "ok", f"SQLite's own check of the file says: {sound}."
@@ -133,11 +138,19 @@ def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
         db.dispose()
 
 
-def _marked(settings: Settings, db: Engine) -> Iterator[tuple[bool, str]]:
+def _new(connection: Connection) -> Iterator[tuple[bool, str]]:
+    """A database that is there and holds no state; PostgreSQL may keep its user from making tables in it."""
+    yield True, "It is new and holds no state yet: the first serve, org or sample makes it."
+    if connection.dialect.name == "postgresql":
+        allowed = connection.execute(text("SELECT has_schema_privilege(current_schema(), 'CREATE')")).scalar()
+        if not allowed:
+            yield False, "Its user may make no tables in it: GRANT CREATE ON SCHEMA public TO that user."
+
+
+def _marked(settings: Settings, db: Engine) -> tuple[bool, str]:
     # Not without a secret: asking for the seal would make one.
-    if settings.secret is not None or (settings.data / "secret.key").exists():
-        fits = sealing.fits(db, seal(settings))
-        yield fits, f"Its keys were made under {'this' if fits else 'no secret yet, or under another'} secret."
+    made = settings.secret is not None or (settings.data / "secret.key").exists()
+    return sealing.describe(db, seal(settings) if made else None)
 
 
 def _workers(settings: Settings) -> Iterator[tuple[bool, str]]:
@@ -151,6 +164,9 @@ def _files(settings: Settings) -> Iterator[tuple[bool, str]]:
         return
     db = database.opened(settings)
     try:
+        with database.reading(db) as connection:
+            if database.revision(connection) != database.REVISION:
+                return
         left = retention.orphans(db, settings)
     finally:
         db.dispose()

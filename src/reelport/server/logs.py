@@ -14,16 +14,14 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
+from reelport.server.masking import HIDDEN, hide_passwords
 from reelport.server.settings import Settings
 
-_HIDDEN = "[hidden]"
 _SECRET_NAMES = re.compile(r"secret|password|authorization|signature|cookie|(^|_)token$|^link$", re.IGNORECASE)
 # Secrets, access tokens and report tokens as `credentials` mints them; signatures; headers; form fields.
 _SECRET_TEXT = re.compile(
     r"(?P<keep>\brp[str]_|signature=|bearer\s+|basic\s+|client_secret=)[^\s\"'&,;@\\]+", re.IGNORECASE
 )
-# The password in the address of a database.
-_PASSWORD = re.compile(r"(?P<keep>://[^/\s:@]*:)[^/\s@]+(?=@)")
 _LONGEST = 4000
 _QUIET = ("sqlalchemy", "alembic", "uvicorn.access", "asyncio", "python_multipart")
 
@@ -65,7 +63,7 @@ def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
 
 def _redacted(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever was logged
     if value is not None and _SECRET_NAMES.search(name):
-        return _HIDDEN
+        return HIDDEN
     match value:
         case bool() | int() | float() | None:
             return value
@@ -80,9 +78,7 @@ def _redacted(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever was logg
 def hidden(text: str) -> str:
     """The text without anything that looks like a secret, and not longer than a log can bear."""
     kept = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
-    for pattern in (_SECRET_TEXT, _PASSWORD):
-        kept = pattern.sub(lambda found: found["keep"] + _HIDDEN, kept)
-    return kept
+    return hide_passwords(_SECRET_TEXT.sub(lambda found: found["keep"] + HIDDEN, kept))
 
 
 def _renderer(out: TextIO) -> Processor:

@@ -23,19 +23,30 @@ _OTHER = (
 def sealed(db: Engine, settings: Settings) -> Seal:
     """The seal of this service; UsageError when keys of the state that still count were made under another secret."""
     own = credentials.seal(settings)
-    if not fits(db, own):
+    with reading(db) as connection:
+        known = _mark(connection) == own.mark
+    if not known:
         with writing(db) as connection:
-            if _mark(connection) is not None and _has_keys(connection):
+            if not _may_take(connection, own):
                 raise UsageError(_OTHER)
             connection.execute(SEALS.delete())
             connection.execute(SEALS.insert().values(number=1, mark=own.mark))
     return own
 
 
-def fits(db: Engine, seal: Seal) -> bool:
-    """Whether the state bears the mark of this seal."""
+def describe(db: Engine, seal: Seal | None) -> tuple[bool, str]:
+    """Whether the state can be served with this seal, and a sentence; None is a secret that isn't made yet."""
     with reading(db) as connection:
-        return _mark(connection) == seal.mark
+        if not _has_keys(connection):
+            return True, "It holds no key yet: the first one is made under the secret of that time."
+        if seal is not None and _may_take(connection, seal):
+            return True, "Its keys were made under this secret."
+    return False, _OTHER
+
+
+def _may_take(connection: Connection, seal: Seal) -> bool:
+    """Whether no key was made under another secret; a state from before the mark takes the first that comes."""
+    return _mark(connection) in {None, seal.mark} or not _has_keys(connection)
 
 
 def _mark(connection: Connection) -> str | None:

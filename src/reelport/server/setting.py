@@ -35,13 +35,14 @@ def setting(
     min_length: int = 0,
     pattern: str = "",
     form: str = "",
+    shown: bool = True,
 ) -> Any:  # noqa: ANN401 - a field of whatever type
     """A field of the table of settings: its default, what it is for, and which values it takes.
 
-    `form` says in words what `pattern` asks for.
+    `form` says in words what `pattern` asks for. What isn't `shown` is left out where the settings are printed.
     """
     rules = {"ge": ge, "gt": gt, "le": le, "min_length": min_length, "pattern": pattern, "form": form}
-    return dataclasses.field(default=default, metadata={"description": description, **rules})
+    return dataclasses.field(default=default, repr=shown, metadata={"description": description, **rules})
 
 
 def value_of(kind: object, rules: Mapping[str, Any], given: object) -> object:

@@ -27,7 +27,9 @@ class Settings:
         Path("reelport-data"),
         description="Directory of the tables, the state and the finished files.",
     )
-    database_url: str = setting("", description="PostgreSQL address of the state; empty: SQLite in the data directory.")
+    database_url: str = setting(
+        "", description="PostgreSQL address of the state; empty: SQLite in the data directory.", shown=False
+    )
     secret: Secret | None = setting(
         None,
         min_length=32,

@@ -1,0 +1,94 @@
+"""Passwords in addresses of databases: whatever they hold, nothing that people or logs read shows them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reelport.cli.main import main
+from reelport.errors import StorageError, UsageError
+from reelport.server.database import connect, parse_address
+from reelport.server.doctor import findings
+from reelport.server.logs import hidden
+from reelport.server.masking import hide_passwords
+from reelport.server.settings import read
+
+ODD = st.text(st.sampled_from("@:/%#?&=+[]'\"\\ ~é動😀a0"), max_size=8)
+PASSWORDS = ODD.map(lambda odd: f"s3cr3t{odd}t3rc3s")
+
+
+def tells(text: str) -> bool:
+    """Whether any end of the password can be read."""
+    return "s3cr3t" in text or "t3rc3s" in text
+
+
+@given(PASSWORDS, st.sampled_from(["postgresql", "postgres", "postgresql+psycopg", "PostgreSQL"]))
+def test_no_text_shows_the_password_of_an_address(password: str, scheme: str) -> None:
+    """As it is or quoted, alone or within a sentence, and once more where it was hidden already."""
+    address = f"{scheme}://user:{password}@db.example:5432/state"
+    for text in (address, repr(address), f"can't reach {address}: refused\nhost db.example", f"x={address}"):
+        masked = hide_passwords(text)
+        assert not tells(masked)
+        assert "db.example" in masked
+        assert hide_passwords(masked) == masked
+        assert not tells(hidden(text))
+
+
+@given(PASSWORDS)
+def test_an_address_is_read_in_one_way_or_refused_without_a_word_of_it(password: str) -> None:
+    """Escaped it is the password that was meant; as it is, its host and its database are those after the last @."""
+    meant = parse_address(f"postgres://user:{quote(password, safe='')}@db.example:5432/state")
+    assert (meant.password, meant.host, meant.database) == (password, "db.example", "state")
+    address = f"postgresql://user:{password}@db.example:5432/state"
+    if "@" in password:
+        with pytest.raises(UsageError, match="%40") as refused:
+            parse_address(address)
+        assert not tells(str(refused.value) + repr(refused.value.__cause__))
+    else:
+        found = parse_address(address)
+        assert (found.username, found.host, found.port, found.database) == ("user", "db.example", 5432, "state")
+        assert not tells(repr(found) + str(found))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://user:s3cr3t@t3rc3s@127.0.0.1:1/state",
+        "postgresql://us/er:s3cr3t@127.0.0.1:1/state",
+        "postgresql://user:s3cr3t@127.0.0.1:none/state",
+        "user:s3cr3t@t3rc3s@127.0.0.1/state",
+        "mysql://user:s3cr3t@127.0.0.1/state",
+        "postgresql://user:s3cr3t/%#?&t3rc3s@127.0.0.1:1/state",
+        "postgresql://user:s3cr3t%00t3rc3s@127.0.0.1:1/state",
+        "postgresql://127.0.0.1:1/state?user=user&password=s3cr3t",
+    ],
+)
+def test_no_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str], address: str) -> None:
+    """Neither one that can't reach the database nor doctor, nor the settings, nor a slip on the command line."""
+    settings = read(data=tmp_path / "data", database_url=address)
+    assert not tells(repr(settings))
+    with pytest.raises((StorageError, UsageError)) as refused:
+        connect(settings)
+    assert not tells(str(refused.value))
+    assert not tells("".join(found.sentence for found in findings(settings)))
+    for words in (["serve", address], ["serve", "--port", address], ["serve", "--database-url", address], ["doctor"]):
+        with pytest.raises(SystemExit):
+            main([*words, "--data", f"{tmp_path / 'data'}"])
+        said = capsys.readouterr()
+        assert not tells(said.out + said.err) or "://" not in address, words
+
+
+def test_help_shows_no_address_of_the_environment() -> None:
+    """The default that it tells is that of the program."""
+    environment = {**os.environ, "REELPORT_DATABASE_URL": "postgresql://user:s3cr3t@t3rc3s@127.0.0.1:1/state"}
+    words = [sys.executable, "-m", "reelport", "serve", "--help"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert "--database-url" in done.stdout
+    assert not tells(done.stdout + done.stderr)
