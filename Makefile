@@ -10,7 +10,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test lint types advisories licences check bench serve docs clean
+.PHONY: words setup demo test kills lint types advisories licences check bench serve docs clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -34,6 +34,9 @@ demo: $(READY) ## run the main job on sample facts: ask, wait, download, a table
 test: $(READY) ## run the tests, in three processes: they wait for services a third of the time
 	@$(BIN)/python -m compileall -q src
 	@$(BIN)/pytest -q -n 3 --dist loadfile
+
+kills: $(READY) ## kill the whole service forty times around a hundred reports (KILLS=40)
+	@REELPORT_KILLS=$(or $(KILLS),40) $(BIN)/pytest -q -s tests/whole/test_service_kills.py
 
 lint: $(READY) ## hold the style
 	@$(BIN)/ruff check --quiet

@@ -21,6 +21,7 @@
     ├── Interrupted             a command was stopped before it asked for anything
     ├── NotFinished             the wait ended first; the report goes on and can be taken up again
     └── InternalError           our own fault or our machine's
+        ├── OutOfMemory             the engine has less memory than a report needs
         ├── StorageError            a disk, a table or a database can't be read or written
         └── NewerData               the data directory was written by a newer version
 
@@ -226,6 +227,12 @@ class InternalError(ReelportError):
     """Our own fault or our machine's, not the caller's."""
 
     code = "internal"
+
+
+class OutOfMemory(InternalError):
+    """The engine has less memory than a report needs."""
+
+    code = "out_of_memory"
 
 
 class StorageError(InternalError):

@@ -1,7 +1,8 @@
 """Named steps at which a rehearsal may kill this process, to prove that nothing is lost.
 
 `REELPORT_STOP_AT=fsync` kills it at the step `fsync`; with `fsync:FILE` only while FILE exists, which is
-removed first, so that the next process goes on. Several are set apart by commas. Without it a step does nothing.
+removed first, so that the next process goes on. In FILE, `{subject}` stands for what the step is about: for the
+step `claim`, the fingerprint of its query. Several are set apart by commas. Without it a step does nothing.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from pathlib import Path
 VARIABLE = "REELPORT_STOP_AT"
 
 
-def reach(step: str) -> None:
+def reach(step: str, subject: str = "") -> None:
     """Say that the step has just been done; kill this process, by SIGKILL, when that was rehearsed."""
     for rehearsed in os.environ.get(VARIABLE, "").split(","):
         name, _, once = rehearsed.partition(":")
-        if name == step and (not once or _removed(Path(once))):
+        if name == step and (not once or _removed(Path(once.replace("{subject}", subject)))):
             os.kill(os.getpid(), signal.SIGKILL)
 
 

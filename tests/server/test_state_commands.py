@@ -25,7 +25,7 @@ from reelport.facts.layout import check_layout
 from reelport.query import ReportQuery
 from reelport.server import access, credentials, jobs, registry, reports
 from reelport.server.access import Caller
-from reelport.server.database import connect
+from reelport.server.database import REVISION, connect
 from reelport.server.files import FileRecord
 from reelport.server.settings import read
 
@@ -322,7 +322,7 @@ def test_newer_state_database_is_told_alike_by_serve_and_doctor(run: Run, tmp_pa
         state.execute("UPDATE alembic_version SET version_num = '9999'")
     state.close()
     said = [run(*words)[::2] for words in (("serve", "--port", "0"), ("doctor",))]
-    sentence = "The state database is at revision 9999, this version of Reelport knows 0002: update Reelport."
+    sentence = f"The state database is at revision 9999, this version of Reelport knows {REVISION}: update Reelport."
     assert said == [(1, f"reelport: {sentence}\n"), (1, f"reelport: database: {sentence}\n")]
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from reelport.server import jobs, reports, retention
+from reelport.server import backlog, jobs, losses, reports, retention
 from reelport.server.files import FileRecord
 from reelport.server.jobs import Claim
 from reelport.wire import ReportStatus
@@ -89,7 +89,7 @@ def test_silent_workers_job_is_taken_up_again_and_its_writes_count_for_nothing(s
     assert stalled is not None
     assert claim(state, "other") is None
     time.sleep(0.05)
-    assert jobs.reap(state.db, attempts=3, now=state.now) == (asked.id,)
+    assert losses.reap(state.db) == (asked.id,)
     second = claim(state, "other")
     assert second is not None
     assert second.attempt == 2
@@ -113,23 +113,7 @@ def test_beating_keeps_a_job(state: State) -> None:
     for _ in range(4):
         time.sleep(0.1)
         assert jobs.beat(state.db, taken, 0.3)
-        assert jobs.reap(state.db, attempts=3, now=state.now) == ()
-
-
-def test_lost_three_times_a_report_fails_with_its_reason(state: State) -> None:
-    """A report that takes every worker down with it reaches a final state."""
-    state.organization("demo")
-    asked = state.ask(state.caller(state.key("demo")))
-    for attempt in (1, 2, 3):
-        assert told(state, asked.id)[0] == "IN_PROGRESS"
-        taken = claim(state, "doomed")
-        assert taken is not None
-        assert taken.attempt == attempt
-        assert jobs.release(state.db, "doomed", attempts=3, now=state.now) == (asked.id,)
-    status, reason, attempts = told(state, asked.id)
-    assert (status, attempts) == ("FAILED", 3)
-    assert "attempt 3 of 3" in str(reason)
-    assert claim(state) is None
+        assert losses.reap(state.db) == ()
 
 
 def test_retry_waits_and_keeps_the_reason(state: State) -> None:
@@ -179,15 +163,17 @@ def test_clock_that_is_set_back_holds_nothing_up(state: State) -> None:
     assert [next(iter(each.channels)) for each in (claim(state), claim(state)) if each] == ["early", "late"]
 
 
-def test_given_back_counts_as_not_tried(state: State) -> None:
-    """A worker that stops in good order costs the report no attempt."""
+def test_given_back_counts_as_nothing(state: State) -> None:
+    """A worker that stops in good order costs the report neither a failure nor a loss; the attempt's number goes up."""
     state.organization("demo")
-    state.ask(state.caller(state.key("demo")))
-    for _ in range(5):
+    asked = state.ask(state.caller(state.key("demo")))
+    for number in range(1, 6):
         taken = claim(state)
         assert taken is not None
-        assert taken.attempt == 1
+        assert (taken.attempt, taken.failures) == (number, 0)
         assert jobs.give_back(state.db, taken)
+    found = backlog.entry(state.db, asked.id)
+    assert (found.attempts, found.failures, found.deaths, found.losses) == (5, 0, 0, 0)
 
 
 def test_versions_are_pinned_once_and_kept(state: State) -> None:

@@ -64,7 +64,7 @@ def test_worker_that_fails_ends_whole(state: State, tmp_path: Path) -> None:
 def test_worker_that_can_not_be_started_is_tried_again(tmp_path: Path) -> None:
     """A machine that takes no new process for a while is only logged: the supervisor goes on."""
     settings = read(data=tmp_path, public_url="x" * 1_000_000)  # more than an environment holds
-    with structlog.testing.capture_logs() as logs, supervised(settings):
+    with structlog.testing.capture_logs() as logs, supervised(settings, 1):
         assert until(lambda: len(logs) >= 2)
     assert [log["event"] for log in logs[:2]] == ["worker ended"] * 2
     assert "could not be started" in logs[0]["reason"]

@@ -39,7 +39,7 @@ class Partner:
         found: dict[str, Any] = self._graphql(LOOK, reportToken=token)["partner"]["reportFile"]
         return found
 
-    def wait(self, token: str, *, seconds: float = 20) -> dict[str, Any]:
+    def wait(self, token: str, *, seconds: float = 60) -> dict[str, Any]:
         """The same, once the report is at its end."""
         until = time.monotonic() + seconds
         while (found := self.look(token))["status"] == "IN_PROGRESS":

@@ -124,11 +124,12 @@ def test_stalled_worker_loses_its_report_and_does_no_harm(service: Service) -> N
     assert asker.fetch(token).count(b"\n") == 600_001
     found = entry(service, token)
     assert (found.attempts, found.file) == (2, f"{found.id}-2.csv")
+    assert (found.failures, found.deaths, found.losses) == (0, 0, 1)
     assert until(lambda: [path.name for path in service.settings.files_root.glob(f"{found.id}*")] == [found.file])
 
 
-def test_stopped_worker_gives_its_report_back_untried(service: Service) -> None:
-    """A service that is stopped in mid-report ends soon; started again it makes the report, in the first attempt."""
+def test_stopped_worker_gives_its_report_back_unblamed(service: Service) -> None:
+    """A service that is stopped in mid-report ends soon; started again it makes the report, and nothing counts."""
     asker = partner(service)
     token = asker.ask(**LONG)
     running(service, token)
@@ -138,7 +139,8 @@ def test_stopped_worker_gives_its_report_back_untried(service: Service) -> None:
     assert entry(service, token).state == "waiting"
     service.start()
     assert asker.fetch(token).count(b"\n") == 600_001
-    assert entry(service, token).attempts == 1
+    found = entry(service, token)
+    assert (found.attempts, found.failures, found.deaths, found.losses) == (2, 0, 0, 0)
 
 
 def test_waiting_reports_have_a_place_and_two_run(service: Service) -> None:

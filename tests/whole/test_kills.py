@@ -42,7 +42,7 @@ def rows() -> pa.Table:
     )
 
 
-def until(true: Callable[[], bool], seconds: float = 10) -> bool:
+def until(true: Callable[[], bool], seconds: float = 60) -> bool:
     """Whether it becomes true in time."""
     end = time.monotonic() + seconds
     while not true():
@@ -142,7 +142,7 @@ def test_stopped_service_leaves_no_process_and_loses_no_report(rehearsal: Rehear
 
 
 def test_report_that_kills_every_worker_fails_with_its_reason(rehearsal: Rehearsal) -> None:
-    """Three killed attempts end a report as FAILED, and the queue tells why."""
+    """Three deaths of a worker that makes nothing else end a report as FAILED, and the queue tells why."""
     service, asker = rehearsal.service, rehearsal.partner()
     rehearsal.arm("write")
     token = asker.ask()
@@ -156,8 +156,9 @@ def test_report_that_kills_every_worker_fails_with_its_reason(rehearsal: Rehears
         capture_output=True,
     )
     found = json.loads(shown.stdout)
-    assert (found["state"], found["attempts"]) == ("failed", 3)
-    assert "attempt 3 of 3" in found["reason"]
+    assert (found["state"], found["attempts"], found["deaths"]) == ("failed", 3, 3)
+    assert "killed by SIGKILL" in found["reason"]
+    assert "death 3 of 3" in found["reason"]
     assert until(lambda: list(service.settings.files_root.glob("*.part")) == [])
 
 

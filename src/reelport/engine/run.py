@@ -19,7 +19,7 @@ from sqlglot import exp
 from reelport.engine.compile import Plan
 from reelport.engine.outlet import Outlet, Written, outlet
 from reelport.engine.pieces import Pieces
-from reelport.errors import InternalError, ReelportError, StorageError, UsageError
+from reelport.errors import InternalError, OutOfMemory, ReelportError, StorageError, UsageError
 from reelport.facts.durable import full_disk, reason_of
 
 _CSV = "FORMAT csv, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
@@ -249,7 +249,7 @@ def _ours(error: duckdb.Error, to: Path) -> ReelportError:
                 f"{to.name} needs more room to spill than is left: free some, or ask for less ({first})"
             )
         case duckdb.OutOfMemoryException():
-            return InternalError(f"{to.name} needs more memory than the engine has: give it more ({first})")
+            return OutOfMemory(f"{to.name} needs more memory than the engine has: give it more ({first})")
         case duckdb.InvalidInputException():  # a file that is no Parquet, though it counts as a wrong program
             pass
         case duckdb.ProgrammingError() | duckdb.DataError() | duckdb.InternalError() | duckdb.NotSupportedError():

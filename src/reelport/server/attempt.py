@@ -32,7 +32,7 @@ def make(db: Database, settings: Settings, claim: Claim, session: Session, now: 
 
     Taken is raised when another attempt has the job by now, or when it was cancelled.
     """
-    steps.reach("claim")
+    steps.reach("claim", claim.query.fingerprint())
     require_layout(settings.data)
     draft = files.draft_path(settings, claim.report_id, claim.attempt)
     try:

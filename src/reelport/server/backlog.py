@@ -24,7 +24,9 @@ class Entry:
     """One report. `state` is `waiting` or `running` while its status is IN_PROGRESS, else the status in small letters.
 
     `place` is its place among the waiting reports of its partner, from 1. `reason` says why it failed, or why the
-    last attempt did.
+    last attempt did. Of the `attempts` that were begun, `failures` ended by the report's own fault, `deaths` with the
+    death of a worker that made nothing else, and `losses` with a process for which it isn't blamed. A `suspect` may
+    have ended a worker beside others, and is made alone.
     """
 
     id: str
@@ -33,6 +35,10 @@ class Entry:
     state: str
     place: int | None
     attempts: int
+    failures: int
+    deaths: int
+    losses: int
+    suspect: bool
     reason: str | None
     created_at: datetime
     expires_at: datetime
@@ -48,7 +54,7 @@ class Entry:
 
 
 _ENTRIES = (
-    select(REPORTS, ORGANIZATIONS.c.name.label("organization"), JOBS.c.owner, JOBS.c.number)
+    select(REPORTS, ORGANIZATIONS.c.name.label("organization"), JOBS.c.owner, JOBS.c.number, JOBS.c.suspect)
     .join(ORGANIZATIONS, ORGANIZATIONS.c.id == REPORTS.c.organization_id)
     .outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
 )
@@ -104,6 +110,10 @@ def _entry(row: Row[*tuple[object, ...]], places: Mapping[str, int]) -> Entry:
         state=state,
         place=places.get(row.id),
         attempts=row.attempts,
+        failures=row.failures,
+        deaths=row.deaths,
+        losses=row.losses,
+        suspect=bool(row.suspect),
         reason=row.reason,
         created_at=row.created_at,
         expires_at=row.expires_at,

@@ -26,7 +26,7 @@ from reelport.server.settings import Settings
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration: what this version of Reelport reads and writes."""
 
 BUSY_SECONDS = 30

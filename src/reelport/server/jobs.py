@@ -2,6 +2,7 @@
 
 A lease goes by the database's clock. Every write of an attempt is fenced: it counts only
 while the job is held by that owner in that attempt, so a worker that stalled can do no harm.
+What becomes of attempts that end with their process is in `losses`.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from reelport.wire import ReportStatus
 LONGEST_PAUSE = 60.0
 """Seconds that a failed report waits at most for its next attempt."""
 
-LOST = "The worker stopped in the middle of it."
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Claim:
-    """One attempt at one report. `versions` are the pinned versions of its tables, None before the first pin."""
+    """One attempt at one report. `versions` are the pinned versions of its tables, None before the first pin.
+
+    `failures` of earlier attempts were the report's own; a `suspect` runs alone in its worker.
+    """
 
     report_id: str
     owner: str
@@ -36,6 +38,8 @@ class Claim:
     query: ReportQuery
     channels: frozenset[str]
     versions: Mapping[str, int] | None
+    failures: int = 0
+    suspect: bool = False
 
     @property
     def fence(self) -> dict[str, str | int]:
@@ -62,9 +66,14 @@ def put(connection: Connection, report_id: str, organization_id: int) -> None:
     connection.execute(_sql(connection, "put"), queued)
 
 
-def claim(db: Engine, owner: str, *, running: int, lease_seconds: float) -> Claim | None:
-    """Take the next job of the partner that was served least recently and has fewer than `running` jobs running."""
-    due = {"longest": _milliseconds(LONGEST_PAUSE)}
+def claim(
+    db: Engine, owner: str, *, running: int, lease_seconds: float, suspect: bool = False, beside: bool = False
+) -> Claim | None:
+    """Take the next job of the partner that was served least recently and has fewer than `running` jobs running.
+
+    It is one of the suspects, or one of all others; `beside` says that the worker makes something else just now.
+    """
+    due = {"longest": milliseconds(LONGEST_PAUSE), "suspect": int(suspect)}
     with reading(db) as connection:
         if connection.execute(_sql(connection, "waiting"), due).first() is None:
             return None
@@ -79,7 +88,9 @@ def claim(db: Engine, owner: str, *, running: int, lease_seconds: float) -> Clai
         number = connection.execute(_sql(connection, "oldest"), {**of, **due}).scalar()
         if number is None:
             return None
-        taken = {"number": number, "owner": owner, "lease": _milliseconds(lease_seconds)}
+        if beside:
+            connection.execute(_sql(connection, "crowd"), {"owner": owner})
+        taken = {"number": number, "owner": owner, "alone": int(not beside), "lease": milliseconds(lease_seconds)}
         report_id, attempt = connection.execute(_sql(connection, "take"), taken).one()
         connection.execute(_sql(connection, "serve"), of)
         begun = connection.execute(_sql(connection, "begin"), {"report_id": report_id, "attempt": attempt}).one()
@@ -90,13 +101,22 @@ def claim(db: Engine, owner: str, *, running: int, lease_seconds: float) -> Clai
         ReportQuery.from_wire(json.loads(begun.query)),
         frozenset(json.loads(begun.channels)),
         None if begun.versions is None else json.loads(begun.versions),
+        begun.failures,
+        suspect,
     )
+
+
+def suspects_wait(db: Engine) -> bool:
+    """Whether a suspect is due: it waits for an isolated worker."""
+    due = {"longest": milliseconds(LONGEST_PAUSE), "suspect": 1}
+    with reading(db) as connection:
+        return connection.execute(_sql(connection, "waiting"), due).first() is not None
 
 
 def beat(db: Engine, claim: Claim, lease_seconds: float) -> bool:
     """Renew the lease; False when the job is no longer this attempt's."""
     with writing(db) as connection:
-        renewed = {**claim.fence, "lease": _milliseconds(lease_seconds)}
+        renewed = {**claim.fence, "lease": milliseconds(lease_seconds)}
         return connection.execute(_sql(connection, "beat"), renewed).rowcount == 1
 
 
@@ -124,7 +144,7 @@ def pin(db: Engine, claim: Claim, versions: Mapping[str, int]) -> bool:
 def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
     """Publish the file and end the job; False, and nothing changed, when the job was taken away."""
     with writing(db) as connection:
-        return _end(connection, claim.fence) and _close(
+        return end(connection, claim.fence) and update_report(
             connection,
             claim.report_id,
             status=ReportStatus.FINISHED.value,
@@ -140,38 +160,30 @@ def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
 def fail(db: Engine, claim: Claim, reason: str, now: datetime) -> bool:
     """End the report without a result; False, and nothing changed, when the job was taken away."""
     with writing(db) as connection:
-        return _end(connection, claim.fence) and _failed(connection, claim.report_id, reason, now)
+        return end(connection, claim.fence) and fail_report(
+            connection, claim.report_id, reason, now, failures=claim.failures + 1
+        )
 
 
 def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
-    """Let go of the job after a failed attempt; it is due again after the pause, LONGEST_PAUSE at most."""
+    """Let go of the job after an attempt that failed by the report's own fault; it is due again after the pause."""
     with writing(db) as connection:
-        return _again(connection, claim.fence, claim.attempt, min(pause_seconds, LONGEST_PAUSE)) and _close(
-            connection, claim.report_id, reason=reason
+        return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=pause_seconds) and update_report(
+            connection, claim.report_id, reason=reason, failures=claim.failures + 1
         )
 
 
 def give_back(db: Engine, claim: Claim) -> bool:
-    """Let go of the job as if it had not been tried: the worker stops, and it's not the report's fault."""
+    """Let go of the job, due again at once: the worker stops, and it's not the report's fault."""
     with writing(db) as connection:
-        return _again(connection, claim.fence, claim.attempt - 1, 0)
+        return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=0)
 
 
 def cancel(db: Engine, report_id: str, reason: str, now: datetime) -> bool:
     """End a report that waits or runs; its worker finds the job gone and stops. False when it had ended before."""
     with writing(db) as connection:
         ended = connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id)).rowcount == 1
-        return ended and _failed(connection, report_id, reason, now)
-
-
-def reap(db: Engine, *, attempts: int, now: datetime) -> tuple[str, ...]:
-    """Queue again, or after so many attempts fail, the jobs whose lease ran out; the ids of their reports."""
-    with reading(db) as connection:
-        if connection.execute(_sql(connection, "overdue")).first() is None:
-            return ()
-    with writing(db) as connection:
-        rows = connection.execute(_sql(connection, "overdue")).mappings().all()
-        return tuple(_lost(connection, dict(row), attempts, now) for row in rows)
+        return ended and fail_report(connection, report_id, reason, now)
 
 
 def owners(db: Engine) -> frozenset[str]:
@@ -180,16 +192,9 @@ def owners(db: Engine) -> frozenset[str]:
         return frozenset(connection.execute(_sql(connection, "owners")).scalars())
 
 
-def release(db: Engine, owner: str, *, attempts: int, now: datetime) -> tuple[str, ...]:
-    """The same as `reap`, at once, for the jobs of a worker that is known to be dead."""
-    with writing(db) as connection:
-        rows = connection.execute(_sql(connection, "held_by"), {"owner": owner}).mappings().all()
-        return tuple(_lost(connection, dict(row), attempts, now) for row in rows)
-
-
 def due(db: Engine, chore: str, every_seconds: float) -> bool:
     """Whether a chore is due, and ours to do: of all processes that ask, one is told so."""
-    wanted = {"name": chore, "every": _milliseconds(every_seconds)}
+    wanted = {"name": chore, "every": milliseconds(every_seconds)}
     with reading(db) as connection:
         known = connection.execute(_sql(connection, "chore"), wanted).first()
         if known is not None and not known.due:
@@ -198,33 +203,28 @@ def due(db: Engine, chore: str, every_seconds: float) -> bool:
         return connection.execute(_sql(connection, "do"), wanted).rowcount == 1
 
 
-def _lost(connection: Connection, fence: dict[str, str | int], attempts: int, now: datetime) -> str:
-    report_id = str(fence["report_id"])
-    made = int(fence["attempt"])
-    if made < attempts:
-        if _again(connection, fence, made, 0):
-            _close(connection, report_id, reason=LOST)
-    elif _end(connection, fence):
-        _failed(connection, report_id, f"{LOST} That was attempt {made} of {attempts}.", now)
-    return report_id
-
-
-def _end(connection: Connection, fence: Mapping[str, str | int]) -> bool:
+def end(connection: Connection, fence: Mapping[str, str | int]) -> bool:
+    """Remove the job of an attempt; False when it was taken away."""
     return connection.execute(_sql(connection, "end"), fence).rowcount == 1
 
 
-def _again(connection: Connection, fence: Mapping[str, str | int], made: int, pause_seconds: float) -> bool:
-    freed = {**fence, "attempts_made": made, "pause": _milliseconds(pause_seconds)}
+def requeue(connection: Connection, fence: Mapping[str, str | int], *, suspect: bool, pause_seconds: float) -> bool:
+    """Have the job of an attempt wait again, for LONGEST_PAUSE at most; False when it was taken away."""
+    freed = {**fence, "suspect": int(suspect), "pause": milliseconds(min(pause_seconds, LONGEST_PAUSE))}
     return connection.execute(_sql(connection, "again"), freed).rowcount == 1
 
 
-def _failed(connection: Connection, report_id: str, reason: str, now: datetime) -> bool:
-    return _close(connection, report_id, status=ReportStatus.FAILED.value, reason=reason, ended_at=now)
+def fail_report(connection: Connection, report_id: str, reason: str, now: datetime, **counts: int) -> bool:
+    """End a report as FAILED, with its reason and what is counted."""
+    ended = {"status": ReportStatus.FAILED.value, "reason": reason, "ended_at": now}
+    return update_report(connection, report_id, **ended, **counts)
 
 
-def _close(connection: Connection, report_id: str, **values: object) -> bool:
+def update_report(connection: Connection, report_id: str, **values: object) -> bool:
+    """Set columns of a report; False when there is none of that id."""
     return connection.execute(REPORTS.update().where(REPORTS.c.id == report_id).values(**values)).rowcount == 1
 
 
-def _milliseconds(seconds: float) -> int:
+def milliseconds(seconds: float) -> int:
+    """The unit of the state's times."""
     return round(seconds * 1000)

@@ -5,7 +5,8 @@ VALUES (:report_id, :organization_id, 0, clock_ms())
 -- waiting: whether a job waits for a worker; one due later than any pause was put off by a clock that was set back since
 SELECT 1
 FROM jobs
-WHERE owner IS NULL AND not_before NOT BETWEEN clock_ms() + 1 AND clock_ms() + :longest
+WHERE owner IS NULL AND suspect = :suspect
+  AND not_before NOT BETWEEN clock_ms() + 1 AND clock_ms() + :longest
 LIMIT 1
 
 -- partner: the partner with work and room that was served least recently, for this transaction alone
@@ -13,7 +14,7 @@ SELECT o.id
 FROM organizations AS o
 WHERE EXISTS (
     SELECT 1 FROM jobs AS j
-    WHERE j.organization_id = o.id AND j.owner IS NULL
+    WHERE j.organization_id = o.id AND j.owner IS NULL AND j.suspect = :suspect
       AND j.not_before NOT BETWEEN clock_ms() + 1 AND clock_ms() + :longest
   )
   AND :running > (
@@ -32,17 +33,22 @@ WHERE organization_id = :organization_id AND leased_until > clock_ms()
 -- oldest: the job of a partner that waits longest
 SELECT number
 FROM jobs
-WHERE organization_id = :organization_id AND owner IS NULL
+WHERE organization_id = :organization_id AND owner IS NULL AND suspect = :suspect
   AND not_before NOT BETWEEN clock_ms() + 1 AND clock_ms() + :longest
 ORDER BY number
 LIMIT 1
 FOR UPDATE SKIP LOCKED
 
--- take: one more attempt begins, on a lease
+-- take: one more attempt begins, on a lease; its number is the fencing token, and never goes back
 UPDATE jobs
-SET owner = :owner, attempt = attempt + 1, leased_until = clock_ms() + :lease
+SET owner = :owner, attempt = attempt + 1, alone = :alone, leased_until = clock_ms() + :lease
 WHERE number = :number
 RETURNING report_id, attempt
+
+-- crowd: no attempt of this worker runs alone any more
+UPDATE jobs
+SET alone = 0
+WHERE owner = :owner AND alone = 1
 
 -- serve: the partner goes to the end of the line
 UPDATE organizations
@@ -53,7 +59,7 @@ WHERE id = :organization_id
 UPDATE reports
 SET attempts = :attempt
 WHERE id = :report_id
-RETURNING query, channels, versions
+RETURNING query, channels, versions, failures
 
 -- beat: an attempt shows that it lives; no row when it was taken away
 UPDATE jobs
@@ -79,23 +85,13 @@ WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
 -- again: an attempt lets go of its job, which is due again after a while
 UPDATE jobs
-SET owner = NULL, leased_until = NULL, attempt = :attempts_made, not_before = clock_ms() + :pause
+SET owner = NULL, leased_until = NULL, suspect = :suspect, not_before = clock_ms() + :pause
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
-
--- overdue: jobs whose worker gave no sign of life for too long
-SELECT report_id, owner, attempt
-FROM jobs
-WHERE leased_until <= clock_ms()
 
 -- owners: the workers that hold jobs
 SELECT DISTINCT owner
 FROM jobs
 WHERE owner IS NOT NULL
-
--- held_by: the jobs of one worker
-SELECT report_id, owner, attempt
-FROM jobs
-WHERE owner = :owner
 
 -- chore: whether a chore is due; further off than its period was before the clock was set back
 SELECT due_at NOT BETWEEN clock_ms() + 1 AND clock_ms() + :every AS due

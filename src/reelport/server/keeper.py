@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from reelport.engine.run import Session
 from reelport.errors import StorageError
-from reelport.server import jobs, presence, retention
+from reelport.server import jobs, losses, presence, retention
 from reelport.server.jobs import Claim
 from reelport.server.settings import Settings
 
@@ -97,8 +97,7 @@ class Keeper:
                 each.beaten = time.monotonic()
 
     def _reap(self) -> None:
-        released = clear_up(self._db, self._settings, self._clock())
-        released += jobs.reap(self._db, attempts=self._settings.attempts, now=self._clock())
+        released = clear_up(self._db, self._settings) + losses.reap(self._db)
         if released:
             _log.warning("jobs of a lost worker released", reports=list(released))
             self._freed()
@@ -106,11 +105,11 @@ class Keeper:
             retention.sweep(self._db, self._settings, self._clock())
 
 
-def clear_up(db: Engine, settings: Settings, now: datetime) -> tuple[str, ...]:
-    """Release the jobs of workers that died on this machine, at once; the ids of their reports."""
+def clear_up(db: Engine, settings: Settings) -> tuple[str, ...]:
+    """Release the jobs of workers that died on this machine unseen by a supervisor; the ids of their reports."""
     released: list[str] = []
     with presence.departed(settings) as dead:
         if dead:
             for owner in jobs.owners(db) & frozenset(dead):
-                released += jobs.release(db, owner, attempts=settings.attempts, now=now)
+                released += losses.release(db, owner)
     return tuple(released)

@@ -62,7 +62,7 @@ def serve(settings: Settings) -> None:
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _end)
-        with supervised(settings):
+        with supervised(settings, settings.workers):
             _Server(config, app, settings).run(sockets=[listener])
 
 

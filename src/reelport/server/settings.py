@@ -103,7 +103,9 @@ class Settings:
     generation_seconds: int = setting(
         Limit.GENERATION_SECONDS.default, ge=1, description="Longest time that one attempt at a report may take."
     )
-    attempts: int = setting(3, ge=1, description="How often a report is tried before it fails.")
+    attempts: int = setting(
+        3, ge=1, description="How many failed attempts, or deaths of a worker that made nothing else, end a report."
+    )
     lease_seconds: float = setting(
         30, ge=1, description="How long a worker that gives no sign of life keeps its report."
     )

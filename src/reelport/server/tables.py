@@ -107,6 +107,8 @@ SEALS: Final = Table(
 )
 
 # A report as its asker sees it. `versions` is filled at the first claim, the file's columns at the end.
+# `attempts` were begun. Of them `failures` ended with an error of the report's own, `deaths` with the death of a worker
+# that made nothing beside it, and `losses` with a process for which the report isn't blamed.
 REPORTS: Final = Table(
     "reports",
     METADATA,
@@ -124,6 +126,9 @@ REPORTS: Final = Table(
     Column("expires_at", Moment, nullable=False),
     Column("ended_at", Moment),
     Column("attempts", Integer, nullable=False),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("deaths", Integer, nullable=False, server_default="0"),
+    Column("losses", Integer, nullable=False, server_default="0"),
     Column("versions", Text),
     Column("file", Text),
     Column("rows", BigInteger),
@@ -140,6 +145,8 @@ REPORTS: Final = Table(
 )
 
 # What is still to do. A row lives from the ask to the final state; `number` keeps the order of asking.
+# `attempt` is the fencing token: it goes up at each claim, and never back. A `suspect` may have ended a worker, and is
+# made by an isolated one. `alone`: the worker of the attempt that runs has made nothing beside it.
 JOBS: Final = Table(
     "jobs",
     METADATA,
@@ -150,6 +157,8 @@ JOBS: Final = Table(
     Column("not_before", Moment, nullable=False),
     Column("owner", Text),
     Column("leased_until", Moment),
+    Column("suspect", Integer, nullable=False, server_default="0"),
+    Column("alone", Integer, nullable=False, server_default="0"),
     CheckConstraint("(owner IS NULL) = (leased_until IS NULL)", name="lease"),
     Index(None, "organization_id", "owner", "number"),
 )

@@ -10,16 +10,17 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NoReturn
 
 import structlog
 from sqlalchemy import Engine as Database
 
 from reelport.engine.run import Cancelled, Engine
-from reelport.errors import ReelportError, RequestError, StorageError
+from reelport.errors import OutOfMemory, ReelportError, RequestError, StorageError
 from reelport.facts.durable import storage_errors
 from reelport.facts.layout import require_layout
-from reelport.server import attempt, bell, jobs, presence, retention
+from reelport.server import attempt, bell, jobs, losses, presence, retention
 from reelport.server.attempt import Taken, clock
 from reelport.server.bell import Bell, Occasion
 from reelport.server.database import connect
@@ -35,14 +36,20 @@ _log = structlog.get_logger()
 
 
 class Worker:
-    """Claims on one thread, makes reports on `slots` others, and keeps leases on one more."""
+    """Claims on one thread, makes reports on `slots` others, and keeps leases on one more.
 
-    def __init__(self, settings: Settings, db: Database, engine: Engine, owner: str, bell: Bell) -> None:
+    An isolated one makes suspects, and ends by itself when none is due.
+    """
+
+    def __init__(
+        self, settings: Settings, db: Database, engine: Engine, owner: str, bell: Bell, *, isolated: bool = False
+    ) -> None:
         self._settings = settings
         self._db = db
         self._engine = engine
         self._owner = owner
         self._bell = bell
+        self._isolated = isolated
         self._running: set[Running] = set()
         self._changed = threading.Lock()
         self._leaving = threading.Event()
@@ -73,6 +80,8 @@ class Worker:
                     _log.warning("no claim", reason=str(error))
                     claim = None
                 if claim is None:
+                    if self._isolated and not self._now_running():
+                        return
                     self._bell.wait(IDLE_SECONDS)
                 else:
                     pool.submit(self._work, self._begin(claim))
@@ -84,14 +93,16 @@ class Worker:
             keeper.tick()
 
     def _claim(self) -> Claim | None:
-        with self._changed:
-            if len(self._running) >= self._settings.slots:
-                return None
+        running = len(self._now_running())
+        if running >= self._settings.slots:
+            return None
         return jobs.claim(
             self._db,
             self._owner,
             running=self._settings.running_limit,
             lease_seconds=self._settings.lease_seconds,
+            suspect=self._isolated,
+            beside=running > 0,
         )
 
     def _begin(self, claim: Claim) -> Running:
@@ -148,13 +159,15 @@ class Worker:
         """Try again later, or end the report when it was tried often enough or can't get better by itself."""
         known = isinstance(error, ReelportError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
-        last = claim.attempt >= self._settings.attempts or isinstance(error, RequestError)
+        last = claim.failures + 1 >= self._settings.attempts or isinstance(error, RequestError)
         log.warning("attempt failed", reason=reason, last=last, exc_info=None if known else error)
         with _logged_only(log):
-            if last:
+            if isinstance(error, OutOfMemory | MemoryError) and losses.isolate(self._db, claim, reason):
+                log.info("attempt is made again alone")
+            elif last:
                 jobs.fail(self._db, claim, reason, clock())
             else:
-                jobs.retry(self._db, claim, reason, pause_seconds=4 ** (claim.attempt - 1))
+                jobs.retry(self._db, claim, reason, pause_seconds=4**claim.failures)
 
 
 @contextmanager
@@ -166,24 +179,29 @@ def _logged_only(log: structlog.typing.FilteringBoundLogger) -> Iterator[None]:
         log.warning("the outcome could not be recorded", reason=str(error))
 
 
-def work(settings: Settings, *, attached: bool = False) -> None:
-    """Run one worker until SIGTERM or SIGINT; attached, or until standard input ends with its holder."""
+def work(settings: Settings, *, supervisor: str = "", isolated: bool = False) -> None:
+    """Run one worker until SIGTERM or SIGINT; with a supervisor, or until standard input ends with that one.
+
+    An isolated worker makes one suspect after the other, and ends when none is due.
+    """
+    if isolated:
+        settings = replace(settings, slots=1)
     owner = presence.new_owner()
     with (
         _leaving_in_order(),
         _connected(settings) as db,
-        presence.present(settings, owner) as own_bell,
+        presence.present(settings, owner, supervisor) as own_bell,
         _engine(settings, owner) as engine,
     ):
-        clear_up(db, settings, clock())
+        clear_up(db, settings)
         retention.clean(db, settings)
-        worker = Worker(settings, db, engine, owner, own_bell)
+        worker = Worker(settings, db, engine, owner, own_bell, isolated=isolated)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
-        if attached:
+        if supervisor:
             _attach()
         with bell.listening(db, own_bell):
-            _log.info("worker started", worker=owner, slots=settings.slots)
+            _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)
             worker.run()
             _log.info("worker stopped", worker=owner)
 
@@ -236,7 +254,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def _attach() -> None:
-    """Be the worker of the service that started this process."""
+    """Be the worker of the supervisor that started this process."""
     # A Ctrl-C in the terminal is for the service, which then stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The API beside it answers in milliseconds; a report that takes seconds can wait for those.

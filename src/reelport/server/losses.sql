@@ -1,0 +1,14 @@
+-- overdue: jobs whose worker gave no sign of life for too long
+SELECT j.report_id, j.owner, j.attempt, j.suspect, j.alone, r.losses, r.deaths
+FROM jobs AS j JOIN reports AS r ON r.id = j.report_id
+WHERE j.leased_until <= clock_ms()
+
+-- held_by: the jobs of one worker
+SELECT j.report_id, j.owner, j.attempt, j.suspect, j.alone, r.losses, r.deaths
+FROM jobs AS j JOIN reports AS r ON r.id = j.report_id
+WHERE j.owner = :owner
+
+-- beside: whether an attempt has its job, and its worker made others beside it
+SELECT 1
+FROM jobs
+WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt AND alone = 0

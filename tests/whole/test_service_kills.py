@@ -1,0 +1,180 @@
+"""Whose fault a lost attempt is, with real processes: the whole service killed again and again; one that kills workers.
+
+`make kills` kills forty times; without `REELPORT_KILLS` two times must do, as each start costs seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import duckdb
+import psutil
+import pyarrow as pa
+import pytest
+from sqlalchemy import Engine
+
+from reelport import steps
+from reelport.query import ReportQuery
+from reelport.server import access, backlog, files, reports
+from reelport.server.access import Caller
+from reelport.server.backlog import Entry
+from reelport.server.database import connect
+from reelport.server.reports import AskedReport
+from reelport.server.sealing import sealed
+from reelport.testing import Channel, Service
+
+KILLS = int(os.environ.get("REELPORT_KILLS", "2"))
+REPORTS = 100
+FIRST = date(2026, 1, 1)
+
+
+def until(true: Callable[[], bool], seconds: float = 240) -> bool:
+    """Whether it becomes true in time."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@contextmanager
+def opened(service: Service) -> Iterator[Engine]:
+    """The state of a service, whether it runs or not."""
+    db = connect(service.settings)
+    yield db
+    db.dispose()
+
+
+def caller(service: Service, db: Engine, organization: str) -> Caller:
+    """Who a new key of an organization stands for."""
+    key, seal, now = service.key(organization), sealed(db, service.settings), datetime.now(UTC)
+    granted = access.grant(db, seal, key.id, key.secret, access.REPORT_SCOPES, now)
+    assert isinstance(granted, access.Grant)
+    found = access.bearer(db, seal, granted.token, now)
+    assert found is not None
+    return found
+
+
+def plays(days: int) -> pa.Table:
+    """One play a day, of as many views as the day's number."""
+    return pa.Table.from_pylist(
+        [
+            {
+                "started_at": datetime(2026, 1, 1, 5, tzinfo=UTC) + timedelta(days=day),
+                "video_id": "v1",
+                "owner_channel_id": "c1",
+                "media_type": "video",
+                "views": day + 1,
+                "time_watched_seconds": 1,
+            }
+            for day in range(days)
+        ]
+    )
+
+
+def kill_tree(service: Service, chance: random.Random) -> None:
+    """Kill -9 every process of the service, one after the other in any order, as whoever ends a machine does."""
+    processes = [psutil.Process(service.pid), *psutil.Process(service.pid).children(recursive=True)]
+    chance.shuffle(processes)
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    service.kill()
+    psutil.wait_procs(processes, timeout=60)
+
+
+@pytest.mark.timeout(120 + 60 * KILLS)
+def test_service_that_is_killed_again_and_again_loses_no_report() -> None:
+    """Of a hundred reports none is lost, none is there twice, none is different, and none is blamed for it."""
+    seed = os.environ.get("REELPORT_KILLS_SEED", str(time.time_ns()))
+    print(f"REELPORT_KILLS_SEED={seed}")  # noqa: T201 - what makes the same moments again
+    chance = random.Random(seed)  # noqa: S311 - keeps no secret
+    with Service(slots=3, running_limit=3) as service, opened(service) as db:
+        service.organization("demo", [Channel("c1", "demo-news")])
+        service.load("plays", plays(REPORTS))
+        asker = caller(service, db, "demo")
+
+        def ask(day: int) -> AskedReport:
+            on = FIRST + timedelta(days=day)
+            query = ReportQuery.of(["VIEWS"], ["DAY"], on, on)
+            return reports.ask(db, service.settings, asker, query, datetime.now(UTC))
+
+        def finished() -> int:
+            return sum(each.state == "finished" for each in backlog.entries(db, most=REPORTS * 2))
+
+        def reached(count: int) -> bool:
+            return finished() >= count
+
+        asked: list[AskedReport] = []
+        for kill in range(1, KILLS + 1):
+            asked += [ask(day) for day in range(len(asked), REPORTS * kill // KILLS)]
+            some = chance.randint(finished(), len(asked))
+            assert until(partial(reached, some)), service.log
+            time.sleep(chance.uniform(0, 0.2))
+            kill_tree(service, chance)
+            service.start()
+        assert until(lambda: not backlog.entries(db, unfinished_only=True)), service.log
+        for day, each in enumerate(asked):
+            found = backlog.entry(db, each.id)
+            assert (found.state, found.deaths, found.failures) == ("finished", 0, 0), found
+            assert found.file is not None
+            expected = f"day,views\n{FIRST + timedelta(days=day)},{day + 1}\n"
+            assert files.path(service.settings, found.file).read_text() == expected
+            assert ask(day).id == each.id
+        assert len(backlog.entries(db, most=REPORTS * 2)) == REPORTS
+        assert until(lambda: len(list(service.settings.files_root.iterdir())) == REPORTS)
+
+
+LONG = """
+SELECT TIMESTAMPTZ '2026-01-01 00:00:00+00' + to_hours(i % 24) AS started_at,
+       'v' || i % 500 AS video_id, 'c1' AS owner_channel_id, 'video' AS media_type,
+       'https://example.com/' || hash(i) || '/a-rather-long-page' AS visitor_page_url,
+       1 AS views, 3 AS time_watched_seconds
+FROM range(100000) AS t(i)
+"""
+
+
+@pytest.mark.timeout(300)
+def test_poison_report_fails_alone_and_takes_nobody_with_it(tmp_path: Path) -> None:
+    """It kills each worker that makes it: first beside two others, which are made all the same; then alone."""
+    armed = f"claim:{tmp_path}/{{subject}}"
+    with (
+        Service(slots=3, worker_threads=1, environment={steps.VARIABLE: armed}) as service,
+        opened(service) as db,
+        duckdb.connect() as connection,
+    ):
+        for name, channel in (("demo", "c1"), ("rival", "c2")):
+            service.organization(name, [Channel(channel, f"{name}-news")])
+        connection.execute("SET TimeZone = 'UTC'")
+        service.load("plays", connection.sql(LONG).to_arrow_table())
+
+        def ask(who: Caller, metric: str, *dimensions: str) -> str:
+            query = ReportQuery.of([metric], dimensions, FIRST, FIRST)
+            return reports.ask(db, service.settings, who, query, datetime.now(UTC)).id
+
+        def entry(report: str) -> Entry:
+            return backlog.entry(db, report)
+
+        def fails_when_armed_again(report: str) -> bool:
+            arm.touch()
+            return entry(report).state == "failed"
+
+        innocent, guilty = caller(service, db, "demo"), caller(service, db, "rival")
+        beside = [ask(innocent, metric, "VISITOR_PAGE_URL", "VIDEO_ID") for metric in ("VIEWS", "TIME_WATCHED_SECONDS")]
+        assert until(lambda: all(entry(each).state == "running" for each in beside)), service.log
+        arm = tmp_path / ReportQuery.of(["VIEWS"], [], FIRST, FIRST).fingerprint()
+        arm.touch()
+        poison = ask(guilty, "VIEWS")
+        assert until(lambda: fails_when_armed_again(poison)), service.log
+        assert entry(poison).deaths == 3
+        assert "death 3 of 3" in str(entry(poison).reason)
+        assert until(lambda: all(entry(each).state == "finished" for each in beside)), service.log
+        assert [entry(each).deaths for each in beside] == [0, 0]
