@@ -6,12 +6,14 @@ Reports, compaction, undo and the merge of objects all read through here, as SQL
 from __future__ import annotations
 
 from functools import cache
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from reelport.facts.rules import absent, empty, quoted
-from reelport.facts.schema import BATCH, stored
+from reelport.facts.schema import BATCH, stored, stored_names
 from reelport.facts.tables import Column, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _SOURCE = "_reelport_files"
 
@@ -24,7 +26,7 @@ def project_sql(table: Table, source: str) -> str:
 @cache
 def _projection(table: Table) -> str:
     declared = empty_sql(table)
-    shown = ", ".join(_shown(table, name) for name in stored(table.name).names)
+    shown = ", ".join(_shown(table, name) for name in stored_names(table))
     return f"SELECT {shown} FROM ({declared} UNION ALL BY NAME SELECT * FROM {_SOURCE})"  # noqa: S608 - our tables' own names
 
 
@@ -52,10 +54,14 @@ def project_rows(table: Table, rows: pa.Table) -> pa.Table:
         rows.column(field.name).cast(field.type) if field.name in known else _filled(table, field, rows.num_rows)
         for field in schema
     ]
+    import pyarrow as pa  # noqa: PLC0415 - only a rewriting pays for it
+
     return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _filled(table: Table, field: pa.Field, rows: int) -> pa.Array:
+    import pyarrow as pa  # noqa: PLC0415 - the same
+
     column = _columns(table).get(field.name)
     default = None if column is None else column.default
     return pa.repeat(pa.scalar(default, field.type), rows)

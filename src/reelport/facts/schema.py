@@ -42,6 +42,11 @@ def _types() -> dict[Kind, pa.DataType]:
     }
 
 
+def stored_names(table: Table) -> tuple[str, ...]:
+    """The names of the columns of the table's Parquet files, in order."""
+    return (*(column.name for column in table.columns), *((BATCH,) if table.is_fact else ()))
+
+
 @cache
 def stored(name: str) -> pa.Schema:
     """The columns of the table's Parquet files, in order; facts end with their batch."""

@@ -134,7 +134,7 @@ def create_key(
     channels: Collection[str] | None = None,
 ) -> NewKey:
     """A new key, limited to these channels, by slug or id, unless None; UsageError says all that is wrong."""
-    known = _by_name(db, settings, organization)
+    known = {} if channels is None else _by_name(db, settings, organization)
     wrong = partners.wrong_permissions(permissions)
     wrong += [_no_channel(name, organization, known) for name in channels or () if name not in known]
     wrong += [_unclear(name, known[name]) for name in channels or () if len(known.get(name, ())) > 1]

@@ -34,7 +34,7 @@ from sqlalchemy import Engine
 
 from reelport.check import nearest
 from reelport.errors import InternalError, Unreachable, UsageError
-from reelport.server import partners, presence, registry
+from reelport.server import partners, registry
 from reelport.server.access import REPORT_SCOPES
 from reelport.server.credentials import short_id
 from reelport.server.database import connect
@@ -140,6 +140,8 @@ class Service:
     @property
     def worker_pids(self) -> tuple[int, ...]:
         """The processes that make reports now."""
+        from reelport.server import presence  # noqa: PLC0415 - most tests never look
+
         return tuple(presence.process_of(owner) for owner in presence.living(self.settings))
 
     def start(self, *, environment: Mapping[str, str] | None = None) -> None:

@@ -1,0 +1,100 @@
+"""Which libraries each command and each process may load: what is imported is most of what a start costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from reelport.cli.main import CLIENT_COMMANDS, SERVER_COMMANDS
+
+Loaded = Callable[[str], set[str]]
+
+# What takes longer than a hundredth of a second to import.
+TRACKED = {
+    *("alembic", "ariadne", "asyncio", "cyclopts", "deltalake", "dlt", "duckdb", "graphql", "httpx2", "keyring"),
+    *("numpy", "pandas", "polars", "prometheus_client", "psycopg", "pyarrow", "pydantic", "rich", "sqlalchemy"),
+    *("sqlglot", "starlette", "structlog", "uvicorn", "vl_convert"),
+}
+HELP = {"cyclopts", "rich"}
+STATE = {"cyclopts", "sqlalchemy", "asyncio"}  # SQLAlchemy imports asyncio
+READ = {"cyclopts", "deltalake"}
+LOAD = READ | {"duckdb", "numpy", "pyarrow", "pandas"}  # pyarrow imports pandas where it is installed
+SERVICE = STATE | {"structlog", "rich"}  # structlog imports rich
+
+COMMANDS = {
+    **{f"{name} --help": HELP for name in ("", *CLIENT_COMMANDS, *SERVER_COMMANDS)},
+    "--version": HELP,
+    "org list": STATE,
+    "org add other": STATE,
+    "key list": STATE,
+    "key create --org acme --permissions create_reports": STATE,
+    "key revoke nobody": STATE,
+    "channel list --org acme": STATE | READ,
+    "queue list --all": STATE,
+    "queue show nobody": STATE,
+    "tables": READ,
+    "load list": READ,
+    "channel add --org acme --id c1 --slug one": STATE | LOAD,
+    "key create --org acme --permissions create_reports --channels one": STATE | LOAD,
+}
+MODULES = {
+    "reelport.server.serve": SERVICE | {"ariadne", "deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
+    "reelport.server.worker": SERVICE | {"deltalake", "duckdb", "sqlglot"},
+    "reelport.testing.service": STATE,
+}
+
+# Each in a process of its own, forked from one that has the command line's own libraries.
+_RUN = """
+import contextlib, importlib, json, os, sys
+from reelport.cli.main import main
+
+def run(words):
+    if words[0].startswith("reelport."):
+        importlib.import_module(words[0])
+    else:
+        with contextlib.suppress(SystemExit):
+            main(words)
+
+for words in json.loads(sys.argv[1]):
+    if not os.fork():
+        said = os.dup(1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        run(words)
+        os.write(said, (" ".join({name.split(".")[0] for name in sys.modules}) + "\\n").encode())
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """The tracked libraries that a command or a module has loaded at its end."""
+    data = tmp_path_factory.mktemp("data")
+    started = [sys.executable, "-m", "reelport", "org", "add", "acme", "--data", str(data)]
+    subprocess.run(started, check=True, capture_output=True)
+    words = [text.split() for text in (*COMMANDS, *MODULES)]
+    ran = subprocess.run(
+        [sys.executable, "-c", _RUN, json.dumps(words)],
+        check=True,
+        stdout=subprocess.PIPE,
+        env={"PATH": "/usr/bin", "REELPORT_DATA": str(data), "REELPORT_HOME": str(data / "home")},
+        text=True,
+    )
+    found = dict(zip((*COMMANDS, *MODULES), ran.stdout.splitlines(), strict=True))
+    return lambda text: TRACKED & set(found[text].split())
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_command_loads_only_what_it_needs(loaded: Loaded, words: str) -> None:
+    """The table says which; nothing of the service for a partner, no engine where nothing is computed."""
+    assert loaded(words) <= COMMANDS[words]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_process_of_the_service_loads_only_what_it_needs(loaded: Loaded, module: str) -> None:
+    """A worker has no web framework, the API no engine, neither of them pyarrow."""
+    assert loaded(module) <= MODULES[module]
