@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from reelport.engine.run import Engine
+from reelport.query import ReportQuery
 
 from . import sample
-from .world import World, loaded
+from .few import ME, Ask
+from .world import Rows, Tables, World, laid, loaded
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +31,19 @@ def world(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> World:
 def folder(tmp_path: Path) -> Path:
     """A folder whose name a careless reader would take for a partition or a pattern."""
     return tmp_path / "owner_channel_id=c-rival" / "a*b?[c]' é"
+
+
+@pytest.fixture
+def facts(folder: Path, engine: Engine) -> Callable[[Tables], Ask]:
+    """A world of these tables, asked for two months of days."""
+
+    def make(tables: Tables) -> Ask:
+        world: World = laid(tables, folder, engine)
+
+        def ask(metrics: str, dimensions: str = "", product: str = "CONTENT", **filters: str) -> Rows:
+            days = date(2023, 6, 1), date(2023, 7, 31)
+            return world.report(ReportQuery.of(metrics.split(), dimensions.split(), *days, filters, product), ME)
+
+        return ask
+
+    return make

@@ -38,12 +38,16 @@ DAYS = "f.day BETWEEN '2023-06-28' AND '2023-07-03'"
 def paid(table: str) -> str:
     """The table's rows with the payee of each; empty where a website has no publisher or a claim no claimer."""
     return f"""(
-        SELECT *, owner_channel_id AS payee FROM {table}
-        WHERE monetization_type IS NULL OR monetization_type = 'video_monetization'
+        SELECT *, payee_channel_id AS payee FROM {table} WHERE payee_channel_id IS NOT NULL
         UNION ALL
-        SELECT *, publisher_channel_id AS payee FROM {table} WHERE monetization_type = 'website_monetization'
+        SELECT *, owner_channel_id AS payee FROM {table} WHERE payee_channel_id IS NULL
+            AND (monetization_type IS NULL OR monetization_type = 'video_monetization')
         UNION ALL
-        SELECT *, claimer_channel_id AS payee FROM {table} WHERE monetization_type = 'claim'
+        SELECT *, publisher_channel_id AS payee FROM {table}
+        WHERE payee_channel_id IS NULL AND monetization_type = 'website_monetization'
+        UNION ALL
+        SELECT *, claimer_channel_id AS payee FROM {table}
+        WHERE payee_channel_id IS NULL AND monetization_type = 'claim'
     )"""
 
 

@@ -183,7 +183,7 @@ RATES = {
 }
 """Every rate whose sums are metrics themselves."""
 APART = {"VIEW_THROUGH_RATE", "ECPM_EUR", "ECPM_USD", "ERPM_EUR", "ERPM_USD"}
-"""Rates over sums that are no metrics: `test_meaning.py` and `test_mixed_families.py` have them."""
+"""Rates over sums that are no metrics: `test_meaning.py`, `test_money.py` and `test_mixed_families.py` have them."""
 
 
 @given(seed=seeds, rate=st.sampled_from(sorted(RATES)), data=st.data())
@@ -254,6 +254,8 @@ partners = st.lists(st.integers(0, 3), min_size=len(sample.CHANNELS), max_size=l
 
 def payee(row: Mapping[str, object]) -> object:
     """The channel that a row's money belongs to, None where it is nobody's."""
+    if row["payee_channel_id"] is not None:
+        return row["payee_channel_id"]
     match row["monetization_type"]:
         case "claim":
             return row["claimer_channel_id"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -15,47 +14,8 @@ from reelport import split_tags
 from reelport.engine.run import Engine
 from reelport.query import ReportQuery
 
-from .world import Rows, Tables, World, laid
-
-ME = frozenset({"c1", "c2"})
-Row = dict[str, object]
-Ask = Callable[..., Rows]
-
-
-@pytest.fixture
-def facts(folder: Path, engine: Engine) -> Callable[[Tables], Ask]:
-    """A world of these tables, asked for two months of days."""
-
-    def make(tables: Tables) -> Ask:
-        world: World = laid(tables, folder, engine)
-
-        def ask(metrics: str, dimensions: str = "", product: str = "CONTENT", **filters: str) -> Rows:
-            days = date(2023, 6, 1), date(2023, 7, 31)
-            return world.report(ReportQuery.of(metrics.split(), dimensions.split(), *days, filters, product), ME)
-
-        return ask
-
-    return make
-
-
-def play(at: str = "2023-07-01T05:04:03", views: int = 1, **more: object) -> Row:
-    moment = datetime.fromisoformat(at).replace(tzinfo=UTC)
-    row: Row = {"started_at": moment, "video_id": "x1", "owner_channel_id": "c1", "media_type": "video", "views": views}
-    return {**row, "time_watched_seconds": 0, **more}
-
-
-def stored(day: str, size: int | None, **more: object) -> Row:
-    row: Row = {"day": date.fromisoformat(day), "kind": "storage", "owner_channel_id": "c1", "storage_bytes": size}
-    return row | more
-
-
-def video(name: str, title: str | None = None, **more: object) -> Row:
-    return {"id": name, "title": title, "owner_channel_id": "c1", **more}
-
-
-def earned(eur: str, **more: object) -> Row:
-    row: Row = {"day": date(2023, 7, 1), "owner_channel_id": "c1", "eur": Decimal(eur), "usd": Decimal(0)}
-    return row | more
+from .few import CHANNELS, ME, Ask, Row, earned, play, stored, video
+from .world import Tables, laid
 
 
 def test_two_videos_of_one_title_are_one_row(facts: Callable[[Tables], Ask]) -> None:
@@ -122,7 +82,6 @@ ROLES = [
     play(views=16, owner_channel_id="c9", publisher_channel_id="c2", claimer_channel_id="c1"),
     play(views=32, owner_channel_id="c9", publisher_channel_id="c9", claimer_channel_id="c9"),
 ]
-CHANNELS: list[Row] = [{"id": f"c{number}", "slug": f"slug{number}"} for number in (1, 2, 9)]
 
 
 @pytest.mark.parametrize(("product", "views"), [("CONTENT", "9"), ("EMBED", "26"), ("CLAIM", "28"), ("ALL", "31")])
@@ -137,56 +96,6 @@ def test_the_channel_slug_is_the_first_that_matches(facts: Callable[[Tables], As
     assert ask("NO_ADS", "CHANNEL_SLUG", "ALL") == [["slug1", "11"], ["slug2", "20"]]
     assert ask("NO_ADS", "CHANNEL_SLUG", "CLAIM") == [["slug1", "24"], ["slug2", "4"]]
     assert ask("NO_ADS", "", "ALL", channelSlug="slug2") == [["20"]]
-
-
-PAYEES = [
-    earned("1", monetization_type="video_monetization", publisher_channel_id="c9"),
-    earned("2", monetization_type="website_monetization", publisher_channel_id="c9"),
-    earned("4", monetization_type="claim", claimer_channel_id="c9"),
-    earned("8", owner_channel_id="c9", monetization_type="website_monetization", publisher_channel_id="c2"),
-    earned("16", owner_channel_id="c9", monetization_type="claim", claimer_channel_id="c2"),
-    earned("32", owner_channel_id="c2", monetization_type="website_monetization", publisher_channel_id="c2"),
-    earned("64", publisher_channel_id="c9", claimer_channel_id="c9"),
-    earned("128", monetization_type="website_monetization", claimer_channel_id="c1"),
-    earned("256", monetization_type="claim", publisher_channel_id="c1"),
-    earned("512", owner_channel_id="c1", monetization_type="website_monetization", publisher_channel_id="c2"),
-]
-
-
-@pytest.mark.parametrize(
-    ("product", "eur"),
-    [("CONTENT", 1 + 32 + 64), ("EMBED", 8 + 32 + 512), ("CLAIM", 16), ("ALL", 1 + 8 + 16 + 32 + 64 + 512)],
-)
-def test_money_is_its_payees_alone(facts: Callable[[Tables], Ask], product: str, eur: int) -> None:
-    """A video's is the owner's, a website's the publisher's, a claim's the claimer's, untold the owner's."""
-    ask = facts({"earnings": PAYEES, "channels": CHANNELS})
-    assert ask("ESTIMATED_EARNINGS_EUR", "", product) == [[f"{eur}.000000"]]
-
-
-def test_the_channel_slug_of_money_is_the_payees(facts: Callable[[Tables], Ask]) -> None:
-    """CHANNEL_SLUG, and the filter by it, look at whom the money is paid to, not at who owns the video."""
-    ask = facts({"earnings": PAYEES, "channels": CHANNELS})
-    paid = [["slug1", "65.000000"], ["slug2", "568.000000"]]
-    assert ask("ESTIMATED_EARNINGS_EUR", "CHANNEL_SLUG", "ALL") == paid
-    assert ask("ESTIMATED_EARNINGS_EUR", "", "ALL", channelSlug="slug1") == [["65.000000"]]
-    assert ask("ESTIMATED_EARNINGS_EUR", "CHANNEL_SLUG") == [["slug1", "65.000000"], ["slug2", "32.000000"]]
-
-
-def shown(impressions: int, **more: object) -> Row:
-    return play() | {"nb_impression": impressions, "sellable_inventory": 2 * impressions} | more
-
-
-def test_a_rate_divides_money_by_the_ads_that_earned_it(facts: Callable[[Tables], Ask]) -> None:
-    """In each product by the ads of the same payees, though the ads of others are still counted as ads."""
-    foreign = {"owner_channel_id": "c9", "publisher_channel_id": "c1"}
-    website = foreign | {"monetization_type": "website_monetization"}
-    video = foreign | {"monetization_type": "video_monetization"}
-    ads = [shown(1000), shown(2000, **website), shown(500, **video)]
-    ask = facts({"earnings": [earned("3"), earned("1", **website), earned("9", **video)], "ads": ads})
-    assert ask("ECPM_EUR ERPM_EUR NB_IMPRESSION") == [["3.0000", "1.5000", "1000"]]
-    assert ask("ECPM_EUR ERPM_EUR NB_IMPRESSION", "", "EMBED") == [["0.5000", "0.2500", "2500"]]
-    assert ask("ECPM_EUR NB_IMPRESSION", "", "ALL") == [["1.3333", "3500"]]
-    assert ask("ECPM_EUR", "MONETIZATION_TYPE", "EMBED") == [["website_monetization", "0.5000"]]
 
 
 def test_a_family_of_owners_answers_content_and_all(facts: Callable[[Tables], Ask]) -> None:
@@ -282,26 +191,6 @@ def test_two_lists_of_tags_are_never_one_cell(
     query = ReportQuery.of(["VIEWS"], ["CONTENT_TAG_LIST"], date(2023, 7, 1), date(2023, 7, 1))
     rows = {split_tags(cell): int(views) for cell, views in world.report(query, ME)}
     assert rows == {tuple(tags): 2**at for at, tags in enumerate(lists)}
-
-
-@pytest.mark.parametrize(
-    ("eur", "impressions", "expected"),
-    [
-        ("0.000050", 1000, "0.0001"),
-        ("0.000049", 1000, "0.0000"),
-        ("-0.000050", 1000, "-0.0001"),
-        ("1.000000", 3, "333.3333"),
-        ("-2.000000", 3, "-666.6667"),
-        ("999999999999.999999", 1, "999999999999999.9990"),
-        ("5.000000", 0, ""),
-    ],
-)
-def test_rates_are_rounded_half_up_from_whole_numbers(
-    facts: Callable[[Tables], Ask], eur: str, impressions: int, expected: str
-) -> None:
-    """A rate is exact until it is rounded once, half up and away from zero, to the catalog's digits."""
-    ask = facts({"earnings": [earned(eur)], "ads": [play(nb_impression=impressions)]})
-    assert ask("ECPM_EUR") == [[expected]]
 
 
 def test_sums_never_overflow(facts: Callable[[Tables], Ask]) -> None:

@@ -29,7 +29,8 @@ LIMITED = ("demo-sports",)
 PLAYS = "SELECT *, started_at::DATE AS on_day FROM plays"
 ADS = "SELECT *, started_at::DATE AS on_day FROM ads"
 PAYEE = (
-    "CASE WHEN monetization_type = 'website_monetization' THEN publisher_channel_id"
+    "CASE WHEN payee_channel_id IS NOT NULL THEN payee_channel_id"
+    " WHEN monetization_type = 'website_monetization' THEN publisher_channel_id"
     " WHEN monetization_type = 'claim' THEN claimer_channel_id ELSE owner_channel_id END AS payee"
 )
 EARNINGS = f"SELECT *, day AS on_day, {PAYEE} FROM earnings"

@@ -43,7 +43,7 @@ _OWNER = {Role.OWNER: "owner_channel_id"}
 _ROLES = _OWNER | {Role.PUBLISHER: "publisher_channel_id", Role.CLAIMER: "claimer_channel_id"}
 
 _WHENS = " ".join(f"WHEN '{row.kind}' THEN {_ROLES[row.role]}" for row in Payee if row.kind)
-PAYEE = f"CASE monetization_type {_WHENS} ELSE {_ROLES[Payee.UNTOLD.role]} END"
+PAYEE = f"COALESCE(payee_channel_id, CASE monetization_type {_WHENS} ELSE {_ROLES[Payee.UNTOLD.role]} END)"
 """The channel that a row of a paid source counts for; empty where it is nobody's."""
 
 SOURCES: Mapping[str, Source] = {

@@ -106,6 +106,10 @@ _SELLING = (
     _MONETIZATION_TYPE,
     _text("monetization_product", "Product under which it was sold."),
     _text("content_type", "Kind of content."),
+    _text(
+        "payee_channel_id",
+        "Channel that the money belongs to, where the platform names it; empty: the one that monetization_type tells.",
+    ),
 )
 
 PLAYS = Table(
