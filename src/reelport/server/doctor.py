@@ -25,6 +25,7 @@ from reelport.facts.durable import reason_of
 from reelport.facts.layout import check_layout
 from reelport.server import database, presence, retention, sealing
 from reelport.server.credentials import seal, short_id
+from reelport.server.link_origin import find_link_fault
 from reelport.server.masking import hide_passwords
 from reelport.server.settings import Settings
 
@@ -54,6 +55,7 @@ def findings(settings: Settings) -> tuple[Finding, ...]:
         "files": _files,
         "engine": _engine,
         "port": _port,
+        "links": _links,
     }
     return tuple(Finding(subject, *found) for subject, look in looks.items() for found in _looked(look, settings))
 
@@ -189,3 +191,9 @@ def _port(settings: Settings) -> Iterator[tuple[bool, str]]:
         probe.settimeout(1)
         taken = settings.port != 0 and probe.connect_ex((settings.host, settings.port)) == 0
     yield True, f"Port {settings.port} of {settings.host} is {'in use (by a running serve?)' if taken else 'free'}."
+
+
+def _links(settings: Settings) -> Iterator[tuple[bool, str]]:
+    fault = find_link_fault(settings)
+    begin = f"with {settings.public_url}" if settings.public_url else "with the scheme and host that their caller used"
+    yield fault is None, fault or f"They begin {begin}."

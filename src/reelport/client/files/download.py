@@ -17,6 +17,7 @@ from reelport.client.driving.steps import Flow, Lost, Reply, Request, Wait, open
 from reelport.client.events import Progress, Received, Retrying
 from reelport.client.files import sidecar
 from reelport.client.files.intake import Intake
+from reelport.client.files.link_host import advise_on_link_host, describe_link_host
 from reelport.client.files.part import Mark, Part
 from reelport.client.files.proof import BEYOND, OK, Promise, Proof, refuse, weakest
 from reelport.client.files.shape import Lines
@@ -289,9 +290,14 @@ def _opened(session: Session, link: str, start: int, tag: str | None, taken: _Ta
     head = yield from opened(Request("GET", link, headers, timeout=session.settings.timeout))
     trouble = trouble_of(head, "The report's file", session.clock.now(), session.redacted)
     taken.retry_after = trouble.retry_after if trouble else None
+    advice = advise_on_link_host(link, session.settings.url, reelport=session.reelport is True)
     if isinstance(head, Lost):
-        raise Unreachable(f"The report's file gave no answer: {session.redacted(head.reason)}.")
-    refuse(head)
+        where, why = describe_link_host(link), session.redacted(head.reason)
+        raise Unreachable(f"The report's file at {where} gave no answer: {why}. {advice}".rstrip())
+    try:
+        refuse(head)
+    except ReelportError as error:
+        raise type(error)(f"{error} {advice}".rstrip()) from None
     return head
 
 

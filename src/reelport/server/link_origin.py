@@ -1,0 +1,38 @@
+"""What links begin with: the public address, and what is wrong with it as far as the service can know."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from reelport.server.settings import Settings
+
+
+def find_link_fault(settings: Settings) -> str | None:
+    """A sentence on why links lead nowhere; None where the settings show no reason."""
+    if not settings.public_url:
+        return None
+    try:
+        parts = urlsplit(settings.public_url)
+        host = parts.hostname
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in {"http", "https"}:
+        return (
+            f"Links begin with {settings.public_url} (REELPORT_PUBLIC_URL), which is no address of the web: "
+            "set one such as https://reports.example.com."
+        )
+    if _is_local(host) and not _is_local(settings.host):
+        return (
+            f"Links begin with {settings.public_url} (REELPORT_PUBLIC_URL), which leads callers to their own machine, "
+            f"while others may call {settings.host}: set the address that partners use, or none."
+        )
+    return None
+
+
+def _is_local(host: str) -> bool:
+    """Whether only this machine is reached by a host."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".").split(".")[-1] == "localhost"
