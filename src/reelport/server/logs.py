@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
+from reelport.server.log_throttle import LogThrottle
 from reelport.server.masking import HIDDEN, hide_passwords
 from reelport.server.settings import Settings
 
@@ -31,6 +32,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     out = stream or sys.stderr
     number = logging.getLevelNamesMapping()[settings.log_level.upper()]
     render = _renderer(out)
+    throttle = LogThrottle()
     before: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -39,12 +41,13 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
         redact,
     ]
     structlog.configure(
-        processors=[*before, render],
+        processors=[throttle.process, *before, render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(out)
+    handler.addFilter(throttle.filter)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=before,
