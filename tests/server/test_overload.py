@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from reelport.server.body_budget import BodyBudget
 from reelport.server.download_slots import Crowded, DownloadSlots, Limit
+from reelport.server.grant_rate import GrantRate, caller_of
 from reelport.server.settings import read
 
 
@@ -157,3 +158,28 @@ def test_a_partner_without_a_download_always_gets_one() -> None:
             held.enter_context(slots.hold_partner(1))
         assert crowded.value.limit is Limit.SERVICE
         held.enter_context(slots.hold_partner(2))
+
+
+def test_a_key_has_a_sixth_of_its_grants_at_once_and_the_rest_in_a_minute() -> None:
+    """Beyond them it is told when to come again, which other keys don't feel, nor a key whose id another one uses."""
+    now = 0.0
+    rate = GrantRate(60, lambda: now)
+    mine, other = caller_of("key", "secret"), caller_of("key", "wrong")
+    assert [rate.take(mine) for _ in range(10)] == [0] * 10
+    assert rate.take(mine) == pytest.approx(1)
+    assert rate.take(other) == 0
+    now = 1.5
+    assert rate.take(mine) == 0
+    assert rate.take(mine) == pytest.approx(0.5)
+    now = 1000
+    assert [rate.take(mine) > 0 for _ in range(11)] == [False] * 10 + [True]
+
+
+def test_keys_that_nobody_has_fill_no_memory() -> None:
+    """Whoever guesses secrets leaves a trace only as long as it counts."""
+    now = 0.0
+    rate = GrantRate(600, lambda: now)
+    for number in range(30_000):
+        now += 0.01
+        rate.take(caller_of("key", str(number)))
+    assert len(rate) <= 10_001

@@ -23,6 +23,7 @@ from reelport.server.body_budget import BodyBudget
 from reelport.server.database import connect
 from reelport.server.download_slots import DownloadSlots
 from reelport.server.downloads import download
+from reelport.server.grant_rate import GrantRate
 from reelport.server.graphql.documents import Documents
 from reelport.server.graphql.endpoint import graphql
 from reelport.server.graphql.resolvers import schema
@@ -86,6 +87,7 @@ def compose(settings: Settings, db: Engine) -> Service:
         DownloadSlots(settings),
         BodyBudget(settings.pending_bytes, max(settings.partner_pending_bytes, settings.body_bytes)),
         BodyBudget(FORMS, FORMS_OF_ONE),
+        GrantRate(settings.key_grants),
     )
 
 

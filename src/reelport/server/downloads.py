@@ -34,9 +34,7 @@ _LOG = structlog.get_logger(__name__)
 _PIECE = 65_536
 """What is read and sent at once. A reader that takes nothing keeps one in memory, and as much on its way."""
 _CHECKED = 16
-"""Pieces between two looks whether the reader is there yet and its key still may read."""
-_CHECK_SECONDS = 10.0
-"""Longest time for which a download goes on without its key; a reader that is slower than a piece keeps no more."""
+"""Pieces between two looks whether the reader is there yet."""
 _NO_WAITING = getattr(os, "RWF_NOWAIT", None)
 _RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNORECASE)
 _SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
@@ -240,7 +238,8 @@ class _Download(Response):
 
     async def _pieces(self, request: Request, send: Send) -> None:
         at, end = self._sent.first, self._sent.first + self._sent.length
-        allowed_until = time.monotonic() + _CHECK_SECONDS
+        pause = self._sent.service.settings.recheck_seconds
+        allowed_until = time.monotonic() + pause
         count = 0
         while at < end:
             if count % _CHECKED == 0 and await request.is_disconnected():
@@ -250,7 +249,7 @@ class _Download(Response):
                 if not await self._still_allowed():
                     # Without its end: the reader sees that it isn't whole.
                     return
-                allowed_until = time.monotonic() + _CHECK_SECONDS
+                allowed_until = time.monotonic() + pause
             piece = await _read(self._sent.file.descriptor, min(_PIECE, end - at), at)
             at += len(piece)
             count += 1

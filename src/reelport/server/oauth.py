@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from starlette.responses import JSONResponse
 from reelport.errors import StorageError
 from reelport.server import access
 from reelport.server.access import Grant, Refusal
+from reelport.server.grant_rate import caller_of
 from reelport.server.limits import FORM
 from reelport.server.service import Service
 
@@ -40,6 +42,7 @@ class _Refused(Exception):
     code: str
     description: str
     status: int = 400
+    retry_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +59,16 @@ async def token(request: Request) -> JSONResponse:
         form = await _form(request, min(service.settings.body_bytes, FORM))
         _check_grant(form)
         credentials = _credentials(request, form)
+        caller = _counted(service, credentials)
     except _Refused as refused:
         return _refusal(refused)
     scopes = form.get("scope", "").split()
     try:
-        found = await anyio.to_thread.run_sync(_grant, service, credentials, scopes)
+        async with service.turns.of(caller):
+            found = await anyio.to_thread.run_sync(_grant, service, credentials, scopes)
     except StorageError:
         _LOG.exception("the state can't be used")
-        return _refusal(_Refused("temporarily_unavailable", "The service can't answer now: try again.", 503))
+        return _refusal(_Refused("temporarily_unavailable", "The service can't answer now: try again.", 503, 5))
     service.metrics.granted("granted" if isinstance(found, Grant) else found.value)
     match found:
         case Grant():
@@ -74,6 +79,17 @@ async def token(request: Request) -> JSONResponse:
             return _refusal(_Refused(found.value, "There is no such key, or the secret is wrong."))
         case Refusal.INVALID_SCOPE:
             return _refusal(_Refused(found.value, "The key holds none of the scopes that were asked for."))
+
+
+def _counted(service: Service, credentials: _Credentials) -> bytes:
+    """Whose grant this is, where there is one left for it now."""
+    caller = caller_of(credentials.id, credentials.secret)
+    pause = service.grants.take(caller)
+    if pause > 0:
+        service.metrics.granted("too_many_requests")
+        sentence = "This key asks for tokens too often: use each as long as it is good, or try again."
+        raise _Refused("too_many_requests", sentence, 429, math.ceil(pause))
+    return caller
 
 
 def _grant(service: Service, credentials: _Credentials, scopes: list[str]) -> Grant | Refusal:
@@ -101,7 +117,8 @@ def _granted(grant: Grant) -> JSONResponse:
 
 def _refusal(refused: _Refused, headers: Mapping[str, str] | None = None) -> JSONResponse:
     body = {"error": refused.code, "error_description": refused.description}
-    return JSONResponse(body, refused.status, headers={**_NO_STORE, **(headers or {})})
+    pause = {} if refused.retry_after is None else {"Retry-After": str(refused.retry_after)}
+    return JSONResponse(body, refused.status, headers={**_NO_STORE, **pause, **(headers or {})})
 
 
 def _check_grant(form: Mapping[str, str]) -> None:
@@ -143,7 +160,7 @@ async def _form(request: Request, most: int) -> dict[str, str]:
     with forms.hold(request.client.host if request.client else "") as pending:
         body = await pending.read(request, most)
     if pending.dropped:
-        raise _Refused("temporarily_unavailable", "Too many requests are coming in at once: try again.", 503)
+        raise _Refused("temporarily_unavailable", "Too many requests are coming in at once: try again.", 503, 5)
     if body is None:
         raise _Refused("invalid_request", f"The body is longer than {most} bytes.", 413)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -26,6 +26,7 @@ _LOG = structlog.get_logger(__name__)
 _ROUTES = frozenset({TOKEN_PATH, GRAPHQL_PATH, HEALTH_PATH, LIVE_PATH, METRICS_PATH})
 _QUIET = frozenset({HEALTH_PATH, LIVE_PATH, METRICS_PATH})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SCHEMES = frozenset({"http", "https"})
 _VERSION = (VERSION_HEADER.lower().encode(), version("reelport").encode())
 _SENTENCE = "The service failed; it isn't the request's fault."
 
@@ -53,6 +54,9 @@ class Observed:
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})
+        if scope.get("scheme") not in _SCHEMES:
+            # A proxy's X-Forwarded-Proto may say wss as well; links begin with it.
+            scope["scheme"] = "http"
         seen = _Seen(_route(scope["path"]), scope["method"] if scope["method"] in _METHODS else "other")
         request_id = short_id()
         service: Service = scope["app"].state.service

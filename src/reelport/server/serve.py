@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import structlog
 import uvicorn
@@ -23,6 +23,7 @@ from reelport.server.connections import ACCEPTED_AT_ONCE, Connection, raise_open
 from reelport.server.credentials import short_id
 from reelport.server.database import connect, writing
 from reelport.server.held import Held
+from reelport.server.link_origin import find_link_fault
 from reelport.server.sealing import sealed
 from reelport.server.settings import Settings
 from reelport.server.supervisor import supervised
@@ -30,6 +31,7 @@ from reelport.server.supervisor import supervised
 _LOG = structlog.get_logger(__name__)
 _BACKLOG = 2048
 _GRACE_SECONDS = 10
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _SWITCH_SECONDS = 0.001
 """How long a thread may compute while another waits for its turn: Python's own 5 ms, at each of the waits for the state
 that a look has, would add up while a large document is read."""
@@ -81,7 +83,9 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve. More may wait to be accepted than are accepted at once: uvicorn has one number for both."""
-        begun = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_tell_exhaustion)
+        begun = loop.create_future()
         self._life = asyncio.create_task(self._live(begun))
         await begun
         await super().startup(sockets)
@@ -89,6 +93,8 @@ class _Server(uvicorn.Server):
             listener.listen(_BACKLOG)
             where, settings = _address(listener), self._settings
             _LOG.info("listening", address=where, data=str(settings.data), workers=settings.workers)
+        if (fault := find_link_fault(self._settings)) is not None:
+            _LOG.warning(fault)
 
     async def _live(self, begun: asyncio.Future[None]) -> None:
         """The app from its start to its end, in a task of its own: what goes wrong in it later ends no request."""
@@ -110,6 +116,15 @@ class _Server(uvicorn.Server):
         self._over.set()
         if self._life is not None and not self.force_exit:
             await self._life
+
+
+def _tell_exhaustion(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say in a sentence that no connection can be accepted; asyncio tries again in a second. Log the rest whole."""
+    error = context.get("exception")
+    if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+        _LOG.error("no further connection can be accepted now", reason=error.strerror)
+    else:
+        loop.default_exception_handler(context)
 
 
 def _prepare(settings: Settings) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from reelport.server.body_budget import BodyBudget
 from reelport.server.credentials import Seal
 from reelport.server.download_slots import DownloadSlots
+from reelport.server.grant_rate import GrantRate
 from reelport.server.graphql.documents import Documents
 from reelport.server.held import Held
 from reelport.server.metrics import Metrics
@@ -29,4 +30,5 @@ class Service:
     download_slots: DownloadSlots
     bodies: BodyBudget
     forms: BodyBudget
+    grants: GrantRate
     turns: Turns = field(default_factory=Turns)

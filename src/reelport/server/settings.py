@@ -72,6 +72,11 @@ class Settings:
     )
     partner_pending_bytes: int = setting(8_388_608, ge=1024, description="Bytes of such bodies of one partner.")
 
+    key_grants: int = setting(600, ge=1, description="Tokens that one key may be granted in a minute.")
+    recheck_seconds: float = setting(
+        10, gt=0, description="Longest time that a download goes on after its key has lost the report."
+    )
+
     # Reports
     running_limit: int = setting(Limit.RUNNING_REPORTS.default, ge=1, description=Limit.RUNNING_REPORTS.sentence)
     waiting_limit: int = setting(100, ge=1, description="Reports of one partner that may wait.")

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import httpx2
 import pytest
 
+from reelport.server.grant_rate import caller_of
 from reelport.server.limits import FORM
 from reelport.wire import TOKEN_PATH
 
@@ -182,3 +183,15 @@ def test_only_post_is_taken(api: Api) -> None:
     reply = api.client.get(TOKEN_PATH, params=fields(api))
     assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
     assert reply.json()["error"] == "invalid_request"
+
+
+def test_a_key_that_asks_too_often_is_told_when_to_come_again(api: Api) -> None:
+    """429 with Retry-After; the id alone, with a wrong secret, uses up nothing of it."""
+    for _ in range(200):
+        api.service.grants.take(caller_of(api.key.id, "wrong"))
+    assert api.grant().status_code == 200
+    while not api.service.grants.take(caller_of(api.key.id, api.key.secret)):
+        pass
+    reply = api.grant()
+    assert (reply.status_code, reply.json()["error"]) == (429, "too_many_requests")
+    assert int(reply.headers["retry-after"]) >= 1

@@ -116,7 +116,7 @@ def service() -> Iterator[Service]:
 @pytest.fixture(scope="session")
 def idle() -> Iterator[Wire]:
     """A service without workers, which holds few looks and not for long; what is asked of it waits for the test."""
-    with Service(workers=0, look_seconds=2, held_looks=4) as running:
+    with Service(workers=0, look_seconds=2, held_looks=4, recheck_seconds=0.1) as running:
         running.organization("demo")
         yield Wire(running, running.key("demo"))
 

@@ -7,13 +7,15 @@ import socket
 import time
 import urllib.parse
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from tests.patience import PATIENCE, until
 
-from reelport.server import files
+from reelport.server import files, partners
+from reelport.server.database import connect
 
 from .conftest import ASK, INPUT, Wire, finish, token_of
 
@@ -158,3 +160,27 @@ def test_slow_readers_hold_up_nobody(huge: Huge) -> None:
     assert len(huge.wire.send("GET", huge.link).body) == SIZE
     for connection in slow:
         connection.close()
+
+
+def test_a_download_ends_early_with_its_key(huge: Huge) -> None:
+    """A reader that had begun sees its file cut once the key of its link is revoked; another key's goes on."""
+    other = Wire(huge.wire.service, huge.wire.service.key("demo"))
+    token = token_of(other.graphql(ASK, {"input": INPUT}))
+    finish(other.service, b"0123456789abcde\n" * (SIZE // 16))
+    mine, theirs = Huge(other, link_of(other, token), huge.path), huge
+    with mine.request() as cut, theirs.request() as whole:
+        assert cut.recv(100).startswith(b"HTTP/1.1 200")
+        db = connect(other.service.settings)
+        assert partners.revoke(db, other.key.id, datetime.now(UTC))
+        db.dispose()
+        time.sleep(3 * other.service.settings.recheck_seconds)
+        assert received(cut) < SIZE < received(whole)
+    assert other.send("GET", mine.link).status == 403
+
+
+def received(connection: socket.socket) -> int:
+    """How many bytes come until the connection ends."""
+    count = 0
+    while piece := connection.recv(1_000_000):
+        count += len(piece)
+    return count

@@ -19,8 +19,9 @@ import pytest
 
 from reelport.errors import InternalError
 from reelport.testing import Service
+from reelport.wire import LOOK
 
-from .conftest import GRAPHQL, TOKEN, Wire
+from .conftest import ASK, GRAPHQL, INPUT, TOKEN, Wire, finish, token_of
 
 
 def serve(*words: str) -> subprocess.CompletedProcess[str]:
@@ -193,3 +194,31 @@ def test_a_service_in_a_box_takes_another_port_when_its_own_is_taken_meanwhile()
             assert boxed.settings.port != port
         with pytest.raises(InternalError, match="is in use"), Service(port=port, workers=0):
             pass
+
+
+def test_links_begin_with_http_or_https_alone(idle: Wire) -> None:
+    """A proxy that says so is believed, and not one that says anything else."""
+    token = token_of(idle.graphql(ASK, {"input": {**INPUT, "dimensions": []}}))
+    finish(idle.service, b"views\n")
+    begin = {}
+    for said in ("https", "http", "wss", "ws", "ftp", "javascript"):
+        reply = idle.post({"query": LOOK, "variables": {"reportToken": token}}, **{"X-Forwarded-Proto": said})
+        (edge,) = reply.json["data"]["partner"]["reportFile"]["downloadLinks"]["edges"]
+        begin[said] = edge["node"]["link"].partition(":")[0]
+    assert begin == {"https": "https", "http": "http", "wss": "http", "ws": "http", "ftp": "http", "javascript": "http"}
+
+
+def test_too_few_open_files_are_one_clear_line(tmp_path: Path) -> None:
+    """It doesn't begin where it could serve nobody; nothing is made."""
+    command = f"ulimit -n 64; exec {sys.executable} -m reelport serve --port 0 --data {tmp_path / 'data'}"
+    ended = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("reelport: This process may have 64 open files")
+    assert ended.stderr.count("\n") == 1
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_public_address_that_leads_nowhere_is_told_at_the_start() -> None:
+    """A warning in the log: its links would lead partners to their own machines."""
+    with Service(workers=0, host="0.0.0.0", public_url="http://localhost:8642") as running:  # noqa: S104 - what it is about
+        assert "REELPORT_PUBLIC_URL" in running.log
