@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from reelport.errors import StorageError
 from reelport.server import files, reports
+from reelport.server.byte_range import select_part
 from reelport.server.download_slots import Crowded, Limit
 from reelport.server.files import FileRecord
 from reelport.server.reports import LinkedFile, NoFile
@@ -36,7 +36,6 @@ _PIECE = 65_536
 _CHECKED = 16
 """Pieces between two looks whether the reader is there yet."""
 _NO_WAITING = getattr(os, "RWF_NOWAIT", None)
-_RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNORECASE)
 _SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
@@ -113,7 +112,7 @@ def _answer(request: Request, link: _Link, found: _Opened, held: ExitStack) -> R
         "Content-Type": "text/csv; charset=utf-8",
         "Content-Disposition": f'attachment; filename="{link.report_id}.csv"',
     }
-    status, first, length = _part(request, tag, found.record.bytes)
+    status, first, length = select_part(request, tag, found.record.bytes)
     if status in {206, 416}:
         part = f"{first}-{first + length - 1}" if status == 206 else "*"  # noqa: PLR2004 - a status of HTTP
         headers["Content-Range"] = f"bytes {part}/{found.record.bytes}"
@@ -172,39 +171,6 @@ def _opened(path: Path, found: LinkedFile) -> _Opened | _Refused:
         _LOG.error("a finished file has another length than its record", file=record.name)
         return _DAMAGED
     return _Opened(record, found.organization_id, descriptor)
-
-
-def _part(request: Request, tag: str, size: int) -> tuple[int, int, int]:
-    """The status, the first byte and the length of what is sent: conditions first, then the range (RFC 9110)."""
-    match_, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
-    if match_ is not None and not _names(match_, tag):
-        return 412, 0, 0
-    if none_match is not None and _names(none_match, tag):
-        return 304, 0, 0
-    wanted = request.headers.get("range")
-    if_range = request.headers.get("if-range")
-    if wanted is None or request.method != "GET" or (if_range is not None and if_range.strip() != tag):
-        return 200, 0, size
-    return _range(wanted, size)
-
-
-def _names(header: str, tag: str) -> bool:
-    return header.strip() == "*" or tag in (each.strip().removeprefix("W/") for each in header.split(",", 50))
-
-
-def _range(header: str, size: int) -> tuple[int, int, int]:
-    """One range is honoured; several, or what is no range at all, count as none."""
-    found = _RANGE.fullmatch(header.strip()) if len(header) < 100 else None  # noqa: PLR2004 - one range is short
-    if found is None or not any(found.groups()):
-        return 200, 0, size
-    start, end = found.groups()
-    if not start:
-        first, last = max(size - int(end), 0), size - 1
-    else:
-        first, last = int(start), min(int(end), size - 1) if end else size - 1
-        if end and int(end) < first:
-            return 200, 0, size
-    return (206, first, last - first + 1) if first <= last else (416, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from starlette.types import Message
 from tests.patience import count_calls
 
 from reelport.server import access, files, partners, retention
-from reelport.server.downloads import _range
+from reelport.server.byte_range import read_range
 from reelport.wire import LOOK
 
 from .conftest import Api, file_of
@@ -108,8 +108,8 @@ def test_five_thousand_ranges_cost_nothing(api: Api, link: str) -> None:
     """The header isn't even taken apart: it costs no call more than a short one."""
     header = "bytes=" + ",".join(f"{n}-{n}" for n in range(5000))
     assert api.client.get(link, headers={"Range": header}).status_code == 200
-    assert _range(header, SIZE) == (200, 0, SIZE)
-    assert count_calls(lambda: _range(header, SIZE)) <= count_calls(lambda: _range("bytes=0-0,1-1", SIZE))
+    assert read_range(header, SIZE) == (200, 0, SIZE)
+    assert count_calls(lambda: read_range(header, SIZE)) <= count_calls(lambda: read_range("bytes=0-0,1-1", SIZE))
 
 
 def test_a_range_is_sent_only_of_the_file_that_was_meant(api: Api, link: str) -> None:
