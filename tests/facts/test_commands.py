@@ -137,6 +137,8 @@ def test_bad_input_ends_in_clean_lines_and_status_1(tmp_path: Path, reelport: Re
         ("load", "undo", "none"),
         ("load", "undo", ""),
         ("load", "channels", __file__, "--memory", "much"),
+        ("load", "channels", __file__, "--max-bad", "much"),
+        ("load", "channels", __file__, "--rejects", __file__),
         ("compact", "--settled-after", "1.5"),
         ("sample", "--start", "2026-01-01", "--end", "2026-01-01", "--rows", "1.5"),
         ("vacuum", "--hours", "1"),
@@ -152,6 +154,16 @@ def test_a_wrong_command_is_a_usage_error(tmp_path: Path, reelport: Reelport, wo
     assert (status, out) == (2, "")
     assert err.startswith("reelport: ")
     assert "Traceback" not in err
+
+
+def test_a_full_reject_file_is_told(tmp_path: Path, reelport: Reelport) -> None:
+    """The summary says how many bad rows are kept, and which options keep more."""
+    path = tmp_path / "c.csv"
+    path.write_text("id,slug\nc1,a\nc2,\nc3,\n")
+    told = reelport("load", "channels", path, "--reject-rows", "1")[1].splitlines()[1]
+    assert told.startswith("channels: 2 rows rejected, the first 1 are in ")
+    assert told.endswith("c.csv.rejects.csv, which is full (--reject-rows, --reject-bytes)")
+    assert "2 rows rejected, none of them kept" in reelport("load", "channels", path, "--reject-rows", "0")[1]
 
 
 def test_a_dry_run_shows_rows_and_reasons(tmp_path: Path, reelport: Reelport) -> None:

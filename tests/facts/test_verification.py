@@ -18,7 +18,7 @@ from reelport.facts.schema import table_named
 from reelport.facts.snapshot import pin
 from reelport.facts.storage import Writing
 from reelport.facts.verification import verify
-from reelport.facts.workspace import SPILL
+from reelport.facts.work_folders import SPILL
 
 Write = Callable[..., Path]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,9 +15,10 @@ from cyclopts import App, Parameter
 from reelport.cli.facts_output import LoadProgress, is_confirmed, print_rows, print_undo_plan, size_text, stamp_text
 from reelport.cli.options import Whole
 from reelport.errors import UsageError
-from reelport.facts.defaults import KEPT_HOURS, MEMORY, SETTLED_AFTER
+from reelport.facts.defaults import KEPT_HOURS, MEMORY, REJECT_BYTES, REJECT_ROWS, SETTLED_AFTER
 from reelport.facts.layout import check_layout, check_there
 from reelport.facts.tables import TABLES
+from reelport.facts.tolerance import RejectCap, parse_max_bad
 
 if TYPE_CHECKING:
     from reelport.facts.history import Load
@@ -42,6 +43,24 @@ def facts_root(data: Path, *, make: bool = False) -> Path:
     return data / FACTS_FOLDER
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadRows:
+    """What a load does about rows that can't be taken."""
+
+    strict: Annotated[bool, Parameter(negative="", help="Refuse the whole batch when any row is bad.")] = False
+    max_bad: Annotated[
+        str | None, Parameter(help="100 or 5%: more bad rows than this end the load, and nothing is loaded.")
+    ] = None
+    rejects: Annotated[Path | None, Parameter(help="Where bad rows go; default: beside the first file.")] = None
+    reject_rows: Annotated[
+        Whole, Parameter(env_var="REELPORT_REJECT_ROWS", help="Bad rows that the reject file keeps; all are counted.")
+    ] = REJECT_ROWS
+    reject_bytes: Annotated[
+        Whole, Parameter(env_var="REELPORT_REJECT_BYTES", help="Bytes that the reject file may have.")
+    ] = REJECT_BYTES
+
+
 @LOAD.default
 def load(
     table: Annotated[str, Parameter(help=f"One of: {', '.join(TABLES)}.")],
@@ -50,9 +69,8 @@ def load(
     data: DataOption = DEFAULT_DATA,
     map: Annotated[Path | None, Parameter(help="A file with one SELECT over `input`.")] = None,  # noqa: A002 - the option's name
     dry_run: Annotated[bool, Parameter(negative="", help="Show the first rows and load nothing.")] = False,
-    strict: Annotated[bool, Parameter(negative="", help="Refuse the whole batch when any row is bad.")] = False,
     replace_days: Annotated[str | None, Parameter(help="START:END, days that the files restate.")] = None,
-    rejects: Annotated[Path | None, Parameter(help="Where bad rows go; default: beside the first file.")] = None,
+    bad_rows: BadRows | None = None,
     memory: MemoryOption = MEMORY,
     json: JsonOption = False,
 ) -> None:
@@ -68,6 +86,8 @@ def load(
         return
     from reelport.facts.loading import load as load_files
 
+    bad = bad_rows or BadRows()
+    limit = None if bad.max_bad is None else parse_max_bad(bad.max_bad)
     root = facts_root(data, make=True)
     with LoadProgress(sys.stderr) as shown:
         result = load_files(
@@ -75,9 +95,11 @@ def load(
             table,
             files,
             mapping=map,
-            strict=strict,
+            strict=bad.strict,
             replace=span,
-            rejects=rejects,
+            rejects=bad.rejects,
+            max_bad=limit,
+            cap=RejectCap(bad.reject_rows, bad.reject_bytes),
             progress=shown.update,
             memory=memory,
         )
@@ -106,7 +128,17 @@ def _print_result(result: LoadResult, *, as_json: bool) -> None:
 
         print(f"{result.table}: {tell_left_out(result.left_out)}")
     if result.rejects and not as_json:
-        print(f"{result.table}: {result.rejects:,} rows rejected, see {result.rejects_file}")
+        print(f"{result.table}: {result.rejects:,} rows rejected, {_see_rejects(result)}")
+
+
+def _see_rejects(result: LoadResult) -> str:
+    if result.rejects_file is None:
+        return "none of them kept"
+    if result.rejects_kept == result.rejects:
+        return f"see {result.rejects_file}"
+    return (
+        f"the first {result.rejects_kept:,} are in {result.rejects_file}, which is full (--reject-rows, --reject-bytes)"
+    )
 
 
 def _print_preview(

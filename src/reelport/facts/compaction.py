@@ -20,6 +20,7 @@ from reelport.facts.rules import quoted
 from reelport.facts.schema import sort_keys, table_named
 from reelport.facts.storage import MONTH_FILE, ROW_GROUP, Writing
 from reelport.facts.tables import Table
+from reelport.facts.work_folders import clear_killed
 from reelport.facts.workspace import parquet_source, workspace
 
 
@@ -45,6 +46,7 @@ def compact(
     """Merge the days that ended more than `settled_after` days before today, a month at a time."""
     if settled_after < 0:
         raise UsageError("days settle after 0 days or more")
+    clear_killed(root)
     before = today - timedelta(days=settled_after)
     done = []
     for found in tables_in(root) if table is None else (table_named(table),):

@@ -6,24 +6,32 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from reelport.errors import BadInput, UsageError
 from reelport.facts.changes import Loaded, landed
 from reelport.facts.checking import DAY, FILE, LINE, REJECT, Source, column_problems, sorted_rows
 from reelport.facts.defaults import MEMORY
-from reelport.facts.inputs import Input, batch_id, check_unchanged, recognised
+from reelport.facts.inputs import Form, Input, batch_id, check_unchanged, recognised
 from reelport.facts.log import DayLeftOut, Entry, current
 from reelport.facts.mapping import mapped, mapping_text
-from reelport.facts.rejects import Rejects
+from reelport.facts.rejects import Rejects, check_rejects_path
 from reelport.facts.schema import table_named
 from reelport.facts.sources import Failure, arrow_source, blamed, sources
 from reelport.facts.storage import ROW_GROUP, Writing
 from reelport.facts.tables import Table
+from reelport.facts.tolerance import MaxBad, RejectCap
+from reelport.facts.work_folders import claim as claim_file
 from reelport.facts.workspace import Workspace, workspace
+
+Total = Callable[[], int | None]
+"""How many rows were read, good and bad, once all of them are; None where only the engine could tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +46,15 @@ class Progress:
 class LoadResult:
     """What a load did. `already` says that nothing changed, as the batch was there.
 
-    `left_out` are days of its files that were replaced since the batch was first loaded, and that it didn't take.
+    `rejects_kept` of its bad rows are in their file, as many as it may hold. `left_out` are days of its files that
+    were replaced since the batch was first loaded, and that it didn't take.
     """
 
     table: str
     batch: str
     rows: int = 0
     rejects: int = 0
+    rejects_kept: int = 0
     rejects_file: Path | None = None
     days: tuple[date, ...] = ()
     version: int | None = None
@@ -75,15 +85,18 @@ def load(
     strict: bool = False,
     replace: tuple[date, date] | None = None,
     rejects: Path | None = None,
+    max_bad: MaxBad | None = None,
+    cap: RejectCap | None = None,
     progress: Callable[[Progress], None] | None = None,
     memory: str = MEMORY,
     threads: int | None = None,
 ) -> LoadResult:
     """Load files into a table.
 
-    Bad rows go to the rejects file; with `strict` or `replace` any of them refuses the
-    batch. `replace` empties these days (both included) and takes what the files hold of
-    them. Raises BadInput, UsageError or StorageError, and then the table is unchanged.
+    Bad rows go to the rejects file, which holds as many as `cap` says; with `strict` or
+    `replace` any of them refuses the batch, and more than `max_bad` do so always. `replace`
+    empties these days (both included) and takes what the files hold of them. Raises BadInput,
+    UsageError or StorageError, and then the table is unchanged.
     """
     found = table_named(table)
     _check_span(found, replace)
@@ -91,12 +104,15 @@ def load(
     text = None if mapping is None else mapping_text(mapping)
     span = (replace[0].isoformat(), replace[1].isoformat()) if replace else None
     batch = batch_id(found, text, span, inputs)
+    into = rejects or _rejects_path(root, batch, inputs)
+    check_rejects_path(into, root, [*(file.path for file in inputs), *([mapping] if mapping else [])])
     names = tuple(str(file.path) for file in inputs)
     order = _Order(root, found, batch, names, strict, replace, progress or (lambda _: None), memory)
     if found.is_fact and replace is None and current(root, found).has(batch):
         return LoadResult(table, batch, already=True)
     with workspace(root, memory, threads) as space:
-        bad = Rejects(rejects or _rejects_path(root, batch, inputs), names)
+        claim = partial(claim_file, space.folder)
+        bad = Rejects(into, names, cap, max_bad, claim, strict=strict)
         try:
             return _from_files(order, space, inputs, text, bad)
         finally:
@@ -126,7 +142,7 @@ def load_arrow(
     if found.is_fact and replace is None and current(root, found).has(batch):
         return LoadResult(table, batch, already=True)
     with workspace(root, memory) as space:
-        bad = Rejects(None, (batch,))
+        bad = Rejects(None, (batch,), strict=True)
         try:
             return _load(order, space, (_arrow(space, rows, batch),), bad, Failure())
         finally:
@@ -176,9 +192,8 @@ def _rejects_path(root: Path, batch: str, files: Sequence[Input]) -> Path:
     """Beside the first file when that folder can be written, otherwise under the data directory."""
     beside = files[0].path.absolute()
     try:
-        probe = beside.with_name(f".{batch}.probe")
-        probe.touch()
-        probe.unlink()
+        with TemporaryFile(dir=beside.parent):
+            pass
     except OSError:
         return root.absolute().parent / "rejects" / f"{batch}.csv"
     return beside.with_name(f"{beside.name}.rejects.csv")
@@ -197,7 +212,13 @@ def _from_files(order: _Order, space: Workspace, files: Sequence[Input], text: s
         found: tuple[Source, ...] = (mapped(space, files, text, bad.text, failure, watch),)
     else:
         found = sources(space, order.table, files, bad.text, failure, watch)
-    return _load(order, space, found, bad, failure, files)
+    parquet = [] if text is not None else [file.path for file in files if file.form is Form.PARQUET]
+    stored = sum(pq.read_metadata(path).num_rows for path in parquet)
+
+    def total() -> int | None:
+        return None if text is not None else read + bad.lines + stored
+
+    return _load(order, space, found, bad, failure, files, total)
 
 
 def _load(
@@ -207,6 +228,7 @@ def _load(
     bad: Rejects,
     failure: Failure,
     inputs: Sequence[Input] = (),
+    total: Total = lambda: None,
 ) -> LoadResult:
     problems = [problem for source in found for problem in column_problems(order.table, source)]
     if problems:
@@ -215,9 +237,9 @@ def _load(
         writing = stack.enter_context(Writing(order.root / order.table.name, order.table))
         with failure.told(), blamed(space, inputs, found):
             query = sorted_rows(order.table, found)
-            rows, days = space.stoppable(lambda: _write(order, space, query, bad, writing))
+            rows, days = space.stoppable(lambda: _write(order, space, query, bad, writing, total))
         check_unchanged(inputs)
-        _refuse(order, rows, days, bad)
+        _refuse(order, rows, days, bad, total)
         files = writing.finish()
         bad.finish()
         order.progress(Progress("committing", rows))
@@ -232,15 +254,16 @@ def _load(
         )
         done = landed(order.root, order.table, Loaded(entry, files, order.span), order.memory)
         writing.keep(done.files)
-    told = bad.path if bad.count else None
+    told = bad.path if bad.kept else None
     if done.version is None:
-        return LoadResult(order.table.name, order.batch, 0, bad.count, told, already=True)
+        return LoadResult(order.table.name, order.batch, 0, bad.count, bad.kept, told, already=True)
     landed_days = tuple(map(date.fromisoformat, done.entry.days))
     return LoadResult(
         order.table.name,
         order.batch,
         done.entry.rows,
         bad.count,
+        bad.kept,
         told,
         landed_days,
         done.version,
@@ -248,8 +271,13 @@ def _load(
     )
 
 
-def _write(order: _Order, space: Workspace, query: str, bad: Rejects, writing: Writing) -> tuple[int, tuple[date, ...]]:
-    """Run the query and write its good rows; how many they are, and their days."""
+def _write(
+    order: _Order, space: Workspace, query: str, bad: Rejects, writing: Writing, total: Total
+) -> tuple[int, tuple[date, ...]]:
+    """Run the query and write its good rows; how many they are, and their days.
+
+    Bad rows come first: too many of them end the load before a good one is written.
+    """
     rows = 0
     days: list[date] = []
     for batch in space.session.sql(query).to_arrow_reader(ROW_GROUP):
@@ -260,6 +288,8 @@ def _write(order: _Order, space: Workspace, query: str, bad: Rejects, writing: W
         part = part.slice(refused)
         if not part.num_rows:
             continue
+        if not rows and (read := total()) is not None:
+            bad.check_share(read)
         if order.table.is_fact:
             for day, of_day in _by_day(part):
                 writing.day(day, order.batch, of_day)
@@ -281,12 +311,14 @@ def _by_day(part: pa.Table) -> Iterable[tuple[date, pa.Table]]:
         start = end
 
 
-def _refuse(order: _Order, rows: int, days: tuple[date, ...], bad: Rejects) -> None:
+def _refuse(order: _Order, rows: int, days: tuple[date, ...], bad: Rejects, total: Total) -> None:
     """Refuse the batch when it must not land."""
-    if bad.count and (order.strict or order.span or not rows):
-        bad.finish()
-        why = "" if not rows else " (--strict)" if order.strict else " (a replacement takes no bad rows)"
-        raise BadInput(f"nothing was loaded{why}: {bad.summary(rows + bad.count)}")
+    read = total() or rows + bad.count
+    if bad.count and not rows:
+        raise bad.refusal(read, "")
+    bad.check_share(read)
+    if bad.count and order.span:
+        raise bad.refusal(read, "a replacement takes no bad rows")
     if order.span is not None:
         outside = [day.isoformat() for day in days if not order.span[0] <= day <= order.span[1]]
         if outside:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import IO
 
+from reelport.errors import BadInput, UsageError
 from reelport.facts.checking import OUTPUT
 from reelport.facts.durable import storage_errors, sync_file, sync_folder
+from reelport.facts.tolerance import MaxBad, RejectCap
 
 HEADER = ("file", "line", "reason", "raw")
 SHOWN = 3
@@ -21,45 +24,92 @@ SHOWN = 3
 class Rejects:
     """Counts bad rows and writes them; the file appears only when `finish` is called and there are any.
 
-    Without a path they are only counted. Safe to use from several threads.
+    Without a path they are only counted; past the cap they are counted and not kept. `claim` is told of the file that
+    is being made before it is there. `lines` of them were no rows at all. Safe to use from several threads.
     """
 
-    def __init__(self, path: Path | None, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        names: Sequence[str],
+        cap: RejectCap | None = None,
+        most: MaxBad | None = None,
+        claim: Callable[[Path], None] = lambda _: None,
+        *,
+        strict: bool = False,
+    ) -> None:
         self.path = path
         self.count = 0
+        self.kept = 0
+        self.lines = 0
         self.first: list[str] = []
         self._names = names
-        self._part = path.with_name(f"{path.name}.{os.getpid()}.part") if path else None
-        self._file: IO[str] | None = None
-        self._lock = Lock()
+        self._cap = cap or RejectCap()
+        self._most = most
+        self._strict = strict
+        self._claim = claim
+        self._bytes = len(_csv_line(HEADER))
+        self._is_full = False
+        # A name that nothing has: what stands there already, or a link, is never written to.
+        self._part = path.with_name(f"{path.name}.{secrets.token_hex(6)}.part") if path else None
+        self._file: IO[bytes] | None = None
+        self._lock = RLock()
 
     def text(self, file: int, line: int, reason: str, raw: str) -> None:
-        """Take a line that is no row at all."""
+        """Take a line that is no row at all. Raises BadInput when it is one too many."""
+        self.lines += 1
         self.row(file, line, reason, json.dumps(raw, ensure_ascii=False))
 
     def row(self, file: int | None, line: int, reason: str, raw: str) -> None:
-        """Take a row, of a mapping's output when it is of no file; `raw` is its JSON."""
+        """Take a row, of a mapping's output when it is of no file; `raw` is its JSON.
+
+        Raises BadInput when it is one more than `most` rows, or when the load is strict and the file is full.
+        """
         name = OUTPUT if file is None else self._names[file]
         place = f"row {line} of {name}" if file is None else f"{name} line {line}"
         with self._lock:
-            self._write((name, line, reason, raw))
             self.count += 1
             if len(self.first) < SHOWN:
                 self.first.append(f"{place}: {reason}")
+            self._write((name, line, reason, raw))
+            if self._most is not None and self._most.rows is not None and self.count > self._most.rows:
+                raise self.refusal(None, f"--max-bad {self._most.text}")
+            if self._strict and self._is_full:
+                raise self.refusal(None, "--strict")
+
+    def check_share(self, total: int) -> None:
+        """Raise BadInput when all bad rows are known, and are too many of so many rows in all."""
+        if self._most is not None and self._most.is_exceeded(self.count, total):
+            raise self.refusal(total, f"--max-bad {self._most.text}")
+        if self._strict and self.count:
+            raise self.refusal(total, "--strict")
+
+    def refusal(self, total: int | None, why: str) -> BadInput:
+        """The error that ends a load for its bad rows; those that are known are in their file by then."""
+        self.finish()
+        return BadInput(f"nothing was loaded{f' ({why})' if why else ''}: {self.summary(total)}")
 
     def _write(self, row: tuple[str, int, str, str]) -> None:
-        if self._part is None:
+        if self._part is None or self._is_full:
             return
         with storage_errors(self._part):
+            line = _csv_line(row)
+            if self.kept >= self._cap.rows or self._bytes + len(line) > self._cap.bytes:
+                self._is_full = True
+                return
             if self._file is None:
                 self._part.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self._part.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-                csv.writer(self._file, lineterminator="\n").writerow(HEADER)
-            csv.writer(self._file, lineterminator="\n").writerow(row)
+                self._claim(self._part)
+                self._file = self._part.open("xb")
+                self._file.write(_csv_line(HEADER))
+            self._file.write(line)
+            self.kept += 1
+            self._bytes += len(line)
 
     def finish(self) -> None:
         """Put the file in its place, whole and synced."""
         with self._lock:
+            self._is_full = True
             if self._file is None or self._part is None or self.path is None:
                 return
             with storage_errors(self.path):
@@ -79,9 +129,39 @@ class Rejects:
                     self._part.unlink(missing_ok=True)
                 self._file = None
 
-    def summary(self, total: int) -> str:
-        """How many rows were bad, the first few reasons, and where the rest is."""
+    def summary(self, total: int | None) -> str:
+        """How many rows were bad, of how many if that is known, the first few reasons, and where the rest is."""
         more = self.count - len(self.first)
         listed = "\n".join(f"  {line}" for line in self.first) + (f"\n  … and {more:,} more" if more else "")
-        where = f" (all are in {self.path})" if self.path else ""
-        return f"{self.count:,} of {total:,} rows can't be taken{where}:\n{listed}"
+        among = f"{self.count:,} rows so far" if total is None else f"{self.count:,} of {total:,} rows"
+        return f"{among} can't be taken{self._where()}:\n{listed}"
+
+    def _where(self) -> str:
+        if not self.path or not self.kept:
+            return ""
+        which = "all" if self.kept == self.count else f"the first {self.kept:,}"
+        return f" ({which} are in {self.path})"
+
+
+def _csv_line(cells: Sequence[object]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def check_rejects_path(path: Path, root: Path, others: Sequence[Path]) -> None:
+    """Refuse a reject file that is one of the load's own files, under whatever name, or lies among the tables.
+
+    Nothing was opened for writing by then. Raises UsageError.
+    """
+    for other in others:
+        if path.exists() and other.exists() and path.samefile(other):
+            same = f"{path}" if path == other else f"{path} (the same file as {other})"
+            raise UsageError(
+                f"{same} is read by this load, and its bad rows would be written over it: if it is the reject file "
+                "of an earlier load, leave it out; otherwise name another place by --rejects"
+            )
+    if path.is_dir():
+        raise UsageError(f"--rejects names the folder {path}: name a file in it")
+    if root.resolve() in path.resolve().parents:
+        raise UsageError(f"--rejects {path} lies among the tables: name another place")

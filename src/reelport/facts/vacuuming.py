@@ -14,7 +14,7 @@ from reelport.facts.defaults import KEPT_HOURS
 from reelport.facts.durable import storage_errors
 from reelport.facts.log import LOG_FOLDER, current, tables_in
 from reelport.facts.tables import Table
-from reelport.facts.workspace import SPILL
+from reelport.facts.work_folders import LOCK, clear_killed, work_folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,10 @@ def vacuum(root: Path, *, now: datetime, hours: int = KEPT_HOURS) -> tuple[Vacuu
         raise UsageError(f"files are kept for at least {KEPT_HOURS} hours: a running report may read them")
     before = now - timedelta(hours=hours)
     done = [_vacuum_table(root, table, before) for table in tables_in(root)]
-    for folder in (root / SPILL).glob("*"):
-        if folder.stat().st_mtime < before.timestamp():
+    clear_killed(root)
+    for folder in work_folders(root):
+        # Without a lock only time tells: the version before wrote it, or its file system has none.
+        if not (folder / LOCK).exists() and folder.stat().st_mtime < before.timestamp():
             shutil.rmtree(folder, ignore_errors=True)
     return tuple(done)
 

@@ -16,7 +16,7 @@ from reelport.facts.log_checks import log_checks
 from reelport.facts.schema import BATCH, MONTH, sort_keys, stored
 from reelport.facts.storage import ROW_GROUP
 from reelport.facts.tables import TABLES, Table
-from reelport.facts.workspace import SPILL
+from reelport.facts.work_folders import work_folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def _verify_table(root: Path, table: Table) -> Verified:
         return Verified(table.name, 0, 0, log.findings or (str(error),))
     left = _unnamed(now.folder, before, log.named)
     findings = [*log.findings]
-    if left and not log.commits and not any((root / SPILL).glob("*")):
+    if left and not log.commits and not any(work_folders(root)):
         findings.append(f"its log is lost: {len(left)} files, such as {left[0]}, are in no commit")
     for file in now.files:
         columns = log.columns.get(file.path, frozenset())

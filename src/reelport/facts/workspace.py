@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import TypeVar
 
 import duckdb
 
 from reelport.errors import BadInput, StorageError, UsageError
 from reelport.facts.defaults import MEMORY
-from reelport.facts.durable import full_disk, storage_errors
+from reelport.facts.durable import full_disk
+from reelport.facts.work_folders import work_folder
 
 Result = TypeVar("Result")
 
-SPILL = ".work"
-"""The folder under the tables' root where running loads keep what they spill."""
 _STOP_AGAIN = 0.1
 """Seconds after which the engine is told again to stop: it may not have been at work when it was told first."""
 _OURS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.ResourceInUseException)
@@ -56,10 +52,7 @@ class Workspace:
 @contextmanager
 def workspace(root: Path, memory: str = MEMORY, threads: int | None = None) -> Iterator[Workspace]:
     """A session in UTC that keeps within `memory` and spills under the root."""
-    with storage_errors(root):
-        (root / SPILL).mkdir(parents=True, exist_ok=True)
-        folder = Path(mkdtemp(prefix=f"{os.getpid()}-", dir=root / SPILL))
-    try:
+    with work_folder(root) as folder:
         try:
             session = duckdb.connect(config={"memory_limit": memory, "temp_directory": str(folder / "spill")})
         except duckdb.Error as error:
@@ -77,8 +70,6 @@ def workspace(root: Path, memory: str = MEMORY, threads: int | None = None) -> I
                 yield Workspace(session, folder)
         finally:
             session.close()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -1,0 +1,48 @@
+"""How many bad rows a load takes before it ends, and how many of them its reject file keeps."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from reelport.errors import UsageError
+from reelport.facts.defaults import REJECT_BYTES, REJECT_ROWS
+
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)%")
+_WHOLE = re.compile(r"\d{1,18}")
+
+
+@dataclass(frozen=True, slots=True)
+class RejectCap:
+    """The most that a reject file holds; bad rows past it are counted, and not kept."""
+
+    rows: int = REJECT_ROWS
+    bytes: int = REJECT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class MaxBad:
+    """The most bad rows that a load takes: a number of them, or a share of all rows that it reads; `text` as asked."""
+
+    text: str
+    rows: int | None = None
+    share: Fraction | None = None
+
+    def is_exceeded(self, bad: int, total: int) -> bool:
+        """Whether so many bad rows, of so many in all, are too many."""
+        if self.rows is not None:
+            return bad > self.rows
+        return self.share is not None and bad > self.share * total
+
+
+def parse_max_bad(text: str) -> MaxBad:
+    """The limit that a text such as `100` or `5%` means. Raises UsageError when it means none."""
+    word = text.strip()
+    if found := _SHARE.fullmatch(word):
+        share = Fraction(found[1]) / 100
+        if share <= 1:
+            return MaxBad(word, share=share)
+    elif _WHOLE.fullmatch(word):
+        return MaxBad(word, rows=int(word))
+    raise UsageError(f"the most bad rows are a number such as 100, or a share such as 5%, not {text!r}")

@@ -1,0 +1,219 @@
+"""The reject file: never over an input, never larger than it may be, and never left half made by a killed load."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reelport.errors import BadInput, UsageError
+from reelport.facts.compaction import compact
+from reelport.facts.loading import load
+from reelport.facts.snapshot import versions_now
+from reelport.facts.tolerance import MaxBad, RejectCap, parse_max_bad
+from reelport.facts.vacuuming import vacuum
+from reelport.facts.work_folders import SPILL, work_folder
+
+HEADER = "id,slug\n"
+SLOW = """
+import sys
+from pathlib import Path
+from reelport.facts.loading import load
+def wait(now):
+    if now.stage == "writing":
+        print("ready", flush=True)
+        sys.stdin.read()
+load(Path(sys.argv[1]), "channels", [Path(sys.argv[2])], progress=wait)
+"""
+
+
+@pytest.fixture
+def channels(tmp_path: Path) -> Callable[..., Path]:
+    """A CSV file of good and bad channels, the good ones first."""
+
+    def write(good: int, bad: int, name: str = "x.csv") -> Path:
+        path = tmp_path / name
+        path.write_text(HEADER + "".join(f"c{n},s\n" for n in range(good)) + "".join(f"b{n},\n" for n in range(bad)))
+        return path
+
+    return write
+
+
+def _kept(path: Path) -> int:
+    with path.open(encoding="utf-8", newline="") as file:
+        return sum(1 for _ in csv.DictReader(file))
+
+
+def _files(folder: Path) -> dict[Path, tuple[bytes, int, int]]:
+    found = (path for path in folder.iterdir() if path.is_file())
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) for path in found}
+
+
+@pytest.mark.parametrize("way", ["glob", "same", "symlink", "hard link", "mapping"])
+def test_a_reject_file_is_never_one_of_the_inputs(
+    tmp_path: Path, root: Path, channels: Callable[..., Path], way: str
+) -> None:
+    """Whatever name an input is called by, the load is refused before anything is made, and no input is touched."""
+    path, mapping = channels(1, 1), tmp_path / "m.sql"
+    mapping.write_text("SELECT * FROM input")
+    inputs: list[Path] = [path]
+    mapped: Path | None = None
+    rejects: Path | None = tmp_path / "link.csv"
+    match way:
+        case "glob":
+            (tmp_path / "x.csv.rejects.csv").write_text("file,line,reason,raw\n")
+            inputs, rejects = sorted(tmp_path.glob("x.csv*")), None
+        case "same":
+            rejects = path
+        case "symlink":
+            (tmp_path / "link.csv").symlink_to(path)
+        case "hard link":
+            (tmp_path / "link.csv").hardlink_to(path)
+        case _:
+            rejects, mapped = mapping, mapping
+    before = _files(tmp_path)
+    with pytest.raises(UsageError, match="is read by this load, and its bad rows would be written over it"):
+        load(root, "channels", inputs, rejects=rejects, mapping=mapped)
+    assert _files(tmp_path) == before
+    assert not root.exists()
+
+
+def test_a_reject_file_lies_in_no_table_and_is_no_folder(
+    tmp_path: Path, root: Path, channels: Callable[..., Path]
+) -> None:
+    """Both are told before the load begins."""
+    path = channels(1, 1)
+    with pytest.raises(UsageError, match="lies among the tables"):
+        load(root, "channels", [path], rejects=root / "channels" / "r.csv")
+    with pytest.raises(UsageError, match="names the folder"):
+        load(root, "channels", [path], rejects=tmp_path)
+
+
+def test_what_stands_beside_the_reject_file_is_left_alone(root: Path, channels: Callable[..., Path]) -> None:
+    """The file is made under a name that nothing has: links that stand where it might be made are not followed."""
+    path = channels(1, 1)
+    before = path.read_bytes()
+    trap = path.with_name(f"x.csv.rejects.csv.{os.getpid()}.part")
+    trap.symlink_to(path)
+    assert load(root, "channels", [path]).rejects_kept == 1
+    assert (path.read_bytes(), trap.is_symlink()) == (before, True)
+
+
+@pytest.mark.parametrize("cap", [RejectCap(rows=3), RejectCap(bytes=900), RejectCap()])
+def test_a_reject_file_is_capped(root: Path, channels: Callable[..., Path], cap: RejectCap) -> None:
+    """Rows past the cap are counted and not kept."""
+    done = load(root, "channels", [channels(5, 50)], cap=cap)
+    assert (done.rows, done.rejects) == (5, 50)
+    assert done.rejects_file is not None
+    assert 0 < done.rejects_kept == _kept(done.rejects_file) <= min(cap.rows, 50)
+    assert (done.rejects_kept < 50) is (cap != RejectCap())
+    assert done.rejects_file.stat().st_size <= cap.bytes
+
+
+@pytest.mark.parametrize(
+    ("most", "good", "bad", "lands"),
+    [("5%", 95, 5, True), ("5%", 94, 6, False), ("0.5%", 199, 1, True), ("2", 1, 2, True), ("2", 90, 3, False)],
+)
+def test_more_bad_rows_than_allowed_end_the_load(
+    root: Path, channels: Callable[..., Path], most: str, good: int, bad: int, lands: bool
+) -> None:
+    """A share is one of all rows, good and bad; nothing is loaded, and the bad rows are in their file."""
+    path = channels(good, bad)
+    if lands:
+        assert load(root, "channels", [path], max_bad=parse_max_bad(most)).rows == good
+        return
+    with pytest.raises(BadInput, match=rf"nothing was loaded \(--max-bad {most}\): {bad} (of 100 rows|rows so far)"):
+        load(root, "channels", [path], max_bad=parse_max_bad(most))
+    assert versions_now(root)["channels"] == -1
+    assert _kept(path.with_name("x.csv.rejects.csv")) == bad
+
+
+@pytest.mark.parametrize("form", ["CSV", "Parquet"])
+def test_a_load_of_too_many_bad_rows_ends_before_it_writes(
+    tmp_path: Path, root: Path, channels: Callable[..., Path], form: str
+) -> None:
+    """Bad rows are all known before the first good one is written; a strict load ends there too."""
+    path = channels(50, 50)
+    if form == "Parquet":
+        path = tmp_path / "x.parquet"
+        pq.write_table(pa.table({"id": ["c"] * 100, "slug": ["s", None] * 50}), path)
+    stages: list[str] = []
+    for limits in ({"strict": True}, {"max_bad": parse_max_bad("49%")}):
+        with pytest.raises(BadInput, match="50 of 100 rows"):
+            load(root, "channels", [path], progress=lambda now: stages.append(now.stage), **limits)
+    assert "writing" not in stages
+
+
+def test_lines_that_are_none_end_the_load_while_they_are_read(tmp_path: Path, root: Path) -> None:
+    """Past the allowed number, and for a strict load once its reject file is full, the rest is not read."""
+    path = tmp_path / "x.csv"
+    path.write_text(HEADER + "one field\n" * 300_000)
+    read: list[int] = []
+    for limits in ({"max_bad": MaxBad("9", rows=9)}, {"strict": True, "cap": RejectCap(rows=9)}):
+        with pytest.raises(BadInput, match="10 rows so far can't be taken"):
+            load(root, "channels", [path], progress=lambda now: read.append(now.rows), **limits)
+    assert read == []
+
+
+@pytest.mark.parametrize("text", ["", "5 %", "-1", "101%", "5.%", "many", "1e3"])
+def test_what_is_no_limit_is_refused(text: str) -> None:
+    """A limit is a whole number or a share up to 100%."""
+    with pytest.raises(UsageError, match="the most bad rows are"):
+        parse_max_bad(text)
+
+
+@pytest.mark.parametrize("by", ["load", "compact", "vacuum"])
+def test_what_a_killed_load_left_goes_with_the_next_command(
+    tmp_path: Path, root: Path, channels: Callable[..., Path], by: str
+) -> None:
+    """The half reject file and the work folder of a killed load go; those of a load that runs stay."""
+    load(root, "channels", [channels(1, 0, "first.csv")])
+    killed, running = (_start(root, channels(9, 9, f"{name}.csv")) for name in ("killed", "running"))
+    try:
+        killed.send_signal(signal.SIGKILL)
+        killed.wait(60)
+        assert len(list(tmp_path.glob("*.part"))) == 2
+        match by:
+            case "load":
+                load(root, "channels", [channels(2, 0, "next.csv")])
+            case "compact":
+                compact(root, today=date(2023, 7, 1))
+            case _:
+                vacuum(root, now=datetime.now(UTC))
+        (part,) = tmp_path.glob("*.part")
+        assert part.name.startswith("running.csv.rejects.csv.")
+        assert len(list((root / SPILL).iterdir())) == 1
+        running.communicate("go on", timeout=60)
+        assert running.returncode == 0
+    finally:
+        for process in (killed, running):
+            process.kill()
+            process.communicate()
+    assert _kept(tmp_path / "running.csv.rejects.csv") == 9
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def _start(root: Path, path: Path) -> subprocess.Popen[str]:
+    """A load that has written its bad rows, and waits to be told to go on."""
+    words = [sys.executable, "-c", SLOW, str(root), str(path)]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_a_folder_of_an_older_version_is_left_to_its_age(root: Path) -> None:
+    """It has no lock, and its load may run."""
+    (root / SPILL / "17-older").mkdir(parents=True)
+    with work_folder(root) as folder:
+        assert {path.name for path in (root / SPILL).iterdir()} == {"17-older", folder.name}
+    assert [path.name for path in (root / SPILL).iterdir()] == ["17-older"]
