@@ -91,7 +91,7 @@ def server() -> Iterator[Server]:
     yield served
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
-    thread.join(5)
+    thread.join(60)
 
 
 def _serve(listener: socket.socket, served: Server) -> None:
@@ -106,7 +106,7 @@ def _serve(listener: socket.socket, served: Server) -> None:
 
 
 def _answer(connection: socket.socket, served: Server) -> None:
-    connection.settimeout(5)
+    connection.settimeout(60)
     data = b""
     while b"\r\n\r\n" not in data:
         more = connection.recv(65536)

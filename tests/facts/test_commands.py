@@ -183,7 +183,7 @@ def test_a_data_directory_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data" / "layout.json").write_text('{"layout": 99}')
     settings = os.environ | {"REELPORT_DATA": str(tmp_path / "data")}
     words = [sys.executable, "-m", "reelport", "tables"]
-    done = subprocess.run(words, env=settings, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(words, env=settings, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "newer version of Reelport" in done.stderr
 

@@ -244,7 +244,7 @@ def test_a_cancel_that_comes_too_late_does_no_harm(engine: Engine, tmp_path: Pat
         writing = threading.Thread(target=write)
         writing.start()
         session.cancel()
-        writing.join(10)
+        writing.join(PATIENCE)
         assert path.exists() == (not caught.errors)
 
 

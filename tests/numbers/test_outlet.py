@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+from tests.patience import PATIENCE
 
 from reelport.engine.outlet import outlet
 
@@ -49,7 +50,7 @@ def test_a_full_disk_stops_the_writer_and_hangs_nobody(tmp_path: Path) -> None:
     def write_on() -> None:
         with outlet(Path("/dev/full"), tmp_path, told.set) as out:
             out.pipe.write_bytes(LONG)
-            assert told.wait(5)
+            assert told.wait(PATIENCE)
             out.pipe.write_bytes(LONG)
 
     with pytest.raises(OSError, match="No space left"):
@@ -62,7 +63,7 @@ def test_a_writer_can_ask_whether_the_disk_is_full(tmp_path: Path) -> None:
     told = Event()
     with pytest.raises(OSError, match="No space left"), outlet(Path("/dev/full"), tmp_path, told.set) as out:  # noqa: PT012
         out.pipe.write_bytes(LONG)
-        assert told.wait(5)
+        assert told.wait(PATIENCE)
         out.check()
         raise AssertionError("nobody said that the disk is full")
 
@@ -144,10 +145,10 @@ def test_a_writer_that_missed_the_news_of_a_full_disk_is_told_again(tmp_path: Pa
     told = Event()
     with pytest.raises(OSError, match="No space left"), outlet(Path("/dev/full"), tmp_path, told.set) as out:  # noqa: PT012
         out.pipe.write_bytes(LONG)
-        assert told.wait(5)
+        assert told.wait(PATIENCE)
         told.clear()
         out.pipe.write_bytes(LONG)
-        assert told.wait(5)
+        assert told.wait(PATIENCE)
 
 
 LAST = """
@@ -167,5 +168,5 @@ threading.Thread(target=write).start()
 def test_where_no_thread_is_to_be_had_for_syncing_the_file_is_written(tmp_path: Path) -> None:
     """A process whose main thread has ended starts no more threads of that kind: nobody hangs, nothing is missing."""
     command: list[str | Path] = [sys.executable, "-c", LAST, tmp_path / "file", tmp_path]
-    assert subprocess.run(command, check=True, timeout=20, capture_output=True).stdout == b""
+    assert subprocess.run(command, check=True, timeout=120, capture_output=True).stdout == b""
     assert (tmp_path / "file").stat().st_size == 80 << 20

@@ -9,6 +9,8 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
+from tests.patience import PATIENCE
+
 from reelport.testing import Key, Service
 from reelport.wire import ASK, GRAPHQL_PATH, LOOK, TOKEN_PATH
 
@@ -39,7 +41,7 @@ class Partner:
         found: dict[str, Any] = self._graphql(LOOK, reportToken=token)["partner"]["reportFile"]
         return found
 
-    def wait(self, token: str, *, seconds: float = 60) -> dict[str, Any]:
+    def wait(self, token: str, *, seconds: float = PATIENCE) -> dict[str, Any]:
         """The same, once the report is at its end."""
         until = time.monotonic() + seconds
         while (found := self.look(token))["status"] == "IN_PROGRESS":
@@ -52,7 +54,7 @@ class Partner:
         found = self.wait(token)
         assert found["status"] == "FINISHED", self.service.log
         (edge,) = found["downloadLinks"]["edges"]
-        with urllib.request.urlopen(edge["node"]["link"], timeout=20) as reply:
+        with urllib.request.urlopen(edge["node"]["link"], timeout=PATIENCE) as reply:
             body: bytes = reply.read()
         return body
 
@@ -79,6 +81,6 @@ class Partner:
 
 
 def _post(url: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
-    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=20) as reply:
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=PATIENCE) as reply:
         found: dict[str, Any] = json.load(reply)
         return found

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.patience import PATIENCE
+
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -38,7 +40,7 @@ def surroundings(url: str, key: str, secret: str, **more: str) -> dict[str, str]
 def piped(environment: Mapping[str, str], *words: str) -> Ended:
     """A command whose stdout and stderr are pipes."""
     done = subprocess.run(
-        [sys.executable, "-m", "reelport", *words], env=environment, capture_output=True, timeout=60, check=False
+        [sys.executable, "-m", "reelport", *words], env=environment, capture_output=True, timeout=120, check=False
     )
     err = done.stderr.decode()
     assert "Traceback" not in err, err
@@ -50,11 +52,13 @@ def on_terminal(
     *words: str,
     stdout: Path | None = None,
     keys: tuple[float, bytes] = (0, b""),
+    at: str = "",
     columns: int = 80,
 ) -> tuple[int, str]:
     """A command on a terminal of so many columns: its status, and all that it drew.
 
-    Its stdout goes elsewhere where a file is given. `keys` are pressed so many seconds after it said something.
+    Its stdout goes elsewhere where a file is given. `keys` are pressed so many seconds after it said
+    something, or drew what `at` says.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -69,7 +73,7 @@ def on_terminal(
     ) as process:  # fmt: skip
         os.close(theirs)
         drawn = bytearray()
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             try:
                 data = os.read(ours, 1 << 16)
@@ -77,10 +81,11 @@ def on_terminal(
                 break  # The other end is closed: the command is over.
             if not data:
                 break
-            if not drawn and keys[1]:
-                threading.Timer(keys[0], os.write, (ours, keys[1])).start()
             drawn += data
-        status = process.wait(10)
+            if keys[1] and at.encode() in drawn:
+                threading.Timer(keys[0], os.write, (ours, keys[1])).start()
+                keys = (0, b"")
+        status = process.wait(PATIENCE)
     os.close(ours)
     if stdout is not None:
         os.close(out)

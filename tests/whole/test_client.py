@@ -89,7 +89,7 @@ def command(service: Service, key: Key, *words: str) -> str:
         env=environment(service, key),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert "Traceback" not in done.stderr
@@ -180,7 +180,7 @@ def test_a_report_of_another_organization_is_unknown(service: Service, key: Key)
         token = client.reports.submit(QUERY).token
     rival = service.key("rival")
     with Client(service.url, rival.id, rival.secret) as client, pytest.raises(ReportExpired, match="unknown"):
-        client.reports.attach(token).wait(deadline=5)
+        client.reports.attach(token).wait(deadline=60)
 
 
 def test_a_wrong_secret_is_an_access_error_and_never_printed(service: Service, key: Key) -> None:
@@ -265,7 +265,7 @@ def test_a_service_that_dies_in_mid_wait_is_waited_for(
     assert waiting.is_alive()
     idle.start()
     set_to_work()
-    waiting.join(60)
+    waiting.join(120)
     assert ended == []
     assert (tmp_path / "views.csv").exists()
 

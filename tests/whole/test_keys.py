@@ -224,7 +224,7 @@ def test_a_secret_is_typed_unseen(sitter: Sitter, typed: bytes, status: int, say
     """On a terminal it is asked for and not shown; Ctrl-D and Ctrl-C end it, and nothing is kept."""
     environment = sitter.desk.environment | {"REELPORT_HOME": str(sitter.home)}
     words = ["auth", "login", "--key", "k", "--url", "https://u.example", "--store", "file", "--offline"]
-    ended, drawn = on_terminal(environment, *words, keys=(0.2, typed))
+    ended, drawn = on_terminal(environment, *words, keys=(0.2, typed), at="Secret (not shown):")
     assert ended == status, drawn
     assert "Secret (not shown):" in drawn
     assert says in drawn

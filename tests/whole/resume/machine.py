@@ -69,7 +69,7 @@ class Partner:
     def killed(self, query: ReportQuery, to: Path, step: str) -> None:
         """Have a process run a query and die at a step."""
         process = self.begin(query, to, step)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=120)
         assert process.returncode == -signal.SIGKILL, said
 
     def run(self, query: ReportQuery, to: Path, *, deadline: float = 60, fresh: bool = False, slots: int = 2) -> bytes:
@@ -87,7 +87,7 @@ class Partner:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 

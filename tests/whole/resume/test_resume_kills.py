@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
 
-from reelport import AskLost, Client, ReportFailed, SlotsFull
+from reelport import AskLost, Client, ReportExpired, ReportFailed, SlotsFull
 from reelport.client.events import Reused
 from reelport.client.ledger import State
 from reelport.testing import Service, Vendor
@@ -132,9 +131,12 @@ def test_a_delivered_report_is_used_again_while_it_lives(vendor: Vendor, guest: 
 
 def test_a_report_that_expired_meanwhile_is_asked_for_anew(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
     """Nothing else can serve; it is no error of the command."""
-    vendor.expires_after, vendor.makes_after_looks = 2, 0
+    vendor.makes_after_looks = 0
     guest.killed(QUERY, tmp_path / "views.csv", "client-requested")
-    time.sleep(2.1)
+    vendor.expires_after = 0
+    with Client(guest.url, guest.key, guest.secret, ledger=False) as client, pytest.raises(ReportExpired):
+        client.reports.attach(vendor.tokens[0]).wait()
+    vendor.expires_after = None
     assert guest.run(QUERY, tmp_path / "views.csv") == expected(QUERY)
     assert [row.state for row in guest.ledger.rows()] == [State.EXPIRED, State.VERIFIED]
 

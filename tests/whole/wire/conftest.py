@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE
 
 from reelport.engine.outlet import Written
 from reelport.server import files, jobs
@@ -55,7 +56,7 @@ class Wire:
     ) -> Reply:
         """One request on a connection of its own."""
         place = urllib.parse.urlsplit(self.service.url)
-        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=PATIENCE)
         try:
             connection.request(method, path, body, dict(headers or {}))
             got = connection.getresponse()
@@ -115,8 +116,8 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def idle() -> Iterator[Wire]:
-    """A service without workers, which holds few looks and not for long; what is asked of it waits for the test."""
-    with Service(workers=0, look_seconds=2, held_looks=4, recheck_seconds=0.1) as running:
+    """A service without workers, which holds few looks; what is asked of it waits for the test."""
+    with Service(workers=0, look_seconds=60, held_looks=4, recheck_seconds=0.1) as running:
         running.organization("demo")
         yield Wire(running, running.key("demo"))
 

@@ -82,7 +82,7 @@ def looked(wire: Wire, token: str) -> str:
 
 def sent(service: Service, data: bytes) -> socket.socket:
     """A connection over which data was sent, and nothing is taken."""
-    mine = socket.create_connection((service.settings.host, service.settings.port), timeout=60)
+    mine = socket.create_connection((service.settings.host, service.settings.port), timeout=120)
     mine.sendall(data)
     return mine
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -18,6 +19,8 @@ from pathlib import Path
 import pytest
 
 from reelport.errors import InternalError
+from reelport.server.serve import _listening
+from reelport.server.settings import read
 from reelport.testing import Service
 from reelport.wire import LOOK
 
@@ -26,7 +29,7 @@ from .conftest import ASK, GRAPHQL, INPUT, TOKEN, Wire, finish, token_of
 
 def serve(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "reelport", "serve", *words], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "reelport", "serve", *words], capture_output=True, text=True, timeout=120, check=False
     )
 
 
@@ -58,7 +61,7 @@ def test_a_data_directory_that_cant_be_is_one_clear_line(tmp_path: Path) -> None
 
 def test_a_connection_that_idles_between_two_polls_stays(service: Service) -> None:
     """A program that polls every five seconds over one connection loses no request."""
-    connection = http.client.HTTPConnection("127.0.0.1", service.settings.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", service.settings.port, timeout=120)
     for pause in (5.2, 0):
         connection.request("GET", "/health/live")
         assert connection.getresponse().read()
@@ -78,11 +81,11 @@ def test_it_says_where_it_listens_and_ends_in_good_order(tmp_path: Path) -> None
     address = json.loads(listening)["address"]
     place = urllib.parse.urlsplit(address)
     next(line for line in process.stderr if '"worker started"' in line)
-    with socket.create_connection((place.hostname or "", place.port or 0), timeout=10) as connection:
+    with socket.create_connection((place.hostname or "", place.port or 0), timeout=120) as connection:
         connection.sendall(b"GET /health/live HTTP/1.0\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
     process.send_signal(signal.SIGTERM)
-    _, rest = process.communicate(timeout=20)
+    _, rest = process.communicate(timeout=120)
     assert process.returncode == 0
     assert "Traceback" not in rest
     assert "Fatal" not in rest
@@ -93,7 +96,7 @@ def test_it_says_where_it_listens_and_ends_in_good_order(tmp_path: Path) -> None
 def raw(wire: Wire, *sent: bytes) -> bytes:
     """What comes back for bytes as they are; the last of them closes our side."""
     place = urllib.parse.urlsplit(wire.service.url)
-    with socket.create_connection((place.hostname or "", place.port or 0), timeout=10) as connection:
+    with socket.create_connection((place.hostname or "", place.port or 0), timeout=120) as connection:
         for each in sent:
             connection.sendall(each)
         connection.shutdown(socket.SHUT_WR)
@@ -123,7 +126,7 @@ def test_a_caller_who_goes_away_in_mid_body_hurts_nobody(wire: Wire) -> None:
     """No traceback, and the next one is served."""
     place = urllib.parse.urlsplit(wire.service.url)
     for _ in range(20):
-        with socket.create_connection((place.hostname or "", place.port or 0), timeout=10) as connection:
+        with socket.create_connection((place.hostname or "", place.port or 0), timeout=120) as connection:
             connection.sendall(f"POST {TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc".encode())
     assert wire.grant().status == 200
     assert "Traceback" not in wire.service.log
@@ -170,18 +173,23 @@ def test_no_environment_of_the_tests_is_told(wire: Wire) -> None:
         assert os.fsencode(wire.service.data) not in wire.send("GET", path).body
 
 
-def test_an_answer_waits_for_no_acknowledgement(wire: Wire) -> None:
-    """On a connection that is kept, the quickest of thirty answers takes far less than the 40 ms of a delayed one."""
-    place = urllib.parse.urlsplit(wire.service.url)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
-    quickest = 1.0
-    for _ in range(30):
-        began = time.perf_counter()
-        connection.request("GET", "/health/live")
-        assert connection.getresponse().read()
-        quickest = min(quickest, time.perf_counter() - began)
-    connection.close()
-    assert quickest < 0.03
+def test_an_answer_waits_for_no_acknowledgement(tmp_path: Path) -> None:
+    """Connections to the socket that it listens on have TCP_NODELAY: without it each answer waits some 40 ms."""
+
+    async def accepted(listener: socket.socket) -> int:
+        told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            told.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(serve, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.close()
+            return await told
+
+    with _listening(read(data=tmp_path, port=0)) as listener:
+        assert asyncio.run(accepted(listener)) != 0
 
 
 def test_a_service_in_a_box_takes_another_port_when_its_own_is_taken_meanwhile() -> None:
