@@ -23,6 +23,7 @@
     └── InternalError           our own fault or our machine's
         ├── OutOfMemory             the engine has less memory than a report needs
         ├── StorageError            a disk, a table or a database can't be read or written
+        │   └── DiskFull                there is no room: the same works when there is
         └── NewerData               the data directory was written by a newer version
 
 Each class has a stable code (`code`), the exit status of the command line
@@ -239,6 +240,12 @@ class StorageError(InternalError):
     """A disk, a table or a database can't be read or written."""
 
     code = "storage"
+
+
+class DiskFull(StorageError):
+    """A disk has no room, or a quota is used up: the same works when there is room."""
+
+    code = "disk_full"
 
 
 class NewerData(InternalError):

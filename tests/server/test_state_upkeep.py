@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shutil
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import structlog
 from sqlalchemy import text
+from tests.disks import small_disk
 from tests.patience import run_child, until
 
 from reelport.engine.run import Engine
 from reelport.errors import StorageError
 from reelport.query import ReportQuery
-from reelport.server import attempt, files, jobs, partners, retention
+from reelport.server import attempt, backlog, files, jobs, partners, retention
 from reelport.server.bell import Bell
 from reelport.server.database import connect
 from reelport.server.jobs import Claim
@@ -93,6 +95,33 @@ def test_draft_that_can_not_be_removed_hides_no_reason(state: State, tmp_path: P
     files.draft_path(state.settings, claim.report_id, claim.attempt).mkdir(parents=True)  # neither written nor unlinked
     with Engine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="can't be written"):
         attempt.make(state.db, state.settings, claim, engine.session(), attempt.clock)
+
+
+def test_full_disk_fails_a_report_only_after_its_time_of_waiting(state: State, tmp_path: Path) -> None:
+    """Until then it waits, with pauses that grow; then it has failed and says what to do."""
+    settings, state.now = state.again(room_seconds=4), datetime.now(UTC)
+    state.organization("demo")
+    asked = state.ask(state.caller(state.key("demo")))
+    settings.workers_root.mkdir()
+    with (
+        small_disk(settings.files_root, "4k") as disk,
+        Engine("200MB", 1, tmp_path / "spill") as engine,
+        Bell(settings, "one") as bell,
+    ):
+        (disk / "all-of-it").write_bytes(b"x" * 4096)
+        worker = Worker(settings, state.db, engine, "one", bell)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        try:
+            assert until(lambda: backlog.entry(state.db, asked.id).waited_for_room > 0)
+            assert "waits for room" in str(backlog.entry(state.db, asked.id).reason)
+            assert until(lambda: backlog.entry(state.db, asked.id).state == "failed")
+        finally:
+            worker.stop()
+            thread.join()
+    found = backlog.entry(state.db, asked.id)
+    assert "waited 4 seconds for room. Make room" in str(found.reason)
+    assert (found.attempts, found.failures) == (5, 1)  # pauses of 1, 1, 1 and 1 second
 
 
 def test_state_file_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from sqlglot import exp
 from reelport.engine.compile import Plan
 from reelport.engine.outlet import Outlet, Written, outlet
 from reelport.engine.pieces import Pieces
-from reelport.errors import InternalError, OutOfMemory, ReelportError, StorageError, UsageError
-from reelport.facts.durable import full_disk, reason_of
+from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, StorageError, UsageError
+from reelport.facts.durable import full_disk, reason_of, storage_error
 
 _CSV = "FORMAT csv, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
 """RFC 4180 with bare newlines: an absent value is nothing, and what needs quotes gets them."""
@@ -233,7 +233,7 @@ def _spoken(to: Path) -> Iterator[None]:
     except duckdb.InterruptException as error:
         raise Cancelled("the report was stopped") from error
     except OSError as error:
-        raise StorageError(f"{error.filename or to} can't be written: {reason_of(error)}") from error
+        raise storage_error(f"{error.filename or to} can't be written: {reason_of(error)}", error) from error
     except duckdb.Error as error:
         raise _ours(error, to) from error
 
@@ -242,12 +242,10 @@ def _ours(error: duckdb.Error, to: Path) -> ReelportError:
     message = str(error)
     first = message.splitlines()[0]
     if sentence := full_disk(message):
-        return StorageError(f"{to.name} can't be written: {sentence}")
+        return DiskFull(f"{to.name} can't be written: {sentence}")
     match error:
         case duckdb.OutOfMemoryException() if "max_temp_directory_size" in message:
-            return StorageError(
-                f"{to.name} needs more room to spill than is left: free some, or ask for less ({first})"
-            )
+            return DiskFull(f"{to.name} needs more room to spill than is left: free some, or ask for less ({first})")
         case duckdb.OutOfMemoryException():
             return OutOfMemory(f"{to.name} needs more memory than the engine has: give it more ({first})")
         case duckdb.InvalidInputException():  # a file that is no Parquet, though it counts as a wrong program

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from reelport.errors import StorageError
+from reelport.errors import DiskFull, StorageError
 
 _SENTENCES = {
     errno.ENOSPC: "the disk is full: make room and run it again",
@@ -22,6 +22,8 @@ _SENTENCES = {
     errno.EEXIST: "a file stands in the way",
 }
 
+_FULL = ("no space left", "os error 28", "errno 28", "disk full", "disk is full")
+
 
 @contextmanager
 def storage_errors(place: Path) -> Iterator[None]:
@@ -29,7 +31,13 @@ def storage_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{error.filename or place}: {reason_of(error)}") from error
+        raise storage_error(f"{error.filename or place}: {reason_of(error)}", error) from error
+
+
+def storage_error(sentence: str, error: OSError) -> StorageError:
+    """What to raise for a refusal of the operating system: DiskFull where there is no room."""
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT} or full_disk(str(error)) is not None
+    return DiskFull(sentence) if full else StorageError(sentence)
 
 
 def reason_of(error: OSError) -> str:
@@ -40,7 +48,7 @@ def reason_of(error: OSError) -> str:
 def full_disk(message: str) -> str | None:
     """The sentence for a full disk when a library's message tells of one."""
     lowered = message.lower()
-    if "no space left" in lowered or "os error 28" in lowered or "errno 28" in lowered or "disk full" in lowered:
+    if any(words in lowered for words in _FULL):
         return _SENTENCES[errno.ENOSPC]
     return None
 

@@ -26,7 +26,8 @@ class Entry:
     `place` is its place among the waiting reports of its partner, from 1. `reason` says why it failed, or why the
     last attempt did. Of the `attempts` that were begun, `failures` ended by the report's own fault, `deaths` with the
     death of a worker that made nothing else, and `losses` with a process for which it isn't blamed. A `suspect` may
-    have ended a worker beside others, and is made alone.
+    have ended a worker beside others, and is made alone. `waited_for_room` is how many seconds it has waited so far for
+    a disk that is full.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Entry:
     deaths: int
     losses: int
     suspect: bool
+    waited_for_room: float
     reason: str | None
     created_at: datetime
     expires_at: datetime
@@ -54,7 +56,14 @@ class Entry:
 
 
 _ENTRIES = (
-    select(REPORTS, ORGANIZATIONS.c.name.label("organization"), JOBS.c.owner, JOBS.c.number, JOBS.c.suspect)
+    select(
+        REPORTS,
+        ORGANIZATIONS.c.name.label("organization"),
+        JOBS.c.owner,
+        JOBS.c.number,
+        JOBS.c.suspect,
+        JOBS.c.waited_for_room,
+    )
     .join(ORGANIZATIONS, ORGANIZATIONS.c.id == REPORTS.c.organization_id)
     .outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
 )
@@ -114,6 +123,7 @@ def _entry(row: Row[*tuple[object, ...]], places: Mapping[str, int]) -> Entry:
         deaths=row.deaths,
         losses=row.losses,
         suspect=bool(row.suspect),
+        waited_for_room=(row.waited_for_room or 0) / 1000,
         reason=row.reason,
         created_at=row.created_at,
         expires_at=row.expires_at,

@@ -18,15 +18,15 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspe
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from reelport.errors import InternalError, NewerData, StorageError, UsageError
-from reelport.facts.durable import reason_of
+from reelport.errors import DiskFull, InternalError, NewerData, StorageError, UsageError
+from reelport.facts.durable import full_disk, reason_of
 from reelport.facts.layout import check_layout
 from reelport.server.settings import Settings
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration: what this version of Reelport reads and writes."""
 
 BUSY_SECONDS = 30
@@ -147,7 +147,8 @@ def _explained() -> Iterator[None]:
         # Its other subclasses tell of our own statements, and are for whoever made them.
         if type(error) not in _AWAY:
             raise
-        raise StorageError(f"The state database can't be used: {_first_line(error)}.") from error
+        sentence = f"The state database can't be used: {_first_line(error)}."
+        raise (DiskFull if full_disk(str(error.orig)) else StorageError)(sentence) from error
 
 
 def _first_line(error: DatabaseError) -> str:

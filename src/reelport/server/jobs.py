@@ -29,7 +29,8 @@ LONGEST_PAUSE = 60.0
 class Claim:
     """One attempt at one report. `versions` are the pinned versions of its tables, None before the first pin.
 
-    `failures` of earlier attempts were the report's own; a `suspect` runs alone in its worker.
+    `failures` of earlier attempts were the report's own; a `suspect` runs alone in its worker. For so many seconds in
+    all it `waited_for_room` on a full disk.
     """
 
     report_id: str
@@ -40,6 +41,7 @@ class Claim:
     versions: Mapping[str, int] | None
     failures: int = 0
     suspect: bool = False
+    waited_for_room: float = 0.0
 
     @property
     def fence(self) -> dict[str, str | int]:
@@ -91,7 +93,7 @@ def claim(
         if beside:
             connection.execute(_sql(connection, "crowd"), {"owner": owner})
         taken = {"number": number, "owner": owner, "alone": int(not beside), "lease": milliseconds(lease_seconds)}
-        report_id, attempt = connection.execute(_sql(connection, "take"), taken).one()
+        report_id, attempt, waited = connection.execute(_sql(connection, "take"), taken).one()
         connection.execute(_sql(connection, "serve"), of)
         begun = connection.execute(_sql(connection, "begin"), {"report_id": report_id, "attempt": attempt}).one()
     return Claim(
@@ -103,6 +105,7 @@ def claim(
         None if begun.versions is None else json.loads(begun.versions),
         begun.failures,
         suspect,
+        waited / 1000,
     )
 
 
@@ -173,6 +176,18 @@ def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
         )
 
 
+def wait_for_room(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
+    """Let go of the job while the disk is full; it is due again after the pause, which counts as waited for room."""
+    with writing(db) as connection:
+        return requeue(
+            connection,
+            claim.fence,
+            suspect=claim.suspect,
+            pause_seconds=pause_seconds,
+            waited_seconds=pause_seconds,
+        ) and update_report(connection, claim.report_id, reason=reason)
+
+
 def give_back(db: Engine, claim: Claim) -> bool:
     """Let go of the job, due again at once: the worker stops, and it's not the report's fault."""
     with writing(db) as connection:
@@ -208,9 +223,21 @@ def end(connection: Connection, fence: Mapping[str, str | int]) -> bool:
     return connection.execute(_sql(connection, "end"), fence).rowcount == 1
 
 
-def requeue(connection: Connection, fence: Mapping[str, str | int], *, suspect: bool, pause_seconds: float) -> bool:
+def requeue(
+    connection: Connection,
+    fence: Mapping[str, str | int],
+    *,
+    suspect: bool,
+    pause_seconds: float,
+    waited_seconds: float = 0.0,
+) -> bool:
     """Have the job of an attempt wait again, for LONGEST_PAUSE at most; False when it was taken away."""
-    freed = {**fence, "suspect": int(suspect), "pause": milliseconds(min(pause_seconds, LONGEST_PAUSE))}
+    freed = {
+        **fence,
+        "suspect": int(suspect),
+        "pause": milliseconds(min(pause_seconds, LONGEST_PAUSE)),
+        "waited": milliseconds(waited_seconds),
+    }
     return connection.execute(_sql(connection, "again"), freed).rowcount == 1
 
 

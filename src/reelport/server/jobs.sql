@@ -43,7 +43,7 @@ FOR UPDATE SKIP LOCKED
 UPDATE jobs
 SET owner = :owner, attempt = attempt + 1, alone = :alone, leased_until = clock_ms() + :lease
 WHERE number = :number
-RETURNING report_id, attempt
+RETURNING report_id, attempt, waited_for_room
 
 -- crowd: no attempt of this worker runs alone any more
 UPDATE jobs
@@ -85,7 +85,8 @@ WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
 -- again: an attempt lets go of its job, which is due again after a while
 UPDATE jobs
-SET owner = NULL, leased_until = NULL, suspect = :suspect, not_before = clock_ms() + :pause
+SET owner = NULL, leased_until = NULL, suspect = :suspect, not_before = clock_ms() + :pause,
+    waited_for_room = waited_for_room + :waited
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
 -- owners: the workers that hold jobs

@@ -114,6 +114,9 @@ class Settings:
     lease_seconds: float = setting(
         30, ge=1, description="How long a worker that gives no sign of life keeps its report."
     )
+    room_seconds: float = setting(
+        3600, ge=0, description="How long a report waits in all for room on a full disk before it fails."
+    )
     drain_seconds: float = setting(
         5, ge=0, description="Time that running reports get to end when a worker is stopped."
     )

@@ -146,7 +146,8 @@ REPORTS: Final = Table(
 
 # What is still to do. A row lives from the ask to the final state; `number` keeps the order of asking.
 # `attempt` is the fencing token: it goes up at each claim, and never back. A `suspect` may have ended a worker, and is
-# made by an isolated one. `alone`: the worker of the attempt that runs has made nothing beside it.
+# made by an isolated one. `alone`: the worker of the attempt that runs has made nothing beside it. `waited_for_room` is
+# in milliseconds: pauses added up, and so by no clock.
 JOBS: Final = Table(
     "jobs",
     METADATA,
@@ -159,8 +160,18 @@ JOBS: Final = Table(
     Column("leased_until", Moment),
     Column("suspect", Integer, nullable=False, server_default="0"),
     Column("alone", Integer, nullable=False, server_default="0"),
+    Column("waited_for_room", Integer, nullable=False, server_default="0"),
     CheckConstraint("(owner IS NULL) = (leased_until IS NULL)", name="lease"),
     Index(None, "organization_id", "owner", "number"),
+)
+
+# Moments that processes share: `time`, up to which expiry was agreed upon, and `probe`, when a service last wrote just
+# to see whether it can.
+MOMENTS: Final = Table(
+    "moments",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("at", Moment, nullable=False),
 )
 
 # Recurring work: when each chore is next due, so that it is done once across processes.

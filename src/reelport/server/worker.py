@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import Engine as Database
 
 from reelport.engine.run import Cancelled, Engine
-from reelport.errors import OutOfMemory, ReelportError, RequestError, StorageError
+from reelport.errors import DiskFull, OutOfMemory, ReelportError, RequestError, StorageError
 from reelport.facts.durable import storage_errors
 from reelport.facts.layout import require_layout
 from reelport.server import attempt, bell, jobs, losses, presence, retention
@@ -31,6 +31,7 @@ from reelport.server.settings import Settings
 IDLE_SECONDS = 1.0
 """How long a worker waits for its bell before it looks by itself."""
 
+_LEAST_ROOM_PAUSE = 1.0
 _NICE = 5
 _log = structlog.get_logger()
 
@@ -132,6 +133,8 @@ class Worker:
             log.info("report finished", rows=record.rows, bytes=record.bytes, seconds=seconds)
         except (Cancelled, Taken):
             self._settle(running, log)
+        except DiskFull as error:
+            self._wait_for_room(claim, str(error), log)
         except Exception as error:  # noqa: BLE001 - whatever it was, the report must reach a final state
             self._failed(claim, error, log)
         finally:
@@ -168,6 +171,18 @@ class Worker:
                 jobs.fail(self._db, claim, reason, clock())
             else:
                 jobs.retry(self._db, claim, reason, pause_seconds=4**claim.failures)
+
+    def _wait_for_room(self, claim: Claim, reason: str, log: structlog.typing.FilteringBoundLogger) -> None:
+        """Try again after a pause, half as long as all pauses so far; end the report when it waited long enough."""
+        left = self._settings.room_seconds - claim.waited_for_room
+        pause = min(max(claim.waited_for_room / 2, _LEAST_ROOM_PAUSE), jobs.LONGEST_PAUSE, left)
+        log.warning("no room on the disk", reason=reason, waited=claim.waited_for_room, pause=pause)
+        with _logged_only(log):
+            if left <= 0:
+                waited = f"It waited {claim.waited_for_room:.0f} seconds for room. Make room, then ask again."
+                jobs.fail(self._db, claim, f"{reason}. {waited}", clock())
+            else:
+                jobs.wait_for_room(self._db, claim, f"{reason}. It waits for room, {left:.0f} seconds at most.", pause)
 
 
 @contextmanager
