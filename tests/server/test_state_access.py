@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from reelport.errors import StorageError, UsageError
 from reelport.server import access, credentials, partners
@@ -22,15 +23,14 @@ from reelport.server.settings import read
 from .conftest import State
 
 
-def test_secret_and_token_are_stored_as_hashes_only(state: State) -> None:
-    """Neither a secret nor a token can be found in any column of the database."""
+def test_a_secret_is_stored_as_a_hash_only_and_a_token_not_at_all(state: State) -> None:
+    """Neither can be found in any column of the database, nor does a token add a row."""
     state.organization("demo", "c1")
     key = state.key("demo")
     token = state.token(key)
     with state.db.connect() as connection:
-        stored = "".join(
-            str(row) for table in ("keys", "tokens") for row in connection.execute(text(f"SELECT * FROM {table}"))
-        )
+        tables = inspect(connection).get_table_names()
+        stored = "".join(str(row) for table in tables for row in connection.execute(text(f"SELECT * FROM {table}")))
     assert key.id in stored
     assert key.secret not in stored
     assert token not in stored
@@ -109,6 +109,34 @@ def test_wrong_credentials_are_one_refusal(state: State, wrong: str) -> None:
     for client_id, secret in [(key.id, wrong), (wrong, key.secret), (wrong, wrong), (key.id + "\0", key.secret)]:
         assert access.grant(state.db, state.seal, client_id, secret, [], state.now) is Refusal.INVALID_CLIENT
     assert access.bearer(state.db, state.seal, wrong, state.now) is None
+
+
+def test_a_token_is_good_only_as_it_was_signed(state: State) -> None:
+    """One that is cut, longer, altered anywhere, or signed with another secret, is nobody's."""
+    state.organization("demo")
+    token = state.token(state.key("demo"))
+    body = token[4:-6]
+    said = credentials.said_by(state.seal, "rpt", token, " ".join(access.REPORT_SCOPES))
+    assert said is not None
+    more = said[:6] + b"\xff\xff" + said[8:]
+    other = credentials.seal(state.again(secret="b" * 32))
+    forged = [
+        credentials.sign(other, "rpt", said, " ".join(access.REPORT_SCOPES)),
+        credentials.sign(state.seal, "rpt", said, "another list of scopes"),
+        credentials.sign(state.seal, "rpr", said, " ".join(access.REPORT_SCOPES)),
+        "rpt_" + base64.urlsafe_b64encode(more + base64.urlsafe_b64decode(body + "==")[-32:]).decode().rstrip("="),
+        *(f"rpt_{body[:at]}{'A' if body[at] != 'A' else 'B'}{body[at + 1 :]}" for at in range(len(body))),
+        token[:-1],
+        token + "A",
+        f"rpt_{'A' * 100_000}",
+    ]
+    for each in forged:
+        body = each[4:]
+        checked = f"rpt_{body}{credentials._checksum('rpt', body)}"  # noqa: SLF001 - a forger can compute it
+        assert access.bearer(state.db, state.seal, each, state.now) is None
+        assert access.bearer(state.db, state.seal, checked, state.now) is None
+    assert access.bearer(state.db, state.seal, token, state.now) is not None
+    assert state.token(state.key("demo")) != token
 
 
 def test_token_expires(state: State) -> None:

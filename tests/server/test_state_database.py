@@ -16,7 +16,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from reelport.errors import NewerData, StorageError, UsageError
-from reelport.server import database, partners
+from reelport.server import database, journal, partners
 from reelport.server.database import connect, reading, writing
 from reelport.server.settings import Settings, read
 from reelport.server.tables import METADATA
@@ -209,8 +209,25 @@ def test_other_databases_are_refused(tmp_path: Path, address: str) -> None:
      ((3, 51, 3), True), ((3, 52, 0), True), ((3, 44, 5), False), ((3, 44, 6), True), ((3, 45, 0), False)],
 )  # fmt: skip
 def test_write_ahead_log_only_where_it_is_safe(version: tuple[int, int, int], *, safe: bool) -> None:
-    """A SQLite with the write-ahead reset race gets the rollback journal."""
-    assert database.write_ahead_is_safe(version) is safe
+    """A SQLite with the write-ahead reset race gets the rollback journal, and doctor says why."""
+    assert journal.write_ahead_is_safe(version) is safe
+    assert ("known race" in journal.choose_journal(Path("/"), version).reason) is not safe
+
+
+def test_write_ahead_log_only_on_a_local_file_system(tmp_path: Path) -> None:
+    """The mount in which the state lies decides; of two on one folder the later, and none that is unknown."""
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+        "40 22 0:35 / /srv rw - nfs4 host:/srv rw\n"
+        "41 40 0:36 / /srv/my\\040disk rw - xfs /dev/vdb rw\n"
+        "42 22 0:37 / /mnt rw - ext4 /dev/vdc rw\n"
+        "43 22 0:38 / /mnt rw - fuse.sshfs host: rw\n"
+    )
+    kinds = {"/data": "ext4", "/srv/data": "nfs4", "/srv/my disk/data": "xfs", "/mnt/x": "fuse.sshfs", "/srvx": "ext4"}
+    assert {path: journal.file_system_of(Path(path), table) for path in kinds} == kinds
+    assert journal.file_system_of(Path("/data"), tmp_path / "none") == ""
+    assert not journal.LOCAL & {"nfs4", "fuse.sshfs", ""}
 
 
 def test_sqlite_is_opened_durable(tmp_path: Path) -> None:
@@ -219,7 +236,7 @@ def test_sqlite_is_opened_durable(tmp_path: Path) -> None:
     with reading(db) as connection:
         names = ("synchronous", "foreign_keys", "journal_mode")
         asked = [connection.execute(text(f"PRAGMA {name}")).scalar() for name in names]
-    assert asked == [2, 1, database.journal_mode().lower()]
+    assert asked == [2, 1, journal.choose_journal(tmp_path).mode.lower()]
     db.dispose()
 
 

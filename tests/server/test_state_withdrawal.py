@@ -16,13 +16,13 @@ from reelport.server import access, files, jobs, partners, reports, retention, w
 from reelport.server.access import Caller, Refusal
 from reelport.server.files import FileRecord
 from reelport.server.jobs import Claim
-from reelport.server.reports import AskedReport, NoFile
-from reelport.server.tables import JOBS, KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE, REPORTS, TOKENS
+from reelport.server.reports import AskedReport, LinkedFile, NoFile
+from reelport.server.tables import JOBS, KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE, REPORTS
 from reelport.server.withdrawal import Withdrawal
 
 from .conftest import State
 
-HELD = (JOBS, KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE, REPORTS, TOKENS)
+HELD = (JOBS, KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE, REPORTS)
 
 
 def claimed(state: State) -> Claim:
@@ -87,9 +87,9 @@ def test_a_report_over_other_channels_stays(state: State, caller: Caller) -> Non
     assert caller.channels == {"c1", "c2"}
     remove(state, "c2")
     for who, report in ((narrow, kept), (rival, foreign)):
-        file = reports.finished_file(state.db, report.id, who.key_id, state.now)
-        assert isinstance(file, FileRecord)
-        assert files.path(state.settings, file.name).exists()
+        linked = reports.finished_file(state.db, report.id, who.key_id, state.now)
+        assert isinstance(linked, LinkedFile)
+        assert files.path(state.settings, linked.file.name).exists()
     assert reports.look(state.db, narrow, waiting.token, state.now) is not None
     assert claimed(state).report_id == waiting.id
 
@@ -134,7 +134,7 @@ def test_a_key_without_a_channel_left_is_revoked_and_others_are_narrowed(state: 
     alone, both = state.key("demo", channels=("c2",)), state.key("demo", channels=("c1", "c2"))
     token, other = state.token(alone), state.token(both)
     ended = remove(state, "c2")
-    assert (ended.keys, ended.narrowed, ended.tokens) == ((alone.id,), (both.id,), 1)
+    assert (ended.keys, ended.narrowed) == ((alone.id,), (both.id,))
     assert access.bearer(state.db, state.seal, token, state.now) is None
     assert access.grant(state.db, state.seal, alone.id, alone.secret, [], state.now) is Refusal.INVALID_CLIENT
     seen = access.bearer(state.db, state.seal, other, state.now)
@@ -171,7 +171,7 @@ def test_nothing_of_a_removed_organization_is_left(state: State) -> None:
     preview = withdrawal.preview_organization(state.db, "demo")
     ended = withdrawal.remove_organization(state.db, state.settings, "demo")
     assert ended == preview
-    assert (ended.channels, ended.keys, ended.tokens) == (2, (key.id,), 2)
+    assert (ended.channels, ended.keys) == (2, (key.id,))
     assert (ended.waiting, ended.running, ended.finished) == (1, 1, 1)
     assert rows(state) == before
     assert access.bearer(state.db, state.seal, token, state.now) is None

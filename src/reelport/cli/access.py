@@ -104,7 +104,7 @@ def remove_organization(name: str, *, yes: Yes = False, json: Json = False, data
 
 def _ending(what: str, ended: Withdrawal) -> str:
     return (
-        f"{what} ends its access to {ended.channels} channels, {len(ended.keys)} keys with {ended.tokens} tokens, and "
+        f"{what} ends its access to {ended.channels} channels, {len(ended.keys)} keys with their tokens, and "
         f"{ended.waiting} waiting, {ended.running} running and {ended.finished} finished reports with their files."
     )
 
@@ -114,7 +114,6 @@ def _counts(ended: Withdrawal) -> dict[str, object]:
         "channels": ended.channels,
         "keys": ended.keys,
         "narrowed_keys": ended.narrowed,
-        "tokens": ended.tokens,
         "waiting_reports": ended.waiting,
         "running_reports": ended.running,
         "finished_reports": ended.finished,

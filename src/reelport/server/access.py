@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, Engine, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Engine, Row, TextClause, select, text
 
 from reelport.catalog import Limit
 from reelport.server import credentials
 from reelport.server.credentials import Seal
-from reelport.server.database import reading, writing
-from reelport.server.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE, TOKENS
+from reelport.server.database import reading, sql
+from reelport.server.tables import KEY_CHANNELS, READABLE
 from reelport.wire import Scope
 
 REPORT_SCOPES = tuple(scope.value for scope in Scope)
 """Every scope that a key may hold, in the order in which they are told."""
+_SCOPES = " ".join(REPORT_SCOPES)
+"""A token names its scopes by their places in this list, and is good only while the list is the same."""
+_NONCE_BYTES = 8
 
 
 class Refusal(StrEnum):
@@ -78,28 +84,13 @@ def grant(
     granted = tuple(scope for scope in REPORT_SCOPES if scope in may_have and (scope in asked or not asked))
     if not granted:
         return Refusal.INVALID_SCOPE
-    token = credentials.mint(credentials.ACCESS_TOKEN)
-    try:
-        with writing(db) as connection:
-            connection.execute(
-                TOKENS.insert().values(
-                    hash=seal.hash("token", token),
-                    key_id=client_id,
-                    scopes=" ".join(granted),
-                    expires_at=now + timedelta(seconds=seconds),
-                )
-            )
-    except IntegrityError:
-        # The key was removed, with its organization, since it was looked at.
-        return Refusal.INVALID_CLIENT
-    return Grant(token, granted, seconds)
+    until = now + timedelta(seconds=seconds)
+    return Grant(_token(seal, client_id, granted, until), granted, seconds)
 
 
 def _held(connection: Connection, seal: Seal, client_id: str, client_secret: str) -> frozenset[str] | None:
     """The scopes of the key; None when there is no such key, the secret is wrong or the key is revoked."""
-    found = connection.execute(
-        select(KEYS.c.secret_hash, KEYS.c.permissions, KEYS.c.revoked_at).where(KEYS.c.id == _text(client_id))
-    ).first()
+    found = connection.execute(_statement(connection, "key"), {"key_id": _text(client_id)}).first()
     # The hash is computed for an unknown key too: the time to refuse must not tell which ids exist.
     right = seal.same("key", client_secret, found.secret_hash if found else None)
     if found is None or not right or found.revoked_at is not None:
@@ -108,35 +99,65 @@ def _held(connection: Connection, seal: Seal, client_id: str, client_secret: str
 
 
 def bearer(db: Engine, seal: Seal, token: str, now: datetime) -> Caller | None:
-    """The caller that a token stands for; None when it is unknown, expired, or its key is revoked."""
-    if not credentials.well_formed(credentials.ACCESS_TOKEN, token):
+    """The caller that a token stands for; None when it isn't ours, expired, or its key is revoked."""
+    said = _said(seal, token, now)
+    if said is None:
         return None
+    key_id, granted = said
     with reading(db) as connection:
-        found = connection.execute(
-            select(
-                KEYS.c.id,
-                KEYS.c.organization_id,
-                ORGANIZATIONS.c.name,
-                KEYS.c.permissions,
-                KEYS.c.limited,
-                TOKENS.c.scopes,
-            )
-            .select_from(TOKENS.join(KEYS).join(ORGANIZATIONS))
-            .where(
-                TOKENS.c.hash == seal.hash("token", token),
-                TOKENS.c.expires_at > now,
-                KEYS.c.revoked_at.is_(None),
-            )
-        ).first()
-        if found is None:
-            return None
-        channels = readable(connection, found.organization_id, found.id if found.limited else None)
-    return Caller(found.id, found.organization_id, found.name, _effective(found.scopes, found.permissions), channels)
+        found = _holder(connection, key_id)
+    if found is None:
+        return None
+    scopes = _effective(granted, frozenset(found.permissions.split()))
+    return Caller(key_id, found.organization_id, found.organization, scopes, _channels(found))
 
 
-def _effective(granted: str, permissions: str) -> frozenset[str]:
-    scopes = frozenset(granted.split())
-    return scopes | frozenset(permissions.split()) if Scope.MANAGE_REPORTS in scopes else scopes
+def may_still(connection: Connection, caller: Caller) -> bool:
+    """Whether a caller's key is good still, and may read all that it could when the caller was recognised."""
+    found = _holder(connection, caller.key_id)
+    return found is not None and caller.channels <= _channels(found)
+
+
+def _holder(connection: Connection, key_id: str) -> Row[*tuple[Any, ...]] | None:
+    return connection.execute(_statement(connection, "holder"), {"key_id": key_id}).first()
+
+
+def _channels(found: Row[*tuple[Any, ...]]) -> frozenset[str]:
+    # An empty list is none at all on PostgreSQL.
+    return frozenset(json.loads(found.channels or "[]"))
+
+
+def _token(seal: Seal, key_id: str, scopes: Iterable[str], until: datetime) -> str:
+    """A signed token: when it ends, its scopes as bits, what makes it unlike any other, and its key."""
+    ends, bits = int(until.timestamp() * 1000), sum(1 << REPORT_SCOPES.index(scope) for scope in scopes)
+    said = ends.to_bytes(6) + bits.to_bytes(2) + secrets.token_bytes(_NONCE_BYTES) + key_id.encode()
+    return credentials.sign(seal, credentials.ACCESS_TOKEN, said, _SCOPES)
+
+
+def _said(seal: Seal, token: str, now: datetime) -> tuple[str, frozenset[str]] | None:
+    """The key of a token and the scopes that were granted; None when it isn't ours, or over."""
+    said = credentials.said_by(seal, credentials.ACCESS_TOKEN, token, _SCOPES)
+    if said is None or int.from_bytes(said[:6]) <= now.timestamp() * 1000:
+        return None
+    bits = int.from_bytes(said[6:8])
+    scopes = frozenset(scope for number, scope in enumerate(REPORT_SCOPES) if bits >> number & 1)
+    return said[8 + _NONCE_BYTES :].decode(), scopes
+
+
+@cache
+def _statements(dialect: str) -> dict[str, TextClause]:
+    def fitting(statement: str) -> str:
+        return statement if dialect == "sqlite" else statement.replace("json_group_array(", "json_agg(")
+
+    return {name: text(fitting(statement)) for name, statement in sql("access").items()}
+
+
+def _statement(connection: Connection, name: str) -> TextClause:
+    return _statements(connection.dialect.name)[name]
+
+
+def _effective(granted: frozenset[str], held: frozenset[str]) -> frozenset[str]:
+    return granted | held if Scope.MANAGE_REPORTS in granted else granted
 
 
 def readable(connection: Connection, organization_id: int, limited_key: str | None = None) -> frozenset[str]:

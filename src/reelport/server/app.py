@@ -33,6 +33,7 @@ from reelport.server.memory import release_memory
 from reelport.server.metrics import Metrics
 from reelport.server.oauth import token
 from reelport.server.observation import HEALTH_PATH, LIVE_PATH, METRICS_PATH, Observed
+from reelport.server.reads import Reads
 from reelport.server.sealing import sealed
 from reelport.server.service import Service
 from reelport.server.settings import Settings
@@ -54,6 +55,7 @@ def create_app(settings: Settings) -> Starlette:
             tasks.start_soon(_sweep, settings, db)
             yield
             tasks.cancel_scope.cancel()
+        app.state.service.reads.close()
         db.dispose()
 
     app = Starlette(
@@ -80,6 +82,7 @@ def compose(settings: Settings, db: Engine) -> Service:
     return Service(
         settings,
         db,
+        Reads(db, settings),
         sealed(db, settings),
         documents,
         Metrics(db, lambda: len(held)),

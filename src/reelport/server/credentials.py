@@ -5,13 +5,14 @@ It refuses to know who holds which.
 
 from __future__ import annotations
 
+import base64
 import binascii
-import hashlib
 import hmac
 import os
 import secrets
 import string
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from reelport.errors import StorageError
@@ -26,6 +27,8 @@ _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _CHECK_LENGTH = 6
 _ID_LENGTH = 12
 _LEAST_SECRET = 32
+_SIGNATURE_BYTES = 32
+_LONGEST_SIGNED = 1000
 
 
 def mint(prefix: str, size: int = 32) -> str:
@@ -40,6 +43,32 @@ def well_formed(prefix: str, text: str) -> bool:
     head, _, rest = text.partition("_")
     body, check = rest[:-_CHECK_LENGTH], rest[-_CHECK_LENGTH:]
     return head == prefix and bool(body) and rest.isascii() and hmac.compare_digest(_checksum(prefix, body), check)
+
+
+def sign(seal: Seal, prefix: str, said: bytes, context: str = "") -> str:
+    """A text that carries `said` and its signature: ours alone can be made, and `said_by` reads it.
+
+    `context` isn't carried, but the text is good only where it is the same.
+    """
+    body = base64.urlsafe_b64encode(said + _signature(seal, prefix, said, context)).decode().rstrip("=")
+    return f"{prefix}_{body}{_checksum(prefix, body)}"
+
+
+def said_by(seal: Seal, prefix: str, text: str, context: str = "") -> bytes | None:
+    """What a signed text carries; None when it isn't one of ours."""
+    if len(text) > _LONGEST_SIGNED or not well_formed(prefix, text):
+        return None
+    body = text[len(prefix) + 1 : -_CHECK_LENGTH]
+    try:
+        whole = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+    except binascii.Error:
+        return None
+    said, signature = whole[:-_SIGNATURE_BYTES], whole[-_SIGNATURE_BYTES:]
+    return said if hmac.compare_digest(signature, _signature(seal, prefix, said, context)) else None
+
+
+def _signature(seal: Seal, prefix: str, said: bytes, context: str) -> bytes:
+    return seal.digest(prefix, len(said).to_bytes(4) + said + context.encode())
 
 
 def short_id() -> str:
@@ -60,6 +89,11 @@ def _base62(number: int, length: int) -> str:
     return "".join(reversed(digits))
 
 
+@lru_cache(maxsize=32)
+def _key(secret: bytes, purpose: str) -> bytes:
+    return hmac.digest(secret, purpose.encode(), "sha256")
+
+
 @dataclass(frozen=True, slots=True)
 class Seal:
     """The service's secret at work. Each purpose has a key of its own, so that no hash serves for another."""
@@ -68,8 +102,11 @@ class Seal:
 
     def hash(self, purpose: str, text: str) -> str:
         """What is stored instead of `text`: HMAC-SHA256, in hex."""
-        key = hmac.digest(self._secret, purpose.encode(), hashlib.sha256)
-        return hmac.new(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+        return self.digest(purpose, text.encode("utf-8", "surrogatepass")).hex()
+
+    def digest(self, purpose: str, content: bytes) -> bytes:
+        """The 32 bytes of HMAC-SHA256 under the key of that purpose."""
+        return hmac.digest(_key(self._secret, purpose), content, "sha256")
 
     def same(self, purpose: str, text: str, stored: str | None) -> bool:
         """Whether `stored` is the hash of `text`, in the same time whatever the answer, and when nothing is stored."""

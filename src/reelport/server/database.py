@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
@@ -21,15 +21,21 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from reelport.errors import DiskFull, InternalError, NewerData, StorageError, UsageError
 from reelport.facts.durable import full_disk, reason_of
 from reelport.facts.layout import check_layout
+from reelport.server.journal import Journal, choose_journal
 from reelport.server.settings import Settings
+from reelport.server.write_queue import WriteQueue
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISION = "0004"
+T = TypeVar("T")
+
+REVISION = "0005"
 """The newest migration: what this version of Reelport reads and writes."""
 
 BUSY_SECONDS = 30
+_TRY_SECONDS = 0.002
+_BUSY = sqlite3.SQLITE_BUSY
 # The last is for a server that takes no writes now: a standby, or one that was set to read only.
 _AWAY = frozenset({DatabaseError, OperationalError, exc.InternalError})
 _NO_PRIVILEGE = "42501"
@@ -39,6 +45,10 @@ _UNCLEAR = (
     "/ as %2F, : as %3A, % as %25; in what follows them @ as %40."
 )
 _UPGRADE_LOCK = 7_236_118_642
+
+
+class StateBusy(StorageError):
+    """Another one commits to the SQLite file, and a moment later it can be read."""
 
 
 def connect(settings: Settings) -> Engine:
@@ -63,8 +73,24 @@ def opened(settings: Settings) -> Engine:
         poolclass=QueuePool,
         pool_size=10,
         max_overflow=40,
+        execution_options={"write_queue": WriteQueue()},
     )
-    event.listen(db, "connect", _set_up)
+    event.listen(db, "connect", partial(_set_up, choose_journal(settings.data)))
+    event.listen(db, "checkout", partial(_still_there, settings.state_file))
+    event.listen(db, "begin", _begin)
+    return db
+
+
+def open_reader(settings: Settings) -> Engine:
+    """The SQLite file for one thread that only reads, and waits for nothing: StateBusy while somebody commits."""
+    db = create_engine(
+        URL.create("sqlite", database=str(settings.state_file)),
+        connect_args={"timeout": 0, "check_same_thread": False},
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+    )
+    event.listen(db, "connect", _set_up_reader)
     event.listen(db, "checkout", partial(_still_there, settings.state_file))
     event.listen(db, "begin", _begin)
     return db
@@ -88,23 +114,18 @@ def parse_address(address: str) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
-def write_ahead_is_safe(version: tuple[int, int, int]) -> bool:
-    """Whether this SQLite is free of the race that could lose commits when a write-ahead log was reset."""
-    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0)
-
-
-def journal_mode() -> str:
-    """The journal that the SQLite of this machine is used with."""
-    return "WAL" if write_ahead_is_safe(sqlite3.sqlite_version_info) else "TRUNCATE"
-
-
-def _set_up(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+def _set_up(journal: Journal, connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
     """Transactions begin by our word alone, are durable, and keep to the foreign keys."""
     connection.isolation_level = None
     connection.create_function("clock_ms", 0, lambda: time.time_ns() // 1_000_000)
-    connection.execute(f"PRAGMA journal_mode = {journal_mode()}")
+    connection.execute(f"PRAGMA journal_mode = {journal.mode}")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _set_up_reader(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA query_only = ON")
 
 
 def _still_there(file: Path, _connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
@@ -119,8 +140,35 @@ def _still_there(file: Path, _connection: object, entry: ConnectionPoolEntry, _p
 
 def _begin(connection: Connection) -> None:
     """A writer takes its lock at the start: one that reads first and writes later could lose an update."""
-    reads = connection.get_execution_options().get("reads", False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    if connection.get_execution_options().get("reads", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    if not _begun_soon(driver):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begun_soon(driver: sqlite3.Connection) -> bool:
+    """Try for the writer's lock every few milliseconds, and say whether it came.
+
+    SQLite's own wait pauses the longer the longer it has waited, up to 100 ms: whoever came last is served first, and
+    beside a busy process another one could wait for many seconds.
+    """
+    until = time.monotonic() + BUSY_SECONDS
+    driver.execute("PRAGMA busy_timeout = 0")
+    try:
+        while time.monotonic() < until:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                if error.sqlite_errorcode & 0xFF != _BUSY:
+                    return False
+                time.sleep(_TRY_SECONDS)
+            else:
+                return True
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    return False
 
 
 @contextmanager
@@ -132,9 +180,34 @@ def reading(db: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def writing(db: Engine) -> Iterator[Connection]:
-    """A transaction that writes: whole at its end, gone on an error."""
+    """A transaction that writes: whole at its end, gone on an error. Writers of one process are let in in order."""
+    queue = _queue_of(db)
+    with nullcontext() if queue is None else queue.turn, _transaction(db) as connection:
+        yield connection
+
+
+def write(db: Engine, work: Callable[[Connection], T]) -> T:
+    """What `work` gives in a transaction that writes; its error takes back all that it did, and is raised here.
+
+    On SQLite what several threads write at a moment is brought to the disk at once: `work` may be called by another
+    thread than the caller's.
+    """
+    queue = _queue_of(db)
+    if queue is not None:
+        return queue.run(lambda: _transaction(db), work)
+    with _transaction(db) as connection:
+        return work(connection)
+
+
+@contextmanager
+def _transaction(db: Engine) -> Iterator[Connection]:
     with _explained(), db.begin() as connection:
         yield connection
+
+
+def _queue_of(db: Engine) -> WriteQueue | None:
+    found: WriteQueue | None = db.get_execution_options().get("write_queue")
+    return found
 
 
 @contextmanager
@@ -148,7 +221,13 @@ def _explained() -> Iterator[None]:
         if type(error) not in _AWAY:
             raise
         sentence = f"The state database can't be used: {_first_line(error)}."
-        raise (DiskFull if full_disk(str(error.orig)) else StorageError)(sentence) from error
+        raise _kind_of(error)(sentence) from error
+
+
+def _kind_of(error: DatabaseError) -> type[StorageError]:
+    if isinstance(error.orig, sqlite3.Error) and error.orig.sqlite_errorcode & 0xFF == _BUSY:
+        return StateBusy
+    return DiskFull if full_disk(str(error.orig)) else StorageError
 
 
 def _first_line(error: DatabaseError) -> str:

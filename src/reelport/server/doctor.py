@@ -25,6 +25,7 @@ from reelport.facts.durable import reason_of
 from reelport.facts.layout import check_layout
 from reelport.server import database, presence, retention, sealing
 from reelport.server.credentials import seal, short_id
+from reelport.server.journal import choose_journal
 from reelport.server.link_origin import find_link_fault
 from reelport.server.masking import hide_passwords
 from reelport.server.settings import Settings
@@ -114,8 +115,8 @@ def _secret(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
     if not settings.database_url:
-        safe = "the safe choice" if database.journal_mode() == "WAL" else "as its write-ahead log has a known race"
-        yield True, f"SQLite {sqlite3.sqlite_version}, journal {database.journal_mode()}, {safe}."
+        journal = choose_journal(settings.data)
+        yield True, f"SQLite {sqlite3.sqlite_version}, journal {journal.mode}, {journal.reason}."
         if not settings.state_file.exists():
             yield True, "No state yet: the first serve, org or sample makes it."
             return

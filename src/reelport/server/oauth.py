@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
-import anyio.to_thread
 import structlog
+from sqlalchemy import Engine
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -65,7 +65,7 @@ async def token(request: Request) -> JSONResponse:
     scopes = form.get("scope", "").split()
     try:
         async with service.turns.of(caller):
-            found = await anyio.to_thread.run_sync(_grant, service, credentials, scopes)
+            found = await service.reads.run(_grant, service, credentials, scopes)
     except StorageError:
         _LOG.exception("the state can't be used")
         return _refusal(_Refused("temporarily_unavailable", "The service can't answer now: try again.", 503, 5))
@@ -92,9 +92,9 @@ def _counted(service: Service, credentials: _Credentials) -> bytes:
     return caller
 
 
-def _grant(service: Service, credentials: _Credentials, scopes: list[str]) -> Grant | Refusal:
+def _grant(db: Engine, service: Service, credentials: _Credentials, scopes: list[str]) -> Grant | Refusal:
     return access.grant(
-        service.db,
+        db,
         service.seal,
         credentials.id,
         credentials.secret,

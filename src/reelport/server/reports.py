@@ -4,28 +4,61 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select
+from sqlalchemy import Connection, Engine, Row, bindparam, func, literal, select, true
 
 from reelport import check
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
 from reelport.facts.snapshot import versions_now
 from reelport.query import ReportQuery
-from reelport.server import bell, credentials, files, jobs
+from reelport.server import access, bell, credentials, files, jobs
 from reelport.server.access import Caller, readable
-from reelport.server.database import reading, writing
+from reelport.server.database import reading, write
 from reelport.server.files import FileRecord
 from reelport.server.settings import Settings
 from reelport.server.tables import JOBS, KEYS, ORGANIZATIONS, REPORTS
 from reelport.wire import Code, ReportStatus, Scope
 
-_Found = Row[str, str, str, datetime, str | None, str | None, int | None]
+_Standing = Row[*tuple[Any, ...]]
+"""A row of `_STANDING`: the columns of a report, empty when none answers, and what its partner has unfinished."""
+
+_OF_PARTNER = select(func.count()).select_from(JOBS).where(JOBS.c.organization_id == bindparam("organization"))
+_SAME_ASK = (
+    select(
+        REPORTS.c.id,
+        REPORTS.c.token,
+        REPORTS.c.status,
+        REPORTS.c.created_at,
+        REPORTS.c.versions,
+        REPORTS.c.file,
+        REPORTS.c.bytes,
+    )
+    .where(
+        REPORTS.c.key_id == bindparam("key"),
+        REPORTS.c.fingerprint == bindparam("question"),
+        REPORTS.c.status.in_([ReportStatus.IN_PROGRESS.value, ReportStatus.FINISHED.value]),
+        REPORTS.c.expires_at > bindparam("now"),
+    )
+    .order_by(REPORTS.c.created_at.desc(), REPORTS.c.id)
+    .limit(1)
+    .subquery("same")
+)
+_STANDING = select(
+    _SAME_ASK,
+    _OF_PARTNER.scalar_subquery().label("unfinished"),
+    _OF_PARTNER.where(JOBS.c.owner.is_(None)).scalar_subquery().label("waiting"),
+).select_from(select(literal(1).label("row")).subquery("one").outerjoin(_SAME_ASK, true()))
+_ALONE = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == bindparam("organization")).with_for_update()
+_LOOK = REPORTS.select().where(
+    REPORTS.c.token == bindparam("report_token"), REPORTS.c.organization_id == bindparam("organization")
+)
+_INSERT = REPORTS.insert()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +121,22 @@ def ask(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now:
         raise QueryRefused(found)
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as it is stored
     question = _fingerprint(query, caller)
+    # Read from the tables at most once, and where it can be before, not while, everyone else waits to write.
     versions = cache(lambda: versions_now(settings.facts_root))
     with reading(db) as connection:
-        answered = _same_ask(connection, caller, question, now)
-    if answered is not None and answered.versions is not None:
-        versions()  # Read from the tables before, not while, everyone else waits for this transaction.
-    with writing(db) as connection:
+        standing = _standing(connection, caller, question, now)
+    if (answer := _answered(settings, standing, versions)) is not None:
+        return answer
+
+    def enter(connection: Connection) -> AskedReport:
         _alone(connection, caller)
-        answered = _same_ask(connection, caller, question, now)
-        if (
-            answered is not None
-            and (answered.versions is None or _current(answered.versions, versions()))
-            and _has_its_file(settings, answered)
-        ):
-            return AskedReport(answered.id, answered.token, ReportStatus[answered.status], answered.created_at)
-        _room(connection, settings, caller)
-        asked = _put(connection, settings, caller, query, question, now)
-        bell.announce(connection)
+        standing = _standing(connection, caller, question, now)
+        if (answer := _answered(settings, standing, versions)) is not None:
+            return answer
+        _check_room(settings, standing)
+        return _put(connection, settings, caller, query, question, now)
+
+    asked = write(db, enter)
     bell.ring(settings)
     return asked
 
@@ -119,9 +151,7 @@ def look(db: Engine, caller: Caller, token: str, now: datetime) -> LookedReport 
     if not credentials.well_formed(credentials.REPORT_TOKEN, token):
         return None
     with reading(db) as connection:
-        row = connection.execute(
-            REPORTS.select().where(REPORTS.c.token == token, REPORTS.c.organization_id == caller.organization_id)
-        ).first()
+        row = connection.execute(_LOOK, {"report_token": token, "organization": caller.organization_id}).first()
     if (
         row is None
         or not caller.scopes >= set(row.scopes.split())
@@ -169,34 +199,28 @@ def _fingerprint(query: ReportQuery, caller: Caller) -> str:
     return hashlib.sha256("\n".join([query.fingerprint(), *sorted(caller.channels)]).encode()).hexdigest()
 
 
-def _same_ask(connection: Connection, caller: Caller, question: str, now: datetime) -> _Found | None:
-    """The newest report that this key asked for in the same words and that didn't end badly."""
-    return connection.execute(
-        select(
-            REPORTS.c.id,
-            REPORTS.c.token,
-            REPORTS.c.status,
-            REPORTS.c.created_at,
-            REPORTS.c.versions,
-            REPORTS.c.file,
-            REPORTS.c.bytes,
-        )
-        .where(
-            REPORTS.c.key_id == caller.key_id,
-            REPORTS.c.fingerprint == question,
-            REPORTS.c.status.in_([ReportStatus.IN_PROGRESS.value, ReportStatus.FINISHED.value]),
-            REPORTS.c.expires_at > now,
-        )
-        .order_by(REPORTS.c.created_at.desc(), REPORTS.c.id)
-        .limit(1)
-    ).first()
+def _standing(connection: Connection, caller: Caller, question: str, now: datetime) -> _Standing:
+    """The newest report that answers the same ask of this key, if any, and how many its partner has unfinished."""
+    asked = {"organization": caller.organization_id, "key": caller.key_id, "question": question, "now": now}
+    return connection.execute(_STANDING, asked).one()
+
+
+def _answered(settings: Settings, standing: _Standing, versions: Callable[[], Mapping[str, int]]) -> AskedReport | None:
+    """The report that is still the answer to the ask."""
+    if (
+        standing.id is None
+        or not (standing.versions is None or _current(standing.versions, versions()))
+        or not _has_its_file(settings, standing)
+    ):
+        return None
+    return AskedReport(standing.id, standing.token, ReportStatus[standing.status], standing.created_at)
 
 
 def _current(pinned: str, now: Mapping[str, int]) -> bool:
     return all(now.get(table, -1) == version for table, version in json.loads(pinned).items())
 
 
-def _has_its_file(settings: Settings, found: _Found) -> bool:
+def _has_its_file(settings: Settings, found: _Standing) -> bool:
     """Whether a report, if it is finished, can be fetched: one whose file was lost or cut is made anew."""
     if found.file is None:
         return True
@@ -211,23 +235,21 @@ def _alone(connection: Connection, caller: Caller) -> None:
 
     AccessError when access was withdrawn since the caller was recognised: no report may come of it.
     """
-    connection.execute(select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == caller.organization_id).with_for_update())
-    alive = select(KEYS.c.id).where(KEYS.c.id == caller.key_id, KEYS.c.revoked_at.is_(None))
-    may_ask = connection.execute(alive).first() is not None
-    if not may_ask or not caller.channels <= readable(connection, caller.organization_id):
+    if connection.dialect.name == "postgresql":  # Whoever writes to SQLite is alone.
+        connection.execute(_ALONE, {"organization": caller.organization_id})
+    if not access.may_still(connection, caller):
         raise AccessError("What this key may read has changed just now: ask again.")
 
 
-def _room(connection: Connection, settings: Settings, caller: Caller) -> None:
-    unfinished = select(func.count()).select_from(JOBS).where(JOBS.c.organization_id == caller.organization_id)
-    if settings.queue_policy == "refuse":
-        count = connection.execute(unfinished).scalar_one()
-        if count >= settings.running_limit:
-            raise QueueFull(f"{count} reports of this partner are unfinished already: ask again when one has ended.")
-        return
-    count = connection.execute(unfinished.where(JOBS.c.owner.is_(None))).scalar_one()
-    if count >= settings.waiting_limit:
-        raise QueueFull(f"{count} reports of this partner are waiting already: ask again when some have ended.")
+def _check_room(settings: Settings, standing: _Standing) -> None:
+    if settings.queue_policy == "refuse" and standing.unfinished >= settings.running_limit:
+        raise QueueFull(
+            f"{standing.unfinished} reports of this partner are unfinished already: ask again when one has ended."
+        )
+    if settings.queue_policy == "queue" and standing.waiting >= settings.waiting_limit:
+        raise QueueFull(
+            f"{standing.waiting} reports of this partner are waiting already: ask again when some have ended."
+        )
 
 
 def _put(
@@ -236,21 +258,21 @@ def _put(
     asked = AskedReport(
         credentials.short_id(), credentials.mint(credentials.REPORT_TOKEN), ReportStatus.IN_PROGRESS, now
     )
-    connection.execute(
-        REPORTS.insert().values(
-            id=asked.id,
-            token=asked.token,
-            organization_id=caller.organization_id,
-            key_id=caller.key_id,
-            query=query.canonical(),
-            channels=json.dumps(sorted(caller.channels)),
-            scopes=" ".join(sorted(check.scopes_of(query))),
-            fingerprint=question,
-            status=asked.status.value,
-            created_at=now,
-            expires_at=now + timedelta(hours=settings.retention_hours),
-            attempts=0,
-        )
-    )
+    row = {
+        "id": asked.id,
+        "token": asked.token,
+        "organization_id": caller.organization_id,
+        "key_id": caller.key_id,
+        "query": query.canonical(),
+        "channels": json.dumps(sorted(caller.channels)),
+        "scopes": " ".join(sorted(check.scopes_of(query))),
+        "fingerprint": question,
+        "status": asked.status.value,
+        "created_at": now,
+        "expires_at": now + timedelta(hours=settings.retention_hours),
+        "attempts": 0,
+    }
+    connection.execute(_INSERT, row)
     jobs.put(connection, asked.id, caller.organization_id)
+    bell.announce(connection)
     return asked

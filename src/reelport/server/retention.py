@@ -1,4 +1,4 @@
-"""The end of things: reports whose time is over, tokens that expired, files that no report knows."""
+"""The end of things: reports whose time is over, files that no report knows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reelport.facts.durable import storage_errors
 from reelport.server import files
 from reelport.server.database import reading, writing
 from reelport.server.settings import Settings
-from reelport.server.tables import JOBS, REPORTS, TOKENS
+from reelport.server.tables import JOBS, REPORTS
 from reelport.wire import ReportStatus
 
 REMEMBERED = timedelta(days=30)
@@ -59,12 +59,10 @@ def _forget(db: Engine, now: datetime) -> None:
     gone = REPORTS.c.expires_at <= now - REMEMBERED
     ended = REPORTS.c.status.in_([ReportStatus.EXPIRED.value, ReportStatus.FAILED.value])
     with reading(db) as connection:
-        idle = connection.execute(select(TOKENS.c.hash).where(TOKENS.c.expires_at <= now).limit(1)).first() is None
-        idle = idle and connection.execute(select(REPORTS.c.id).where(ended, gone).limit(1)).first() is None
+        idle = connection.execute(select(REPORTS.c.id).where(ended, gone).limit(1)).first() is None
     if idle:
         return
     with writing(db) as connection:
-        connection.execute(TOKENS.delete().where(TOKENS.c.expires_at <= now))
         connection.execute(REPORTS.delete().where(ended, gone))
 
 

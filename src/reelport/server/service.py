@@ -13,6 +13,7 @@ from reelport.server.grant_rate import GrantRate
 from reelport.server.graphql.documents import Documents
 from reelport.server.held import Held
 from reelport.server.metrics import Metrics
+from reelport.server.reads import Reads
 from reelport.server.settings import Settings
 from reelport.server.turns import Turns
 
@@ -23,6 +24,7 @@ class Service:
 
     settings: Settings
     db: Engine
+    reads: Reads
     seal: Seal
     documents: Documents
     metrics: Metrics

@@ -88,15 +88,6 @@ KEY_CHANNELS: Final = Table(
     Column("channel_id", Text, primary_key=True),
 )
 
-TOKENS: Final = Table(
-    "tokens",
-    METADATA,
-    Column("hash", Text, primary_key=True),
-    Column("key_id", ForeignKey("keys.id"), nullable=False),
-    Column("scopes", Text, nullable=False),
-    Column("expires_at", Moment, nullable=False, index=True),
-)
-
 # One row at most: what tells the secret under which keys were made from another, and is no help to guess it.
 SEALS: Final = Table(
     "seals",

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, Row, Select, func, select
+from sqlalchemy import Connection, Engine, Row, Select, select
 
 from reelport.check import nearest
 from reelport.errors import UsageError
@@ -20,7 +20,7 @@ from reelport.server.access import readable
 from reelport.server.bell import Occasion
 from reelport.server.database import reading, writing
 from reelport.server.settings import Settings
-from reelport.server.tables import JOBS, KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE, REPORTS, TOKENS
+from reelport.server.tables import JOBS, KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE, REPORTS
 from reelport.wire import ReportStatus
 
 
@@ -34,7 +34,6 @@ class Withdrawal:
     channels: int
     keys: tuple[str, ...]
     narrowed: tuple[str, ...]
-    tokens: int
     waiting: int
     running: int
     finished: int
@@ -65,7 +64,6 @@ def remove_channels(
             )
         )
         connection.execute(KEYS.update().where(KEYS.c.id.in_(ended.keys)).values(revoked_at=now))
-        connection.execute(TOKENS.delete().where(TOKENS.c.key_id.in_(ended.keys)))
         _delete_reports(connection, holder.id, lists)
     _clear_up(settings, ended)
     return ended
@@ -78,13 +76,10 @@ def remove_organization(db: Engine, settings: Settings, organization: str) -> Wi
     """
     with writing(db) as connection:
         holder = partners.lock(connection, organization)
-        # Locked before their tokens go: a grant at this moment would give a key another one.
-        connection.execute(_keys_of(holder.id).with_for_update())
         lists = _covering(connection, holder.id, None)
         ended = _withdrawal(connection, holder.id, None, lists)
         _delete_reports(connection, holder.id, lists)
-        for table in (TOKENS, KEY_CHANNELS):
-            connection.execute(table.delete().where(table.c.key_id.in_(_keys_of(holder.id))))
+        connection.execute(KEY_CHANNELS.delete().where(KEY_CHANNELS.c.key_id.in_(_keys_of(holder.id))))
         for table in (KEYS, READABLE):
             connection.execute(table.delete().where(table.c.organization_id == holder.id))
         connection.execute(ORGANIZATIONS.delete().where(ORGANIZATIONS.c.id == holder.id))
@@ -118,14 +113,12 @@ def _withdrawal(
 ) -> Withdrawal:
     """What ends with these channels of an organization, or with all of it when None; `lists` as `_covering` gives."""
     ended, narrowed = _affected_keys(connection, organization_id, gone)
-    tokens = select(func.count()).select_from(TOKENS).where(TOKENS.c.key_id.in_(ended))
     rows = [row for channels in lists for row in _reports(connection, organization_id, channels)]
     states = [_state(row) for row in rows]
     return Withdrawal(
         channels=len(readable(connection, organization_id) if gone is None else gone),
         keys=ended,
         narrowed=narrowed,
-        tokens=connection.execute(tokens).scalar_one(),
         waiting=states.count("waiting"),
         running=states.count("running"),
         finished=states.count("finished"),

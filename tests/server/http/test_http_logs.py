@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ import structlog
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
-from reelport.server import logs
+from reelport.server import logs, partners
+from reelport.server.access import REPORT_SCOPES
 from reelport.server.app import create_app
 from reelport.wire import GRAPHQL_PATH, TOKEN_PATH, Code
 
@@ -86,17 +88,21 @@ def test_a_failure_is_in_the_log_and_not_in_the_answer(api: Api, tmp_path: Path)
     settings = replace(api.service.settings, data=tmp_path / "broken")
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         service = client.app.state.service  # type: ignore[attr-defined]
-        broken = Api(client, service, api.key, api.token)
+        partners.add_organization(service.db, "demo", datetime.now(UTC))
+        key = partners.create_key(service.db, service.seal, "demo", REPORT_SCOPES, datetime.now(UTC))
+        broken = Api(client, service, key)
+        broken.token = broken.grant().json()["access_token"]
         written = io.StringIO()
         logs.configure(settings, written)
         with service.db.begin() as connection:
-            connection.execute(text("DROP TABLE tokens"))
+            connection.execute(text("DROP TABLE readable_channels"))
         reply = broken.post(b'{"query": "{ partner { id } }"}')
         assert reply.headers["reelport-version"]
-        assert "tokens" not in reply.text
+        assert "readable" not in reply.text
         assert reply.status_code in {500, 503}
         assert reply.json()["errors"][0]["extensions"]["code"] in {"internal_error", "unavailable"}
         with service.db.begin() as connection:
+            connection.execute(text("DELETE FROM keys"))
             connection.execute(text("DROP TABLE keys"))
         reply = broken.grant()
         assert "keys" not in reply.json()["error_description"]

@@ -15,6 +15,7 @@ from graphql import GraphQLError, GraphQLSchema, Node, OperationDefinitionNode, 
 
 from reelport.errors import Problem
 from reelport.server import reports
+from reelport.server.database import StateBusy
 from reelport.server.graphql import judgement, values
 from reelport.server.graphql.context import Context
 from reelport.server.graphql.documents import Documents, Operation
@@ -122,6 +123,9 @@ def _execute(schema: GraphQLSchema, request: Request, prepared: Operation, conte
         variable_values=request.variables,
         operation_name=request.operation,
     )
+    for error in result.errors or ():
+        if context.repeatable and isinstance(error.original_error, StateBusy):
+            raise error.original_error
     faults = [*context.faults, *(_of_execution(error) for error in result.errors or ())]
     body: dict[str, Any] = {"data": result.data}
     if faults:

@@ -17,6 +17,7 @@ from reelport.server.settings import Settings
 class Context:
     """One request. `base` is what links begin with; `faults` collects what fields were refused for.
 
+    It is `repeatable` when it is answered again in a moment where the state was busy.
     `unfinished` collects the public names of the reports that a query has looked at and that are still to be made.
     """
 
@@ -26,5 +27,6 @@ class Context:
     caller: Caller
     now: datetime
     base: str
+    repeatable: bool = False
     faults: list[Fault] = field(default_factory=list)
     unfinished: set[str] = field(default_factory=set)

@@ -56,6 +56,11 @@ class Places:
         return self._nodes.get(id(node))
 
     @property
+    def fields(self) -> int:
+        """How many fields there are, fragments expanded."""
+        return self._repeats.total()
+
+    @property
     def most_repeated(self) -> tuple[Path, int]:
         """The path that most fields share, and how many they are."""
         return max(self._repeats.items(), key=lambda item: item[1], default=((), 0))

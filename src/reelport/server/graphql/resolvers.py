@@ -18,6 +18,7 @@ from graphql import GraphQLResolveInfo, GraphQLSchema
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
 from reelport.query import ReportQuery
 from reelport.server import files, reports
+from reelport.server.database import StateBusy
 from reelport.server.graphql import judgement
 from reelport.server.graphql.context import Context
 from reelport.server.graphql.faults import Fault
@@ -207,7 +208,9 @@ def _told(info: _Info, do: Callable[[], _T]) -> _T | None:
         context.faults.append(_fault(info, Problem(Code.TOO_MANY_REPORTS, (), str(full))))
     except AccessError as changed:
         context.faults.append(_fault(info, Problem(Code.UNAVAILABLE, (), str(changed))))
-    except StorageError:
+    except StorageError as error:
+        if context.repeatable and isinstance(error, StateBusy):
+            raise
         _LOG.exception("the state can't be used")
         sentence = "The service can't do this now: try again."
         context.faults.append(_fault(info, Problem(Code.UNAVAILABLE, (), sentence)))

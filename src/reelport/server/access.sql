@@ -1,0 +1,17 @@
+-- key: what a key holds, to be granted a token
+SELECT secret_hash, permissions, revoked_at
+FROM keys
+WHERE id = :key_id
+
+-- holder: who a key stands for, and the channels that it may read now; no row when it is revoked
+SELECT k.organization_id, o.name AS organization, k.permissions, CAST((
+    SELECT json_group_array(r.channel_id)
+    FROM readable_channels AS r
+    WHERE r.organization_id = k.organization_id
+      AND (k.limited = 0 OR EXISTS (
+        SELECT 1 FROM key_channels AS c WHERE c.key_id = k.id AND c.channel_id = r.channel_id
+      ))
+  ) AS TEXT) AS channels
+FROM keys AS k
+JOIN organizations AS o ON o.id = k.organization_id
+WHERE k.id = :key_id AND k.revoked_at IS NULL
