@@ -11,7 +11,7 @@ class _Number(str):
     __slots__ = ()
 
 
-_DECODER = json.JSONDecoder(parse_float=_Number, parse_constant=_Number)
+_DECODER = json.JSONDecoder(parse_float=_Number, parse_int=_Number, parse_constant=_Number)
 
 
 def json_value(raw: bytes) -> object:
@@ -81,9 +81,7 @@ def _broken(text: str | None) -> str | None:
 
 
 def _text(value: object) -> str | None:
-    """The text of a whole number or a list of texts; None for what a column can't hold."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+    """The text of a list of texts; None for what a column can't hold."""
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return json.dumps(value, ensure_ascii=False)
     return None

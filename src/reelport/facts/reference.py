@@ -10,12 +10,14 @@ from reelport.facts.tables import TABLES, Column, Kind, Table
 
 _KINDS = {
     Kind.TEXT: f"UTF-8, up to {LONGEST_TEXT:,} bytes. An empty text is an empty cell.",
-    Kind.COUNT: "A whole number from 0 to 9223372036854775807. A decimal without a fraction (`5.0`) is one too.",
+    Kind.COUNT: "A whole number from 0 to 9223372036854775807. A decimal without a fraction (`5.0`) is one too; "
+    "`-0` is none.",
     Kind.MONEY: "A decimal number with up to 12 digits before the point and 6 after it; it may be negative. "
     "A seventh digit refuses the row; a binary floating-point number is rounded, halves up.",
-    Kind.DAY: f"`2023-07-01`, from {FIRST_DAY} to before {END_DAY}. A moment is taken to its day in UTC.",
+    Kind.DAY: f"`2023-07-01`, from {FIRST_DAY} to before {END_DAY}. A moment is taken to its day in UTC, "
+    "however near to its end.",
     Kind.MOMENT: "ISO 8601: `2023-07-01T05:00:00Z`, `2023-07-01 07:00+02:00`, `2023-07-01`. An offset is taken to UTC; "
-    "without one the time is UTC.",
+    "without one the time is UTC. What is finer than a microsecond is cut, never rounded.",
     Kind.TEXTS: "A Parquet list, a JSON array, or text: a JSON array or parts divided by `|`. "
     "Empty and repeated texts are dropped; none left is an empty cell.",
 }

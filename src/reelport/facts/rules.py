@@ -21,6 +21,7 @@ _COUNT_BOUND = "9223372036854775807"
 _INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
 _WIDE_INTEGERS = {"HUGEINT", "UHUGEINT", "UBIGINT", "BIGNUM", "VARINT"}
 _FLOATS = {"FLOAT", "DOUBLE"}
+_NANOSECONDS = {"TIMESTAMP_NS", "TIMESTAMPTZ_NS"}
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 _SQL_TYPES = {
     Kind.TEXT: "VARCHAR",
@@ -214,6 +215,10 @@ def _day(name: str, source: str) -> Rule | None:
 
 
 def _moment(name: str, source: str) -> Rule | None:
+    if source in _NANOSECONDS:
+        value = _cut_nanoseconds(name)
+        out_of_range, why = _in_range(f"({value})", name)
+        return Rule(value, ((f"({name} IS NOT NULL AND ({value}) IS NULL) OR {out_of_range}", why),))
     if source == "DATE" or source.startswith("TIMESTAMP"):
         value = f"CAST({name} AS TIMESTAMPTZ)"
         return Rule(value, (_in_range(value, name),))
@@ -229,6 +234,13 @@ def _moment(name: str, source: str) -> Rule | None:
             ((no_time, f"{_shown(given)} || ' is no date or time in ISO 8601 form'"), _in_range(f"({value})", given)),
         )
     return None
+
+
+def _cut_nanoseconds(name: str) -> str:
+    """SQL of the moment cut to the microsecond, as texts are: a cast would round it, at midnight to the next day."""
+    nanoseconds = f"epoch_ns({name})"
+    cut = f"make_timestamp({nanoseconds} // 1000 - CAST({nanoseconds} % 1000 < 0 AS BIGINT))"
+    return f"CASE WHEN isfinite(CAST({name} AS TIMESTAMPTZ)) THEN CAST({cut} AS TIMESTAMPTZ) END"
 
 
 def _texts(name: str, source: str) -> Rule | None:

@@ -1,0 +1,111 @@
+"""Times finer than a microsecond are cut, in whatever form they come, and a count's -0 is refused in all of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reelport.errors import BadInput
+from reelport.facts.loading import load, load_arrow
+
+Ask = Callable[..., list[tuple[object, ...]]]
+TEXT = "2023-07-01T23:59:59.999999999Z"
+NANOSECONDS = int(datetime(2023, 7, 1, 23, 59, 59, tzinfo=UTC).timestamp()) * 10**9 + 999_999_999
+PLAY = {"video_id": "v", "owner_channel_id": "c", "media_type": "video", "views": 1, "time_watched_seconds": 1}
+EARNED = {"owner_channel_id": "c", "eur": 1, "usd": 1}
+
+
+def _times(form: str, *moments: int) -> pa.Array:
+    """The moments, in nanoseconds, as Arrow has them in that form."""
+    zone = {"utc": "UTC", "paris": "Europe/Paris"}.get(form)
+    times = pa.array(moments, pa.timestamp("ns", zone))
+    match form:
+        case "dictionary":
+            return times.dictionary_encode()
+        case "texts":
+            return pa.array([TEXT] * len(moments)).dictionary_encode()
+        case _:
+            return times
+
+
+def _file(folder: Path, form: str, time: str, row: dict[str, object]) -> Path:
+    match form:
+        case "csv":
+            path = folder / "t.csv"
+            path.write_text(f"{time},{','.join(row)}\n{TEXT},{','.join(map(str, row.values()))}\n")
+        case "ndjson":
+            path = folder / "t.ndjson"
+            path.write_text(json.dumps({time: TEXT, **row}) + "\n")
+        case _:
+            path = folder / "t.parquet"
+            rows = pa.table({time: _times(form, NANOSECONDS), **{name: [value] for name, value in row.items()}})
+            pq.write_table(rows, path, use_deprecated_int96_timestamps=form == "int96")
+    return path
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "plain", "utc", "paris", "dictionary", "texts", "int96"])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_nanosecond_before_midnight_stays_on_its_day(
+    tmp_path: Path, root: Path, ask: Ask, form: str, mapped: bool
+) -> None:
+    """The last nanosecond of a day is its last microsecond, as a moment, and that day, as a day."""
+    mapping = None
+    if mapped:
+        mapping = tmp_path / "m.sql"
+        mapping.write_text("SELECT * FROM input")
+    load(root, "plays", [_file(tmp_path, form, "started_at", dict(PLAY))], mapping=mapping)
+    load(root, "earnings", [_file(tmp_path, form, "day", dict(EARNED))], mapping=mapping)
+    assert ask("plays", "SELECT CAST(started_at AS VARCHAR) FROM t") == [("2023-07-01 23:59:59.999999+00",)]
+    assert ask("earnings", "SELECT CAST(day AS VARCHAR) FROM t") == [("2023-07-01",)]
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_nanoseconds_of_arrow_are_cut_too(root: Path, ask: Ask, zone: str | None) -> None:
+    """A program's own rows keep their day."""
+    rows = pa.Table.from_pylist([dict(EARNED)]).append_column("day", pa.array([NANOSECONDS], pa.timestamp("ns", zone)))
+    load_arrow(root, "earnings", rows, "by-hand")
+    assert ask("earnings", "SELECT CAST(day AS VARCHAR) FROM t") == [("2023-07-01",)]
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_nanoseconds_out_of_range_are_refused(tmp_path: Path, root: Path, zone: str | None) -> None:
+    """One nanosecond before 1970 is cut to 1969, and what stands for an endless time is no time."""
+    moments = pa.array([NANOSECONDS, -1, 2**63 - 1, 1 - 2**63], pa.timestamp("ns", zone))
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"day": moments, **{name: [value] * 4 for name, value in EARNED.items()}}), path)
+    done = load(root, "earnings", [path])
+    assert (done.rows, done.rejects) == (1, 3)
+    assert done.rejects_file is not None
+    assert done.rejects_file.read_text().count(" is out of range (1970-01-01 to 2200-01-01)") == 3
+
+
+@pytest.mark.parametrize("text", ["-0", "-0.0"])
+def test_a_negative_nothing_is_no_count(tmp_path: Path, root: Path, text: str) -> None:
+    """CSV and NDJSON tell the same of it, as it is written."""
+    path = tmp_path / "t.csv"
+    path.write_text(f"started_at,{','.join(PLAY)}\n{TEXT},v,c,video,{text},1\n")
+    with pytest.raises(BadInput, match=f"views: '{text}' is less than 0"):
+        load(root, "plays", [path])
+    path = tmp_path / "t.ndjson"
+    path.write_text(json.dumps({"started_at": TEXT, **PLAY}).replace('"views": 1', f'"views": {text}') + "\n")
+    with pytest.raises(BadInput, match=f"views: '{text}' is less than 0"):
+        load(root, "plays", [path])
+
+
+def test_numbers_of_ndjson_stay_as_they_are_written(tmp_path: Path, root: Path, ask: Ask) -> None:
+    """The largest count is exact, and longer ones are refused as counts, whatever their length."""
+    path = tmp_path / "t.ndjson"
+    rows = (json.dumps({"started_at": TEXT, **PLAY}).replace('"views": 1', f'"views": {n}') for n in (2**63 - 1, 2**63))
+    endless = json.dumps({"started_at": TEXT, **PLAY}).replace('"views": 1', f'"views": {"9" * 5000}')
+    path.write_text("\n".join((*rows, endless)) + "\n")
+    done = load(root, "plays", [path])
+    assert (done.rows, done.rejects) == (1, 2)
+    assert ask("plays", "SELECT views FROM t") == [(2**63 - 1,)]
+    assert done.rejects_file is not None
+    assert done.rejects_file.read_text().count("is larger than 9223372036854775807") == 2
