@@ -21,9 +21,12 @@ from reelport.catalog import (
     Rule,
     Scope,
     Standing,
+    Standings,
+    Statement,
     Stock,
     Sum,
     Total,
+    Unit,
 )
 from reelport.errors import ReelportError
 from reelport.wire import Code
@@ -40,8 +43,8 @@ def catalog_page() -> str:
         ("What the numbers mean", _meanings()),
         ("Which metrics go with which dimensions", _matrix()),
         ("Filters", _filters()),
-        ("Products", _table(("product", "keeps", "standing"), ((p, p.sentence, p.standing) for p in Product))),
-        ("Scopes", _table(("scope", "allows", "standing"), ((f"`{s}`", s.sentence, s.standing) for s in Scope))),
+        ("Products", _products()),
+        ("Scopes", _scopes()),
         ("Limits", _limits()),
     )
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections)
@@ -74,27 +77,44 @@ def _raised(error: type[ReelportError], depth: int = 0) -> Iterator[tuple[object
 
 
 def _standings() -> str:
+    legend = (
+        "Each statement about a name has a standing of its own, and bears its letter: the name itself, what it means, "
+        "how its numbers are made, in what unit, with what digits, and how they add up. A statement that is made of "
+        "several has the weakest of theirs."
+    )
     lines = (
         (Standing.DOCUMENTED, "Dailymotion's documentation states it."),
-        (Standing.SCHEMA, "A public copy of the real schema shows the name; its meaning is read from that."),
-        (Standing.INFERRED, "Client code uses it, or it was reasoned out."),
+        (Standing.SCHEMA, "A public copy of the real schema shows it: the name, and where it has one the description."),
+        (Standing.INFERRED, "Client code uses it, or it was reasoned out, mostly from the name."),
         (Standing.CHOSEN, "No source tells: it is what this project does."),
     )
-    return _table(("standing", "means"), lines)
+    return (
+        f"{legend}\n\n{_table(('letter', 'standing', 'means'), ((letter(each), each, says) for each, says in lines))}"
+    )
+
+
+def letter(standing: Standing) -> str:
+    """The standing in one letter: D, S, I or C."""
+    return standing[0].upper()
+
+
+def _marked(text: object, standings: Standings, statement: Statement) -> str:
+    """The text of a statement with the letter of its standing."""
+    return f"{text} [{letter(standings[statement])}]" if statement in standings else str(text)
 
 
 def _metrics() -> str:
-    head = ("metric", "means", "unit", "how it adds up", "digits", "family", "scopes", "standing")
+    head = ("metric", "means", "how it is made", "unit", "digits and scale", "adds up", "family", "scopes")
     rows = (
         (
-            f"`{each}`",
-            each.sentence,
-            each.unit,
-            adds_up(each.rule),
-            each.digits,
+            _marked(f"`{each}`", each.standings, Statement.NAME),
+            _marked(each.sentence, each.standings, Statement.MEANING),
+            _marked(made_of(each.rule), each.standings, Statement.FORMULA),
+            _marked(each.unit, each.standings, Statement.UNIT),
+            _marked(scale_of(each), each.standings, Statement.SCALE),
+            _marked(adds_up(each.rule), each.standings, Statement.ADDING),
             each.family,
             ", ".join(f"`{scope}`" for scope in sorted(each.family.scopes)) or "-",
-            each.standing,
         )
         for each in Metric
     )
@@ -102,12 +122,33 @@ def _metrics() -> str:
 
 
 def _dimensions() -> str:
-    head = ("dimension", "means", "cells", "rows add up over it", "standing")
+    head = ("dimension", "means", "cells", "rows add up over it")
     rows = (
-        (f"`{each}`", each.sentence, each.type, "no" if each.many_valued else "yes", each.standing)
+        (
+            _marked(f"`{each}`", each.standings, Statement.NAME),
+            _marked(each.sentence, each.standings, Statement.MEANING),
+            _marked(each.type, each.standings, Statement.VALUES),
+            _marked("no" if each.many_valued else "yes", each.standings, Statement.ADDING),
+        )
         for each in Dimension
     )
     return _table(head, rows)
+
+
+def _products() -> str:
+    rows = (
+        (
+            _marked(f"`{each}`", each.standings, Statement.NAME),
+            _marked(each.sentence, each.standings, Statement.MEANING),
+        )
+        for each in Product
+    )
+    return _table(("product", "keeps"), rows)
+
+
+def _scopes() -> str:
+    rows = ((f"`{each}` [{letter(each.standing)}]", f"{each.sentence} [{letter(each.meaning)}]") for each in Scope)
+    return _table(("scope", "allows"), rows)
 
 
 def _meanings() -> str:
@@ -157,14 +198,14 @@ def _members(family: Family) -> str:
 
 
 def _filters() -> str:
-    head = ("filter", "means", "values", "families", "standing")
+    head = ("filter", "means", "values", "families")
+    text = "a text; the empty text keeps empty cells"
     rows = (
         (
-            f"`{each}`",
-            each.sentence,
-            ", ".join(f"`{choice}`" for choice in each.choices) or "a text; the empty text keeps empty cells",
+            _marked(f"`{each}`", each.standings, Statement.NAME),
+            _marked(each.sentence, each.standings, Statement.MEANING),
+            _marked(", ".join(f"`{choice}`" for choice in each.choices) or text, each.standings, Statement.VALUES),
             ", ".join(family.name for family in Family if each in family.filters),
-            each.standing,
         )
         for each in Filter
     )
@@ -177,8 +218,13 @@ def _limits() -> str:
     return _table(("limit", "default, or how it is", "standing"), (*settable, *fixed))
 
 
-def adds_up(rule: Rule) -> str:
-    """How a metric's numbers come about, and whether they add up, in a few words."""
+def scale_of(metric: Metric) -> str:
+    """The digits after the point, and from where to where a share goes."""
+    return f"{metric.digits}, from 0 to 1" if metric.unit is Unit.SHARE else str(metric.digits)
+
+
+def made_of(rule: Rule) -> str:
+    """How a metric's numbers are made, in a few words."""
     match rule:
         case Sum(measure):
             return f"sum of {measure}"
@@ -188,11 +234,24 @@ def adds_up(rule: Rule) -> str:
             return f"sum of {minuend} - sum of {subtrahend}"
         case Ratio(numerator, denominator, scale):
             factor = f"{scale} x " if scale != 1 else ""
-            return f"{factor}sum of {numerator} / sum of {' + '.join(denominator)}; doesn't add up"
+            return f"{factor}sum of {numerator} / sum of {' + '.join(denominator)}"
         case Distinct(of):
-            return f"different values of {of}, absent ones left out; doesn't add up"
+            return f"different values of {of}, absent ones left out"
         case Stock(measure):
-            return f"sum of {measure} at your latest loaded day; doesn't add up over time"
+            return f"sum of {measure} at your latest loaded day"
+
+
+def adds_up(rule: Rule) -> str:
+    """Whether a metric's rows add up."""
+    match rule:
+        case Sum() | Total() | Difference():
+            return "yes"
+        case Ratio():
+            return "no: computed anew from its sums"
+        case Distinct():
+            return "no: what is in two rows would count twice"
+        case Stock():
+            return "over rows, not over time"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:

@@ -24,10 +24,10 @@ def test_every_row_is_on_its_page() -> None:
     """No metric, dimension, filter, product, scope, limit or error code is missing from the pages."""
     page = catalog_page()
     for row in (*Metric, *Dimension, *Filter):
-        assert f"| `{row}` |" in page
+        assert f"| `{row}` [" in page
     for row in (*Product, *Limit, *Convention):
         assert row.sentence in page
-    assert all(f"| `{scope}` |" in page for scope in Scope)
+    assert all(f"| `{scope}` [" in page for scope in Scope)
     assert all(f"| `{code}` |" in errors_page() for code in Code)
     raised = [
         each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.ReelportError)

@@ -24,6 +24,7 @@ from reelport.catalog.rules import (
     measures,
 )
 from reelport.catalog.scopes import Scope
+from reelport.catalog.standings import Known, Standings, Statement, describe_standings
 from reelport.catalog.tags import TAG_ESCAPE, TAG_SEPARATOR, split_tags
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Family",
     "Filter",
     "Grain",
+    "Known",
     "Limit",
     "Meaning",
     "Metric",
@@ -47,10 +49,13 @@ __all__ = [
     "Rule",
     "Scope",
     "Standing",
+    "Standings",
+    "Statement",
     "Stock",
     "Sum",
     "Total",
     "Unit",
+    "describe_standings",
     "measures",
     "split_tags",
 ]

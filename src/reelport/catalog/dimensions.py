@@ -5,97 +5,119 @@ from __future__ import annotations
 from enum import unique
 
 from reelport.catalog.rules import CellType, Grain, Row, Standing
+from reelport.catalog.standings import DESCRIBED_NAME, DOCUMENTED_NAME, SCHEMA_NAME, Known, Standings
 from reelport.catalog.tags import TAG_SEPARATOR
 
-_DOCUMENTED, _SCHEMA, *_ = Standing
+_DOCUMENTED, _SCHEMA, _INFERRED, _CHOSEN = Standing
+_NAMED, _SEEN, _DESCRIBED = DOCUMENTED_NAME, SCHEMA_NAME, DESCRIBED_NAME
+_TIME = DOCUMENTED_NAME.but(meaning=_DOCUMENTED)
 
 
 @unique
 class Dimension(Row):
-    """One dimension: standing of its name, its sentence, the type of its cells.
+    """One dimension: how well it is known, its sentence, the type of its cells.
 
     `grain` is set on the four of time. A dimension that is `many_valued` gives a fact
     to more than one row, so that rows don't add up over it.
     """
 
-    MINUTE = _SCHEMA, "Minute of the event (UTC).", CellType.MINUTE, Grain.MINUTE
-    HOUR = _DOCUMENTED, "Hour of the event (UTC).", CellType.HOUR, Grain.HOUR
-    DAY = _DOCUMENTED, "Day of the event (UTC).", CellType.DAY, Grain.DAY
-    MONTH = _DOCUMENTED, "Month of the event (UTC).", CellType.MONTH, Grain.MONTH
+    MINUTE = _SEEN, "Minute of the event (UTC).", CellType.MINUTE, Grain.MINUTE
+    HOUR = _TIME, "Hour of the event (UTC).", CellType.HOUR, Grain.HOUR
+    DAY = _TIME.but(values=_INFERRED), "Day of the event (UTC).", CellType.DAY, Grain.DAY
+    MONTH = _TIME, "Month of the event (UTC).", CellType.MONTH, Grain.MONTH
 
-    CHANNEL_SLUG = _DOCUMENTED, "Slug of your channel by which the row is yours."
-    VIDEO_OWNER_CHANNEL_SLUG = _DOCUMENTED, "Slug of the channel that owns the video."
-    VIDEO_OWNER_ID = _SCHEMA, "Id of the account that owns the video."
-    VIDEO_OWNER_USERNAME = _SCHEMA, "User name of the account that owns the video."
-    OWNER_OR_PARENT_USERNAME = _SCHEMA, "User name of the owner's parent account, or of the owner where there is none."
-    PUBLISHER_CHANNEL = _DOCUMENTED, "Slug of the channel whose player or page showed the video."
-    PUBLISHER_ID = _DOCUMENTED, "Id of the account whose player or page showed the video."
+    CHANNEL_SLUG = _NAMED.but(meaning=_CHOSEN), "Slug of your channel by which the row is yours."
+    VIDEO_OWNER_CHANNEL_SLUG = _NAMED, "Slug of the channel that owns the video."
+    VIDEO_OWNER_ID = _SEEN, "Id of the account that owns the video."
+    VIDEO_OWNER_USERNAME = _SEEN, "User name of the account that owns the video."
+    OWNER_OR_PARENT_USERNAME = _SEEN, "User name of the owner's parent account, or of the owner where there is none."
+    PUBLISHER_CHANNEL = _NAMED, "Slug of the channel whose player or page showed the video."
+    PUBLISHER_ID = _NAMED, "Id of the account whose player or page showed the video."
     PUBLISHER_OR_PARENT_USERNAME = (
-        _SCHEMA,
+        _SEEN,
         "User name of the publisher's parent account, or of the publisher where there is none.",
     )
-    CLAIMER_CHANNEL = _SCHEMA, "Slug of the channel that claimed the video."
+    CLAIMER_CHANNEL = _SEEN, "Slug of the channel that claimed the video."
     CLAIMER_OR_PARENT_USERNAME = (
-        _SCHEMA,
+        _SEEN,
         "User name of the claimer's parent account, or of the claimer where there is none.",
     )
-    ACCOUNT_ID = _SCHEMA, "Id of the account that the fact is booked on: the owner's."
-    ACCOUNT_USERNAME = _SCHEMA, "User name of the account that the fact is booked on: the owner's."
-    PARENT_ACCOUNT_ID = _SCHEMA, "Id of that account's parent account; empty where there is none."
-    PARENT_ACCOUNT_USERNAME = _SCHEMA, "User name of that account's parent account; empty where there is none."
+    ACCOUNT_ID = _SEEN.but(meaning=_CHOSEN), "Id of the account that the fact is booked on: the owner's."
+    ACCOUNT_USERNAME = _SEEN.but(meaning=_CHOSEN), "User name of the account that the fact is booked on: the owner's."
+    PARENT_ACCOUNT_ID = _SEEN, "Id of that account's parent account; empty where there is none."
+    PARENT_ACCOUNT_USERNAME = _SEEN, "User name of that account's parent account; empty where there is none."
 
-    VIDEO_ID = _DOCUMENTED, "Public id of the video."
-    VIDEO_TITLE = _DOCUMENTED, "Title of the video."
-    VISIBILITY = _DOCUMENTED, "Who may see the uploaded video."
-    MEDIA_TYPE = _DOCUMENTED, "Kind of media: video or live."
-    CONTENT_TYPE = _SCHEMA, "Kind of content."
-    CONTENT_TAG = _DOCUMENTED, "One tag of the video; a row a tag, and one empty row for untagged videos.", True
+    VIDEO_ID = _NAMED.but(values=_INFERRED), "Public id of the video."
+    VIDEO_TITLE = _NAMED, "Title of the video."
+    VISIBILITY = _NAMED, "Who may see the uploaded video."
+    MEDIA_TYPE = _NAMED.but(values=_INFERRED), "Kind of media: video or live."
+    CONTENT_TYPE = _SEEN, "Kind of content."
+    CONTENT_TAG = _NAMED, "One tag of the video; a row a tag, and one empty row for untagged videos.", True
     CONTENT_TAG_LIST = (
-        _DOCUMENTED,
+        _NAMED.but(meaning=_CHOSEN),
         f"All tags of the video in one cell, with {TAG_SEPARATOR} between them; a backslash marks one inside a tag.",
     )
-    PLAYLIST_ID = _DOCUMENTED, "Playlist that the video was played from; empty when none."
-    PLAYLIST_TITLE = _DOCUMENTED, "Title of that playlist."
-    PLAYLIST_TYPE = _SCHEMA, "Type of that playlist."
-    VIDEO_POSITION = _DOCUMENTED, "Place of the video in the play sequence."
-    ACTION = _DOCUMENTED, "How the play was started."
+    PLAYLIST_ID = _NAMED.but(values=_INFERRED), "Playlist that the video was played from; empty when none."
+    PLAYLIST_TITLE = _NAMED, "Title of that playlist."
+    PLAYLIST_TYPE = _SEEN, "Type of that playlist."
+    VIDEO_POSITION = _NAMED, "Place of the video in the play sequence."
+    ACTION = _NAMED, "How the play was started."
 
-    PLAYER_ID = _DOCUMENTED, "Player configuration."
-    PLAYER_TITLE = _DOCUMENTED, "Title of the player configuration."
-    PLAYER_TYPE = _SCHEMA, "Type of the player."
-    PLAYER_SIZE = _SCHEMA, "Size of the player."
-    PLAYER_SIZE_BUCKET = _SCHEMA, "Class of the player's size."
+    PLAYER_ID = _NAMED.but(values=_INFERRED), "Player configuration."
+    PLAYER_TITLE = _NAMED, "Title of the player configuration."
+    PLAYER_TYPE = _SEEN, "Type of the player."
+    PLAYER_SIZE = _SEEN, "Size of the player."
+    PLAYER_SIZE_BUCKET = _SEEN, "Class of the player's size."
 
-    VISITOR_COUNTRY = _DOCUMENTED, "Country of the visitor."
-    VISITOR_DEVICE_TYPE = _DOCUMENTED, "Kind of device of the visitor."
-    VISITOR_DOMAIN_GROUP = _DOCUMENTED, "Group of domains that the page belongs to."
-    VISITOR_SUBDOMAIN = _DOCUMENTED, "Host of the page that the visitor watched on."
-    VISITOR_PAGE_URL = _DOCUMENTED, "Address of the page that the visitor watched on."
+    VISITOR_COUNTRY = _NAMED, "Country of the visitor."
+    VISITOR_DEVICE_TYPE = _NAMED.but(values=_INFERRED), "Kind of device of the visitor."
+    VISITOR_DOMAIN_GROUP = _NAMED, "Group of domains that the page belongs to."
+    VISITOR_SUBDOMAIN = _NAMED, "Host of the page that the visitor watched on."
+    VISITOR_PAGE_URL = _NAMED.but(values=_INFERRED), "Address of the page that the visitor watched on."
 
-    INVENTORY_POSITION = _SCHEMA, "Where the ad opportunity lies around the content: pre-roll, mid-roll, post-roll."
-    INVENTORY_POSITION_INDEX = _DOCUMENTED, "Slot in the pre-roll sequence: preroll1, preroll2, others."
-    AD_FORMAT = _SCHEMA, "Format of the ad."
-    BUYER = _SCHEMA, "Who bought the impression."
-    BUYERTYPE = _SCHEMA, "Kind of buyer."
-    AD_ERROR_CODE = _SCHEMA, "Code of the ad error."
-    AD_ERROR_READABLE = _SCHEMA, "The ad error in words."
-    NOAD_REASON_READABLE = _SCHEMA, "Why there was no ad, in words."
-    OUTCOME = _SCHEMA, "What became of an unfilled opportunity: ad errors, no fills, timeout."
-    ADS_TXT_STATUS = _SCHEMA, "What the page's ads.txt says of the seller."
-    MONETIZATION_TYPE = _SCHEMA, "Kind of monetization: claim, video_monetization, website_monetization."
-    MONETIZATION_PRODUCT = _SCHEMA, "Product under which the opportunity was sold."
+    INVENTORY_POSITION = (
+        _DESCRIBED.but(values=_INFERRED),
+        "Where the ad opportunity lies around the content: pre-roll, mid-roll, post-roll.",
+    )
+    INVENTORY_POSITION_INDEX = (
+        _NAMED.but(meaning=_DOCUMENTED, values=_DOCUMENTED),
+        "Slot in the pre-roll sequence: preroll1, preroll2, others.",
+    )
+    AD_FORMAT = _SEEN, "Format of the ad."
+    BUYER = _DESCRIBED, "Who bought the impression."
+    BUYERTYPE = _DESCRIBED, "Kind of buyer."
+    AD_ERROR_CODE = _DESCRIBED, "Code of the ad error."
+    AD_ERROR_READABLE = _DESCRIBED, "The ad error in words."
+    NOAD_REASON_READABLE = _DESCRIBED, "Why there was no ad, in words."
+    OUTCOME = _DESCRIBED.but(values=_INFERRED), "What became of an unfilled opportunity: ad errors, no fills, timeout."
+    ADS_TXT_STATUS = _SEEN, "What the page's ads.txt says of the seller."
+    MONETIZATION_TYPE = (
+        _SEEN.but(values=_INFERRED),
+        "Kind of monetization: claim, video_monetization, website_monetization.",
+    )
+    MONETIZATION_PRODUCT = _SEEN, "Product under which the opportunity was sold."
 
-    RENDITION_FORMAT = _SCHEMA, "Format of the rendition."
-    RENDITION_RESOLUTION = _SCHEMA, "Resolution of the rendition."
-    RENDITION_FPS = _SCHEMA, "Frames a second of the rendition."
-    AI_FEATURE_NAME = _SCHEMA, "AI feature that used the credits."
+    RENDITION_FORMAT = _SEEN, "Format of the rendition."
+    RENDITION_RESOLUTION = _SEEN, "Resolution of the rendition."
+    RENDITION_FPS = _SEEN, "Frames a second of the rendition."
+    AI_FEATURE_NAME = _SEEN, "AI feature that used the credits."
 
-    def __init__(self, standing: Standing, sentence: str, *more: CellType | Grain | bool) -> None:
-        self.standing = standing
+    def __init__(self, known: Known, sentence: str, *more: CellType | Grain | bool) -> None:
+        self.known = known
         self.sentence = sentence
         self.type = next((item for item in more if isinstance(item, CellType)), CellType.TEXT)
         self.grain = next((item for item in more if isinstance(item, Grain)), None)
         self.many_valued = any(item is True for item in more)
+
+    @property
+    def standing(self) -> Standing:
+        """How well its name is known."""
+        return self.known.name
+
+    @property
+    def standings(self) -> Standings:
+        """How well each statement about it is known."""
+        return self.known.standings
 
     @property
     def header(self) -> str:

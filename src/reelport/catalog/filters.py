@@ -6,6 +6,11 @@ from enum import unique
 
 from reelport.catalog.dimensions import Dimension
 from reelport.catalog.rules import Row, Standing
+from reelport.catalog.standings import Known, Standings
+
+_NAMED = Known(Standing.DOCUMENTED, Standing.INFERRED, Standing.CHOSEN)
+"""A filter that the documentation names; what it keeps is read from that, and which texts it takes is ours."""
+_SEEN = _NAMED.but(name=Standing.SCHEMA)
 
 
 @unique
@@ -16,22 +21,22 @@ class Filter(Row):
     `wire_type`); any other takes a text, and the empty text keeps the rows whose cell is empty.
     """
 
-    channelSlug = Standing.SCHEMA, Dimension.CHANNEL_SLUG, "Keep what is yours by this channel."
+    channelSlug = _SEEN, Dimension.CHANNEL_SLUG, "Keep what is yours by this channel."
     videoOwnerChannelSlug = (
-        Standing.DOCUMENTED,
+        _NAMED,
         Dimension.VIDEO_OWNER_CHANNEL_SLUG,
         "Keep videos that this channel owns.",
     )
-    visitorDomainGroup = Standing.DOCUMENTED, Dimension.VISITOR_DOMAIN_GROUP, "Keep this group of domains."
+    visitorDomainGroup = _NAMED, Dimension.VISITOR_DOMAIN_GROUP, "Keep this group of domains."
     mediaType = (
-        Standing.DOCUMENTED,
+        _NAMED.but(values=Standing.SCHEMA),
         Dimension.MEDIA_TYPE,
         "Keep live streams, or videos.",
         "PartnerReportFilterMediaType",
         ("LIVE", "VIDEO"),
     )
     monetizationType = (
-        Standing.SCHEMA,
+        _SEEN.but(values=Standing.SCHEMA),
         Dimension.MONETIZATION_TYPE,
         "Keep this kind of monetization.",
         "PartnerReportFilterMonetizationType",
@@ -40,14 +45,24 @@ class Filter(Row):
 
     def __init__(
         self,
-        standing: Standing,
+        known: Known,
         dimension: Dimension,
         sentence: str,
         wire_type: str = "String",
         choices: tuple[str, ...] = (),
     ) -> None:
-        self.standing = standing
+        self.known = known
         self.dimension = dimension
         self.sentence = sentence
         self.wire_type = wire_type
         self.choices = choices
+
+    @property
+    def standing(self) -> Standing:
+        """How well its name is known."""
+        return self.known.name
+
+    @property
+    def standings(self) -> Standings:
+        """How well each statement about it is known."""
+        return self.known.standings

@@ -11,8 +11,27 @@ from reelport.catalog.families import Family
 from reelport.catalog.families import Family as F  # noqa: N817 - a table wants short names
 from reelport.catalog.rules import CellType, Difference, Distinct, Ratio, Row, Rule, Standing, Stock, Sum, Total, Unit
 from reelport.catalog.rules import Unit as U  # noqa: N817 - a table wants short names
+from reelport.catalog.standings import (
+    DOCUMENTED_COUNT,
+    DOCUMENTED_RATE,
+    SCHEMA_COUNT,
+    SCHEMA_RATE,
+    STOCK,
+    Known,
+    Standings,
+)
 
-_D, _S, *_ = Standing
+_D, _S = DOCUMENTED_COUNT, SCHEMA_COUNT
+_RATE, _SCHEMA_RATE = DOCUMENTED_RATE, SCHEMA_RATE
+_DOCUMENTED, _SCHEMA, _INFERRED, _CHOSEN = Standing
+_TOTAL, _SCHEMA_TOTAL = _D.but(formula=_INFERRED), _S.but(formula=_INFERRED)
+_DIFFERENCE = _D.but(formula=_DOCUMENTED)
+_DISTINCT = _D.but(meaning=_CHOSEN, formula=_CHOSEN, adding=_CHOSEN)
+_SEEN_RATE = Known(_DOCUMENTED, _CHOSEN, None, _INFERRED, _INFERRED, _INFERRED, _CHOSEN)
+_READ_RATE = _RATE.but(meaning=_INFERRED, formula=_INFERRED)
+# Whose a row of money is, no source tells.
+_MONEY, _SCHEMA_MONEY = _D.but(formula=_CHOSEN, scale=_CHOSEN), _S.but(formula=_CHOSEN, scale=_CHOSEN)
+_MONEY_RATE, _SCHEMA_MONEY_RATE = _RATE.but(formula=_CHOSEN), _SCHEMA_RATE.but(formula=_CHOSEN)
 
 _CONSENTS = (
     "gdpr_empty_consent_inventory",
@@ -27,51 +46,54 @@ _INVENTORY = ("sellable_inventory", "no_ads")
 
 @unique
 class Metric(Row):
-    """One metric: standing of its name, family, rule, unit, sentence."""
+    """One metric: how well it is known, family, rule, unit, sentence."""
 
     # A row a metric reads best in one or two lines.
     # fmt: off
     VIEWS = _D, F.AUDIENCE, Sum("views"), U.VIEWS, "Views of videos and live streams."
     TIME_WATCHED_SECONDS = _D, F.AUDIENCE, Sum("time_watched_seconds"), U.SECONDS, "Time watched."
-    VIEW_THROUGH_RATE = (_D, F.AUDIENCE, Ratio("watched_of_known_length", ("watchable_seconds",), scale=100, digits=2),
+    VIEW_THROUGH_RATE = (_SEEN_RATE, F.AUDIENCE,
+        Ratio("watched_of_known_length", ("watchable_seconds",), scale=100, digits=2),
         U.PERCENT,
         "Time watched as a part of the time there was to watch; plays of videos without a known length are left out.")
-    AVERAGE_WATCH_TIME_SEC = (_D, F.AUDIENCE, Ratio("time_watched_seconds", ("views",), digits=2), U.SECONDS_PER_VIEW,
+    AVERAGE_WATCH_TIME_SEC = (_RATE, F.AUDIENCE, Ratio("time_watched_seconds", ("views",), digits=2),
+        U.SECONDS_PER_VIEW,
         "Time watched a view; empty without views.")
 
-    UPLOADS = _D, F.UPLOADS, Sum("uploads"), U.VIDEOS, "Videos uploaded, by the day of their creation."
+    UPLOADS = (_D.but(meaning=_INFERRED), F.UPLOADS, Sum("uploads"), U.VIDEOS,
+        "Videos uploaded, by the day of their creation.")
 
     LIVE_TIME_WATCHED_SECONDS = (_D, F.LIVE, Sum("live_time_watched_seconds"), U.SECONDS,
         "Time that live streams were watched.")
-    LIVE_VIEWERS = (_D, F.LIVE, Distinct("live_viewer"), U.VIEWERS,
+    LIVE_VIEWERS = (_DISTINCT, F.LIVE, Distinct("live_viewer"), U.VIEWERS,
         "Different viewers of live streams among the plays that tell theirs: a lower bound where some don't.")
 
-    ESTIMATED_EARNINGS_EUR = (_D, F.REVENUE, Sum("earnings_eur", digits=6), U.EUR,
-        "Estimated earnings in EUR that your channels are paid.")
-    ESTIMATED_EARNINGS_USD = (_D, F.REVENUE, Sum("earnings_usd", digits=6), U.USD,
-        "Estimated earnings in USD that your channels are paid.")
+    ESTIMATED_EARNINGS_EUR = (_MONEY, F.REVENUE, Sum("eur_of_payee", digits=6), U.EUR,
+        "Estimated earnings in EUR.")
+    ESTIMATED_EARNINGS_USD = (_MONEY, F.REVENUE, Sum("usd_of_payee", digits=6), U.USD,
+        "Estimated earnings in USD.")
 
-    ESTIMATED_EARNINGS_EUR_OLD = (_S, F.REVENUE_LEGACY, Sum("earnings_eur_old", digits=6), U.EUR,
-        "Estimated earnings in EUR that your channels are paid, by the legacy count.")
-    ESTIMATED_EARNINGS_USD_OLD = (_S, F.REVENUE_LEGACY, Sum("earnings_usd_old", digits=6), U.USD,
-        "Estimated earnings in USD that your channels are paid, by the legacy count.")
+    ESTIMATED_EARNINGS_EUR_OLD = (_SCHEMA_MONEY, F.REVENUE_LEGACY, Sum("eur_old_of_payee", digits=6), U.EUR,
+        "Estimated earnings in EUR by the legacy count.")
+    ESTIMATED_EARNINGS_USD_OLD = (_SCHEMA_MONEY, F.REVENUE_LEGACY, Sum("usd_old_of_payee", digits=6), U.USD,
+        "Estimated earnings in USD by the legacy count.")
 
-    ECPM_EUR = (_D, F.REVENUE_ADS, Ratio("earnings_eur", ("nb_impression_of_payee",), scale=1000),
+    ECPM_EUR = (_MONEY_RATE, F.REVENUE_ADS, Ratio("eur_of_payee", ("nb_impression_of_payee",), scale=1000),
         U.EUR_PER_1000_IMPRESSIONS,
-        "Estimated earnings in EUR by a thousand impressions that your channels are paid for.")
-    ECPM_USD = (_S, F.REVENUE_ADS, Ratio("earnings_usd", ("nb_impression_of_payee",), scale=1000),
+        "Estimated earnings in EUR by a thousand impressions.")
+    ECPM_USD = (_SCHEMA_MONEY_RATE, F.REVENUE_ADS, Ratio("usd_of_payee", ("nb_impression_of_payee",), scale=1000),
         U.USD_PER_1000_IMPRESSIONS,
-        "Estimated earnings in USD by a thousand impressions that your channels are paid for.")
-    ERPM_EUR = (_S, F.REVENUE_ADS, Ratio("earnings_eur", ("sellable_inventory_of_payee",), scale=1000),
+        "Estimated earnings in USD by a thousand impressions.")
+    ERPM_EUR = (_SCHEMA_MONEY_RATE, F.REVENUE_ADS, Ratio("eur_of_payee", ("sellable_inventory_of_payee",), scale=1000),
         U.EUR_PER_1000_OPPORTUNITIES,
-        "Estimated earnings in EUR by a thousand sellable ad opportunities that your channels are paid for.")
-    ERPM_USD = (_S, F.REVENUE_ADS, Ratio("earnings_usd", ("sellable_inventory_of_payee",), scale=1000),
+        "Estimated earnings in EUR by a thousand sellable ad opportunities.")
+    ERPM_USD = (_SCHEMA_MONEY_RATE, F.REVENUE_ADS, Ratio("usd_of_payee", ("sellable_inventory_of_payee",), scale=1000),
         U.USD_PER_1000_OPPORTUNITIES,
-        "Estimated earnings in USD by a thousand sellable ad opportunities that your channels are paid for.")
+        "Estimated earnings in USD by a thousand sellable ad opportunities.")
 
     SELLABLE_INVENTORY = (_D, F.ADS, Sum("sellable_inventory"), U.AD_OPPORTUNITIES,
         "Ad opportunities that could be sold.")
-    FILL_RATE = (_D, F.ADS, Ratio("nb_impression", ("sellable_inventory",)), U.SHARE,
+    FILL_RATE = (_RATE, F.ADS, Ratio("nb_impression", ("sellable_inventory",)), U.SHARE,
         "Share of the sellable opportunities that became impressions.")
     GDPR_EMPTY_CONSENT_INVENTORY = (_S, F.ADS, Sum("gdpr_empty_consent_inventory"), U.AD_OPPORTUNITIES,
         "Ad opportunities with an empty consent string.")
@@ -83,7 +105,7 @@ class Metric(Row):
         "Ad opportunities with another state of consent.")
     GDPR_REFUSE_CONSENT_INVENTORY = (_S, F.ADS, Sum("gdpr_refuse_consent_inventory"), U.AD_OPPORTUNITIES,
         "Ad opportunities with consent refused.")
-    GDPR_FULL_CONSENT_SCORE = (_D, F.ADS, Ratio("gdpr_full_consent_inventory", _CONSENTS), U.SHARE,
+    GDPR_FULL_CONSENT_SCORE = (_READ_RATE, F.ADS, Ratio("gdpr_full_consent_inventory", _CONSENTS), U.SHARE,
         "Share of opportunities with full consent among all five states of consent.")
     NB_INVENTORY_GDPR_MISSING_FULL_CONSENT = (_S, F.ADS, Sum("inventory_gdpr_missing_full_consent"), U.AD_OPPORTUNITIES,
         "Ad opportunities that lacked full consent.")
@@ -91,7 +113,7 @@ class Metric(Row):
         "Ad opportunities from valid traffic.")
     INVALID_TRAFFIC_INVENTORY = (_S, F.ADS, Sum("invalid_traffic_inventory"), U.AD_OPPORTUNITIES,
         "Ad opportunities from invalid traffic.")
-    IVT_SCORE = (_S, F.ADS, Ratio("invalid_traffic_inventory", _TRAFFIC), U.SHARE,
+    IVT_SCORE = (_SCHEMA_RATE, F.ADS, Ratio("invalid_traffic_inventory", _TRAFFIC), U.SHARE,
         "Share of invalid traffic in all traffic.")
     NO_ADS_TXT_INVENTORY = (_S, F.ADS, Sum("no_ads_txt_inventory"), U.AD_OPPORTUNITIES,
         "Ad opportunities without an ads.txt entry.")
@@ -105,22 +127,24 @@ class Metric(Row):
         "Ads displayed in the first pre-roll position.")
     AD_VIEW_COMPLETED = _S, F.ADS, Sum("ad_view_completed"), U.IMPRESSIONS, "Ads watched to the end."
     AD_VIEW_NOT_COMPLETED = _S, F.ADS, Sum("ad_view_not_completed"), U.IMPRESSIONS, "Ads not watched to the end."
-    VTR_SCORE = (_D, F.ADS, Ratio("ad_view_completed", ("ad_view_completed", "ad_view_not_completed")), U.SHARE,
+    VTR_SCORE = (_READ_RATE, F.ADS, Ratio("ad_view_completed", ("ad_view_completed", "ad_view_not_completed")), U.SHARE,
         "Share of ads watched to the end.")
     HIGH_VIEWABLE_IMPRESSIONS = (_S, F.ADS, Sum("high_viewable_impressions"), U.IMPRESSIONS,
         "Ads displayed with high viewability.")
     LOW_VIEWABLE_IMPRESSIONS = (_S, F.ADS, Sum("low_viewable_impressions"), U.IMPRESSIONS,
         "Ads displayed with low viewability.")
-    VIEWABILITY_SCORE = (_D, F.ADS, Ratio("high_viewable_impressions", ("nb_impression",)), U.SHARE,
+    VIEWABILITY_SCORE = (_RATE.but(formula=_INFERRED), F.ADS, Ratio("high_viewable_impressions", ("nb_impression",)),
+        U.SHARE,
         "Share of impressions with high viewability.")
 
     NO_ADS = _D, F.ADS_BLANK, Sum("no_ads"), U.AD_OPPORTUNITIES, "Ad opportunities that were not eligible."
-    TOTAL_INVENTORY = (_D, F.ADS_BLANK, Total(_INVENTORY), U.AD_OPPORTUNITIES,
+    TOTAL_INVENTORY = (_TOTAL, F.ADS_BLANK, Total(_INVENTORY), U.AD_OPPORTUNITIES,
         "All ad opportunities, sellable or not eligible.")
-    NO_AD_RATE = (_D, F.ADS_BLANK, Ratio("no_ads", _INVENTORY), U.SHARE,
+    NO_AD_RATE = (_RATE, F.ADS_BLANK, Ratio("no_ads", _INVENTORY), U.SHARE,
         "Share of ad opportunities that were not eligible.")
 
-    NB_MISSED_IMPRESSION = (_D, F.ADS_MISSED, Difference("sellable_inventory", "nb_impression"), U.AD_OPPORTUNITIES,
+    NB_MISSED_IMPRESSION = (_DIFFERENCE, F.ADS_MISSED,
+        Difference("sellable_inventory", "nb_impression"), U.AD_OPPORTUNITIES,
         "Sellable opportunities that got no impression.")
     NO_FILLS = _D, F.ADS_MISSED, Sum("no_fills"), U.AD_REQUESTS, "Ad requests answered with no ad."
     AD_ERRORS = _D, F.ADS_MISSED, Sum("ad_errors"), U.AD_REQUESTS, "Ad requests that ended in an error."
@@ -130,7 +154,8 @@ class Metric(Row):
 
     BANDWIDTH_USED_VOD_BYTES = _S, F.BANDWIDTH, Sum("bandwidth_vod_bytes"), U.BYTES, "Videos delivered."
     BANDWIDTH_USED_LIVE_BYTES = _S, F.BANDWIDTH, Sum("bandwidth_live_bytes"), U.BYTES, "Live streams delivered."
-    BANDWIDTH_USED_TOTAL_BYTES = (_S, F.BANDWIDTH, Total(("bandwidth_vod_bytes", "bandwidth_live_bytes")), U.BYTES,
+    BANDWIDTH_USED_TOTAL_BYTES = (_SCHEMA_TOTAL, F.BANDWIDTH,
+        Total(("bandwidth_vod_bytes", "bandwidth_live_bytes")), U.BYTES,
         "Videos and live streams delivered.")
     BANDWIDTH_USED_VOD_SECONDS = _S, F.BANDWIDTH, Sum("bandwidth_vod_seconds"), U.SECONDS, "Videos delivered."
     BANDWIDTH_USED_LIVE_SECONDS = _S, F.BANDWIDTH, Sum("bandwidth_live_seconds"), U.SECONDS, "Live streams delivered."
@@ -139,38 +164,50 @@ class Metric(Row):
     TRANSCODING_USED_VOD_SECONDS = _S, F.TRANSCODING, Sum("transcoding_vod_seconds"), U.SECONDS, "Videos encoded."
     TRANSCODING_USED_LIVE_SECONDS = (_S, F.TRANSCODING, Sum("transcoding_live_seconds"), U.SECONDS,
         "Live streams encoded.")
-    TRANSCODING_USED_TOTAL_SECONDS = (_S, F.TRANSCODING, Total(("transcoding_vod_seconds", "transcoding_live_seconds")),
+    TRANSCODING_USED_TOTAL_SECONDS = (_SCHEMA_TOTAL, F.TRANSCODING,
+        Total(("transcoding_vod_seconds", "transcoding_live_seconds")),
         U.SECONDS,
         "Videos and live streams encoded.")
     TRANSCODING_USED_VOD_MEDIA_COUNT = _S, F.TRANSCODING, Sum("transcoding_vod_media_count"), U.MEDIA, "Videos encoded."
     TRANSCODING_USED_LIVE_MEDIA_COUNT = (_S, F.TRANSCODING, Sum("transcoding_live_media_count"), U.MEDIA,
         "Live streams encoded.")
 
-    STORAGE_USED_BYTES = _S, F.STORAGE, Stock("storage_bytes"), U.BYTES, "Stored at the end of your latest loaded day."
-    STORAGE_USED_SECONDS = (_S, F.STORAGE, Stock("storage_seconds"), U.SECONDS,
+    STORAGE_USED_BYTES = (STOCK, F.STORAGE, Stock("storage_bytes"), U.BYTES,
         "Stored at the end of your latest loaded day.")
-    STORAGE_USED_MEDIA_COUNT = (_S, F.STORAGE, Stock("storage_media_count"), U.MEDIA,
+    STORAGE_USED_SECONDS = (STOCK, F.STORAGE, Stock("storage_seconds"), U.SECONDS,
         "Stored at the end of your latest loaded day.")
-    STORAGE_USED_RENDITION_COUNT = (_S, F.STORAGE, Stock("storage_rendition_count"), U.RENDITIONS,
+    STORAGE_USED_MEDIA_COUNT = (STOCK, F.STORAGE, Stock("storage_media_count"), U.MEDIA,
         "Stored at the end of your latest loaded day.")
-    STORAGE_LIFETIME_USED_BYTES = (_S, F.STORAGE, Stock("storage_lifetime_bytes"), U.BYTES,
+    STORAGE_USED_RENDITION_COUNT = (STOCK, F.STORAGE, Stock("storage_rendition_count"), U.RENDITIONS,
+        "Stored at the end of your latest loaded day.")
+    STORAGE_LIFETIME_USED_BYTES = (STOCK, F.STORAGE, Stock("storage_lifetime_bytes"), U.BYTES,
         "Ever stored at the end of your latest loaded day.")
-    STORAGE_LIFETIME_USED_SECONDS = (_S, F.STORAGE, Stock("storage_lifetime_seconds"), U.SECONDS,
+    STORAGE_LIFETIME_USED_SECONDS = (STOCK, F.STORAGE, Stock("storage_lifetime_seconds"), U.SECONDS,
         "Ever stored at the end of your latest loaded day.")
-    STORAGE_LIFETIME_USED_MEDIA_COUNT = (_S, F.STORAGE, Stock("storage_lifetime_media_count"), U.MEDIA,
+    STORAGE_LIFETIME_USED_MEDIA_COUNT = (STOCK, F.STORAGE, Stock("storage_lifetime_media_count"), U.MEDIA,
         "Ever stored at the end of your latest loaded day.")
-    STORAGE_LIFETIME_USED_RENDITION_COUNT = (_S, F.STORAGE, Stock("storage_lifetime_rendition_count"), U.RENDITIONS,
+    STORAGE_LIFETIME_USED_RENDITION_COUNT = (STOCK, F.STORAGE, Stock("storage_lifetime_rendition_count"), U.RENDITIONS,
         "Ever stored at the end of your latest loaded day.")
 
     AI_USED_CREDITS = _S, F.AI, Sum("ai_credits"), U.CREDITS, "AI credits used."
     # fmt: on
 
-    def __init__(self, standing: Standing, family: Family, rule: Rule, unit: Unit, sentence: str) -> None:
-        self.standing = standing
+    def __init__(self, known: Known, family: Family, rule: Rule, unit: Unit, sentence: str) -> None:
+        self.known = known
         self.family = family
         self.rule = rule
         self.unit = unit
         self.sentence = sentence
+
+    @property
+    def standing(self) -> Standing:
+        """How well its name is known."""
+        return self.known.name
+
+    @property
+    def standings(self) -> Standings:
+        """How well each statement about it is known."""
+        return self.known.standings
 
     @property
     def header(self) -> str:

@@ -5,22 +5,39 @@ from __future__ import annotations
 from enum import unique
 
 from reelport.catalog.rules import Role, Row, Standing
+from reelport.catalog.standings import Known, Standings
+
+_DOCUMENTED, _, _INFERRED, _ = Standing
 
 
 @unique
 class Product(Row):
     """One product: the roles in which one of the reader's channels must stand to a fact, first match first."""
 
-    CONTENT = Standing.DOCUMENTED, "What your channels own. The one used when none is named.", (Role.OWNER,)
-    EMBED = Standing.DOCUMENTED, "What your channels' players and pages showed, whoever owns it.", (Role.PUBLISHER,)
-    CLAIM = Standing.DOCUMENTED, "What your channels claimed from others.", (Role.CLAIMER,)
+    CONTENT = Known(_DOCUMENTED, _DOCUMENTED), "What your channels own. The one used when none is named.", (Role.OWNER,)
+    EMBED = (
+        Known(_DOCUMENTED, _INFERRED),
+        "What your channels' players and pages showed, whoever owns it.",
+        (Role.PUBLISHER,),
+    )
+    CLAIM = Known(_DOCUMENTED, _INFERRED), "What your channels claimed from others.", (Role.CLAIMER,)
     ALL = (
-        Standing.DOCUMENTED,
+        Known(_DOCUMENTED, _INFERRED),
         "The three together, each row once.",
         (Role.OWNER, Role.PUBLISHER, Role.CLAIMER),
     )
 
-    def __init__(self, standing: Standing, sentence: str, roles: tuple[Role, ...]) -> None:
-        self.standing = standing
+    def __init__(self, known: Known, sentence: str, roles: tuple[Role, ...]) -> None:
+        self.known = known
         self.sentence = sentence
         self.roles = roles
+
+    @property
+    def standing(self) -> Standing:
+        """How well its name is known."""
+        return self.known.name
+
+    @property
+    def standings(self) -> Standings:
+        """How well each statement about it is known."""
+        return self.known.standings

@@ -47,7 +47,7 @@ class Unit(StrEnum):
     SECONDS = "seconds"
     SECONDS_PER_VIEW = "seconds per view"
     PERCENT = "percent"
-    SHARE = "share, 0 to 1"
+    SHARE = "share"
     VIDEOS = "videos"
     VIEWERS = "viewers"
     EUR = "EUR"

@@ -7,32 +7,43 @@ from typing import Self
 
 from reelport.catalog.rules import Standing
 
+_DOCUMENTED, _, _INFERRED, _CHOSEN = Standing
+
 
 class Scope(StrEnum):
-    """A permission that a key holds and a token is granted; each with its sentence and its standing."""
+    """A permission that a key holds and a token is granted; each with its sentence, and how well both are known."""
 
     sentence: str
     standing: Standing
+    meaning: Standing
 
-    CREATE_REPORTS = "create_reports", "Ask for reports, look at them and fetch them.", Standing.DOCUMENTED
-    READ_REPORTS = "read_reports", "Look at reports that were asked for earlier, and fetch them.", Standing.DOCUMENTED
+    CREATE_REPORTS = "create_reports", "Ask for reports, look at them and fetch them.", _DOCUMENTED, _INFERRED
+    READ_REPORTS = (
+        "read_reports",
+        "Look at reports that were asked for earlier, and fetch them.",
+        _DOCUMENTED,
+        _DOCUMENTED,
+    )
     DELETE_REPORTS = (
         "delete_reports",
         "Delete earlier reports; no operation of the wire is known to need it.",
-        Standing.DOCUMENTED,
+        _DOCUMENTED,
+        _DOCUMENTED,
     )
-    ACCESS_ADS = "access_ads", "Ask for ad metrics.", Standing.DOCUMENTED
-    ACCESS_REVENUE = "access_revenue", "Ask for earnings.", Standing.DOCUMENTED
+    ACCESS_ADS = "access_ads", "Ask for ad metrics.", _DOCUMENTED, _DOCUMENTED
+    ACCESS_REVENUE = "access_revenue", "Ask for earnings.", _DOCUMENTED, _DOCUMENTED
     MANAGE_REPORTS = (
         "manage_reports",
         "Stands for every report scope of the key, also of one made without it; a client in production asks for it.",
-        Standing.INFERRED,
+        _INFERRED,
+        _CHOSEN,
     )
 
-    def __new__(cls, word: str, sentence: str, standing: Standing) -> Self:
+    def __new__(cls, word: str, sentence: str, standing: Standing, meaning: Standing) -> Self:
         """A scope is the word that the wire uses, and knows more about itself."""
         scope = str.__new__(cls, word)
         scope._value_ = word
         scope.sentence = sentence
         scope.standing = standing
+        scope.meaning = meaning
         return scope

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from reelport import check
-from reelport.catalog import Filter, Limit, Metric
+from reelport.catalog import Filter, Limit, Metric, describe_standings
 from reelport.cli import suggestions
 from reelport.cli.combination import possible
 from reelport.cli.glossary import Entry, Facts, Part, brief, entries, explained, named
@@ -60,7 +60,13 @@ def explain(
 
     Example: reelport fields explain VIEW_THROUGH_RATE
     """
-    _print_page(explained(named(name)), as_json=json)
+    entry = named(name)
+    facts = explained(entry)
+    # JSON has the statements one by one; people get a sentence, which names the standing of the name too.
+    words = {"standings": describe_standings(entry.standings)}
+    _print_page(
+        facts if json else {key: value for key, value in (facts | words).items() if key != "standing"}, as_json=json
+    )
 
 
 @FIELDS.command

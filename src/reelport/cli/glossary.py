@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from datetime import date
 from enum import StrEnum
 
-from reelport.catalog import Dimension, Distinct, Family, Filter, Grain, Limit, Metric, Product, Scope, Stock
+from reelport.catalog import Dimension, Distinct, Family, Filter, Grain, Limit, Metric, Product, Scope, Stock, Unit
 from reelport.check import nearest
 from reelport.client.ranges.rules import Added, Rate, Recipe, recipe
 from reelport.errors import MergeRefused, UsageError
 from reelport.query import ReportQuery
-from reelport.reference import adds_up
+from reelport.reference import adds_up, made_of
 
 Facts = dict[str, object]
 """One entry: texts, and lists of names. What doesn't apply is left out."""
@@ -82,6 +82,11 @@ def explained(entry: Entry) -> Facts:
             return facts | _product(entry)
 
 
+def standings_of(entry: Entry) -> dict[str, str]:
+    """How well each statement about the entry is known."""
+    return {str(statement): str(standing) for statement, standing in entry.standings.items()}
+
+
 def ranges(metric: Metric) -> str:
     """Over which ranges a metric can be had, and what becomes of it where one report can't cover the range."""
     limit = f"{Limit.RANGE_DAYS.default} days"
@@ -112,14 +117,17 @@ def _parts(how: Recipe, rate: Rate) -> str:
 def _metric(metric: Metric) -> Facts:
     family = metric.family
     digits = f"decimal, {metric.digits} digits" if metric.digits else "whole number"
+    digits += ", from 0 to 1" if metric.unit is Unit.SHARE else ""
     return {
         "unit": str(metric.unit),
         "cells": f"{digits}, in the column {metric.header}",
+        "made_of": made_of(metric.rule),
         "adds_up": adds_up(metric.rule),
         "ranges": ranges(metric),
         "scopes": [str(scope) for scope in (Scope.CREATE_REPORTS, *sorted(family.scopes))],
         "family": f"{family}: {family.sentence}",
         "standing": str(metric.standing),
+        "standings": standings_of(metric),
         "dimensions": [row.name for row in Dimension if row in family.documented],
         "dimensions_inferred": [row.name for row in Dimension if row in family.inferred],
         "filters": [row.name for row in Filter if row in family.filters],
@@ -134,6 +142,7 @@ def _dimension(dimension: Dimension) -> Facts:
         "adds_up": over,
         "ranges": _kept_apart(dimension),
         "standing": str(dimension.standing),
+        "standings": standings_of(dimension),
         "metrics": _metrics(family for family in Family if dimension in family.documented),
         "metrics_inferred": _metrics(family for family in Family if dimension in family.inferred),
         "filters": [row.name for row in Filter if row.dimension is dimension],
@@ -145,6 +154,7 @@ def _filter(row: Filter) -> Facts:
         "values": " or ".join(row.choices) or "a text; the empty text keeps rows whose cell is empty",
         "looks_at": row.dimension.name,
         "standing": str(row.standing),
+        "standings": standings_of(row),
         "metrics": _metrics(family for family in Family if row in family.filters),
     }
 
@@ -153,6 +163,7 @@ def _product(product: Product) -> Facts:
     return {
         "keeps": f"rows of which one of your channels is the {' or the '.join(product.roles)}",
         "standing": str(product.standing),
+        "standings": standings_of(product),
         "goes_with": "every metric and every dimension",
     }
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
-from reelport.catalog import Dimension, Filter, Metric, Product
+from reelport.catalog import Dimension, Filter, Metric, Product, describe_standings
 from reelport.wire import ReportStatus
 
 FILE = "schema.graphql"
@@ -197,9 +197,9 @@ def sdl() -> str:
     filters = "\n\n".join(_field(each) for each in Filter)
     enums = [
         _enum("PartnerReportStatus", "Where a report stands.", ((s.value, s.sentence) for s in ReportStatus)),
-        _enum("PartnerReportMetric", "What can be counted.", ((m.name, m.sentence) for m in Metric)),
-        _enum("PartnerReportDimension", "What it can be split by.", ((d.name, d.sentence) for d in Dimension)),
-        _enum("PartnerReportProduct", "Whose data a report keeps.", ((p.name, p.sentence) for p in Product)),
+        _enum("PartnerReportMetric", "What can be counted.", ((m.name, _described(m)) for m in Metric)),
+        _enum("PartnerReportDimension", "What it can be split by.", ((d.name, _described(d)) for d in Dimension)),
+        _enum("PartnerReportProduct", "Whose data a report keeps.", ((p.name, _described(p)) for p in Product)),
         *(_choices(each) for each in Filter if each.choices),
     ]
     return "\n".join([_TYPES % {"filters": filters}, *enums])
@@ -211,7 +211,12 @@ def shipped() -> str:
 
 
 def _field(row: Filter) -> str:
-    return f'  """{row.sentence}"""\n  {row.name}: {row.wire_type}'
+    return f'  """{_described(row)}"""\n  {row.name}: {row.wire_type}'
+
+
+def _described(row: Metric | Dimension | Filter | Product) -> str:
+    """What it means, and how well each statement about it is known."""
+    return f"{row.sentence} ({describe_standings(row.standings)})"
 
 
 def _choices(row: Filter) -> str:

@@ -1,0 +1,78 @@
+"""How well each statement about a name is known: the name, what it means, and how its numbers come about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import MappingProxyType
+
+from reelport.catalog.rules import Standing
+
+_DOCUMENTED, _SCHEMA, _INFERRED, _CHOSEN = Standing
+
+
+class Statement(StrEnum):
+    """What the catalog says of a name, each with a standing of its own."""
+
+    NAME = "name"
+    MEANING = "meaning"
+    VALUES = "values"
+    FORMULA = "formula"
+    UNIT = "unit"
+    SCALE = "digits and scale"
+    ADDING = "adding up"
+
+
+Standings = Mapping[Statement, Standing]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The standing of each statement about one name; None where nothing is stated.
+
+    A statement that is made of several has the weakest standing of them.
+    """
+
+    name: Standing
+    meaning: Standing
+    values: Standing | None = None
+    formula: Standing | None = None
+    unit: Standing | None = None
+    scale: Standing | None = None
+    adding: Standing | None = None
+
+    def but(self, **standings: Standing) -> Known:
+        """The same, with other standings for some statements."""
+        return replace(self, **standings)
+
+    @property
+    def standings(self) -> Standings:
+        """The standing of everything that is stated."""
+        found = {statement: getattr(self, statement.name.lower()) for statement in Statement}
+        return MappingProxyType({statement: standing for statement, standing in found.items() if standing})
+
+
+def describe_standings(standings: Standings) -> str:
+    """The statements by their standing, the best known first: "Documented: name, meaning. Inferred: adding up."."""
+    by_standing = {rank: [each for each, standing in standings.items() if standing is rank] for rank in Standing}
+    return " ".join(f"{rank.capitalize()}: {', '.join(found)}." for rank, found in by_standing.items() if found)
+
+
+DOCUMENTED_COUNT = Known(_DOCUMENTED, _DOCUMENTED, unit=_DOCUMENTED, scale=_INFERRED, adding=_INFERRED)
+"""A count whose meaning the documentation tells; that cells are whole numbers is seen in client code."""
+SCHEMA_COUNT = Known(_SCHEMA, _INFERRED, unit=_INFERRED, scale=_INFERRED, adding=_INFERRED)
+"""A count of which only the name is known; meaning and unit are read from it."""
+DOCUMENTED_RATE = Known(_DOCUMENTED, _DOCUMENTED, None, _DOCUMENTED, _DOCUMENTED, _CHOSEN, _INFERRED)
+"""A rate whose meaning and formula the documentation tells, and neither digits nor whether it is 0 to 1 or to 100."""
+SCHEMA_RATE = Known(_SCHEMA, _INFERRED, None, _INFERRED, _INFERRED, _CHOSEN, _INFERRED)
+"""A rate of which only the name is known."""
+STOCK = Known(_SCHEMA, _CHOSEN, None, _CHOSEN, _INFERRED, _INFERRED, _CHOSEN)
+"""What is stored: the unit is in the name; on which day, and how days add up, no source tells."""
+
+DOCUMENTED_NAME = Known(_DOCUMENTED, _INFERRED, _CHOSEN, adding=_INFERRED)
+"""A dimension that the documentation names; what it means is read from the name, its cells are what is loaded."""
+SCHEMA_NAME = DOCUMENTED_NAME.but(name=_SCHEMA)
+"""A dimension of which only the name in the schema is known."""
+DESCRIBED_NAME = SCHEMA_NAME.but(meaning=_SCHEMA)
+"""A dimension that the schema describes."""

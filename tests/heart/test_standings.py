@@ -1,0 +1,133 @@
+"""No statement of the catalog claims to be known better than its sources let it be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from reelport.catalog import (
+    Dimension,
+    Filter,
+    Metric,
+    Product,
+    Scope,
+    Standing,
+    Standings,
+    Statement,
+    Unit,
+    describe_standings,
+)
+from reelport.cli.glossary import explained
+from reelport.reference import catalog_page, letter
+from reelport.server.schema import sdl
+
+Entry = Metric | Dimension | Filter | Product
+
+S = Statement
+STATED: Mapping[type, tuple[Statement, ...]] = {
+    Metric: (S.NAME, S.MEANING, S.FORMULA, S.UNIT, S.SCALE, S.ADDING),
+    Dimension: (S.NAME, S.MEANING, S.VALUES, S.ADDING),
+    Filter: (S.NAME, S.MEANING, S.VALUES),
+    Product: (S.NAME, S.MEANING),
+}
+"""The columns of `sources.txt` for each kind of entry."""
+ENTRIES: tuple[Entry, ...] = (*Metric, *Dimension, *Filter, *Product)
+RANKS = {standing.value: rank for rank, standing in enumerate(Standing)}
+
+MONEY = {name for name in Metric.__members__ if "EARNINGS" in name or name.startswith(("ECPM", "ERPM"))}
+WEAKER: Mapping[Statement, set[str]] = {
+    S.FORMULA: MONEY,  # whose a row's money is, and the ads that earned it, are this project's rule
+    S.MEANING: {
+        "VIEW_THROUGH_RATE",  # plays of unknown length are left out
+        "UPLOADS",  # by the day of creation
+        "LIVE_VIEWERS",  # a lower bound where viewers are not told
+        "GDPR_FULL_CONSENT_SCORE",  # of opportunities; the documentation speaks of users
+        "VTR_SCORE",  # of ads; the documentation speaks of users
+        "CHANNEL_SLUG",  # by which of several channels a row is yours
+        "CONTENT_TAG_LIST",  # how the tags are joined
+        "ACCOUNT_ID",  # that it is the owner's
+        "ACCOUNT_USERNAME",
+        *(name for name in Metric.__members__ if name.startswith("STORAGE_")),  # on which day
+    },
+}
+"""Where the catalog says more than a source does, and so knows it less well."""
+
+
+def sources() -> Mapping[str, tuple[str, ...]]:
+    """What is known of each name, in the words of the file."""
+    lines = Path(__file__).with_name("sources.txt").read_text("utf-8").splitlines()
+    pairs = (line.split(": ") for line in lines if not line.startswith("#"))
+    return {name: tuple(words.split(", ")) for name, words in pairs}
+
+
+SOURCES = sources()
+
+
+def told(entry: Entry) -> Iterator[tuple[Statement, str, Standing | None]]:
+    """Each statement, what the sources are worth for it, and what the catalog calls it."""
+    for statement, source in zip(STATED[type(entry)], SOURCES[entry.name], strict=True):
+        yield statement, source, entry.standings.get(statement)
+
+
+def test_every_name_has_its_sources() -> None:
+    """The file tells of each name of the catalog, and of no other."""
+    assert list(SOURCES) == [entry.name for entry in ENTRIES]
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=str)
+def test_a_statement_is_known_as_well_as_its_source(entry: Entry) -> None:
+    """As well as the source, or less where the catalog says more than it; chosen where the source tells nothing."""
+    assert set(entry.standings) <= set(STATED[type(entry)])
+    for statement, source, standing in told(entry):
+        if source == "-":
+            assert standing in (None, Standing.INFERRED, Standing.CHOSEN), statement
+        elif source == "unknown":
+            assert standing is Standing.CHOSEN, statement
+        elif entry.name in WEAKER.get(statement, ()):
+            assert standing is not None, statement
+            assert RANKS[standing] > RANKS[source], statement
+        else:
+            assert standing == source, statement
+
+
+def test_a_number_that_is_no_plain_sum_says_how_it_is_made() -> None:
+    """Rates, totals, differences, stocks, distinct counts and money have a formula with its standing."""
+    plain = {entry.name for entry in Metric if S.FORMULA not in entry.standings}
+    assert plain == {entry.name for entry in Metric if type(entry.rule).__name__ == "Sum"} - MONEY
+
+
+def test_a_scale_that_nobody_shows_is_no_documented_unit() -> None:
+    """That shares go from 0 to 1 is chosen, however well the share itself is known."""
+    shares = [entry for entry in Metric if entry.unit is Unit.SHARE]
+    assert {entry.standings[S.SCALE] for entry in shares} == {Standing.CHOSEN}
+    assert Metric.FILL_RATE.standings[S.UNIT] is Standing.DOCUMENTED
+
+
+def test_standings_are_told_best_known_first() -> None:
+    """A sentence a standing, in the order of their worth."""
+    known: Standings = {S.NAME: Standing.SCHEMA, S.UNIT: Standing.CHOSEN, S.MEANING: Standing.SCHEMA}
+    assert describe_standings(known) == "Schema: name, meaning. Chosen: unit."
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=str)
+def test_each_standing_is_shown(entry: Entry) -> None:
+    """`fields explain` has every one of them, and the schema's description tells them in words."""
+    assert explained(entry)["standings"] == {str(each): str(rank) for each, rank in entry.standings.items()}
+    assert f'{entry.sentence} ({describe_standings(entry.standings)})"""\n  {entry.name}' in sdl()
+
+
+def test_the_page_marks_every_statement() -> None:
+    """Each row of the page bears as many letters as there are statements, and those that they have."""
+    rows = {
+        line.split("`")[1]: line for line in catalog_page().splitlines() if line.startswith("| `") and "] |" in line
+    }
+    assert set(rows) == {entry.name for entry in ENTRIES} | {str(scope) for scope in Scope}
+    for entry in ENTRIES:
+        marks = [f"[{letter(entry.standings[each])}] |" for each in STATED[type(entry)] if each in entry.standings]
+        found = list(
+            chain.from_iterable(part.split()[-1:] for part in rows[entry.name].split(" |") if part.endswith("]"))
+        )
+        assert [f"{mark} |" for mark in found] == marks
