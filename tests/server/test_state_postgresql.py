@@ -22,6 +22,7 @@ from reelport.server.access import Caller, Grant
 from reelport.server.bell import Bell, listening
 from reelport.server.database import connect
 from reelport.server.doctor import findings
+from reelport.server.probe import StateProbe
 from reelport.server.sealing import sealed
 from reelport.server.settings import Settings, read
 from reelport.wire import ReportStatus
@@ -121,6 +122,7 @@ def test_database_that_takes_no_writes_is_told(new_database: Callable[[], str], 
     db = connect(settings)
     with pytest.raises(StorageError, match="read-only"):
         jobs.due(db, "sweep", 60)
+    assert not StateProbe(db).is_writable()
     db.dispose()
 
 

@@ -33,6 +33,7 @@ from reelport.server.memory import release_memory
 from reelport.server.metrics import Metrics
 from reelport.server.oauth import token
 from reelport.server.observation import HEALTH_PATH, LIVE_PATH, METRICS_PATH, Observed
+from reelport.server.probe import StateProbe
 from reelport.server.reads import Reads
 from reelport.server.sealing import sealed
 from reelport.server.service import Service
@@ -91,6 +92,7 @@ def compose(settings: Settings, db: Engine) -> Service:
         BodyBudget(settings.pending_bytes, max(settings.partner_pending_bytes, settings.body_bytes)),
         BodyBudget(FORMS, FORMS_OF_ONE),
         GrantRate(settings.key_grants),
+        StateProbe(db),
     )
 
 

@@ -54,7 +54,7 @@ def _database(service: Service) -> str:
             connection.execute(select(ORGANIZATIONS.c.id).limit(1)).first()
     except StorageError:
         return "can't be read"
-    return "ok"
+    return "ok" if service.probe.is_writable() else "can't be written"
 
 
 def _data(service: Service) -> str:

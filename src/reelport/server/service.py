@@ -13,6 +13,7 @@ from reelport.server.grant_rate import GrantRate
 from reelport.server.graphql.documents import Documents
 from reelport.server.held import Held
 from reelport.server.metrics import Metrics
+from reelport.server.probe import StateProbe
 from reelport.server.reads import Reads
 from reelport.server.settings import Settings
 from reelport.server.turns import Turns
@@ -33,4 +34,5 @@ class Service:
     bodies: BodyBudget
     forms: BodyBudget
     grants: GrantRate
+    probe: StateProbe
     turns: Turns = field(default_factory=Turns)

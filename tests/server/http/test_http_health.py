@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 from starlette.testclient import TestClient
+from tests.disks import remount, small_disk
+from tests.patience import until
 
 from reelport.server.app import create_app
+from reelport.server.database import connect
 from reelport.server.presence import present
+from reelport.server.probe import StateProbe
 from reelport.server.settings import read
 
 from .conftest import Api
@@ -64,6 +71,52 @@ def test_a_database_that_is_no_more_is_told(tmp_path: Path) -> None:
         settings.state_file.write_bytes(b"no database" * 10_000)
         reply = client.get("/health")
     assert (reply.status_code, reply.json()["checks"]["database"]) == (503, "can't be read")
+
+
+def database_check(client: TestClient) -> tuple[int, str]:
+    """The status of /health, and what it tells of the database."""
+    reply = client.get("/health")
+    return reply.status_code, reply.json()["checks"]["database"]
+
+
+def test_a_state_without_room_is_told_until_there_is_room(tmp_path: Path) -> None:
+    """It can be read, so only a write shows it: 503, and 200 again with room."""
+    with small_disk(tmp_path / "data", "4m") as disk:
+        settings = read(data=disk, workers=0)
+        with TestClient(create_app(settings)) as client:
+            assert database_check(client) == (200, "ok")
+            with (disk / "all-of-it").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(b"x" * 4096)
+            assert until(lambda: database_check(client) == (503, "can't be written"))
+            (disk / "all-of-it").unlink()
+            assert until(lambda: database_check(client) == (200, "ok"))
+
+
+def test_a_state_on_a_read_only_disk_is_told(tmp_path: Path) -> None:
+    """The same of a file system that takes no writes any more."""
+    with small_disk(tmp_path / "data", "4m") as disk:
+        app = create_app(read(data=disk, workers=0))
+        with TestClient(app) as client:
+            assert database_check(client) == (200, "ok")
+            app.state.service.db.dispose()  # files open for writing would keep it writable
+            remount(disk, "ro")
+            assert until(lambda: database_check(client) == (503, "can't be written"))
+            remount(disk, "rw")
+            app.state.service.db.dispose()
+            assert until(lambda: database_check(client) == (200, "ok"))
+
+
+def test_a_state_is_written_once_for_many_who_ask(tmp_path: Path) -> None:
+    """Hundreds of probes from many threads are a few statements that write."""
+    db = connect(read(data=tmp_path))
+    written: list[object] = []
+    event.listen(db, "commit", written.append)
+    probe = StateProbe(db)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda _: probe.is_writable(), range(400)))
+    assert 1 <= len(written) < 40
+    db.dispose()
 
 
 def test_metrics_count_without_naming_anyone(api: Api) -> None:
