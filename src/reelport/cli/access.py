@@ -35,17 +35,20 @@ Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")
 def state(data: Path | None, *, make: bool = False) -> Iterator[tuple[Settings, Engine]]:
     """The settings and the open state database of a command; the data directory must be there unless it may be made."""
     from reelport.facts.layout import check_there
+    from reelport.facts.modes import let_read, private
     from reelport.server.database import connect
     from reelport.server.settings import read
 
     settings = read(data=data)
+    let_read(settings.readers)
     if not make:
         check_there(settings.data)
-    db = connect(settings)
-    try:
-        yield settings, db
-    finally:
-        db.dispose()
+    with private():
+        db = connect(settings)
+        try:
+            yield settings, db
+        finally:
+            db.dispose()
 
 
 def _now() -> datetime:

@@ -17,8 +17,10 @@ from reelport.cli.options import Whole
 from reelport.errors import UsageError
 from reelport.facts.defaults import KEPT_HOURS, MEMORY, REJECT_BYTES, REJECT_ROWS, SETTLED_AFTER
 from reelport.facts.layout import check_layout, check_there
+from reelport.facts.modes import let_read
 from reelport.facts.tables import TABLES
 from reelport.facts.tolerance import RejectCap, parse_max_bad
+from reelport.server.settings import read
 
 if TYPE_CHECKING:
     from reelport.facts.history import Load
@@ -39,6 +41,7 @@ LOAD = App(name="load", help="Load facts and objects from files; list and undo l
 
 def facts_root(data: Path, *, make: bool = False) -> Path:
     """Where the tables of a data directory lie; it must be there, and of a known version, unless it may be made."""
+    let_read(read(data=data).readers)
     (check_layout if make else check_there)(data)
     return data / FACTS_FOLDER
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from cyclopts import Parameter, Token
 
+from reelport.facts.modes import let_read
 from reelport.server.setting import Secret
 from reelport.server.settings import Settings, read
 
@@ -76,4 +77,6 @@ def worker(
 
 
 def _read(flags: Flags | None) -> Settings:
-    return read(**({} if flags is None else vars(flags)))
+    settings = read(**({} if flags is None else vars(flags)))
+    let_read(settings.readers)
+    return settings

@@ -31,6 +31,7 @@ from reelport.facts.log import (
     folder_uri,
     log_file,
 )
+from reelport.facts.modes import private
 from reelport.facts.schema import BATCH, MONTH, OWNER, logical, partition_by
 from reelport.facts.tables import Table
 
@@ -49,6 +50,7 @@ class Change:
     """True when the commit leaves the entry's batch loaded, False when undone, None when it says nothing of it."""
 
 
+@private()
 def commit(root: Path, table: Table, propose: Callable[[Current], Change | None]) -> int | None:
     """Commit what `propose` makes of the newest version, durably; the new version, or None when it wants nothing.
 

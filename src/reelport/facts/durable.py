@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reelport.errors import DiskFull, StorageError
+from reelport.facts.modes import private
 
 _SENTENCES = {
     errno.ENOSPC: "the disk is full: make room and run it again",
@@ -67,6 +68,7 @@ def sync_folder(path: Path) -> None:
     sync_file(path)
 
 
+@private()
 def make_folder(path: Path) -> None:
     """Make the folder and those above it, each synced into its parent."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
@@ -75,6 +77,7 @@ def make_folder(path: Path) -> None:
         sync_folder(folder.parent)
 
 
+@private()
 def write_whole(path: Path, content: bytes) -> None:
     """Write the file so that it is there whole, or not at all, even after a power cut."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reelport.errors import NewerData, StorageError, UsageError
 from reelport.facts.durable import storage_errors, write_whole
+from reelport.facts.modes import private
 
 LAYOUT = 1
 FILE_NAME = "layout.json"
@@ -18,7 +19,7 @@ def check_layout(data: Path) -> None:
     Raises NewerData when a newer version made it, StorageError when it can't be read or made.
     """
     mark = data / FILE_NAME
-    with storage_errors(data):
+    with storage_errors(data), private():
         data.mkdir(parents=True, exist_ok=True)
         if not mark.exists():
             write_whole(mark, json.dumps({"layout": LAYOUT}).encode() + b"\n")

@@ -14,6 +14,7 @@ import duckdb
 from reelport.errors import BadInput, StorageError, UsageError
 from reelport.facts.defaults import MEMORY
 from reelport.facts.durable import full_disk
+from reelport.facts.modes import private
 from reelport.facts.work_folders import work_folder
 
 Result = TypeVar("Result")
@@ -52,7 +53,7 @@ class Workspace:
 @contextmanager
 def workspace(root: Path, memory: str = MEMORY, threads: int | None = None) -> Iterator[Workspace]:
     """A session in UTC that keeps within `memory` and spills under the root."""
-    with work_folder(root) as folder:
+    with private(), work_folder(root) as folder:
         try:
             session = duckdb.connect(config={"memory_limit": memory, "temp_directory": str(folder / "spill")})
         except duckdb.Error as error:

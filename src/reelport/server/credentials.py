@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from reelport.errors import StorageError
+from reelport.facts.modes import private
 from reelport.server.settings import Settings
 
 KEY_ID = "rpk"
@@ -139,7 +140,8 @@ def seal(settings: Settings) -> Seal:
 
 def _make(path: Path) -> None:
     """Make the file whole or not at all; of two processes at the same moment one makes it and both read it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with private():
+        path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{short_id()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secrets.token_hex(32) + "\n")

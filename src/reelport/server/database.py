@@ -21,6 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from reelport.errors import DiskFull, InternalError, NewerData, StorageError, UsageError
 from reelport.facts.durable import full_disk, reason_of
 from reelport.facts.layout import check_layout
+from reelport.facts.modes import private
 from reelport.server.journal import Journal, choose_journal
 from reelport.server.settings import Settings
 from reelport.server.write_queue import WriteQueue
@@ -56,7 +57,8 @@ def connect(settings: Settings) -> Engine:
     check_layout(settings.data)
     db = opened(settings)
     try:
-        upgrade(db)
+        with private():
+            upgrade(db)
     except Exception:  # whatever it was goes on to the caller; the connections must not stay behind
         db.dispose()
         raise

@@ -23,7 +23,8 @@ from reelport.engine.run import Engine as ReportEngine
 from reelport.errors import ReelportError
 from reelport.facts.durable import reason_of
 from reelport.facts.layout import check_layout
-from reelport.server import database, presence, retention, sealing
+from reelport.facts.modes import Readers
+from reelport.server import database, permissions, presence, retention, sealing
 from reelport.server.credentials import seal, short_id
 from reelport.server.journal import choose_journal
 from reelport.server.link_origin import find_link_fault
@@ -49,6 +50,7 @@ def findings(settings: Settings) -> tuple[Finding, ...]:
     """Everything that was looked at. A fault in one thing keeps none of the others from being looked at."""
     looks: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
         "data directory": _data,
+        "permissions": _permissions,
         "disk": _disk,
         "secret": _secret,
         "database": _database,
@@ -80,6 +82,18 @@ def _data(settings: Settings) -> Iterator[tuple[bool, str]]:
         yield True, f"{settings.data} has a layout that this version knows."
     else:
         yield False, f"{settings.data} has no layout.json: is it a data directory of Reelport?"
+
+
+def _permissions(settings: Settings) -> Iterator[tuple[bool, str]]:
+    if not settings.data.is_dir():
+        return
+    whose = "its owner" if settings.readers is Readers.OWNER else "its owner and group"
+    if wider := permissions.list_wider(settings.data, settings.readers):
+        mend = permissions.mending(settings.data, settings.readers)
+        yield False, f"{len(wider)} files and folders, such as {wider[0]}, are open to more than {whose}: {mend}"
+    else:
+        yield True, f"Open to {whose} alone."
+    yield from ((False, sentence) for sentence in permissions.list_movable(settings.data))
 
 
 def _disk(settings: Settings) -> Iterator[tuple[bool, str]]:

@@ -16,7 +16,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from reelport.errors import UsageError
-from reelport.server import bell, logs
+from reelport.facts.modes import private
+from reelport.server import bell, logs, permissions
 from reelport.server.app import create_app
 from reelport.server.bell import Occasion
 from reelport.server.connections import ACCEPTED_AT_ONCE, Connection, raise_open_files
@@ -37,6 +38,7 @@ _SWITCH_SECONDS = 0.001
 that a look has, would add up while a large document is read."""
 
 
+@private()
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. UsageError when the port is taken; nothing has been started then.
 
@@ -48,6 +50,8 @@ def serve(settings: Settings) -> None:
     with _listening(settings) as listener:
         # Before the workers: they need the state brought up to date, and a state that can't be used ends here.
         _prepare(settings)
+        for sentence in permissions.list_movable(settings.data):
+            _LOG.warning("the data directory can be replaced", reason=sentence)
         app = create_app(settings)
         config = uvicorn.Config(
             app,

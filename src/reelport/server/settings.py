@@ -13,6 +13,7 @@ from typing import Any, Literal, get_type_hints
 
 from reelport.catalog import Limit
 from reelport.errors import UsageError
+from reelport.facts.modes import Readers
 from reelport.server.setting import Secret, setting, value_of
 
 PREFIX = "REELPORT_"
@@ -26,6 +27,9 @@ class Settings:
     data: Path = setting(
         Path("reelport-data"),
         description="Directory of the tables, the state and the finished files.",
+    )
+    readable_by: Literal["owner", "group"] = setting(
+        "owner", description="Who may read what is in it: the user of its processes alone, or that user's group too."
     )
     database_url: str = setting(
         "", description="PostgreSQL address of the state; empty: SQLite in the data directory.", shown=False
@@ -129,6 +133,11 @@ class Settings:
     def facts_root(self) -> Path:
         """Where the tables lie."""
         return self.data / "facts"
+
+    @property
+    def readers(self) -> Readers:
+        """Who may read the data directory."""
+        return Readers(self.readable_by)
 
     @property
     def files_root(self) -> Path:

@@ -20,6 +20,7 @@ from reelport.engine.run import Cancelled, Engine
 from reelport.errors import DiskFull, OutOfMemory, ReelportError, RequestError, StorageError
 from reelport.facts.durable import storage_errors
 from reelport.facts.layout import require_layout
+from reelport.facts.modes import private
 from reelport.server import attempt, bell, jobs, losses, presence, retention
 from reelport.server.attempt import Taken, clock
 from reelport.server.bell import Bell, Occasion
@@ -194,6 +195,7 @@ def _logged_only(log: structlog.typing.FilteringBoundLogger) -> Iterator[None]:
         log.warning("the outcome could not be recorded", reason=str(error))
 
 
+@private()
 def work(settings: Settings, *, supervisor: str = "", isolated: bool = False) -> None:
     """Run one worker until SIGTERM or SIGINT; with a supervisor, or until standard input ends with that one.
 

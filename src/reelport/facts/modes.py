@@ -1,0 +1,55 @@
+"""Who may read what this process writes into a data directory: its owner alone, or its group too; never others.
+
+The one rule for tables, state, finished files and what spills, whichever library writes them: the process's mask for
+new files. It holds for the whole process while a block is open, and is what it was after the last one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+
+class Readers(StrEnum):
+    """Who may read a data directory."""
+
+    OWNER = "owner"
+    GROUP = "group"
+
+    @property
+    def denied(self) -> int:
+        """The bits that no file and no folder may have."""
+        return 0o077 if self is Readers.OWNER else 0o027
+
+
+class _Process:
+    """What this process goes by: how many blocks are open, and its mask from before the first one."""
+
+    readers = Readers.OWNER
+    changing = threading.Lock()
+    blocks = 0
+    before = 0
+
+
+def let_read(readers: Readers) -> None:
+    """Say for whom this process writes, from the next block of `private` on."""
+    _Process.readers = readers
+
+
+@contextmanager
+def private() -> Iterator[None]:
+    """Within the block new files and folders are for those who may read them, whatever the process's mask was."""
+    with _Process.changing:
+        _Process.blocks += 1
+        if _Process.blocks == 1:
+            _Process.before = os.umask(_Process.readers.denied)
+    try:
+        yield
+    finally:
+        with _Process.changing:
+            _Process.blocks -= 1
+            if _Process.blocks == 0:
+                os.umask(_Process.before)

@@ -1,0 +1,137 @@
+"""Who may read a data directory: its owner alone or its group too, whatever mask the processes were started with."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from reelport.facts.commits import CHECKPOINT_EVERY
+from reelport.server.doctor import findings
+from reelport.server.settings import Settings, read
+from reelport.testing import Service
+
+from .partner import Partner
+
+
+@pytest.fixture
+def _open_mask() -> Iterator[None]:
+    """The mask of a shell that keeps nothing from anybody."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def modes(data: Path) -> dict[str, int]:
+    """The permissions of a data directory and of all in it, by the path within it."""
+    return {
+        str(path.relative_to(data)): stat.S_IMODE(path.stat().st_mode)
+        for path in (data, *data.rglob("*"))
+        if path.exists()
+    }
+
+
+def told(settings: Settings) -> list[tuple[bool, str]]:
+    """What doctor says of who may read."""
+    return [(found.well, found.sentence) for found in findings(settings) if found.subject == "permissions"]
+
+
+@pytest.mark.usefixtures("_open_mask")
+@pytest.mark.parametrize(
+    ("readable_by", "denied", "folder", "file"), [("owner", 0o077, 0o700, 0o600), ("group", 0o027, 0o750, 0o640)]
+)
+def test_all_that_is_written_is_for_those_who_may_read_it(
+    tmp_path: Path, readable_by: str, denied: int, folder: int, file: int
+) -> None:
+    """Tables with their logs and checkpoints, state, finished files, spill and what processes know each other by."""
+    (tmp_path / "open").mkdir()
+    with_setting = Service(tmp_path / "open" / "data", readable_by=readable_by, sweep_seconds=0.5)
+    data, environment = with_setting.data, {**os.environ, **with_setting.settings.environment()}
+    sample = ["sample", "--start", "2026-01-01", "--end", "2026-01-02", "--rows", "300"]
+    for words in (sample, ["compact"], ["key", "create", "--org", "rival", "--permissions", "create_reports"]):
+        subprocess.run([sys.executable, "-m", "reelport", *words], env=environment, check=True, capture_output=True)
+    with with_setting as service:
+        partner = Partner(service, service.key("demo"))
+        partner.fetch(partner.ask())
+        while_it_runs = modes(data)
+        assert "can be replaced" in service.log, "anybody may rename what is in the folder above"
+    assert {name: oct(mode) for name, mode in while_it_runs.items() if mode & denied} == {}
+    assert {name for name in ("state.db", "secret.key", "files", "spill", "workers") if name in while_it_runs} >= {
+        "state.db",
+        "files",
+        "spill",
+        "workers",
+    }
+    tables = {name: mode for name, mode in while_it_runs.items() if name.partition("/")[0] in {"facts", "files", "."}}
+    assert any(name.endswith(".csv") for name in tables)
+    assert {mode for name, mode in tables.items() if (data / name).is_dir()} == {folder}
+    assert {mode for name, mode in tables.items() if (data / name).is_file()} == {file}
+
+
+@pytest.mark.usefixtures("_open_mask")
+def test_a_program_that_loads_by_itself_writes_for_its_owner_alone(tmp_path: Path) -> None:
+    """Also a checkpoint, which the library of the log writes; the program's own files are as its mask says."""
+    service = Service(tmp_path / "data")
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    row = {"started_at": at, "video_id": "v", "owner_channel_id": "c", "media_type": "video", "views": 1}
+    rows = pa.Table.from_pylist([{**row, "time_watched_seconds": 3}])
+    for _ in range(CHECKPOINT_EVERY + 1):
+        service.load("plays", rows)
+    found = modes(service.data)
+    assert any(name.endswith(".checkpoint.parquet") for name in found)
+    assert {name: oct(mode) for name, mode in found.items() if mode & 0o077} == {}
+    (tmp_path / "own").touch()
+    assert stat.S_IMODE((tmp_path / "own").stat().st_mode) == 0o666
+    service.stop()
+
+
+def test_doctor_tells_what_is_open_and_its_command_mends_it(tmp_path: Path) -> None:
+    """From an older version, or copied in by hand: how many, one of them, and one command, for owner and group."""
+    for readable_by, wide in (("owner", 0o640), ("group", 0o644)):
+        settings = read(data=tmp_path / f"a {readable_by}", readable_by=readable_by)
+        (settings.data / "facts" / "plays").mkdir(parents=True)
+        (settings.data / "facts" / "plays" / "a.parquet").touch()
+        subprocess.run(["/bin/chmod", "-R", "755", str(settings.data)], check=True)
+        (settings.data / "facts" / "plays" / "a.parquet").chmod(wide)
+        ((well, sentence),) = told(settings)
+        assert (well, "4 files and folders" in sentence) == (False, True)
+        subprocess.run(["/bin/sh", "-c", sentence.rpartition(": ")[2]], check=True)
+        ((well, sentence),) = told(settings)
+        assert (well, readable_by in sentence) == (True, True)
+
+
+def test_doctor_tells_of_folders_in_which_others_could_replace_it(tmp_path: Path) -> None:
+    """Open to everybody, unless it is sticky as /tmp is; what is mended as it says is well."""
+    above = tmp_path / "above" / "deep"
+    settings = read(data=above / "data")
+    settings.data.mkdir(parents=True, mode=0o700)
+    settings.data.chmod(0o700)
+    assert [well for well, _ in told(settings)] == [True]
+    above.parent.chmod(0o1777)
+    assert [well for well, _ in told(settings)] == [True]
+    above.parent.chmod(0o777)
+    _, (well, sentence) = told(settings)
+    assert (well, str(above.parent) in sentence) == (False, True)
+    subprocess.run(["/bin/sh", "-c", sentence.rpartition(": ")[2]], check=True)
+    assert [well for well, _ in told(settings)] == [True]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+def test_doctor_tells_of_folders_that_belong_to_others(tmp_path: Path) -> None:
+    """To another user, or open to a group of others."""
+    above = tmp_path / "above"
+    settings = read(data=above / "data")
+    settings.data.mkdir(parents=True)
+    settings.data.chmod(0o700)
+    for owner, group, mode, says in ((4321, 0, 0o755, "another user"), (0, 4321, 0o775, "its group")):
+        os.chown(above, owner, group)
+        above.chmod(mode)
+        _, (well, sentence) = told(settings)
+        assert (well, says in sentence) == (False, True)
