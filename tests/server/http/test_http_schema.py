@@ -14,7 +14,7 @@ from graphql import (
     is_specified_scalar_type,
 )
 
-from reelport.catalog import Dimension, Filter, Metric, Product
+from reelport.catalog import Dimension, Filter, Metric, Product, describe_standings
 from reelport.server import schema
 from reelport.wire import ReportStatus
 
@@ -136,7 +136,7 @@ def test_enums_are_the_catalogs(served: GraphQLSchema) -> None:
 
 
 def test_each_value_says_what_its_row_says(served: GraphQLSchema) -> None:
-    """The description of a metric, dimension or product is its sentence in the catalog."""
+    """The description of a metric, dimension or product is its sentence, and how well each statement is known."""
     for name, rows in (
         ("PartnerReportMetric", Metric),
         ("PartnerReportDimension", Dimension),
@@ -145,7 +145,7 @@ def test_each_value_says_what_its_row_says(served: GraphQLSchema) -> None:
         enum = served.type_map[name]
         assert isinstance(enum, GraphQLEnumType)
         assert {key: value.description for key, value in enum.values.items()} == {
-            row.name: row.sentence for row in rows
+            row.name: f"{row.sentence} ({describe_standings(row.standings)})" for row in rows
         }
 
 
