@@ -1,4 +1,4 @@
-"""What all tests share: the number of examples that Hypothesis tries, and a home for ledgers that is nobody's."""
+"""What all tests share: the examples that Hypothesis tries, and a home for ledgers that is nobody's."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Machines that run the tests are slow and noisy: no deadline for one example.
-settings.register_profile("reelport", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+# Machines that run the tests are slow and noisy: no deadline for one example, and the same examples everywhere.
+# `pytest --hypothesis-profile explore` tries others, and more of them.
+settings.register_profile(
+    "reelport", deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "explore", deadline=None, max_examples=400, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("reelport")
 
 

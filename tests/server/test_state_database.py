@@ -75,7 +75,6 @@ def test_database_refuses_what_can_not_be(state: State, broken: str) -> None:
 
 _PREPARED = """
 import sys
-from alembic import command, config, script
 from sqlalchemy import text
 from reelport.server.database import opened, reading, revision, upgrade, writing
 from reelport.server.settings import read

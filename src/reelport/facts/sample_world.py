@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import pyarrow as pa
 
@@ -24,6 +25,7 @@ def short_id(number: int) -> str:
     return "x" + "".join(reversed(letters))
 
 
+@cache
 def named_id(kind: str, name: str) -> str:
     """The id of a thing that has a name: always the same one."""
     return short_id(int.from_bytes(hashlib.sha256(f"{kind}:{name}".encode()).digest()[:8]))
