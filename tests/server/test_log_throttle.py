@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 import structlog
 
 from reelport.server import logs
 from reelport.server.log_throttle import LogThrottle
+from reelport.server.serve import tell_exhaustion
 from reelport.server.settings import read
 
 
@@ -66,3 +69,17 @@ def test_what_is_known_of_causes_is_bounded() -> None:
     assert all(throttle.admit(number) == "" for number in range(5000))
     assert throttle.admit(4999) == ""
     assert throttle.admit(0) == ""
+
+
+def test_an_accept_that_finds_no_open_file_is_a_sentence_and_no_traceback(written: io.StringIO) -> None:
+    """Twenty a second, as asyncio tries: ten lines of them. Whatever else went wrong is logged whole."""
+    with closing(asyncio.new_event_loop()) as loop:
+        for _ in range(1000):
+            error = OSError(errno.EMFILE, "Too many open files")
+            tell_exhaustion(loop, {"message": "socket.accept() out of system resource", "exception": error})
+        tell_exhaustion(loop, {"message": "a callback failed", "exception": ValueError("why")})
+    found = lines(written)
+    assert [line["event"] for line in found[:10]] == ["no further connection can be accepted now"] * 10
+    assert "Traceback" not in json.dumps(found[:10])
+    (whole,) = found[10:]
+    assert "ValueError: why" in json.dumps(whole)

@@ -23,10 +23,12 @@ _LEAST_FILES = 256
 """Open files without which there would be too few connections to serve anybody."""
 _MOST_FILES = 65_536
 """More are of no use: every file costs each new process of some systems a look."""
-ACCEPTED_AT_ONCE = 20
-"""Connections that are accepted before the first of them is looked at."""
+ACCEPTED_AT_ONCE = 4
+"""Connections that are accepted before the open ones are looked at: thousands of new ones keep none waiting."""
 _TAKEN = 16_384
 """Bytes of a body that are taken before they are asked for."""
+_THROWN_AWAY = 262_144
+"""Bytes of a body that are taken at once when nobody wants it any more: none of them is kept."""
 _UNSENT = 65_536
 """Bytes of an answer that wait in memory for their reader before no more are made."""
 _LINGERING_SECONDS = 10.0
@@ -47,6 +49,27 @@ class StrictFraming(h11.Connection):
             if {b"content-length", b"transfer-encoding"} <= names:
                 raise h11.RemoteProtocolError("both Content-Length and Transfer-Encoding")
         return event
+
+
+class _Unsent:
+    """Bytes that wait for readers, by connection, and of all of them."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._of: dict[Connection, int] = {}
+
+    def add(self, connection: Connection, count: int) -> None:
+        """Begin to wait for the reader of a connection."""
+        self._of[connection] = count
+        self.bytes += count
+
+    def drop(self, connection: Connection) -> None:
+        """Wait for it no more."""
+        self.bytes -= self._of.pop(connection, 0)
+
+    def oldest(self) -> Connection:
+        """Whose reader has been waited for the longest."""
+        return next(iter(self._of))
 
 
 class Connection(H11Protocol):
@@ -71,8 +94,8 @@ class Connection(H11Protocol):
     _awaited: ClassVar[dict[Connection, asyncio.TimerHandle]] = {}
     """Connections whose caller has something to do, the one that has taken the longest first."""
 
-    _unsent: ClassVar[dict[Connection, int]] = {}
-    """Bytes that wait for a reader, by connection, the one that has waited for the longest first."""
+    _unsent: ClassVar[_Unsent] = _Unsent()
+    """What waits for readers; of all connections, as `_awaited` is."""
 
     @classmethod
     def limited(cls, settings: Settings, files: int) -> type[Self]:
@@ -104,6 +127,8 @@ class Connection(H11Protocol):
         if self._refused:
             return
         super().data_received(data)
+        if self.conn.their_state is not h11.SEND_BODY:
+            _take_at_once(self.transport, _TAKEN)
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and cycle.body:
             self.flow.pause_reading()
@@ -136,26 +161,27 @@ class Connection(H11Protocol):
         if self.conn.their_state is h11.SEND_BODY:
             self._done()
             self._await(_LINGERING_SECONDS)
+            _take_at_once(self.transport, _THROWN_AWAY)
         self._judge()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         self._done()
-        self._unsent.pop(self, None)
+        self._unsent.drop(self)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         """Begin to wait for the reader; if too much waits for readers, the one that has taken nothing longest ends."""
         super().pause_writing()
         self._await(self.stalled_seconds)
-        self._unsent[self] = self.transport.get_write_buffer_size()
-        if sum(self._unsent.values()) > self.unsent_bytes:
-            next(iter(self._unsent))._end()  # noqa: SLF001 - another of this class
+        self._unsent.add(self, self.transport.get_write_buffer_size())
+        if self._unsent.bytes > self.unsent_bytes:
+            self._unsent.oldest()._end()  # noqa: SLF001 - another of this class
 
     def resume_writing(self) -> None:
         """The reader has taken what was on its way."""
         super().resume_writing()
-        self._unsent.pop(self, None)
+        self._unsent.drop(self)
         self._done()
         self._judge()
 
@@ -179,7 +205,7 @@ class Connection(H11Protocol):
 
     def _end(self) -> None:
         self._done()
-        self._unsent.pop(self, None)
+        self._unsent.drop(self)
         # At once: a reader that takes nothing would have it wait.
         self.transport.abort()
 
@@ -187,13 +213,17 @@ class Connection(H11Protocol):
 def _keep_small(transport: asyncio.Transport) -> None:
     """Have a connection keep only pieces in memory: of what it reads, of what it sends, and in the system."""
     transport.set_write_buffer_limits(high=_UNSENT)
-    # What asyncio takes from the system at once.
-    transport.max_size = _TAKEN  # type: ignore[attr-defined]
+    _take_at_once(transport, _TAKEN)
     mine = transport.get_extra_info("socket")
     lowest_unsent = getattr(socket, "TCP_NOTSENT_LOWAT", None)
     if lowest_unsent is not None and mine is not None and mine.family != socket.AF_UNIX:
         # The system would take megabytes ahead of a reader; what is underway in the network is not bounded by it.
         mine.setsockopt(socket.IPPROTO_TCP, lowest_unsent, 2 * _UNSENT)
+
+
+def _take_at_once(transport: asyncio.Transport, count: int) -> None:
+    """Have asyncio take no more bytes than this from the system at once."""
+    transport.max_size = count  # type: ignore[attr-defined]
 
 
 def raise_open_files() -> int:

@@ -88,7 +88,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve. More may wait to be accepted than are accepted at once: uvicorn has one number for both."""
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(_tell_exhaustion)
+        loop.set_exception_handler(tell_exhaustion)
         begun = loop.create_future()
         self._life = asyncio.create_task(self._live(begun))
         await begun
@@ -122,7 +122,7 @@ class _Server(uvicorn.Server):
             await self._life
 
 
-def _tell_exhaustion(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def tell_exhaustion(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Say in a sentence that no connection can be accepted; asyncio tries again in a second. Log the rest whole."""
     error = context.get("exception")
     if isinstance(error, OSError) and error.errno in _EXHAUSTED:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import resource
 import selectors
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -63,6 +66,54 @@ def test_readers_and_half_bodies_by_the_hundred_keep_nobody_waiting(beset: tuple
         assert looked(other, token) == "IN_PROGRESS"
         assert attacker.graphql("{ partner { id } }")["data"]["partner"]
         assert resident(other.service) < before + ROOM
+
+
+def test_more_connections_than_open_files_keep_nobody_out(tmp_path: Path) -> None:
+    """The silent ones make room, and the log stays short: with 256 open files there are 78 connections."""
+    port = free_port()
+    command = (
+        f"ulimit -n 256; exec {sys.executable} -m reelport serve --port {port} --workers 0 --data {tmp_path / 'data'}"
+    )
+    with (tmp_path / "log").open("wb") as log, ExitStack() as opened:
+        process = opened.enter_context(subprocess.Popen(["/bin/sh", "-c", command], stderr=log))
+        opened.callback(process.terminate)
+        await_service(port, process)
+        for _ in range(4):
+            for _ in range(100):
+                opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            assert alive(port)
+        assert len(list(Path(f"/proc/{process.pid}/fd").iterdir())) < 256
+    assert (tmp_path / "log").read_text().count("\n") < 20
+
+
+def await_service(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Return once it answers."""
+    until = time.monotonic() + 120
+    while True:
+        assert process.poll() is None
+        assert time.monotonic() < until
+        with suppress(OSError):
+            assert alive(port)
+            return
+        time.sleep(0.05)
+
+
+def alive(port: int) -> bool:
+    """Whether a new caller is answered."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", "/health/live")
+        return connection.getresponse().status == 200
+    finally:
+        connection.close()
+
+
+def free_port() -> int:
+    """A port that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def fetched(wire: Wire) -> str:
