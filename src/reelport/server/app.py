@@ -32,7 +32,7 @@ from reelport.server.limits import FORMS, FORMS_OF_ONE, DocumentLimits
 from reelport.server.memory import release_memory
 from reelport.server.metrics import Metrics
 from reelport.server.oauth import token
-from reelport.server.observation import HEALTH_PATH, LIVE_PATH, METRICS_PATH, Observed
+from reelport.server.observation import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH, Observed
 from reelport.server.probe import StateProbe
 from reelport.server.reads import Reads
 from reelport.server.sealing import sealed
@@ -64,7 +64,8 @@ def create_app(settings: Settings) -> Starlette:
             Route(TOKEN_PATH, token, methods=["POST"]),
             Route(GRAPHQL_PATH, graphql, methods=_ANY),
             Route(FILES_PATH + "/{report_id:str}.csv", download, methods=["GET"]),
-            Route(HEALTH_PATH, health.ready, methods=["GET"]),
+            Route(HEALTH_PATH, health.whole, methods=["GET"]),
+            Route(READY_PATH, health.ready, methods=["GET"]),
             Route(LIVE_PATH, health.live, methods=["GET"]),
             Route(METRICS_PATH, health.metrics, methods=["GET"]),
         ],

@@ -1,10 +1,10 @@
-"""Whether the service lives, and whether it is ready: database, disk, workers."""
+"""Whether the process lives, whether it can take requests, and whether the whole service does its work."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from typing import Any
+from collections.abc import Callable
 
 import anyio.to_thread
 from sqlalchemy import select
@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from reelport.errors import StorageError
 from reelport.facts.layout import require_layout
-from reelport.server import presence
+from reelport.server import presence, worker_registry
 from reelport.server.database import reading
 from reelport.server.metrics import CONTENT_TYPE
 from reelport.server.service import Service
@@ -27,10 +27,18 @@ async def live(_: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"}, headers=_NO_STORE)
 
 
-async def ready(request: Request) -> JSONResponse:
+async def whole(request: Request) -> JSONResponse:
     """200 when reports can be asked for and made, else 503; every part is told."""
-    service: Service = request.app.state.service
-    checks: dict[str, Any] = await anyio.to_thread.run_sync(_checks, service)
+    return await _told(request, _checks)
+
+
+async def ready(request: Request) -> JSONResponse:
+    """200 when this process can take requests, whether or not a worker lives: what a load balancer goes by."""
+    return await _told(request, _own_checks)
+
+
+async def _told(request: Request, look: Callable[[Service], dict[str, str]]) -> JSONResponse:
+    checks = await anyio.to_thread.run_sync(look, request.app.state.service)
     well = all(found == "ok" for found in checks.values())
     body = {"status": "ok" if well else "unavailable", "checks": checks}
     return JSONResponse(body, 200 if well else 503, headers=_NO_STORE)
@@ -44,7 +52,11 @@ async def metrics(request: Request) -> Response:
 
 
 def _checks(service: Service) -> dict[str, str]:
-    return {"database": _database(service), "data": _data(service), "workers": _workers(service)}
+    return _own_checks(service) | {"workers": _workers(service)}
+
+
+def _own_checks(service: Service) -> dict[str, str]:
+    return {"database": _database(service), "data": _data(service)}
 
 
 def _database(service: Service) -> str:
@@ -73,7 +85,10 @@ def _data(service: Service) -> str:
 
 
 def _workers(service: Service) -> str:
-    """One that this machine knows of; with none to supervise they run elsewhere and the queue tells of them."""
-    if service.settings.workers == 0 or presence.living(service.settings):
-        return "ok"
-    return "none is running"
+    """Whether any is ready, here or elsewhere; one that was just started has a report to warm up with first."""
+    try:
+        if worker_registry.ready(service.db, service.settings):
+            return "ok"
+    except StorageError:
+        return "not known: the database can't be read"
+    return "starting" if presence.living(service.settings) else "none is running"

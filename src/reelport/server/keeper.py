@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from reelport.engine.run import Session
 from reelport.errors import StorageError
-from reelport.server import jobs, losses, presence, retention
+from reelport.server import jobs, losses, presence, retention, worker_registry
 from reelport.server.jobs import Claim
 from reelport.server.settings import Settings
 
@@ -62,18 +62,25 @@ class Keeper:
         running: Callable[[], tuple[Running, ...]],
         clock: Callable[[], datetime],
         freed: Callable[[], None],
+        ready: str = "",
     ) -> None:
+        """`ready` is the name of the worker, once it takes whatever report waits."""
         self._settings = settings
         self._db = db
         self._running = running
         self._clock = clock
         self._freed = freed
+        self._ready = ready
+        self._beaten = time.monotonic()
         self._reaped = float("-inf")
 
     def tick(self) -> None:
         """Do what is due; to be called every WATCH_SECONDS."""
         try:
             self._watch()
+            if self._ready and time.monotonic() - self._beaten >= worker_registry.BEAT_SECONDS:
+                self._beaten = time.monotonic()
+                worker_registry.beat(self._db, self._ready)
             if time.monotonic() - self._reaped >= REAP_SECONDS:
                 self._reaped = time.monotonic()
                 self._reap()

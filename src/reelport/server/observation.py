@@ -19,12 +19,13 @@ from reelport.server.service import Service
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH, VERSION_HEADER, Code
 
 HEALTH_PATH = "/health"
+READY_PATH = "/health/ready"
 LIVE_PATH = "/health/live"
 METRICS_PATH = "/metrics"
 
 _LOG = structlog.get_logger(__name__)
-_ROUTES = frozenset({TOKEN_PATH, GRAPHQL_PATH, HEALTH_PATH, LIVE_PATH, METRICS_PATH})
-_QUIET = frozenset({HEALTH_PATH, LIVE_PATH, METRICS_PATH})
+_ROUTES = frozenset({TOKEN_PATH, GRAPHQL_PATH, HEALTH_PATH, READY_PATH, LIVE_PATH, METRICS_PATH})
+_QUIET = frozenset({HEALTH_PATH, READY_PATH, LIVE_PATH, METRICS_PATH})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SCHEMES = frozenset({"http", "https"})
 _VERSION = (VERSION_HEADER.lower().encode(), version("reelport").encode())

@@ -33,6 +33,11 @@ def _host() -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "", socket.gethostname())[:40] or "host"
 
 
+def is_of_this_machine(owner: str) -> bool:
+    """Whether the process of this name runs, or ran, here."""
+    return owner.rsplit("-", 2)[0] == _host()
+
+
 def process_of(owner: str) -> int:
     """The number of the process, on its machine, that bears this name."""
     return int(owner.rsplit("-", 2)[1])

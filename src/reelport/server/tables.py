@@ -165,6 +165,23 @@ MOMENTS: Final = Table(
     Column("at", Moment, nullable=False),
 )
 
+# Workers that are ready for reports, and when each last showed a sign of life.
+WORKERS: Final = Table(
+    "workers",
+    METADATA,
+    Column("owner", Text, primary_key=True),
+    Column("seen_at", Moment, nullable=False),
+)
+
+# Counts that only grow, of all processes together: see `tallies`.
+TALLIES: Final = Table(
+    "tallies",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("label", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
 # Recurring work: when each chore is next due, so that it is done once across processes.
 CHORES: Final = Table(
     "chores",

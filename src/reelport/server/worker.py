@@ -21,13 +21,14 @@ from reelport.errors import DiskFull, OutOfMemory, ReelportError, RequestError, 
 from reelport.facts.durable import storage_errors
 from reelport.facts.layout import require_layout
 from reelport.facts.modes import private
-from reelport.server import attempt, bell, jobs, losses, presence, retention
+from reelport.server import attempt, bell, jobs, losses, presence, retention, worker_registry
 from reelport.server.attempt import Taken, clock
 from reelport.server.bell import Bell, Occasion
 from reelport.server.database import connect
 from reelport.server.jobs import Claim
 from reelport.server.keeper import WATCH_SECONDS, Keeper, Running, Stop, clear_up
 from reelport.server.settings import Settings
+from reelport.server.warm_up import warm_up
 
 IDLE_SECONDS = 1.0
 """How long a worker waits for its bell before it looks by itself."""
@@ -90,7 +91,14 @@ class Worker:
             self._drain()
 
     def _keep(self) -> None:
-        keeper = Keeper(self._settings, self._db, running=self._now_running, clock=clock, freed=self._bell.ring)
+        keeper = Keeper(
+            self._settings,
+            self._db,
+            running=self._now_running,
+            clock=clock,
+            freed=self._bell.ring,
+            ready="" if self._isolated else self._owner,
+        )
         while not self._ended.wait(WATCH_SECONDS):
             keeper.tick()
 
@@ -192,7 +200,7 @@ def _logged_only(log: structlog.typing.FilteringBoundLogger) -> Iterator[None]:
     try:
         yield
     except StorageError as error:
-        log.warning("the outcome could not be recorded", reason=str(error))
+        log.warning("the state could not be told", reason=str(error))
 
 
 @private()
@@ -217,10 +225,27 @@ def work(settings: Settings, *, supervisor: str = "", isolated: bool = False) ->
             signal.signal(number, lambda *_: worker.stop())
         if supervisor:
             _attach()
-        with bell.listening(db, own_bell):
+        if not isolated:
+            warm_up(settings.facts_root, engine, presence.spill_of(settings, owner))
+        with bell.listening(db, own_bell), _registered(db, "" if isolated else owner):
             _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)
             worker.run()
             _log.info("worker stopped", worker=owner)
+
+
+@contextmanager
+def _registered(db: Database, owner: str) -> Iterator[None]:
+    """Be known as ready within the block, unless without a name. The keeper of the worker keeps it known."""
+    if not owner:
+        yield
+        return
+    with _logged_only(_log):
+        worker_registry.beat(db, owner)
+    try:
+        yield
+    finally:
+        with _logged_only(_log):
+            worker_registry.leave(db, owner)
 
 
 @contextmanager

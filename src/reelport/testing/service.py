@@ -243,8 +243,10 @@ class Service:
             time.sleep(_LOOK_SECONDS)
 
     def _answers(self, patience: float) -> bool:
+        # Without workers of its own nobody need be there who makes reports.
+        path = "/health" if self.settings.workers else "/health/ready"
         try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=min(patience, 5)) as reply:  # noqa: S310 - our own address
+            with urllib.request.urlopen(self.url + path, timeout=min(patience, 5)) as reply:  # noqa: S310 - our own address
                 return bool(reply.status == 200)  # noqa: PLR2004 - the status of all being well
         except (URLError, OSError):
             return False

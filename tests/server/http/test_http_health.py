@@ -9,38 +9,66 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 from starlette.testclient import TestClient
 from tests.disks import remount, small_disk
 from tests.patience import until
 
+from reelport.server import worker_registry
 from reelport.server.app import create_app
-from reelport.server.database import connect
-from reelport.server.presence import present
+from reelport.server.database import connect, writing
+from reelport.server.presence import new_owner, present
 from reelport.server.probe import StateProbe
 from reelport.server.settings import read
 
 from .conftest import Api
 
 
-def test_health_tells_every_part(api: Api) -> None:
-    """200 when all are well; a service that supervises no worker waits for none."""
-    reply = api.client.get("/health")
+def test_health_tells_every_part(tmp_path: Path) -> None:
+    """200 when all are well: a worker elsewhere is one, though none is supervised here."""
+    settings = read(data=tmp_path, workers=0)
+    with TestClient(create_app(settings)) as client:
+        worker_registry.beat(connect(settings), "elsewhere-7-abc")
+        reply = client.get("/health")
     assert (reply.status_code, reply.json()["status"]) == (200, "ok")
     assert reply.json()["checks"] == {"database": "ok", "data": "ok", "workers": "ok"}
     assert reply.headers["cache-control"] == "no-store"
 
 
-def test_without_a_living_worker_the_service_isnt_ready(tmp_path: Path) -> None:
-    """503 until one is there, and again when it has gone; the process itself is live all the time."""
-    settings = read(data=tmp_path, workers=1)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_without_a_living_worker_the_service_isnt_well(tmp_path: Path, workers: int) -> None:
+    """503 until one is warm, and again when it has gone; the process takes requests and is live all the time."""
+    settings = read(data=tmp_path, workers=workers)
+    owner = new_owner()
+
+    def told() -> tuple[int, str]:
+        reply = client.get("/health")
+        return reply.status_code, reply.json()["checks"]["workers"]
+
     with TestClient(create_app(settings)) as client:
-        assert client.get("/health").status_code == 503
-        assert client.get("/health").json()["checks"]["workers"] == "none is running"
-        with present(settings, "one"):
-            assert client.get("/health").status_code == 200
-        assert client.get("/health").status_code == 503
+        db = connect(settings)
+        assert told() == (503, "none is running")
+        with present(settings, owner):
+            assert told() == (503, "starting")
+            worker_registry.beat(db, owner)
+            assert told() == (200, "ok")
+        assert told() == (503, "none is running"), "its heartbeat is fresh, but it died here"
+        assert client.get("/health/ready").json() == {"status": "ok", "checks": {"database": "ok", "data": "ok"}}
         assert client.get("/health/live").status_code == 200
+
+
+def test_a_worker_elsewhere_that_falls_silent_is_dead(tmp_path: Path) -> None:
+    """Neither in the future does a heartbeat count: a clock was set back since."""
+    settings = read(data=tmp_path)
+    db = connect(settings)
+    worker_registry.beat(db, "elsewhere-7-abc")
+    for moved, expected in ((-20_000, True), (-40_000, False), (40_000, False)):
+        with writing(db) as connection:
+            connection.execute(text("UPDATE workers SET seen_at = clock_ms() + :moved"), {"moved": moved})
+        assert bool(worker_registry.ready(db, settings)) is expected
+    worker_registry.beat(db, "elsewhere-7-abc")
+    worker_registry.leave(db, "elsewhere-7-abc")
+    assert not worker_registry.ready(db, settings)
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
@@ -49,7 +77,7 @@ def test_a_data_directory_that_cant_be_written_is_told(tmp_path: Path) -> None:
     settings = read(data=tmp_path / "data", workers=0)
     with TestClient(create_app(settings)) as client:
         settings.data.chmod(0o500)
-        reply = client.get("/health")
+        reply = client.get("/health/ready")
         settings.data.chmod(0o700)
     assert (reply.status_code, reply.json()["status"]) == (503, "unavailable")
 
@@ -59,7 +87,7 @@ def test_a_data_directory_that_is_gone_is_told(tmp_path: Path) -> None:
     settings = read(data=tmp_path / "data", workers=0)
     with TestClient(create_app(settings)) as client:
         settings.data.rename(tmp_path / "elsewhere")
-        checks = client.get("/health").json()["checks"]
+        checks = client.get("/health/ready").json()["checks"]
         assert (checks["data"], checks["database"]) == ("isn't there", "can't be read")
         assert client.get("/health/live").status_code == 200
 
@@ -69,13 +97,13 @@ def test_a_database_that_is_no_more_is_told(tmp_path: Path) -> None:
     settings = read(data=tmp_path / "data", workers=0)
     with TestClient(create_app(settings)) as client:
         settings.state_file.write_bytes(b"no database" * 10_000)
-        reply = client.get("/health")
+        reply = client.get("/health/ready")
     assert (reply.status_code, reply.json()["checks"]["database"]) == (503, "can't be read")
 
 
 def database_check(client: TestClient) -> tuple[int, str]:
-    """The status of /health, and what it tells of the database."""
-    reply = client.get("/health")
+    """The status of /health/ready, and what it tells of the database."""
+    reply = client.get("/health/ready")
     return reply.status_code, reply.json()["checks"]["database"]
 
 

@@ -1,0 +1,59 @@
+"""A worker that says that it is ready has done before what is slow the first time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+from reelport.facts.tables import TABLES
+from reelport.server import sandbox
+from reelport.server.settings import read
+
+# A worker's own start, then a report of each kind; what these load, and which logs of tables they read.
+_RUN = """
+import json, sys
+from datetime import date
+from pathlib import Path
+from reelport.engine.compile import tables_of
+from reelport.engine.pieces import pieces
+from reelport.engine.reader import Reader
+from reelport.facts import snapshot
+from reelport.query import ReportQuery
+from reelport.server import presence, worker
+from reelport.server.settings import read
+from reelport.server.warm_up import warm_up
+
+settings = read()
+with worker._engine(settings, "one") as engine:
+    warm_up(settings.facts_root, engine, presence.spill_of(settings, "one"))
+    loaded, opened = set(sys.modules), snapshot._files_at.cache_info().misses
+    rows = []
+    for metrics, dimensions in (["VIEWS"], ["DAY", "VIDEO_TITLE"]), (["ESTIMATED_EARNINGS_EUR"], ["CHANNEL_SLUG"]):
+        query = ReportQuery.of(metrics, dimensions, date(2026, 1, 1), date(2026, 1, 2))
+        pinned = snapshot.pin(settings.facts_root, tables_of(query))
+        reader = Reader(frozenset(json.loads(sys.argv[1])))
+        rows.append(engine.session().write(pieces(query, reader, pinned), settings.data / "report.csv").rows)
+    left = [path.name for path in presence.spill_of(settings, "one").iterdir()]
+    again = snapshot._files_at.cache_info().misses
+print(json.dumps([rows, sorted(set(sys.modules) - loaded), opened, again, left]))
+"""
+
+
+def test_the_first_report_loads_and_opens_nothing_anew(tmp_path: Path) -> None:
+    """No library, no module of ours, no log of a table: a warm-up went through all of it, and left nothing behind."""
+    settings = read(data=tmp_path)
+    made = sandbox.fill(settings, date(2026, 1, 1), date(2026, 1, 2), 500)
+    channels = json.dumps([id_ for ids in made.loaded.organizations.values() for id_ in ids])
+    ran = subprocess.run(
+        [sys.executable, "-c", _RUN, channels],
+        check=True,
+        stdout=subprocess.PIPE,
+        env={"PATH": "/usr/bin", **settings.environment()},
+        text=True,
+    )
+    rows, loaded, opened, again, left = json.loads(ran.stdout)
+    assert all(rows)
+    assert (loaded, opened, again, left) == ([], len(TABLES) - 1, len(TABLES) - 1, [])
