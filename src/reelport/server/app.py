@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 import anyio
 import anyio.to_thread
@@ -23,6 +22,7 @@ from reelport.server.body_budget import BodyBudget
 from reelport.server.database import connect
 from reelport.server.download_slots import DownloadSlots
 from reelport.server.downloads import download
+from reelport.server.expiry import ExpiryClock
 from reelport.server.grant_rate import GrantRate
 from reelport.server.graphql.documents import Documents
 from reelport.server.graphql.endpoint import graphql
@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> Starlette:
         db = await anyio.to_thread.run_sync(connect, settings)
         app.state.service = await anyio.to_thread.run_sync(compose, settings, db)
         async with app.state.service.held.watched(), anyio.create_task_group() as tasks:
-            tasks.start_soon(_sweep, settings, db)
+            tasks.start_soon(_sweep, settings, db, app.state.service.expiry)
             yield
             tasks.cancel_scope.cancel()
         app.state.service.reads.close()
@@ -94,23 +94,25 @@ def compose(settings: Settings, db: Engine) -> Service:
         BodyBudget(FORMS, FORMS_OF_ONE),
         GrantRate(settings.key_grants),
         StateProbe(db),
+        ExpiryClock(db),
     )
 
 
-async def _sweep(settings: Settings, db: Engine) -> None:
+async def _sweep(settings: Settings, db: Engine, expiry: ExpiryClock) -> None:
     """End what is over, now and then; across processes each time is done once."""
     while True:
         try:
-            await anyio.to_thread.run_sync(_sweep_once, settings, db)
+            await anyio.to_thread.run_sync(_sweep_once, settings, db, expiry)
             await anyio.to_thread.run_sync(release_memory)
         except (StorageError, OSError) as error:
             _LOG.warning("no sweep", reason=str(error))
         await anyio.sleep(settings.sweep_seconds)
 
 
-def _sweep_once(settings: Settings, db: Engine) -> None:
+def _sweep_once(settings: Settings, db: Engine, expiry: ExpiryClock) -> None:
+    now = expiry.agree()
     if jobs.due(db, "sweep", settings.sweep_seconds):
-        retention.sweep(db, settings, datetime.now(UTC))
+        retention.sweep(db, settings, now)
 
 
 def _no_such(request: Request, error: Exception) -> JSONResponse:

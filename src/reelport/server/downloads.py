@@ -143,7 +143,7 @@ def _open(service: Service, link: _Link) -> _Opened | _Refused:
 def _allowed(service: Service, link: _Link) -> LinkedFile | _Refused:
     """The file that the link opens now."""
     try:
-        found = reports.finished_file(service.db, link.report_id, link.key_id, datetime.now(UTC))
+        found = reports.finished_file(service.db, link.report_id, link.key_id, service.expiry.now())
     except StorageError:
         _LOG.exception("the state can't be used")
         return _AWAY

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from reelport.engine.run import Session
 from reelport.errors import StorageError
 from reelport.server import jobs, losses, presence, retention, worker_registry
+from reelport.server.expiry import ExpiryClock
 from reelport.server.jobs import Claim
 from reelport.server.settings import Settings
 
@@ -68,10 +69,10 @@ class Keeper:
         self._settings = settings
         self._db = db
         self._running = running
-        self._clock = clock
         self._freed = freed
         self._ready = ready
         self._beaten = time.monotonic()
+        self._expiry = ExpiryClock(db, clock)
         self._reaped = float("-inf")
 
     def tick(self) -> None:
@@ -109,7 +110,7 @@ class Keeper:
             _log.warning("jobs of a lost worker released", reports=list(released))
             self._freed()
         if jobs.due(self._db, "sweep", self._settings.sweep_seconds):
-            retention.sweep(self._db, self._settings, self._clock())
+            retention.sweep(self._db, self._settings, self._expiry.agree())
 
 
 def clear_up(db: Engine, settings: Settings) -> tuple[str, ...]:

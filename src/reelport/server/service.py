@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from reelport.server.body_budget import BodyBudget
 from reelport.server.credentials import Seal
 from reelport.server.download_slots import DownloadSlots
+from reelport.server.expiry import ExpiryClock
 from reelport.server.grant_rate import GrantRate
 from reelport.server.graphql.documents import Documents
 from reelport.server.held import Held
@@ -35,4 +36,5 @@ class Service:
     forms: BodyBudget
     grants: GrantRate
     probe: StateProbe
+    expiry: ExpiryClock
     turns: Turns = field(default_factory=Turns)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from sqlalchemy import update
 from starlette.types import Message
 from tests.patience import count_calls
 
 from reelport.server import access, files, partners, retention
 from reelport.server.byte_range import read_range
+from reelport.server.database import writing
+from reelport.server.expiry import ExpiryClock
+from reelport.server.tables import REPORTS
 from reelport.wire import LOOK
 
 from .conftest import Api, file_of
@@ -50,6 +55,22 @@ def test_a_head_says_the_same_without_the_file(api: Api, link: str) -> None:
     assert (head.status_code, head.content) == (200, b"")
     same = [name for name in whole.headers if name not in {"date", "x-request-id"}]
     assert {name: head.headers[name] for name in same} == {name: whole.headers[name] for name in same}
+
+
+def test_a_report_is_fetched_while_the_clock_is_not_believed(api: Api) -> None:
+    """A machine's clock that is far ahead makes no report look as if it were over: its status, its link, its file."""
+    token, service = api.finished(BODY), api.service
+    behind = ExpiryClock(service.db, lambda: datetime.now(UTC) - timedelta(hours=49))
+    with writing(service.db) as connection:
+        connection.execute(update(REPORTS).where(REPORTS.c.token == token).values(expires_at=datetime.now(UTC)))
+    assert api.graphql(LOOK, {"reportToken": token})["data"]["partner"]["reportFile"]["status"] == "EXPIRED"
+    state = api.client.app.state  # type: ignore[attr-defined]
+    state.service = replace(service, expiry=behind)
+    try:
+        reply = api.client.get(api.link(token))
+        assert (reply.status_code, reply.content) == (200, BODY)
+    finally:
+        state.service = service
 
 
 SIZE = len(BODY)

@@ -17,6 +17,7 @@ from reelport.server.settings import Settings
 class Context:
     """One request. `base` is what links begin with; `faults` collects what fields were refused for.
 
+    `expiry_now` is the time that expiry goes by.
     It is `repeatable` when it is answered again in a moment where the state was busy.
     `unfinished` collects the public names of the reports that a query has looked at and that are still to be made.
     """
@@ -26,6 +27,7 @@ class Context:
     seal: Seal
     caller: Caller
     now: datetime
+    expiry_now: datetime
     base: str
     repeatable: bool = False
     faults: list[Fault] = field(default_factory=list)

@@ -136,7 +136,9 @@ def _execute(
     db: Engine, service: Service, caller: Caller, asked: GraphqlRequest, base: str
 ) -> tuple[dict[str, Any], frozenset[str]]:
     repeatable = db is not service.db
-    context = Context(db, service.settings, service.seal, caller, datetime.now(UTC), base, repeatable)
+    context = Context(
+        db, service.settings, service.seal, caller, datetime.now(UTC), service.expiry.now(), base, repeatable
+    )
     answered = answer(service.documents, asked, context)
     return answered, frozenset() if "errors" in answered else frozenset(context.unfinished)
 

@@ -98,7 +98,7 @@ def _seen(context: Context, token: str) -> LookedReport | None:
 
 
 def _looked(context: Context, token: str) -> LookedReport | None:
-    return reports.look(context.db, context.caller, token, context.now)
+    return reports.look(context.db, context.caller, token, context.expiry_now)
 
 
 def _report(report: AskedReport | LookedReport) -> Object:
@@ -132,7 +132,9 @@ def _download_links(root: Object, info: _Info, first: int | None = None, page: i
 
 
 def _link(context: Context, report: LookedReport) -> Object:
-    until = min(context.now + timedelta(seconds=context.settings.link_seconds), report.expires_at)
+    until = context.now + timedelta(seconds=context.settings.link_seconds)
+    if context.now < report.expires_at:  # otherwise the clock is not believed just now
+        until = min(until, report.expires_at)
     return {
         "__typename": "ReportFileDownloadLink",
         "id": _id("ReportFileDownloadLink", report.token),
