@@ -4,16 +4,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+# The tests of a file stay in one process: they share the services that they start.
+TESTS := $(BIN)/pytest -q -n 3 --dist loadfile
 # Where a package index or a certificate is set for pip, uv takes the same.
 SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$(PIP_INDEX_URL)}") \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test kills lint types advisories licences check bench serve docs clean
+.PHONY: words setup demo test test-busy test-half compile kills lint types advisories licences check bench serve docs clean
 
 words: ## print these words
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
 
 setup: $(READY) ## make .venv and install everything from the lock
 
@@ -30,10 +32,18 @@ $(READY): pyproject.toml uv.lock supply_chain/uv.txt
 demo: $(READY) ## run the main job on sample facts: ask, wait, download, a table and a chart
 	@$(BIN)/python -m reelport.cli.demo
 
+test: compile ## run the tests, in three processes: they wait for services a third of the time
+	@$(TESTS)
+
+test-busy: compile ## run the tests while another program keeps every core busy
+	@$(BIN)/python tests/busy.py $(TESTS)
+
+test-half: compile ## run the tests within half a core
+	@$(BIN)/python tests/busy.py --half $(TESTS)
+
 # Where Python is told to write no bytecode, each of the hundreds of processes of the tests would compile all anew.
-test: $(READY) ## run the tests, in three processes: they wait for services a third of the time
+compile: $(READY)
 	@$(BIN)/python -m compileall -q src
-	@$(BIN)/pytest -q -n 3 --dist loadfile
 
 kills: $(READY) ## kill the whole service forty times around a hundred reports (KILLS=40)
 	@REELPORT_KILLS=$(or $(KILLS),40) $(BIN)/pytest -q -s tests/whole/test_service_kills.py

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds after which a test takes what it waits for as hanging; no promise about how long anything takes."""
 
 

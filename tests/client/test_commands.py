@@ -89,7 +89,7 @@ def test_a_wrong_command_line_is_one_clean_error(words: str, status: int, says: 
         env=os.environ | ours,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == status
@@ -137,7 +137,7 @@ def test_without_a_key_the_command_says_which_variables_it_wants() -> None:
         env=bare,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 4

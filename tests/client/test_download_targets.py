@@ -159,7 +159,7 @@ def test_two_downloads_to_one_name_both_succeed(server: Server, tmp_path: Path, 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(300)
     assert (tmp_path / "views.csv").read_text(encoding="utf-8") == CSV
     assert left_in(tmp_path) == WHOLE
 
@@ -177,7 +177,7 @@ def test_two_reports_to_one_name_leave_one_of_them_whole(server: Server, tmp_pat
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(300)
     assert left_in(tmp_path) == WHOLE
     says = json.loads((tmp_path / "views.csv.json").read_text())
     assert says["sha256"] == hashlib.sha256((tmp_path / "views.csv").read_bytes()).hexdigest()

@@ -275,7 +275,7 @@ def test_many_processes_keep_profiles_and_secrets_at_once(tmp_path: Path) -> Non
         "    secrets.keep_in_file(home, secrets.Name('https://u.example', f'{who}-{number}', 'secret'), who)\n"
     )
     running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), who]) for who in "abcd"]
-    assert [process.wait(120) for process in running] == [0] * 4
+    assert [process.wait(300) for process in running] == [0] * 4
     assert len(profile_file.read(tmp_path / "config.toml", alone=True).profiles) == 20
     assert len(json.loads((tmp_path / "secrets.json").read_text())["https://u.example"]) == 20
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.lock", "config.toml", "secrets.json"]

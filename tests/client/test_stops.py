@@ -83,14 +83,14 @@ def test_a_stop_while_settings_are_read_ends_in_one_line(tmp_path: Path, stop: s
         writer = _opened(sheet)
         _wait_for_its_reading(process.pid, writer)
         process.send_signal(stop)
-        out, said = process.communicate(timeout=120)
+        out, said = process.communicate(timeout=300)
     os.close(writer)
     assert (process.returncode, out, said) == (status, "", f"{NOTHING}\n")
 
 
 def _opened(pipe: Path) -> int:
     """The writing end of a pipe, once somebody reads."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while time.monotonic() < until:
         try:
             return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
@@ -102,7 +102,7 @@ def _opened(pipe: Path) -> int:
 def _wait_for_its_reading(pid: int, writer: int) -> None:
     """Until the process has read what is in the pipe, and sleeps for more: Python can't hear a stop just before."""
     os.write(writer, b"#")
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while time.monotonic() < until:
         left = int.from_bytes(fcntl.ioctl(writer, termios.FIONREAD, bytes(4)), sys.byteorder)
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -222,7 +222,7 @@ def test_rows_and_parquet_take_little_memory(tmp_path: Path) -> None:
         "print(most() - before)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, timeout=300
     )
     assert int(done.stdout) < 24
 
@@ -245,6 +245,6 @@ def test_an_absent_library_is_named_with_its_extra(tmp_path: Path, call: str, li
         f"try: table.{call}\n"
         "except UsageError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert f"pip install 'reelport[{extra}]'" in done.stdout
     assert library in done.stdout

@@ -25,7 +25,7 @@ QUERY = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 3))
 
 def post(vendor: Vendor, path: str, body: bytes, **headers: str) -> dict[str, Any]:
     request = urllib.request.Request(f"{vendor.url}{path}", body, headers)
-    with urllib.request.urlopen(request, timeout=120) as reply:
+    with urllib.request.urlopen(request, timeout=300) as reply:
         answer: dict[str, Any] = json.loads(reply.read())
         return answer
 
@@ -49,7 +49,7 @@ def look(vendor: Vendor, token: str) -> tuple[str, list[str]]:
 def fetch(vendor: Vendor, query: ReportQuery) -> bytes:
     body = b""
     for link in look(vendor, ask(vendor, query))[1]:
-        with urllib.request.urlopen(link, timeout=120) as reply:
+        with urllib.request.urlopen(link, timeout=300) as reply:
             body += reply.read()
     return body
 
@@ -154,13 +154,13 @@ def test_links_expire_and_files_come_in_parts(vendor: Vendor) -> None:
     _, old = look(vendor, ask(vendor))
     vendor.expire_links()
     with pytest.raises(urllib.error.HTTPError, match="403") as caught:
-        urllib.request.urlopen(old[0], timeout=120)
+        urllib.request.urlopen(old[0], timeout=300)
     caught.value.close()
     first, second = look(vendor, vendor.tokens[0])[1]
     request = urllib.request.Request(first, headers={"Range": "bytes=4-"})
-    with urllib.request.urlopen(request, timeout=120) as reply:
+    with urllib.request.urlopen(request, timeout=300) as reply:
         assert (reply.status, reply.read()[:5]) == (206, b"views")
-    with urllib.request.urlopen(second, timeout=120) as reply:
+    with urllib.request.urlopen(second, timeout=300) as reply:
         assert reply.read().startswith(b"day,views\n")
     assert (vendor.downloads, vendor.asked_ranges) == (3, ["bytes=4-"])
 
@@ -172,7 +172,7 @@ def test_threads_may_ask_at_once(vendor: Vendor) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(300)
     assert (len(vendor.asks), vendor.refused) == (2, 6)
 
 
@@ -187,5 +187,5 @@ def test_it_can_be_told_to_be_a_reelport_service_and_stops_and_starts(vendor: Ve
     assert look(vendor, token)[0] == "FINISHED"
     body = json.dumps({"query": "{ __typename }"}).encode()
     request = urllib.request.Request(f"{vendor.url}/graphql", body, {"Authorization": f"Bearer {vendor.bearer}"})
-    with urllib.request.urlopen(request, timeout=120) as reply:
+    with urllib.request.urlopen(request, timeout=300) as reply:
         assert reply.headers["Reelport-Version"]

@@ -92,7 +92,7 @@ def test_an_undo_asks_at_a_terminal(
     words = [sys.executable, "-m", "reelport", "load", "undo", undoable, "--data", str(tmp_path / "data")]
     ours, theirs = os.openpty()
     os.write(ours, answer)
-    done = subprocess.run(words, stdin=theirs, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(words, stdin=theirs, capture_output=True, text=True, timeout=300, check=False)
     os.close(ours)
     os.close(theirs)
     assert f"Take back batch {undoable} of earnings? [y/N]" in done.stderr
@@ -183,7 +183,7 @@ def test_a_data_directory_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data" / "layout.json").write_text('{"layout": 99}')
     settings = os.environ | {"REELPORT_DATA": str(tmp_path / "data")}
     words = [sys.executable, "-m", "reelport", "tables"]
-    done = subprocess.run(words, env=settings, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(words, env=settings, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "newer version of Reelport" in done.stderr
 

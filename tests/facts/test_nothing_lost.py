@@ -43,7 +43,7 @@ def _start(root: Path, path: Path, *span: str, stop_at: str = "") -> subprocess.
 
 def _run(root: Path, path: Path, *span: str, stop_at: str = "") -> tuple[int, str]:
     with _start(root, path, *span, stop_at=stop_at) as process:
-        out, _ = process.communicate(timeout=120)
+        out, _ = process.communicate(timeout=300)
     return process.returncode, out.strip()
 
 
@@ -95,7 +95,7 @@ def test_the_same_batch_loaded_by_several_processes_at_once_lands_once(root: Pat
     """Of four processes one loads, and three say that it is loaded already."""
     path = plays("a.csv", *((f"2023-07-{day:02}T05:00", "v1", "c1", 1) for day in range(1, 4)))
     started = [_start(root, path) for _ in range(4)]
-    said = sorted(process.communicate(timeout=120)[0].strip() for process in started)
+    said = sorted(process.communicate(timeout=300)[0].strip() for process in started)
     assert [process.returncode for process in started] == [0] * 4
     assert said == ["False", "True", "True", "True"]
     assert ask("plays", "SELECT count(*) FROM t") == [(3,)]

@@ -105,7 +105,7 @@ def test_of_two_calls_at_the_same_moment_one_is_refused(tmp_path: Path) -> None:
     )
     words = [sys.executable, "-c", call]
     started = [subprocess.Popen([*words, seed], stderr=subprocess.PIPE, text=True) for seed in "123"]
-    said = [process.communicate(timeout=120)[1] for process in started]
+    said = [process.communicate(timeout=300)[1] for process in started]
     assert sorted(process.returncode for process in started) == [0, 1, 1]
     assert sum("sample facts lie on some of these days already" in each for each in said) == 2
     assert sum(len(rows_of(tmp_path, name)) for name in FACTS) == 300

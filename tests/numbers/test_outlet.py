@@ -168,5 +168,5 @@ threading.Thread(target=write).start()
 def test_where_no_thread_is_to_be_had_for_syncing_the_file_is_written(tmp_path: Path) -> None:
     """A process whose main thread has ended starts no more threads of that kind: nobody hangs, nothing is missing."""
     command: list[str | Path] = [sys.executable, "-c", LAST, tmp_path / "file", tmp_path]
-    assert subprocess.run(command, check=True, timeout=120, capture_output=True).stdout == b""
+    assert subprocess.run(command, check=True, timeout=300, capture_output=True).stdout == b""
     assert (tmp_path / "file").stat().st_size == 80 << 20

@@ -77,7 +77,7 @@ def test_a_request_that_does_not_come_whole_in_time_ends_its_connection() -> Non
     """Nothing at all, half a head and half a body are cut off; an answer may take as long as it takes."""
 
     async def run() -> None:
-        async with served(Hasty) as connect, asyncio.timeout(120):
+        async with served(Hasty) as connect, asyncio.timeout(300):
             slow = [await connect(part) for part in (b"", HEAD[:9], HEAD + b"ab")]
             assert [await reader.read() for reader in slow] == [b"", b"", b""]
             whole = await connect(HEAD + b"abcd")
@@ -90,7 +90,7 @@ def test_the_slowest_connection_makes_room_for_a_new_one() -> None:
     """Beyond the number that may be, the one that has brought its request for the longest ends, and no answer does."""
 
     async def run() -> None:
-        async with served(Few) as connect, asyncio.timeout(120):
+        async with served(Few) as connect, asyncio.timeout(300):
             answered = await connect(HEAD + b"abcd")
             assert (await answered.readline()).startswith(b"HTTP/1.1 200")
             slow = await connect(HEAD)
@@ -107,7 +107,7 @@ def test_a_reader_that_takes_nothing_ends_in_time_and_makes_room(protocol: type[
     """Its answer breaks off short of its length: after a time, or when its connection is needed before."""
 
     async def run() -> None:
-        async with served(protocol) as connect, asyncio.timeout(120):
+        async with served(protocol) as connect, asyncio.timeout(300):
             stalled = await connect(b"GET /long HTTP/1.1\r\nHost: here\r\n\r\n")
             await stalled.readuntil(b"\r\n\r\n")
             for _ in range(2):
@@ -123,7 +123,7 @@ def test_the_time_for_a_request_is_none_for_the_end_of_an_answer() -> None:
     """A reader that takes an answer late has all of it, however soon a next request would have to come."""
 
     async def run() -> None:
-        async with served(Hasty) as connect, asyncio.timeout(120):
+        async with served(Hasty) as connect, asyncio.timeout(300):
             late = await connect(b"GET /long HTTP/1.1\r\nHost: here\r\n\r\n")
             await late.readuntil(b"\r\n\r\n")
             await late.readexactly(LONG // 2 + 1)

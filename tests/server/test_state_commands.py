@@ -345,7 +345,7 @@ def test_port_in_use_is_told(tmp_path: Path) -> None:
             check=False,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             env={**os.environ, "COLUMNS": "200"},
         )
     assert ended.returncode == 2
@@ -379,7 +379,7 @@ def test_wrong_settings_are_told_all_at_once_by_their_names(tmp_path: Path) -> N
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert ended.returncode == 2
     assert [line.split(":")[1].strip() for line in ended.stderr.splitlines()] == [

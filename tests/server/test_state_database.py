@@ -105,7 +105,7 @@ def _at_once(settings: Settings, code: str) -> list[str]:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    outputs = [process.communicate(timeout=120)[0].strip() for process in started]
+    outputs = [process.communicate(timeout=300)[0].strip() for process in started]
     assert [process.returncode for process in started] == [0] * 4
     return outputs
 

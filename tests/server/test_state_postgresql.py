@@ -84,7 +84,7 @@ def test_worker_elsewhere_makes_what_is_asked(new_database: Callable[[], str], t
                 assert _finished(db, caller, asked.token)
         finally:
             worker.terminate()
-            assert worker.wait(120) == 0
+            assert worker.wait(300) == 0
     db.dispose()
 
 
@@ -147,7 +147,7 @@ def test_database_that_goes_away_is_waited_for(new_database: Callable[[], str], 
         assert _finished(db, caller, later.token)
     finally:
         worker.terminate()
-        assert worker.wait(120) == 0
+        assert worker.wait(300) == 0
     db.dispose()
 
 

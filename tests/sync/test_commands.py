@@ -68,7 +68,7 @@ def syncing(folder: Path, url: str, key: str, secret: str) -> Sync:
             env=os.environ | ours | {"REELPORT_HOME": str(folder / "home")},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
 

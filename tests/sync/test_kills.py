@@ -48,7 +48,7 @@ def replace_in_another_process(spec: Spec, step: str) -> int:
     """Replace the window in a process that is killed at the step; how it ended."""
     words = [sys.executable, "-c", REPLACE, spec.place.kind, str(spec.place.path), AFTER]
     environment = os.environ | {VARIABLE: step, "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(words, env=environment, check=False, timeout=120).returncode
+    return subprocess.run(words, env=environment, check=False, timeout=300).returncode
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["new", "there"])

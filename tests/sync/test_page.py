@@ -34,7 +34,7 @@ def test_the_page_runs_as_written(tmp_path: Path) -> None:
                 case _:
                     words = ["bash", "-eu", "-c", text] if language == "sh" else [sys.executable, "-c", text]
                     done = subprocess.run(
-                        words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+                        words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
                     )
                     assert done.returncode == 0, f"{text}\n{done.stderr}"
     assert len(seen) > 30

@@ -72,7 +72,7 @@ class Desk:
             while not AT_WORK.search(said) and (line := process.stdout.readline()):
                 said += line
             process.send_signal(signal.SIGTERM)
-            said += process.communicate(timeout=120)[0]
+            said += process.communicate(timeout=300)[0]
         return Done(process.returncode, said, "")
 
 

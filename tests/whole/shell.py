@@ -55,7 +55,7 @@ class Shell:
         assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.stdout.close()
-        self._process.wait(120)
+        self._process.wait(300)
 
 
 @contextmanager

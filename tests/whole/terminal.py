@@ -40,7 +40,7 @@ def surroundings(url: str, key: str, secret: str, **more: str) -> dict[str, str]
 def piped(environment: Mapping[str, str], *words: str) -> Ended:
     """A command whose stdout and stderr are pipes."""
     done = subprocess.run(
-        [sys.executable, "-m", "reelport", *words], env=environment, capture_output=True, timeout=120, check=False
+        [sys.executable, "-m", "reelport", *words], env=environment, capture_output=True, timeout=300, check=False
     )
     err = done.stderr.decode()
     assert "Traceback" not in err, err

@@ -38,7 +38,7 @@ def test_the_demo_can_be_stopped_and_shows_the_whole_job(tmp_path: Path) -> None
     assert process.returncode == 130
     assert "Traceback" not in stopped
     assert processes_of(tmp_path) == []
-    done = subprocess.run(DEMO, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(DEMO, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, timeout=300, check=False)
     said = done.stdout.decode()
     assert done.returncode == 0, said + (tmp_path / "demo-output" / "service.log").read_text("utf-8")
     assert (tmp_path / "demo-output" / "views.png").read_bytes().startswith(b"\x89PNG")
@@ -52,6 +52,6 @@ def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:
     """Somebody's own demo-output is never emptied."""
     (tmp_path / "demo-output").mkdir()
     (tmp_path / "demo-output" / "mine.txt").write_text("mine")
-    done = subprocess.run(DEMO, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(DEMO, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, timeout=300, check=False)
     assert done.returncode == 2
     assert (tmp_path / "demo-output" / "mine.txt").read_text() == "mine"

@@ -44,7 +44,7 @@ def environment(service: Service) -> dict[str, str]:
 
 
 def run(words: list[str], environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_the_tutorials_commands_run(environment: dict[str, str], tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[Cut, Ended]:
             input=json.dumps(lines),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=True,
         )
     finally:

@@ -183,13 +183,13 @@ def killed_half_way(vendor: Vendor, token: str, to: Path) -> int:
     """Kill -9 a process whose download has come to a stand, when a good part is on disk; how much is there."""
     vendor.cut, vendor.cut_times = Cut.STALL, 1
     process = start(vendor, token, to)
-    part, until = part_of(to, token), time.monotonic() + 120
+    part, until = part_of(to, token), time.monotonic() + 300
     while not (part.exists() and part.stat().st_size > 1_000_000):
         assert process.poll() is None
         assert time.monotonic() < until
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
-    process.wait(120)
+    process.wait(300)
     return part.stat().st_size
 
 
@@ -199,7 +199,7 @@ def test_a_killed_download_is_taken_up_by_the_next_process(vendor: Vendor, tmp_p
     token, target = asked(vendor), tmp_path / "views.csv"
     size = killed_half_way(vendor, token, target)
     assert not target.exists()
-    assert start(vendor, token, target).wait(120) == 0
+    assert start(vendor, token, target).wait(300) == 0
     assert target.read_bytes() == LARGE
     says = json.loads((tmp_path / "views.csv.json").read_text())
     assert (says["proof"], says["rows"]) == ("checksum", 100_000)
@@ -211,7 +211,7 @@ def test_killed_before_the_name_was_given_only_the_last_byte_is_asked_for(vendor
     """All bytes were written, none of them synced: the next process verifies them, and asks for next to nothing."""
     vendor.csv = lambda _: LARGE
     token, target = asked(vendor), tmp_path / "views.csv"
-    assert start(vendor, token, target, "client-part").wait(120) == -signal.SIGKILL
+    assert start(vendor, token, target, "client-part").wait(300) == -signal.SIGKILL
     assert names(tmp_path) == [part_of(target, token).name]
     assert fetch(vendor, token, target).path.read_bytes() == LARGE
     assert vendor.asked_ranges == [f"bytes={len(LARGE) - 1}-"]
@@ -277,14 +277,14 @@ def test_two_processes_at_one_report_never_share_a_part(vendor: Vendor, tmp_path
     token, target = asked(vendor), tmp_path / "views.csv"
     vendor.cut, vendor.cut_times = Cut.STALL, 1
     process = start(vendor, token, target)
-    part, until = part_of(target, token), time.monotonic() + 120
+    part, until = part_of(target, token), time.monotonic() + 300
     while not (part.exists() and part.stat().st_size > 1_000_000) and time.monotonic() < until:
         time.sleep(0.02)
     assert fetch(vendor, token, target).path.read_bytes() == LARGE
     assert vendor.asked_ranges == []
     assert part.exists()
     process.kill()
-    process.wait(120)
+    process.wait(300)
     other = asked(vendor)
     fetch(vendor, other, target)
     assert names(tmp_path) == ["views.csv", "views.csv.json"]

@@ -84,7 +84,7 @@ def expected(export: Path) -> list[tuple[str, str, int]]:
 def report(service: Service, key_id: str, secret: str, ask: Mapping[str, object]) -> list[list[str]]:
     """The rows of a finished report, header first, as a partner's own program gets them."""
     credentials = {"grant_type": "client_credentials", "client_id": key_id, "client_secret": secret}
-    with httpx2.Client(base_url=service.url, timeout=120) as http:
+    with httpx2.Client(base_url=service.url, timeout=300) as http:
         token = http.post("/oauth/v1/token", data={**credentials, "scope": "create_reports read_reports"}).json()
         headers = {"Authorization": f"Bearer {token['access_token']}"}
 
@@ -100,7 +100,7 @@ def report(service: Service, key_id: str, secret: str, ask: Mapping[str, object]
             input=ask,
         )
         report_token = asked["askPartnerReportFile"]["reportFile"]["reportToken"]
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while time.monotonic() < until:
             looked = answer(
                 "query ($token: String!) { partner { reportFile(reportToken: $token) {"

@@ -80,11 +80,11 @@ def test_merging_any_split_is_the_answer_over_the_whole_range(
     """For whatever may be asked, windows of any length come to the service's own bytes; else the merge is refused."""
     split = client.with_options(windows=days)
     try:
-        found = split.reports.run_range(query, tmp_path / "merged.csv", deadline=60)
+        found = split.reports.run_range(query, tmp_path / "merged.csv", deadline=300)
     except MergeRefused:
         assert not set(query.dimensions) & set(TIMES)
         return
-    whole = client.reports.run(query, tmp_path / "whole.csv", deadline=60)
+    whole = client.reports.run(query, tmp_path / "whole.csv", deadline=300)
     assert (tmp_path / "merged.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert (found.sha256, found.rows, found.bytes) == (whole.sha256, whole.rows, whole.bytes)
     assert len(found.windows) > 1
@@ -107,7 +107,7 @@ def test_the_command_splits_what_one_report_may_not_cover(service: Service, key:
             env={**os.environ, **ours, "REELPORT_HOME": str(tmp_path), **more},
             capture_output=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout
@@ -118,9 +118,9 @@ def test_the_command_splits_what_one_report_may_not_cover(service: Service, key:
 def test_a_service_that_takes_fewer_days_gets_smaller_windows(service: Service, client: Client, tmp_path: Path) -> None:
     """Windows that are longer than the service's own limit are halved until it takes them."""
     query = ReportQuery.of([Metric.VIEWS], ["DAY"], START, END)
-    whole = client.reports.run(query, tmp_path / "whole.csv", deadline=60)
+    whole = client.reports.run(query, tmp_path / "whole.csv", deadline=300)
     service.restart(environment={"REELPORT_DAY_LIMIT": "40"})
-    found = client.reports.run_range(query, tmp_path / "merged.csv", deadline=60)
+    found = client.reports.run_range(query, tmp_path / "merged.csv", deadline=300)
     assert [each.rows for each in found.windows] == [36, 36]
     assert found.sha256 == whole.sha256
     with pytest.raises(QueryRefused, match="more than 40"):

@@ -229,7 +229,7 @@ def test_a_full_disk_is_said_and_leaves_what_was_there(vendor: Vendor, here: dic
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "reelport", *WEEK, "--format", "json"],
-            env=here, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+            env=here, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False,
         )  # fmt: skip
     assert done.returncode == 1
     assert "stdout takes no more" in done.stderr
@@ -269,7 +269,7 @@ def test_a_closed_stdout_is_said_before_anything_is_asked_for(vendor: Vendor, he
         env=here,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert (done.returncode, done.stderr) == (2, "reelport: stdout is closed: give -o FILE.\n")

@@ -37,7 +37,7 @@ def command(service: Service, *words: str) -> Ended:
 def status_of(link: str) -> int:
     """What the service answers to a link."""
     try:
-        with urllib.request.urlopen(link, timeout=120) as reply:
+        with urllib.request.urlopen(link, timeout=300) as reply:
             status: int = reply.status
     except urllib.error.HTTPError as error:
         return error.code

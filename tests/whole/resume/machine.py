@@ -29,7 +29,7 @@ url, key, secret, ledger, end, to = sys.argv[1:]
 query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date.fromisoformat(end))
 try:
     with Client(url, key, secret, ledger=ledger) as client:
-        client.reports.run(query, to, deadline=60, progress=tell)
+        client.reports.run(query, to, deadline=300, progress=tell)
 except ReelportError as error:
     print(type(error).__name__, error, file=sys.stderr)
     sys.exit(error.exit_status)
@@ -69,10 +69,10 @@ class Partner:
     def killed(self, query: ReportQuery, to: Path, step: str) -> None:
         """Have a process run a query and die at a step."""
         process = self.begin(query, to, step)
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=300)
         assert process.returncode == -signal.SIGKILL, said
 
-    def run(self, query: ReportQuery, to: Path, *, deadline: float = 60, fresh: bool = False, slots: int = 2) -> bytes:
+    def run(self, query: ReportQuery, to: Path, *, deadline: float = 300, fresh: bool = False, slots: int = 2) -> bytes:
         """Run a query in this process; the bytes of its file."""
         self.told.clear()
         with Client(self.url, self.key, self.secret, ledger=self.home / "ledger.db") as client:
@@ -87,7 +87,7 @@ class Partner:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
 

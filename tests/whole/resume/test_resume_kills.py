@@ -167,7 +167,7 @@ def test_submit_and_attach_are_remembered_too(vendor: Vendor, guest: Partner, tm
     with Client(guest.url, guest.key, guest.secret, ledger=guest.home / "ledger.db") as client:
         token = client.reports.submit(QUERY).token
         assert client.reports.submit(QUERY).token == token
-        client.reports.attach(token).wait(deadline=60).download(tmp_path / "views.csv")
+        client.reports.attach(token).wait(deadline=300).download(tmp_path / "views.csv")
     assert (len(vendor.asks), guest.row().state, guest.row().delivered) == (1, State.VERIFIED, True)
 
 

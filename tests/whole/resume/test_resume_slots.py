@@ -19,7 +19,7 @@ from .machine import QUERY, Partner, days, expected
 def ended(processes: Sequence[subprocess.Popen[str]]) -> None:
     """Wait until all have ended well."""
     for process in processes:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=300)
         assert process.returncode == 0, said
 
 

@@ -18,7 +18,7 @@ from typing import Any
 def post(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
     """Status and body of a POST."""
     request = urllib.request.Request(url, data=body, headers=headers, method="POST")
-    with urllib.request.urlopen(request, timeout=120) as reply:
+    with urllib.request.urlopen(request, timeout=300) as reply:
         return reply.status, reply.read()
 
 
@@ -76,7 +76,7 @@ class Checker:
         if file["status"] != "FINISHED":
             raise RuntimeError(file["status"])
         links = [edge["node"]["link"] for edge in file["downloadLinks"]["edges"]]
-        return [urllib.request.urlopen(link, timeout=120).read().decode("utf-8") for link in links]
+        return [urllib.request.urlopen(link, timeout=300).read().decode("utf-8") for link in links]
 
 
 class Nightly:
@@ -147,5 +147,5 @@ class Nightly:
     def rows(self, edges: list[Any]) -> Iterator[dict[str, str]]:
         """The rows of all files of one report; each file has a header of its own."""
         for edge in edges:
-            text = urllib.request.urlopen(edge["node"]["link"], timeout=120).read().decode("utf-8")
+            text = urllib.request.urlopen(edge["node"]["link"], timeout=300).read().decode("utf-8")
             yield from csv.DictReader(io.StringIO(text))

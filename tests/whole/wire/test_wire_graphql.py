@@ -20,7 +20,7 @@ INLINE = f"askPartnerReportFile(input: {{metrics: [VIEWS], dimensions: [DAY], {D
 
 def csv_of(wire: Wire, token: str) -> str:
     """The file of a report once it is finished; its link is fetched without any header of ours."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while True:
         answer = wire.graphql(
             "query($t: String!) { partner { reportFile(reportToken: $t)"
@@ -34,7 +34,7 @@ def csv_of(wire: Wire, token: str) -> str:
         assert time.monotonic() < until, wire.service.log
         time.sleep(0.02)
     assert report["status"] == "FINISHED", wire.service.log
-    with urllib.request.urlopen(report["downloadLinks"]["edges"][0]["node"]["link"], timeout=120) as reply:
+    with urllib.request.urlopen(report["downloadLinks"]["edges"][0]["node"]["link"], timeout=300) as reply:
         body: bytes = reply.read()
     return body.decode()
 

@@ -88,7 +88,7 @@ def test_more_connections_than_open_files_keep_nobody_out(tmp_path: Path) -> Non
 
 def await_service(port: int, process: subprocess.Popen[bytes]) -> None:
     """Return once it answers."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while True:
         assert process.poll() is None
         assert time.monotonic() < until
@@ -133,14 +133,14 @@ def looked(wire: Wire, token: str) -> str:
 
 def sent(service: Service, data: bytes) -> socket.socket:
     """A connection over which data was sent, and nothing is taken."""
-    mine = socket.create_connection((service.settings.host, service.settings.port), timeout=120)
+    mine = socket.create_connection((service.settings.host, service.settings.port), timeout=300)
     mine.sendall(data)
     return mine
 
 
 def answered(sockets: list[socket.socket], count: int) -> list[socket.socket]:
     """Those to which an answer has come, as soon as there are so many of them."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     with selectors.DefaultSelector() as selector:
         for each in sockets:
             selector.register(each, selectors.EVENT_READ, each)

@@ -29,7 +29,7 @@ from .conftest import ASK, GRAPHQL, INPUT, TOKEN, Wire, finish, token_of
 
 def serve(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "reelport", "serve", *words], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "reelport", "serve", *words], capture_output=True, text=True, timeout=300, check=False
     )
 
 
@@ -61,7 +61,7 @@ def test_a_data_directory_that_cant_be_is_one_clear_line(tmp_path: Path) -> None
 
 def test_a_connection_that_idles_between_two_polls_stays(service: Service) -> None:
     """A program that polls every five seconds over one connection loses no request."""
-    connection = http.client.HTTPConnection("127.0.0.1", service.settings.port, timeout=120)
+    connection = http.client.HTTPConnection("127.0.0.1", service.settings.port, timeout=300)
     for pause in (5.2, 0):
         connection.request("GET", "/health/live")
         assert connection.getresponse().read()
@@ -81,11 +81,11 @@ def test_it_says_where_it_listens_and_ends_in_good_order(tmp_path: Path) -> None
     address = json.loads(listening)["address"]
     place = urllib.parse.urlsplit(address)
     next(line for line in process.stderr if '"worker started"' in line)
-    with socket.create_connection((place.hostname or "", place.port or 0), timeout=120) as connection:
+    with socket.create_connection((place.hostname or "", place.port or 0), timeout=300) as connection:
         connection.sendall(b"GET /health/live HTTP/1.0\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
     process.send_signal(signal.SIGTERM)
-    _, rest = process.communicate(timeout=120)
+    _, rest = process.communicate(timeout=300)
     assert process.returncode == 0
     assert "Traceback" not in rest
     assert "Fatal" not in rest
@@ -96,7 +96,7 @@ def test_it_says_where_it_listens_and_ends_in_good_order(tmp_path: Path) -> None
 def raw(wire: Wire, *sent: bytes) -> bytes:
     """What comes back for bytes as they are; the last of them closes our side."""
     place = urllib.parse.urlsplit(wire.service.url)
-    with socket.create_connection((place.hostname or "", place.port or 0), timeout=120) as connection:
+    with socket.create_connection((place.hostname or "", place.port or 0), timeout=300) as connection:
         for each in sent:
             connection.sendall(each)
         connection.shutdown(socket.SHUT_WR)
@@ -126,7 +126,7 @@ def test_a_caller_who_goes_away_in_mid_body_hurts_nobody(wire: Wire) -> None:
     """No traceback, and the next one is served."""
     place = urllib.parse.urlsplit(wire.service.url)
     for _ in range(20):
-        with socket.create_connection((place.hostname or "", place.port or 0), timeout=120) as connection:
+        with socket.create_connection((place.hostname or "", place.port or 0), timeout=300) as connection:
             connection.sendall(f"POST {TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc".encode())
     assert wire.grant().status == 200
     assert "Traceback" not in wire.service.log
@@ -219,7 +219,7 @@ def test_links_begin_with_http_or_https_alone(idle: Wire) -> None:
 def test_too_few_open_files_are_one_clear_line(tmp_path: Path) -> None:
     """It doesn't begin where it could serve nobody; nothing is made."""
     command = f"ulimit -n 64; exec {sys.executable} -m reelport serve --port 0 --data {tmp_path / 'data'}"
-    ended = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=300, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("reelport: This process may have 64 open files")
     assert ended.stderr.count("\n") == 1
