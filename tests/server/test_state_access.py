@@ -254,8 +254,7 @@ def test_a_state_from_before_the_mark_takes_that_of_the_secret_in_use(state: Sta
     state.organization("demo")
     key = state.key("demo")
     with writing(state.db) as connection:
-        connection.execute(text("DROP TABLE seals"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        connection.execute(text("DELETE FROM seals"))  # as the migration leaves it that made the table
     db = connect(state.settings)
     assert isinstance(access.grant(db, sealed(db, state.settings), key.id, key.secret, [], state.now), Grant)
     with pytest.raises(UsageError, match="another secret"):
