@@ -36,7 +36,6 @@ REVISION = "0006"
 
 BUSY_SECONDS = 30
 _TRY_SECONDS = 0.002
-_BUSY = sqlite3.SQLITE_BUSY
 # The last is for a server that takes no writes now: a standby, or one that was set to read only.
 _AWAY = frozenset({DatabaseError, OperationalError, exc.InternalError})
 _NO_PRIVILEGE = "42501"
@@ -163,7 +162,7 @@ def _begun_soon(driver: sqlite3.Connection) -> bool:
             try:
                 driver.execute("BEGIN IMMEDIATE")
             except sqlite3.Error as error:
-                if error.sqlite_errorcode & 0xFF != _BUSY:
+                if not _is_busy(error):
                     return False
                 time.sleep(_TRY_SECONDS)
             else:
@@ -227,9 +226,14 @@ def _explained() -> Iterator[None]:
 
 
 def _kind_of(error: DatabaseError) -> type[StorageError]:
-    if isinstance(error.orig, sqlite3.Error) and error.orig.sqlite_errorcode & 0xFF == _BUSY:
+    if isinstance(error.orig, sqlite3.Error) and _is_busy(error.orig):
         return StateBusy
     return DiskFull if full_disk(str(error.orig)) else StorageError
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    # Errors of the module itself have no code of SQLite's.
+    return bool(getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY)
 
 
 def _first_line(error: DatabaseError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -15,10 +16,12 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine, func, select
 
 from reelport.errors import StorageError
+from reelport.server.api_processes import METRICS_FOLDER
 from reelport.server.database import reading
 from reelport.server.tables import JOBS
 
@@ -27,13 +30,16 @@ _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
 class Metrics:
-    """The counters of one process, in a registry of their own."""
+    """What one process counts, in a registry of its own; of several processes each tells what all have counted."""
 
     def __init__(self, db: Engine, held: Callable[[], int]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._held = held
         self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        self._registry.register(_Queue(db))
+        self._told = _of_all_processes() if METRICS_FOLDER in os.environ else self._registry
+        if self._told is self._registry:
+            ProcessCollector(registry=self._registry)
+        self._told.register(_Queue(db))
         self._requests = Counter(
             "reelport_requests", "Requests answered.", ("route", "method", "status"), registry=self._registry
         )
@@ -46,7 +52,9 @@ class Metrics:
         )
         self._tokens = Counter("reelport_tokens", "Asks for a token.", ("outcome",), registry=self._registry)
         self._errors = Counter("reelport_errors", "Errors told, by code.", ("code",), registry=self._registry)
-        Gauge("reelport_held_looks", "Looks held now.", registry=self._registry).set_function(held)
+        self._held_now = Gauge(
+            "reelport_held_looks", "Looks held now.", registry=self._registry, multiprocess_mode="livesum"
+        )
         self._looks = Counter(
             "reelport_held_looks_ended",
             "Looks whose callers prefer to wait for an unfinished report, by what became of that.",
@@ -57,6 +65,7 @@ class Metrics:
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """An answer was begun."""
+        self._held_now.set(self._held())
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
@@ -78,7 +87,14 @@ class Metrics:
 
     def page(self) -> bytes:
         """Everything, as text; blocks for a look at the state."""
-        return generate_latest(self._registry)
+        self._held_now.set(self._held())
+        return generate_latest(self._told)
+
+
+def _of_all_processes() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
 
 
 class _Queue(Collector):

@@ -1,4 +1,4 @@
-"""`reelport serve`: the API in this process, workers beside it, until it is told to stop."""
+"""`reelport serve`: the API in this process or in several, workers beside it, until it is told to stop."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from reelport.errors import UsageError
 from reelport.facts.modes import private
 from reelport.server import bell, logs, permissions
+from reelport.server.api_processes import api_processes
 from reelport.server.app import create_app
 from reelport.server.bell import Occasion
 from reelport.server.connections import ACCEPTED_AT_ONCE, Connection, raise_open_files
@@ -45,31 +46,45 @@ def serve(settings: Settings) -> None:
     What keeps the app from starting up is raised as it is, and nobody was told that it listens.
     """
     logs.configure(settings)
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    connection = Connection.limited(settings, raise_open_files())
+    # Its processes inherit it; where that is too few files, nothing begins.
+    raise_open_files()
     with _listening(settings) as listener:
         # Before the workers: they need the state brought up to date, and a state that can't be used ends here.
         _prepare(settings)
         for sentence in permissions.list_movable(settings.data):
             _LOG.warning("the data directory can be replaced", reason=sentence)
-        app = create_app(settings)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            http=connection,
-            backlog=ACCEPTED_AT_ONCE,
-            server_header=False,
-            lifespan="off",  # the server sees to the app's life itself
-            ws="none",
-            # Uvicorn's time for a next request counts from when an answer was handed over, not from when it was taken.
-            timeout_keep_alive=int(connection.seconds) + 1,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _end)
+            signal.signal(number, leave)
         with supervised(settings, settings.workers):
-            _Server(config, app, settings).run(sockets=[listener])
+            if settings.processes == 1:
+                serve_on(settings, listener)
+                return
+            with api_processes(settings, listener):
+                _LOG.info("serving", address=_address(listener), processes=settings.processes)
+                while True:
+                    signal.pause()
+
+
+def serve_on(settings: Settings, listener: socket.socket) -> None:
+    """Answer what comes to this socket until a signal to stop; what keeps the app from starting up is raised."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    connection = Connection.limited(settings, raise_open_files())
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        http=connection,
+        # One of several takes no more than one before it looks again: else the first to wake would have all of a burst.
+        backlog=ACCEPTED_AT_ONCE if settings.processes == 1 else 1,
+        server_header=False,
+        lifespan="off",  # the server sees to the app's life itself
+        ws="none",
+        # Uvicorn's time for a next request counts from when an answer was handed over, not from when it was taken.
+        timeout_keep_alive=int(connection.seconds) + 1,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    _Server(config, app, settings).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -144,7 +159,7 @@ def _prepare(settings: Settings) -> None:
         db.dispose()
 
 
-def _end(*_: object) -> NoReturn:
+def leave(*_: object) -> NoReturn:
     """Leave through every open block. The web server takes the signal first, ends its requests and raises it again."""
     raise SystemExit(0)
 

@@ -43,6 +43,9 @@ class Settings:
     # The wire
     host: str = setting("127.0.0.1", description="Address to listen on.")
     port: int = setting(8642, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    processes: int = setting(
+        1, ge=1, le=64, description="Processes that answer on the port; with 1 it is the serving process itself."
+    )
     public_url: str = setting("", description="Address that links begin with; empty: the one that the caller used.")
     link_seconds: int = setting(900, ge=1, description="Life of a download link, signed anew at each look.")
     look_seconds: int = setting(
