@@ -1,4 +1,4 @@
-"""A data directory that an older version wrote, under a version with one more metric over one more column.
+"""A data directory that an older version wrote, under a version with one more metric and two more columns.
 
 The newer version is a copy of the package, changed as DESIGN's "To add a metric" says, and run by a process of its own.
 """
@@ -28,6 +28,7 @@ from reelport.facts.verification import verify
 ARCHIVE = Path(__file__).with_name("older_data.tar.xz")
 SHARES = (
     ("facts/tables.py", '        Column("time_watched_seconds"', 'Column("shares", Kind.COUNT, "Shares.", default=0),'),
+    ("facts/tables.py", '        _text("account_id"', '_text("motto", "Its motto."),'),
     ("catalog/rules.py", '    SECONDS = "seconds"', 'SHARES = "shares"'),
     (
         "catalog/metrics.py",
@@ -39,6 +40,7 @@ SHARES = (
 """What is written into which file of the package, and the line that it is written above."""
 PROGRAM = """
 import json, sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 import duckdb, pyarrow as pa
@@ -82,7 +84,12 @@ def play(moment, **more):
 
 with Engine("500MB", 2, folder / "spill") as engine:
     look("older", engine)
-    load_arrow(root, "plays", play("2023-07-06T05:00:00", shares=4), "new")
+    with ThreadPoolExecutor() as both:  # whoever comes second finds the column there, and no update is lost
+        done = [
+            both.submit(load_arrow, root, "plays", play(f"2023-07-06T0{hour}:00:00", shares=hour), f"new-{hour}")
+            for hour in (1, 3)
+        ]
+    told["landed"] = sorted(one.result().rows for one in done)
     look("loaded", engine)
     day = date(2023, 6, 3)
     load_arrow(root, "plays", play("2023-06-03T05:00:00", shares=2), "restated", replace=(day, day))
@@ -92,6 +99,11 @@ with Engine("500MB", 2, folder / "spill") as engine:
     undo(root, "july-5")
     undo(root, "more-june")
     look("undone", engine)
+for slug in ("one", "one", "first"):
+    rows = pa.Table.from_pylist([{"id": "c1", "slug": slug, "motto": "more"}])
+    told.setdefault("merged_objects", []).append(load_arrow(root, "channels", rows, slug).already)
+(path,) = pin(root, ["channels"]).files("channels")
+told["channels"] = duckdb.sql(f"SELECT id, slug, motto FROM '{path}' ORDER BY id").fetchall()
 print(json.dumps(told))
 """
 
@@ -135,7 +147,8 @@ def test_a_report_over_older_files_has_the_new_metric(life: dict[str, Any]) -> N
     """Where files lack the column its default stands: before any new commit, and beside new files."""
     june = {f"2023-06-0{day}": [20 if day in {2, 3} else 10, 0] for day in range(1, 7)}
     assert life["older"]["report"] == june | {"2023-07-04": [10, 0], "2023-07-05": [20, 0]}
-    assert life["loaded"]["report"] == life["older"]["report"] | {"2023-07-06": [1, 4]}
+    assert life["loaded"]["report"] == life["older"]["report"] | {"2023-07-06": [2, 4]}
+    assert life["landed"] == [1, 1]
 
 
 def test_older_files_are_restated_merged_and_undone(life: dict[str, Any]) -> None:
@@ -145,6 +158,12 @@ def test_older_files_are_restated_merged_and_undone(life: dict[str, Any]) -> Non
     assert life["compacted"] == ["2023-06", "2023-07"]
     assert life["merged"]["report"] == restated
     assert life["undone"]["report"] == restated | {"2023-06-02": [10, 0], "2023-07-05": [10, 0]}
+
+
+def test_older_objects_are_merged(life: dict[str, Any]) -> None:
+    """An object of before has an empty cell in the new column, and one that only gains it has changed."""
+    assert life["merged_objects"] == [False, True, False]
+    assert life["channels"] == [["c1", "first", "more"], ["c2", "two", None]]
 
 
 def test_the_log_gains_the_column_with_the_next_commit(life: dict[str, Any]) -> None:

@@ -87,15 +87,23 @@ def test_a_reject_file_is_never_one_of_the_inputs(
     assert not root.exists()
 
 
-def test_a_reject_file_lies_in_no_table_and_is_no_folder(
+def test_a_reject_file_takes_the_place_of_nothing_but_a_reject_file(
     tmp_path: Path, root: Path, channels: Callable[..., Path]
 ) -> None:
-    """Both are told before the load begins."""
+    """Anything else, a device among them, is told before the load begins; an earlier reject file is replaced."""
     path = channels(1, 1)
     with pytest.raises(UsageError, match="lies among the tables"):
         load(root, "channels", [path], rejects=root / "channels" / "r.csv")
     with pytest.raises(UsageError, match="names the folder"):
         load(root, "channels", [path], rejects=tmp_path)
+    (tmp_path / "other.csv").write_text("id,slug\nprecious,s\n")
+    for other in (tmp_path / "other.csv", Path("/dev/null")):
+        with pytest.raises(UsageError, match="is no reject file, so it is not written over"):
+            load(root, "channels", [path], rejects=other)
+    assert not root.exists()
+    for bad in (2, 1):
+        done = load(root, "channels", [channels(1, bad)], rejects=tmp_path / "r.csv")
+        assert done.rejects_kept == _kept(tmp_path / "r.csv") == bad
 
 
 def test_what_stands_beside_the_reject_file_is_left_alone(root: Path, channels: Callable[..., Path]) -> None:

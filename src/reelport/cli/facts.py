@@ -233,7 +233,7 @@ def load_undo(
     if not yes and not is_confirmed(f"Take back batch {plan.load.batch} of {plan.load.table}?"):
         print("Nothing was changed.", file=sys.stderr)
         return
-    done = batches.undo(root, plan.load.batch, plan.load.table)
+    done = batches.undo_load(root, plan.load)
     back = f", {done.restored:,} rows restored" if done.restored else ""
     print(f"{done.table}: batch {done.batch} undone, {done.removed:,} rows removed{back}")
 

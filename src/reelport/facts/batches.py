@@ -95,7 +95,11 @@ def undo(root: Path, batch: str, table: str | None = None) -> Undone:
     what it replaced, as long as the old files are there and no later load touched these
     days. Raises UsageError when it can't be done; then nothing changed.
     """
-    load = load_to_undo(loads(root, table), batch)
+    return undo_load(root, load_to_undo(loads(root, table), batch))
+
+
+def undo_load(root: Path, load: Load) -> Undone:
+    """Take back this very load, as `undo` does; UsageError when it doesn't stand any more."""
     found = table_named(load.table)
     with ExitStack() as stack:
         attempts: list[Writing] = []

@@ -19,6 +19,7 @@ from reelport.facts.tolerance import MaxBad, RejectCap
 
 HEADER = ("file", "line", "reason", "raw")
 SHOWN = 3
+_LONGEST_HEADER = 100
 
 
 class Rejects:
@@ -149,19 +150,31 @@ def _csv_line(cells: Sequence[object]) -> bytes:
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 
+def _is_reject_file(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with storage_errors(path), path.open("rb") as file:
+        return file.readline(_LONGEST_HEADER) in {b"", _csv_line(HEADER)}
+
+
 def check_rejects_path(path: Path, root: Path, others: Sequence[Path]) -> None:
-    """Refuse a reject file that is one of the load's own files, under whatever name, or lies among the tables.
+    """Refuse a reject file that is one of the load's own files, under whatever name, or anything but a reject file.
 
     Nothing was opened for writing by then. Raises UsageError.
     """
     for other in others:
         if path.exists() and other.exists() and path.samefile(other):
-            same = f"{path}" if path == other else f"{path} (the same file as {other})"
+            same = f"{path}" if path.absolute() == other.absolute() else f"{path} (the same file as {other})"
             raise UsageError(
                 f"{same} is read by this load, and its bad rows would be written over it: if it is the reject file "
                 "of an earlier load, leave it out; otherwise name another place by --rejects"
             )
     if path.is_dir():
         raise UsageError(f"--rejects names the folder {path}: name a file in it")
+    if path.exists() and not _is_reject_file(path):
+        raise UsageError(
+            f"{path} is there already and is no reject file, so it is not written over: name another place by "
+            "--rejects (--reject-rows 0 keeps none)"
+        )
     if root.resolve() in path.resolve().parents:
         raise UsageError(f"--rejects {path} lies among the tables: name another place")
