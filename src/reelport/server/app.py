@@ -38,6 +38,7 @@ from reelport.server.reads import Reads
 from reelport.server.sealing import sealed
 from reelport.server.service import Service
 from reelport.server.settings import Settings
+from reelport.server.state_metrics import StateMetrics
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH
 
 _LOG = structlog.get_logger(__name__)
@@ -87,7 +88,7 @@ def compose(settings: Settings, db: Engine) -> Service:
         Reads(db, settings),
         sealed(db, settings),
         documents,
-        Metrics(db, lambda: len(held)),
+        Metrics(StateMetrics(db, settings), lambda: len(held)),
         held,
         DownloadSlots(settings),
         BodyBudget(settings.pending_bytes, max(settings.partner_pending_bytes, settings.body_bytes)),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import anyio.to_thread
+import structlog
 from sqlalchemy import select
+from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -19,6 +21,7 @@ from reelport.server.metrics import CONTENT_TYPE
 from reelport.server.service import Service
 from reelport.server.tables import ORGANIZATIONS
 
+_LOG = structlog.get_logger(__name__)
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -29,16 +32,27 @@ async def live(_: Request) -> JSONResponse:
 
 async def whole(request: Request) -> JSONResponse:
     """200 when reports can be asked for and made, else 503; every part is told."""
-    return await _told(request, _checks)
+    checks = await anyio.to_thread.run_sync(_checks, request.app.state.service)
+    _log_change(request.app.state, checks)
+    return _answer(checks)
 
 
 async def ready(request: Request) -> JSONResponse:
     """200 when this process can take requests, whether or not a worker lives: what a load balancer goes by."""
-    return await _told(request, _own_checks)
+    return _answer(await anyio.to_thread.run_sync(_own_checks, request.app.state.service))
 
 
-async def _told(request: Request, look: Callable[[Service], dict[str, str]]) -> JSONResponse:
-    checks = await anyio.to_thread.run_sync(look, request.app.state.service)
+def _log_change(state: State, checks: Mapping[str, str]) -> None:
+    """Log what is wrong when that has changed since the last look: probes come every few seconds."""
+    before, state.checks = getattr(state, "checks", None), checks
+    wrong = {part: found for part, found in checks.items() if found != "ok"}
+    if wrong and checks != before:
+        _LOG.warning("not well", **wrong)
+    elif not wrong and before not in (None, checks):
+        _LOG.info("well again")
+
+
+def _answer(checks: Mapping[str, str]) -> JSONResponse:
     well = all(found == "ok" for found in checks.values())
     body = {"status": "ok" if well else "unavailable", "checks": checks}
     return JSONResponse(body, 200 if well else 503, headers=_NO_STORE)

@@ -8,17 +8,21 @@ What becomes of attempts that end with their process is in `losses`.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 
 from sqlalchemy import Connection, Engine, TextClause, select, text
 
+from reelport.errors import InternalError
 from reelport.query import ReportQuery
+from reelport.server import tallies
 from reelport.server.database import reading, sql, writing
 from reelport.server.files import FileRecord
 from reelport.server.tables import JOBS, REPORTS
+from reelport.server.tallies import Outcome
 from reelport.wire import ReportStatus
 
 LONGEST_PAUSE = 60.0
@@ -42,6 +46,7 @@ class Claim:
     failures: int = 0
     suspect: bool = False
     waited_for_room: float = 0.0
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def fence(self) -> dict[str, str | int]:
@@ -96,6 +101,8 @@ def claim(
         report_id, attempt, waited = connection.execute(_sql(connection, "take"), taken).one()
         connection.execute(_sql(connection, "serve"), of)
         begun = connection.execute(_sql(connection, "begin"), {"report_id": report_id, "attempt": attempt}).one()
+        if attempt == 1:
+            tallies.count_begun(connection, begun.waited / 1000)
     return Claim(
         report_id,
         owner,
@@ -147,7 +154,7 @@ def pin(db: Engine, claim: Claim, versions: Mapping[str, int]) -> bool:
 def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
     """Publish the file and end the job; False, and nothing changed, when the job was taken away."""
     with writing(db) as connection:
-        return end(connection, claim.fence) and update_report(
+        published = end(connection, claim.fence) and update_report(
             connection,
             claim.report_id,
             status=ReportStatus.FINISHED.value,
@@ -158,14 +165,23 @@ def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
             bytes=file.bytes,
             sha256=file.sha256,
         )
+        if published:
+            tallies.count_finished(connection, time.monotonic() - claim.began)
+        return published
 
 
-def fail(db: Engine, claim: Claim, reason: str, now: datetime) -> bool:
-    """End the report without a result; False, and nothing changed, when the job was taken away."""
+def fail(db: Engine, claim: Claim, reason: str, now: datetime, *, code: str = InternalError.code) -> bool:
+    """End the report without a result; False, and nothing changed, when the job was taken away.
+
+    `reason` is for people, `code`, one of few, for metrics.
+    """
     with writing(db) as connection:
-        return end(connection, claim.fence) and fail_report(
+        failed = end(connection, claim.fence) and fail_report(
             connection, claim.report_id, reason, now, failures=claim.failures + 1
         )
+        if failed:
+            tallies.count_end(connection, Outcome.FAILED, code)
+        return failed
 
 
 def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
@@ -198,7 +214,10 @@ def cancel(db: Engine, report_id: str, reason: str, now: datetime) -> bool:
     """End a report that waits or runs; its worker finds the job gone and stops. False when it had ended before."""
     with writing(db) as connection:
         ended = connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id)).rowcount == 1
-        return ended and fail_report(connection, report_id, reason, now)
+        cancelled = ended and fail_report(connection, report_id, reason, now)
+        if cancelled:
+            tallies.count_end(connection, Outcome.CANCELLED, "operator")
+        return cancelled
 
 
 def owners(db: Engine) -> frozenset[str]:

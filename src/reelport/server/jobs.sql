@@ -59,7 +59,7 @@ WHERE id = :organization_id
 UPDATE reports
 SET attempts = :attempt
 WHERE id = :report_id
-RETURNING query, channels, versions, failures
+RETURNING query, channels, versions, failures, clock_ms() - created_at AS waited
 
 -- beat: an attempt shows that it lives; no row when it was taken away
 UPDATE jobs

@@ -12,9 +12,10 @@ from functools import cache
 
 from sqlalchemy import Connection, Engine, RowMapping, TextClause, text
 
-from reelport.server import jobs
+from reelport.server import jobs, tallies
 from reelport.server.database import reading, sql, writing
 from reelport.server.jobs import Claim
+from reelport.server.tallies import Outcome
 
 MOST_LOSSES = 3
 """After so many losses that nobody saw a report is a suspect: it might be what ends its workers."""
@@ -86,6 +87,7 @@ def _blame(connection: Connection, row: RowMapping, how: str, limit: int, now: d
     if deaths >= limit:
         if jobs.end(connection, _fence(row)):
             jobs.fail_report(connection, row["report_id"], _ENDED.format(**known), now, deaths=deaths)
+            tallies.count_end(connection, Outcome.FAILED, "worker_died")
     elif jobs.requeue(connection, _fence(row), suspect=True, pause_seconds=_pause(deaths)):
         jobs.update_report(connection, row["report_id"], reason=_DIED.format(**known), deaths=deaths)
     return str(row["report_id"])

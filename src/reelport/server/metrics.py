@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,31 +14,29 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from sqlalchemy import Engine, func, select
 
-from reelport.errors import StorageError
 from reelport.server.api_processes import METRICS_FOLDER
-from reelport.server.database import reading
-from reelport.server.tables import JOBS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
 class Metrics:
-    """What one process counts, in a registry of its own; of several processes each tells what all have counted."""
+    """What one process counts, in a registry of its own; of several processes each tells what all have counted.
 
-    def __init__(self, db: Engine, held: Callable[[], int]) -> None:
+    `shared` is what is the same from whichever process answers.
+    """
+
+    def __init__(self, shared: Collector, held: Callable[[], int]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._held = held
         self._registry = CollectorRegistry()
         self._told = _of_all_processes() if METRICS_FOLDER in os.environ else self._registry
         if self._told is self._registry:
             ProcessCollector(registry=self._registry)
-        self._told.register(_Queue(db))
+        self._told.register(shared)
         self._requests = Counter(
             "reelport_requests", "Requests answered.", ("route", "method", "status"), registry=self._registry
         )
@@ -95,34 +92,3 @@ def _of_all_processes() -> CollectorRegistry:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry
-
-
-class _Queue(Collector):
-    """What waits and what runs, read at each scrape."""
-
-    def __init__(self, db: Engine) -> None:
-        self._db = db
-
-    def describe(self) -> Iterator[Metric]:
-        """Nothing: describing must not need a database."""
-        yield from ()
-
-    def collect(self) -> Iterator[Metric]:
-        """Jobs by state, and how long the oldest has been overdue; left out while the state can't be read."""
-        jobs = GaugeMetricFamily("reelport_jobs", "Unfinished reports.", labels=("state",))
-        overdue = GaugeMetricFamily("reelport_jobs_overdue_seconds", "How long the oldest waiting report could run.")
-        try:
-            with reading(self._db) as connection:
-                running = connection.execute(
-                    select(func.count()).select_from(JOBS).where(JOBS.c.owner.is_not(None))
-                ).scalar_one()
-                waiting, oldest = connection.execute(
-                    select(func.count(), func.min(JOBS.c.not_before)).where(JOBS.c.owner.is_(None))
-                ).one()
-        except StorageError:
-            return
-        jobs.add_metric(("running",), running)
-        jobs.add_metric(("waiting",), waiting)
-        late = (datetime.now(UTC) - oldest).total_seconds() if oldest is not None else 0.0
-        overdue.add_metric((), max(late, 0.0))
-        yield from (jobs, overdue)

@@ -90,7 +90,7 @@ class Observed:
 
 
 def _log(seen: _Seen, state: Mapping[str, Any]) -> None:
-    log = _LOG.debug if seen.route in _QUIET and seen.status == 200 else _LOG.info  # noqa: PLR2004 - a status of HTTP
+    log = _LOG.debug if seen.route in _QUIET else _LOG.info
     log(
         "request",
         route=seen.route,

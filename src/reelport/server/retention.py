@@ -11,10 +11,11 @@ from sqlalchemy import Engine, select
 
 from reelport import steps
 from reelport.facts.durable import storage_errors
-from reelport.server import files
+from reelport.server import files, tallies
 from reelport.server.database import reading, writing
 from reelport.server.settings import Settings
 from reelport.server.tables import JOBS, REPORTS
+from reelport.server.tallies import Outcome
 from reelport.wire import ReportStatus
 
 REMEMBERED = timedelta(days=30)
@@ -47,12 +48,13 @@ def sweep(db: Engine, settings: Settings, now: datetime) -> int:
 
 def _expire(db: Engine, report_id: str) -> None:
     with writing(db) as connection:
-        connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id))
+        unmade = connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id)).rowcount
         connection.execute(
             REPORTS.update()
             .where(REPORTS.c.id == report_id, REPORTS.c.status != ReportStatus.FAILED.value)
             .values(status=ReportStatus.EXPIRED.value, file=None)
         )
+        tallies.count_end(connection, Outcome.EXPIRED, times=unmade)
 
 
 def _forget(db: Engine, now: datetime) -> None:

@@ -15,12 +15,13 @@ from sqlalchemy import Connection, Engine, Row, Select, select
 
 from reelport.check import nearest
 from reelport.errors import UsageError
-from reelport.server import bell, files, partners
+from reelport.server import bell, files, partners, tallies
 from reelport.server.access import readable
 from reelport.server.bell import Occasion
 from reelport.server.database import reading, writing
 from reelport.server.settings import Settings
 from reelport.server.tables import JOBS, KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE, REPORTS
+from reelport.server.tallies import Outcome
 from reelport.wire import ReportStatus
 
 
@@ -174,11 +175,14 @@ def _state(row: Row[*tuple[str, ...]]) -> str:
 
 def _delete_reports(connection: Connection, organization_id: int, lists: Iterable[str]) -> None:
     """Delete the reports over these lists of channels. A worker that makes one finds its job gone, and stops."""
+    unmade = 0
     for channels in lists:
         these = REPORTS.c.organization_id == organization_id, REPORTS.c.channels == channels
         # Jobs first, as wherever both are written: two transactions must not wait for each other.
-        connection.execute(JOBS.delete().where(JOBS.c.report_id.in_(select(REPORTS.c.id).where(*these))))
+        jobs = JOBS.delete().where(JOBS.c.report_id.in_(select(REPORTS.c.id).where(*these)))
+        unmade += connection.execute(jobs).rowcount
         connection.execute(REPORTS.delete().where(*these))
+    tallies.count_end(connection, Outcome.CANCELLED, "access_withdrawn", times=unmade)
 
 
 def _clear_up(settings: Settings, ended: Withdrawal) -> None:

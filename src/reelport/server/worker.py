@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import Engine as Database
 
 from reelport.engine.run import Cancelled, Engine
-from reelport.errors import DiskFull, OutOfMemory, ReelportError, RequestError, StorageError
+from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, RequestError, StorageError
 from reelport.facts.durable import storage_errors
 from reelport.facts.layout import require_layout
 from reelport.facts.modes import private
@@ -163,7 +163,7 @@ class Worker:
                     jobs.give_back(self._db, running.claim)
                 case Stop.LATE:
                     reason = f"It was not made in {self._settings.generation_seconds} seconds: ask for less."
-                    jobs.fail(self._db, running.claim, reason, clock())
+                    jobs.fail(self._db, running.claim, reason, clock(), code="too_late")
                 case Stop.TAKEN:
                     pass
 
@@ -171,13 +171,14 @@ class Worker:
         """Try again later, or end the report when it was tried often enough or can't get better by itself."""
         known = isinstance(error, ReelportError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
+        code = error.code if isinstance(error, ReelportError) else InternalError.code
         last = claim.failures + 1 >= self._settings.attempts or isinstance(error, RequestError)
         log.warning("attempt failed", reason=reason, last=last, exc_info=None if known else error)
         with _logged_only(log):
             if isinstance(error, OutOfMemory | MemoryError) and losses.isolate(self._db, claim, reason):
                 log.info("attempt is made again alone")
             elif last:
-                jobs.fail(self._db, claim, reason, clock())
+                jobs.fail(self._db, claim, reason, clock(), code=code)
             else:
                 jobs.retry(self._db, claim, reason, pause_seconds=4**claim.failures)
 
@@ -189,7 +190,7 @@ class Worker:
         with _logged_only(log):
             if left <= 0:
                 waited = f"It waited {claim.waited_for_room:.0f} seconds for room. Make room, then ask again."
-                jobs.fail(self._db, claim, f"{reason}. {waited}", clock())
+                jobs.fail(self._db, claim, f"{reason}. {waited}", clock(), code=DiskFull.code)
             else:
                 jobs.wait_for_room(self._db, claim, f"{reason}. It waits for room, {left:.0f} seconds at most.", pause)
 

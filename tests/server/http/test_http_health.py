@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import json
+import logging
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 from sqlalchemy import event, text
 from starlette.testclient import TestClient
 from tests.disks import remount, small_disk
 from tests.patience import until
 
-from reelport.server import worker_registry
+from reelport.facts.report import tables_report
+from reelport.server import logs, sandbox, worker_registry
 from reelport.server.app import create_app
 from reelport.server.database import connect, writing
 from reelport.server.presence import new_owner, present
@@ -164,5 +170,69 @@ def test_metrics_count_without_naming_anyone(api: Api) -> None:
     assert float(samples['reelport_errors_total{code="invalid_document"}']) >= 1
     assert samples['reelport_jobs{state="waiting"}'] == "0.0"
     assert float(samples["reelport_download_bytes_total"]) > 0
+    assert float(samples['reelport_reports_ended_total{outcome="finished",reason=""}']) >= 1
+    assert float(samples['reelport_report_waiting_seconds_bucket{le="+Inf"}']) >= 1
+    assert (
+        samples["reelport_report_making_seconds_count"] == samples['reelport_report_making_seconds_bucket{le="+Inf"}']
+    )
+    assert samples["reelport_workers"] == "0.0"
+    assert float(samples["reelport_data_free_bytes"]) > 0
     for secret in ("demo", api.key.id, token, api.token, "/nothing"):
         assert secret not in page.text
+
+
+METRICS_PAGE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
+
+
+def test_every_metric_is_on_the_page(api: Api) -> None:
+    """By its name, its type and its sentence; and none that there isn't."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in METRICS_PAGE.read_text().splitlines()]
+    told = {(row[0].strip("`"), row[1], row[3]) for row in rows if len(row) == 4 and row[0].startswith("`")}
+    page = api.client.get("/metrics").text
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE))
+    assert told == {(name, types[name], said) for name, said in re.findall(r"^# HELP (\S+) (.+)$", page, re.MULTILINE)}
+
+
+def test_the_oldest_waiting_report_and_last_complete_days_are_told(tmp_path: Path) -> None:
+    """The age since the ask, not since a retry is due; the day as `tables` shows it."""
+    settings = read(data=tmp_path, workers=0)
+    sandbox.fill(settings, date(2026, 1, 1), date(2026, 1, 3), 200)
+    shown = {report.table: report.last_day for report in tables_report(settings.facts_root) if report.last_day}
+    assert shown
+    with TestClient(create_app(settings)) as client:
+        page = client.get("/metrics").text
+    days = re.findall(r'reelport_table_last_complete_day_timestamp_seconds\{table="(\w+)"\} (\S+)', page)
+    assert {table: datetime.fromtimestamp(float(at), UTC).date() for table, at in days} == shown
+    assert "reelport_oldest_waiting_report_seconds 0.0" in page
+
+
+def test_the_age_of_the_oldest_waiting_report_counts_from_its_ask(api: Api) -> None:
+    """Also where it was put off to a later moment."""
+    api.ask(**api.new())
+    with writing(api.service.db) as connection:
+        connection.execute(text("UPDATE reports SET created_at = clock_ms() - 90000 WHERE status = 'IN_PROGRESS'"))
+        connection.execute(text("UPDATE jobs SET not_before = clock_ms() + 30000"))
+    found = re.search(r"^reelport_oldest_waiting_report_seconds (\S+)$", api.client.get("/metrics").text, re.MULTILINE)
+    assert found is not None
+    assert 90 <= float(found[1]) < 3600
+
+
+def test_probes_are_not_logged_but_a_change_of_what_they_find(tmp_path: Path) -> None:
+    """A probe comes every few seconds: what is wrong is a line once, and so is that it is over."""
+    settings, written = read(data=tmp_path, workers=0), io.StringIO()
+    with TestClient(create_app(settings)) as client:
+        logs.configure(settings, written)
+        for _ in range(3):
+            for path in ("/health", "/health/ready", "/health/live", "/metrics"):
+                client.get(path)
+        worker_registry.beat(connect(settings), "elsewhere-7-abc")
+        for _ in range(3):
+            client.get("/health")
+    # The test's own client logs its requests too.
+    lines = [json.loads(line) for line in written.getvalue().splitlines() if "HTTP Request" not in line]
+    structlog.reset_defaults()
+    logging.getLogger().handlers.clear()
+    assert [(line["level"], line["event"], line.get("workers")) for line in lines] == [
+        ("warning", "not well", "none is running"),
+        ("info", "well again", None),
+    ]
