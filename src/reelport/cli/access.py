@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -91,23 +92,26 @@ def list_organizations(*, json: Json = False, data: Data = None) -> None:
 
 @ORG.command(name="remove")
 def remove_organization(name: str, *, yes: Yes = False, json: Json = False, data: Data = None) -> None:
-    """End an organization with its keys, tokens and reports, at once and for good. Facts stay.
+    """End an organization with its keys, tokens and reports, at once and for good; shows them and asks first.
 
     Example: reelport org remove rival --yes
     """
-    from reelport.cli.consent import require_consent
+    from reelport.cli.consent import is_confirmed
     from reelport.server import withdrawal
 
     with state(data) as (settings, db):
-        would_end = withdrawal.preview_organization(db, name)
-        require_consent(_ending(f"Removing {name}", would_end), yes=yes)
+        if not yes:
+            print(_ending(name, withdrawal.preview_organization(db, name)), file=sys.stderr)
+            if not is_confirmed(f"Remove {name}?"):
+                print("Nothing was changed.", file=sys.stderr)
+                return
         ended = withdrawal.remove_organization(db, settings, name)
     described({"organization": name, **_counts(ended)}, as_json=json)
 
 
-def _ending(what: str, ended: Withdrawal) -> str:
+def _ending(name: str, ended: Withdrawal) -> str:
     return (
-        f"{what} ends its access to {ended.channels} channels, {len(ended.keys)} keys with their tokens, and "
+        f"Removing {name} ends its access to {ended.channels} channels, {len(ended.keys)} keys with their tokens, and "
         f"{ended.waiting} waiting, {ended.running} running and {ended.finished} finished reports with their files."
     )
 

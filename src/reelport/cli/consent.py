@@ -1,4 +1,4 @@
-"""Asks before what can't be undone: at a terminal by a question, of programs by `--yes`."""
+"""Asks before what can't be undone: at a terminal by a question; programs say `--yes`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ import sys
 
 from reelport.errors import UsageError
 
+_LONGEST_ANSWER = 100
 
-def require_consent(what: str, *, yes: bool) -> None:
-    """Return when the user agrees to `what`, a sentence that says all that will end.
 
-    UsageError when the answer is no, and where nobody can be asked and `--yes` isn't said.
-    """
-    if yes:
-        return
-    if not (sys.stdin is not None and sys.stdin.isatty()):
-        raise UsageError(f"{what} Say --yes to do it.")
-    print(f"{what} Do it? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise UsageError("Nothing was changed.")
+def is_confirmed(question: str) -> bool:
+    """Whether the user at the terminal says yes; UsageError where there is no terminal to ask at."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageError("nothing was changed: there is no terminal to ask at; add --yes to do it without asking")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline(_LONGEST_ANSWER).strip().lower() in {"y", "yes"}

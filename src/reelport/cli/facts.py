@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.facts_output import LoadProgress, is_confirmed, print_rows, print_undo_plan, size_text, stamp_text
+from reelport.cli.consent import is_confirmed
+from reelport.cli.facts_output import LoadProgress, print_rows, print_undo_plan, size_text, stamp_text
 from reelport.cli.options import Whole
 from reelport.errors import UsageError
 from reelport.facts.defaults import KEPT_HOURS, MEMORY, REJECT_BYTES, REJECT_ROWS, SETTLED_AFTER
@@ -223,7 +224,7 @@ def load_undo(
 ) -> None:
     """Take back a load: its rows go, and what it replaced comes back. Shows both day by day and asks first.
 
-    Example: reelport load undo BATCH
+    Example: reelport load undo BATCH --yes
     """
     from reelport.facts import batches
 

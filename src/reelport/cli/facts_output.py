@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from reelport.cli.listing import listed, printable
-from reelport.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 EVERY_SECONDS = 5.0
 _KILO = 1000
 _FILES_SHOWN = 3
-_LONGEST_ANSWER = 100
 
 
 class LoadProgress:
@@ -94,14 +92,6 @@ def print_undo_plan(plan: UndoPlan) -> None:
         totals = (sum(one.removed for one in plan.days), sum(one.restored for one in plan.days))
         rows.append(["total", *(f"{total:,}" for total in totals)])
     print_rows(["day", "rows removed", "rows restored"], rows)
-
-
-def is_confirmed(question: str) -> bool:
-    """Whether the user at the terminal says yes; UsageError where there is no terminal to ask at."""
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("nothing was changed: there is no terminal to ask at; add --yes to do it without asking")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline(_LONGEST_ANSWER).strip().lower() in {"y", "yes"}
 
 
 def stamp_text(moment: datetime | None) -> str:
