@@ -6,17 +6,22 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from tests.patience import until
 
-from reelport.server import backlog, jobs, losses, presence
+from reelport import steps
+from reelport.server import backlog, credentials, jobs, losses, presence
 from reelport.server.backlog import Entry
+from reelport.server.database import connect
 from reelport.server.deaths import Death, Deaths
 from reelport.server.jobs import Claim
+from reelport.server.settings import read
 
 from .conftest import State
 
@@ -165,6 +170,12 @@ def worker(state: State, supervisor: str, reports: int = 1) -> Iterator[subproce
         yield process
 
 
+def settled(deaths: Deaths, true: Callable[[], bool]) -> bool:
+    """Whether it has become true by what a supervisor tells now."""
+    deaths.tick()
+    return true()
+
+
 def test_death_of_a_watched_worker_is_its_supervisors_alone_to_settle(state: State) -> None:
     """While the supervisor lives nobody else clears up after its worker; it does so a second after the death."""
     (asked,) = ask(state)
@@ -176,10 +187,7 @@ def test_death_of_a_watched_worker_is_its_supervisors_alone_to_settle(state: Sta
         with presence.departed(state.settings) as dead:
             assert dead == ()
         assert entry(state, asked).state == "running"
-        until = time.monotonic() + 60
-        while entry(state, asked).deaths == 0 and time.monotonic() < until:
-            time.sleep(0.05)
-            deaths.tick()
+        assert until(lambda: settled(deaths, lambda: entry(state, asked).deaths == 1))
         assert (entry(state, asked).deaths, entry(state, asked).state) == (1, "waiting")
         assert list(state.settings.workers_root.glob("*.lock")) == []
 
@@ -248,3 +256,26 @@ def test_death_says_how() -> None:
     """The sentence names the signal or the status."""
     assert Death(1, -signal.SIGSEGV, 0.0).how == "was killed by SIGSEGV"
     assert Death(1, 3, 0.0).how == "ended with exit status 3"
+
+
+def test_worker_beside_no_service_is_watched_and_replaced(tmp_path: Path) -> None:
+    """`reelport worker` outlives the death of the process that makes reports: it is counted, and the report is made."""
+    settings = read(data=tmp_path / "data", workers=0)
+    db = connect(settings)
+    state = State(settings, db, credentials.seal(settings), datetime.now(UTC))
+    (asked,) = ask(state)
+    (tmp_path / "claim").touch()
+    with subprocess.Popen(
+        [sys.executable, "-m", "reelport", "worker"],
+        env={**os.environ, **settings.environment(), steps.VARIABLE: f"claim:{tmp_path / 'claim'}"},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as supervisor:
+        try:
+            assert until(lambda: entry(state, asked).state == "finished")
+        finally:
+            supervisor.terminate()
+    found = entry(state, asked)
+    assert (found.attempts, found.deaths, found.losses) == (2, 1, 0)
+    assert (supervisor.returncode, list(settings.workers_root.iterdir())) == (0, [])
+    db.dispose()

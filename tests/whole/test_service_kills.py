@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,17 +20,19 @@ import duckdb
 import psutil
 import pyarrow as pa
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
 
 from reelport import steps
 from reelport.query import ReportQuery
 from reelport.server import access, backlog, files, reports
 from reelport.server.access import Caller
 from reelport.server.backlog import Entry
-from reelport.server.database import connect
+from reelport.server.database import connect, reading
 from reelport.server.reports import AskedReport
 from reelport.server.sealing import sealed
+from reelport.server.tables import REPORTS as REPORTS_TABLE
 from reelport.testing import Channel, Service
+from reelport.wire import ReportStatus
 
 KILLS = int(os.environ.get("REELPORT_KILLS", "2"))
 REPORTS = 100
@@ -108,7 +112,9 @@ def test_service_that_is_killed_again_and_again_loses_no_report() -> None:
             return reports.ask(db, service.settings, asker, query, datetime.now(UTC))
 
         def finished() -> int:
-            return sum(each.state == "finished" for each in backlog.entries(db, most=REPORTS * 2))
+            is_finished = REPORTS_TABLE.c.status == ReportStatus.FINISHED.value
+            with reading(db) as connection:
+                return connection.execute(select(func.count()).where(is_finished)).scalar_one()
 
         def reached(count: int) -> bool:
             return finished() >= count
@@ -121,7 +127,7 @@ def test_service_that_is_killed_again_and_again_loses_no_report() -> None:
             time.sleep(chance.uniform(0, 0.2))
             kill_tree(service, chance)
             service.start()
-        assert until(lambda: not backlog.entries(db, unfinished_only=True)), service.log
+        assert until(partial(reached, REPORTS)), service.log
         for day, each in enumerate(asked):
             found = backlog.entry(db, each.id)
             assert (found.state, found.deaths, found.failures) == ("finished", 0, 0), found
@@ -178,3 +184,67 @@ def test_poison_report_fails_alone_and_takes_nobody_with_it(tmp_path: Path) -> N
         assert "death 3 of 3" in str(entry(poison).reason)
         assert until(lambda: all(entry(each).state == "finished" for each in beside)), service.log
         assert [entry(each).deaths for each in beside] == [0, 0]
+
+
+MEMORY_GROUPS = {"/sys/fs/cgroup/memory": "memory.limit_in_bytes", "/sys/fs/cgroup": "memory.max"}
+"""Where groups of processes are made, and how their memory is limited: of the first and the second version."""
+
+
+JOIN = 'echo $$ > "$0" && exec "$@"'
+
+
+@contextmanager
+def memory_group(size: int) -> Iterator[Path]:
+    """A group of processes that have so many bytes together: where it would be more, the kernel kills one."""
+    for root, limit in MEMORY_GROUPS.items():
+        group = Path(root) / f"reelport-{os.getpid()}"
+        with suppress(OSError):
+            group.mkdir()
+            (group / limit).write_text(str(size))
+            break
+    else:
+        pytest.skip("groups of limited memory can be made by root alone")
+    yield group
+    group.rmdir()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif("REELPORT_KILLS" not in os.environ, reason="takes a minute: make kills")
+def test_report_that_the_kernel_kills_for_its_memory_fails_alone(tmp_path: Path) -> None:
+    """With `reelport worker`, a supervisor of its own: its processes have less memory than the engine may take."""
+    with (
+        Service(workers=0) as service,
+        opened(service) as db,
+        duckdb.connect() as connection,
+        memory_group(400 << 20) as group,
+    ):
+        service.organization("demo", [Channel("c1", "demo-news")])
+        service.organization("rival", [Channel("c2", "rival-news")])
+        connection.execute("SET TimeZone = 'UTC'")
+        service.load("plays", connection.sql(LONG).to_arrow_table())
+        large = LONG.replace("range(100000)", "range(1500000)").replace("'c1'", "'c2'")
+        service.load("plays", connection.sql(large).to_arrow_table())
+        innocent, guilty = caller(service, db, "demo"), caller(service, db, "rival")
+
+        def ask(who: Caller, *dimensions: str) -> str:
+            query = ReportQuery.of(["VIEWS"], dimensions, FIRST, FIRST)
+            return reports.ask(db, service.settings, who, query, datetime.now(UTC)).id
+
+        poison = ask(guilty, "VISITOR_PAGE_URL", "VIDEO_ID", "HOUR")
+        beside = [ask(innocent, "VISITOR_PAGE_URL", "VIDEO_ID"), ask(innocent, "VIDEO_ID")]
+        with (tmp_path / "log").open("wb") as log:
+            worker = subprocess.Popen(
+                ["/bin/sh", "-c", JOIN, group / "cgroup.procs", sys.executable, "-m", "reelport", "worker"],
+                env={**os.environ, **service.settings.environment()},
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+            )
+            try:
+                assert until(lambda: not backlog.entries(db, unfinished_only=True)), (tmp_path / "log").read_text()
+            finally:
+                worker.terminate()
+                assert worker.wait(60) == 0
+        assert (backlog.entry(db, poison).state, backlog.entry(db, poison).deaths) == ("failed", 3)
+        assert [(backlog.entry(db, each).state, backlog.entry(db, each).deaths) for each in beside] == [
+            ("finished", 0)
+        ] * 2
