@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from typing import Any, cast
@@ -183,3 +186,36 @@ def test_keys_that_nobody_has_fill_no_memory() -> None:
         now += 0.01
         rate.take(caller_of("key", str(number)))
     assert len(rate) <= 10_001
+
+
+FRAGMENTED = """
+import ctypes
+from pathlib import Path
+from reelport.server.memory import release_memory
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+library.free.argtypes = [ctypes.c_void_p]
+library.mallopt(-3, 1 << 26)
+large = []
+for _ in range(1000):
+    large.append(library.malloc(65536))
+    ctypes.memset(ctypes.c_void_p(large[-1]), 1, 65536)
+    library.malloc(64)
+taken = resident()
+for each in large:
+    library.free(each)
+kept = resident()
+assert release_memory()
+print(taken - kept, kept - resident())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library can't be told to")
+def test_memory_that_was_freed_between_other_things_is_given_back() -> None:
+    """64 MB of it, which the C library would keep."""
+    ended = subprocess.run([sys.executable, "-c", FRAGMENTED], capture_output=True, text=True, check=True)
+    by_itself, at_once = map(int, ended.stdout.split())
+    assert by_itself < 8_000_000
+    assert at_once > 48_000_000

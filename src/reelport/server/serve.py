@@ -53,6 +53,8 @@ def serve(settings: Settings) -> None:
         _prepare(settings)
         for sentence in permissions.list_movable(settings.data):
             _LOG.warning("the data directory can be replaced", reason=sentence)
+        if (fault := find_link_fault(settings)) is not None:
+            _LOG.warning("links lead nowhere", reason=fault)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, leave)
         with supervised(settings, settings.workers):
@@ -112,8 +114,6 @@ class _Server(uvicorn.Server):
             listener.listen(_BACKLOG)
             where, settings = _address(listener), self._settings
             _LOG.info("listening", address=where, data=str(settings.data), workers=settings.workers)
-        if (fault := find_link_fault(self._settings)) is not None:
-            _LOG.warning(fault)
 
     async def _live(self, begun: asyncio.Future[None]) -> None:
         """The app from its start to its end, in a task of its own: what goes wrong in it later ends no request."""

@@ -73,7 +73,7 @@ class Settings:
     )
     downloads: int = setting(1000, ge=1, description="Downloads at the same time.")
     partner_downloads: int = setting(64, ge=1, description="Downloads of one partner at the same time.")
-    report_downloads: int = setting(16, ge=1, description="Downloads of one report at the same time.")
+    report_downloads: int = setting(20, ge=1, description="Downloads of one report at the same time.")
     pending_bytes: int = setting(
         33_554_432, ge=1_048_576, description="Bytes of request bodies in memory that are not answered yet."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ from reelport.server.settings import Settings
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "http.md").read_text("utf-8")
+
+BOUNDS = {
+    *("request_seconds", "stalled_seconds", "connections", "unsent_bytes", "key_grants"),
+    *("downloads", "partner_downloads", "report_downloads", "pending_bytes", "partner_pending_bytes"),
+}
 
 
 def test_every_path_is_on_the_page() -> None:
@@ -51,3 +57,16 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     assert f"up to {limits.LISTED}" in PAGE
     assert f"`look_seconds` ({default['look_seconds']})" in PAGE
     assert f"`held_looks` ({default['held_looks']})" in PAGE
+
+
+def test_the_page_tells_what_a_caller_may_take_as_it_is_set() -> None:
+    """Each bound by the name of its setting, with the number that holds where nobody sets it."""
+    table = PAGE.partition("## What a caller may take")[2].partition("\n## ")[0]
+    told = {
+        name: float(re.findall(r"[\d,]+", line.split("|")[2])[0].replace(",", ""))
+        for line in table.splitlines()
+        for name in re.findall(r"`(\w+)` \|$", line)
+    }
+    default = {field.name: field.default for field in fields(Settings)}
+    assert told == {name: default[name] for name in told}
+    assert told.keys() == BOUNDS
