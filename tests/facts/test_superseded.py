@@ -18,7 +18,7 @@ from reelport.errors import BadInput, UsageError
 from reelport.facts.batches import DayUndone, plan_undo, undo
 from reelport.facts.compaction import compact
 from reelport.facts.history import loads
-from reelport.facts.loading import load, load_arrow
+from reelport.facts.loading import Progress, load, load_arrow
 from reelport.facts.log import DayLeftOut
 from reelport.facts.rewriting import rows_of
 from reelport.facts.snapshot import pin
@@ -130,6 +130,19 @@ def test_the_older_of_two_runs_of_a_replacement_stays(root: Path, ask: Ask, file
     assert ask("earnings", SEEN) == [(1, "a"), (2, "b"), (3, "a")]
     undo(root, batch)
     assert ask("earnings", SEEN) == [(1, "a"), (2, "a"), (3, "a")]
+
+
+def test_a_replacement_that_lands_meanwhile_counts(root: Path, ask: Ask, files: tuple[Path, Path]) -> None:
+    """What is left out is decided at the version that the load builds on, whatever was there when it began."""
+    a, b = files
+    undo(root, load(root, "earnings", [a]).batch)
+
+    def replace(now: Progress) -> None:
+        if now.stage == "committing":
+            load(root, "earnings", [b], replace=(SECOND, SECOND))
+
+    assert [one.day for one in load(root, "earnings", [a], progress=replace).left_out] == [SECOND]
+    assert ask("earnings", SEEN) == [(1, "a"), (2, "b"), (3, "a")]
 
 
 def test_the_plan_of_an_undo_is_what_it_then_does(root: Path, files: tuple[Path, Path]) -> None:
