@@ -125,7 +125,7 @@ def test_doctor_tells_of_folders_in_which_others_could_replace_it(tmp_path: Path
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
 def test_doctor_tells_of_folders_that_belong_to_others(tmp_path: Path) -> None:
-    """To another user, or open to a group of others."""
+    """To another user than its own, or open to a group of others, also where a link leads to it."""
     above = tmp_path / "above"
     settings = read(data=above / "data")
     settings.data.mkdir(parents=True)
@@ -135,3 +135,9 @@ def test_doctor_tells_of_folders_that_belong_to_others(tmp_path: Path) -> None:
         above.chmod(mode)
         _, (well, sentence) = told(settings)
         assert (well, says in sentence) == (False, True)
+        (tmp_path / f"link{group}").symlink_to(settings.data)
+        assert told(read(data=tmp_path / f"link{group}"))[1:] == [(well, sentence)]
+    for path in (above, settings.data):
+        os.chown(path, 4321, 4321)
+    above.chmod(0o755)
+    assert [well for well, _ in told(settings)] == [True], "a service under a user of its own, looked at by root"

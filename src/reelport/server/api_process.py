@@ -11,7 +11,7 @@ import threading
 import structlog
 
 from reelport.errors import ReelportError
-from reelport.facts.modes import private
+from reelport.facts.modes import let_read, private
 from reelport.server import logs
 from reelport.server.serve import leave, serve_on
 from reelport.server.settings import read
@@ -20,6 +20,7 @@ from reelport.server.settings import read
 def main() -> None:
     """Answer on the inherited socket until SIGTERM, or until the service that started this process is gone."""
     settings = read()
+    let_read(settings.readers)
     logs.configure(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)

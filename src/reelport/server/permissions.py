@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+import pwd
 import shlex
 import stat
 from collections.abc import Iterator
@@ -25,19 +26,22 @@ def mending(data: Path, readers: Readers) -> str:
 
 def list_movable(data: Path) -> tuple[str, ...]:
     """A sentence for each folder above it in which another user could move it away, and put another in its place."""
-    return tuple(sentence for folder in data.resolve().parents for sentence in _others_in(folder))
+    owner = data.stat().st_uid
+    # Where it is reached by a link, the link could be replaced as well.
+    above = dict.fromkeys((*data.absolute().parents, *data.resolve().parents))
+    return tuple(sentence for folder in above for sentence in _others_in(folder, owner))
 
 
-def _others_in(folder: Path) -> Iterator[str]:
+def _others_in(folder: Path, owner: int) -> Iterator[str]:
     found = folder.stat()
-    if found.st_uid not in {0, os.geteuid()}:
+    if found.st_uid not in {0, owner}:
         yield f"{folder} above it belongs to another user, who could put another directory in its place."
     # In a sticky folder, such as /tmp, only its owner moves what is in it.
     elif found.st_mode & stat.S_ISVTX:
         return
     elif found.st_mode & stat.S_IWOTH:
         yield _open_to(folder, "everybody", "o-w")
-    elif found.st_mode & stat.S_IWGRP and not _is_own_group(found.st_gid):
+    elif found.st_mode & stat.S_IWGRP and not _is_own_group(found.st_gid, owner):
         yield _open_to(folder, "its group", "g-w")
 
 
@@ -46,12 +50,12 @@ def _open_to(folder: Path, whom: str, mode: str) -> str:
     return f"{folder} above it can be changed by {whom}, who could put another directory in its place: {mend}"
 
 
-def _is_own_group(number: int) -> bool:
+def _is_own_group(number: int, owner: int) -> bool:
     """Whether nobody else is in a group: it is root's, or the one that this user alone is in."""
     if number == 0:
         return True
     try:
-        return number == os.getegid() and not grp.getgrgid(number).gr_mem
+        return number == pwd.getpwuid(owner).pw_gid and not grp.getgrgid(number).gr_mem
     except KeyError:
         return False
 
