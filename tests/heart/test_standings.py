@@ -10,7 +10,9 @@ import pytest
 
 from reelport.catalog import (
     Dimension,
+    Family,
     Filter,
+    Meaning,
     Metric,
     Product,
     Scope,
@@ -131,3 +133,22 @@ def test_the_page_marks_every_statement() -> None:
             chain.from_iterable(part.split()[-1:] for part in rows[entry.name].split(" |") if part.endswith("]"))
         )
         assert [f"{mark} |" for mark in found] == marks
+
+
+def test_rules_that_names_share_are_told_with_each() -> None:
+    """Every rule is about names or families that there are, and `fields explain` has it with its standing."""
+    names = {entry.name for entry in ENTRIES} | {family.name for family in Family}
+    for rule in Meaning:
+        assert rule.about
+        assert set(rule.about) <= names
+        concerned = [entry for entry in ENTRIES if f"{rule.sentence} ({rule.standing})" in told_rules(entry)]
+        assert concerned
+    assert len(told_rules(Metric.ECPM_EUR)) == len(told_rules(Metric.ESTIMATED_EARNINGS_EUR)) + 1
+    assert told_rules(Metric.VIEWS) == []
+
+
+def told_rules(entry: Entry) -> list[object]:
+    """The rules that `fields explain` tells of it."""
+    rules = explained(entry).get("rules", [])
+    assert isinstance(rules, list)
+    return rules

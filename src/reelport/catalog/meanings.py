@@ -7,45 +7,48 @@ from enum import unique
 from reelport.catalog.rules import Row, Standing
 
 _CHOSEN = Standing.CHOSEN
+_MONEY = ("REVENUE", "REVENUE_LEGACY", "REVENUE_ADS")
 
 
 @unique
 class Meaning(Row):
-    """One rule that several names share: what it is about, how well it is known, what it says."""
+    """One rule: its title, how well it is known, the names and families that it is about, what it says."""
 
     # fmt: off
-    STOCK_DAY = "The day of a stock", _CHOSEN, (
+    STOCK_DAY = "The day of a stock", _CHOSEN, ("STORAGE",), (
         "What is stored is what there was on one day: the latest, in the range and each asked time bucket, on which "
         "the channels that you read own any row of storage. Rows of others don't move it.")
-    STOCK_FILTERS = "A stock and filters", _CHOSEN, (
+    STOCK_FILTERS = "A stock and filters", _CHOSEN, ("STORAGE",), (
         "A filter doesn't move that day: the reports of all values of a filter add up to the whole.")
-    STOCK_LATE = "A stock and a late channel", _CHOSEN, (
+    STOCK_LATE = "A stock and a late channel", _CHOSEN, ("STORAGE",), (
         "One day serves all your channels. One without a row on it has nothing stored there, whether it was emptied or "
         "is late: split by DAY to see the days of each.")
-    TAG_LIST = "Tags in one cell", _CHOSEN, (
+    TAG_LIST = "Tags in one cell", _CHOSEN, ("CONTENT_TAG_LIST",), (
         "CONTENT_TAG_LIST has a vertical bar between tags. A backslash stands before each bar and each backslash that "
         "is part of a tag, so that two different lists are never one cell. `reelport.split_tags` gives the tags back.")
-    LIVE_VIEWERS = "Viewers that are not told", _CHOSEN, (
+    LIVE_VIEWERS = "Viewers that are not told", _CHOSEN, ("LIVE_VIEWERS",), (
         "LIVE_VIEWERS counts exactly the different viewers of the live plays that tell theirs. Plays without a viewer "
         "count none, since they may be of somebody who is counted already: where there are any, the number is a lower "
         "bound; where no play tells a viewer, the cell is empty.")
-    PAYEE = "Whose the money is", _CHOSEN, (
+    PAYEE = "Whose the money is", _CHOSEN, _MONEY, (
         "A row of earnings counts for its payee alone, so that over all partners, product ALL, earnings add up to what "
         "the platform has. The table below says who that is. Plays, ads and usage stay with everyone who has a role.")
-    PAYEE_PRODUCT = "Money and products", _CHOSEN, (
+    PAYEE_PRODUCT = "Money and products", _CHOSEN, _MONEY, (
         "Under CONTENT, EMBED or CLAIM the payee itself must be the row's owner, publisher or claimer; one that is "
         "several of these is in several products. ALL has all that your channels are paid, in whatever role or none.")
-    PAYEE_SLUG = "Money and your channel", _CHOSEN, "For money CHANNEL_SLUG and channelSlug are the payee's slug."
-    NOBODYS = "Money of nobody", _CHOSEN, (
+    PAYEE_SLUG = "Money and your channel", _CHOSEN, ("CHANNEL_SLUG", "channelSlug"), (
+        "For money CHANNEL_SLUG and channelSlug are the payee's slug.")
+    NOBODYS = "Money of nobody", _CHOSEN, _MONEY, (
         "A website's row without a publisher and a claim's without a claimer count for no partner. `reelport payees` "
         "shows the operator how much that is, and what each channel is paid.")
-    MONEY_OVER_ADS = "Money over ads", _CHOSEN, (
+    MONEY_OVER_ADS = "Money over ads", _CHOSEN, ("REVENUE_ADS",), (
         "ECPM and ERPM divide by the ads whose payee you are, by the same rule, in the same product: never money of "
         "one kind by ads of another. NB_IMPRESSION and SELLABLE_INVENTORY count more than these where others are paid "
         "for ads that you have a role in.")
     # fmt: on
 
-    def __init__(self, title: str, standing: Standing, sentence: str) -> None:
+    def __init__(self, title: str, standing: Standing, about: tuple[str, ...], sentence: str) -> None:
         self.title = title
         self.standing = standing
+        self.about = about
         self.sentence = sentence

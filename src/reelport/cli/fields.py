@@ -13,7 +13,7 @@ from reelport import check
 from reelport.catalog import Filter, Limit, Metric, describe_standings
 from reelport.cli import suggestions
 from reelport.cli.combination import possible
-from reelport.cli.glossary import Entry, Facts, Part, brief, entries, explained, named
+from reelport.cli.glossary import Entry, Facts, Part, brief, entries, explained, named, rules_of
 from reelport.cli.listing import listed, plain, told
 from reelport.cli.options import names
 from reelport.cli.refusal import by_option
@@ -62,11 +62,12 @@ def explain(
     """
     entry = named(name)
     facts = explained(entry)
-    # JSON has the statements one by one; people get a sentence, which names the standing of the name too.
-    words = {"standings": describe_standings(entry.standings)}
-    _print_page(
-        facts if json else {key: value for key, value in (facts | words).items() if key != "standing"}, as_json=json
-    )
+    _print_page(facts if json else facts | _sentences(entry), as_json=json)
+
+
+def _sentences(entry: Entry) -> Facts:
+    """For people: the standing of each statement, the name's among them, and the rules, as sentences."""
+    return {"standing": "", "standings": describe_standings(entry.standings), "rules": " ".join(rules_of(entry))}
 
 
 @FIELDS.command

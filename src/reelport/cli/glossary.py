@@ -6,7 +6,20 @@ from collections.abc import Iterable
 from datetime import date
 from enum import StrEnum
 
-from reelport.catalog import Dimension, Distinct, Family, Filter, Grain, Limit, Metric, Product, Scope, Stock, Unit
+from reelport.catalog import (
+    Dimension,
+    Distinct,
+    Family,
+    Filter,
+    Grain,
+    Limit,
+    Meaning,
+    Metric,
+    Product,
+    Scope,
+    Stock,
+    Unit,
+)
 from reelport.check import nearest
 from reelport.client.ranges.rules import Added, Rate, Recipe, recipe
 from reelport.errors import MergeRefused, UsageError
@@ -87,6 +100,12 @@ def standings_of(entry: Entry) -> dict[str, str]:
     return {str(statement): str(standing) for statement, standing in entry.standings.items()}
 
 
+def rules_of(entry: Entry) -> list[str]:
+    """The rules that the entry shares with others, each with its standing."""
+    names = {entry.name, entry.family.name} if isinstance(entry, Metric) else {entry.name}
+    return [f"{rule.sentence} ({rule.standing})" for rule in Meaning if names & set(rule.about)]
+
+
 def ranges(metric: Metric) -> str:
     """Over which ranges a metric can be had, and what becomes of it where one report can't cover the range."""
     limit = f"{Limit.RANGE_DAYS.default} days"
@@ -128,6 +147,7 @@ def _metric(metric: Metric) -> Facts:
         "family": f"{family}: {family.sentence}",
         "standing": str(metric.standing),
         "standings": standings_of(metric),
+        "rules": rules_of(metric),
         "dimensions": [row.name for row in Dimension if row in family.documented],
         "dimensions_inferred": [row.name for row in Dimension if row in family.inferred],
         "filters": [row.name for row in Filter if row in family.filters],
@@ -143,6 +163,7 @@ def _dimension(dimension: Dimension) -> Facts:
         "ranges": _kept_apart(dimension),
         "standing": str(dimension.standing),
         "standings": standings_of(dimension),
+        "rules": rules_of(dimension),
         "metrics": _metrics(family for family in Family if dimension in family.documented),
         "metrics_inferred": _metrics(family for family in Family if dimension in family.inferred),
         "filters": [row.name for row in Filter if row.dimension is dimension],
@@ -155,6 +176,7 @@ def _filter(row: Filter) -> Facts:
         "looks_at": row.dimension.name,
         "standing": str(row.standing),
         "standings": standings_of(row),
+        "rules": rules_of(row),
         "metrics": _metrics(family for family in Family if row in family.filters),
     }
 
