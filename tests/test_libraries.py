@@ -42,7 +42,9 @@ COMMANDS = {
     "key create --org acme --permissions create_reports --channels one": STATE | LOAD,
 }
 MODULES = {
-    "reelport.server.serve": SERVICE | {"ariadne", "deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
+    "reelport.server.serve": SERVICE,  # until the workers start
+    "reelport.server.web_server": SERVICE
+    | {"ariadne", "deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
     "reelport.server.worker": SERVICE | {"deltalake", "duckdb", "sqlglot"},
     "reelport.testing.service": STATE,
 }

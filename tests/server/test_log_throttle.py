@@ -15,8 +15,8 @@ import structlog
 
 from reelport.server import logs
 from reelport.server.log_throttle import LogThrottle
-from reelport.server.serve import tell_exhaustion
 from reelport.server.settings import read
+from reelport.server.web_server import tell_exhaustion
 
 
 @pytest.fixture

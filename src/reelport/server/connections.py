@@ -7,22 +7,16 @@ process may have. What a connection keeps in memory is a piece of its body and a
 from __future__ import annotations
 
 import asyncio
-import resource
 import socket
 from typing import Any, ClassVar, Self
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from reelport.errors import UsageError
 from reelport.server.settings import Settings
 
 _OWN = 100
 """Open files that are left for the state, and for connections that are just being accepted."""
-_LEAST_FILES = 256
-"""Open files without which there would be too few connections to serve anybody."""
-_MOST_FILES = 65_536
-"""More are of no use: every file costs each new process of some systems a look."""
 ACCEPTED_AT_ONCE = 4
 """Connections that are accepted before the open ones are looked at: thousands of new ones keep none waiting."""
 _TAKEN = 16_384
@@ -224,20 +218,3 @@ def _keep_small(transport: asyncio.Transport) -> None:
 def _take_at_once(transport: asyncio.Transport, count: int) -> None:
     """Have asyncio take no more bytes than this from the system at once."""
     transport.max_size = count  # type: ignore[attr-defined]
-
-
-def raise_open_files() -> int:
-    """Let this process have as many open files as it may, and say how many; UsageError when they are too few."""
-    soft, hard = (
-        _MOST_FILES if limit == resource.RLIM_INFINITY else limit
-        for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
-    )
-    files = max(soft, min(hard, _MOST_FILES))
-    if files > soft:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    if files < _LEAST_FILES:
-        raise UsageError(
-            f"This process may have {files} open files, and serving needs {_LEAST_FILES}: raise the limit "
-            f"(ulimit -n 4096, or LimitNOFILE= of its systemd unit)."
-        )
-    return files

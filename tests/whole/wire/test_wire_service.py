@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from reelport.errors import InternalError
-from reelport.server.serve import _listening
+from reelport.server.listening import listening
 from reelport.server.settings import read
 from reelport.testing import Service
 from reelport.wire import LOOK
@@ -188,7 +188,7 @@ def test_an_answer_waits_for_no_acknowledgement(tmp_path: Path) -> None:
             writer.close()
             return await told
 
-    with _listening(read(data=tmp_path, port=0)) as listener:
+    with listening(read(data=tmp_path, port=0)) as listener:
         assert asyncio.run(accepted(listener)) != 0
 
 

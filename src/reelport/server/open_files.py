@@ -1,0 +1,29 @@
+"""How many open files a process may have, and that they are enough."""
+
+from __future__ import annotations
+
+import resource
+
+from reelport.errors import UsageError
+
+_LEAST_FILES = 256
+"""Open files without which there would be too few connections to serve anybody."""
+_MOST_FILES = 65_536
+"""More are of no use: every file costs each new process of some systems a look."""
+
+
+def raise_open_files() -> int:
+    """Let this process have as many open files as it may, and say how many; UsageError when they are too few."""
+    soft, hard = (
+        _MOST_FILES if limit == resource.RLIM_INFINITY else limit
+        for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
+    )
+    files = max(soft, min(hard, _MOST_FILES))
+    if files > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    if files < _LEAST_FILES:
+        raise UsageError(
+            f"This process may have {files} open files, and serving needs {_LEAST_FILES}: raise the limit "
+            f"(ulimit -n 4096, or LimitNOFILE= of its systemd unit)."
+        )
+    return files
