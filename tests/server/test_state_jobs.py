@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
 
@@ -122,8 +122,12 @@ def test_retry_waits_and_keeps_the_reason(state: State) -> None:
     asked = state.ask(state.caller(state.key("demo")))
     taken = claim(state)
     assert taken is not None
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
     assert jobs.retry(state.db, taken, "disk full", 60)
     assert told(state, asked.id) == ("IN_PROGRESS", "disk full", 1)
+    due = backlog.entry(state.db, asked.id).due_at
+    assert due is not None
+    assert due >= before + timedelta(seconds=60)
     assert claim(state) is None
     with state.db.begin() as connection:
         connection.execute(text("UPDATE jobs SET not_before = not_before - 60000"))

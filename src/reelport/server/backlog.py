@@ -23,11 +23,11 @@ _LISTED = 200
 class Entry:
     """One report. `state` is `waiting` or `running` while its status is IN_PROGRESS, else the status in small letters.
 
-    `place` is its place among the waiting reports of its partner, from 1. `reason` says why it failed, or why the
-    last attempt did. Of the `attempts` that were begun, `failures` ended by the report's own fault, `deaths` with the
-    death of a worker that made nothing else, and `losses` with a process for which it isn't blamed. A `suspect` may
-    have ended a worker beside others, and is made alone. `waited_for_room` is how many seconds it has waited so far for
-    a disk that is full.
+    `place` is its place among the waiting reports of its partner, from 1; it is made from `due_at` on. `reason` says
+    why it failed, or why the last attempt did. Of the `attempts` that were begun, `failures` ended by the report's own
+    fault, `deaths` with the death of a worker that made nothing else, and `losses` with a process for which it isn't
+    blamed. A `suspect` may have ended a worker beside others, and is made alone. `waited_for_room` is how many seconds
+    it has waited so far for a disk that is full.
     """
 
     id: str
@@ -35,6 +35,7 @@ class Entry:
     key: str
     state: str
     place: int | None
+    due_at: datetime | None
     attempts: int
     failures: int
     deaths: int
@@ -63,6 +64,7 @@ _ENTRIES = (
         JOBS.c.number,
         JOBS.c.suspect,
         JOBS.c.waited_for_room,
+        JOBS.c.not_before,
     )
     .join(ORGANIZATIONS, ORGANIZATIONS.c.id == REPORTS.c.organization_id)
     .outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
@@ -118,6 +120,7 @@ def _entry(row: Row[*tuple[object, ...]], places: Mapping[str, int]) -> Entry:
         key=row.key_id,
         state=state,
         place=places.get(row.id),
+        due_at=row.not_before if row.owner is None else None,
         attempts=row.attempts,
         failures=row.failures,
         deaths=row.deaths,
