@@ -89,7 +89,7 @@ def test_silent_workers_job_is_taken_up_again_and_its_writes_count_for_nothing(s
     assert stalled is not None
     assert claim(state, "other") is None
     time.sleep(0.05)
-    assert losses.reap(state.db) == (asked.id,)
+    assert losses.reap(state.db, 30) == (asked.id,)
     second = claim(state, "other")
     assert second is not None
     assert second.attempt == 2
@@ -113,7 +113,7 @@ def test_beating_keeps_a_job(state: State) -> None:
     for _ in range(2):
         time.sleep(0.05)
         assert jobs.beat(state.db, taken, 60)
-        assert losses.reap(state.db) == ()
+        assert losses.reap(state.db, 30) == ()
 
 
 def test_retry_waits_and_keeps_the_reason(state: State) -> None:
@@ -166,6 +166,18 @@ def test_clock_that_is_set_back_holds_nothing_up(state: State) -> None:
     assert jobs.due(state.db, "sweep", 60)
     assert not jobs.due(state.db, "sweep", 60)
     assert [next(iter(each.channels)) for each in (claim(state), claim(state)) if each] == ["early", "late"]
+
+
+def test_lease_by_a_clock_that_was_set_back_runs_out(state: State) -> None:
+    """Of a worker that died while the clock was two days ahead the job is not kept for these two days."""
+    state.organization("demo")
+    asked = state.ask(state.caller(state.key("demo")))
+    assert claim(state) is not None
+    assert losses.reap(state.db, 30) == ()
+    with state.db.begin() as connection:
+        connection.execute(text("UPDATE jobs SET leased_until = leased_until + 49 * 3600000"))
+    assert losses.reap(state.db, 30) == (asked.id,)
+    assert claim(state) is not None
 
 
 def test_given_back_counts_as_nothing(state: State) -> None:

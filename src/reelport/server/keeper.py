@@ -105,7 +105,7 @@ class Keeper:
                 each.beaten = time.monotonic()
 
     def _reap(self) -> None:
-        released = clear_up(self._db, self._settings) + losses.reap(self._db)
+        released = clear_up(self._db, self._settings) + losses.reap(self._db, self._settings.lease_seconds)
         if released:
             _log.warning("jobs of a lost worker released", reports=list(released))
             self._freed()

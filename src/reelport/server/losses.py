@@ -20,6 +20,9 @@ from reelport.server.tallies import Outcome
 MOST_LOSSES = 3
 """After so many losses that nobody saw a report is a suspect: it might be what ends its workers."""
 
+_OTHER_LEASES = 3600.0
+"""How many seconds longer than ours the lease of another worker may be."""
+
 _LOST = "The process that made it ended, which is not its fault: it is made again."
 _SUSPECT = "Its worker {how} while {count} reports were made in it: each of them is made again, alone."
 _DIED = "Its worker {how} while it made nothing else (death {deaths} of {limit}): it is made again, alone."
@@ -34,14 +37,18 @@ def _statements() -> dict[str, TextClause]:
     return {name: text(statement) for name, statement in sql("losses").items()}
 
 
-def reap(db: Engine) -> tuple[str, ...]:
-    """Queue the jobs again whose lease ran out; the ids of their reports. Nobody is blamed."""
+def reap(db: Engine, lease_seconds: float) -> tuple[str, ...]:
+    """Queue the jobs again whose lease ran out; the ids of their reports. Nobody is blamed.
+
+    Leases are of `lease_seconds`, give or take what other workers' settings may be.
+    """
     overdue = _statements()["overdue"]
+    longest = {"longest": jobs.milliseconds(lease_seconds + _OTHER_LEASES)}
     with reading(db) as connection:
-        if connection.execute(overdue).first() is None:
+        if connection.execute(overdue, longest).first() is None:
             return ()
     with writing(db) as connection:
-        return tuple(_lose(connection, row) for row in connection.execute(overdue).mappings().all())
+        return tuple(_lose(connection, row) for row in connection.execute(overdue, longest).mappings().all())
 
 
 def release(db: Engine, owner: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
--- overdue: jobs whose worker gave no sign of life for too long
+-- overdue: jobs whose worker gave no sign of life for too long; a lease of far ahead is by a clock that was set back since
 SELECT j.report_id, j.owner, j.attempt, j.suspect, j.alone, r.losses, r.deaths
 FROM jobs AS j JOIN reports AS r ON r.id = j.report_id
-WHERE j.leased_until <= clock_ms()
+WHERE j.leased_until NOT BETWEEN clock_ms() + 1 AND clock_ms() + :longest
 
 -- held_by: the jobs of one worker
 SELECT j.report_id, j.owner, j.attempt, j.suspect, j.alone, r.losses, r.deaths
