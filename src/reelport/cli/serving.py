@@ -52,28 +52,17 @@ def serve(*, settings: AllSettings = None) -> None:
     run(used)
 
 
-def worker(
-    *,
-    supervisor: Annotated[str, Parameter(show=False, help="Be one process, watched by this supervisor.")] = "",
-    isolated: Annotated[bool, Parameter(show=False, negative="", help="Make suspects alone, then end.")] = False,
-    settings: AllSettings = None,
-) -> None:
+def worker(*, settings: AllSettings = None) -> None:
     """Run a worker for a service that runs elsewhere, until SIGTERM or Ctrl-C; one that dies is replaced.
 
     Example: reelport worker --data reelport-data
     """
     used = _read(settings)
     from reelport.server import logs
+    from reelport.server.supervisor import supervise
 
     logs.configure(used)
-    if supervisor:
-        from reelport.server.worker import work
-
-        work(used, supervisor=supervisor, isolated=isolated)
-    else:
-        from reelport.server.supervisor import supervise  # it watches, and needs no engine
-
-        supervise(used)
+    supervise(used)
 
 
 def _read(flags: Flags | None) -> Settings:

@@ -154,7 +154,7 @@ class _Supervisor:
     def _start(self, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
         """A worker whose standard input ends when this process does, however it does."""
         return subprocess.Popen(
-            [sys.executable, "-m", "reelport", "worker", "--supervisor", self._name, *words],
+            [sys.executable, "-m", "reelport.server.worker_process", self._name, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env={**os.environ, **self._settings.environment()},

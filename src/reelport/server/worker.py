@@ -27,6 +27,7 @@ from reelport.server.bell import Bell, Occasion
 from reelport.server.database import connect
 from reelport.server.jobs import Claim
 from reelport.server.keeper import WATCH_SECONDS, Keeper, Running, Stop, clear_up
+from reelport.server.memory import release_memory
 from reelport.server.settings import Settings
 from reelport.server.warm_up import warm_up
 
@@ -228,6 +229,7 @@ def work(settings: Settings, *, supervisor: str = "", isolated: bool = False) ->
             _attach()
         if not isolated:
             warm_up(settings.facts_root, engine, presence.spill_of(settings, owner))
+            release_memory()
         with bell.listening(db, own_bell), _registered(db, "" if isolated else owner):
             _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)
             worker.run()
