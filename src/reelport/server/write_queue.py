@@ -7,6 +7,7 @@ and the next of them writes for all.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from reelport.errors import StorageError
 T = TypeVar("T")
 Begin = Callable[[], AbstractContextManager[Connection]]
 """Begins a transaction that writes; StorageError when the state can't be used."""
+_BETWEEN_SECONDS = 0.003
+"""Time between two transactions, in which those read whom a commit keeps out."""
 MOST = 50
 """Most pieces of work in one transaction: a bound to what one that fails at its end takes with it."""
 
@@ -68,6 +71,7 @@ class WriteQueue:
         with self.turn:
             while not own.done:
                 self._write_next(begin)
+                time.sleep(_BETWEEN_SECONDS)
         result: T = own.outcome()
         return result
 
