@@ -1,8 +1,9 @@
-"""What all tests share: the examples that Hypothesis tries, and a home for ledgers that is nobody's."""
+"""What all tests share: the examples that Hypothesis tries, processes that Ctrl-C ends, a home for ledgers that is nobody's."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,10 @@ settings.register_profile(
     "explore", deadline=None, max_examples=400, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("reelport")
+
+# A shell starts what runs in its background deaf to Ctrl-C, and every process that a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
