@@ -1,4 +1,4 @@
-"""What all tests share: the examples that Hypothesis tries, processes that Ctrl-C ends, a home for ledgers that is nobody's."""
+"""What all tests share: the examples of Hypothesis, a Ctrl-C that arrives, a home for ledgers that is nobody's."""
 
 from __future__ import annotations
 
