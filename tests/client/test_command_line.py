@@ -129,7 +129,7 @@ def test_a_broken_profile_breaks_no_completion(tmp_path: Path) -> None:
 
 
 def test_without_the_services_libraries_a_partner_has_everything() -> None:
-    """Help lists all commands; a platform's command names the extra that it needs; completion leaves it out."""
+    """A platform's command explains itself; run, it names the extra that it needs; completion leaves it out."""
     block = (
         "import sys; sys.modules.update(dict.fromkeys(['sqlalchemy', 'duckdb', 'pyarrow', 'deltalake', 'keyring']))\n"
         "from reelport.cli.main import main; main(sys.argv[1:])"
@@ -138,9 +138,12 @@ def test_without_the_services_libraries_a_partner_has_everything() -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-c", block, *words], capture_output=True, text=True, check=False)
 
-    serve = run("serve", "--help")
-    assert (serve.returncode, serve.stdout) == (2, "")
-    assert "pip install 'reelport[server]'" in serve.stderr
+    explained = run("serve", "--help")
+    assert (explained.returncode, explained.stderr) == (0, "")
+    for words in (["serve"], ["org", "list"], ["tables"]):
+        refused = run(*words)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "pip install 'reelport[server]'" in refused.stderr
     completed = run("completion", "fish")
     assert completed.returncode == 0
     assert "fields" in completed.stdout

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from importlib import import_module
+from importlib.util import find_spec
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from reelport.cli.main import CLIENT_COMMANDS, SERVER_COMMANDS, Command, application
+from reelport.cli.main import CLIENT_COMMANDS, SERVER_COMMANDS, application
+
+_SERVER_LIBRARIES = ("sqlalchemy", "duckdb", "pyarrow", "deltalake")
+"""Without one of these no command of a platform works."""
 
 
 class Shell(StrEnum):
@@ -30,7 +32,7 @@ def completion(shell: Annotated[Shell, Parameter(help="Whose script.")], /) -> N
     zsh: a file _reelport in a folder of $fpath
     fish: ~/.config/fish/completions/reelport.fish
     """
-    app = application(_present(CLIENT_COMMANDS), _present(SERVER_COMMANDS))
+    app = application(CLIENT_COMMANDS, SERVER_COMMANDS if _can_serve() else {})
     script = app.generate_completion(prog_name="reelport", shell=shell.value)
     print(_with_bare_commas(script) if shell is Shell.BASH else script)
 
@@ -41,13 +43,6 @@ def _with_bare_commas(script: str) -> str:
     return script.replace(quoted, quoted + ' _q="${_q//\\\\,/,}";')
 
 
-def _present(commands: Mapping[str, Command]) -> dict[str, Command]:
-    """The commands whose libraries are installed."""
-    found = {}
-    for name, command in commands.items():
-        try:
-            import_module(command[0].partition(":")[0])
-        except ImportError:
-            continue
-        found[name] = command
-    return found
+def _can_serve() -> bool:
+    """Tell whether the libraries of the extra `server` are installed, without loading one."""
+    return all(find_spec(name) is not None for name in _SERVER_LIBRARIES)
