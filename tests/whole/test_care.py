@@ -7,6 +7,9 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from itertools import permutations
 
 import duckdb
 import pytest
@@ -132,15 +135,26 @@ def test_stopped_worker_gives_its_report_back_unblamed(service: Service) -> None
 def test_waiting_reports_have_a_place_and_two_run(service: Service) -> None:
     """Of five reports of a partner two run, over both workers; the others wait in order."""
     asker = partner(service)
-    days = [{**LONG, "startDate": f"2026-01-0{day}"} for day in (1, 2, 3, 4, 5)]
-    tokens = [asker.ask(**day) for day in days]
-    running(service, tokens[1])
-    seen = [entry(service, token) for token in tokens]
-    assert [each.state for each in seen] == ["running", "running", "waiting", "waiting", "waiting"]
-    assert [each.place for each in seen] == [None, None, 1, 2, 3]
+    assert until(lambda: len(service.worker_pids) == 2)
+    workers = service.worker_pids
+    for pid in workers:
+        assert until(partial(stopped_between_transactions, service, pid))
+    try:
+        tokens = [asker.ask(**{**LONG, "dimensions": order}) for order in list(permutations(LONG["dimensions"]))[:5]]
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+    names = [entry(service, token).id for token in tokens]
     db = connect(service.settings)
-    for each in seen:
-        assert jobs.cancel(db, each.id, "done", each.created_at)
+
+    def seen() -> list[tuple[str, int | None]]:
+        at_once = {each.id: (each.state, each.place) for each in backlog.entries(db)}
+        return [at_once[name] for name in names]
+
+    waiting = [("waiting", place) for place in (1, 2, 3)]
+    assert until(lambda: seen() == [("running", None), ("running", None), *waiting]), seen()
+    for name in names:
+        jobs.cancel(db, name, "done", datetime.now(UTC))
     db.dispose()
 
 
