@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 PATIENCE = 300.0
@@ -21,6 +23,15 @@ def until(true: Callable[[], object], seconds: float = PATIENCE) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def free_port() -> int:
+    """A port that nobody has, below those that the system gives out by itself: so it stays free for a moment."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - keeps no secret
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager

@@ -139,8 +139,8 @@ def test_a_host_where_nobody_is_comes_with_advice() -> None:
     told: list[Event] = []
     with Client(url, "key", SECRET, ledger=False) as client, pytest.raises(Unreachable) as caught:
         client.with_options(patience=1.5).reports.attach("R").wait(progress=told.append)
-    assert len([event for event in told if isinstance(event, Retrying)]) > 3
-    assert re.search(r"refused\. Tried for [12] s\. Check the address \(REELPORT_URL\)", str(caught.value))
+    assert len([event for event in told if isinstance(event, Retrying)]) > 1
+    assert re.search(r"refused\. Tried for \d+ s\. Check the address \(REELPORT_URL\)", str(caught.value))
 
 
 def test_an_endless_answer_is_not_read_to_its_end(server: Server) -> None:

@@ -6,12 +6,13 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
+
+from tests.patience import free_port
 
 from reelport.testing import Service
 
@@ -61,7 +62,7 @@ class Desk:
 
     def _start(self, words: list[str]) -> Done:
         """Run an endless command until it says that it is at work, and stop it as a service is stopped."""
-        words = [str(_free_port()) if word == "8642" else word for word in words]
+        words = [str(free_port()) if word == "8642" else word for word in words]
         environment = self.environment | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
         pipe = subprocess.PIPE
         with subprocess.Popen(
@@ -74,10 +75,3 @@ class Desk:
             process.send_signal(signal.SIGTERM)
             said += process.communicate(timeout=300)[0]
         return Done(process.returncode, said, "")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -38,7 +38,7 @@ SHORT = {"dimensions": ["VISITOR_PAGE_URL", "VIDEO_ID", "HOUR"], "startDate": "2
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     """A service with two workers of one thread each, a short lease and little patience at its end."""
-    with Service(workers=2, worker_threads=1, lease_seconds=1.5, drain_seconds=0.2) as service:
+    with Service(workers=2, worker_threads=1, lease_seconds=8, drain_seconds=0.2) as service:
         service.organization("demo", [Channel("c1", "demo-news")])
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")

@@ -167,7 +167,7 @@ def test_a_service_that_falls_silent_is_asked_for_the_rest(vendor: Vendor, tmp_p
     token = asked(vendor)
     vendor.cut, vendor.cut_times = Cut.STALL, 1
     with Client(vendor.url, vendor.key, vendor.secret) as client:
-        report = client.with_options(timeout=0.3).reports.attach(token, QUERY)
+        report = client.with_options(timeout=2).reports.attach(token, QUERY)
         assert report.download(tmp_path / "views.csv").proof is Proof.CHECKSUM
     assert len(vendor.asked_ranges) == 1
 

@@ -179,7 +179,7 @@ def test_a_range_that_can_not_be_merged_is_kept_apart(vendor: Vendor, here: dict
 
 def test_a_range_of_years_on_a_terminal_fits_it(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
     """Two windows at a time have a line each, and no line is wider than the terminal."""
-    vendor.makes_in = 0.5
+    vendor.makes_in, vendor.makes_after_looks = 0.5, 2
     status, drawn = on_terminal(here, *YEARS, "-o", str(tmp_path / "y.csv"))
     lines = bare(drawn)
     assert status == 0

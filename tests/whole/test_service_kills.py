@@ -21,7 +21,7 @@ import psutil
 import pyarrow as pa
 import pytest
 from sqlalchemy import Engine, func, select
-from tests.patience import until
+from tests.patience import PATIENCE, until
 
 from reelport import steps
 from reelport.query import ReportQuery
@@ -83,7 +83,7 @@ def kill_tree(service: Service, chance: random.Random) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     service.kill()
-    psutil.wait_procs(processes, timeout=60)
+    psutil.wait_procs(processes, timeout=PATIENCE)
 
 
 @pytest.mark.timeout(900 + 60 * KILLS)

@@ -109,7 +109,7 @@ def token_of(answer: Any, alias: str = "askPartnerReportFile") -> str:  # noqa: 
 @pytest.fixture(scope="session")
 def service() -> Iterator[Service]:
     """A service with a week of sample facts."""
-    with Service(link_seconds=60) as running:
+    with Service() as running:
         running.sample(date(2026, 1, 1), date(2026, 1, 7), rows=3000)
         yield running
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from tests.patience import free_port
 
 from reelport.testing import Service
 from reelport.wire import LOOK
@@ -106,14 +107,6 @@ def alive(port: int) -> bool:
         return connection.getresponse().status == 200
     finally:
         connection.close()
-
-
-def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def fetched(wire: Wire) -> str:
