@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,6 +23,21 @@ settings.load_profile("reelport")
 # A shell starts what runs in its background deaf to Ctrl-C, and every process that a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+WAITING = Path(__file__).with_name("whole")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mix files whose tests wait for services with files whose tests compute, and end with the latter.
+
+    So whatever runs beside each other keeps all cores busy, to the last. A file's tests stay together.
+    """
+    files = sorted({item.path for item in items})
+    waiting = [file for file in files if WAITING in file.parents]
+    computing = [file for file in files if WAITING not in file.parents]
+    place = {file: (0.8 * number / len(waiting), 0, file) for number, file in enumerate(waiting)}
+    place |= {file: (number / len(computing), 1, file) for number, file in enumerate(computing)}
+    items.sort(key=lambda item: place[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)
