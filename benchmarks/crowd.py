@@ -184,6 +184,14 @@ def keys(service: Service, number: int) -> tuple[list[Key], list[Key]]:
     return crowd, [one, one, two]
 
 
+def api_pids(service: Service) -> list[int]:
+    """The processes that answer: the service's own, and those that it has started for it."""
+    started = [
+        int(pid) for task in Path(f"/proc/{service.pid}/task").glob("*/children") for pid in task.read_text().split()
+    ]
+    return [service.pid, *(pid for pid in started if b"api_process" in Path(f"/proc/{pid}/cmdline").read_bytes())]
+
+
 def cpu(pids: list[int]) -> float:
     """Seconds of CPU that these processes have used."""
     stats = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids)
@@ -222,7 +230,7 @@ def main() -> None:
     settings: dict[str, Any] = dict(each.split("=", 1) for each in given.set)
     with Service(facts.data, log_level="info", **{"waiting_limit": _WAITING, **settings}) as service:
         crowd, long = keys(service, given.partners)
-        api, workers = [service.pid], list(service.worker_pids)
+        api, workers = api_pids(service), list(service.worker_pids)
         began, served, made = time.monotonic(), cpu(api), cpu(workers)
         times = asyncio.run(run(service, crowd, long, given.seconds))
         tell(times, time.monotonic() - began, cpu(api) - served, cpu(workers) - made)
