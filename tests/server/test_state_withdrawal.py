@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from reelport.engine.outlet import Written
 from reelport.errors import AccessError, UsageError
-from reelport.server import access, files, jobs, partners, reports, retention, withdrawal
+from reelport.server import access, files, jobs, losses, partners, reports, retention, withdrawal
 from reelport.server.access import Caller, Refusal
 from reelport.server.files import FileRecord
 from reelport.server.jobs import Claim
@@ -267,3 +267,25 @@ def test_removals_beside_workers_and_grants_end_whole(state: State) -> None:
         for every in (*working, *granting):
             every.result()
     assert set(rows(state).values()) == {0}
+
+
+def test_a_removal_and_a_look_for_lost_jobs_never_wait_for_each_other(state: State) -> None:
+    """Both write many jobs of a partner and their reports: each ends, and what isn't removed waits again."""
+    channels = [f"c{number}" for number in range(8)]
+    state.organization("demo", *channels)
+    callers = [state.caller(state.key("demo", channels=(channel,))) for channel in channels]
+    for day in range(1, 7):
+        for caller in callers:
+            state.ask(caller, day)
+    while jobs.claim(state.db, "worker", running=99, lease_seconds=0.001) is not None:
+        pass
+    with ThreadPoolExecutor(4) as pool:
+        lost = [pool.submit(losses.reap, state.db, 30) for _ in range(2)]
+        removed = [pool.submit(remove, state, *channels[part:6:2]) for part in range(2)]
+        for each in lost:
+            each.result()
+        assert [len(each.result().keys) for each in removed] == [3, 3]
+    losses.reap(state.db, 30)
+    with state.db.connect() as connection:
+        owners = connection.execute(select(JOBS.c.owner)).scalars().all()
+    assert owners == [None] * 12

@@ -175,10 +175,13 @@ def _state(row: Row[*tuple[str, ...]]) -> str:
 
 def _delete_reports(connection: Connection, organization_id: int, lists: Iterable[str]) -> None:
     """Delete the reports over these lists of channels. A worker that makes one finds its job gone, and stops."""
+    # By number, as whoever writes several jobs at once: two such transactions must not wait for each other.
+    held = select(JOBS.c.number).where(JOBS.c.organization_id == organization_id).order_by(JOBS.c.number)
+    connection.execute(held.with_for_update())
     unmade = 0
     for channels in lists:
         these = REPORTS.c.organization_id == organization_id, REPORTS.c.channels == channels
-        # Jobs first, as wherever both are written: two transactions must not wait for each other.
+        # Jobs first, as wherever both are written, for the same reason.
         jobs = JOBS.delete().where(JOBS.c.report_id.in_(select(REPORTS.c.id).where(*these)))
         unmade += connection.execute(jobs).rowcount
         connection.execute(REPORTS.delete().where(*these))
