@@ -36,6 +36,8 @@ REVISION = "0006"
 
 BUSY_SECONDS = 30
 _TRY_SECONDS = 0.002
+_READ_SECONDS = 0.005
+"""Time between two commits in which those read whom a commit keeps out."""
 # The last is for a server that takes no writes now: a standby, or one that was set to read only.
 _AWAY = frozenset({DatabaseError, OperationalError, exc.InternalError})
 _NO_PRIVILEGE = "42501"
@@ -156,6 +158,7 @@ def _begun_soon(driver: sqlite3.Connection) -> bool:
     beside a busy process another one could wait for many seconds.
     """
     until = time.monotonic() + BUSY_SECONDS
+    waited = False
     driver.execute("PRAGMA busy_timeout = 0")
     try:
         while time.monotonic() < until:
@@ -164,8 +167,13 @@ def _begun_soon(driver: sqlite3.Connection) -> bool:
             except sqlite3.Error as error:
                 if not _is_busy(error):
                     return False
+                waited = True
                 time.sleep(_TRY_SECONDS)
             else:
+                if waited:
+                    # Whoever has the lock keeps readers out only while it commits: else one commit would follow
+                    # another, and nobody would read in between.
+                    time.sleep(_READ_SECONDS)
                 return True
     finally:
         driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")

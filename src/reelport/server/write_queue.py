@@ -22,7 +22,7 @@ T = TypeVar("T")
 Begin = Callable[[], AbstractContextManager[Connection]]
 """Begins a transaction that writes; StorageError when the state can't be used."""
 _BETWEEN_SECONDS = 0.003
-"""Time between two transactions, in which those read whom a commit keeps out."""
+"""Time between two transactions of a process, in which others come to read and to write."""
 MOST = 50
 """Most pieces of work in one transaction: a bound to what one that fails at its end takes with it."""
 
