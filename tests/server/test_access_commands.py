@@ -129,7 +129,7 @@ def test_how_channels_are_named_is_said(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("word", ["", " ", "c 1", "c,1", "c\t1", "c\n1", " c1", "c\u00a01", "c\x7f", "x" * 1001])
 def test_ids_that_a_list_could_not_hold_are_refused(run: Run, tmp_path: Path, word: str) -> None:
-    """Of a channel, its slug, its account, and an organization: a sentence, and nothing is made."""
+    """Of a channel, its slug and its account: a sentence, and nothing is made."""
     for words in (
         ["--id", word, "--slug", "s"],
         ["--id", "c", "--slug", word],
@@ -137,8 +137,6 @@ def test_ids_that_a_list_could_not_hold_are_refused(run: Run, tmp_path: Path, wo
     ):
         status, _, err = run("channel", "add", "--org", "demo", *words)
         assert (status, "no blank or comma" in err) == (2, True)
-    status, _, err = run("org", "add", word)
-    assert (status, "no blank or comma" in err) == (2, True)
     assert known(tmp_path) == ()
 
 

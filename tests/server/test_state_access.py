@@ -186,7 +186,7 @@ def test_key_is_refused_with_every_reason(state: State) -> None:
         state.key("rivla")
 
 
-@pytest.mark.parametrize("name", ["", " ", " demo", "de mo", "de\u00a0mo", "de,mo", "de\nmo", "x" * 201, "a\0b"])
+@pytest.mark.parametrize("name", ["", " ", " demo", "de\nmo", "x" * 201, "a\0b"])
 def test_odd_organization_names_are_refused(state: State, name: str) -> None:
     """A name that can't be told apart or printed is no name."""
     with pytest.raises(UsageError):
@@ -195,10 +195,10 @@ def test_odd_organization_names_are_refused(state: State, name: str) -> None:
 
 def test_organization_name_is_taken_once(state: State) -> None:
     """The second organization of a name is refused; names in any script are taken."""
-    state.organization("Ünïcode-動画")
+    state.organization("Ünïcode 動画, Inc.")
     with pytest.raises(UsageError, match="already"):
-        state.organization("Ünïcode-動画")
-    assert [each.name for each in partners.organizations(state.db)] == ["Ünïcode-動画"]
+        state.organization("Ünïcode 動画, Inc.")
+    assert [each.name for each in partners.organizations(state.db)] == ["Ünïcode 動画, Inc."]
 
 
 @given(st.integers(1, 64))

@@ -54,11 +54,8 @@ class Key:
 
 def add_organization(db: Engine, name: str, now: datetime) -> Organization:
     """A new organization; UsageError when the name is taken or is none."""
-    if not is_id(name, _LONGEST_NAME):
-        raise UsageError(
-            f"An organization's name has 1 to {_LONGEST_NAME} printable characters, and no blank or comma among them: "
-            "acme-sports."
-        )
+    if not name.strip() or name != name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise UsageError(f"An organization's name has 1 to {_LONGEST_NAME} printable characters, no blanks around it.")
     try:
         with writing(db) as connection:
             added = ORGANIZATIONS.insert().values(name=name, created_at=now, served_at=_NEVER)
@@ -69,7 +66,7 @@ def add_organization(db: Engine, name: str, now: datetime) -> Organization:
 
 
 def is_id(word: str, longest: int) -> bool:
-    """Whether a new id, slug or name of an organization is one word, which a list by commas and a line can hold."""
+    """Whether a new id or slug is one word, which a list by commas and a line can hold."""
     return 1 <= len(word) <= longest and word.isprintable() and not any(sign.isspace() or sign == "," for sign in word)
 
 
