@@ -51,7 +51,7 @@ def sign(seal: Seal, prefix: str, said: bytes, context: str = "") -> str:
 
     `context` isn't carried, but the text is good only where it is the same.
     """
-    body = base64.urlsafe_b64encode(said + _signature(seal, prefix, said, context)).decode().rstrip("=")
+    body = _base64(said + _signature(seal, prefix, said, context))
     return f"{prefix}_{body}{_checksum(prefix, body)}"
 
 
@@ -64,8 +64,14 @@ def said_by(seal: Seal, prefix: str, text: str, context: str = "") -> bytes | No
         whole = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
     except binascii.Error:
         return None
+    if _base64(whole) != body:
+        return None  # its last letter has bits that nothing stands for: another text would say the same
     said, signature = whole[:-_SIGNATURE_BYTES], whole[-_SIGNATURE_BYTES:]
     return said if hmac.compare_digest(signature, _signature(seal, prefix, said, context)) else None
+
+
+def _base64(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
 def _signature(seal: Seal, prefix: str, said: bytes, context: str) -> bytes:
