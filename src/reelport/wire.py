@@ -52,11 +52,15 @@ mutation AskReport($input: AskPartnerReportFileInput!) {
 """
 
 LOOK = """\
-query LookAtReport($reportToken: String!) {
+query LookAtReport($reportToken: String!, $page: Int = 1) {
   partner {
     reportFile(reportToken: $reportToken) {
       status
-      downloadLinks { edges { node { link } } }
+      downloadLinks(page: $page) {
+        edges { node { link } }
+        pageInfo { hasNextPage nextPage }
+        totalCount
+      }
     }
   }
 }

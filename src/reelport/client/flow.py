@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,13 @@ from reelport.client.answers import OK, data_of
 from reelport.client.deadline import DEADLINE
 from reelport.client.driving.steps import Flow, Reply, Wait
 from reelport.client.events import Asked, Looked, Progress, Warned
+from reelport.client.links import Links, as_object
 from reelport.client.operation import exchange, meet
 from reelport.client.retry import PATIENT, Patience, pauses
 from reelport.client.session import Session
 from reelport.errors import (
     AskLost,
+    IncompleteDownload,
     NotFinished,
     QueryRefused,
     QueueFull,
@@ -49,21 +51,28 @@ _MISSHAPEN = frozenset({Code.SYNTAX, Code.INVALID_DOCUMENT, Code.INVALID_VALUE, 
 }
 """Refusals of a document that never ran."""
 
-_ODD = "The service's answer has not the shape that the Reporting API's schema gives it."
-
 
 @dataclass(frozen=True, slots=True)
 class ReportState:
-    """A report as it was when last looked at. A status that we don't know is one to wait on."""
+    """A report as it was when last looked at. A status that we don't know is one to wait on.
+
+    `expected` is how many links the service counts, None where none were read.
+    """
 
     token: str
     status: str
     links: tuple[str, ...] = ()
+    expected: int | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to download."""
-        return self.status == ReportStatus.FINISHED and bool(self.links)
+        """Whether there is something to download, and every link to it is known."""
+        return self.status == ReportStatus.FINISHED and bool(self.links) and not self.lacks_links
+
+    @property
+    def lacks_links(self) -> bool:
+        """Whether the service counts another number of files than it gives links for."""
+        return self.expected is not None and self.expected != len(self.links)
 
 
 def vet(session: Session, query: ReportQuery, tell: Progress) -> Flow[None]:
@@ -151,6 +160,15 @@ def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEAD
         patience = Patience(left, longest=left, at_end=partial(_out_of_reach, token))
 
 
+def without_links(state: ReportState) -> ServiceError:
+    """Describe a finished report that can't be downloaded whole: it has no links, or not as many as are counted."""
+    if not state.links:
+        return ServiceError(f"The report {state.token} is finished but has no link to a file.", token=state.token)
+    return IncompleteDownload(f"The report {state.token} is finished and has {state.expected:,} files by the service's "
+                              f"count, but the service gives {len(state.links):,} links. Nothing was kept: download "
+                              "it again by its token.", token=state.token)  # fmt: skip
+
+
 def not_finished(token: str, what: str) -> NotFinished:
     """The error that ends a wait early, and says how the report is taken up again."""
     return NotFinished(f"The report {token} {what}. It goes on without you. Take it up again with "
@@ -174,7 +192,7 @@ def _asked(session: Session, reply: Reply) -> ReportState:
 
 def _taken(data: Mapping[str, Any]) -> ReportState:
     """The report that the service took. Raises ServiceError where there is none in its answer."""
-    report = _object(_object(data.get("askPartnerReportFile")).get("reportFile"))
+    report = as_object(as_object(data.get("askPartnerReportFile")).get("reportFile"))
     token = report.get("reportToken")
     if not isinstance(token, str) or not token or not token.isprintable():
         raise ServiceError("The service took the report but gave no token for it.")
@@ -190,7 +208,13 @@ def _look(
     began = session.clock.seconds()
     try:
         reply = yield from exchange(session, LOOK, {"reportToken": token}, tell, patience, headers=headers)
-        state = _seen(token, data_of(reply, session.redacted))
+        state, links = _seen(token, data_of(reply, session.redacted))
+        while state.status == ReportStatus.FINISHED and (page := links.following) is not None:
+            variables = {"reportToken": token, "page": page}
+            more = yield from exchange(session, LOOK, variables, tell, patience)
+            state, later = _seen(token, data_of(more, session.redacted), page)
+            links += later
+        state = replace(state, links=links.found, expected=links.expected)
     except QueryRefused as error:
         raise _unseen(token, error) from error
     except ReelportError as error:
@@ -200,16 +224,12 @@ def _look(
     return state, applied and session.clock.seconds() - began >= _HELD
 
 
-def _seen(token: str, data: Mapping[str, Any]) -> ReportState:
-    if data.get("partner") is not None and _object(data["partner"]).get("reportFile") is None:
+def _seen(token: str, data: Mapping[str, Any], page: int = 1) -> tuple[ReportState, Links]:
+    """Read the state of a report and one page of its links."""
+    if data.get("partner") is not None and as_object(data["partner"]).get("reportFile") is None:
         raise ReportExpired(f"The service knows no report {token} of this key: unknown or expired. Ask for it again.")
-    report = _object(_object(data.get("partner")).get("reportFile"))
-    edges = _object(report.get("downloadLinks") or {}).get("edges") or []
-    if not isinstance(edges, list):
-        raise ServiceError(_ODD)
-    nodes = [_object(_object(edge).get("node") or {}) for edge in edges if edge]
-    links = tuple(link for node in nodes if isinstance(link := node.get("link"), str) and link)
-    return ReportState(token, _status(report), links)
+    report = as_object(as_object(data.get("partner")).get("reportFile"))
+    return ReportState(token, _status(report)), Links.of(report.get("downloadLinks"), page)
 
 
 def _status(report: Mapping[str, Any]) -> str:
@@ -245,17 +265,10 @@ def _refuse_dead_end(state: ReportState, bare_since: float | None, elapsed: floa
         case ReportStatus.FINISHED:
             since = elapsed if bare_since is None else bare_since
             if elapsed - since > _LINKLESS:
-                raise ServiceError(f"The report {token} is finished but has no link to a file.", token=token)
+                raise without_links(state)
             return since
         case _:
             return None
-
-
-def _object(value: object) -> Mapping[str, Any]:
-    """A value that the schema says is an object. Raises ServiceError when it isn't."""
-    if isinstance(value, dict):
-        return value
-    raise ServiceError(_ODD)
 
 
 def _checked(deadline: float) -> float:

@@ -22,7 +22,7 @@ from reelport.client.files.part import Mark, Part
 from reelport.client.files.proof import BEYOND, OK, Promise, Proof, refuse, weakest
 from reelport.client.files.shape import Lines
 from reelport.client.files.sidecar import Sidecar
-from reelport.client.flow import ReportState, ask, look, wait
+from reelport.client.flow import ReportState, ask, look, wait, without_links
 from reelport.client.results.tables import Table
 from reelport.client.retry import pauses
 from reelport.client.session import Session
@@ -131,6 +131,8 @@ def ready(session: Session, token: str, tell: Progress) -> Flow[ReportState]:
     state = yield from look(session, token, tell)
     if state.status == ReportStatus.EXPIRED:
         raise ReportExpired(f"The report {token} has expired and its file is gone. Ask for it again.")
+    if state.status == ReportStatus.FINISHED and state.links and state.lacks_links:
+        raise without_links(state)
     if not state.ready:
         raise ServiceError(f"The report {token} can't be downloaded: it is {state.status}. Wait for it first.")
     return state

@@ -65,6 +65,10 @@ class Behaviour:
     """How many facts each day of the believable rows has."""
     links: int = 1
     """Into how many files a report is divided, each with its header."""
+    links_a_page: int | None = None
+    """How many links a look gives at a time, where it names no other number; None gives all."""
+    links_lost: int = 0
+    """By how many links `totalCount` is more than can be had."""
     link_expires: float | None = None
     """Seconds that a link is good for."""
     etag: bool | Literal["weak", "md5", "opaque"] = True

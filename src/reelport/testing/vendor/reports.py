@@ -13,6 +13,7 @@ from reelport.errors import QueryRefused
 from reelport.query import ReportQuery
 from reelport.testing.vendor.behaviour import Behaviour, Wire
 from reelport.testing.vendor.messages import json_reply, refused
+from reelport.testing.vendor.pages import Page
 
 _UNFINISHED, _FINISHED, _FAILED, _EXPIRED = "unfinished", "FINISHED", "FAILED", "EXPIRED"
 _ASK, _LOOK = "askPartnerReportFile", "reportFile"
@@ -64,7 +65,8 @@ class Reports:
         if _LOOK in document:
             inline = _INLINE.search(document)
             tokens = [inline[1]] if inline else [value for value in variables.values() if isinstance(value, str)]
-            return json_reply({"data": {"partner": {_LOOK: self._look(tokens[0] if tokens else "")}}})
+            page = Page.of(document, variables, self.behaviour.links_a_page)
+            return json_reply({"data": {"partner": {_LOOK: self._look(tokens[0] if tokens else "", page)}}})
         return json_reply({"data": {"__typename": "Mutation" if "mutation" in document else "Query"}})
 
     def unfinished(self) -> int:
@@ -126,7 +128,7 @@ class Reports:
             case which:
                 return which(wire)
 
-    def _look(self, token: str) -> dict[str, Any] | None:
+    def _look(self, token: str, page: Page) -> dict[str, Any] | None:
         self.looks += 1
         report = self.known.get(token)
         if report is None:
@@ -139,8 +141,8 @@ class Reports:
             words = self.behaviour.status_words
             state = words[min(report.looks, len(words)) - 1]
         links = self.links(token) if state == _FINISHED else []
-        edges = {"edges": [{"node": {"link": link}} for link in links]}
-        return {"status": state, "downloadLinks": edges if links or not self.behaviour.null_links else None}
+        connection = page.connection(links, self.behaviour.links_lost)
+        return {"status": state, "downloadLinks": connection if links or not self.behaviour.null_links else None}
 
     def _now(self, report: Report) -> str:
         """The state of a report; a final one stays, but for expiry."""
