@@ -188,7 +188,7 @@ def test_what_a_killed_load_left_goes_with_the_next_command(
     killed, running = (_start(root, channels(9, 9, f"{name}.csv")) for name in ("killed", "running"))
     try:
         killed.send_signal(signal.SIGKILL)
-        killed.wait(60)
+        killed.wait(300)
         assert len(list(tmp_path.glob("*.part"))) == 2
         match by:
             case "load":
@@ -200,7 +200,7 @@ def test_what_a_killed_load_left_goes_with_the_next_command(
         (part,) = tmp_path.glob("*.part")
         assert part.name.startswith("running.csv.rejects.csv.")
         assert len(list((root / SPILL).iterdir())) == 1
-        running.communicate("go on", timeout=60)
+        running.communicate("go on", timeout=300)
         assert running.returncode == 0
     finally:
         for process in (killed, running):

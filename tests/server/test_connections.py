@@ -140,7 +140,7 @@ def test_a_length_and_chunks_together_end_the_connection() -> None:
     """400, and what follows is never looked at: it may be a request that was smuggled past a proxy."""
 
     async def run() -> None:
-        async with served(Connection) as connect, asyncio.timeout(60):
+        async with served(Connection) as connect, asyncio.timeout(300):
             for order in (
                 BOTH,
                 BOTH.replace(b"Content-Length: 4\r\n", b"").replace(b"\r\n\r\n0", b"\r\ncontent-length: 4\r\n\r\n0"),
@@ -156,7 +156,7 @@ def test_a_head_that_is_far_too_long_is_answered() -> None:
     """However much of it is still to come: an answer that is reset on its way is none."""
 
     async def run() -> None:
-        async with served(Connection) as connect, asyncio.timeout(60):
+        async with served(Connection) as connect, asyncio.timeout(300):
             reader = await connect(b"GET / HTTP/1.1\r\nX: " + b"x" * 2_000_000)
             assert (await reader.readline()).startswith(b"HTTP/1.1 400")
 
@@ -179,7 +179,7 @@ def test_a_body_that_nobody_reads_stays_with_its_caller() -> None:
         await send({"type": "http.response.body", "body": b""})
 
     async def run() -> None:
-        async with served(Connection, reading) as connect, asyncio.timeout(60):
+        async with served(Connection, reading) as connect, asyncio.timeout(300):
             reader = await connect(
                 b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000000\r\n\r\n" + bytes(1_000_000)
             )
@@ -199,7 +199,7 @@ def test_too_much_that_waits_for_readers_ends_the_one_that_waits_longest() -> No
         unsent_bytes = LONG
 
     async def run() -> None:
-        async with served(Small) as connect, asyncio.timeout(60):
+        async with served(Small) as connect, asyncio.timeout(300):
             readers = [await connect(b"GET /long HTTP/1.1\r\nHost: here\r\n\r\n") for _ in range(3)]
             for reader in readers:
                 await reader.readuntil(b"\r\n\r\n")

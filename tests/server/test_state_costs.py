@@ -165,7 +165,7 @@ def test_writers_of_two_processes_take_turns(state: State) -> None:
 
 
 def _wait_for(condition: Callable[[], bool], found: Seen) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < until, found.statements
         time.sleep(0.01)

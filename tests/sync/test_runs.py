@@ -38,7 +38,7 @@ def run(client: Client) -> Callable[..., Heard]:
 
     def go(*specs: Spec, allow_empty: bool = False, again: bool = False) -> Heard:
         heard: Heard = []
-        running.run(specs, client, tell=heard.append, deadline=120, allow_empty=allow_empty, again=again)
+        running.run(specs, client, tell=heard.append, deadline=300, allow_empty=allow_empty, again=again)
         return heard
 
     return go
@@ -115,7 +115,7 @@ def test_a_window_that_fails_lets_the_others_through(
     vendor.fails = lambda wire: wire["startDate"] <= bad.isoformat() <= wire["endDate"]
     heard: Heard = []
     with pytest.raises(Partial, match="not loaded: 1"):
-        running.run([spec], client, tell=heard.append, deadline=120)
+        running.run([spec], client, tell=heard.append, deadline=300)
     assert [str(event.window) for event in heard if isinstance(event, Failed)] == [f"{bad}..{bad}"]
     assert standing(spec).missing == Days.between(bad, bad)
     vendor.fails = 0
@@ -143,7 +143,7 @@ def test_columns_that_drift_go_by_the_contract(run: Run, client: Client, numbers
     run(frozen)
     numbers.columns, numbers.more = "day,views,bots", ",1"
     with pytest.warns(UserWarning, match="views: new column bots"):
-        running.run([spec], client, deadline=120)
+        running.run([spec], client, deadline=300)
     assert kept(spec, "DISTINCT bots") == [("1",)]
     assert kept(spec, "day, views") == expected(numbers)
 
@@ -163,10 +163,10 @@ def test_copies_of_another_service_are_not_mixed(run: Run, spec: Spec, tmp_path:
     run(spec)
     with Vendor() as other, Client(other.url, other.key, other.secret, ledger=tmp_path / "other.db") as stranger:
         with pytest.raises(UsageError, match=r"holds rows from http.*--again"):
-            running.run([spec], stranger, tell=silent, deadline=120)
+            running.run([spec], stranger, tell=silent, deadline=300)
         with pytest.raises(UsageError, match="holds rows from"):
             comparing.verify(spec, stranger, tell=silent)
-        running.run([spec], stranger, tell=silent, deadline=120, again=True)
+        running.run([spec], stranger, tell=silent, deadline=300, again=True)
         assert open_copies(spec.place).state(spec).service == other.url
     assert len(standing(spec).missing) == 0
 
@@ -241,7 +241,7 @@ def test_windows_are_no_longer_than_the_client_lets_them_be(
 ) -> None:
     """The setting for a vendor who takes fewer days than a report's window has; a month must fit."""
     vendor.longest = 6
-    running.run([replace(spec, start=TODAY - timedelta(days=8))], client.with_options(windows=6), deadline=120)
+    running.run([replace(spec, start=TODAY - timedelta(days=8))], client.with_options(windows=6), deadline=300)
     assert kept(spec, "day, views") == expected(numbers, TODAY - timedelta(days=8))
     assert sorted(asked(vendor)) == ["2-1", "8-3"]
     monthly = replace(spec, name="monthly", dimensions=("MONTH",), start=START.replace(day=1), window=31)
@@ -253,7 +253,7 @@ def test_a_refused_query_stops_the_run_and_says_whose_it_is(client: Client, vend
     """The service speaks for all: nothing more is asked for."""
     vendor.refuses = lambda _: "There is no such thing."
     with pytest.raises(QueryRefused, match=r"^views\."):
-        running.run([spec, replace(spec, name="other")], client.with_options(slots=1), deadline=5)
+        running.run([spec, replace(spec, name="other")], client.with_options(slots=1), deadline=300)
     assert not spec.place.path.exists()
 
 

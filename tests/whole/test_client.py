@@ -215,7 +215,7 @@ def test_a_deadline_leaves_what_can_be_taken_up(idle: Service, set_to_work: Call
     key = idle.key("demo")
     with Client(idle.url, key.id, key.secret) as client:
         with pytest.raises(NotFinished) as caught:
-            client.reports.run(QUERY, tmp_path / "views.csv", deadline=0.5)
+            client.reports.run(QUERY, tmp_path / "views.csv", deadline=3)
         set_to_work()
         report = client.reports.attach(caught.value.token, QUERY).wait(deadline=300)
         report.download(tmp_path / "views.csv")

@@ -232,7 +232,7 @@ def test_report_that_the_kernel_kills_for_its_memory_fails_alone(tmp_path: Path)
                 assert until(lambda: not backlog.entries(db, unfinished_only=True)), (tmp_path / "log").read_text()
             finally:
                 worker.terminate()
-                assert worker.wait(60) == 0
+                assert worker.wait(300) == 0
         assert (backlog.entry(db, poison).state, backlog.entry(db, poison).deaths) == ("failed", 3)
         assert [(backlog.entry(db, each).state, backlog.entry(db, each).deaths) for each in beside] == [
             ("finished", 0)

@@ -87,7 +87,7 @@ def test_what_comes_while_somebody_commits_is_answered_afterwards(api: Api) -> N
         assert api.client.get("/health/live").status_code == 200
         assert answers == []
     for each in waiting:
-        each.join(60)
+        each.join(300)
     assert 200 in answers
     (looked,) = (each for each in answers if isinstance(each, dict))
     assert looked["partner"]["reportFile"]["status"] == before["data"]["partner"]["reportFile"]["status"]

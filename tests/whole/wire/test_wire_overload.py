@@ -81,7 +81,7 @@ def test_more_connections_than_open_files_keep_nobody_out(tmp_path: Path) -> Non
         await_service(port, process)
         for _ in range(4):
             for _ in range(100):
-                opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+                opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=300))
             assert alive(port)
         assert len(list(Path(f"/proc/{process.pid}/fd").iterdir())) < 256
     assert (tmp_path / "log").read_text().count("\n") < 20
@@ -101,7 +101,7 @@ def await_service(port: int, process: subprocess.Popen[bytes]) -> None:
 
 def alive(port: int) -> bool:
     """Whether a new caller is answered."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     try:
         connection.request("GET", "/health/live")
         return connection.getresponse().status == 200
