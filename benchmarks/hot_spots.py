@@ -58,7 +58,7 @@ def calls(data: Path) -> Mapping[str, Callable[[], object]]:
 
     def send(document: str, variables: Mapping[str, object]) -> str:
         body = json.dumps({"query": document, "variables": variables}).encode()
-        return json.dumps(_answer(service, caller(), body, "http://here")[0])
+        return json.dumps(_answer(service, caller(), body, "http://here").body)
 
     def ask() -> str:
         return send(ASK, {"input": next(fresh).to_wire()})

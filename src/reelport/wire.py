@@ -5,6 +5,7 @@ Facts of the Reporting API as Dailymotion documents it or as its public schema s
 
 from __future__ import annotations
 
+from datetime import date
 from enum import StrEnum
 from typing import Self
 
@@ -13,9 +14,11 @@ from reelport.catalog.scopes import Scope
 __all__ = [
     "APPLIED_HEADER",
     "ASK",
+    "COMPLETE_HEADER",
     "FILES_PATH",
     "GRAPHQL_PATH",
     "LOOK",
+    "NO_DAY",
     "PREFER_HEADER",
     "PUBLIC_GRAPHQL_PATH",
     "PUBLIC_TOKEN_PATH",
@@ -26,6 +29,8 @@ __all__ = [
     "Code",
     "ReportStatus",
     "Scope",
+    "format_complete_day",
+    "parse_complete_day",
 ]
 
 TOKEN_PATH = "/oauth/v1/token"  # noqa: S105 - a path, no secret
@@ -37,8 +42,14 @@ PUBLIC_GRAPHQL_PATH = "/"
 
 ROWS_HEADER, VERSION_HEADER = "Reelport-Rows", "Reelport-Version"
 """In every answer of a Reelport service, and of no other."""
+COMPLETE_HEADER = "Reelport-Last-Complete-Day"
+"""The last day that is complete in every table of facts that a report was made of: a date, or `none`."""
 PREFER_HEADER, APPLIED_HEADER = "Prefer", "Preference-Applied"
 """By which (RFC 7240) a look asks to be held until the report ends, `wait=10`, and hears that it was."""
+
+NO_DAY = date.min
+"""Stands for a last complete day where no day is complete: it lies before every other day."""
+_NONE = "none"
 
 TOUCH = "{ __typename }"
 """The cheapest document that a GraphQL service answers."""
@@ -65,6 +76,21 @@ query LookAtReport($reportToken: String!, $page: Int = 1) {
   }
 }
 """
+
+
+def format_complete_day(day: date) -> str:
+    """A last complete day as the header and sidecars say it: `2026-10-31`, or `none` for NO_DAY."""
+    return _NONE if day == NO_DAY else day.isoformat()
+
+
+def parse_complete_day(text: object) -> date | None:
+    """The day of `format_complete_day`; None where nothing of the kind was said."""
+    if text == _NONE:
+        return NO_DAY
+    try:
+        return date.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 class ReportStatus(StrEnum):

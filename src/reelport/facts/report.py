@@ -8,6 +8,7 @@ from pathlib import Path
 
 from reelport.facts.history import loads
 from reelport.facts.log import DataFile, current
+from reelport.facts.snapshot import Snapshot
 from reelport.facts.tables import TABLES, Table
 
 _LAST_HOUR = 23
@@ -67,6 +68,13 @@ def complete_days(files: tuple[DataFile, ...]) -> tuple[date | None, date | None
     if isinstance(last, datetime) and last.astimezone(UTC).hour < _LAST_HOUR:
         high -= timedelta(days=1)
     return (low, high) if low <= high else (None, None)
+
+
+def last_complete_day(snapshot: Snapshot) -> date | None:
+    """The last day that is complete in every table of facts of a snapshot; None when one of them has none."""
+    lasts = [complete_days(files)[1] for name, files in snapshot.listing.items() if TABLES[name].is_fact]
+    known = [last for last in lasts if last is not None]
+    return min(known, default=None) if len(known) == len(lasts) else None
 
 
 def _moment(value: datetime | date) -> str:

@@ -16,6 +16,7 @@ from reelport.engine.run import Session
 from reelport.errors import InternalError
 from reelport.facts.durable import storage_errors
 from reelport.facts.layout import require_layout
+from reelport.facts.report import last_complete_day
 from reelport.facts.snapshot import Snapshot, pin
 from reelport.server import files, jobs
 from reelport.server.files import FileRecord
@@ -57,7 +58,7 @@ def make(db: Database, settings: Settings, claim: Claim, session: Session, now: 
 def _pinned(db: Database, settings: Settings, claim: Claim) -> Snapshot:
     """The tables at the versions of the first attempt; the first attempt takes the newest, and says so."""
     snapshot = pin(settings.facts_root, tables_of(claim.query), claim.versions)
-    if claim.versions is None and not jobs.pin(db, claim, snapshot.versions):
+    if claim.versions is None and not jobs.pin(db, claim, snapshot.versions, last_complete_day(snapshot)):
         raise Taken("The job was taken away from this attempt.")
     return snapshot
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-REVISION = "0006"
+REVISION = "0007"
 """The newest migration: what this version of Reelport reads and writes."""
 
 BUSY_SECONDS = 30

@@ -11,7 +11,7 @@ import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Self
 
@@ -28,7 +28,7 @@ from reelport.server.download_slots import Crowded, Limit
 from reelport.server.files import FileRecord
 from reelport.server.reports import LinkedFile, NoFile
 from reelport.server.service import Service
-from reelport.wire import ROWS_HEADER
+from reelport.wire import COMPLETE_HEADER, ROWS_HEADER, format_complete_day
 
 _LOG = structlog.get_logger(__name__)
 _PIECE = 65_536
@@ -73,10 +73,11 @@ class _Link:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A file that is open and has the length that its record says, and the partner whose it is."""
+    """A file that is open and has the length that its record says, the partner whose it is, and its complete day."""
 
     record: FileRecord
     organization_id: int
+    last_complete_day: date | None
     descriptor: int
 
 
@@ -112,6 +113,8 @@ def _answer(request: Request, link: _Link, found: _Opened, held: ExitStack) -> R
         "Content-Type": "text/csv; charset=utf-8",
         "Content-Disposition": f'attachment; filename="{link.report_id}.csv"',
     }
+    if found.last_complete_day is not None:
+        headers[COMPLETE_HEADER] = format_complete_day(found.last_complete_day)
     status, first, length = select_part(request, tag, found.record.bytes)
     if status in {206, 416}:
         part = f"{first}-{first + length - 1}" if status == 206 else "*"  # noqa: PLR2004 - a status of HTTP
@@ -170,7 +173,7 @@ def _opened(path: Path, found: LinkedFile) -> _Opened | _Refused:
         os.close(descriptor)
         _LOG.error("a finished file has another length than its record", file=record.name)
         return _DAMAGED
-    return _Opened(record, found.organization_id, descriptor)
+    return _Opened(record, found.organization_id, found.last_complete_day, descriptor)
 
 
 @dataclass(frozen=True, slots=True)

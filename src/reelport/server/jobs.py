@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 
 from sqlalchemy import Connection, Engine, TextClause, select, text
@@ -23,7 +23,7 @@ from reelport.server.database import reading, sql, writing
 from reelport.server.files import FileRecord
 from reelport.server.tables import JOBS, REPORTS
 from reelport.server.tallies import Outcome
-from reelport.wire import ReportStatus
+from reelport.wire import NO_DAY, ReportStatus, format_complete_day
 
 LONGEST_PAUSE = 60.0
 """Seconds that a failed report waits at most for its next attempt."""
@@ -144,10 +144,15 @@ def unfinished(db: Engine, reports: Collection[str]) -> frozenset[str]:
         return frozenset(connection.execute(select(JOBS.c.report_id).where(JOBS.c.report_id.in_(reports))).scalars())
 
 
-def pin(db: Engine, claim: Claim, versions: Mapping[str, int]) -> bool:
-    """Record the versions of the tables that this and every later attempt reads; False when the job was taken away."""
+def pin(db: Engine, claim: Claim, versions: Mapping[str, int], last_complete_day: date | None = None) -> bool:
+    """Record the versions of the tables that this and every later attempt reads; False when the job was taken away.
+
+    `last_complete_day` is that of the facts in these versions; None when no day is complete in all of them.
+    """
+    said = format_complete_day(last_complete_day or NO_DAY)
     with writing(db) as connection:
-        pinned = {**claim.fence, "versions": json.dumps(dict(versions), sort_keys=True)}
+        versions_said = json.dumps(dict(versions), sort_keys=True)
+        pinned = {**claim.fence, "versions": versions_said, "last_complete_day": said}
         return connection.execute(_sql(connection, "pin"), pinned).rowcount == 1
 
 

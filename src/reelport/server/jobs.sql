@@ -71,9 +71,9 @@ SELECT 1
 FROM jobs
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
--- pin: the versions of tables that every attempt reads
+-- pin: the versions of tables that every attempt reads, and the last day that is complete in them
 UPDATE reports
-SET versions = :versions
+SET versions = :versions, last_complete_day = :last_complete_day
 WHERE id = :report_id AND versions IS NULL AND EXISTS (
     SELECT 1 FROM jobs
     WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt

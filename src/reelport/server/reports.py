@@ -23,7 +23,7 @@ from reelport.server.database import reading, write
 from reelport.server.files import FileRecord
 from reelport.server.settings import Settings
 from reelport.server.tables import JOBS, KEYS, ORGANIZATIONS, REPORTS
-from reelport.wire import Code, ReportStatus, Scope
+from reelport.wire import Code, ReportStatus, Scope, parse_complete_day
 
 _Standing = Row[*tuple[Any, ...]]
 """A row of `_STANDING`: the columns of a report, empty when none answers, and what its partner has unfinished."""
@@ -73,7 +73,10 @@ class AskedReport:
 
 @dataclass(frozen=True, slots=True)
 class LookedReport:
-    """What a look gives back; `file` is there when the status is FINISHED."""
+    """What a look gives back; `file` is there when the status is FINISHED.
+
+    `last_complete_day` is that of the facts that the report is made of; None where that isn't known.
+    """
 
     id: str
     token: str
@@ -81,14 +84,16 @@ class LookedReport:
     created_at: datetime
     expires_at: datetime
     file: FileRecord | None
+    last_complete_day: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LinkedFile:
-    """The file that a link opens, and the partner whose it is."""
+    """The file that a link opens, the partner whose it is, and the last complete day of its facts (None: not known)."""
 
     file: FileRecord
     organization_id: int
+    last_complete_day: date | None = None
 
 
 class NoFile(StrEnum):
@@ -162,7 +167,8 @@ def look(db: Engine, caller: Caller, token: str, now: datetime) -> LookedReport 
     if status is not ReportStatus.FAILED and row.expires_at <= now:
         status = ReportStatus.EXPIRED
     file = _file(row) if status is ReportStatus.FINISHED else None
-    return LookedReport(row.id, row.token, status, row.created_at, row.expires_at, file)
+    complete = parse_complete_day(row.last_complete_day)
+    return LookedReport(row.id, row.token, status, row.created_at, row.expires_at, file, complete)
 
 
 def finished_file(db: Engine, report_id: str, key_id: str, now: datetime) -> LinkedFile | NoFile:
@@ -183,7 +189,7 @@ def finished_file(db: Engine, report_id: str, key_id: str, now: datetime) -> Lin
         return NoFile.WITHDRAWN
     if row.status != ReportStatus.FINISHED.value or row.expires_at <= now:
         return NoFile.OVER
-    return LinkedFile(_file(row), row.organization_id)
+    return LinkedFile(_file(row), row.organization_id, parse_complete_day(row.last_complete_day))
 
 
 def _file(row: Row[*tuple[Any, ...]]) -> FileRecord:

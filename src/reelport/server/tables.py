@@ -97,7 +97,8 @@ SEALS: Final = Table(
     CheckConstraint("number = 1", name="one"),
 )
 
-# A report as its asker sees it. `versions` is filled at the first claim, the file's columns at the end.
+# A report as its asker sees it. `versions` is filled at the first claim, and with it `last_complete_day` of the facts
+# in them, as the wire says it (NULL: pinned before that was noted); the file's columns are filled at the end.
 # `attempts` were begun. Of them `failures` ended with an error of the report's own, `deaths` with the death of a worker
 # that made nothing beside it, and `losses` with a process for which the report isn't blamed.
 REPORTS: Final = Table(
@@ -121,6 +122,7 @@ REPORTS: Final = Table(
     Column("deaths", Integer, nullable=False, server_default="0"),
     Column("losses", Integer, nullable=False, server_default="0"),
     Column("versions", Text),
+    Column("last_complete_day", Text),
     Column("file", Text),
     Column("rows", BigInteger),
     Column("bytes", BigInteger),

@@ -84,21 +84,25 @@ class Api:
         start = date(2025, 1, 1) + timedelta(days=self.asked)
         return {"startDate": start.isoformat(), "endDate": start.isoformat()}
 
-    def finished(self, body: bytes = b"day,views\n2026-01-01,3\n") -> str:
+    def finished(self, body: bytes = b"day,views\n2026-01-01,3\n", complete: date | None = None) -> str:
         """Ask for a new report and be its worker: the report token of a finished one."""
         answer = self.ask(**self.new())
         token: str = answer["data"]["askPartnerReportFile"]["reportFile"]["reportToken"]
-        self.finish(body)
+        self.finish(body, complete)
         return token
 
-    def finish(self, body: bytes) -> FileRecord:
-        """Do every job that waits, the oldest first: the file of each is `body`. Gives the last one's."""
-        done = list(self._finish_all(body))
+    def finish(self, body: bytes, complete: date | None = None) -> FileRecord:
+        """Do every job that waits, the oldest first: the file of each is `body`. Gives the last one's.
+
+        With a day they are pinned, at versions of no tables whose last complete day that is.
+        """
+        done = list(self._finish_all(body, complete))
         return done[-1]
 
-    def _finish_all(self, body: bytes) -> Iterator[FileRecord]:
+    def _finish_all(self, body: bytes, complete: date | None) -> Iterator[FileRecord]:
         settings, db = self.service.settings, self.service.db
         while (claim := jobs.claim(db, "test-worker", running=9, lease_seconds=60)) is not None:
+            assert complete is None or jobs.pin(db, claim, {}, complete)
             draft = files.draft_path(settings, claim.report_id, claim.attempt)
             draft.parent.mkdir(parents=True, exist_ok=True)
             draft.write_bytes(body)

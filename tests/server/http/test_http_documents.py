@@ -58,8 +58,7 @@ def sender(api: Api, document: str) -> Callable[[dict[str, Any]], dict[str, Any]
 
     def send(variables: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps({"query": document, "variables": variables}).encode()
-        answered, _ = _answer(api.service, caller, body, "http://here")
-        return answered
+        return _answer(api.service, caller, body, "http://here").body
 
     return send
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import httpx2
 import pytest
 from sqlalchemy import update
 from starlette.types import Message
@@ -19,7 +21,7 @@ from reelport.server.byte_range import read_range
 from reelport.server.database import writing
 from reelport.server.expiry import ExpiryClock
 from reelport.server.tables import REPORTS
-from reelport.wire import LOOK
+from reelport.wire import LOOK, NO_DAY
 
 from .conftest import Api, file_of
 
@@ -55,6 +57,35 @@ def test_a_head_says_the_same_without_the_file(api: Api, link: str) -> None:
     assert (head.status_code, head.content) == (200, b"")
     same = [name for name in whole.headers if name not in {"date", "x-request-id"}]
     assert {name: head.headers[name] for name in same} == {name: whole.headers[name] for name in same}
+
+
+def test_a_file_and_a_look_say_up_to_which_day_facts_are_complete(api: Api) -> None:
+    """Whole, in part and by HEAD; a look at several reports says the first of theirs, and none comes before all."""
+    days = (date(2026, 10, 31), date(2026, 9, 30), NO_DAY)
+    tokens = [api.finished(complete=day) for day in days]
+    said = ["2026-10-31", "2026-09-30", "none"]
+    for token, day in zip(tokens, said, strict=True):
+        link = api.link(token)
+        replies = [api.client.get(link), api.client.get(link, headers={"Range": "bytes=3-"}), api.client.head(link)]
+        assert [reply.headers["reelport-last-complete-day"] for reply in replies] == [day] * 3
+    for some, first in ((tokens[:1], said[0]), (tokens[:2], said[1]), (tokens, said[2])):
+        assert look_at(api, some).headers["reelport-last-complete-day"] == first
+
+
+def test_what_is_not_known_of_a_report_is_not_said(api: Api, link: str) -> None:
+    """A report that was pinned before that was noted, and one that waits, have no such header."""
+    assert "reelport-last-complete-day" not in api.client.get(link).headers
+    waits = api.ask(**api.new())["data"]["askPartnerReportFile"]["reportFile"]["reportToken"]
+    assert "reelport-last-complete-day" not in look_at(api, [waits, api.finished()]).headers
+
+
+def look_at(api: Api, tokens: list[str]) -> httpx2.Response:
+    """The answer to one look at several reports."""
+    fields = (
+        f'r{at}: reportFile(reportToken: "{token}") {{ status downloadLinks {{ edges {{ node {{ link }} }} }} }}'
+        for at, token in enumerate(tokens)
+    )
+    return api.post(json.dumps({"query": f"{{ partner {{ {' '.join(fields)} }} }}"}).encode())
 
 
 def test_a_report_is_fetched_while_the_clock_is_not_believed(api: Api) -> None:

@@ -129,7 +129,7 @@ def test_a_hostile_body_is_refused_cheaply(api: Api, name: str) -> None:
     caller = access.bearer(api.service.db, api.service.seal, api.token, api.service_now())
     assert caller is not None
     answers: list[dict[str, Any]] = []
-    calls = count_calls(lambda: answers.append(_answer(api.service, caller, BODIES[name], "http://here")[0]))
+    calls = count_calls(lambda: answers.append(_answer(api.service, caller, BODIES[name], "http://here").body))
     (answer,) = answers
     assert calls < CALLS
     assert len(json.dumps(answer)) < 60_000

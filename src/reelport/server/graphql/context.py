@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import Engine
 
@@ -19,7 +19,8 @@ class Context:
 
     `expiry_now` is the time that expiry goes by.
     It is `repeatable` when it is answered again in a moment where the state was busy.
-    `unfinished` collects the public names of the reports that a query has looked at and that are still to be made.
+    `unfinished` collects the public names of the reports that a query has looked at and that are still to be made,
+    `complete_days` the last complete days of those that are made.
     """
 
     db: Engine
@@ -32,3 +33,4 @@ class Context:
     repeatable: bool = False
     faults: list[Fault] = field(default_factory=list)
     unfinished: set[str] = field(default_factory=set)
+    complete_days: set[date] = field(default_factory=set)

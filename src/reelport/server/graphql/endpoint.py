@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any
 
 import anyio
@@ -28,13 +29,28 @@ from reelport.server.graphql.request import Request as GraphqlRequest
 from reelport.server.graphql.request import read
 from reelport.server.held import End
 from reelport.server.service import Service
-from reelport.wire import Code
+from reelport.wire import COMPLETE_HEADER, Code, format_complete_day
 
 _LOG = structlog.get_logger(__name__)
 _REALM = 'Bearer realm="reelport"'
 _SCHEME = "bearer"
 _SHORT_BODY = 10_000
 """Bytes of a body that are read as JSON on the event loop: a tenth of a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """An answer, the unfinished reports that a query without error has seen, the first of the last complete days."""
+
+    body: dict[str, Any]
+    unfinished: frozenset[str] = frozenset()
+    last_complete_day: date | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What is said beside the body of the reports in it."""
+        day = self.last_complete_day
+        return {} if day is None else {COMPLETE_HEADER: format_complete_day(day)}
 
 
 async def graphql(request: HttpRequest) -> Response:
@@ -66,21 +82,23 @@ async def _answered(
 ) -> Response:
     """The answer; where the caller prefers to wait for a report, the one that there is when it has waited."""
     base = service.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
-    answered, unfinished = await _in_turn(service, request, caller, body, base, pending)
+    answered = await _in_turn(service, request, caller, body, base, pending)
     seconds = wait_of(request.headers.getlist("prefer"), service.settings.look_seconds)
-    if not (seconds and unfinished and (await _held(service, request, unfinished, seconds)).waited):
-        return _reply(request, answered, body)
+    seen = answered.unfinished
+    if not (seconds and seen and (await _held(service, request, seen, seconds)).waited):
+        return _reply(request, answered.body, body, headers=answered.headers)
     # Who calls is asked again: a key may have been revoked, or lost a channel, while its look was held.
     again = await _caller(service, request)
     if isinstance(again, Response):
         return again
-    answered, _ = await _in_turn(service, request, again, body, base, pending)
-    return _reply(request, answered, body, headers={"Preference-Applied": f"wait={seconds}"})
+    answered = await _in_turn(service, request, again, body, base, pending)
+    headers = {**answered.headers, "Preference-Applied": f"wait={seconds}"}
+    return _reply(request, answered.body, body, headers=headers)
 
 
 async def _in_turn(
     service: Service, request: HttpRequest, caller: Caller, body: bytes, base: str, pending: PendingBody
-) -> tuple[dict[str, Any], frozenset[str]]:
+) -> _Answered:
     """The answer, when it is this partner's turn; ClientDisconnect when nobody is there any more to be told it."""
     async with service.turns.of(caller.organization_id):
         if await request.is_disconnected():
@@ -124,23 +142,21 @@ async def _cancel_when_gone(request: HttpRequest, scope: anyio.CancelScope) -> N
     scope.cancel()
 
 
-def _answer(service: Service, caller: Caller, body: bytes, base: str) -> tuple[dict[str, Any], frozenset[str]]:
-    """The answer, and the unfinished reports that a query without any error has seen."""
+def _answer(service: Service, caller: Caller, body: bytes, base: str) -> _Answered:
     asked = read(body)
     if isinstance(asked, Fault):
-        return refusal([asked]), frozenset()
+        return _Answered(refusal([asked]))
     return _execute(service.db, service, caller, asked, base)
 
 
-def _execute(
-    db: Engine, service: Service, caller: Caller, asked: GraphqlRequest, base: str
-) -> tuple[dict[str, Any], frozenset[str]]:
+def _execute(db: Engine, service: Service, caller: Caller, asked: GraphqlRequest, base: str) -> _Answered:
     repeatable = db is not service.db
     context = Context(
         db, service.settings, service.seal, caller, datetime.now(UTC), service.expiry.now(), base, repeatable
     )
-    answered = answer(service.documents, asked, context)
-    return answered, frozenset() if "errors" in answered else frozenset(context.unfinished)
+    body = answer(service.documents, asked, context)
+    unfinished = frozenset() if "errors" in body else frozenset(context.unfinished)
+    return _Answered(body, unfinished, min(context.complete_days, default=None))
 
 
 async def _caller(service: Service, request: HttpRequest) -> Caller | Response:

@@ -98,7 +98,10 @@ def _seen(context: Context, token: str) -> LookedReport | None:
 
 
 def _looked(context: Context, token: str) -> LookedReport | None:
-    return reports.look(context.db, context.caller, token, context.expiry_now)
+    found = reports.look(context.db, context.caller, token, context.expiry_now)
+    if found is not None and found.file is not None and found.last_complete_day is not None:
+        context.complete_days.add(found.last_complete_day)
+    return found
 
 
 def _report(report: AskedReport | LookedReport) -> Object:
