@@ -76,6 +76,19 @@ def test_the_sidecar_names_the_windows(vendor: Vendor, client: Client, to: Path)
     assert vendor.secret not in json.dumps(said)
 
 
+def test_a_merged_file_is_complete_up_to_the_first_day_of_its_windows(vendor: Vendor, client: Client, to: Path) -> None:
+    """Each window says its own; where one says nothing, nothing is known of the whole."""
+    days = {"2025-01-01": date(2025, 3, 31), "2025-01-31": date(2025, 2, 9)}
+    vendor.last_complete_day = lambda wire: days.get(wire["startDate"], date(2025, 4, 1))
+    done = client.reports.run_range(asked("VIEWS"), to)
+    said = json.loads(to.with_name("views.csv.json").read_text())
+    assert (done.last_complete_day, said["last_complete_day"]) == (date(2025, 2, 9), "2025-02-09")
+    assert [each["last_complete_day"] for each in said["windows"]] == ["2025-03-31", "2025-02-09"] + ["2025-04-01"] * 2
+    vendor.last_complete_day = lambda wire: days.get(wire["startDate"])
+    apart = client.reports.run_range(asked("VIEWS"), to.with_name("w"), keep_windows=True, fresh=True)
+    assert apart.last_complete_day is None
+
+
 def test_what_cannot_be_merged_is_refused_before_anything_is_asked(vendor: Vendor, client: Client, to: Path) -> None:
     """Distinct viewers over four windows: no report is asked for; as windows of their own they may be had."""
     query = asked("LIVE_VIEWERS")

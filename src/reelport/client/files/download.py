@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,7 +28,7 @@ from reelport.client.retry import pauses
 from reelport.client.session import Session
 from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, ServiceError, Unreachable
 from reelport.query import ReportQuery
-from reelport.wire import ReportStatus
+from reelport.wire import ReportStatus, parse_complete_day
 
 __all__ = ["Downloaded", "Proof", "Times", "download", "known", "ready", "run"]
 
@@ -45,6 +45,8 @@ class Downloaded:
     """A report on disk, and what shows that it is whole. `rows` are those below the header.
 
     `sidecar` is the file beside it that says the same and whence it came; None where another file has that name.
+    `last_complete_day` is the last day that was complete in the service's facts when the report was made: later days
+    may still get rows. None where the service doesn't tell, `date.min` where it says that no day is complete.
     """
 
     path: Path
@@ -53,6 +55,7 @@ class Downloaded:
     rows: int
     proof: Proof
     sidecar: Path | None = None
+    last_complete_day: date | None = None
 
     def table(self, text: Collection[str] | str = ()) -> Table:
         """The file as typed rows, Arrow, Polars or pandas; `text` names columns, or one, to leave as they are."""
@@ -94,7 +97,7 @@ def download(
                 taken.settle()
                 yield from _pause(session, tries, error, taken, tell)
             state = yield from ready(session, state.token, tell)
-        done = yield from work(partial(_published, session, state.token, query, times, part, proof))
+        done = yield from work(partial(_published, session, state.token, query, times, taken, proof))
     return done
 
 
@@ -123,7 +126,16 @@ def known(path: Path, sha256: str, proof: Proof = Proof.CHECKSUM) -> Downloaded 
         return None
     found = path.with_name(f"{path.name}.json")
     says = sidecar.read(found) or {}
-    return Downloaded(path, size, sha256, lines.rows, proof, found if says.get("sha256") == sha256 else None)
+    if says.get("sha256") != sha256:
+        return Downloaded(path, size, sha256, lines.rows, proof)
+    complete = parse_complete_day(says.get("last_complete_day"))
+    return Downloaded(path, size, sha256, lines.rows, proof, found, complete)
+
+
+def earliest(days: Collection[date | None]) -> date | None:
+    """The last complete day of several files together: the first of theirs. None unless each has one."""
+    known = [day for day in days if day is not None]
+    return min(known, default=None) if len(known) == len(days) else None
 
 
 def ready(session: Session, token: str, tell: Progress) -> Flow[ReportState]:
@@ -156,6 +168,7 @@ class _Taken:
     part: Part
     query: ReportQuery | None
     whole: list[tuple[str, Proof]] = field(default_factory=list)
+    complete: list[date | None] = field(default_factory=list)
     columns: tuple[str, ...] | None = None
     begin: Mark | None = None
     intake: Intake | None = None
@@ -171,6 +184,7 @@ class _Taken:
         """Forget all."""
         self.part.rewind()
         self.whole.clear()
+        self.complete.clear()
         self.columns = self.begin = self.intake = None
 
     def settle(self) -> None:
@@ -188,6 +202,7 @@ class _Taken:
     def end(self, link: str, proof: Proof) -> None:
         """The link is whole."""
         assert self.intake is not None  # noqa: S101 - what has ended has begun
+        self.complete.append(self.intake.promise.last_complete_day)
         self.columns, self.begin, self.intake = self.intake.columns, None, None
         self.whole.append((urlsplit(link).path, proof))
 
@@ -329,9 +344,10 @@ def _confirmed(session: Session, link: str, taken: _Taken, intake: Intake) -> Fl
 
 
 def _published(
-    session: Session, token: str, query: ReportQuery | None, times: Times, part: Part, proof: Proof
+    session: Session, token: str, query: ReportQuery | None, times: Times, taken: _Taken, proof: Proof
 ) -> Downloaded:
     """Give the part its name, and the sidecar its own."""
+    part, complete = taken.part, earliest(taken.complete)
     beside = sidecar.beside(part.target)
     known_of = Sidecar(
         session.settings.url,
@@ -344,6 +360,7 @@ def _published(
         part.sha256,
         part.rows,
         proof.word,
+        complete,
     )
     part.publish(beside, known_of.to_json().encode())
-    return Downloaded(part.target, part.size, part.sha256, part.rows, proof, beside)
+    return Downloaded(part.target, part.size, part.sha256, part.rows, proof, beside, complete)

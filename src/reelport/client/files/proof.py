@@ -7,12 +7,13 @@ from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from typing import Self
 
 from reelport.client.driving.steps import Reply
 from reelport.errors import ReportExpired, ServiceError, Unreachable
-from reelport.wire import ROWS_HEADER
+from reelport.wire import COMPLETE_HEADER, ROWS_HEADER, parse_complete_day
 
 OK, PARTIAL, BEYOND = 200, 206, 416
 
@@ -26,7 +27,7 @@ _TAG = re.compile(r'(?:W/)?"([^"]*)"')
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _GOOGLE = re.compile(r"md5=([A-Za-z0-9+/=]+)")
-_ROWS = ROWS_HEADER.lower()
+_ROWS, _COMPLETE = ROWS_HEADER.lower(), COMPLETE_HEADER.lower()
 _SIZE = re.compile(r"[0-9]{1,19}")
 _RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 
@@ -61,6 +62,7 @@ class Promise:
 
     `sha256` is the ETag where that is one; of a weak ETag it may be that of another form of the file. `md5` are what
     stores of objects give, as an ETag among others: one of them may be the MD5 of the body's bytes, and none need be.
+    `last_complete_day` is that of the facts that the file was made of, where the service tells it.
     """
 
     start: int
@@ -73,6 +75,7 @@ class Promise:
     encoded: bool
     md5: frozenset[str] = frozenset()
     told_rows: int | None = None
+    last_complete_day: date | None = None
 
     @classmethod
     def of(cls, head: Reply) -> Self:
@@ -96,6 +99,7 @@ class Promise:
             encoded=encoding_of(head) not in {"", "identity"},
             md5=frozenset(_md5_of(head, value[1] if value else "")),
             told_rows=int(rows[0]) if rows else None,
+            last_complete_day=parse_complete_day(head.headers.get(_COMPLETE, "").strip()),
         )
 
     @property

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 from reelport.query import ReportQuery
+from reelport.wire import format_complete_day
 
 _LARGEST = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """Whence a file came, and what shows that it is whole. Times are UTC; what isn't known is None."""
+    """Whence a file came, and what shows that it is whole. Times are UTC; what isn't known is None.
+
+    `last_complete_day` is that of the facts that it was made of, NO_DAY where the service says that none is complete.
+    """
 
     service: str
     report: str
@@ -27,11 +31,14 @@ class Sidecar:
     sha256: str
     rows: int
     proof: str
+    last_complete_day: date | None = None
 
     def to_json(self) -> str:
         """The content of the file."""
         content: dict[str, Any] = {"reelport": _version(), **asdict(self)}
         content["query"] = self.query.to_wire() if self.query else None
+        day = self.last_complete_day
+        content["last_complete_day"] = None if day is None else format_complete_day(day)
         for name in ("asked", "finished", "downloaded"):
             moment = content[name]
             content[name] = moment.isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None

@@ -11,7 +11,7 @@ from reelport.client.ranges.result import Ranged
 from reelport.client.ranges.rules import Recipe
 from reelport.client.session import Session
 
-_OF_A_WINDOW = ("report", "asked", "finished", "downloaded", "bytes", "sha256", "rows", "proof")
+_OF_A_WINDOW = ("report", "asked", "finished", "downloaded", "bytes", "sha256", "rows", "proof", "last_complete_day")
 
 
 def content(session: Session, how: Recipe, done: Ranged) -> bytes:
@@ -28,6 +28,7 @@ def content(session: Session, how: Recipe, done: Ranged) -> bytes:
         sha256=done.sha256,
         rows=done.rows,
         proof=done.proof.word,
+        last_complete_day=done.last_complete_day,
     )
     said: dict[str, Any] = json.loads(whole.to_json())
     said |= {

@@ -13,7 +13,7 @@ from reelport.client.deadline import DEADLINE
 from reelport.client.driving.steps import Flow, work
 from reelport.client.events import Bisected, Merging, Progress
 from reelport.client.fetch import fetch, settled
-from reelport.client.files.download import Downloaded
+from reelport.client.files.download import Downloaded, earliest
 from reelport.client.files.part import Part, storage
 from reelport.client.files.proof import weakest
 from reelport.client.files.sidecar import beside
@@ -129,8 +129,9 @@ def _published(session: Session, how: Recipe, windows: Sequence[Downloaded], par
     """The merged file put in its place, and what it was made of beside it."""
     known = beside(part.target)
     proof = weakest([each.proof for each in windows])
+    complete = earliest([each.last_complete_day for each in windows])
     rows = part.lines.rows
-    done = Ranged(part.target, part.size, part.sha256, rows, proof, known, tuple(windows))
+    done = Ranged(part.target, part.size, part.sha256, rows, proof, known, complete, tuple(windows))
     part.publish(known, content(session, how, done))
     steps.reach("client-range")
     return done

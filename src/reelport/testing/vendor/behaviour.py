@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal
 
 from reelport.testing.vendor.cuts import Cut
@@ -61,6 +62,8 @@ class Behaviour:
 
     csv: Callable[[Wire], bytes] | None = None
     """The file of an ask; without it believable rows of every day asked for, which add up."""
+    last_complete_day: Callable[[Wire], date | None] = lambda _: None
+    """The last complete day that the file of an ask says, as a Reelport service does; None says nothing."""
     facts_a_day: int = 8
     """How many facts each day of the believable rows has."""
     links: int = 1

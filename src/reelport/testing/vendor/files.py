@@ -14,6 +14,7 @@ from reelport.testing.vendor.behaviour import Behaviour, Wire
 from reelport.testing.vendor.cuts import Body, cut_body
 from reelport.testing.vendor.messages import Request, head, json_reply
 from reelport.testing.vendor.rows import believable
+from reelport.wire import COMPLETE_HEADER, format_complete_day
 
 PREFIX = "/files/"
 _FROM = re.compile(r"bytes=(\d+)-")
@@ -63,6 +64,8 @@ class Files:
         plain = self._parts(link.token, wire)[link.number]
         data = self._packed(plain)
         headers = self._headers(data)
+        if (complete := self.behaviour.last_complete_day(wire)) is not None:
+            headers[COMPLETE_HEADER] = format_complete_day(complete)
         start = self._start(request, headers, len(data))
         if start:
             headers["content-range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
