@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -121,6 +122,29 @@ def test_a_copy_follows_a_service_that_restates_its_days(service: Service, key: 
     assert drawn.count("▒") == 3 + 1
 
 
+def test_verify_advises_the_run_that_reads_again_what_moved(service: Service, key: Key, tmp_path: Path) -> None:
+    """The command names the days, and the file too; it reads these days and no others, and then nothing differs."""
+    sheet(tmp_path, lookback=1)
+    (tmp_path / "reelport.toml").rename(tmp_path / "own file.toml")
+    sync = syncing(tmp_path, service.url, key.id, key.secret)
+    truth = {START + timedelta(days=number): {"v1": 10 + number} for number in range(12)}
+    earnings(service, truth, START, YESTERDAY)
+    file = ("--file", "own file.toml")
+    assert sync("run", *file).returncode == 0
+    first, last = TODAY - timedelta(days=7), TODAY - timedelta(days=5)
+    truth |= {first: {"v1": 99}, last: {"v1": 98}}
+    earnings(service, truth, START, YESTERDAY)
+    advised = f"reelport sync run earned --from {first} --to {last} --file 'own file.toml'"
+    assert f"`{advised}` reads them again." in " ".join(sync("verify", *file).stdout.split())
+    (compared,) = json.loads(sync("verify", *file, "--json").stdout)
+    assert compared["read_again_by"] == advised
+    again = sync(*shlex.split(advised)[2:], "--json")
+    loaded = [event for event in map(json.loads, again.stdout.splitlines()) if event["event"] == "loaded"]
+    assert [event["rows"] for event in loaded] == [3], again.stderr
+    (compared,) = json.loads(sync("verify", *file, "--json").stdout)
+    assert (compared["moved"], compared["read_again_by"]) == ([], None)
+
+
 def flat(truth: dict[date, dict[str, int]]) -> list[tuple[object, ...]]:
     return [(day, video, euros) for day, videos in sorted(truth.items()) for video, euros in videos.items()]
 
@@ -148,6 +172,8 @@ def test_what_is_wrong_ends_with_its_status(service: Service, key: Key, tmp_path
     assert "did you mean earned?" in sync("run", "earn").stderr
     days = sync("verify", "--start", "soon", "--end", "x")
     assert (days.returncode, len(days.stderr.splitlines())) == (2, 2)
+    range_ = sync("run", "--from", "2026-02-02", "--to", "2026-02-01")
+    assert (range_.returncode, "--to: 2026-02-01 lies before" in range_.stderr) == (2, True)
     nothing = sync("verify")
     assert (nothing.returncode, "nothing to compare with" in nothing.stderr) == (2, True)
 

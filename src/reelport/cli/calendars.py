@@ -31,7 +31,11 @@ def calendar(standing: Standing, *, fancy: bool) -> Text:
 
 def legend(*, fancy: bool) -> Text:
     """What the blocks mean."""
-    meanings = {"verified": "read for good", "moving": "there, read again while it moves", "missing": "to be read"}
+    meanings = {
+        "verified": "read for good",
+        "moving": "there, read again while it moves or may be incomplete",
+        "missing": "to be read",
+    }
     drawn = Text()
     for word, meaning in meanings.items():
         block, plain, style = _BLOCKS[word]

@@ -22,6 +22,14 @@ SYNC = App(
 
 Names = Annotated[list[str] | None, Parameter(negative=(), help="Reports of the file, by name; all without one.")]
 Sheet = Annotated[Path, Parameter(["--file", "-f"], help="The file that names the reports.")]
+AllowEmpty = Annotated[
+    bool, Parameter(negative=(), help="Take a window that comes back empty where rows are: let them vanish.")
+]
+Again = Annotated[bool, Parameter(negative=(), help="Read every day anew, the verified ones too.")]
+From = Annotated[
+    str | None, Parameter("--from", help="Read these days again and no others, verified or not: the first one.")
+]
+To = Annotated[str | None, Parameter("--to", help="The last one; without it, the last that is kept.")]
 PrintJson = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
 
 _FIRST = """\
@@ -64,10 +72,10 @@ def run(
     /,
     *,
     file: Sheet = Path(sheet.NAME),
-    allow_empty: Annotated[
-        bool, Parameter(negative=(), help="Take a window that comes back empty where rows are: let them vanish.")
-    ] = False,
-    again: Annotated[bool, Parameter(negative=(), help="Read every day anew, the verified ones too.")] = False,
+    allow_empty: AllowEmpty = False,
+    again: Again = False,
+    start: From = None,
+    end: To = None,
     profile: Profile = None,
     url: Url = None,
     insecure: Insecure = False,
@@ -82,14 +90,15 @@ def run(
     Whatever ends it early, the copies hold each window as it was before or as it is after; the same command goes on.
     """
     from reelport.cli.connection import connect
-    from reelport.cli.sync_output import Telling
+    from reelport.cli.sync_output import Telling, range_options
     from reelport.cli.telling import told
     from reelport.sync import running
 
     with told(json=json, quiet=quiet, output=str(file)) as tell:
         specs = sheet.read(file, only=names or ())
+        first, last = _days({"--from": start, "--to": end})
         tell.group, tell.resume = "sync", ["run", *(names or []), *_rest(file, profile, url, insecure=insecure)]
-        tell.resume += ["--allow-empty"] if allow_empty else []
+        tell.resume += (["--allow-empty"] if allow_empty else []) + range_options(first, last)
         with connect(url, profile, insecure=insecure) as service:
             try:
                 loaded = running.run(
@@ -99,6 +108,8 @@ def run(
                     deadline=deadline,
                     allow_empty=allow_empty,
                     again=again,
+                    start=first,
+                    end=last,
                 )
             except (WindowEmptied, SchemaDrift):
                 tell.resume = []  # the same command would end the same way
@@ -144,27 +155,28 @@ def verify(
     from reelport.sync import comparing
 
     specs = sheet.read(file, only=names or ())
-    first, last = _days(start, end)
+    first, last = _days({"--start": start, "--end": end})
+    rest = _rest(file, profile, url, insecure=insecure)
     with told(json=False, quiet=quiet or json) as tell, connect(url, profile, insecure=insecure) as service:
-        tell.group, tell.resume = "sync", ["verify", *(names or []), *_rest(file, profile, url, insecure=insecure)]
+        tell.group, tell.resume = "sync", ["verify", *(names or []), *rest]
         compared = []
         for spec in specs:
             found = comparing.verify(spec, service, tell=Telling(tell.voice), start=first, end=last, deadline=deadline)
             compared.append(found)
             if not json:
                 tell.rest()
-                print_comparison(found)
+                print_comparison(found, rest)
         if json:
-            comparisons_as_json(compared)
+            comparisons_as_json(compared, rest)
 
 
-def _days(start: str | None, end: str | None) -> tuple[date | None, date | None]:
+def _days(given: dict[str, str | None]) -> tuple[date | None, date | None]:
+    """The first and the last day, from what was given by these two options. UsageError says all that is wrong."""
     wrong: list[str] = []
     today = datetime.now(UTC).date()
-    first = None if start is None else day("--start", start, today, wrong)
-    last = None if end is None else day("--end", end, today, wrong)
+    first, last = (None if text is None else day(name, text, today, wrong) for name, text in given.items())
     if first and last and first > last:
-        wrong.append(f"--end: {last} lies before {first}.")
+        wrong.append(f"{list(given)[1]}: {last} lies before {first}.")
     if wrong:
         raise UsageError("\n".join(wrong))
     return first, last

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import cast
 
@@ -84,17 +86,26 @@ def print_standings(standings: Iterable[Standing], *, json: bool) -> None:
     console.print(legend(fancy=fancy))
 
 
-def print_comparison(found: Comparison) -> None:
-    """Print how far the numbers of a copy have moved, in a table and words."""
+def print_comparison(found: Comparison, options: Sequence[str] = ()) -> None:
+    """Print how far the numbers of a copy have moved, in a table and words.
+
+    `options` are those by which a further command finds the same file and service.
+    """
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     if found.moved:
         console.print(_table(found))
-    console.print(_verdict(found))
+    console.print(_verdict(found, options))
 
 
-def comparisons_as_json(found: Iterable[Comparison]) -> None:
+def comparisons_as_json(found: Iterable[Comparison], options: Sequence[str] = ()) -> None:
     """The same of all copies as JSON."""
-    as_json([_compared(each) for each in found])
+    as_json([_compared(each, options) for each in found])
+
+
+def range_options(first: date | None, last: date | None) -> list[str]:
+    """The options by which `sync run` reads these days again."""
+    days = {"--from": first, "--to": last}
+    return [word for name, day in days.items() if day is not None for word in (name, day.isoformat())]
 
 
 def _headline(each: Standing) -> Text:
@@ -127,7 +138,7 @@ def _facts(each: Standing) -> dict[str, object]:
     }
 
 
-def _compared(found: Comparison) -> dict[str, object]:
+def _compared(found: Comparison, options: Sequence[str]) -> dict[str, object]:
     return {
         "report": found.spec.name,
         "start": found.window.start.isoformat(),
@@ -135,6 +146,7 @@ def _compared(found: Comparison) -> dict[str, object]:
         "days": found.days,
         "lookback": found.spec.lookback,
         "lookback_needed": found.lookback,
+        "read_again_by": _command(found, options),
         "moved": [
             {
                 "day": each.day.isoformat(),
@@ -173,7 +185,14 @@ def _change(before: Number, now: Number) -> str:
     return f"{before:,} → {now:,}{share}"
 
 
-def _verdict(found: Comparison) -> Text:
+def _command(found: Comparison, options: Sequence[str]) -> str | None:
+    """The command that reads again what has moved and no run reads by itself; None when there is nothing of it."""
+    if found.overdue is None:
+        return None
+    return shlex.join(["reelport", "sync", "run", found.spec.name, *range_options(*found.overdue), *options])
+
+
+def _verdict(found: Comparison, options: Sequence[str]) -> Text:
     days = f"{found.days} days, {found.window.start} to {found.window.end}"
     moved = f"{len(found.moved)} months of the" if found.spec.monthly else f"{len(found.moved)} of"
     if found.lookback is None:
@@ -183,7 +202,7 @@ def _verdict(found: Comparison) -> Text:
     if late:
         said += (
             f"{late} of them were taken to stand still: a lookback of {found.spec.lookback} days is too short, "
-            f"{found.lookback} would have caught them. `reelport sync run --again` reads every day anew."
+            f"{found.lookback} would have caught them. `{_command(found, options)}` reads them again."
         )
     else:
         said += f"All of them are read again by the next run (a lookback of {found.spec.lookback} days)."

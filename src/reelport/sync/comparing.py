@@ -23,7 +23,7 @@ from reelport.errors import UsageError
 from reelport.sync.columns import Field, day_of, quoted, within
 from reelport.sync.contract import agree, time_of
 from reelport.sync.copies import View
-from reelport.sync.days import Days, month_first, month_last
+from reelport.sync.days import Days, Span, month_first, month_last
 from reelport.sync.destinations import open_copies
 from reelport.sync.events import OfWindow, Tell, aloud
 from reelport.sync.fetching import fetched
@@ -69,6 +69,12 @@ class Comparison:
     def lookback(self) -> int | None:
         """The least lookback that would have caught all that moved; None when nothing did."""
         return self.reach if self.moved else None
+
+    @property
+    def overdue(self) -> Span | None:
+        """The first and the last day that have moved and that no run reads by itself; None when there is none."""
+        late = [each.day for each in self.moved if each.verified]
+        return (late[0], min(_last(self.spec, late[-1]), self.window.end)) if late else None
 
 
 def verify(

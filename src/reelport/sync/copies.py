@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from reelport.errors import WindowEmptied
 from reelport.sync.columns import OWN, Field, literal, quoted, within
 from reelport.sync.contract import Agreement, time_of
+from reelport.sync.days import Days
 from reelport.sync.spec import Spec
 from reelport.sync.staging import STAGE, Delivery
 from reelport.sync.state import State
@@ -40,7 +41,7 @@ class Copies(Protocol):
     """A destination. A reader sees it as it was before a window was replaced, or as it was after."""
 
     def state(self, spec: Spec) -> State:
-        """What it holds of a spec; the empty state when nothing."""
+        """What it holds of a spec, as far as its rows let it be trusted; the empty state when nothing."""
 
     def replace(self, spec: Spec, delivery: Delivery, *, allow_empty: bool = False) -> Replaced:
         """Put a delivery in the place of all rows of its window, and its days into the state, in one step.
@@ -49,8 +50,8 @@ class Copies(Protocol):
         come none (unless that is allowed), and StorageError.
         """
 
-    def doubt(self, spec: Spec) -> None:
-        """Take no day of a spec as verified any more, so that each is read again; its rows stay."""
+    def doubt(self, spec: Spec, days: Days | None = None) -> None:
+        """Take none of these days, or no day, of a spec as verified any more: each is read again. Its rows stay."""
 
     def view(self, spec: Spec) -> AbstractContextManager[View | None]:
         """The copy of a spec, for reading; None while there is none."""

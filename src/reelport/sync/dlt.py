@@ -188,7 +188,7 @@ class _Rows:
         session = order.client.session
         held = self._held(Held.from_text(kept.get("held")), session.settings.url)
         spec = limited(spec, session)
-        days = lacking(spec, held.state, session.settings.url, datetime.now(UTC).date())
+        days = lacking(spec, held.trusted(spec), session.settings.url, datetime.now(UTC).date())
         todo = windows(spec, days - order.read.get(spec.name, NONE))
         now = todo if order.at_most is None else todo[: order.at_most]
         order.left[spec.name] = len(todo) - len(now)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import TYPE_CHECKING
 
 from reelport.errors import StorageError, UsageError
 from reelport.steps import reach
-from reelport.sync.columns import OWN, Field, literal, quoted
-from reelport.sync.contract import Agreement, agree
+from reelport.sync.columns import OWN, Field, day_of, literal, quoted
+from reelport.sync.contract import Agreement, agree, time_of
 from reelport.sync.copies import Replaced, View, guard, stale, stamped, window_of
+from reelport.sync.days import Days
 from reelport.sync.spec import Place, Spec
 from reelport.sync.staging import Delivery, engine, stage
 from reelport.sync.state import State
@@ -44,7 +46,8 @@ class DuckFile:
         if not self._place.path.exists():
             return State()
         with self._opened(read_only=True) as con:
-            return _state(con, spec)
+            state = _state(con, spec)
+            return state.trusted(spec, _last_row(con, spec)) if state.serves(spec) else state
 
     @contextmanager
     def view(self, spec: Spec) -> Iterator[View | None]:
@@ -79,12 +82,15 @@ class DuckFile:
             reach("sync-committed")
         return Replaced(before, rows, agreement.notes)
 
-    def doubt(self, spec: Spec) -> None:
-        """Take no day of a spec as verified any more."""
-        state = self.state(spec)
-        if state.verified.spans:
-            with self._opened(read_only=False) as con, _transaction(con):
-                _keep(con, spec, state.doubted())
+    def doubt(self, spec: Spec, days: Days | None = None) -> None:
+        """Take none of these days, or no day, of a spec as verified any more."""
+        if not self._place.path.exists():
+            return
+        with self._opened(read_only=False) as con:
+            state = _state(con, spec)
+            if state.doubted(days) != state:
+                with _transaction(con):
+                    _keep(con, spec, state.doubted(days))
 
     @contextmanager
     def _opened(self, *, read_only: bool) -> Iterator[DuckDBPyConnection]:
@@ -163,6 +169,13 @@ def _shape(con: DuckDBPyConnection, spec: Spec, kept: tuple[Field, ...], agreeme
 def _count(con: DuckDBPyConnection, spec: Spec, condition: str) -> int:
     found = con.execute(f"SELECT count(*) FROM {_table(spec)} WHERE {condition}").fetchone()  # noqa: S608 - quoted
     return int(found[0]) if found else 0
+
+
+def _last_row(con: DuckDBPyConnection, spec: Spec) -> date | None:
+    """The last day with rows (of months, the first of the last one); None when there is no row."""
+    told = time_of(spec, _fields(con, spec))
+    found = con.execute(f"SELECT max({day_of(quoted(told.name), told.type)}) FROM {_table(spec)}").fetchone()  # noqa: S608 - quoted
+    return found[0] if found else None
 
 
 def _state(con: DuckDBPyConnection, spec: Spec) -> State:

@@ -49,7 +49,7 @@ def fetched(
     target = folder.resolve() / f"{spec.name}.{window}.csv"
     heard = _Listener(tell, datetime.now(UTC))
     try:
-        yield from fetch.fetch(session, query, target, heard, deadline=deadline, fresh=fresh, part=True)
+        got = yield from fetch.fetch(session, query, target, heard, deadline=deadline, fresh=fresh, part=True)
     except SchemaDrift as drift:
         heard.token = drift.token or heard.token
         if spec.contract is Contract.FREEZE or not heard.token:
@@ -57,9 +57,9 @@ def fetched(
             raise
         row = yield from fetch.remembered(session, heard.token)
         state = yield from ready(session, heard.token, heard)
-        yield from fetch.downloaded(session, row, state, None, target, heard, any_columns=True)
+        got = yield from fetch.downloaded(session, row, state, None, target, heard, any_columns=True)
     token, asked = _noted(target) or (heard.token, heard.asked)
-    return Delivery(window, target, token, asked, session.settings.url)
+    return Delivery(window, target, token, asked, session.settings.url, got.last_complete_day)
 
 
 def done(session: Session, delivery: Delivery) -> Flow[None]:

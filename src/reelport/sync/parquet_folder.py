@@ -54,7 +54,9 @@ class ParquetFolder:
     def state(self, spec: Spec) -> State:
         """What it holds of a spec; the empty state when nothing."""
         manifest = self._manifest(spec)
-        return manifest.state if manifest else State()
+        if manifest is None:
+            return State()
+        return manifest.state.trusted(spec, max((file.day for file in manifest.files if file.rows), default=None))
 
     @contextmanager
     def view(self, spec: Spec) -> Iterator[View | None]:
@@ -90,10 +92,10 @@ class ParquetFolder:
             sweep(home)
         return Replaced(before, rows, agreement.notes)
 
-    def doubt(self, spec: Spec) -> None:
-        """Take no day of a spec as verified any more: a version of the same files that says so."""
+    def doubt(self, spec: Spec, days: Days | None = None) -> None:
+        """Take none of these days, or no day, of a spec as verified any more: a version of the same files says so."""
         old, home = self._manifest(spec), self._place.path / spec.name
-        if old is None or not old.state.verified.spans:
+        if old is None or old.state.doubted(days) == old.state:
             return
         with storage(home):
             name = _name(secrets.token_hex(4))
@@ -102,7 +104,7 @@ class ParquetFolder:
             try:
                 for file in old.files:
                     (part / file.name).hardlink_to((self._current(spec) / file.name).resolve())
-                replace(old, state=old.state.doubted()).write(part)
+                replace(old, state=old.state.doubted(days)).write(part)
                 _publish(part, home, name)
             finally:
                 shutil.rmtree(part, ignore_errors=True)  # it has its own name by now, or is of no use

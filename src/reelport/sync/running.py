@@ -26,7 +26,7 @@ from reelport.sync.destinations import open_copies
 from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent, Tell, aloud
 from reelport.sync.fetching import dismissed, done, fetched, sweep
 from reelport.sync.lock import locked
-from reelport.sync.planning import lacking, windows
+from reelport.sync.planning import chosen, lacking, wanted, windows
 from reelport.sync.spec import Place, Spec
 from reelport.sync.staging import Delivery
 
@@ -42,6 +42,8 @@ def run(
     deadline: float = DEADLINE,
     allow_empty: bool = False,
     again: bool = False,
+    start: date | None = None,
+    end: date | None = None,
     today: date | None = None,
 ) -> tuple[Loaded, ...]:
     """Bring the copies of these specs up to date, and say what was loaded. `deadline` is for one report, in seconds.
@@ -49,19 +51,23 @@ def run(
     As many windows are read at a time as the key has slots. One whose report fails is read in halves, down to a
     day. One that can't be had leaves its copy as it was, and the others go on where they may come to better; Partial
     is raised in the end, or where nothing at all was loaded, or nothing more could be, the window's own error. With
-    `again` every day is read, the verified ones too, if not by this run then by the next. UsageError while another
-    sync has one of the destinations, or when one holds rows of another service.
+    `again` every day is read, the verified ones too, if not by this run then by the next. With `start`, `end` or both
+    the days from one to the other are, and no others. UsageError while another sync has one of the destinations, when
+    one holds rows of another service, or where a copy keeps none of the named days.
     """
     specs, limit = tuple(specs), seconds(deadline)
-    session = client.session
+    session, today = client.session, today or datetime.now(UTC).date()
+    named = _named_days(specs, today, start, end, again=again)
     with ExitStack() as stack:
         shops = {place: stack.enter_context(locked(place)) for place in dict.fromkeys(spec.place for spec in specs)}
         refuse_strangers(specs, session, again=again)
         going = _Run(session, shops, tell, limit, allow_empty=allow_empty)
         specs = tuple(limited(spec, session) for spec in specs)
-        for spec in specs if again else ():
-            going.copies[spec.place].doubt(spec)
-        tasks = [task for spec in specs for task in _tasks(spec, session, tell, today, again=again)]
+        for spec in specs if again or named else ():
+            going.copies[spec.place].doubt(spec, named.get(spec.name))
+        tasks = [
+            task for spec in specs for task in _tasks(spec, session, tell, today, named.get(spec.name), again=again)
+        ]
         reach("sync-planned")
         try:
             found = client.drive(_all(going, tasks, session.settings.slots))
@@ -73,6 +79,28 @@ def run(
                 if spec.name not in bad:
                     sweep(shops[spec.place], spec)
     return _outcome(found)
+
+
+def _named_days(
+    specs: Iterable[Spec], today: date, start: date | None, end: date | None, *, again: bool
+) -> dict[str, Days]:
+    """The days of a range that each spec's copy keeps, by name; nothing where no range is named.
+
+    Raises UsageError for a range beside `again`, and for every copy that keeps none of its days.
+    """
+    if start is None and end is None:
+        return {}
+    if again:
+        raise UsageError("Every day is read again, or those of a range: name one of both.")
+    found = {spec: chosen(spec, today, start, end) for spec in specs}
+    wrong = [
+        f"{spec.name}: none of these days is kept. Its copy is of {wanted(spec, today)}."
+        for spec, days in found.items()
+        if not days.spans
+    ]
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    return {spec.name: days for spec, days in found.items()}
 
 
 def refuse_strangers(specs: Iterable[Spec], session: Session, *, again: bool = False) -> None:
@@ -108,14 +136,15 @@ class _Task:
     of: int
 
 
-def _tasks(spec: Spec, session: Session, tell: Tell, today: date | None, *, again: bool) -> list[_Task]:
-    """What is lacking of a spec on this day."""
-    today = today or datetime.now(UTC).date()
+def _tasks(spec: Spec, session: Session, tell: Tell, today: date, named: Days | None, *, again: bool) -> list[_Task]:
+    """The named days of a spec as windows, or what is lacking of it."""
     state = open_copies(spec.place).state(spec)
-    todo = windows(spec, lacking(spec, state, session.settings.url, today))
+    days = lacking(spec, state, session.settings.url, today) if named is None else named
+    todo = windows(spec, days)
     tell(Planned(spec.name, todo))
     # What was read before is read again for what has changed: a report of then can't tell.
-    seen = [again or bool((state.present & Days.between(window.start, window.end)).spans) for window in todo]
+    known = days if again or named is not None else state.present
+    seen = [bool((known & Days.between(window.start, window.end)).spans) for window in todo]
     pairs = zip(todo, seen, strict=True)
     return [_Task(spec, window, fresh, number, len(todo)) for number, (window, fresh) in enumerate(pairs, start=1)]
 

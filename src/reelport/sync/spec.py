@@ -90,8 +90,11 @@ class Spec:
 
     def still(self, asked: date) -> date:
         """The last day whose numbers a report that was asked for on this day has for good: of months, whole ones."""
-        still = self.end(asked) - timedelta(days=self.lookback)
-        return still if not self.monthly or still == month_last(still) else month_first(still) - timedelta(days=1)
+        return self.whole(self.end(asked) - timedelta(days=self.lookback))
+
+    def whole(self, last: date) -> date:
+        """The last day whose rows are whole when facts are known up to this day: of months, the end of a whole one."""
+        return last if not self.monthly or last == month_last(last) else month_first(last) - timedelta(days=1)
 
     @property
     def time(self) -> str | None:

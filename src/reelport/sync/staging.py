@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,13 +30,17 @@ _CSV = (
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A report on disk: the window that it is of, its token, and when and where it was asked for (UTC)."""
+    """A report on disk: the window that it is of, its token, and when and where it was asked for (UTC).
+
+    `last_complete_day` is that of the facts that it was made of; None where the service doesn't tell.
+    """
 
     window: Window
     file: Path
     token: str
     asked: datetime
     service: str
+    last_complete_day: date | None = None
 
 
 @dataclass(frozen=True, slots=True)

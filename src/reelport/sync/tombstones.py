@@ -43,6 +43,10 @@ class Held:
     filled: Days = NONE
     time: str = ""
 
+    def trusted(self, spec: Spec) -> State:
+        """The state as far as the days that have rows let it be trusted."""
+        return self.state.trusted(spec, self.filled.spans[-1][1] if self.filled.spans else None)
+
     def stale(self, spec: Spec, delivery: Delivery) -> Days:
         """Days whose rows go with this delivery, though it isn't theirs.
 
