@@ -6,6 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 
+from reelport.client.files.digests import Digest, Hashes
 from reelport.client.files.part import Part
 from reelport.client.files.proof import Promise, Proof
 from reelport.client.files.shape import Rows, check_header, header_of
@@ -14,6 +15,7 @@ from reelport.query import ReportQuery
 
 _GZIP = b"\x1f\x8b"
 _GZIP_WINDOW = 31
+_SHA256 = "sha256"
 _UNPACKED_AT_ONCE = 1 << 20
 _HEADER_BYTES = 1 << 16
 
@@ -42,20 +44,24 @@ class Intake:
         self._whole = part is not None and columns is None
         self._wire = hashlib.sha256()
         self._plain = hashlib.sha256()
-        self._md5 = hashlib.md5(usedforsecurity=False) if promise.md5 else None
+        # Those of the first answer: what a later one gives for a part of the file is of that part.
+        self._digests = promise.digests
+        self._hashes, self._unpacked_hashes = (
+            Hashes(digest.algorithm for digest in promise.digests if digest.algorithm != _SHA256) for _ in range(2)
+        )
 
     def take_over(self, header: bytes, size: int) -> None:
         """Go on after so many bytes, plain and under this header, which the part has already."""
         self._drop(header)
         self._unpacker.never()
+        self._digests = ()  # The SHA-256 alone can say something of bytes that came to another process.
         self.received = size
 
     def take(self, raw: bytes) -> None:
         """The next bytes off the wire. Raises for what can't be the report."""
         self._sound = False
         self.received += len(raw)
-        if self._md5 is not None:
-            self._md5.update(raw)
+        self._hashes.update(raw)
         for data in self._unpacker.unpack(raw):
             self._keep(data)
         if self._unpacker.packed or self._unpacker.undecided:
@@ -97,18 +103,36 @@ class Intake:
         return self.cut and self.promise.provable and self._whole and not self.packed
 
     def _proof(self) -> Proof:
+        shown = {digest.algorithm for digest in self._digests if self._agrees(digest)}
         if self.promise.sha256 is not None:
-            if self.promise.sha256 in {self.sha256, self._wire.hexdigest()}:
-                return Proof.CHECKSUM
-            if self.promise.strong:
+            if self.promise.sha256 not in self._sha256s:
                 raise IncompleteDownload("The file's SHA-256 is not the one that the service gave.")
+            return Proof.CHECKSUM
         if self._rows is not None:
             self._rows.end()
-        if self._md5 is not None and self._md5.hexdigest() in self.promise.md5:
-            return Proof.MD5
+        if shown & {_SHA256, "md5"}:
+            return Proof.CHECKSUM if _SHA256 in shown else Proof.MD5
         if self.promise.framed:
             return Proof.LENGTH
         return Proof.PACKED if self.packed else Proof.SHAPE
+
+    @property
+    def _sha256s(self) -> set[str]:
+        """The SHA-256 of the file as it came, and unpacked."""
+        return {self.sha256, self._wire.hexdigest()} if self.packed else {self.sha256}
+
+    def _agrees(self, digest: Digest) -> bool:
+        """Whether a digest is the file's. Raises IncompleteDownload where an explicit one contradicts the bytes."""
+        if digest.algorithm == _SHA256:
+            found: set[bytes | None] = {bytes.fromhex(each) for each in self._sha256s}
+        else:
+            found = {self._hashes.digest(digest.algorithm)}
+            if self.packed and digest.explicit:
+                found.add(self._unpacked_hashes.digest(digest.algorithm))
+        if digest.explicit and None not in found and digest.value not in found:
+            raise IncompleteDownload(f"The file's bytes are not those whose {digest.algorithm} the service gave "
+                                     f"({digest.header}).")  # fmt: skip
+        return digest.value in found
 
     @property
     def sha256(self) -> str:
@@ -119,6 +143,8 @@ class Intake:
         if not data:
             return
         self._last = data[-1:]
+        if self.packed:
+            self._unpacked_hashes.update(data)
         if not self._whole:
             self._plain.update(data)
         if self._head is None:

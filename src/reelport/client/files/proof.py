@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Self
 
 from reelport.client.driving.steps import Reply
+from reelport.client.files.digests import Digest, read_digests
 from reelport.errors import ReportExpired, ServiceError, Unreachable
 from reelport.wire import COMPLETE_HEADER, ROWS_HEADER, parse_complete_day
 
@@ -25,8 +23,6 @@ _KNOWN_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
 _PAGES = {"text/html": "an HTML page", "application/json": "a message"}
 _TAG = re.compile(r'(?:W/)?"([^"]*)"')
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_MD5 = re.compile(r"[0-9a-f]{32}")
-_GOOGLE = re.compile(r"md5=([A-Za-z0-9+/=]+)")
 _ROWS, _COMPLETE = ROWS_HEADER.lower(), COMPLETE_HEADER.lower()
 _SIZE = re.compile(r"[0-9]{1,19}")
 _RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
@@ -60,8 +56,7 @@ def weakest(proofs: list[Proof]) -> Proof:
 class Promise:
     """What an answer's head says of its body: of all the file, of which the body begins with byte `start`.
 
-    `sha256` is the ETag where that is one; of a weak ETag it may be that of another form of the file. `md5` are what
-    stores of objects give, as an ETag among others: one of them may be the MD5 of the body's bytes, and none need be.
+    `sha256` is the ETag where that is one. `digests` are those of other headers, in an answer that holds all of it.
     `last_complete_day` is that of the facts that the file was made of, where the service tells it.
     """
 
@@ -73,7 +68,7 @@ class Promise:
     sha256: str | None
     ranges: bool
     encoded: bool
-    md5: frozenset[str] = frozenset()
+    digests: tuple[Digest, ...] = ()
     told_rows: int | None = None
     last_complete_day: date | None = None
 
@@ -97,7 +92,7 @@ class Promise:
             sha256=found[0] if found else None,
             ranges=part is not None or head.headers.get("accept-ranges", "").strip().lower() == "bytes",
             encoded=encoding_of(head) not in {"", "identity"},
-            md5=frozenset(_md5_of(head, value[1] if value else "")),
+            digests=read_digests(head.headers) if head.status == OK else (),
             told_rows=int(rows[0]) if rows else None,
             last_complete_day=parse_complete_day(head.headers.get(_COMPLETE, "").strip()),
         )
@@ -124,16 +119,6 @@ class Promise:
         if earlier is None:
             return self.provable and not self.encoded
         return self.tag == earlier.tag and earlier.total in {None, self.total}
-
-
-def _md5_of(head: Reply, tag: str) -> Iterator[str]:
-    """What may be the MD5 of the body, in hex."""
-    if _MD5.fullmatch(tag):
-        yield tag
-    given = [head.headers.get("content-md5", ""), *_GOOGLE.findall(head.headers.get("x-goog-hash", ""))]
-    for text in filter(None, given):
-        with suppress(ValueError):
-            yield b64decode(text, validate=True).hex()
 
 
 def encoding_of(head: Reply) -> str:

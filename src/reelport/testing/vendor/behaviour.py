@@ -76,6 +76,9 @@ class Behaviour:
     """Seconds that a link is good for."""
     etag: bool | Literal["weak", "md5", "opaque"] = True
     """Whether a file's ETag is its SHA-256; `"weak"` marks it weak, `"md5"` is its MD5, `"opaque"` no checksum."""
+    digests: tuple[str, ...] = ()
+    """Headers with a checksum of a file's bytes as they are sent: `Content-MD5`, `Repr-Digest`, `Digest`,
+    `x-goog-hash`, and `x-amz-checksum-` with md5, sha1, sha256, sha512 or crc32."""
     ranges: bool = True
     """Whether a part of a file may be asked for."""
     gzip: Literal["transport", "file"] | None = None

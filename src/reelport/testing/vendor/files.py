@@ -7,6 +7,8 @@ import hashlib
 import re
 import secrets
 import time
+import zlib
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -97,7 +99,7 @@ class Files:
             headers["content-encoding"] = "gzip"
         if self.behaviour.ranges:
             headers["accept-ranges"] = "bytes"
-        return headers | _etag(self.behaviour, data)
+        return headers | _etag(self.behaviour, data) | {name: _digest(name, data) for name in self.behaviour.digests}
 
     def _packed(self, data: bytes) -> bytes:
         return data if self.behaviour.gzip is None else gzip.compress(data, mtime=0)
@@ -119,6 +121,27 @@ def divided(whole: bytes, into: int) -> list[bytes]:
     header, *rows = whole.splitlines(keepends=True)
     size = -(-len(rows) // into)
     return [header + b"".join(rows[at * size : (at + 1) * size]) for at in range(into)]
+
+
+def _digest(header: str, data: bytes) -> str:
+    """The value of a header that gives a checksum."""
+    match header.lower():
+        case "content-md5":
+            return _base64("md5", data)
+        case "repr-digest":
+            return f"sha-256=:{_base64('sha256', data)}:"
+        case "digest":
+            return f"SHA-256={_base64('sha256', data)}"
+        case "x-goog-hash":
+            return f"crc32c=AAAAAA==,md5={_base64('md5', data)}"
+        case name:
+            return _base64(name.removeprefix("x-amz-checksum-"), data)
+
+
+def _base64(algorithm: str, data: bytes) -> str:
+    crc = algorithm == "crc32"
+    found = zlib.crc32(data).to_bytes(4, "big") if crc else hashlib.new(algorithm, data, usedforsecurity=False).digest()
+    return b64encode(found).decode()
 
 
 def _etag(behaviour: Behaviour, data: bytes) -> dict[str, str]:
