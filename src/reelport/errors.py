@@ -156,10 +156,14 @@ class Unreachable(ServiceError):
 
 
 class AskLost(Unreachable):
-    """The answer to an ask was lost: whether the service took it isn't known, so it isn't sent again blindly."""
+    """The answer to an ask was lost: whether the service took it isn't known, so it isn't sent again blindly.
+
+    `answered` says that something came back, but nothing that tells: a failure, a page, no token.
+    """
 
     code = "ask_lost"
     exit_status = 6
+    answered = False
 
 
 class ReportFailed(ServiceError):

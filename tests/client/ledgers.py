@@ -27,9 +27,11 @@ class Calendar:
         self.now += timedelta(**time)
 
 
-def question(query: ReportQuery = QUERY, *, reelport: bool = False, slots: int = 2, fresh: bool = False) -> Question:
+def question(
+    query: ReportQuery = QUERY, *, reelport: bool = False, slots: int = 2, fresh: bool = False, again: bool = False
+) -> Question:
     """A question to a vendor, as one key asks it."""
-    return Question("https://vendor.example", "key-1", query, reelport, slots, fresh)
+    return Question("https://vendor.example", "key-1", query, reelport, slots, fresh, again)
 
 
 def days(number: int) -> ReportQuery:

@@ -46,6 +46,10 @@ Json = Annotated[
     Parameter("--json", negative=(), help="Tell what happens as lines of JSON, the last one a `result`."),
 ]
 Deadline = Annotated[float, Parameter(help="Seconds to wait at most; the report can be taken up again afterwards.")]
+Again = Annotated[
+    bool,
+    Parameter(negative=(), help="Ask again where the answer to an ask was lost: there may be two reports then."),
+]
 Fresh = Annotated[bool, Parameter(negative=(), help="Ask anew, even where a report of before would serve.")]
 
 

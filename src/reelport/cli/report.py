@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from reelport.cli.formats import Format, Wished, format_of, give
-from reelport.cli.options import Ask, Deadline, Fresh, Insecure, Json, Output, Profile, Quiet, Token, Url, words_of
+from reelport.cli.options import (
+    Again,
+    Ask,
+    Deadline,
+    Fresh,
+    Insecure,
+    Json,
+    Output,
+    Profile,
+    Quiet,
+    Token,
+    Url,
+    words_of,
+)
 from reelport.client.deadline import DEADLINE
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
@@ -50,6 +63,7 @@ def run(
     insecure: Insecure = False,
     deadline: Deadline = DEADLINE,
     fresh: Fresh = False,
+    again: Again = False,
     keep_windows: Apart = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -73,16 +87,17 @@ def run(
         picture = None if chart is None else chart_of(query, chart[0] if chart else None)
         tell.resume = ["run", *words_of(query), *_rest(output, form, chart, profile, url, insecure=insecure)]
         with connect(url, profile, insecure=insecure) as client:
+            reports = client.with_options(again=again).reports
             if keep_windows:
                 tell.resume.append("--keep-windows")
                 folder = _folder(output, plain=form in {None, Format.CSV} and picture is None)
-                done: Downloaded = client.reports.run_range(
+                done: Downloaded = reports.run_range(
                     query, folder, deadline=deadline, progress=tell, fresh=fresh, keep_windows=True
                 )
                 tell.delivered(done, folder, {})
                 return
             with _target(output, shape, query.fingerprint()) as target:
-                done = _had(client.reports, query, target, tell, deadline, fresh=fresh)
+                done = _had(reports, query, target, tell, deadline, fresh=fresh)
                 wished = output is not None or form is not None or not sys.stdout.isatty()
                 alone = picture is not None and picture.file is None and not wished
                 _deliver(done, output, None if alone else shape, tell, picture)
@@ -97,6 +112,7 @@ def submit(
     insecure: Insecure = False,
     deadline: Deadline = DEADLINE,
     fresh: Fresh = False,
+    again: Again = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -111,7 +127,9 @@ def submit(
         query = tell.about(ask.query())
         tell.resume = ["submit", *words_of(query), *_rest(profile=profile, url=url, insecure=insecure)]
         with connect(url, profile, insecure=insecure) as client:
-            report = client.reports.submit(query, deadline=deadline, progress=tell, fresh=fresh)
+            report = client.with_options(again=again).reports.submit(
+                query, deadline=deadline, progress=tell, fresh=fresh
+            )
         print(report.token)
         tell.ended(token=report.token)
 

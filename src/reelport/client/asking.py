@@ -18,7 +18,6 @@ from reelport.client.events import Asked, Event, Progress, Queued, Reused
 from reelport.client.flow import ask_vetted, crowded
 from reelport.client.follow import glanced
 from reelport.client.ledger import Busy, Claimed, Entry, Full, Held, Ledger, Question, Row, Serves
-from reelport.client.ledger.rows import State
 from reelport.client.retry import Patience, pauses
 from reelport.client.session import Session
 from reelport.errors import AskLost, QueueFull, ReelportError, ServiceError, SlotsFull, StorageError
@@ -35,7 +34,9 @@ _LOCAL = 1.0
 def question(session: Session, query: ReportQuery, *, fresh: bool = False) -> Question:
     """What is to be known, as the ledger puts it."""
     settings = session.settings
-    return Question(settings.url, settings.identity, query, session.reelport is True, session.slots, fresh)
+    return Question(
+        settings.url, settings.identity, query, session.reelport is True, session.slots, fresh, settings.again
+    )
 
 
 def had(
@@ -134,7 +135,7 @@ def _sent(session: Session, ledger: Ledger, row: Row, query: ReportQuery, ear: _
     try:
         state = yield from ask_vetted(session, query, ear, yielding=True)
     except AskLost as error:
-        yield from work(partial(ledger.ended, row, State.UNKNOWN, str(error)))
+        yield from work(partial(ledger.lost, row, str(error), answered=error.answered))
         raise _lost(row, str(error.__cause__ or error)) from error
     except ReelportError as error:
         if error.token is None:
@@ -190,5 +191,6 @@ def _said(entry: Entry, session: Session) -> str:
 def _lost(row: Row, what: str) -> AskLost:
     until = f"{row.held_until:%Y-%m-%d %H:%M} UTC"
     return AskLost(f"{what} The service may be making the report: until {until} it counts as one in flight and isn't "
-                   "asked for again; after that the same command asks anew. If you know that it was not taken: "
-                   f"reelport jobs forget {row.id}")  # fmt: skip
+                   "asked for again; after that the same command asks anew. To ask again at once, at the price of a "
+                   "second report if the first was taken: --again (client.with_options(again=True)). If you know that "
+                   f"it was not taken: reelport jobs forget {row.id}")  # fmt: skip

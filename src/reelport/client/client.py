@@ -102,15 +102,17 @@ class Client:
         timeout: float | None = None,
         patience: float | None = None,
         confirm: bool | None = None,
+        again: bool | None = None,
     ) -> Self:
         """A client with some settings changed, that shares this one's connections, token and ledger.
 
         `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
         request is given up, `patience` seconds for which passing trouble is waited out; with `confirm` a file for
-        whose end nothing speaks is fetched twice and has to be the same. Closing it closes nothing.
+        whose end nothing speaks is fetched twice and has to be the same; with `again` a report whose ask was answered
+        by nothing that tells is asked for again, at the price of a second one. Closing it closes nothing.
         """
         twin = copy.copy(self)
-        changed = _changed(self._session.settings, slots, windows, timeout, patience, confirm)
+        changed = _changed(self._session.settings, slots, windows, timeout, patience, confirm, again)
         twin._lend(changed)  # noqa: SLF001 - our own copy
         return twin
 
@@ -205,15 +207,17 @@ class AsyncClient:
         timeout: float | None = None,
         patience: float | None = None,
         confirm: bool | None = None,
+        again: bool | None = None,
     ) -> Self:
         """A client with some settings changed, that shares this one's connections, token and ledger.
 
         `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
         request is given up, `patience` seconds for which passing trouble is waited out; with `confirm` a file for
-        whose end nothing speaks is fetched twice and has to be the same. Closing it closes nothing.
+        whose end nothing speaks is fetched twice and has to be the same; with `again` a report whose ask was answered
+        by nothing that tells is asked for again, at the price of a second one. Closing it closes nothing.
         """
         twin = copy.copy(self)
-        changed = _changed(self._session.settings, slots, windows, timeout, patience, confirm)
+        changed = _changed(self._session.settings, slots, windows, timeout, patience, confirm, again)
         twin._lend(changed)  # noqa: SLF001 - our own copy
         return twin
 
@@ -269,6 +273,7 @@ def _changed(
     timeout: float | None,
     patience: float | None,
     confirm: bool | None,
+    again: bool | None,
 ) -> Settings:
     """Settings with what was given."""
     return replace(
@@ -278,6 +283,7 @@ def _changed(
         timeout=settings.timeout if timeout is None else timeout,
         patience=settings.patience if patience is None else patience,
         confirm=settings.confirm if confirm is None else confirm,
+        again=settings.again if again is None else again,
     )
 
 

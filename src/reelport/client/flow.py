@@ -28,6 +28,7 @@ from reelport.errors import (
     ReportExpired,
     ReportFailed,
     ServiceError,
+    Unreachable,
     UsageError,
 )
 from reelport.query import ReportQuery
@@ -181,7 +182,7 @@ def _asked(session: Session, reply: Reply) -> ReportState:
         return _taken(data_of(reply, session.redacted))
     except ServiceError as error:
         if reply.status == OK and not session.reelport:
-            raise _perhaps_asked(error) from error
+            raise _perhaps_asked(error, answered=True) from error
         raise
     except ReelportError as error:
         # A report that was made although the answer tells of errors is not to be lost.
@@ -245,9 +246,11 @@ def _unseen(token: str, refused: QueryRefused) -> ServiceError:
     return ServiceError(f"The service doesn't show the report {token}: {refused}", token=token, data=refused.data)
 
 
-def _perhaps_asked(error: ReelportError) -> AskLost:
-    return AskLost(f"{error} The report may have been asked for all the same; "
+def _perhaps_asked(error: ReelportError, *, answered: bool = False) -> AskLost:
+    lost = AskLost(f"{error} The report may have been asked for all the same; "
                    "it then holds one of your slots until it is done.")  # fmt: skip
+    lost.answered = answered or not isinstance(error, Unreachable)
+    return lost
 
 
 def _out_of_reach(token: str, error: ReelportError) -> NotFinished:

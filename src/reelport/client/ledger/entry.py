@@ -18,7 +18,7 @@ class Question:
     """The same service, the same key and the same query are the same question.
 
     `identity` names service and key without holding either. `fresh` asks anew although an earlier
-    report was delivered and would serve.
+    report was delivered and would serve; `again` although the answer to an earlier ask was lost.
     """
 
     service: str
@@ -27,6 +27,7 @@ class Question:
     reelport: bool
     slots: int = 2
     fresh: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,17 @@ def entry(question: Question, known: Sequence[Row], flights: Sequence[Row], now:
         return found
     ours = None if found.row is None else found.row.id
     holding = tuple(row for row in flights if row.id != ours and row.in_flight(now, reelport=question.reelport))
-    return Full(holding) if len(holding) >= question.slots else found
+    return Full(holding) if _slots_held(holding, question.slots) >= question.slots else found
+
+
+def _slots_held(holding: Sequence[Row], slots: int) -> int:
+    """Count the slots that rows hold. Asks that were answered by a failure leave one of the key's slots free.
+
+    Such an ask was rarely taken: two of them must not stop a key. Where they were taken, a further ask is refused,
+    and waits.
+    """
+    answered = sum(row.answered for row in holding)
+    return len(holding) - answered + min(answered, slots - 1)
 
 
 def _found(question: Question, known: Sequence[Row], now: datetime) -> Serves | Busy | Held | Ask:
@@ -97,7 +108,7 @@ def _found(question: Question, known: Sequence[Row], now: datetime) -> Serves | 
         elif row.state is State.INTENT and row.lives(now):
             return Busy(row)
         elif row.state in {State.INTENT, State.UNKNOWN}:
-            if question.reelport:
+            if question.reelport or question.again:
                 return Ask(row)
             if now < row.held_until:
                 return Held(row)

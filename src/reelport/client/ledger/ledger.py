@@ -31,7 +31,8 @@ VALUES (?, ?, ?, ?, 'intent', ?, ?, ?) RETURNING *
 """
 _TAKE = "UPDATE reports SET owner = ?, leased_until = ? WHERE id = ? RETURNING *"
 _RECLAIM = """
-UPDATE reports SET state = 'intent', owner = ?, leased_until = ?, created = ?, error = NULL WHERE id = ? RETURNING *
+UPDATE reports SET state = 'intent', owner = ?, leased_until = ?, created = ?, looked = NULL, error = NULL WHERE id = ?
+RETURNING *
 """
 _REQUESTED = "UPDATE reports SET state = 'requested', token = ?, asked = ?, looked = ? WHERE id = ? RETURNING *"
 _SAME_REPORT = "SELECT * FROM reports WHERE identity = ? AND fingerprint = ? AND token = ? AND id <> ? ORDER BY id DESC"
@@ -128,11 +129,21 @@ class Ledger:
                        (_text(self._now() + owners.LEASE), row.id, row.owner))  # fmt: skip
 
     def ended(self, row: Row, state: State, error: str) -> None:
-        """It failed, expired, or isn't known to have been taken; nobody works on it any more."""
+        """It failed or expired; nobody works on it any more."""
         with self._store.writing() as db:
             db.execute(
                 "UPDATE reports SET state = ?, error = ?, owner = NULL WHERE id = ? AND state <> 'forgotten'",
                 (state, error[:1000], row.id),
+            )
+
+    def lost(self, row: Row, error: str, *, answered: bool) -> None:
+        """Write down that it may have been taken; `answered`: the service said something that doesn't tell."""
+        looked = _text(self._now()) if answered else None
+        with self._store.writing() as db:
+            db.execute(
+                "UPDATE reports SET state = 'unknown', error = ?, looked = ?, owner = NULL"
+                " WHERE id = ? AND state <> 'forgotten'",
+                (error[:1000], looked, row.id),
             )
 
     def downloaded(self, row: Row, path: Path, size: int, sha256: str | None, rows: int | None, proof: str) -> None:

@@ -100,6 +100,11 @@ class Row:
         """Until when an ask without an answer may hold a slot."""
         return self.created + HOLD
 
+    @property
+    def answered(self) -> bool:
+        """Whether the service answered an ask in a way that doesn't tell whether it was taken: a failure, a page."""
+        return self.state is State.UNKNOWN and self.looked is not None
+
     def worker(self, now: datetime) -> str | None:
         """The process that is at work on it, as `host:pid`, if that lives."""
         return owners.shown(self.owner) if self.owner is not None and self.lives(now) else None

@@ -48,7 +48,8 @@ class Settings:
     `slots` is how many reports of one key may be in flight at a time, `windows` how many days one report may
     cover, `timeout` after how many seconds of silence a request is given up, and `patience` for how many seconds
     trouble that may pass is waited out. UsageError where one of them is no positive number, or a senseless one.
-    With `confirm` a file for whose end nothing speaks is fetched twice. `insecure` lets a key go in clear text: without
+    With `confirm` a file for whose end nothing speaks is fetched twice, with `again` an ask whose answer was lost is
+    repeated. `insecure` lets a key go in clear text: without
     it a plain http address of another machine raises UsageError.
     """
 
@@ -59,6 +60,7 @@ class Settings:
     timeout: float = 60.0
     patience: float = 20.0
     confirm: bool = False
+    again: bool = False
     insecure: bool = False
 
     def __post_init__(self) -> None:

@@ -43,7 +43,9 @@ class Behaviour:
     forgets: bool = False
     """Whether an expired report is unknown (a null) rather than EXPIRED."""
     loses_ask: Literal["before", "after"] | None = None
-    """Hang up on an ask: before it was taken, or after."""
+    """Leave an ask without its answer: before it was taken, or after."""
+    lost_answer: Literal["nothing", "500", "html", "empty"] = "nothing"
+    """What comes instead: the end of the connection, HTTP 500, an HTML page or an empty body with status 200."""
     loses_times: int = 1
     """How many of the next asks are lost."""
     dedups: bool = False

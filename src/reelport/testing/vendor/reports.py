@@ -12,12 +12,13 @@ from typing import Any
 from reelport.errors import QueryRefused
 from reelport.query import ReportQuery
 from reelport.testing.vendor.behaviour import Behaviour, Wire
-from reelport.testing.vendor.messages import json_reply, refused
+from reelport.testing.vendor.messages import json_reply, refused, reply
 from reelport.testing.vendor.pages import Page
 
 _UNFINISHED, _FINISHED, _FAILED, _EXPIRED = "unfinished", "FINISHED", "FAILED", "EXPIRED"
 _ASK, _LOOK = "askPartnerReportFile", "reportFile"
 _ODD = "That is no AskPartnerReportFileInput: metrics, dimensions, startDate and endDate are needed."
+_PAGE = b"<!DOCTYPE html><title>Be right back</title>"
 _INLINE = re.compile(r'reportToken\s*:\s*"([^"]+)"')
 
 
@@ -76,9 +77,21 @@ class Reports:
     def _ask(self, wire: dict[str, Any]) -> bytes | None:
         lost = self._lost()
         if lost == "before":
-            return None
+            return self._no_answer()
         answer = self._refusal(wire) or self._taken(wire)
-        return None if lost else answer
+        return self._no_answer() if lost else answer
+
+    def _no_answer(self) -> bytes | None:
+        """What comes instead of the answer to an ask; None hangs up."""
+        match self.behaviour.lost_answer:
+            case "500":
+                return json_reply({"error": "internal"}, 500)
+            case "html":
+                return reply(200, _PAGE, {"content-type": "text/html"})
+            case "empty":
+                return reply(200, b"", {})
+            case _:
+                return None
 
     def _lost(self) -> str | None:
         if self.behaviour.loses_ask is None or self.behaviour.loses_times <= 0:
