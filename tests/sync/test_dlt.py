@@ -10,7 +10,7 @@ import dlt
 import pytest
 
 from reelport import Client, SchemaDrift
-from reelport.errors import UsageError, WindowEmptied
+from reelport.errors import ReportFailed, UsageError, WindowEmptied
 from reelport.sync.days import Days
 from reelport.sync.dlt import load, reports
 from reelport.sync.events import Loaded, SyncEvent
@@ -78,6 +78,29 @@ def test_empty_days_up_to_today_are_read_again(
     load(pipeline, file, client=client)
     assert asked(vendor)[2:] == ["9-1"]
     assert rows(pipeline) == expected(numbers)
+
+
+def test_a_range_is_read_again_by_name(
+    pipeline: dlt.Pipeline, client: Client, vendor: Vendor, numbers: Numbers, file: Path
+) -> None:
+    """Verified days of it too and no others; what fails is left to the next load; one that isn't kept is refused."""
+    load(pipeline, file, client=client)
+    restated = START + timedelta(days=12)
+    numbers.changed[restated] = 1
+    load(pipeline, file, client=client, start=restated, end=restated)
+    assert asked(vendor)[2:] == ["8-8"]
+    assert rows(pipeline) == expected(numbers)
+    numbers.changed[restated] = 2
+    vendor.fails = lambda wire: wire["endDate"] == YESTERDAY.isoformat()
+    with pytest.raises(ReportFailed):
+        load(pipeline, file, client=client, start=START)
+    vendor.fails = 0
+    before = len(vendor.asks)
+    load(pipeline, file, client=client)
+    assert asked(vendor)[before:] == ["10-1"]
+    assert rows(pipeline) == expected(numbers)
+    with pytest.raises(UsageError, match="none of these days"):
+        load(pipeline, file, client=client, end=START - timedelta(days=1))
 
 
 def test_an_emptied_window_stops_and_drift_goes_by_the_contract(

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ from reelport.sync.days import NONE, Days
 from reelport.sync.events import Began, Loaded, OfWindow, SyncEvent, Tell, aloud
 from reelport.sync.fetching import dismissed, fetched
 from reelport.sync.planning import lacking, windows
-from reelport.sync.running import limited
+from reelport.sync.running import limited, named_days
 from reelport.sync.spec import Spec
 from reelport.sync.staging import Delivery
 from reelport.sync.tombstones import DAY, DELETED, KEY, Batch, Held, batch
@@ -57,7 +57,8 @@ _HINTS: dict[str, Any] = {DELETED: {"data_type": "bool", "hard_delete": True}, D
 class _Order:
     """What the resources of one run share, and what they tell of it: windows that are left, days and files that came.
 
-    With `at_most` windows a run its files count as delivered only when it is over.
+    With `at_most` windows a run its files count as delivered only when it is over. `named` days, by report, are read
+    in place of what is lacking.
     """
 
     client: Client
@@ -66,6 +67,7 @@ class _Order:
     allow_empty: bool
     again: bool = False
     at_most: int | None = None
+    named: dict[str, Days] = field(default_factory=dict)
     brought: list[Path] = field(default_factory=list)
     read: dict[str, Days] = field(default_factory=dict)
     left: dict[str, int] = field(default_factory=dict)
@@ -104,16 +106,20 @@ def load(
     deadline: float = DEADLINE,
     allow_empty: bool = False,
     again: bool = False,
+    start: date | None = None,
+    end: date | None = None,
 ) -> list[LoadInfo]:
     """Bring the reports of a file up to date in a pipeline, a load package a window: rows and state come together.
 
     What an earlier run left half done is loaded first. With `again` every day is read, if not by this run then by
-    the next. Raises the error of the first window that can't be had; windows before it are loaded. UsageError for
-    rows of another service, unless all are read again.
+    the next; with `start`, `end` or both the days from one to the other are, and no others. Raises the error of the
+    first window that can't be had; windows before it are loaded. UsageError for rows of another service, unless all
+    are read again, and for a range that a report doesn't keep.
     """
     specs, limit = sheet.read(file, only=only, placed=False), seconds(deadline)
+    named = named_days(specs, datetime.now(UTC).date(), start, end, again=again)
     with nullcontext(client) if client else Client(settings=resolve(os.environ)) as speaker:
-        return _loaded(pipeline, specs, _Order(speaker, tell, limit, allow_empty, again, at_most=1))
+        return _loaded(pipeline, specs, _Order(speaker, tell, limit, allow_empty, again, at_most=1, named=named))
 
 
 def _loaded(pipeline: dlt.Pipeline, specs: Sequence[Spec], order: _Order) -> list[LoadInfo]:
@@ -188,7 +194,8 @@ class _Rows:
         session = order.client.session
         held = self._held(Held.from_text(kept.get("held")), session.settings.url)
         spec = limited(spec, session)
-        days = lacking(spec, held.trusted(spec), session.settings.url, datetime.now(UTC).date())
+        missing = lacking(spec, held.trusted(spec), session.settings.url, datetime.now(UTC).date())
+        days = order.named.get(spec.name, missing)
         todo = windows(spec, days - order.read.get(spec.name, NONE))
         now = todo if order.at_most is None else todo[: order.at_most]
         order.left[spec.name] = len(todo) - len(now)
@@ -209,7 +216,8 @@ class _Rows:
                 f"{self.spec.name}: the dataset holds rows from {there}, and this is {here}. Take another dataset, or "
                 "read every day again, from here: again=True."
             )
-        return held
+        named = self.order.named.get(self.spec.name, NONE) - self.order.read.get(self.spec.name, NONE)
+        return replace(held, state=held.state.doubted(named))
 
     def _window(self, window: Window, held: Held) -> tuple[Batch, Held]:
         """A window's table, and what is held once it is loaded."""
@@ -217,7 +225,8 @@ class _Rows:
         days = Days.between(window.start, window.end)
         session = order.client.session
         with tempfile.TemporaryDirectory(prefix="reelport-") as name:
-            folder, fresh = Path(name), bool((held.state.present & days).spans)
+            folder = Path(name)
+            fresh = bool(((held.state.present | order.named.get(spec.name, NONE)) & days).spans)
             flow = fetched(session, spec, window, folder, self._heard(window), deadline=order.deadline, fresh=fresh)
             delivery = order.client.drive(flow)
             try:

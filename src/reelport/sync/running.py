@@ -57,7 +57,7 @@ def run(
     """
     specs, limit = tuple(specs), seconds(deadline)
     session, today = client.session, today or datetime.now(UTC).date()
-    named = _named_days(specs, today, start, end, again=again)
+    named = named_days(specs, today, start, end, again=again)
     with ExitStack() as stack:
         shops = {place: stack.enter_context(locked(place)) for place in dict.fromkeys(spec.place for spec in specs)}
         refuse_strangers(specs, session, again=again)
@@ -81,7 +81,7 @@ def run(
     return _outcome(found)
 
 
-def _named_days(
+def named_days(
     specs: Iterable[Spec], today: date, start: date | None, end: date | None, *, again: bool
 ) -> dict[str, Days]:
     """The days of a range that each spec's copy keeps, by name; nothing where no range is named.
@@ -94,7 +94,7 @@ def _named_days(
         raise UsageError("Every day is read again, or those of a range: name one of both.")
     found = {spec: chosen(spec, today, start, end) for spec in specs}
     wrong = [
-        f"{spec.name}: none of these days is kept. Its copy is of {wanted(spec, today)}."
+        f"{spec.name}: none of these days is kept. Name some of {wanted(spec, today)}, or set another `start`."
         for spec, days in found.items()
         if not days.spans
     ]
