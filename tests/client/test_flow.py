@@ -13,6 +13,7 @@ from tests.client.conftest import REPORT, SECRET, TOKEN, Time, looked
 from tests.client.hand import ASKED, GRANT, OURS, PAGE, THEIRS, Hand, grant, of_dailymotion, refused, reply, unknown
 
 from reelport.client import flow
+from reelport.client.crowding import may_be_crowded
 from reelport.client.driving.steps import Lost, Reply
 from reelport.client.events import Event, Warned, silent
 from reelport.client.flow import ReportState
@@ -221,25 +222,24 @@ FULL = {"message": "Two at once are enough.", "type": "bad_request", "path": ["a
 
 
 @pytest.mark.parametrize(
-    ("errors", "in_flight", "crowded"),
+    ("errors", "crowded"),
     [
-        ([FULL], 1, True),
-        ([FULL], 0, False),
-        ([{"message": "Two at once are enough."}], 2, True),
-        ([THEIRS], 2, False),
-        ([FULL | {"path": ["askPartnerReportFile", "reportFile", 1]}], 2, False),
-        ([OURS], 2, False),
-        ([{"message": "", "type": "too_many_requests"}], 0, True),
+        ([FULL], True),
+        ([{"message": "Two at once are enough."}], True),
+        ([THEIRS], False),
+        ([FULL | {"path": ["askPartnerReportFile", "reportFile", 1]}], False),
+        ([OURS], False),
+        ([{"message": "", "type": "too_many_requests"}], True),
     ],
 )
 def test_a_refused_third_report_is_told_by_structure(
-    session: Session, time: Time, query: ReportQuery, errors: list[dict[str, Any]], in_flight: int, *, crowded: bool
+    session: Session, time: Time, query: ReportQuery, errors: list[dict[str, Any]], *, crowded: bool
 ) -> None:
-    """A refusal of the whole ask, of a query that is right, while others are in flight, is a reason to wait."""
+    """A refusal of the whole ask, of a query that is right, may be a reason to wait."""
     host = of_dailymotion(session)
     with pytest.raises((QueryRefused, QueueFull)) as caught:
         Hand(time, refused(*errors)).drive(flow.ask(host, query, silent))
-    assert flow.crowded(host, query, caught.value, in_flight) is crowded
+    assert may_be_crowded(host, query, caught.value) is crowded
 
 
 def test_a_query_that_we_doubt_is_refused_for_itself(session: Session, time: Time, query: ReportQuery) -> None:
@@ -247,5 +247,5 @@ def test_a_query_that_we_doubt_is_refused_for_itself(session: Session, time: Tim
     host, strange = of_dailymotion(session), replace(query, metrics=("BRAND_NEW_METRIC",))
     with pytest.raises(QueryRefused) as caught:
         Hand(time, refused(FULL)).drive(flow.ask(host, strange, silent))
-    assert not flow.crowded(host, strange, caught.value, 2)
-    assert not flow.crowded(session, query, caught.value, 2)
+    assert not may_be_crowded(host, strange, caught.value)
+    assert not may_be_crowded(session, query, caught.value)

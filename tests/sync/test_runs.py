@@ -253,7 +253,7 @@ def test_a_refused_query_stops_the_run_and_says_whose_it_is(client: Client, vend
     """The service speaks for all: nothing more is asked for."""
     vendor.refuses = lambda _: "There is no such thing."
     with pytest.raises(QueryRefused, match=r"^views\."):
-        running.run([spec, replace(spec, name="other")], client.with_options(slots=1), deadline=300)
+        running.run([spec, replace(spec, name="other")], client.with_options(slots=1), deadline=1)
     assert not spec.place.path.exists()
 
 

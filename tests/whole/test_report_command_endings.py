@@ -142,7 +142,7 @@ def test_each_ending_has_its_status(vendor: Vendor, here: dict[str, str], tmp_pa
     assert (denied.status, result(denied)["code"]) == (4, "access")
     assert "wr0ng-secret" not in denied.err
     vendor.refuses = lambda _: "No such thing."
-    refused = piped(here, *WEEK, "--json")
+    refused = piped(here, *WEEK, "--json", "--deadline", "1")
     assert (refused.status, result(refused)["problems"][0]["sentence"]) == (5, "No such thing.")
     assert not list(tmp_path.glob("*.csv*"))
 

@@ -13,9 +13,10 @@ from datetime import timedelta
 from functools import partial
 
 from reelport import steps
+from reelport.client.crowding import Crowding
 from reelport.client.driving.steps import Flow, Wait, work
 from reelport.client.events import Asked, Event, Progress, Queued, Reused
-from reelport.client.flow import ask_vetted, crowded
+from reelport.client.flow import ask_vetted
 from reelport.client.follow import glanced
 from reelport.client.ledger import Busy, Claimed, Entry, Full, Held, Ledger, Question, Row, Serves
 from reelport.client.retry import Patience, pauses
@@ -40,15 +41,23 @@ def question(session: Session, query: ReportQuery, *, fresh: bool = False) -> Qu
 
 
 def had(
-    session: Session, ledger: Ledger, query: ReportQuery, tell: Progress, until: float, *, fresh: bool = False
+    session: Session,
+    ledger: Ledger,
+    query: ReportQuery,
+    tell: Progress,
+    until: float,
+    *,
+    fresh: bool = False,
+    window: bool = False,
 ) -> Flow[Row]:
     """A row with a report's token, which this flow holds where nobody else does.
 
     It is asked for only when no earlier report can serve. Raises AskLost while it isn't known whether it was
-    asked for before, SlotsFull when no slot came free before the second `until` of the session's clock.
+    asked for before, SlotsFull when no slot came free before the second `until` of the session's clock. A `window` of a
+    range waits longer for slots that somebody else may hold.
     """
     asked = question(session, query, fresh=fresh)
-    turns = _Turns(session, until)
+    turns, crowding = _Turns(session, until), Crowding(session, query, until, window=window)
     while True:
         entry = yield from work(partial(ledger.enter, asked))
         match entry:
@@ -61,7 +70,9 @@ def had(
                 refusal = yield from _asked(session, ledger, row, query, tell)
                 if isinstance(refusal, Row):
                     return refusal
-                if not crowded(session, query, refusal, others):
+                taken = yield from work(partial(ledger.taken_since, asked.identity, crowding.since))
+                took_its_like = partial(ledger.took_like, asked.identity, query)
+                if not (yield from work(partial(crowding.waits, refusal, others, taken, took_its_like))):
                     raise refusal
                 seconds = turns.after(refusal)
             case Busy() | Full():

@@ -33,6 +33,7 @@ def fetch(
     deadline: float = DEADLINE,
     fresh: bool = False,
     part: bool = False,
+    window: bool = False,
 ) -> Flow[Downloaded]:
     """The report's file under the target's name, for as few asks as can be.
 
@@ -40,7 +41,7 @@ def fetch(
     always serves. One that was delivered: a Reelport service is asked again, as it gives the same report while
     nothing changed; at another host it serves while it lives, unless its range was not over when it was asked
     for, or with `fresh`. A report that has expired meanwhile is asked for anew. A file that is only `part` of what is
-    wanted counts as delivered from `settled` on.
+    wanted counts as delivered from `settled` on. A `window` is one of a range.
     """
     ledger = session.ledger
     if ledger is None:
@@ -48,7 +49,7 @@ def fetch(
     began, until = session.clock.now(), session.clock.seconds() + deadline
     yield from vet(session, query, tell)
     while True:
-        row = yield from had(session, ledger, query, tell, until, fresh=fresh)
+        row = yield from had(session, ledger, query, tell, until, fresh=fresh, window=window)
         try:
             return (yield from _brought(session, ledger, row, target, tell, until, part=part))
         except (ReportExpired, ReportFailed):

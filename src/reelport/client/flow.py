@@ -23,7 +23,6 @@ from reelport.errors import (
     IncompleteDownload,
     NotFinished,
     QueryRefused,
-    QueueFull,
     ReelportError,
     ReportExpired,
     ReportFailed,
@@ -32,7 +31,7 @@ from reelport.errors import (
     UsageError,
 )
 from reelport.query import ReportQuery
-from reelport.wire import APPLIED_HEADER, ASK, LOOK, PREFER_HEADER, Code, ReportStatus
+from reelport.wire import APPLIED_HEADER, ASK, LOOK, PREFER_HEADER, ReportStatus
 
 _LINKLESS = 30.0
 """Seconds that a finished report may be without a link before that is an error."""
@@ -45,12 +44,6 @@ _HELD = 1.0
 
 _UNKNOWN = frozenset({"not_found", "report_not_found", "unknown_report", "invalid_report_token", "404"})
 """What a vendor may call a report's token that it doesn't know (any more)."""
-
-_MISSHAPEN = frozenset({Code.SYNTAX, Code.INVALID_DOCUMENT, Code.INVALID_VALUE, Code.BAD_BODY, "bad_user_input"}) | {
-    "graphql_parse_failed",
-    "graphql_validation_failed",
-}
-"""Refusals of a document that never ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +99,6 @@ def ask_vetted(session: Session, query: ReportQuery, tell: Progress, *, yielding
     state = _asked(session, reply)
     tell(Asked(state.token))
     return state
-
-
-def crowded(session: Session, query: ReportQuery, error: ReelportError, in_flight: int) -> bool:
-    """Whether a refused ask means that too many reports are in flight: a reason to wait, and no error.
-
-    No vendor says how it refuses a third report. So it is told by structure: towards another host than a Reelport
-    service, while others of ours are in flight, by a refusal of the operation as a whole of a query in which we see
-    nothing wrong. What is wrong with a query is said of its place in the input, or before anything runs.
-    """
-    if isinstance(error, QueueFull):
-        return True
-    if session.reelport or in_flight < 1 or not isinstance(error, QueryRefused) or session.checked(query):
-        return False
-    return all(len(problem.path) <= 1 and problem.code.lower() not in _MISSHAPEN for problem in error.problems)
 
 
 def look(

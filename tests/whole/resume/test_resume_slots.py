@@ -70,8 +70,10 @@ def test_a_wrong_query_is_refused_although_others_are_in_flight(vendor: Vendor, 
     """It is no back-pressure for long: when no other report is in flight any more the refusal is told."""
     vendor.refuses = lambda wire: "No." if wire["endDate"] == QUERY.end.isoformat() else None
     guest.killed(days(3), tmp_path / "other.csv", "client-requested")
-    with pytest.raises(QueryRefused, match="No"):
-        guest.run(QUERY, tmp_path / "views.csv")
+    with Client(guest.url, guest.key, guest.secret, ledger=guest.home / "ledger.db") as client:
+        hasty = client.with_options(patience=0.5)
+        with pytest.raises(QueryRefused, match="No"):
+            hasty.reports.run(QUERY, tmp_path / "views.csv")
     assert [row.state for row in guest.ledger.rows()] == [State.FINISHED]
 
 

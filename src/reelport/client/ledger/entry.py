@@ -39,7 +39,7 @@ class Serves:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """This row, an intent, is ours and holds a slot: ask now. `others` reports of the key are being made."""
+    """This row, an intent, is ours and holds a slot: ask now. `others` asks and reports of the key are in flight."""
 
     row: Row
     others: int = 0

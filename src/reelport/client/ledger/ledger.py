@@ -10,9 +10,10 @@ from pathlib import Path
 
 from reelport.client.ledger import owners
 from reelport.client.ledger.entry import Ask, Claimed, Entry, Held, Question, Serves, entry
-from reelport.client.ledger.rows import LIFE, RUNNING_STATES, Row, State
+from reelport.client.ledger.rows import LIFE, Row, State
 from reelport.client.ledger.store import Store
 from reelport.errors import QueryRefused, UsageError
+from reelport.query import ReportQuery
 
 _KEPT = timedelta(days=90)
 _LOOKS_ON_BEHALF = (0.5, 60.0)
@@ -78,10 +79,11 @@ class Ledger:
         with self._store.writing() as db:
             known = self._all(db.execute(_OF_QUESTION, (question.identity, fingerprint)))
             flights = self._all(db.execute(_IN_FLIGHT, (question.identity,)))
-            others = sum(row.state in RUNNING_STATES for row in flights)
+            others = sum(row.in_flight(now, reelport=question.reelport) for row in flights)
             match entry(question, known, flights, now):
-                case Ask(Row(id=number)):
+                case Ask(Row(id=number) as ours):
                     again = (*self._lease(now), _text(now), number)
+                    others -= ours.in_flight(now, reelport=question.reelport)
                     return Claimed(self._one(db.execute(_RECLAIM, again)), others)
                 case Ask():
                     return Claimed(self._inserted(db, question, now), others)
@@ -104,6 +106,20 @@ class Ledger:
         found = entry(question, known, (), self._now())
         living = (row for row in known if row.delivered and self._now() < row.expires)
         return found.row if isinstance(found, Serves) else next(living, None)
+
+    def taken_since(self, identity: str, moment: datetime | None) -> int:
+        """Count the asks of a key that the service took after a moment; none where there is no moment."""
+        sql = "SELECT count(*) FROM reports WHERE identity = ? AND asked > ?"
+        with self._store.reading() as db:
+            found = None if db is None or moment is None else db.execute(sql, (identity, _text(moment))).fetchone()
+        return int(found[0]) if found else 0
+
+    def took_like(self, identity: str, query: ReportQuery) -> bool:
+        """Tell whether the service ever took a query of a key that differs in its days alone."""
+        with self._store.reading() as db:
+            sql = "SELECT * FROM reports WHERE identity = ? AND token IS NOT NULL"
+            rows = () if db is None else self._all(db.execute(sql, (identity,)))
+        return any(row.query.within(query.start, query.end) == query for row in rows)
 
     def requested(self, row: Row, token: str) -> Row:
         """The service took it. When it is a report that we know from before, that one's row goes on in its place."""

@@ -138,7 +138,9 @@ class Fetching:
         try:
             # A window that is to be merged isn't what was wanted yet.
             part, fresh = isinstance(self._folder, Folder), self._fresh
-            done = yield from fetch(self._session, query, target, tell, deadline=self._deadline, fresh=fresh, part=part)
+            done = yield from fetch(
+                self._session, query, target, tell, deadline=self._deadline, fresh=fresh, part=part, window=True
+            )
         except ReelportError as error:
             if hopeless(error):
                 self._stop = error

@@ -19,6 +19,10 @@ class Behaviour:
 
     running: int = 2
     """Reports that one key may have unfinished; a further ask is refused."""
+    outside: int = 0
+    """Reports that somebody else has unfinished with this key; they hold slots as well."""
+    answers_asks_in: float = 0.0
+    """Seconds until the answer to an ask that was taken leaves."""
     refusal: Literal["errors", "429"] = "errors"
     """How it is refused: an `errors` list in a 200, or HTTP 429."""
     retry_after: float | str | None = None

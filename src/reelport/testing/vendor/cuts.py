@@ -43,11 +43,12 @@ class Cut(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The raw bytes of an answer, and what is done with the connection after them."""
+    """The raw bytes of an answer, seconds until they leave, and what is done with the connection after them."""
 
     raw: bytes
     reset: bool = False
     stall: bool = False
+    delay: float = 0.0
 
 
 def cut_body(cut: Cut, data: bytes, sent: bytes, headers: Mapping[str, str], start: int) -> Body:

@@ -105,7 +105,7 @@ class Reports:
             sentence = f"The period of {days} days is longer than {self.behaviour.longest}."
         if sentence is not None:
             return json_reply(refused(sentence, "bad_request", (_ASK,), {_ASK: None}))
-        if self._same(wire) is not None or self.unfinished() < self.behaviour.running:
+        if self._same(wire) is not None or self.unfinished() + self.behaviour.outside < self.behaviour.running:
             return None
         self.refused += 1
         sentence = "Too many reports are being generated."

@@ -181,6 +181,8 @@ class Vendor(Behaviour):
             body = self._answer(request) if request else None
             if body is None:
                 return
+            if body.delay:
+                self._stopping.wait(body.delay)
             connection.sendall(body.raw.replace(b"\r\n", _REELPORT, 1) if self.says_reelport else body.raw)
             if body.stall:
                 self._stopping.wait()
@@ -193,8 +195,10 @@ class Vendor(Behaviour):
                 case "POST", str(path) if path in {TOKEN_PATH, _PUBLIC_TOKEN_PATH}:
                     return Body(self._access.grant(request, public=path == _PUBLIC_TOKEN_PATH))
                 case "POST", str(path) if path in {GRAPHQL_PATH, _PUBLIC_GRAPHQL_PATH}:
+                    before = len(self._reports.asks)
                     answer = self._graphql(request)
-                    return None if answer is None else Body(answer)
+                    delay = self.answers_asks_in if len(self._reports.asks) > before else 0.0
+                    return None if answer is None else Body(answer, delay=delay)
                 case "GET", str(path) if path.startswith(PREFIX):
                     link = self._files.link_of(request)
                     return self._files.answer(request, link, self._reports.known[link.token].wire if link else {})
