@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from reelport.errors import BadInput, UsageError
-from reelport.facts.batches import undo
+from reelport.facts.batches import plan_undo, undo
 from reelport.facts.compaction import compact
 from reelport.facts.history import loads
 from reelport.facts.loading import load, load_arrow
@@ -183,6 +183,18 @@ def test_an_object_load_is_undone_while_it_is_the_last(tmp_path: Path, root: Pat
     undo(root, batches[0])
     assert ask("channels") == []
     assert not load(root, "channels", [path]).already
+
+
+def test_an_undo_of_objects_counts_what_it_changes(tmp_path: Path, root: Path) -> None:
+    """Rows that stay as they are count neither as removed nor as restored; one that is renamed counts as both."""
+    path = tmp_path / "c.csv"
+    path.write_text("id,slug\nc1,one\nc2,two\nc3,three\n")
+    load(root, "channels", [path])
+    path.write_text("id,slug\nc3,third\nc4,four\nc5,five\n")
+    batch = load(root, "channels", [path]).batch
+    assert [(one.day, one.removed, one.restored) for one in plan_undo(root, batch).days] == [(None, 3, 1)]
+    done = undo(root, batch)
+    assert (done.removed, done.restored) == (3, 1)
 
 
 def test_an_unknown_or_ambiguous_batch_is_refused(root: Path) -> None:

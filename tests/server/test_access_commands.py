@@ -178,3 +178,14 @@ def test_an_organization_is_not_removed_without_consent(run: Run) -> None:
     assert [row["organization"] for row in json.loads(run("org", "list", "--json")[1])] == ["rival"]
     status, _, err = run("org", "remove", "demo", "--yes")
     assert (status, "no organization 'demo'" in err) == (2, True)
+
+
+def test_what_channel_add_entered_is_not_undone(run: Run, tmp_path: Path) -> None:
+    """A channel that a partner may read keeps its slug and name; the refusal says which commands to use instead."""
+    assert run("channel", "add", "--org", "demo", "--id", "c1", "--slug", "one")[0] == 0
+    batch = json.loads(run("load", "list", "--json")[1])[0]["batch"]
+    status, out, err = run("load", "undo", batch[:9], "--yes")
+    assert (status, out) == (2, "")
+    assert "`reelport channel remove`" in err
+    assert "`reelport channel add`" in err
+    assert known(tmp_path) == (Channel("c1", "one"),)

@@ -227,9 +227,11 @@ def load_undo(
     Example: reelport load undo BATCH --yes
     """
     from reelport.facts import batches
+    from reelport.server import registry
 
     root = facts_root(data)
     plan = batches.plan_undo(root, batch, table)
+    registry.refuse_undo(plan.load.table, plan.load.batch)
     print_undo_plan(plan)
     if not yes and not is_confirmed(f"Take back batch {plan.load.batch} of {plan.load.table}?"):
         print("Nothing was changed.", file=sys.stderr)

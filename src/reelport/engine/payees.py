@@ -15,7 +15,7 @@ from reelport.engine.trees import DIALECT, parsed
 from reelport.facts.defaults import MEMORY
 from reelport.facts.snapshot import pin
 from reelport.facts.tables import TABLES
-from reelport.facts.workspace import workspace
+from reelport.facts.workspace import reading_workspace
 
 _EVER = date(1, 1, 1), date(9999, 12, 31)
 _PAID = f"""
@@ -53,6 +53,6 @@ def sum_by_payee(root: Path, start: date | None, end: date | None, memory: str =
     for table in list(tree.find_all(exp.Table)):
         named = table.name, table.alias_or_name
         table.replace(relations.facts(*named, owned=False) if TABLES[table.name].is_fact else relations.objects(*named))
-    with workspace(root, memory) as work:
+    with reading_workspace(root, memory) as work:
         found = work.stoppable(lambda: work.session.execute(tree.sql(DIALECT), [first, last]).fetchall())
     return tuple(Paid(*row) for row in found)

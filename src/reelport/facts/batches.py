@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from reelport.errors import UsageError
+from reelport.facts.changes import count_missing
 from reelport.facts.commits import Change, commit
 from reelport.facts.history import Load, history_of, load_to_undo, loads, standing_batches
 from reelport.facts.log import Current, DataFile, Entry, current, removed_by
@@ -27,6 +28,7 @@ from reelport.facts.rewriting import (
 )
 from reelport.facts.schema import MONTH, table_named
 from reelport.facts.storage import Writing
+from reelport.facts.workspace import reading_workspace
 
 _Chosen = tuple[DataFile, Mask]
 """A file, and which of its rows are meant."""
@@ -34,7 +36,10 @@ _Chosen = tuple[DataFile, Mask]
 
 @dataclass(frozen=True, slots=True)
 class DayUndone:
-    """How many rows of a day an undo takes away and gives back; rows of objects lie on no day."""
+    """How many rows of a day an undo takes away and gives back; rows of objects lie on no day.
+
+    An object that was another before counts in both.
+    """
 
     day: date | None
     removed: int
@@ -76,6 +81,8 @@ def plan_undo(root: Path, batch: str, table: str | None = None) -> UndoPlan:
     found = table_named(load.table)
     now = current(root, found)
     undoing = _undoing(now, load)
+    if not found.is_fact:
+        return UndoPlan(load, (DayUndone(None, *_count_objects(root, now, undoing)),))
     removed, restored = _count(now, undoing.taken), _count(now, undoing.given)
     days = sorted(removed.keys() | restored.keys(), key=str)
     return UndoPlan(load, tuple(DayUndone(day, removed[day], restored[day]) for day in days))
@@ -86,6 +93,16 @@ def _count(now: Current, chosen: Iterable[_Chosen]) -> Counter[date | None]:
     for file, mask in chosen:
         counts.update(count_days(now.folder / file.path, now.table, mask))
     return counts
+
+
+def _count_objects(root: Path, now: Current, undoing: _Undoing) -> tuple[int, int]:
+    """How many rows go and come: one that is the same before and after does neither, one that changes does both."""
+    present, former = (
+        [str((now.folder / file.path).absolute()) for file, _ in chosen] for chosen in (undoing.taken, undoing.given)
+    )
+    with reading_workspace(root) as space:
+        table = now.table
+        return count_missing(table, present, former, space), count_missing(table, former, present, space)
 
 
 def undo(root: Path, batch: str, table: str | None = None) -> Undone:
@@ -115,8 +132,10 @@ def undo_load(root: Path, load: Load) -> Undone:
             left = _rows(writing.finish())
             _give_back(now, undoing.given, writing)
             adds = writing.finish()
-            removed = _rows(touched) - left
-            counts.append((removed, _rows(adds) - left))
+            removed, restored = _rows(touched) - left, _rows(adds) - left
+            if not found.is_fact:
+                removed, restored = _count_objects(root, now, undoing)
+            counts.append((removed, restored))
             days = tuple(day.isoformat() for day in load.days)
             entry = Entry("undo", load.batch, removed, days=days, undoes=load.version)
             return Change(entry, adds, touched, loaded=undoing.stands_still)

@@ -15,7 +15,7 @@ from reelport.errors import BadInput
 from reelport.facts.commits import Change, commit
 from reelport.facts.history import history_of, superseded_days
 from reelport.facts.log import Current, DataFile, DayLeftOut, Entry
-from reelport.facts.projection import project_sql
+from reelport.facts.projection import empty_sql, project_sql
 from reelport.facts.rewriting import other_than, rewrite, within
 from reelport.facts.rules import quoted
 from reelport.facts.storage import ROW_GROUP, Writing
@@ -130,7 +130,7 @@ def _merged(root: Path, table: Table, loaded: Loaded, space: Workspace) -> Lande
         def propose(now: Current) -> Change | None:
             new = [str((now.folder / file.path).absolute()) for file in loaded.files]
             old = [str((now.folder / file.path).absolute()) for file in now.files]
-            if old and not _differs(table, new, old, space):
+            if old and not count_missing(table, new, old, space):
                 return None
             writing = stack.enter_context(Writing(now.folder, table))
             attempts.append(writing)
@@ -144,12 +144,13 @@ def _merged(root: Path, table: Table, loaded: Loaded, space: Workspace) -> Lande
     return Landed(version, (), loaded.entry)
 
 
-def _differs(table: Table, new: list[str], old: list[str], space: Workspace) -> bool:
-    found = space.session.execute(
-        f"SELECT count(*) FROM ({project_sql(table, parquet_source(new))} "  # noqa: S608 - names and paths are quoted
-        f"EXCEPT {project_sql(table, parquet_source(old))})"
-    ).fetchall()
-    return bool(found[0][0])
+def count_missing(table: Table, these: list[str], those: list[str], space: Workspace) -> int:
+    """How many different rows of the Parquet files at `these` paths no file at `those` has, cell by cell."""
+    rows, others = (
+        project_sql(table, parquet_source(paths)) if paths else empty_sql(table) for paths in (these, those)
+    )
+    found = space.session.execute(f"SELECT count(*) FROM ({rows} EXCEPT {others})").fetchall()  # noqa: S608 - quoted
+    return int(found[0][0])
 
 
 def _merge(table: Table, new: list[str], old: list[str]) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from reelport.errors import BadInput
 from reelport.facts.checking import REJECT, Source, checked, column_problems
@@ -18,18 +15,7 @@ from reelport.facts.rejects import Rejects
 from reelport.facts.rules import quoted
 from reelport.facts.schema import table_named
 from reelport.facts.sources import Failure, blamed, sources
-from reelport.facts.workspace import Workspace, workspace
-
-
-@contextmanager
-def _space(root: Path, memory: str) -> Iterator[Workspace]:
-    """A workspace where a load would have its own; one that goes where there is no such folder or none can write."""
-    if root.is_dir() and os.access(root, os.W_OK):
-        with workspace(root, memory) as space:
-            yield space
-        return
-    with TemporaryDirectory(prefix="reelport-") as folder, workspace(Path(folder), memory) as space:
-        yield space
+from reelport.facts.workspace import reading_workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +41,7 @@ def preview(
     inputs = recognised([Path(file) for file in files])
     text = None if mapping is None else mapping_text(mapping)
     bad, failure = Rejects(None, tuple(str(file.path) for file in inputs)), Failure()
-    with _space(root, memory) as space:
+    with reading_workspace(root, memory) as space:
         session = space.session
         session.execute("SET preserve_insertion_order = true")
         given: tuple[Source, ...]

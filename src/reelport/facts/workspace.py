@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import duckdb
@@ -15,7 +17,7 @@ from reelport.errors import BadInput, StorageError, UsageError
 from reelport.facts.defaults import MEMORY
 from reelport.facts.durable import full_disk
 from reelport.facts.modes import private
-from reelport.facts.work_folders import work_folder
+from reelport.facts.work_folders import SPILL, work_folder
 
 Result = TypeVar("Result")
 
@@ -71,6 +73,18 @@ def workspace(root: Path, memory: str = MEMORY, threads: int | None = None) -> I
                 yield Workspace(session, folder)
         finally:
             session.close()
+
+
+@contextmanager
+def reading_workspace(root: Path, memory: str = MEMORY) -> Iterator[Workspace]:
+    """A session for what only reads: in a temporary directory where the root is absent or not this user's to write."""
+    work = root / SPILL
+    if os.access(work if work.is_dir() else root, os.W_OK | os.X_OK):
+        with workspace(root, memory) as space:
+            yield space
+        return
+    with TemporaryDirectory(prefix="reelport-") as folder, workspace(Path(folder), memory) as space:
+        yield space
 
 
 @contextmanager

@@ -71,7 +71,18 @@ def _load(settings: Settings, rows: list[dict[str, str | None]]) -> None:
     from reelport.facts.schema import stored  # noqa: PLC0415 - the same
 
     table = pa.Table.from_pylist(rows, stored(CHANNELS.name))
-    load_arrow(settings.facts_root, CHANNELS.name, table, f"channel-{short_id()}")
+    load_arrow(settings.facts_root, CHANNELS.name, table, f"{_BATCH}{short_id()}")
+
+
+def refuse_undo(table: str, batch: str) -> None:
+    """Raise UsageError where the batch is one of `channel add`: partners read its channels, by slug and name."""
+    if table == CHANNELS.name and batch.startswith(_BATCH):
+        raise UsageError(
+            f"batch {batch} was made by `reelport channel add`: without its rows, channels that partners may read "
+            "would have no slug and no name. To end what an organization may read, use `reelport channel remove`; to "
+            "call a channel something else, use `reelport channel add` with its id. Earlier loads of channels are "
+            "corrected by loading their rows as they should be."
+        )
 
 
 def _completed(channel: Channel, known: Channel | None) -> Channel:
@@ -165,3 +176,5 @@ def _no_channel(name: str, organization: str, known: Collection[str]) -> str:
 
 
 _LONGEST = 1000
+_BATCH = "channel-"
+"""How the names of batches begin that enter or rename channels; a file's batch is named by digits of its hash."""
