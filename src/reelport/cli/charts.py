@@ -13,9 +13,10 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from reelport.catalog import Dimension, Metric
-from reelport.cli.output import plain
+from reelport.cli.terminal_text import plain
 from reelport.client.files.part import checked_target, storage
 from reelport.client.results.tables import Table
+from reelport.client.settings.config import expand_path
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 
@@ -147,7 +148,7 @@ def chart_of(query: ReportQuery, to: str | None) -> Chart:
     if others and (not _additive(metric) or any(row is not None and row.many_valued for row in others)):
         raise UsageError(f"--chart: {metric} doesn't add up over the other dimensions; ask for it "
                          f"by {query.dimensions[0]} alone.")  # fmt: skip
-    file = None if to is None else Path(to).expanduser()
+    file = None if to is None else expand_path(to)
     if file is not None and file.suffix.lower() not in _FORMATS:
         raise UsageError(f"--chart: {to!r} is neither a .png nor a .svg file.")
     if file is not None:

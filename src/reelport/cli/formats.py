@@ -16,7 +16,7 @@ from enum import StrEnum
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Protocol
 
 from cyclopts import Parameter
 
@@ -56,6 +56,13 @@ Wished = Annotated[
     Format | None,
     Parameter("--format", help="The form of the data; otherwise what the name of the file says, otherwise csv."),
 ]
+
+
+class Sink(Protocol):
+    """Where a report's bytes go."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take the next bytes."""
 
 
 def format_of(wished: Format | None, output: str | None) -> Format:
@@ -136,7 +143,7 @@ def _to_stdout(report: Path, form: Format) -> None:
         if form is Format.TABLE:
             show(Console(highlight=False), Table.of(report))
         else:
-            _write(report, form, sys.stdout.buffer)
+            _print(report, form)
         sys.stdout.flush()
     except BrokenPipeError:
         raise  # Whoever reads has enough; the command line knows what to do.
@@ -144,7 +151,19 @@ def _to_stdout(report: Path, form: Format) -> None:
         raise StorageError(f"stdout takes no more: {error.strerror or error}.") from error
 
 
-def _write(report: Path, form: Format, file: BinaryIO) -> None:
+def _print(report: Path, form: Format) -> None:
+    """Write a report to stdout: as it is where that is no terminal, and cleaned where it is one."""
+    from reelport.cli.terminal_text import CleanedOutput
+
+    if not sys.stdout.isatty():
+        _write(report, form, sys.stdout.buffer)
+        return
+    cleaned = CleanedOutput(sys.stdout.buffer)
+    _write(report, form, cleaned)
+    cleaned.finish()
+
+
+def _write(report: Path, form: Format, file: Sink) -> None:
     from rich.console import Console
 
     from reelport.cli.sheet import show
@@ -173,7 +192,7 @@ def _array(table: Table) -> Iterator[str]:
     yield "[]\n" if before == "[\n" else "\n]\n"
 
 
-def _pour(texts: Iterator[str], file: BinaryIO) -> None:
+def _pour(texts: Iterator[str], file: Sink) -> None:
     """Write texts, many at a time."""
     held: list[str] = []
     size = 0
@@ -186,7 +205,7 @@ def _pour(texts: Iterator[str], file: BinaryIO) -> None:
     file.write("".join(held).encode())
 
 
-def _copy(path: Path, file: BinaryIO) -> None:
+def _copy(path: Path, file: Sink) -> None:
     with path.open("rb") as source:
         shutil.copyfileobj(source, file, _FLUSHED)
 

@@ -207,13 +207,15 @@ def _explain_words(words: list[str], error: UsageError) -> NoReturn:
 
 def print_error(error: ReelportError) -> None:
     """Print an error on stderr: one line for each thing that it says, and no password of an address in it."""
+    from reelport.cli.terminal_text import plain
+
     text = str(error)
     if ":/" in text:
         from reelport.server.masking import hide_passwords
 
         text = hide_passwords(text)
     for line in text.splitlines() or [type(error).__name__]:
-        print(f"reelport: {line}", file=sys.stderr)
+        print(f"reelport: {plain(line)}", file=sys.stderr)
 
 
 def _explain_full(error: OSError) -> NoReturn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from reelport.cli.bars import Bars
+from reelport.cli.terminal_text import plain
 from reelport.client.events import (
     Asked,
     Bisected,
@@ -36,18 +36,11 @@ _HEARTBEAT = 60.0
 _AGAIN = 5.0
 """Seconds between two lines of one and the same trouble, however often it is tried again meanwhile."""
 
-_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-
 
 def stderr() -> Console:
     """The console for all that is no data. It obeys NO_COLOR, and wraps nothing where there is no terminal."""
     console = Console(stderr=True, highlight=False)
     return console if console.is_terminal else Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def plain(text: str) -> str:
-    """A text from outside on one line, without what would steer a terminal or turn its writing around."""
-    return _STEERING.sub(" ", text)
 
 
 class Narrator:

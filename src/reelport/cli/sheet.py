@@ -13,7 +13,7 @@ from rich.table import Table as Drawn
 from rich.text import Text
 
 from reelport.catalog import CellType
-from reelport.cli.output import plain
+from reelport.cli.terminal_text import plain
 from reelport.client.results.tables import Cell, Column, Table
 
 _SHOWN = 100
@@ -50,7 +50,7 @@ def _drawn(table: Table) -> tuple[Drawn, int]:
     shown = [tuple(_shown(cell) for cell in row) for row in islice(table.tuples(), _SHOWN)]
     least = 3 * len(table.columns)
     for place, column in enumerate(table.columns):
-        title = column.name.replace("_", " ")
+        title = plain(column.name.replace("_", " "))
         whole = max(map(cell_len, (*title.split(), *(row[place] for row in shown))))
         fixed = None if column.type is CellType.TEXT else whole
         shape.add_column(title, justify="right" if _is_number(column) else "left", width=fixed, overflow="fold")

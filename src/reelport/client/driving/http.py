@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 import httpx2
@@ -24,6 +25,8 @@ _CONNECT_SECONDS = 10.0
 # A service may hang up on a connection that is idle just when an ask is sent over it, and then nobody knows whether
 # it was taken. So an idle one is soon given up: sooner than any service does.
 _LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2.0)
+_PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _NEVER_SENT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -38,7 +41,8 @@ class Http:
     """HTTP through httpx2, for threads. One may be shared by several threads."""
 
     def __init__(self) -> None:
-        self._client = httpx2.Client(headers=_headers(), limits=_LIMITS)
+        with _told():
+            self._client = httpx2.Client(headers=_headers(), limits=_LIMITS)
 
     def open(self, request: Request) -> Body | Lost:
         """Send a request; the answer's body is read from what is given back. UsageError once it was closed."""
@@ -81,7 +85,8 @@ class AsyncHttp:
     """HTTP through httpx2, for asyncio. It may outlive an event loop: the next one has connections of its own."""
 
     def __init__(self) -> None:
-        self._client = httpx2.AsyncClient(headers=_headers(), limits=_LIMITS)
+        with _told():
+            self._client = httpx2.AsyncClient(headers=_headers(), limits=_LIMITS)
         self._loop: object = None
 
     async def open(self, request: Request) -> AsyncBody | Lost:
@@ -113,7 +118,8 @@ class AsyncHttp:
 
         loop = asyncio.get_running_loop()
         if self._loop is not None and self._loop is not loop:
-            self._client = httpx2.AsyncClient(headers=_headers(), limits=_LIMITS)
+            with _told():
+                self._client = httpx2.AsyncClient(headers=_headers(), limits=_LIMITS)
         self._loop = loop
 
 
@@ -131,6 +137,30 @@ class _AsyncBody:
 
     async def close(self) -> None:
         await self._response.aclose()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what the surroundings refuse to a new client into a UsageError: a proxy, or a file of certificates."""
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(f"{_set(_PROXIES)} names a SOCKS proxy, for which a library is missing: pip install socksio, "
+                         "or name an http:// proxy.") from error  # fmt: skip
+    except (ValueError, httpx2.InvalidURL) as error:
+        raise UsageError(
+            f"{_set(_PROXIES)} is no address of a proxy: give one like http://proxy.example:3128."
+        ) from error
+    except OSError as error:  # ssl.SSLError is one
+        reason = error.strerror or error.__class__.__name__
+        raise UsageError(f"The certificates that {_set(_CERTIFICATES)} names can't be read ({reason}): name a PEM file "
+                         "of certificates, or unset it.") from error  # fmt: skip
+
+
+def _set(names: tuple[str, ...]) -> str:
+    """The variables of these that are set, as they are spelled; their values may hold a password."""
+    found = [name for name in os.environ if name.upper() in names and os.environ[name]]
+    return " or ".join(sorted(found)) or " or ".join(names)
 
 
 def _refuse_closed(*, closed: bool) -> None:

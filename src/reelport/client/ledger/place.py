@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from pathlib import Path
 
 from reelport.client.ledger.ledger import Ledger
-from reelport.client.settings.config import home_of
+from reelport.client.settings.config import expand_path, home_of
 from reelport.errors import UsageError
 
 FILE = "ledger.db"
@@ -27,6 +26,6 @@ def ledger_at(place: Place, environment: Mapping[str, str], now: Callable[[], da
         case None | True:
             return Ledger(home_of(environment) / FILE, now)
         case str() | os.PathLike():
-            return Ledger(Path(place).expanduser(), now)
+            return Ledger(expand_path(place), now)
         case _:
             raise UsageError(f"A ledger is a path, True or False, and not {place!r}.")

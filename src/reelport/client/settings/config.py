@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +144,16 @@ def _refuse_beyond(name: str, value: float, kinds: type | UnionType, most: int, 
 def home_of(environment: Mapping[str, str]) -> Path:
     """Where a user's settings and memory lie."""
     given = environment.get(HOME, "").strip()
-    return Path(given).expanduser() if given else Path.home() / ".reelport"
+    return expand_path(given or "~/.reelport")
+
+
+def expand_path(path: str | os.PathLike[str]) -> Path:
+    """A path whose `~` is a home. Raises UsageError where there is none: a user without one, or nobody of that name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{str(path)[:200]!r} can't be found, for that user has no home folder: set {HOME} to a "
+                         "folder for settings and memory, or HOME.") from error  # fmt: skip
 
 
 def checked_url(url: str) -> str:

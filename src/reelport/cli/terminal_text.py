@@ -1,0 +1,39 @@
+"""Texts from outside on a terminal: what would steer it, or turn its writing around, is taken out."""
+
+from __future__ import annotations
+
+import re
+from codecs import getincrementaldecoder
+from typing import BinaryIO
+
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_STEERING_INSIDE_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """Return a text on one line, with blanks for what would steer a terminal or turn its writing around."""
+    return _STEERING.sub(" ", text)
+
+
+class CleanedOutput:
+    """Writes UTF-8 to a terminal, with U+FFFD for what would steer it; line ends and tabs stay."""
+
+    def __init__(self, terminal: BinaryIO) -> None:
+        self._terminal = terminal
+        self._decoder = getincrementaldecoder("utf-8")("replace")
+        self._held = ""
+
+    def write(self, data: bytes, /) -> int:
+        """Write the next bytes. A carriage return is held until it is known whether a line ends there."""
+        text = self._held + self._decoder.decode(data)
+        self._held = "\r" if text.endswith("\r") else ""
+        self._put(text.removesuffix("\r"))
+        return len(data)
+
+    def finish(self) -> None:
+        """Write what was held back."""
+        self._put(self._held + self._decoder.decode(b"", final=True))
+        self._held = ""
+
+    def _put(self, text: str) -> None:
+        self._terminal.write(_STEERING_INSIDE_LINES.sub("\ufffd", text.replace("\r\n", "\n")).encode())
