@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # Machines that run the tests are slow and noisy: no deadline for one example, and the same examples everywhere.
@@ -50,3 +51,10 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["REELPORT_HOME"]
     else:
         os.environ["REELPORT_HOME"] = before
+
+
+@pytest.fixture(autouse=True)
+def _log() -> Iterator[None]:
+    """A command that a test runs within this process sets up its log: later tests don't write to what it wrote to."""
+    yield
+    structlog.reset_defaults()
