@@ -46,6 +46,13 @@ Json = Annotated[
     Parameter("--json", negative=(), help="Tell what happens as lines of JSON, the last one a `result`."),
 ]
 Deadline = Annotated[float, Parameter(help="Seconds to wait at most; the report can be taken up again afterwards.")]
+AnyColumns = Annotated[
+    bool, Parameter(negative=(), help="Take a report whose columns are others, fewer or in another order.")
+]
+WindowDays = Annotated[
+    int | None,
+    Parameter(help="Days of one report at most; otherwise REELPORT_WINDOW_DAYS, otherwise 180."),
+]
 Again = Annotated[
     bool,
     Parameter(negative=(), help="Ask again where the answer to an ask was lost: there may be two reports then."),

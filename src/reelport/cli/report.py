@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from reelport.cli.formats import Format, Wished, format_of, give
 from reelport.cli.options import (
     Again,
+    AnyColumns,
     Ask,
     Deadline,
     Fresh,
@@ -23,6 +24,7 @@ from reelport.cli.options import (
     Quiet,
     Token,
     Url,
+    WindowDays,
     words_of,
 )
 from reelport.client.deadline import DEADLINE
@@ -64,6 +66,8 @@ def run(
     deadline: Deadline = DEADLINE,
     fresh: Fresh = False,
     again: Again = False,
+    any_columns: AnyColumns = False,
+    window_days: WindowDays = None,
     keep_windows: Apart = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -86,20 +90,19 @@ def run(
         shape = format_of(form, output)
         picture = None if chart is None else chart_of(query, chart[0] if chart else None)
         tell.resume = ["run", *words_of(query), *_rest(output, form, chart, profile, url, insecure=insecure)]
+        tell.resume += _taking(window_days, any_columns=any_columns, keep_windows=keep_windows)
         with connect(url, profile, insecure=insecure) as client:
-            reports = client.with_options(again=again).reports
+            reports = client.with_options(again=again, any_columns=any_columns, windows=window_days).reports
             if keep_windows:
-                tell.resume.append("--keep-windows")
                 folder = _folder(output, plain=form in {None, Format.CSV} and picture is None)
-                done: Downloaded = reports.run_range(
+                kept = reports.run_range(
                     query, folder, deadline=deadline, progress=tell, fresh=fresh, keep_windows=True
                 )
-                tell.delivered(done, folder, {})
+                tell.delivered(kept, folder, {})
                 return
             with _target(output, shape, query.fingerprint()) as target:
                 done = _had(reports, query, target, tell, deadline, fresh=fresh)
-                wished = output is not None or form is not None or not sys.stdout.isatty()
-                alone = picture is not None and picture.file is None and not wished
+                alone = picture is not None and picture.file is None and not _is_wished(output, form)
                 _deliver(done, output, None if alone else shape, tell, picture)
 
 
@@ -172,6 +175,7 @@ def download(
     url: Url = None,
     insecure: Insecure = False,
     deadline: Deadline = DEADLINE,
+    any_columns: AnyColumns = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -189,7 +193,11 @@ def download(
             ["download", token, *_rest(output, form, None, profile, url, insecure=insecure)],
         )
         with connect(url, profile, insecure=insecure) as client, _target(output, shape, token) as target:
-            report = client.reports.attach(token).wait(deadline=deadline, progress=tell)
+            report = (
+                client.with_options(any_columns=any_columns)
+                .reports.attach(token)
+                .wait(deadline=deadline, progress=tell)
+            )
             done = report.download(target, progress=tell)
             _deliver(done, output, shape, tell)
 
@@ -201,6 +209,18 @@ def _had(
     if len(reports.plan(query).windows) > 1:
         return reports.run_range(query, target, deadline=deadline, progress=tell, fresh=fresh)
     return reports.run(query, target, deadline=deadline, progress=tell, fresh=fresh)
+
+
+def _is_wished(output: str | None, form: Format | None) -> bool:
+    """Whether the data itself is wanted beside a picture of it."""
+    return output is not None or form is not None or not sys.stdout.isatty()
+
+
+def _taking(window_days: int | None, *, any_columns: bool, keep_windows: bool) -> list[str]:
+    """The options for what is taken and kept, as the same command needs them."""
+    words = [] if window_days is None else ["--window-days", str(window_days)]
+    words += ["--any-columns"] if any_columns else []
+    return [*words, *(["--keep-windows"] if keep_windows else [])]
 
 
 def _folder(output: str | None, *, plain: bool) -> str:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import partial
 
 from reelport import steps
-from reelport.client.crowding import Crowding
+from reelport.client.crowding import Crowding, advise_on_days
 from reelport.client.driving.steps import Flow, Wait, work
 from reelport.client.events import Asked, Event, Progress, Queued, Reused
 from reelport.client.flow import ask_vetted
@@ -73,8 +73,8 @@ def had(
                 taken = yield from work(partial(ledger.taken_since, asked.identity, crowding.since))
                 took_its_like = partial(ledger.took_like, asked.identity, query)
                 if not (yield from work(partial(crowding.waits, refusal, others, taken, took_its_like))):
-                    raise refusal
-                seconds = turns.after(refusal)
+                    raise advise_on_days(session, query, refusal)
+                seconds = turns.after(advise_on_days(session, query, refusal))
             case Busy() | Full():
                 seconds = turns.next(_said(entry, session), _LOCAL)
         if turns.news:

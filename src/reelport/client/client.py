@@ -103,16 +103,18 @@ class Client:
         patience: float | None = None,
         confirm: bool | None = None,
         again: bool | None = None,
+        any_columns: bool | None = None,
     ) -> Self:
         """A client with some settings changed, that shares this one's connections, token and ledger.
 
         `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
         request is given up, `patience` seconds for which passing trouble is waited out; with `confirm` a file for
         whose end nothing speaks is fetched twice and has to be the same; with `again` a report whose ask was answered
-        by nothing that tells is asked for again, at the price of a second one. Closing it closes nothing.
+        by nothing that tells is asked for again, at the price of a second one; with `any_columns` a report is taken
+        whatever its columns are, unless it is a window that is to be merged. Closing it closes nothing.
         """
         twin = copy.copy(self)
-        changed = _changed(self._session.settings, slots, windows, timeout, patience, confirm, again)
+        changed = _changed(self._session.settings, slots, windows, timeout, patience, confirm, again, any_columns)
         twin._lend(changed)  # noqa: SLF001 - our own copy
         return twin
 
@@ -208,16 +210,18 @@ class AsyncClient:
         patience: float | None = None,
         confirm: bool | None = None,
         again: bool | None = None,
+        any_columns: bool | None = None,
     ) -> Self:
         """A client with some settings changed, that shares this one's connections, token and ledger.
 
         `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
         request is given up, `patience` seconds for which passing trouble is waited out; with `confirm` a file for
         whose end nothing speaks is fetched twice and has to be the same; with `again` a report whose ask was answered
-        by nothing that tells is asked for again, at the price of a second one. Closing it closes nothing.
+        by nothing that tells is asked for again, at the price of a second one; with `any_columns` a report is taken
+        whatever its columns are, unless it is a window that is to be merged. Closing it closes nothing.
         """
         twin = copy.copy(self)
-        changed = _changed(self._session.settings, slots, windows, timeout, patience, confirm, again)
+        changed = _changed(self._session.settings, slots, windows, timeout, patience, confirm, again, any_columns)
         twin._lend(changed)  # noqa: SLF001 - our own copy
         return twin
 
@@ -274,6 +278,7 @@ def _changed(
     patience: float | None,
     confirm: bool | None,
     again: bool | None,
+    any_columns: bool | None,
 ) -> Settings:
     """Settings with what was given."""
     return replace(
@@ -284,6 +289,7 @@ def _changed(
         patience=settings.patience if patience is None else patience,
         confirm=settings.confirm if confirm is None else confirm,
         again=settings.again if again is None else again,
+        any_columns=settings.any_columns if any_columns is None else any_columns,
     )
 
 

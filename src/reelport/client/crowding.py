@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from reelport.client.session import Session
@@ -12,6 +13,9 @@ from reelport.wire import Code
 
 _OUTSIDE = 600.0
 """Seconds for which reports that aren't in this ledger may stand in the way, where nothing else speaks for that."""
+
+_FEW_DAYS = 30
+"""Days of a report that a vendor may hold to, where others take 180."""
 
 _TAKEN = 3
 """So many other asks that are taken meanwhile show that it isn't the number of reports."""
@@ -35,6 +39,19 @@ def may_be_crowded(session: Session, query: ReportQuery, error: ReelportError) -
     if session.reelport or not isinstance(error, QueryRefused) or session.checked(query):
         return False
     return all(len(problem.path) <= 1 and problem.code.lower() not in _MISSHAPEN for problem in error.problems)
+
+
+def advise_on_days(session: Session, query: ReportQuery, refusal: ReelportError) -> ReelportError:
+    """Return a refusal which names the setting for days in one report, where it may be that which is refused."""
+    if session.reelport or query.days <= _FEW_DAYS or not isinstance(refusal, QueryRefused):
+        return refusal
+    if session.checked(query):
+        return refusal
+    *others, last = refusal.problems
+    advice = (f"If it is the {query.days} days that are too many for one report: --window-days {_FEW_DAYS} "
+              "(REELPORT_WINDOW_DAYS) asks for fewer at a time.")  # fmt: skip
+    sentence = f"{last.sentence.rstrip()} {advice}"
+    return QueryRefused((*others, replace(last, sentence=sentence)), data=refusal.data)
 
 
 class Crowding:

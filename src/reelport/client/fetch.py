@@ -45,7 +45,7 @@ def fetch(
     """
     ledger = session.ledger
     if ledger is None:
-        return (yield from run(session, query, target, tell, deadline=deadline))
+        return (yield from run(session, query, target, tell, deadline=deadline, part=part))
     began, until = session.clock.now(), session.clock.seconds() + deadline
     yield from vet(session, query, tell)
     while True:
@@ -95,7 +95,8 @@ def downloaded(
 
     Its columns are held against the query, or the ledger's where none is given, unless `any_columns` will do.
     """
-    checked = None if any_columns else query or (row.query if row else None)
+    lenient = any_columns or session.settings.any_columns
+    checked = None if lenient else query or (row.query if row else None)
     ledger = session.ledger
     if ledger is None or row is None:
         return (yield from download(session, state, target, checked, tell))
@@ -128,7 +129,9 @@ def _brought(
     if done is None:
         left = max(0.0, until - session.clock.seconds())
         state = yield from followed(session, row, row.token, tell, deadline=left)
-        done = yield from _taken(session, ledger, row, state, row.query, target, tell)
+        # What is to be merged must have the columns that the merging counts on.
+        checked = None if session.settings.any_columns and not part else row.query
+        done = yield from _taken(session, ledger, row, state, checked, target, tell)
     yield from _concluded(ledger, row, part=part)
     return done
 

@@ -151,14 +151,21 @@ def ready(session: Session, token: str, tell: Progress) -> Flow[ReportState]:
 
 
 def run(
-    session: Session, query: ReportQuery, target: Path, tell: Progress, *, deadline: float = DEADLINE
+    session: Session,
+    query: ReportQuery,
+    target: Path,
+    tell: Progress,
+    *,
+    deadline: float = DEADLINE,
+    part: bool = False,
 ) -> Flow[Downloaded]:
-    """Ask, wait, download."""
+    """Ask, wait, download. The columns of a `part` of what is wanted must be those that were asked for."""
     asked = yield from ask(session, query, tell)
     began = session.clock.now()
     state = yield from wait(session, asked.token, tell, deadline=deadline)
     times = Times(began, session.clock.now())
-    return (yield from download(session, state, target, query, tell, times=times))
+    checked = None if session.settings.any_columns and not part else query
+    return (yield from download(session, state, target, checked, tell, times=times))
 
 
 @dataclass(slots=True)

@@ -50,7 +50,8 @@ def check_header(line: bytes, query: ReportQuery | None) -> tuple[str, ...]:
     if columns != asked and not line.endswith(b"\n") and ",".join(asked).startswith(",".join(columns)):
         raise IncompleteDownload(f"The header stops before its end: {_CUT}")
     if columns != asked:
-        raise SchemaDrift(f"The report has the columns {_listed(columns)} but {_listed(asked)} were asked for.")
+        raise SchemaDrift(f"The report has the columns {_listed(columns)} but {_listed(asked)} were asked for. To take "
+                          "it as it is: --any-columns (client.with_options(any_columns=True)).")  # fmt: skip
     return columns
 
 

@@ -50,8 +50,8 @@ class Settings:
     cover, `timeout` after how many seconds of silence a request is given up, and `patience` for how many seconds
     trouble that may pass is waited out. UsageError where one of them is no positive number, or a senseless one.
     With `confirm` a file for whose end nothing speaks is fetched twice, with `again` an ask whose answer was lost is
-    repeated. `insecure` lets a key go in clear text: without
-    it a plain http address of another machine raises UsageError.
+    repeated, with `any_columns` a report may have others than were asked for. `insecure` lets a key go in clear text:
+    without it a plain http address of another machine raises UsageError.
     """
 
     url: str
@@ -62,6 +62,7 @@ class Settings:
     patience: float = 20.0
     confirm: bool = False
     again: bool = False
+    any_columns: bool = False
     insecure: bool = False
 
     def __post_init__(self) -> None:
