@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from reelport.catalog import (
@@ -109,7 +110,7 @@ def _metrics() -> str:
         (
             _marked(f"`{each}`", each.standings, Statement.NAME),
             _marked(each.sentence, each.standings, Statement.MEANING),
-            _marked(made_of(each.rule), each.standings, Statement.FORMULA),
+            _marked(_linked(made_of(each.rule)), each.standings, Statement.FORMULA),
             _marked(each.unit, each.standings, Statement.UNIT),
             _marked(scale_of(each), each.standings, Statement.SCALE),
             _marked(adds_up(each.rule), each.standings, Statement.ADDING),
@@ -119,6 +120,11 @@ def _metrics() -> str:
         for each in Metric
     )
     return _table(head, rows)
+
+
+def _linked(formula: str) -> str:
+    """The formula with a link from each measure of a payee's to the section that says who that is."""
+    return re.sub(r"\w+_of_payee\b", r"[\g<0>](#whose-the-money-is)", formula)
 
 
 def _dimensions() -> str:

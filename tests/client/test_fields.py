@@ -154,3 +154,11 @@ def test_wrong_words_are_a_usage_error(capsys: pytest.CaptureFixture[str], words
     out, err = said(capsys, words, 2)
     assert out == ""
     assert err.startswith("reelport: ")
+
+
+def test_each_rule_is_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """The rules that a name shares don't run together: as many lines as there are rules."""
+    out, _ = said(capsys, "explain ESTIMATED_EARNINGS_EUR")
+    rules = [line.removeprefix("rules\t") for line in out.splitlines() if line.startswith("rules\t")]
+    assert rules == explained(Metric.ESTIMATED_EARNINGS_EUR)["rules"]
+    assert len(rules) > 1

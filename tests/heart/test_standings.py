@@ -14,6 +14,7 @@ from reelport.catalog import (
     Filter,
     Meaning,
     Metric,
+    Payee,
     Product,
     Scope,
     Standing,
@@ -145,6 +146,14 @@ def test_rules_that_names_share_are_told_with_each() -> None:
         assert concerned
     assert len(told_rules(Metric.ECPM_EUR)) == len(told_rules(Metric.ESTIMATED_EARNINGS_EUR)) + 1
     assert told_rules(Metric.VIEWS) == []
+
+
+def test_who_is_paid_is_told_where_it_is_needed() -> None:
+    """The rule of every kind of monetization is in `fields explain`, and no page is spoken of that isn't there."""
+    told = " ".join(map(str, told_rules(Metric.ECPM_EUR)))
+    assert all(payee.sentence in told for payee in Payee)
+    assert "payee_channel_id" in told
+    assert not [rule for rule in Meaning if "below" in rule.sentence or "above" in rule.sentence]
 
 
 def told_rules(entry: Entry) -> list[object]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from enum import unique
 
+from reelport.catalog.payees import Payee
 from reelport.catalog.rules import Row, Standing
 
 _CHOSEN = Standing.CHOSEN
+_PAYEES = " ".join(payee.sentence for payee in Payee)
 _MONEY = ("REVENUE", "REVENUE_LEGACY", "REVENUE_ADS")
 
 
@@ -32,7 +34,8 @@ class Meaning(Row):
         "bound; where no play tells a viewer, the cell is empty.")
     PAYEE = "Whose the money is", _CHOSEN, _MONEY, (
         "A row of earnings counts for its payee alone, so that over all partners, product ALL, earnings add up to what "
-        "the platform has. The table below says who that is. Plays, ads and usage stay with everyone who has a role.")
+        f"the platform has. {_PAYEES} Where a row names a channel as its payee (payee_channel_id), that one is paid, "
+        "whatever the kind. Plays, ads and usage stay with everyone who has a role.")
     PAYEE_PRODUCT = "Money and products", _CHOSEN, _MONEY, (
         "Under CONTENT, EMBED or CLAIM the payee itself must be the row's owner, publisher or claimer; one that is "
         "several of these is in several products. ALL has all that your channels are paid, in whatever role or none.")

@@ -66,8 +66,8 @@ def explain(
 
 
 def _sentences(entry: Entry) -> Facts:
-    """For people: the standing of each statement, the name's among them, and the rules, as sentences."""
-    return {"standing": "", "standings": describe_standings(entry.standings), "rules": " ".join(rules_of(entry))}
+    """For people: the standing of each statement, the name's among them, and the rules, a line each."""
+    return {"standing": "", "standings": describe_standings(entry.standings), "rules": "\n".join(rules_of(entry))}
 
 
 @FIELDS.command
@@ -146,7 +146,8 @@ def _print_page(facts: Facts, *, as_json: bool) -> None:
     shown = {name.replace("_", " "): value for name, value in facts.items() if value not in ("", [])}
     if not sys.stdout.isatty():
         for name, value in shown.items():
-            print(f"{name}\t{plain(value)}")
+            for line in plain(value).splitlines():
+                print(f"{name}\t{line}")
         return
     grid = _grid()
     for name, value in shown.items():
