@@ -1,9 +1,11 @@
-"""File systems of a test's own, small enough to be full."""
+"""File systems of a test's own, small enough to be full, and commands that permissions bind."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +25,16 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["/usr/bin/env", "umount", "--lazy", str(folder)], check=True)
+
+
+def without_override(words: Sequence[str]) -> list[str]:
+    """The command, so run that permissions bind it even where the tests run as root. Skips where that can't be."""
+    if os.geteuid() != 0:
+        return list(words)
+    if (found := shutil.which("setpriv")) is None:
+        pytest.skip("root is bound by permissions only without its capabilities: setpriv is not there")
+    caps = "-dac_override,-dac_read_search"
+    return [found, f"--inh-caps={caps}", f"--bounding-set={caps}", *words]
 
 
 def remount(folder: Path, options: str) -> None:

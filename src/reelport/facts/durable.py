@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
+import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +17,7 @@ from reelport.facts.modes import private
 _SENTENCES = {
     errno.ENOSPC: "the disk is full: make room and run it again",
     errno.EDQUOT: "the disk quota is used up: make room and run it again",
-    errno.EROFS: "the file system is read-only",
+    errno.EROFS: "the file system is read-only: mount it for writing too, or use another data directory",
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.EIO: "the disk reports an input/output error",
@@ -23,6 +26,10 @@ _SENTENCES = {
     errno.EEXIST: "a file stands in the way",
 }
 
+_NUMBER = re.compile(r"(?:os error |errno )(\d+)", re.IGNORECASE)
+_NAMED = re.compile(r"(?:file|directory|path) (/\S+/)\S+(?=.*os error)")
+"""The folder of the file that a library's message is about; a path with blanks isn't told from its words."""
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _FULL = ("no space left", "os error 28", "errno 28", "disk full", "disk is full")
 
 
@@ -32,7 +39,8 @@ def storage_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise storage_error(f"{error.filename or place}: {reason_of(error)}", error) from error
+        path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else place
+        raise storage_error(f"{path}: {reason_of(error, path)}", error) from error
 
 
 def storage_error(sentence: str, error: OSError) -> StorageError:
@@ -41,9 +49,49 @@ def storage_error(sentence: str, error: OSError) -> StorageError:
     return DiskFull(sentence) if full else StorageError(sentence)
 
 
-def reason_of(error: OSError) -> str:
-    """Why the operating system refused, in words that say what to do where there is something."""
-    return _SENTENCES.get(error.errno or 0) or full_disk(str(error)) or error.strerror or str(error)
+def reason_of(error: OSError, place: Path | None = None) -> str:
+    """Why the operating system refused, in words that say what to do where there is something.
+
+    Where permission is denied, and the place is given, they say whose it is.
+    """
+    if error.errno in _SENTENCES:
+        return _sentence(error.errno, place)
+    return reason_in(str(error), place) or error.strerror or plain_line(str(error))
+
+
+def reason_in(message: str, place: Path | None = None) -> str | None:
+    """The same when a library's message tells of the refusal, by its number or by a full disk's words; else None."""
+    if sentence := full_disk(message):
+        return sentence
+    found = _NUMBER.search(message)
+    if found is None:
+        return None
+    named = _NAMED.search(plain_line(message))
+    return _sentence(int(found[1]), place if named is None else Path(named[1]))
+
+
+def plain_line(message: str) -> str:
+    """A library's message on one line, without what colours it on a terminal."""
+    return " ".join(_ESCAPES.sub("", message).replace("↳", " ").split())
+
+
+def _sentence(number: int, place: Path | None) -> str:
+    sentence = _SENTENCES.get(number) or os.strerror(number).lower()
+    return f"{sentence}{_whose(place)}" if place and number in {errno.EACCES, errno.EPERM} else sentence
+
+
+def _whose(place: Path) -> str:
+    """Whose the nearest place is that there is, and what to do."""
+    for near in (place, *place.parents):
+        with suppress(OSError):
+            found = near.stat()
+            try:
+                owner = pwd.getpwuid(found.st_uid).pw_name
+            except KeyError:
+                owner = str(found.st_uid)
+            mode = stat.filemode(found.st_mode)
+            return f": {near} is the user {owner}'s, with the mode {mode}; run this as that user, or change the mode"
+    return ""
 
 
 def full_disk(message: str) -> str | None:

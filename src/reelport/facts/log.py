@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from reelport.errors import NewerData, StorageError
-from reelport.facts.durable import full_disk, storage_errors
+from reelport.facts.durable import plain_line, reason_in, storage_errors
 from reelport.facts.schema import MONTH, OWNER
 from reelport.facts.tables import TABLES, Table
 
@@ -126,9 +126,9 @@ def delta_errors(folder: Path) -> Iterator[None]:
         with storage_errors(folder):
             yield
     except DeltaError as error:
-        first = str(error).strip().splitlines()[0]
+        first = plain_line(str(error).strip().splitlines()[0])
         said = f"{first[:_LONGEST]}…" if len(first) > _LONGEST else first
-        raise StorageError(f"{folder}: {full_disk(str(error)) or f'{said}; run reelport verify'}") from error
+        raise StorageError(f"{folder}: {reason_in(str(error), folder) or f'{said}; run reelport verify'}") from error
 
 
 def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
