@@ -177,6 +177,38 @@ def test_a_dry_run_shows_rows_and_reasons(tmp_path: Path, reelport: Reelport) ->
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "reasons"),
+    [
+        ("c.csv", b"id,slug\nc1\nc2,a,b\nc3,\xff\n", ["it has 1 field,", "it has 3 fields,", "it is not UTF-8"]),
+        ("c.ndjson", b'{"id":"c1","slug":"a"}\n{"id":"c2","sl\n{"id":"c3","slag":"x"}\n', ["no JSON", "column 'slag'"]),
+    ],
+)
+def test_a_dry_run_shows_lines_that_are_no_rows(
+    tmp_path: Path, reelport: Reelport, name: str, content: bytes, reasons: list[str]
+) -> None:
+    """Each broken line is shown with its number and its reason, and they are counted: for people and for programs."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    status, out, _ = reelport("load", "channels", path, "--dry-run")
+    assert (status, f"{len(reasons)} lines among those read can't be taken:" in out) == (0, True)
+    shown = [line for line in out.splitlines() if line.startswith(f"  {path} line ")]
+    assert all(reason in line for reason, line in zip(reasons, shown, strict=True))
+    _, out, err = reelport("load", "channels", path, "--dry-run", "--json")
+    broken = [row["problem"] for row in json.loads(out) if row["id"] is None]
+    assert [f"  {problem}" for problem in broken] == shown
+    assert f"{len(reasons)} lines" in err
+
+
+def test_a_dry_run_shows_the_first_of_many_broken_lines(tmp_path: Path, reelport: Reelport) -> None:
+    """Ten are shown, and all that were met are counted."""
+    path = tmp_path / "c.csv"
+    path.write_text("id,slug\n" + "c1\n" * 50)
+    out = reelport("load", "channels", path, "--dry-run")[1]
+    assert "50 lines among those read can't be taken; the first 10 of them:" in out
+    assert out.count(" line ") == 10
+
+
 def test_a_data_directory_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     """A data directory that a newer version made, named by the environment, is left alone."""
     (tmp_path / "data").mkdir()

@@ -233,7 +233,7 @@ def test_a_read_only_input_folder_puts_rejects_under_the_data_directory(
     done = load(root, "channels", [inputs / "c.csv"])
     assert done.rejects_file is not None
     assert done.rejects_file.parent == root.parent / "rejects"
-    assert "it has 1 fields" in done.rejects_file.read_text()
+    assert "it has 1 field" in done.rejects_file.read_text()
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, root: Path) -> None:

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from reelport.cli.consent import is_confirmed
-from reelport.cli.facts_output import LoadProgress, print_rows, print_undo_plan, size_text, stamp_text
+from reelport.cli.facts_output import (
+    LoadProgress,
+    print_broken_lines,
+    print_rows,
+    print_undo_plan,
+    size_text,
+    stamp_text,
+)
 from reelport.cli.options import Whole
 from reelport.errors import UsageError
 from reelport.facts.defaults import KEPT_HOURS, MEMORY, REJECT_BYTES, REJECT_ROWS, SETTLED_AFTER
@@ -154,10 +161,14 @@ def _print_preview(
     rows = [(*row, reason) for row, reason in zip(shown.rows, shown.reasons, strict=True)]
     names = (*shown.columns, "problem")
     if as_json:
-        print(_json([dict(zip(names, row, strict=True)) for row in rows]))
+        print_broken_lines(shown, sys.stderr)
+        empty = dict.fromkeys(shown.columns)
+        lines = [{**empty, "problem": f"{one.file} line {one.line}: {one.reason}"} for one in shown.lines]
+        print(_json([*(dict(zip(names, row, strict=True)) for row in rows), *lines]))
         return
     used = [place for place, name in enumerate(names) if name == "problem" or any(row[place] for row in rows)]
     print_rows([names[place] for place in used], [[row[place] or "" for place in used] for row in rows])
+    print_broken_lines(shown, sys.stdout)
 
 
 def _json(value: object) -> str:

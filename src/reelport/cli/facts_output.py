@@ -11,12 +11,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from reelport.cli.listing import listed, printable
+from reelport.wording import format_count
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from reelport.facts.batches import UndoPlan
     from reelport.facts.loading import Progress
+    from reelport.facts.preview import Preview
 
 EVERY_SECONDS = 5.0
 _KILO = 1000
@@ -92,6 +94,16 @@ def print_undo_plan(plan: UndoPlan) -> None:
         totals = (sum(one.removed for one in plan.days), sum(one.restored for one in plan.days))
         rows.append(["total", *(f"{total:,}" for total in totals)])
     print_rows(["day", "rows removed", "rows restored"], rows)
+
+
+def print_broken_lines(shown: Preview, stream: TextIO) -> None:
+    """Print how many lines a preview met that are no rows, and the first of them with their reasons."""
+    if not shown.broken:
+        return
+    which = "" if shown.broken == len(shown.lines) else f"; the first {len(shown.lines):,} of them"
+    print(f"{format_count(shown.broken, 'line')} among those read can't be taken{which}:", file=stream)
+    for one in shown.lines:
+        print(f"  {printable(one.file)} line {one.line}: {printable(one.reason)}", file=stream)
 
 
 def stamp_text(moment: datetime | None) -> str:

@@ -16,6 +16,7 @@ from reelport.facts.inputs import READ_ERRORS, Form, Input, damaged
 from reelport.facts.json_rows import json_row, json_value
 from reelport.facts.lines import Lines
 from reelport.facts.records import Record, decoded, records
+from reelport.wording import format_count
 
 BATCH_ROWS = 20_000
 
@@ -147,7 +148,7 @@ def _careful(rows: Sequence[Record], number: int, names: Sequence[str], reject: 
         if isinstance(fields, str):
             reject(number, line, fields, raw)
         elif len(fields) != len(names):
-            reject(number, line, f"it has {len(fields)} fields, the header has {len(names)}", raw)
+            reject(number, line, f"it has {format_count(len(fields), 'field')}, the header has {len(names)}", raw)
         else:
             good.append(fields)
             at.append(line)
