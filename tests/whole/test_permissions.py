@@ -61,6 +61,7 @@ def test_all_that_is_written_is_for_those_who_may_read_it(
         partner = Partner(service, service.key("demo"))
         partner.fetch(partner.ask())
         while_it_runs = modes(data)
+        assert told(service.settings)[0][0], "what a running service wrote is neither too open nor too closed"
         assert "can be replaced" in service.log, "anybody may rename what is in the folder above"
     assert {name: oct(mode) for name, mode in while_it_runs.items() if mode & denied} == {}
     assert {name for name in ("state.db", "secret.key", "files", "spill", "workers") if name in while_it_runs} >= {
@@ -105,6 +106,53 @@ def test_doctor_tells_what_is_open_and_its_command_mends_it(tmp_path: Path) -> N
         subprocess.run(["/bin/sh", "-c", sentence.rpartition(": ")[2]], check=True)
         ((well, sentence),) = told(settings)
         assert (well, readable_by in sentence) == (True, True)
+
+
+def test_doctor_tells_what_its_group_cannot_read_and_its_command_mends_it(tmp_path: Path) -> None:
+    """Made for its owner and switched to its group: all that the group should read, and never the secret."""
+    made = Service(tmp_path / "a place" / "data", readable_by="owner")
+    made.organization("demo")
+    made.key("demo")
+    for folder in (made.data, made.data / "facts", made.data / "facts" / "plays"):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    switched = read(data=made.data, readable_by="group")
+    ((well, sentence),) = told(switched)
+    assert (well, "closed to its group" in sentence, "REELPORT_READABLE_BY" in sentence) == (False, True, True)
+    subprocess.run(["/bin/sh", "-c", sentence.rpartition(": ")[2]], check=True)
+    assert [well for well, _ in told(switched)] == [True]
+    found = modes(made.data)
+    assert (found["."], found["facts/plays"], found["state.db"]) == (0o750, 0o750, 0o640)
+    assert found["secret.key"] == 0o600
+    made.stop()
+
+
+def test_doctor_names_the_setting_where_a_group_can_read(tmp_path: Path) -> None:
+    """Looked at without the setting under which it was made, nobody is told to close it without a word of that."""
+    for folder in (tmp_path / "data", tmp_path / "data" / "facts"):
+        folder.mkdir()
+        folder.chmod(0o750)
+    ((well, sentence),) = told(read(data=tmp_path / "data"))
+    assert (well, "REELPORT_READABLE_BY=group" in sentence) == (False, True)
+    assert [well for well, _ in told(read(data=tmp_path / "data", readable_by="group"))] == [True]
+
+
+def test_doctor_tells_what_its_own_user_cannot_use_and_its_command_mends_it(tmp_path: Path) -> None:
+    """A state that can't be written, and folders in which the next load could make no file."""
+    settings = read(data=tmp_path / "data")
+    (settings.facts_root / "plays").mkdir(parents=True)
+    settings.state_file.touch()
+
+    def access() -> list[tuple[bool, str]]:
+        return [(found.well, found.sentence) for found in findings(settings) if found.subject == "access"]
+
+    for path, mode in ((settings.state_file, 0o400), (settings.facts_root / "plays", 0o500)):
+        assert [well for well, _ in access()] == [True]
+        path.chmod(mode)
+        ((well, sentence),) = access()
+        assert (well, str(path) in sentence) == (False, True)
+        subprocess.run(["/bin/sh", "-c", sentence.rpartition(": ")[2]], check=True)
+    assert [well for well, _ in access()] == [True]
 
 
 def test_doctor_tells_of_folders_in_which_others_could_replace_it(tmp_path: Path) -> None:

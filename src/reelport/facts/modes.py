@@ -7,6 +7,7 @@ new files. It holds for the whole process while a block is open, and is what it 
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,14 @@ class Readers(StrEnum):
     def denied(self) -> int:
         """The bits that no file and no folder may have."""
         return 0o077 if self is Readers.OWNER else 0o027
+
+    def granted(self, mode: int) -> int:
+        """The bits beyond the owner's that what has this mode needs, a file or a folder, for them to read it."""
+        if self is Readers.OWNER:
+            return 0
+        if stat.S_ISDIR(mode):
+            return 0o050
+        return 0o040 if stat.S_ISREG(mode) else 0
 
 
 class _Process:

@@ -6,34 +6,32 @@ It changes nothing, apart from probe files that it removes again.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, func, select, text
 
 from reelport.engine.compile import Plan
 from reelport.engine.pieces import alone
 from reelport.engine.run import Engine as ReportEngine
 from reelport.errors import ReelportError
 from reelport.facts.durable import reason_of
-from reelport.facts.layout import check_layout
-from reelport.facts.modes import Readers
-from reelport.server import database, permissions, presence, retention, sealing
-from reelport.server.credentials import seal, short_id
+from reelport.server import database, presence, retention, sealing, worker_registry
+from reelport.server.credentials import seal
+from reelport.server.directory_looks import look_at_access, look_at_disk, look_at_mark, look_at_readers
 from reelport.server.journal import choose_journal
 from reelport.server.link_origin import find_link_fault
 from reelport.server.masking import hide_passwords
+from reelport.server.open_files import find_file_fault
 from reelport.server.settings import Settings
+from reelport.server.tables import JOBS
 
-_LEAST_FREE = 1_000_000_000
-_LEAST_FREE_SHARE = 0.05
-_SLOWEST_SYNC = 0.2
 _MOST_SKEW = 1.0
 
 
@@ -49,9 +47,11 @@ class Finding:
 def findings(settings: Settings) -> tuple[Finding, ...]:
     """Everything that was looked at. A fault in one thing keeps none of the others from being looked at."""
     looks: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
-        "data directory": _data,
-        "permissions": _permissions,
-        "disk": _disk,
+        "data directory": look_at_mark,
+        "permissions": look_at_readers,
+        "access": look_at_access,
+        "disk": look_at_disk,
+        "open files": _open_files,
         "secret": _secret,
         "database": _database,
         "workers": _workers,
@@ -71,48 +71,6 @@ def _looked(look: Callable[[Settings], Iterator[tuple[bool, str]]], settings: Se
         yield False, hide_passwords(f"{where}{reason_of(error)}.")
     except ReelportError as error:
         yield False, hide_passwords(str(error))
-
-
-def _data(settings: Settings) -> Iterator[tuple[bool, str]]:
-    if not settings.data.is_dir():
-        yield False, f"{settings.data} isn't there: it is made by the first load, serve or sample."
-        return
-    if (settings.data / "layout.json").exists():
-        check_layout(settings.data)
-        yield True, f"{settings.data} has a layout that this version knows."
-    else:
-        yield False, f"{settings.data} has no layout.json: is it a data directory of Reelport?"
-
-
-def _permissions(settings: Settings) -> Iterator[tuple[bool, str]]:
-    if not settings.data.is_dir():
-        return
-    whose = "its owner" if settings.readers is Readers.OWNER else "its owner and group"
-    if wider := permissions.list_wider(settings.data, settings.readers):
-        mend = permissions.mending(settings.data, settings.readers)
-        yield False, f"{len(wider)} files and folders, such as {wider[0]}, are open to more than {whose}: {mend}"
-    else:
-        yield True, f"Open to {whose} alone."
-    yield from ((False, sentence) for sentence in permissions.list_movable(settings.data))
-
-
-def _disk(settings: Settings) -> Iterator[tuple[bool, str]]:
-    if not settings.data.is_dir():
-        return
-    space = shutil.disk_usage(settings.data)
-    enough = space.free >= _LEAST_FREE and space.free >= _LEAST_FREE_SHARE * space.total
-    yield enough, f"{space.free / 1e9:.1f} GB of {space.total / 1e9:.1f} GB are free."
-    probe = settings.data / f".probe-{short_id()}"
-    started = time.perf_counter()
-    try:
-        with probe.open("wb") as file:
-            file.write(b"x" * 4096)
-            file.flush()
-            os.fsync(file.fileno())
-    finally:
-        probe.unlink(missing_ok=True)
-    seconds = time.perf_counter() - started
-    yield seconds < _SLOWEST_SYNC, f"Writing and syncing 4 kB takes {seconds * 1000:.1f} ms."
 
 
 def _secret(settings: Settings) -> Iterator[tuple[bool, str]]:
@@ -170,24 +128,51 @@ def _marked(settings: Settings, db: Engine) -> tuple[bool, str]:
     return sealing.describe(db, seal(settings) if made else None)
 
 
+def _open_files(_: Settings) -> Iterator[tuple[bool, str]]:
+    fault = find_file_fault()
+    yield fault is None, fault or "A process may have enough of them."
+
+
 def _workers(settings: Settings) -> Iterator[tuple[bool, str]]:
-    if settings.workers_root.is_dir():
-        names = presence.living(settings)
+    names = presence.living(settings)
+    with _current_state(settings) as db:
+        count = _count_jobs(db) if db else 0
+        living = names or (worker_registry.ready(db, settings) if db else ())
+    if count and not living:
+        waiting = f"{count} reports wait or run" if count > 1 else "1 report waits or runs"
+        yield False, f"{waiting}, and no worker lives: start `reelport serve` or `reelport worker`."
+    elif settings.workers_root.is_dir():
         yield True, f"{len(names)} alive on this machine{': ' if names else ''}{', '.join(names)}."
 
 
+def _count_jobs(db: Engine) -> int:
+    with database.reading(db) as connection:
+        return connection.execute(select(func.count()).select_from(JOBS)).scalar_one()
+
+
 def _files(settings: Settings) -> Iterator[tuple[bool, str]]:
-    if not settings.files_root.is_dir() or not (settings.database_url or settings.state_file.exists()):
+    if not settings.files_root.is_dir():
+        return
+    with _current_state(settings) as db:
+        if db is None:
+            return
+        left = retention.orphans(db, settings)
+    yield not left, f"{len(left)} files belong to no report{': the next sweep removes them' if left else ''}."
+
+
+@contextmanager
+def _current_state(settings: Settings) -> Iterator[Engine | None]:
+    """The state within the block; None when there is none, or of another revision, of which `database` tells."""
+    if not settings.database_url and not settings.state_file.exists():
+        yield None
         return
     db = database.opened(settings)
     try:
         with database.reading(db) as connection:
-            if database.revision(connection) != database.REVISION:
-                return
-        left = retention.orphans(db, settings)
+            current = database.revision(connection) == database.REVISION
+        yield db if current else None
     finally:
         db.dispose()
-    yield not left, f"{len(left)} files belong to no report{': the next sweep removes them' if left else ''}."
 
 
 def _engine(settings: Settings) -> Iterator[tuple[bool, str]]:

@@ -14,16 +14,30 @@ _MOST_FILES = 65_536
 
 def raise_open_files() -> int:
     """Let this process have as many open files as it may, and say how many; UsageError when they are too few."""
+    soft, hard = _limits()
+    files = max(soft, hard)
+    if files > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    if (fault := find_file_fault()) is not None:
+        raise UsageError(fault)
+    return files
+
+
+def find_file_fault() -> str | None:
+    """A sentence where a process that is started as this one may have too few open files to serve; else None."""
+    files = max(_limits())
+    if files >= _LEAST_FILES:
+        return None
+    return (
+        f"This process may have {files} open files, and serving needs {_LEAST_FILES}: raise the limit "
+        f"(ulimit -n 4096, or LimitNOFILE= of its systemd unit)."
+    )
+
+
+def _limits() -> tuple[int, int]:
+    """How many files this process may have open as it is, and how many it may allow itself; no more than are of use."""
     soft, hard = (
         _MOST_FILES if limit == resource.RLIM_INFINITY else limit
         for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
     )
-    files = max(soft, min(hard, _MOST_FILES))
-    if files > soft:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    if files < _LEAST_FILES:
-        raise UsageError(
-            f"This process may have {files} open files, and serving needs {_LEAST_FILES}: raise the limit "
-            f"(ulimit -n 4096, or LimitNOFILE= of its systemd unit)."
-        )
-    return files
+    return soft, min(hard, _MOST_FILES)

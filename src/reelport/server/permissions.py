@@ -1,4 +1,4 @@
-"""Whether others than those who should can read a data directory, or put another one in its place."""
+"""Who can read and change a data directory: others than those who should, fewer than those, and this user itself."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from pathlib import Path
 
 from reelport.facts.modes import Readers
 
+_ITS_USERS_ALONE = ("secret.key", "workers", "spill", "facts/.work")
+"""What is for its user alone, whoever reads the rest: the secret, and what processes hold while they run."""
+
 
 def list_wider(data: Path, readers: Readers) -> tuple[Path, ...]:
     """The directory itself and all in it that others may read or change. What goes away meanwhile is not there."""
@@ -22,6 +25,54 @@ def mending(data: Path, readers: Readers) -> str:
     """The command after which others may neither read nor change anything in it."""
     denied = "go-rwx" if readers is Readers.OWNER else "g-w,o-rwx"
     return f"chmod -R {denied} {shlex.quote(str(data))}"
+
+
+def list_narrower(data: Path, readers: Readers) -> tuple[Path, ...]:
+    """The directory itself and all in it that its group should be able to read and can't; none where it should not."""
+    own = {data / name for name in _ITS_USERS_ALONE}
+    return tuple(
+        path for path, mode in _modes(data) if readers.granted(mode) & ~mode and not own & {path, *path.parents}
+    )
+
+
+def widening(data: Path) -> str:
+    """The command after which its group may read all in it that it should."""
+    own = " ".join(f"-name {Path(name).name} -prune -o" for name in _ITS_USERS_ALONE)
+    return f"find {shlex.quote(str(data))}/. {own} -exec chmod g+rX {{}} +"
+
+
+def list_shut(data: Path) -> tuple[Path, ...]:
+    """All in it that this user can't use: folders and state that it can't change, others that it can't read.
+
+    Root is kept from nothing. It is told what the owner is kept from, whose services those files are for.
+    """
+    return tuple(path for path, mode in _modes(data) if not _is_usable(path, mode))
+
+
+def opening(data: Path) -> str:
+    """The command after which this user may use all in it."""
+    owner = data.stat().st_uid
+    if os.geteuid() in {0, owner}:
+        return f"chmod -R u+rwX {shlex.quote(str(data))}"
+    give = f"chown -R {_name_of(os.geteuid())} {shlex.quote(str(data))}"
+    return f"run Reelport as {_name_of(owner)}, to whom it belongs, or give it to this user as root: {give}"
+
+
+def _is_usable(path: Path, mode: int) -> bool:
+    if stat.S_ISDIR(mode):
+        needed = os.R_OK | os.W_OK | os.X_OK
+    else:
+        needed = os.R_OK | os.W_OK if path.name.startswith("state.db") else os.R_OK
+    # The owner's three bits are these very numbers, shifted.
+    denied_to_owner = os.geteuid() == 0 and needed << 6 & ~mode
+    return not denied_to_owner and (os.access(path, needed) or not path.exists())
+
+
+def _name_of(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
 
 
 def list_movable(data: Path) -> tuple[str, ...]:
@@ -73,5 +124,6 @@ def _modes(folder: Path) -> Iterator[tuple[Path, int]]:
                         yield Path(entry.path), mode
                     if stat.S_ISDIR(mode):
                         waiting.append(Path(entry.path))
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
+            # One that may not be listed is told by `list_shut`.
             continue

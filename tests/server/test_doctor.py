@@ -1,0 +1,53 @@
+"""What doctor says where the next command would refuse, and where nobody makes what waits."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.disks import small_disk
+
+from reelport.facts.modes import private
+from reelport.server import presence
+from reelport.server.database import connect
+from reelport.server.doctor import findings
+from reelport.server.settings import Settings, read
+
+from .conftest import State
+
+
+def told(settings: Settings, subject: str) -> list[tuple[bool, str]]:
+    """What doctor says of a subject."""
+    return [(found.well, found.sentence) for found in findings(settings) if found.subject == subject]
+
+
+def test_reports_that_nobody_makes_are_told(state: State) -> None:
+    """A report waits and no worker lives: it would wait for ever; without a report no worker is needed."""
+    state.organization("demo", "c1")
+    assert all(well for well, _ in told(state.settings, "workers"))
+    state.ask(state.caller(state.key("demo")))
+    ((well, sentence),) = told(state.settings, "workers")
+    assert (well, "1 report waits or runs, and no worker lives" in sentence) == (False, True)
+    with private(), presence.present(state.settings, presence.new_owner()):
+        assert [well for well, _ in told(state.settings, "workers")] == [True]
+
+
+def test_too_few_open_files_are_told(tmp_path: Path) -> None:
+    """Where serve would refuse to start, in a process of its own that may have 64."""
+    with private():
+        connect(read(data=tmp_path / "data")).dispose()
+    words = [sys.executable, "-m", "reelport", "doctor", "--data", str(tmp_path / "data")]
+    limited = ["/bin/sh", "-c", 'ulimit -n 64 && exec "$@"', "sh", *words]
+    done = subprocess.run(limited, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "open files: This process may have 64 open files, and serving needs 256" in done.stderr
+
+
+def test_a_small_disk_is_told_in_a_unit_that_shows_what_is_free(tmp_path: Path) -> None:
+    """And how much should be, and what to do."""
+    with small_disk(tmp_path / "data", "40m") as data:
+        (well, sentence), _ = told(read(data=data), "disk")
+    assert not well
+    assert re.search(r"\d\d\.\d MB of 41\.9 MB are free, and 1\.0 GB should be .*Make room", sentence), sentence
