@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 # The tests of a file stay in one process, as they share the services that they start; `tests/conftest.py` orders the files.
-TESTS := $(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+# Bytecode is written whatever the machine says: else each of the processes compiles all tests anew, every time.
+TESTS := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 # Where a package index or a certificate is set for pip, uv takes the same.
 SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$(PIP_INDEX_URL)}") \
