@@ -17,7 +17,7 @@ from reelport.errors import StorageError, UsageError
 from reelport.server.database import connect, parse_address
 from reelport.server.doctor import findings
 from reelport.server.logs import hidden
-from reelport.server.masking import hide_passwords
+from reelport.server.masking import EXAMPLE, hide_passwords
 from reelport.server.settings import read
 
 ODD = st.text(st.sampled_from("@:/%#?&=+[]'\"\\ ~é動😀a0"), max_size=8)
@@ -39,6 +39,20 @@ def test_no_text_shows_the_password_of_an_address(password: str, scheme: str) ->
         assert "db.example" in masked
         assert hide_passwords(masked) == masked
         assert not tells(hidden(text))
+
+
+def test_an_example_of_an_address_can_be_read_beside_one_that_is_masked() -> None:
+    """It shows how to write one, and nobody's password; a real one before or after it stays hidden."""
+    real = "postgresql://user:s3cr3t@t3rc3s@db.example/state"
+    for text in (f"Not {EXAMPLE}.", f"{real} isn't {EXAMPLE}.", f"{EXAMPLE}, and not {real}"):
+        masked = hide_passwords(text)
+        assert EXAMPLE in masked
+        assert not tells(masked)
+    with pytest.raises(UsageError) as refused:
+        parse_address("mysql://user:s3cr3t@127.0.0.1/state")
+    assert "postgres:// are known" in str(refused.value)
+    (fault,) = (found for found in findings(read(database_url="state")) if found.subject == "database")
+    assert EXAMPLE in fault.sentence
 
 
 @given(PASSWORDS)

@@ -16,6 +16,7 @@ from tests.patience import PATIENCE, until
 
 from reelport.engine.outlet import Written
 from reelport.errors import StorageError
+from reelport.facts.modes import private
 from reelport.query import ReportQuery
 from reelport.server import access, credentials, files, jobs, partners, reports, retention
 from reelport.server.access import Caller, Grant
@@ -163,10 +164,18 @@ def test_doctor_says_of_a_new_database_that_it_is_new(new_database: Callable[[],
     """Before the first start, with and without a data directory; then before the first key; then with one."""
     settings = read(data=tmp_path / "data", database_url=new_database())
     for _ in range(2):
-        ((well, sentence),) = _told(settings)["database"]
-        assert (well, "new" in sentence) == (True, True)
-        settings.files_root.mkdir(parents=True, exist_ok=True)
+        told = _told(settings)
+        assert all(well for findings in told.values() for well, _ in findings), told
+        for subject in ("database", "data directory"):
+            ((_, sentence),) = told[subject]
+            assert "new" in sentence
+        with private():
+            settings.data.mkdir(exist_ok=True)
     db = connect(settings)
+    elsewhere = read(data=tmp_path / "mistyped", database_url=settings.database_url)
+    ((well, sentence),) = _told(elsewhere)["data directory"]
+    assert (well, "org add" in sentence) == (False, True), "whoever has a state has a directory too"
+    settings.files_root.mkdir()
     for secret in (None, "s" * 32):
         settings = read(data=settings.data, database_url=settings.database_url, secret=secret)
         told = _told(settings)

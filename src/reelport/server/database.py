@@ -23,6 +23,7 @@ from reelport.facts.durable import full_disk, reason_of
 from reelport.facts.layout import check_layout
 from reelport.facts.modes import private
 from reelport.server.journal import Journal, choose_journal
+from reelport.server.masking import EXAMPLE
 from reelport.server.settings import Settings
 from reelport.server.write_queue import WriteQueue
 
@@ -106,11 +107,11 @@ def parse_address(address: str) -> URL:
     try:
         url = make_url(address)
     except (ArgumentError, ValueError):
-        raise UsageError(
-            "REELPORT_DATABASE_URL: not the address of a database: postgresql://USER:PASSWORD@HOST:PORT/NAME."
-        ) from None
+        raise UsageError(f"REELPORT_DATABASE_URL: not the address of a database: {EXAMPLE}.") from None
     if url.get_backend_name().lower() not in {"postgresql", "postgres"}:
-        raise UsageError("REELPORT_DATABASE_URL: only postgresql:// is known; leave it empty for SQLite.")
+        raise UsageError(
+            "REELPORT_DATABASE_URL: only postgresql:// and postgres:// are known; leave it empty for SQLite."
+        )
     # A part of the password would be taken for the database or an option, and be named in errors.
     if "@" in address and url.username is None:
         raise UsageError(_UNCLEAR)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 HIDDEN = "[hidden]"
+EXAMPLE = "postgresql://USER:PASSWORD@HOST:PORT/NAME"
+"""How an address is written: it shows nobody's password, and is left as it is."""
 
 _PATTERNS = (
     # To the last @ of the line: a password may hold any sign that should have been escaped, an @ and blanks too. One
@@ -17,6 +19,10 @@ _PATTERNS = (
 
 def hide_passwords(text: str) -> str:
     """The text with HIDDEN for each password, and for what else stands before the @ where that is no name."""
+    return EXAMPLE.join(_hide(part) for part in text.split(EXAMPLE))
+
+
+def _hide(text: str) -> str:
     for pattern in _PATTERNS:
         text = pattern.sub(lambda found: found["keep"] + HIDDEN, text)
     return text
