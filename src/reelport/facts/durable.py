@@ -15,8 +15,8 @@ from reelport.errors import DiskFull, StorageError
 from reelport.facts.modes import private
 
 _SENTENCES = {
-    errno.ENOSPC: "the disk is full: make room and run it again",
-    errno.EDQUOT: "the disk quota is used up: make room and run it again",
+    errno.ENOSPC: "the disk is full: make room",
+    errno.EDQUOT: "the disk quota is used up: make room",
     errno.EROFS: "the file system is read-only: mount it for writing too, or use another data directory",
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",

@@ -49,7 +49,12 @@ class _Refused:
 
 
 _RETRY_SECONDS = "5"
-_NO_LINK = _Refused(403, "link_not_valid", "The link is over or isn't ours: look at the report again for a fresh one.")
+_NO_LINK = _Refused(
+    403,
+    "link_not_valid",
+    "The link is over, or isn't ours, or access was taken back. A key that may still read the report gets a fresh one "
+    "by looking at it; any other gets none.",
+)
 _GONE = _Refused(410, "report_expired", "The report's time is over and its file is gone: ask for it again.")
 _AWAY = _Refused(503, "temporarily_unavailable", "The service can't read its state or its files now: try again.")
 _DAMAGED = _Refused(500, "internal_error", "The file isn't what its record says: ask for the report again.")
@@ -147,8 +152,8 @@ def _allowed(service: Service, link: _Link) -> LinkedFile | _Refused:
     """The file that the link opens now."""
     try:
         found = reports.finished_file(service.db, link.report_id, link.key_id, service.expiry.now())
-    except StorageError:
-        _LOG.exception("the state can't be used")
+    except StorageError as error:
+        _LOG.error("the state can't be used", reason=str(error))
         return _AWAY
     match found:
         case NoFile.WITHDRAWN:

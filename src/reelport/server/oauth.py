@@ -66,8 +66,8 @@ async def token(request: Request) -> JSONResponse:
     try:
         async with service.turns.of(caller):
             found = await service.reads.run(_grant, service, credentials, scopes)
-    except StorageError:
-        _LOG.exception("the state can't be used")
+    except StorageError as error:
+        _LOG.error("the state can't be used", reason=str(error))
         return _refusal(_Refused("temporarily_unavailable", "The service can't answer now: try again.", 503, 5))
     service.metrics.granted("granted" if isinstance(found, Grant) else found.value)
     match found:

@@ -333,4 +333,5 @@ def test_a_link_of_a_revoked_key_is_403(api: Api) -> None:
     for headers in ({}, {"Range": "bytes=4-"}):
         reply = api.client.get(link, headers=headers)
         assert (reply.status_code, reply.json()["error"]) == (403, "link_not_valid")
+        assert "key that may still read" in reply.json()["error_description"], "this one gets no fresh link"
     assert api.client.get(kept).status_code == 200

@@ -108,6 +108,9 @@ def test_a_failure_is_in_the_log_and_not_in_the_answer(api: Api, tmp_path: Path)
         assert "keys" not in reply.json()["error_description"]
         assert reply.status_code in {500, 503}
         assert "no such table" in written.getvalue()
+        unusable = [line for line in lines(written) if line["event"] == "the state can't be used"]
+        assert len(unusable) == 2, "the request to each endpoint is one line"
+        assert all("no such table" in str(line["reason"]) and "exception" not in line for line in unusable)
     structlog.reset_defaults()
     logging.getLogger().handlers.clear()
 

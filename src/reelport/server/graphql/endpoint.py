@@ -71,8 +71,8 @@ async def graphql(request: HttpRequest) -> Response:
             return await _answered(service, request, caller, body, pending)
         fault = Fault(Code.UNAVAILABLE, "Too much of this partner is coming in at once: try again.")
         return _refused(request, fault, 503, **{"Retry-After": "5"})
-    except StorageError:
-        _LOG.exception("the state can't be used")
+    except StorageError as error:
+        _LOG.error("the state can't be used", reason=str(error))
         fault = Fault(Code.UNAVAILABLE, "The service can't answer now: try again.")
         return _refused(request, fault, 503, **{"Retry-After": "5"})
 

@@ -216,7 +216,7 @@ def _told(info: _Info, do: Callable[[], _T]) -> _T | None:
     except StorageError as error:
         if context.repeatable and isinstance(error, StateBusy):
             raise
-        _LOG.exception("the state can't be used")
+        _LOG.error("the state can't be used", reason=str(error))
         sentence = "The service can't do this now: try again."
         context.faults.append(_fault(info, Problem(Code.UNAVAILABLE, (), sentence)))
     return None
