@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 from sqlalchemy import text
 from tests.patience import until
 
@@ -21,6 +22,7 @@ from reelport.server.backlog import Entry
 from reelport.server.database import connect
 from reelport.server.deaths import Death, Deaths
 from reelport.server.jobs import Claim
+from reelport.server.keeper import clear_up
 from reelport.server.settings import read
 
 from .conftest import State
@@ -54,6 +56,21 @@ def ask(state: State, count: int = 1) -> list[str]:
     state.organization("demo")
     caller = state.caller(state.key("demo"))
     return [state.ask(caller, day).id for day in range(1, count + 1)]
+
+
+def test_reports_of_a_service_that_was_killed_are_logged_as_queued_again(state: State) -> None:
+    """Its workers died with it and nobody watched: the next service's first worker takes them up, and says so once."""
+    (report,) = ask(state)
+    owner = presence.new_owner()
+    assert claim(state, owner)
+    state.settings.workers_root.mkdir(exist_ok=True)
+    (state.settings.workers_root / f"{owner}.lock").touch()
+    with structlog.testing.capture_logs() as lines:
+        assert clear_up(state.db, state.settings) == (report,)
+        assert clear_up(state.db, state.settings) == ()
+    (line,) = lines
+    assert (line["event"], line["reports"]) == ("reports of a dead worker queued again", [report])
+    assert entry(state, report).state == "waiting"
 
 
 def test_three_deaths_alone_end_a_report_with_that_as_its_reason(state: State) -> None:

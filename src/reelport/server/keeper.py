@@ -105,19 +105,24 @@ class Keeper:
                 each.beaten = time.monotonic()
 
     def _reap(self) -> None:
-        released = clear_up(self._db, self._settings) + losses.reap(self._db, self._settings.lease_seconds)
-        if released:
-            _log.warning("jobs of a lost worker released", reports=list(released))
+        overdue = losses.reap(self._db, self._settings.lease_seconds)
+        if overdue:
+            reason = "It gave no sign of life for as long as its lease."
+            _log.warning("reports of a lost worker queued again", reports=list(overdue), reason=reason)
+        if clear_up(self._db, self._settings) or overdue:
             self._freed()
         if jobs.due(self._db, "sweep", self._settings.sweep_seconds):
             retention.sweep(self._db, self._settings, self._expiry.agree())
 
 
 def clear_up(db: Engine, settings: Settings) -> tuple[str, ...]:
-    """Release the jobs of workers that died on this machine unseen by a supervisor; the ids of their reports."""
+    """Release the jobs of workers that died on this machine unseen by a supervisor, and log it; their reports' ids."""
     released: list[str] = []
     with presence.departed(settings) as dead:
         if dead:
             for owner in jobs.owners(db) & frozenset(dead):
                 released += losses.release(db, owner)
+    if released:
+        reason = "It ended together with its service, or nobody watched it."
+        _log.warning("reports of a dead worker queued again", reports=released, reason=reason)
     return tuple(released)
