@@ -51,3 +51,12 @@ def test_a_small_disk_is_told_in_a_unit_that_shows_what_is_free(tmp_path: Path) 
         (well, sentence), _ = told(read(data=data), "disk")
     assert not well
     assert re.search(r"\d\d\.\d MB of 41\.9 MB are free, and 1\.0 GB should be .*Make room", sentence), sentence
+
+
+def test_a_database_that_cannot_be_used_is_told_once(tmp_path: Path) -> None:
+    """Not by each look that would have read it."""
+    settings = read(data=tmp_path / "data", database_url="postgresql://nobody@127.0.0.1:1/state")
+    settings.files_root.mkdir(parents=True)
+    assert [found.subject for found in findings(settings) if "127.0.0.1" in found.sentence and not found.well] == [
+        "database"
+    ]

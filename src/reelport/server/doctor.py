@@ -162,17 +162,30 @@ def _files(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 @contextmanager
 def _current_state(settings: Settings) -> Iterator[Engine | None]:
-    """The state within the block; None when there is none, or of another revision, of which `database` tells."""
+    """The state within the block; None when there is none to be read at our revision, of which `database` tells."""
+    db = _open_state(settings)
+    try:
+        yield db if db is not None and _is_current(db) else None
+    finally:
+        if db is not None:
+            db.dispose()
+
+
+def _open_state(settings: Settings) -> Engine | None:
     if not settings.database_url and not settings.state_file.exists():
-        yield None
-        return
-    db = database.opened(settings)
+        return None
+    try:
+        return database.opened(settings)
+    except ReelportError:
+        return None
+
+
+def _is_current(db: Engine) -> bool:
     try:
         with database.reading(db) as connection:
-            current = database.revision(connection) == database.REVISION
-        yield db if current else None
-    finally:
-        db.dispose()
+            return database.revision(connection) == database.REVISION
+    except ReelportError:
+        return False
 
 
 def _engine(settings: Settings) -> Iterator[tuple[bool, str]]:
