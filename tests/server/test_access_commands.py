@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,13 +94,42 @@ def test_of_a_file_with_faults_nothing_is_added_and_each_is_told(run: Run, tmp_p
         (7, "id"),
         (8, "id"),
         (10, "named before, in line 9"),
-        (11, "another channel's"),
-        (12, "another channel's"),
+        (11, "given to 'c9' too, in line 12"),
+        (12, "given to 'c8' too, in line 11"),
     ):
         assert any(f"line {line}: " in said and what in said for said in err.splitlines()), (line, err)
     assert "line 9: " not in err
+    numbers = [int(number) for number in re.findall(r"line (\d+): ", err)]
+    assert numbers == sorted(numbers)
     assert reads(run, "demo") == []
     assert [each.id for each in known(tmp_path)] == ["r1"]
+
+
+def test_a_rename_says_what_the_channel_was_called(run: Run, tmp_path: Path) -> None:
+    """It counts for every partner that reads the channel: by options and by a file, for people and for programs."""
+    run("channel", "add", "--org", "rival", "--id", "c1", "--slug", "one")
+    out = run("channel", "add", "--org", "demo", "--id", "c1", "--slug", "uno")[1]
+    assert ["was", "one"] in [line.split() for line in out.splitlines()]
+    assert "was" not in run("channel", "add", "--org", "demo", "--id", "c1", "--slug", "uno")[1]
+    assert "uno" in run("channel", "list", "--org", "rival")[1]
+    assert "eins (was uno)" in add_from(run, tmp_path, "id,slug\nc1,eins\nc2,two\n")[1]
+    told = run("channel", "add", "--org", "demo", "--id", "c1", "--slug", "one", "--json")[1]
+    assert json.loads(told)["was"] == "eins"
+
+
+def test_a_list_may_come_by_standard_input(run: Run, tmp_path: Path) -> None:
+    """`--from -` reads it."""
+    words = ["channel", "add", "--org", "demo", "--from", "-", "--data", str(tmp_path / "data")]
+    command = [sys.executable, "-m", "reelport", *words]
+    done = subprocess.run(command, input=b"id,slug\nc1,one\n", capture_output=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert reads(run, "demo") == ["c1"]
+
+
+def test_a_list_without_channels_is_remarked(run: Run, tmp_path: Path) -> None:
+    """A header alone changes nothing, and that is said."""
+    status, _, err = add_from(run, tmp_path, "id,slug\n")
+    assert (status, "names no channel below its header" in err) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +203,7 @@ def test_an_organization_is_not_removed_without_consent(run: Run) -> None:
     run("channel", "add", "--org", "demo", "--id", "c1", "--slug", "one")
     run("key", "create", "--org", "demo", "--permissions", "create_reports")
     status, _, err = run("org", "remove", "demo")
-    assert (status, "1 channels, 1 keys" in err, "--yes" in err) == (2, True, True)
+    assert (status, "1 channel, 1 key with its tokens, and 0 reports" in err, "--yes" in err) == (2, True, True)
     assert reads(run, "demo") == ["c1"]
     status, out, _ = run("org", "remove", "demo", "--yes", "--json")
     assert (status, json.loads(out)["channels"]) == (0, 1)

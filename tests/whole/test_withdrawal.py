@@ -72,7 +72,7 @@ def test_an_organization_is_removed_after_a_question(service: Service) -> None:
     link = partner.wait(token)["downloadLinks"]["edges"][0]["node"]["link"]
     words, environment = ("org", "remove", "brief", "--data", str(service.data)), surroundings(service.url, "", "")
     status, drawn = on_terminal(environment, *words, keys=(0, b"n\n"))
-    assert (status, "1 keys with their tokens" in " ".join(drawn.split()), "Nothing was changed" in drawn) == (
+    assert (status, "1 key with its tokens" in " ".join(drawn.split()), "Nothing was changed" in drawn) == (
         0,
         True,
         True,

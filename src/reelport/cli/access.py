@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,11 +15,12 @@ from cyclopts import App, Parameter
 from reelport.cli.listing import described, listed
 from reelport.errors import UsageError
 from reelport.wire import Scope
+from reelport.wording import format_count
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from reelport.server.registry import Entry
+    from reelport.server.registry import Entry, Wrong
     from reelport.server.settings import Settings
     from reelport.server.withdrawal import Withdrawal
 
@@ -110,9 +112,12 @@ def remove_organization(name: str, *, yes: Yes = False, json: Json = False, data
 
 
 def _ending(name: str, ended: Withdrawal) -> str:
+    reports = ended.waiting + ended.running + ended.finished
     return (
-        f"Removing {name} ends its access to {ended.channels} channels, {len(ended.keys)} keys with their tokens, and "
-        f"{ended.waiting} waiting, {ended.running} running and {ended.finished} finished reports with their files."
+        f"Removing {name} ends its access to {format_count(ended.channels, 'channel')}, "
+        f"{format_count(len(ended.keys), 'key with its tokens', 'keys with their tokens')}, and "
+        f"{format_count(reports, 'report with its files', 'reports with their files')} "
+        f"({ended.waiting:,} waiting, {ended.running:,} running, {ended.finished:,} finished)."
     )
 
 
@@ -136,14 +141,20 @@ def add_channel(
     name: Annotated[str | None, Parameter(help="Its name.")] = None,
     account: Annotated[str | None, Parameter(help="The id of the account that holds it.")] = None,
     from_: Annotated[
-        Path | None, Parameter(name="--from", help="Many, from a CSV file with the columns id, slug, name and account.")
+        Path | None,
+        Parameter(
+            name="--from",
+            allow_leading_hyphen=True,
+            help="Many, from a CSV file with the columns id, slug, name and account; - is standard input.",
+        ),
     ] = None,
     json: Json = False,
     data: Data = None,
 ) -> None:
     """Enter a channel, or rename one, and let an organization read it. A name or an account that isn't given stays.
 
-    Of a file's channels all are entered or none: everything that is wrong with it is said at once.
+    A rename counts for every organization that reads the channel, and is said with what it was called. Of a file's
+    channels all are entered or none: everything that is wrong with it is said at once.
 
     Example: reelport channel add --org acme --id c-17 --slug acme-sports
 
@@ -153,16 +164,20 @@ def add_channel(
 
     entries, wrong = _entries(from_, id, slug, name, account)
     with state(data) as (settings, db):
-        registry.add_channels(db, settings, org, entries, wrong)
+        renames = registry.add_channels(db, settings, org, entries, wrong)
     if from_ is None:
-        described({"organization": org, "id": id, "slug": slug}, as_json=json)
-    else:
-        described({"organization": org, "channels": len(entries)}, as_json=json)
+        was: dict[str, object] = {"was": renames[0].was if renames else None} if json or renames else {}
+        described({"organization": org, "id": id, "slug": slug, **was}, as_json=json)
+        return
+    renamed = [asdict(one) if json else f"{one.slug} (was {one.was})" for one in renames]
+    described({"organization": org, "channels": len(entries), "renamed": renamed}, as_json=json)
+    if not entries:
+        print(f"{from_} names no channel below its header: nothing was changed.", file=sys.stderr)
 
 
 def _entries(
     source: Path | None, id_: str | None, slug: str | None, name: str | None, account: str | None
-) -> tuple[Sequence[Entry], Sequence[str]]:
+) -> tuple[Sequence[Entry], Sequence[Wrong]]:
     """The channels that a command names, by its options or in a file, and what is wrong with lines of the file."""
     from reelport.server.channel_list import read_channels
     from reelport.server.registry import Channel, Entry

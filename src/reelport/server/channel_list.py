@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 
 from reelport.errors import StorageError, UsageError
 from reelport.facts.durable import reason_of
-from reelport.server.registry import Channel, Entry
+from reelport.server.registry import Channel, Entry, Wrong
+from reelport.wording import format_count
+
+STDIN = Path("-")
+"""The name by which the list is read from standard input."""
 
 COLUMNS = ("id", "slug", "name", "account")
 """What the header may name, in any order; `id` and `slug` must be there."""
 
 
-def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[Wrong, ...]]:
     """The channels of a file, and a sentence for each line that holds none. An empty name or account isn't given.
 
-    UsageError when its header or its text can't be read, StorageError when the file can't be.
+    `-` is standard input. UsageError when its header or its text can't be read, StorageError when the file can't be.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(_lines(file))
+        text = (sys.stdin.buffer.read() if path == STDIN else path.read_bytes()).decode("utf-8-sig")
+        lines = list(_lines(StringIO(text, newline="")))
     except OSError as error:
         raise StorageError(f"{path}: {reason_of(error)}.") from error
     except UnicodeDecodeError:
@@ -29,13 +35,15 @@ def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
     except csv.Error as error:
         raise UsageError(f"{path} isn't CSV: {error}.") from None
     header = _header(path, lines)
-    rows = [(f"line {number}: ", cells) for number, cells in lines[1:]]
     wrong = tuple(
-        f"{place}{len(header)} cells are expected as in the header, and {len(cells)} are there."
-        for place, cells in rows
+        (
+            line,
+            f"It has {format_count(len(cells), 'cell')}, and the header has {len(header)}.",
+        )
+        for line, cells in lines[1:]
         if len(cells) != len(header)
     )
-    entries = tuple(Entry(_channel(header, cells), place) for place, cells in rows if len(cells) == len(header))
+    entries = tuple(Entry(_channel(header, cells), line) for line, cells in lines[1:] if len(cells) == len(header))
     return entries, wrong
 
 

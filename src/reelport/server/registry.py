@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import itemgetter
 
 from sqlalchemy import Engine
 
@@ -29,29 +30,43 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A channel to be entered, and where it was named: what problems of it begin with, such as `line 3: `."""
+    """A channel to be entered, and the line of the file that named it; 0 where no file did."""
 
     channel: Channel
-    place: str = ""
+    line: int = 0
 
 
-def add_channel(db: Engine, settings: Settings, organization: str, channel: Channel) -> None:
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """What a channel that was known is called now, and what it was called."""
+
+    id: str
+    slug: str
+    was: str
+
+
+Wrong = tuple[int, str]
+"""A line of a list of channels, 0 for none, and what is wrong with it."""
+
+
+def add_channel(db: Engine, settings: Settings, organization: str, channel: Channel) -> tuple[Rename, ...]:
     """Enter a channel, or change what it is called, and let the organization read it; repeated, it changes nothing.
 
-    A name or an account that isn't given stays as it was. UsageError when the slug is another channel's.
+    A name or an account that isn't given stays as it was. Gives the rename, if it is one. UsageError when the slug is
+    another channel's.
     """
-    add_channels(db, settings, organization, [Entry(channel)])
+    return add_channels(db, settings, organization, [Entry(channel)])
 
 
 def add_channels(
-    db: Engine, settings: Settings, organization: str, entries: Sequence[Entry], wrong: Iterable[str] = ()
-) -> None:
-    """Do what `add_channel` does for all of them, or for none: UsageError says all that is wrong, `wrong` first."""
+    db: Engine, settings: Settings, organization: str, entries: Sequence[Entry], wrong: Iterable[Wrong] = ()
+) -> tuple[Rename, ...]:
+    """Do what `add_channel` does for all of them, or for none: UsageError says all that is wrong, in order of lines."""
     holder = partners.organization(db, organization)
     known = {each.id: each for each in known_channels(settings)}
-    found = [*wrong, *_problems(entries, known)]
+    found = sorted([*wrong, *_problems(entries, known)], key=itemgetter(0))
     if found:
-        raise UsageError("\n".join(found))
+        raise UsageError("\n".join(f"line {line}: {sentence}" if line else sentence for line, sentence in found))
     channels = [_completed(entry.channel, known.get(entry.channel.id)) for entry in entries]
     rows = [
         {"id": each.id, "slug": each.slug, "name": each.name, "account_id": each.account_id}
@@ -62,6 +77,10 @@ def add_channels(
     if rows:
         _load(settings, rows)
     partners.let_read(db, holder.id, [each.id for each in channels])
+    was = {each.id: known[each.id].slug for each in channels if each.id in known}
+    return tuple(
+        Rename(each.id, each.slug, was[each.id]) for each in channels if was.get(each.id, each.slug) != each.slug
+    )
 
 
 def _load(settings: Settings, rows: list[dict[str, str | None]]) -> None:
@@ -93,20 +112,28 @@ def _completed(channel: Channel, known: Channel | None) -> Channel:
     return replace(channel, name=known.name if channel.name is None else channel.name, account_id=account_id)
 
 
-def _problems(entries: Sequence[Entry], known: Mapping[str, Channel]) -> Iterator[str]:
-    """Every reason why these can't be entered together."""
+def _problems(entries: Sequence[Entry], known: Mapping[str, Channel]) -> Iterator[Wrong]:
+    """Every reason why these can't be entered together, with its line."""
     named = {entry.channel.id for entry in entries}
-    holders: dict[str, set[str]] = {}
-    for each in (*(each for each in known.values() if each.id not in named), *(entry.channel for entry in entries)):
-        holders.setdefault(each.slug, set()).add(each.id)
-    seen: dict[str, str] = {}
-    for channel, place in ((entry.channel, entry.place) for entry in entries):
-        yield from (place + sentence for sentence in _wrong_words(channel, known.get(channel.id)))
-        if channel.id in seen:
-            yield f"{place}The channel {channel.id!r} is named before{seen[channel.id]}."
-        elif holders[channel.slug] != {channel.id}:
-            yield f"{place}The slug {channel.slug!r} is another channel's already."
-        seen.setdefault(channel.id, f", in {place.removesuffix(': ')}" if place else "")
+    holders = {each.slug: each.id for each in known.values() if each.id not in named}
+    first: dict[str, Entry] = {}
+    by_slug: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_slug.setdefault(entry.channel.slug, []).append(entry)
+    for entry in entries:
+        channel, line = entry.channel, entry.line
+        yield from ((line, sentence) for sentence in _wrong_words(channel, known.get(channel.id)))
+        if channel.id in first:
+            yield line, f"The channel {channel.id!r} is named before{_in_line(first[channel.id])}."
+        elif channel.slug in holders:
+            yield line, f"The slug {channel.slug!r} is another channel's already, {holders[channel.slug]!r}."
+        elif others := [each for each in by_slug[channel.slug] if each.channel.id != channel.id]:
+            yield line, f"The slug {channel.slug!r} is given to {others[0].channel.id!r} too{_in_line(others[0])}."
+        first.setdefault(channel.id, entry)
+
+
+def _in_line(entry: Entry) -> str:
+    return f", in line {entry.line}" if entry.line else ""
 
 
 def _wrong_words(channel: Channel, known: Channel | None) -> Iterator[str]:
