@@ -40,7 +40,7 @@ def test_the_life_of_a_load(tmp_path: Path, reelport: Reelport) -> None:
     status, out, _ = reelport("load", "earnings", path)
     assert status == 0
     assert out.startswith("earnings: 2 rows loaded, 2 days from 2023-07-01 to 2023-07-02 (batch ")
-    assert f"1 rows rejected, see {path}.rejects.csv" in out
+    assert f"1 row rejected, see {path}.rejects.csv" in out
     assert "nothing changed" in reelport("load", "earnings", path)[1]
     path.write_text("day,owner_channel_id,eur,usd\n2023-07-02,c1,5,5\n")
     assert reelport("load", "earnings", path, "--replace-days", "2023-07-01:2023-07-02")[0] == 0
@@ -49,7 +49,7 @@ def test_the_life_of_a_load(tmp_path: Path, reelport: Reelport) -> None:
         (2, False, None),
         (1, False, ["2023-07-01", "2023-07-02"]),
     ]
-    assert "1 rows removed, 2 rows restored" in reelport("load", "undo", listed[1]["batch"][:8], "--yes")[1]
+    assert "1 row removed, 2 rows restored" in reelport("load", "undo", listed[1]["batch"][:8], "--yes")[1]
     assert "when" in reelport("load", "list")[1].splitlines()[0]
     report = {one["table"]: one for one in json.loads(reelport("tables", "--json")[1])}
     assert (report["earnings"]["rows"], report["earnings"]["last_day"]) == (2, "2023-07-02")
@@ -81,7 +81,7 @@ def test_an_undo_shows_its_days_and_is_refused_without_a_terminal(reelport: Reel
         ["2023-07-02", "1", "2"],
         ["total", "1", "3"],
     ]
-    assert "1 rows removed, 3 rows restored" in reelport("load", "undo", undoable, "--yes")[1]
+    assert "1 row removed, 3 rows restored" in reelport("load", "undo", undoable, "--yes")[1]
 
 
 @pytest.mark.parametrize(("answer", "undone"), [(b"\n", False), (b"n\n", False), (b"yes\n", True)])
@@ -110,14 +110,14 @@ def test_what_a_load_leaves_out_is_told(tmp_path: Path, reelport: Reelport) -> N
     told = reelport("load", "earnings", other, "--replace-days", "2023-07-02:2023-07-02", "--json")[1]
     reelport("load", "undo", batch, "--yes")
     assert reelport("load", "earnings", path)[1].splitlines() == [
-        f"earnings: 1 rows loaded, 1 days from 2023-07-01 to 2023-07-01 (batch {batch})",
+        f"earnings: 1 row loaded, 1 day from 2023-07-01 to 2023-07-01 (batch {batch})",
         (
-            "earnings: 1 rows left out, as their days were replaced after this batch was first loaded: "
+            "earnings: 1 row left out, as their days were replaced after this batch was first loaded: "
             f"2023-07-02 (1, replaced by batch {json.loads(told)['batch']}). "
             "To have them, load them with --replace-days, or undo the replacement first."
         ),
     ]
-    assert "1 days left out" in reelport("load", "list")[1]
+    assert "1 day left out" in reelport("load", "list")[1]
 
 
 def test_bad_input_ends_in_clean_lines_and_status_1(tmp_path: Path, reelport: Reelport) -> None:

@@ -69,7 +69,7 @@ def test_a_flipped_bit_is_found(root: Path, loaded: Path) -> None:
 def test_other_rows_than_recorded_are_found(root: Path, loaded: Path) -> None:
     """A file that was written again by hand with fewer rows is found."""
     pq.write_table(pq.ParquetFile(loaded).read().slice(0, 1), loaded)
-    assert any("the file has 1 rows, its record 2" in finding for finding in _findings(root))
+    assert any("the file has 1 row, its record 2" in finding for finding in _findings(root))
 
 
 def test_unsorted_rows_and_rows_of_another_month_are_found(root: Path, loaded: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_broken_log_is_found(root: Path, loaded: Path) -> None:
         ("none", "commit 2 of the log can't be read"),
         ("5", "commit 2 of the log can't be read"),
         ('{"add": {}}', "commit 2 of the log can't be read"),
-        ("line", "commit 2 of the log names files of 1 rows, and says that it wrote 2"),
+        ("line", "commit 2 of the log names files of 1 row, and says that it wrote 2"),
         ("gap", "commit 1 is missing from the log"),
         ("all", "its log is lost: 3 files, such as month=2023-07/2023-07-01-"),
     ],

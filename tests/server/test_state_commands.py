@@ -243,7 +243,7 @@ def test_verify_tells_of_files_in_no_commit_and_is_content(run: Run, tmp_path: P
     (read(data=tmp_path / "data").facts_root / "plays" / "left.parquet").touch()
     status, out, _ = run("verify")
     assert status == 0
-    assert "plays: 1 files, such as left.parquet, are in no commit" in out
+    assert "plays: 1 file in no commit, such as left.parquet" in out
 
 
 def test_doctor_finds_a_sound_directory_sound(run: Run) -> None:

@@ -185,6 +185,8 @@ def test_a_chart_alone_is_what_a_terminal_shows(here: dict[str, str], tmp_path: 
     assert status == 0
     assert any(line.startswith("US  █") for line in lines)
     assert not any("visitor_country," in line for line in lines)
+    assert not any(line.startswith("stdout:") for line in lines)
+    assert any(line.startswith("drawn, and not kept (-o FILE keeps the data): ") for line in lines)
     status, drawn = on_terminal(here, *words, "--chart", stdout=tmp_path / "report.csv")
     assert (tmp_path / "report.csv").read_text().startswith("visitor_country,views,")
     assert "Views by visitor country" in drawn

@@ -70,9 +70,10 @@ class Announcer:
         if not self._quiet:
             self._print("note", {"text": line})
 
-    def delivered(self, done: Downloaded, output: str | None, more: dict[str, object]) -> None:
+    def delivered(self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False) -> None:
         """The result of a download. Bytes and SHA-256 are those of the CSV, whatever the form it is given in."""
         facts = {"file": output, "bytes": done.bytes, "rows": done.rows, "sha256": done.sha256}
+        more = more | ({"chart": "stdout"} if drawn else {})
         self.ended(**facts, proof=done.proof.name.lower(), **more)
 
     def ended(self, **facts: object) -> None:

@@ -29,6 +29,7 @@ from reelport.facts.modes import let_read
 from reelport.facts.tables import TABLES
 from reelport.facts.tolerance import RejectCap, parse_max_bad
 from reelport.server.settings import read
+from reelport.wording import format_count
 
 if TYPE_CHECKING:
     from reelport.facts.history import Load
@@ -132,14 +133,15 @@ def _print_result(result: LoadResult, *, as_json: bool) -> None:
     elif result.already:
         print(f"{result.table}: nothing changed, batch {result.batch} is loaded already")
     else:
-        when = f", {len(result.days)} days from {result.days[0]} to {result.days[-1]}" if result.days else ""
-        print(f"{result.table}: {result.rows:,} rows loaded{when} (batch {result.batch})")
+        days = format_count(len(result.days), "day")
+        when = f", {days} from {result.days[0]} to {result.days[-1]}" if result.days else ""
+        print(f"{result.table}: {format_count(result.rows, 'row')} loaded{when} (batch {result.batch})")
     if result.left_out and not as_json:
         from reelport.facts.changes import tell_left_out
 
         print(f"{result.table}: {tell_left_out(result.left_out)}")
     if result.rejects and not as_json:
-        print(f"{result.table}: {result.rejects:,} rows rejected, {_see_rejects(result)}")
+        print(f"{result.table}: {format_count(result.rejects, 'row')} rejected, {_see_rejects(result)}")
 
 
 def _see_rejects(result: LoadResult) -> str:
@@ -220,7 +222,7 @@ def _note(one: Load) -> str:
     if one.undone:
         return "undone"
     if one.left_out:
-        return f"{len(one.left_out)} days left out"
+        return f"{format_count(len(one.left_out), 'day')} left out"
     return "replaced days" if one.replaced else ""
 
 
@@ -248,8 +250,8 @@ def load_undo(
         print("Nothing was changed.", file=sys.stderr)
         return
     done = batches.undo_load(root, plan.load)
-    back = f", {done.restored:,} rows restored" if done.restored else ""
-    print(f"{done.table}: batch {done.batch} undone, {done.removed:,} rows removed{back}")
+    back = f", {format_count(done.restored, 'row')} restored" if done.restored else ""
+    print(f"{done.table}: batch {done.batch} undone, {format_count(done.removed, 'row')} removed{back}")
 
 
 def tables(*, data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None:
@@ -297,7 +299,7 @@ def compact(
         facts_root(data), today=datetime.now(UTC).date(), settled_after=settled_after, table=table, memory=memory
     )
     for one in done:
-        print(f"{one.table}: {one.month} merged, {one.files} files into one, {one.rows:,} rows")
+        print(f"{one.table}: {one.month} merged, {one.files:,} files into one, {format_count(one.rows, 'row')}")
     if not done:
         print("nothing to merge")
 
@@ -314,4 +316,4 @@ def vacuum(
     from reelport.facts.vacuuming import vacuum as delete
 
     for one in delete(facts_root(data), now=datetime.now(UTC), hours=hours):
-        print(f"{one.table}: {one.files} files deleted, {size_text(one.bytes)}")
+        print(f"{one.table}: {format_count(one.files, 'file')} deleted, {size_text(one.bytes)}")

@@ -67,7 +67,7 @@ class LoadProgress:
 
     def update(self, progress: Progress) -> None:
         """Show this state."""
-        self._text = f"{progress.stage} {progress.rows:,} rows"
+        self._text = f"{progress.stage} {format_count(progress.rows, 'row')}"
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], description=self._text)
 
@@ -88,7 +88,8 @@ def print_undo_plan(plan: UndoPlan) -> None:
     """Print which load is meant, and what would go and come back of each day."""
     load = plan.load
     files = f" from {' '.join(printable(name) for name in load.sources[:_FILES_SHOWN])}" if load.sources else ""
-    print(f"{load.table}: batch {printable(load.batch)}, {load.rows:,} rows loaded at {stamp_text(load.at)}{files}")
+    loaded = f"{format_count(load.rows, 'row')} loaded at {stamp_text(load.at)}{files}"
+    print(f"{load.table}: batch {printable(load.batch)}, {loaded}")
     rows = [[str(one.day or "all rows"), f"{one.removed:,}", f"{one.restored:,}"] for one in plan.days]
     if len(rows) > 1:
         totals = (sum(one.removed for one in plan.days), sum(one.restored for one in plan.days))

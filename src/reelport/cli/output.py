@@ -29,6 +29,7 @@ from reelport.client.events import (
 from reelport.client.files.download import Downloaded
 from reelport.client.ranges.result import Ranged
 from reelport.errors import ReelportError
+from reelport.wording import format_count
 
 _HEARTBEAT = 60.0
 """Seconds between two lines while nothing changes, so that nobody takes a wait for a hang."""
@@ -107,12 +108,13 @@ class Narrator:
         if not self._quiet:
             self._console.print(escape(plain(line)))
 
-    def delivered(self, done: Downloaded, output: str | None, more: dict[str, object]) -> None:
+    def delivered(self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False) -> None:
         """The end: what came, and what shows that it is whole."""
         self.rest()
         windows = len(done.windows) if isinstance(done, Ranged) else 1
         each = f"each of {windows} windows: " if windows > 1 else ""
-        self.say(f"{output or 'stdout'}: {done.rows:,} rows, {size(done.bytes)}; {each}{done.proof}")
+        place = "drawn, and not kept (-o FILE keeps the data)" if drawn else output or "stdout"
+        self.say(f"{place}: {format_count(done.rows, 'row')}, {size(done.bytes)}; {each}{done.proof}")
         for what, where in more.items():
             self.say(f"{what}: {where}")
 

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from reelport.cli.listing import listed, told
 from reelport.cli.options import Ask, Profile, Url
 from reelport.errors import MergeRefused, QueryRefused
+from reelport.wording import format_count
 
 if TYPE_CHECKING:
     from reelport.client.ranges.plan import Plan
@@ -81,17 +82,13 @@ def _sentences(made: Plan) -> list[str]:
     from reelport.client.ranges.plan import Standing
 
     done = sum(each.standing is Standing.HERE for each in made.windows)
-    windows, days = _count(len(made.windows), "window"), _count(made.query.days, "day")
+    windows, days = format_count(len(made.windows), "window"), format_count(made.query.days, "day")
     said = [f"{days} in {windows}, {made.slots} at a time; {done} here already."]
     if made.to_make:
         limit = duration(made.longest.total_seconds())
-        said.append(f"{_count(made.to_make, 'report')} to be made: {limit} at most, often far less.")
+        said.append(f"{format_count(made.to_make, 'report')} to be made: {limit} at most, often far less.")
     if made.way is not None and len(made.windows) > 1:
         said.append(f"Merged: {made.way}.")
     if made.silent:
         said.append(f"Asked for beside them, and dropped again: {', '.join(made.silent)}.")
     return said
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

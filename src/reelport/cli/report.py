@@ -256,7 +256,7 @@ def _deliver(
     if picture is not None:
         picture.draw(done.path, Console(highlight=False) if shape is None else stderr())
         more |= {} if picture.file is None else {"chart": str(picture.file)}
-    tell.delivered(done, output, more)
+    tell.delivered(done, output, more, drawn=shape is None)
 
 
 def _rest(

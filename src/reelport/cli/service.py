@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from reelport.cli.access import Data, Json, state
 from reelport.cli.listing import described, listed, told
 from reelport.errors import StorageError
+from reelport.wording import format_count
 
 if TYPE_CHECKING:
     from reelport.server import backlog
@@ -98,11 +99,12 @@ def verify(*, json: Json = False, data: Data = None) -> None:
     if faults:
         raise StorageError("\n".join(faults))
     if not json:
-        print(f"All is as recorded: every table, and {count} finished files.")
+        print(f"All is as recorded: every table, and {format_count(count, 'finished file')}.")
         for name, paths in left.items():
             print(
-                f"{name}: {len(paths)} files, such as {paths[0]}, are in no commit: a command that runs or was "
-                "killed wrote them (vacuum deletes them), or the newest commit is lost (then `load list` lacks a load)."
+                f"{name}: {format_count(len(paths), 'file')} in no commit, such as {paths[0]}: left by a command that "
+                "runs or was killed (vacuum deletes such files), or the newest commit is lost (then `load list` lacks "
+                "a load)."
             )
 
 

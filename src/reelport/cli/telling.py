@@ -62,9 +62,9 @@ class Teller:
         """Nothing more will happen that takes time."""
         self.voice.rest()
 
-    def delivered(self, done: Downloaded, output: str | None, more: dict[str, object]) -> None:
-        """The good end of a download."""
-        self.voice.delivered(done, output, more)
+    def delivered(self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False) -> None:
+        """The good end of a download; `drawn` where the data itself was given nowhere, and stdout has a chart of it."""
+        self.voice.delivered(done, output, more, drawn=drawn)
 
     def ended(self, **facts: object) -> None:
         """Another good end."""

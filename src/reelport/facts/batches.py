@@ -29,6 +29,7 @@ from reelport.facts.rewriting import (
 from reelport.facts.schema import MONTH, table_named
 from reelport.facts.storage import Writing
 from reelport.facts.workspace import reading_workspace
+from reelport.wording import format_count
 
 _Chosen = tuple[DataFile, Mask]
 """A file, and which of its rows are meant."""
@@ -196,8 +197,8 @@ def _refuse_later(load: Load, later: list[Load]) -> None:
     if later:
         told = ", ".join(one.batch for one in later[:5])
         raise UsageError(
-            f"batch {load.batch} can't be undone: {len(later)} later load(s) changed the same rows ({told}); "
-            "undo those first, newest first"
+            f"batch {load.batch} can't be undone: {format_count(len(later), 'later load')} changed the same rows "
+            f"({told}); undo those first, newest first"
         )
 
 
@@ -207,8 +208,8 @@ def _old_files(now: Current, load: Load) -> list[DataFile]:
     lost = [path for path in paths if not (now.folder / path).is_file()]
     if lost:
         raise UsageError(
-            f"batch {load.batch} can't be undone: what it replaced was vacuumed ({len(lost)} file(s) are gone); "
-            "load the former rows again with --replace-days"
+            f"batch {load.batch} can't be undone: what it replaced was vacuumed "
+            f"({format_count(len(lost), 'file')} of it); load the former rows again with --replace-days"
         )
     return [DataFile(path, 0, 0, _month_of(path)) for path in paths]
 

@@ -21,6 +21,7 @@ from reelport.facts.rules import quoted
 from reelport.facts.storage import ROW_GROUP, Writing
 from reelport.facts.tables import Table
 from reelport.facts.workspace import Workspace, parquet_source, workspace
+from reelport.wording import format_count
 
 _SHOWN = 5
 """Days that a sentence names."""
@@ -98,10 +99,10 @@ def tell_left_out(left_out: Sequence[DayLeftOut]) -> str:
     """What was left out of a load, why, and what to do about it."""
     rows = sum(one.rows for one in left_out)
     days = ", ".join(f"{one.day} ({one.rows:,}, replaced by batch {one.replaced_by})" for one in left_out[:_SHOWN])
-    more = f" and {len(left_out) - _SHOWN} more days" if len(left_out) > _SHOWN else ""
+    more = f" and {format_count(len(left_out) - _SHOWN, 'more day')}" if len(left_out) > _SHOWN else ""
     return (
-        f"{rows:,} rows left out, as their days were replaced after this batch was first loaded: {days}{more}. "
-        "To have them, load them with --replace-days, or undo the replacement first."
+        f"{format_count(rows, 'row')} left out, as their days were replaced after this batch was first loaded: "
+        f"{days}{more}. To have them, load them with --replace-days, or undo the replacement first."
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from reelport.facts.log import LOG_FOLDER, log_file
 from reelport.facts.tables import Table
+from reelport.wording import format_count
 
 _WRITES = {"load", "compact"}
 """Commits of facts whose files hold as many rows as they tell."""
@@ -92,4 +93,4 @@ def _wrong(told: _Commit, table: Table, standing: Collection[str]) -> Iterator[s
     entry = told.info.get("reelport", {})
     rows = sum(told.rows.values())
     if entry.get("kind") in _WRITES and rows != entry.get("rows", 0):
-        yield f"names files of {rows:,} rows, and says that it wrote {entry.get('rows', 0):,}"
+        yield f"names files of {format_count(rows, 'row')}, and says that it wrote {entry.get('rows', 0):,}"

@@ -16,6 +16,7 @@ from reelport.errors import BadInput, UsageError
 from reelport.facts.checking import OUTPUT
 from reelport.facts.durable import storage_errors, sync_file, sync_folder
 from reelport.facts.tolerance import MaxBad, RejectCap
+from reelport.wording import format_count
 
 HEADER = ("file", "line", "reason", "raw")
 SHOWN = 3
@@ -134,7 +135,8 @@ class Rejects:
         """How many rows were bad, of how many if that is known, the first few reasons, and where the rest is."""
         more = self.count - len(self.first)
         listed = "\n".join(f"  {line}" for line in self.first) + (f"\n  … and {more:,} more" if more else "")
-        among = f"{self.count:,} rows so far" if total is None else f"{self.count:,} of {total:,} rows"
+        count = format_count(self.count, "row")
+        among = f"{count} so far" if total is None else f"{self.count:,} of {format_count(total, 'row')}"
         return f"{among} can't be taken{self._where()}:\n{listed}"
 
     def _where(self) -> str:

@@ -17,6 +17,7 @@ from reelport.facts.schema import BATCH, MONTH, sort_keys, stored
 from reelport.facts.storage import ROW_GROUP
 from reelport.facts.tables import TABLES, Table
 from reelport.facts.work_folders import work_folders
+from reelport.wording import format_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +73,11 @@ def _file_findings(folder: Path, table: Table, file: DataFile, columns: frozense
         yield "the file is missing"
         return
     if (size := path.stat().st_size) != file.size:
-        yield f"the file has {size:,} bytes, its record {file.size:,}"
+        yield f"the file has {format_count(size, 'byte')}, its record {file.size:,}"
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as whole:
             if whole.metadata.num_rows != file.rows:
-                yield f"the file has {whole.metadata.num_rows:,} rows, its record {file.rows:,}"
+                yield f"the file has {format_count(whole.metadata.num_rows, 'row')}, its record {file.rows:,}"
             if wrong := list(_column_findings(whole.schema_arrow, table, columns)):
                 yield from wrong
                 return
