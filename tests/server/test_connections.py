@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -67,6 +68,7 @@ async def served(protocol: type[Connection], application: Any = app) -> AsyncIte
         writer.write(data)
         return reader
 
+    connect.writers = writers  # type: ignore[attr-defined]
     yield connect
     for writer in writers:
         writer.close()
@@ -188,6 +190,141 @@ def test_a_body_that_nobody_reads_stays_with_its_caller() -> None:
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         assert sum(seen) == 1_000_000
         assert max(seen) <= 65_536
+
+    asyncio.run(run())
+
+
+CHUNKED = b"POST %s HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+TINY = b"1\r\n \r\n"
+
+
+@dataclass
+class Parsed:
+    """What a connection has taken apart."""
+
+    events: int = 0
+    most: int = 0
+    """Events of one call that brings bytes."""
+
+
+def counting(parsed: Parsed, **limits: object) -> type[Connection]:
+    """Connections that count what they take apart."""
+
+    class Counting(Connection):
+        def data_received(self, data: bytes) -> None:
+            before = parsed.events
+            super().data_received(data)
+            parsed.most = max(parsed.most, parsed.events - before)
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            following = self.conn.next_event
+
+            def counted() -> Any:  # noqa: ANN401 - as h11 has it
+                parsed.events += 1
+                return following()
+
+            self.conn.next_event = counted  # type: ignore[method-assign]
+
+    return type("Counting", (Counting,), limits)
+
+
+async def at_once(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[object], Any]) -> None:
+    """Answers before any of the body is asked for."""
+    del receive
+    headers = [(b"content-length", b"2")]
+    status = 401 if scope["path"] == "/" else 200
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+async def flood(connect: Connect, head: bytes, piece: bytes, most: int) -> bytes:
+    """The answer to a head that so many bytes of pieces follow, or as many as are taken."""
+    reader = await connect(head + piece)
+    answer = await reader.read()
+    writer = connect.writers[-1]  # type: ignore[attr-defined]
+    with contextlib.suppress(ConnectionError):
+        for _ in range(most // len(piece)):
+            writer.write(piece)
+            await writer.drain()
+    return answer
+
+
+@pytest.mark.parametrize("application", [app, at_once], ids=["before the answer", "after it"])
+def test_a_body_of_tiny_chunks_is_taken_apart_no_further_than_some_hundred(application: object) -> None:
+    """Neither in one go nor in all, however many follow; its caller has its answer, and the connection is over."""
+    parsed = Parsed()
+
+    async def run() -> None:
+        async with served(counting(parsed), application) as connect, asyncio.timeout(300):
+            answer = await flood(connect, CHUNKED % b"/", TINY * 2500, 4_000_000)
+        assert answer.split()[1] in {b"400", b"401"}
+        assert b"connection: close" in answer.lower()
+
+    asyncio.run(run())
+    assert parsed.most < 300
+    assert parsed.events < 600
+
+
+def test_a_body_of_tiny_chunks_is_told_what_to_change() -> None:
+    """400 with a sentence; long frames around small chunks have one of their own."""
+
+    async def run() -> None:
+        async with served(Connection) as connect, asyncio.timeout(300):
+            tiny = await (await connect(CHUNKED % b"/" + TINY * 300)).read()
+            assert tiny.endswith(b"too many small chunks: send at least 256 bytes in each.")
+            extended = await (await connect(CHUNKED % b"/" + (b"1;" + b"x" * 2000 + b"\r\n \r\n") * 50)).read()
+            assert extended.endswith(b"send no extensions of chunks.")
+
+    asyncio.run(run())
+
+
+def test_a_body_of_chunks_that_are_worth_it_is_taken() -> None:
+    """Small ones as well, up to some hundred, and any number of larger ones; the connection goes on."""
+
+    async def run() -> None:
+        async with served(Connection) as connect, asyncio.timeout(300):
+            for chunks in (TINY * 190, (b"100\r\n" + b"x" * 256 + b"\r\n") * 4000):
+                reader = await connect(2 * (CHUNKED % b"/" + chunks + b"0\r\n\r\n"))
+                for _ in range(2):
+                    assert (await reader.readuntil(b"\r\n\r\nok")).startswith(b"HTTP/1.1 200")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("close", [b"", b"Connection: close\r\n"])
+def test_an_answer_before_the_end_of_the_body_is_seen_by_a_caller_who_sends_on(close: bytes) -> None:
+    """It says that it is the last one; what the caller has still to send doesn't take it away."""
+
+    async def run() -> None:
+        async with served(Connection, at_once) as connect, asyncio.timeout(300):
+            head = HEAD.replace(b"Content-Length: 4\r\n", close + b"Content-Length: 4000000\r\n")
+            reader = await connect(head + bytes(4_000_000))
+            await connect.writers[-1].drain()  # type: ignore[attr-defined]
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 401")
+            assert answer.lower().count(b"connection: close") == 1
+            assert answer.endswith(b"ok")
+
+    asyncio.run(run())
+
+
+def test_a_body_without_end_ends_its_connection_after_so_many_bytes() -> None:
+    """Though its caller never stops sending it, and never closes."""
+    thrown: list[int] = []
+    over = asyncio.Event()
+
+    class Seen(Connection):
+        def connection_lost(self, exc: Exception | None) -> None:
+            thrown.append(self._thrown_away)
+            over.set()
+            super().connection_lost(exc)
+
+    async def run() -> None:
+        async with served(Seen, at_once) as connect, asyncio.timeout(300):
+            await flood(connect, CHUNKED % b"/", b"10000\r\n" + bytes(65_536) + b"\r\n", 64 * 1_048_576)
+            await over.wait()
+        assert 16 * 1_048_576 < thrown[0] < 17 * 1_048_576
 
     asyncio.run(run())
 

@@ -22,7 +22,8 @@ from reelport.server.settings import read
 class Upload:
     """A request whose body comes as a test lets it."""
 
-    def __init__(self) -> None:
+    def __init__(self, **headers: str) -> None:
+        self.headers = headers
         self._parts: asyncio.Queue[bytes] = asyncio.Queue()
 
     def send(self, part: bytes) -> None:
@@ -124,13 +125,16 @@ def test_a_body_that_is_worked_on_stays() -> None:
     run(scene)
 
 
-def test_a_body_that_is_too_long_is_told_so() -> None:
-    """None for it, whatever came before; all of it is read, or its caller would not see the answer."""
+def test_a_body_that_is_too_long_is_told_so_at_once() -> None:
+    """None for it as soon as it is too long, or says that it will be: nothing more of it is waited for."""
 
     async def scene(budget: BodyBudget) -> None:
         long = Caller(budget, "one")
-        await long.send(b"x" * 30, b"x" * 80, b"")
+        await long.send(b"x" * 30, b"x" * 80)
         assert await long.task is None
+        with budget.hold("one") as pending:
+            announced = Upload(**{"content-length": "99999999999999"})
+            assert await pending.read(cast("Request", announced), 100) is None
 
     run(scene)
 

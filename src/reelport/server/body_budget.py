@@ -13,8 +13,6 @@ import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 from starlette.requests import Request
 
-_DRAINED = 8 * 1_048_576
-
 
 class PendingBody:
     """One body, and whether it had to be dropped."""
@@ -27,19 +25,21 @@ class PendingBody:
         self.scope = anyio.CancelScope()
 
     async def read(self, request: Request, most: int) -> bytes | None:
-        """Read the whole body; None when it is longer than `most` bytes, whatever its header says.
+        """Read the whole body; None as soon as it is longer than `most` bytes, by its header or as it comes.
 
-        What is too much is thrown away, but read up to a point: a caller who is still sending would not see the answer.
+        The rest is left unread: the connection ends, and lets its caller see the answer.
         """
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > most:
+            return None
         parts: list[bytes] = []
         size = 0
         async for part in request.stream():
             size += len(part)
-            if size <= most:
-                self._budget.grow(self, len(part))
-                parts.append(part)
-            elif size > most + _DRAINED:
+            if size > most:
                 break
+            self._budget.grow(self, len(part))
+            parts.append(part)
         # A body that was dropped ends here at the latest.
         await checkpoint_if_cancelled()
         return b"".join(parts) if size <= most else None

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from reelport.server.framing import StrictFraming
 from reelport.server.settings import Settings
 
 _OWN = 100
@@ -22,27 +24,13 @@ ACCEPTED_AT_ONCE = 4
 _TAKEN = 16_384
 """Bytes of a body that are taken before they are asked for."""
 _THROWN_AWAY = 262_144
-"""Bytes of a body that are taken at once when nobody wants it any more: none of them is kept."""
+"""Bytes that are taken at once when nobody wants them any more: none of them is kept, nor looked at."""
 _UNSENT = 65_536
 """Bytes of an answer that wait in memory for their reader before no more are made."""
 _LINGERING_SECONDS = 10.0
 """Time for a caller to end a body whose answer was given already: it may see the answer only afterwards."""
-
-
-class StrictFraming(h11.Connection):
-    """Reads requests whose end is told in one way only.
-
-    RFC 9112, 6.1: with both a length and chunks a request may be meant to smuggle another one past a proxy.
-    """
-
-    def next_event(self) -> Any:  # noqa: ANN401 - as h11 has it
-        """The next event; RemoteProtocolError for a request with both."""
-        event = super().next_event()
-        if isinstance(event, h11.Request):
-            names = {name for name, _ in event.headers}
-            if {b"content-length", b"transfer-encoding"} <= names:
-                raise h11.RemoteProtocolError("both Content-Length and Transfer-Encoding")
-        return event
+_LINGERING_BYTES = 16 * 1_048_576
+"""Bytes of such a body that are thrown away before the connection ends all the same."""
 
 
 class _Unsent:
@@ -64,6 +52,18 @@ class _Unsent:
     def oldest(self) -> Connection:
         """Whose reader has been waited for the longest."""
         return next(iter(self._of))
+
+
+class _LastingTransport:
+    """A transport whose end is the connection's to see to: uvicorn would close it before a caller sees its answer."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self._transport = transport
+        self.write = transport.write
+        self.close = close
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the transport's own
+        return getattr(self._transport, name)
 
 
 class Connection(H11Protocol):
@@ -103,12 +103,18 @@ class Connection(H11Protocol):
         }
         return type(cls.__name__, (cls,), limits)
 
+    conn: StrictFraming
+
     _refused = False
     """Whether what comes is thrown away: the connection ends."""
 
+    _thrown_away = 0
+    """Bytes that were."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request; if there are too many connections, the one that waits longest ends."""
-        super().connection_made(transport)
+        self._sockets_own = transport
+        super().connection_made(_LastingTransport(transport, self._close))  # type: ignore[arg-type]
         self.conn = StrictFraming(h11.SERVER, self.conn._max_incomplete_event_size)  # noqa: SLF001 - uvicorn's choice
         _keep_small(transport)
         self._judge()
@@ -119,43 +125,34 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take no more of a body until it is asked for, and look whether the request is whole."""
         if self._refused:
+            self._thrown_away += len(data)
+            if self._thrown_away > _LINGERING_BYTES:
+                self._end()
             return
         super().data_received(data)
-        if self.conn.their_state is not h11.SEND_BODY:
-            _take_at_once(self.transport, _TAKEN)
         cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and cycle.body:
+        if cycle is not None and cycle.body and not self._refused:
             self.flow.pause_reading()
         self._judge()
 
     def send_400_response(self, msg: str) -> None:
-        """Say that this is no HTTP that is taken here, and end the connection once the caller has seen it.
-
-        What has come unread by the time that a connection is closed would take the answer away from its caller.
-        """
-        self._refused = True
+        """Say that this is no HTTP that is taken here, and end the connection once the caller has seen it."""
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            headers = [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")]
+            said = (self.conn.refusal or msg).encode()
+            headers = [
+                ("Content-Type", "text/plain; charset=utf-8"),
+                ("Content-Length", str(len(said))),
+                ("Connection", "close"),
+            ]
             answer = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
-            for event in (answer, h11.Data(data=msg.encode()), h11.EndOfMessage()):
+            for event in (answer, h11.Data(data=said), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            cycle.disconnected = True
-            cycle.message_event.set()
-        self.transport.write_eof()
-        self.flow.resume_reading()
-        self._done()
-        self._await(_LINGERING_SECONDS)
+        self._linger()
 
     def on_response_complete(self) -> None:
-        """Begin to wait for the next request, or for the end of a body that nobody wants any more."""
+        """Begin to wait for the next request."""
         self.cycle.body = bytearray()
         super().on_response_complete()
-        if self.conn.their_state is h11.SEND_BODY:
-            self._done()
-            self._await(_LINGERING_SECONDS)
-            _take_at_once(self.transport, _THROWN_AWAY)
         self._judge()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -176,8 +173,37 @@ class Connection(H11Protocol):
         """The reader has taken what was on its way."""
         super().resume_writing()
         self._unsent.drop(self)
+        if not (self._refused or self.transport.is_closing()):
+            self._done()
+            self._judge()
+
+    def _close(self) -> None:
+        """End the connection when its caller has the answer; where its body is still coming, let it see that first."""
+        if self._sockets_own.is_closing():
+            return
+        if self.conn.their_state is h11.SEND_BODY:
+            self._linger()
+            return
+        if self._sockets_own.get_write_buffer_size():
+            self._await(self.stalled_seconds)
+        self._sockets_own.close()
+
+    def _linger(self) -> None:
+        """Say that no more is sent, and throw away what comes, unparsed, for a bounded time and number of bytes.
+
+        What has come unread by the time that a connection is closed would take the answer away from its caller.
+        """
+        self._refused = True
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._unset_keepalive_if_required()
+        self._sockets_own.write_eof()
+        _take_at_once(self._sockets_own, _THROWN_AWAY)
+        self.flow.resume_reading()
         self._done()
-        self._judge()
+        self._await(_LINGERING_SECONDS)
 
     def _judge(self) -> None:
         if self._refused:
