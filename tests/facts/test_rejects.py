@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -104,6 +105,44 @@ def test_a_reject_file_takes_the_place_of_nothing_but_a_reject_file(
     for bad in (2, 1):
         done = load(root, "channels", [channels(1, bad)], rejects=tmp_path / "r.csv")
         assert done.rejects_kept == _kept(tmp_path / "r.csv") == bad
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("e.csv", ["day,owner_channel_id,eur,usd", "2023-07-09,c,x,1", "2023-07-02,c,x,1", "cut", "2023-07-01,c,x,1"]),
+        (
+            "e.ndjson",
+            [
+                '{"day":"2023-07-03","owner_channel_id":"c","eur":1,"usd":1}',
+                '{"day":"2023-07-09","owner_channel_id":"c","eur":"x","usd":1}',
+                '{"day":"2023-07-02","owner_channel_id":"c","eur":"x","usd":1}',
+                '{"day":',
+                '{"day":"2023-07-01","owner_channel_id":"c","eur":"x","usd":1}',
+            ],
+        ),
+    ],
+)
+def test_a_reject_file_is_in_the_order_of_files_and_lines(
+    tmp_path: Path, root: Path, name: str, lines: list[str]
+) -> None:
+    """Whether a line is no row or breaks a rule, and whatever its day; `raw` tells what was read, or the line."""
+    paths = [tmp_path / f"{number}-{name}" for number in range(2)]
+    for path in paths:
+        path.write_text("\n".join(lines) + "\n")
+    good = tmp_path / f"good-{name}"
+    good.write_text(lines[0] + ("\n2023-07-03,c,1,1\n" if name.endswith("csv") else "\n"))
+    done = load(root, "earnings", [*paths, good])
+    assert done.rejects_file is not None
+    with done.rejects_file.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["file"], int(row["line"])) for row in rows] == [
+        (str(path), line) for path in paths for line in (2, 3, 4, 5)
+    ]
+    told = [json.loads(row["raw"]) for row in rows[:4]]
+    assert [one["eur"] for one in (told[0], told[1], told[3])] == ["x", "x", "x"]
+    assert told[0]["usd"] == "1"
+    assert told[2] == lines[3]
 
 
 def test_what_stands_beside_the_reject_file_is_left_alone(root: Path, channels: Callable[..., Path]) -> None:

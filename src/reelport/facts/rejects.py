@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,6 +22,8 @@ from reelport.wording import format_count
 HEADER = ("file", "line", "reason", "raw")
 SHOWN = 3
 _LONGEST_HEADER = 100
+_Place = tuple[int, int, int, int]
+"""The number of a row's file, its line, and where its bytes begin in the reject file and how many they are."""
 
 
 class Rejects:
@@ -51,6 +54,7 @@ class Rejects:
         self._strict = strict
         self._claim = claim
         self._bytes = len(_csv_line(HEADER))
+        self._places: list[_Place] = []
         self._is_full = False
         # A name that nothing has: what stands there already, or a link, is never written to.
         self._part = path.with_name(f"{path.name}.{secrets.token_hex(6)}.part") if path else None
@@ -73,7 +77,7 @@ class Rejects:
             self.count += 1
             if len(self.first) < SHOWN:
                 self.first.append(f"{place}: {reason}")
-            self._write((name, line, reason, raw))
+            self._write(len(self._names) if file is None else file, (name, line, reason, raw))
             if self._most is not None and self._most.rows is not None and self.count > self._most.rows:
                 raise self.refusal(None, f"--max-bad {self._most.text}")
             if self._strict and self._is_full:
@@ -91,7 +95,7 @@ class Rejects:
         self.finish()
         return BadInput(f"nothing was loaded{f' ({why})' if why else ''}: {self.summary(total)}")
 
-    def _write(self, row: tuple[str, int, str, str]) -> None:
+    def _write(self, file: int, row: tuple[str, int, str, str]) -> None:
         if self._part is None or self._is_full:
             return
         with storage_errors(self._part):
@@ -105,21 +109,36 @@ class Rejects:
                 self._file = self._part.open("xb")
                 self._file.write(_csv_line(HEADER))
             self._file.write(line)
+            self._places.append((file, row[1], self._bytes, len(line)))
             self.kept += 1
             self._bytes += len(line)
 
     def finish(self) -> None:
-        """Put the file in its place, whole and synced."""
+        """Put the file in its place, whole, synced, and in the order of files and lines."""
         with self._lock:
             self._is_full = True
             if self._file is None or self._part is None or self.path is None:
                 return
             with storage_errors(self.path):
                 self._file.close()
+                self._sort(self._part)
                 sync_file(self._part)
                 self._part.replace(self.path)
                 sync_folder(self.path.parent)
                 self._file = None
+
+    def _sort(self, part: Path) -> None:
+        """Write the rows again by file and line: those that are none came first, the others by their days."""
+        places = sorted(self._places)
+        if places == self._places:
+            return
+        with part.open("rb") as rows:
+            part.unlink()
+            self._file = part.open("xb")
+            self._file.write(_csv_line(HEADER))
+            for _, _, start, length in places:
+                self._file.write(os.pread(rows.fileno(), length, start))
+            self._file.close()
 
     def discard(self) -> None:
         """Leave no half file behind; does nothing after `finish`."""
