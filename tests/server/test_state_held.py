@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -40,7 +41,7 @@ async def _wait(state: State, report: str, seconds: float, meanwhile: Callable[[
     async with held.watched(), anyio.create_task_group() as tasks:
 
         async def wait() -> None:
-            ends.append(await held.wait(frozenset({report}), seconds))
+            ends.append(await held.wait(1, frozenset({report}), seconds))
 
         tasks.start_soon(wait)
         await anyio.sleep(0.2)
@@ -69,6 +70,24 @@ def test_what_had_ended_before_it_was_held_is_seen_at_once(state: State) -> None
     report = asked(state)
     finish(state)
     assert wait(state, report, HOUR, lambda: None) is End.CHANGED
+
+
+def test_one_partner_takes_no_more_than_its_share(state: State) -> None:
+    """What is beyond it is answered at once; another partner has the rest, and one without any has one beyond all."""
+
+    async def run() -> None:
+        held = Held(state.db, replace(state.settings, held_looks=5, partner_held_looks=3))
+        report = frozenset({asked(state)})
+        async with held.watched(), anyio.create_task_group() as tasks:
+            for partner in (1, 1, 1, 2, 2, 3):
+                tasks.start_soon(held.wait, partner, report, HOUR)
+                await anyio.wait_all_tasks_blocked()
+            assert len(held) == 6
+            assert [await held.wait(partner, report, 0) for partner in (1, 2, 3)] == [End.FULL] * 3
+            assert await held.wait(4, report, 0) is End.OVER
+            held.stop()
+
+    anyio.run(run)
 
 
 def test_bells_that_killed_services_left_are_taken_down(state: State) -> None:

@@ -45,6 +45,7 @@ class End(StrEnum):
 
 @dataclass(eq=False, slots=True)
 class _Look:
+    partner: int
     reports: frozenset[str]
     let_go: anyio.Event = field(default_factory=anyio.Event)
     end: End = End.OVER
@@ -68,11 +69,11 @@ class Held:
     def __len__(self) -> int:
         return len(self._looks)
 
-    async def wait(self, reports: frozenset[str], seconds: float) -> End:
+    async def wait(self, partner: int, reports: frozenset[str], seconds: float) -> End:
         """Return when one of these unfinished reports has ended or the time is over; at once when none more is held."""
-        if self._stopping or len(self._looks) >= self._settings.held_looks:
+        if self._stopping or self._is_full(partner):
             return End.STOPPING if self._stopping else End.FULL
-        look = _Look(reports)
+        look = _Look(partner, reports)
         self._looks.add(look)
         self._pause = _LEAST_PAUSE
         # A look at once: the report may have ended since it was seen.
@@ -83,6 +84,12 @@ class Held:
         finally:
             self._looks.discard(look)
         return look.end
+
+    def _is_full(self, partner: int) -> bool:
+        """Whether no look of a partner is held now: one without any has one, whatever the others do."""
+        most = self._settings.held_looks
+        own = sum(look.partner == partner for look in self._looks)
+        return not most or own >= self._settings.partner_held_looks or (own > 0 and len(self._looks) >= most)
 
     def stop(self) -> None:
         """Let every look go, and hold none any more: the service is about to end."""

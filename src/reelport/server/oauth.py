@@ -136,7 +136,10 @@ def _check_grant(form: Mapping[str, str]) -> None:
 
 
 def _credentials(request: Request, form: Mapping[str, str]) -> _Credentials:
-    header = request.headers.get("authorization", "")
+    headers = request.headers.getlist("authorization")
+    if len(headers) > 1:
+        raise _Refused("invalid_request", f"There are {len(headers)} Authorization headers: send one.")
+    header = headers[0] if headers else ""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         missing = [name for name in ("client_id", "client_secret") if not form.get(name)]

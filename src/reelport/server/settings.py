@@ -54,6 +54,7 @@ class Settings:
     held_looks: int = setting(
         100, ge=0, description="Looks held at the same time; beyond them each is answered at once."
     )
+    partner_held_looks: int = setting(50, ge=1, description="Looks of one partner that are held at the same time.")
     token_seconds: int = setting(Limit.TOKEN_SECONDS.default, ge=1, description="Life of an access token.")
     body_bytes: int = setting(1_048_576, ge=1024, description="Longest request body.")
     document_tokens: int = setting(4000, ge=50, description="Most tokens in one GraphQL document.")

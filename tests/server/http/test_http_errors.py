@@ -263,6 +263,8 @@ BODIES = [
     b'{"query": "{ partner { id } }", "query": "{ node }"}',
     b'{"query": "{ partner { id } }", "variables": {"a": NaN}}',
     b'{"query": "{ partner { id } }", "variables": {"a": -Infinity}}',
+    b'{"query": "{ partner { id } }", "variables": {"a": 1e999}}',
+    b'{"query": "{ partner { id } }", "variables": {"a": [-1.5E+999]}}',
     b'{"query": "{ partner { id } }", "variables": {"a": ' + b"9" * 5000 + b"}}",
     b"{'query': 1}",
     b'{"query": "\xff"}',
@@ -313,6 +315,14 @@ def test_a_caller_without_a_good_token_is_401_with_errors(api: Api, header: str 
     assert challenge.startswith('Bearer realm="reelport"')
     tried = header is not None and header.startswith("Bearer ") and header != "Bearer "
     assert ("invalid_token" in challenge) is tried
+
+
+def test_two_authorization_headers_are_400(api: Api) -> None:
+    """Though both are good: a proxy in between may have looked at the other one."""
+    twice = [("Authorization", f"Bearer {api.token}")] * 2
+    reply = api.client.post(GRAPHQL_PATH, json={"query": "{ partner { id } }"}, headers=twice)
+    assert (reply.status_code, codes(reply.json())) == (400, ["unauthenticated"])
+    assert 'error="invalid_request"' in reply.headers["www-authenticate"]
 
 
 def test_the_scheme_of_the_bearer_is_read_in_any_case(api: Api) -> None:

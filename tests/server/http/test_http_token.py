@@ -82,6 +82,13 @@ def test_basic_credentials_are_taken(api: Api) -> None:
     assert reply.status_code == 200
 
 
+def test_two_authorization_headers_are_refused(api: Api) -> None:
+    """Though both are good: a proxy in between may have looked at the other one."""
+    twice = [*basic(api.key.id, api.key.secret).items()] * 2
+    reply = api.client.post(TOKEN_PATH, data={"grant_type": "client_credentials"}, headers=twice)
+    assert (reply.status_code, reply.json()["error"]) == (400, "invalid_request")
+
+
 def test_wrong_basic_credentials_are_challenged(api: Api) -> None:
     """RFC 6749: 401 with WWW-Authenticate where the header was used, 400 where the body was."""
     reply = api.client.post(TOKEN_PATH, data={"grant_type": "client_credentials"}, headers=basic(api.key.id, "no"))

@@ -85,7 +85,7 @@ async def _answered(
     answered = await _in_turn(service, request, caller, body, base, pending)
     seconds = wait_of(request.headers.getlist("prefer"), service.settings.look_seconds)
     seen = answered.unfinished
-    if not (seconds and seen and (await _held(service, request, seen, seconds)).waited):
+    if not (seconds and seen and (await _held(service, request, caller, seen, seconds)).waited):
         return _reply(request, answered.body, body, headers=answered.headers)
     # Who calls is asked again: a key may have been revoked, or lost a channel, while its look was held.
     again = await _caller(service, request)
@@ -121,13 +121,15 @@ def _known_read(service: Service, body: bytes) -> GraphqlRequest | None:
     return asked if operation is not None and operation.is_short_read else None
 
 
-async def _held(service: Service, request: HttpRequest, unfinished: frozenset[str], seconds: int) -> End:
+async def _held(
+    service: Service, request: HttpRequest, caller: Caller, unfinished: frozenset[str], seconds: int
+) -> End:
     """Hold a look; ClientDisconnect as soon as its caller has gone."""
     began = time.perf_counter()
     end = End.LEFT
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_cancel_when_gone, request, tasks.cancel_scope)
-        end = await service.held.wait(unfinished, seconds)
+        end = await service.held.wait(caller.organization_id, unfinished, seconds)
         tasks.cancel_scope.cancel()
     request.state.held = time.perf_counter() - began
     service.metrics.held(end.value)
@@ -160,7 +162,12 @@ def _execute(db: Engine, service: Service, caller: Caller, asked: GraphqlRequest
 
 
 async def _caller(service: Service, request: HttpRequest) -> Caller | Response:
-    header = request.headers.get("authorization", "")
+    headers = request.headers.getlist("authorization")
+    if len(headers) > 1:
+        # A proxy in between may have gone by the other one.
+        fault = Fault(Code.UNAUTHENTICATED, f"There are {len(headers)} Authorization headers: send one.")
+        return _refused(request, fault, 400, **{"WWW-Authenticate": f'{_REALM}, error="invalid_request"'})
+    header = headers[0] if headers else ""
     scheme, _, token = header.partition(" ")
     if scheme.lower() != _SCHEME or not token.strip():
         fault = Fault(Code.UNAUTHENTICATED, "There is no bearer token: send `Authorization: Bearer …`.")

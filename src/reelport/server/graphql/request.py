@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,9 @@ class Request:
 def read(body: bytes) -> Request | Fault:
     """The request of a body, or what is wrong with it."""
     try:
-        given = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_distinct, parse_constant=_no_number)
+        given = json.loads(
+            body.decode("utf-8-sig"), object_pairs_hook=_distinct, parse_constant=_no_number, parse_float=_finite
+        )
     except UnicodeDecodeError:
         return _wrong("The body isn't UTF-8.")
     except RecursionError:
@@ -69,6 +72,13 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(word: str) -> float:
     raise _Refused(f"The body holds {word}, which isn't JSON.")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise _Refused(f"The body holds {digits[:80]}, which is larger than any number that is read here.")
+    return number
 
 
 def _wrong(sentence: str) -> Fault:
