@@ -129,7 +129,7 @@ def test_a_list_may_come_by_standard_input(run: Run, tmp_path: Path) -> None:
 def test_a_list_without_channels_is_remarked(run: Run, tmp_path: Path) -> None:
     """A header alone changes nothing, and that is said."""
     status, _, err = add_from(run, tmp_path, "id,slug\n")
-    assert (status, "names no channel below its header" in err) == (0, True)
+    assert (status, "no channel below the header" in err) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_discard_row_leaves_out_the_rows(spec: Spec) -> None:
     put(spec, FIRST, 1, 3)
     for text in (NEW, ODD, WORD):
         done = put(spec, text, 2, 3)
-        assert (done.rows, done.notes[-1]) == (1, "1 rows are left out")
+        assert (done.rows, done.notes[-1]) == (1, "1 row left out")
         assert kept(spec)[1:] == [(day(2), "ES", 8, Decimal(1))]
 
 

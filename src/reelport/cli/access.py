@@ -170,9 +170,11 @@ def add_channel(
         described({"organization": org, "id": id, "slug": slug, **was}, as_json=json)
         return
     renamed = [asdict(one) if json else f"{one.slug} (was {one.was})" for one in renames]
-    described({"organization": org, "channels": len(entries), "renamed": renamed}, as_json=json)
+    told: dict[str, object] = {"renamed": renamed} if json or renames else {}
+    described({"organization": org, "channels": len(entries), **told}, as_json=json)
     if not entries:
-        print(f"{from_} names no channel below its header: nothing was changed.", file=sys.stderr)
+        named = "standard input" if from_ == Path("-") else from_
+        print(f"There is no channel below the header of {named}: nothing was changed.", file=sys.stderr)
 
 
 def _entries(

@@ -29,6 +29,7 @@ from reelport.client.events import Event, Looked, Progress, Received
 from reelport.client.files.download import Downloaded
 from reelport.errors import ReelportError, UsageError
 from reelport.query import ReportQuery
+from reelport.wording import format_count
 
 if TYPE_CHECKING:
     from reelport.testing import Key, Service
@@ -115,7 +116,7 @@ def fetch(console: Console, service: Service, key: Key, asked: ReportQuery, to: 
             report.wait(deadline=_DEADLINE, progress=tell)
         with _step(console, "downloads it") as tell:
             done = report.download(to, progress=tell)
-    console.print(f"    {done.rows:,} rows, {size(done.bytes)}; {done.proof}\n")
+    console.print(f"    {format_count(done.rows, 'row')}, {size(done.bytes)}; {done.proof}\n")
     return done
 
 

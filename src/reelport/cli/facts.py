@@ -168,6 +168,9 @@ def _print_preview(
         lines = [{**empty, "problem": f"{one.file} line {one.line}: {one.reason}"} for one in shown.lines]
         print(_json([*(dict(zip(names, row, strict=True)) for row in rows), *lines]))
         return
+    if not rows and shown.broken:
+        print_broken_lines(shown, sys.stdout)
+        return
     used = [place for place, name in enumerate(names) if name == "problem" or any(row[place] for row in rows)]
     print_rows([names[place] for place in used], [[row[place] or "" for place in used] for row in rows])
     print_broken_lines(shown, sys.stdout)

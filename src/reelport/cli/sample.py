@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reelport.cli.options import Whole
+from reelport.wording import format_count
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -73,4 +74,4 @@ def _watched() -> Iterator[facts.Progress]:
 
 def _line(table: str, done: int, total: int) -> None:
     if done == total:
-        print(f"{table}: {total:,} rows drawn", file=sys.stderr, flush=True)
+        print(f"{table}: {format_count(total, 'row')} drawn", file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ from reelport.client.events import Bisected, Event
 from reelport.sync.comparing import Comparison, Moved, Number
 from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent
 from reelport.sync.standing import Standing
+from reelport.wording import format_count
 
 
 class Telling:
@@ -63,7 +64,7 @@ def _lines(event: SyncEvent) -> list[str]:
             return [f"{spec} {window}: {number} of {of}"]
         case Loaded(spec, window, before, rows, _, notes):
             instead = f" in the place of {before:,}" if before else ""
-            said = f"loaded, {rows:,} rows{instead}"
+            said = f"loaded, {format_count(rows, 'row')}{instead}"
             return [f"{spec} {window}: {line}" for line in (said, *notes)]
         case Failed(spec, window, reason):
             return [f"{spec} {window}: not loaded. {reason.removeprefix(f'{spec}: ')}"]
@@ -110,7 +111,10 @@ def range_options(first: date | None, last: date | None) -> list[str]:
 
 def _headline(each: Standing) -> Text:
     line = Text().append(each.spec.name, style="bold")
-    line.append(f"  {_near(each.spec.place.path)}, {each.rows:,} rows; {len(each.verified):,} days verified")
+    line.append(
+        f"  {_near(each.spec.place.path)}, {format_count(each.rows, 'row')}; "
+        f"{format_count(len(each.verified), 'day')} verified"
+    )
     line.append(f", {len(each.moving):,} moving, {len(each.missing):,} missing")
     if each.outdated:
         line.append("; the report asks for something else now: the next run reads every day again", style="yellow")

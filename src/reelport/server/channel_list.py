@@ -25,16 +25,17 @@ def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[Wrong, ...]]:
 
     `-` is standard input. UsageError when its header or its text can't be read, StorageError when the file can't be.
     """
+    named = "standard input" if path == STDIN else str(path)
     try:
         text = (sys.stdin.buffer.read() if path == STDIN else path.read_bytes()).decode("utf-8-sig")
         lines = list(_lines(StringIO(text, newline="")))
     except OSError as error:
         raise StorageError(f"{path}: {reason_of(error)}.") from error
     except UnicodeDecodeError:
-        raise UsageError(f"{path} isn't text in UTF-8.") from None
+        raise UsageError(f"{named} isn't text in UTF-8.") from None
     except csv.Error as error:
-        raise UsageError(f"{path} isn't CSV: {error}.") from None
-    header = _header(path, lines)
+        raise UsageError(f"{named} isn't CSV: {error}.") from None
+    header = _header(named, lines)
     wrong = tuple(
         (
             line,
@@ -56,13 +57,13 @@ def _lines(file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
         begins = reader.line_num + 1
 
 
-def _header(path: Path, lines: Sequence[tuple[int, list[str]]]) -> list[str]:
+def _header(named: str, lines: Sequence[tuple[int, list[str]]]) -> list[str]:
     names = [name.strip().lower() for name in lines[0][1]] if lines else []
     wrong = [f"there is no column {name!r}" for name in ("id", "slug") if name not in names]
     wrong += [f"{name!r} is none of {', '.join(COLUMNS)}" for name in names if name not in COLUMNS]
     wrong += [f"{name!r} is named more than once" for name in COLUMNS if names.count(name) > 1]
     if wrong:
-        raise UsageError(f"The header of {path} names the columns id, slug, name and account: {'; '.join(wrong)}.")
+        raise UsageError(f"The header of {named} names the columns id, slug, name and account: {'; '.join(wrong)}.")
     return names
 
 

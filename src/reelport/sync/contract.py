@@ -9,6 +9,7 @@ from reelport.errors import SchemaDrift, ServiceError
 from reelport.sync.columns import TEXT, Field, cast, fields_of, fits, quoted, within
 from reelport.sync.spec import Contract, Spec
 from reelport.sync.staging import Misfit, Stage
+from reelport.wording import format_count
 
 _VARIANT = "__text"
 """Ends the name of a field for values of another kind than the column's."""
@@ -124,7 +125,7 @@ def _without_rows(
         return _agreement(base, stage, notes=notes)
     out = " OR ".join(reasons)
     notes += [f"column {field.name} has no place" for field in new] + [str(misfit) for misfit in misfits]
-    notes.append(f"{stage.count(out):,} rows are left out")
+    notes.append(f"{format_count(stage.count(out), 'row')} left out")
     return replace(_agreement(base, stage, notes=notes), rows=f"NOT ({out})")
 
 
