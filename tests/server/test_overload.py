@@ -6,7 +6,7 @@ import asyncio
 import ctypes
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ import pytest
 from starlette.requests import Request
 
 from reelport.server.body_budget import BodyBudget
-from reelport.server.download_slots import Crowded, DownloadSlots, Limit
+from reelport.server.download_slots import Crowded, DownloadSlots, Limit, Running
 from reelport.server.grant_rate import GrantRate, caller_of
 from reelport.server.settings import read
 
@@ -139,32 +139,104 @@ def test_a_body_that_is_too_long_is_told_so_at_once() -> None:
     run(scene)
 
 
+class Downloads:
+    """Downloads by links that are good for 900 seconds, with a clock of their own."""
+
+    def __init__(self, **settings: int) -> None:
+        self.now = 0.0
+        self.slots = DownloadSlots(read(**settings), lambda: self.now)
+        self.held = ExitStack()
+
+    def begin(self, report: str, partner: int) -> Running:
+        """Begin one, which lasts; raises Crowded."""
+        with ExitStack() as held:
+            running = held.enter_context(self.slots.hold_report(report, 900))
+            held.enter_context(self.slots.hold_partner(running, partner))
+            self.held.push(held.pop_all())
+        return running
+
+    def refused(self, report: str, partner: int) -> Limit:
+        """Which limit keeps one from beginning."""
+        with pytest.raises(Crowded) as crowded:
+            self.begin(report, partner)
+        return crowded.value.limit
+
+    def take(self, seconds: int, rates: Mapping[Running, int]) -> None:
+        """Let time pass, in which readers take so many bytes a second."""
+        for _ in range(seconds):
+            self.now += 1
+            for running, rate in rates.items():
+                running.count(rate)
+
+
 def test_downloads_are_counted_by_report_and_by_partner() -> None:
     """Beyond either limit there is none; one that has ended makes room."""
-    slots = DownloadSlots(read(report_downloads=2, partner_downloads=3))
-    with slots.hold_report("r"), slots.hold_report("r"):
-        with pytest.raises(Crowded) as crowded, slots.hold_report("r"):
-            pytest.fail("a third download of one report")
-        assert crowded.value.limit is Limit.REPORT
-    with slots.hold_report("r"), slots.hold_partner(1), slots.hold_partner(1), slots.hold_partner(1):
-        with pytest.raises(Crowded) as crowded, slots.hold_partner(1):
-            pytest.fail("a fourth download of one partner")
-        assert crowded.value.limit is Limit.PARTNER
-        with slots.hold_partner(2):
-            assert len(slots) == 4
-    assert len(slots) == 0
+    some = Downloads(report_downloads=2, partner_downloads=3)
+    with some.held:
+        some.begin("r", 1)
+        some.begin("r", 1)
+        assert some.refused("r", 1) is Limit.REPORT
+        some.begin("s", 1)
+        assert some.refused("t", 1) is Limit.PARTNER
+        some.begin("u", 2)
+        assert len(some.slots) == 4
+    assert len(some.slots) == 0
+    some.begin("r", 1)
 
 
 def test_a_partner_without_a_download_always_gets_one() -> None:
     """Though others have all that there are."""
-    slots = DownloadSlots(read(downloads=2))
-    with ExitStack() as held:
-        held.enter_context(slots.hold_partner(1))
-        held.enter_context(slots.hold_partner(1))
-        with pytest.raises(Crowded) as crowded:
-            held.enter_context(slots.hold_partner(1))
-        assert crowded.value.limit is Limit.SERVICE
-        held.enter_context(slots.hold_partner(2))
+    some = Downloads(downloads=2)
+    some.begin("r", 1)
+    some.begin("r", 1)
+    assert some.refused("r", 1) is Limit.SERVICE
+    some.begin("r", 2)
+
+
+@pytest.mark.parametrize("limit", ["report_downloads", "partner_downloads"])
+def test_the_slowest_download_of_a_link_that_is_over_makes_room(limit: str) -> None:
+    """However fast it is, and only one for each that begins; nobody has to go while there is room."""
+    some = Downloads(**{limit: 3})
+    fast, slow = some.begin("r", 1), some.begin("r", 1)
+    some.take(899, {fast: 90_000, slow: 50_000})
+    late = some.begin("r", 1)
+    assert some.refused("r", 1)
+    some.take(2, {fast: 90_000, slow: 50_000, late: 1000})
+    assert not slow.ended
+    some.begin("r", 1)
+    assert (slow.ended, fast.ended, late.ended) == (True, False, False)
+    some.begin("r", 1)
+    assert (fast.ended, late.ended) == (True, False)
+    assert some.refused("r", 1)
+    some.held.close()
+    assert len(some.slots) == 0
+
+
+def test_a_reader_that_takes_too_little_makes_room_and_one_that_took_much_before_as_well() -> None:
+    """By what was taken in the last minutes; a download that has just begun isn't judged yet."""
+    some = Downloads(report_downloads=3, download_rate=10_000)
+    honest, burst, idle = (some.begin("r", 1) for _ in range(3))
+    burst.count(1_000_000_000)
+    some.take(110, {honest: 11_000, burst: 10})
+    assert some.refused("r", 1)
+    some.take(300, {honest: 11_000, burst: 10})
+    begun = some.begin("r", 1)
+    assert (idle.ended, burst.ended) == (True, False)
+    some.begin("r", 1)
+    assert burst.ended
+    assert some.refused("r", 1)
+    assert not honest.ended
+    assert not begun.ended
+
+
+def test_where_no_least_rate_is_set_only_links_that_are_over_count() -> None:
+    """An operator may let everybody take its time."""
+    some = Downloads(report_downloads=1, download_rate=0)
+    some.begin("r", 1)
+    some.take(800, {})
+    assert some.refused("r", 1)
+    some.take(100, {})
+    some.begin("r", 1)
 
 
 def test_a_key_has_a_sixth_of_its_grants_at_once_and_the_rest_in_a_minute() -> None:

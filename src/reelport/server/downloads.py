@@ -1,7 +1,8 @@
 """A finished file over HTTP: by signed link alone, whole or one range of it, from a file that stays open.
 
 Once a download has begun it ends whole, even when the report expires meanwhile; only a key that may read the
-report no more ends it. A reader costs a small piece of memory, however slowly it takes the file.
+report no more ends it, or a new download that needs the place of a slow one. A reader costs a small piece of memory,
+however slowly it takes the file.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Self
 
+import anyio
 import anyio.to_thread
 import structlog
 from starlette.requests import ClientDisconnect, Request
@@ -24,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 from reelport.errors import StorageError
 from reelport.server import files, reports
 from reelport.server.byte_range import select_part
-from reelport.server.download_slots import Crowded, Limit
+from reelport.server.download_slots import Crowded, Limit, Running
 from reelport.server.files import FileRecord
 from reelport.server.reports import LinkedFile, NoFile
 from reelport.server.service import Service
@@ -69,6 +71,11 @@ class _Link:
     expires: str
     signature: str
 
+    @property
+    def seconds(self) -> float:
+        """For how long it is still good."""
+        return int(self.expires) - datetime.now(UTC).timestamp()
+
     @classmethod
     def of(cls, request: Request) -> Self:
         """The link that was called."""
@@ -94,19 +101,19 @@ async def download(request: Request) -> Response:
         return _refusal(_NO_LINK)
     try:
         with ExitStack() as held:
-            held.enter_context(service.download_slots.hold_report(link.report_id))
+            running = held.enter_context(service.download_slots.hold_report(link.report_id, link.seconds))
             found = await anyio.to_thread.run_sync(_open, service, link)
             if isinstance(found, _Refused):
                 return _refusal(found)
             held.callback(os.close, found.descriptor)
-            held.enter_context(service.download_slots.hold_partner(found.organization_id))
-            return _answer(request, link, found, held)
+            held.enter_context(service.download_slots.hold_partner(running, found.organization_id))
+            return _answer(request, link, found, running, held)
     except Crowded as crowded:
         # The connection ends with it: whoever opens thousands of links keeps none of them.
         return _refusal(_crowded(crowded.limit), **{"Retry-After": _RETRY_SECONDS, "Connection": "close"})
 
 
-def _answer(request: Request, link: _Link, found: _Opened, held: ExitStack) -> Response:
+def _answer(request: Request, link: _Link, found: _Opened, running: Running, held: ExitStack) -> Response:
     """The file, which keeps what is held until it is sent, or why none of it is."""
     tag = f'"{found.record.sha256}"'
     headers = {
@@ -126,7 +133,8 @@ def _answer(request: Request, link: _Link, found: _Opened, held: ExitStack) -> R
         headers["Content-Range"] = f"bytes {part}/{found.record.bytes}"
     if status not in {200, 206}:
         return Response(status_code=status, headers=headers)
-    return _Download(status, headers, _Sent(request.app.state.service, link, found, first, length, held.pop_all()))
+    sent = _Sent(request.app.state.service, link, found, first, length, running, held.pop_all())
+    return _Download(status, headers, sent)
 
 
 def _refusal(refused: _Refused, **headers: str) -> Response:
@@ -190,6 +198,7 @@ class _Sent:
     file: _Opened
     first: int
     length: int
+    running: Running
     held: ExitStack
 
 
@@ -208,7 +217,13 @@ class _Download(Response):
             if scope["method"] == "HEAD" or not self._sent.length:
                 await send({"type": "http.response.body", "body": b""})
                 return
-            await self._pieces(Request(scope, receive), send)
+            running = self._sent.running
+            with anyio.CancelScope() as sending:
+                running.stop_by(sending.cancel)
+                await self._pieces(Request(scope, receive), send)
+            if running.ended:
+                # Without its end, too.
+                _LOG.warning("a slow download ends early: a new one needs its place", report=running.report_id)
 
     async def _pieces(self, request: Request, send: Send) -> None:
         at, end = self._sent.first, self._sent.first + self._sent.length
@@ -229,6 +244,7 @@ class _Download(Response):
             count += 1
             await send({"type": "http.response.body", "body": piece, "more_body": at < end})
             self._sent.service.metrics.sent(len(piece))
+            self._sent.running.count(len(piece))
 
     async def _still_allowed(self) -> bool:
         """Whether the link's key may still read the report: revoking it ends what it has begun, too."""

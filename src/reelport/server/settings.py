@@ -74,6 +74,11 @@ class Settings:
     )
     downloads: int = setting(1000, ge=1, description="Downloads at the same time.")
     partner_downloads: int = setting(64, ge=1, description="Downloads of one partner at the same time.")
+    download_rate: int = setting(
+        10_000,
+        ge=0,
+        description="Bytes a second below which a download makes room for one of its report or partner.",
+    )
     report_downloads: int = setting(20, ge=1, description="Downloads of one report at the same time.")
     pending_bytes: int = setting(
         33_554_432, ge=1_048_576, description="Bytes of request bodies in memory that are not answered yet."

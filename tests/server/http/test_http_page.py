@@ -18,7 +18,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "http.md").read_text(
 BOUNDS = {
     *("request_seconds", "stalled_seconds", "connections", "unsent_bytes", "key_grants"),
     *("downloads", "partner_downloads", "report_downloads", "pending_bytes", "partner_pending_bytes"),
-    "partner_held_looks",
+    *("partner_held_looks", "download_rate"),
 }
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from tests.patience import free_port
+from tests.patience import free_port, until
 
 from reelport.testing import Service
 from reelport.wire import LOOK
@@ -69,6 +69,25 @@ def test_readers_and_half_bodies_by_the_hundred_keep_nobody_waiting(beset: tuple
         assert resident(other.service) < before + ROOM
 
 
+def test_slow_readers_of_a_link_that_is_over_make_room_for_a_fresh_one() -> None:
+    """All places of a report are theirs, and its owner has the file all the same: whole, by a link of now."""
+    with Service(workers=0, report_downloads=2, link_seconds=2, log_level="warning") as service, ExitStack() as opened:
+        service.organization("owner")
+        wire = Wire(service, service.key("owner"))
+        token = token_of(wire.graphql(ASK, {"input": INPUT}))
+        whole = b"day,views\n" + b"2026-01-01,3\n" * 2_000_000
+        finish(service, whole)
+        leaked = linked(wire, token)
+        reader = f"GET {leaked} HTTP/1.1\r\nHost: here\r\n\r\n".encode()
+        readers = [opened.enter_context(sent(service, reader)) for _ in range(2)]
+        assert [status(each) for each in readers] == [200, 200]
+        assert until(lambda: wire.send("GET", leaked).status == 403)
+        reply = wire.send("GET", linked(wire, token))
+        assert (reply.status, reply.body) == (200, whole)
+        assert "a slow download ends early" in service.log
+        assert "Traceback" not in service.log
+
+
 def test_more_connections_than_open_files_keep_nobody_out(tmp_path: Path) -> None:
     """The silent ones make room, and the log stays short: with 256 open files there are 78 connections."""
     port = free_port()
@@ -113,6 +132,11 @@ def fetched(wire: Wire) -> str:
     """Path and query of a link to a large file."""
     token = token_of(wire.graphql(ASK, {"input": INPUT}))
     finish(wire.service, b"day,views\n" + b"2026-01-01,3\n" * 2_000_000)
+    return linked(wire, token)
+
+
+def linked(wire: Wire, token: str) -> str:
+    """Path and query of a fresh link to a report."""
     report = wire.graphql(LOOK, {"reportToken": token})["data"]["partner"]["reportFile"]
     parts = urlsplit(report["downloadLinks"]["edges"][0]["node"]["link"])
     return f"{parts.path}?{parts.query}"
