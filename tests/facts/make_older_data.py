@@ -2,8 +2,8 @@
 
 Run it with that version, never with a later one, or what it tells of older files is lost:
 
-    git worktree add /tmp/older ed694b1
-    PYTHONPATH=/tmp/older/src .venv/bin/python tests/facts/make_older_data.py tests/facts/older_data.tar.xz
+    git worktree add ../older ed694b1
+    PYTHONPATH=../older/src .venv/bin/python tests/facts/make_older_data.py tests/facts/older_data.tar.xz
 """
 
 from __future__ import annotations
