@@ -133,7 +133,7 @@ def test_state_file_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:
     shutil.copy(settings.state_file, before)
     partners.add_organization(db, "later", NOW)
     settings.state_file.unlink()
-    with pytest.raises(StorageError, match="No such file"):
+    with pytest.raises(StorageError, match="no such file"):
         partners.organizations(db)
     before.rename(settings.state_file)
     assert partners.organizations(db) == ()
