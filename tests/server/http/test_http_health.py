@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import logging
 import os
 import re
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 import structlog
 from sqlalchemy import event, text
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from tests.disks import remount, small_disk
 from tests.patience import until
@@ -113,14 +116,24 @@ def test_a_state_without_room_is_told_until_there_is_room(tmp_path: Path) -> Non
             assert until(lambda: database_check(client) == (200, "ok"))
 
 
+def froze(disk: Path, app: Starlette) -> bool:
+    """Make a disk read-only; False while a sweep or a probe of the service has a file of it open for writing."""
+    app.state.service.db.dispose()
+    gc.collect()  # a connection that was in use went back to the pool that was given up, and ends with it
+    try:
+        remount(disk, "ro")
+    except subprocess.CalledProcessError:
+        return False
+    return True
+
+
 def test_a_state_on_a_read_only_disk_is_told(tmp_path: Path) -> None:
     """The same of a file system that takes no writes any more."""
     with small_disk(tmp_path / "data", "4m") as disk:
         app = create_app(read(data=disk, workers=0))
         with TestClient(app) as client:
             assert database_check(client) == (200, "ok")
-            app.state.service.db.dispose()  # files open for writing would keep it writable
-            remount(disk, "ro")
+            assert until(lambda: froze(disk, app))
             assert until(lambda: database_check(client) == (503, "can't be written"))
             remount(disk, "rw")
             app.state.service.db.dispose()
