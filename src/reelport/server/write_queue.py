@@ -83,7 +83,7 @@ class WriteQueue:
             _write(begin, batch)
         except Exception as error:  # noqa: BLE001 - told to every thread whose work was lost by it
             _fail(batch, error)
-        except BaseException:
+        except BaseException:  # a stop of the process: the other threads are told, and it goes on
             _fail(batch, StorageError("The process is being stopped: nothing was written."))
             raise
         finally:
