@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from tests.client.ledgers import Calendar, claimed, days, given_up, question, requested, shown
 
-from reelport.client.ledger import Claimed, Ledger, Row, State
+from reelport.client.ledger import Claimed, Ledger, Row, Serves, State
 from reelport.errors import UsageError
 
 
@@ -43,3 +44,34 @@ def test_old_rows_go_when_a_new_one_comes(ledger: Ledger, delivered: Row, calend
     calendar.later(days=91)
     claimed(ledger, question(days(1)))
     assert ledger.get(delivered.id) is None
+
+
+def test_pruning_removes_what_is_old_and_nothing_that_is_needed(
+    ledger: Ledger, delivered: Row, calendar: Calendar
+) -> None:
+    """Kept are rows of living processes, of held slots and of undelivered reports; younger ones are not looked at."""
+    undelivered = requested(ledger, "R-2", question(days(1)))
+    ledger.saw(undelivered, State.FINISHED)
+    given_up(ledger, undelivered)
+    lost = claimed(ledger, question(days(2)))
+    ledger.lost(lost, "The answer was lost.", answered=False)
+    calendar.later(hours=1)
+    working = claimed(ledger, question(days(3)))
+    calendar.later(minutes=1)
+    assert ledger.prune(calendar.now - timedelta(hours=2)) == ()
+    assert ledger.prunable(calendar.now) == (delivered,)
+    assert ledger.prune(calendar.now) == (delivered,)
+    assert {row.id for row in ledger.rows()} == {undelivered.id, lost.id, working.id}
+    calendar.later(hours=48)
+    assert {row.id for row in ledger.prune(calendar.now)} == {undelivered.id, lost.id}
+    assert [row.id for row in ledger.rows()] == [working.id], "its process lives"
+
+
+def test_a_pruned_report_is_asked_for_anew(ledger: Ledger, delivered: Row, calendar: Calendar) -> None:
+    """Pruning loses what the ledger knew: a delivered report that would still have served is no more."""
+    entry = ledger.enter(question())
+    assert isinstance(entry, Serves)
+    given_up(ledger, entry.row)
+    calendar.later(minutes=1)
+    assert [row.id for row in ledger.prune(calendar.now)] == [delivered.id]
+    assert isinstance(ledger.enter(question()), Claimed)

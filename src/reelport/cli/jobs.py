@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from reelport.cli.consent import is_confirmed
 from reelport.cli.listing import described, listed, told
 from reelport.cli.options import words_of
 from reelport.client.ledger import Ledger, Row, State
@@ -19,12 +21,14 @@ from reelport.client.ledger.place import ledger_at
 from reelport.client.ledger.rows import TOKEN_STATES
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
+from reelport.wording import format_count
 
 JOBS = App(
     name="jobs", help="Reports that this machine asked for, and which of them hold a slot.", help_format="plaintext"
 )
 
 _RECENT = timedelta(hours=48)
+_AGE = re.compile(r"(\d{1,4})([dh])")
 
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON.")]
 Job = Annotated[str, Parameter(help="Its number in `jobs list`, or its token.")]
@@ -84,6 +88,53 @@ def forget(*jobs: Job, json: Json = False) -> None:
     listed([{"id": row.id, "token": row.token, "state": State.FORGOTTEN} for row in rows], as_json=json)
 
 
+@JOBS.command
+def prune(
+    *,
+    older_than: Annotated[str, Parameter(help="The age since the ask: 30d for 30 days, 12h for 12 hours.")],
+    dry_run: Annotated[bool, Parameter(negative=(), help="List what would be removed, and remove nothing.")] = False,
+    yes: Annotated[bool, Parameter(negative=(), help="Do it without asking, as programs must.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove old reports from the ledger; files stay. What holds a slot or isn't delivered yet is kept.
+
+    Example: reelport jobs prune --older-than 30d --dry-run
+    """
+    now = datetime.now(UTC)
+    ledger, before = _ledger(), now - _age(older_than)
+    rows = ledger.prunable(before)
+    if rows and not dry_run:
+        if not yes and not is_confirmed(_question(rows, now)):
+            print("Nothing was changed.", file=sys.stderr)
+            return
+        rows = ledger.prune(before)
+    none = f"Nothing in {ledger.path} is older than {older_than} and can be removed."
+    listed([_pruned(row) for row in rows], as_json=json, none=none)
+    if rows:
+        done = "would be removed" if dry_run else "removed"
+        print(f"{format_count(len(rows), 'report')} {done} from {ledger.path}.", file=sys.stderr)
+
+
+def _age(text: str) -> timedelta:
+    """The age that a word means. Raises UsageError where it is none."""
+    found = _AGE.fullmatch(text.strip().lower())
+    if found is None:
+        raise UsageError(f"--older-than: {text[:80]!r} is no age: give days or hours, such as 30d or 12h.")
+    return timedelta(**{{"d": "days", "h": "hours"}[found[2]]: int(found[1])})
+
+
+def _question(rows: Sequence[Row], now: datetime) -> str:
+    """What is asked before rows are removed, and what is lost with them."""
+    living = sum(row.state in TOKEN_STATES and now < row.expires for row in rows)
+    lost = f" {living:,} of them could still be had without asking again." if living else ""
+    return f"Remove {format_count(len(rows), 'report')} from the ledger?{lost} Files stay."
+
+
+def _pruned(row: Row) -> Mapping[str, object]:
+    asked = row.asked or row.created
+    return {"id": row.id, "state": row.state, "asked": asked, "service": row.service, "report": _report(row.query, ",")}
+
+
 def _ledger() -> Ledger:
     ledger = ledger_at(None, os.environ, lambda: datetime.now(UTC))
     assert ledger is not None  # noqa: S101 - None stands for the user's own
@@ -113,6 +164,7 @@ def _summary(row: Row, now: datetime) -> Mapping[str, object]:
         "slot": _slot(row, now),
         "process": row.worker(now),
         "asked": row.asked or row.created,
+        "service": row.service,
         "report": _report(row.query, ","),
         "rows": row.rows,
         "file": _file(row),
@@ -127,6 +179,7 @@ def _for_eyes(row: Row, now: datetime) -> Mapping[str, object]:
         "state": "delivered" if row.delivered else row.state,
         "slot": _slot(row, now),
         "asked (UTC)": f"{row.asked or row.created:%m-%d %H:%M}",
+        "service": row.service.partition("://")[2] or row.service,
         "report": _report(row.query, ", "),
     }
 

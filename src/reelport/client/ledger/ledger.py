@@ -10,6 +10,7 @@ from pathlib import Path
 
 from reelport.client.ledger import owners
 from reelport.client.ledger.entry import Ask, Claimed, Entry, Held, Question, Serves, entry
+from reelport.client.ledger.pruning import list_prunable
 from reelport.client.ledger.rows import LIFE, Row, State
 from reelport.client.ledger.store import Store
 from reelport.errors import QueryRefused, UsageError
@@ -231,6 +232,17 @@ class Ledger:
                 if worker := each.worker(self._now()):
                     raise UsageError(f"Report {each.id} is being fetched by the process {worker}: stop that first.")
             db.execute("UPDATE reports SET state = 'forgotten', owner = NULL WHERE id = ?", (row.id,))
+
+    def prunable(self, before: datetime) -> tuple[Row, ...]:
+        """Return the rows that `prune` would remove."""
+        return list_prunable(self.rows(), before, self._now())
+
+    def prune(self, before: datetime) -> tuple[Row, ...]:
+        """Remove the rows of reports that were asked for before a moment, but those still needed; return them."""
+        with self._store.writing() as db:
+            rows = list_prunable(self._all(db.execute("SELECT * FROM reports ORDER BY id")), before, self._now())
+            db.executemany("DELETE FROM reports WHERE id = ?", [(row.id,) for row in rows])
+        return rows
 
     def _inserted(self, db: sqlite3.Connection, question: Question, now: datetime) -> Row:
         db.execute("DELETE FROM reports WHERE created < ?", (_text(now - _KEPT),))
