@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from rich.console import Console
 
-from reelport.cli.output import Narrator, duration, size
+from reelport.cli.output import Narrator
 from reelport.client.events import (
     Asked,
     Bisected,
@@ -26,6 +26,7 @@ from reelport.client.events import (
     WindowDone,
 )
 from reelport.errors import NotFinished, Problem
+from reelport.wording import format_duration, format_size
 
 
 @dataclass
@@ -153,10 +154,10 @@ def test_the_last_words_name_the_command_that_goes_on() -> None:
 
 def test_amounts_read_well() -> None:
     """Bytes and times as people say them."""
-    assert [size(n) for n in (0, 999, 1_200, 5_300_000, 7_100_000_000)] == [
+    assert [format_size(n) for n in (0, 999, 1_200, 5_300_000, 7_100_000_000)] == [
         "0 bytes", "999 bytes", "1.2 kB", "5.3 MB", "7.1 GB"
     ]  # fmt: skip
-    assert [duration(s) for s in (0.04, 61, 150, 3_600, 11_100)] == [
+    assert [format_duration(s) for s in (0.04, 61, 150, 3_600, 11_100)] == [
         "0.0 s",
         "61.0 s",
         "2 min",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -263,3 +264,25 @@ def test_two_reports_of_one_file_are_one_run(run: Run, vendor: Vendor, spec: Spe
     heard = run(spec, other)
     assert [len(event.windows) for event in heard if isinstance(event, Planned)] == [2, 1]
     assert Counter(asked(vendor)) == Counter(["20-11", "10-1", "1-1"])
+
+
+def test_a_run_is_logged(
+    run: Run, vendor: Vendor, numbers: Numbers, spec: Spec, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is planned, read, downloaded and synced is a line each at INFO; a window that can't be had is a warning."""
+    with caplog.at_level("INFO", "reelport"):
+        run(spec)
+        numbers.empty |= {TODAY - timedelta(days=ago) for ago in range(40)}
+        with pytest.raises(WindowEmptied):
+            run(spec)
+    lines = [(name, level, line) for name, level, line in caplog.record_tuples if name.startswith("reelport.")]
+    said = [line for name, _, line in lines if name == "reelport.sync"]
+    assert said[0] == "views: 2 windows to read"
+    assert sum(line.endswith(": reading, 1 of 2") for line in said) == 1
+    assert sum(": synced, " in line for line in said) == 2
+    (refused,) = [line for _, level, line in lines if level == logging.WARNING]
+    assert ": not synced: " in refused
+    assert "came back empty" in refused
+    downloads = [line for name, _, line in lines if name == "reelport.client" and ": downloaded report " in line]
+    assert sorted(line.split()[4] for line in downloads) == sorted(f"{token[:11]}…:" for token in vendor.tokens)
+    assert all(line.startswith("views ") for line in downloads)

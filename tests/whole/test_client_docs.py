@@ -18,6 +18,10 @@ DOCS = Path(__file__).parents[2] / "docs"
 TUTORIAL = DOCS / "tutorial" / "first-report.md"
 HOW_TO = DOCS / "how-to" / "fetch-a-report.md"
 ANY_RANGE = DOCS / "how-to" / "any-range.md"
+SCHEDULE = DOCS / "how-to" / "run-on-a-schedule.md"
+
+
+SCHEDULERS = re.compile(r"^(from|import) (airflow|dagster)", re.MULTILINE)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -62,13 +66,27 @@ def test_the_tutorials_commands_run(environment: dict[str, str], tmp_path: Path)
     assert (tmp_path / "countries.csv").read_text("utf-8").startswith("visitor_country,views\n")
 
 
-@pytest.mark.parametrize("page", [TUTORIAL, HOW_TO, ANY_RANGE], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [TUTORIAL, HOW_TO, ANY_RANGE, SCHEDULE], ids=lambda page: page.stem)
 def test_the_pages_programs_run(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
     """Every Python block is a whole program that ends well and leaves whole files."""
-    programs = blocks(page, "python")
+    programs = [program for program in blocks(page, "python") if not SCHEDULERS.search(program)]
     assert programs
     for program in programs:
         done = run([sys.executable, "-W", "error", "-c", program], environment, tmp_path)
         assert done.returncode == 0, done.stderr
     assert not list(tmp_path.glob("*.part"))
     assert list(tmp_path.glob("*.csv"))
+
+
+def test_the_log_is_as_the_page_on_schedules_says(environment: dict[str, str], tmp_path: Path) -> None:
+    """Its first program writes such lines as it shows; what it gives to schedulers is Python that calls its second."""
+    first, function, *given = blocks(SCHEDULE, "python")
+    done = run([sys.executable, "-c", first], environment, tmp_path)
+    said = [line.partition(" reelport.client: ")[2] for line in done.stderr.splitlines()]
+    assert [line.split()[0] for line in said if line][-2:] == ["waited", "downloaded"]
+    assert "def fetch_views(" in function
+    assert len(given) == 2
+    for program in given:
+        compile(program, "page", "exec")
+        assert SCHEDULERS.search(program)
+        assert "from views import fetch_views" in program

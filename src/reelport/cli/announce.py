@@ -12,7 +12,7 @@ from enum import Enum
 from typing import IO, Any, Self
 
 from reelport.cli.output import what_happened
-from reelport.client.events import Asked, Event, InWindow, Received, Reused
+from reelport.client.events import Asked, Event, InWindow, Merged, Received, Reused, Saved
 from reelport.client.files.download import Downloaded
 from reelport.errors import QueryRefused, ReelportError
 
@@ -49,6 +49,8 @@ class Announcer:
 
     def of(self, report: Mapping[str, object], event: Event) -> None:
         """Take in what happened to one report of several, which these facts tell from the others."""
+        if isinstance(event, Saved | Merged):
+            return  # The lines `window_done` and `result` say the same.
         if not self._quiet and not self._too_soon(event, str(report)):
             self._print(_WORD.sub("_", type(event).__name__).lower(), {**report, **_facts(event)})
 

@@ -23,13 +23,12 @@ from rich.text import Text
 
 from reelport.catalog import Dimension, Metric
 from reelport.cli.charts import chart_of, words
-from reelport.cli.output import size
 from reelport.client.client import Client
 from reelport.client.events import Event, Looked, Progress, Received
 from reelport.client.files.download import Downloaded
 from reelport.errors import ReelportError, UsageError
 from reelport.query import ReportQuery
-from reelport.wording import format_count
+from reelport.wording import format_count, format_size
 
 if TYPE_CHECKING:
     from reelport.testing import Key, Service
@@ -116,7 +115,7 @@ def fetch(console: Console, service: Service, key: Key, asked: ReportQuery, to: 
             report.wait(deadline=_DEADLINE, progress=tell)
         with _step(console, "downloads it") as tell:
             done = report.download(to, progress=tell)
-    console.print(f"    {format_count(done.rows, 'row')}, {size(done.bytes)}; {done.proof}\n")
+    console.print(f"    {format_count(done.rows, 'row')}, {format_size(done.bytes)}; {done.proof}\n")
     return done
 
 
@@ -188,7 +187,7 @@ def _news(event: Event) -> str:
         case Looked(_, status, elapsed):
             return f"{status}, {elapsed:.1f} s"
         case Received(received, total):
-            return f"{size(received)} of {size(total or received)}"
+            return f"{format_size(received)} of {format_size(total or received)}"
         case _:
             return ""
 

@@ -29,7 +29,7 @@ from reelport.client.events import (
 from reelport.client.files.download import Downloaded
 from reelport.client.ranges.result import Ranged
 from reelport.errors import ReelportError
-from reelport.wording import format_count
+from reelport.wording import format_count, format_duration, format_size
 
 _HEARTBEAT = 60.0
 """Seconds between two lines while nothing changes, so that nobody takes a wait for a hang."""
@@ -114,7 +114,7 @@ class Narrator:
         windows = len(done.windows) if isinstance(done, Ranged) else 1
         each = f"each of {windows} windows: " if windows > 1 else ""
         place = "drawn, and not kept (-o FILE keeps the data)" if drawn else output or "stdout"
-        self.say(f"{place}: {format_count(done.rows, 'row')}, {size(done.bytes)}; {each}{done.proof}")
+        self.say(f"{place}: {format_count(done.rows, 'row')}, {format_size(done.bytes)}; {each}{done.proof}")
         for what, where in more.items():
             self.say(f"{what}: {where}")
 
@@ -138,15 +138,15 @@ class Narrator:
             case Asked(token) if not (self._bars and window):
                 self.say(f"{prefix}asked for report {token}")
             case Reused(token, age) if not (self._bars and window):
-                self.say(f"{prefix}taking up report {token}, asked for {duration(age)} ago")
+                self.say(f"{prefix}taking up report {token}, asked for {format_duration(age)} ago")
             case Queued(reason, seconds):
                 self._state(window, reason, seconds, reason)
             case Retrying(reason, seconds):
                 self._trouble(window, prefix, reason, seconds)
             case Looked(_, status, elapsed, next_look):
-                self._state(window, status, next_look or 0, f"{status} after {duration(elapsed)}")
+                self._state(window, status, next_look or 0, f"{status} after {format_duration(elapsed)}")
             case Received(received, total):
-                amounts = size(received) + (f" of {size(total)}" if total else "")
+                amounts = format_size(received) + (f" of {format_size(total)}" if total else "")
                 if self._bars:
                     self._bars.fill(window, window or "downloading", received, total, amounts)
                 self._beat(window, 0, f"downloading: {amounts}")
@@ -163,7 +163,7 @@ class Narrator:
     def _tell_of_windows(self, event: WindowDone | Bisected | Merging) -> None:
         match event:
             case WindowDone(start, end, size_, done, windows):
-                self.say(f"{start}..{end}: here, {size(size_)}; {done} of {windows} windows")
+                self.say(f"{start}..{end}: here, {format_size(size_)}; {done} of {windows} windows")
                 self.over(f"{start}..{end}", done, windows)
             case Bisected(start, end):
                 self.of(f"{start}..{end}", event)
@@ -198,21 +198,3 @@ class Narrator:
 def what_happened(error: ReelportError) -> str:
     """An error's sentences without how a program would go on: the command line says how it does."""
     return str(error).partition(" Take it up again with")[0]
-
-
-def size(number: int) -> str:
-    """A number of bytes for people: 1.2 MB."""
-    value = float(number)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 1000:  # noqa: PLR2004 - a kilo
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
-
-
-def duration(seconds: float) -> str:
-    """A time for people: 4.2 s, 12 min, 3 h 5 min."""
-    if seconds < 120:  # noqa: PLR2004 - two minutes are where seconds stop to matter
-        return f"{seconds:.1f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from reelport.cli.listing import listed, told
 from reelport.cli.options import Ask, Profile, Url
 from reelport.errors import MergeRefused, QueryRefused
-from reelport.wording import format_count
+from reelport.wording import format_count, format_duration
 
 if TYPE_CHECKING:
     from reelport.client.ranges.plan import Plan
@@ -78,14 +78,13 @@ def _row(number: int, facts: dict[str, object]) -> dict[str, object]:
 
 def _sentences(made: Plan) -> list[str]:
     """What the table doesn't show."""
-    from reelport.cli.output import duration
     from reelport.client.ranges.plan import Standing
 
     done = sum(each.standing is Standing.HERE for each in made.windows)
     windows, days = format_count(len(made.windows), "window"), format_count(made.query.days, "day")
     said = [f"{days} in {windows}, {made.slots} at a time; {done} here already."]
     if made.to_make:
-        limit = duration(made.longest.total_seconds())
+        limit = format_duration(made.longest.total_seconds())
         said.append(f"{format_count(made.to_make, 'report')} to be made: {limit} at most, often far less.")
     if made.way is not None and len(made.windows) > 1:
         said.append(f"Merged: {made.way}.")

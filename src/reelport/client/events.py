@@ -69,6 +69,15 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """A report's file is on disk under its name, whole: its bytes, and its rows below the header."""
+
+    token: str
+    bytes: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class InWindow:
     """What happens to one window of a longer range, from `start` to `end`, both included."""
 
@@ -105,7 +114,17 @@ class Merging:
     windows: int
 
 
-Event = Warned | Asked | Reused | Queued | Looked | Retrying | Received | InWindow | WindowDone | Bisected | Merging
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The windows of a range are one file on disk, under its name: its bytes, and its rows below the header."""
+
+    windows: int
+    bytes: int
+    rows: int
+
+
+OfReport = Warned | Asked | Reused | Queued | Looked | Retrying | Received | Saved
+Event = OfReport | InWindow | WindowDone | Bisected | Merging | Merged
 Progress = Callable[[Event], None]
 
 

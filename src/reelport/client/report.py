@@ -8,13 +8,14 @@ from datetime import timedelta
 
 from reelport.client import fetch, follow
 from reelport.client.deadline import DEADLINE
-from reelport.client.driving.runner import AsyncRunner, Runner, aloud, seconds
+from reelport.client.driving.runner import AsyncRunner, Runner, seconds
 from reelport.client.driving.steps import Flow
 from reelport.client.events import Progress
 from reelport.client.files import download
 from reelport.client.files.download import Downloaded
 from reelport.client.files.part import checked_target
 from reelport.client.flow import ReportState
+from reelport.client.listener import listener
 from reelport.client.ranges.reports import AsyncRangeReports, RangeReports
 from reelport.client.session import Session
 from reelport.errors import UsageError
@@ -73,12 +74,12 @@ class Report(_Handle):
 
     def refresh(self) -> Report:
         """Look once. Raises ReportExpired when the service doesn't know the report (any more)."""
-        self._run(self._refresh(aloud))
+        self._run(self._refresh(listener(self._session)))
         return self
 
     def wait(self, *, deadline: float | timedelta = DEADLINE, progress: Progress | None = None) -> Report:
         """Wait until it can be downloaded. NotFinished after `deadline` (seconds), ReportFailed, ReportExpired."""
-        self._run(self._wait(deadline, progress or aloud))
+        self._run(self._wait(deadline, listener(self._session, progress)))
         return self
 
     def download(
@@ -88,7 +89,7 @@ class Report(_Handle):
 
         With `any_columns` they may be others than those that were asked for.
         """
-        return self._run(self._download(to, progress or aloud, any_columns=any_columns))
+        return self._run(self._download(to, listener(self._session, progress), any_columns=any_columns))
 
 
 class AsyncReport(_Handle):
@@ -100,12 +101,12 @@ class AsyncReport(_Handle):
 
     async def refresh(self) -> AsyncReport:
         """Look once. Raises ReportExpired when the service doesn't know the report (any more)."""
-        await self._run(self._refresh(aloud))
+        await self._run(self._refresh(listener(self._session)))
         return self
 
     async def wait(self, *, deadline: float | timedelta = DEADLINE, progress: Progress | None = None) -> AsyncReport:
         """Wait until it can be downloaded. NotFinished after `deadline` (seconds), ReportFailed, ReportExpired."""
-        await self._run(self._wait(deadline, progress or aloud))
+        await self._run(self._wait(deadline, listener(self._session, progress)))
         return self
 
     async def download(
@@ -115,7 +116,7 @@ class AsyncReport(_Handle):
 
         With `any_columns` they may be others than those that were asked for.
         """
-        return await self._run(self._download(to, progress or aloud, any_columns=any_columns))
+        return await self._run(self._download(to, listener(self._session, progress), any_columns=any_columns))
 
 
 class Reports(RangeReports):
@@ -138,7 +139,7 @@ class Reports(RangeReports):
         Raises QueryRefused with every problem, before anything is sent where that can be; SlotsFull when all
         slots of the key were taken for `deadline` seconds.
         """
-        tell = progress or aloud
+        tell = listener(self._session, progress)
         submit = fetch.submitted(self._session, query, tell, deadline=seconds(deadline), fresh=fresh)
         state = self._run(submit)
         return Report(self._run, self._session, state, query)
@@ -167,7 +168,7 @@ class Reports(RangeReports):
         when it was asked for. `fresh` asks anew even so.
         """
         target = checked_target(to)
-        tell = progress or aloud
+        tell = listener(self._session, progress)
         flow = fetch.fetch(self._session, query, target, tell, deadline=seconds(deadline), fresh=fresh)
         return self._run(flow)
 
@@ -192,7 +193,7 @@ class AsyncReports(AsyncRangeReports):
         Raises QueryRefused with every problem, before anything is sent where that can be; SlotsFull when all
         slots of the key were taken for `deadline` seconds.
         """
-        tell = progress or aloud
+        tell = listener(self._session, progress)
         submit = fetch.submitted(self._session, query, tell, deadline=seconds(deadline), fresh=fresh)
         state = await self._run(submit)
         return AsyncReport(self._run, self._session, state, query)
@@ -221,7 +222,7 @@ class AsyncReports(AsyncRangeReports):
         when it was asked for. `fresh` asks anew even so.
         """
         target = checked_target(to)
-        tell = progress or aloud
+        tell = listener(self._session, progress)
         flow = fetch.fetch(self._session, query, target, tell, deadline=seconds(deadline), fresh=fresh)
         return await self._run(flow)
 

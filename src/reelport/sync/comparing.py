@@ -31,6 +31,7 @@ from reelport.sync.running import limited, refuse_strangers
 from reelport.sync.spec import Spec
 from reelport.sync.staging import STAGE, Delivery, stage
 from reelport.sync.state import State
+from reelport.sync.sync_log import listener
 
 _AT_LEAST = 14
 """Days that are compared when nothing is said of it, or twice the lookback where that is more."""
@@ -99,7 +100,8 @@ def verify(
     spec = limited(spec, session)
     window = _window(spec, state, start, end)
     with tempfile.TemporaryDirectory(prefix="reelport-") as folder:
-        delivery = client.drive(_read(session, spec, window, Path(folder), tell, limit))
+        heard = listener(session, tell)
+        delivery = client.drive(_read(session, spec, window, Path(folder), heard, limit))
         with copies.view(spec) as view:
             if view is None:
                 raise UsageError(f"{spec.name}: there is no copy yet. `reelport sync run` makes one.")

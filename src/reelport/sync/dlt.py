@@ -44,6 +44,7 @@ from reelport.sync.planning import lacking, windows
 from reelport.sync.running import limited, named_days
 from reelport.sync.spec import Spec
 from reelport.sync.staging import Delivery
+from reelport.sync.sync_log import listener
 from reelport.sync.tombstones import DAY, DELETED, KEY, Batch, Held, batch
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def reports(
     Raises UsageError with every problem of the file, and AccessError without a key, before anything is sent.
     """
     client = Client(settings=resolve(os.environ, profile=profile, url=url, key=key, secret=secret, insecure=insecure))
-    order = _Order(client, aloud, DEADLINE, allow_empty, again)
+    order = _Order(client, listener(client.session, aloud), DEADLINE, allow_empty, again)
     yield from _resources(sheet.read(file, only=only, placed=False), order)
 
 
@@ -119,7 +120,8 @@ def load(
     specs, limit = sheet.read(file, only=only, placed=False), seconds(deadline)
     named = named_days(specs, datetime.now(UTC).date(), start, end, again=again)
     with nullcontext(client) if client else Client(settings=resolve(os.environ)) as speaker:
-        return _loaded(pipeline, specs, _Order(speaker, tell, limit, allow_empty, again, at_most=1, named=named))
+        heard = listener(speaker.session, tell)
+        return _loaded(pipeline, specs, _Order(speaker, heard, limit, allow_empty, again, at_most=1, named=named))
 
 
 def _loaded(pipeline: dlt.Pipeline, specs: Sequence[Spec], order: _Order) -> list[LoadInfo]:

@@ -29,6 +29,7 @@ from reelport.sync.lock import locked
 from reelport.sync.planning import chosen, lacking, wanted, windows
 from reelport.sync.spec import Place, Spec
 from reelport.sync.staging import Delivery
+from reelport.sync.sync_log import listener
 
 Outcome = Loaded | ReelportError
 """What a window came to."""
@@ -57,6 +58,7 @@ def run(
     """
     specs, limit = tuple(specs), seconds(deadline)
     session, today = client.session, today or datetime.now(UTC).date()
+    tell = listener(session, tell)
     named = named_days(specs, today, start, end, again=again)
     with ExitStack() as stack:
         shops = {place: stack.enter_context(locked(place)) for place in dict.fromkeys(spec.place for spec in specs)}

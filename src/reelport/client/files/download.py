@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from reelport.client.answers import trouble_of
 from reelport.client.deadline import DEADLINE
 from reelport.client.driving.steps import Flow, Lost, Reply, Request, Wait, opened, read, work
-from reelport.client.events import Progress, Received, Retrying
+from reelport.client.events import Progress, Received, Retrying, Saved
 from reelport.client.files import sidecar
 from reelport.client.files.intake import Intake
 from reelport.client.files.link_host import advise_on_link_host, describe_link_host
@@ -98,6 +98,7 @@ def download(
                 yield from _pause(session, tries, error, taken, tell)
             state = yield from ready(session, state.token, tell)
         done = yield from work(partial(_published, session, state.token, query, times, taken, proof))
+    tell(Saved(state.token, done.bytes, done.rows))
     return done
 
 

@@ -7,10 +7,11 @@ from datetime import timedelta
 from functools import partial
 
 from reelport.client.deadline import DEADLINE
-from reelport.client.driving.runner import AsyncRunner, Runner, aloud, seconds
+from reelport.client.driving.runner import AsyncRunner, Runner, seconds
 from reelport.client.driving.steps import Flow, work
 from reelport.client.events import Progress
 from reelport.client.files.part import checked_target
+from reelport.client.listener import listener
 from reelport.client.ranges.folder import checked_folder
 from reelport.client.ranges.plan import Plan, plan
 from reelport.client.ranges.result import Ranged
@@ -50,7 +51,7 @@ class RangeReports:
         stay files of their own in the folder `to`. Raises MergeRefused, before anything is asked for, where windows
         can't be added up; Partial where some windows are here and others can't be had.
         """
-        tell, limit = progress or aloud, seconds(deadline)
+        tell, limit = listener(self._session, progress), seconds(deadline)
         return self._run(_flow(self._session, query, to, tell, limit, fresh=fresh, apart=keep_windows))
 
 
@@ -84,7 +85,7 @@ class AsyncRangeReports:
         stay files of their own in the folder `to`. Raises MergeRefused, before anything is asked for, where windows
         can't be added up; Partial where some windows are here and others can't be had.
         """
-        tell, limit = progress or aloud, seconds(deadline)
+        tell, limit = listener(self._session, progress), seconds(deadline)
         return await self._run(_flow(self._session, query, to, tell, limit, fresh=fresh, apart=keep_windows))
 
 

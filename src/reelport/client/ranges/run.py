@@ -11,7 +11,7 @@ from pathlib import Path
 from reelport import steps
 from reelport.client.deadline import DEADLINE
 from reelport.client.driving.steps import Flow, work
-from reelport.client.events import Bisected, Merging, Progress
+from reelport.client.events import Bisected, Merged, Merging, Progress
 from reelport.client.fetch import fetch, settled
 from reelport.client.files.download import Downloaded, earliest
 from reelport.client.files.part import Part, storage
@@ -67,6 +67,7 @@ def run_range(
         fetching = Fetching(session, how.asked, folder, telling, deadline, fresh=fresh)
         had = yield from fetching.all(windows)
         done = yield from _merged(session, how, had, folder, target, telling)
+        telling(Merged(len(had), done.bytes, done.rows))
         yield from settled(session, [each.path for each in had])
         yield from work(folder.remove)
     return done

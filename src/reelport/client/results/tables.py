@@ -88,12 +88,16 @@ class Table:
         assert isinstance(frame, polars.DataFrame)  # noqa: S101 - a table makes a frame; told to the type checker
         return frame
 
-    def pandas(self) -> pd.DataFrame:
-        """All rows as a pandas frame of Arrow's types (`reelport[pandas]`): counts stay whole beside empty cells."""
-        _need("pandas", "pandas", "pyarrow")
-        import pandas  # noqa: ICN001, PLC0415 - loaded when it is asked for
+    def pandas(self, *, exact: bool = False) -> pd.DataFrame:
+        """All rows as a pandas frame of plain NumPy types (`reelport[pandas]`).
 
-        return self.arrow().to_pandas(types_mapper=pandas.ArrowDtype)
+        Days and months are datetime64, hours and minutes too, in UTC without a zone; counts are int64, or Int64 where
+        a cell is empty; money and rates are float64, with `exact` Decimals.
+        """
+        _need("pandas", "pandas", "pyarrow")
+        from reelport.client.results import frames  # noqa: PLC0415 - pandas is loaded when it is asked for
+
+        return frames.frame(self.arrow(), self.columns, exact=exact)
 
     def parquet(self, to: str | os.PathLike[str]) -> Path:
         """Write all rows into a Parquet file, whole or not at all, in bounded memory (`reelport[arrow]`)."""

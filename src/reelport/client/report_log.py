@@ -1,0 +1,168 @@
+"""What happens to a report, as lines of Python's `logging` under `reelport`: nothing unless logging is configured."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import time
+from collections.abc import Callable
+
+from reelport.client.events import (
+    Asked,
+    Bisected,
+    Event,
+    InWindow,
+    Looked,
+    Merged,
+    Merging,
+    Queued,
+    Received,
+    Retrying,
+    Reused,
+    Saved,
+    Warned,
+    WindowDone,
+)
+from reelport.client.session import Session
+from reelport.wording import format_count, format_duration, format_size
+
+# Without a handler of its own a library's warnings would go to stderr where nobody has configured logging.
+logging.getLogger("reelport").addHandler(logging.NullHandler())
+
+_LOGGER = logging.getLogger("reelport.client")
+
+_EVERY = 30.0
+"""Seconds between two lines that tell of the same wait or the same download."""
+
+_AGAIN = 5.0
+"""Seconds between two lines of one and the same trouble, however often it is tried again meanwhile."""
+
+_SHOWN = 12
+"""Letters of a report's token that a line shows: enough to find it by, too few to use it."""
+
+_TOKEN = 6
+"""Letters from which on a token is looked for in what others say: a shorter one is part of any word."""
+
+_ADDRESS = re.compile(r"(https?://)(?:[^\s/?#@]*@)?([^\s/?#]*)(?:[/?#]\S*)?", re.IGNORECASE)
+_ARGUMENTS = re.compile(r"\?[^\s=]+=\S*")
+
+
+class ReportLog:
+    """Writes a line for each thing that happens to the reports of one call: hand it their events.
+
+    No line has a secret, an access token, a report's whole token, or an address beyond its host.
+    """
+
+    def __init__(self, session: Session, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._redact = session.redacted
+        self._seconds = seconds
+        self._known: set[str] = set()
+        self._report_of: dict[str, str] = {}
+        self._waits: dict[str, tuple[str, float]] = {}
+        self._told_at: dict[tuple[str, str], float] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Take in what happened; what happened in a window is told with its days."""
+        self.of("", event)
+
+    def of(self, name: str, event: Event) -> None:
+        """Take in what happened to one report of several, which this name tells from the others."""
+        if isinstance(event, InWindow):
+            self.of(f"{event.start}..{event.end}", event.event)
+            return
+        self._learn(name, event)
+        level = logging.WARNING if isinstance(event, Warned) else logging.INFO
+        if _LOGGER.isEnabledFor(level) and (line := self._line(name, event) or _line_of_range(event)):
+            self.say(level, f"{name}: {line}" if name else line)
+
+    def say(self, level: int, line: str, logger: logging.Logger = _LOGGER) -> None:
+        """Write a line, without what no log should hold."""
+        if logger.isEnabledFor(level):
+            logger.log(level, "%s", self._bare(line))
+
+    def _learn(self, name: str, event: Event) -> None:
+        match event:
+            case Asked(token) | Reused(token) | Saved(token):
+                self._known.add(token)
+                self._report_of[name] = f"report {_shorten(token)}"
+            case Looked(token):
+                # A look may be on behalf of another process, whose slot this one waits for.
+                self._known.add(token)
+                self._report_of.setdefault(name, f"report {_shorten(token)}")
+
+    def _line(self, name: str, event: Event) -> str:
+        """What to say of a report; nothing where a line just before has said it."""
+        report, line = self._report_of.get(name, "the report"), ""
+        match event:
+            case Warned():
+                line = f"warning: {event}"
+            case Asked():
+                line = f"asked for {report}"
+            case Reused(_, age):
+                line = f"taking up {report}, asked for {format_duration(age)} ago"
+            case Queued(reason, seconds):
+                line = f"waiting to ask, next try in {format_duration(seconds)}: {reason}"
+            case Retrying(reason, seconds) if self._is_due(name, reason, _AGAIN, at_once=True):
+                line = f"retrying {report} in {format_duration(seconds)}: {reason}"
+            case Looked(token, status, elapsed, next_look) if self._is_news(event):
+                wait = "waited" if next_look is None else "waiting"
+                line = f"{wait} for report {_shorten(token)}: {status} after {format_duration(elapsed)}"
+            case Received(size, total) if self._is_due(name, "", _EVERY, at_once=False):
+                of = f" of {format_size(total)}" if total else ""
+                line = f"downloading {report}: {format_size(size)}{of}"
+            case Saved(_, size, rows):
+                line = f"downloaded {report}: {_amount(size, rows)}"
+        return line
+
+    def _is_news(self, look: Looked) -> bool:
+        """Whether a look found another status than the one before, or is the first for a while."""
+        before, told_at = self._waits.get(look.token, ("", 0.0))
+        if look.status == before and 0 <= look.elapsed - told_at < _EVERY:
+            return False
+        self._waits[look.token] = (look.status, look.elapsed)
+        return True
+
+    def _is_due(self, name: str, what: str, pause: float, *, at_once: bool) -> bool:
+        """Whether no line has told of the same within `pause` seconds; of the first time, whether that is told."""
+        now = self._seconds()
+        before = self._told_at.setdefault((name, what), -math.inf if at_once else now)
+        if now - before < pause:
+            return False
+        self._told_at[name, what] = now
+        return True
+
+    def _bare(self, line: str) -> str:
+        line = self._redact(line)
+        for token in sorted(self._known, key=len, reverse=True):
+            line = line.replace(token, _shorten(token)) if len(token) >= _TOKEN else line
+        return _ARGUMENTS.sub("?…", _ADDRESS.sub(_host, line))
+
+
+def _line_of_range(event: Event) -> str:
+    """What to say of a range as a whole; nothing of a report."""
+    match event:
+        case Bisected(start, end, middle, reason):
+            return f"{start}..{end}: asking for two halves, the later from {middle} on: {reason}"
+        case WindowDone(start, end, _, done, windows):
+            return f"{start}..{end}: here, {done} of {format_count(windows, 'window')}"
+        case Merging(windows):
+            return f"merging {format_count(windows, 'window')}"
+        case Merged(windows, size, rows):
+            return f"merged {format_count(windows, 'window')}: {_amount(size, rows)}"
+        case _:
+            return ""
+
+
+def _host(address: re.Match[str]) -> str:
+    """An address without who asks, path and signature."""
+    bare = f"{address[1]}{address[2]}"
+    return bare if address[0] == bare else f"{bare}/…"
+
+
+def _amount(size: int, rows: int) -> str:
+    return f"{format_count(rows, 'row')}, {format_size(size)}"
+
+
+def _shorten(token: str) -> str:
+    return f"{token[: min(_SHOWN, len(token) // 2)]}…"

@@ -1,0 +1,69 @@
+"""A report as a pandas frame of plain NumPy types: what people compute with, plot and merge.
+
+Imports pandas and pyarrow: `reelport.client.results.tables` loads this module when a frame is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reelport.catalog import CellType
+from reelport.client.results.columns import Column
+from reelport.errors import SchemaDrift
+
+_MOMENT = pa.timestamp("us")
+_MONTH = re.compile(r"\s*(\d{4}-(?:0[1-9]|1[0-2]))(?:-01)?\s*", re.ASCII)
+
+
+def frame(table: pa.Table, columns: tuple[Column, ...], *, exact: bool) -> pd.DataFrame:
+    """All rows. With `exact` money and rates are Decimals, else floats: the nearest to each decimal that there is.
+
+    Raises SchemaDrift for a month that is none.
+    """
+    found = zip(columns, table.columns, strict=True)
+    return pd.DataFrame({column.name: _series(column, cells, exact=exact) for column, cells in found})
+
+
+def _series(column: Column, cells: pa.ChunkedArray, *, exact: bool) -> pd.Series:
+    match column.type:
+        case CellType.INTEGER | CellType.DECIMAL:
+            return _numbers(cells, exact=exact)
+        case CellType.MONTH:
+            return _months(column.name, cells).to_pandas()
+        case CellType.DAY | CellType.HOUR | CellType.MINUTE:
+            return cells.cast(_MOMENT).to_pandas()
+        case CellType.TEXT:
+            return cells.to_pandas()
+
+
+def _numbers(cells: pa.ChunkedArray, *, exact: bool) -> pd.Series:
+    """Whole numbers as int64, as Int64 where a cell is empty; decimals, and whole numbers too large for that, else."""
+    if pa.types.is_integer(cells.type):
+        return cells.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get if cells.null_count else None)
+    if exact:
+        return cells.to_pandas()
+    # Arrow's own cast of decimals to floats often misses the nearest one; that of texts doesn't.
+    return cells.cast(pa.string()).cast(pa.float64()).to_pandas()
+
+
+def _months(name: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The first instant of each month: few are different, and only these are read one by one."""
+    encoded = cells.dictionary_encode().combine_chunks()
+    firsts = pa.array([_first_of(name, text) for text in encoded.dictionary.to_pylist()], _MOMENT)
+    return pa.chunked_array([pc.take(firsts, encoded.indices)])
+
+
+def _first_of(name: str, text: str) -> datetime | None:
+    if not text:
+        return None
+    if not (month := _MONTH.fullmatch(text)):
+        raise SchemaDrift(
+            f"Column {name}: {text[:80]!r} is no month such as 2026-01. To have the column as it is: "
+            f"table(text=[{name!r}])."
+        )
+    return datetime.combine(date.fromisoformat(f"{month[1]}-01"), datetime.min.time())

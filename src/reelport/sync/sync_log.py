@@ -1,0 +1,41 @@
+"""What happens in a sync, as lines of Python's `logging` under `reelport`: nothing unless logging is configured."""
+
+from __future__ import annotations
+
+import logging
+
+from reelport.client.report_log import ReportLog
+from reelport.client.session import Session
+from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent, Tell
+from reelport.wording import format_count
+
+_LOGGER = logging.getLogger("reelport.sync")
+
+
+def listener(session: Session, tell: Tell) -> Tell:
+    """What tells the log, and then whoever listens."""
+    log = ReportLog(session)
+
+    def heard(event: SyncEvent) -> None:
+        _write(log, event)
+        tell(event)
+
+    return heard
+
+
+def _write(log: ReportLog, event: SyncEvent) -> None:
+    match event:
+        case OfWindow(spec, window, happened):
+            log.of(f"{spec} {window}", happened)
+        case Planned(spec, windows):
+            todo = f"{format_count(len(windows), 'window')} to read" if windows else "up to date"
+            log.say(logging.INFO, f"{spec}: {todo}", _LOGGER)
+        case Began(spec, window, number, of):
+            log.say(logging.INFO, f"{spec} {window}: reading, {number} of {of}", _LOGGER)
+        case Loaded(spec, window, before, rows, _, notes):
+            instead = f" in the place of {before:,}" if before else ""
+            log.say(logging.INFO, f"{spec} {window}: synced, {format_count(rows, 'row')}{instead}", _LOGGER)
+            for note in notes:
+                log.say(logging.WARNING, f"{spec} {window}: {note}", _LOGGER)
+        case Failed(spec, window, reason):
+            log.say(logging.WARNING, f"{spec} {window}: not synced: {reason}", _LOGGER)
