@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import re
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
-from reelport.cli.charts import chart_of, number, words
+from reelport.catalog import Grain
+from reelport.cli.chart_bars import Drawing
+from reelport.cli.charts import Chart, chart_of
+from reelport.cli.vega_lite import describe, make_ticks
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 
@@ -23,6 +31,25 @@ def report(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "report.csv"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def fitted(query: ReportQuery, tmp_path: Path, rows: Iterable[Sequence[object]], most: int) -> Drawing:
+    """What a terminal of so many lines shows of a report of these rows."""
+    chart = Chart(query, None)
+    return chart.fit(chart.groups(written(query, tmp_path, rows)), most)
+
+
+def picture(query: ReportQuery, tmp_path: Path, rows: Iterable[Sequence[object]]) -> Drawing:
+    """What a picture shows of a report of these rows."""
+    chart = Chart(query, None)
+    return chart.fit_picture(chart.groups(written(query, tmp_path, rows)))
+
+
+def written(query: ReportQuery, tmp_path: Path, rows: Iterable[Sequence[object]]) -> Path:
+    """A report of a query with these rows."""
+    with (tmp_path / "report.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([[name.lower() for name in (*query.dimensions, *query.metrics)], *rows])
+    return tmp_path / "report.csv"
 
 
 def drawn(query: ReportQuery, path: Path, width: int = 80) -> list[str]:
@@ -44,24 +71,131 @@ def test_days_are_bars_in_order_of_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_names_are_the_largest_first_and_cut_to_the_terminal(tmp_path: Path, width: int) -> None:
-    """Long titles, line ends in them, emoji and right-to-left text fit any width; the title says what is left out."""
-    titles = ['"two\nlines"', "🎬 " * 60, "أخبار اليوم", "", *(f"title {n}" for n in range(40))]
-    rows = [f"{title},{1000 - n}" for n, title in enumerate(titles)]
+    """Long titles, line ends in them, emoji and right-to-left text fit any width; the heading says what is left out."""
+    titles = ['"two\nlines"', "🎬 " * 60, "أخبار اليوم", "", "今日" * 60, *(f"title {n}" for n in range(1404))]
+    rows = [f"{title},{10000 - n}" for n, title in enumerate(titles)]
     lines = drawn(ask("VIEWS", "VIDEO_TITLE"), report(tmp_path, "\n".join(["video_title,views", *rows])), width)
-    assert all(len(line) <= width for line in lines)
-    assert "the first 20 of 44" in " ".join(lines)
-    assert "two lines" in " ".join(lines)
-    assert "(empty)" in " ".join(lines)
+    said = " ".join(lines)
+    assert said.startswith("Top 20 of 1,409: views by video title")
+    assert "two lines" in said
+    assert "(empty)" in said
+    assert {cell_len(line) for line in lines[-20:]} == {width}, "every number ends at the last column"
+    assert re.search("\u2068.{11}\u2069", said), "right-to-left text is isolated from its bar and number"
 
 
-def test_many_days_are_shown_by_month_where_they_add_up(tmp_path: Path) -> None:
-    """Half a year of views is six bars; of a rate, which doesn't add up, the last days."""
+def test_many_days_are_added_up_by_month_where_they_add_up(tmp_path: Path) -> None:
+    """Half a year of views is months; of a rate whose parts weren't asked for, the last days, as they are."""
     days = [START + timedelta(days=n) for n in range(100)]
     path = report(tmp_path, "\n".join(["day,views,view_through_rate", *(f"{day},1,50.00" for day in days)]))
-    assert [line[:7] for line in drawn(ask("VIEWS", "DAY"), path)[1:]] == ["2026-01", "2026-02", "2026-03", "2026-04"]
+    title, *lines = drawn(ask("VIEWS", "DAY"), path)
+    assert title == "Views by month"
+    assert [(line[:7], line.split()[-1]) for line in lines] == [
+        ("2026-01", "31"),
+        ("2026-02", "28"),
+        ("2026-03", "31"),
+        ("2026-04", "10"),
+    ]
     rate = drawn(ask("VIEW_THROUGH_RATE", "DAY"), path)
     assert rate[0] == "View through rate by day, the last 62 of 100"
     assert len(rate) == 63
+
+
+def test_a_rate_is_computed_anew_from_its_parts_and_never_averaged(tmp_path: Path) -> None:
+    """The fill rate of two months is impressions by opportunities, rounded half up, where both are in the report."""
+    days = [START + timedelta(days=n) for n in range(90)]
+    rows = [(day, "0.9999", 1 if day.month < 3 else 0, 10 * day.day) for day in days]
+    query = ask("FILL_RATE NB_IMPRESSION SELLABLE_INVENTORY", "DAY")
+    assert fitted(query, tmp_path, rows, 62).bars == (
+        ("2026-01", Decimal("0.0063")),  # 31 / 4960
+        ("2026-02", Decimal("0.0069")),  # 28 / 4060
+        ("2026-03", Decimal("0.0000")),
+    )
+    assert {value for _, value in picture(query, tmp_path, rows).bars} == {Decimal("0.9999")}, "days are as they are"
+
+
+def test_what_has_nothing_to_divide_by_has_no_number(tmp_path: Path) -> None:
+    """An empty cell of a rate is a gap and no 0, and comes last among names."""
+    bars = picture(ask("FILL_RATE", "VIDEO_ID"), tmp_path, [("x1", ""), ("x2", "0.0000"), ("x3", "0.5000")]).bars
+    assert [(label, value is None) for label, value in bars] == [("x3", False), ("x2", False), ("x1", True)]
+    lines = drawn(ask("FILL_RATE", "VIDEO_ID"), tmp_path / "report.csv")
+    assert lines[-1].split() == ["x1", "-"]
+
+
+def test_a_picture_of_three_years_is_by_month_with_years_on_its_axis(tmp_path: Path) -> None:
+    """1,096 days are 37 bars that add up to the same; ticks tell the year, and a note which months are cut."""
+    query = ReportQuery.of(["VIEWS"], ["DAY"], date(2023, 7, 15), date(2026, 7, 14), {}, "EMBED")
+    days = [query.start + timedelta(days=n) for n in range(1096)]
+    shown = picture(query, tmp_path, [(day, day.day) for day in days])
+    assert (len(shown.bars), sum(value or 0 for _, value in shown.bars)) == (37, sum(day.day for day in days))
+    spec = describe(shown)
+    assert spec["title"] == {
+        "text": "Views by month",
+        "subtitle": [
+            "15 Jul 2023 to 14 Jul 2026 (UTC), what your channels' players and pages showed",
+            "Of Jul 2023 and Jul 2026 only a part was asked for.",
+        ],
+        "anchor": "start",
+        "offset": 16,
+    }
+    ticks = make_ticks([label for label, _ in shown.bars], Grain.MONTH)
+    assert [*ticks.values()] == ["Jul 2023", "Jan 2024", "Jul 2024", "Jan 2025", "Jul 2025", "Jan 2026", "Jul 2026"]
+    assert spec["encoding"]["x"]["axis"]["values"] == list(ticks)
+
+
+@pytest.mark.parametrize(
+    ("first", "days", "ticks"),
+    [
+        (date(2026, 3, 1), 1, ["1 Mar"]),
+        (date(2026, 3, 1), 4, ["1 Mar", "2 Mar", "3 Mar", "4 Mar"]),
+        (date(2025, 12, 22), 21, ["22 Dec 2025", "29 Dec 2025", "5 Jan 2026"]),
+        (date(2025, 11, 15), 92, ["1 Dec 2025", "1 Jan 2026", "1 Feb 2026"]),
+        (date(2026, 1, 1), 120, ["1 Jan", "1 Feb", "1 Mar", "1 Apr"]),
+    ],
+)
+def test_ticks_are_weeks_or_firsts_of_months(first: date, days: int, ticks: list[str]) -> None:
+    """At most eight; the year is told where years differ."""
+    labels = [str(first + timedelta(days=n)) for n in range(days)]
+    assert list(make_ticks(labels, Grain.DAY).values()) == ticks
+
+
+def test_times_without_rows_are_gaps_in_a_picture(tmp_path: Path) -> None:
+    """Three days of three years are three months of 36, and not three bars side by side."""
+    query = ReportQuery.of(["VIEWS"], ["DAY"], date(2023, 1, 1), date(2025, 12, 31))
+    shown = picture(query, tmp_path, [("2023-02-03", 5), ("2024-08-01", 9), ("2025-12-30", 4)])
+    assert dict(bar for bar in shown.bars if bar[1]) == {"2023-02": 5, "2024-08": 9, "2025-12": 4}
+    assert len(shown.bars) == 35
+    assert describe(shown)["encoding"]["x"]["scale"] == {"domain": list(range(35))}
+
+
+def test_what_does_not_add_up_over_time_is_a_line_of_its_days(tmp_path: Path) -> None:
+    """A stock of two years stays by day."""
+    query = ReportQuery.of(["STORAGE_USED_BYTES"], ["DAY"], date(2024, 1, 1), date(2025, 12, 31))
+    shown = picture(query, tmp_path, [(query.start + timedelta(days=n), 10**12 + n) for n in range(731)])
+    assert (shown.heading, len(shown.bars)) == ("Storage used bytes by day", 731)
+    assert describe(shown)["mark"]["type"] == "line"
+
+
+def test_axes_do_not_say_the_heading_again(tmp_path: Path) -> None:
+    """The one of amounts names the unit where the heading doesn't; the other needs no title."""
+    for metric, unit in {"VIEWS": None, "ESTIMATED_EARNINGS_EUR": None, "VIEW_THROUGH_RATE": "percent"}.items():
+        encoding = describe(picture(ask(metric, "DAY"), tmp_path, [("2026-01-01", 5)]))["encoding"]
+        assert (encoding["x"]["axis"]["title"], encoding["y"]["title"]) == (None, unit)
+        encoding = describe(picture(ask(metric, "VIDEO_TITLE"), tmp_path, [("a", 5)]))["encoding"]
+        assert (encoding["y"]["axis"]["title"], encoding["x"]["title"]) == (None, unit)
+
+
+def test_names_that_read_alike_are_bars_of_their_own(tmp_path: Path) -> None:
+    """What is cut or can't be drawn may leave two labels equal: they keep their rows, and a note names the square."""
+    rows = [("🎬 one", 3), ("🎉 one", 2), ("x" * 80 + "1", 1), ("x" * 80 + "2", 1)]
+    query = ReportQuery.of(["VIEWS"], ["VIDEO_TITLE"], START, START, {"visitorCountry": "FR"}, "ALL")
+    spec = describe(picture(query, tmp_path, rows), lambda text: text.replace("🎬", "□").replace("🎉", "□"))
+    assert [row["place"] for row in spec["data"]["values"]] == [0, 1, 2, 3]
+    assert spec["encoding"]["y"]["axis"]["labelExpr"].count("\\u25a1 one") == 2
+    assert spec["title"]["subtitle"] == [
+        "1 Jan 2026 (UTC), what your channels own, showed or claimed",
+        "visitorCountry = FR",
+        "□ stands for what no font here can draw.",
+    ]
 
 
 def test_an_empty_report_has_nothing_to_draw(tmp_path: Path) -> None:
@@ -72,7 +206,7 @@ def test_an_empty_report_has_nothing_to_draw(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("query", "to"),
     [
-        (ask("VIEW_THROUGH_RATE", "DAY VIDEO_TITLE"), None),
+        (ask("VIEW_THROUGH_RATE VIEWS", "DAY VIDEO_TITLE"), None),
         (ask("LIVE_VIEWERS", "DAY CHANNEL_SLUG"), None),
         (ask("VIEWS", "DAY CONTENT_TAG"), None),
         (ask("BRAND_NEW", "DAY VIDEO_ID"), None),
@@ -96,7 +230,16 @@ def test_pictures_are_files(tmp_path: Path, name: str, begins: bytes, dimension:
         assert (tmp_path / name).read_bytes().startswith(begins)
 
 
-def test_numbers_and_names_read_well() -> None:
-    """Thousands are set apart, small numbers keep two digits, names are words."""
-    assert [number(value) for value in (0, 7, 1234567, 0.4, 1234.5)] == ["0", "7", "1,234,567", "0.40", "1,234"]
-    assert words("ESTIMATED_EARNINGS_EUR") == "Estimated earnings EUR"
+def test_a_picture_of_no_rows_says_so(tmp_path: Path) -> None:
+    """Not empty axes."""
+    assert describe(picture(ask("VIEWS", "DAY"), tmp_path, []))["mark"]["text"] == "The report has no rows to draw."
+    rates = describe(picture(ask("FILL_RATE", "DAY"), tmp_path, [("2026-01-01", "")]))
+    assert rates["mark"]["text"] == "No row has a number."
+
+
+def test_several_rows_of_what_does_not_add_up_are_refused(tmp_path: Path) -> None:
+    """A vendor that splits a report further than it was asked to isn't drawn wrong."""
+    with pytest.raises(UsageError, match="several rows of '2026-01-01'"):
+        picture(ask("LIVE_VIEWERS", "DAY"), tmp_path, [("2026-01-01", 1), ("2026-01-01", 2)])
+    with pytest.raises(UsageError, match="no number"):
+        picture(ask("BRAND_NEW", "DAY"), tmp_path, [("2026-01-01", "n/a")])

@@ -12,23 +12,39 @@ _DOCUMENTED, _, _INFERRED, _ = Standing
 
 @unique
 class Product(Row):
-    """One product: the roles in which one of the reader's channels must stand to a fact, first match first."""
+    """One product: the roles in which one of the reader's channels must stand to a fact, first match first.
 
-    CONTENT = Known(_DOCUMENTED, _DOCUMENTED), "What your channels own. The one used when none is named.", (Role.OWNER,)
+    `phrase` names it inside a sentence.
+    """
+
+    CONTENT = (
+        Known(_DOCUMENTED, _DOCUMENTED),
+        "what your channels own",
+        "What your channels own. The one used when none is named.",
+        (Role.OWNER,),
+    )
     EMBED = (
         Known(_DOCUMENTED, _INFERRED),
+        "what your channels' players and pages showed",
         "What your channels' players and pages showed, whoever owns it.",
         (Role.PUBLISHER,),
     )
-    CLAIM = Known(_DOCUMENTED, _INFERRED), "What your channels claimed from others.", (Role.CLAIMER,)
+    CLAIM = (
+        Known(_DOCUMENTED, _INFERRED),
+        "what your channels claimed",
+        "What your channels claimed from others.",
+        (Role.CLAIMER,),
+    )
     ALL = (
         Known(_DOCUMENTED, _INFERRED),
+        "what your channels own, showed or claimed",
         "The three together, each row once.",
         (Role.OWNER, Role.PUBLISHER, Role.CLAIMER),
     )
 
-    def __init__(self, known: Known, sentence: str, roles: tuple[Role, ...]) -> None:
+    def __init__(self, known: Known, phrase: str, sentence: str, roles: tuple[Role, ...]) -> None:
         self.known = known
+        self.phrase = phrase
         self.sentence = sentence
         self.roles = roles
 

@@ -3,140 +3,104 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
-from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from reelport.catalog import Dimension, Metric
-from reelport.cli.terminal_text import plain
+from reelport.catalog import Dimension, Grain, Metric, Product
+from reelport.cli.chart_bars import GRAIN_WORDS, Bar, Drawing, Groups, fill_gaps, list_partial, read_groups, roll_up
+from reelport.cli.chart_text import cut, isolate, make_label, number, phrase, words
+from reelport.cli.vega_lite import MOST_BARS_OF_TIME, render, require_renderer
 from reelport.client.files.part import checked_target, storage
+from reelport.client.ranges.rules import cell_within
 from reelport.client.results.tables import Table
 from reelport.client.settings.config import expand_path
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 
 _FORMATS = (".png", ".svg")
-_MOST_BARS = 20
-_MOST_TIMES = 62
+_MOST_NAMES = 20
+_MOST_LINES = 62
+_LEAST_BAR = 30
+_FILTER_WIDTH = 60
 _EIGHTHS = " ▏▎▍▌▋▊▉"
-_EMPTY = "(empty)"
-_MONTH = len("2023-07")
-
-Bar = tuple[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One chart to be: what is drawn by what, and the file it goes to, or None for the terminal."""
+    """One chart to be: of which query's report, and the file it goes to, or None for the terminal."""
 
-    metric: str
-    dimension: str
-    subtitle: str
+    query: ReportQuery
     file: Path | None
 
     def draw(self, report: Path, console: Console) -> None:
         """Draw a downloaded report into the file, or on the console."""
-        bars = self.bars(report)
+        groups = self.groups(report)
         if self.file is not None:
-            picture = render(self.spec(bars), self.file.suffix.lower())
+            content = render(self.fit_picture(groups), self.file.suffix.lower())
             with storage(self.file):
-                self.file.write_bytes(picture)
-        elif not bars:
+                self.file.write_bytes(content)
+        elif not groups.by_label:
             console.print("The report has no rows to draw.")
         else:
-            title, shown = self.fitting(bars)
-            console.print(terminal(title, shown, console.width, fancy=console.encoding.startswith("utf")))
+            shown = self.fit(groups, _MOST_LINES)
+            console.print(draw_lines(shown, console.width, fancy=console.encoding.startswith("utf")))
 
     @property
-    def title(self) -> str:
-        """What the chart shows, in words."""
-        return f"{words(self.metric)} by {words(self.dimension).lower()}"
+    def metric(self) -> str:
+        """The metric that is drawn."""
+        return self.query.metrics[0]
 
     @property
-    def timed(self) -> bool:
-        """Whether the bars follow each other in time."""
+    def dimension(self) -> str:
+        """The dimension that it is drawn by."""
+        return self.query.dimensions[0]
+
+    @property
+    def grain(self) -> Grain | None:
+        """The width of the report's times, where the bars follow each other in time."""
         row = Dimension.__members__.get(self.dimension)
-        return row is not None and row.grain is not None
+        return None if row is None else row.grain
 
-    def bars(self, report: Path) -> list[Bar]:
-        """All bars: in order of time, or the largest first."""
-        totals = _totals(Table.of(report, text=[self.dimension]), self.dimension.lower(), self.metric.lower())
-        return sorted(totals.items(), key=None if self.timed else lambda bar: -bar[1])
+    def groups(self, report: Path) -> Groups:
+        """Read a report's rows, added up by label. Raises UsageError for a cell that is no number."""
+        names = tuple(name.lower() for name in self.query.metrics)
+        formula = cell_within(self.query, self.metric)
+        return read_groups(Table.of(report, text=[self.dimension]), self.dimension.lower(), names, formula)
 
-    def fitting(self, bars: list[Bar]) -> tuple[str, list[Bar]]:
-        """The title and as many bars as a terminal can show: months for days that add up, else a part that is named."""
-        if not self.timed:
-            return self._largest(bars)
-        if len(bars) <= _MOST_TIMES:
-            return self.title, bars
-        months = _by_month(bars) if _additive(self.metric) else []
-        if 1 < len(months) <= _MOST_TIMES:
-            return f"{self.title}, shown by month", months
-        return f"{self.title}, the last {_MOST_TIMES} of {len(bars):,}", bars[-_MOST_TIMES:]
+    def fit_picture(self, groups: Groups) -> Drawing:
+        """Return what a picture shows: the same as a terminal, with room for more times, and gaps as gaps."""
+        shown = self.fit(groups, MOST_BARS_OF_TIME, filled=True)
+        about = f"{_format_days(self.query.start, self.query.end)}, {_name_product(self.query.product)}"
+        filters = [f"{name} = {cut(make_label(value), _FILTER_WIDTH)}" for name, value in self.query.filters]
+        return replace(shown, notes=(about, *filters, *shown.notes))
 
-    def _largest(self, bars: list[Bar]) -> tuple[str, list[Bar]]:
-        if len(bars) <= _MOST_BARS:
-            return self.title, bars
-        return f"{self.title}, the first {_MOST_BARS} of {len(bars):,}", bars[:_MOST_BARS]
+    def fit(self, groups: Groups, most: int, *, filled: bool = False) -> Drawing:
+        """Return as many bars as there is room for: coarser times where they add up, else a part that is named."""
+        if self.grain is None:
+            return self._largest(groups)
+        grain, rolled = roll_up(groups, self.grain, most, filled=filled)
+        heading, bars = f"{words(self.metric)} by {GRAIN_WORDS[grain]}", sorted(rolled.bars())
+        if filled:
+            bars = fill_gaps(bars, grain)
+        elif len(bars) > most:
+            heading, bars = f"{heading}, the last {most} of {len(bars):,}", bars[-most:]
+        partial = list_partial(bars, grain, self.query.start, self.query.end)
+        notes = (f"Of {' and '.join(partial)} only a part was asked for.",) if partial else ()
+        return Drawing(heading, notes, tuple(bars), _name_unit(self.metric, heading), grain)
 
-    def spec(self, bars: Sequence[Bar]) -> dict[str, Any]:
-        """The chart in Vega-Lite's words."""
-        title, bars = (self.title, bars) if self.timed else self._largest(list(bars))
-        height = {
-            "field": "value",
-            "type": "quantitative",
-            "title": words(self.metric),
-            "axis": {"labelExpr": _NUMBERS, "grid": True, "tickCount": 5},
-        }
-        across = {"field": "label", "type": "ordinal", "sort": None}
-        if self.timed:
-            labels = [label for label, _ in bars]
-            axis = {"labelAngle": 0, "values": _every(labels, 8), "labelExpr": _DATES, "labelOverlap": True}
-            encoding = {"x": across | {"axis": axis, "title": words(self.dimension)}, "y": height}
-            extent: dict[str, Any] = {"width": 720, "height": 320}
-        else:
-            encoding = {"y": across | {"axis": {"labelLimit": 320, "title": None}}, "x": height}
-            extent = {"width": 560, "height": {"step": 22}}
-        return {
-            "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-            "background": "white",
-            "padding": 20,
-            "title": {"text": title, "subtitle": self.subtitle, "anchor": "start", "offset": 16},
-            "data": {"values": [{"label": label or _EMPTY, "value": value} for label, value in bars]},
-            "mark": {"type": "bar", "color": "#2563eb", "cornerRadiusEnd": 2},
-            "encoding": encoding,
-            "config": _LOOK,
-            **extent,
-        }
-
-
-_DATES = (
-    "length(datum.label) == 10 ? timeFormat(toDate(datum.label + 'T00:00:00'), '%-d %b') :"
-    " length(datum.label) == 7 ? timeFormat(toDate(datum.label + '-01T00:00:00'), '%b %Y') : datum.label"
-)
-_NUMBERS = "abs(datum.value) >= 1000 ? replace(format(datum.value, '.3~s'), 'G', 'B') : format(datum.value, ',.4~f')"
-_LOOK: dict[str, Any] = {
-    "font": "DejaVu Sans, Liberation Sans, Arial, Noto Color Emoji, sans-serif",
-    "title": {"fontSize": 18, "subtitleFontSize": 12, "subtitleColor": "#6b7280", "subtitlePadding": 6},
-    "axis": {
-        "labelFontSize": 11,
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-        "titleColor": "#374151",
-        "labelColor": "#374151",
-        "gridColor": "#e5e7eb",
-        "domainColor": "#9ca3af",
-        "tickColor": "#9ca3af",
-        "titlePadding": 10,
-    },
-    "axisBand": {"grid": False},
-    "view": {"stroke": None},
-}
+    def _largest(self, groups: Groups) -> Drawing:
+        bars = sorted(groups.bars(), key=lambda bar: (bar[1] is None, -(bar[1] or 0)))
+        what = f"{phrase(self.metric)} by {phrase(self.dimension)}"
+        heading = f"{words(self.metric)} by {phrase(self.dimension)}"
+        if len(bars) > _MOST_NAMES:
+            heading = f"Top {_MOST_NAMES} of {len(bars):,}: {what}"
+        return Drawing(heading, (), tuple(bars[:_MOST_NAMES]), _name_unit(self.metric, heading), None)
 
 
 def chart_of(query: ReportQuery, to: str | None) -> Chart:
@@ -145,7 +109,8 @@ def chart_of(query: ReportQuery, to: str | None) -> Chart:
         raise UsageError("--chart draws a metric by a dimension: ask for one of each at least.")
     others = [Dimension.__members__.get(name) for name in query.dimensions[1:]]
     metric = query.metrics[0]
-    if others and (not _additive(metric) or any(row is not None and row.many_valued for row in others)):
+    many = any(row is not None and row.many_valued for row in others)
+    if others and (many or cell_within(query, metric) is None):
         raise UsageError(f"--chart: {metric} doesn't add up over the other dimensions; ask for it "
                          f"by {query.dimensions[0]} alone.")  # fmt: skip
     file = None if to is None else expand_path(to)
@@ -153,83 +118,32 @@ def chart_of(query: ReportQuery, to: str | None) -> Chart:
         raise UsageError(f"--chart: {to!r} is neither a .png nor a .svg file.")
     if file is not None:
         file = checked_target(file)
-        _require_renderer()
-    subtitle = f"{query.start:%-d %b %Y} to {query.end:%-d %b %Y}, {query.product}"
-    return Chart(metric, query.dimensions[0], subtitle, file)
+        require_renderer()
+    return Chart(query, file)
 
 
-def terminal(title: str, bars: Sequence[Bar], width: int, *, fancy: bool = True) -> Grid:
-    """The bars as lines of a terminal of this width."""
-    labels = [" ".join(label.split()) or _EMPTY for label, _ in bars]
-    numbers = [number(value) for _, value in bars]
-    left = min(max(map(cell_len, labels), default=0), width // 3)
+def draw_lines(drawing: Drawing, width: int, *, fancy: bool = True) -> Grid:
+    """Return the bars as lines of a terminal of this width. Long labels are cut; none moves what stands beside it."""
+    labels = [make_label(label) for label, _ in drawing.bars]
+    numbers = [number(value) for _, value in drawing.bars]
     right = max(map(len, numbers), default=0)
+    left = min(max(map(cell_len, labels), default=0), max(width // 3, width - right - 4 - _LEAST_BAR))
     room = max(width - left - right - 4, 8)
-    largest = max((value for _, value in bars), default=0) or 1
     table = Grid.grid(padding=(0, 2, 0, 0), pad_edge=False)
-    table.title, table.title_justify, table.title_style = title, "left", "bold"
-    table.add_column(width=left)
+    table.title, table.title_justify, table.title_style = drawing.heading, "left", "bold"
+    table.caption, table.caption_justify = " ".join(drawing.notes) or None, "left"
+    table.add_column(width=left, no_wrap=True)
     table.add_column(width=room, style="blue")
     table.add_column(width=right, justify="right")
-    for label, (_, value), text in zip(labels, bars, numbers, strict=True):
-        drawn = _bar(max(value, 0) / largest * room, fancy=fancy)
-        table.add_row(Text(label, no_wrap=True, overflow="ellipsis"), Text(drawn), Text(text))
+    for label, text, drawn in zip(labels, numbers, _bars(drawing.bars, room, fancy=fancy), strict=True):
+        table.add_row(Text(isolate(cut(label, left))), Text(drawn), Text(text))
     return table
 
 
-def render(spec: dict[str, Any], suffix: str) -> bytes:
-    """The bytes of a PNG or SVG file; nothing is fetched."""
-    _require_renderer()
-    import vl_convert
-
-    if suffix == ".svg":
-        return str(vl_convert.vegalite_to_svg(spec)).encode()
-    return bytes(vl_convert.vegalite_to_png(spec, scale=2))
-
-
-def number(value: float) -> str:
-    """A number for people: 1,234,567 or 0.42."""
-    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:,.2f}"  # noqa: PLR2004 - a grand
-
-
-def words(name: str) -> str:
-    """A name of the wire as words: Time watched seconds."""
-    text = name.replace("_", " ").capitalize()
-    for currency in ("EUR", "USD"):
-        text = text.replace(currency.lower(), currency)
-    return text
-
-
-def _require_renderer() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("vl_convert") is None:
-        raise UsageError("A chart as a file needs an extra: pip install 'reelport[charts]'")
-
-
-def _totals(rows: Table, dimension: str, metric: str) -> dict[str, float]:
-    totals: dict[str, float] = {}
-    for row in rows.rows():
-        label, value = plain(str(row[dimension] or "")), row[metric]
-        totals[label] = totals.get(label, 0.0) + float(str(value or 0))
-    return totals
-
-
-def _by_month(bars: Sequence[Bar]) -> list[Bar]:
-    months: dict[str, float] = {}
-    for label, value in bars:
-        months[label[:_MONTH]] = months.get(label[:_MONTH], 0.0) + value
-    return list(months.items())
-
-
-def _additive(metric: str) -> bool:
-    row = Metric.__members__.get(metric)
-    return row is not None and row.additive
-
-
-def _every(labels: list[str], about: int) -> list[str]:
-    """Every so many-th label, about as many as fit."""
-    return labels[:: max(1, -(-len(labels) // about))]
+def _bars(bars: Sequence[Bar], room: int, *, fancy: bool) -> list[str]:
+    values = [max(float(value or 0), 0) for _, value in bars]
+    largest = max(values, default=0) or 1
+    return [_bar(value / largest * room, fancy=fancy) for value in values]
 
 
 def _bar(length: float, *, fancy: bool) -> str:
@@ -237,3 +151,19 @@ def _bar(length: float, *, fancy: bool) -> str:
         return "#" * max(round(length), 1 if length else 0)
     whole, part = divmod(round(length * 8), 8)
     return "█" * whole + _EIGHTHS[part].strip() or ("▏" if length else "")
+
+
+def _format_days(start: date, end: date) -> str:
+    first, last = (f"{day.day} {day:%b} {day.year}" for day in (start, end))
+    return f"{first} (UTC)" if start == end else f"{first} to {last} (UTC)"
+
+
+def _name_product(name: str) -> str:
+    row = Product.__members__.get(name)
+    return name if row is None else row.phrase
+
+
+def _name_unit(metric: str, heading: str) -> str | None:
+    """The unit of a metric, where the heading doesn't tell it."""
+    row = Metric.__members__.get(metric)
+    return None if row is None or row.unit.value.lower() in heading.lower() else row.unit.value

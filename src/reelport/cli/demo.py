@@ -22,7 +22,8 @@ from rich.table import Table
 from rich.text import Text
 
 from reelport.catalog import Dimension, Metric
-from reelport.cli.charts import chart_of, words
+from reelport.cli.chart_text import words
+from reelport.cli.charts import chart_of
 from reelport.client.client import Client
 from reelport.client.events import Event, Looked, Progress, Received
 from reelport.client.files.download import Downloaded

@@ -93,6 +93,19 @@ def recipe(query: ReportQuery, *, months: bool, ordered: bool) -> Recipe:
     return Recipe(way, query, query)
 
 
+def cell_within(query: ReportQuery, name: str) -> Cell | None:
+    """Return how a metric's cell is made when rows of the query's report are added up; None where it can't be.
+
+    Of the query's own metrics alone: nothing else is asked for.
+    """
+    metric = Metric.__members__.get(name)
+    if metric is None or next(_against_metrics(replace(query, metrics=(name,))), None) is not None:
+        return None
+    columns = list(query.metrics)
+    cell = _cell(metric, query, columns)
+    return cell if len(columns) == len(query.metrics) else None
+
+
 def _time_leads(query: ReportQuery, *, months: bool) -> bool:
     """Whether every row of a window comes after all rows of the windows before it."""
     for name in query.dimensions:

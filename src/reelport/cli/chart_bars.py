@@ -1,0 +1,198 @@
+"""Bars of a chart: rows of a report added up by label, and by coarser times, only as the catalog's rules allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+
+from reelport.catalog import Grain
+from reelport.client.ranges.rules import Added, Rate
+from reelport.client.results.tables import Table
+from reelport.errors import UsageError
+
+Bar = tuple[str, Decimal | None]
+"""A label and its number; None where a rate has nothing to divide by."""
+
+Formula = Added | Rate | None
+"""How a number is made of the report's own metrics, by their places; None where rows don't add up to it."""
+
+YEAR = Grain.MONTH + 1
+GRAIN_WORDS = {Grain.MINUTE: "minute", Grain.HOUR: "hour", Grain.DAY: "day", Grain.MONTH: "month", YEAR: "year"}
+_LENGTHS = {Grain.HOUR: 13, Grain.DAY: 10, Grain.MONTH: 7, YEAR: 4}
+"""How much of a time's label names the hour, day, month or year that it lies in."""
+
+_MOST_FILLED = 4000
+"""Times between the first and the last beyond which gaps are not drawn as gaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows of one label: how many, the number of the last, and the sums of the columns that a formula needs."""
+
+    rows: int
+    own: Decimal | None
+    sums: tuple[Decimal, ...]
+
+    def __add__(self, other: Group) -> Group:
+        sums = tuple(one + another for one, another in zip(self.sums, other.sums, strict=True))
+        return Group(self.rows + other.rows, other.own, sums)
+
+    def value(self, formula: Formula) -> Decimal | None:
+        """Return the number of the rows together; that of a single row is its own."""
+        if self.rows == 1 or formula is None:
+            return self.own
+        if isinstance(formula, Added):
+            return self.sums[0]
+        below = sum(self.sums[1:], Decimal())
+        if not below:
+            return None
+        return (self.sums[0] * formula.scale / below).quantize(Decimal(1).scaleb(-formula.digits), ROUND_HALF_UP)
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The rows of a report by label, in its order, and how their numbers add up."""
+
+    by_label: Mapping[str, Group]
+    formula: Formula
+
+    def bars(self) -> list[Bar]:
+        """Return a bar a label."""
+        return [(label, group.value(self.formula)) for label, group in self.by_label.items()]
+
+    def cut_labels(self, length: int, end: str = "") -> Groups:
+        """Add up the groups whose labels begin alike."""
+        merged: dict[str, Group] = {}
+        for label, group in self.by_label.items():
+            short = label[:length] + end
+            merged[short] = merged[short] + group if short in merged else group
+        return Groups(merged, self.formula)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What is shown: a heading, lines that explain it, bars, the unit where the heading doesn't tell it.
+
+    `grain` is the width of the bars' times, None for names.
+    """
+
+    heading: str
+    notes: tuple[str, ...]
+    bars: tuple[Bar, ...]
+    unit: str | None
+    grain: int | None
+
+
+def read_groups(table: Table, dimension: str, metrics: tuple[str, ...], formula: Formula) -> Groups:
+    """Add up a report's rows by a dimension, for the first of its metrics. Names are columns of the CSV.
+
+    Raises UsageError for a cell that is no number, and for rows of one label that don't add up.
+    """
+    parts = [metrics[place] for place in _places(formula)]
+    found: dict[str, Group] = {}
+    for row in table.rows():
+        label = str(row[dimension] or "")
+        own = _number(row[metrics[0]], metrics[0])
+        group = Group(1, own, tuple(_number(row[part], part) or Decimal() for part in parts))
+        if label in found and formula is None:
+            raise UsageError(f"--chart: there are several rows of {label[:80]!r}, and {metrics[0]} doesn't add up.")
+        found[label] = found[label] + group if label in found else group
+    return Groups(found, formula)
+
+
+def roll_up(groups: Groups, grain: Grain, most: int, *, filled: bool) -> tuple[int, Groups]:
+    """Return at most so many times, with their grain: finer ones are added up where the formula allows it.
+
+    `filled` counts the times without rows too. Where it isn't allowed, or doesn't help, the groups are as they were.
+    """
+    if groups.formula is None or _count(groups, grain, filled=filled) <= most:
+        return grain, groups
+    for coarser in range(grain + 1, YEAR + 1):
+        rolled = groups.cut_labels(_LENGTHS[coarser], ":00:00Z" if coarser == Grain.HOUR else "")
+        if 1 < _count(rolled, coarser, filled=filled) <= most:
+            return coarser, rolled
+    return grain, groups
+
+
+def fill_gaps(bars: list[Bar], grain: int) -> list[Bar]:
+    """Return the bars with an empty one for each time between them that has none."""
+    values = dict(bars)
+    times = _times(values, grain)
+    whole = values.keys() <= set(times) and len(times) <= _MOST_FILLED
+    return [(time, values.get(time)) for time in times] if whole else bars
+
+
+def list_partial(bars: list[Bar], grain: int, start: date, end: date) -> list[str]:
+    """Return the months or years, first or last, of which the asked days hold only a part: Jul 2023, 2026."""
+    if grain < Grain.MONTH or not bars:
+        return []
+    first, last = parse_time(bars[0][0]), parse_time(bars[-1][0])
+    partial = []
+    if first is not None and first.date() < start:
+        partial.append(first)
+    if last is not None and last not in partial and _next(last, grain).date() > end + timedelta(days=1):
+        partial.append(last)
+    return [f"{moment:%b} {moment.year}" if grain == Grain.MONTH else str(moment.year) for moment in partial]
+
+
+def parse_time(label: str) -> datetime | None:
+    """Return the moment at which the time of a label begins, without a zone; None where it is no time."""
+    try:
+        return datetime.fromisoformat(label + {4: "-01-01", 7: "-01"}.get(len(label), "")).replace(tzinfo=None)
+    except ValueError:
+        return None
+
+
+def _places(formula: Formula) -> tuple[int, ...]:
+    match formula:
+        case None:
+            return ()
+        case Added(column):
+            return (column,)
+        case Rate(numerator, denominator):
+            return (numerator, *denominator)
+
+
+def _number(cell: object, column: str) -> Decimal | None:
+    try:
+        return None if cell in {None, ""} else Decimal(str(cell))
+    except InvalidOperation as error:
+        raise UsageError(f"--chart: {column} holds {str(cell)[:80]!r}, which is no number to draw.") from error
+
+
+def _count(groups: Groups, grain: int, *, filled: bool) -> int:
+    return max(len(groups.by_label), len(_times(groups.by_label, grain)) if filled else 0)
+
+
+def _times(labels: Iterable[str], grain: int) -> list[str]:
+    """Every time of a grain from the first to the last label, or the beginning of them; none where one is no time."""
+    moments = [parse_time(label) for label in labels]
+    known = [moment for moment in moments if moment is not None]
+    times: list[str] = []
+    if not known or len(known) < len(moments):
+        return times
+    moment, last = min(known), max(known)
+    while moment <= last and len(times) <= _MOST_FILLED:
+        times.append(_label(moment, grain))
+        moment = _next(moment, grain)
+    return times
+
+
+def _label(moment: datetime, grain: int) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:00Z") if grain <= Grain.HOUR else f"{moment:%Y-%m-%d}"[: _LENGTHS[grain]]
+
+
+def _next(moment: datetime, grain: int) -> datetime:
+    match grain:
+        case Grain.MINUTE:
+            return moment + timedelta(minutes=1)
+        case Grain.HOUR:
+            return moment + timedelta(hours=1)
+        case Grain.DAY:
+            return moment + timedelta(days=1)
+        case Grain.MONTH:
+            return (moment.replace(day=1) + timedelta(days=31)).replace(day=1)
+        case _:
+            return moment.replace(year=moment.year + 1)

@@ -1,0 +1,94 @@
+"""Labels of charts: what is drawn, replaced or cut, and the room that it takes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from reelport.cli.chart_text import cut, isolate, make_label, number, replace_undrawable, split_clusters, words
+from reelport.cli.vega_lite import can_draw
+
+TEXTS = st.text(
+    st.sampled_from("ab 🎬👨👩👍🏽❤☺今ÄИאخहिก1️⃣🇫🇷\u200d\ufe0f\u0301\u0338\n\u202e") | st.characters(), max_size=60
+)
+
+
+def test_numbers_and_names_read_well() -> None:
+    """Thousands are set apart, small numbers keep two digits, names are words."""
+    assert [number(value) for value in (0, 7, 1234567, 0.4, 1234.5, None)] == [
+        "0",
+        "7",
+        "1,234,567",
+        "0.40",
+        "1,234",
+        "-",
+    ]
+    assert words("ESTIMATED_EARNINGS_EUR") == "Estimated earnings EUR"
+    assert (words("ECPM_EUR"), words("VIDEO_ID"), words("GDPR_FULL_CONSENT_SCORE")) == (
+        "eCPM EUR",
+        "Video ID",
+        "GDPR full consent score",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("  two\n\tlines ", "two lines"),
+        ("", "(empty)"),
+        ("e\u0301te\u0301", "été"),
+        ("👨\u200d👩\u200d👧 family 🇫🇷", "👨 family 🇫🇷"),
+        ("👍🏽 ❤\ufe0f", "👍 ❤"),
+        ("Z\u0338a\u0334l", "Zal"),
+        ("a" + "\u0323" * 9, "ạ\u0323\u0323"),
+        ("नमस्ते", "नमस्ते"),
+        ("می\u200cشود", "می\u200cشود"),
+        ("\u202eright", "right"),
+    ],
+)
+def test_a_label_is_one_line_of_plain_characters(text: str, label: str) -> None:
+    """What terminals and fonts disagree about goes; letters and their own marks stay."""
+    assert make_label(text) == label
+
+
+@given(TEXTS, st.integers(2, 40))
+def test_no_label_is_wider_than_it_may_be(text: str, width: int) -> None:
+    """Columns of a terminal are counted; what is left is the label's beginning."""
+    label = make_label(text)
+    short = cut(label, width)
+    assert cell_len(short) <= width
+    assert cut(short, width) == short
+    assert "".join(split_clusters(label)) == label
+    if short != label:
+        assert label.startswith(short.removesuffix("…"))
+
+
+def test_right_to_left_text_is_isolated() -> None:
+    """So that what follows on the line, a bar and a number, stays where it is; other text is as it was."""
+    assert isolate("2026 شود") == "\u20682026 شود\u2069"
+    assert isolate("2026 חדשות").startswith("\u2068")
+    assert isolate("2026 今日") == "2026 今日"
+
+
+def test_what_no_font_has_is_a_square_each() -> None:
+    """Flags are letters, fancy letters plain ones; marks go with their letter, so that nothing overlaps."""
+    latin = str.isascii
+    assert replace_undrawable("🎬 Trailer", latin) == "□ Trailer"
+    assert replace_undrawable("今日 2026", latin) == "□□ 2026"
+    assert replace_undrawable("🇫🇷 \U0001d54f", latin) == "FR X"
+    assert replace_undrawable("सन्", latin) == "□□"
+    assert replace_undrawable("दुनिया", lambda _: True) == "दु□□", "its renderer sets spacing marks over letters"
+
+
+@given(TEXTS)
+def test_a_replaced_text_holds_only_what_can_be_drawn(text: str) -> None:
+    """Whichever characters a machine's fonts have."""
+    assert replace_undrawable(make_label(text), str.isascii).replace("□", "").isascii()
+
+
+def test_the_renderer_tells_what_it_can_draw() -> None:
+    """Latin letters and the square are drawn on any machine, also without fonts; a noncharacter never is."""
+    assert all(map(can_draw, "aé□…"))
+    assert not can_draw("\ufdd1")
