@@ -293,6 +293,13 @@ def test_more_windows_than_may_be_open_are_merged_by_stages(tmp_path: Path) -> N
     assert merged(made, tmp_path, files).splitlines()[1:] == wanted
 
 
+def test_rows_of_equal_keys_stay_in_the_order_of_their_windows(tmp_path: Path) -> None:
+    """Of however many: a row that a misbehaving vendor gives twice comes first from the oldest window."""
+    made = how(asked("VIEWS", "VIDEO_ID DAY"))
+    files = [f"video_id,day,views\nv,2024-01-01,{number}\n" for number in range(150)]
+    assert merged(made, tmp_path, files).splitlines()[1:] == [f"v,2024-01-01,{number}" for number in range(150)]
+
+
 def numbered(count: int) -> Iterator[list[tuple[int, int]]]:
     for place in range(7):
         yield [(number, 2 * number + 1) for number in range(count) if number % 7 == place]

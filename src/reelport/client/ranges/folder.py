@@ -26,7 +26,7 @@ class Folder:
     """The folder of one target, held by one process at a time: a second one gets a folder of its own.
 
     What is kept stays when the run ends early, for the next run to go on with, but not in a folder of one's own,
-    which nobody would find again. `remove` takes all of it away.
+    which nobody would find again: one that a killed process left is taken away. `remove` takes all of it away.
     """
 
     def __init__(self, path: Path, lock: int | None, *, stays: bool) -> None:
@@ -40,12 +40,12 @@ class Folder:
         name = os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])
         path = target.with_name(f".{name}.windows")
         with storage(path):
+            _sweep(path)
             lock = _locked(path)
             if lock is not None:
                 return cls(path, lock, stays=True)
             path = path.with_name(f"{path.name}-{secrets.token_hex(4)}")
-            path.mkdir()
-            return cls(path, None, stays=False)
+            return cls(path, _locked(path), stays=False)
 
     def file(self, window: Window, digest: str) -> Path:
         """Where a window of the query of that digest is kept."""
@@ -105,6 +105,17 @@ def _locked(folder: Path) -> int | None:
         os.close(descriptor)
         if not ours:
             return None
+
+
+def _sweep(path: Path) -> None:
+    """Take away the folders of their own that killed processes left beside a target's."""
+    own = re.compile(re.escape(path.name) + r"-[0-9a-f]{8}")
+    with suppress(OSError):
+        for left in [each for each in path.parent.iterdir() if own.fullmatch(each.name)]:
+            lock = _locked(left)
+            if lock is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(lock)
 
 
 def _window(name: re.Match[str]) -> Window | None:

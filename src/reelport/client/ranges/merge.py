@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from heapq import merge as by_turns
 from itertools import groupby
@@ -9,12 +10,18 @@ from pathlib import Path
 from typing import Protocol
 
 from reelport.client.ranges import numbers
+from reelport.client.ranges.duckdb_merge import Declined, order_rows, remove_folder
 from reelport.client.ranges.numbers import Number
 from reelport.client.ranges.rows import FAN, HELD, SLICE, Row, Unsorted, by_key, header_of, in_order, sort
 from reelport.client.ranges.rules import Recipe, Way
 from reelport.errors import IncompleteDownload
 
 _CHUNK = 1 << 20
+
+WORTH = 1 << 20
+"""Bytes of files from which on loading DuckDB is worth its while: Python merges fewer in a moment."""
+
+_log = logging.getLogger("reelport")
 
 
 class Output(Protocol):
@@ -27,16 +34,44 @@ class Output(Protocol):
         """Forget all that was written."""
 
 
-def merge(recipe: Recipe, paths: Sequence[Path], output: Output, scratch: Path, *, held: int = HELD) -> Generator[None]:
+def merge(
+    recipe: Recipe, paths: Sequence[Path], output: Output, scratch: Path, *, held: int = HELD, worth: float = WORTH
+) -> Generator[None]:
     """Write what files come to, the oldest window's first; yields now and then.
 
     Rows end in the order of their cells (UTF-8 bytes, empty last), which is the order that a Reelport
-    service writes too. Files in another order are sorted first. Files that are needed on the way are made in the
-    folder `scratch`, and gone in the end. Raises MergeRefused for a cell that can't be added up.
+    service writes too. Files in another order are sorted first. DuckDB does it where it is installed, the files have
+    `worth` bytes, and its bytes are sure to be the same; else Python does. Files that are needed on the way are made
+    in the folder `scratch`, and gone in the end. Raises MergeRefused for a cell that can't be added up.
     """
     if recipe.way in {Way.ALONE, Way.APPENDED}:
         yield from _appended(paths, output)
         return
+    if sum(path.stat().st_size for path in paths) >= worth:
+        try:
+            yield from _by_duckdb(recipe, paths, output, scratch)
+        except Declined as declined:
+            _log.info("merging without DuckDB: %s", declined)
+        else:
+            return
+    yield from _by_python(recipe, paths, output, scratch, held)
+
+
+def _by_duckdb(recipe: Recipe, paths: Sequence[Path], output: Output, scratch: Path) -> Generator[None]:
+    try:
+        ordered = yield from order_rows(recipe, paths, scratch)
+        output.write(_header(recipe))
+        with ordered.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                output.write(chunk)
+                yield
+    finally:
+        remove_folder(scratch)
+
+
+def _by_python(
+    recipe: Recipe, paths: Sequence[Path], output: Output, scratch: Path, held: int = HELD
+) -> Generator[None]:
     try:
         yield from _in_turns(recipe, paths, output, scratch)
     except Unsorted:
@@ -74,18 +109,25 @@ def _in_turns(recipe: Recipe, paths: Sequence[Path], output: Output, scratch: Pa
     summed = recipe.way is Way.SUMMED
     try:
         while len(left) > FAN:
-            between.append(scratch / f"between.{len(between)}")
-            rows = _merged(left[:FAN], recipe.width)
-            with between[-1].open("wb") as file:
-                rows = _unfinished(recipe, rows) if summed else rows
-                yield from _written(rows, header_of(left[0]), file.write)
-            left = [*left[FAN:], between[-1]]
+            # Neighbours with neighbours: of rows with equal keys the oldest window's stays the first.
+            groups = [left[start : start + FAN] for start in range(0, len(left), FAN)]
+            left = []
+            for group in groups:
+                between.append(scratch / f"between.{len(between)}")
+                left.append(between[-1])
+                rows = _merged(group, recipe.width)
+                with between[-1].open("wb") as file:
+                    rows = _unfinished(recipe, rows) if summed else rows
+                    yield from _written(rows, header_of(group[0]), file.write)
         rows = _merged(left, recipe.width)
-        names = (*recipe.query.dimensions, *recipe.query.metrics)
         rows = _finished(recipe, rows) if summed else rows
-        yield from _written(rows, ",".join(names).lower().encode() + b"\n", output.write)
+        yield from _written(rows, _header(recipe), output.write)
     finally:
         _remove(between)
+
+
+def _header(recipe: Recipe) -> bytes:
+    return ",".join((*recipe.query.dimensions, *recipe.query.metrics)).lower().encode() + b"\n"
 
 
 def _merged(paths: Sequence[Path], width: int) -> Iterator[Row]:

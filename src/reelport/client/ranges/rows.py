@@ -102,6 +102,11 @@ def header_of(path: Path) -> bytes:
         return file.readline(_HEADER_BYTES).rstrip(b"\r\n") + b"\n"
 
 
+def count_columns(path: Path) -> int:
+    """How many cells the header of a file has."""
+    return len(_cells(header_of(path)))
+
+
 def _joined(runs: list[Path], width: int, to: Path, header: bytes) -> Iterator[None]:
     with to.open("wb", buffering=1 << 20) as file:
         file.write(header)

@@ -111,6 +111,8 @@ def _merged(
         how = replace(how, way=Way.SORTED)
     with Part(target, folder.path.name) as part:
         part.rewind()
+        if how.way is Way.APPENDED:
+            part.told(sum(each.rows for each in had))
         merging = merge(how, [each.path for each in had], part, folder.path)
         with closing(merging):
             # Slice by slice, so that whoever is interrupted stops between two of them.

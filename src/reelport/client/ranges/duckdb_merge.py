@@ -1,0 +1,148 @@
+"""Windows' files into one through DuckDB: the bytes that Python's merge comes to, or none at all.
+
+DuckDB's reader keeps no cell as it was written, and takes some that are no CSV. So the rows that it gives are held
+against the files: written as a service writes them they must come to the same number of bytes and of doubled quotes.
+No other way of writing comes to both: a quote more than needed, a blank, an empty line or a comma at the end makes a
+file longer, and what makes it shorter, a quote inside of a cell without quotes, lacks a doubled one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reelport.client.ranges.bodies import Bodies, measure_bodies
+from reelport.client.ranges.rows import count_columns
+from reelport.client.ranges.rules import Recipe, Way
+from reelport.client.ranges.statements import Statements
+from reelport.steps import reach
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MEMORY = "512MB"
+"""What DuckDB may hold; what is more goes to files beside the windows'."""
+
+_THREADS = 4
+_LOOK_SECONDS = 0.05
+_FOLDER = "duckdb"
+
+
+class Declined(Exception):
+    """DuckDB isn't there, or what it would make might not be the very bytes: Python has to do it."""
+
+
+def order_rows(recipe: Recipe, paths: Sequence[Path], scratch: Path) -> Generator[None, None, Path]:
+    """Make a file of the merged rows, without a header, in a folder of its own in `scratch`; yields now and then.
+
+    The caller takes the file, then calls `remove_folder`. Raises Declined.
+    """
+    folder = scratch / _FOLDER
+    remove_folder(scratch)  # A killed process may have left one.
+    folder.mkdir()
+    with closing(_connected(folder)) as con:
+        job = _Job(con, recipe, paths, folder / "rows")
+        yield from job.run()
+    reach("client-ordered")
+    return job.to
+
+
+def remove_folder(scratch: Path) -> None:
+    """Take away what DuckDB made in `scratch`."""
+    shutil.rmtree(scratch / _FOLDER, ignore_errors=True)
+
+
+def _connected(folder: Path) -> DuckDBPyConnection:
+    try:
+        import duckdb  # noqa: PLC0415 - an extra, and heavy
+    except ImportError as error:
+        raise Declined("it is not installed (pip install 'reelport[duckdb]')") from error
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": MEMORY,
+        "threads": min(os.cpu_count() or 1, _THREADS),
+        "temp_directory": str(folder / "spill"),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    try:
+        con = duckdb.connect(config=settings)
+        con.execute("SET enable_progress_bar = false")
+    except duckdb.Error as error:
+        raise Declined(_first_line(error)) from error
+    return con
+
+
+class _Job:
+    """One merge, made in a thread beside the one that waits for it and may be interrupted."""
+
+    def __init__(self, con: DuckDBPyConnection, recipe: Recipe, paths: Sequence[Path], to: Path) -> None:
+        self.to = to
+        self._con = con
+        self._recipe = recipe
+        self._paths = paths
+        self._stopped = threading.Event()
+
+    def run(self) -> Generator[None]:
+        """Do it. Whoever closes this generator before its end interrupts DuckDB, and waits until it has let go."""
+        import duckdb  # noqa: PLC0415 - loaded by now
+
+        with ThreadPoolExecutor(1, "reelport-merge") as beside:
+            doing = beside.submit(self._do)
+            try:
+                while not doing.done():
+                    wait([doing], _LOOK_SECONDS)
+                    yield
+                doing.result()
+            except duckdb.Error as error:
+                raise Declined(_first_line(error)) from error
+            finally:
+                self._stop(doing)
+
+    def _stop(self, doing: Future[None]) -> None:
+        self._stopped.set()
+        while not doing.done():
+            # Told again and again: it may not have been at work when it was told first.
+            self._con.interrupt()
+            wait([doing], _LOOK_SECONDS)
+
+    def _check(self) -> None:
+        if self._stopped.is_set():
+            raise Declined("it was stopped")
+
+    def _do(self) -> None:
+        self._check_headers()
+        bodies = measure_bodies(self._paths, self._check)
+        statements = Statements(self._recipe, self._paths, bodies)
+        if self._recipe.way is Way.SUMMED:
+            self._add_up(statements, bodies)
+        else:
+            self._put_in_order(statements, bodies)
+
+    def _check_headers(self) -> None:
+        columns = len(self._recipe.asked.dimensions) + len(self._recipe.asked.metrics)
+        if not self._recipe.width or any(count_columns(path) != columns for path in self._paths):
+            raise Declined("rows have no key, or a header has another number of columns than was asked for")
+
+    def _add_up(self, statements: Statements, bodies: Bodies) -> None:
+        self._con.execute("SET preserve_insertion_order = false")  # The order is made at the end.
+        self._con.execute(statements.add_up())
+        found = self._con.execute(statements.describe_sums()).fetchone()
+        if found != (bodies.bytes, bodies.pairs, False):
+            raise Declined("cells are written in more than one way")
+        self._con.execute(statements.write_sums(self.to))
+
+    def _put_in_order(self, statements: Statements, bodies: Bodies) -> None:
+        self._con.execute(statements.put_in_order(self.to))
+        written = measure_bodies([self.to], self._check, headers=False)
+        if (written.bytes, written.pairs) != (bodies.bytes, bodies.pairs):
+            raise Declined("cells are written in more than one way")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -1,0 +1,167 @@
+"""The SQL that merges windows' files in DuckDB, exactly as `merge` does it in Python.
+
+Every cell is read as text. No number is rounded or passes through a double: one that isn't written plainly, or a sum
+beyond 38 digits, is an error of the statement.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from reelport.catalog import Metric
+from reelport.client.ranges.bodies import Bodies
+from reelport.client.ranges.rules import Added, Cell, Rate, Recipe
+
+_PLAIN_DIGITS = 18
+"""Digits of a number that DuckDB adds up in 64 bits: 10^20 rows of these still fit into 128."""
+
+_READER = (
+    "header = false, skip = 1, auto_detect = false, all_varchar = false, delim = ',', quote = '\"', escape = '\"', "
+    "comment = '', new_line = '\\n', nullstr = '', allow_quoted_nulls = false, strict_mode = true, "
+    "null_padding = false, ignore_errors = false, hive_partitioning = false, union_by_name = false, "
+    "max_line_size = 2097152"
+)
+"""Nothing is guessed of a file, and no row is mended or left out: what isn't as it should be is an error."""
+
+_LINES = "FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER '\x01', NULLSTR '', USE_TMP_FILE false"
+"""Lines as they are, each with its end."""
+
+
+class Statements:
+    """The statements for files of the columns that a recipe asks for, whose bodies were measured."""
+
+    def __init__(self, recipe: Recipe, paths: Sequence[Path], bodies: Bodies) -> None:
+        self._recipe = recipe
+        self._bodies = bodies
+        width = recipe.width
+        self._keys = [f"c{place}" for place in range(width)]
+        self._metrics = [f"c{place}" for place in range(width, width + len(recipe.asked.metrics))]
+        self._digits = [Metric[name].digits if name in Metric.__members__ else 0 for name in recipe.asked.metrics]
+        columns = ", ".join(f"'{name}': 'VARCHAR'" for name in (*self._keys, *self._metrics))
+        files = ", ".join(quote_text(_literal_path(str(path))) for path in paths)
+        self._source = f"read_csv([{files}], columns = {{{columns}}}, {_READER})"
+
+    def put_in_order(self, to: Path) -> str:
+        """Write all rows to a file in the order of their keys, those of equal keys as they came."""
+        line = " || ',' || ".join(self._written(name) for name in (*self._keys, *self._metrics))
+        rows = f"SELECT *, row_number() OVER () AS place FROM {self._source}"  # noqa: S608 - our names
+        return _copy(f"SELECT {line} FROM ({rows}) ORDER BY {self._order}, place", to)  # noqa: S608
+
+    def add_up(self) -> str:
+        """Make the table `sums`: for each key the sums of its columns, and the size of its rows as they are written."""
+        sums = [
+            f"sum({_number(name, digits)}) AS s{place}"
+            for place, (name, digits) in enumerate(zip(self._metrics, self._digits, strict=True))
+        ]
+        columns = ", ".join([*self._keys, *sums, *self._sizes()])
+        return f"CREATE TEMP TABLE sums AS SELECT {columns} FROM {self._source} GROUP BY {', '.join(self._keys)}"  # noqa: S608
+
+    def describe_sums(self) -> str:
+        """Select the bytes and the `""` of all rows as written, and whether a column has both kinds of empty cells."""
+        mixed = " OR ".join(f"(bool_or({key} IS NULL) AND bool_or({key} = ''))" for key in self._keys)
+        return f"SELECT coalesce(sum(bytes), 0), coalesce(sum(pairs), 0), coalesce({mixed}, false) FROM sums"  # noqa: S608
+
+    def write_sums(self, to: Path) -> str:
+        """Write the rows of `sums` to a file as the cells that were asked for, in the order of their keys."""
+        wholes = [
+            f", {self._whole(made)} AS r{place}"
+            for place, made in enumerate(self._recipe.cells)
+            if isinstance(made, Rate)
+        ]
+        cells = [self._cell(place, made) for place, made in enumerate(self._recipe.cells)]
+        line = " || ',' || ".join([*map(self._written, self._keys), *cells])
+        return _copy(f"SELECT {line} FROM (SELECT *{''.join(wholes)} FROM sums) ORDER BY {self._order}", to)  # noqa: S608
+
+    @property
+    def _order(self) -> str:
+        """As UTF-8 bytes, empty last."""
+        return ", ".join(f"nullif({key}, '') NULLS LAST" for key in self._keys)
+
+    def _sizes(self) -> list[str]:
+        """The bytes and the `""` of a row as it is written, its line end among them; no number is in quotes."""
+        cells = [*map(self._written, self._keys), *(f"coalesce({name}, '')" for name in self._metrics)]
+        size = " + ".join([*(f"strlen({cell})" for cell in cells), str(len(cells))])
+        pairs = " + ".join(_pairs(self._written(key), key) for key in self._keys) if self._bodies.quotes else "0"
+        return [f"sum({size}) AS bytes", f"sum({pairs}) AS pairs"]
+
+    def _written(self, name: str) -> str:
+        """A cell as it is written: in quotes where it must be, and where a `#` is in it if the files have it so."""
+        if not self._bodies.quotes:
+            return f"coalesce({name}, '')"
+        marks = r'[",\r\n]' if self._bodies.bare_marks else r'[",\r\n#]'
+        return (
+            f"CASE WHEN {name} = '' THEN '\"\"' WHEN regexp_matches({name}, '{marks}') "
+            f"THEN '\"' || replace({name}, '\"', '\"\"') || '\"' ELSE coalesce({name}, '') END"
+        )
+
+    def _cell(self, place: int, made: Cell) -> str:
+        match made:
+            case Added(column):
+                return f"coalesce(s{column}::VARCHAR, '')"
+            case Rate() as rate:
+                return self._rate(place, rate)
+
+    def _whole(self, rate: Rate) -> str:
+        """A rate without its sign in units of its last digit, rounded half up; NULL where there is none."""
+        above, below = self._units(rate)
+        factor = 2 * rate.scale * 10**rate.digits
+        return f"(abs({above}) * {factor}::HUGEINT + abs({below})) // nullif(2 * abs({below}), 0)"
+
+    def _rate(self, place: int, rate: Rate) -> str:
+        above, below = self._units(rate)
+        sign = f"CASE WHEN r{place} <> 0 AND ({above} < 0) <> ({below} < 0) THEN '-' ELSE '' END"
+        text = f"r{place}::VARCHAR"
+        if rate.digits:
+            padded = f"lpad({text}, greatest(length({text}), {rate.digits + 1})::INTEGER, '0')"
+            text = f"left({padded}, length({padded}) - {rate.digits}) || '.' || right({padded}, {rate.digits})"
+        return f"coalesce({sign} || {text}, '')"
+
+    def _units(self, rate: Rate) -> tuple[str, str]:
+        """The sums that a rate is made of as whole numbers of the same unit."""
+        digits = max(self._digits[column] for column in (rate.numerator, *rate.denominator))
+        below = " + ".join(f"coalesce({self._unit(column, digits)}, 0::HUGEINT)" for column in rate.denominator)
+        return self._unit(rate.numerator, digits), f"({below})"
+
+    def _unit(self, column: int, digits: int) -> str:
+        own = self._digits[column]
+        whole = f"replace(s{column}::VARCHAR, '.', '')::HUGEINT" if own else f"s{column}"
+        return f"({whole} * {10 ** (digits - own)}::HUGEINT)"
+
+
+def quote_text(text: str) -> str:
+    """The text as a literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _number(name: str, digits: int) -> str:
+    """A cell as a number of so many digits after the point, none where it is empty; an error for any that isn't plain.
+
+    What is written the same again was read exactly, and most cells are.
+    """
+    kind = f"DECIMAL({_PLAIN_DIGITS}, {digits})" if digits else "BIGINT"
+    fraction = rf"(\.[0-9]{{1,{digits}}})?" if digits else ""
+    plain = rf"-?[0-9]{{1,{_PLAIN_DIGITS - digits}}}{fraction}"
+    cast = f"TRY_CAST({name} AS {kind})"
+    return (
+        f"CASE WHEN {cast}::VARCHAR = {name} THEN {cast} WHEN {name} IS NULL OR {name} = '' THEN NULL "
+        f"WHEN regexp_full_match({name}, '{plain}') AND NOT ({cast} = 0 AND starts_with({name}, '-')) THEN {cast} "
+        "ELSE error('a number is not written plainly') END"
+    )
+
+
+def _pairs(written: str, name: str) -> str:
+    return (
+        f"CASE WHEN {name} = '' THEN 1 WHEN contains({name}, '\"') "
+        f"THEN strlen({written}) - strlen(replace({written}, '\"\"', '\"')) ELSE 0 END"
+    )
+
+
+def _copy(query: str, to: Path) -> str:
+    return f"COPY ({query}) TO {quote_text(str(to))} ({_LINES})"
+
+
+def _literal_path(path: str) -> str:
+    """The path as a pattern in which no character stands for others."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", path)
