@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from reelport.cli.chart_text import cut, isolate, make_label, number, replace_undrawable, split_clusters, words
+from reelport.cli.chart_text import cut, isolate, make_label, number, replace_undrawable, split_clusters, words, wrap
 from reelport.cli.vega_lite import can_draw
 
 TEXTS = st.text(
@@ -63,6 +65,16 @@ def test_no_label_is_wider_than_it_may_be(text: str, width: int) -> None:
     assert "".join(split_clusters(label)) == label
     if short != label:
         assert label.startswith(short.removesuffix("…"))
+
+
+@given(TEXTS, st.integers(2, 40))
+def test_a_wrapped_label_is_whole(text: str, width: int) -> None:
+    """Its lines are no wider than they may be, and hold everything but blanks."""
+    label = make_label(text)
+    lines = wrap(label, width).split("\n")
+    assert max(map(cell_len, lines)) <= width
+    assert re.sub(r"[\s\u2068\u2069]", "", "".join(lines)) == re.sub(r"\s", "", label)
+    assert wrap("A night at the ministry", 11) == "A night at\nthe\nministry"
 
 
 def test_right_to_left_text_is_isolated() -> None:

@@ -27,9 +27,30 @@ def processes_of(folder: Path) -> list[str]:
     return [pid for pid in found if int(pid) != os.getpid()]
 
 
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Every path below a folder, with the bytes of those that are files."""
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def home_of_a_user(folder: Path) -> dict[str, str]:
+    """The environment of a user with a ledger, a profile and a cache of their own."""
+    places = {"HOME": "", "XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache"}
+    places |= {"XDG_DATA_HOME": "data", "XDG_STATE_HOME": "state"}
+    for name in (*places.values(), ".reelport"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / ".reelport" / "ledger.db").write_bytes(b"somebody's own")
+    (folder / ".reelport" / "profiles.toml").write_text("")
+    return ENVIRONMENT | {name: str(folder / place) for name, place in places.items()}
+
+
 def test_the_demo_can_be_stopped_and_shows_the_whole_job(tmp_path: Path) -> None:
-    """Ctrl-C leaves no process. Run again in the same folder it ends with a table and charts that fit 80 columns."""
-    with subprocess.Popen(DEMO, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
+    """Ctrl-C leaves no process. Run again in the same folder it ends with a table and charts that fit 80 columns.
+
+    Titles are whole, and nothing in the home of the user changes: no ledger, no profile, no folder of XDG.
+    """
+    environment = home_of_a_user(tmp_path / "home")
+    before = contents(tmp_path / "home")
+    with subprocess.Popen(DEMO, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         while "starts the service" not in process.stdout.readline():
             assert process.poll() is None
@@ -38,13 +59,16 @@ def test_the_demo_can_be_stopped_and_shows_the_whole_job(tmp_path: Path) -> None
     assert process.returncode == 130
     assert "Traceback" not in stopped
     assert processes_of(tmp_path) == []
-    done = subprocess.run(DEMO, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, timeout=300, check=False)
+    done = subprocess.run(DEMO, cwd=tmp_path, env=environment, capture_output=True, timeout=300, check=False)
     said = done.stdout.decode()
     assert done.returncode == 0, said + (tmp_path / "demo-output" / "service.log").read_text("utf-8")
     assert (tmp_path / "demo-output" / "views.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "demo-output" / "views.csv").read_text("utf-8").startswith("day,video_title,views,")
     assert all(len(line) <= 80 for line in said.splitlines() if str(tmp_path) not in line)
     assert "Views by day" in said
+    assert "…" not in said.partition("The first rows of")[2]
+    assert contents(tmp_path / "home") == before
+    assert (tmp_path / "demo-output" / "ledger.db").stat().st_size > 0
     assert processes_of(tmp_path) == []
 
 

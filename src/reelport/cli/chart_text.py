@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 
 from reelport.cli.terminal_text import plain
 
@@ -71,6 +71,16 @@ def cut(text: str, width: int) -> str:
             break
         kept += cluster
     return kept.rstrip() + "…"
+
+
+def wrap(text: str, width: int) -> str:
+    """Return a text on lines of at most so many columns of a terminal, broken at blanks where that is possible."""
+    lines = [""]
+    for word in text.split():
+        for piece in chop_cells(word, width):
+            longer = f"{lines[-1]} {piece}".strip()
+            lines[-1:] = [longer] if cell_len(longer) <= width else [lines[-1], piece]
+    return "\n".join(map(isolate, lines))
 
 
 def isolate(text: str) -> str:

@@ -16,13 +16,14 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from reelport.catalog import Dimension, Metric
-from reelport.cli.chart_text import words
+from reelport.cli.chart_text import make_label, words, wrap
 from reelport.cli.charts import chart_of
 from reelport.client.client import Client
 from reelport.client.events import Event, Looked, Progress, Received
@@ -38,6 +39,10 @@ FOLDER = Path("demo-output")
 ROWS = 150_000
 DAYS = 30
 _SHOWN = 8
+_GAP = 3
+"""Columns of a terminal between two of the table."""
+
+_LEAST_TITLE = 12
 _DEADLINE = 60.0
 _MARK = ".made-by-reelport-demo"
 
@@ -106,10 +111,10 @@ def query(first: date, last: date) -> ReportQuery:
 
 
 def fetch(console: Console, service: Service, key: Key, asked: ReportQuery, to: Path) -> Downloaded:
-    """Ask, wait, download, as a partner does."""
+    """Ask, wait, download, as a partner does. The ledger of it lies beside the file: the user's own is left alone."""
     console.print("\n[bold]The partner[/]")
     console.print(f"  wants {', '.join(asked.metrics)}")
-    with Client(service.url, key.id, key.secret) as client:
+    with Client(service.url, key.id, key.secret, ledger=to.with_name("ledger.db")) as client:
         with _step(console, "asks for a report") as tell:
             report = client.reports.submit(asked, progress=tell)
         with _step(console, "waits until the report is finished") as tell:
@@ -129,21 +134,23 @@ def show(console: Console, report: Downloaded, asked: ReportQuery) -> None:
 
 
 def rows_of(path: Path, most: int, width: int) -> Table:
-    """The first rows of the demo's CSV as a table of this width."""
+    """The first rows of the demo's CSV as a table of this width: titles go on in further lines, and are never cut."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         header = next(rows)
         cells = [[_cell(*pair) for pair in zip(header, row, strict=True)] for row in itertools.islice(rows, most)]
-    table = Table(title=f"The first rows of {path.name}", title_justify="left", title_style="bold")
+    table = Table(title=f"The first rows of {path.name}", title_justify="left", title_style="bold",
+                  box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")  # fmt: skip
     columns = list(zip(*cells, strict=True)) or [()] * len(header)
-    widths = [max(map(len, (*words(name).split(), *column))) for name, column in zip(header, columns, strict=True)]
+    widths = [max(map(cell_len, (*words(name).split(), *each))) for name, each in zip(header, columns, strict=True)]
     title = header.index(Dimension.VIDEO_TITLE.header)
-    widths[title] = min(widths[title], width - 3 * len(widths) - 1 - sum(widths) + widths[title])
+    others = sum(widths) - widths[title] + _GAP * (len(widths) - 1)
+    widths[title] = min(widths[title], max(width - others, _LEAST_TITLE))
     for name, room in zip(header, widths, strict=True):
         counted = name.upper() in Metric.__members__
-        table.add_column(words(name), justify="right" if counted else "left", width=max(room, 1))
+        table.add_column(words(name), justify="right" if counted else "left", width=room)
     for row in cells:
-        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
+        table.add_row(*(wrap(cell, room) for cell, room in zip(row, widths, strict=True)))
     return table
 
 
@@ -167,7 +174,7 @@ def fresh(folder: Path) -> None:
 def _cell(column: str, cell: str) -> str:
     """A cell as people read it: numbers with as many digits as their metric has, four at most."""
     metric = Metric.__members__.get(column.upper())
-    return f"{float(cell):,.{min(metric.digits, 4)}f}" if metric and cell else cell
+    return f"{float(cell):,.{min(metric.digits, 4)}f}" if metric and cell else make_label(cell)
 
 
 @contextmanager
