@@ -26,12 +26,17 @@ _CUT = "the file was cut on its way."
 
 def header_of(line: bytes) -> tuple[str, ...]:
     """The column names in a header line, in lower case. Raises ServiceError when it is no text."""
+    return tuple(name.lower() for name in names_of(line))
+
+
+def names_of(line: bytes) -> tuple[str, ...]:
+    """The column names in a header line as they are written there. Raises ServiceError when it is no text."""
     try:
         text = line.removeprefix(_BOM).decode().rstrip("\r\n")
         cells = next(csv.reader(io.StringIO(text), strict=True), [])
     except (UnicodeDecodeError, csv.Error):
         raise ServiceError("What the service sent is no CSV: its first line can't be read.") from None
-    return tuple(cell.strip().lower() for cell in cells)
+    return tuple(cell.strip() for cell in cells)
 
 
 def check_header(line: bytes, query: ReportQuery | None) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from reelport.catalog import CellType
 from reelport.client.files.part import storage
-from reelport.client.files.shape import check_header
+from reelport.client.files.shape import check_header, names_of
 from reelport.client.results.cells import Cell, typed
 from reelport.client.results.columns import PRECISION, Column, types_of
 from reelport.errors import SchemaDrift, UsageError
@@ -33,16 +33,17 @@ _HEADER_BYTES = 1 << 16
 class Table:
     """The rows of a report's file. Nothing is read before it is asked for.
 
-    | catalog | rows | Arrow |
-    |---|---|---|
-    | text, month | str | string |
-    | whole number | int | int64 |
-    | money, rate | Decimal | decimal128(38, the catalog's digits) |
-    | day | date | date32 |
-    | hour, minute | datetime, UTC | timestamp("us", "UTC") |
+    | catalog | rows | Arrow, Polars, Parquet | pandas |
+    |---|---|---|---|
+    | text | str | string | str |
+    | month | str | string | datetime64 |
+    | whole number | int | int64 | int64; Int64 where a cell is empty |
+    | money, rate | Decimal | decimal128(38, the catalog's digits) | float64; `exact`: Decimal |
+    | day | date | date32 | datetime64 |
+    | hour, minute | datetime, UTC | timestamp("us", "UTC") | datetime64, UTC |
 
     Where a vendor's numbers have more digits than the catalog says they keep them: an Arrow
-    column is then a decimal with as many.
+    column is then a decimal with as many. Columns are named in lower case; `header` has the file's own names.
     """
 
     path: Path
@@ -59,6 +60,12 @@ class Table:
         left = {name.lower() for name in ((text,) if isinstance(text, str) else text)}
         kinds = tuple(Column(one.name, CellType.TEXT) if one.name in left else one for one in types_of(header))
         return cls(path, kinds)
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The columns' names as the file writes them."""
+        with storage(self.path), self.path.open("rb") as file:
+            return names_of(file.readline(_HEADER_BYTES))
 
     def rows(self) -> Iterator[dict[str, Cell]]:
         """Each row by column name; one at a time, so that any file fits into memory."""
