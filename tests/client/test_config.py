@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from reelport.client.session import Session
 from reelport.client.settings.config import DAILYMOTION_URL, Settings, checked_url, home_of
 from reelport.client.settings.credentials import PUBLIC_HOST, Bearer, PrivateKey, PublicKey
 from reelport.errors import AccessError, UsageError
@@ -90,9 +91,9 @@ def test_counts_come_from_the_environment() -> None:
     """Slots and the longest window are settings; a query is held to the latter."""
     settings = Settings.read(KEY | {"REELPORT_SLOTS": "5", "REELPORT_WINDOW_DAYS": " 30 "})
     assert (settings.slots, settings.windows) == (5, 30)
-    assert settings.rules(strict=False).days == 30
+    assert Session(settings).rules.days == 30
     plain = Settings.read(KEY)
-    assert (plain.slots, plain.windows) == (2, 180)
+    assert (plain.slots, plain.windows, Session(plain).rules.days) == (2, None, 180)
 
 
 @pytest.mark.parametrize("value", [7, b"key", ["key"], "half a letter: \ud800"])

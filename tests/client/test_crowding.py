@@ -12,14 +12,20 @@ from tests.client.ledgers import claimed, days, question, requested
 from tests.client.ranges import asked
 
 from reelport import Client, QueryRefused, ReportQuery
-from reelport.client.crowding import Crowding
+from reelport.client.crowding import Crowding, speaks_of_crowding
 from reelport.client.events import Event, InWindow, Queued, Received, WindowDone
 from reelport.client.ledger import Claimed, Ledger
 from reelport.client.session import Session
 from reelport.errors import Problem
 from reelport.testing import Vendor
 
-REFUSAL = QueryRefused((Problem("bad_request", ("askPartnerReportFile",), "No."),))
+
+def refusal(sentence: str, code: str = "bad_request") -> QueryRefused:
+    """The refusal of an ask as a whole."""
+    return QueryRefused((Problem(code, ("askPartnerReportFile",), sentence),))
+
+
+REFUSAL = refusal("Too many reports are being generated.")
 
 
 class Outsider:
@@ -87,7 +93,7 @@ def foreign(session: Session) -> Session:
     return Session(replace(session.settings, url="https://api.dailymotion.com"), session.clock, session.chance)
 
 
-def test_a_refusal_with_nothing_in_flight_is_told_after_ten_minutes(
+def test_a_refusal_of_one_more_report_with_nothing_in_flight_is_told_after_ten_minutes(
     session: Session, time: Time, query: ReportQuery
 ) -> None:
     """Nothing speaks for others but the refusal itself."""
@@ -95,6 +101,45 @@ def test_a_refusal_with_nothing_in_flight_is_told_after_ten_minutes(
     for seconds, waits in ((0, True), (599, True), (2, False)):
         time.seconds += seconds
         assert crowding.waits(REFUSAL, 0, 0, lambda: True) is waits
+
+
+@pytest.mark.parametrize("window", [False, True])
+def test_a_refusal_that_speaks_of_nothing_else_is_the_query_s(
+    session: Session, time: Time, query: ReportQuery, *, window: bool
+) -> None:
+    """With nothing of ours in flight it is told at once, a window's too."""
+    crowding = Crowding(foreign(session), query, time.seconds + 9000, window=window)
+    assert not crowding.waits(refusal("This key may not ask for views."), 0, 0, lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "code", "crowded"),
+    [
+        ("Too many reports are being generated.", "bad_request", True),
+        ("You have reached the maximum number of reports.", "bad_request", True),
+        ("Another report is still in progress.", "bad_request", True),
+        ("No.", "tooManyConcurrentReports", True),
+        ("No.", "REPORT_LIMIT_EXCEEDED", True),
+        ("Please try again later.", "bad_request", True),
+        ("Too many metrics in one report.", "bad_request", False),
+        ("A report may have at most 10 dimensions.", "bad_request", False),
+        ("The range of a report exceeds the limit.", "bad_request", False),
+        ("Channel x1 is not yours.", "access", False),
+        ("No.", "bad_request", False),
+    ],
+)
+def test_what_speaks_of_crowding(sentence: str, code: str, *, crowded: bool) -> None:
+    """Reports at work, or how many there may be; not how much one report may hold."""
+    assert speaks_of_crowding(refusal(sentence, code)) is crowded
+
+
+def test_a_real_refusal_is_told_at_once(vendor: Vendor, client: Client, to: Path) -> None:
+    """A vendor that has nothing against one more report, but against this one, is asked once."""
+    vendor.refuses = lambda _: "There is no such thing as views."
+    told: list[Event] = []
+    with pytest.raises(QueryRefused, match="no such thing"):
+        client.reports.run(days(3), to, progress=told.append)
+    assert (vendor.refused_queries, [each for each in told if isinstance(each, Queued)]) == (1, [])
 
 
 def test_a_refusal_that_stays_when_ours_have_ended_is_told_soon(

@@ -60,9 +60,9 @@ def test_the_command_line_accepts_other_columns(vendor: Vendor, tmp_path: Path) 
 
 
 def test_a_refusal_of_many_days_names_the_setting_and_can_be_followed(vendor: Vendor, tmp_path: Path) -> None:
-    """A vendor with 30 days says so in its own words: the client names its option, and with it all is had."""
-    vendor.longest = 30
-    refused = command(vendor, tmp_path, "run", *WORDS, "--deadline", "0.5")
+    """A vendor with 30 days that doesn't say so is told of at once, with the option by which all is had."""
+    vendor.refuses = lambda wire: "No." if ReportQuery.from_wire(wire).days > 30 else None
+    refused = command(vendor, tmp_path, "run", *WORDS)
     assert (refused.returncode, "--window-days 30" in refused.stderr) == (5, True), refused.stderr
     done = command(vendor, tmp_path, "run", *WORDS, "--window-days", "30")
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 61), done.stderr

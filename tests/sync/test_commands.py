@@ -122,6 +122,27 @@ def test_a_copy_follows_a_service_that_restates_its_days(service: Service, key: 
     assert drawn.count("▒") == 3 + 1
 
 
+@pytest.mark.parametrize("command", ["run", "verify"])
+def test_what_the_error_of_a_lost_ask_advises_is_what_the_command_has(tmp_path: Path, command: str) -> None:
+    """`--again` asks again here too, and reads no day twice; every day is read anew by `--every-day`."""
+    numbers = Numbers()
+    with Vendor(csv=numbers.csv) as vendor:
+        asks = f'metrics = ["VIEWS"]\ndimensions = ["DAY"]\nstart = {START}\ndestination = "copy.duckdb"\n'
+        tmp_path.joinpath("reelport.toml").write_text(f"[reports.views]\n{asks}")
+        sync = syncing(tmp_path, vendor.url, vendor.key, vendor.secret)
+        if command == "verify":
+            assert sync("run").returncode == 0
+        vendor.loses_ask, vendor.lost_answer = "before", "500"
+        lost = sync(command)
+        assert (lost.returncode, "--again (" in lost.stderr) == (6, True), lost.stderr
+        before = len(vendor.asks)
+        assert sync(command).returncode == 6
+        assert sync(command, "--again").returncode == 0
+        assert len(vendor.asks) == before + 1
+        assert sync("run", "--every-day").returncode == 0
+        assert vendor.asks[-1]["startDate"] == START.isoformat()
+
+
 def test_verify_advises_the_run_that_reads_again_what_moved(service: Service, key: Key, tmp_path: Path) -> None:
     """The command names the days, and the file too; it reads these days and no others, and then nothing differs."""
     sheet(tmp_path, lookback=1)

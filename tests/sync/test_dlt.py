@@ -154,12 +154,12 @@ def test_rows_of_another_service_are_not_mixed(
     load(pipeline, file, client=client)
     numbers.changed[START] = 5
     with Vendor(csv=numbers.csv) as other, Client(other.url, other.key, other.secret, ledger=tmp_path / "b.db") as new:
-        with pytest.raises(UsageError, match=r"holds rows from http.*again=True"):
+        with pytest.raises(UsageError, match=r"holds rows from http.*every_day=True"):
             load(pipeline, file, client=new)
-        load(pipeline, file, client=new, again=True)
+        load(pipeline, file, client=new, every_day=True)
         assert rows(pipeline) == expected(numbers)
         numbers.changed[START] = 6
-        load(pipeline, file, client=new, again=True)
+        load(pipeline, file, client=new, every_day=True)
         assert rows(pipeline) == expected(numbers)
         load(pipeline, file, client=new)
         assert asked(other) == [*["20-11", "10-1"] * 2, "3-1"]

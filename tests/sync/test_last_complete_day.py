@@ -186,6 +186,6 @@ def test_a_range_that_no_copy_keeps_is_refused(client: Client, vendor: Vendor, s
         run(client, spec, replace(spec, name="other"), end=early)
     assert str(START) in str(error.value)
     with pytest.raises(UsageError, match="one of both"):
-        running.run([spec], client, tell=silent, start=early, again=True)
+        running.run([spec], client, tell=silent, start=early, every_day=True)
     assert not vendor.asks
     assert not spec.place.path.exists()

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from reelport import Client, QueryRefused, ReelportError, SchemaDrift
+from reelport.client.events import FewerDays
 from reelport.errors import AskLost, Partial, ReportFailed, ServiceError, UsageError, WindowEmptied
 from reelport.sync import comparing, running
 from reelport.sync.days import Days
 from reelport.sync.destinations import open_copies
-from reelport.sync.events import Failed, Loaded, Planned, SyncEvent, silent
+from reelport.sync.events import Failed, Loaded, OfWindow, Planned, SyncEvent, silent
 from reelport.sync.spec import Contract, Kind, Place, Spec
 from reelport.sync.standing import standing
 from reelport.testing import Vendor
@@ -37,9 +38,9 @@ def spec(tmp_path: Path) -> Spec:
 def run(client: Client) -> Callable[..., Heard]:
     """Run specs, and hear what is told."""
 
-    def go(*specs: Spec, allow_empty: bool = False, again: bool = False) -> Heard:
+    def go(*specs: Spec, allow_empty: bool = False, every_day: bool = False) -> Heard:
         heard: Heard = []
-        running.run(specs, client, tell=heard.append, deadline=300, allow_empty=allow_empty, again=again)
+        running.run(specs, client, tell=heard.append, deadline=300, allow_empty=allow_empty, every_day=every_day)
         return heard
 
     return go
@@ -68,12 +69,12 @@ def test_a_copy_is_kept_up_to_date(run: Run, vendor: Vendor, numbers: Numbers, s
 
 
 def test_a_copy_that_is_up_to_date_asks_for_nothing(run: Run, vendor: Vendor, spec: Spec) -> None:
-    """With a lookback of none every day is read once; with `again` every day is read once more."""
+    """With a lookback of none every day is read once; with `every_day` every day is read once more."""
     still = replace(spec, lookback=0)
     run(still)
     assert run(still) == [Planned("views", ())]
     assert len(vendor.asks) == 2
-    run(still, again=True)
+    run(still, every_day=True)
     assert len(vendor.asks) == 4
 
 
@@ -149,6 +150,37 @@ def test_columns_that_drift_go_by_the_contract(run: Run, client: Client, numbers
     assert kept(spec, "day, views") == expected(numbers)
 
 
+@pytest.mark.parametrize("contract", list(Contract))
+def test_columns_in_another_order_are_taken_by_name(
+    run: Run, client: Client, vendor: Vendor, numbers: Numbers, spec: Spec, contract: Contract
+) -> None:
+    """A copy has no order of columns: whatever its contract, nothing has drifted, and nothing is said of it."""
+    run(ordered := replace(spec, contract=contract))
+    vendor.csv = lambda wire: b"".join(
+        b",".join(reversed(line.split(b","))) + b"\n" for line in numbers.csv(wire).splitlines()
+    )
+    running.run([ordered], client, every_day=True)
+    assert kept(spec, "day, views") == expected(numbers)
+
+
+def test_a_column_left_out_goes_by_the_contract(run: Run, client: Client, vendor: Vendor, spec: Spec) -> None:
+    """It is left empty, and said; only freeze stops, and changes nothing."""
+    run(frozen := replace(spec, name="frozen", contract=Contract.FREEZE))
+    before = kept(frozen, "day, views")
+    whole, vendor.csv = vendor.csv, lambda wire: b"day\n%s\n" % wire["startDate"].encode()
+    with pytest.raises(SchemaDrift, match="there is no column views"):
+        run(frozen, every_day=True)
+    assert kept(frozen, "day, views") == before
+    for contract in (Contract.EVOLVE, Contract.DISCARD_VALUE, Contract.DISCARD_ROW):
+        lenient = replace(spec, name=str(contract), contract=contract)
+        with pytest.warns(UserWarning, match="the report has no column views: left empty"):
+            running.run([lenient], client, deadline=300)
+        assert kept(lenient, "DISTINCT views") == [(None,)]
+    vendor.csv = whole
+    run(frozen)
+    assert kept(frozen, "day, views") == before
+
+
 def test_a_report_that_cannot_be_loaded_does_not_stand_in_the_way(run: Run, numbers: Numbers, spec: Spec) -> None:
     """Once the vendor has mended what it sends, the same command loads it."""
     numbers.more = ",7"
@@ -163,11 +195,11 @@ def test_copies_of_another_service_are_not_mixed(run: Run, spec: Spec, tmp_path:
     """A run from elsewhere is refused until it reads every day again."""
     run(spec)
     with Vendor() as other, Client(other.url, other.key, other.secret, ledger=tmp_path / "other.db") as stranger:
-        with pytest.raises(UsageError, match=r"holds rows from http.*--again"):
+        with pytest.raises(UsageError, match=r"holds rows from http.*sync run --every-day"):
             running.run([spec], stranger, tell=silent, deadline=300)
         with pytest.raises(UsageError, match="holds rows from"):
             comparing.verify(spec, stranger, tell=silent)
-        running.run([spec], stranger, tell=silent, deadline=300, again=True)
+        running.run([spec], stranger, tell=silent, deadline=300, every_day=True)
         assert open_copies(spec.place).state(spec).service == other.url
     assert len(standing(spec).missing) == 0
 
@@ -183,7 +215,7 @@ def test_a_run_that_reads_all_days_again_is_taken_up_by_the_next(
         numbers.changed[TODAY - timedelta(days=back)] = 5
     vendor.fails = lambda wire: wire["startDate"] <= str(TODAY - timedelta(days=10)) <= wire["endDate"]
     with pytest.raises(Partial):
-        run(spec, again=True)
+        run(spec, every_day=True)
     vendor.fails = 0
     run(spec)
     assert kept(spec, "day, views") == expected(numbers)
@@ -256,6 +288,21 @@ def test_a_refused_query_stops_the_run_and_says_whose_it_is(client: Client, vend
     with pytest.raises(QueryRefused, match=r"^views\."):
         running.run([spec, replace(spec, name="other")], client.with_options(slots=1), deadline=1)
     assert not spec.place.path.exists()
+
+
+def test_windows_are_cut_anew_where_the_vendor_takes_fewer_days(
+    run: Run, client: Client, vendor: Vendor, numbers: Numbers, spec: Spec
+) -> None:
+    """It says so once; the next run asks for as many days as it takes from the start."""
+    vendor.longest = 5
+    heard = run(replace(spec, window=180))
+    assert [each.event.days for each in heard if isinstance(each, OfWindow) and isinstance(each.event, FewerDays)] == [
+        5
+    ]
+    assert sorted(asked(vendor)) == ["10-6", "15-11", "20-16", "5-1"]
+    assert kept(spec, "day, views") == expected(numbers)
+    again = running.run([spec], client.with_options(), tell=silent, every_day=True)
+    assert (len(again), len(vendor.asks), vendor.refused_queries) == (4, 8, 1)
 
 
 def test_two_reports_of_one_file_are_one_run(run: Run, vendor: Vendor, spec: Spec) -> None:

@@ -51,7 +51,9 @@ AnyColumns = Annotated[
 ]
 WindowDays = Annotated[
     int | None,
-    Parameter(help="Days of one report at most; otherwise REELPORT_WINDOW_DAYS, otherwise 180."),
+    Parameter(
+        help="Days of a report at most; else REELPORT_WINDOW_DAYS, else as many as the service was found to take: 180."
+    ),
 ]
 Again = Annotated[
     bool,

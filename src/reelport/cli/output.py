@@ -16,6 +16,7 @@ from reelport.client.events import (
     Asked,
     Bisected,
     Event,
+    FewerDays,
     InWindow,
     Looked,
     Merging,
@@ -133,8 +134,8 @@ class Narrator:
         if self._bars and isinstance(event, Asked | Reused):
             self._bars.show(window, f"{prefix}waiting")
         match event:
-            case Warned():
-                self.say(f"{prefix}warning: {event}")
+            case Warned() | FewerDays():
+                self.say(f"{prefix}{'warning: ' if isinstance(event, Warned) else ''}{event}")
             case Asked(token) if not (self._bars and window):
                 self.say(f"{prefix}asked for report {token}")
             case Reused(token, age) if not (self._bars and window):

@@ -28,7 +28,7 @@ from reelport.cli.options import (
     words_of,
 )
 from reelport.client.deadline import DEADLINE
-from reelport.errors import UsageError
+from reelport.errors import QueryRefused, UsageError
 from reelport.query import ReportQuery
 
 if TYPE_CHECKING:
@@ -206,9 +206,14 @@ def _had(
     reports: Reports, query: ReportQuery, target: Path, tell: Teller, deadline: float, *, fresh: bool
 ) -> Downloaded:
     """The report on disk; of a range that is longer than one report may be, made of windows."""
-    if len(reports.plan(query).windows) > 1:
-        return reports.run_range(query, target, deadline=deadline, progress=tell, fresh=fresh)
-    return reports.run(query, target, deadline=deadline, progress=tell, fresh=fresh)
+    if len(reports.plan(query).windows) == 1:
+        try:
+            return reports.run(query, target, deadline=deadline, progress=tell, fresh=fresh)
+        except QueryRefused:
+            if len(reports.plan(query).windows) == 1:
+                raise
+            # The service has said meanwhile that it takes fewer days in one report.
+    return reports.run_range(query, target, deadline=deadline, progress=tell, fresh=fresh)
 
 
 def _is_wished(output: str | None, form: Format | None) -> bool:

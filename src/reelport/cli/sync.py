@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.options import Deadline, Insecure, Json, Profile, Quiet, Url, day
+from reelport.cli.options import Again, Deadline, Insecure, Json, Profile, Quiet, Url, day
 from reelport.client.deadline import DEADLINE
 from reelport.errors import SchemaDrift, UsageError, WindowEmptied
 from reelport.sync import sheet
@@ -25,7 +25,7 @@ Sheet = Annotated[Path, Parameter(["--file", "-f"], help="The file that names th
 AllowEmpty = Annotated[
     bool, Parameter(negative=(), help="Take a window that comes back empty where rows are: let them vanish.")
 ]
-Again = Annotated[bool, Parameter(negative=(), help="Read every day anew, the verified ones too.")]
+EveryDay = Annotated[bool, Parameter(negative=(), help="Read every day anew, the verified ones too.")]
 From = Annotated[
     str | None, Parameter("--from", help="Read these days again and no others, verified or not: the first one.")
 ]
@@ -73,6 +73,7 @@ def run(
     *,
     file: Sheet = Path(sheet.NAME),
     allow_empty: AllowEmpty = False,
+    every_day: EveryDay = False,
     again: Again = False,
     start: From = None,
     end: To = None,
@@ -103,11 +104,11 @@ def run(
             try:
                 loaded = running.run(
                     specs,
-                    service,
+                    service.with_options(again=again),
                     tell=Telling(tell.voice),
                     deadline=deadline,
                     allow_empty=allow_empty,
-                    again=again,
+                    every_day=every_day,
                     start=first,
                     end=last,
                 )
@@ -141,6 +142,7 @@ def verify(
     profile: Profile = None,
     url: Url = None,
     insecure: Insecure = False,
+    again: Again = False,
     deadline: Deadline = DEADLINE,
     json: PrintJson = False,
     quiet: Quiet = False,
@@ -159,9 +161,9 @@ def verify(
     rest = _rest(file, profile, url, insecure=insecure)
     with told(json=False, quiet=quiet or json) as tell, connect(url, profile, insecure=insecure) as service:
         tell.group, tell.resume = "sync", ["verify", *(names or []), *rest]
-        compared = []
+        compared, client = [], service.with_options(again=again)
         for spec in specs:
-            found = comparing.verify(spec, service, tell=Telling(tell.voice), start=first, end=last, deadline=deadline)
+            found = comparing.verify(spec, client, tell=Telling(tell.voice), start=first, end=last, deadline=deadline)
             compared.append(found)
             if not json:
                 tell.rest()

@@ -73,7 +73,7 @@ def had(
                 taken = yield from work(partial(ledger.taken_since, asked.identity, crowding.since))
                 took_its_like = partial(ledger.took_like, asked.identity, query)
                 if not (yield from work(partial(crowding.waits, refusal, others, taken, took_its_like))):
-                    raise advise_on_days(session, query, refusal)
+                    raise refusal
                 seconds = turns.after(advise_on_days(session, query, refusal))
             case Busy() | Full():
                 seconds = turns.next(_said(entry, session), _LOCAL)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from reelport.client.day_limits import named_limit
 from reelport.client.session import Session
 from reelport.errors import QueryRefused, QueueFull, ReelportError
 from reelport.query import ReportQuery
 from reelport.wire import Code
 
 _OUTSIDE = 600.0
-"""Seconds for which reports that aren't in this ledger may stand in the way, where nothing else speaks for that."""
+"""Seconds for which reports that aren't in this ledger may stand in the way, where the refusal's words are of that."""
 
 _FEW_DAYS = 30
 """Days of a report that a vendor may hold to, where others take 180."""
@@ -27,28 +29,58 @@ _MISSHAPEN = frozenset({Code.SYNTAX, Code.INVALID_DOCUMENT, Code.INVALID_VALUE, 
 """Refusals of a document that never ran."""
 
 
+_AT_WORK = re.compile(
+    r"concurren|simultan|parallel|at (?:a|the same|one) time|at once|in progress|in flight|queue|pending|slots?\b"
+    r"|throttl|rate limit|quota|busy|overload|being (?:generated|made|created|processed|computed|prepared|built)"
+    r"|(?:are|is|still|already) (?:running|generating|processing)|running (?:reports?|jobs?|requests?|exports?)"
+    r"|(?:try|retry|come|ask) (?:it )?(?:again )?later"
+)
+_MANY = re.compile(r"too many|limit|maximum|exceed|more than|at most|no more")
+_OF_THINGS = re.compile(r"\b(?:reports?|requests?|jobs?|tasks?|exports?|files?)\b")
+_OF_QUERY = re.compile(
+    r"\b(?:days?|dates?|range|period|months?|metrics?|dimensions?|filters?|columns?|fields?|products?)\b"
+)
+_WORDS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
+
+
+def speaks_of_crowding(error: QueryRefused) -> bool:
+    """Tell whether the words of a refusal are of reports at work, or of how many there may be, and not of a query."""
+    for problem in error.problems:
+        text = f"{_WORDS.sub(' ', problem.code)} {_WORDS.sub(' ', problem.sentence)}".lower()
+        if _AT_WORK.search(text):
+            return True
+        if _MANY.search(text) and _OF_THINGS.search(text) and not _OF_QUERY.search(text):
+            return True
+    return False
+
+
 def may_be_crowded(session: Session, query: ReportQuery, error: ReelportError) -> bool:
     """Tell whether a refused ask can mean that too many reports are in flight.
 
     No vendor says how it refuses a third report. So it is told by structure: towards another host than a Reelport
     service, by a refusal of the operation as a whole of a query in which we see nothing wrong. What is wrong with a
-    query is said of its place in the input, or before anything runs.
+    query is said of its place in the input, or before anything runs; and what names a number of days is of those.
     """
     if isinstance(error, QueueFull):
         return True
     if session.reelport or not isinstance(error, QueryRefused) or session.checked(query):
+        return False
+    if named_limit(query, error) is not None:
         return False
     return all(len(problem.path) <= 1 and problem.code.lower() not in _MISSHAPEN for problem in error.problems)
 
 
 def advise_on_days(session: Session, query: ReportQuery, refusal: ReelportError) -> ReelportError:
     """Return a refusal which names the setting for days in one report, where it may be that which is refused."""
-    if session.reelport or query.days <= _FEW_DAYS or not isinstance(refusal, QueryRefused):
+    if session.reelport or not isinstance(refusal, QueryRefused):
+        return refusal
+    if query.days <= _FEW_DAYS and named_limit(query, refusal) is None:
         return refusal
     if session.checked(query):
         return refusal
     *others, last = refusal.problems
-    advice = (f"If it is the {query.days} days that are too many for one report: --window-days {_FEW_DAYS} "
+    days = named_limit(query, refusal) or _FEW_DAYS
+    advice = (f"If it is the {query.days} days that are too many for one report: --window-days {days} "
               "(REELPORT_WINDOW_DAYS) asks for fewer at a time.")  # fmt: skip
     sentence = f"{last.sentence.rstrip()} {advice}"
     return QueryRefused((*others, replace(last, sentence=sentence)), data=refusal.data)
@@ -58,8 +90,9 @@ class Crowding:
     """The refusals of one ask, and what speaks for waiting on.
 
     While others of ours are in flight, or on their way, there is a reason to wait. Without any somebody else may hold
-    the slots: that is waited out for ten minutes, and as long as the wait may last where it is a `window` of a range
-    whose like the service took before. When ours have ended and it is still refused, the refusal is the query's.
+    the slots, where the refusal speaks of that: it is waited out for ten minutes, and as long as the wait may last
+    where it is a `window` of a range whose like the service took before. Any other refusal is the query's, and so is
+    one that stays when ours have ended.
     """
 
     def __init__(self, session: Session, query: ReportQuery, until: float, *, window: bool) -> None:
@@ -86,7 +119,9 @@ class Crowding:
         alone = self._alone_since = now if self._alone_since is None else self._alone_since
         if taken >= _TAKEN:
             return False
-        if self._window and took_its_like():
+        speaks = isinstance(refusal, QueryRefused) and speaks_of_crowding(refusal)
+        if speaks and self._window and took_its_like():
             return True
-        longest = self._session.settings.patience if self._freed else _OUTSIDE
+        outside = _OUTSIDE if speaks else 0.0
+        longest = self._session.settings.patience if self._freed else outside
         return now < min(alone + longest, self._until)

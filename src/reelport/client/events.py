@@ -108,6 +108,20 @@ class Bisected:
 
 
 @dataclass(frozen=True, slots=True)
+class FewerDays:
+    """The service takes so many `days` in one report at most, as its refusal said; from now on none has more."""
+
+    days: int
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.reason} So no report has more than {self.days} days from now on, as is remembered by address; "
+            "--window-days, REELPORT_WINDOW_DAYS or with_options(windows=…) names another number."
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Merging:
     """All windows are here, and are being merged into one file."""
 
@@ -124,7 +138,7 @@ class Merged:
 
 
 OfReport = Warned | Asked | Reused | Queued | Looked | Retrying | Received | Saved
-Event = OfReport | InWindow | WindowDone | Bisected | Merging | Merged
+Event = OfReport | InWindow | WindowDone | Bisected | FewerDays | Merging | Merged
 Progress = Callable[[Event], None]
 
 

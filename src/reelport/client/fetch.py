@@ -10,6 +10,8 @@ from pathlib import Path
 
 from reelport import steps
 from reelport.client.asking import had
+from reelport.client.crowding import advise_on_days
+from reelport.client.day_limits import learn
 from reelport.client.deadline import DEADLINE
 from reelport.client.driving.steps import Flow, work
 from reelport.client.events import Progress
@@ -19,7 +21,7 @@ from reelport.client.flow import ReportState, ask, vet
 from reelport.client.follow import followed, glanced
 from reelport.client.ledger import Ledger, Row, State
 from reelport.client.session import Session
-from reelport.errors import ReportExpired, ReportFailed, SchemaDrift, StorageError
+from reelport.errors import QueryRefused, ReportExpired, ReportFailed, SchemaDrift, StorageError
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus
 
@@ -41,8 +43,30 @@ def fetch(
     always serves. One that was delivered: a Reelport service is asked again, as it gives the same report while
     nothing changed; at another host it serves while it lives, unless its range was not over when it was asked
     for, or with `fresh`. A report that has expired meanwhile is asked for anew. A file that is only `part` of what is
-    wanted counts as delivered from `settled` on. A `window` is one of a range.
+    wanted counts as delivered from `settled` on. A `window` is one of a range. Where the service refuses it and says
+    that it takes fewer days, that is remembered.
     """
+    yield from work(session.recall)
+    try:
+        return (
+            yield from _fetched(session, query, target, tell, deadline=deadline, fresh=fresh, part=part, window=window)
+        )
+    except QueryRefused as refusal:
+        yield from learn(session, query, refusal, tell)
+        raise advise_on_days(session, query, refusal) from refusal.__cause__
+
+
+def _fetched(
+    session: Session,
+    query: ReportQuery,
+    target: Path,
+    tell: Progress,
+    *,
+    deadline: float,
+    fresh: bool,
+    part: bool,
+    window: bool,
+) -> Flow[Downloaded]:
     ledger = session.ledger
     if ledger is None:
         return (yield from run(session, query, target, tell, deadline=deadline, part=part))
@@ -66,10 +90,15 @@ def submitted(
     ledger = session.ledger
     if ledger is None:
         return (yield from ask(session, query, tell))
+    yield from work(session.recall)
     began, until = session.clock.now(), session.clock.seconds() + deadline
     yield from vet(session, query, tell)
     while True:
-        row = yield from had(session, ledger, query, tell, until, fresh=fresh)
+        try:
+            row = yield from had(session, ledger, query, tell, until, fresh=fresh)
+        except QueryRefused as refusal:
+            yield from learn(session, query, refusal, tell)
+            raise advise_on_days(session, query, refusal) from refusal.__cause__
         try:
             if _asked_since(began, row):
                 return ReportState(row.token or "", ReportStatus.IN_PROGRESS)

@@ -12,6 +12,7 @@ from reelport.client.events import (
     Asked,
     Bisected,
     Event,
+    FewerDays,
     InWindow,
     Looked,
     Merged,
@@ -140,8 +141,10 @@ class ReportLog:
 
 
 def _line_of_range(event: Event) -> str:
-    """What to say of a range as a whole; nothing of a report."""
+    """What to say of a range as a whole, or of all reports of a service; nothing of one report."""
     match event:
+        case FewerDays():
+            return str(event)
         case Bisected(start, end, middle, reason):
             return f"{start}..{end}: asking for two halves, the later from {middle} on: {reason}"
         case WindowDone(start, end, _, done, windows):

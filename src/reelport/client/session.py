@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote_plus
 
 from reelport import check
+from reelport.catalog import Limit
 from reelport.check import Rules
 from reelport.client.driving.steps import Reply
 from reelport.client.ledger import Ledger
@@ -49,13 +51,17 @@ class Grant:
 class Access:
     """What is learned of a service while it is spoken to: sessions of one client share it.
 
-    `tries` counts how often a token was asked for, and `failure` is what the last of these tries ended in.
+    `tries` counts how often a token was asked for, and `failure` is what the last of these tries ended in. `days` is
+    the most that one report may cover as the service said, now or, once it is `recalled`, to an earlier process.
     """
 
     grant: Grant | None = None
     reelport: bool | None = None
     tries: int = 0
     failure: ReelportError | None = None
+    days: int | None = None
+    recalled: bool = False
+    turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
 
 @dataclass(slots=True)
@@ -96,13 +102,13 @@ class Session:
 
     @property
     def windows(self) -> int:
-        """How many days one report may cover."""
-        return self.settings.windows
+        """How many days one report may cover: as set, else what the service was found to take, else 180."""
+        return self.settings.windows or self.access.days or Limit.RANGE_DAYS.default
 
     @property
     def rules(self) -> Rules:
         """What a query is held to before it is sent: all rules only where a Reelport service was heard."""
-        return self.settings.rules(strict=self.reelport is True)
+        return Rules(days=self.windows, strict=self.reelport is True)
 
     def heard(self, reply: Reply) -> None:
         """Learn from a reply that a Reelport service spoke. One without its header may be a gateway's."""
@@ -113,6 +119,20 @@ class Session:
         """Conclude, once a Reporting API has truly answered, that it is another vendor's unless it said otherwise."""
         if self.access.reelport is None:
             self.access.reelport = False
+
+    def recall(self) -> None:
+        """Read once what an earlier process learned of the service's address. Raises StorageError."""
+        if self.ledger is not None and not self.access.recalled:
+            found = self.ledger.days_of(self.settings.url)
+            with self.access.turn:
+                self.access.recalled, self.access.days = True, self.access.days or found
+
+    def learn(self, days: int) -> bool:
+        """Take it that one report covers so many days at most, and tell whether that is news."""
+        with self.access.turn:
+            news = self.access.days is None or days < self.access.days
+            self.access.days = days if news else self.access.days
+        return news
 
     def checked(self, query: ReportQuery) -> tuple[Problem, ...]:
         """The query's warnings. Raises QueryRefused with every problem when one of them is fatal."""

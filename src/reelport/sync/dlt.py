@@ -33,9 +33,9 @@ from reelport.client.deadline import DEADLINE
 from reelport.client.driving.runner import seconds
 from reelport.client.events import Event
 from reelport.client.fetch import settled
-from reelport.client.ranges.windows import Window
+from reelport.client.ranges.windows import Window, recut
 from reelport.client.settings.profiles import resolve
-from reelport.errors import ReelportError, ServiceError, UsageError, WindowEmptied
+from reelport.errors import QueryRefused, ReelportError, ServiceError, UsageError, WindowEmptied
 from reelport.sync import sheet
 from reelport.sync.days import NONE, Days
 from reelport.sync.events import Began, Loaded, OfWindow, SyncEvent, Tell, aloud
@@ -66,7 +66,7 @@ class _Order:
     tell: Tell
     deadline: float
     allow_empty: bool
-    again: bool = False
+    every_day: bool = False
     at_most: int | None = None
     named: dict[str, Days] = field(default_factory=dict)
     brought: list[Path] = field(default_factory=list)
@@ -85,7 +85,7 @@ def reports(
     secret: dlt.TSecretStrValue | None = None,
     insecure: bool = False,
     allow_empty: bool = False,
-    again: bool = False,
+    every_day: bool = False,
 ) -> Iterator[DltResource]:
     """The reports of a file (its destinations are not used) as resources: all windows of a run in one load package.
 
@@ -93,7 +93,7 @@ def reports(
     Raises UsageError with every problem of the file, and AccessError without a key, before anything is sent.
     """
     client = Client(settings=resolve(os.environ, profile=profile, url=url, key=key, secret=secret, insecure=insecure))
-    order = _Order(client, listener(client.session, aloud), DEADLINE, allow_empty, again)
+    order = _Order(client, listener(client.session, aloud), DEADLINE, allow_empty, every_day)
     yield from _resources(sheet.read(file, only=only, placed=False), order)
 
 
@@ -106,22 +106,22 @@ def load(
     tell: Tell = aloud,
     deadline: float = DEADLINE,
     allow_empty: bool = False,
-    again: bool = False,
+    every_day: bool = False,
     start: date | None = None,
     end: date | None = None,
 ) -> list[LoadInfo]:
     """Bring the reports of a file up to date in a pipeline, a load package a window: rows and state come together.
 
-    What an earlier run left half done is loaded first. With `again` every day is read, if not by this run then by
+    What an earlier run left half done is loaded first. With `every_day` every day is read, if not by this run then by
     the next; with `start`, `end` or both the days from one to the other are, and no others. Raises the error of the
     first window that can't be had; windows before it are loaded. UsageError for rows of another service, unless all
     are read again, and for a range that a report doesn't keep.
     """
     specs, limit = sheet.read(file, only=only, placed=False), seconds(deadline)
-    named = named_days(specs, datetime.now(UTC).date(), start, end, again=again)
+    named = named_days(specs, datetime.now(UTC).date(), start, end, every_day=every_day)
     with nullcontext(client) if client else Client(settings=resolve(os.environ)) as speaker:
         heard = listener(speaker.session, tell)
-        return _loaded(pipeline, specs, _Order(speaker, heard, limit, allow_empty, again, at_most=1, named=named))
+        return _loaded(pipeline, specs, _Order(speaker, heard, limit, allow_empty, every_day, at_most=1, named=named))
 
 
 def _loaded(pipeline: dlt.Pipeline, specs: Sequence[Spec], order: _Order) -> list[LoadInfo]:
@@ -203,20 +203,30 @@ class _Rows:
         order.left[spec.name] = len(todo) - len(now)
         for number, window in enumerate(now, start=1):
             order.tell(Began(spec.name, window, number, len(todo)))
-            found, held = self._window(window, held)
-            yield found.table
-            kept["held"] = held.to_text()
-            order.read[spec.name] = order.read.get(spec.name, NONE) | Days.between(window.start, window.end)
+            left = [window]
+            while left:
+                piece = left.pop()
+                try:
+                    found, held = self._window(piece, held)
+                except QueryRefused:
+                    shorter = recut(piece, session.windows, months=spec.monthly)
+                    if len(shorter) == 1:
+                        raise
+                    left += reversed(shorter)  # The service has said that it takes fewer days in one report.
+                    continue
+                yield found.table
+                kept["held"] = held.to_text()
+                order.read[spec.name] = order.read.get(spec.name, NONE) | Days.between(piece.start, piece.end)
 
     def _held(self, held: Held, here: str) -> Held:
         """What is held, as far as it counts. Raises UsageError where it came from elsewhere."""
-        if self.order.again and self.spec.name not in self.order.read:
+        if self.order.every_day and self.spec.name not in self.order.read:
             return replace(held, state=held.state.doubted())
         there = held.state.service
         if there and there != here:
             raise UsageError(
                 f"{self.spec.name}: the dataset holds rows from {there}, and this is {here}. Take another dataset, or "
-                "read every day again, from here: again=True."
+                "read every day again, from here: every_day=True."
             )
         named = self.order.named.get(self.spec.name, NONE) - self.order.read.get(self.spec.name, NONE)
         return replace(held, state=held.state.doubted(named))

@@ -16,7 +16,7 @@ from reelport.client.files.sidecar import read
 from reelport.client.ranges.windows import Window
 from reelport.client.session import Session
 from reelport.errors import SchemaDrift, UsageError
-from reelport.sync.spec import Contract, Spec
+from reelport.sync.spec import Spec
 from reelport.sync.staging import Delivery
 
 
@@ -43,7 +43,7 @@ def fetched(
     """The report of a window in that folder. With `fresh` none that was loaded before serves.
 
     It stays undelivered, and serves whoever asks for the same again, until it is `done`. A report whose columns
-    are not those that were asked for is taken as it is, unless the contract is to freeze: then it serves nobody.
+    are not those that were asked for is taken as it is: the spec's contract judges them by name.
     """
     query = spec.query(window.start, window.end)
     target = folder.resolve() / f"{spec.name}.{window}.csv"
@@ -52,8 +52,7 @@ def fetched(
         got = yield from fetch.fetch(session, query, target, heard, deadline=deadline, fresh=fresh, part=True)
     except SchemaDrift as drift:
         heard.token = drift.token or heard.token
-        if spec.contract is Contract.FREEZE or not heard.token:
-            yield from _forgotten(session, heard.token)
+        if not heard.token:
             raise
         row = yield from fetch.remembered(session, heard.token)
         state = yield from ready(session, heard.token, heard)

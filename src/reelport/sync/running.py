@@ -16,7 +16,7 @@ from reelport.client.driving.runner import seconds
 from reelport.client.driving.steps import Flow, fork, work
 from reelport.client.events import Bisected, Event
 from reelport.client.ranges.failing import FAILURES, hopeless, too_much
-from reelport.client.ranges.windows import LONGEST_MONTH, Window, halves
+from reelport.client.ranges.windows import LONGEST_MONTH, Window, halves, recut
 from reelport.client.session import Session
 from reelport.errors import InternalError, Partial, QueryRefused, ReelportError, ServiceError, UsageError
 from reelport.steps import reach
@@ -42,7 +42,7 @@ def run(
     tell: Tell = aloud,
     deadline: float = DEADLINE,
     allow_empty: bool = False,
-    again: bool = False,
+    every_day: bool = False,
     start: date | None = None,
     end: date | None = None,
     today: date | None = None,
@@ -51,24 +51,26 @@ def run(
 
     As many windows are read at a time as the key has slots. One whose report fails is read in halves, down to a
     day. One that can't be had leaves its copy as it was, and the others go on where they may come to better; Partial
-    is raised in the end, or where nothing at all was loaded, or nothing more could be, the window's own error. With
-    `again` every day is read, the verified ones too, if not by this run then by the next. With `start`, `end` or both
-    the days from one to the other are, and no others. UsageError while another sync has one of the destinations, when
-    one holds rows of another service, or where a copy keeps none of the named days.
+    is raised in the end, or where nothing at all was loaded, or nothing more could be, the window's own error.
+    With `every_day` every day is read, the verified ones too, if not by this run then by the next. With `start`, `end`
+    or both the days from one to the other are, and no others. UsageError while another sync has one of the
+    destinations, when one holds rows of another service, or where a copy keeps none of the named days.
     """
     specs, limit = tuple(specs), seconds(deadline)
     session, today = client.session, today or datetime.now(UTC).date()
     tell = listener(session, tell)
-    named = named_days(specs, today, start, end, again=again)
+    named = named_days(specs, today, start, end, every_day=every_day)
     with ExitStack() as stack:
         shops = {place: stack.enter_context(locked(place)) for place in dict.fromkeys(spec.place for spec in specs)}
-        refuse_strangers(specs, session, again=again)
+        refuse_strangers(specs, session, every_day=every_day)
         going = _Run(session, shops, tell, limit, allow_empty=allow_empty)
         specs = tuple(limited(spec, session) for spec in specs)
-        for spec in specs if again or named else ():
+        for spec in specs if every_day or named else ():
             going.copies[spec.place].doubt(spec, named.get(spec.name))
         tasks = [
-            task for spec in specs for task in _tasks(spec, session, tell, today, named.get(spec.name), again=again)
+            task
+            for spec in specs
+            for task in _tasks(spec, session, tell, today, named.get(spec.name), every_day=every_day)
         ]
         reach("sync-planned")
         try:
@@ -84,15 +86,15 @@ def run(
 
 
 def named_days(
-    specs: Iterable[Spec], today: date, start: date | None, end: date | None, *, again: bool
+    specs: Iterable[Spec], today: date, start: date | None, end: date | None, *, every_day: bool
 ) -> dict[str, Days]:
     """The days of a range that each spec's copy keeps, by name; nothing where no range is named.
 
-    Raises UsageError for a range beside `again`, and for every copy that keeps none of its days.
+    Raises UsageError for a range beside `every_day`, and for every copy that keeps none of its days.
     """
     if start is None and end is None:
         return {}
-    if again:
+    if every_day:
         raise UsageError("Every day is read again, or those of a range: name one of both.")
     found = {spec: chosen(spec, today, start, end) for spec in specs}
     wrong = [
@@ -105,15 +107,15 @@ def named_days(
     return {spec.name: days for spec, days in found.items()}
 
 
-def refuse_strangers(specs: Iterable[Spec], session: Session, *, again: bool = False) -> None:
+def refuse_strangers(specs: Iterable[Spec], session: Session, *, every_day: bool = False) -> None:
     """Raise UsageError for each copy whose rows are another service's, unless all of them are read again."""
     here = session.settings.url
     held = {spec: open_copies(spec.place).state(spec).service for spec in specs}
     wrong = [
         f"{spec.name}: {spec.place} holds rows from {service}, and this is {here}. Name another destination, "
-        "or read every day again, from here, with --again."
+        "or read every day again, from here: reelport sync run --every-day."
         for spec, service in held.items()
-        if service and service != here and not again
+        if service and service != here and not every_day
     ]
     if wrong:
         raise UsageError("\n".join(wrong))
@@ -121,7 +123,8 @@ def refuse_strangers(specs: Iterable[Spec], session: Session, *, again: bool = F
 
 def limited(spec: Spec, session: Session) -> Spec:
     """The spec with windows that are no longer than the client's. UsageError where no month would fit into one."""
-    longest = session.settings.windows
+    session.recall()
+    longest = session.windows
     if spec.monthly and longest < LONGEST_MONTH:
         raise UsageError(f"{spec.name}: its rows are of whole months, and a window of {longest} days is too short.")
     return replace(spec, window=min(spec.window, longest))
@@ -138,14 +141,16 @@ class _Task:
     of: int
 
 
-def _tasks(spec: Spec, session: Session, tell: Tell, today: date, named: Days | None, *, again: bool) -> list[_Task]:
+def _tasks(
+    spec: Spec, session: Session, tell: Tell, today: date, named: Days | None, *, every_day: bool
+) -> list[_Task]:
     """The named days of a spec as windows, or what is lacking of it."""
     state = open_copies(spec.place).state(spec)
     days = lacking(spec, state, session.settings.url, today) if named is None else named
     todo = windows(spec, days)
     tell(Planned(spec.name, todo))
     # What was read before is read again for what has changed: a report of then can't tell.
-    known = days if again or named is not None else state.present
+    known = days if every_day or named is not None else state.present
     seen = [bool((known & Days.between(window.start, window.end)).spans) for window in todo]
     pairs = zip(todo, seen, strict=True)
     return [_Task(spec, window, fresh, number, len(todo)) for number, (window, fresh) in enumerate(pairs, start=1)]
@@ -209,9 +214,16 @@ class _Run:
         left = [task.window]
         while left and not self.stopped:
             window = left.pop()
+            if len(fitting := recut(window, self._session.windows, months=spec.monthly)) > 1:
+                left += reversed(fitting)
+                continue
             try:
                 found.append((yield from self._bring(spec, window, fresh=task.fresh)))
             except ReelportError as error:
+                fitting = recut(window, self._session.windows, months=spec.monthly)
+                if isinstance(error, QueryRefused) and len(fitting) > 1:
+                    left += reversed(fitting)  # The service has said meanwhile that it takes fewer days in one report.
+                    continue
                 failures += too_much(error)
                 smaller = halves(window, months=spec.monthly) if too_much(error) and failures <= FAILURES else ()
                 if smaller:

@@ -54,6 +54,11 @@ UPDATE reports SET state = 'downloaded', finished = coalesce(finished, ?), path 
 WHERE id = ? AND state <> 'forgotten'
 """
 
+_DAY_LIMITS = """
+CREATE TABLE IF NOT EXISTS day_limits (service TEXT PRIMARY KEY, days INTEGER NOT NULL, learned TEXT NOT NULL) STRICT
+"""
+"""A table that is made when something is first learned: older versions read the same file, and leave it alone."""
+
 
 class Ledger:
     """The ledger of one file, which is opened when it is first needed. Threads and processes may share it.
@@ -243,6 +248,20 @@ class Ledger:
             rows = list_prunable(self._all(db.execute("SELECT * FROM reports ORDER BY id")), before, self._now())
             db.executemany("DELETE FROM reports WHERE id = ?", [(row.id,) for row in rows])
         return rows
+
+    def learn_days(self, service: str, days: int) -> None:
+        """Write down how many days a service takes in one report at most."""
+        with self._store.writing() as db:
+            db.execute(_DAY_LIMITS)
+            db.execute("INSERT OR REPLACE INTO day_limits VALUES (?, ?, ?)", (service, days, _text(self._now())))
+
+    def days_of(self, service: str) -> int | None:
+        """How many days a service takes in one report at most, as it said in the last 90 days."""
+        sql = "SELECT days FROM day_limits WHERE service = ? AND learned > ?"
+        with self._store.reading() as db:
+            known = db is not None and db.execute("SELECT 1 FROM sqlite_master WHERE name = 'day_limits'").fetchone()
+            found = db.execute(sql, (service, _text(self._now() - _KEPT))).fetchone() if db and known else None
+        return int(found[0]) if found else None
 
     def _inserted(self, db: sqlite3.Connection, question: Question, now: datetime) -> Row:
         db.execute("DELETE FROM reports WHERE created < ?", (_text(now - _KEPT),))

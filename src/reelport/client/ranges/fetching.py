@@ -18,7 +18,7 @@ from reelport.client.ranges.failing import FAILURES, hopeless, too_much
 from reelport.client.ranges.folder import Folder
 from reelport.client.ranges.rules import by_months
 from reelport.client.ranges.tell import Telling
-from reelport.client.ranges.windows import Window, halves, pieces
+from reelport.client.ranges.windows import Window, halves, pieces, recut
 from reelport.client.session import Session
 from reelport.errors import Partial, QueryRefused, ReelportError
 from reelport.query import ReportQuery
@@ -116,7 +116,15 @@ class Fetching:
         left, failures = list(reversed(parts)), 0
         while left:
             window = left.pop()
+            smaller = self._fitting(window)
+            if len(smaller) > 1:
+                self._count += len(smaller) - 1
+                left += reversed(smaller)
+                continue
             outcome = yield from self._one(window)
+            if isinstance(outcome, Lacking) and self._can_be_cut_anew(outcome):
+                left.append(window)
+                continue
             if isinstance(outcome, Lacking) and too_much(outcome.error):
                 failures += 1
                 smaller = halves(window, months=self._months) if failures <= FAILURES else ()
@@ -128,6 +136,14 @@ class Fetching:
                     continue
             found.append(outcome)
         return found
+
+    def _fitting(self, window: Window) -> tuple[Window, ...]:
+        """The window in pieces of as many days as the service is known to take by now, if those are fewer."""
+        return recut(window, self._session.windows, months=self._months)
+
+    def _can_be_cut_anew(self, lacking: Lacking) -> bool:
+        """Whether the window was refused, and the service said meanwhile that it takes shorter ones."""
+        return isinstance(lacking.error, QueryRefused) and len(self._fitting(lacking.window)) > 1
 
     def _one(self, window: Window) -> Flow[Had | Lacking]:
         if self._stop is not None:
@@ -142,9 +158,10 @@ class Fetching:
                 self._session, query, target, tell, deadline=self._deadline, fresh=fresh, part=part, window=True
             )
         except ReelportError as error:
-            if hopeless(error):
+            lacking = Lacking(window, error)
+            if hopeless(error) and not self._can_be_cut_anew(lacking):
                 self._stop = error
-            return Lacking(window, error)
+            return lacking
         self._telling(WindowDone(window.start, window.end, done.bytes, next(self._done), self._count))
         return Had(window, done)
 

@@ -71,6 +71,7 @@ def plan(session: Session, query: ReportQuery) -> Plan:
 
     Reads the ledger, where there is one, and nothing else.
     """
+    session.recall()
     refuse_unless_sound(session, query)
     windows = windows_of(query, session.windows)
     try:
@@ -96,8 +97,8 @@ def windows_of(query: ReportQuery, longest: int) -> tuple[Window, ...]:
     whole = Window(query.start, query.end)
     if months and longest < min(LONGEST_MONTH, whole.days):
         raise UsageError(
-            f"A report by months takes windows of at least {LONGEST_MONTH} days, and they are set to {longest} "
-            "(REELPORT_WINDOW_DAYS): set more, or ask for a finer time."
+            f"A report by months takes windows of at least {LONGEST_MONTH} days, and they are of {longest} "
+            "(--window-days, REELPORT_WINDOW_DAYS, or what the service said): set more, or ask for a finer time."
         )
     return cut(whole, longest, months=months)
 

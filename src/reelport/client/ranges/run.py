@@ -27,7 +27,7 @@ from reelport.client.ranges.plan import recipe_of, refuse_unless_sound, windows_
 from reelport.client.ranges.result import Ranged
 from reelport.client.ranges.rules import Recipe, Way, by_months, recipe
 from reelport.client.ranges.tell import Telling
-from reelport.client.ranges.windows import Window, halves
+from reelport.client.ranges.windows import Window, halves, recut
 from reelport.client.session import Session
 from reelport.errors import MergeRefused, QueryRefused, ReportFailed
 from reelport.query import ReportQuery
@@ -51,6 +51,7 @@ def run_range(
     windows are here and others can't be had.
     """
     refuse_unless_sound(session, query)
+    yield from work(session.recall)
     windows = windows_of(query, session.windows)
     how = recipe_of(session, query, windows)
     telling = Telling(tell)
@@ -58,9 +59,7 @@ def run_range(
         try:
             return Ranged.alone((yield from fetch(session, query, target, tell, deadline=deadline, fresh=fresh)))
         except (ReportFailed, QueryRefused) as error:
-            if not too_much(error):
-                raise
-            windows, how = _bisected(session, query, telling, error)
+            windows, how = _cut(session, query, telling, error)
     yield from vet(session, how.asked.within(windows[0].start, windows[0].end), telling)
     folder = yield from work(partial(Folder.beside, target))
     with closing(folder):
@@ -78,6 +77,7 @@ def keep_windows(
 ) -> Flow[Ranged]:
     """The windows of a query over any range as files of their own in a folder; nothing is merged."""
     refuse_unless_sound(session, query)
+    yield from work(session.recall)
     windows = windows_of(query, session.windows)
     telling = Telling(tell)
     yield from vet(session, query.within(windows[0].start, windows[0].end), telling)
@@ -85,20 +85,27 @@ def keep_windows(
     return Ranged.kept(to, (yield from fetching.all(windows)))
 
 
-def _bisected(
+def _cut(
     session: Session, query: ReportQuery, telling: Telling, error: ReportFailed | QueryRefused
 ) -> tuple[tuple[Window, ...], Recipe]:
-    """The halves of a range whose one report failed, and how they are merged. Raises the failure where they can't."""
+    """The windows of a range whose one report failed or is too long, and how they are merged.
+
+    They are as long as the service said that it takes, else halves. Raises the failure where there can't be any.
+    """
     months = by_months(query, session.windows)
     whole = Window(query.start, query.end)
-    windows = halves(whole, months=months)
+    windows = recut(whole, session.windows, months=months) if isinstance(error, QueryRefused) else (whole,)
+    learned = len(windows) > 1
+    if not learned:
+        windows = halves(whole, months=months) if too_much(error) else ()
     try:
         how = recipe(query, months=months, ordered=session.reelport is not False)
     except MergeRefused:
         raise error from None
     if not windows:
         raise error
-    telling(Bisected(whole.start, whole.end, windows[1].start, str(error)))
+    if not learned:
+        telling(Bisected(whole.start, whole.end, windows[1].start, str(error)))
     return windows, how
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reelport.client.events import Event, InWindow, Progress, Warned
+from reelport.client.events import Event, FewerDays, InWindow, Progress, Warned
 from reelport.client.ranges.windows import Window
 from reelport.errors import Problem
 
@@ -32,6 +32,6 @@ class Telling:
         """What hands on what happens to one window."""
 
         def tell(event: Event) -> None:
-            self(event if isinstance(event, Warned) else InWindow(window.start, window.end, event))
+            self(event if isinstance(event, Warned | FewerDays) else InWindow(window.start, window.end, event))
 
         return tell

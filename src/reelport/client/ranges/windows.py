@@ -56,6 +56,13 @@ def halves(window: Window, *, months: bool = False) -> tuple[Window, ...]:
     return Window(window.start, date.fromordinal(nearest)), Window(date.fromordinal(nearest + 1), window.end)
 
 
+def recut(window: Window, longest: int, *, months: bool = False) -> tuple[Window, ...]:
+    """The window as pieces of at most `longest` days; whole where it is no longer, or no month may be cut."""
+    if window.days <= longest or (months and longest < LONGEST_MONTH):
+        return (window,)
+    return cut(window, longest, months=months)
+
+
 def pieces(window: Window, had: Iterable[Window]) -> Iterator[Window]:
     """The window as pieces that were had before, and what lies between them; those that overlap others are left out."""
     start = window.start.toordinal()

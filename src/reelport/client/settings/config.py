@@ -13,7 +13,6 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from reelport.catalog import Limit
-from reelport.check import Rules
 from reelport.client.settings.credentials import PRIVATE_HOST, Bearer, Credentials, PrivateKey, PublicKey, graphql_path
 from reelport.errors import AccessError, UsageError
 
@@ -47,8 +46,9 @@ class Settings:
     """A service's address, without a slash at its end, the key to speak to it with, and what to hold to there.
 
     `slots` is how many reports of one key may be in flight at a time, `windows` how many days one report may
-    cover, `timeout` after how many seconds of silence a request is given up, and `patience` for how many seconds
-    trouble that may pass is waited out. UsageError where one of them is no positive number, or a senseless one.
+    cover (None: as many as the service is found to take), `timeout` after how many seconds of silence a request is
+    given up, and `patience` for how many seconds trouble that may pass is waited out. UsageError where one of them is
+    no positive number, or a senseless one.
     With `confirm` a file for whose end nothing speaks is fetched twice, with `again` an ask whose answer was lost is
     repeated, with `any_columns` a report may have others than were asked for. `insecure` lets a key go in clear text:
     without it a plain http address of another machine raises UsageError.
@@ -57,7 +57,7 @@ class Settings:
     url: str
     key: Credentials
     slots: int = Limit.RUNNING_REPORTS.default
-    windows: int = Limit.RANGE_DAYS.default
+    windows: int | None = None
     timeout: float = 60.0
     patience: float = 20.0
     confirm: bool = False
@@ -69,7 +69,8 @@ class Settings:
         if not self.insecure:
             _refuse_clear_text(self.url)
         for name in ("slots", "windows"):
-            _refuse_beyond(name, getattr(self, name), int, 10**_DIGITS - 1, _A_COUNT)
+            if (count := getattr(self, name)) is not None or name == "slots":
+                _refuse_beyond(name, count, int, 10**_DIGITS - 1, _A_COUNT)
         for name in ("timeout", "patience"):
             _refuse_beyond(name, getattr(self, name), int | float, _LONGEST, _A_TIME)
 
@@ -105,8 +106,8 @@ class Settings:
         return cls(
             checked_url(address or credentials.host),
             credentials,
-            slots=_count(environment, SLOTS, Limit.RUNNING_REPORTS.default),
-            windows=_count(environment, WINDOW_DAYS, Limit.RANGE_DAYS.default),
+            slots=_count(environment, SLOTS) or Limit.RUNNING_REPORTS.default,
+            windows=_count(environment, WINDOW_DAYS),
             insecure=insecure or read_switch(environment, INSECURE),
         )
 
@@ -121,10 +122,6 @@ class Settings:
         """What tells this key at this service from others, without telling either."""
         text = f"{self.url}\n{self.key.kind}\n{self.key.name}"
         return hashlib.sha256(text.encode()).hexdigest()[:_IDENTITY]
-
-    def rules(self, *, strict: bool) -> Rules:
-        """What a query is held to before it is sent; not `strict`: a vendor may know names that we don't."""
-        return Rules(days=self.windows, strict=strict)
 
     @property
     def token_url(self) -> str | None:
@@ -238,10 +235,10 @@ def _text(name: str, value: object) -> str:
     return str(value).strip()
 
 
-def _count(environment: Mapping[str, str], name: str, default: int) -> int:
+def _count(environment: Mapping[str, str], name: str) -> int | None:
     text = environment.get(name, "").strip()
     if not text:
-        return default
+        return None
     if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text) > 0):
         raise UsageError(f"{name} must be {_A_COUNT}, and not {text[:80]!r}.")
     return int(text)

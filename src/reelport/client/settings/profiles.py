@@ -14,7 +14,7 @@ from reelport.check import nearest
 from reelport.client.settings import layers
 from reelport.client.settings.config import INSECURE, Settings, checked_url, home_of, read_switch
 from reelport.client.settings.layers import PARTS, SECRETS, UNSET, VARIABLES, Layer, Setting
-from reelport.client.settings.profile_file import ProfileFile, read
+from reelport.client.settings.profile_file import NUMBERS, ProfileFile, read
 from reelport.client.settings.secrets import Name, look_up
 from reelport.errors import AccessError, ReelportError, StorageError, UsageError
 
@@ -73,7 +73,7 @@ def settings_of(found: InForce) -> Settings:
     if found.missing:
         raise AccessError(f"No API key for {found['url']}: set {' and '.join(found.missing)}, "
                           "or keep a key with `reelport auth login`.")  # fmt: skip
-    counts = {variable: found[name] for name, variable in VARIABLES.items() if name in {"slots", "window_days"}}
+    counts = {VARIABLES[name]: found[name] for name in NUMBERS if found.settings[name].source != layers.DEFAULT}
     return Settings.read(counts, found["url"], **{part: found[part] for part in found.needed}, insecure=found.insecure)
 
 

@@ -51,6 +51,7 @@ class Reports:
     asks: list[dict[str, Any]] = field(default_factory=list)
     looks: int = 0
     refused: int = 0
+    refused_queries: int = 0
     peak: int = 0
     known: dict[str, Report] = field(default_factory=dict)
 
@@ -104,6 +105,7 @@ class Reports:
         if sentence is None and (days := ReportQuery.from_wire(wire).days) > self.behaviour.longest:
             sentence = f"The period of {days} days is longer than {self.behaviour.longest}."
         if sentence is not None:
+            self.refused_queries += 1
             return json_reply(refused(sentence, "bad_request", (_ASK,), {_ASK: None}))
         if self._same(wire) is not None or self.unfinished() + self.behaviour.outside < self.behaviour.running:
             return None

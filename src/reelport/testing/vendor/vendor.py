@@ -91,6 +91,11 @@ class Vendor(Behaviour):
         return self._reports.refused
 
     @property
+    def refused_queries(self) -> int:
+        """How many asks were refused for what they asked."""
+        return self._reports.refused_queries
+
+    @property
     def looks(self) -> int:
         """How many looks came."""
         return self._reports.looks
