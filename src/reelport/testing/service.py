@@ -33,7 +33,7 @@ from urllib.error import URLError
 from sqlalchemy import Engine
 
 from reelport.check import nearest
-from reelport.errors import InternalError, Unreachable, UsageError
+from reelport.errors import BadInput, InternalError, Unreachable, UsageError
 from reelport.server import partners, registry
 from reelport.server.access import REPORT_SCOPES
 from reelport.server.credentials import short_id
@@ -124,11 +124,25 @@ class Service:
 
         sandbox.fill(self.settings, start, end, rows, seed)
 
-    def load(self, table: str, rows: pa.Table) -> None:
-        """Load rows of your own into a table."""
+    def load(self, table: str, rows: pa.Table | Iterable[Mapping[str, object]]) -> None:
+        """Load rows of your own into a table: an Arrow table, or a dict a row.
+
+        Dicts hold Python's values: dates and datetimes (UTC where they have no zone), ints, Decimals and floats, texts,
+        lists of texts; what is absent or None is empty. Raises BadInput, with every row and column that can't be taken,
+        and then nothing is loaded.
+        """
         from reelport.facts.loading import load_arrow  # noqa: PLC0415 - the same
 
-        load_arrow(self.settings.facts_root, table, rows, f"test-{short_id()}")
+        batch = f"test-{short_id()}"
+        if _is_arrow(rows):
+            load_arrow(self.settings.facts_root, table, rows, batch)
+            return
+        from reelport.testing.dict_rows import arrow_of  # noqa: PLC0415 - the same
+
+        try:
+            load_arrow(self.settings.facts_root, table, arrow_of(table, rows), batch)
+        except BadInput as error:
+            raise BadInput(str(error).replace(f"{batch} line ", "row ")) from None
 
     @property
     def pid(self) -> int:
@@ -258,6 +272,12 @@ class Service:
             yield db
         finally:
             db.dispose()
+
+
+def _is_arrow(rows: object) -> bool:
+    """Whether rows are an Arrow table. Loads no Arrow to tell: whoever made one has it."""
+    arrow = sys.modules.get("pyarrow")
+    return arrow is not None and isinstance(rows, arrow.Table | arrow.RecordBatchReader)
 
 
 def _refuse_unknown(settings: Iterable[str]) -> None:
