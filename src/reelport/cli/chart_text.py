@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from decimal import Decimal
 
 from rich.cells import cell_len, chop_cells
@@ -19,7 +19,11 @@ _ACRONYMS: dict[str, str] = {
     "ecpm": "eCPM",
     "erpm": "eRPM",
 }
-_JOINER = "\u200d"
+_JOINER, _NON_JOINER = "\u200d", "\u200c"
+_LIGATURES = re.compile("f(?=[fil])")
+"""Letters that a font may draw as one: our renderer then takes no other letter of the text from a second font."""
+
+_ROUNDS = 3
 _REGIONS = range(0x1F1E6, 0x1F200)
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _EMOJI_VARIANT = "\ufe0f"
@@ -90,13 +94,21 @@ def isolate(text: str) -> str:
     return text
 
 
-def replace_undrawable(text: str, can_draw: Callable[[str], bool]) -> str:
+def replace_undrawable(text: str, find_missing: Callable[[str], Collection[str]]) -> str:
     """Return a text with a square for each character that can't be drawn; flags become the letters of their region.
 
-    Letters with spacing marks, as those of India, count as undrawable: our renderer sets them over each other when it
-    takes them from a second font.
+    `find_missing` tells the characters of a text that are boxes in its picture; a mark goes with its letter, so that
+    nothing is drawn over anything. Letters with spacing marks, as those of India, are always squares: our renderer
+    sets them over each other.
     """
-    return "".join(_draw(cluster, can_draw) for cluster in split_clusters(text))
+    drawn = "".join(map(_replace_unsettable, split_clusters(text)))
+    drawn = drawn if drawn.isascii() else _LIGATURES.sub(f"f{_NON_JOINER}", drawn)
+    for _ in range(_ROUNDS):
+        missing = find_missing(drawn)
+        if not missing:
+            return isolate(drawn)
+        drawn = "".join(_without(missing, cluster) for cluster in split_clusters(drawn))
+    return "".join(each if each.isascii() else UNDRAWABLE for each in split_clusters(drawn))
 
 
 def split_clusters(text: str) -> Iterator[str]:
@@ -133,15 +145,15 @@ def _simplify(cluster: str) -> str:
     return base + "".join(marks[:_MOST_MARKS] if all(map(_is_mark, marks)) else marks)
 
 
-def _draw(cluster: str, can_draw: Callable[[str], bool]) -> str:
-    base, marks = cluster[0], cluster[1:]
-    if cluster.isascii():
-        return cluster
-    if ord(base) in _REGIONS:
+def _replace_unsettable(cluster: str) -> str:
+    if ord(cluster[0]) in _REGIONS:
         return "".join(chr(ord(sign) - _REGIONS.start + ord("A")) for sign in cluster)
-    if any(unicodedata.category(sign) == "Mc" for sign in cluster):
-        return UNDRAWABLE
-    if not can_draw(base):
-        plainer = unicodedata.normalize("NFKC", base)
-        return plainer if plainer.isascii() else UNDRAWABLE
-    return base + "".join(filter(can_draw, marks))
+    return UNDRAWABLE if any(unicodedata.category(sign) == "Mc" for sign in cluster) else cluster
+
+
+def _without(missing: Collection[str], cluster: str) -> str:
+    """A cluster without the marks that are missing; for its letter the plain one that it stands for, or a square."""
+    if cluster[0] not in missing:
+        return "".join(sign for sign in cluster if sign not in missing)
+    plainer = unicodedata.normalize("NFKC", cluster[0])
+    return plainer if plainer.isascii() and plainer.isprintable() else UNDRAWABLE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from html import escape
@@ -22,6 +23,10 @@ _WIDTH = 720
 _BAND = 48
 _FEW = 6
 _NOTE = f"{UNDRAWABLE} stands for what no font here can draw."
+_MISSING, _MISSING_RIGHT_TO_LEFT = "\ufdd0", "\u05ff"
+"""Characters that no font has, as Unicode gives them no letter: written to the right and to the left."""
+
+_SVG = "http://www.w3.org/2000/svg"
 _FONTS = "DejaVu Sans, Liberation Sans, Arial, Noto Color Emoji, sans-serif"
 _NUMBERS = (
     "abs(datum.value) >= 1e15 ? format(datum.value, '.2~e') :"
@@ -52,7 +57,7 @@ _LOOK: dict[str, Any] = {
 def describe(drawing: Drawing, replace: Callable[[str], str] = str) -> dict[str, Any]:
     """Return a chart in Vega-Lite's words. `replace` puts a square for what can't be drawn; a note says so."""
     bars, grain = drawing.bars, drawing.grain
-    texts = [cut(replace(make_label(label)), _LABEL_WIDTH) for label, _ in bars] if grain is None else []
+    texts = [replace(cut(make_label(label), _LABEL_WIDTH)) for label, _ in bars] if grain is None else []
     notes = [*drawing.notes, *([_NOTE] if any(UNDRAWABLE in text for text in texts) else [])]
     chart = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
@@ -117,7 +122,7 @@ def render(drawing: Drawing, suffix: str) -> bytes:
 
     if suffix == ".svg":
         return str(vl_convert.vegalite_to_svg(describe(drawing))).encode()
-    spec = describe(drawing, partial(replace_undrawable, can_draw=can_draw))
+    spec = describe(drawing, partial(replace_undrawable, find_missing=find_missing))
     return bytes(vl_convert.vegalite_to_png(spec, scale=2))
 
 
@@ -129,17 +134,30 @@ def require_renderer() -> None:
         raise UsageError("A chart as a file needs an extra: pip install 'reelport[charts]'")
 
 
+def find_missing(text: str) -> set[str]:
+    """Return the characters of a text that no font draws where they stand: a noncharacter there gives the same picture.
+
+    One by one isn't enough: the renderer takes a letter from a second font in some texts only. A mark, which takes no
+    room in a text, is looked at alone.
+    """
+    suspects = {sign for sign in text if not sign.isascii() and sign.isprintable() and sign != UNDRAWABLE}
+    texts = {sign: sign if unicodedata.category(sign).startswith("M") else text for sign in suspects}
+    return {sign for sign, each in texts.items() if _picture_of(each) == _picture_of(_replace_by_missing(sign, each))}
+
+
+def _replace_by_missing(sign: str, text: str) -> str:
+    """The text with a missing character for one of its own, written in the same direction."""
+    leftwards = unicodedata.bidirectional(sign) in {"R", "AL"}
+    return text.replace(sign, _MISSING_RIGHT_TO_LEFT if leftwards else _MISSING)
+
+
 @cache
-def can_draw(character: str) -> bool:
-    """Tell whether any font of this machine has a character: its picture is another than that of a missing one."""
-    return _picture_of(character) != _picture_of("\ufdd0")
-
-
-def _picture_of(character: str) -> bytes:
+def _picture_of(text: str) -> bytes:
     import vl_convert
 
-    text = f'<text x="8" y="24" font-size="16" font-family="{_FONTS}">{escape(character)}</text>'
-    return bytes(vl_convert.svg_to_png(f'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="32">{text}</svg>'))
+    width = 40 + 16 * len(text)
+    words = f'<text x="20" y="24" font-size="12" font-family="{_FONTS}">{escape(text)}</text>'
+    return bytes(vl_convert.svg_to_png(f'<svg xmlns="{_SVG}" width="{width}" height="32">{words}</svg>'))
 
 
 def _lookup(texts: dict[int, str]) -> str:
