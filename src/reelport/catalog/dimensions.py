@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import unique
 
-from reelport.catalog.rules import CellType, Grain, Row, Standing
-from reelport.catalog.standings import DESCRIBED_NAME, DOCUMENTED_NAME, SCHEMA_NAME, Known, Standings
+from reelport.catalog.rules import CellType, Grain, Standing
+from reelport.catalog.standings import DESCRIBED_NAME, DOCUMENTED_NAME, SCHEMA_NAME, Known, KnownRow
 from reelport.catalog.tags import TAG_SEPARATOR
 
 _DOCUMENTED, _SCHEMA, _INFERRED, _CHOSEN = Standing
@@ -14,7 +14,7 @@ _TIME = DOCUMENTED_NAME.but(meaning=_DOCUMENTED)
 
 
 @unique
-class Dimension(Row):
+class Dimension(KnownRow):
     """One dimension: how well it is known, its sentence, the type of its cells.
 
     `grain` is set on the four of time. A dimension that is `many_valued` gives a fact
@@ -108,16 +108,6 @@ class Dimension(Row):
         self.type = next((item for item in more if isinstance(item, CellType)), CellType.TEXT)
         self.grain = next((item for item in more if isinstance(item, Grain)), None)
         self.many_valued = any(item is True for item in more)
-
-    @property
-    def standing(self) -> Standing:
-        """How well its name is known."""
-        return self.known.name
-
-    @property
-    def standings(self) -> Standings:
-        """How well each statement about it is known."""
-        return self.known.standings
 
     @property
     def header(self) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import unique
 
 from reelport.catalog.dimensions import Dimension
-from reelport.catalog.rules import Row, Standing
-from reelport.catalog.standings import Known, Standings
+from reelport.catalog.rules import Standing
+from reelport.catalog.standings import Known, KnownRow
 
 _NAMED = Known(Standing.DOCUMENTED, Standing.INFERRED, Standing.CHOSEN)
 """A filter that the documentation names; what it keeps is read from that, and which texts it takes is ours."""
@@ -14,7 +14,7 @@ _SEEN = _NAMED.but(name=Standing.SCHEMA)
 
 
 @unique
-class Filter(Row):
+class Filter(KnownRow):
     """One filter: the dimension whose cells it looks at, and its closed list of values, if it has one.
 
     A filter with `choices` takes one of them (upper case, an enum of the wire named
@@ -56,13 +56,3 @@ class Filter(Row):
         self.sentence = sentence
         self.wire_type = wire_type
         self.choices = choices
-
-    @property
-    def standing(self) -> Standing:
-        """How well its name is known."""
-        return self.known.name
-
-    @property
-    def standings(self) -> Standings:
-        """How well each statement about it is known."""
-        return self.known.standings

@@ -9,7 +9,7 @@ from enum import unique
 
 from reelport.catalog.families import Family
 from reelport.catalog.families import Family as F  # noqa: N817 - a table wants short names
-from reelport.catalog.rules import CellType, Difference, Distinct, Ratio, Row, Rule, Standing, Stock, Sum, Total, Unit
+from reelport.catalog.rules import CellType, Difference, Distinct, Ratio, Rule, Standing, Stock, Sum, Total, Unit
 from reelport.catalog.rules import Unit as U  # noqa: N817 - a table wants short names
 from reelport.catalog.standings import (
     DOCUMENTED_COUNT,
@@ -18,7 +18,7 @@ from reelport.catalog.standings import (
     SCHEMA_RATE,
     STOCK,
     Known,
-    Standings,
+    KnownRow,
 )
 
 _D, _S = DOCUMENTED_COUNT, SCHEMA_COUNT
@@ -45,7 +45,7 @@ _INVENTORY = ("sellable_inventory", "no_ads")
 
 
 @unique
-class Metric(Row):
+class Metric(KnownRow):
     """One metric: how well it is known, family, rule, unit, sentence."""
 
     # A row a metric reads best in one or two lines.
@@ -198,16 +198,6 @@ class Metric(Row):
         self.rule = rule
         self.unit = unit
         self.sentence = sentence
-
-    @property
-    def standing(self) -> Standing:
-        """How well its name is known."""
-        return self.known.name
-
-    @property
-    def standings(self) -> Standings:
-        """How well each statement about it is known."""
-        return self.known.standings
 
     @property
     def header(self) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from enum import unique
 
-from reelport.catalog.rules import Role, Row, Standing
-from reelport.catalog.standings import Known, Standings
+from reelport.catalog.rules import Role, Standing
+from reelport.catalog.standings import Known, KnownRow
 
 _DOCUMENTED, _, _INFERRED, _ = Standing
 
 
 @unique
-class Product(Row):
+class Product(KnownRow):
     """One product: the roles in which one of the reader's channels must stand to a fact, first match first.
 
     `phrase` names it inside a sentence.
@@ -47,13 +47,3 @@ class Product(Row):
         self.phrase = phrase
         self.sentence = sentence
         self.roles = roles
-
-    @property
-    def standing(self) -> Standing:
-        """How well its name is known."""
-        return self.known.name
-
-    @property
-    def standings(self) -> Standings:
-        """How well each statement about it is known."""
-        return self.known.standings

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
-from reelport.catalog.rules import Standing
+from reelport.catalog.rules import Row, Standing
 
 _DOCUMENTED, _SCHEMA, _INFERRED, _CHOSEN = Standing
 
@@ -51,6 +51,22 @@ class Known:
         """The standing of everything that is stated."""
         found = {statement: getattr(self, statement.name.lower()) for statement in Statement}
         return MappingProxyType({statement: standing for statement, standing in found.items() if standing})
+
+
+class KnownRow(Row):
+    """A row of the catalog that says how well each statement about it is known."""
+
+    known: Known
+
+    @property
+    def standing(self) -> Standing:
+        """How well its name is known."""
+        return self.known.name
+
+    @property
+    def standings(self) -> Standings:
+        """How well each statement about it is known."""
+        return self.known.standings
 
 
 def describe_standings(standings: Standings) -> str:
