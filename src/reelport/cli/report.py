@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from reelport.cli.charts import Chart
     from reelport.cli.telling import Teller
     from reelport.client.files.download import Downloaded
-    from reelport.client.report import Reports
+    from reelport.client.reports import Reports
 
 REPORT = App(name="report", help="Ask for a report, wait for it, download it whole.", help_format="plaintext")
 

@@ -18,7 +18,7 @@ from reelport.client.driving.steps import Flow, Step, T
 from reelport.client.driving.transport import AsyncTransport, Transport
 from reelport.client.ledger.place import Place, ledger_at
 from reelport.client.probe import Probe, probe
-from reelport.client.report import AsyncReports, AsyncSleep, Reports, Sleep
+from reelport.client.reports import AsyncReports, AsyncSleep, Reports, Sleep
 from reelport.client.session import Clock, Session
 from reelport.client.settings.config import Settings
 from reelport.errors import ReelportError

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import overload
 
 from reelport.client import fetch, follow
 from reelport.client.deadline import DEADLINE
@@ -16,11 +18,10 @@ from reelport.client.files.download import Downloaded
 from reelport.client.files.part import checked_target
 from reelport.client.flow import ReportState
 from reelport.client.listener import listener
-from reelport.client.ranges.reports import AsyncRangeReports, RangeReports
+from reelport.client.results.scratch import fetch_table
+from reelport.client.results.tables import Table
 from reelport.client.session import Session
-from reelport.errors import UsageError
 from reelport.query import ReportQuery
-from reelport.wire import ReportStatus
 
 
 class _Handle:
@@ -44,8 +45,7 @@ class _Handle:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(token={self.token!r}, status={self.status!r})"
 
-    def _download(self, to: str | os.PathLike[str], tell: Progress, *, any_columns: bool) -> Flow[Downloaded]:
-        target = checked_target(to)
+    def _download(self, target: Path, tell: Progress, *, any_columns: bool) -> Flow[Downloaded]:
         row = yield from fetch.remembered(self._session, self.token)
         if not self._state.ready:
             self._state = yield from download.ready(self._session, self.token, tell)
@@ -82,14 +82,24 @@ class Report(_Handle):
         self._run(self._wait(deadline, listener(self._session, progress)))
         return self
 
+    @overload
+    def download(self, to: None = None, *, progress: Progress | None = None, any_columns: bool = False) -> Table: ...
+    @overload
     def download(
         self, to: str | os.PathLike[str], *, progress: Progress | None = None, any_columns: bool = False
-    ) -> Downloaded:
+    ) -> Downloaded: ...
+    def download(
+        self, to: str | os.PathLike[str] | None = None, *, progress: Progress | None = None, any_columns: bool = False
+    ) -> Table | Downloaded:
         """Put the whole CSV under `to`, in place of what is there, or leave `to` as it is and raise.
 
-        With `any_columns` they may be others than those that were asked for.
+        Without `to` it is a table, whose file is a temporary one that goes with it. With `any_columns` the columns may
+        be others than those that were asked for.
         """
-        return self._run(self._download(to, listener(self._session, progress), any_columns=any_columns))
+        fetch = partial(self._download, tell=listener(self._session, progress), any_columns=any_columns)
+        if to is None:
+            return self._run(fetch_table(fetch))
+        return self._run(fetch(checked_target(to)))
 
 
 class AsyncReport(_Handle):
@@ -109,129 +119,23 @@ class AsyncReport(_Handle):
         await self._run(self._wait(deadline, listener(self._session, progress)))
         return self
 
+    @overload
+    async def download(
+        self, to: None = None, *, progress: Progress | None = None, any_columns: bool = False
+    ) -> Table: ...
+    @overload
     async def download(
         self, to: str | os.PathLike[str], *, progress: Progress | None = None, any_columns: bool = False
-    ) -> Downloaded:
+    ) -> Downloaded: ...
+    async def download(
+        self, to: str | os.PathLike[str] | None = None, *, progress: Progress | None = None, any_columns: bool = False
+    ) -> Table | Downloaded:
         """Put the whole CSV under `to`, in place of what is there, or leave `to` as it is and raise.
 
-        With `any_columns` they may be others than those that were asked for.
+        Without `to` it is a table, whose file is a temporary one that goes with it. With `any_columns` the columns may
+        be others than those that were asked for.
         """
-        return await self._run(self._download(to, listener(self._session, progress), any_columns=any_columns))
-
-
-class Reports(RangeReports):
-    """Where a `Client`'s reports are had."""
-
-    def __init__(self, run: Runner, session: Session) -> None:
-        self._run = run
-        self._session = session
-
-    def submit(
-        self,
-        query: ReportQuery,
-        *,
-        deadline: float | timedelta = DEADLINE,
-        progress: Progress | None = None,
-        fresh: bool = False,
-    ) -> Report:
-        """Have a report made: ask for it, unless one that was asked for earlier serves (see `run`).
-
-        Raises QueryRefused with every problem, before anything is sent where that can be; SlotsFull when all
-        slots of the key were taken for `deadline` seconds.
-        """
-        tell = listener(self._session, progress)
-        submit = fetch.submitted(self._session, query, tell, deadline=seconds(deadline), fresh=fresh)
-        state = self._run(submit)
-        return Report(self._run, self._session, state, query)
-
-    def attach(self, token: str, query: ReportQuery | None = None) -> Report:
-        """A report that was asked for earlier, here or elsewhere; sends nothing.
-
-        With the query its columns are held against what was asked for.
-        """
-        return Report(self._run, self._session, _unseen(token), query)
-
-    def run(
-        self,
-        query: ReportQuery,
-        to: str | os.PathLike[str],
-        *,
-        deadline: float | timedelta = DEADLINE,
-        progress: Progress | None = None,
-        fresh: bool = False,
-    ) -> Downloaded:
-        """Ask, wait, download: the three steps in one.
-
-        Called again after it was stopped at any point, it goes on where it was: what was asked for and not
-        delivered always serves. What was delivered is asked for again at a Reelport service, which gives the same
-        report while nothing changed; another host's report serves while it lives, unless its range was not over
-        when it was asked for. `fresh` asks anew even so.
-        """
-        target = checked_target(to)
-        tell = listener(self._session, progress)
-        flow = fetch.fetch(self._session, query, target, tell, deadline=seconds(deadline), fresh=fresh)
-        return self._run(flow)
-
-
-class AsyncReports(AsyncRangeReports):
-    """Where an `AsyncClient`'s reports are had."""
-
-    def __init__(self, run: AsyncRunner, session: Session) -> None:
-        self._run = run
-        self._session = session
-
-    async def submit(
-        self,
-        query: ReportQuery,
-        *,
-        deadline: float | timedelta = DEADLINE,
-        progress: Progress | None = None,
-        fresh: bool = False,
-    ) -> AsyncReport:
-        """Have a report made: ask for it, unless one that was asked for earlier serves (see `run`).
-
-        Raises QueryRefused with every problem, before anything is sent where that can be; SlotsFull when all
-        slots of the key were taken for `deadline` seconds.
-        """
-        tell = listener(self._session, progress)
-        submit = fetch.submitted(self._session, query, tell, deadline=seconds(deadline), fresh=fresh)
-        state = await self._run(submit)
-        return AsyncReport(self._run, self._session, state, query)
-
-    def attach(self, token: str, query: ReportQuery | None = None) -> AsyncReport:
-        """A report that was asked for earlier, here or elsewhere; sends nothing.
-
-        With the query its columns are held against what was asked for.
-        """
-        return AsyncReport(self._run, self._session, _unseen(token), query)
-
-    async def run(
-        self,
-        query: ReportQuery,
-        to: str | os.PathLike[str],
-        *,
-        deadline: float | timedelta = DEADLINE,
-        progress: Progress | None = None,
-        fresh: bool = False,
-    ) -> Downloaded:
-        """Ask, wait, download: the three steps in one.
-
-        Called again after it was stopped at any point, it goes on where it was: what was asked for and not
-        delivered always serves. What was delivered is asked for again at a Reelport service, which gives the same
-        report while nothing changed; another host's report serves while it lives, unless its range was not over
-        when it was asked for. `fresh` asks anew even so.
-        """
-        target = checked_target(to)
-        tell = listener(self._session, progress)
-        flow = fetch.fetch(self._session, query, target, tell, deadline=seconds(deadline), fresh=fresh)
-        return await self._run(flow)
-
-
-def _unseen(token: str) -> ReportState:
-    if not token.strip():
-        raise UsageError("The report's token is empty.")
-    return ReportState(token, ReportStatus.IN_PROGRESS)
-
-
-Sleep = Callable[[float], None]
-AsyncSleep = Callable[[float], Awaitable[None]]
+        fetch = partial(self._download, tell=listener(self._session, progress), any_columns=any_columns)
+        if to is None:
+            return await self._run(fetch_table(fetch))
+        return await self._run(fetch(checked_target(to)))

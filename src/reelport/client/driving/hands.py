@@ -10,7 +10,7 @@ from reelport.client.driving.runner import AsyncRunner
 from reelport.client.driving.steps import Alone, Fork, Lost, Open, Read, Reply, Send, Step, Wait, Work
 from reelport.client.driving.transport import AsyncBody, AsyncTransport, Body, Transport
 from reelport.client.interrupts import seen_through
-from reelport.client.report import AsyncSleep, Sleep
+from reelport.client.reports import AsyncSleep, Sleep
 
 if TYPE_CHECKING:
     import asyncio

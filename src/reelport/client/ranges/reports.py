@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
+from typing import Literal, overload
 
 from reelport.client.deadline import DEADLINE
 from reelport.client.driving.runner import AsyncRunner, Runner, seconds
@@ -17,7 +19,10 @@ from reelport.client.ranges.plan import Plan, plan
 from reelport.client.ranges.result import Ranged
 from reelport.client.ranges.run import keep_windows as kept
 from reelport.client.ranges.run import run_range
+from reelport.client.results.scratch import fetch_table
+from reelport.client.results.tables import Table
 from reelport.client.session import Session
+from reelport.errors import UsageError
 from reelport.query import ReportQuery
 
 
@@ -34,6 +39,18 @@ class RangeReports:
         """
         return self._run(work(partial(plan, self._session, query)))
 
+    @overload
+    def run_range(
+        self,
+        query: ReportQuery,
+        to: None = None,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+        keep_windows: Literal[False] = False,
+    ) -> Table: ...
+    @overload
     def run_range(
         self,
         query: ReportQuery,
@@ -43,16 +60,32 @@ class RangeReports:
         progress: Progress | None = None,
         fresh: bool = False,
         keep_windows: bool = False,
-    ) -> Ranged:
+    ) -> Ranged: ...
+    def run_range(
+        self,
+        query: ReportQuery,
+        to: str | os.PathLike[str] | None = None,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+        keep_windows: bool = False,
+    ) -> Table | Ranged:
         """The report of a query over any range: the file that one report would be, made of windows.
 
         Windows are asked for two at a time, each with `deadline` seconds; one whose report fails is cut in two,
         down to a day. Run again after it was stopped, it goes on where it was. With `keep_windows` the windows
         stay files of their own in the folder `to`. Raises MergeRefused, before anything is asked for, where windows
-        can't be added up; Partial where some windows are here and others can't be had.
+        can't be added up; Partial where some windows are here and others can't be had. Without `to` the report is a
+        table, whose file is a temporary one that goes with it.
         """
         tell, limit = listener(self._session, progress), seconds(deadline)
-        return self._run(_flow(self._session, query, to, tell, limit, fresh=fresh, apart=keep_windows))
+        start = partial(_flow, self._session, query, tell, limit, fresh=fresh)
+        if keep_windows:
+            return self._run(_apart(self._session, query, to, tell, limit, fresh=fresh))
+        if to is None:
+            return self._run(fetch_table(start))
+        return self._run(start(checked_target(to)))
 
 
 class AsyncRangeReports:
@@ -68,6 +101,18 @@ class AsyncRangeReports:
         """
         return await self._run(work(partial(plan, self._session, query)))
 
+    @overload
+    async def run_range(
+        self,
+        query: ReportQuery,
+        to: None = None,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+        keep_windows: Literal[False] = False,
+    ) -> Table: ...
+    @overload
     async def run_range(
         self,
         query: ReportQuery,
@@ -77,28 +122,49 @@ class AsyncRangeReports:
         progress: Progress | None = None,
         fresh: bool = False,
         keep_windows: bool = False,
-    ) -> Ranged:
+    ) -> Ranged: ...
+    async def run_range(
+        self,
+        query: ReportQuery,
+        to: str | os.PathLike[str] | None = None,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+        keep_windows: bool = False,
+    ) -> Table | Ranged:
         """The report of a query over any range: the file that one report would be, made of windows.
 
         Windows are asked for two at a time, each with `deadline` seconds; one whose report fails is cut in two,
         down to a day. Run again after it was stopped, it goes on where it was. With `keep_windows` the windows
         stay files of their own in the folder `to`. Raises MergeRefused, before anything is asked for, where windows
-        can't be added up; Partial where some windows are here and others can't be had.
+        can't be added up; Partial where some windows are here and others can't be had. Without `to` the report is a
+        table, whose file is a temporary one that goes with it.
         """
         tell, limit = listener(self._session, progress), seconds(deadline)
-        return await self._run(_flow(self._session, query, to, tell, limit, fresh=fresh, apart=keep_windows))
+        start = partial(_flow, self._session, query, tell, limit, fresh=fresh)
+        if keep_windows:
+            return await self._run(_apart(self._session, query, to, tell, limit, fresh=fresh))
+        if to is None:
+            return await self._run(fetch_table(start))
+        return await self._run(start(checked_target(to)))
 
 
 def _flow(
+    session: Session, query: ReportQuery, tell: Progress, deadline: float, target: Path, *, fresh: bool
+) -> Flow[Ranged]:
+    return run_range(session, query, target, tell, deadline=deadline, fresh=fresh)
+
+
+def _apart(
     session: Session,
     query: ReportQuery,
-    to: str | os.PathLike[str],
+    to: str | os.PathLike[str] | None,
     tell: Progress,
     deadline: float,
     *,
     fresh: bool,
-    apart: bool,
 ) -> Flow[Ranged]:
-    if apart:
-        return kept(session, query, checked_folder(to), tell, deadline=deadline, fresh=fresh)
-    return run_range(session, query, checked_target(to), tell, deadline=deadline, fresh=fresh)
+    if to is None:
+        raise UsageError("Windows that are kept apart are files of their own: name the folder for them as `to`.")
+    return kept(session, query, checked_folder(to), tell, deadline=deadline, fresh=fresh)

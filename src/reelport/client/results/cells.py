@@ -82,7 +82,7 @@ def _drift(number: int, row: list[str | None], columns: Sequence[Column]) -> Sch
         except ValueError:
             return SchemaDrift(
                 f"Row {number}, column {column.name}: {(cell or '')[:80]!r} is not of the kind that the catalog says "
-                f"({column.type}). To have the column as it is: table(text=[{column.name!r}])."
+                f"({column.type}). To have the column as it is: table.as_text({column.name!r})."
             )
     raise AssertionError("a cell of this row could not be read")
 

@@ -64,6 +64,6 @@ def _first_of(name: str, text: str) -> datetime | None:
     if not (month := _MONTH.fullmatch(text)):
         raise SchemaDrift(
             f"Column {name}: {text[:80]!r} is no month such as 2026-01. To have the column as it is: "
-            f"table(text=[{name!r}])."
+            f"table.as_text({name!r})."
         )
     return datetime.combine(date.fromisoformat(f"{month[1]}-01"), datetime.min.time())

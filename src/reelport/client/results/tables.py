@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,18 +48,26 @@ class Table:
 
     path: Path
     columns: tuple[Column, ...]
+    kept_by: object = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, path: str | os.PathLike[str], text: Collection[str] | str = ()) -> Table:
-        """The table in a CSV file of a report; `text` names columns, or one, to leave as they are."""
+    def of(cls, path: str | os.PathLike[str], text: Collection[str] | str = (), *, kept_by: object = None) -> Table:
+        """The table in a CSV file of a report; `text` names columns, or one, to leave as they are.
+
+        The table refers to `kept_by`, so that a temporary file is there as long as the table.
+        """
         path = Path(path)
         with storage(path), path.open("rb") as file:
             header = check_header(file.readline(_HEADER_BYTES), None)
         if len(set(header)) < len(header):
             raise SchemaDrift(f"Two columns of {path} have one name: {', '.join(header)[:300]}.")
-        left = {name.lower() for name in ((text,) if isinstance(text, str) else text)}
-        kinds = tuple(Column(one.name, CellType.TEXT) if one.name in left else one for one in types_of(header))
-        return cls(path, kinds)
+        return cls(path, types_of(header), kept_by).as_text(*((text,) if isinstance(text, str) else text))
+
+    def as_text(self, *names: str) -> Table:
+        """The same table with these columns left as the file has them, as texts."""
+        left = {name.lower() for name in names}
+        kinds = (Column(one.name, CellType.TEXT) if one.name in left else one for one in self.columns)
+        return replace(self, columns=tuple(kinds))
 
     @property
     def header(self) -> tuple[str, ...]:

@@ -1,0 +1,194 @@
+"""Where a client's reports are had: submit, attach, run. Twins for threads and for asyncio."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import overload
+
+from reelport.client import fetch
+from reelport.client.deadline import DEADLINE
+from reelport.client.driving.runner import AsyncRunner, Runner, seconds
+from reelport.client.driving.steps import Flow
+from reelport.client.events import Progress
+from reelport.client.files.download import Downloaded
+from reelport.client.files.part import checked_target
+from reelport.client.flow import ReportState
+from reelport.client.listener import listener
+from reelport.client.ranges.reports import AsyncRangeReports, RangeReports
+from reelport.client.report import AsyncReport, Report
+from reelport.client.results.scratch import fetch_table
+from reelport.client.results.tables import Table
+from reelport.client.session import Session
+from reelport.errors import UsageError
+from reelport.query import ReportQuery
+from reelport.wire import ReportStatus
+
+
+class Reports(RangeReports):
+    """Where a `Client`'s reports are had."""
+
+    def __init__(self, run: Runner, session: Session) -> None:
+        self._run = run
+        self._session = session
+
+    def submit(
+        self,
+        query: ReportQuery,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+    ) -> Report:
+        """Have a report made: ask for it, unless one that was asked for earlier serves (see `run`).
+
+        Raises QueryRefused with every problem, before anything is sent where that can be; SlotsFull when all
+        slots of the key were taken for `deadline` seconds.
+        """
+        tell = listener(self._session, progress)
+        submit = fetch.submitted(self._session, query, tell, deadline=seconds(deadline), fresh=fresh)
+        state = self._run(submit)
+        return Report(self._run, self._session, state, query)
+
+    def attach(self, token: str, query: ReportQuery | None = None) -> Report:
+        """A report that was asked for earlier, here or elsewhere; sends nothing.
+
+        With the query its columns are held against what was asked for.
+        """
+        return Report(self._run, self._session, _unseen(token), query)
+
+    @overload
+    def run(
+        self,
+        query: ReportQuery,
+        to: None = None,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+    ) -> Table: ...
+    @overload
+    def run(
+        self,
+        query: ReportQuery,
+        to: str | os.PathLike[str],
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+    ) -> Downloaded: ...
+    def run(
+        self,
+        query: ReportQuery,
+        to: str | os.PathLike[str] | None = None,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+    ) -> Table | Downloaded:
+        """Ask, wait, download: the three steps in one.
+
+        Called again after it was stopped at any point, it goes on where it was: what was asked for and not
+        delivered always serves. What was delivered is asked for again at a Reelport service, which gives the same
+        report while nothing changed; another host's report serves while it lives, unless its range was not over
+        when it was asked for. `fresh` asks anew even so. Without `to` the report is a table, whose file is a
+        temporary one that goes with it.
+        """
+        start = partial(_flow, self._session, query, listener(self._session, progress), seconds(deadline), fresh=fresh)
+        if to is None:
+            return self._run(fetch_table(start))
+        return self._run(start(checked_target(to)))
+
+
+class AsyncReports(AsyncRangeReports):
+    """Where an `AsyncClient`'s reports are had."""
+
+    def __init__(self, run: AsyncRunner, session: Session) -> None:
+        self._run = run
+        self._session = session
+
+    async def submit(
+        self,
+        query: ReportQuery,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+    ) -> AsyncReport:
+        """Have a report made: ask for it, unless one that was asked for earlier serves (see `run`).
+
+        Raises QueryRefused with every problem, before anything is sent where that can be; SlotsFull when all
+        slots of the key were taken for `deadline` seconds.
+        """
+        tell = listener(self._session, progress)
+        submit = fetch.submitted(self._session, query, tell, deadline=seconds(deadline), fresh=fresh)
+        state = await self._run(submit)
+        return AsyncReport(self._run, self._session, state, query)
+
+    def attach(self, token: str, query: ReportQuery | None = None) -> AsyncReport:
+        """A report that was asked for earlier, here or elsewhere; sends nothing.
+
+        With the query its columns are held against what was asked for.
+        """
+        return AsyncReport(self._run, self._session, _unseen(token), query)
+
+    @overload
+    async def run(
+        self,
+        query: ReportQuery,
+        to: None = None,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+    ) -> Table: ...
+    @overload
+    async def run(
+        self,
+        query: ReportQuery,
+        to: str | os.PathLike[str],
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+    ) -> Downloaded: ...
+    async def run(
+        self,
+        query: ReportQuery,
+        to: str | os.PathLike[str] | None = None,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+    ) -> Table | Downloaded:
+        """Ask, wait, download: the three steps in one.
+
+        Called again after it was stopped at any point, it goes on where it was: what was asked for and not
+        delivered always serves. What was delivered is asked for again at a Reelport service, which gives the same
+        report while nothing changed; another host's report serves while it lives, unless its range was not over
+        when it was asked for. `fresh` asks anew even so. Without `to` the report is a table, whose file is a
+        temporary one that goes with it.
+        """
+        start = partial(_flow, self._session, query, listener(self._session, progress), seconds(deadline), fresh=fresh)
+        if to is None:
+            return await self._run(fetch_table(start))
+        return await self._run(start(checked_target(to)))
+
+
+def _flow(
+    session: Session, query: ReportQuery, tell: Progress, deadline: float, target: Path, *, fresh: bool
+) -> Flow[Downloaded]:
+    return fetch.fetch(session, query, target, tell, deadline=deadline, fresh=fresh)
+
+
+def _unseen(token: str) -> ReportState:
+    if not token.strip():
+        raise UsageError("The report's token is empty.")
+    return ReportState(token, ReportStatus.IN_PROGRESS)
+
+
+Sleep = Callable[[float], None]
+AsyncSleep = Callable[[float], Awaitable[None]]
