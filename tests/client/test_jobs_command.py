@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tests.client.ledgers import Calendar, days, given_up, question, requested
 from tests.client.test_command_line import ended
+from tests.whole.terminal import on_terminal
 
 from reelport.client.ledger import Ledger, State
 
@@ -54,6 +56,26 @@ def test_old_reports_are_pruned_once_it_is_confirmed(ledger: Ledger, capsys: pyt
     status, out, err = ended(capsys, "jobs", "prune", "--older-than", "0h", "--yes")
     assert (status, out) == (0, "")
     assert err.startswith("Nothing in ")
+
+
+@pytest.mark.parametrize(("key", "left"), [(b"n\n", 3), (b"y\n", 0)])
+def test_a_terminal_is_asked_and_told_what_is_lost(ledger: Ledger, key: bytes, left: int) -> None:
+    """A delivered report of today would have served again without an ask: the question says so."""
+    calendar = Calendar()
+    calendar.now = datetime.now(UTC) - timedelta(minutes=1)
+    own = Ledger(ledger.path, calendar)
+    row = own.rows()[2]
+    own.saw(row, State.FINISHED)
+    own.delivered([row])
+    given_up(own, row)
+    environment = os.environ | {"REELPORT_HOME": str(ledger.path.parent)}
+    status, drawn = on_terminal(
+        environment, "jobs", "prune", "--older-than", "0h", keys=(0, key), at="[y/N]", columns=200
+    )
+    assert status == 0
+    question = "Remove 3 reports from the ledger? 1 of them could still be had without asking again. Files stay. [y/N]"
+    assert question in drawn
+    assert len(ledger.rows()) == left
 
 
 @pytest.mark.parametrize("age", ["30", "soon", "-3d", "1.5d", "3w", ""])
