@@ -239,9 +239,12 @@ def test_a_picture_of_no_rows_says_so(tmp_path: Path) -> None:
     assert rates["mark"]["text"] == "No row has a number."
 
 
-def test_several_rows_of_what_does_not_add_up_are_refused(tmp_path: Path) -> None:
-    """A vendor that splits a report further than it was asked to isn't drawn wrong."""
+def test_reports_of_another_shape_are_refused(tmp_path: Path) -> None:
+    """A vendor that splits a report further than it was asked to, or gives other columns, isn't drawn wrong."""
     with pytest.raises(UsageError, match="several rows of '2026-01-01'"):
         picture(ask("LIVE_VIEWERS", "DAY"), tmp_path, [("2026-01-01", 1), ("2026-01-01", 2)])
     with pytest.raises(UsageError, match="no number"):
         picture(ask("BRAND_NEW", "DAY"), tmp_path, [("2026-01-01", "n/a")])
+    (tmp_path / "report.csv").write_text("day,other\n2026-01-01,1\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="no column views, but day, other"):
+        Chart(ask("VIEWS", "DAY"), None).groups(tmp_path / "report.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -14,6 +15,8 @@ from reelport.errors import UsageError
 
 Bar = tuple[str, Decimal | None]
 """A label and its number; None where a rate has nothing to divide by."""
+
+Number = int | Decimal
 
 Formula = Added | Rate | None
 """How a number is made of the report's own metrics, by their places; None where rows don't add up to it."""
@@ -88,18 +91,23 @@ class Drawing:
 def read_groups(table: Table, dimension: str, metrics: tuple[str, ...], formula: Formula) -> Groups:
     """Add up a report's rows by a dimension, for the first of its metrics. Names are columns of the CSV.
 
-    Raises UsageError for a cell that is no number, and for rows of one label that don't add up.
+    Raises UsageError for a column that isn't there, a cell that is no number, and rows of a label that don't add up.
     """
-    parts = [metrics[place] for place in _places(formula)]
-    found: dict[str, Group] = {}
-    for row in table.rows():
-        label = str(row[dimension] or "")
-        own = _number(row[metrics[0]], metrics[0])
-        group = Group(1, own, tuple(_number(row[part], part) or Decimal() for part in parts))
-        if label in found and formula is None:
-            raise UsageError(f"--chart: there are several rows of {label[:80]!r}, and {metrics[0]} doesn't add up.")
-        found[label] = found[label] + group if label in found else group
-    return Groups(found, formula)
+    needed = [metrics[0], *(metrics[place] for place in _places(formula))]
+    label_at, *places = (_find_column(table, name) for name in (dimension, *needed))
+    found: dict[str, list[Number | None]] = {}
+    counts: Counter[str] = Counter()
+    for row in table.tuples():
+        label = str(row[label_at] or "")
+        counts[label] += 1
+        own, *parts = [_read_number(row[place]) for place in places]
+        sums = found.setdefault(label, [0] * len(places))
+        sums[0] = own
+        for place, part in enumerate(parts, start=1):
+            sums[place] = (sums[place] or 0) + (part or 0)
+    if formula is None and found and (several := counts.most_common(1)[0])[1] > 1:
+        raise UsageError(f"--chart: there are several rows of {several[0][:80]!r}, and {metrics[0]} doesn't add up.")
+    return Groups({label: _group(counts[label], *sums) for label, sums in found.items()}, formula)
 
 
 def roll_up(groups: Groups, grain: Grain, most: int, *, filled: bool) -> tuple[int, Groups]:
@@ -155,11 +163,24 @@ def _places(formula: Formula) -> tuple[int, ...]:
             return (numerator, *denominator)
 
 
-def _number(cell: object, column: str) -> Decimal | None:
+def _find_column(table: Table, name: str) -> int:
+    names = [column.name for column in table.columns]
+    if name not in names:
+        raise UsageError(f"--chart: the report has no column {name}, but {', '.join(names)[:300]}.")
+    return names.index(name)
+
+
+def _read_number(cell: object) -> Number | None:
+    if isinstance(cell, int | Decimal):
+        return cell
     try:
-        return None if cell in {None, ""} else Decimal(str(cell))
+        return Decimal(str(cell)) if cell else None
     except InvalidOperation as error:
-        raise UsageError(f"--chart: {column} holds {str(cell)[:80]!r}, which is no number to draw.") from error
+        raise UsageError(f"--chart: {str(cell)[:80]!r} is no number to draw.") from error
+
+
+def _group(rows: int, own: Number | None, *sums: Number | None) -> Group:
+    return Group(rows, None if own is None else Decimal(own), tuple(Decimal(each or 0) for each in sums))
 
 
 def _count(groups: Groups, grain: int, *, filled: bool) -> int:
