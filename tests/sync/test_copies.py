@@ -57,12 +57,14 @@ def test_a_window_that_comes_back_empty_stops(spec: Spec) -> None:
     assert (kept(spec), open_copies(spec.place).state(spec).present) == ([], Days.between(day(1), day(3)))
     put(spec, FIRST, 1, 3)
     with pytest.raises(
-        WindowEmptied, match=r"2026-01-02\.\.2026-01-05 came back empty where 2 rows are.*--allow-empty"
+        WindowEmptied, match=r"2026-01-02\.\.2026-01-05 came back empty, and the copy has 2 rows.*--allow-empty"
     ):
         put(spec, HEADER, 2, 5)
     assert kept(spec) == ROWS
     assert put(spec, HEADER, 2, 5, allow_empty=True).before == 2
     assert kept(spec) == ROWS[:1]
+    with pytest.raises(WindowEmptied, match=r"the copy has 1 row there"):
+        put(spec, HEADER, 1, 1)
     assert put(spec, HEADER, 1, 1, allow_empty=True).rows == 0
     assert list(types(spec)) == [
         *("_spec", "_window_start", "_window_end", "_report_token", "_loaded_at"),

@@ -117,7 +117,7 @@ class Narrator:
         place = "drawn, and not kept (-o FILE keeps the data)" if drawn else output or "stdout"
         self.say(f"{place}: {format_count(done.rows, 'row')}, {format_size(done.bytes)}; {each}{done.proof}")
         for what, where in more.items():
-            self.say(f"{what}: {where}")
+            self.say(f"{what.replace('_', ' ')}: {where}")
 
     def ended(self, **facts: object) -> None:
         """Another good end, which stdout tells."""
@@ -164,12 +164,12 @@ class Narrator:
     def _tell_of_windows(self, event: WindowDone | Bisected | Merging) -> None:
         match event:
             case WindowDone(start, end, size_, done, windows):
-                self.say(f"{start}..{end}: here, {format_size(size_)}; {done} of {windows} windows")
+                self.say(f"{start}..{end}: here, {format_size(size_)}; {done} of {format_count(windows, 'window')}")
                 self.over(f"{start}..{end}", done, windows)
             case Bisected(start, end):
                 self.of(f"{start}..{end}", event)
             case Merging(windows):
-                self.say(f"merging {windows} windows")
+                self.say(f"merging {format_count(windows, 'window')}")
                 if self._bars:
                     self._bars.show("", "merging")
 

@@ -197,17 +197,18 @@ def _command(found: Comparison, options: Sequence[str]) -> str | None:
 
 
 def _verdict(found: Comparison, options: Sequence[str]) -> Text:
-    days = f"{found.days} days, {found.window.start} to {found.window.end}"
-    moved = f"{len(found.moved)} months of the" if found.spec.monthly else f"{len(found.moved)} of"
+    days = f"{format_count(found.days, 'day')}, {found.window.start} to {found.window.end}"
+    moved = f"{format_count(len(found.moved), 'month')} of the" if found.spec.monthly else f"{len(found.moved)} of"
     if found.lookback is None:
         return Text(f"{found.spec.name}: nothing has moved in {days}.")
+    lookback = format_count(found.spec.lookback, "day")
     late = sum(each.verified for each in found.moved)
-    said = f"{found.spec.name}: {moved} {days}, have moved since they were read. "
+    said = f"{found.spec.name}: {moved} {days}, moved after being read. "
     if late:
         said += (
-            f"{late} of them were taken to stand still: a lookback of {found.spec.lookback} days is too short, "
+            f"{late} of them were taken to stand still: a lookback of {lookback} is too short, "
             f"{found.lookback} would have caught them. `{_command(found, options)}` reads them again."
         )
     else:
-        said += f"All of them are read again by the next run (a lookback of {found.spec.lookback} days)."
+        said += f"All of them are read again by the next run (a lookback of {lookback})."
     return Text(said)

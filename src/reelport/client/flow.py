@@ -32,6 +32,7 @@ from reelport.errors import (
 )
 from reelport.query import ReportQuery
 from reelport.wire import APPLIED_HEADER, ASK, LOOK, PREFER_HEADER, ReportStatus
+from reelport.wording import format_count
 
 _LINKLESS = 30.0
 """Seconds that a finished report may be without a link before that is an error."""
@@ -144,8 +145,9 @@ def without_links(state: ReportState) -> ServiceError:
     """Describe a finished report that can't be downloaded whole: it has no links, or not as many as are counted."""
     if not state.links:
         return ServiceError(f"The report {state.token} is finished but has no link to a file.", token=state.token)
-    return IncompleteDownload(f"The report {state.token} is finished and has {state.expected:,} files by the service's "
-                              f"count, but the service gives {len(state.links):,} links. Nothing was kept: download "
+    return IncompleteDownload(f"The report {state.token} is finished and has "
+                              f"{format_count(state.expected or 0, 'file')} by the service's count, but the service "
+                              f"gives {format_count(len(state.links), 'link')}. Nothing was kept: download "
                               "it again by its token.", token=state.token)  # fmt: skip
 
 

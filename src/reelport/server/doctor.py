@@ -31,6 +31,7 @@ from reelport.server.masking import hide_passwords
 from reelport.server.open_files import find_file_fault
 from reelport.server.settings import Settings
 from reelport.server.tables import JOBS
+from reelport.wording import format_count
 
 _MOST_SKEW = 1.0
 
@@ -139,7 +140,7 @@ def _workers(settings: Settings) -> Iterator[tuple[bool, str]]:
         count = _count_jobs(db) if db else 0
         living = names or (worker_registry.ready(db, settings) if db else ())
     if count and not living:
-        waiting = f"{count} reports wait or run" if count > 1 else "1 report waits or runs"
+        waiting = f"{format_count(count, 'report')} to be made"
         yield False, f"{waiting}, and no worker lives: start `reelport serve` or `reelport worker`."
     elif settings.workers_root.is_dir():
         yield True, f"{len(names)} alive on this machine{': ' if names else ''}{', '.join(names)}."
@@ -157,7 +158,8 @@ def _files(settings: Settings) -> Iterator[tuple[bool, str]]:
         if db is None:
             return
         left = retention.orphans(db, settings)
-    yield not left, f"{len(left)} files belong to no report{': the next sweep removes them' if left else ''}."
+    gone = ": the next sweep removes that" if len(left) == 1 else ": the next sweep removes them"
+    yield not left, f"{format_count(len(left), 'file')} of no report{gone if left else ''}."
 
 
 @contextmanager

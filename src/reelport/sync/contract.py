@@ -72,10 +72,10 @@ def _placed(spec: Spec, base: tuple[Field, ...], stage: Stage, window: Window) -
     text = quoted(time.name)
     nowhere = stage.count(f"{text} IS NULL OR NOT {fits(time)}")
     if nowhere:
-        raise SchemaDrift(f"{nowhere:,} rows of the report don't say their day in {time.name}.")
+        raise SchemaDrift(f"The report has {format_count(nowhere, 'row')} without a day in {time.name}.")
     outside = stage.count(f"NOT ({within(f'({cast(time)})', time.type, window.start, window.end)})")
     if outside:
-        raise ServiceError(f"{outside:,} rows of the report lie outside of {window}.")
+        raise ServiceError(f"The report has {format_count(outside, 'row')} outside of {window}.")
 
 
 def time_of(spec: Spec, fields: tuple[Field, ...]) -> Field:

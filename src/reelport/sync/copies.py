@@ -14,6 +14,7 @@ from reelport.sync.days import Days
 from reelport.sync.spec import Spec
 from reelport.sync.staging import STAGE, Delivery
 from reelport.sync.state import State
+from reelport.wording import format_count
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -95,7 +96,8 @@ def replaced(spec: Spec, delivery: Delivery) -> tuple[date, date]:
 def guard(spec: Spec, delivery: Delivery, before: int, rows: int, *, allow_empty: bool) -> None:
     """Raise WindowEmptied for a window that would lose all of its rows, unless that is allowed."""
     if before and not rows and not allow_empty:
+        there = format_count(before, "row")
         raise WindowEmptied(
-            f"{spec.name}: the window {delivery.window} came back empty where {before:,} rows are, and nothing was "
+            f"{spec.name}: the window {delivery.window} came back empty, and the copy has {there} there; nothing was "
             "changed. If it is right that they vanish, run the same again with --allow-empty."
         )

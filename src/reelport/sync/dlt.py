@@ -46,6 +46,7 @@ from reelport.sync.spec import Spec
 from reelport.sync.staging import Delivery
 from reelport.sync.sync_log import listener
 from reelport.sync.tombstones import DAY, DELETED, KEY, Batch, Held, batch
+from reelport.wording import format_count
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -258,9 +259,10 @@ class _Rows:
         found = batch(self.spec, delivery, held, folder)
         filled = held.filled & Days.between(delivery.window.start, delivery.window.end)
         if filled.spans and not found.rows and not self.order.allow_empty:
+            there = format_count(len(filled), "day")
             raise WindowEmptied(
-                f"{self.spec.name}: the window {delivery.window} came back empty where rows of {len(filled)} days are, "
-                "and nothing was changed. If it is right that they vanish, allow it: allow_empty=True."
+                f"{self.spec.name}: the window {delivery.window} came back empty, and the copy has rows of {there}; "
+                "nothing was changed. If it is right that they vanish, allow it: allow_empty=True."
             )
         return found
 

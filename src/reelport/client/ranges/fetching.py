@@ -22,6 +22,7 @@ from reelport.client.ranges.windows import Window, halves, pieces, recut
 from reelport.client.session import Session
 from reelport.errors import Partial, QueryRefused, ReelportError
 from reelport.query import ReportQuery
+from reelport.wording import format_count
 
 _TOLD = 10
 """How many windows that are lacking an error names, before it says how many more there are."""
@@ -180,7 +181,8 @@ def _partial(found: list[Had | Lacking], lacking: list[Lacking]) -> ReelportErro
     lines = [f"{each.window}{_more(same[id(each.error)] - 1)}: {each.error}" for each in reversed(firsts)]
     if len(lines) > _TOLD:
         lines[_TOLD:] = [f"… and {len(lines) - _TOLD} more."]
-    counts = f"{len(found) - len(lacking)} of {len(found)} windows are here and kept; {len(lacking)} can't be had now:"
+    whole = format_count(len(found), "window")
+    counts = f"Of {whole}, {len(found) - len(lacking):,} are here and kept; {len(lacking):,} can't be had now:"
     error = Partial("\n".join([counts, *lines, "Run the same again: it goes on with these alone."]), token=first.token)
     error.__cause__ = first
     return error
