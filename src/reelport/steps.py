@@ -13,6 +13,9 @@ from pathlib import Path
 
 VARIABLE = "REELPORT_STOP_AT"
 
+REHEARSALS = frozenset({VARIABLE, "REELPORT_KILLS", "REELPORT_KILLS_SEED", "REELPORT_TRENDING"})
+"""Variables of rehearsals: this one, and those that the project's own tests are steered by."""
+
 
 def reach(step: str, subject: str = "") -> None:
     """Say that the step has just been done; kill this process, by SIGKILL, when that was rehearsed."""

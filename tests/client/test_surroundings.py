@@ -57,12 +57,12 @@ def test_what_the_surroundings_lack_is_a_sentence(name: str, value: str, said: s
 
 def test_a_user_without_a_home_is_told_what_to_set(tmp_path: Path) -> None:
     """A home of nobody is an error of usage, in the library and in the command."""
-    with pytest.raises(UsageError, match="no home folder: set REELPORT_HOME"):
+    with pytest.raises(UsageError, match="no user 'nobody-of-this-name' has a home folder"):
         expand_path("~nobody-of-this-name/reports")
     words = [sys.executable, "-m", "reelport", "config", "path"]
     environment = outside(REELPORT_HOME="~nobody-of-this-name/a")
     done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, "no home folder" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+    assert (done.returncode, "has a home folder" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "ndjson", "table"])

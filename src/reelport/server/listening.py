@@ -38,9 +38,12 @@ def _why(settings: Settings, error: OSError) -> str:
     place = f"{settings.host}:{settings.port}"
     match error.errno:
         case errno.EADDRINUSE:
-            return f"{place} is in use by another program: stop it, or take another port with --port."
+            return (
+                f"{place} is in use by another program: stop it, or take another port with --port (REELPORT_PORT), "
+                "0 for a free one."
+            )
         case errno.EACCES:
-            return f"{place} may not be used by this user: take a port above 1023 with --port."
+            return f"{place} may not be used by this user: take a port above 1023 with --port (REELPORT_PORT)."
         case _:
             return f"{place} can't be listened on: {error.strerror}."
 

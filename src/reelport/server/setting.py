@@ -36,12 +36,14 @@ def setting(
     pattern: str = "",
     form: str = "",
     shown: bool = True,
+    worker: bool = False,
 ) -> Any:  # noqa: ANN401 - a field of whatever type
     """A field of the table of settings: its default, what it is for, and which values it takes.
 
-    `form` says in words what `pattern` asks for. What isn't `shown` is left out where the settings are printed.
+    `form` says in words what `pattern` asks for. What isn't `shown` is left out where the settings are printed. A
+    `worker` reads it too.
     """
-    rules = {"ge": ge, "gt": gt, "le": le, "min_length": min_length, "pattern": pattern, "form": form}
+    rules = {"ge": ge, "gt": gt, "le": le, "min_length": min_length, "pattern": pattern, "form": form, "worker": worker}
     return dataclasses.field(default=default, repr=shown, metadata={"description": description, **rules})
 
 
@@ -54,7 +56,7 @@ def value_of(kind: object, rules: Mapping[str, Any], given: object) -> object:
     if kind is int or kind is float:
         return _number(kind is int, rules, given)
     if kind is Path:
-        return Path(str(given)).expanduser().absolute()
+        return _path(str(given))
     if kind is Secret:
         return _secret(rules, given)
     text = str(given)
@@ -67,6 +69,13 @@ def _choice(choices: tuple[str, ...], given: object) -> str:
     if given not in choices:
         raise ValueError(f"It is {' or '.join(map(repr, choices))}, and not {str(given)[:_SHOWN]!r}.")
     return str(given)
+
+
+def _path(given: str) -> Path:
+    try:
+        return Path(given).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"It is a path, and {given[:_SHOWN]!r} begins with the home of a user who has none.") from None
 
 
 def _number(whole: bool, rules: Mapping[str, Any], given: object) -> float:

@@ -26,13 +26,19 @@ class Settings:
     # Where things are
     data: Path = setting(
         Path("reelport-data"),
+        worker=True,
         description="Directory of the tables, the state and the finished files.",
     )
     readable_by: Literal["owner", "group"] = setting(
-        "owner", description="Who may read what is in it: the user of its processes alone, or that user's group too."
+        "owner",
+        worker=True,
+        description="Who may read what is in it: the user of its processes alone, or that user's group too.",
     )
     database_url: str = setting(
-        "", description="PostgreSQL address of the state; empty: SQLite in the data directory.", shown=False
+        "",
+        worker=True,
+        description="PostgreSQL address of the state; empty: SQLite in the data directory.",
+        shown=False,
     )
     secret: Secret | None = setting(
         None,
@@ -91,7 +97,9 @@ class Settings:
     )
 
     # Reports
-    running_limit: int = setting(Limit.RUNNING_REPORTS.default, ge=1, description=Limit.RUNNING_REPORTS.sentence)
+    running_limit: int = setting(
+        Limit.RUNNING_REPORTS.default, ge=1, worker=True, description=Limit.RUNNING_REPORTS.sentence
+    )
     waiting_limit: int = setting(100, ge=1, description="Reports of one partner that may wait.")
     queue_policy: Literal["queue", "refuse"] = setting(
         "queue", description="What becomes of a report beyond the running ones: it waits, or is refused."
@@ -109,34 +117,46 @@ class Settings:
         3,
         ge=1,
         le=64,
+        worker=True,
         description="Reports that one worker makes at the same time; more than --running-limit leave room for others.",
     )
     worker_memory: str = setting(
         "2GB",
         pattern=r"\d+(\.\d+)?\s?[KMGT]i?B",
         form="a number and a unit, such as 2GB",
+        worker=True,
         description="Memory of one worker's engine.",
     )
-    worker_threads: int = setting(0, ge=0, le=1024, description="Threads of one worker's engine; 0: one a core.")
+    worker_threads: int = setting(
+        0, ge=0, le=1024, worker=True, description="Threads of one worker's engine; 0: one a core."
+    )
     generation_seconds: int = setting(
-        Limit.GENERATION_SECONDS.default, ge=1, description="Longest time that one attempt at a report may take."
+        Limit.GENERATION_SECONDS.default,
+        ge=1,
+        worker=True,
+        description="Longest time that one attempt at a report may take.",
     )
     attempts: int = setting(
-        3, ge=1, description="How many failed attempts, or deaths of a worker that made nothing else, end a report."
+        3,
+        ge=1,
+        worker=True,
+        description="How many failed attempts, or deaths of a worker that made nothing else, end a report.",
     )
     lease_seconds: float = setting(
-        30, ge=1, description="How long a worker that gives no sign of life keeps its report."
+        30, ge=1, worker=True, description="How long a worker that gives no sign of life keeps its report."
     )
     room_seconds: float = setting(
-        3600, ge=0, description="How long a report waits in all for room on a full disk before it fails."
+        3600, ge=0, worker=True, description="How long a report waits in all for room on a full disk before it fails."
     )
     drain_seconds: float = setting(
-        5, ge=0, description="Time that running reports get to end when a worker is stopped."
+        5, ge=0, worker=True, description="Time that running reports get to end when a worker is stopped."
     )
-    sweep_seconds: float = setting(60, gt=0, description="How often what is over is swept away.")
+    sweep_seconds: float = setting(60, gt=0, worker=True, description="How often what is over is swept away.")
 
     # What is said
-    log_level: Literal["debug", "info", "warning", "error"] = setting("info", description="Least level that is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", worker=True, description="Least level that is logged."
+    )
 
     @property
     def facts_root(self) -> Path:
@@ -173,12 +193,17 @@ class Settings:
         values = {name: value for name in names() if (value := getattr(self, name)) is not None}
         if self.secret is not None:
             values["secret"] = self.secret.text
-        return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
+        return {variable(name): str(value) for name, value in values.items()}
 
 
 def names() -> tuple[str, ...]:
     """The name of every setting."""
     return tuple(field.name for field in fields(Settings))
+
+
+def variable(name: str) -> str:
+    """The variable of the environment that holds a setting."""
+    return f"{PREFIX}{name.upper()}"
 
 
 def read(**given: object) -> Settings:
@@ -192,11 +217,11 @@ def read(**given: object) -> Settings:
     for field in fields(Settings):
         value = given.get(field.name)
         if value is None:
-            value = os.environ.get(f"{PREFIX}{field.name.upper()}") or field.default
+            value = os.environ.get(variable(field.name)) or field.default
         try:
             values[field.name] = None if value is None else value_of(kinds[field.name], field.metadata, value)
         except ValueError as error:
-            wrong.append(f"{PREFIX}{field.name.upper()} (--{field.name.replace('_', '-')}): {error}")
+            wrong.append(f"{variable(field.name)} (--{field.name.replace('_', '-')}): {error}")
     if wrong:
         raise UsageError("\n".join(wrong))
     return Settings(**values)

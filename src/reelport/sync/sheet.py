@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from reelport import check
-from reelport.catalog import Limit
+from reelport.catalog import Dimension, Limit
 from reelport.check import nearest
 from reelport.client.ranges.windows import LONGEST_MONTH
+from reelport.client.settings.config import expand_path
 from reelport.errors import StorageError, UsageError
 from reelport.query import DEFAULT_PRODUCT
 from reelport.sync.spec import LOOKBACK, SETTLE, Contract, Kind, Place, Spec
@@ -40,7 +41,7 @@ def read(path: str | os.PathLike[str] = NAME, *, only: Iterable[str] = (), place
     Raises UsageError with every problem of the file, and StorageError when it can't be read. Relative
     destinations are taken from the folder of the file. Unless they are to be `placed` they may have none.
     """
-    path = Path(path).expanduser()
+    path = expand_path(path)
     found = _Sheet(path.resolve().parent, placed)
     specs = found.specs(_content(path))
     names = [spec.name for spec in specs]
@@ -48,7 +49,7 @@ def read(path: str | os.PathLike[str] = NAME, *, only: Iterable[str] = (), place
         for name in dict.fromkeys(name for name in only if name not in names):
             found.wrong("", f"there is no report {name!r}{_meant(name, names)}")
     if found.problems:
-        raise UsageError("\n".join(f"{path}: {problem}" for problem in found.problems))
+        raise UsageError("\n".join(f"{path}: {problem}" for problem in (*found.problems, *found.doubts)))
     chosen = set(only or names)
     return tuple(spec for spec in specs if spec.name in chosen)
 
@@ -71,19 +72,20 @@ class _Sheet:
     folder: Path
     placed: bool
     problems: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    """Names that we don't know and the service may: told where something is wrong anyway."""
 
     def wrong(self, where: str, what: str) -> None:
         self.problems.append(f"{where}: {what}" if where else what)
 
     def specs(self, content: Mapping[str, Any]) -> tuple[Spec, ...]:
-        self._known("", content, _TABLES)
-        defaults = self._table("defaults", content.get("defaults", {}))
-        self._known("defaults", defaults, _COMMON)
+        content = self._known("", content, _TABLES)
+        defaults = self._known("defaults", self._table("defaults", content.get("defaults", {})), _COMMON)
         defaults = self._sound({key: value for key, value in defaults.items() if key in _COMMON})
         reports = self._table("reports", content.get("reports", {}))
         if not reports and not self.problems:
             self.wrong("", "there is no report in it: begin one with [reports.NAME]")
-        specs = [self._spec(name, {**defaults, **self._table(f"reports.{name}", own)}) for name, own in reports.items()]
+        specs = [self._spec(name, defaults, self._table(f"reports.{name}", own)) for name, own in reports.items()]
         return tuple(spec for spec in specs if spec is not None)
 
     def _sound(self, defaults: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -99,16 +101,16 @@ class _Sheet:
                 sound[key] = other[key]
         return sound
 
-    def _spec(self, name: str, rows: Mapping[str, Any]) -> Spec | None:
+    def _spec(self, name: str, defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Spec | None:
         where, before = f"reports.{name}", len(self.problems)
         if not _NAMES.fullmatch(name):
             self.wrong(where, "a name is a lower-case letter, then up to 62 of a-z, 0-9 and _: tables are called by it")
-        self._known(where, rows, _OWN)
+        rows = {**defaults, **self._known(where, own, _OWN)}
         for key in ("metrics", "dimensions", "start", "destination"):
             if key not in rows and (self.placed or key != "destination"):
                 self.wrong(where, f"{key} is missing")
         spec = self._settings(where, name, rows)
-        if _UNREAD not in {spec.metrics, spec.dimensions} and spec.start > date.min:
+        if _UNREAD not in {spec.metrics, spec.dimensions}:
             self._meaning(where, spec)
         return spec if len(self.problems) == before else None
 
@@ -131,25 +133,32 @@ class _Sheet:
     def _meaning(self, where: str, spec: Spec) -> None:
         """What is wrong with a spec as a whole."""
         today = datetime.now(UTC).date()
-        if spec.time is None:
+        if spec.time is None and all(name in Dimension.__members__ for name in spec.dimensions):
             self.wrong(where, "nothing tells its days apart, so no day of it could be replaced: add DAY to dimensions")
-        if spec.monthly and spec.start.day != 1:
+        if spec.monthly and spec.start.day != 1 and spec.start > date.min:
             first = spec.start.replace(day=1)
             self.wrong(where, f"its rows are of whole months: let it start on a first, {first}, or add DAY")
         if spec.monthly and spec.window < LONGEST_MONTH:
             self.wrong(where, f"its rows are of whole months: a window of {spec.window} days is too short")
         if spec.start > today:
             self.wrong(where, f"start: {spec.start} lies in the future")
-        first = min(spec.start, today)
+        first = min(spec.start, today) if spec.start > date.min else today
         for problem in check.problems(spec.query(first, first), today=today, rules=check.Rules(strict=False)):
             # Whether the service knows a name that we don't is asked when it is spoken to: but days are of our names.
             if problem.fatal or (spec.time is None and problem.path[:1] == ("dimensions",)):
                 self.wrong(where, str(problem))
+            else:
+                self.doubts.append(f"{where}: {problem}")
 
-    def _known(self, where: str, rows: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    def _known(self, where: str, rows: Mapping[str, Any], known: tuple[str, ...]) -> Mapping[str, Any]:
+        """The rows by known keys alone. What stands under a mistyped one is looked at under the one that was meant."""
+        sound = {key: value for key, value in rows.items() if key in known}
         for key in rows:
             if key not in known:
-                self.wrong(where, f"there is no {key!r} here{_meant(key, known)}")
+                self.wrong(where, f"there is no {key[:80]!r} here{_meant(key, known)}")
+                if near := nearest(key, known):
+                    sound.setdefault(near, rows[key])
+        return sound
 
     def _table(self, where: str, value: object) -> Mapping[str, Any]:
         if isinstance(value, dict):
@@ -207,7 +216,11 @@ class _Sheet:
         if not isinstance(value, str) or not value.strip():
             self.wrong(where, "destination must be the path of a .duckdb file, or of a folder for Parquet")
             return Place(Kind.PARQUET, self.folder)
-        path = self.folder / Path(value.strip()).expanduser()
+        try:
+            path = self.folder / expand_path(value.strip())
+        except UsageError as error:
+            self.wrong(where, f"destination: {error}")
+            return Place(Kind.PARQUET, self.folder)
         if path.suffix.lower() in _DUCKDB:
             return Place(Kind.DUCKDB, path)
         if path.suffix:

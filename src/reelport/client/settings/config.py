@@ -150,6 +150,9 @@ def expand_path(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
+        name = str(path)[1:].partition(os.sep)[0]
+        if name:
+            raise UsageError(f"{str(path)[:200]!r} can't be found: no user {name[:80]!r} has a home folder.") from error
         raise UsageError(f"{str(path)[:200]!r} can't be found, for that user has no home folder: set {HOME} to a "
                          "folder for settings and memory, or HOME.") from error  # fmt: skip
 

@@ -52,6 +52,7 @@ def read(path: Path, *, alone: bool) -> ProfileFile:
     if not isinstance(tables, dict):
         faults.append("profiles is no table: write [profiles.NAME].")
         tables = {}
+    tables = _mistyped(found, alone=alone) | tables
     for name, table in tables.items():
         faults += _faults(name, table)
     if faults:
@@ -173,13 +174,26 @@ def _is_secret(key: str) -> bool:
 
 def _misplaced(found: Mapping[str, Any], *, alone: bool) -> Iterator[str]:
     if not isinstance(found.get("profile", ""), str):
-        yield 'profile is no name: write profile = "NAME", above the first [table].'
+        meant = ", or [profiles.NAME] for a profile itself" if isinstance(found["profile"], dict) else ""
+        yield f'profile is no name: write profile = "NAME", above the first [table]{meant}.'
     for key in found if alone else [key for key in found if key in _FIELDS]:
         if key in _FIELDS:
             yield f"{key} stands outside of a profile: write it below [profiles.default]."
         elif key not in {"profile", "profiles"} and not _is_secret(key):
             near = nearest(key, ("profile", "profiles"))
             yield f"there is no setting {key[:80]!r}.{f' Did you mean {near}?' if near else ''}"
+
+
+def _mistyped(found: Mapping[str, Any], *, alone: bool) -> dict[str, Any]:
+    """The tables of profiles that stand under a word that is near to `profiles`: their faults are told as well."""
+    near = [key for key in found if key == "profile" or (alone and nearest(key, ("profile", "profiles")))]
+    return {
+        name: table
+        for key in near
+        if key != "profiles" and isinstance(found[key], dict)
+        for name, table in found[key].items()
+        if isinstance(table, dict)
+    }
 
 
 def _faults(name: str, table: object) -> Iterator[str]:

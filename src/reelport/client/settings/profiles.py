@@ -12,7 +12,7 @@ from pathlib import Path
 from reelport.catalog import Limit
 from reelport.check import nearest
 from reelport.client.settings import layers
-from reelport.client.settings.config import INSECURE, Settings, checked_url, home_of, read_switch
+from reelport.client.settings.config import HOME, INSECURE, Settings, checked_url, home_of, read_switch
 from reelport.client.settings.layers import PARTS, SECRETS, UNSET, VARIABLES, Layer, Setting
 from reelport.client.settings.profile_file import NUMBERS, ProfileFile, read
 from reelport.client.settings.secrets import Name, look_up
@@ -20,6 +20,9 @@ from reelport.errors import AccessError, ReelportError, StorageError, UsageError
 
 PROFILE = "REELPORT_PROFILE"
 DEFAULT_PROFILE = "default"
+CLIENT_VARIABLES = frozenset({*VARIABLES.values(), PROFILE, HOME, INSECURE})
+"""Every variable of the environment that a client reads."""
+
 USER_FILE = "config.toml"
 PROJECT_FILE = "reelport.toml"
 
