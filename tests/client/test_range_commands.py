@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,10 @@ import pytest
 from tests.client.ranges import END, START, bad
 from tests.patience import PATIENCE
 
+from reelport import Client, ReportQuery
 from reelport.testing import Vendor
+
+DAYS = ("--start", "2023-01-01", "--end", "2025-12-31")
 
 
 def command(vendor: Vendor, to: Path, **environment: str) -> subprocess.Popen[str]:
@@ -129,9 +133,30 @@ def test_the_command_plan_prints_windows_and_calls_nothing(vendor: Vendor, more:
     if more[:1] == ("--json",):
         found = json.loads(done.stdout)
         assert [window["days"] for window in found["windows"]] == [180] * 6 + [16]
-        assert (found["merge"], found["longest_seconds"], found["refusal"]) == ("summed", 8 * 3600, None)
+        assert (found["merge"], found["longest_seconds"], found["refusal"]) == ("summed", None, None)
     else:
         assert done.stdout.splitlines()[1].split("\t")[:3] == ["1", "2023-01-01", "2023-06-29"]
         assert "1,096 days in 7 windows, 2 at a time; 0 here already." in done.stderr
         assert ("LIVE_VIEWERS counts what is different" in done.stderr) == (status == 5)
     assert vendor.grants == []
+
+
+def test_a_plan_says_how_long_only_where_something_tells_it(vendor: Vendor, tmp_path: Path) -> None:
+    """At Dailymotion what its documentation promises; elsewhere what earlier reports of the key took, else nothing."""
+
+    def made(url: str) -> str:
+        home = {"REELPORT_HOME": str(tmp_path), "REELPORT_WINDOW_DAYS": "180"}
+        key = {"REELPORT_API_KEY": vendor.key, "REELPORT_API_SECRET": vendor.secret}
+        words = [sys.executable, "-m", "reelport", "plan", "--metrics", "VIEWS", "--dimensions", "DAY", *DAYS]
+        done = subprocess.run(
+            words, env={**os.environ, **home, **key, "REELPORT_URL": url},
+            capture_output=True, text=True, check=True, timeout=PATIENCE,
+        )  # fmt: skip
+        return next(line for line in done.stderr.splitlines() if "to be made" in line)
+
+    assert made(vendor.url) == "7 reports to be made."
+    assert made("https://partner.api.dailymotion.com") == "7 reports to be made: 8 h 0 min at most, often far less."
+    with Client(vendor.url, vendor.key, vendor.secret, ledger=tmp_path / "ledger.db") as client:
+        client.reports.run(ReportQuery.of(["UPLOADS"], [], date(2025, 1, 1), date(2025, 1, 2)), tmp_path / "a.csv")
+    told = r"7 reports to be made: some \d+\.\d s, as far as your earlier reports there tell\."
+    assert re.fullmatch(told, made(vendor.url))

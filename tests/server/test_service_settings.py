@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+import re
+import socket
+import subprocess
+import sys
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from reelport import UsageError
 from reelport.server.setting import Secret
-from reelport.server.settings import Settings, read
+from reelport.server.settings import Settings, names, read, variable
 from reelport.testing import Service
 
 
@@ -50,3 +55,96 @@ def test_settings_pass_through_the_environment_as_they_are(tmp_path: Path) -> No
     assert isinstance(read(**environment), Settings)
     assert replace(given, secret=None) != given
     assert "sss" not in f"{given!r} {given.secret}"
+
+
+READ_BY_WORKERS = """
+import re, sys
+from pathlib import Path
+import reelport.server.logs, reelport.server.supervisor, reelport.server.worker
+ours = [module for name, module in sys.modules.items() if name.startswith("reelport.server.")]
+texts = [Path(module.__file__).read_text() for module in ours if not module.__name__.endswith(".settings")]
+print(*{name for text in texts for name in re.findall(r"settings[.]([a-z_]+)", text)})
+"""
+BEHIND = {
+    "facts_root": "data",
+    "files_root": "data",
+    "spill_root": "data",
+    "workers_root": "data",
+    "state_file": "data",
+}
+
+
+def command(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """A command of a platform as a process of its own, with no setting but these."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "reelport", *words],
+        env=kept | {"REELPORT_HOME": os.environ["REELPORT_HOME"], "COLUMNS": "200"} | more,
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_the_help_of_serve_names_each_variable_beside_its_option() -> None:
+    """With the default, where there is one."""
+    told = " ".join(re.sub(r"[│\s]+", " ", command("serve", "--help").stdout).split())
+    for name in names():
+        assert re.search(rf"--{name.replace('_', '-')} [A-Z]+ .*?\[{variable(name)}[\],]", told), name
+    assert "[REELPORT_PORT, default: 8642]" in told
+
+
+def test_the_help_of_worker_shows_what_a_worker_reads() -> None:
+    """Just the settings that its own modules name; `readable_by` is read where its process begins."""
+    found = subprocess.run([sys.executable, "-c", READ_BY_WORKERS], capture_output=True, text=True, check=True).stdout
+    # A worker mints no secret, and what goes by the environment is handed on.
+    read_ = {BEHIND.get(name, name) for name in found.split()} - {"secret", "environment"} | {"readable_by"}
+    assert read_ == {field.name for field in fields(Settings) if field.metadata["worker"]}
+    shown = set(re.findall(r"--([a-z-]+) [A-Z]+ ", command("worker", "--help").stdout))
+    assert shown - {"data"} == {name.replace("_", "-") for name in read_} - {"data"}
+
+
+def test_a_mistyped_variable_stops_a_service_and_another_unknown_one_is_told(tmp_path: Path) -> None:
+    """Beside the wrong values, each in a line with the nearest; a command goes on, and tells them as warnings."""
+    mistyped = {"REELPORT_PROT": "9000", "REELPORT_WORKERS": "x", "REELPORT_SERVICE_HOST": "10.0.0.1"}
+    for word in ("serve", "worker"):
+        done = command(word, "--data", str(tmp_path), **mistyped)
+        assert (done.returncode, done.stderr.splitlines()) == (
+            2,
+            [
+                "reelport: REELPORT_WORKERS (--workers): It is a whole number from 0 to 64, and not 'x'.",
+                "reelport: REELPORT_PROT is no setting: did you mean REELPORT_PORT?",
+            ],
+        )
+    listed = command("config", "path", **mistyped)
+    assert (listed.returncode, listed.stderr.splitlines()) == (
+        0,
+        [
+            "reelport: warning: REELPORT_PROT is no setting: did you mean REELPORT_PORT?",
+            "reelport: warning: REELPORT_SERVICE_HOST is no setting: it changes nothing.",
+        ],
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_service_warns_of_secrets_in_the_list_of_processes_and_says_how_to_take_another_port(tmp_path: Path) -> None:
+    """Each with the variable that hides it; no warning repeats what was given. One in the environment is no matter."""
+    secret, url = "s" * 40, "postgresql://reelport:pa55word@127.0.0.1:1/none"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        words = ("serve", "--data", str(tmp_path), "--port", str(taken.getsockname()[1]))
+        shown = command(*words, "--secret", secret, "--database-url", url, REELPORT_ODDITY="1")
+        hidden = command(*words, REELPORT_SECRET=secret, REELPORT_DATABASE_URL=url)
+    seen = "is seen by everybody who can list this machine's processes: give it as"
+    for said in (
+        f"--secret {seen} REELPORT_SECRET, ",
+        f"--database-url with a password {seen} REELPORT_DATABASE_URL, ",
+        "REELPORT_ODDITY is no setting: it changes nothing.",
+    ):
+        assert (shown.stderr.count(said), hidden.stderr.count(said)) == (1, 0)
+    assert secret not in shown.stderr
+    assert "pa55word" not in shown.stderr
+    for done in (shown, hidden):
+        assert (done.returncode, "take another port with --port (REELPORT_PORT), 0 for a free one." in done.stderr) == (
+            2,
+            True,
+        )

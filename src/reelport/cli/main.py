@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-import shlex
 import sys
 from collections.abc import Mapping
-from datetime import date, datetime
 from itertools import pairwise
 from typing import NoReturn
 
-from cyclopts import App, CoercionError, CycloptsError, UnknownOptionError, UnusedCliTokensError
+from cyclopts import App, CycloptsError
 
 from reelport.cli import stops
 from reelport.errors import ReelportError, StorageError, UsageError
@@ -60,17 +57,8 @@ SERVER_COMMANDS = {
 TELLING = {("report", "run"), ("report", "submit"), ("report", "wait"), ("report", "download"), ("sync", "run")}
 """Commands whose `--json` tells events, a `result` at the end."""
 
-
-_LACKING = re.compile(r'^Command "(.+?)" parameter (\S+) requires an argument\.')
-"""How cyclopts says that something is missing."""
-
-_KINDS: dict[object, str] = {
-    int: "a whole number",
-    float: "a number",
-    date: "a day as YYYY-MM-DD",
-    datetime: "a moment as YYYY-MM-DDTHH:MM:SS",
-}
-"""What an option takes that takes no text."""
+_OF_THEMSELVES = TELLING | {("sync", "verify"), ("serve",), ("worker",)}
+"""Commands that tell of unknown variables by themselves, in the form that they tell everything in."""
 
 
 def _version() -> str:
@@ -116,7 +104,9 @@ def _run(words: list[str]) -> None:
         _call(words)
         sys.stdout.flush()
     except CycloptsError as error:
-        _explain_words(words, UsageError(_sentence(error)))
+        from reelport.cli.words import describe, find_problems
+
+        _explain_words(words, UsageError("\n".join(find_problems(APP, words) or [describe(error)])))
     except ReelportError as error:
         print_error(error)
         sys.exit(error.exit_status)
@@ -135,7 +125,17 @@ def _call(words: list[str]) -> None:
     command, bound, _ = APP.parse_args(words, exit_on_error=False, print_error=False)
     if tuple(words[:2]) not in TELLING:
         stops.heed()
+    if command.__module__.startswith("reelport") and not {tuple(words[:1]), tuple(words[:2])} & _OF_THEMSELVES:
+        _warn_of_variables()
     command(*bound.args, **bound.kwargs)
+
+
+def _warn_of_variables() -> None:
+    """Tell on stderr of variables of the environment that begin like ours and that nothing reads."""
+    from reelport.cli.variables import find_unknown
+
+    for unknown in find_unknown():
+        print(f"reelport: warning: {unknown}", file=sys.stderr)
 
 
 def _refuse_unknown(words: list[str]) -> None:
@@ -168,25 +168,6 @@ def _show_all_help(words: list[str]) -> None:
     if words and words[0] in CLIENT_COMMANDS | SERVER_COMMANDS:
         command = APP[words[0]]
         command.help = command.help if command.default_command is None else None
-
-
-def _sentence(error: CycloptsError) -> str:
-    """What was off with the words, and what they might be instead."""
-    match error:
-        case UnusedCliTokensError(unused_tokens=[first, *_]):
-            return f"{first!r} is one word too many: what holds blanks needs quotes, and a list has commas alone."
-        case CoercionError(token=token, target_type=kind) if token is not None and kind in _KINDS:
-            name = token.keyword or (error.argument.name.lstrip("-").upper() if error.argument else "This")
-            return f"{name} takes {_KINDS[kind]}, and not {token.value[:80]!r}."
-        case UnknownOptionError() if "Did you mean" not in str(error):
-            return f"{error} See `{shlex.join(['reelport', *(error.command_chain or ()), '--help'])}`."
-    return _LACKING.sub(_lacking, str(error))
-
-
-def _lacking(found: re.Match[str]) -> str:
-    """What a command lacks: an option, perhaps only its value, or a word."""
-    option = found[2].startswith("-")
-    return f"`reelport {found[1]}` needs {found[2]}{', with a value' if option else ''}."
 
 
 def _explain_words(words: list[str], error: UsageError) -> NoReturn:

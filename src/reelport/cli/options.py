@@ -100,12 +100,16 @@ class Ask:
 
     def query(self, today: date | None = None) -> ReportQuery:
         """The query, on this day of UTC. Raises UsageError with every day and filter that is none."""
-        today = today or datetime.now(UTC).date()
         wrong: list[str] = []
-        start, end = day("--start", self.start, today, wrong), day("--end", self.end, today, wrong)
-        filters = _pairs(self.filters or [], wrong)
+        query = self.read(today or datetime.now(UTC).date(), wrong)
         if wrong:
             raise UsageError("\n".join(wrong))
+        return query
+
+    def read(self, today: date, wrong: list[str]) -> ReportQuery:
+        """The query, as far as it can be read; what is wrong with days and filters goes to the list."""
+        start, end = day("--start", self.start, today, wrong), day("--end", self.end, today, wrong)
+        filters = _pairs(self.filters or [], wrong)
         product = self.product.strip().upper()
         return ReportQuery.of(names(self.metrics), names(self.dimensions or []), start, end, filters, product)
 

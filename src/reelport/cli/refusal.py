@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime
 from reelport import check
 from reelport.catalog import Product
 from reelport.cli.combination import possible
-from reelport.cli.options import words_of
-from reelport.errors import Problem, QueryRefused
+from reelport.cli.options import Ask, words_of
+from reelport.errors import Problem, QueryRefused, UsageError
 from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
 from reelport.wire import Code
 
@@ -42,6 +42,26 @@ def by_option(problems: Iterable[Problem]) -> tuple[Problem, ...]:
         replace(problem, path=_option(problem.path), sentence=f"{problem.sentence}{_names(problem)}")
         for problem in problems
     )
+
+
+def refuse_unsendable(ask: Ask) -> None:
+    """Raise UsageError with all that is wrong with what is asked for, whichever the service."""
+    if lines := find_ask_problems(ask, frozenset()):
+        raise UsageError("\n".join(lines))
+
+
+def find_ask_problems(ask: Ask, lacking: frozenset[str]) -> list[str]:
+    """What is wrong with what is asked for, whichever the service, a line each.
+
+    That is days, filters and unknown names; of a question that lacks no option and has sound days, its sense too.
+    """
+    wrong: list[str] = []
+    today = datetime.now(UTC).date()
+    query = ask.read(today, wrong)
+    whole = not (lacking or wrong)
+    found = check.problems(query, today=today, rules=check.Rules(days=max(query.days, 1), strict=False))
+    told = [each for each in found if each.code in _LISTS or (whole and each.fatal)]
+    return wrong + [str(each) for each in by_option(told)]
 
 
 def nearest(query: ReportQuery, today: date) -> ReportQuery | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from reelport.cli.options import Again, Deadline, Insecure, Json, Profile, Quiet, Url, day
+from reelport.cli.together import refuse_together
 from reelport.client.deadline import DEADLINE
 from reelport.errors import SchemaDrift, UsageError, WindowEmptied
 from reelport.sync import sheet
@@ -90,16 +93,18 @@ def run(
 
     Whatever ends it early, the copies hold each window as it was before or as it is after; the same command goes on.
     """
-    from reelport.cli.connection import connect
+    from reelport.cli.connection import connect, read_settings
     from reelport.cli.sync_output import Telling, range_options
     from reelport.cli.telling import told
     from reelport.sync import running
 
     with told(json=json, quiet=quiet, output=str(file)) as tell:
+        settings = partial(read_settings, url, profile, insecure=insecure)
+        refuse_together(*checks_of(run, {"file": file, "names": names, "start": start, "end": end}), beside=[settings])
         specs = sheet.read(file, only=names or ())
         first, last = _days({"--from": start, "--to": end})
-        tell.group, tell.resume = "sync", ["run", *(names or []), *_rest(file, profile, url, insecure=insecure)]
-        tell.resume += (["--allow-empty"] if allow_empty else []) + range_options(first, last)
+        rest = _rest(file, profile, url, insecure=insecure, allow_empty=allow_empty)
+        tell.group, tell.resume = "sync", ["run", *(names or []), *rest, *range_options(first, last)]
         with connect(url, profile, insecure=insecure) as service:
             try:
                 loaded = running.run(
@@ -151,11 +156,13 @@ def verify(
 
     Example: reelport sync verify views_by_day
     """
-    from reelport.cli.connection import connect
+    from reelport.cli.connection import connect, read_settings
     from reelport.cli.sync_output import Telling, comparisons_as_json, print_comparison
     from reelport.cli.telling import told
     from reelport.sync import comparing
 
+    settings = partial(read_settings, url, profile, insecure=insecure)
+    refuse_together(*checks_of(verify, {"file": file, "names": names, "start": start, "end": end}), beside=[settings])
     specs = sheet.read(file, only=names or ())
     first, last = _days({"--start": start, "--end": end})
     rest = _rest(file, profile, url, insecure=insecure)
@@ -172,6 +179,16 @@ def verify(
             comparisons_as_json(compared, rest)
 
 
+def checks_of(command: Callable[..., object], given: Mapping[str, Any]) -> list[Callable[[], object]]:
+    """What can be checked of the words of a command before it is called: the file that it reads, and its days."""
+    if command is init:
+        return []
+    names = ("--from", "--to") if command is run else ("--start", "--end")
+    days = dict(zip(names, (given.get("start"), given.get("end")), strict=True))
+    file = given.get("file") or Path(sheet.NAME)
+    return [partial(sheet.read, file, only=given.get("names") or ()), partial(_days, days)]
+
+
 def _days(given: dict[str, str | None]) -> tuple[date | None, date | None]:
     """The first and the last day, from what was given by these two options. UsageError says all that is wrong."""
     wrong: list[str] = []
@@ -184,8 +201,9 @@ def _days(given: dict[str, str | None]) -> tuple[date | None, date | None]:
     return first, last
 
 
-def _rest(file: Path, profile: str | None, url: str | None, *, insecure: bool) -> list[str]:
+def _rest(file: Path, profile: str | None, url: str | None, *, insecure: bool, allow_empty: bool = False) -> list[str]:
     words = ["--file", str(file)] if file != Path(sheet.NAME) else []
     words += ["--profile", profile] if profile else []
     words += ["--insecure"] if insecure else []
+    words += ["--allow-empty"] if allow_empty else []
     return words + (["--url", url] if url else [])

@@ -12,6 +12,7 @@ from reelport.cli import stops
 from reelport.cli.announce import Announcer
 from reelport.cli.output import Narrator, stderr
 from reelport.cli.refusal import in_options
+from reelport.cli.variables import find_unknown
 from reelport.client.events import Event
 from reelport.client.files.download import Downloaded
 from reelport.errors import (
@@ -87,6 +88,8 @@ def told(*, json: bool, quiet: bool, output: str | None = None) -> Iterator[Tell
     try:
         stops.heed()
         with voice:
+            for unknown in find_unknown():
+                voice.say(f"warning: {unknown}")
             yield teller
     except KeyboardInterrupt as stop:
         _raise(teller, _interrupted(teller, stop), alone=json and aside)

@@ -1,0 +1,159 @@
+"""All that is wrong with a command at once: what it lacks, words that aren't known, values, files, the key."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from reelport import steps
+from reelport.cli.main import main
+from reelport.cli.variables import find_unknown
+from reelport.client.settings.profiles import CLIENT_VARIABLES
+from reelport.server import settings
+
+SOURCES = Path(settings.__file__).parents[1]
+NO_KEY = (
+    "No API key for https://partner.api.dailymotion.com: set REELPORT_API_KEY and REELPORT_API_SECRET, or keep a key "
+)
+KNOWN = "name a file .csv, .json, .ndjson, .jsonl, .parquet, .pq, or say which --format it has."
+NO_XLSX = f"--output: no report is written as .xlsx: {KNOWN}"
+DAY = "give YYYY-MM-DD, today, yesterday, or 30d for 30 days ago."
+
+
+def told(capsys: pytest.CaptureFixture[str], line: str) -> list[str]:
+    """What a command line that is refused says on stderr, without the key that the machine lacks."""
+    with pytest.raises(SystemExit) as caught:
+        main(line.split())
+    out, err = capsys.readouterr()
+    assert (caught.value.code, out) == (2, "")
+    lines = [said.removeprefix("reelport: ") for said in err.splitlines()]
+    return [said for said in lines if not said.startswith(NO_KEY)]
+
+
+@pytest.mark.parametrize(
+    ("line", "lacks"),
+    [
+        ("report run", "--metrics, --start and --end, each with a value"),
+        ("report submit --start", "--start, --metrics and --end, each with a value"),
+        ("plan --metrics VIEWS --end 1d", "--start, with a value"),
+        ("key create", "--org and --permissions, each with a value"),
+        ("report download", "TOKEN"),
+        ("org add", "NAME"),
+    ],
+)
+def test_all_that_is_lacking_is_told_in_one_sentence(capsys: pytest.CaptureFixture[str], line: str, lacks: str) -> None:
+    """With the names as they are written, and the help that tells of them."""
+    command = f"reelport {' '.join(word for word in line.split()[:2] if not word.startswith('-'))}"
+    assert told(capsys, line) == [f"`{command}` needs {lacks}. See `{command} --help`."]
+
+
+def test_without_options_a_command_tells_that_it_lacks_a_key_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever has just installed it reads all that there is to do."""
+    with pytest.raises(SystemExit):
+        main(["report", "run"])
+    assert f"\nreelport: {NO_KEY}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        (
+            "report run --metric VEIWS --start soon --end 1d --deadline x --format xml --product",
+            [
+                "`reelport report run` needs --product, with a value. See `reelport report run --help`.",
+                'Invalid value "xml" for --format. Choose from: "table", "csv", "json", "ndjson", "parquet".',
+                "--deadline takes a number, and not 'x'.",
+                "There is no option --metric: did you mean --metrics?",
+                f"--start: 'soon' is no day: {DAY}",
+                "--metrics: No metric 'VEIWS' is known here. Did you mean VIEWS?",
+            ],
+        ),
+        (
+            "report run --metrics VIEWS, LIKES --start 1d --start 2d --end 1d --zzz 1 -o a.xlsx",
+            [
+                "--start is given more than once.",
+                "There is no option --zzz: see `reelport report run --help`.",
+                "'LIKES' is one word too many: what holds blanks needs quotes, and a list has commas alone.",
+                NO_XLSX,
+            ],
+        ),
+        (
+            "report run --metrics VIEWS --start soon --end 1d -o a.xlsx --url nowhere",
+            [
+                f"--start: 'soon' is no day: {DAY}",
+                NO_XLSX,
+                "'nowhere' is no address of a service (REELPORT_URL): did you mean https://nowhere?",
+            ],
+        ),
+        (
+            "serve --port 80a --workers x --zzz 1",
+            [
+                "There is no option --zzz: see `reelport serve --help`.",
+                "REELPORT_PORT (--port): It is a whole number from 0 to 65535, and not '80a'.",
+                "REELPORT_WORKERS (--workers): It is a whole number from 0 to 64, and not 'x'.",
+            ],
+        ),
+        ("worker --port 1", ["There is no option --port: see `reelport worker --help`."]),
+        ("report download --zzz 1 TOKEN", ["There is no option --zzz: see `reelport report download --help`."]),
+        ("sync init --zzz", ["There is no option --zzz: see `reelport sync init --help`."]),
+    ],
+)
+def test_a_wrong_word_and_a_wrong_value_are_told_together(
+    capsys: pytest.CaptureFixture[str], line: str, lines: list[str]
+) -> None:
+    """Each problem is one line; nothing is told that only follows from another, such as the value of `--zzz`."""
+    assert told(capsys, line) == lines
+
+
+def test_a_mistyped_file_and_a_wrong_day_are_told_together(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What is wrong with the reports, their names included, beside the words of the command."""
+    file = tmp_path / "reelport.toml"
+    file.write_text(
+        '[reports.views]\nmetrcis = ["VEIWS"]\ndimensions = ["DAY"]\nstart = 2026-01-01\ndestination = "d"\n'
+    )
+    assert told(capsys, f"sync run --from soon --file {file}") == [
+        f"{file}: reports.views: there is no 'metrcis' here: did you mean metrics?",
+        f"{file}: reports.views: metrics.0: No metric 'VEIWS' is known here. Did you mean VIEWS?",
+        f"--from: 'soon' is no day: {DAY}",
+    ]
+
+
+def test_a_home_of_nobody_is_a_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """In a spec, as the file of specs and as the data directory: no traceback of a user who isn't there."""
+    file = tmp_path / "reelport.toml"
+    file.write_text(
+        '[reports.v]\nmetrics = ["VIEWS"]\ndimensions = ["DAY"]\nstart = 2026-01-01\ndestination = "~nobody1/d"\n'
+    )
+    nobody = "can't be found: no user 'nobody1' has a home folder."
+    assert told(capsys, f"sync run --file {file}") == [f"{file}: reports.v: destination: '~nobody1/d' {nobody}"]
+    assert told(capsys, "sync status --file ~nobody1/x.toml") == [f"'~nobody1/x.toml' {nobody}"]
+    assert told(capsys, "serve --data ~nobody1/data") == [
+        "REELPORT_DATA (--data): It is a path, and '~nobody1/data' begins with the home of a user who has none."
+    ]
+
+
+def test_a_variable_that_no_setting_has_is_told_with_the_nearest() -> None:
+    """By what is behind the prefix; those of Kubernetes are near to none, and those of rehearsals are known."""
+    ours = {
+        "REELPORT_PROT": "1",
+        "REELPORT_API_SECRTE": "s",
+        "REELPORT_SERVICE_HOST": "10.0.0.1",
+        "REELPORT_KILLS": "3",
+    }
+    assert [str(each) for each in find_unknown(ours | {"REELPORT_URL": "x", "PATH": "/"})] == [
+        "REELPORT_API_SECRTE is no setting: did you mean REELPORT_API_SECRET?",
+        "REELPORT_PROT is no setting: did you mean REELPORT_PORT?",
+        "REELPORT_SERVICE_HOST is no setting: it changes nothing.",
+    ]
+
+
+def test_every_variable_that_is_read_is_known() -> None:
+    """Each that stands in the sources or tests, each setting of a service, each of a client."""
+    texts = [path.read_text() for root in (SOURCES, Path(__file__).parents[1]) for path in root.rglob("*.py")]
+    read = {name for text in texts for name in re.findall(r"environ(?:\.get)?[\[(]\"(REELPORT_[A-Z_]+)\"", text)}
+    read |= {name for text in texts for name in re.findall(r"env_var=\"(REELPORT_[A-Z_]+)\"", text)}
+    named = {settings.variable(name) for name in settings.names()}
+    assert read >= {"REELPORT_KILLS", "REELPORT_TRENDING"}
+    assert not find_unknown(dict.fromkeys(read | named | CLIENT_VARIABLES | steps.REHEARSALS, "1"))
