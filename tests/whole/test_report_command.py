@@ -88,6 +88,32 @@ def test_parquet_goes_into_a_pipe_or_a_file(here: dict[str, str], rows: Rows, tm
     assert pq.read_table(io.BytesIO(piped(here, *ASK, "--format", "parquet").out)).equals(table)
 
 
+def test_a_terminal_gets_a_table_and_a_pipe_the_csv(here: dict[str, str], rows: Rows, tmp_path: Path) -> None:
+    """Where nothing says which form is wished; a file and `--format csv` get the CSV on a terminal too."""
+    status, drawn = on_terminal(here, *ASK, "-q")
+    assert (status, bare(drawn)[-1]) == (0, f"The first 100 of {len(rows):,} rows; --format csv gives them all.")
+    assert piped(here, *ASK, "-q").out.startswith(b"day,visitor_country,views,")
+    for words in (("--format", "csv"), ("--excel-safe",)):
+        assert bare(on_terminal(here, *ASK, "-q", *words)[1])[0].startswith("day,visitor_country,views,")
+    assert on_terminal(here, *ASK, "-q", "-o", str(tmp_path / "report.csv"))[1] == ""
+    assert (tmp_path / "report.csv").read_bytes() == piped(here, *ASK, "-q").out
+
+
+@pytest.mark.parametrize("name", ["report.xlsx", "report.PQ2", "report.txt", "report.tar.gz"])
+def test_an_extension_that_is_no_form_is_refused(here: dict[str, str], tmp_path: Path, name: str) -> None:
+    """Whichever it is, in whichever case, before anything is asked for; --format says what is meant."""
+    done = piped(here, *ASK, "-o", str(tmp_path / name))
+    assert (done.status, "--output: no report is written as ." in done.err, "asked" in done.err) == (2, True, False)
+    assert piped(here, *ASK, "-o", str(tmp_path / name), "--format", "csv").status == 0
+
+
+@pytest.mark.parametrize("name", ["report.pq", "report.PARQUET", "report", "report.2026-01"])
+def test_an_extension_that_is_known_says_the_form(here: dict[str, str], tmp_path: Path, name: str) -> None:
+    """.pq is Parquet as .parquet is, and what begins with a digit is no extension."""
+    assert piped(here, *ASK, "-o", str(tmp_path / name)).status == 0
+    assert (tmp_path / name).read_bytes()[:4] == (b"PAR1" if "p" in name.lower()[7:] else b"day,")
+
+
 def test_a_table_is_for_eyes(here: dict[str, str], rows: Rows) -> None:
     """It fits 80 columns of a terminal, cuts no number, and says how many rows it leaves out."""
     status, drawn = on_terminal(here, *ASK, "--format", "table", "-q")

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +135,9 @@ def test_each_ending_has_its_status(vendor: Vendor, here: dict[str, str], tmp_pa
     mistaken = piped(here, *WEEK, "--deadline", "soon", "--json")
     assert (mistaken.status, result(mistaken)["code"]) == (2, "usage")
     lacking = piped(here, *WEEK[:2], "--json", "-o", str(tmp_path / "a.csv"))
-    assert (lacking.status, json.loads(lacking.out)["error"]) == (
-        2,
-        "`reelport report run` needs --metrics, with a value.",
-    )
+    needs = "`reelport report run` needs --metrics, --start and --end, each with a value."
+    assert lacking.status == 2
+    assert json.loads(lacking.out)["error"] == f"{needs} See `reelport report run --help`."
     denied = piped(here | {"REELPORT_API_SECRET": "wr0ng-secret"}, *WEEK, "--json")
     assert (denied.status, result(denied)["code"]) == (4, "access")
     assert "wr0ng-secret" not in denied.err
@@ -198,6 +198,30 @@ def test_a_title_can_not_steer_the_terminal(vendor: Vendor, here: dict[str, str]
         assert "title" in drawn
         assert not any(mark in drawn for mark in ("\x1b]", "\x1b[2J", "\u202e", "\x07"))
     assert title.encode() in piped(here, *WEEK, "-q").out
+
+
+def test_a_spreadsheet_is_guarded_and_the_sidecar_says_so(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
+    """With --excel-safe, into a file and a pipe; the file that came without it is another one, byte for byte."""
+    report = b'day,video_title,views\n2026-01-01,=1+1,-5\n2026-01-01,"a,b",5\n'
+    safe = report.replace(b"=1+1", b'"\'=1+1"')
+    vendor.csv = lambda _: report
+    file, beside = tmp_path / "week.csv", tmp_path / "week.csv.json"
+    done = piped(here, *WEEK, "-o", str(file), "--excel-safe", "--json")
+    told = json.loads(done.out.splitlines()[-1])
+    assert (done.status, told["changed_cells"], told["sha256"]) == (0, 1, sha256(report).hexdigest())
+    assert file.read_bytes() == safe == piped(here, *WEEK, "-q", "--excel-safe").out
+    noted = json.loads(beside.read_text())
+    assert (noted["excel_safe"], noted["changed_cells"], noted["sha256"]) == (True, 1, sha256(safe).hexdigest())
+    assert noted["csv"] == {"bytes": len(report), "sha256": sha256(report).hexdigest()}
+    assert piped(here, *WEEK, "-o", str(file)).status == 0
+    assert file.read_bytes() == report
+    assert "excel_safe" not in json.loads(beside.read_text())
+    for words in (
+        ("-o", str(tmp_path / "a.json")),
+        ("--format", "table"),
+        ("--keep-windows", "-o", str(tmp_path / "w")),
+    ):
+        assert piped(here, *WEEK, "--excel-safe", *words).status == 2
 
 
 def test_a_cell_that_can_not_be_typed_is_said(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Protocol
 
 from cyclopts import Parameter
 
+from reelport.cli.together import find_error
 from reelport.errors import SchemaDrift, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -45,17 +48,63 @@ _SUFFIXES = {
     ".ndjson": Format.NDJSON,
     ".jsonl": Format.NDJSON,
     ".parquet": Format.PARQUET,
+    ".pq": Format.PARQUET,
 }
 
-_OTHERS = frozenset(
-    {".arrow", ".avro", ".db", ".duckdb", ".feather", ".gz", ".orc", ".tsv", ".xls", ".xlsx", ".zip", ".zst"}
-)
-"""What names of files promise that no form of ours is."""
+_EXTENSION = re.compile(r"\.[a-z][a-z0-9]{0,9}")
+"""What is taken for a promise of a form; the `.10` of `views.2026-10` is none."""
 
-Wished = Annotated[
-    Format | None,
-    Parameter("--format", help="The form of the data; otherwise what the name of the file says, otherwise csv."),
-]
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Where a report is given, and how."""
+
+    output: Annotated[
+        str | None, Parameter(["--output", "-o"], help="The file to write; without it the data goes to stdout.")
+    ] = None
+    form: Annotated[
+        Format | None,
+        Parameter(
+            "--format",
+            help="The form of the data; otherwise what the file's name says, otherwise table on a terminal, else csv.",
+        ),
+    ] = None
+    excel_safe: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            help="Put an apostrophe before each cell of the CSV that a spreadsheet would take for a formula.",
+        ),
+    ] = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether the report is wished as it came: a CSV, byte for byte."""
+        return self.form in {None, Format.CSV} and not self.excel_safe
+
+    def shape(self) -> Format:
+        """The form that is meant. Raises UsageError where it can't be had, or the file can't be written."""
+        from reelport.client.files.part import checked_target
+
+        shape = format_of(self.form, self.output, excel_safe=self.excel_safe)
+        if self.output is not None:
+            checked_target(self.output)
+        return shape
+
+    def problems(self) -> list[str]:
+        """What is wrong with it, a line each."""
+        error = find_error(self.shape)
+        return [] if error is None else str(error).splitlines()
+
+    def words(self) -> list[str]:
+        """The options that give it again."""
+        given = {"-o": self.output, "--format": self.form and self.form.value}
+        words = [word for option, value in given.items() if value is not None for word in (option, value)]
+        return words + (["--excel-safe"] if self.excel_safe else [])
+
+
+AS_IT_CAME = Delivery()
 
 
 class Sink(Protocol):
@@ -65,17 +114,20 @@ class Sink(Protocol):
         """Take the next bytes."""
 
 
-def format_of(wished: Format | None, output: str | None) -> Format:
+def format_of(wished: Format | None, output: str | None, *, excel_safe: bool = False) -> Format:
     """The form that is meant. Raises UsageError where it can't be had, before anything is asked for."""
     suffix = Path(output).suffix.lower() if output else ""
-    if wished is None and suffix in _OTHERS:
+    if wished is None and suffix not in _SUFFIXES and _EXTENSION.fullmatch(suffix):
         known = ", ".join(_SUFFIXES)
         raise UsageError(
             f"--output: no report is written as {suffix}: name a file {known}, or say which --format it has."
         )
     if output is None and sys.__stdout__ is None:
         raise UsageError("stdout is closed: give -o FILE.")
-    form = wished or _SUFFIXES.get(suffix, Format.CSV)
+    looked_at = output is None and sys.stdout.isatty() and not excel_safe
+    form = wished or _SUFFIXES.get(suffix, Format.TABLE if looked_at else Format.CSV)
+    if excel_safe and form is not Format.CSV:
+        raise UsageError(f"--excel-safe changes cells of a CSV alone: leave it out with {form.value}.")
     if form is Format.PARQUET:
         if output is None and sys.stdout.isatty():
             raise UsageError("--format parquet is nothing for a terminal: give -o FILE, or send it into a pipe.")
@@ -84,33 +136,42 @@ def format_of(wished: Format | None, output: str | None) -> Format:
     return form
 
 
-def give(done: Downloaded, output: str | None, form: Format) -> None:
-    """Give a downloaded CSV in a form: into its file, whole or not at all, or to stdout."""
+def give(done: Downloaded, to: Delivery) -> dict[str, object]:
+    """Give a downloaded CSV in a form: into its file, whole or not at all, or to stdout.
+
+    Returns what else there is to say of it: with `--excel-safe`, how many cells were changed.
+    """
     from reelport.client.files.part import checked_target
 
+    form, excel_safe, cells = to.shape(), to.excel_safe, 0
     try:
-        if output is None:
-            _to_stdout(done.path, form)
-        elif form is not Format.CSV:
-            target = checked_target(output)
-            _into(target, done.path, form)
-            _note(target, done, form)
+        if to.output is None:
+            cells = _to_stdout(done.path, form, excel_safe=excel_safe)
+        elif excel_safe or form is not Format.CSV:
+            target = checked_target(to.output)
+            cells = _into(target, done.path, form, excel_safe=excel_safe)
+            _note(
+                target,
+                done,
+                {"form": form.value, **({"excel_safe": True, "changed_cells": cells} if excel_safe else {})},
+            )
     except SchemaDrift as error:
         what = str(error).partition(" To have the column")[0]
         raise SchemaDrift(f"{what} --format csv gives the report as it is.") from error
+    return {"changed_cells": cells} if excel_safe else {}
 
 
-def _into(target: Path, report: Path, form: Format) -> None:
+def _into(target: Path, report: Path, form: Format, *, excel_safe: bool) -> int:
     from reelport.client.results.tables import Table
 
     if form is Format.PARQUET:
         Table.of(report).parquet(target)
-        return
+        return 0
     with _replaced(target) as file:
-        _write(report, form, file)
+        return _write(report, form, file, excel_safe=excel_safe)
 
 
-def _note(target: Path, done: Downloaded, form: Format) -> None:
+def _note(target: Path, done: Downloaded, made: dict[str, object]) -> None:
     """Put the CSV's sidecar beside the file that was made of it; its bytes and its SHA-256 are this file's."""
     from reelport.client.files.part import storage
     from reelport.client.files.sidecar import beside, read
@@ -118,11 +179,11 @@ def _note(target: Path, done: Downloaded, form: Format) -> None:
     place, known = beside(target), done.sidecar and read(done.sidecar)
     if place is None or not known:
         return
-    with storage(target), target.open("rb") as made:
-        own = {"bytes": target.stat().st_size, "sha256": hashlib.file_digest(made, "sha256").hexdigest()}
-    told = known | own | {"form": form.value, "csv": {name: known.get(name) for name in own}}
-    with _replaced(place) as file:
-        file.write(json.dumps(told, indent=2, ensure_ascii=False).encode() + b"\n")
+    with storage(target), target.open("rb") as file:
+        own = {"bytes": target.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    told = known | own | made | {"csv": {name: known.get(name) for name in own}}
+    with _replaced(place) as sidecar:
+        sidecar.write(json.dumps(told, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 def lines(table: Table) -> Iterator[str]:
@@ -133,43 +194,49 @@ def lines(table: Table) -> Iterator[str]:
         yield "{" + ", ".join([f"{name}: {encode(cell)}" for name, cell in zip(names, row, strict=True)]) + "}"
 
 
-def _to_stdout(report: Path, form: Format) -> None:
+def _to_stdout(report: Path, form: Format, *, excel_safe: bool) -> int:
     from rich.console import Console
 
     from reelport.cli.sheet import show
     from reelport.client.results.tables import Table
 
+    cells = 0
     try:
         if form is Format.TABLE:
             show(Console(highlight=False), Table.of(report))
         else:
-            _print(report, form)
+            cells = _print(report, form, excel_safe=excel_safe)
         sys.stdout.flush()
     except BrokenPipeError:
         raise  # Whoever reads has enough; the command line knows what to do.
     except OSError as error:
         raise StorageError(f"stdout takes no more: {error.strerror or error}.") from error
+    return cells
 
 
-def _print(report: Path, form: Format) -> None:
+def _print(report: Path, form: Format, *, excel_safe: bool) -> int:
     """Write a report to stdout: as it is where that is no terminal, and cleaned where it is one."""
     from reelport.cli.terminal_text import CleanedOutput
 
     if not sys.stdout.isatty():
-        _write(report, form, sys.stdout.buffer)
-        return
+        return _write(report, form, sys.stdout.buffer, excel_safe=excel_safe)
     cleaned = CleanedOutput(sys.stdout.buffer)
-    _write(report, form, cleaned)
+    cells = _write(report, form, cleaned, excel_safe=excel_safe)
     cleaned.finish()
+    return cells
 
 
-def _write(report: Path, form: Format, file: Sink) -> None:
+def _write(report: Path, form: Format, file: Sink, *, excel_safe: bool) -> int:
+    """Write a report in a form; return how many of its cells were changed."""
     from rich.console import Console
 
     from reelport.cli.sheet import show
+    from reelport.cli.spreadsheet_guard import write_guarded
     from reelport.client.results.tables import Table
 
     match form:
+        case Format.CSV if excel_safe:
+            return write_guarded(report, file)
         case Format.CSV:
             _copy(report, file)
         case Format.JSON:
@@ -182,6 +249,7 @@ def _write(report: Path, form: Format, file: Sink) -> None:
             text = StringIO()
             show(Console(file=text, color_system=None, highlight=False), Table.of(report))
             file.write(text.getvalue().encode())
+    return 0
 
 
 def _array(table: Table) -> Iterator[str]:

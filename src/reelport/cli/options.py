@@ -37,9 +37,6 @@ Profile = Annotated[
     str | None,
     Parameter(completer=suggestions.profiles, help="Address and key kept under this name by `reelport auth login`."),
 ]
-Output = Annotated[
-    str | None, Parameter(["--output", "-o"], help="The file to write; without it the data goes to stdout.")
-]
 Quiet = Annotated[bool, Parameter(["--quiet", "-q"], negative=(), help="Say nothing but errors.")]
 Json = Annotated[
     bool,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.formats import Format, Wished, format_of, give
+from reelport.cli.formats import AS_IT_CAME, Delivery, Format, give
 from reelport.cli.options import (
     Again,
     AnyColumns,
@@ -19,7 +21,6 @@ from reelport.cli.options import (
     Fresh,
     Insecure,
     Json,
-    Output,
     Profile,
     Quiet,
     Token,
@@ -27,6 +28,7 @@ from reelport.cli.options import (
     WindowDays,
     words_of,
 )
+from reelport.cli.together import refuse_together
 from reelport.client.deadline import DEADLINE
 from reelport.errors import QueryRefused, UsageError
 from reelport.query import ReportQuery
@@ -57,8 +59,7 @@ Apart = Annotated[
 def run(
     ask: Ask,
     *,
-    output: Output = None,
-    form: Wished = None,
+    to: Delivery = AS_IT_CAME,
     chart: Picture = None,
     profile: Profile = None,
     url: Url = None,
@@ -85,25 +86,24 @@ def run(
     from reelport.cli.connection import connect
     from reelport.cli.telling import told
 
-    with told(json=json, quiet=quiet, output=output) as tell:
+    with told(json=json, quiet=quiet, output=to.output) as tell:
+        drawn = (lambda _: None) if chart is None else partial(chart_of, to=chart[0] if chart else None)
+        refuse_together(
+            lambda: drawn(ask.query()),
+            lambda: _folder(to, chart) if keep_windows else to.shape(),
+            beside=_beside(ask, url, profile, insecure=insecure),
+        )
         query = tell.about(ask.query())
-        shape = format_of(form, output)
-        picture = None if chart is None else chart_of(query, chart[0] if chart else None)
-        tell.resume = ["run", *words_of(query), *_rest(output, form, chart, profile, url, insecure=insecure)]
+        tell.resume = ["run", *words_of(query), *_rest(to, chart, profile, url, insecure=insecure)]
         tell.resume += _taking(window_days, any_columns=any_columns, keep_windows=keep_windows)
         with connect(url, profile, insecure=insecure) as client:
             reports = client.with_options(again=again, any_columns=any_columns, windows=window_days).reports
             if keep_windows:
-                folder = _folder(output, plain=form in {None, Format.CSV} and picture is None)
-                kept = reports.run_range(
-                    query, folder, deadline=deadline, progress=tell, fresh=fresh, keep_windows=True
-                )
-                tell.delivered(kept, folder, {})
+                folder = _folder(to, chart)
+                tell.delivered(_had(reports, query, folder, tell, deadline, fresh=fresh, apart=True), folder, {})
                 return
-            with _target(output, shape, query.fingerprint()) as target:
-                done = _had(reports, query, target, tell, deadline, fresh=fresh)
-                alone = picture is not None and picture.file is None and not _is_wished(output, form)
-                _deliver(done, output, None if alone else shape, tell, picture)
+            with _target(to, query.fingerprint()) as target:
+                _deliver(_had(reports, query, target, tell, deadline, fresh=fresh), to, tell, drawn(query))
 
 
 @REPORT.command
@@ -127,8 +127,9 @@ def submit(
     from reelport.cli.telling import told
 
     with told(json=json, quiet=quiet) as tell:
+        refuse_together(ask.query, beside=_beside(ask, url, profile, insecure=insecure))
         query = tell.about(ask.query())
-        tell.resume = ["submit", *words_of(query), *_rest(profile=profile, url=url, insecure=insecure)]
+        tell.resume = ["submit", *words_of(query), *_rest(AS_IT_CAME, None, profile, url, insecure=insecure)]
         with connect(url, profile, insecure=insecure) as client:
             report = client.with_options(again=again).reports.submit(
                 query, deadline=deadline, progress=tell, fresh=fresh
@@ -157,7 +158,7 @@ def wait(
     from reelport.cli.telling import told
 
     with told(json=json, quiet=quiet) as tell:
-        tell.token, tell.resume = token, ["wait", token, *_rest(profile=profile, url=url, insecure=insecure)]
+        tell.token, tell.resume = token, ["wait", token, *_rest(AS_IT_CAME, None, profile, url, insecure=insecure)]
         with connect(url, profile, insecure=insecure) as client:
             report = client.reports.attach(token).wait(deadline=deadline, progress=tell)
         print(report.status)
@@ -169,8 +170,7 @@ def download(
     token: Token,
     /,
     *,
-    output: Output = None,
-    form: Wished = None,
+    to: Delivery = AS_IT_CAME,
     profile: Profile = None,
     url: Url = None,
     insecure: Insecure = False,
@@ -183,42 +183,50 @@ def download(
 
     Example: reelport report download TOKEN -o views.csv
     """
-    from reelport.cli.connection import connect
+    from reelport.cli.connection import connect, read_settings
     from reelport.cli.telling import told
 
-    with told(json=json, quiet=quiet, output=output) as tell:
-        shape = format_of(form, output)
-        tell.token, tell.resume = (
-            token,
-            ["download", token, *_rest(output, form, None, profile, url, insecure=insecure)],
-        )
-        with connect(url, profile, insecure=insecure) as client, _target(output, shape, token) as target:
+    with told(json=json, quiet=quiet, output=to.output) as tell:
+        refuse_together(to.shape, beside=[partial(read_settings, url, profile, insecure=insecure)])
+        tell.token = token
+        tell.resume = ["download", token, *_rest(to, None, profile, url, insecure=insecure)]
+        tell.resume += _taking(None, any_columns=any_columns, keep_windows=False)
+        with connect(url, profile, insecure=insecure) as client, _target(to, token) as target:
             report = (
                 client.with_options(any_columns=any_columns)
                 .reports.attach(token)
                 .wait(deadline=deadline, progress=tell)
             )
-            done = report.download(target, progress=tell)
-            _deliver(done, output, shape, tell)
+            _deliver(report.download(target, progress=tell), to, tell)
+
+
+def _beside(ask: Ask, url: str | None, profile: str | None, *, insecure: bool) -> list[Callable[[], object]]:
+    """What is checked as well where something is wrong already."""
+    from reelport.cli.connection import read_settings
+    from reelport.cli.refusal import refuse_unsendable
+
+    return [partial(refuse_unsendable, ask), partial(read_settings, url, profile, insecure=insecure)]
 
 
 def _had(
-    reports: Reports, query: ReportQuery, target: Path, tell: Teller, deadline: float, *, fresh: bool
+    reports: Reports,
+    query: ReportQuery,
+    target: Path | str,
+    tell: Teller,
+    deadline: float,
+    *,
+    fresh: bool,
+    apart: bool = False,
 ) -> Downloaded:
-    """The report on disk; of a range that is longer than one report may be, made of windows."""
-    if len(reports.plan(query).windows) == 1:
+    """The report on disk; of a range that is longer than one report may be, made of windows, or they `apart`."""
+    if not apart and len(reports.plan(query).windows) == 1:
         try:
             return reports.run(query, target, deadline=deadline, progress=tell, fresh=fresh)
         except QueryRefused:
             if len(reports.plan(query).windows) == 1:
                 raise
             # The service has said meanwhile that it takes fewer days in one report.
-    return reports.run_range(query, target, deadline=deadline, progress=tell, fresh=fresh)
-
-
-def _is_wished(output: str | None, form: Format | None) -> bool:
-    """Whether the data itself is wanted beside a picture of it."""
-    return output is not None or form is not None or not sys.stdout.isatty()
+    return reports.run_range(query, target, deadline=deadline, progress=tell, fresh=fresh, keep_windows=apart)
 
 
 def _taking(window_days: int | None, *, any_columns: bool, keep_windows: bool) -> list[str]:
@@ -228,53 +236,45 @@ def _taking(window_days: int | None, *, any_columns: bool, keep_windows: bool) -
     return [*words, *(["--keep-windows"] if keep_windows else [])]
 
 
-def _folder(output: str | None, *, plain: bool) -> str:
+def _folder(to: Delivery, chart: list[str] | None) -> str:
     """Where windows are kept as files. Raises UsageError where more is wished of them."""
-    if output is None or not plain:
-        raise UsageError("--keep-windows puts a CSV file a window into the folder named by -o; it draws nothing.")
-    return output
+    if to.output is None or not to.plain or chart is not None:
+        raise UsageError(
+            "--keep-windows puts a CSV file a window, as it came, into the folder named by -o; it draws nothing."
+        )
+    return to.output
 
 
-def _target(output: str | None, shape: Format, name: str) -> AbstractContextManager[Path]:
-    """Where to download to: the file itself where it is to be a CSV, else a place that goes away again."""
+def _target(to: Delivery, name: str) -> AbstractContextManager[Path]:
+    """Where to download to: the file itself where it is to be the report as it came, else a place that goes again."""
     from reelport.cli.landing import landing
     from reelport.client.files.part import checked_target
 
-    target = None if output is None else checked_target(output)
-    if target is not None and shape is Format.CSV:
-        return nullcontext(target)
+    shape = to.shape()
+    if to.output is not None and shape is Format.CSV and not to.excel_safe:
+        return nullcontext(checked_target(to.output))
     return landing(hashlib.sha256(name.encode()).hexdigest()[:16])
 
 
-def _deliver(
-    done: Downloaded, output: str | None, shape: Format | None, tell: Teller, picture: Chart | None = None
-) -> None:
-    """Give what was downloaded in its form, or with none only draw it."""
+def _deliver(done: Downloaded, to: Delivery, tell: Teller, picture: Chart | None = None) -> None:
+    """Give what was downloaded in its form; where a chart stands for it on a terminal, only draw it."""
     from rich.console import Console
 
     from reelport.cli.output import stderr
 
     tell.rest()
-    if shape is not None:
-        give(done, output, shape)
-    more: dict[str, object] = {}
+    wished = to.output is not None or to.form is not None or not sys.stdout.isatty()
+    alone = picture is not None and picture.file is None and not wished
+    more = {} if alone else give(done, to)
     if picture is not None:
-        picture.draw(done.path, Console(highlight=False) if shape is None else stderr())
+        picture.draw(done.path, Console(highlight=False) if alone else stderr())
         more |= {} if picture.file is None else {"chart": str(picture.file)}
-    tell.delivered(done, output, more, drawn=shape is None)
+    tell.delivered(done, to.output, more, drawn=alone)
 
 
-def _rest(
-    output: str | None = None,
-    form: Format | None = None,
-    chart: list[str] | None = None,
-    profile: str | None = None,
-    url: str | None = None,
-    *,
-    insecure: bool = False,
-) -> list[str]:
+def _rest(to: Delivery, chart: list[str] | None, profile: str | None, url: str | None, *, insecure: bool) -> list[str]:
     """The other options that the same command needs."""
-    given = {"-o": output, "--format": form and form.value, "--profile": profile, "--url": url}
+    given = {"--profile": profile, "--url": url}
     words = [word for option, value in given.items() if value is not None for word in (option, value)]
     words += ["--insecure"] if insecure else []
-    return [*words, *([] if chart is None else ["--chart", *chart])]
+    return [*to.words(), *words, *([] if chart is None else ["--chart", *chart])]

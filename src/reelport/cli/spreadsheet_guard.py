@@ -1,0 +1,77 @@
+"""A CSV that a spreadsheet may open: no cell of it begins a formula (CWE-1236, CSV injection).
+
+A cell that begins like a formula, or would where a spreadsheet splits cells at semicolons or tabs, gets an apostrophe
+before that place and quotes around it. All other bytes stay as they are, those of numbers such as -5 too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+_MARK = b"\xef\xbb\xbf"
+# OWASP's list, NUL of its ASVS, and the full-width signs that East Asian spreadsheets take for the same.
+_BEGINS = rb"[=+\-@\t\r\n\x00]|\xef\xbc[\x9d\x8b\x8d\xa0]"
+_SUSPECT = re.compile(rb"(?:^|[,;\t\r\n\"])(?:" + _BEGINS + rb")")
+"""What a record holds that may have to be changed: seldom one does, so that few are taken apart."""
+_PLACE = re.compile(rb"((?:^|[;\t\r\n])\"*)(?=" + _BEGINS + rb")")
+"""Where a cell begins that could be a formula, in some spreadsheet, inside of a cell of ours."""
+_CELL = re.compile(
+    rb'(?:\A|(?<=[,\n]))(?:"(?P<quoted>(?:[^"]|"")*+)"(?=[,\r\n]|\Z)|(?P<bare>[^,\r\n]*+(?:\r(?!\n)[^,\r\n]*+)*+))'
+)
+_NUMBER = re.compile(rb"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+
+
+class Sink(Protocol):
+    """Where the guarded bytes go."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take the next bytes."""
+
+
+def write_guarded(report: Path, to: Sink) -> int:
+    """Write a CSV so that no cell begins a formula; return how many cells were changed for it."""
+    changed = 0
+    with report.open("rb") as file:
+        mark = file.read(len(_MARK))
+        if mark == _MARK:
+            to.write(mark)
+        else:
+            file.seek(0)
+        for record in _records(file):
+            guarded, cells = _guard(record)
+            to.write(guarded)
+            changed += cells
+    return changed
+
+
+def _records(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The records with their line ends: a line that ends inside of quotes goes on in the next one."""
+    held: list[bytes] = []
+    open_ = False
+    for line in lines:
+        open_ ^= bool(line.count(b'"') & 1)
+        held.append(line)
+        if not open_:
+            yield b"".join(held) if len(held) > 1 else line
+            held = []
+    if held:
+        yield b"".join(held)
+
+
+def _guard(record: bytes) -> tuple[bytes, int]:
+    """A record and the number of its cells that were changed."""
+    if not _SUSPECT.search(record):
+        return record, 0
+    changed = 0
+
+    def guard_cell(cell: re.Match[bytes]) -> bytes:
+        nonlocal changed
+        text = cell["quoted"] if cell["quoted"] is not None else cell["bare"].replace(b'"', b'""')
+        safe = text if _NUMBER.fullmatch(text) else _PLACE.sub(rb"\1'", text)
+        changed += safe != text
+        return cell[0] if safe == text else b'"' + safe + b'"'
+
+    return _CELL.sub(guard_cell, record), changed

@@ -1,0 +1,90 @@
+"""A CSV for a spreadsheet: no cell of it begins a formula, and nothing else of it changes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reelport.cli.spreadsheet_guard import write_guarded
+
+_FORMULA = re.compile(r"[=+\-@\t\r\n\0\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
+
+
+def guarded(folder: Path, report: bytes) -> tuple[bytes, int]:
+    """What becomes of a report, and how many of its cells were changed."""
+    file, to = folder / "report.csv", io.BytesIO()
+    file.write_bytes(report)
+    changed = write_guarded(file, to)
+    return to.getvalue(), changed
+
+
+def written(cell: str) -> str:
+    """A cell as a service writes it."""
+    doubled = cell.replace('"', '""')
+    return f'"{doubled}"' if set(cell) & set(',"\r\n') else cell
+
+
+def rows_of(report: bytes) -> list[list[str]]:
+    """The cells, as Python reads them."""
+    return list(csv.reader(io.StringIO(report.decode(), newline="")))
+
+
+@pytest.mark.parametrize(
+    ("cell", "becomes"),
+    [
+        ("=1+1", '"\'=1+1"'),
+        ('"=HYPERLINK(""http://e/"",""x"")"', '"\'=HYPERLINK(""http://e/"",""x"")"'),
+        ("+33 1", '"\'+33 1"'),
+        ("-2+3", '"\'-2+3"'),
+        ("@SUM(A1)", '"\'@SUM(A1)"'),
+        ("\tx", '"\'\tx"'),
+        ('"\rx"', '"\'\rx"'),
+        ("\uff1d1", '"\'\uff1d1"'),
+        ("a;=1", '"a;\'=1"'),
+        ('"a\n=1"', '"a\n\'=1"'),
+        ('=a"b', '"\'=a""b"'),
+    ],
+)
+def test_a_cell_that_begins_a_formula_gets_an_apostrophe(tmp_path: Path, cell: str, becomes: str) -> None:
+    """In quotes or not, first or last, also where a spreadsheet splits cells at semicolons, tabs or line ends."""
+    for line in ("{},b\n", "a,{}\n", "a,{},b\r\n", "{}"):
+        made, changed = guarded(tmp_path, f"x,y\n{line.format(cell)}".encode())
+        assert (made.decode(), changed) == (f"x,y\n{line.format(becomes)}", 1)
+
+
+@pytest.mark.parametrize(
+    "line", ["-5,-5.25,+3,-4e-05", '"-7",""', ",,", "a=b,a-b,a@b", '"a,=b"', "2026-01-01,x", '"say ""=1"""', "é,'"]
+)
+def test_all_else_stays_byte_for_byte(tmp_path: Path, line: str) -> None:
+    """Numbers stay numbers, an empty text and an empty cell what they are; a byte order mark stays in front."""
+    report = f"\ufeffday,views\n{line}\n".encode()
+    assert guarded(tmp_path, report) == (report, 0)
+
+
+CELLS = st.text(alphabet=st.sampled_from("=+-@\t\r\n,;\"' a5.\uff1d"), max_size=6)
+
+
+@given(st.lists(st.lists(CELLS, min_size=2, max_size=3), min_size=1, max_size=4))
+def test_whatever_the_cells_no_formula_begins_and_no_row_is_lost(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]
+) -> None:
+    """As many rows and cells; each is as it was, or has apostrophes more; none begins a formula but numbers."""
+    folder = tmp_path_factory.getbasetemp()
+    report = "".join(",".join(map(written, row)) + "\n" for row in rows).encode()
+    made, changed = guarded(folder, report)
+    before, after = rows_of(report), rows_of(made)
+    assert [len(row) for row in after] == [len(row) for row in before]
+    pairs = [pair for old, new in zip(before, after, strict=True) for pair in zip(old, new, strict=True)]
+    assert changed == sum(old != new for old, new in pairs)
+    for old, new in pairs:
+        assert new.replace("'", "") == old.replace("'", "")
+        for part in re.split(r"[;\t\r\n]", new):
+            assert _NUMBER.fullmatch(new) or not _FORMULA.match(part), (old, new)
+    assert guarded(folder, made) == (made, 0)
