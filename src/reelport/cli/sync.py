@@ -15,7 +15,7 @@ from reelport.cli.together import refuse_together
 from reelport.client.deadline import DEADLINE
 from reelport.errors import SchemaDrift, UsageError, WindowEmptied
 from reelport.sync import sheet
-from reelport.sync.spec import LOOKBACK, SETTLE
+from reelport.sync.spec import LOOKBACK, SETTLE, Spec
 
 SYNC = App(
     name="sync",
@@ -100,9 +100,7 @@ def run(
 
     with told(json=json, quiet=quiet, output=str(file)) as tell:
         settings = partial(read_settings, url, profile, insecure=insecure)
-        refuse_together(*checks_of(run, {"file": file, "names": names, "start": start, "end": end}), beside=[settings])
-        specs = sheet.read(file, only=names or ())
-        first, last = _days({"--from": start, "--to": end})
+        specs, first, last = _read(file, names, {"--from": start, "--to": end}, beside=settings)
         rest = _rest(file, profile, url, insecure=insecure, allow_empty=allow_empty)
         tell.group, tell.resume = "sync", ["run", *(names or []), *rest, *range_options(first, last)]
         with connect(url, profile, insecure=insecure) as service:
@@ -162,9 +160,7 @@ def verify(
     from reelport.sync import comparing
 
     settings = partial(read_settings, url, profile, insecure=insecure)
-    refuse_together(*checks_of(verify, {"file": file, "names": names, "start": start, "end": end}), beside=[settings])
-    specs = sheet.read(file, only=names or ())
-    first, last = _days({"--start": start, "--end": end})
+    specs, first, last = _read(file, names, {"--start": start, "--end": end}, beside=settings)
     rest = _rest(file, profile, url, insecure=insecure)
     with told(json=False, quiet=quiet or json) as tell, connect(url, profile, insecure=insecure) as service:
         tell.group, tell.resume = "sync", ["verify", *(names or []), *rest]
@@ -185,11 +181,22 @@ def checks_of(command: Callable[..., object], given: Mapping[str, Any]) -> list[
         return []
     names = ("--from", "--to") if command is run else ("--start", "--end")
     days = dict(zip(names, (given.get("start"), given.get("end")), strict=True))
-    file = given.get("file") or Path(sheet.NAME)
-    return [partial(sheet.read, file, only=given.get("names") or ()), partial(_days, days)]
+    return _checks(given.get("file") or Path(sheet.NAME), given.get("names"), days)
 
 
-def _days(given: dict[str, str | None]) -> tuple[date | None, date | None]:
+def _checks(file: Path, names: list[str] | None, days: Mapping[str, str | None]) -> list[Callable[[], object]]:
+    return [partial(sheet.read, file, only=names or ()), partial(_days, days)]
+
+
+def _read(
+    file: Path, names: list[str] | None, days: Mapping[str, str | None], *, beside: Callable[[], object]
+) -> tuple[tuple[Spec, ...], date | None, date | None]:
+    """The specs and the days that are meant. UsageError says all that is wrong with them, and with what is `beside`."""
+    refuse_together(*_checks(file, names, days), beside=[beside])
+    return sheet.read(file, only=names or ()), *_days(days)
+
+
+def _days(given: Mapping[str, str | None]) -> tuple[date | None, date | None]:
     """The first and the last day, from what was given by these two options. UsageError says all that is wrong."""
     wrong: list[str] = []
     today = datetime.now(UTC).date()
