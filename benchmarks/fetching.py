@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,12 +29,12 @@ def fetching(folder: Path, rounds: int, rest: Callable[[], None]) -> dict[str, o
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     found: dict[str, object] = {"bytes": BYTES}
-    with _with_checksum(BYTES) as source:
+    with with_checksum(_pieces(BYTES)) as source:
         found["checksum"] = _beside_curl(source, folder, rounds, rest)
-    with _without_checksum(BYTES) as source:
+    with without_checksum(_pieces(BYTES)) as source:
         found["no checksum"] = _beside_curl(source, folder, rounds, rest)
     for name, size in (("peak_bytes", BYTES), ("peak_bytes_of_a_tenth", FEW_BYTES)):
-        with _with_checksum(size) as source:
+        with with_checksum(_pieces(size)) as source:
             found[name] = downloaded(source, folder / "memory.csv").peak
     shutil.rmtree(folder)
     return found
@@ -79,18 +79,18 @@ def _timed(words: list[str]) -> float:
 
 
 @contextmanager
-def _with_checksum(size: int) -> Iterator[Source]:
-    """A Reelport service with a finished report of so many bytes."""
+def with_checksum(pieces: Iterable[bytes]) -> Iterator[Source]:
+    """A Reelport service with a finished report of these bytes."""
     with Service(workers=0, log_level="warning") as service:
         service.organization("demo")
         key = service.key("demo")
         with Wire(service.url, key) as wire:
             token = wire.ask(QUERY)
-            _finish(service, size)
+            _finish(service, pieces)
             yield Source(service.url, key.id, key.secret, token, wire.link(token))
 
 
-def _finish(service: Service, size: int) -> None:
+def _finish(service: Service, pieces: Iterable[bytes]) -> None:
     db = connect(service.settings)
     claim = jobs.claim(db, "benchmark", running=1, lease_seconds=_PATIENCE)
     if claim is None:
@@ -99,7 +99,7 @@ def _finish(service: Service, size: int) -> None:
     draft.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     with draft.open("wb") as file:
-        for piece in _pieces(size):
+        for piece in pieces:
             file.write(piece)
             digest.update(piece)
     written = Written(1, draft.stat().st_size, digest.hexdigest())
@@ -108,9 +108,9 @@ def _finish(service: Service, size: int) -> None:
 
 
 @contextmanager
-def _without_checksum(size: int) -> Iterator[Source]:
+def without_checksum(pieces: Iterable[bytes]) -> Iterator[Source]:
     """A vendor that tells the file's length and nothing more."""
-    body = b"".join(_pieces(size))
+    body = b"".join(pieces)
     with Vendor(etag=False, csv=lambda _: body) as vendor:
         key = Key(vendor.key, vendor.secret)
         with Wire(vendor.url, key) as wire:

@@ -105,6 +105,8 @@ def test_what_is_wrong_is_said_with_its_row(body: bytes, says: str, size: int) -
         (b"2025-12-31,A,1\n", False),
         (b'2026-01-01,"text\n2031-01-01,",1\n', True),
         (b'2026-01-01,"a ""b""\n",1\n2031-01-01,B,1\n', False),
+        (b'"2026-01-09",A,1\n"2031-01-01",A,1\n', False),
+        (b'"2026-01-09\n","2031-01-01\n",1\n', True),
         (b"20260101,A,1\n", True),
         (b"2026-13-77,A,1\n", True),
         (b"2026-01-01," + b"A" * 5000 + b",1\n2031-01-01,B,1\n", False),
@@ -116,6 +118,29 @@ def test_days_lie_inside_of_the_range(body: bytes, size: int, good: bool) -> Non
     with nullcontext() if good else pytest.raises(ServiceError, match="outside of the range"):
         for piece in pieces(body, size):
             rows.feed(piece)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(range(1, 10)), cells, st.booleans()), min_size=1, max_size=40),
+    st.none() | st.integers(0, 39),
+    st.integers(1, 60),
+)
+def test_one_day_outside_is_found_among_any_others(
+    rows: list[tuple[int, str, bool]], wrong: int | None, size: int
+) -> None:
+    """In order or not, few days or many, in quotes or not, whatever the other cells hold and wherever pieces end."""
+    texts = [f"2026-01-{day:02}" for day, _, _ in rows]
+    if wrong is not None and wrong < len(rows):
+        texts[wrong] = "2026-01-10"
+    lines = [
+        f'"{text}",{quoted(cell)},1\n' if marked else f"{text},{quoted(cell)},1\n"
+        for text, (_, cell, marked) in zip(texts, rows, strict=True)
+    ]
+    good = "2026-01-10" not in texts
+    watch = Rows(3, QUERY)
+    with nullcontext() if good else pytest.raises(ServiceError, match="outside of the range"):
+        ends = sum(map(watch.feed, pieces("".join(lines).encode(), size)))
+        assert ends == len(rows)
 
 
 def test_a_few_packed_bytes_never_become_very_many_at_once() -> None:

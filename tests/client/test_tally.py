@@ -38,3 +38,14 @@ def test_rows_that_are_known_are_not_counted() -> None:
     tally = Tally(7)
     tally.feed(BODY)
     assert (tally.rows, tally.copy().rows, tally.sha256) == (7, 7, hashlib.sha256(BODY).hexdigest())
+
+
+def test_lines_that_another_counted_are_not_counted_again() -> None:
+    """What is told of a piece is taken for it, among pieces of which nothing is told."""
+    tally = Tally()
+    tally.feed(b"day,title\n")
+    tally.feed(BODY, 5)
+    tally.feed(b"2026-01-02,cut")
+    assert (tally.rows, tally.lines.closed) == (6, False)
+    tally.feed(b" short\n", 1)
+    assert (tally.rows, tally.lines.closed) == (6, True)

@@ -128,12 +128,15 @@ class Part:
         """Nothing is written yet, and what will be has so many rows: none need be counted."""
         self._tally = Tally(rows)
 
-    def write(self, data: bytes) -> None:
-        """Append bytes. Raises StorageError when the disk takes no more."""
+    def write(self, data: bytes, ends: int | None = None) -> None:
+        """Append bytes; `ends` is how many lines end in them, where that is known already.
+
+        Raises StorageError when the disk takes no more.
+        """
         with storage(self.target):
             self._file.write(data)
             self._ahead.wrote(len(data))
-        self._count(data)
+        self._count(data, ends)
 
     def mark(self) -> Mark:
         """Where it is now."""
@@ -200,8 +203,8 @@ class Part:
                 if beside is not None:
                     note.replace(beside)
 
-    def _count(self, data: bytes) -> None:
-        self._tally.feed(data)
+    def _count(self, data: bytes, ends: int | None = None) -> None:
+        self._tally.feed(data, ends)
         self.size += len(data)
 
     def _keep_mode(self) -> None:

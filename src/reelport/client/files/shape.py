@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
-import re
-from datetime import date
 
-from reelport.catalog import CellType, Dimension
+from reelport.client.files.row_days import RowDays
 from reelport.errors import IncompleteDownload, SchemaDrift, ServiceError, Unreachable
 from reelport.query import ReportQuery
 
@@ -18,9 +16,6 @@ _BOM = b"\xef\xbb\xbf"
 _PAGES = {b"<": "an HTML page", b"{": "a message", b"[": "a message"}
 _NOT_LINES = bytes(set(range(256)) - set(b'"\n'))
 _NOT_CELLS = bytes(set(range(256)) - set(b'",\n'))
-_QUOTED = re.compile(rb'"[^"]*"')
-_DAYS = re.compile(rb"^(\d{4}-\d\d-\d\d)(?=[,\r\n])", re.MULTILINE)
-_ROW_START, _DAY_LENGTH = 16, 10
 _CUT = "the file was cut on its way."
 
 
@@ -76,11 +71,13 @@ class Lines:
         if not self._inside and b'"' not in data:
             self._ends += data.count(b"\n")
             return
-        marks = data.translate(None, _NOT_LINES)
-        marks = (b'"' + marks if self._inside else marks).replace(b'""', b"")
-        pieces = marks.split(b'"')
-        self._ends += sum(map(len, pieces[::2]))
-        self._inside = len(pieces) % 2 == 0
+        outside, self._inside = _outside_quotes(data.translate(None, _NOT_LINES), inside=self._inside)
+        self._ends += len(outside)
+
+    def add(self, ends: int, last: bytes) -> None:
+        """Bytes that somebody else has counted: so many lines end in them, and this is the last one."""
+        self._ends += ends
+        self._last = last
 
     def copy(self) -> Lines:
         """The same count, which goes on by itself."""
@@ -107,30 +104,33 @@ class Rows:
 
     def __init__(self, width: int, query: ReportQuery | None) -> None:
         self._row = b"," * (width - 1) + b"\n"
-        self._days = _Days(query)
+        self._days = RowDays(query)
         self._rows = 0
         self._begun = b""
         self._inside = False
         self._last = b"\n"
 
-    def feed(self, data: bytes) -> None:
-        """The next bytes. Raises IncompleteDownload for a row of another width, ServiceError for a day outside."""
+    def feed(self, data: bytes) -> int:
+        """The next bytes: how many rows end in them.
+
+        Raises IncompleteDownload for a row of another width, ServiceError for a day outside.
+        """
         if not data:
-            return
+            return 0
         self._last = data[-1:]
-        self._days.feed(data)
-        marks = data.translate(None, _NOT_CELLS)
-        if self._inside:
-            marks = b'"' + marks
-        if b'"' in marks:
-            marks, opened, _ = _QUOTED.sub(b"", marks).partition(b'"')
-            self._inside = bool(opened)
-        text = self._begun + marks
+        marks, inside = data.translate(None, _NOT_CELLS), self._inside
+        outside, self._inside = _outside_quotes(marks, inside=inside)
+        ends = outside.count(b"\n")
+        if self._days.watched:
+            plain = ends == marks.count(b"\n")
+            self._days.feed(data if plain else _without_inner_ends(data, inside=inside), ends)
+        text = self._begun + outside
         end = text.rfind(b"\n") + 1
         self._whole(text[:end])
         self._begun = text[end:]
         if len(self._begun) >= len(self._row):
             self._refuse(self._rows + 1, len(self._begun) + 1)
+        return ends
 
     def end(self) -> None:
         """The body is over. Raises IncompleteDownload for a last row that isn't whole."""
@@ -152,43 +152,21 @@ class Rows:
         raise IncompleteDownload(f"Row {row} has {cells} cells where the header has {width}: {_CUT}")
 
 
-class _Days:
-    """Whether the first cell of each row, where it is a day, lies inside the asked range."""
+def _outside_quotes(marks: bytes, *, inside: bool) -> tuple[bytes, bool]:
+    """What of these bytes, which may begin inside of quotes, is outside of them; whether they end inside."""
+    if not inside and b'"' not in marks:
+        return marks, False
+    # Two quotes side by side have nothing between them, be they a cell's two ends or a doubled one.
+    pieces = (b'"' + marks if inside else marks).replace(b'""', b"").split(b'"')
+    return b"".join(pieces[::2]), len(pieces) % 2 == 0
 
-    def __init__(self, query: ReportQuery | None) -> None:
-        first = query.dimensions[0] if query and query.dimensions else None
-        row = Dimension.__members__.get(first or "")
-        self._watch = query is not None and row is not None and row.type is CellType.DAY
-        self._range = (query.start, query.end) if query else (date.min, date.max)
-        self._good: set[bytes] = set()
-        self._begun = b""
-        self._inside = False
 
-    def feed(self, data: bytes) -> None:
-        if not self._watch:
-            return
-        if self._inside or b'"' in data:
-            data, opened, _ = _QUOTED.sub(b"", b'"' + data if self._inside else data).partition(b'"')
-            self._inside = bool(opened)
-        text = self._begun + data
-        end = text.rfind(b"\n") + 1
-        # Of a row that isn't over only the beginning is of interest, however long it gets.
-        self._begun = text[end : end + _ROW_START]
-        # Most often all rows of a piece are of the day of its first: counting that day is much faster than finding all.
-        usual = text[:_DAY_LENGTH]
-        if usual in self._good and text.count(b"\n" + usual, 0, end) + 1 == text.count(b"\n", 0, end):
-            return
-        for day in set(_DAYS.findall(text, 0, end)) - self._good:
-            self._check(day.decode())
-            self._good.add(day)
-
-    def _check(self, text: str) -> None:
-        try:
-            good = self._range[0] <= date.fromisoformat(text) <= self._range[1]
-        except ValueError:
-            good = True  # Another vendor may write a day in a way that we don't know.
-        if not good:
-            raise ServiceError(f"A row is of {text}, outside of the range that was asked for.")
+def _without_inner_ends(data: bytes, *, inside: bool) -> bytes:
+    """The bytes, which may begin inside of quotes, without the line ends in quotes."""
+    pieces = data.split(b'"')
+    inner = slice(0 if inside else 1, None, 2)
+    pieces[inner] = [piece.replace(b"\n", b"") for piece in pieces[inner]]
+    return b'"'.join(pieces)
 
 
 def _listed(columns: tuple[str, ...]) -> str:

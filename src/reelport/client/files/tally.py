@@ -16,18 +16,19 @@ _THREADS = 2
 class Tally:
     """Takes the bytes of one file. What is less than a megabyte costs no thread; no more than two of them wait.
 
-    Where `rows` are known already no line is counted, which would keep the one who reads from reading.
+    Where `rows` are known already no line is counted, which would keep the one who reads from reading; nor are those
+    counted again that the one who reads has counted.
     """
 
     def __init__(self, rows: int | None = None) -> None:
         self._sha256, self._lines, self._told = hashlib.sha256(), Lines(), rows
-        self._waiting: list[bytes] = []
+        self._waiting: list[tuple[bytes, int | None]] = []
         self._room = _BATCH
         self._reckoned: Future[None] | None = None
 
-    def feed(self, data: bytes) -> None:
-        """The next bytes, which must not change any more."""
-        self._waiting.append(data)
+    def feed(self, data: bytes, ends: int | None = None) -> None:
+        """The next bytes, which must not change any more; `ends` is how many lines end in them, where that is known."""
+        self._waiting.append((data, ends))
         self._room -= len(data)
         if self._room <= 0:
             pieces = self._taken()
@@ -60,19 +61,22 @@ class Tally:
     def _settle(self) -> None:
         self._reckon(self._taken())
 
-    def _taken(self) -> Sequence[bytes]:
+    def _taken(self) -> Sequence[tuple[bytes, int | None]]:
         """What is still to be reckoned, once what was handed over before has been."""
         if self._reckoned is not None:
             self._reckoned.result()
         pieces, self._waiting, self._room, self._reckoned = self._waiting, [], _BATCH, None
         return pieces
 
-    def _reckon(self, pieces: Sequence[bytes]) -> None:
+    def _reckon(self, pieces: Sequence[tuple[bytes, int | None]]) -> None:
         # One long piece: the lock of the interpreter, which the reader wants too, is let go and taken again once.
-        data = b"".join(pieces)
-        self._sha256.update(data)
+        self._sha256.update(b"".join([data for data, _ in pieces]))
         if self._told is None:
-            self._lines.feed(data)
+            for data, ends in pieces:
+                if ends is None:
+                    self._lines.feed(data)
+                elif data:
+                    self._lines.add(ends, data[-1:])
 
 
 @cache

@@ -1,0 +1,77 @@
+"""Whether the days of a report's rows lie inside the asked range, while its bytes pass.
+
+Days are counted, not looked at one by one: most often all rows of a piece are of a few days that were seen before.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+from reelport.catalog import CellType, Dimension
+from reelport.errors import ServiceError
+from reelport.query import ReportQuery
+
+_DAY = re.compile(rb'"?(\d{4}-\d\d-\d\d)(?=[",\r\n])')
+_START = 12
+"""Bytes at the beginning of a row that a day, its quotes and what follows it take."""
+_USUAL = 4
+"""Days that are counted: for more of them it takes less time to look at each row."""
+
+
+class RowDays:
+    """Holds the first cell of each row, where it is a day, against the asked range."""
+
+    def __init__(self, query: ReportQuery | None) -> None:
+        first = query.dimensions[0] if query and query.dimensions else None
+        row = Dimension.__members__.get(first or "")
+        self.watched = query is not None and row is not None and row.type is CellType.DAY
+        self._range = (query.start, query.end) if query else (date.min, date.max)
+        self._good: set[bytes] = set()
+        self._usual: list[bytes] = []
+        self._many = False
+        self._begun = b""
+
+    def feed(self, data: bytes, rows: int) -> None:
+        """The next bytes, in which so many rows end; no line end in them is a cell's.
+
+        Raises ServiceError for a day outside of the range.
+        """
+        text = self._begun + data
+        end = text.rfind(b"\n") + 1
+        # Of a row that isn't over only the beginning is of interest, however long it gets.
+        self._begun = text[end : end + _START]
+        if end and (self._many or not self._are_usual(text, end, rows)):
+            self._look_at_each(text, end)
+
+    def _are_usual(self, text: bytes, end: int, rows: int) -> bool:
+        """Whether so many rows are of the first row's day, the last one's, and those that were usual before."""
+        for start in (text.rfind(b"\n", 0, end - 1) + 1, 0):
+            if found := _DAY.match(text, start):
+                self._check(found[1])
+                self._usual = [found[0], *(day for day in self._usual if day != found[0])][:_USUAL]
+        for day in self._usual:
+            rows -= text.count(b"\n" + day, 0, end) + text.startswith(day)
+            if not rows:
+                return True
+        return False
+
+    def _look_at_each(self, text: bytes, end: int) -> None:
+        starts = {line[:_START] for line in text[:end].split(b"\n")}
+        found = {match[0]: match[1] for start in starts if (match := _DAY.match(start + b"\n"))}
+        for day in found.values():
+            self._check(day)
+        self._many = not 0 < len(found) <= _USUAL
+        self._usual = [] if self._many else list(found)
+
+    def _check(self, day: bytes) -> None:
+        if day in self._good:
+            return
+        text = day.decode()
+        try:
+            good = self._range[0] <= date.fromisoformat(text) <= self._range[1]
+        except ValueError:
+            good = True  # Another vendor may write a day in a way that we don't know.
+        if not good:
+            raise ServiceError(f"A row is of {text}, outside of the range that was asked for.")
+        self._good.add(day)
