@@ -174,7 +174,8 @@ def test_a_download_that_was_cut_is_tried_again(server: Server, tmp_path: Path, 
     serve(server, answer(CSV[:50], content_length="999"), answer(CSV))
     fetch(server, tmp_path / "views.csv", query, told.append)
     assert sum(isinstance(event, Retrying) for event in told) == 1
-    assert [event for event in told if isinstance(event, Received)][-1] == Received(len(CSV.encode()), len(CSV.encode()))
+    received = [event for event in told if isinstance(event, Received)]
+    assert received[-1] == Received(len(CSV.encode()), len(CSV.encode()))
 
 
 def test_retry_after_is_honoured(server: Server, tmp_path: Path, query: ReportQuery) -> None:
