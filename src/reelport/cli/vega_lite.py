@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import lru_cache, partial
 from html import escape
 from typing import Any
 
@@ -151,7 +151,7 @@ def _replace_by_missing(sign: str, text: str) -> str:
     return text.replace(sign, _MISSING_RIGHT_TO_LEFT if leftwards else _MISSING)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _picture_of(text: str) -> bytes:
     import vl_convert
 
