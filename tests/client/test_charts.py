@@ -187,13 +187,13 @@ def test_axes_do_not_say_the_heading_again(tmp_path: Path) -> None:
 def test_names_that_read_alike_are_bars_of_their_own(tmp_path: Path) -> None:
     """What is cut or can't be drawn may leave two labels equal: they keep their rows, and a note names the square."""
     rows = [("🎬 one", 3), ("🎉 one", 2), ("x" * 80 + "1", 1), ("x" * 80 + "2", 1)]
-    query = ReportQuery.of(["VIEWS"], ["VIDEO_TITLE"], START, START, {"visitorCountry": "FR"}, "ALL")
+    query = ReportQuery.of(["VIEWS"], ["VIDEO_TITLE"], START, START, {"visitorDomainGroup": "🎉 x"}, "ALL")
     spec = describe(picture(query, tmp_path, rows), lambda text: text.replace("🎬", "□").replace("🎉", "□"))
     assert [row["place"] for row in spec["data"]["values"]] == [0, 1, 2, 3]
     assert spec["encoding"]["y"]["axis"]["labelExpr"].count("\\u25a1 one") == 2
     assert spec["title"]["subtitle"] == [
         "1 Jan 2026 (UTC), what your channels own, showed or claimed",
-        "visitorCountry = FR",
+        "visitorDomainGroup = □ x",
         "□ stands for what no font here can draw.",
     ]
 

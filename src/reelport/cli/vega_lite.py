@@ -58,7 +58,8 @@ def describe(drawing: Drawing, replace: Callable[[str], str] = str) -> dict[str,
     """Return a chart in Vega-Lite's words. `replace` puts a square for what can't be drawn; a note says so."""
     bars, grain = drawing.bars, drawing.grain
     texts = [replace(cut(make_label(label), _LABEL_WIDTH)) for label, _ in bars] if grain is None else []
-    notes = [*drawing.notes, *([_NOTE] if any(UNDRAWABLE in text for text in texts) else [])]
+    notes = list(map(replace, drawing.notes))
+    notes += [_NOTE] if any(UNDRAWABLE in text for text in (*texts, *notes)) else []
     chart = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "background": "white",
