@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from reelport.client.driving.runner import aloud
 from reelport.client.events import Event, Progress
+from reelport.client.notebook import notebook_bar
 from reelport.client.report_log import ReportLog
 from reelport.client.session import Session
 
 
 def listener(session: Session, progress: Progress | None = None) -> Progress:
-    """What tells the log and then `progress`; without one, Python's warnings of what nobody should miss."""
-    log, told = ReportLog(session), progress or aloud
+    """What tells the log and then `progress`.
+
+    Without one it tells of what nobody should miss as Python's warnings, and in a notebook a bar of all the rest.
+    """
+    log: Progress = ReportLog(session)
+    bar = None if progress else notebook_bar()
+    heard = [each for each in (log, bar, progress or aloud) if each is not None]
 
     def tell(event: Event) -> None:
-        log(event)
-        told(event)
+        for each in heard:
+            each(event)
 
     return tell

@@ -10,7 +10,7 @@ from typing import overload
 
 from reelport.client import fetch, follow
 from reelport.client.deadline import DEADLINE
-from reelport.client.driving.runner import AsyncRunner, Runner, seconds
+from reelport.client.driving.runner import AsyncRunner, Runner, aloud, seconds
 from reelport.client.driving.steps import Flow
 from reelport.client.events import Progress
 from reelport.client.files import download
@@ -18,6 +18,7 @@ from reelport.client.files.download import Downloaded
 from reelport.client.files.part import checked_target
 from reelport.client.flow import ReportState
 from reelport.client.listener import listener
+from reelport.client.results.notebook_views import report_html
 from reelport.client.results.scratch import fetch_table
 from reelport.client.results.tables import Table
 from reelport.client.session import Session
@@ -44,6 +45,10 @@ class _Handle:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(token={self.token!r}, status={self.status!r})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        return report_html(type(self).__name__, self.token, self.status, self.query)
 
     def _download(self, target: Path, tell: Progress, *, any_columns: bool) -> Flow[Downloaded]:
         row = yield from fetch.remembered(self._session, self.token)
@@ -74,7 +79,7 @@ class Report(_Handle):
 
     def refresh(self) -> Report:
         """Look once. Raises ReportExpired when the service doesn't know the report (any more)."""
-        self._run(self._refresh(listener(self._session)))
+        self._run(self._refresh(listener(self._session, aloud)))
         return self
 
     def wait(self, *, deadline: float | timedelta = DEADLINE, progress: Progress | None = None) -> Report:
@@ -111,7 +116,7 @@ class AsyncReport(_Handle):
 
     async def refresh(self) -> AsyncReport:
         """Look once. Raises ReportExpired when the service doesn't know the report (any more)."""
-        await self._run(self._refresh(listener(self._session)))
+        await self._run(self._refresh(listener(self._session, aloud)))
         return self
 
     async def wait(self, *, deadline: float | timedelta = DEADLINE, progress: Progress | None = None) -> AsyncReport:

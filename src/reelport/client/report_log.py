@@ -86,11 +86,11 @@ class ReportLog:
         match event:
             case Asked(token) | Reused(token) | Saved(token):
                 self._known.add(token)
-                self._report_of[name] = f"report {_shorten(token)}"
+                self._report_of[name] = f"report {shorten(token)}"
             case Looked(token):
                 # A look may be on behalf of another process, whose slot this one waits for.
                 self._known.add(token)
-                self._report_of.setdefault(name, f"report {_shorten(token)}")
+                self._report_of.setdefault(name, f"report {shorten(token)}")
 
     def _line(self, name: str, event: Event) -> str:
         """What to say of a report; nothing where a line just before has said it."""
@@ -108,7 +108,7 @@ class ReportLog:
                 line = f"retrying {report} in {format_duration(seconds)}: {reason}"
             case Looked(token, status, elapsed, next_look) if self._is_news(event):
                 wait = "waited" if next_look is None else "waiting"
-                line = f"{wait} for report {_shorten(token)}: {status} after {format_duration(elapsed)}"
+                line = f"{wait} for report {shorten(token)}: {status} after {format_duration(elapsed)}"
             case Received(size, total) if self._is_due(name, "", _EVERY, at_once=False):
                 of = f" of {format_size(total)}" if total else ""
                 line = f"downloading {report}: {format_size(size)}{of}"
@@ -136,7 +136,7 @@ class ReportLog:
     def _bare(self, line: str) -> str:
         line = self._redact(line)
         for token in sorted(self._known, key=len, reverse=True):
-            line = line.replace(token, _shorten(token)) if len(token) >= _TOKEN else line
+            line = line.replace(token, shorten(token)) if len(token) >= _TOKEN else line
         return _ARGUMENTS.sub("?…", _ADDRESS.sub(_host, line))
 
 
@@ -167,5 +167,6 @@ def _amount(size: int, rows: int) -> str:
     return f"{format_count(rows, 'row')}, {format_size(size)}"
 
 
-def _shorten(token: str) -> str:
+def shorten(token: str) -> str:
+    """The first letters of a report's token, by which it is told from others and can't be fetched."""
     return f"{token[: min(_SHOWN, len(token) // 2)]}…"

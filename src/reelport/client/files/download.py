@@ -23,6 +23,7 @@ from reelport.client.files.proof import BEYOND, OK, Promise, Proof, refuse, weak
 from reelport.client.files.shape import Lines
 from reelport.client.files.sidecar import Sidecar
 from reelport.client.flow import ReportState, ask, look, wait, without_links
+from reelport.client.results.notebook_views import download_html
 from reelport.client.results.tables import Table
 from reelport.client.retry import pauses
 from reelport.client.session import Session
@@ -60,6 +61,13 @@ class Downloaded:
     def table(self, text: Collection[str] | str = ()) -> Table:
         """The file as typed rows, Arrow, Polars or pandas; `text` names columns, or one, to leave as they are."""
         return Table.of(self.path, text)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        windows, day = len(getattr(self, "windows", ())), self.last_complete_day
+        return download_html(
+            type(self).__name__, self.path, self.rows, self.bytes, windows, self.proof, day, self.sha256
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from reelport.catalog import CellType
+from reelport.client.files.shape import Lines
 from reelport.client.results.columns import Column
 from reelport.errors import IncompleteDownload, SchemaDrift
 from reelport.query import parse_day
@@ -26,6 +27,8 @@ _LONGEST = 64 << 20
 _BLANKS = " \t"
 """What may stand around a number or a time: Arrow's reader takes it too."""
 
+_AT_ONCE = 1 << 20
+_BLANK_LINE = re.compile(rb"\n\r?\n")
 _QUOTED = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"([^,]*+)')
 _BARE = re.compile(r"[^,]*+")
 _INTEGER = re.compile(r"[+-]?\d{1,4000}", re.ASCII)
@@ -57,6 +60,19 @@ def records(path: Path) -> Iterator[list[str | None]]:
                 raise IncompleteDownload(
                     f"Row {number} has {len(row)} cells where the header has {width}: {path} isn't whole."
                 )
+
+
+def count_rows(path: Path, width: int) -> int:
+    """How many rows of so many cells a file has below its header, as `records` gives them."""
+    lines, before = Lines(), b""
+    with path.open("rb") as file:
+        while data := file.read(_AT_ONCE):
+            # A blank line is a row only where a row is one cell; inside of quotes it may be a part of one.
+            if width > 1 and _BLANK_LINE.search(before + data):
+                return sum(1 for _ in records(path))
+            lines.feed(data)
+            before = data[-2:]
+    return lines.rows
 
 
 def reader(kind: CellType) -> Read:

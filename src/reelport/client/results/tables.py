@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from reelport.catalog import CellType
 from reelport.client.files.part import storage
 from reelport.client.files.shape import check_header, names_of
-from reelport.client.results.cells import Cell, typed
+from reelport.client.results.cells import Cell, count_rows, typed
 from reelport.client.results.columns import PRECISION, Column, types_of
+from reelport.client.results.notebook_views import extent_of, table_html
 from reelport.errors import SchemaDrift, UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["PRECISION", "Cell", "Column", "Table", "types_of"]
 
 _HEADER_BYTES = 1 << 16
+_SOON_COUNTED = 64 << 20
+"""Bytes of a file up to which its rows are counted to be shown: a fraction of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,20 @@ class Table:
         """The columns' names as the file writes them."""
         with storage(self.path), self.path.open("rb") as file:
             return names_of(file.readline(_HEADER_BYTES))
+
+    def __len__(self) -> int:
+        """How many rows there are: reads the file once, and no cell of it."""
+        with storage(self.path):
+            return count_rows(self.path, len(self.columns))
+
+    def _repr_html_(self) -> str:
+        """The first rows, as a notebook shows them."""
+        return table_html(self.columns, self.tuples(), self._extent)
+
+    def _extent(self) -> str:
+        with storage(self.path):
+            soon = self.path.stat().st_size <= _SOON_COUNTED
+        return extent_of(len(self.columns), len(self) if soon else None)
 
     def rows(self) -> Iterator[dict[str, Cell]]:
         """Each row by column name; one at a time, so that any file fits into memory."""

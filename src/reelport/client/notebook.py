@@ -1,0 +1,104 @@
+"""A progress bar where a notebook's kernel runs, by IPython's own display: no widgets, and nothing elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from html import escape
+from importlib import import_module
+from typing import Any
+
+from reelport.client.events import (
+    Asked,
+    Bisected,
+    Event,
+    InWindow,
+    Looked,
+    Merged,
+    Merging,
+    Progress,
+    Queued,
+    Received,
+    Retrying,
+    Reused,
+    Saved,
+    WindowDone,
+)
+from reelport.client.report_log import shorten
+from reelport.wording import format_count, format_duration, format_size
+
+_EVERY = 0.1
+"""Seconds between two pictures of a download."""
+
+_LONGEST = 300
+
+
+def notebook_bar() -> Progress | None:
+    """A bar for the cell that runs now; None where no notebook's kernel runs it."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return Bar(import_module("IPython.display")) if getattr(shell, "kernel", None) is not None else None
+
+
+class Bar:
+    """Shows the events of one call as one line below its cell. `display` is IPython's module of that name."""
+
+    def __init__(self, display: Any, seconds: Callable[[], float] = time.monotonic) -> None:  # noqa: ANN401 - IPython may be absent
+        self._display = display
+        self._seconds = seconds
+        self._handle: Any = None
+        self._shown_at = 0.0
+        self._windows: tuple[int, int] | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Take in what happened; a download's bytes are shown ten times a second."""
+        if isinstance(event, InWindow):
+            self._windows = self._windows or (0, 1)
+            self._of(f"{event.start}..{event.end}: ", event.event)
+        else:
+            self._of("", event)
+
+    def _of(self, window: str, event: Event) -> None:
+        match event:
+            case Asked(token):
+                self._show(f"{window}asked for report {shorten(token)}")
+            case Reused(token):
+                self._show(f"{window}taking up report {shorten(token)}")
+            case Queued(reason) | Retrying(reason):
+                self._show(f"{window}{reason}")
+            case Looked(_, status, elapsed):
+                self._show(f"{window}{status} after {format_duration(elapsed)}")
+            case Received(size, total) if self._seconds() - self._shown_at >= _EVERY or size == total:
+                of = f" of {format_size(total)}" if total else ""
+                self._show(f"{window}{format_size(size)}{of}", (size, total) if total else (0, 1))
+            case Saved(_, size, rows):
+                self._show(f"{window}{format_count(rows, 'row')}, {format_size(size)}", (1, 1))
+            case _:
+                self._of_range(event)
+
+    def _of_range(self, event: Event) -> None:
+        match event:
+            case WindowDone(done=done, windows=windows):
+                self._windows = (done, windows)
+                self._show(f"{done} of {format_count(windows, 'window')}")
+            case Bisected(start, end):
+                self._show(f"{start}..{end}: asking for two halves")
+            case Merging(windows):
+                self._show(f"merging {format_count(windows, 'window')}")
+            case Merged(windows, size, rows):
+                self._show(f"{format_count(windows, 'window')}: {format_count(rows, 'row')}, {format_size(size)}")
+
+    def _show(self, text: str, share: tuple[int, int] = (0, 1)) -> None:
+        """Show a line, and how much is there: of the windows, where there are several, else the share of one file.
+
+        What isn't known is an empty bar: one that moves by itself would go on after a failure.
+        """
+        there, whole = self._windows or share
+        bar = f'<progress value="{there}" max="{whole}" style="width:20em"></progress>'
+        text = text[:_LONGEST]
+        data = {"text/html": f"<div>{bar} <bdi>{escape(text)}</bdi></div>", "text/plain": text}
+        self._shown_at = self._seconds()
+        if self._handle is None:
+            self._handle = self._display.display(data, raw=True, display_id=True)
+        else:
+            self._handle.update(data, raw=True)

@@ -1,0 +1,111 @@
+"""Tables, reports and downloads as a notebook shows them: HTML in which whatever came from outside is text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from html import escape
+from itertools import islice
+from pathlib import Path
+
+from reelport.catalog import CellType
+from reelport.client.results.cells import Cell
+from reelport.client.results.columns import Column
+from reelport.errors import ReelportError
+from reelport.query import ReportQuery
+from reelport.wording import format_count, format_size
+
+SHOWN_ROWS = 20
+_LONGEST = 200
+"""Letters of one cell that are shown."""
+
+# Notebooks would typeset what stands between two dollar signs.
+_CLASS = "dataframe tex2jax_ignore mathjax_ignore"
+_NUMBERS = {CellType.INTEGER, CellType.DECIMAL}
+
+# Control characters, and those that turn the direction of what stands around them.
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def table_html(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], extent: Callable[[], str]) -> str:
+    """The first rows of a table, and below them its extent; in place of rows that can't be read, why."""
+    try:
+        shown, more = list(islice(rows, SHOWN_ROWS)), extent()
+    except ReelportError as error:
+        return f"<p>{_text(error)}</p>"
+    head = "".join(f"<th{_side(one)}>{_text(one.name)}<br><small>{_kind(one)}</small></th>" for one in columns)
+    body = "".join(f"<tr>{''.join(map(_cell, columns, row))}</tr>" for row in shown)
+    return (
+        f'<div style="max-width:100%;overflow-x:auto"><table border="1" class="{_CLASS}">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{more}</p></div>"
+    )
+
+
+def extent_of(columns: int, rows: int | None) -> str:
+    """How many rows and columns there are; None where that takes too long to count."""
+    of = format_count(columns, "column")
+    if rows is None:
+        return f"The first {SHOWN_ROWS} rows of {of}. len(table) counts all rows."
+    return f"{format_count(rows, 'row')} of {of}" + (f", the first {SHOWN_ROWS} shown" if rows > SHOWN_ROWS else "")
+
+
+def report_html(kind: str, token: str, status: str, query: ReportQuery | None) -> str:
+    """A report: what finds it again, how it stood when it was last looked at, what it was asked for."""
+    facts: dict[str, object] = {"token": token, "status": status}
+    if query is not None:
+        facts |= {
+            "metrics": ", ".join(query.metrics),
+            "dimensions": ", ".join(query.dimensions),
+            "days": f"{query.start} to {query.end}",
+            "product": query.product,
+            "filters": ", ".join(f"{name} {value}" for name, value in query.filters),
+        }
+    return _facts(kind, facts)
+
+
+def download_html(
+    kind: str, path: Path, rows: int, size: int, windows: int, proof: str, complete: date | None, sha256: str
+) -> str:
+    """A report on disk: where, how much, and what shows that it is whole."""
+    facts = {
+        "file": path,
+        "rows": f"{rows:,}",
+        "size": format_size(size),
+        "windows": windows,
+        "proof": proof,
+        "complete up to": "no day" if complete == date.min else complete,
+        "SHA-256": sha256,
+    }
+    return _facts(kind, facts)
+
+
+def _facts(title: str, facts: Mapping[str, object]) -> str:
+    """Facts of one thing, one a line; those that aren't known are left out."""
+    left = ' style="text-align:left"'
+    rows = "".join(
+        f"<tr><th{left}>{what}</th><td{left}>{_text(fact)}</td></tr>" for what, fact in facts.items() if fact
+    )
+    head = f'<thead><tr><th colspan="2"{left}>{title}</th></tr></thead>'
+    return f'<table border="1" class="{_CLASS}">{head}<tbody>{rows}</tbody></table>'
+
+
+def _cell(column: Column, cell: Cell) -> str:
+    shown = "<i>null</i>" if cell is None else _text(cell)
+    return f"<td{_side(column, wraps=True)}>{shown}</td>"
+
+
+def _side(column: Column, *, wraps: bool = False) -> str:
+    """Where a column's cells stand; only texts may take several lines."""
+    flow = "max-width:40em;overflow-wrap:anywhere" if wraps and column.type is CellType.TEXT else "white-space:nowrap"
+    return f' style="text-align:{"right" if column.type in _NUMBERS else "left"};{flow}"'
+
+
+def _kind(column: Column) -> str:
+    return column.type.name.lower()
+
+
+def _text(value: object) -> str:
+    """A value as text that marks nothing up and turns no writing around."""
+    text = _STEERING.sub("\ufffd", str(value))
+    return f"<bdi>{escape(text if len(text) <= _LONGEST else text[:_LONGEST] + '…')}</bdi>"
