@@ -95,6 +95,29 @@ def test_without_options_a_command_tells_that_it_lacks_a_key_too(capsys: pytest.
                 "REELPORT_WORKERS (--workers): It is a whole number from 0 to 64, and not 'x'.",
             ],
         ),
+        (
+            "sample --start x --end y --rows z",
+            [
+                "--start takes a day as YYYY-MM-DD, and not 'x'.",
+                "--end takes a day as YYYY-MM-DD, and not 'y'.",
+                "--rows takes a whole number, and not 'z'.",
+            ],
+        ),
+        (
+            "fields compat --metrics VEIWS --zzz",
+            [
+                "There is no option --zzz: see `reelport fields compat --help`.",
+                "--metrics: There is no metric 'VEIWS'. Did you mean VIEWS?",
+                "This would work: --metrics VIEWS",
+            ],
+        ),
+        (
+            "auth login --kind public --url ftp://x",
+            [
+                "Which key? Give --key and --username.",
+                "'ftp://x' is no address of a service (REELPORT_URL): give one like https://partner.api.dailymotion.com.",
+            ],
+        ),
         ("worker --port 1", ["There is no option --port: see `reelport worker --help`."]),
         ("report download --zzz 1 TOKEN", ["There is no option --zzz: see `reelport report download --help`."]),
         ("sync init --zzz", ["There is no option --zzz: see `reelport sync init --help`."]),

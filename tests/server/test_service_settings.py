@@ -90,8 +90,8 @@ def test_the_help_of_serve_names_each_variable_beside_its_option() -> None:
     """With the default, where there is one."""
     told = " ".join(re.sub(r"[│\s]+", " ", command("serve", "--help").stdout).split())
     for name in names():
-        assert re.search(rf"--{name.replace('_', '-')} [A-Z]+ .*?\[{variable(name)}[\],]", told), name
-    assert "[REELPORT_PORT, default: 8642]" in told
+        assert re.search(rf"--{name.replace('_', '-')} [A-Z]+ .*?\[env var: {variable(name)}\]", told), name
+    assert "[env var: REELPORT_PORT] [default: 8642]" in told
 
 
 def test_the_help_of_worker_shows_what_a_worker_reads() -> None:

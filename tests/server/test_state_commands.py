@@ -182,7 +182,9 @@ def test_wrong_words_are_all_told_with_the_nearest_right_ones(run: Run) -> None:
     assert len(err.splitlines()) == 4
     assert "Did you mean create_reports?" in err
     assert "Did you mean demo-news?" in err
-    assert "Did you mean demo?" in run("key", "create", "--org", "dmo", "--permissions", "create_reports")[2]
+    said = run("key", "create", "--org", "dmo", "--permissions", "create_report")[2]
+    assert ["Did you mean demo?" in said, "Did you mean create_reports?" in said] == [True, True]
+    assert len(run("channel", "add", "--org", "dmo", "--id", "a b", "--slug", "x,y")[2].splitlines()) == 3
     assert json.loads(run("key", "list", "--json")[1]) == []
 
 

@@ -15,12 +15,14 @@ from cyclopts import App, Parameter
 
 from reelport.cli.listing import listed, told
 from reelport.cli.options import Insecure, Profile, Url
+from reelport.cli.together import find_error
 from reelport.client.settings import layers, profile_file, secrets
 from reelport.client.settings.config import INSECURE, Settings, checked_url, home_of
 from reelport.client.settings.credentials import PrivateKey, PublicKey
 from reelport.client.settings.layers import PARTS, VARIABLES, Setting
 from reelport.client.settings.profiles import DEFAULT_PROFILE, PROFILE, USER_FILE, in_force, secret_names
 from reelport.errors import AccessError, ServiceError, UsageError
+from reelport.wording import format_list
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
@@ -146,15 +148,19 @@ def _given(known: Mapping[str, str], words: Mapping[str, str | None]) -> dict[st
     kind = words["kind"] or known.get("kind", "private")
     host = (PublicKey if kind == "public" else PrivateKey).host
     url = words["url"] or known.get("url") or os.environ.get(VARIABLES["url"], "").strip() or host
-    given = {"url": checked_url(url), "kind": kind}
+    wrong = find_error(lambda: checked_url(url))
+    if wrong and _at_terminal():
+        raise wrong
+    given = {"url": url if wrong else checked_url(url), "kind": kind}
     wanted = {"private": ("key",), "public": ("key", "username"), "bearer": ()}[kind]
     for part in wanted:
         before = known.get(part) or os.environ.get(VARIABLES[part], "").strip()
         answer = words[part] or _asked({"key": "Key id", "username": "Account"}[part], before)
         given[part] = _sound(answer, part)
     missing = [f"--{part}" for part in wanted if not given[part]]
-    if missing:
-        raise UsageError(f"Which key? Give {' and '.join(missing)}.")
+    lines = [f"Which key? Give {format_list(missing)}."] if missing else []
+    if wrong or lines:
+        raise UsageError("\n".join([*lines, *([str(wrong)] if wrong else [])]))
     return given
 
 

@@ -22,6 +22,7 @@ from reelport.cli.facts_output import (
     stamp_text,
 )
 from reelport.cli.options import Whole
+from reelport.cli.variables import REJECT_BYTES_VARIABLE, REJECT_ROWS_VARIABLE
 from reelport.errors import UsageError
 from reelport.facts.defaults import KEPT_HOURS, MEMORY, REJECT_BYTES, REJECT_ROWS, SETTLED_AFTER
 from reelport.facts.layout import check_layout, check_there
@@ -66,10 +67,10 @@ class BadRows:
     ] = None
     rejects: Annotated[Path | None, Parameter(help="Where bad rows go; default: beside the first file.")] = None
     reject_rows: Annotated[
-        Whole, Parameter(env_var="REELPORT_REJECT_ROWS", help="Bad rows that the reject file keeps; all are counted.")
+        Whole, Parameter(env_var=REJECT_ROWS_VARIABLE, help="Bad rows that the reject file keeps; all are counted.")
     ] = REJECT_ROWS
     reject_bytes: Annotated[
-        Whole, Parameter(env_var="REELPORT_REJECT_BYTES", help="Bytes that the reject file may have.")
+        Whole, Parameter(env_var=REJECT_BYTES_VARIABLE, help="Bytes that the reject file may have.")
     ] = REJECT_BYTES
 
 

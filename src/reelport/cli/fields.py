@@ -101,6 +101,11 @@ def compat(
     _print_page(facts, as_json=json)
 
 
+def refuse_names(metrics: list[str], dimensions: list[str], filters: list[str]) -> None:
+    """Raise QueryRefused where these names can't be asked for together."""
+    _refuse_impossible(_query(metrics, dimensions, filters), as_json=False)
+
+
 def _query(metrics: list[str], dimensions: list[str], filters: list[str]) -> ReportQuery:
     """The query of these names, today; a filter without a value gets one that it takes."""
     today = datetime.now(UTC).date()

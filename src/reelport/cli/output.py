@@ -116,8 +116,8 @@ class Narrator:
         each = f"each of {windows} windows: " if windows > 1 else ""
         place = "drawn, and not kept (-o FILE keeps the data)" if drawn else output or "stdout"
         self.say(f"{place}: {format_count(done.rows, 'row')}, {format_size(done.bytes)}; {each}{done.proof}")
-        for what, where in more.items():
-            self.say(f"{what.replace('_', ' ')}: {where}")
+        for what, value in more.items():
+            self.say(_changed(value) if what == "changed_cells" and isinstance(value, int) else f"{what}: {value}")
 
     def ended(self, **facts: object) -> None:
         """Another good end, which stdout tells."""
@@ -194,6 +194,11 @@ class Narrator:
     def _say_of(self, window: str, state: str, line: str) -> None:
         self.say(f"{window}: {line}" if window else line)
         self._last[window] = (state, self._seconds())
+
+
+def _changed(cells: int) -> str:
+    made = f"{format_count(cells, 'cell')} changed, so that no spreadsheet takes one for a formula"
+    return f"{made}; the report itself was whole, and its SHA-256 is another" if cells else "no cell had to be changed"
 
 
 def what_happened(error: ReelportError) -> str:

@@ -29,8 +29,8 @@ def _flags(*, worker: bool) -> list[tuple[str, Any, None]]:
         if worker and not field.metadata["worker"]:
             continue
         kind = str if kinds[field.name] == Secret | None else kinds[field.name]
-        default = "" if field.default in {None, ""} else f", default: {field.default}"
-        help_ = f"{field.metadata['description']} [{variable(field.name)}{default}]"
+        default = "" if field.default in {None, ""} else f" [default: {field.default}]"
+        help_ = f"{field.metadata['description']} [env var: {variable(field.name)}]{default}"
         flags.append((field.name, Annotated[kind | None, Parameter(help=help_, converter=_written)], None))
     return flags
 
@@ -66,7 +66,7 @@ def serve(*, settings: AllSettings = None) -> None:
 
     Example: reelport serve --data reelport-data --port 8642
 
-    A flag goes before the variable in brackets, which goes before the default.
+    A flag goes before its variable, which goes before the default.
     """
     used = _begin(settings)
     from reelport.server.serve import serve as run
@@ -79,7 +79,7 @@ def worker(*, settings: WorkerSettings = None) -> None:
 
     Example: reelport worker --data reelport-data
 
-    A flag goes before the variable in brackets, which goes before the default.
+    A flag goes before its variable, which goes before the default.
     """
     used = _begin(settings)
     from reelport.server.supervisor import supervise

@@ -48,6 +48,10 @@ def _checks(group: str, function: Callable[..., object], given: dict[str, Any]) 
         from reelport.cli.sync import checks_of
 
         yield from checks_of(function, given)
+    if group == "fields" and "dimensions" in takes:
+        from reelport.cli.fields import refuse_names
+
+        yield lambda: refuse_names(*(given.get(part) or [] for part in ("metrics", "dimensions", "filters")))
     if group in _CALLING and {"url", "profile"} <= takes:
         from reelport.cli.connection import read_settings
 

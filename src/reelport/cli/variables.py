@@ -15,8 +15,8 @@ from reelport import steps
 from reelport.errors import UsageError
 
 PREFIX = "REELPORT_"
-REJECT_ROWS = "REELPORT_REJECT_ROWS"
-REJECT_BYTES = "REELPORT_REJECT_BYTES"
+REJECT_ROWS_VARIABLE = "REELPORT_REJECT_ROWS"
+REJECT_BYTES_VARIABLE = "REELPORT_REJECT_BYTES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def refuse_mistyped() -> None:
 
 def _known() -> Iterator[frozenset[str]]:
     """The names that there are, those that cost least to know first."""
-    yield frozenset({REJECT_ROWS, REJECT_BYTES}) | steps.REHEARSALS
+    yield frozenset({REJECT_ROWS_VARIABLE, REJECT_BYTES_VARIABLE}) | steps.REHEARSALS
     from reelport.client.settings.profiles import CLIENT_VARIABLES
 
     yield CLIENT_VARIABLES

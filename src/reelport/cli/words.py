@@ -168,7 +168,7 @@ def _replace_unknown(reading: _Reading, error: UnknownOptionError) -> None:
         return
     if near in reading.lacking:
         reading.lacking.remove(near)
-        reading.words.remove(f"{near}={_NAMED.get(near, _ANY)}")
+        reading.words[:] = [each for each in reading.words if not each.startswith(f"{near}=")]
     if near and not any(each.partition("=")[0] == near for each in reading.words):
         reading.words[place] = near + reading.words[place].removeprefix(name)
         return
@@ -200,9 +200,7 @@ def _correct(words: list[str], keyword: str | None, value: str, argument: Argume
 
 def _valid(argument: Argument) -> str:
     """A value that the argument takes."""
-    if argument.name in _NAMED:
-        return _NAMED[argument.name]
-    return next(_of_kind(argument.hint), _ANY)
+    return next(_of_kind(argument.hint), _NAMED.get(argument.name, _ANY))
 
 
 def _of_kind(hint: Any) -> Iterator[str]:  # noqa: ANN401 - whatever stands as a type

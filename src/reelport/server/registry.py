@@ -62,11 +62,15 @@ def add_channels(
     db: Engine, settings: Settings, organization: str, entries: Sequence[Entry], wrong: Iterable[Wrong] = ()
 ) -> tuple[Rename, ...]:
     """Do what `add_channel` does for all of them, or for none: UsageError says all that is wrong, in order of lines."""
-    holder = partners.organization(db, organization)
     known = {each.id: each for each in known_channels(settings)}
     found = sorted([*wrong, *_problems(entries, known)], key=itemgetter(0))
-    if found:
-        raise UsageError("\n".join(f"line {line}: {sentence}" if line else sentence for line, sentence in found))
+    lines = [f"line {line}: {sentence}" if line else sentence for line, sentence in found]
+    try:
+        holder = partners.organization(db, organization)
+    except UsageError as error:
+        raise UsageError("\n".join([str(error), *lines])) from None
+    if lines:
+        raise UsageError("\n".join(lines))
     channels = [_completed(entry.channel, known.get(entry.channel.id)) for entry in entries]
     rows = [
         {"id": each.id, "slug": each.slug, "name": each.name, "account_id": each.account_id}
@@ -172,8 +176,13 @@ def create_key(
     channels: Collection[str] | None = None,
 ) -> NewKey:
     """A new key, limited to these channels, by slug or id, unless None; UsageError says all that is wrong."""
-    known = {} if channels is None else _by_name(db, settings, organization)
     wrong = partners.wrong_permissions(permissions)
+    try:
+        if wrong:
+            partners.organization(db, organization)
+        known = {} if channels is None else _by_name(db, settings, organization)
+    except UsageError as error:
+        raise UsageError("\n".join([str(error), *wrong])) from None
     wrong += [_no_channel(name, organization, known) for name in channels or () if name not in known]
     wrong += [_unclear(name, known[name]) for name in channels or () if len(known.get(name, ())) > 1]
     if wrong:
