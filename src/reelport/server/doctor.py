@@ -140,7 +140,7 @@ def _workers(settings: Settings) -> Iterator[tuple[bool, str]]:
         count = _count_jobs(db) if db else 0
         living = names or (worker_registry.ready(db, settings) if db else ())
     if count and not living:
-        waiting = f"{format_count(count, 'report')} to be made"
+        waiting = format_count(count, "report waits or runs", "reports wait or run")
         yield False, f"{waiting}, and no worker lives: start `reelport serve` or `reelport worker`."
     elif settings.workers_root.is_dir():
         yield True, f"{len(names)} alive on this machine{': ' if names else ''}{', '.join(names)}."
@@ -159,7 +159,8 @@ def _files(settings: Settings) -> Iterator[tuple[bool, str]]:
             return
         left = retention.orphans(db, settings)
     gone = ": the next sweep removes that" if len(left) == 1 else ": the next sweep removes them"
-    yield not left, f"{format_count(len(left), 'file')} of no report{gone if left else ''}."
+    told = format_count(len(left), "file belongs to no report", "files belong to no report")
+    yield not left, f"{told}{gone if left else ''}."
 
 
 @contextmanager
