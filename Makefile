@@ -53,8 +53,13 @@ lint: $(READY) ## hold the style
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --quiet --check
 
-types: $(READY) ## hold the types
+types: $(READY) ## hold the types, of the client on Windows and macOS too
 	@$(BIN)/mypy --no-error-summary
+	@for system in win32 darwin; do \
+		$(BIN)/mypy --no-error-summary --platform $$system --follow-imports=silent --cache-dir .mypy_cache/$$system \
+			src/reelport/*.py src/reelport/catalog src/reelport/client src/reelport/sync src/reelport/cli \
+			src/reelport/testing/vendor || exit 1; \
+	done
 
 advisories: $(READY) ## ask a database of advisories about every locked package
 	@$(SETUP_ENV) $(BIN)/python supply_chain/advisories.py

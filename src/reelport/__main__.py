@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -22,9 +23,14 @@ def run() -> None:
 
 
 def _fill() -> None:
-    """Put nowhere in the place of a stream that is closed: `print` takes stdout for an stderr that is none."""
+    """Put nowhere in the place of a stream that is closed: `print` takes stdout for an stderr that is none.
+
+    A letter that stdout's encoding lacks, as in a pipe on Windows, is a question mark there and ends nothing.
+    """
     sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":

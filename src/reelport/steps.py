@@ -22,7 +22,7 @@ def reach(step: str, subject: str = "") -> None:
     for rehearsed in os.environ.get(VARIABLE, "").split(","):
         name, _, once = rehearsed.partition(":")
         if name == step and (not once or _removed(Path(once.replace("{subject}", subject)))):
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows ends it by either
 
 
 def _removed(file: Path) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from reelport.cli.main import APP, CLIENT_COMMANDS, SERVER_COMMANDS, main
+from reelport.cli.shell import quote_command
 from reelport.cli.suggestions import filters, metrics, profiles
 
 BIN = Path(sys.executable).parent
@@ -242,3 +243,10 @@ def test_every_public_name_is_there_and_costs_nothing_before() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said == "[] [] problems True\nmodule 'reelport' has no attribute 'nothing'\n"
+
+
+def test_a_command_to_go_on_with_can_be_pasted() -> None:
+    """Windows' own shell knows no single quotes."""
+    words = ["reelport", "report", "run", "-o", "my views.csv"]
+    assert quote_command(words, "linux") == "reelport report run -o 'my views.csv'"
+    assert quote_command(words, "win32") == 'reelport report run -o "my views.csv"'

@@ -16,6 +16,7 @@ from tests.client.downloads import CSV, WHOLE, left_in, serve
 
 from reelport import AsyncClient, Client, ReportQuery
 from reelport.client.events import Event
+from reelport.client.files.part import can_be_named_on_windows
 from reelport.errors import StorageError, UsageError
 
 
@@ -181,3 +182,33 @@ def test_two_reports_to_one_name_leave_one_of_them_whole(server: Server, tmp_pat
     assert left_in(tmp_path) == WHOLE
     says = json.loads((tmp_path / "views.csv.json").read_text())
     assert says["sha256"] == hashlib.sha256((tmp_path / "views.csv").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "name", ["views.csv", "con-views.csv", "console.csv", "a b.csv", "Ünicode.csv", "com10.csv", ".csv"]
+)
+def test_names_that_windows_has(name: str) -> None:
+    """What only looks like a device is a name."""
+    assert can_be_named_on_windows(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CON",
+        "con.csv",
+        "nul .csv",
+        "COM1.csv",
+        "lpt9",
+        "views:hidden.csv",
+        "a?.csv",
+        "a<b",
+        "a|b",
+        "views.",
+        "views ",
+        "a\tb",
+    ],
+)
+def test_names_that_windows_has_not(name: str) -> None:
+    """Devices, streams of other files, and letters that no name has there."""
+    assert not can_be_named_on_windows(name)

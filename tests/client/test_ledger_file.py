@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.client.ledgers import claimed, question
 
@@ -33,12 +35,12 @@ def damage_nothing(path: Path) -> None:
 
 
 def damage_table(path: Path) -> None:
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("DROP TABLE reports")
 
 
 def damage_row(path: Path) -> None:
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE reports SET query = '{}'")
 
 
@@ -55,15 +57,18 @@ def test_a_damaged_ledger_is_said_to_be(ledger: Ledger, damage: object) -> None:
     damage(ledger.path)
     before = ledger.path.read_bytes()
     for attempt in (lambda: ledger.enter(question()), ledger.rows):
-        with pytest.raises(StorageError, match=r"ledger\.db is damaged .* Move it away"):
+        with pytest.raises(StorageError, match=r"ledger\.db is damaged .* Move it away") as caught:
             attempt()
+        # What was raised holds on to all that it came by; a file that it was left open with too.
+        assert caught.value.__traceback__
+        assert str(ledger.path) not in {file.path for file in psutil.Process().open_files()}
     assert ledger.path.read_bytes() == before
 
 
 def test_a_ledger_of_a_newer_version_is_left_alone(ledger: Ledger) -> None:
     """What it means isn't known here."""
     claimed(ledger)
-    with sqlite3.connect(ledger.path) as db:
+    with closing(sqlite3.connect(ledger.path)) as db, db:
         db.execute("PRAGMA user_version = 2")
     for attempt in (lambda: ledger.enter(question()), ledger.rows):
         with pytest.raises(NewerData, match="newer version"):

@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -320,7 +320,7 @@ def test_error_while_the_app_starts_up_is_what_serve_ends_with(run: Run, monkeyp
 def test_newer_state_database_is_told_alike_by_serve_and_doctor(run: Run, tmp_path: Path) -> None:
     """No command brings a database back: Reelport is what has to be updated."""
     run("org", "add", "demo")
-    with sqlite3.connect(tmp_path / "data" / "state.db") as state:
+    with closing(sqlite3.connect(tmp_path / "data" / "state.db")) as state, state:
         state.execute("UPDATE alembic_version SET version_num = '9999'")
     state.close()
     said = [run(*words)[::2] for words in (("serve", "--port", "0"), ("doctor",))]

@@ -8,6 +8,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,8 @@ def test_checks_of_the_migrations_are_those_of_the_tables(tmp_path: Path) -> Non
     fresh.dispose()
 
     def made(path: Path) -> dict[str, list[str]]:
-        statements = sqlite3.connect(path).execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+        with closing(sqlite3.connect(path)) as state:
+            statements = state.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
         return {name: _parts(sql) for name, sql in statements if name != "alembic_version"}
 
     assert made(tmp_path / "state.db") == made(tmp_path / "fresh.db")

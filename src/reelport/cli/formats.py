@@ -281,6 +281,7 @@ def _copy(path: Path, file: Sink) -> None:
 @contextmanager
 def _replaced(target: Path) -> Iterator[BinaryIO]:
     """A file that takes the target's name at the end of the `with`, and is gone when that ends in an error."""
+    from reelport.client.files.locks import put_in_place
     from reelport.client.files.part import storage
 
     part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
@@ -290,7 +291,7 @@ def _replaced(target: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         with storage(target):
-            part.replace(target)
+            put_in_place(part, target)
     finally:
         with suppress(OSError):
             part.unlink()

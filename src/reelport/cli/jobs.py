@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from cyclopts import App, Parameter
 from reelport.cli.consent import is_confirmed
 from reelport.cli.listing import described, listed, told
 from reelport.cli.options import words_of
+from reelport.cli.shell import quote_command
 from reelport.client.ledger import Ledger, Row, State
 from reelport.client.ledger.place import ledger_at
 from reelport.client.ledger.rows import TOKEN_STATES
@@ -234,4 +234,4 @@ def _again(row: Row) -> str:
     words = ["reelport", "report", "run", *words_of(row.query)]
     file = _file(row)
     words += ["-o", str(file)] if file else []
-    return shlex.join([*words, "--url", row.service])
+    return quote_command([*words, "--url", row.service])

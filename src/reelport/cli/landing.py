@@ -7,15 +7,14 @@ the service has the report no longer than that.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reelport.catalog import Limit
-from reelport.client.files.locks import held, still_named
+from reelport.client.files.locks import held, remove_folder, still_named
 from reelport.client.files.part import storage
 from reelport.client.settings.config import home_of
 
@@ -30,36 +29,34 @@ def landing(name: str) -> Iterator[Path]:
     with storage(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         _tidy(home)
-    with _own(home / name) as place:
-        try:
-            yield place / _FILE
-        except BrokenPipeError:
-            shutil.rmtree(place, ignore_errors=True)  # Whoever read our output has had enough.
-            raise
-        shutil.rmtree(place, ignore_errors=True)
+        place = home / name
+        lock = _locked(place)
+    if lock is None:
+        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=home) as other:
+            yield Path(other) / _FILE
+        return
+    try:
+        yield place / _FILE
+    except BrokenPipeError:
+        remove_folder(place, place / _LOCK, lock)  # Whoever read our output has had enough.
+        raise
+    except BaseException:  # what was had by then stays for the same command; it goes on
+        os.close(lock)
+        raise
+    remove_folder(place, place / _LOCK, lock)
 
 
-@contextmanager
-def _own(place: Path) -> Iterator[Path]:
-    """The place, locked by us; one that only we know where another has it."""
-    with ExitStack() as until_end:
-        with storage(place):
-            ours = _locked(place, until_end)
-            if not ours:
-                other = tempfile.TemporaryDirectory(prefix=f"{place.name}-", dir=place.parent)
-                place = Path(until_end.enter_context(other))
-        yield place
-
-
-def _locked(place: Path, until_end: ExitStack) -> bool:
-    """Whether the place is ours alone until the end."""
+def _locked(place: Path) -> int | None:
+    """A lock on the place, which is made where it isn't there; None where another process has it."""
     place.mkdir(mode=0o700, exist_ok=True)
     try:
         lock = os.open(place / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except FileNotFoundError:
-        return False  # Whoever had it took it away just now.
-    until_end.callback(os.close, lock)
-    return held(lock) and still_named(lock, place / _LOCK)
+        return None  # Whoever had it took it away just now.
+    if held(lock) and still_named(lock, place / _LOCK):
+        return lock
+    os.close(lock)
+    return None
 
 
 def _tidy(home: Path) -> None:
@@ -68,6 +65,6 @@ def _tidy(home: Path) -> None:
     for place in home.iterdir():
         with suppress(OSError):
             if place.stat().st_mtime < before:
-                with ExitStack() as until_end:
-                    if _locked(place, until_end):
-                        shutil.rmtree(place, ignore_errors=True)
+                lock = _locked(place)
+                if lock is not None:
+                    remove_folder(place, place / _LOCK, lock)

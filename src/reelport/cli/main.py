@@ -100,6 +100,7 @@ def _run(words: list[str]) -> None:
         _refuse_unknown(words)
         _refuse_bytes(words)
         _refuse_dash(words)
+        _refuse_service(words)
         _show_all_help(words)
         _call(words)
         sys.stdout.flush()
@@ -161,6 +162,19 @@ def _refuse_dash(words: list[str]) -> None:
     apart = any(word in {"-o", "--output"} and after == "-" for word, after in pairwise(words))
     if apart or {"-o-", "-o=-", "--output=-"} & set(words):
         _explain_words(words, UsageError("'-' is no file: without -o the data goes to stdout."))
+
+
+def _refuse_service(words: list[str]) -> None:
+    """Refuse a command of the service on a system that it doesn't run on, before any of its modules fails."""
+    if not words or words[0] not in SERVER_COMMANDS:
+        return
+    from reelport.client.files.locks import POSIX
+
+    if not POSIX:
+        raise UsageError(
+            f"'reelport {words[0]}' is the service's, which runs on Linux, and not here: on Windows use WSL or a "
+            f"container. The client's commands run here: {', '.join(CLIENT_COMMANDS)}."
+        )
 
 
 def _show_all_help(words: list[str]) -> None:

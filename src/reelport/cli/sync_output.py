@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -17,6 +16,7 @@ from reelport.cli.announce import Announcer
 from reelport.cli.calendars import calendar, legend
 from reelport.cli.listing import told as as_json
 from reelport.cli.output import Narrator
+from reelport.cli.shell import quote_command
 from reelport.client.events import Bisected, Event
 from reelport.sync.comparing import Comparison, Moved, Number
 from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent
@@ -193,7 +193,7 @@ def _command(found: Comparison, options: Sequence[str]) -> str | None:
     """The command that reads again what has moved and no run reads by itself; None when there is nothing of it."""
     if found.overdue is None:
         return None
-    return shlex.join(["reelport", "sync", "run", found.spec.name, *range_options(*found.overdue), *options])
+    return quote_command(["reelport", "sync", "run", found.spec.name, *range_options(*found.overdue), *options])
 
 
 def _verdict(found: Comparison, options: Sequence[str]) -> Text:

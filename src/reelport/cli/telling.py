@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from reelport.cli import stops
 from reelport.cli.announce import Announcer
 from reelport.cli.output import Narrator, stderr
 from reelport.cli.refusal import in_options
+from reelport.cli.shell import quote_command
 from reelport.cli.variables import find_unknown
 from reelport.client.events import Event
 from reelport.client.files.download import Downloaded
@@ -73,7 +73,7 @@ class Teller:
 
     def command(self) -> str:
         """The command that goes on."""
-        return shlex.join(["reelport", self.group, *self.resume])
+        return quote_command(["reelport", self.group, *self.resume])
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from reelport.client.files.part import storage
 from reelport.errors import UsageError
 from reelport.sync.spec import Place
 
-_NAME = "lock"
+_NAME, _HOLDER = "lock", "holder"
+"""Who holds the lock stands in a file of its own: on Windows nobody else reads one that is locked."""
 
 
 @contextmanager
@@ -24,10 +25,21 @@ def locked(place: Place) -> Iterator[Path]:
         descriptor = os.open(workshop / _NAME, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if not held(descriptor):
-            other = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "unknown"
+            other = _read(workshop / _HOLDER)
             raise UsageError(f"Another sync (process {other}) is bringing {place} up to date: wait for it, or stop it.")
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
-        yield workshop
+        with storage(place.path):
+            (workshop / _HOLDER).write_text(f"{os.getpid()}\n", "utf-8")
+        try:
+            yield workshop
+        finally:
+            (workshop / _HOLDER).unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def _read(holder: Path) -> str:
+    """Which process wrote its number down; `unknown` where none has yet."""
+    try:
+        return holder.read_text("utf-8", "replace")[:20].strip() or "unknown"
+    except OSError:
+        return "unknown"

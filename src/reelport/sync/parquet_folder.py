@@ -3,7 +3,8 @@
     FOLDER/views/current -> versions/20261125T140000-3f2a
     FOLDER/views/versions/20261125T140000-3f2a/2026-11-24.3f2a.0.parquet, …, manifest.json
 
-A version is written whole before the link points to it, and is never changed. Days that a window leaves
+A version is written whole before the link points to it, and is never changed. Where links can't be made, on a Windows
+without the right to, `current` is a file that holds the version's name instead. Days that a window leaves
 alone are the same files as before, under one more name. Files are named for the version that wrote them: a
 reader that lists `current` before and opens after a change finds the same rows, or no file; never others.
 """
@@ -29,7 +30,7 @@ from reelport.sync.columns import OWN, Field, day_of, literal, quoted
 from reelport.sync.contract import Agreement, agree, time_of
 from reelport.sync.copies import Replaced, View, guard, replaced, stamped
 from reelport.sync.days import Days, month_first
-from reelport.sync.durable import point, synced
+from reelport.sync.durable import point, pointed, share, synced
 from reelport.sync.manifest import NAME, DataFile, Manifest
 from reelport.sync.spec import Place, Spec
 from reelport.sync.staging import Delivery, engine, stage
@@ -61,18 +62,17 @@ class ParquetFolder:
     @contextmanager
     def view(self, spec: Spec) -> Iterator[View | None]:
         """The copy of a spec, for reading; None while there is none."""
-        manifest = self._manifest(spec)
-        if manifest is None:
+        manifest, folder = self._manifest(spec), self._version(spec)
+        if manifest is None or folder is None:
             yield None
             return
-        folder = self._current(spec).resolve()
         with engine(self._place.workshop / "spill") as con:
             yield View(con, _relation(folder, [file.name for file in manifest.files]), manifest.fields)
 
     def replace(self, spec: Spec, delivery: Delivery, *, allow_empty: bool = False) -> Replaced:
         """Put a delivery in the place of its window: write a new version, then let the link point to it."""
         home = self._place.path / spec.name
-        old = self._manifest(spec)
+        old, current = self._manifest(spec), self._version(spec)
         with engine(self._place.workshop / "spill") as con, storage(home):
             con.execute("SET threads = 1")  # so that rows keep their order
             staged = stage(con, delivery.file)
@@ -83,7 +83,8 @@ class ParquetFolder:
             guard(spec, delivery, before, rows, allow_empty=allow_empty)
             with _Version(con, home, spec, agreement) as version:
                 version.write(delivery)
-                version.take_over(self._current(spec), old, stays)
+                if old is not None and current is not None:
+                    version.take_over(current, old, stays)
                 reach("sync-written")
                 version.finish((old.state if old else State()).after(spec, delivery))
             reach("sync-version")
@@ -94,8 +95,8 @@ class ParquetFolder:
 
     def doubt(self, spec: Spec, days: Days | None = None) -> None:
         """Take none of these days, or no day, of a spec as verified any more: a version of the same files says so."""
-        old, home = self._manifest(spec), self._place.path / spec.name
-        if old is None or old.state.doubted(days) == old.state:
+        old, current, home = self._manifest(spec), self._version(spec), self._place.path / spec.name
+        if old is None or current is None or old.state.doubted(days) == old.state:
             return
         with storage(home):
             name = _name(secrets.token_hex(4))
@@ -103,7 +104,7 @@ class ParquetFolder:
             part.mkdir()
             try:
                 for file in old.files:
-                    (part / file.name).hardlink_to((self._current(spec) / file.name).resolve())
+                    share(current / file.name, part / file.name)
                 replace(old, state=old.state.doubted(days)).write(part)
                 _publish(part, home, name)
             finally:
@@ -114,15 +115,17 @@ class ParquetFolder:
     def _current(self, spec: Spec) -> Path:
         return self._place.path / spec.name / CURRENT
 
+    def _version(self, spec: Spec) -> Path | None:
+        """The folder of the last version, be it there or not; None while there is no copy."""
+        return pointed(self._current(spec))
+
     def _manifest(self, spec: Spec) -> Manifest | None:
         if self._place.path.exists() and not self._place.path.is_dir():
             raise UsageError(f"{self._place} is a file: a destination for Parquet is a folder.")
-        current = self._current(spec)
-        if current.exists():
-            return Manifest.read(current)
-        if current.is_symlink():
-            raise StorageError(f"{current} points to a version that is gone: was it removed by hand?")
-        return None
+        version = self._version(spec)
+        if version is not None and not version.exists():
+            raise StorageError(f"{self._current(spec)} points to a version that is gone: was it removed by hand?")
+        return None if version is None else Manifest.read(version)
 
 
 class _Version:
@@ -161,15 +164,15 @@ class _Version:
                 self._adopt(file, date.fromisoformat(folder.name.partition("=")[2]), number)
             folder.rmdir()
 
-    def take_over(self, current: Path, old: Manifest | None, stays: list[DataFile]) -> None:
+    def take_over(self, current: Path, old: Manifest, stays: list[DataFile]) -> None:
         """The files that stay: by one more name, or written anew where the columns have changed."""
         fields = self._agreement.fields
         for number, file in enumerate(stays):
-            if old is not None and old.fields == fields:
-                (self._part / file.name).hardlink_to((current / file.name).resolve())
+            if old.fields == fields:
+                share(current / file.name, self._part / file.name)
                 self._files.append(file)
                 continue
-            kept = {field.name for field in old.fields} if old else set()
+            kept = {field.name for field in old.fields}
             columns = ", ".join([*map(quoted, OWN), *(_as(field, kept) for field in fields)])
             fresh = self._part / f"rewritten-{number}"
             self._copy(f"SELECT {columns} FROM {_relation(current, [file.name])}", fresh)  # noqa: S608 - quoted
@@ -214,7 +217,7 @@ def _publish(part: Path, home: Path, name: str) -> None:
 def sweep(home: Path, now: float | None = None) -> None:
     """Remove versions that were replaced a while ago, and those that never were whole."""
     now = time.time() if now is None else now
-    current = (home / CURRENT).resolve()
+    current = pointed(home / CURRENT)
     whole = sorted(path for path in (home / VERSIONS).glob("*") if not path.name.startswith("."))
     for folder in (home / VERSIONS).glob(".*"):
         shutil.rmtree(folder, ignore_errors=True)

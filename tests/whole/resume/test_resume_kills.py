@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ LOST = ("client-intent", "client-asked")
 
 def reports_of(service: Service) -> int:
     """How many reports the service was ever asked for."""
-    with sqlite3.connect(f"file:{service.data / 'state.db'}?mode=ro", uri=True) as db:
+    with closing(sqlite3.connect(f"file:{service.data / 'state.db'}?mode=ro", uri=True)) as db:
         return int(db.execute("SELECT count(*) FROM reports").fetchone()[0])
 
 

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -201,7 +202,7 @@ def test_nothing_that_is_written_or_said_holds_a_secret(
     vendor.loses_ask = "after"
     with pytest.raises(AskLost) as lost:
         guest.run(days(4), tmp_path / "other.csv")
-    with sqlite3.connect(guest.home / "ledger.db") as db:
+    with closing(sqlite3.connect(guest.home / "ledger.db")) as db, db:
         said += ["\n".join(db.iterdump()), repr(guest.told), str(failed.value), repr(lost.value), caplog.text]
     said += [path.read_text() for path in tmp_path.glob("*.csv.json")]
     for words in (["jobs", "list", "--all"], ["jobs", "list", "--all", "--json"], ["jobs", "show", "4"]):

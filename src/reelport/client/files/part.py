@@ -18,7 +18,7 @@ from typing import BinaryIO, Self
 
 from reelport import steps
 from reelport.ahead import Ahead
-from reelport.client.files.locks import held, still_named
+from reelport.client.files.locks import POSIX, held, put_in_place, still_named
 from reelport.client.files.shape import Lines
 from reelport.client.files.tally import Tally
 from reelport.errors import StorageError, UsageError
@@ -27,6 +27,8 @@ _AT_ONCE = 1 << 20
 _LONGEST_NAME = 240
 _HEADER_BYTES = 1 << 16
 _TURNS, _TURN_SECONDS = 40, 0.025
+_BLANK, _ILLEGAL = 32, '<>:"/\\|?*'
+_DEVICE = re.compile("CON|PRN|AUX|NUL|CONIN\\$|CONOUT\\$|(COM|LPT)[0-9¹²³]")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -40,17 +42,31 @@ def checked_target(to: str | os.PathLike[str]) -> Path:
         str(path).encode()
     except (ValueError, RuntimeError, OSError) as error:  # a NUL, bytes that are no text, a home of nobody, a circle
         raise UsageError(f"{str(to)[:200]!r} is no name for a file: {error}.") from error
+    if not POSIX and not can_be_named_on_windows(path.name):
+        raise UsageError(
+            f"{path.name[:80]!r} is no name for a file on Windows: leave out {' '.join(_ILLEGAL)} and a dot or blank "
+            "at the end, and take none of its devices' names (CON, NUL, COM1)."
+        )
     if len(os.fsencode(path.name)) > _LONGEST_NAME:
         raise UsageError(f"The name {path.name[:40]}… is too long: give a shorter one.")
     with storage(path):
         # As it was named: a pipe behind /dev/stdout has no path that leads to it.
-        if os.fspath(to).endswith(os.sep) or (named.exists() and not stat.S_ISREG(named.stat().st_mode)):
+        if os.fspath(to).endswith((os.sep, os.altsep or os.sep)) or (
+            named.exists() and not stat.S_ISREG(named.stat().st_mode)
+        ):
             raise UsageError(f"{to} is no regular file: name a file to write the report to.")
         if not path.parent.is_dir():
             raise UsageError(f"There is no folder {path.parent} to write the report to.")
     if not os.access(path.parent, os.W_OK):
         raise UsageError(f"The folder {path.parent} can't be written to.")
     return path
+
+
+def can_be_named_on_windows(name: str) -> bool:
+    """Tell whether Windows has files of this name: what stands after a colon would be a hidden stream of a file."""
+    stem = name.partition(".")[0].rstrip(" ").upper()
+    illegal = any(letter in _ILLEGAL or ord(letter) < _BLANK for letter in name)
+    return not (illegal or name.endswith((".", " ")) or _DEVICE.fullmatch(stem))
 
 
 @contextmanager
@@ -198,10 +214,10 @@ class Part:
                 if beside is not None:
                     beside.unlink(missing_ok=True)
                 _free(self._file)
-                self.path.replace(self.target)
+                put_in_place(self.path, self.target)
                 self._published = True
                 if beside is not None:
-                    note.replace(beside)
+                    put_in_place(note, beside)
 
     def _count(self, data: bytes, ends: int | None = None) -> None:
         self._tally.feed(data, ends)
@@ -209,7 +225,9 @@ class Part:
 
     def _keep_mode(self) -> None:
         """What only its owner could read stays so."""
-        with suppress(FileNotFoundError, AttributeError):
+        if not hasattr(os, "fchmod"):
+            return  # Windows has no such modes.
+        with suppress(FileNotFoundError):
             os.fchmod(self._file.fileno(), stat.S_IMODE(self.target.stat().st_mode))
 
 
@@ -242,8 +260,8 @@ def _open(path: Path, more: int) -> BinaryIO:
 
 
 def _free(file: BinaryIO) -> None:
-    """Windows gives no open file another name; what is open elsewhere stays so, for its lock."""
-    if os.name == "nt":
+    """Close a file whose name is to change where no open one can have another; elsewhere its lock is still of use."""
+    if not POSIX:
         file.close()
 
 
@@ -259,6 +277,7 @@ def _tidy(target: Path, own: Path) -> None:
 def _remove_unless_held(path: Path) -> None:
     with suppress(OSError), path.open("r+b") as file:
         if held(file.fileno()) and still_named(file.fileno(), path):
+            _free(file)
             path.unlink()
 
 

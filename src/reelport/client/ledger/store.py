@@ -86,7 +86,11 @@ class Store:
             f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
         )
         db.row_factory = sqlite3.Row
-        db.execute("PRAGMA synchronous = EXTRA")
+        try:
+            db.execute("PRAGMA synchronous = EXTRA")
+        except BaseException:  # no database, perhaps: it isn't left open; it goes on
+            db.close()
+            raise
         return db
 
     def _prepare(self, db: sqlite3.Connection) -> None:

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Self
 
-from reelport.client.files.locks import held, still_named
+from reelport.client.files.locks import held, remove_folder, still_named
 from reelport.client.files.part import storage
 from reelport.client.ranges.windows import Window
 from reelport.errors import UsageError
@@ -37,7 +37,7 @@ class Folder:
     @classmethod
     def beside(cls, target: Path) -> Self:
         """The folder of a target, made where it isn't there. Raises StorageError."""
-        name = os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])
+        name = target.name.encode("utf-8", "surrogateescape")[:_LONGEST_NAME].decode("utf-8", "ignore")
         path = target.with_name(f".{name}.windows")
         with storage(path):
             _sweep(path)
@@ -59,14 +59,17 @@ class Folder:
 
     def remove(self) -> None:
         """Take the folder away with all that is in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        self.close()
+        if self._lock is None:
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            lock, self._lock = self._lock, None
+            remove_folder(self.path, self.path / _LOCK, lock)
 
     def close(self) -> None:
         """Let the next process have it. A folder that is empty, or that nobody would find again, goes."""
         with suppress(OSError):
             if not self._stays or [path.name for path in self.path.iterdir()] == [_LOCK]:
-                shutil.rmtree(self.path, ignore_errors=True)
+                self.remove()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -114,8 +117,7 @@ def _sweep(path: Path) -> None:
         for left in [each for each in path.parent.iterdir() if own.fullmatch(each.name)]:
             lock = _locked(left)
             if lock is not None:
-                shutil.rmtree(left, ignore_errors=True)
-                os.close(lock)
+                remove_folder(left, left / _LOCK, lock)
 
 
 def _window(name: re.Match[str]) -> Window | None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from reelport.catalog import CellType
+from reelport.client.files.locks import put_in_place
 from reelport.client.results.cells import Cell, typed
 from reelport.client.results.columns import PRECISION, Column
 from reelport.errors import SchemaDrift
@@ -51,9 +52,9 @@ def write_parquet(path: Path, columns: tuple[Column, ...], to: Path) -> None:
         except pa.ArrowInvalid:
             wide = _wide(path, columns)
             _write(part, wide, _batches(path, columns, wide))
-        with part.open("rb") as file:
+        with part.open("r+b") as file:  # Windows syncs no file that is only read.
             os.fsync(file.fileno())
-        part.replace(to)
+        put_in_place(part, to)
     finally:
         with suppress(FileNotFoundError):
             part.unlink()

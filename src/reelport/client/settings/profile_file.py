@@ -10,12 +10,13 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from reelport.check import nearest
+from reelport.client.files.locks import hold, put_in_place
 from reelport.errors import StorageError, UsageError
 
 KINDS = ("private", "public", "bearer")
@@ -97,14 +98,11 @@ def alone(folder: Path) -> Iterator[None]:
     """No other process of ours changes files of the folder meanwhile; it is made where it is missing."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(folder / "config.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(folder / "config.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StorageError(f"{folder} can't be written to: {error.strerror or error}.") from error
     try:
-        with suppress(ImportError):
-            import fcntl  # noqa: PLC0415 - not every system has it
-
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        hold(lock)
         yield
     finally:
         os.close(lock)
@@ -120,7 +118,7 @@ def write_private(path: Path, text: str) -> None:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).replace(target)
+            put_in_place(Path(name), target)
         except BaseException:  # a Ctrl-C too leaves no half file behind; it goes on
             Path(name).unlink(missing_ok=True)
             raise

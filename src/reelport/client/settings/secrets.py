@@ -172,8 +172,8 @@ def _held(path: Path) -> dict[str, dict[str, str]]:
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:
-    if os.name != "posix":
-        return
+    if not hasattr(os, "geteuid"):
+        return  # Windows has folders that are a user's own, and no such modes.
     if status.st_uid not in {os.geteuid(), 0}:
         raise AccessError(f"{path} belongs to somebody else: its secrets are not used. Log in again as yourself.")
     if status.st_mode & _OTHERS:

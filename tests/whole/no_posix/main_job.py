@@ -1,0 +1,66 @@
+"""What a client is for, from end to end, in the folder that is named: prints what came of it as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from reelport import AsyncClient, Client, ReportQuery, UsageError
+from reelport.client.files.locks import POSIX
+from reelport.client.ranges.folder import Folder
+from reelport.sync import running
+from reelport.sync.spec import Kind, Place, Spec
+from reelport.sync.standing import standing
+
+LAST = datetime.now(UTC).date() - timedelta(days=1)
+FIRST = LAST - timedelta(days=9)
+QUERY = ReportQuery.of(["VIEWS"], ["DAY", "VIDEO_TITLE"], FIRST, LAST)
+
+
+def main(home: Path) -> dict[str, object]:
+    """Fetch a report in every way, twice; keep copies of both kinds, and change them."""
+    url, key, secret = (os.environ[name] for name in ("REELPORT_URL", "REELPORT_API_KEY", "REELPORT_API_SECRET"))
+    with Client(url, key, secret, ledger=home / "ledger.db") as client:
+        done = client.reports.run(QUERY, home / "views.csv")
+        again = client.reports.run(QUERY, home / "views.csv")
+        assert done.path.read_bytes() == (home / "views.csv").read_bytes() == again.path.read_bytes()
+        merged = client.with_options(windows=3).reports.run_range(QUERY, home / "merged.csv")
+        assert merged.path.read_bytes() == done.path.read_bytes()
+        client.with_options(windows=3).reports.run_range(QUERY, home / "apart", keep_windows=True)
+        places = [Place(Kind.DUCKDB, home / "copy.duckdb"), Place(Kind.PARQUET, home / "copy")]
+        kept = []
+        for place in places:
+            spec = Spec("views", ("VIEWS",), ("DAY", "VIDEO_TITLE"), FIRST, place, window=4, lookback=2)
+            for every_day in (False, False, True):
+                running.run([spec], client, every_day=every_day)
+            kept.append(standing(spec).rows)
+        refused = _refused(client, home)
+    asyncio.run(_asynchronously(url, key, secret, home))
+    held = Folder.beside(home / "held.csv")
+    other = Folder.beside(home / "held.csv")
+    alone = held.path != other.path
+    held.remove()
+    other.close()
+    left = sorted(path.name for path in home.iterdir())
+    return {"posix": POSIX, "rows": done.rows, "kept": kept, "alone": alone, "refused": refused, "left": left}
+
+
+def _refused(client: Client, home: Path) -> str:
+    try:
+        client.reports.run(QUERY, home / "views:hidden.csv")
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+async def _asynchronously(url: str, key: str, secret: str, home: Path) -> None:
+    async with AsyncClient(url, key, secret, ledger=home / "ledger.db") as client:
+        await client.reports.run(QUERY, home / "views.csv")
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]))))
