@@ -14,14 +14,21 @@ from typing import Protocol
 _MARK = b"\xef\xbb\xbf"
 # OWASP's list, NUL of its ASVS, and the full-width signs that East Asian spreadsheets take for the same.
 _BEGINS = rb"[=+\-@\t\r\n\x00]|\xef\xbc[\x9d\x8b\x8d\xa0]"
-_SUSPECT = re.compile(rb"(?:^|[,;\t\r\n\"])(?:" + _BEGINS + rb")")
+_REST = rb"(?<=[+-])\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+"""What follows the sign of a number: `-5` begins like a formula, and is none."""
+_SUSPECT = re.compile(
+    rb"(?:^|,)(?:%(begins)b)(?!%(rest)b(?:[,;\t\r\n]|\Z))"
+    rb"|[;\t\r\n](?:%(begins)b)(?!%(rest)b(?:[;\t\r\n]|\"(?!\")|\Z))"
+    rb"|\"(?:%(begins)b)(?!%(rest)b(?:[;\t\r\n]|\"(?:[,\r\n]|\Z)))" % {b"begins": _BEGINS, b"rest": _REST}
+)
 """What a record holds that may have to be changed: seldom one does, so that few are taken apart."""
-_PLACE = re.compile(rb"((?:^|[;\t\r\n])\"*)(?=" + _BEGINS + rb")")
+_PLACE = re.compile(
+    rb"((?:^|[;\t\r\n])\"*)(?=(?:%(begins)b)(?!%(rest)b(?:[;\t\r\n]|\Z)))" % {b"begins": _BEGINS, b"rest": _REST}
+)
 """Where a cell begins that could be a formula, in some spreadsheet, inside of a cell of ours."""
 _CELL = re.compile(
     rb'(?:\A|(?<=[,\n]))(?:"(?P<quoted>(?:[^"]|"")*+)"(?=[,\r\n]|\Z)|(?P<bare>[^,\r\n]*+(?:\r(?!\n)[^,\r\n]*+)*+))'
 )
-_NUMBER = re.compile(rb"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
 class Sink(Protocol):
@@ -70,7 +77,7 @@ def _guard(record: bytes) -> tuple[bytes, int]:
     def guard_cell(cell: re.Match[bytes]) -> bytes:
         nonlocal changed
         text = cell["quoted"] if cell["quoted"] is not None else cell["bare"].replace(b'"', b'""')
-        safe = text if _NUMBER.fullmatch(text) else _PLACE.sub(rb"\1'", text)
+        safe = _PLACE.sub(rb"\1'", text)
         changed += safe != text
         return cell[0] if safe == text else b'"' + safe + b'"'
 
