@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from reelport import steps
+from reelport import UsageError, steps
 from reelport.cli.main import main
 from reelport.cli.variables import find_unknown
-from reelport.client.settings.profiles import CLIENT_VARIABLES
+from reelport.client.settings.config import Settings
+from reelport.client.settings.profiles import CLIENT_VARIABLES, resolve
 from reelport.server import settings
 
 SOURCES = Path(settings.__file__).parents[1]
@@ -19,6 +20,9 @@ NO_KEY = (
 )
 KNOWN = "name a file .csv, .json, .ndjson, .jsonl, .parquet, .pq, or say which --format it has."
 NO_XLSX = f"--output: no report is written as .xlsx: {KNOWN}"
+NO_NAME = (
+    'profile is no name: write profile = "NAME", above the first [table], or [profiles.NAME] for a profile itself.'
+)
 DAY = "give YYYY-MM-DD, today, yesterday, or 30d for 30 days ago."
 
 
@@ -140,6 +144,27 @@ def test_a_mistyped_file_and_a_wrong_day_are_told_together(capsys: pytest.Captur
         f"{file}: reports.views: there is no 'metrcis' here: did you mean metrics?",
         f"{file}: reports.views: metrics.0: No metric 'VEIWS' is known here. Did you mean VIEWS?",
         f"--from: 'soon' is no day: {DAY}",
+    ]
+
+
+def test_all_wrong_settings_are_told_together(tmp_path: Path) -> None:
+    """Of the environment, in the library too; beside those of a file, each with the place that it stands in."""
+    outside = {"REELPORT_URL": "nowhere", "REELPORT_SLOTS": "x", "REELPORT_WINDOW_DAYS": "0", "REELPORT_INSECURE": "2"}
+    for read in (Settings.read, lambda given: resolve(given | {"REELPORT_HOME": str(tmp_path)}, folder=tmp_path)):
+        with pytest.raises(UsageError) as caught:
+            read(outside)
+        assert sorted(line.split()[0] for line in str(caught.value).splitlines()) == [
+            "'nowhere'", "REELPORT_INSECURE", "REELPORT_SLOTS", "REELPORT_WINDOW_DAYS",
+        ]  # fmt: skip
+    (tmp_path / "reelport.toml").write_text("[profiles.team]\nslot = 3\n")
+    (tmp_path / "config.toml").write_text('[profile.other]\nkinf = "private"\n')
+    with pytest.raises(UsageError) as caught:
+        resolve({"REELPORT_HOME": str(tmp_path), "REELPORT_INSECURE": "2"}, folder=tmp_path)
+    assert [line.removeprefix(f"{tmp_path}/") for line in str(caught.value).splitlines()] == [
+        "reelport.toml: profiles.team: there is no setting 'slot'. Did you mean slots?",
+        f"config.toml: {NO_NAME}",
+        "config.toml: profiles.other: there is no setting 'kinf'. Did you mean kind?",
+        "REELPORT_INSECURE must be 1 or 0, and not '2'.",
     ]
 
 

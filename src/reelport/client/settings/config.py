@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from reelport.catalog import Limit
 from reelport.client.settings.credentials import PRIVATE_HOST, Bearer, Credentials, PrivateKey, PublicKey, graphql_path
+from reelport.client.settings.faults import Faults
 from reelport.errors import AccessError, UsageError
 
 DAILYMOTION_URL = PRIVATE_HOST
@@ -91,8 +92,8 @@ class Settings:
 
         A bearer token is used where one is given; else a username or a password makes the key a public one.
         A key that is given whole as arguments is used as it is, whatever the environment holds.
-        Raises UsageError for an address that is none or that would take the key in clear text without `insecure`,
-        AccessError for a key that isn't whole.
+        Raises UsageError for all that is wrong with address, numbers and switches, and for an address that would take
+        the key in clear text without `insecure`; AccessError where it is only that the key isn't whole.
         """
         given = {KEY: key, SECRET: secret, USERNAME: username, PASSWORD: password, BEARER: bearer}
         texts = {name: _text(name, value) for name, value in given.items()}
@@ -101,14 +102,21 @@ class Settings:
             had = any(texts.values())
             found = {name: _text(name, environment.get(name)) for name in given if not (had and name == BEARER)}
             texts = {name: text or found.get(name, "") for name, text in texts.items()}
-        address = _text(URL, url) or _text(URL, environment.get(URL))
-        credentials = _credentials(texts, address)
+        given_address = _text(URL, url) or _text(URL, environment.get(URL))
+        faults = Faults()
+        address = faults.attempt(lambda: checked_url(given_address) if given_address else "", "")
+        credentials = None if faults.errors else faults.attempt(lambda: _credentials(texts, address), None)
+        slots = faults.attempt(lambda: read_count(environment, SLOTS), None)
+        windows = faults.attempt(lambda: read_count(environment, WINDOW_DAYS), None)
+        clear = faults.attempt(lambda: insecure or read_switch(environment, INSECURE), instead=False)
+        faults.refuse()
+        assert credentials is not None  # noqa: S101 - else there was a fault
         return cls(
-            checked_url(address or credentials.host),
+            address or credentials.host,
             credentials,
-            slots=_count(environment, SLOTS) or Limit.RUNNING_REPORTS.default,
-            windows=_count(environment, WINDOW_DAYS),
-            insecure=insecure or read_switch(environment, INSECURE),
+            slots=slots or Limit.RUNNING_REPORTS.default,
+            windows=windows,
+            insecure=clear,
         )
 
     @property
@@ -238,7 +246,8 @@ def _text(name: str, value: object) -> str:
     return str(value).strip()
 
 
-def _count(environment: Mapping[str, str], name: str) -> int | None:
+def read_count(environment: Mapping[str, str], name: str) -> int | None:
+    """Read a variable that is a whole number. Raises UsageError for anything else; None for one that isn't set."""
     text = environment.get(name, "").strip()
     if not text:
         return None

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from reelport.catalog import Limit
 from reelport.check import nearest
 from reelport.client.settings import layers
-from reelport.client.settings.config import HOME, INSECURE, Settings, checked_url, home_of, read_switch
+from reelport.client.settings.config import HOME, INSECURE, Settings, checked_url, home_of, read_count, read_switch
+from reelport.client.settings.faults import Faults
 from reelport.client.settings.layers import PARTS, SECRETS, UNSET, VARIABLES, Layer, Setting
 from reelport.client.settings.profile_file import NUMBERS, ProfileFile, read
 from reelport.client.settings.secrets import Name, look_up
@@ -90,16 +92,30 @@ def in_force(
 ) -> InForce:
     """Every setting in force. A secret that is not to be had is no error here: `trouble` says what stood between."""
     home, project = home_of(environment), project_file(folder)
-    files = (read(project, alone=False), read(home / USER_FILE, alone=True))
-    chosen = _chosen(environment, profile, files)
+    faults = Faults()
+    user = home / USER_FILE
+    files = (
+        faults.attempt(lambda: read(project, alone=False), ProfileFile(project)),
+        faults.attempt(lambda: read(user, alone=True), ProfileFile(user)),
+    )
+    chosen = Setting("profile", None, UNSET)
+    if not faults.errors:
+        chosen = faults.attempt(lambda: _chosen(environment, profile, files), chosen)
     arguments, outside = layers.arguments(given), layers.environment(environment)
     name = chosen.value or ""
     tables = [Layer(file.profiles[name], f"{file.path} [profiles.{name}]") for file in files if name in file.profiles]
     order = [arguments, *tables, outside] if profile else [arguments, outside, *tables]
     kind = layers.kind(order)
+    url = faults.attempt(lambda: layers.address(order, kind.value or ""), Setting("url", None, UNSET))
+    clear = faults.attempt(lambda: insecure or read_switch(environment, INSECURE), instead=False)
+    if faults.errors:
+        for number in NUMBERS:
+            given_number = {VARIABLES[number]: layers.first(order, number).value or ""}
+            faults.attempt(partial(read_count, given_number, VARIABLES[number]), None)
+    faults.refuse()
     open_ = [
         chosen,
-        layers.address(order, kind.value or ""),
+        url,
         kind,
         layers.first(order, "key"),
         layers.first(order, "username"),
@@ -110,7 +126,7 @@ def in_force(
     ours = [place for place in (arguments, outside) if _is_for_key(place, settings)]
     places = [place for place in ours if _is_for_address(place, order, settings["url"])]
     secrets, trouble = _secrets(settings, places, home)
-    found = InForce(settings | secrets, home, project, trouble, insecure or read_switch(environment, INSECURE))
+    found = InForce(settings | secrets, home, project, trouble, clear)
     withheld = _explain_withheld(found, [place for place in ours if place not in places])
     return found if trouble else replace(found, trouble=withheld)
 
