@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -37,6 +39,53 @@ def url() -> Iterator[str]:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/"
         server.shutdown()
+
+
+LONG = random.Random(7).randbytes(3_000_000)  # noqa: S311 - any bytes will do
+
+
+def _send(listener: socket.socket, pieces: Sequence[bytes]) -> None:
+    """Answer one request with these pieces, each sent alone, and hang up."""
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(65536)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connection.sendall(piece)
+
+
+def _read(pieces: Sequence[bytes]) -> tuple[bytes, Lost | None]:
+    """What a client reads of such an answer: its body, and how it was lost."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, closing(Http()) as transport:
+        threading.Thread(target=_send, args=(listener, pieces), daemon=True).start()
+        body = transport.open(Request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=60))
+        assert not isinstance(body, Lost)
+        with closing(body):
+            data = bytearray()
+            while piece := body.read():
+                if isinstance(piece, Lost):
+                    return bytes(data), piece
+                data += piece
+            assert body.read() == b""
+        return bytes(data), None
+
+
+@pytest.mark.parametrize("beside", [0, 1, 40_000, 100_000])
+@pytest.mark.parametrize("framing", ["content-length: 3000000", "transfer-encoding: chunked", "connection: close"])
+def test_a_long_body_is_read_whole_however_it_comes(framing: str, beside: int) -> None:
+    """With more or less of it beside the head, and however its end is told."""
+    head = f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode()
+    body = b"2dc6c0\r\n" + LONG + b"\r\n0\r\n\r\n" if "chunked" in framing else LONG
+    assert _read([head + body[:beside], body[beside:]]) == (LONG, None)
+
+
+def test_a_long_body_that_stops_is_lost() -> None:
+    """What came before is given, then that its end is missing, with how much there should have been."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: 3000001\r\n\r\n"
+    data, lost = _read([head, LONG])
+    assert data == LONG
+    assert lost is not None
+    assert "received 3000000 bytes, expected 3000001" in lost.reason
 
 
 def test_both_transports_say_why_there_is_no_connection() -> None:

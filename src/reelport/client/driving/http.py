@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 import httpx2
 
 from reelport.client.driving.logged import hushed
+from reelport.client.driving.long_body import LongBody
 from reelport.client.driving.steps import Lost, Reply, Request
 from reelport.client.driving.transport import AsyncBody, Body
 from reelport.errors import UsageError
@@ -56,7 +57,8 @@ class Http:
                 timeout=_timeout(request),
             )
             with hushed():
-                return _Body(self._client.send(made, stream=True, auth=None, follow_redirects=request.method == "GET"))
+                response = self._client.send(made, stream=True, auth=None, follow_redirects=request.method == "GET")
+                return _Body(response, request.timeout)
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
             return _lost(error)
 
@@ -66,16 +68,26 @@ class Http:
 
 
 class _Body:
-    def __init__(self, response: httpx2.Response) -> None:
+    def __init__(self, response: httpx2.Response, timeout: float) -> None:
         self._response = response
+        self._timeout = timeout
         self._chunks: Iterator[bytes] = response.iter_raw()
+        self._begun = False
+        self._rest: LongBody | None = None
         self.head = _head(response)
 
     def read(self) -> bytes | Lost:
+        if self._rest is not None:
+            return self._rest.read()
         try:
-            return next(self._chunks, b"")
+            data = next(self._chunks, b"")
         except httpx2.RequestError as error:
             return _lost(error)
+        if not self._begun:
+            # The first piece is all that the library had received: what comes now can be read without it.
+            self._begun = True
+            self._rest = LongBody.of(self._response, len(data), self._timeout)
+        return data
 
     def close(self) -> None:
         self._response.close()

@@ -24,6 +24,9 @@ from reelport.client.files.tally import Tally
 from reelport.errors import StorageError, UsageError
 
 _AT_ONCE = 1 << 20
+_BUFFER = 1 << 16
+"""Bytes that are gathered before they are written: what comes in longer pieces isn't copied."""
+
 _LONGEST_NAME = 240
 _HEADER_BYTES = 1 << 16
 _TURNS, _TURN_SECONDS = 40, 0.025
@@ -256,7 +259,7 @@ def _of_chance(target: Path) -> tuple[BinaryIO, Path]:
 
 def _open(path: Path, more: int) -> BinaryIO:
     flags = os.O_RDWR | os.O_CREAT | more | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-    return os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=_AT_ONCE)
+    return os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=_BUFFER)
 
 
 def _free(file: BinaryIO) -> None:

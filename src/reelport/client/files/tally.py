@@ -10,6 +10,7 @@ from functools import cache
 from reelport.client.files.shape import Lines
 
 _BATCH = 1 << 20
+_FEW = 8
 _THREADS = 2
 
 
@@ -69,8 +70,10 @@ class Tally:
         return pieces
 
     def _reckon(self, pieces: Sequence[tuple[bytes, int | None]]) -> None:
-        # One long piece: the lock of the interpreter, which the reader wants too, is let go and taken again once.
-        self._sha256.update(b"".join([data for data, _ in pieces]))
+        # Few long pieces: the lock of the interpreter, which the reader wants too, is let go and taken again for each.
+        whole = [data for data, _ in pieces]
+        for data in whole if len(whole) <= _FEW else [b"".join(whole)]:
+            self._sha256.update(data)
         if self._told is None:
             for data, ends in pieces:
                 if ends is None:
