@@ -96,7 +96,7 @@ def test_what_is_wrong_is_said_with_its_row(body: bytes, says: str, size: int) -
         held(b"day,video_title,views\n" + body, size, 3)
 
 
-@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("size", [1, 7, 11, 1000])
 @pytest.mark.parametrize(
     ("body", "good"),
     [
@@ -107,6 +107,7 @@ def test_what_is_wrong_is_said_with_its_row(body: bytes, says: str, size: int) -
         (b'2026-01-01,"a ""b""\n",1\n2031-01-01,B,1\n', False),
         (b'"2026-01-09",A,1\n"2031-01-01",A,1\n', False),
         (b'"2026-01-09\n","2031-01-01\n",1\n', True),
+        (b"2026-01-01,2031-01-01,1\n2026-01-01,2031-01-01,1\n", True),
         (b"20260101,A,1\n", True),
         (b"2026-13-77,A,1\n", True),
         (b"2026-01-01," + b"A" * 5000 + b",1\n2031-01-01,B,1\n", False),

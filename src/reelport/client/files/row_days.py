@@ -37,28 +37,29 @@ class RowDays:
 
         Raises ServiceError for a day outside of the range.
         """
-        text = self._begun + data
-        end = text.rfind(b"\n") + 1
+        end = data.rfind(b"\n") + 1
+        first = self._begun + data[:_START]
         # Of a row that isn't over only the beginning is of interest, however long it gets.
-        self._begun = text[end : end + _START]
-        if end and (self._many or not self._are_usual(text, end, rows)):
-            self._look_at_each(text, end)
+        self._begun = data[end : end + _START] if end else first[:_START]
+        if end and (self._many or not self._are_usual(first, data, end, rows)):
+            self._look_at_each(first, data, end)
 
-    def _are_usual(self, text: bytes, end: int, rows: int) -> bool:
+    def _are_usual(self, first: bytes, data: bytes, end: int, rows: int) -> bool:
         """Whether so many rows are of the first row's day, the last one's, and those that were usual before."""
-        for start in (text.rfind(b"\n", 0, end - 1) + 1, 0):
-            if found := _DAY.match(text, start):
+        last = data.rfind(b"\n", 0, end - 1) + 1
+        for found in (_DAY.match(data, last) if last else None, _DAY.match(first)):
+            if found:
                 self._check(found[1])
                 self._usual = [found[0], *(day for day in self._usual if day != found[0])][:_USUAL]
         for day in self._usual:
-            rows -= text.count(b"\n" + day, 0, end) + text.startswith(day)
+            rows -= data.count(b"\n" + day, 0, end) + first.startswith(day)
             if not rows:
                 return True
         return False
 
-    def _look_at_each(self, text: bytes, end: int) -> None:
-        starts = {line[:_START] for line in text[:end].split(b"\n")}
-        found = {match[0]: match[1] for start in starts if (match := _DAY.match(start + b"\n"))}
+    def _look_at_each(self, first: bytes, data: bytes, end: int) -> None:
+        starts = {line[:_START] for line in data[data.find(b"\n") + 1 : end].split(b"\n")}
+        found = {match[0]: match[1] for start in (first, *starts) if (match := _DAY.match(start + b"\n"))}
         for day in found.values():
             self._check(day)
         self._many = not 0 < len(found) <= _USUAL

@@ -120,16 +120,15 @@ class Rows:
         self._last = data[-1:]
         marks, inside = data.translate(None, _NOT_CELLS), self._inside
         outside, self._inside = _outside_quotes(marks, inside=inside)
-        ends = outside.count(b"\n")
-        if self._days.watched:
-            plain = ends == marks.count(b"\n")
-            self._days.feed(data if plain else _without_inner_ends(data, inside=inside), ends)
         text = self._begun + outside
         end = text.rfind(b"\n") + 1
-        self._whole(text[:end])
+        ends = self._whole(text[:end])
         self._begun = text[end:]
         if len(self._begun) >= len(self._row):
             self._refuse(self._rows + 1, len(self._begun) + 1)
+        if self._days.watched:
+            plain = outside is marks or ends == marks.count(b"\n")
+            self._days.feed(data if plain else _without_inner_ends(data, inside=inside), ends)
         return ends
 
     def end(self) -> None:
@@ -139,13 +138,15 @@ class Rows:
         if self._last != b"\n" and len(self._begun) + 1 != len(self._row):
             self._refuse(self._rows + 1, len(self._begun) + 1)
 
-    def _whole(self, lines: bytes) -> None:
+    def _whole(self, lines: bytes) -> int:
+        """How many rows these are."""
         count = len(lines) // len(self._row)
         if lines != self._row * count:
             widths = [len(line) for line in lines.split(b"\n")]
             wrong = next(at for at, width in enumerate(widths) if width + 1 != len(self._row))
             self._refuse(self._rows + wrong + 1, widths[wrong] + 1)
         self._rows += count
+        return count
 
     def _refuse(self, row: int, cells: int) -> None:
         width = len(self._row)
