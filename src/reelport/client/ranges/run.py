@@ -140,7 +140,7 @@ def _published(session: Session, how: Recipe, windows: Sequence[Downloaded], par
     known = beside(part.target)
     proof = weakest([each.proof for each in windows])
     complete = earliest([each.last_complete_day for each in windows])
-    rows = part.lines.rows
+    rows = part.rows
     done = Ranged(part.target, part.size, part.sha256, rows, proof, known, complete, tuple(windows))
     part.publish(known, content(session, how, done))
     steps.reach("client-range")
