@@ -17,6 +17,7 @@ from reelport.client.events import Event
 from reelport.client.files.download import Downloaded
 from reelport.errors import (
     AccessError,
+    AskLost,
     Interrupted,
     NotFinished,
     QueryRefused,
@@ -25,6 +26,7 @@ from reelport.errors import (
     ReportExpired,
     ReportFailed,
     RequestError,
+    SchemaDrift,
 )
 from reelport.query import ReportQuery
 
@@ -118,7 +120,7 @@ def _goes_on(teller: Teller, error: ReelportError) -> bool:
     match error:
         case QueueFull():
             return True
-        case AccessError() | RequestError() | ReportExpired() | ReportFailed():
-            return False
+        case AccessError() | RequestError() | ReportExpired() | ReportFailed() | AskLost() | SchemaDrift():
+            return False  # The two last ones say themselves which option changes that.
         case _:
             return teller.token is not None or error.exit_status != ReelportError.exit_status
