@@ -1,6 +1,6 @@
-"""A client where nothing of POSIX is: no fcntl, links, folders to sync, signals; files that are open keep their names.
+"""A client where nothing of POSIX is, in the way of Windows, or nothing of Linux alone, in the way of macOS.
 
-Each test starts an interpreter from which all of that is taken when it starts, in the way of Windows.
+Each test starts an interpreter from which all of that is taken when it starts: `no_posix` and `no_linux` say what.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import pytest
 
 from .desk import Desk
 
-HERE = Path(__file__).parent / "no_posix"
+HERE = Path(__file__).parent
+JOB = HERE / "no_posix" / "main_job.py"
 
 
-def run(desk: Desk, folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """What a Python without POSIX ended in; all warnings are errors to it."""
-    ours = {"PYTHONPATH": str(HERE), "REELPORT_HOME": str(folder / "home"), "PYTHONIOENCODING": "utf-8"}
+def run(
+    desk: Desk, folder: Path, *words: str, without: str = "no_posix", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """What a Python without POSIX, or without Linux, ended in; all warnings are errors to it."""
+    ours = {"PYTHONPATH": str(HERE / without), "REELPORT_HOME": str(folder / "home"), "PYTHONIOENCODING": "utf-8"}
     line = [sys.executable, "-W", "error", *words]
     environment = desk.environment | ours | variables
     done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, timeout=600, check=False)
@@ -27,21 +30,25 @@ def run(desk: Desk, folder: Path, *words: str, **variables: str) -> subprocess.C
     return subprocess.CompletedProcess(line, done.returncode, out, said)
 
 
-def test_the_main_job_is_done(desk: Desk, tmp_path: Path) -> None:
-    """Reports, ranges and copies of both kinds: the same bytes, nothing left lying about, locks that hold."""
-    done = run(desk, tmp_path, str(HERE / "main_job.py"), str(tmp_path))
+@pytest.mark.parametrize("without", ["no_posix", "no_linux"])
+def test_the_main_job_is_done(desk: Desk, tmp_path: Path, without: str) -> None:
+    """Reports, ranges, copies of both kinds: the same bytes, nothing left over; locks hold, the dead are known."""
+    done = run(desk, tmp_path, str(JOB), str(tmp_path), without=without)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["posix"] is False
+    assert found["posix"] is (without == "no_linux")
     assert found["kept"] == [found["rows"]] * 2
     assert found["rows"] > 0
     assert found["alone"]
-    assert "no name for a file on Windows" in found["refused"]
+    assert found["dead"]
+    assert ("no name for a file on Windows" in found["refused"]) is not found["posix"]
     ours = [".copy.duckdb.sync", ".copy.sync", "apart", "copy", "copy.duckdb", "ledger.db"]
     files = ["merged.csv", "merged.csv.json", "views.csv", "views.csv.json"]
     assert found["left"] == sorted([*ours, *files])
-    pointer = tmp_path / "copy" / "views" / "current"
-    assert (tmp_path / "copy" / "views" / pointer.read_text("utf-8").strip() / "manifest.json").is_file()
+    current = tmp_path / "copy" / "views" / "current"
+    assert current.is_symlink() is found["posix"]
+    version = current if found["posix"] else current.parent / current.read_text("utf-8").strip()
+    assert (version / "manifest.json").is_file()
     assert not list(tmp_path.rglob("*.part"))
     assert not list(tmp_path.rglob("holder"))
 

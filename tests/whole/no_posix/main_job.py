@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from reelport import AsyncClient, Client, ReportQuery, UsageError
 from reelport.client.files.locks import POSIX
+from reelport.client.ledger import owners
 from reelport.client.ranges.folder import Folder
 from reelport.sync import running
 from reelport.sync.spec import Kind, Place, Spec
@@ -19,6 +21,8 @@ from reelport.sync.standing import standing
 LAST = datetime.now(UTC).date() - timedelta(days=1)
 FIRST = LAST - timedelta(days=9)
 QUERY = ReportQuery.of(["VIEWS"], ["DAY", "VIDEO_TITLE"], FIRST, LAST)
+
+OWNER = "from reelport.client.ledger.owners import new_owner; print(new_owner())"
 
 
 def main(home: Path) -> dict[str, object]:
@@ -45,13 +49,26 @@ def main(home: Path) -> dict[str, object]:
     alone = held.path != other.path
     held.remove()
     other.close()
+    ended = subprocess.check_output([sys.executable, "-c", OWNER], text=True).strip()
+    now = datetime.now(UTC)
+    dead = owners.gone(ended, now + owners.LEASE, now) and not owners.gone(owners.new_owner(), now + owners.LEASE, now)
     left = sorted(path.name for path in home.iterdir())
-    return {"posix": POSIX, "rows": done.rows, "kept": kept, "alone": alone, "refused": refused, "left": left}
+    return {
+        "posix": POSIX,
+        "rows": done.rows,
+        "kept": kept,
+        "alone": alone,
+        "dead": dead,
+        "refused": refused,
+        "left": left,
+    }
 
 
 def _refused(client: Client, home: Path) -> str:
     try:
         client.reports.run(QUERY, home / "views:hidden.csv")
+        (home / "views:hidden.csv").unlink()
+        (home / "views:hidden.csv.json").unlink()
     except UsageError as error:
         return str(error)
     return ""
