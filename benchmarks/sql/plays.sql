@@ -45,7 +45,12 @@ SELECT
     CASE WHEN live THEN 'live' ELSE 'video' END AS media_type,
     ['autoplay', 'click', 'next'][1 + (rest // 20) % 3] AS action,
     printf('p%02d', (rest // 60) % 40) AS player_id,
-    chr((65 + country // 8)::INTEGER) || chr((65 + country % 8 * 3)::INTEGER) AS visitor_country,
+    [
+        'FR', 'US', 'DE', 'GB', 'IN', 'JP', 'BR', 'ES', 'IT', 'CA', 'MX', 'TR', 'PL', 'NL', 'BE', 'KR',
+        'CH', 'AU', 'SE', 'ZA', 'MA', 'IL', 'EG', 'CZ', 'AT', 'PT', 'TN', 'NO', 'DK', 'FI', 'GR', 'NZ',
+        'IS', 'AR', 'CL', 'CO', 'PE', 'VE', 'UY', 'EC', 'TH', 'VN', 'ID', 'MY', 'PH', 'SG', 'HK', 'TW',
+        'CN', 'RU', 'UA', 'RO', 'HU', 'BG', 'HR', 'RS', 'SK', 'SI', 'IE', 'LU'
+    ][1 + country] AS visitor_country,
     ['mobile', 'mobile', 'desktop', 'tablet', 'tv'][1 + (rest // 2400) % 5] AS visitor_device_type,
     printf('site-%d.example', host // 3) AS visitor_domain_group,
     printf('www%d.site-%d.example', host % 3, host // 3) AS visitor_subdomain,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -9,13 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from reelport.cli.facts_output import LoadProgress
+from reelport.cli.load_progress import LoadProgress
 from reelport.cli.main import main
-from reelport.facts.loading import Progress
+from reelport.facts.loading import load
+from reelport.facts.progress import Progress
 
 Reelport = Callable[..., tuple[int, str, str]]
 
@@ -134,6 +139,8 @@ def test_bad_input_ends_in_clean_lines_and_status_1(tmp_path: Path, reelport: Re
     [
         ("load", "chanels", "x.csv"),
         ("load", "earnings", "x.csv", "--replace-days", "july"),
+        ("load", "earnings", "x.csv", "--replace-days", "2023-07-01:"),
+        ("load", "earnings", "x.csv", "--replace-days", "2023-07-02:2023-07-01"),
         ("load", "undo", "none"),
         ("load", "undo", ""),
         ("load", "channels", __file__, "--memory", "much"),
@@ -172,7 +179,7 @@ def test_a_dry_run_shows_rows_and_reasons(tmp_path: Path, reelport: Reelport) ->
     path.write_text("id,slug\nc1,a\nc2,\n")
     status, out, _ = reelport("load", "channels", path, "--dry-run", "--json")
     assert status == 0
-    rows = json.loads(out)
+    rows = json.loads(out)["first_rows"]
     assert [(row["id"], row["problem"]) for row in rows] == [("c1", None), ("c2", "slug: is empty, and must not be")]
     assert not (tmp_path / "data").exists()
 
@@ -190,14 +197,14 @@ def test_a_dry_run_shows_lines_that_are_no_rows(
     """Each broken line is shown with its number and its reason, and they are counted: for people and for programs."""
     path = tmp_path / name
     path.write_bytes(content)
-    status, out, _ = reelport("load", "channels", path, "--dry-run")
-    assert (status, f"{len(reasons)} lines among those read can't be taken:" in out) == (0, True)
+    _, out, _ = reelport("load", "channels", path, "--dry-run")
+    assert f"{len(reasons)} lines can't be taken:" in out
     shown = [line for line in out.splitlines() if line.startswith(f"  {path} line ")]
     assert all(reason in line for reason, line in zip(reasons, shown, strict=True))
-    _, out, err = reelport("load", "channels", path, "--dry-run", "--json")
-    broken = [row["problem"] for row in json.loads(out) if row["id"] is None]
-    assert [f"  {problem}" for problem in broken] == shown
-    assert f"{len(reasons)} lines" in err
+    told = json.loads(reelport("load", "channels", path, "--dry-run", "--json")[1])
+    broken = [f"  {one['file']} line {one['line']}: {one['reason']}" for one in told["first_broken_lines"]]
+    assert broken == shown
+    assert told["rejects"] == len(reasons)
 
 
 def test_a_dry_run_shows_the_first_of_many_broken_lines(tmp_path: Path, reelport: Reelport) -> None:
@@ -205,8 +212,8 @@ def test_a_dry_run_shows_the_first_of_many_broken_lines(tmp_path: Path, reelport
     path = tmp_path / "c.csv"
     path.write_text("id,slug\n" + "c1\n" * 50)
     out = reelport("load", "channels", path, "--dry-run")[1]
-    assert "50 lines among those read can't be taken; the first 10 of them:" in out
-    assert out.count(" line ") == 10
+    assert "50 lines can't be taken; the first 10 of them:" in out
+    assert out.count("it has 1 field, the header has 2") == 10 + 1  # the total names the first of them
 
 
 def test_a_data_directory_of_a_newer_version_is_refused(tmp_path: Path) -> None:
@@ -218,6 +225,104 @@ def test_a_data_directory_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(words, env=settings, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "newer version of Reelport" in done.stderr
+
+
+@pytest.mark.parametrize("days", ["2023-07-02", "2023-07-02:2023-07-02", "2023-07-02..2023-07-02"])
+def test_one_day_is_replaced(tmp_path: Path, reelport: Reelport, days: str) -> None:
+    """A day alone is the day from itself to itself."""
+    path = tmp_path / "e.csv"
+    path.write_text("day,owner_channel_id,eur,usd\n2023-07-01,c1,1,1\n2023-07-02,c1,1,1\n")
+    assert reelport("load", "earnings", path)[0] == 0
+    path.write_text("day,owner_channel_id,eur,usd\n2023-07-02,c1,5,5\n2023-07-02,c1,6,6\n")
+    assert reelport("load", "earnings", path, "--replace-days", days)[0] == 0
+    assert json.loads(reelport("load", "list", "--json")[1])[1]["replaced"] == ["2023-07-02", "2023-07-02"]
+    assert json.loads(reelport("tables", "--json")[1])[2]["rows"] == 3
+
+
+def test_rows_that_nobody_may_read_are_told_once(tmp_path: Path, reelport: Reelport) -> None:
+    """Where there is a state, a load says how many rows are of channels that no organization may read."""
+    path = tmp_path / "e.csv"
+    path.write_text(
+        "day,owner_channel_id,eur,usd\n2023-07-01,c1,1,1\n2023-07-01,c2,1,1\n2023-07-02,c3,1,1\n2023-07-02,c3,1,2\n"
+    )
+    assert "no organization" not in reelport("load", "earnings", path)[1]
+    assert not (tmp_path / "data" / "state.db").exists()
+    reelport("org", "add", "acme")
+    reelport("channel", "add", "--org", "acme", "--id", "c1", "--slug", "one")
+    path.write_text(path.read_text() + "2023-07-02,c1,1,3\n")
+    told = reelport("load", "earnings", path)[1].splitlines()
+    assert told[1:] == [
+        (
+            "earnings: 3 rows of 2 owner channels that no organization may read ('c3', 'c2'): if they are right, "
+            "`reelport channel add` lets one read them"
+        )
+    ]
+    assert len(reelport("load", "earnings", path)[1].splitlines()) == 1
+    path.write_text("day,owner_channel_id,eur,usd\n2023-07-01,c1,1,1\n")
+    assert json.loads(reelport("load", "earnings", path, "--json")[1])["note"] is None
+    assert len(reelport("load", "channels", _channels(tmp_path))[1].splitlines()) == 1
+
+
+def _channels(tmp_path: Path) -> Path:
+    path = tmp_path / "c.csv"
+    path.write_text("id,slug\nc9,nine\n")
+    return path
+
+
+def test_a_load_tells_how_much_of_how_much_is_done(tmp_path: Path) -> None:
+    """Bytes of bytes for text, packed or not, and rows of rows for Parquet: from nothing to all of it, never back."""
+    rows = "".join(f"c{at},s{at}\n" for at in range(700_000))
+    plain, packed, stored = tmp_path / "c.csv", tmp_path / "c.csv.gz", tmp_path / "c.parquet"
+    plain.write_text("id,slug\n" + rows)
+    packed.write_bytes(gzip.compress(plain.read_bytes(), 1))
+    pq.write_table(pa.table({"id": [f"c{at}" for at in range(9)], "slug": ["s"] * 9}), stored)
+    for path in (plain, packed, stored):
+        told: list[Progress] = []
+        load(tmp_path / path.suffix / "facts", "channels", [path], progress=told.append)
+        read = [one for one in told if one.stage == "reading" and one.unit == "bytes"]
+        size = path.stat().st_size
+        if path is not stored:
+            assert [one.done for one in read] == sorted(one.done or 0 for one in read)
+            assert 0 < (read[0].done or 0) < size
+            assert {one.total for one in read} == {size}
+            assert (read[-1].done, read[-1].rows) == (size, 700_000)
+        written = [one for one in told if one.stage == "writing"]
+        assert (written[-1].done, written[-1].total, written[-1].unit) == (written[-1].rows, written[-1].rows, "rows")
+        assert [one.stage for one in told][-1] == "committing"
+
+
+@pytest.mark.parametrize(
+    ("progress", "line"),
+    [
+        (Progress("reading", 80_000, 12_000_000, 48_000_000, "bytes"), "reading 12.0 MB of 48.0 MB (25%), 80,000 rows"),
+        (Progress("reading", 0, 0, 48_000_000, "bytes"), "reading 0 B of 48.0 MB (0%)"),
+        (Progress("reading", 0, 250, 1_000), "reading 250 of 1,000 rows (25%)"),
+        (Progress("writing", 7), "writing 7 rows"),
+    ],
+)
+def test_progress_has_a_total(progress: Progress, line: str) -> None:
+    """A line says how much of how much, and its share; for a program the same are numbers."""
+    said, told = io.StringIO(), io.StringIO()
+    for stream, as_json in ((said, False), (told, True)):
+        with LoadProgress(stream, every=0.02, as_json=as_json) as shown:
+            shown.update(progress)
+            time.sleep(0.2)
+    assert f"{line} (0 s)" in said.getvalue().splitlines()
+    event = json.loads(told.getvalue().splitlines()[-1])
+    assert event["event"] == "progress"
+    assert {name: event[name] for name in ("stage", "rows", "done", "total", "unit")} == asdict(progress)
+
+
+def test_a_terminal_shows_a_bar_and_the_share() -> None:
+    """What is done of all is drawn, and told in percent."""
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as stream, LoadProgress(stream) as shown:
+        shown.update(Progress("reading", 80_000, 12_000_000, 48_000_000, "bytes"))
+        time.sleep(0.5)
+    drawn = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert "reading 12.0 MB of 48.0 MB, 80,000 rows" in drawn
+    assert " 25%" in drawn
 
 
 def test_progress_is_a_line_now_and_then_where_there_is_no_terminal() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelport.facts.inputs import Form, Input
+from reelport.facts.progress import Meter
 from reelport.facts.reading import batches, header_of
 
 Cells = Sequence[Sequence[str]]
@@ -38,7 +39,7 @@ def test_every_text_survives_csv(rows: Cells, quoting: int, ending: str) -> None
         names = header_of(found)
         read = [
             tuple(row[name] for name in names)
-            for batch in batches([(0, found)], names, lambda *bad: refused.append(bad))
+            for batch in batches([(0, found)], names, lambda *bad: refused.append(bad), Meter([found], lambda _: None))
             for row in batch.to_pylist()
         ]
     assert refused == []

@@ -17,7 +17,8 @@ import pytest
 from reelport.errors import BadInput, StorageError
 from reelport.facts.compaction import compact
 from reelport.facts.history import loads
-from reelport.facts.loading import Progress, load
+from reelport.facts.loading import load
+from reelport.facts.progress import Progress
 from reelport.facts.snapshot import pin, versions_now
 from reelport.facts.vacuuming import vacuum
 from reelport.facts.verification import verify

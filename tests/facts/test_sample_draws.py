@@ -92,7 +92,9 @@ def test_facts_fill_their_tables(facts: duckdb.DuckDBPyConnection) -> None:
                 assert one(facts, f"SELECT count(*) FROM {name} WHERE {column.name} = ''") == 0, column.name
             if column.choices:
                 found = {row[0] for row in facts.execute(f"SELECT DISTINCT {column.name} FROM {name}").fetchall()}
-                assert found - {None} == set(column.choices), column.name
+                # A list that is too long to be told, of countries, is drawn from and not run through.
+                assert found - {None} <= set(column.choices), column.name
+                assert column.called or found - {None} == set(column.choices), column.name
 
 
 def test_no_column_is_left_out(facts: duckdb.DuckDBPyConnection) -> None:

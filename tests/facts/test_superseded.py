@@ -18,8 +18,9 @@ from reelport.errors import BadInput, UsageError
 from reelport.facts.batches import DayUndone, plan_undo, undo
 from reelport.facts.compaction import compact
 from reelport.facts.history import loads
-from reelport.facts.loading import Progress, load, load_arrow
+from reelport.facts.loading import load, load_arrow
 from reelport.facts.log import DayLeftOut
+from reelport.facts.progress import Progress
 from reelport.facts.rewriting import rows_of
 from reelport.facts.snapshot import pin
 from reelport.facts.tables import EARNINGS

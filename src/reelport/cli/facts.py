@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
@@ -14,27 +14,26 @@ from cyclopts import App, Parameter
 
 from reelport.cli.consent import is_confirmed
 from reelport.cli.facts_output import (
-    LoadProgress,
-    print_broken_lines,
     print_rows,
     print_undo_plan,
     size_text,
     stamp_text,
 )
+from reelport.cli.load_output import to_json
+from reelport.cli.load_progress import LoadProgress
 from reelport.cli.options import Whole
 from reelport.cli.variables import REJECT_BYTES_VARIABLE, REJECT_ROWS_VARIABLE
-from reelport.errors import UsageError
+from reelport.errors import BadInput, UsageError
 from reelport.facts.defaults import KEPT_HOURS, MEMORY, REJECT_BYTES, REJECT_ROWS, SETTLED_AFTER
 from reelport.facts.layout import check_layout, check_there
 from reelport.facts.modes import let_read
 from reelport.facts.tables import TABLES
-from reelport.facts.tolerance import RejectCap, parse_max_bad
+from reelport.facts.tolerance import MaxBad, RejectCap, parse_max_bad
 from reelport.server.settings import read
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
     from reelport.facts.history import Load
-    from reelport.facts.loading import LoadResult
 
 FACTS_FOLDER = "facts"
 _DAYS_SHOWN = 3
@@ -65,6 +64,13 @@ class BadRows:
     max_bad: Annotated[
         str | None, Parameter(help="100 or 5%: more bad rows than this end the load, and nothing is loaded.")
     ] = None
+    lenient: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Take texts outside their list (a country, a device) where no number depends on it, and count them.",
+        ),
+    ] = False
     rejects: Annotated[Path | None, Parameter(help="Where bad rows go; default: beside the first file.")] = None
     reject_rows: Annotated[
         Whole, Parameter(env_var=REJECT_ROWS_VARIABLE, help="Bad rows that the reject file keeps; all are counted.")
@@ -72,6 +78,10 @@ class BadRows:
     reject_bytes: Annotated[
         Whole, Parameter(env_var=REJECT_BYTES_VARIABLE, help="Bytes that the reject file may have.")
     ] = REJECT_BYTES
+
+    def limit(self) -> MaxBad | None:
+        """What `--max-bad` says; UsageError when that is no limit."""
+        return None if self.max_bad is None else parse_max_bad(self.max_bad)
 
 
 @LOAD.default
@@ -81,8 +91,8 @@ def load(
     *files: Annotated[Path, Parameter(help="Files of one batch; what each is, is read off its first bytes.")],
     data: DataOption = DEFAULT_DATA,
     map: Annotated[Path | None, Parameter(help="A file with one SELECT over `input`.")] = None,  # noqa: A002 - the option's name
-    dry_run: Annotated[bool, Parameter(negative="", help="Show the first rows and load nothing.")] = False,
-    replace_days: Annotated[str | None, Parameter(help="START:END, days that the files restate.")] = None,
+    dry_run: Annotated[bool, Parameter(negative="", help="Judge all rows, show the first ones, load nothing.")] = False,
+    replace_days: Annotated[str | None, Parameter(help="A day, or START:END: days that the files restate.")] = None,
     bad_rows: BadRows | None = None,
     memory: MemoryOption = MEMORY,
     json: JsonOption = False,
@@ -94,91 +104,85 @@ def load(
     Bad rows go to a reject file with their line and reason. The same files loaded twice change nothing.
     """
     span = None if replace_days is None else days_between(replace_days)
+    asked = _Asked(table, files, map, span, bad_rows or BadRows(), memory)
     if dry_run:
-        _print_preview(data / FACTS_FOLDER, table, files, map, memory, as_json=json)
-        return
-    from reelport.facts.loading import load as load_files
+        _try(data / FACTS_FOLDER, asked, as_json=json)
+    else:
+        _load(data, asked, as_json=json)
 
-    bad = bad_rows or BadRows()
-    limit = None if bad.max_bad is None else parse_max_bad(bad.max_bad)
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a load was asked for."""
+
+    table: str
+    files: Sequence[Path]
+    mapping: Path | None
+    span: tuple[date, date] | None
+    bad: BadRows
+    memory: str
+
+
+def _load(data: Path, asked: _Asked, *, as_json: bool) -> None:
+    from reelport.cli.load_output import print_result
+    from reelport.facts.loading import load as load_files
+    from reelport.server.readability import unread_note
+
+    bad, owners = asked.bad, Counter[str]()
     root = facts_root(data, make=True)
-    with LoadProgress(sys.stderr) as shown:
+    with LoadProgress(sys.stderr, as_json=as_json) as shown:
         result = load_files(
             root,
-            table,
-            files,
-            mapping=map,
+            asked.table,
+            asked.files,
+            mapping=asked.mapping,
             strict=bad.strict,
-            replace=span,
+            replace=asked.span,
             rejects=bad.rejects,
-            max_bad=limit,
+            max_bad=bad.limit(),
             cap=RejectCap(bad.reject_rows, bad.reject_bytes),
+            lenient=bad.lenient,
+            owners=owners,
             progress=shown.update,
-            memory=memory,
+            memory=asked.memory,
         )
-    _print_result(result, as_json=json)
+    note = None if result.already else unread_note(read(data=data), owners)
+    print_result(result, note, as_json=as_json)
+
+
+def _try(root: Path, asked: _Asked, *, as_json: bool) -> None:
+    """Judge the files; BadInput, once all is told, where the load would be refused."""
+    from reelport.cli.load_output import print_preview
+    from reelport.facts.preview import preview
+
+    bad = asked.bad
+    with LoadProgress(sys.stderr, as_json=as_json) as progress:
+        shown = preview(
+            root,
+            asked.table,
+            asked.files,
+            mapping=asked.mapping,
+            strict=bad.strict,
+            replace=asked.span,
+            max_bad=bad.limit(),
+            lenient=bad.lenient,
+            progress=progress.update,
+            memory=asked.memory,
+        )
+    print_preview(shown, as_json=as_json)
+    if shown.refusal is not None and not shown.already:
+        raise BadInput(f"nothing would be loaded: {shown.refusal}")
 
 
 def days_between(text: str) -> tuple[date, date]:
-    """The two days of START:END; UsageError when that isn't what the text says."""
-    start, _, end = text.partition(":")
+    """The days of D, START:END or START..END; UsageError when that isn't what the text says."""
+    start, mark, end = text.replace("..", ":").partition(":")
     try:
-        return date.fromisoformat(start), date.fromisoformat(end)
+        return date.fromisoformat(start), date.fromisoformat(end if mark else start)
     except ValueError as error:
-        raise UsageError(f"--replace-days takes START:END, such as 2023-07-01:2023-07-31, not {text!r}") from error
-
-
-def _print_result(result: LoadResult, *, as_json: bool) -> None:
-    if as_json:
-        print(_json(asdict(result)))
-    elif result.already:
-        print(f"{result.table}: nothing changed, batch {result.batch} is loaded already")
-    else:
-        days = format_count(len(result.days), "day")
-        when = f", {days} from {result.days[0]} to {result.days[-1]}" if result.days else ""
-        print(f"{result.table}: {format_count(result.rows, 'row')} loaded{when} (batch {result.batch})")
-    if result.left_out and not as_json:
-        from reelport.facts.changes import tell_left_out
-
-        print(f"{result.table}: {tell_left_out(result.left_out)}")
-    if result.rejects and not as_json:
-        print(f"{result.table}: {format_count(result.rejects, 'row')} rejected, {_see_rejects(result)}")
-
-
-def _see_rejects(result: LoadResult) -> str:
-    if result.rejects_file is None:
-        return "none of them kept"
-    if result.rejects_kept == result.rejects:
-        return f"see {result.rejects_file}"
-    return (
-        f"the first {result.rejects_kept:,} are in {result.rejects_file}, which is full (--reject-rows, --reject-bytes)"
-    )
-
-
-def _print_preview(
-    root: Path, table: str, files: Sequence[Path], mapping: Path | None, memory: str, *, as_json: bool
-) -> None:
-    from reelport.facts.preview import preview
-
-    shown = preview(root, table, files, mapping=mapping, memory=memory)
-    rows = [(*row, reason) for row, reason in zip(shown.rows, shown.reasons, strict=True)]
-    names = (*shown.columns, "problem")
-    if as_json:
-        print_broken_lines(shown, sys.stderr)
-        empty = dict.fromkeys(shown.columns)
-        lines = [{**empty, "problem": f"{one.file} line {one.line}: {one.reason}"} for one in shown.lines]
-        print(_json([*(dict(zip(names, row, strict=True)) for row in rows), *lines]))
-        return
-    if not rows and shown.broken:
-        print_broken_lines(shown, sys.stdout)
-        return
-    used = [place for place, name in enumerate(names) if name == "problem" or any(row[place] for row in rows)]
-    print_rows([names[place] for place in used], [[row[place] or "" for place in used] for row in rows])
-    print_broken_lines(shown, sys.stdout)
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, default=str, ensure_ascii=False, indent=2)
+        raise UsageError(
+            f"--replace-days takes a day or START:END, such as 2023-07-01 or 2023-07-01:2023-07-31, not {text!r}"
+        ) from error
 
 
 @LOAD.command(name="list")
@@ -196,7 +200,7 @@ def load_list(
 
     found = loads(facts_root(data), table)
     if json:
-        print(_json([asdict(one) for one in found]))
+        print(to_json([asdict(one) for one in found]))
         return
     if not found:
         print(f"Nothing is loaded into {table or 'any table'} of {data} yet.", file=sys.stderr)
@@ -267,7 +271,7 @@ def tables(*, data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None
 
     found = tables_report(facts_root(data))
     if json:
-        print(_json([asdict(one) for one in found]))
+        print(to_json([asdict(one) for one in found]))
         return
     rows = [
         [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
@@ -78,21 +78,27 @@ def _added(root: Path, table: Table, loaded: Loaded) -> Landed:
 def _without_superseded(now: Current, loaded: Loaded) -> Change:
     """The load without the files of superseded days: each of its files holds the rows of one day."""
     entry = loaded.entry
-    # Only a batch that was loaded before can have been superseded: the others spare reading all of the log.
-    known = history_of(now) if now.loads_of(entry.batch) else ()
-    closed = superseded_days(known, entry.batch, (file.first_day for file in loaded.files))
-    if not closed:
-        return Change(entry, loaded.files, loaded=True)
-    adds = tuple(file for file in loaded.files if file.first_day not in closed)
     rows = Counter({file.first_day: 0 for file in loaded.files})
     for file in loaded.files:
         rows[file.first_day] += file.rows
-    left_out = tuple(DayLeftOut(day, rows[day], closed[day]) for day in sorted(closed))
+    left_out = days_left_out(now, entry.batch, rows)
+    if not left_out:
+        return Change(entry, loaded.files, loaded=True)
+    closed = {one.day for one in left_out}
+    adds = tuple(file for file in loaded.files if file.first_day not in closed)
     if not adds:
         raise BadInput(f"nothing was loaded: {tell_left_out(left_out)}")
     days = tuple(day for day in entry.days if date.fromisoformat(day) not in closed)
     kept = replace(entry, rows=sum(file.rows for file in adds), days=days, left_out=left_out)
     return Change(kept, adds, loaded=True)
+
+
+def days_left_out(now: Current, batch: str, rows: Mapping[date, int]) -> tuple[DayLeftOut, ...]:
+    """Of the days of a batch, with their rows, those that were replaced since it was first loaded."""
+    # Only a batch that was loaded before can have been superseded: the others spare reading all of the log.
+    known = history_of(now) if now.loads_of(batch) else ()
+    closed = superseded_days(known, batch, rows)
+    return tuple(DayLeftOut(day, rows[day], closed[day]) for day in sorted(closed))
 
 
 def tell_left_out(left_out: Sequence[DayLeftOut]) -> str:

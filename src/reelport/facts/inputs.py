@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 import pyarrow as pa
 
@@ -45,16 +46,41 @@ class Input:
         """The file's name, for people."""
         return self.path.name
 
-    def open(self) -> IO[bytes] | gzip.GzipFile:
+    @property
+    def size(self) -> int:
+        """Its bytes on the disk, when it was first looked at."""
+        return self.stamp[1]
+
+    @contextmanager
+    def open(self) -> Iterator[Opened]:
         """The file's bytes, unpacked; reading may raise the errors of `READ_ERRORS`."""
-        match self.packing:
-            case "gzip":
-                return gzip.open(self.path, "rb")
-            case "zstd":
-                stream: IO[bytes] = pa.input_stream(str(self.path), compression="zstd")
-                return stream
-            case _:
-                return self.path.open("rb")
+        with self.path.open("rb") as raw:
+            match self.packing:
+                case "gzip":
+                    with gzip.open(raw, "rb") as stream:
+                        yield Opened(stream, raw)
+                case "zstd":
+                    with pa.CompressedInputStream(raw, "zstd") as stream:
+                        yield Opened(stream, raw)
+                case _:
+                    yield Opened(raw, raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file that is being read: its bytes, unpacked, and the file as it lies on the disk."""
+
+    stream: IO[bytes] | gzip.GzipFile
+    raw: BinaryIO
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, unpacked; none at the end."""
+        return self.stream.read(size)
+
+    @property
+    def place(self) -> int:
+        """How many of the bytes on the disk were read."""
+        return self.raw.tell()
 
 
 READ_ERRORS = (EOFError, OSError, zlib.error, pa.ArrowException)

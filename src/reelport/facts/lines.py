@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from gzip import GzipFile
-from typing import IO
 
 from reelport.errors import BadInput
-from reelport.facts.inputs import Input
+from reelport.facts.inputs import Input, Opened
 
 _CHUNK = 1 << 22
 LONGEST_LINE = 1 << 24
@@ -19,7 +17,7 @@ _MARK = b"\xef\xbb\xbf"
 class Lines:
     """Numbered lines, from 1, without their line feed; the mark of UTF-8 at the start is dropped."""
 
-    def __init__(self, stream: IO[bytes] | GzipFile, file: Input) -> None:
+    def __init__(self, stream: Opened, file: Input) -> None:
         self._stream = stream
         self._file = file
         self._rest = b""

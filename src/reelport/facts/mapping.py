@@ -6,21 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reelport.errors import BadInput
-from reelport.facts.checking import LINE, OUTPUT, Source
+from reelport.facts.checking import FILE, LINE, OUTPUT, Locate, Source
 from reelport.facts.durable import storage_errors
 from reelport.facts.inputs import Form, Input
 from reelport.facts.json_input import json_view
-from reelport.facts.reading import Reject, batches, header_of
+from reelport.facts.json_places import ObjectPlaces
+from reelport.facts.lineage import traced
+from reelport.facts.progress import Meter
+from reelport.facts.reading import Reject, batches, header_of, text_schema
 from reelport.facts.rules import literal, quoted
-from reelport.facts.sources import Failure, Watch, parquet_columns
+from reelport.facts.sources import ROW_NUMBER, Failure, parquet_columns, parquet_rows
 from reelport.facts.workspace import Workspace, engine_errors, parquet_source
 
 INPUT = "input"
-_MAPPED = "_reelport_mapped"
+_MAPPED, _TRACED = "_reelport_mapped", "_reelport_traced"
+_PLACED = "_reelport_placed"
+"""The input's rows with their file and line, which a mapping has no name for."""
+_NUMBER = f"row_number() OVER () AS {quoted(LINE)}"
 
 
 def mapping_text(path: Path) -> str:
@@ -43,53 +48,98 @@ def mapping_text(path: Path) -> str:
 
 
 def mapped(
-    space: Workspace, files: Sequence[Input], text: str, reject: Reject, failure: Failure, watch: Watch
+    space: Workspace, files: Sequence[Input], text: str, reject: Reject, failure: Failure, meter: Meter
 ) -> Source:
-    """What the mapping makes of the files; the line of a row is its number in the mapping's output."""
+    """What the mapping makes of the files, each row with the file and line that it is made of.
+
+    Where the mapping doesn't keep rows one to one they have no file, and their number in its output for a line.
+    """
     forms = sorted({file.form for file in files})
     if len(forms) > 1:
         raise BadInput(f"a mapping takes files of one form; these are {' and '.join(forms)}")
-    session = space.session
+    locate = None
     match forms[0]:
         case Form.PARQUET:
-            for file in files:
-                parquet_columns(session, file)
-            paths = _parquet_view(space, [str(file.path) for file in files])
+            paths = _parquet_views(space, files)
         case Form.CSV:
-            paths = _parquet_view(space, [str(_staged(space, files, reject, failure, watch))])
+            paths = _csv_views(space, _staged(space, files, reject, failure, meter))
         case Form.NDJSON:
-            paths = json_view(space, INPUT, files, reject, watch)
+            places = ObjectPlaces(files)
+            meter.is_engine_reading = True
+            paths = json_view(space, INPUT, files, reject, meter, places)
+            _view(space, _PLACED, f"SELECT *, CAST(NULL AS INTEGER) AS {quoted(FILE)}, {_NUMBER} FROM {INPUT}")  # noqa: S608 - fixed names
+            locate = places.locate
     _lock(space, paths)
-    body = text.strip().rstrip(";")
+    return _source(space, text.strip().rstrip(";"), locate)
+
+
+def _source(space: Workspace, body: str, locate: Locate | None) -> Source:
+    """The rows of the SELECT, over the views of its input."""
     try:
-        session.execute(f"CREATE TEMP VIEW {_MAPPED} AS {body}\n")
-        described = session.execute(f"DESCRIBE {_MAPPED}").fetchall()
+        _view(space, _MAPPED, f"{body}\n")
+        types = _columns(space, _MAPPED)
     except duckdb.Error as error:
         # What follows shows the statement, which is ours and no line of the mapping's.
         said = str(error).partition("\n\nLINE ")[0]
         raise BadInput(f"the mapping can't be run: {said}") from error
-    numbered = f"(SELECT *, row_number() OVER () AS {quoted(LINE)} FROM {_MAPPED})"  # noqa: S608 - a fixed name
-    types = {name: kind for name, kind, *_ in described}
-    return Source(numbered, types, "CAST(NULL AS INTEGER)", quoted(LINE), OUTPUT)
+    if _can_trace(space, body, types):
+        return Source(_TRACED, types, quoted(FILE), quoted(LINE), OUTPUT, locate)
+    return Source(f"(SELECT *, {_NUMBER} FROM {_MAPPED})", types, "CAST(NULL AS INTEGER)", quoted(LINE), OUTPUT)  # noqa: S608 - fixed names
 
 
-def _staged(space: Workspace, files: Sequence[Input], reject: Reject, failure: Failure, watch: Watch) -> Path:
-    """CSV files as one Parquet file of texts, so that the mapping may read them more than once."""
+def _can_trace(space: Workspace, body: str, types: dict[str, str]) -> bool:
+    """Make a view of the mapping's rows with the places of those that they are made of, where the mapping allows it."""
+    try:
+        text = traced(space.session, body, INPUT, _PLACED)
+        if text is None:
+            return False
+        _view(space, _TRACED, text)
+        found = _columns(space, _TRACED)
+    except duckdb.Error:  # the engine knows of more that makes one row of several, such as a sum
+        return False
+    return list(found.items())[:-2] == list(types.items())
+
+
+def _columns(space: Workspace, view: str) -> dict[str, str]:
+    return {name: kind for name, kind, *_ in space.session.execute(f"DESCRIBE {view}").fetchall()}
+
+
+def _view(space: Workspace, name: str, body: str) -> None:
+    space.session.execute(f"CREATE TEMP VIEW {name} AS {body}")
+
+
+def _staged(space: Workspace, files: Sequence[Input], reject: Reject, failure: Failure, meter: Meter) -> Path:
+    """CSV files as one Parquet file of texts and their places, so that the mapping may read them more than once."""
     headers = {header_of(file) for file in files}
     if len(headers) > 1:
         raise BadInput("a mapping takes CSV files of one header; these have different ones")
     names = headers.pop()
     staged = space.folder / "input.parquet"
-    schema = pa.schema([pa.field(name, pa.string()) for name in names])
-    with storage_errors(staged), pq.ParquetWriter(str(staged), schema, compression="zstd") as writer:
-        for batch in failure.watched(batches(list(enumerate(files)), names, reject), watch):
-            writer.write_batch(batch.select(list(names)))
+    with storage_errors(staged), pq.ParquetWriter(str(staged), text_schema(names), compression="zstd") as writer:
+        for batch in failure.watched(batches(list(enumerate(files)), names, reject, meter), meter):
+            writer.write_batch(batch)
     return staged
 
 
-def _parquet_view(space: Workspace, paths: list[str]) -> list[str]:
-    with engine_errors(Path(paths[0])):
-        space.session.execute(f"CREATE TEMP VIEW {INPUT} AS SELECT * FROM {parquet_source(paths)}")  # noqa: S608
+def _csv_views(space: Workspace, staged: Path) -> list[str]:
+    with engine_errors(staged):
+        _view(space, _PLACED, f"SELECT * FROM {parquet_source([str(staged)])}")  # noqa: S608 - the path is quoted
+        _view(space, INPUT, f"SELECT * EXCLUDE ({quoted(FILE)}, {quoted(LINE)}) FROM {_PLACED}")  # noqa: S608 - fixed names
+    return [str(staged)]
+
+
+def _parquet_views(space: Workspace, files: Sequence[Input]) -> list[str]:
+    paths = [str(file.path) for file in files]
+    types: dict[str, str] = {}
+    for file in files:
+        types.update(parquet_columns(space.session, file))
+    with engine_errors(files[0].path):
+        _view(space, INPUT, f"SELECT * FROM {parquet_source(paths)}")  # noqa: S608 - the paths are quoted
+    if not types.keys() & {FILE, LINE, ROW_NUMBER}:
+        rows = parquet_rows(list(enumerate(files)), types)
+        names = ", ".join(map(quoted, types))
+        places = f"{rows.file} AS {quoted(FILE)}, {rows.line} AS {quoted(LINE)}"
+        _view(space, _PLACED, f"SELECT {names}, {places} FROM {rows.relation}")  # noqa: S608 - names are quoted
     return paths
 
 

@@ -15,6 +15,7 @@ from reelport.facts.checking import FILE, LINE
 from reelport.facts.inputs import READ_ERRORS, Form, Input, damaged
 from reelport.facts.json_rows import json_row, json_value
 from reelport.facts.lines import Lines
+from reelport.facts.progress import Meter
 from reelport.facts.records import Record, decoded, records
 from reelport.wording import format_count
 
@@ -61,7 +62,9 @@ def _first_keys(lines: Lines, file: Input) -> tuple[str, ...]:
     raise BadInput(f"{file.path}: no line holds a JSON object")
 
 
-def batches(files: Sequence[tuple[int, Input]], names: tuple[str, ...], reject: Reject) -> Iterator[pa.RecordBatch]:
+def batches(
+    files: Sequence[tuple[int, Input]], names: tuple[str, ...], reject: Reject, meter: Meter
+) -> Iterator[pa.RecordBatch]:
     """The records of the files, which share these columns, as text; what is no record goes to `reject`.
 
     Raises BadInput when a file is cut or damaged.
@@ -71,7 +74,10 @@ def batches(files: Sequence[tuple[int, Input]], names: tuple[str, ...], reject: 
             with file.open() as stream:
                 lines = Lines(stream, file)
                 read = _csv_batches if file.form is Form.CSV else _json_batches
-                yield from read(lines, number, names, reject)
+                for batch in read(lines, number, names, reject):
+                    meter.reach(number, stream.place)
+                    yield batch
+                meter.reach(number, file.size)
         except READ_ERRORS as error:
             raise BadInput(damaged(file, error)) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from reelport.facts.countries import COUNTRIES
 from reelport.facts.rules import END_DAY, FIRST_DAY, LONGEST_TEXT
 from reelport.facts.schema import BATCH, sort_keys
 from reelport.facts.tables import TABLES, Column, Kind, Table
@@ -22,6 +23,16 @@ _KINDS = {
     "Empty and repeated texts are dropped; none left is an empty cell.",
 }
 
+_LISTS = (
+    "Some columns hold one text of a list, spelled as it stands there. Another text refuses its row. Where a column's "
+    "line links here, no number depends on the list, and `--lenient` keeps such a row and counts it; any other list "
+    "decides what counts where, and always holds.\n\n"
+    f"A country is one of {len(COUNTRIES):,} codes: those that ISO 3166-1 assigns (alpha-2), and `XK` for Kosovo; "
+    "[`facts/countries.py`](../../src/reelport/facts/countries.py) has them, and their source. Codes that were "
+    "withdrawn (`AN`), are reserved (`EU`, `UK`) or are somebody's own (`ZZ`, `XX`, `A1`, `T1`) are none: where the "
+    "country isn't known the cell is empty. Why: [a decision](../decisions/0021-what-a-loaded-cell-may-hold.md)."
+)
+
 
 def tables_page() -> str:
     """The page, as Markdown."""
@@ -36,6 +47,8 @@ def tables_page() -> str:
         ),
         "## Types",
         kinds,
+        "## Lists",
+        _LISTS,
     ]
     for table in TABLES.values():
         parts += [f"## {table.name}", table.sentence, _layout(table), _columns(table)]
@@ -58,8 +71,14 @@ def _columns(table: Table) -> str:
 
 def _row(column: Column) -> tuple[str, ...]:
     empty = "no" if column.required else "yes" if column.default is None else f"yes, then {column.default}"
-    choices = f" One of: {', '.join(f'`{choice}`' for choice in column.choices)}." if column.choices else ""
-    return (f"`{column.name}`", column.kind.value, column.unit or "", empty, column.sentence + choices)
+    return (f"`{column.name}`", column.kind.value, column.unit or "", empty, column.sentence + _choices(column))
+
+
+def _choices(column: Column) -> str:
+    if not column.choices:
+        return ""
+    listed = f"A {column.called}" if column.called else f"One of: {', '.join(f'`{one}`' for one in column.choices)}"
+    return f" {listed}." if column.decisive else f" {listed} ([lists](#lists))."
 
 
 def _grid(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -14,7 +14,7 @@ from threading import RLock
 from typing import IO
 
 from reelport.errors import BadInput, UsageError
-from reelport.facts.checking import OUTPUT
+from reelport.facts.checking import OUTPUT, Locate
 from reelport.facts.durable import storage_errors, sync_file, sync_folder
 from reelport.facts.tolerance import MaxBad, RejectCap
 from reelport.wording import format_count
@@ -30,7 +30,8 @@ class Rejects:
     """Counts bad rows and writes them; the file appears only when `finish` is called and there are any.
 
     Without a path they are only counted; past the cap they are counted and not kept. `claim` is told of the file that
-    is being made before it is there. `lines` of them were no rows at all. Safe to use from several threads.
+    is being made before it is there. `lines` of them were no rows at all. With `locate` the line of a row is a number
+    that it finds the place of. Safe to use from several threads.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class Rejects:
         self.count = 0
         self.kept = 0
         self.lines = 0
+        self.locate: Locate | None = None
+        self.are_lines_of_output = False
         self.first: list[str] = []
         self._names = names
         self._cap = cap or RejectCap()
@@ -71,6 +74,9 @@ class Rejects:
 
         Raises BadInput when it is one more than `most` rows, or when the load is strict and the file is full.
         """
+        if file is None and self.locate is not None:
+            file, line = self.locate(line)
+        self.are_lines_of_output = self.are_lines_of_output or file is None
         name = OUTPUT if file is None else self._names[file]
         place = f"row {line} of {name}" if file is None else f"{name} line {line}"
         with self._lock:

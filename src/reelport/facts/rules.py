@@ -6,7 +6,7 @@ It knows kinds and SQL types, and refuses to know files, tables of facts or name
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reelport.facts.tables import Column, Kind
 
@@ -41,16 +41,43 @@ _EXPECTED = {
 }
 _DAY_FORM = r"\d{4}-\d{2}-\d{2}"
 _MOMENT_FORM = _DAY_FORM + r"([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?( ?(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?))?)?"
-_NUL = "'it holds a NUL character'"
+_NUL = "it holds a NUL character"
+_TOO_LONG = f"is longer than {LONGEST_TEXT} bytes"
 _SLICED_OFFSET = r"([+-]\d{2})(\d{2})$"
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a row is refused: the condition (SQL), the sentence, and the value (SQL) that it is said of, if any.
+
+    `column` is told first. `is_outside` where the value is fine but for its list, which a lenient load overlooks.
+    """
+
+    condition: str
+    sentence: str
+    value: str | None = None
+    column: str = ""
+    is_outside: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What refuses, whatever the value."""
+        return f"{self.column}: {self.sentence}"
+
+    @property
+    def reason(self) -> str:
+        """SQL of the whole reason, with the value."""
+        if self.value is None:
+            return literal(self.kind)
+        return f"{literal(self.column + ': ')} || {_shown(self.value)} || {literal(' ' + self.sentence)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
-    """A column's value as SQL, and the conditions (SQL) that refuse a row, each with its reason (SQL text)."""
+    """A column's value as SQL, and what refuses a row."""
 
     value: str
-    refusals: tuple[tuple[str, str], ...] = ()
+    refusals: tuple[Refusal, ...] = ()
 
 
 def quoted(name: str) -> str:
@@ -85,13 +112,15 @@ def rule(column: Column, source: str, relation: str) -> Rule | str:
     value, refusals = made.value, list(made.refusals)
     if column.choices:
         listed = ", ".join(literal(choice) for choice in column.choices)
-        spoken = literal(f" is none of: {', '.join(column.choices)}")
-        refusals.append((f"({value}) NOT IN ({listed})", f"{_shown(value)} || {spoken}"))
+        sentence = f"is no {column.called}" if column.called else f"is none of: {', '.join(column.choices)}"
+        # A cast looks a text up at once, where NOT IN joins each row with the list.
+        other = f"({value}) IS NOT NULL AND TRY_CAST(({value}) AS ENUM({listed})) IS NULL"
+        refusals.append(Refusal(other, sentence, value, is_outside=not column.decisive))
     if column.required:
-        refusals.append((f"{_empty(name, source)}", "'is empty, and must not be'"))
+        refusals.append(Refusal(_empty(name, source), "is empty, and must not be"))
     if column.default is not None:
         value = f"coalesce({value}, {absent(column)})"
-    return Rule(value, tuple((condition, f"{literal(column.name + ': ')} || {why}") for condition, why in refusals))
+    return Rule(value, tuple(replace(one, column=column.name) for one in refusals))
 
 
 def _empty(name: str, source: str) -> str:
@@ -121,9 +150,9 @@ def _by_kind(column: Column, name: str, source: str) -> Rule | None:
 
 
 def _text(name: str, source: str) -> Rule | None:
-    too_long = literal(f"is longer than {LONGEST_TEXT} bytes")
     if source in {"VARCHAR", "JSON"}:
-        refusals = (f"strlen({name}) > {LONGEST_TEXT}", too_long), (f"contains({name}, chr(0))", _NUL)
+        too_long = Refusal(f"strlen({name}) > {LONGEST_TEXT}", _TOO_LONG)
+        refusals = too_long, Refusal(f"contains({name}, chr(0))", _NUL)
         return Rule(f"nullif({name}, '')", refusals)
     if source in _INTEGERS | _WIDE_INTEGERS or source == "UUID" or source.startswith("ENUM("):
         return Rule(f"nullif(CAST({name} AS VARCHAR), '')")
@@ -132,21 +161,21 @@ def _text(name: str, source: str) -> Rule | None:
 
 def _count(name: str, source: str) -> Rule | None:
     value = f"TRY_CAST({name} AS BIGINT)"
-    negative = (f"{name} < 0", f"{_shown(name)} || ' is less than 0'")
-    large = f"{_shown(name)} || ' is larger than {_COUNT_BOUND}'"
+    negative = Refusal(f"{name} < 0", "is less than 0", name)
+    large = f"is larger than {_COUNT_BOUND}"
     if source in _INTEGERS - _WIDE_INTEGERS:
         return Rule(f"CAST({name} AS BIGINT)", (negative,))
     if source in _WIDE_INTEGERS:
-        return Rule(value, (negative, (f"{name} > {_COUNT_BOUND}", large)))
+        return Rule(value, (negative, Refusal(f"{name} > {_COUNT_BOUND}", large, name)))
     if source in _FLOATS or _DECIMAL.fullmatch(source):
         finite = f"isfinite({name})" if source in _FLOATS else "true"
         whole = f"NOT coalesce({finite} AND {name} = trunc({name}), true)"
         return Rule(
             value,
             (
-                (whole, f"{_shown(name)} || ' is no whole number'"),
+                Refusal(whole, "is no whole number", name),
                 negative,
-                (f"{finite} AND {name} >= 0 AND {value} IS NULL", large),
+                Refusal(f"{finite} AND {name} >= 0 AND {value} IS NULL", large, name),
             ),
         )
     if source == "VARCHAR":
@@ -156,12 +185,9 @@ def _count(name: str, source: str) -> Rule | None:
         return Rule(
             value,
             (
-                (f"regexp_full_match({given}, '-[0-9]+([.]0+)?')", f"{_shown(given)} || ' is less than 0'"),
-                (
-                    f"NOT regexp_full_match({given}, '-?[0-9]+([.]0+)?')",
-                    f"{_shown(given)} || ' is no whole number'",
-                ),
-                (f"{form} AND {value} IS NULL", large),
+                Refusal(f"regexp_full_match({given}, '-[0-9]+([.]0+)?')", "is less than 0", given),
+                Refusal(f"NOT regexp_full_match({given}, '-?[0-9]+([.]0+)?')", "is no whole number", given),
+                Refusal(f"{form} AND {value} IS NULL", large, given),
             ),
         )
     return None
@@ -169,40 +195,37 @@ def _count(name: str, source: str) -> Rule | None:
 
 def _money(name: str, source: str) -> Rule | None:
     value = f"TRY_CAST({name} AS {MONEY_TYPE})"
-    large = (f"{name} IS NOT NULL AND {value} IS NULL", f"{_shown(name)} || ' is too large'")
-    finer = f"{_shown(name)} || ' has more than 6 digits after the point'"
+    large = Refusal(f"{name} IS NOT NULL AND {value} IS NULL", "is too large", name)
+    finer = "has more than 6 digits after the point"
     if source in _INTEGERS | _WIDE_INTEGERS:
         return Rule(value, (large,))
     if decimal := _DECIMAL.fullmatch(source):
-        exact = ((f"{name} <> round({name}, 6)", finer),) if int(decimal[2]) > 6 else ()  # noqa: PLR2004 - money's digits
+        exact = (Refusal(f"{name} <> round({name}, 6)", finer, name),) if int(decimal[2]) > 6 else ()  # noqa: PLR2004 - money's digits
         return Rule(value, (*exact, large))
     if source in _FLOATS:
         # By its shortest text: 0.1 is then 0.1, and halves are rounded up as they read.
         value = f"CASE WHEN abs({name}) < {_MONEY_BOUND} THEN TRY_CAST(CAST({name} AS VARCHAR) AS {MONEY_TYPE}) END"
-        return Rule(
-            value, ((f"{name} IS NOT NULL AND ({value}) IS NULL", f"{_shown(name)} || ' is no number below 10^12'"),)
-        )
+        return Rule(value, (Refusal(f"{name} IS NOT NULL AND ({value}) IS NULL", "is no number below 10^12", name),))
     if source == "VARCHAR":
         given = f"nullif({name}, '')"
         value = f"TRY_CAST({given} AS {MONEY_TYPE})"
         form = f"regexp_full_match({given}, '[+-]?[0-9]+([.][0-9]*)?([eE][+-]?[0-9]{{1,2}})?')"
         rounded = f"{value} <> TRY_CAST({given} AS DECIMAL(38,20))"
+        more = f"regexp_full_match({given}, '[+-]?[0-9]+[.][0-9]{{6}}[0-9]*[1-9][0-9]*')"
         return Rule(
             value,
             (
-                (f"NOT {form}", f"{_shown(given)} || ' is no decimal number'"),
-                (f"({rounded} OR regexp_full_match({given}, '[+-]?[0-9]+[.][0-9]{{6}}[0-9]*[1-9][0-9]*'))", finer),
-                (f"{form} AND {value} IS NULL", f"{_shown(given)} || ' is too large'"),
+                Refusal(f"NOT {form}", "is no decimal number", given),
+                Refusal(f"({rounded} OR {more})", finer, given),
+                Refusal(f"{form} AND {value} IS NULL", "is too large", given),
             ),
         )
     return None
 
 
-def _in_range(value: str, shown: str) -> tuple[str, str]:
-    return (
-        f"NOT ({value} >= '{FIRST_DAY}' AND {value} < '{END_DAY}')",
-        f"{_shown(shown)} || ' is out of range ({FIRST_DAY} to {END_DAY})'",
-    )
+def _in_range(value: str, shown: str) -> Refusal:
+    inside = f"{value} >= '{FIRST_DAY}' AND {value} < '{END_DAY}'"
+    return Refusal(f"NOT ({inside})", f"is out of range ({FIRST_DAY} to {END_DAY})", shown)
 
 
 def _day(name: str, source: str) -> Rule | None:
@@ -217,8 +240,9 @@ def _day(name: str, source: str) -> Rule | None:
 def _moment(name: str, source: str) -> Rule | None:
     if source in _NANOSECONDS:
         value = _cut_nanoseconds(name)
-        out_of_range, why = _in_range(f"({value})", name)
-        return Rule(value, ((f"({name} IS NOT NULL AND ({value}) IS NULL) OR {out_of_range}", why),))
+        out = _in_range(f"({value})", name)
+        lost = f"({name} IS NOT NULL AND ({value}) IS NULL) OR {out.condition}"
+        return Rule(value, (replace(out, condition=lost),))
     if source == "DATE" or source.startswith("TIMESTAMP"):
         value = f"CAST({name} AS TIMESTAMPTZ)"
         return Rule(value, (_in_range(value, name),))
@@ -229,10 +253,8 @@ def _moment(name: str, source: str) -> Rule | None:
         form = f"regexp_full_match({given}, '{_MOMENT_FORM}')"
         value = f"CASE WHEN {form} THEN {short} END"
         no_time = f"{given} IS NOT NULL AND ({value}) IS NULL"
-        return Rule(
-            value,
-            ((no_time, f"{_shown(given)} || ' is no date or time in ISO 8601 form'"), _in_range(f"({value})", given)),
-        )
+        refusals = Refusal(no_time, "is no date or time in ISO 8601 form", given), _in_range(f"({value})", given)
+        return Rule(value, refusals)
     return None
 
 
@@ -244,7 +266,7 @@ def _cut_nanoseconds(name: str) -> str:
 
 
 def _texts(name: str, source: str) -> Rule | None:
-    refusals: tuple[tuple[str, str], ...] = ()
+    refusals: tuple[Refusal, ...] = ()
     if source.endswith("[]") and source.count("[]") == 1:
         listed = f"CAST({name} AS VARCHAR[])"
     elif source in {"VARCHAR", "JSON"}:
@@ -252,11 +274,11 @@ def _texts(name: str, source: str) -> Rule | None:
         array = f"TRY_CAST(TRY_CAST({text} AS JSON) AS VARCHAR[])"
         is_array = f"starts_with(ltrim({text}), '[')"
         listed = f"CASE WHEN {is_array} THEN {array} ELSE string_split({text}, '|') END"
-        refusals = ((f"{is_array} AND {array} IS NULL", f"{_shown(text)} || ' is no list of texts'"),)
+        refusals = (Refusal(f"{is_array} AND {array} IS NULL", "is no list of texts", text),)
     else:
         return None
     # Empty and repeated ones go, the order of the first ones stays, and no tags at all is NULL.
     kept = f"list_filter({listed}, lambda one, place: one <> '' AND list_position({listed}, one) = place)"
-    long = (f"strlen(CAST({name} AS VARCHAR)) > {LONGEST_TEXT}", literal(f"is longer than {LONGEST_TEXT} bytes"))
-    nul = (f"contains(array_to_string({listed}, ''), chr(0))", _NUL)
+    long = Refusal(f"strlen(CAST({name} AS VARCHAR)) > {LONGEST_TEXT}", _TOO_LONG)
+    nul = Refusal(f"contains(array_to_string({listed}, ''), chr(0))", _NUL)
     return Rule(f"CASE WHEN len({kept}) > 0 THEN {kept} END", (*refusals, long, nul))

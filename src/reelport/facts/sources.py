@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import duckdb
@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reelport.errors import BadInput
-from reelport.facts.checking import FILE, LINE, OUTPUT, Source
+from reelport.facts.checking import FILE, LINE, OUTPUT, Source, column_problems
 from reelport.facts.durable import full_disk
 from reelport.facts.inputs import Form, Input, check_unchanged
+from reelport.facts.progress import Meter
 from reelport.facts.reading import Reject, batches, header_of, text_schema
 from reelport.facts.rules import quoted
 from reelport.facts.storage import ROW_GROUP
@@ -21,8 +22,6 @@ from reelport.facts.tables import Table
 from reelport.facts.workspace import Workspace, engine_errors, parquet_source
 
 ROW_NUMBER = "file_row_number"
-Watch = Callable[[int], None]
-"""Told how many rows were read."""
 
 
 class Failure:
@@ -41,11 +40,11 @@ class Failure:
                 raise self.error from None
             raise
 
-    def watched(self, source: Iterator[pa.RecordBatch], watch: Watch) -> Iterator[pa.RecordBatch]:
+    def watched(self, source: Iterator[pa.RecordBatch], meter: Meter) -> Iterator[pa.RecordBatch]:
         """The same batches; an error, or a Ctrl-C, is kept on its way out."""
         try:
             for batch in source:
-                watch(batch.num_rows)
+                meter.read(batch.num_rows)
                 yield batch
         except (Exception, KeyboardInterrupt) as error:
             self.error = error
@@ -53,7 +52,7 @@ class Failure:
 
 
 def sources(
-    space: Workspace, table: Table, files: Sequence[Input], reject: Reject, failure: Failure, watch: Watch
+    space: Workspace, table: Table, files: Sequence[Input], reject: Reject, failure: Failure, meter: Meter
 ) -> tuple[Source, ...]:
     """A source for each group of files with the same columns; BadInput with the problems of all files."""
     groups: dict[tuple[Form, tuple[tuple[str, str], ...]], list[tuple[int, Input]]] = defaultdict(list)
@@ -67,10 +66,11 @@ def sources(
             groups[(file.form, columns)].append((number, file))
     if problems:
         raise BadInput("\n".join(problems))
+    meter.stored = sum(pq.read_metadata(file.path).num_rows for file in files if file.form is Form.PARQUET)
     return tuple(
-        _parquet(group, dict(columns))
+        parquet_rows(group, dict(columns))
         if form is Form.PARQUET
-        else text_source(space.session, group, dict(columns), reject, failure, watch)
+        else text_source(space.session, group, dict(columns), reject, failure, meter)
         for (form, columns), group in groups.items()
     )
 
@@ -91,6 +91,14 @@ def parquet_columns(session: duckdb.DuckDBPyConnection, file: Input) -> tuple[tu
     with engine_errors(file.path):
         described = session.execute(f"DESCRIBE SELECT * FROM {parquet_source([str(file.path)])}").fetchall()  # noqa: S608 - the path is quoted
     return tuple((name, kind) for name, kind, *_ in described)
+
+
+def check_columns(table: Table, found: Sequence[Source], files: Sequence[Input]) -> None:
+    """Raise BadInput with every reason why the sources' columns can't be the table's, and the way to map them."""
+    problems = [problem for source in found for problem in column_problems(table, source)]
+    if not problems:
+        return
+    raise BadInput("\n".join(problems))
 
 
 @contextmanager
@@ -140,7 +148,8 @@ def _spoken(group: Sequence[tuple[int, Input]]) -> str:
     return first if len(group) == 1 else f"{first} and {len(group) - 1} more"
 
 
-def _parquet(group: Sequence[tuple[int, Input]], types: dict[str, str]) -> Source:
+def parquet_rows(group: Sequence[tuple[int, Input]], types: dict[str, str]) -> Source:
+    """The rows of Parquet files, each with its file and its number there."""
     paths = [str(file.path) for _, file in group]
     relation = parquet_source(paths, filename=f"'{FILE}'", file_row_number="true")
     numbers = f"[{', '.join(str(number) for number, _ in group)}]"
@@ -155,11 +164,11 @@ def text_source(
     types: dict[str, str],
     reject: Reject,
     failure: Failure,
-    watch: Watch,
+    meter: Meter,
 ) -> Source:
     """Text files that share their columns as one stream; it can be read once."""
     names = tuple(types)
-    stream = failure.watched(batches(group, names, reject), watch)
+    stream = failure.watched(batches(group, names, reject, meter), meter)
     return arrow_source(
         session, pa.RecordBatchReader.from_batches(text_schema(names), stream), types, _spoken(group), group[0][0]
     )

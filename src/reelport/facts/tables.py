@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from reelport.facts.countries import COUNTRIES
+
 
 class Kind(StrEnum):
     """What a column holds, in the words of its reference page."""
@@ -27,7 +29,9 @@ class Column:
     `default` stands in for a value that is absent, and for the whole column when an
     input has none or a file of ours was written before the column was; without a default,
     absent is empty. So a column that is added later can't be `required`. `choices` closes
-    the list of texts. A count is a whole number from 0; money may be negative (a correction).
+    the list of texts, and `called` names the list where it is too long to be told. Where the list is
+    `decisive`, numbers depend on it: not even a lenient load keeps another text. A count is a whole
+    number from 0; money may be negative (a correction).
     """
 
     name: str
@@ -37,6 +41,8 @@ class Column:
     unit: str | None = None
     default: int | str | None = None
     choices: tuple[str, ...] = ()
+    called: str | None = None
+    decisive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +65,10 @@ class Table:
         return {column.name: column for column in self.columns}[name]
 
 
-def _text(name: str, sentence: str, *, required: bool = False, choices: tuple[str, ...] = ()) -> Column:
-    return Column(name, Kind.TEXT, sentence, required, choices=choices)
+def _text(
+    name: str, sentence: str, *, required: bool = False, choices: tuple[str, ...] = (), decisive: bool = False
+) -> Column:
+    return Column(name, Kind.TEXT, sentence, required, choices=choices, decisive=decisive)
 
 
 def _counts(unit: str, default: int | None, *pairs: tuple[str, str]) -> tuple[Column, ...]:
@@ -68,6 +76,7 @@ def _counts(unit: str, default: int | None, *pairs: tuple[str, str]) -> tuple[Co
 
 
 MEDIA_TYPES = ("video", "live")
+DEVICES = ("mobile", "desktop", "tablet", "tv")
 MONETIZATION_TYPES = ("claim", "video_monetization", "website_monetization")
 INVENTORY_POSITIONS = ("pre-roll", "mid-roll", "post-roll", "overlay")
 INVENTORY_POSITION_INDEXES = ("preroll1", "preroll2", "others")
@@ -90,13 +99,19 @@ _PLACE = (
     _text("player_id", "Player configuration."),
 )
 _VISITOR = (
-    _text("visitor_country", "Country of the visitor, ISO 3166-1 alpha-2."),
-    _text("visitor_device_type", "Kind of device, lower case (mobile, desktop, tablet, tv)."),
+    Column(
+        "visitor_country",
+        Kind.TEXT,
+        "Country of the visitor; empty where it isn't known.",
+        choices=COUNTRIES,
+        called="country code of ISO 3166-1 alpha-2, in capitals",
+    ),
+    _text("visitor_device_type", "Kind of device; empty where it isn't known.", choices=DEVICES),
     _text("visitor_domain_group", "Group of domains that the page belongs to."),
     _text("visitor_subdomain", "Host that the page was on."),
 )
 _PAGE = _text("visitor_page_url", "Address of the page.")
-_MONETIZATION_TYPE = _text("monetization_type", "Kind of monetization.", choices=MONETIZATION_TYPES)
+_MONETIZATION_TYPE = _text("monetization_type", "Kind of monetization.", choices=MONETIZATION_TYPES, decisive=True)
 _SELLING = (
     _text("inventory_position", "Where the opportunity lies around the content.", choices=INVENTORY_POSITIONS),
     _text("inventory_position_index", "Slot in the pre-roll sequence.", choices=INVENTORY_POSITION_INDEXES),
@@ -119,7 +134,7 @@ PLAYS = Table(
         _MOMENT,
         _text("video_id", "The video.", required=True),
         *_CHANNELS,
-        _text("media_type", "Video or live.", required=True, choices=MEDIA_TYPES),
+        _text("media_type", "Video or live.", required=True, choices=MEDIA_TYPES, decisive=True),
         _text("action", "How the play was started."),
         *_PLACE,
         *_VISITOR,
@@ -145,7 +160,7 @@ ADS = Table(
         _MOMENT,
         _text("video_id", "The video."),
         *_CHANNELS,
-        _text("media_type", "Video or live.", required=True, choices=MEDIA_TYPES),
+        _text("media_type", "Video or live.", required=True, choices=MEDIA_TYPES, decisive=True),
         *_PLACE,
         _text("player_size", "Size of the player, such as 640x360."),
         _text("player_size_bucket", "Class of that size."),
@@ -203,7 +218,7 @@ EARNINGS = Table(
         _DAY,
         _text("video_id", "The video."),
         *_CHANNELS,
-        _text("media_type", "Video or live.", choices=MEDIA_TYPES),
+        _text("media_type", "Video or live.", choices=MEDIA_TYPES, decisive=True),
         *_PLACE,
         *_VISITOR,
         _PAGE,
@@ -226,10 +241,11 @@ USAGE = Table(
             "Which of the four the row tells of; its counts are the ones so named.",
             required=True,
             choices=USAGE_KINDS,
+            decisive=True,
         ),
         _text("video_id", "The video."),
         *_CHANNELS,
-        _text("media_type", "Video or live.", choices=MEDIA_TYPES),
+        _text("media_type", "Video or live.", choices=MEDIA_TYPES, decisive=True),
         _text("action", "How the play was started."),
         _text("player_id", "Player configuration."),
         *_VISITOR,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from fractions import Fraction
 
 from reelport.errors import UsageError
 from reelport.facts.defaults import REJECT_BYTES, REJECT_ROWS
 
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)%")
+_DAYS_SHOWN = 5
 _WHOLE = re.compile(r"\d{1,18}")
 
 
@@ -34,6 +37,35 @@ class MaxBad:
         if self.rows is not None:
             return bad > self.rows
         return self.share is not None and bad > self.share * total
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a load takes its rows: which bad ones it bears, and which days it replaces, both included."""
+
+    strict: bool = False
+    span: tuple[date, date] | None = None
+    most: MaxBad | None = None
+
+    def against(self, rows: int, bad: int, total: int) -> str | None:
+        """What speaks against landing so many rows beside so many bad ones; empty where no row is good."""
+        if bad and not rows:
+            return ""
+        if self.most is not None and self.most.is_exceeded(bad, total):
+            return f"--max-bad {self.most.text}"
+        if self.strict and bad:
+            return "--strict"
+        return "a replacement takes no bad rows" if bad and self.span is not None else None
+
+    def problem(self, rows: int, days: Sequence[date], names: Sequence[str]) -> str | None:
+        """What is wrong with the good rows of these files, all in all."""
+        if self.span is None:
+            return None if rows else f"there are no rows in {', '.join(names)}"
+        outside = [day.isoformat() for day in days if not self.span[0] <= day <= self.span[1]]
+        if not outside:
+            return None
+        more = " …" if len(outside) > _DAYS_SHOWN else ""
+        return f"rows lie outside the days to replace ({', '.join(outside[:_DAYS_SHOWN])}{more})"
 
 
 def parse_max_bad(text: str) -> MaxBad:

@@ -23,6 +23,8 @@ Result = TypeVar("Result")
 
 _STOP_AGAIN = 0.1
 """Seconds after which the engine is told again to stop: it may not have been at work when it was told first."""
+_TICK = 0.5
+"""Seconds between two looks at how far the engine is."""
 _OURS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.ResourceInUseException)
 """A query of ours is wrong when these are raised, and no input is to blame."""
 
@@ -34,8 +36,10 @@ class Workspace:
     session: duckdb.DuckDBPyConnection
     folder: Path
 
-    def stoppable(self, work: Callable[[], Result]) -> Result:
+    def stoppable(self, work: Callable[[], Result], tick: Callable[[float], None] = lambda _: None) -> Result:
         """What the work with the session gives; a Ctrl-C ends it at once, wherever the engine is.
+
+        `tick` is told now and then what part, from 0 to 1, the engine has done of the query that it is at.
 
         The engine would only look for one between two batches, and a sort of millions of rows comes before the first:
         so it works beside the thread that signals come to.
@@ -43,6 +47,9 @@ class Workspace:
         with ThreadPoolExecutor(1) as beside:
             doing = beside.submit(work)
             try:
+                while not wait([doing], timeout=_TICK).done:
+                    if (percent := self.session.query_progress()) >= 0:
+                        tick(percent / 100)
                 return doing.result()
             except KeyboardInterrupt:
                 while not doing.done():
@@ -62,7 +69,8 @@ def workspace(root: Path, memory: str = MEMORY, threads: int | None = None) -> I
             raise UsageError(f"memory is a number and a unit, such as {MEMORY}, and not {memory!r}") from error
         try:
             session.execute("SET TimeZone = 'UTC'")
-            session.execute("SET enable_progress_bar = false")
+            session.execute("SET enable_progress_bar = true")  # without it the engine doesn't say how far it is
+            session.execute("SET enable_progress_bar_print = false")
             session.execute("SET preserve_insertion_order = false")
             session.execute("SET python_enable_replacements = false")
             session.execute("SET autoinstall_known_extensions = false")

@@ -1,0 +1,51 @@
+"""Lines that are no rows, counted by what is wrong with them, the first of them kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+_NUMBER = re.compile(r"\d[\d,]*")
+_DETAIL = re.compile(r"(it is no JSON): .*")
+_KINDS = 1_000
+_OTHER = "another reason"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenLine:
+    """A line that is no row: its file, its number from 1, and the reason."""
+
+    file: str
+    line: int
+    reason: str
+
+
+class BrokenLines:
+    """Counts lines that are no rows and keeps the first `most`; the engine's threads call it."""
+
+    def __init__(self, names: Sequence[str], most: int) -> None:
+        self.first: list[BrokenLine] = []
+        self.count = 0
+        self.kinds: dict[str, tuple[int, BrokenLine]] = {}
+        self._names = names
+        self._most = most
+        self._lock = Lock()
+
+    def forget(self) -> None:
+        """Begin anew: the files are read again."""
+        with self._lock:
+            self.first, self.count, self.kinds = [], 0, {}
+
+    def take(self, file: int, line: int, reason: str, _raw: str) -> None:
+        """Take a line of the file of that number, from 0."""
+        broken = BrokenLine(self._names[file], line, reason)
+        kind = _NUMBER.sub("N", _DETAIL.sub(r"\1", reason))
+        with self._lock:
+            self.count += 1
+            if len(self.first) < self._most:
+                self.first.append(broken)
+            kind = kind if kind in self.kinds or len(self.kinds) < _KINDS else _OTHER
+            count, first = self.kinds.get(kind, (0, broken))
+            self.kinds[kind] = count + 1, first

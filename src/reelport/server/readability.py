@@ -1,0 +1,50 @@
+"""Whether what was loaded can be read: rows of channels that no organization may read are told of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from reelport.errors import ReelportError
+from reelport.wording import format_count
+
+if TYPE_CHECKING:
+    from reelport.server.settings import Settings
+
+_SHOWN = 3
+
+
+def unread_note(settings: Settings, owners: Mapping[str, int]) -> str | None:
+    """A sentence on rows whose owner channel no organization may read, or None where there are none.
+
+    `owners` are rows by owner channel. None too where there is no state that says who may read what.
+    """
+    if not owners or not (settings.database_url or settings.state_file.is_file()):
+        return None
+    try:
+        known = _readable(settings)
+    except ReelportError as error:
+        return f"whether their owner channels may be read by anybody couldn't be looked up: {error}"
+    unread = {channel: rows for channel, rows in owners.items() if channel not in known}
+    if not unread:
+        return None
+    most = sorted(unread, key=lambda channel: (-unread[channel], channel))
+    listed = ", ".join(map(repr, most[:_SHOWN])) + (" …" if len(most) > _SHOWN else "")
+    return (
+        f"{format_count(sum(unread.values()), 'row')} of {format_count(len(unread), 'owner channel')} that no "
+        f"organization may read ({listed}): if they are right, `reelport channel add` lets one read them"
+    )
+
+
+def _readable(settings: Settings) -> frozenset[str]:
+    from sqlalchemy import select  # noqa: PLC0415 - a load without a state needs none of it
+
+    from reelport.server.database import opened, reading  # noqa: PLC0415 - the same
+    from reelport.server.tables import READABLE  # noqa: PLC0415 - the same
+
+    db = opened(settings)
+    try:
+        with reading(db) as connection:
+            return frozenset(connection.execute(select(READABLE.c.channel_id).distinct()).scalars())
+    finally:
+        db.dispose()

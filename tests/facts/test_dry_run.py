@@ -1,0 +1,160 @@
+"""A dry run judges all rows: it counts what a load would count, tells why, and leaves nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from reelport.errors import BadInput
+from reelport.facts.batches import undo
+from reelport.facts.loading import load
+from reelport.facts.preview import Preview, preview
+from reelport.facts.tolerance import parse_max_bad
+
+JULY_1 = (date(2023, 7, 1), date(2023, 7, 1))
+MAP = "SELECT day, owner AS owner_channel_id, visitor_country, eur, usd FROM input"
+GROUPED = (
+    "SELECT day, owner AS owner_channel_id, min(visitor_country) AS visitor_country, "
+    "sum(TRY_CAST(eur AS DECIMAL(18,6))) AS eur, CASE WHEN CAST(day AS VARCHAR) LIKE '%1' THEN 'x' ELSE '1' END AS usd "
+    "FROM input GROUP BY day, owner"
+)
+
+
+def _export(tmp_path: Path, form: str, owner: str) -> Path:
+    """30,000 rows of earnings, every 1,000th with a wrong country, every 5,000th with no number besides."""
+    path = tmp_path / f"e.{form}"
+    source = f"""
+        SELECT strftime(DATE '2023-07-01' + (n % 3)::INTEGER, '%Y-%m-%d') AS day, 'c' || n % 7 AS {owner},
+            CASE WHEN n % 1000 = 999 THEN 'ZZ' ELSE 'FR' END AS visitor_country,
+            CASE WHEN n % 5000 = 4999 THEN 'x' ELSE '1.5' END AS eur, '1' AS usd
+        FROM range(30000) AS t(n) ORDER BY n
+    """
+    kind = {"csv": "FORMAT csv, HEADER", "ndjson": "FORMAT json", "parquet": "FORMAT parquet"}[form]
+    duckdb.sql(f"COPY ({source}) TO '{path}' ({kind})")
+    return path
+
+
+def _listing(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("form", "mapping", "lenient"),
+    [
+        ("csv", None, False),
+        ("csv", MAP, True),
+        ("csv", GROUPED, False),
+        ("ndjson", None, True),
+        ("ndjson", MAP, False),
+        ("parquet", None, False),
+        ("parquet", MAP, True),
+        ("parquet", GROUPED, False),
+    ],
+)
+def test_a_dry_run_counts_what_a_load_counts(
+    tmp_path: Path, root: Path, form: str, mapping: str | None, lenient: bool
+) -> None:
+    """Rows, rejects, days and what is kept all the same are those of the load that follows, for each form."""
+    path = _export(tmp_path, form, "owner_channel_id" if mapping is None else "owner")
+    text = tmp_path / "map.sql"
+    text.write_text(mapping or "")
+    options: dict[str, Any] = {"mapping": text if mapping else None, "lenient": lenient}
+    before = _listing(tmp_path)
+    shown = preview(root, "earnings", [path], **options)
+    assert _listing(tmp_path) == before
+    done = load(root, "earnings", [path], **options)
+    assert (shown.batch, shown.landing, shown.judged.rejects) == (done.batch, done.rows, done.rejects)
+    assert tuple(shown.judged.days) == done.days
+    assert shown.judged.outside == done.outside
+    assert done.rows + done.rejects == (21 if mapping is GROUPED else 30_000)
+
+
+def test_reasons_are_totalled_over_the_whole_file(tmp_path: Path, root: Path) -> None:
+    """Each reason is told once, with how many rows have it and the first of them; rows with several count in each."""
+    path = _export(tmp_path, "csv", "owner_channel_id")
+    path.write_text(path.read_text() + "2023-07-01,c1\n" * 3 + "2023-07-01,c1,FR\n")
+    judged = preview(root, "earnings", [path]).judged
+    assert (judged.read, judged.rejects) == (30_004, 34)
+    assert [(one.rows, one.example, one.line) for one in judged.reasons] == [
+        (30, "visitor_country: 'ZZ' is no country code of ISO 3166-1 alpha-2, in capitals", 1_001),
+        (6, "eur: 'x' is no decimal number", 5_001),
+        (4, "it has 2 fields, the header has 5", 30_002),
+    ]
+    assert {one.file for one in judged.reasons} == {str(path)}
+
+
+def test_reasons_of_a_mapping_name_the_rows_of_its_file(tmp_path: Path, root: Path) -> None:
+    """Where rows are made one of one the first row with a reason is the file's, else the mapping's."""
+    path, text = _export(tmp_path, "ndjson", "owner"), tmp_path / "map.sql"
+    text.write_text(MAP)
+    first = preview(root, "earnings", [path], mapping=text).judged.reasons[0]
+    assert (first.file, first.line) == (str(path), 1_000)
+    text.write_text(GROUPED)
+    first = preview(root, "earnings", [path], mapping=text).judged.reasons[0]
+    assert first.file is None
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"strict": True}, "1 of 3 rows can't be taken (--strict)"),
+        ({"max_bad": parse_max_bad("0")}, "1 of 3 rows can't be taken (--max-bad 0)"),
+        ({"replace": JULY_1}, "1 of 3 rows can't be taken (a replacement takes no bad rows)"),
+        ({"replace": JULY_1, "lenient": True}, "rows lie outside the days to replace (2023-07-02)"),
+        ({"max_bad": parse_max_bad("50%")}, None),
+    ],
+)
+def test_a_dry_run_tells_why_nothing_would_land(
+    tmp_path: Path, root: Path, options: dict[str, Any], why: str | None
+) -> None:
+    """It refuses what the load refuses, on the same terms, and counts all the same."""
+    path = tmp_path / "e.csv"
+    path.write_text(
+        "day,owner_channel_id,visitor_country,eur,usd\n2023-07-01,c1,FR,1,1\n2023-07-02,c1,FR,1,1\n2023-07-01,c1,zz,1,1\n"
+    )
+    shown = preview(root, "earnings", [path], **options)
+    assert (shown.refusal, shown.landing) == (why, 0 if why else 2)
+    if why:
+        with pytest.raises(BadInput):
+            load(root, "earnings", [path], **options)
+
+
+def test_a_dry_run_knows_what_is_there(root: Path, earnings: Callable[..., Path]) -> None:
+    """A batch that stands changes nothing; one that comes back lacks the days that were replaced meanwhile."""
+    first = earnings("a.ndjson", ("2023-07-01", "c1", 1), ("2023-07-02", "c1", 2))
+    other = earnings("b.ndjson", ("2023-07-01", "c1", 5))
+    done = load(root, "earnings", [first])
+
+    def look() -> Preview:
+        return preview(root, "earnings", [first])
+
+    assert (look().already, look().landing) == (True, 0)
+    load(root, "earnings", [other], replace=JULY_1)
+    undo(root, done.batch)
+    assert ([one.day for one in look().left_out], look().landing) == ([JULY_1[0]], 1)
+    assert load(root, "earnings", [first]).left_out == look().left_out
+
+
+def test_of_an_object_one_row_counts(tmp_path: Path, root: Path) -> None:
+    """A file that tells an id twice loads one row of it."""
+    path = tmp_path / "c.csv"
+    path.write_text("id,slug\nc1,a\nc1,b\nc2,c\nc2,\n")
+    shown = preview(root, "channels", [path])
+    assert (shown.landing, shown.judged.rejects) == (2, 1)
+    done = load(root, "channels", [path])
+    assert (done.rows, done.rejects) == (2, 1)
+
+
+def test_many_kinds_of_broken_lines_are_told_as_one(tmp_path: Path, root: Path) -> None:
+    """What differs from line to line, a number or a place in it, makes no reason of its own."""
+    path = tmp_path / "c.ndjson"
+    good = json.dumps({"id": "c1", "slug": "a"})
+    path.write_text(good + "\n" + "".join('{"id": ' + " " * at + "\n" for at in range(40)))
+    judged = preview(root, "channels", [path]).judged
+    assert [(one.reason, one.rows, one.line) for one in judged.reasons] == [("it is no JSON", 40, 2)]
