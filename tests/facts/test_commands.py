@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -141,6 +142,7 @@ def test_bad_input_ends_in_clean_lines_and_status_1(tmp_path: Path, reelport: Re
         ("load", "earnings", "x.csv", "--replace-days", "july"),
         ("load", "earnings", "x.csv", "--replace-days", "2023-07-01:"),
         ("load", "earnings", "x.csv", "--replace-days", "2023-07-02:2023-07-01"),
+        ("load", "channels", __file__, "--suggest-map", "--map", __file__),
         ("load", "undo", "none"),
         ("load", "undo", ""),
         ("load", "channels", __file__, "--memory", "much"),
@@ -239,6 +241,28 @@ def test_one_day_is_replaced(tmp_path: Path, reelport: Reelport, days: str) -> N
     assert json.loads(reelport("tables", "--json")[1])[2]["rows"] == 3
 
 
+def test_a_file_of_another_shape_is_offered_a_mapping(
+    tmp_path: Path, reelport: Reelport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The refusal ends with the command that writes one; what it writes is loaded as the command after it says."""
+    monkeypatch.chdir(tmp_path)
+    Path("my export.csv").write_text("date,channel,Revenue (EUR),revenue_usd\n2023-07-01,c1,1.5,2\n")
+    status, _, err = reelport("load", "earnings", "my export.csv")
+    offered = err.splitlines()[-1].partition("to start from: ")[2]
+    assert (status, offered) == (1, "reelport load earnings 'my export.csv' --suggest-map")
+    status, out, _ = reelport(*shlex.split(offered)[1:])
+    assert (status, "4 columns of earnings found in the file" in out) == (0, True)
+    told = out.splitlines()[-1].partition("Then try it: ")[2]
+    assert reelport(*shlex.split(told)[1:])[1].endswith(
+        "earnings: 1 row would be loaded, 1 day from 2023-07-01 to 2023-07-01\n"
+    )
+    status, _, err = reelport(*shlex.split(offered)[1:])
+    assert (status, "earnings.map.sql is there already" in err) == (2, True)
+    assert reelport(*shlex.split(offered)[1:], "-f")[0] == 0
+    status, _, err = reelport("load", "plays", "my export.csv", "--map", "earnings.map.sql")
+    assert (status, "--suggest-map" in err) == (1, False)
+
+
 def test_rows_that_nobody_may_read_are_told_once(tmp_path: Path, reelport: Reelport) -> None:
     """Where there is a state, a load says how many rows are of channels that no organization may read."""
     path = tmp_path / "e.csv"
@@ -271,7 +295,7 @@ def _channels(tmp_path: Path) -> Path:
 
 def test_a_load_tells_how_much_of_how_much_is_done(tmp_path: Path) -> None:
     """Bytes of bytes for text, packed or not, and rows of rows for Parquet: from nothing to all of it, never back."""
-    rows = "".join(f"c{at},s{at}\n" for at in range(700_000))
+    rows = "".join(f"c{at},{at:0100}\n" for at in range(80_000))
     plain, packed, stored = tmp_path / "c.csv", tmp_path / "c.csv.gz", tmp_path / "c.parquet"
     plain.write_text("id,slug\n" + rows)
     packed.write_bytes(gzip.compress(plain.read_bytes(), 1))
@@ -285,7 +309,7 @@ def test_a_load_tells_how_much_of_how_much_is_done(tmp_path: Path) -> None:
             assert [one.done for one in read] == sorted(one.done or 0 for one in read)
             assert 0 < (read[0].done or 0) < size
             assert {one.total for one in read} == {size}
-            assert (read[-1].done, read[-1].rows) == (size, 700_000)
+            assert (read[-1].done, read[-1].rows) == (size, 80_000)
         written = [one for one in told if one.stage == "writing"]
         assert (written[-1].done, written[-1].total, written[-1].unit) == (written[-1].rows, written[-1].rows, "rows")
         assert [one.stage for one in told][-1] == "committing"

@@ -92,6 +92,15 @@ def load(
     data: DataOption = DEFAULT_DATA,
     map: Annotated[Path | None, Parameter(help="A file with one SELECT over `input`.")] = None,  # noqa: A002 - the option's name
     dry_run: Annotated[bool, Parameter(negative="", help="Judge all rows, show the first ones, load nothing.")] = False,
+    suggest_map: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Write a mapping to start from, to TABLE.map.sql or where --map says; load nothing."
+        ),
+    ] = False,
+    force: Annotated[
+        bool, Parameter(["--force", "-f"], negative="", help="Let --suggest-map write over a file.")
+    ] = False,
     replace_days: Annotated[str | None, Parameter(help="A day, or START:END: days that the files restate.")] = None,
     bad_rows: BadRows | None = None,
     memory: MemoryOption = MEMORY,
@@ -103,6 +112,11 @@ def load(
 
     Bad rows go to a reject file with their line and reason. The same files loaded twice change nothing.
     """
+    if suggest_map:
+        from reelport.cli.load_suggestion import write_suggestion
+
+        write_suggestion(data / FACTS_FOLDER, table, files, map, memory, force=force, as_json=json)
+        return
     span = None if replace_days is None else days_between(replace_days)
     asked = _Asked(table, files, map, span, bad_rows or BadRows(), memory)
     if dry_run:

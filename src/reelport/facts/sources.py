@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -98,6 +99,11 @@ def check_columns(table: Table, found: Sequence[Source], files: Sequence[Input])
     problems = [problem for source in found for problem in column_problems(table, source)]
     if not problems:
         return
+    if files and not any(source.named == OUTPUT for source in found):
+        command = shlex.join(["reelport", "load", table.name, str(files[0].path), "--suggest-map"])
+        problems.append(
+            f"a file of another shape is loaded through a mapping; this writes one to start from: {command}"
+        )
     raise BadInput("\n".join(problems))
 
 

@@ -1,0 +1,280 @@
+"""A mapping that is written to start from: what is recognised, what is left to a person, and that it loads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reelport.cli.load_suggestion import write_suggestion
+from reelport.errors import BadInput, StorageError, UsageError
+from reelport.facts.export_shape import suggestion
+from reelport.facts.loading import load
+from reelport.facts.suggested_map import map_text
+from reelport.facts.suggesting import Suggestion
+
+Ask = Callable[..., list[tuple[object, ...]]]
+CONSOLE = """date,Video ID,channelId,Views,Watch time (hours),Country Code,deviceType,Video title,is_live
+07/25/2023,v1,c1,"1,234",12.5,us,Mobile phone,"a, b",false
+07/26/2023,v2,c1,5,0.25,ZZ,Computer,x,true
+07/27/2023,v2,c1,five,0.25,DE,Tablet,x,true
+"""
+
+
+@pytest.fixture
+def suggested(tmp_path: Path, root: Path) -> Callable[..., tuple[Suggestion, Path, Path]]:
+    """What is suggested for an export of this text, the file and its mapping."""
+
+    def run(table: str, text: str, name: str = "export.csv") -> tuple[Suggestion, Path, Path]:
+        path, to = tmp_path / name, tmp_path / "made.map.sql"
+        path.write_text(text)
+        found = suggestion(root, table, [path])
+        to.write_text(map_text(found, [path], to))
+        return found, path, to
+
+    return run
+
+
+def _from(found: Suggestion) -> dict[str, str]:
+    """The export's column for each of the table's."""
+    return {guess.column.name: guess.given.name for guess in found.guesses}
+
+
+def _gaps(found: Suggestion) -> list[str]:
+    return [gap.column.name for gap in found.gaps if gap.column.required]
+
+
+def test_an_export_of_a_console_loads_through_what_is_suggested(
+    suggested: Callable[..., tuple[Suggestion, Path, Path]], root: Path, ask: Ask
+) -> None:
+    """Names with blanks and units, dates of another form, grouped numbers, words of its own: all land converted."""
+    found, path, to = suggested("plays", CONSOLE)
+    assert _gaps(found) == []
+    done = load(root, "plays", [path], mapping=to)
+    assert (done.rows, done.rejects) == (2, 1)
+    assert ask(
+        "plays",
+        "SELECT started_at, video_id, owner_channel_id, media_type, views, time_watched_seconds, visitor_country, "
+        "visitor_device_type FROM t ORDER BY started_at",
+    ) == [
+        (datetime(2023, 7, 25, tzinfo=UTC), "v1", "c1", "video", 1234, 45_000, "US", "mobile"),
+        (datetime(2023, 7, 26, tzinfo=UTC), "v2", "c1", "live", 5, 900, None, "desktop"),
+    ]
+    assert done.rejects_file is not None
+    told = done.rejects_file.read_text().splitlines()[1]
+    assert told.startswith(f"{path},4,views: 'five' is no whole number")
+
+
+NAMES = {
+    "started_at": ["date", "event_timestamp", "Day", "dateHour", "report date", "ts"],
+    "video_id": ["videoId", "VIDEO_ID", "content id", "assetId", "media_id", "external-video-id"],
+    "owner_channel_id": ["channel_id", "Channel", "channelId", "uploader id", "owner"],
+    "views": ["Views", "plays", "view_count", "Video Starts", "video_views", "total plays"],
+    "time_watched_seconds": [
+        "watch_time",
+        "estimatedMinutesWatched",
+        "Watch time (hours)",
+        "minutes watched",
+        "watchTimeMs",
+    ],
+    "visitor_country": ["country", "Country code", "geo_country", "viewerCountry", "country_iso_code"],
+    "visitor_device_type": ["device", "deviceCategory", "Device type", "viewer_device_category"],
+}
+SAMPLES = {
+    "started_at": "2023-07-01",
+    "video_id": "v1",
+    "owner_channel_id": "c1",
+    "views": "7",
+    "time_watched_seconds": "60",
+    "visitor_country": "FR",
+    "visitor_device_type": "mobile",
+}
+
+
+@pytest.mark.parametrize("column", NAMES)
+def test_names_of_exports_are_known(suggested: Callable[..., tuple[Suggestion, Path, Path]], column: str) -> None:
+    """Snake case, camel case, blanks and brackets: each name is taken for its column, beside the others' own names."""
+    for name in NAMES[column]:
+        others = [other for other in SAMPLES if other != column]
+        header = ",".join([name, *others])
+        found, _, _ = suggested("plays", f"{header}\n{','.join(SAMPLES[each] for each in (column, *others))}\n")
+        assert _from(found)[column] == name, name
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "seconds"),
+    [
+        ("watch_time_seconds", "90", 90),
+        ("watch_time_ms", "1500", 2),
+        ("minutesWatched", "1.5", 90),
+        ("Watch time (hours)", "0.5", 1800),
+        ("watch_time", "1:02:03", 3723),
+        ("Watch Time (min)", '"1,000"', 60_000),
+    ],
+)
+def test_units_are_converted(
+    suggested: Callable[..., tuple[Suggestion, Path, Path]], root: Path, ask: Ask, name: str, value: str, seconds: int
+) -> None:
+    """The unit that a name tells, or the form of the values, becomes an expression that converts."""
+    header = "started_at,video_id,owner_channel_id,media_type,views"
+    found, path, to = suggested("plays", f"{header},{name}\n2023-07-01,v1,c1,video,1,{value}\n")
+    assert _gaps(found) == []
+    assert load(root, "plays", [path], mapping=to).rejects == 0
+    assert ask("plays", "SELECT time_watched_seconds FROM t") == [(seconds,)]
+
+
+@pytest.mark.parametrize(
+    ("values", "moment"),
+    [
+        (["20230725", "20230801"], datetime(2023, 7, 25, tzinfo=UTC)),
+        (["2023072505", "2023072506"], datetime(2023, 7, 25, 5, tzinfo=UTC)),
+        (["25/07/2023", "01/08/2023"], datetime(2023, 7, 25, tzinfo=UTC)),
+        (["07/25/2023", "08/01/2023"], datetime(2023, 7, 25, tzinfo=UTC)),
+        (["25.07.2023", "26.07.2023"], datetime(2023, 7, 25, tzinfo=UTC)),
+        (['"Jul 25, 2023"', '"Aug 1, 2023"'], datetime(2023, 7, 25, tzinfo=UTC)),
+        (["2023-07-25 05:00:00 UTC", "2023-07-25 06:00:00 UTC"], datetime(2023, 7, 25, 5, tzinfo=UTC)),
+        (["1690261200", "1690264800"], datetime(2023, 7, 25, 5, tzinfo=UTC)),
+        (["1690261200000", "1690264800000"], datetime(2023, 7, 25, 5, tzinfo=UTC)),
+        (["2023-07-25T05:00:00Z", "2023-07-26"], datetime(2023, 7, 25, 5, tzinfo=UTC)),
+    ],
+)
+def test_dates_are_read_in_the_form_that_all_of_them_have(
+    suggested: Callable[..., tuple[Suggestion, Path, Path]],
+    root: Path,
+    ask: Ask,
+    values: Sequence[str],
+    moment: datetime,
+) -> None:
+    """A form that reads each value, and is the only one, is taken."""
+    rows = "".join(f"{value},v1,c1,video,1,1\n" for value in values)
+    found, path, to = suggested(
+        "plays", "date,video_id,owner_channel_id,media_type,views,time_watched_seconds\n" + rows
+    )
+    assert _gaps(found) == []
+    assert load(root, "plays", [path], mapping=to).rejects == 0
+    assert ask("plays", "SELECT min(started_at) FROM t") == [(moment,)]
+
+
+def test_what_can_be_read_in_two_ways_is_left_to_a_person(
+    suggested: Callable[..., tuple[Suggestion, Path, Path]], root: Path, ask: Ask
+) -> None:
+    """The first of February or the second of January: both lines stand as comments, and either one loads."""
+    found, path, to = suggested("earnings", "date,channel,revenue\n01/02/2023,c1,1.5\n")
+    assert _gaps(found) == ["day", "eur", "usd"]
+    text = to.read_text()
+    with pytest.raises(BadInput, match="column day is missing"):
+        load(root, "earnings", [path], mapping=to)
+    filled = [
+        line.replace("-- ", "", 1) if "'%d/%m/%Y'" in line or " AS eur," in line or " AS usd," in line else line
+        for line in text.splitlines()
+    ]
+    to.write_text("\n".join(filled))
+    assert load(root, "earnings", [path], mapping=to).rejects == 0
+    assert ask("earnings", "SELECT day, eur FROM t") == [(date(2023, 2, 1), Decimal("1.5"))]
+
+
+def test_money_is_taken_where_its_currency_is_told(suggested: Callable[..., tuple[Suggestion, Path, Path]]) -> None:
+    """By its name or by the sign in its cells; the other currency is left to a person."""
+    for name, value in (("Estimated revenue (USD)", "1.5"), ("revenue_usd", "1.5"), ("Revenue", "$1.50")):
+        found, _, _ = suggested("earnings", f"day,channel_id,{name}\n2023-07-01,c1,{value}\n")
+        assert (_from(found)["usd"], _gaps(found)) == (name, ["eur"])
+
+
+def test_gaps_are_filled_in_place(
+    suggested: Callable[..., tuple[Suggestion, Path, Path]], root: Path, ask: Ask
+) -> None:
+    """A required column that nothing looks like is a comment; written out, the file loads as it is."""
+    found, path, to = suggested("plays", "when,what\n2023-07-01,v1\n")
+    assert _gaps(found) == ["started_at", "video_id", "owner_channel_id", "media_type", "views", "time_watched_seconds"]
+    text = to.read_text()
+    for name, value in (("started_at", '"when"'), ("video_id", "what"), ("owner_channel_id", "'c1'")):
+        assert f"    -- … AS {name},\n" in text
+        text = text.replace(f"-- … AS {name},", f"{value} AS {name},")
+    for name in ("media_type", "views", "time_watched_seconds"):
+        line = next(line for line in text.splitlines() if f" AS {name}," in line)
+        text = text.replace(line, line.replace("-- ", "", 1))
+    to.write_text(text)
+    assert load(root, "plays", [path], mapping=to).rejects == 0
+    assert ask("plays", "SELECT video_id, media_type, views, time_watched_seconds FROM t") == [("v1", "video", 1, 0)]
+
+
+def test_types_tell_where_names_do_not(tmp_path: Path, root: Path, ask: Ask) -> None:
+    """The only column of moments is the time; a column of nothing but country codes is the country."""
+    path, to = tmp_path / "a.parquet", tmp_path / "a.map.sql"
+    moment = datetime(2023, 7, 1, 5, tzinfo=UTC)
+    rows = [
+        {"x1": moment, "video": "v1", "channel": 7, "live": False, "plays": 3, "watched_s": 1.6, "where_from": place}
+        for place in ("FR", "DE")
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    found = suggestion(root, "plays", [path])
+    assert (_gaps(found), _from(found)["visitor_country"], _from(found)["started_at"]) == ([], "where_from", "x1")
+    to.write_text(map_text(found, [path], to))
+    assert load(root, "plays", [path], mapping=to).rejects == 0
+    told = ask("plays", "SELECT DISTINCT started_at, owner_channel_id, media_type, views, time_watched_seconds FROM t")
+    assert told == [(moment, "7", "video", 3, 2)]
+
+
+def test_objects_and_nested_ndjson_are_suggested_too(tmp_path: Path, root: Path, ask: Ask) -> None:
+    """A table of objects takes its id by the names of its kind; a nested column is left alone."""
+    path, to = tmp_path / "v.ndjson", tmp_path / "v.map.sql"
+    row = {"videoId": "v1", "channelId": "c1", "title": "One", "keywords": ["a", "b"], "length": 61, "more": {"a": 1}}
+    path.write_text(json.dumps(row) + "\n")
+    found = suggestion(root, "videos", [path])
+    to.write_text(map_text(found, [path], to))
+    assert load(root, "videos", [path], mapping=to).rejects == 0
+    assert ask("videos", "SELECT id, owner_channel_id, title, tags, duration_seconds FROM t") == [
+        ("v1", "c1", "One", ["a", "b"], 61)
+    ]
+    assert found.unused == ("more",)
+
+
+def test_no_name_ends_a_comment(suggested: Callable[..., tuple[Suggestion, Path, Path]], root: Path) -> None:
+    """A header or a cell may hold line breaks, quotes and SQL: they stay text."""
+    header = '"a\nDROP TABLE input; --","ti""tle",videoId,channel'
+    _, path, to = suggested("videos", f'{header}\nx,"b\nFROM",v1,c1\n')
+    assert load(root, "videos", [path], mapping=to).rows == 1
+
+
+def test_a_file_is_written_over_only_when_that_is_said(
+    tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The mapping of a first try may have been filled in; and never is the export itself written over."""
+    path, to = tmp_path / "c.csv", tmp_path / "c.map.sql"
+    path.write_text("channel_id,handle\nc1,one\n")
+
+    def write(place: Path, *, force: bool = False, as_json: bool = True) -> None:
+        write_suggestion(root, "channels", [path], place, "1GB", force=force, as_json=as_json)
+
+    write(to)
+    told = json.loads(capsys.readouterr().out)
+    assert {one["column"]: (one["from"], one["confidence"]) for one in told["found"]} == {
+        "id": ("channel_id", "likely"),
+        "slug": ("handle", "likely"),
+    }
+    to.write_text("mine")
+    with pytest.raises(UsageError, match="is there already: name another place by --map, or write over it by --force"):
+        write(to)
+    assert to.read_text() == "mine"
+    write(to, force=True, as_json=False)
+    assert "FROM input" in to.read_text()
+    assert "2 columns of channels found in the file" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="is the file that is to be loaded"):
+        write(path, force=True)
+    with pytest.raises(StorageError, match="can't be written"):
+        write(tmp_path / "none" / "c.sql")
+
+
+def test_a_file_without_rows_or_with_few_tells_so(suggested: Callable[..., tuple[Suggestion, Path, Path]]) -> None:
+    """A header alone is refused; columns that are empty in the first rows are said to be."""
+    with pytest.raises(BadInput, match="has a header and no row that can be read"):
+        suggested("channels", "id,slug\n")
+    found, _, to = suggested("plays", "date,video_id\n,v1\n")
+    assert "it is empty in the first rows" in to.read_text()
+    assert "started_at" in _gaps(found)
