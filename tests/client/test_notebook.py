@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from datetime import date
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jupyter_client.manager import start_new_kernel
+from jupyter_client.manager import KernelManager
 
 from reelport import Client, ReportQuery, Table
 from reelport.client.listener import listener
@@ -64,11 +65,19 @@ class Kernel:
 
 
 @pytest.fixture(scope="module")
-def kernel() -> Iterator[Kernel]:
-    manager, client = start_new_kernel(startup_timeout=300)
-    yield Kernel(client)
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    """A kernel that knows nothing of the user's own settings and leaves nothing among them."""
+    folder = tmp_path_factory.mktemp("kernel")
+    manager = KernelManager(connection_file=str(folder / "kernel.json"))
+    manager.start_kernel(env={**os.environ, "IPYTHONDIR": str(folder), "JUPYTER_RUNTIME_DIR": str(folder)})
+    client = manager.blocking_client()
+    try:
+        client.start_channels()
+        client.wait_for_ready(timeout=300)
+        yield Kernel(client)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def test_windows_that_are_had_are_not_asked_for_again(vendor: Vendor, client: Cl
             vendor.makes_in = 3600.0
 
     one_by_one = client.with_options(slots=1).reports
-    with pytest.raises(Partial, match="2 of 4 windows are here") as caught:
+    with pytest.raises(Partial, match="Of 4 windows, 2 are here") as caught:
         one_by_one.run_range(asked("VIEWS", "DAY"), to, deadline=4, progress=slow_down)
     assert caught.value.token
     assert "still IN_PROGRESS" in str(caught.value)

@@ -12,7 +12,7 @@ from tests.client.ranges import END, START, asked, days
 
 from reelport import Client, MergeRefused, QueryRefused, UsageError
 from reelport.client.client import AsyncClient
-from reelport.client.events import Event, InWindow, Merging, WindowDone
+from reelport.client.events import Event, InWindow, Merged, Merging, WindowDone
 from reelport.client.ranges.plan import Standing
 from reelport.client.ranges.rules import Way
 from reelport.testing import Vendor
@@ -148,7 +148,7 @@ def test_events_say_which_window_they_are_of(vendor: Vendor, client: Client, to:
         (3, 4),
         (4, 4),
     ]
-    assert told[-1] == Merging(4)
+    assert told[-2:] == [Merging(4), Merged(4, to.stat().st_size, 120)]
 
 
 def test_the_asyncio_twin_comes_to_the_same_file(vendor: Vendor, client: Client, to: Path) -> None:

@@ -9,8 +9,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from datetime import date
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -124,6 +126,17 @@ def test_each_thing_that_happens_is_a_line() -> None:
         "2026-11-01..2026-11-03: asking for two halves, the later from 2026-11-02 on: too much",
         "2026-11-01..2026-11-03: downloaded report another-repo…: 2 rows, 10 bytes",
     ]
+
+
+def test_no_kind_of_event_goes_unsaid() -> None:
+    """Each event that there is comes to a line, but for the first bytes of a download."""
+    named = {
+        "problem": Problem("odd", (), "A name."), "event": Asked(REPORT), "start": START, "end": END, "middle": END,
+        "token": REPORT, "reason": "Why.", "status": "IN_PROGRESS",
+    }  # fmt: skip
+    for kind in get_args(Event):
+        event = kind(**{each.name: named.get(each.name, 1) for each in fields(kind)})
+        assert len(lines_of(event)) == (kind is not Received), kind
 
 
 def test_a_long_wait_is_told_twice_a_minute_and_no_more() -> None:

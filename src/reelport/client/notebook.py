@@ -13,6 +13,7 @@ from reelport.client.events import (
     Asked,
     Bisected,
     Event,
+    FewerDays,
     InWindow,
     Looked,
     Merged,
@@ -36,7 +37,8 @@ _LONGEST = 300
 
 def notebook_bar() -> Progress | None:
     """A bar for the cell that runs now; None where no notebook's kernel runs it."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    find = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = find() if find else None
     return Bar(import_module("IPython.display")) if getattr(shell, "kernel", None) is not None else None
 
 
@@ -83,6 +85,8 @@ class Bar:
                 self._show(f"{done} of {format_count(windows, 'window')}")
             case Bisected(start, end):
                 self._show(f"{start}..{end}: asking for two halves")
+            case FewerDays(days):
+                self._show(f"no more than {format_count(days, 'day')} in one report from now on")
             case Merging(windows):
                 self._show(f"merging {format_count(windows, 'window')}")
             case Merged(windows, size, rows):
