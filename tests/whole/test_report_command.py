@@ -105,6 +105,8 @@ def test_an_extension_that_is_no_form_is_refused(here: dict[str, str], tmp_path:
     done = piped(here, *ASK, "-o", str(tmp_path / name))
     assert (done.status, "--output: no report is written as ." in done.err, "asked" in done.err) == (2, True, False)
     assert piped(here, *ASK, "-o", str(tmp_path / name), "--format", "csv").status == 0
+    for folder in (name, "windows.parquet", "windows.json"):
+        assert piped(here, *ASK, "-o", str(tmp_path / folder), "--keep-windows").status == 2
 
 
 @pytest.mark.parametrize("name", ["report.pq", "report.PARQUET", "report", "report.2026-01"])

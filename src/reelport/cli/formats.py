@@ -5,106 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from enum import StrEnum
-from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from cyclopts import Parameter
-
-from reelport.cli.together import find_error
-from reelport.errors import SchemaDrift, StorageError, UsageError
+from reelport.cli.delivery import Delivery, Format
+from reelport.errors import SchemaDrift, StorageError
 
 if TYPE_CHECKING:
     from reelport.client.files.download import Downloaded
     from reelport.client.results.tables import Cell, Table
 
 _FLUSHED = 1 << 20
-
-
-class Format(StrEnum):
-    """How rows are given."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-    NDJSON = "ndjson"
-    PARQUET = "parquet"
-
-
-_SUFFIXES = {
-    ".csv": Format.CSV,
-    ".json": Format.JSON,
-    ".ndjson": Format.NDJSON,
-    ".jsonl": Format.NDJSON,
-    ".parquet": Format.PARQUET,
-    ".pq": Format.PARQUET,
-}
-
-_EXTENSION = re.compile(r"\.[a-z][a-z0-9]{0,9}")
-"""What is taken for a promise of a form; the `.10` of `views.2026-10` is none."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """Where a report is given, and how."""
-
-    output: Annotated[
-        str | None, Parameter(["--output", "-o"], help="The file to write; without it the data goes to stdout.")
-    ] = None
-    form: Annotated[
-        Format | None,
-        Parameter(
-            "--format",
-            help="The form of the data; otherwise what the file's name says, otherwise table on a terminal, else csv.",
-        ),
-    ] = None
-    excel_safe: Annotated[
-        bool,
-        Parameter(
-            negative=(),
-            help="Put an apostrophe before each cell of the CSV that a spreadsheet would take for a formula.",
-        ),
-    ] = False
-
-    @property
-    def plain(self) -> bool:
-        """Whether the report is wished as it came: a CSV, byte for byte."""
-        return self.form in {None, Format.CSV} and not self.excel_safe
-
-    def shape(self) -> Format:
-        """The form that is meant. Raises UsageError where it can't be had, or the file can't be written."""
-        from reelport.client.files.part import checked_target
-
-        shape = format_of(self.form, self.output, excel_safe=self.excel_safe)
-        if self.output is not None:
-            checked_target(self.output)
-        return shape
-
-    def problems(self) -> list[str]:
-        """What is wrong with it, a line each."""
-        error = find_error(self.shape)
-        return [] if error is None else str(error).splitlines()
-
-    def words(self) -> list[str]:
-        """The options that give it again."""
-        given = {"-o": self.output, "--format": self.form and self.form.value}
-        words = [word for option, value in given.items() if value is not None for word in (option, value)]
-        return words + (["--excel-safe"] if self.excel_safe else [])
-
-
-AS_IT_CAME = Delivery()
 
 
 class Sink(Protocol):
@@ -114,61 +33,43 @@ class Sink(Protocol):
         """Take the next bytes."""
 
 
-def format_of(wished: Format | None, output: str | None, *, excel_safe: bool = False) -> Format:
-    """The form that is meant. Raises UsageError where it can't be had, before anything is asked for."""
-    suffix = Path(output).suffix.lower() if output else ""
-    if wished is None and suffix not in _SUFFIXES and _EXTENSION.fullmatch(suffix):
-        known = ", ".join(_SUFFIXES)
-        raise UsageError(
-            f"--output: no report is written as {suffix}: name a file {known}, or say which --format it has."
-        )
-    if output is None and sys.__stdout__ is None:
-        raise UsageError("stdout is closed: give -o FILE.")
-    looked_at = output is None and sys.stdout.isatty() and not excel_safe
-    form = wished or _SUFFIXES.get(suffix, Format.TABLE if looked_at else Format.CSV)
-    if excel_safe and form is not Format.CSV:
-        raise UsageError(f"--excel-safe changes cells of a CSV alone: leave it out with {form.value}.")
-    if form is Format.PARQUET:
-        if output is None and sys.stdout.isatty():
-            raise UsageError("--format parquet is nothing for a terminal: give -o FILE, or send it into a pipe.")
-        if find_spec("pyarrow") is None:
-            raise UsageError("--format parquet needs pyarrow, which is not installed: pip install 'reelport[arrow]'")
-    return form
-
-
 def give(done: Downloaded, to: Delivery) -> dict[str, object]:
     """Give a downloaded CSV in a form: into its file, whole or not at all, or to stdout.
 
     Returns what else there is to say of it: with `--excel-safe`, how many cells were changed.
     """
-    from reelport.client.files.part import checked_target
-
-    form, excel_safe, cells = to.shape(), to.excel_safe, 0
+    form = to.shape()
     try:
-        if to.output is None:
-            cells = _to_stdout(done.path, form, excel_safe=excel_safe)
-        elif excel_safe or form is not Format.CSV:
-            target = checked_target(to.output)
-            cells = _into(target, done.path, form, excel_safe=excel_safe)
-            _note(
-                target,
-                done,
-                {"form": form.value, **({"excel_safe": True, "changed_cells": cells} if excel_safe else {})},
-            )
+        return _give(done, to, form)
     except SchemaDrift as error:
         what = str(error).partition(" To have the column")[0]
+        if to.form is None and form is Format.TABLE:
+            return _give(done, to, Format.CSV) | {"no table": what}
         raise SchemaDrift(f"{what} --format csv gives the report as it is.") from error
-    return {"changed_cells": cells} if excel_safe else {}
 
 
-def _into(target: Path, report: Path, form: Format, *, excel_safe: bool) -> int:
+def _give(done: Downloaded, to: Delivery, form: Format) -> dict[str, object]:
+    from reelport.client.files.part import checked_target
+
+    cells = 0
+    if to.output is None:
+        cells = _to_stdout(done, form, excel_safe=to.excel_safe)
+    elif to.excel_safe or form is not Format.CSV:
+        target = checked_target(to.output)
+        cells = _into(target, done, form, excel_safe=to.excel_safe)
+        safe = {"excel_safe": True, "changed_cells": cells} if to.excel_safe else {}
+        _note(target, done, {"form": form.value, **safe})
+    return {"changed_cells": cells} if to.excel_safe else {}
+
+
+def _into(target: Path, done: Downloaded, form: Format, *, excel_safe: bool) -> int:
     from reelport.client.results.tables import Table
 
     if form is Format.PARQUET:
-        Table.of(report).parquet(target)
+        Table.of(done.path).parquet(target)
         return 0
     with _replaced(target) as file:
-        return _write(report, form, file, excel_safe=excel_safe)
+        return _write(done, form, file, excel_safe=excel_safe)
 
 
 def _note(target: Path, done: Downloaded, made: dict[str, object]) -> None:
@@ -194,7 +95,7 @@ def lines(table: Table) -> Iterator[str]:
         yield "{" + ", ".join([f"{name}: {encode(cell)}" for name, cell in zip(names, row, strict=True)]) + "}"
 
 
-def _to_stdout(report: Path, form: Format, *, excel_safe: bool) -> int:
+def _to_stdout(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
     from rich.console import Console
 
     from reelport.cli.sheet import show
@@ -203,9 +104,9 @@ def _to_stdout(report: Path, form: Format, *, excel_safe: bool) -> int:
     cells = 0
     try:
         if form is Format.TABLE:
-            show(Console(highlight=False), Table.of(report))
+            show(Console(highlight=False), Table.of(done.path), done.rows)
         else:
-            cells = _print(report, form, excel_safe=excel_safe)
+            cells = _print(done, form, excel_safe=excel_safe)
         sys.stdout.flush()
     except BrokenPipeError:
         raise  # Whoever reads has enough; the command line knows what to do.
@@ -214,19 +115,19 @@ def _to_stdout(report: Path, form: Format, *, excel_safe: bool) -> int:
     return cells
 
 
-def _print(report: Path, form: Format, *, excel_safe: bool) -> int:
+def _print(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
     """Write a report to stdout: as it is where that is no terminal, and cleaned where it is one."""
     from reelport.cli.terminal_text import CleanedOutput
 
     if not sys.stdout.isatty():
-        return _write(report, form, sys.stdout.buffer, excel_safe=excel_safe)
+        return _write(done, form, sys.stdout.buffer, excel_safe=excel_safe)
     cleaned = CleanedOutput(sys.stdout.buffer)
-    cells = _write(report, form, cleaned, excel_safe=excel_safe)
+    cells = _write(done, form, cleaned, excel_safe=excel_safe)
     cleaned.finish()
     return cells
 
 
-def _write(report: Path, form: Format, file: Sink, *, excel_safe: bool) -> int:
+def _write(done: Downloaded, form: Format, file: Sink, *, excel_safe: bool) -> int:
     """Write a report in a form; return how many of its cells were changed."""
     from rich.console import Console
 
@@ -234,6 +135,7 @@ def _write(report: Path, form: Format, file: Sink, *, excel_safe: bool) -> int:
     from reelport.cli.spreadsheet_guard import write_guarded
     from reelport.client.results.tables import Table
 
+    report = done.path
     match form:
         case Format.CSV if excel_safe:
             return write_guarded(report, file)
@@ -247,7 +149,7 @@ def _write(report: Path, form: Format, file: Sink, *, excel_safe: bool) -> int:
             _copy(Table.of(report).parquet(report.with_suffix(".parquet")), file)
         case Format.TABLE:
             text = StringIO()
-            show(Console(file=text, color_system=None, highlight=False), Table.of(report))
+            show(Console(file=text, color_system=None, highlight=False), Table.of(report), done.rows)
             file.write(text.getvalue().encode())
     return 0
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.formats import AS_IT_CAME, Delivery, Format, give
+from reelport.cli.delivery import AS_IT_CAME, Delivery, Format, format_of
+from reelport.cli.formats import give
 from reelport.cli.options import (
     Again,
     AnyColumns,
@@ -238,7 +239,8 @@ def _taking(window_days: int | None, *, any_columns: bool, keep_windows: bool) -
 
 def _folder(to: Delivery, chart: list[str] | None) -> str:
     """Where windows are kept as files. Raises UsageError where more is wished of them."""
-    if to.output is None or not to.plain or chart is not None:
+    plain = to.plain and format_of(to.form, to.output) is Format.CSV
+    if to.output is None or not plain or chart is not None:
         raise UsageError(
             "--keep-windows puts a CSV file a window, as it came, into the folder named by -o; it draws nothing."
         )

@@ -26,9 +26,8 @@ _LEAST = 12
 """Columns of text that a longer text gets at least, be the terminal too narrow."""
 
 
-def show(console: Console, table: Table) -> None:
-    """Print the first rows; how many there are in all where that is more."""
-    rows = sum(1 for _ in table.tuples())
+def show(console: Console, table: Table, rows: int) -> None:
+    """Print the first of so many rows; how many there are in all where that is more."""
     shape, least = _drawn(table)
     console.width = max(console.width, least) if console.is_terminal else _WIDE
     console.print(shape, crop=False)
