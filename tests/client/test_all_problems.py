@@ -18,7 +18,7 @@ SOURCES = Path(settings.__file__).parents[1]
 NO_KEY = (
     "No API key for https://partner.api.dailymotion.com: set REELPORT_API_KEY and REELPORT_API_SECRET, or keep a key "
 )
-KNOWN = "name a file .csv, .json, .ndjson, .jsonl, .parquet, .pq, or say which --format it has."
+KNOWN = "name a file .csv, .json, .ndjson, .jsonl, .parquet, .pq."
 NO_XLSX = f"--output: no report is written as .xlsx: {KNOWN}"
 NO_NAME = (
     'profile is no name: write profile = "NAME", above the first [table], or [profiles.NAME] for a profile itself.'

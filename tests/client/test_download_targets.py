@@ -27,14 +27,19 @@ def test_a_device_is_no_target(server: Server, query: ReportQuery) -> None:
     assert server.requests == []
 
 
-@pytest.mark.parametrize("name", [".", "absent/views.csv", "nul\0.csv", "circle/views.csv"])
+@pytest.mark.parametrize(
+    "name", [".", "absent/views.csv", "nul\0.csv", "circle/views.csv", "views.PQ", "views.parquet"]
+)
 def test_a_target_that_cannot_be_is_refused_before_anything_is_sent(
     server: Server, tmp_path: Path, query: ReportQuery, name: str
 ) -> None:
-    """Nobody waits two hours to learn that a folder is missing, or that a name is none."""
+    """Nobody waits two hours to learn that a folder is missing, that a name is none, or promises no CSV."""
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
-    with Client(server.url, "key-1", SECRET) as client, pytest.raises(UsageError):
-        client.reports.run(query, tmp_path / name)
+    with Client(server.url, "key-1", SECRET) as client:
+        reports = client.reports
+        for get in (reports.run, reports.run_range, lambda _, to: reports.attach("R").download(to)):
+            with pytest.raises(UsageError):
+                get(query, tmp_path / name)
     assert server.requests == []
 
 

@@ -35,6 +35,9 @@ _SUFFIXES = {
     ".pq": Format.PARQUET,
 }
 
+_WORKBOOKS = frozenset({".xls", ".xlsx"})
+"""Extensions of files that no form of ours can be."""
+
 _EXTENSION = re.compile(r"\.[a-z][a-z0-9]{0,9}")
 """What is taken for a promise of a form; the `.10` of `views.2026-10` is none."""
 
@@ -69,11 +72,11 @@ class Delivery:
 
     def shape(self) -> Format:
         """The form that is meant. Raises UsageError where it can't be had, or the file can't be written."""
-        from reelport.client.files.part import checked_target
+        from reelport.client.files.part import checked_csv_target, checked_target
 
         shape = format_of(self.form, self.output, excel_safe=self.excel_safe)
         if self.output is not None:
-            checked_target(self.output)
+            (checked_csv_target if shape is Format.CSV else checked_target)(self.output)
         return shape
 
     def problems(self) -> list[str]:
@@ -96,9 +99,8 @@ def format_of(wished: Format | None, output: str | None, *, excel_safe: bool = F
     suffix = Path(output).suffix.lower() if output else ""
     if wished is None and suffix not in _SUFFIXES and _EXTENSION.fullmatch(suffix):
         known = ", ".join(_SUFFIXES)
-        raise UsageError(
-            f"--output: no report is written as {suffix}: name a file {known}, or say which --format it has."
-        )
+        other = "" if suffix in _WORKBOOKS else ", or say which --format it has"
+        raise UsageError(f"--output: no report is written as {suffix}: name a file {known}{other}.")
     if output is None and sys.__stdout__ is None:
         raise UsageError("stdout is closed: give -o FILE.")
     looked_at = output is None and sys.stdout.isatty() and not excel_safe

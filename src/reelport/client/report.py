@@ -15,7 +15,7 @@ from reelport.client.driving.steps import Flow
 from reelport.client.events import Progress
 from reelport.client.files import download
 from reelport.client.files.download import Downloaded
-from reelport.client.files.part import checked_target
+from reelport.client.files.part import checked_csv_target
 from reelport.client.flow import ReportState
 from reelport.client.listener import listener
 from reelport.client.results.notebook_views import report_html
@@ -104,7 +104,7 @@ class Report(_Handle):
         fetch = partial(self._download, tell=listener(self._session, progress), any_columns=any_columns)
         if to is None:
             return self._run(fetch_table(fetch))
-        return self._run(fetch(checked_target(to)))
+        return self._run(fetch(checked_csv_target(to)))
 
 
 class AsyncReport(_Handle):
@@ -143,4 +143,4 @@ class AsyncReport(_Handle):
         fetch = partial(self._download, tell=listener(self._session, progress), any_columns=any_columns)
         if to is None:
             return await self._run(fetch_table(fetch))
-        return await self._run(fetch(checked_target(to)))
+        return await self._run(fetch(checked_csv_target(to)))

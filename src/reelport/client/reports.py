@@ -15,7 +15,7 @@ from reelport.client.driving.runner import AsyncRunner, Runner, seconds
 from reelport.client.driving.steps import Flow
 from reelport.client.events import Progress
 from reelport.client.files.download import Downloaded
-from reelport.client.files.part import checked_target
+from reelport.client.files.part import checked_csv_target
 from reelport.client.flow import ReportState
 from reelport.client.listener import listener
 from reelport.client.ranges.reports import AsyncRangeReports, RangeReports
@@ -100,7 +100,7 @@ class Reports(RangeReports):
         start = partial(_flow, self._session, query, listener(self._session, progress), seconds(deadline), fresh=fresh)
         if to is None:
             return self._run(fetch_table(start))
-        return self._run(start(checked_target(to)))
+        return self._run(start(checked_csv_target(to)))
 
 
 class AsyncReports(AsyncRangeReports):
@@ -175,7 +175,7 @@ class AsyncReports(AsyncRangeReports):
         start = partial(_flow, self._session, query, listener(self._session, progress), seconds(deadline), fresh=fresh)
         if to is None:
             return await self._run(fetch_table(start))
-        return await self._run(start(checked_target(to)))
+        return await self._run(start(checked_csv_target(to)))
 
 
 def _flow(

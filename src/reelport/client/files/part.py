@@ -28,6 +28,8 @@ _BUFFER = 1 << 16
 """Bytes that are gathered before they are written: what comes in longer pieces isn't copied."""
 
 _LONGEST_NAME = 240
+_NO_CSV = frozenset({".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".xls", ".xlsx"})
+"""Extensions of other forms that people expect reports in."""
 _HEADER_BYTES = 1 << 16
 _TURNS, _TURN_SECONDS = 40, 0.025
 _BLANK, _ILLEGAL = 32, '<>:"/\\|?*'
@@ -70,6 +72,17 @@ def can_be_named_on_windows(name: str) -> bool:
     stem = name.partition(".")[0].rstrip(" ").upper()
     illegal = any(letter in _ILLEGAL or ord(letter) < _BLANK for letter in name)
     return not (illegal or name.endswith((".", " ")) or _DEVICE.fullmatch(stem))
+
+
+def checked_csv_target(to: str | os.PathLike[str]) -> Path:
+    """The same, and UsageError for a name that promises what a download isn't: it is a CSV."""
+    path = checked_target(to)
+    if path.suffix.lower() in _NO_CSV:
+        raise UsageError(
+            f"{path.name} would hold a CSV: name it .csv. Of a file that was downloaded, `.table()` makes Parquet and "
+            "rows, and `reelport report run` writes the form that the name says."
+        )
+    return path
 
 
 @contextmanager

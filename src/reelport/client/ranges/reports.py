@@ -12,7 +12,7 @@ from reelport.client.deadline import DEADLINE
 from reelport.client.driving.runner import AsyncRunner, Runner, seconds
 from reelport.client.driving.steps import Flow, work
 from reelport.client.events import Progress
-from reelport.client.files.part import checked_target
+from reelport.client.files.part import checked_csv_target
 from reelport.client.listener import listener
 from reelport.client.ranges.folder import checked_folder
 from reelport.client.ranges.plan import Plan, plan
@@ -85,7 +85,7 @@ class RangeReports:
             return self._run(_apart(self._session, query, to, tell, limit, fresh=fresh))
         if to is None:
             return self._run(fetch_table(start))
-        return self._run(start(checked_target(to)))
+        return self._run(start(checked_csv_target(to)))
 
 
 class AsyncRangeReports:
@@ -147,7 +147,7 @@ class AsyncRangeReports:
             return await self._run(_apart(self._session, query, to, tell, limit, fresh=fresh))
         if to is None:
             return await self._run(fetch_table(start))
-        return await self._run(start(checked_target(to)))
+        return await self._run(start(checked_csv_target(to)))
 
 
 def _flow(
