@@ -203,6 +203,16 @@ def test_both_clients_log_and_tell_no_secret(heard: Heard, tmp_path: Path) -> No
         assert secret not in text
 
 
+def test_a_token_that_was_renewed_is_still_a_secret(vendor: Vendor, client: Client) -> None:
+    """An answer that comes late may tell the token with which it was asked for: the log doesn't."""
+    client.probe()
+    (first,) = vendor._access.tokens  # noqa: SLF001 - what it gave out is what must not be seen
+    vendor.revoke_tokens()
+    client.probe()
+    assert len(vendor.grants) == 2
+    assert first not in client.session.redacted(f"the token {first} has expired")
+
+
 @pytest.mark.parametrize(
     ("configuration", "wanted"),
     [

@@ -70,15 +70,16 @@ def _renewed(
     try:
         match key:
             case PrivateKey():
-                access.grant = yield from _by_key(session, key, tell, needed, patience)
+                grant = yield from _by_key(session, key, tell, needed, patience)
             case PublicKey():
-                access.grant = yield from _by_login(session, key, tell, patience)
+                grant = yield from _by_login(session, key, tell, patience)
     except ReelportError as error:
         access.failure = copy.copy(error)  # without its traceback, which would keep all of this flow alive
         raise
     finally:
         access.tries += 1
-    return access.grant.token
+    access.renew(grant)
+    return grant.token
 
 
 def _share_failure(access: Access, tries: int, *, late: bool) -> None:

@@ -23,6 +23,9 @@ from reelport.wire import VERSION_HEADER
 _SECRET = 6
 """Shorter texts than this are no secrets, and would blot out half of a sentence."""
 
+_REMEMBERED = 8
+"""Tokens that are kept out of what is printed after they were renewed."""
+
 _VERSION = VERSION_HEADER.lower()
 
 
@@ -53,6 +56,7 @@ class Access:
 
     `tries` counts how often a token was asked for, and `failure` is what the last of these tries ended in. `days` is
     the most that one report may cover as the service said, now or, once it is `recalled`, to an earlier process.
+    `given` are the last tokens that were had: an answer to an earlier one may still tell it.
     """
 
     grant: Grant | None = None
@@ -62,6 +66,14 @@ class Access:
     days: int | None = None
     recalled: bool = False
     turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    given: tuple[str, ...] = field(default=(), repr=False)
+
+    def renew(self, grant: Grant) -> None:
+        """Take a new grant in the place of the present one."""
+        self.grant = grant
+        had = (grant.token, *([grant.refresh] if grant.refresh else ()))
+        # A new tuple, for other threads may be reading the present one.
+        self.given = (*self.given, *had)[-_REMEMBERED:]
 
 
 @dataclass(slots=True)
@@ -145,7 +157,8 @@ class Session:
     def redacted(self, text: str) -> str:
         """A text from outside as it can be printed: not too long, and with no secret, token or control character."""
         grant = self.grant
-        held = [*self.settings.key.secrets, *((grant.token, grant.refresh or "") if grant else ())]
+        present = (grant.token, grant.refresh or "") if grant else ()
+        held = [*self.settings.key.secrets, *present, *self.access.given]
         spelled = {word for secret in held if len(secret) >= _SECRET for word in (secret, quote_plus(secret))}
         for word in sorted(spelled, key=len, reverse=True):
             text = text.replace(word, "[redacted]")

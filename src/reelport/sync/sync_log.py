@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from reelport.client.report_log import ReportLog
+from reelport.client.report_log import ReportLog, shorten
 from reelport.client.session import Session
 from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent, Tell
 from reelport.wording import format_count
@@ -32,9 +32,9 @@ def _write(log: ReportLog, event: SyncEvent) -> None:
             log.say(logging.INFO, f"{spec}: {todo}", _LOGGER)
         case Began(spec, window, number, of):
             log.say(logging.INFO, f"{spec} {window}: reading, {number} of {of}", _LOGGER)
-        case Loaded(spec, window, before, rows, _, notes):
-            instead = f" in the place of {before:,}" if before else ""
-            log.say(logging.INFO, f"{spec} {window}: synced, {format_count(rows, 'row')}{instead}", _LOGGER)
+        case Loaded(spec, window, before, rows, token, notes):
+            loaded = format_count(rows, "row") + (f" in the place of {before:,}" if before else "")
+            log.say(logging.INFO, f"{spec} {window}: synced, {loaded}, of report {shorten(token)}", _LOGGER)
             for note in notes:
                 log.say(logging.WARNING, f"{spec} {window}: {note}", _LOGGER)
         case Failed(spec, window, reason):
