@@ -235,7 +235,7 @@ def test_a_cell_that_can_not_be_typed_is_said(vendor: Vendor, here: dict[str, st
     assert not list(tmp_path.glob("report.parquet*"))
     status, drawn = on_terminal(here, *WEEK)
     assert (status, "2026-01-01,b,many" in drawn) == (0, True)
-    assert "no table: Row 2, column views: 'many'" in " ".join(bare(drawn))
+    assert "note: no table can be made of it. Row 2, column views: 'many'" in " ".join(bare(drawn))
 
 
 def test_whoever_has_read_enough_may_go(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def give(done: Downloaded, to: Delivery) -> dict[str, object]:
     except SchemaDrift as error:
         what = str(error).partition(" To have the column")[0]
         if to.form is None and form is Format.TABLE:
-            return _give(done, to, Format.CSV) | {"no table": what}
+            return _give(done, to, Format.CSV) | {"note": f"no table can be made of it. {what}"}
         raise SchemaDrift(f"{what} --format csv gives the report as it is.") from error
 
 

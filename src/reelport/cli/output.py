@@ -117,7 +117,9 @@ class Narrator:
         place = "drawn, and not kept (-o FILE keeps the data)" if drawn else output or "stdout"
         self.say(f"{place}: {format_count(done.rows, 'row')}, {format_size(done.bytes)}; {each}{done.proof}")
         for what, value in more.items():
-            self.say(_changed(value) if what == "changed_cells" and isinstance(value, int) else f"{what}: {value}")
+            self.say(
+                _format_changed(value) if what == "changed_cells" and isinstance(value, int) else f"{what}: {value}"
+            )
 
     def ended(self, **facts: object) -> None:
         """Another good end, which stdout tells."""
@@ -196,7 +198,7 @@ class Narrator:
         self._last[window] = (state, self._seconds())
 
 
-def _changed(cells: int) -> str:
+def _format_changed(cells: int) -> str:
     made = f"{format_count(cells, 'cell')} changed, so that no spreadsheet takes one for a formula"
     return f"{made}; the report itself was whole, and its SHA-256 is another" if cells else "no cell had to be changed"
 

@@ -126,7 +126,7 @@ def _sentences(made: Plan, pace: Pace) -> list[str]:
     windows, days = format_count(len(made.windows), "window"), format_count(made.query.days, "day")
     said = [f"{days} in {windows}, {made.slots} at a time; {done} here already."]
     if made.to_make:
-        said.append(f"{format_count(made.to_make, 'report')} to be made{_estimate(made, pace)}.")
+        said.append(f"{format_count(made.to_make, 'report')} to be made{_format_estimate(made, pace)}.")
     if made.way is not None and len(made.windows) > 1:
         said.append(f"Merged: {made.way}.")
     if made.silent:
@@ -134,7 +134,7 @@ def _sentences(made: Plan, pace: Pace) -> list[str]:
     return said
 
 
-def _estimate(made: Plan, pace: Pace) -> str:
+def _format_estimate(made: Plan, pace: Pace) -> str:
     """How long the reports of a plan take; an empty text where nothing is known of that."""
     longest, typical = pace.of_all(made)
     said = []

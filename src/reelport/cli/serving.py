@@ -115,11 +115,11 @@ def _find_shown(flags: _Given | None) -> Iterator[str]:
     """What was given as a flag and is secret, a sentence each."""
     given = {} if flags is None else vars(flags)
     if given.get("secret"):
-        yield _shown("--secret", variable("secret"), "or in the file secret.key of the data directory")
+        yield _format_shown("--secret", variable("secret"), "or in the file secret.key of the data directory")
     address = given.get("database_url") or ""
     if hide_passwords(address) != address:
-        yield _shown("--database-url with a password", variable("database_url"), "or the password in ~/.pgpass")
+        yield _format_shown("--database-url with a password", variable("database_url"), "or the password in ~/.pgpass")
 
 
-def _shown(option: str, name: str, otherwise: str) -> str:
+def _format_shown(option: str, name: str, otherwise: str) -> str:
     return f"{option} is seen by everybody who can list this machine's processes: give it as {name}, {otherwise}."

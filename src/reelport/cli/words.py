@@ -94,14 +94,14 @@ def _amend(reading: _Reading, error: CycloptsError) -> bool:
     """Note what is wrong and put the words right. False where that can't be done, and nothing more can be found."""
     match error:
         case MissingArgumentError(argument=argument) if argument is not None and _takes_one(argument):
-            reading.lacking.append(_name(argument))
+            reading.lacking.append(_format_name(argument))
             _supply(reading.words, argument)
         case UnknownOptionError():
             _replace_unknown(reading, error)
         case UnusedCliTokensError(unused_tokens=[first, *rest]):
             surplus = 1 + len(rest)
             if surplus > reading.orphans:
-                reading.said.append(_one_too_many(first))
+                reading.said.append(_format_surplus(first))
             for token in (first, *rest):
                 _drop_last(reading.words, token)
         case CoercionError(token=token, argument=argument) if token is not None and argument is not None:
@@ -121,18 +121,18 @@ def describe(error: CycloptsError) -> str:
     chain = error.command_chain or ()
     match error:
         case UnusedCliTokensError(unused_tokens=[first, *_]):
-            return _one_too_many(first)
+            return _format_surplus(first)
         case CoercionError(token=token, target_type=kind) if token is not None and kind in _KINDS:
             name = token.keyword or (error.argument.name.lstrip("-").upper() if error.argument else "This")
             return f"{name} takes {_KINDS[kind]}, and not {token.value[:80]!r}."
         case UnknownOptionError(token=token) if (word := token.keyword or token.value).startswith("--"):
-            name, near = word.partition("=")[0], _near(error)
+            name, near = word.partition("=")[0], _find_near(error)
             advice = f"did you mean {near}?" if near else f"see `{shlex.join(['reelport', *chain, '--help'])}`."
             return f"There is no option {name}: {advice}"
     return _LACKING.sub("", str(error))
 
 
-def _one_too_many(word: str) -> str:
+def _format_surplus(word: str) -> str:
     return f"{word!r} is one word too many: what holds blanks needs quotes, and a list has commas alone."
 
 
@@ -140,19 +140,19 @@ def _takes_one(argument: Argument) -> bool:
     return int(argument.token_count()[0]) == 1
 
 
-def _name(argument: Argument) -> str:
+def _format_name(argument: Argument) -> str:
     """An argument's name as a command line is written: of what needs no option, the word that stands for it."""
     return argument.name.lstrip("-").upper() if argument.field_info.is_positional else argument.name
 
 
 def _supply(words: list[str], argument: Argument) -> None:
     """Give a value to an argument that lacks one: behind its option where that stands there, else at the end."""
-    value = _valid(argument)
+    value = _make_value(argument)
     place = next((number for number, word in enumerate(words) if word in argument.names), None)
     if place is not None:
         words.insert(place + 1, value)
     elif not argument.field_info.is_positional:
-        words.insert(_end(words), f"{argument.name}={value}")
+        words.insert(_find_end(words), f"{argument.name}={value}")
     else:
         words.append(value)
 
@@ -162,7 +162,7 @@ def _replace_unknown(reading: _Reading, error: UnknownOptionError) -> None:
     word = error.token.keyword or error.token.value
     name, equals, value = word.partition("=")
     reading.said.append(describe(error))
-    near = _near(error)
+    near = _find_near(error)
     place = next((number for number, each in enumerate(reading.words) if each.partition("=")[0] == name), None)
     if place is None:
         return
@@ -177,7 +177,7 @@ def _replace_unknown(reading: _Reading, error: UnknownOptionError) -> None:
     del reading.words[place]
 
 
-def _near(error: UnknownOptionError) -> str | None:
+def _find_near(error: UnknownOptionError) -> str | None:
     """The option that was probably meant. The hyphens that all begin with make none of them near."""
     known = {each for argument in error.argument_collection if argument.parse for each in argument.names}
     bare = (error.token.keyword or error.token.value).partition("=")[0].lstrip("-")
@@ -187,7 +187,7 @@ def _near(error: UnknownOptionError) -> str | None:
 
 def _correct(words: list[str], keyword: str | None, value: str, argument: Argument) -> bool:
     """Put a value that would do in the place of one that doesn't. False where none is known."""
-    valid = _valid(argument)
+    valid = _make_value(argument)
     for place, word in enumerate(words):
         if word == value and (keyword is None or words[place - 1] == keyword):
             words[place] = valid
@@ -198,12 +198,12 @@ def _correct(words: list[str], keyword: str | None, value: str, argument: Argume
     return False
 
 
-def _valid(argument: Argument) -> str:
+def _make_value(argument: Argument) -> str:
     """A value that the argument takes."""
-    return next(_of_kind(argument.hint), _NAMED.get(argument.name, _ANY))
+    return next(_list_values(argument.hint), _NAMED.get(argument.name, _ANY))
 
 
-def _of_kind(hint: Any) -> Iterator[str]:  # noqa: ANN401 - whatever stands as a type
+def _list_values(hint: Any) -> Iterator[str]:  # noqa: ANN401 - whatever stands as a type
     if hint in _VALID:
         yield _VALID[hint]
     elif isinstance(hint, type) and issubclass(hint, Enum):
@@ -211,10 +211,10 @@ def _of_kind(hint: Any) -> Iterator[str]:  # noqa: ANN401 - whatever stands as a
     for each in get_args(hint):
         if isinstance(each, str):
             yield each
-        yield from _of_kind(each)
+        yield from _list_values(each)
 
 
-def _end(words: Sequence[str]) -> int:
+def _find_end(words: Sequence[str]) -> int:
     """Where options may still stand."""
     return words.index("--") if "--" in words else len(words)
 
