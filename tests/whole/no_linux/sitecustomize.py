@@ -39,6 +39,7 @@ for owner, gone in ((os, OS_NAMES), (signal, SIGNAL_NAMES)):
     for each in gone:
         if hasattr(owner, each):
             delattr(owner, each)
+setattr(os, "process_cpu_count", os.cpu_count)  # as `os` has it where there is no affinity
 for owner, calls in ((os, ("open", "stat", "lstat", "scandir", "listdir", "readlink")), (io, ("open",))):
     for each in calls:
         setattr(owner, each, _nowhere(getattr(owner, each)))

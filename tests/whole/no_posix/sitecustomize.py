@@ -14,7 +14,7 @@ import os
 import shutil
 import signal
 import stat
-import subprocess  # noqa: F401 - the standard library's own modules were made for this system: they are loaded whole
+import subprocess  # the standard library's own modules were made for this system: they are loaded whole
 import sys
 import tempfile  # noqa: F401 - the same
 from collections.abc import Callable
@@ -152,6 +152,7 @@ for owner, gone in ((os, OS_NAMES), (signal, SIGNAL_NAMES)):
     for each in gone:
         if hasattr(owner, each):
             delattr(owner, each)
+setattr(os, "process_cpu_count", os.cpu_count)  # as `os` has it where there is no affinity
 for names in (os.supports_dir_fd, os.supports_fd, os.supports_effective_ids):
     names.clear()
 INSTEAD: dict[str, Callable[..., Any]] = {
@@ -166,3 +167,4 @@ INSTEAD: dict[str, Callable[..., Any]] = {
 for each, call in INSTEAD.items():
     setattr(os, each, call)
 setattr(shutil, "_use_fd_functions", False)  # it was loaded before
+setattr(subprocess, "_USE_POSIX_SPAWN", False)  # the same
