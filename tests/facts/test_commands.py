@@ -143,6 +143,7 @@ def test_bad_input_ends_in_clean_lines_and_status_1(tmp_path: Path, reelport: Re
         ("load", "earnings", "x.csv", "--replace-days", "2023-07-01:"),
         ("load", "earnings", "x.csv", "--replace-days", "2023-07-02:2023-07-01"),
         ("load", "channels", __file__, "--suggest-map", "--map", __file__),
+        ("load", "channels", __file__, "--force"),
         ("load", "undo", "none"),
         ("load", "undo", ""),
         ("load", "channels", __file__, "--memory", "much"),

@@ -39,6 +39,9 @@ MIXED = {
         "SELECT n AS id, s AS slug FROM a WHERE n IN (SELECT max(n) FROM a GROUP BY n)"
     ),
     "grouped part": "WITH a AS (SELECT n, any_value(s) AS s FROM input GROUP BY n) SELECT n AS id, s AS slug FROM a",
+    "whole rows": "SELECT left(CAST(input AS VARCHAR), 9) AS id, s AS slug FROM input",
+    "whole rows of an alias": "SELECT left(CAST(to_json(i) AS VARCHAR), 9) AS id, s AS slug FROM input AS i",
+    "all columns": "SELECT left(CAST(row(*COLUMNS(*)) AS VARCHAR), 9) AS id, s AS slug FROM input",
     "columns by pattern": "SELECT COLUMNS('n') AS id, 'a' AS slug FROM input",
 }
 

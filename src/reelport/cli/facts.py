@@ -117,6 +117,8 @@ def load(
 
         write_suggestion(data / FACTS_FOLDER, table, files, map, memory, force=force, as_json=json)
         return
+    if force:
+        raise UsageError("--force goes with --suggest-map: nothing else is written over a file")
     span = None if replace_days is None else days_between(replace_days)
     asked = _Asked(table, files, map, span, bad_rows or BadRows(), memory)
     if dry_run:

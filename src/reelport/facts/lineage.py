@@ -27,13 +27,42 @@ def traced(session: duckdb.DuckDBPyConnection, text: str, name: str, numbered: s
     tree: Node = json.loads(_converted(session, "json_serialize_sql", text))
     if tree["error"] or len(tree["statements"]) != 1:
         return None
-    if not _trace(tree["statements"][0]["node"], tree, {}, name, numbered):
+    if _reads_whole_rows(tree, name) or not _trace(tree["statements"][0]["node"], tree, {}, name, numbered):
         return None
     return _converted(session, "json_deserialize_sql", json.dumps(tree))
 
 
 def _converted(session: duckdb.DuckDBPyConnection, function: str, text: str) -> str:
     return str(session.execute(f"SELECT {function}(?)", [text]).fetchall()[0][0])
+
+
+def _reads_whole_rows(tree: Node, name: str) -> bool:
+    """Whether an expression takes all columns of a row as one value, so that two more would change it.
+
+    It names a table where a column would stand (`to_json(input)`), or has a star inside (`hash(COLUMNS(*))`).
+    """
+    called = {name, *(part["alias"].lower() for part in _parts(tree) if "alias" in part and "table_name" in part)}
+    called |= {part["alias"].lower() for part in _parts(tree) if part.get("type") == "SUBQUERY" and "alias" in part}
+    called |= {entry["key"].lower() for part in _parts(tree) for entry in part.get("cte_map", {}).get("map", ())}
+    for part in _parts(tree):
+        if part.get("class") == "COLUMN_REF" and part["column_names"][-1].lower() in called:
+            return True
+    stars = sum(part.get("class") == "STAR" for part in _parts(tree))
+    listed = [item for part in _parts(tree) for item in part.get("select_list", ()) if item["class"] == "STAR"]
+    orders = [order["expression"] for part in _parts(tree) for order in part.get("orders", ())]
+    ordered = [item for item in orders if item["class"] == "STAR"]
+    return bool(stars > len(listed) + len(ordered))
+
+
+def _parts(part: object) -> Iterator[Node]:
+    """Each node of the tree."""
+    if isinstance(part, list):
+        for each in part:
+            yield from _parts(each)
+    elif isinstance(part, dict):
+        yield part
+        for each in part.values():
+            yield from _parts(each)
 
 
 def _trace(node: Node, tree: Node, known: dict[str, Node], name: str, numbered: str) -> bool:
@@ -80,22 +109,11 @@ def _trace_table(table: Node, tree: Node, known: dict[str, Node], name: str, num
 def _trace_part(called: str, tree: Node, known: dict[str, Node], name: str, numbered: str) -> bool:
     """Have a named part (WITH) give the places of its rows; not where something else reads it too, and its columns."""
     part = known[called]
-    if part["aliases"] or sum(1 for each in _tables(tree) if each == called) > 1:
+    tables = (each["table_name"].lower() for each in _parts(tree) if each.get("type") == "BASE_TABLE")
+    if part["aliases"] or sum(table == called for table in tables) > 1:
         return False
     others = {key: value for key, value in known.items() if key != called}
     return _trace(part["query_node"], tree, others, name, numbered)
-
-
-def _tables(part: object) -> Iterator[str]:
-    """The names of all tables that the tree reads."""
-    if isinstance(part, list):
-        for each in part:
-            yield from _tables(each)
-    elif isinstance(part, dict):
-        if part.get("type") == "BASE_TABLE":
-            yield part["table_name"].lower()
-        for each in part.values():
-            yield from _tables(each)
 
 
 def _reference(column: str) -> Node:
