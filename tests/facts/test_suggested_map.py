@@ -209,12 +209,22 @@ def test_types_tell_where_names_do_not(tmp_path: Path, root: Path, ask: Ask) -> 
     path, to = tmp_path / "a.parquet", tmp_path / "a.map.sql"
     moment = datetime(2023, 7, 1, 5, tzinfo=UTC)
     rows = [
-        {"x1": moment, "video": "v1", "channel": 7, "live": False, "plays": 3, "watched_s": 1.6, "where_from": place}
+        {
+            "x1": moment,
+            "video": "v1",
+            "channel": 7,
+            "live": False,
+            "plays": 3,
+            "watched_s": 1.6,
+            "where_from": place,
+            "player": [1],
+        }
         for place in ("FR", "DE")
     ]
     pq.write_table(pa.Table.from_pylist(rows), path)
     found = suggestion(root, "plays", [path])
     assert (_gaps(found), _from(found)["visitor_country"], _from(found)["started_at"]) == ([], "where_from", "x1")
+    assert found.unused == ("player",)
     to.write_text(map_text(found, [path], to))
     assert load(root, "plays", [path], mapping=to).rejects == 0
     told = ask("plays", "SELECT DISTINCT started_at, owner_channel_id, media_type, views, time_watched_seconds FROM t")

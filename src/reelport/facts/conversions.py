@@ -22,7 +22,7 @@ _DECIMAL = re.compile(r"-?\d+(\.\d*)?([eE][+-]?\d+)?")
 _GROUPED = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d+)?")
 _CLOCK = re.compile(r"\d+:[0-5]\d:[0-5]\d")
 _NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL\(.*\)")
-_FLOATS = re.compile(r"DOUBLE|FLOAT")
+_WHOLES = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?")
 _CURRENCY = {"€": "EUR", "$": "USD"}
 _EPOCHS = {10: "to_timestamp({})", 13: "epoch_ms({})", 16: "make_timestamp({})"}
 """The moment of a number of seconds, milliseconds or microseconds since 1970, by how many digits it has."""
@@ -224,9 +224,9 @@ def _texts(column: Column, given: Given) -> Ways:
         if all(value.lower() in column.choices for value in given.values):
             return (Conversion(f"lower({given.text})", "in small letters"),)
         return ()
-    if given.type in {"VARCHAR", "UUID", "JSON"} or given.type.startswith("ENUM(") or "INT" in given.type:
+    if given.type in {"VARCHAR", "UUID", "JSON"} or given.type.startswith("ENUM(") or _WHOLES.fullmatch(given.type):
         return (Conversion(given.sql),)
-    return () if _FLOATS.fullmatch(given.type) or "(" in given.type or "[" in given.type else (Conversion(given.text),)
+    return ()
 
 
 def _countries(column: Column, given: Given) -> Ways:
