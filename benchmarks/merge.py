@@ -37,11 +37,11 @@ _QUERY = ReportQuery.of(
 )
 _WINDOW = """
 SELECT
-    'x' || format('{{:06d}}', n % 200_000) AS video_id,
-    chr(65 + (n // 200_000 % 10)::INTEGER) || 'A' AS visitor_country,
-    n % 1000 AS views,
-    ((n % 100_000_000) / 1_000_000)::DECIMAL(18, 6) AS estimated_earnings_eur
-FROM (SELECT DISTINCT ON (n % 2_000_000) n FROM (SELECT hash(row * 31 + {window}) AS n FROM range({rows}) t(row)))
+    'x' || format('{{:06d}}', key % 200_000) AS video_id,
+    chr(65 + (key // 200_000)::INTEGER) || 'A' AS visitor_country,
+    hash(key, {window}) % 1000 AS views,
+    ((hash({window}, key) % 100_000_000) / 1_000_000)::DECIMAL(18, 6) AS estimated_earnings_eur
+FROM (SELECT (row * 7919 + {window} * 104_729) % 2_000_000 AS key FROM range({rows}) t(row))
 ORDER BY ALL
 """
 _BARE = """
