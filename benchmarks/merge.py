@@ -64,7 +64,7 @@ def by_reelport(to: Path) -> None:
 def by_duckdb(to: Path) -> None:
     """One query, which checks nothing, hashes nothing and syncs nothing."""
     spill = to.with_name("spill")
-    with duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": str(spill)}) as con:
+    with duckdb.connect(config={"memory_limit": f"{MEMORY} bytes", "temp_directory": str(spill)}) as con:
         con.execute("SET preserve_insertion_order = false")
         con.execute(f"COPY ({_BARE.format(folder=to.parent)}) TO '{to}' (HEADER)")
 
@@ -83,7 +83,7 @@ def main() -> None:
         print(json.dumps([took.seconds, took.cpu, took.peak]))
         return
     rows = _made(options.rows)
-    print(f"{rows:,} rows in {WINDOWS} windows, {MEMORY} for DuckDB; load averages {load()}")
+    print(f"{rows:,} rows in {WINDOWS} windows, {MEMORY // 1_000_000} MB for DuckDB; load averages {load()}")
     took_by = {way: _ran(way) for way in WAYS}
     for way, (seconds, cpu, peak) in took_by.items():
         times = cpu / took_by["duckdb"][1]

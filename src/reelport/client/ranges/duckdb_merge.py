@@ -26,9 +26,13 @@ from reelport.steps import reach
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-MEMORY = "512MB"
-"""What DuckDB may hold; what is more goes to files beside the windows'."""
+MEMORY = 512_000_000
+"""Bytes that DuckDB may hold at most; what is more goes to files beside the windows'."""
 
+_SHARE = 0.3
+"""How much it may hold at most of what it would by itself, which is 80 % of the memory of the machine or container."""
+
+_UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _THREADS = 4
 _LOOK_SECONDS = 0.05
 _FOLDER = "duckdb"
@@ -64,7 +68,6 @@ def _connected(folder: Path) -> DuckDBPyConnection:
     except ImportError as error:
         raise Declined("it is not installed (pip install 'reelport[duckdb]')") from error
     settings: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": MEMORY,
         "threads": min(os.cpu_count() or 1, _THREADS),
         "temp_directory": str(folder / "spill"),
         "autoinstall_known_extensions": False,
@@ -73,9 +76,17 @@ def _connected(folder: Path) -> DuckDBPyConnection:
     try:
         con = duckdb.connect(config=settings)
         con.execute("SET enable_progress_bar = false")
-    except duckdb.Error as error:
+        con.execute(f"SET memory_limit = '{_memory(con)} bytes'")
+    except (duckdb.Error, ValueError, KeyError) as error:
         raise Declined(_first_line(error)) from error
     return con
+
+
+def _memory(con: DuckDBPyConnection) -> int:
+    """How many bytes DuckDB may hold here."""
+    ((own,),) = con.execute("SELECT current_setting('memory_limit')").fetchall()
+    number, unit = str(own).split()
+    return min(MEMORY, int(float(number) * _UNITS[unit] * _SHARE))
 
 
 class _Job:
