@@ -20,8 +20,9 @@ import pytest
 
 from reelport.cli.load_progress import LoadProgress
 from reelport.cli.main import main
+from reelport.facts.inputs import recognised
 from reelport.facts.loading import load
-from reelport.facts.progress import Progress
+from reelport.facts.progress import Meter, Progress
 
 Reelport = Callable[..., tuple[int, str, str]]
 
@@ -314,6 +315,33 @@ def test_a_load_tells_how_much_of_how_much_is_done(tmp_path: Path) -> None:
         written = [one for one in told if one.stage == "writing"]
         assert (written[-1].done, written[-1].total, written[-1].unit) == (written[-1].rows, written[-1].rows, "rows")
         assert [one.stage for one in told][-1] == "committing"
+
+
+def test_what_only_the_engine_reads_is_told_by_its_share(tmp_path: Path) -> None:
+    """Of Parquet so many rows of all; of what a mapping reads bytes or rows; of a sort nothing but that it goes on."""
+    text, stored = tmp_path / "c.csv", tmp_path / "c.parquet"
+    text.write_text("id,slug\nc1,a\n")
+    pq.write_table(pa.table({"id": ["c1"]}), stored)
+    told: list[Progress] = []
+    size = text.stat().st_size
+    rows, mapped, sorting = (Meter(recognised([path]), told.append) for path in (stored, text, text))
+    rows.stored = 1_000
+    rows.engine(0.25)
+    mapped.is_engine_reading = True
+    mapped.engine(0.5)
+    for meter in (mapped, sorting):
+        meter.reach(0, size)
+        meter.read(10)
+        meter.engine(0.5)
+    rows.write(1, 1_000)
+    rows.engine(0.9)
+    assert [one for one in told if one.unit == "rows" or not one.rows] == [
+        Progress("reading", 0, 250, 1_000),
+        Progress("reading", 0, size // 2, size, "bytes"),
+        Progress("mapping", 10, 5, 10),
+        Progress("sorting", 10),
+        Progress("writing", 1, 1, 1_000),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -65,10 +65,10 @@ def mapped(
             paths = _csv_views(space, _staged(space, files, reject, failure, meter))
         case Form.NDJSON:
             places = ObjectPlaces(files)
-            meter.is_engine_reading = True
             paths = json_view(space, INPUT, files, reject, meter, places)
             _view(space, _PLACED, f"SELECT *, CAST(NULL AS INTEGER) AS {quoted(FILE)}, {_NUMBER} FROM {INPUT}")  # noqa: S608 - fixed names
             locate = places.locate
+    meter.is_engine_reading = True
     _lock(space, paths)
     return _source(space, text.strip().rstrip(";"), locate)
 

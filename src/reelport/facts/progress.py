@@ -10,7 +10,7 @@ from reelport.facts.inputs import Form, Input
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The stage ('reading', 'sorting', 'writing' or 'committing') and the rows that passed it.
+    """The stage ('reading', 'mapping', 'sorting', 'writing' or 'committing') and the rows that passed it.
 
     `done` of `total` is in `unit`, 'bytes' of the files as they lie on the disk or 'rows'; None where it isn't known.
     """
@@ -34,7 +34,7 @@ class Meter:
     """Follows what is read of a load's files, by rows and by bytes, and tells each step.
 
     `stored` rows lie in Parquet files, of which only the engine knows how many it has read; who opens them says so, and
-    whether the engine reads text files by itself (`is_engine_reading`).
+    whether the engine reads for a mapping (`is_engine_reading`). Of a sort it doesn't know how far it is.
     """
 
     def __init__(self, files: Sequence[Input], tell: Tell | None) -> None:
@@ -64,8 +64,10 @@ class Meter:
             self._tell(Progress("reading", self.rows, int(share * self.stored), self.stored))
         elif self.is_engine_reading and not self.rows:
             self._tell(Progress("reading", 0, int(share * self._bytes), self._bytes, "bytes"))
+        elif self.is_engine_reading:
+            self._tell(Progress("mapping", self.rows, int(share * self.rows), self.rows))
         elif self._bytes and sum(self._places) >= self._bytes:
-            self._tell(Progress("sorting", self.rows, int(share * self.rows), self.rows))
+            self._tell(Progress("sorting", self.rows))
 
     def write(self, rows: int, total: int | None) -> None:
         """So many rows are written, of so many in all if that is known."""
