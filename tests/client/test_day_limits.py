@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,7 +61,7 @@ def test_windows_in_flight_are_cut_anew(vendor: Vendor, client: Client, to: Path
 
 def test_another_process_asks_right_at_once(vendor: Vendor, client: Client, to: Path, tmp_path: Path) -> None:
     """What was learned lies in the ledger, by address: nothing is refused any more, and plans know it."""
-    with pytest.raises(QueryRefused):
+    with pytest.raises(QueryRefused, match="The period of 120 days is longer than 30"):
         client.reports.run(QUERY, to)
     assert vendor.refused_queries == 1
     with Client(vendor.url, vendor.key, vendor.secret, ledger=tmp_path / "ledger.db") as later:
@@ -98,6 +100,22 @@ def test_the_command_line_goes_on_by_itself(vendor: Vendor, tmp_path: Path) -> N
     second = command(vendor, tmp_path, "run", *WORDS, "--fresh")
     assert (second.stdout, vendor.refused_queries) == (first.stdout, 1)
     assert "from now on" not in second.stderr
+
+
+def test_a_report_that_is_submitted_is_not_advised_to_be_cut(vendor: Vendor, client: Client) -> None:
+    """Its refusal says what can be done with one report."""
+    vendor.refuses = lambda _: "No."
+    with pytest.raises(QueryRefused, match=r"ask for 30 at most, or let `report run` \(run_range\) cut them"):
+        client.reports.submit(QUERY)
+
+
+@pytest.mark.parametrize("command", ["report run", "report submit", "sync run", "sync verify"])
+def test_what_overrides_a_learned_number_is_an_option_of_each_command_that_asks(command: str) -> None:
+    """`--window-days` is named by what is told, and so it is there."""
+    done = subprocess.run(
+        [sys.executable, "-m", "reelport", *command.split(), "--help"], capture_output=True, check=True
+    )
+    assert b"--window-days" in done.stdout
 
 
 def test_what_was_learned_is_tried_again_after_90_days(ledger: Ledger, calendar: Calendar) -> None:

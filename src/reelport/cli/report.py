@@ -117,6 +117,7 @@ def submit(
     deadline: Deadline = DEADLINE,
     fresh: Fresh = False,
     again: Again = False,
+    window_days: WindowDays = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -132,7 +133,7 @@ def submit(
         query = tell.about(ask.query())
         tell.resume = ["submit", *words_of(query), *_rest(AS_IT_CAME, None, profile, url, insecure=insecure)]
         with connect(url, profile, insecure=insecure) as client:
-            report = client.with_options(again=again).reports.submit(
+            report = client.with_options(again=again, windows=window_days).reports.submit(
                 query, deadline=deadline, progress=tell, fresh=fresh
             )
         print(report.token)

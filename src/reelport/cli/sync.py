@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from reelport.cli.options import Again, Deadline, Insecure, Json, Profile, Quiet, Url, day
+from reelport.cli.options import Again, Deadline, Insecure, Json, Profile, Quiet, Url, WindowDays, day
 from reelport.cli.together import refuse_together
 from reelport.client.deadline import DEADLINE
-from reelport.errors import SchemaDrift, UsageError, WindowEmptied
+from reelport.errors import UsageError
 from reelport.sync import sheet
 from reelport.sync.spec import LOOKBACK, SETTLE, Spec
 
@@ -78,6 +78,7 @@ def run(
     allow_empty: AllowEmpty = False,
     every_day: EveryDay = False,
     again: Again = False,
+    window_days: WindowDays = None,
     start: From = None,
     end: To = None,
     profile: Profile = None,
@@ -101,23 +102,19 @@ def run(
     with told(json=json, quiet=quiet, output=str(file)) as tell:
         settings = partial(read_settings, url, profile, insecure=insecure)
         specs, first, last = _read(file, names, {"--from": start, "--to": end}, beside=settings)
-        rest = _rest(file, profile, url, insecure=insecure, allow_empty=allow_empty)
+        rest = _rest(file, profile, url, window_days, insecure=insecure, allow_empty=allow_empty)
         tell.group, tell.resume = "sync", ["run", *(names or []), *rest, *range_options(first, last)]
         with connect(url, profile, insecure=insecure) as service:
-            try:
-                loaded = running.run(
-                    specs,
-                    service.with_options(again=again),
-                    tell=Telling(tell.voice),
-                    deadline=deadline,
-                    allow_empty=allow_empty,
-                    every_day=every_day,
-                    start=first,
-                    end=last,
-                )
-            except (WindowEmptied, SchemaDrift):
-                tell.resume = []  # the same command would end the same way
-                raise
+            loaded = running.run(
+                specs,
+                service.with_options(again=again, windows=window_days),
+                tell=Telling(tell.voice),
+                deadline=deadline,
+                allow_empty=allow_empty,
+                every_day=every_day,
+                start=first,
+                end=last,
+            )
         tell.rest()
         tell.ended(windows=len(loaded), rows=sum(one.rows for one in loaded))
 
@@ -146,6 +143,7 @@ def verify(
     url: Url = None,
     insecure: Insecure = False,
     again: Again = False,
+    window_days: WindowDays = None,
     deadline: Deadline = DEADLINE,
     json: PrintJson = False,
     quiet: Quiet = False,
@@ -161,10 +159,10 @@ def verify(
 
     settings = partial(read_settings, url, profile, insecure=insecure)
     specs, first, last = _read(file, names, {"--start": start, "--end": end}, beside=settings)
-    rest = _rest(file, profile, url, insecure=insecure)
+    rest = _rest(file, profile, url, window_days, insecure=insecure)
     with told(json=False, quiet=quiet or json) as tell, connect(url, profile, insecure=insecure) as service:
         tell.group, tell.resume = "sync", ["verify", *(names or []), *rest]
-        compared, client = [], service.with_options(again=again)
+        compared, client = [], service.with_options(again=again, windows=window_days)
         for spec in specs:
             found = comparing.verify(spec, client, tell=Telling(tell.voice), start=first, end=last, deadline=deadline)
             compared.append(found)
@@ -208,9 +206,18 @@ def _days(given: Mapping[str, str | None]) -> tuple[date | None, date | None]:
     return first, last
 
 
-def _rest(file: Path, profile: str | None, url: str | None, *, insecure: bool, allow_empty: bool = False) -> list[str]:
+def _rest(
+    file: Path,
+    profile: str | None,
+    url: str | None,
+    window_days: int | None,
+    *,
+    insecure: bool,
+    allow_empty: bool = False,
+) -> list[str]:
     words = ["--file", str(file)] if file != Path(sheet.NAME) else []
     words += ["--profile", profile] if profile else []
     words += ["--insecure"] if insecure else []
     words += ["--allow-empty"] if allow_empty else []
+    words += [] if window_days is None else ["--window-days", str(window_days)]
     return words + (["--url", url] if url else [])

@@ -27,6 +27,7 @@ from reelport.errors import (
     ReportFailed,
     RequestError,
     SchemaDrift,
+    WindowEmptied,
 )
 from reelport.query import ReportQuery
 
@@ -120,7 +121,9 @@ def _goes_on(teller: Teller, error: ReelportError) -> bool:
     match error:
         case QueueFull():
             return True
-        case AccessError() | RequestError() | ReportExpired() | ReportFailed() | AskLost() | SchemaDrift():
-            return False  # The two last ones say themselves which option changes that.
+        case AccessError() | RequestError() | ReportExpired() | ReportFailed():
+            return False
+        case AskLost() | SchemaDrift() | WindowEmptied():
+            return False  # They say themselves which option changes that.
         case _:
             return teller.token is not None or error.exit_status != ReelportError.exit_status

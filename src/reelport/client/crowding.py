@@ -70,18 +70,28 @@ def may_be_crowded(session: Session, query: ReportQuery, error: ReelportError) -
     return all(len(problem.path) <= 1 and problem.code.lower() not in _MISSHAPEN for problem in error.problems)
 
 
-def advise_on_days(session: Session, query: ReportQuery, refusal: ReelportError) -> ReelportError:
-    """Return a refusal which names the setting for days in one report, where it may be that which is refused."""
+def advise_on_days(
+    session: Session, query: ReportQuery, refusal: ReelportError, *, whole: bool = False
+) -> ReelportError:
+    """Return a refusal which names the setting for days in one report, where it may be that which is refused.
+
+    A `whole` report can't be had in windows. What was learned of the days needs no advice.
+    """
     if session.reelport or not isinstance(refusal, QueryRefused):
         return refusal
-    if query.days <= _FEW_DAYS and named_limit(query, refusal) is None:
+    limit = named_limit(query, refusal)
+    if (limit is None and query.days <= _FEW_DAYS) or (limit is not None and session.settings.windows is None):
         return refusal
     if session.checked(query):
         return refusal
     *others, last = refusal.problems
-    days = named_limit(query, refusal) or _FEW_DAYS
-    advice = (f"If it is the {query.days} days that are too many for one report: --window-days {days} "
-              "(REELPORT_WINDOW_DAYS) asks for fewer at a time.")  # fmt: skip
+    days = limit or _FEW_DAYS
+    what = (
+        f"ask for {days} at most, or let `report run` (run_range) cut them into windows."
+        if whole
+        else f"--window-days {days} (REELPORT_WINDOW_DAYS; in a program run_range) asks for fewer at a time."
+    )
+    advice = f"If it is the {query.days} days that are too many for one report: {what}"
     sentence = f"{last.sentence.rstrip()} {advice}"
     return QueryRefused((*others, replace(last, sentence=sentence)), data=refusal.data)
 

@@ -98,7 +98,7 @@ def submitted(
             row = yield from had(session, ledger, query, tell, until, fresh=fresh)
         except QueryRefused as refusal:
             yield from learn(session, query, refusal, tell)
-            raise advise_on_days(session, query, refusal) from refusal.__cause__
+            raise advise_on_days(session, query, refusal, whole=True) from refusal.__cause__
         try:
             if _asked_since(began, row):
                 return ReportState(row.token or "", ReportStatus.IN_PROGRESS)
