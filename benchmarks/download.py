@@ -24,6 +24,8 @@ from benchmarks.partner import Source, downloaded
 
 _DATA = Path(__file__).parent / "data" / "download"
 _BLOCK_ROWS = 20_000
+_TICK = 0.01
+"""Seconds of CPU that the system tells apart."""
 
 KINDS: dict[str, Callable[[int], str]] = {
     "a tenth in quotes": lambda row: f'"A title, and number {row}"' if row % 10 == 0 else f"Video {row}",
@@ -91,7 +93,8 @@ def _timed(*words: str) -> tuple[float, float]:
 def _print(what: str, took: dict[str, Took]) -> None:
     ours = took["reelport"]
     for name, each in took.items():
-        times = [median(a) / median(b) for a, b in ((ours.seconds, each.seconds), (ours.cpu, each.cpu))]
+        pairs = ((ours.seconds, each.seconds), (ours.cpu, each.cpu))
+        times = [median(own) / max(median(other), _TICK) for own, other in pairs]
         print(
             f"{what:32} {name:20} {median(each.seconds):6.2f} s (x {times[0]:.2f})"
             f" {median(each.cpu):6.2f} s of CPU (x {times[1]:.2f})",

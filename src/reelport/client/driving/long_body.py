@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 from typing import Self
 
 import httpx2
@@ -38,8 +39,8 @@ class LongBody:
         if not (plain and length and stream) or int(length[0]) - received < _LONG:
             return None
         connection, tls = stream.get_extra_info("socket"), stream.get_extra_info("ssl_object")
-        # Through a proxy that is spoken to by TLS itself, the socket has bytes that are still to be decrypted.
-        if not isinstance(connection, socket.socket) or tls not in {None, connection}:
+        # Within TLS to a proxy that is spoken to by TLS itself, the socket gives bytes that are still to be decrypted.
+        if not isinstance(connection, socket.socket) or isinstance(tls, ssl.SSLObject):
             return None
         return cls(connection, int(length[0]), received, timeout)
 
