@@ -208,19 +208,8 @@ def test_types_tell_where_names_do_not(tmp_path: Path, root: Path, ask: Ask) -> 
     """The only column of moments is the time; a column of nothing but country codes is the country."""
     path, to = tmp_path / "a.parquet", tmp_path / "a.map.sql"
     moment = datetime(2023, 7, 1, 5, tzinfo=UTC)
-    rows = [
-        {
-            "x1": moment,
-            "video": "v1",
-            "channel": 7,
-            "live": False,
-            "plays": 3,
-            "watched_s": 1.6,
-            "where_from": place,
-            "player": [1],
-        }
-        for place in ("FR", "DE")
-    ]
+    row = {"x1": moment, "video": "v1", "channel": 7, "live": False, "plays": 3, "watched_s": 1.6, "player": [1]}
+    rows = [row | {"where_from": place} for place in ("FR", "DE")]
     pq.write_table(pa.Table.from_pylist(rows), path)
     found = suggestion(root, "plays", [path])
     assert (_gaps(found), _from(found)["visitor_country"], _from(found)["started_at"]) == ([], "where_from", "x1")
@@ -231,8 +220,22 @@ def test_types_tell_where_names_do_not(tmp_path: Path, root: Path, ask: Ask) -> 
     assert told == [(moment, "7", "video", 3, 2)]
 
 
-def test_objects_and_nested_ndjson_are_suggested_too(tmp_path: Path, root: Path, ask: Ask) -> None:
-    """A table of objects takes its id by the names of its kind; a nested column is left alone."""
+def test_fields_inside_of_columns_are_found(tmp_path: Path, root: Path, ask: Ask) -> None:
+    """A warehouse nests what belongs together: the field is named by its column and its own name."""
+    path, to = tmp_path / "e.ndjson", tmp_path / "e.map.sql"
+    event = {"event_date": "20230701", "video_id": "v1", "channel": {"id": "c1"}, "views": 1, "live": False}
+    event |= {"watch time": {"seconds": 7}, "device": {"category": "mobile"}, "geo": {"country": "fr", "city": "Paris"}}
+    path.write_text(json.dumps(event) + "\n")
+    found = suggestion(root, "plays", [path])
+    assert _gaps(found) == []
+    to.write_text(map_text(found, [path], to))
+    assert load(root, "plays", [path], mapping=to).rejects == 0
+    told = ask("plays", "SELECT owner_channel_id, visitor_device_type, visitor_country, time_watched_seconds FROM t")
+    assert told == [("c1", "mobile", "FR", 7)]
+
+
+def test_objects_of_ndjson_are_suggested_too(tmp_path: Path, root: Path, ask: Ask) -> None:
+    """A table of objects takes its id by the names of its kind; what is nested and no such thing is left alone."""
     path, to = tmp_path / "v.ndjson", tmp_path / "v.map.sql"
     row = {"videoId": "v1", "channelId": "c1", "title": "One", "keywords": ["a", "b"], "length": 61, "more": {"a": 1}}
     path.write_text(json.dumps(row) + "\n")
@@ -242,7 +245,7 @@ def test_objects_and_nested_ndjson_are_suggested_too(tmp_path: Path, root: Path,
     assert ask("videos", "SELECT id, owner_channel_id, title, tags, duration_seconds FROM t") == [
         ("v1", "c1", "One", ["a", "b"], 61)
     ]
-    assert found.unused == ("more",)
+    assert found.unused == ("more", "more.a")
 
 
 def test_no_name_ends_a_comment(suggested: Callable[..., tuple[Suggestion, Path, Path]], root: Path) -> None:

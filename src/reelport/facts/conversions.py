@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
@@ -42,16 +42,20 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A column of an export: its name, SQL type, and different texts of its first rows, no empty ones."""
+    """A column of an export: its name, SQL type, and different texts of its first rows, no empty ones.
+
+    `path` are the names that lead to a field inside of a column; without it the column is the name's.
+    """
 
     name: str
     type: str
     values: tuple[str, ...]
+    path: tuple[str, ...] = ()
 
     @property
     def sql(self) -> str:
         """The column in SQL."""
-        return quoted(self.name)
+        return ".".join(map(quoted, self.path or (self.name,)))
 
     @property
     def text(self) -> str:
@@ -181,7 +185,7 @@ def _moneys(column: Column, given: Given, name: ColumnName) -> Ways:
     told = {_CURRENCY[sign] for sign in signs} | ({name.unit.of} if name.unit is not None else set())
     if told - {column.unit}:
         return ()
-    bare = Given(given.name, given.type, tuple(_without(value, signs) for value in given.values))
+    bare = replace(given, values=tuple(_without(value, signs) for value in given.values))
     plain = _plain(bare)
     if plain is None:
         return ()

@@ -49,7 +49,7 @@ NAMES: Mapping[str, str] = {
     "visitor_subdomain": _HOST,
     "visitor_page_url": _PAGE,
     "monetization_type": "monetisation type;revenue type;monetization",
-    "viewer": "viewer id;visitor id;user id;client id;session viewer;user pseudo id;viewer hash;cookie id",
+    "viewer": "viewer id;viewer user id;visitor id;user id;client id;user pseudo id;viewer hash;cookie id",
     "views": (
         "view count;video views;plays;play count;video plays;starts;video starts;total views;"
         "total plays;video view;hits"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from reelport.facts.json_input import json_view
 from reelport.facts.json_places import ObjectPlaces
 from reelport.facts.progress import Meter
 from reelport.facts.reading import batches, header_of
-from reelport.facts.rules import quoted
 from reelport.facts.schema import table_named
 from reelport.facts.sources import parquet_columns
 from reelport.facts.suggesting import Suggestion, suggest
@@ -47,9 +47,20 @@ def _columns(space: Workspace, file: Input) -> tuple[Given, ...]:
             json_view(space, _INPUT, [file], lambda *_: None, Meter([file], lambda _: None), ObjectPlaces([file]))
             described = space.session.execute(f"DESCRIBE {_INPUT}").fetchall()
             types, relation = {name: kind for name, kind, *_ in described}, _INPUT
-    texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in types)
+    found = [Given(name, kind, (), (name,)) for name, kind in types.items()]
+    found += [field for given in found for field in _fields(space, relation, given)]
+    texts = ", ".join(f"CAST({given.sql} AS VARCHAR)" for given in found)
     rows = space.session.execute(f"SELECT {texts} FROM {relation} LIMIT {_ROWS}").fetchall()  # noqa: S608 - quoted
-    return tuple(Given(name, types[name], _values(row[place] for row in rows)) for place, name in enumerate(types))
+    return tuple(replace(given, values=_values(row[at] for row in rows)) for at, given in enumerate(found))
+
+
+def _fields(space: Workspace, relation: str, given: Given) -> Iterator[Given]:
+    """The fields of a column that holds objects (`device.category`), as columns of their own."""
+    if not given.type.startswith("STRUCT(") or given.type.endswith("]"):
+        return
+    described = space.session.execute(f"DESCRIBE SELECT {given.sql}.* FROM {relation}").fetchall()  # noqa: S608 - quoted
+    for name, kind, *_ in described:
+        yield Given(f"{given.name}.{name}", kind, (), (given.name, name))
 
 
 def _csv_columns(file: Input) -> tuple[Given, ...]:

@@ -15,7 +15,7 @@ from reelport.facts.conversions import Conversion, Given, conversions
 from reelport.facts.export_names import KEYS, NAMES
 from reelport.facts.tables import Column, Kind, Table
 
-_NEAR = 0.85
+_NEAR = 0.9
 """How alike two names are, from 0 to 1, that may be meant alike."""
 _BY_TYPE = {Kind.DAY, Kind.MOMENT}
 _BY_VALUES = {"visitor_country", "visitor_device_type", "media_type"}
