@@ -43,7 +43,8 @@ def test_the_main_job_is_done(desk: Desk, tmp_path: Path, without: str) -> None:
     assert found["dead"]
     assert ("no name for a file on Windows" in found["refused"]) is not found["posix"]
     ours = [".copy.duckdb.sync", ".copy.sync", "apart", "copy", "copy.duckdb", "ledger.db"]
-    files = ["merged.csv", "merged.csv.json", "views.csv", "views.csv.json"]
+    files = [f"{name}.csv{end}" for name in ("merged", "summed", "views") for end in ("", ".json")]
+    files.append("summed.parquet")
     assert found["left"] == sorted([*ours, *files])
     current = tmp_path / "copy" / "views" / "current"
     assert current.is_symlink() is found["posix"]

@@ -35,6 +35,10 @@ def main(home: Path) -> dict[str, object]:
         merged = client.with_options(windows=3).reports.run_range(QUERY, home / "merged.csv")
         assert merged.path.read_bytes() == done.path.read_bytes()
         client.with_options(windows=3).reports.run_range(QUERY, home / "apart", keep_windows=True)
+        totals = ReportQuery.of(["VIEWS"], ["VIDEO_TITLE"], FIRST, LAST)
+        summed = client.with_options(windows=3).reports.run_range(totals, home / "summed.csv")
+        assert summed.path.read_bytes() == client.reports.run(totals, home / "summed.csv").path.read_bytes()
+        assert client.reports.run(totals).parquet(home / "summed.parquet").is_file()
         places = [Place(Kind.DUCKDB, home / "copy.duckdb"), Place(Kind.PARQUET, home / "copy")]
         kept = []
         for place in places:

@@ -21,6 +21,8 @@ from collections.abc import Callable
 from importlib.abc import MetaPathFinder
 from typing import Any
 
+import numpy as np  # noqa: F401 - it asks Linux for its version when it is loaded, as it was made for it
+
 MODULES = {"fcntl", "grp", "pwd", "resource", "syslog", "termios", "tty", "pty", "crypt", "spwd", "nis", "readline"}
 OS_NAMES = (
     *(
