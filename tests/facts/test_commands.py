@@ -389,3 +389,22 @@ def test_progress_is_a_line_now_and_then_where_there_is_no_terminal() -> None:
     with LoadProgress(quiet) as shown:
         shown.update(Progress("writing", 1))
     assert quiet.getvalue() == ""
+
+
+@pytest.mark.parametrize("state", ["damaged", "elsewhere"])
+def test_a_state_that_cannot_be_asked_costs_the_load_nothing(
+    tmp_path: Path, reelport: Reelport, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """The rows have landed by then: the command says that the owners couldn't be looked up, and ends well."""
+    path = tmp_path / "e.csv"
+    path.write_text("day,owner_channel_id,eur,usd\n2023-07-01,c1,1,1\n")
+    if state == "damaged":
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "state.db").write_bytes(b"no database" * 500)
+    else:
+        monkeypatch.setenv("REELPORT_DATABASE_URL", "postgresql://me:secret@127.0.0.1:1/state")
+    status, out, err = reelport("load", "earnings", path)
+    assert (status, err) == (0, "")
+    assert "earnings: 1 row loaded" in out
+    assert "whether their owner channels may be read by anybody couldn't be looked up: " in out
+    assert "secret" not in out

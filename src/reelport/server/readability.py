@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from reelport.server.settings import Settings
 
 _SHOWN = 3
+_CONNECT_SECONDS = 5
 
 
 def unread_note(settings: Settings, owners: Mapping[str, int]) -> str | None:
@@ -37,12 +38,15 @@ def unread_note(settings: Settings, owners: Mapping[str, int]) -> str | None:
 
 
 def _readable(settings: Settings) -> frozenset[str]:
-    from sqlalchemy import select  # noqa: PLC0415 - a load without a state needs none of it
+    from sqlalchemy import create_engine, select  # noqa: PLC0415 - a load without a state needs none of it
 
-    from reelport.server.database import opened, reading  # noqa: PLC0415 - the same
+    from reelport.server.database import opened, parse_address, reading  # noqa: PLC0415 - the same
     from reelport.server.tables import READABLE  # noqa: PLC0415 - the same
 
-    db = opened(settings)
+    # The load has landed: nobody should wait long for a note on it.
+    brief = {"connect_timeout": _CONNECT_SECONDS}
+    address = settings.database_url
+    db = create_engine(parse_address(address), connect_args=brief) if address else opened(settings)
     try:
         with reading(db) as connection:
             return frozenset(connection.execute(select(READABLE.c.channel_id).distinct()).scalars())
