@@ -17,6 +17,7 @@ from reelport.server import access, credentials, partners
 from reelport.server.access import Grant, Refusal
 from reelport.server.credentials import seal
 from reelport.server.database import connect, writing
+from reelport.server.readability import unread_note
 from reelport.server.sealing import sealed
 from reelport.server.settings import read
 
@@ -260,3 +261,15 @@ def test_a_state_from_before_the_mark_takes_that_of_the_secret_in_use(state: Sta
     with pytest.raises(UsageError, match="another secret"):
         sealed(db, state.again(secret="a" * 32))
     db.dispose()
+
+
+def test_rows_of_channels_that_nobody_may_read_are_counted(state: State) -> None:
+    """What any organization may read is known; of the rest the most frequent channels are named."""
+    assert unread_note(state.settings, {"c1": 1}) is not None
+    state.organization("one", "c1", "c2")
+    state.organization("two", "c3")
+    assert unread_note(state.settings, {}) is None
+    assert unread_note(state.settings, {"c1": 5, "c3": 5}) is None
+    told = unread_note(state.settings, {"c1": 5, "x1": 1, "x2": 30, "x3": 2, "x4": 4})
+    assert told is not None
+    assert told.startswith("37 rows of 4 owner channels that no organization may read ('x2', 'x4', 'x3' …): ")
