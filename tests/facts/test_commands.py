@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import os
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from reelport.cli.load_progress import LoadProgress
 from reelport.cli.main import main
-from reelport.facts.inputs import recognised
-from reelport.facts.loading import load
-from reelport.facts.progress import Meter, Progress
 
 Reelport = Callable[..., tuple[int, str, str]]
 
@@ -293,102 +283,6 @@ def _channels(tmp_path: Path) -> Path:
     path = tmp_path / "c.csv"
     path.write_text("id,slug\nc9,nine\n")
     return path
-
-
-def test_a_load_tells_how_much_of_how_much_is_done(tmp_path: Path) -> None:
-    """Bytes of bytes for text, packed or not, and rows of rows for Parquet: from nothing to all of it, never back."""
-    rows = "".join(f"c{at},{at:0100}\n" for at in range(80_000))
-    plain, packed, stored = tmp_path / "c.csv", tmp_path / "c.csv.gz", tmp_path / "c.parquet"
-    plain.write_text("id,slug\n" + rows)
-    packed.write_bytes(gzip.compress(plain.read_bytes(), 1))
-    pq.write_table(pa.table({"id": [f"c{at}" for at in range(9)], "slug": ["s"] * 9}), stored)
-    for path in (plain, packed, stored):
-        told: list[Progress] = []
-        load(tmp_path / path.suffix / "facts", "channels", [path], progress=told.append)
-        read = [one for one in told if one.stage == "reading" and one.unit == "bytes"]
-        size = path.stat().st_size
-        if path is not stored:
-            assert [one.done for one in read] == sorted(one.done or 0 for one in read)
-            assert 0 < (read[0].done or 0) < size
-            assert {one.total for one in read} == {size}
-            assert (read[-1].done, read[-1].rows) == (size, 80_000)
-        written = [one for one in told if one.stage == "writing"]
-        assert (written[-1].done, written[-1].total, written[-1].unit) == (written[-1].rows, written[-1].rows, "rows")
-        assert [one.stage for one in told][-1] == "committing"
-
-
-def test_what_only_the_engine_reads_is_told_by_its_share(tmp_path: Path) -> None:
-    """Of Parquet so many rows of all; of what a mapping reads bytes or rows; of a sort nothing but that it goes on."""
-    text, stored = tmp_path / "c.csv", tmp_path / "c.parquet"
-    text.write_text("id,slug\nc1,a\n")
-    pq.write_table(pa.table({"id": ["c1"]}), stored)
-    told: list[Progress] = []
-    size = text.stat().st_size
-    rows, mapped, sorting = (Meter(recognised([path]), told.append) for path in (stored, text, text))
-    rows.stored = 1_000
-    rows.engine(0.25)
-    mapped.is_engine_reading = True
-    mapped.engine(0.5)
-    for meter in (mapped, sorting):
-        meter.reach(0, size)
-        meter.read(10)
-        meter.engine(0.5)
-    rows.write(1, 1_000)
-    rows.engine(0.9)
-    assert [one for one in told if one.unit == "rows" or not one.rows] == [
-        Progress("reading", 0, 250, 1_000),
-        Progress("reading", 0, size // 2, size, "bytes"),
-        Progress("mapping", 10, 5, 10),
-        Progress("sorting", 10),
-        Progress("writing", 1, 1, 1_000),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("progress", "line"),
-    [
-        (Progress("reading", 80_000, 12_000_000, 48_000_000, "bytes"), "reading 12.0 MB of 48.0 MB (25%), 80,000 rows"),
-        (Progress("reading", 0, 0, 48_000_000, "bytes"), "reading 0 B of 48.0 MB (0%)"),
-        (Progress("reading", 0, 250, 1_000), "reading 250 of 1,000 rows (25%)"),
-        (Progress("writing", 7), "writing 7 rows"),
-    ],
-)
-def test_progress_has_a_total(progress: Progress, line: str) -> None:
-    """A line says how much of how much, and its share; for a program the same are numbers."""
-    said, told = io.StringIO(), io.StringIO()
-    for stream, as_json in ((said, False), (told, True)):
-        with LoadProgress(stream, every=0.02, as_json=as_json) as shown:
-            shown.update(progress)
-            time.sleep(0.2)
-    assert f"{line} (0 s)" in said.getvalue().splitlines()
-    event = json.loads(told.getvalue().splitlines()[-1])
-    assert event["event"] == "progress"
-    assert {name: event[name] for name in ("stage", "rows", "done", "total", "unit")} == asdict(progress)
-
-
-def test_a_terminal_shows_a_bar_and_the_share() -> None:
-    """What is done of all is drawn, and told in percent."""
-    ours, theirs = os.openpty()
-    with os.fdopen(theirs, "w") as stream, LoadProgress(stream) as shown:
-        shown.update(Progress("reading", 80_000, 12_000_000, 48_000_000, "bytes"))
-        time.sleep(0.5)
-    drawn = os.read(ours, 100_000).decode()
-    os.close(ours)
-    assert "reading 12.0 MB of 48.0 MB, 80,000 rows" in drawn
-    assert " 25%" in drawn
-
-
-def test_progress_is_a_line_now_and_then_where_there_is_no_terminal() -> None:
-    """A log gets a line every few seconds with the stage, the rows and the time; a short load says nothing."""
-    stream = io.StringIO()
-    with LoadProgress(stream, every=0.02) as shown:
-        shown.update(Progress("writing", 1234))
-        time.sleep(0.3)
-    assert "writing 1,234 rows (0 s)" in stream.getvalue().splitlines()
-    quiet = io.StringIO()
-    with LoadProgress(quiet) as shown:
-        shown.update(Progress("writing", 1))
-    assert quiet.getvalue() == ""
 
 
 @pytest.mark.parametrize("state", ["damaged", "elsewhere"])
