@@ -133,6 +133,26 @@ def test_what_speaks_of_crowding(sentence: str, code: str, *, crowded: bool) -> 
     assert speaks_of_crowding(refusal(sentence, code)) is crowded
 
 
+@pytest.mark.parametrize(
+    ("sentence", "others"),
+    [
+        ("Visitor_country is not for you.", False),
+        ("The views of this channel are not yours.", False),
+        ("Invalid product.", False),
+        ("No.", True),
+        ("Too many views are being generated.", True),
+    ],
+)
+def test_while_ours_are_in_flight_what_speaks_of_the_query_is_told_at_once(
+    session: Session, time: Time, sentence: str, *, others: bool
+) -> None:
+    """Anything else may mean that the slots are held."""
+    day = time.day.date()
+    query = ReportQuery.of(["VIEWS"], ["VISITOR_COUNTRY"], day, day)
+    crowding = Crowding(foreign(session), query, time.seconds + 9000, window=True)
+    assert crowding.waits(refusal(sentence), 1, 0, lambda: True) is others
+
+
 def test_a_real_refusal_is_told_at_once(vendor: Vendor, client: Client, to: Path) -> None:
     """A vendor that has nothing against one more report, but against this one, is asked once."""
     vendor.refuses = lambda _: "There is no such thing as views."

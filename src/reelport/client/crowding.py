@@ -40,13 +40,13 @@ _OF_THINGS = re.compile(r"\b(?:reports?|requests?|jobs?|tasks?|exports?|files?)\
 _OF_QUERY = re.compile(
     r"\b(?:days?|dates?|range|period|months?|metrics?|dimensions?|filters?|columns?|fields?|products?)\b"
 )
+_WRONG = re.compile(r"invalid|unknown|unsupported|not supported|permission|forbidden|does(?: not|n.t) exist|no such")
 _WORDS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 
 
 def speaks_of_crowding(error: QueryRefused) -> bool:
     """Tell whether the words of a refusal are of reports at work, or of how many there may be, and not of a query."""
-    for problem in error.problems:
-        text = f"{_WORDS.sub(' ', problem.code)} {_WORDS.sub(' ', problem.sentence)}".lower()
+    for text in _texts(error):
         if _AT_WORK.search(text):
             return True
         if _MANY.search(text) and _OF_THINGS.search(text) and not _OF_QUERY.search(text):
@@ -54,18 +54,35 @@ def speaks_of_crowding(error: QueryRefused) -> bool:
     return False
 
 
+def speaks_of_query(error: QueryRefused, query: ReportQuery) -> bool:
+    """Tell whether the words of a refusal are of a query, or name a part of this one, and not of reports at work."""
+    if speaks_of_crowding(error):
+        return False
+    parts = [*query.metrics, *query.dimensions, *(word for pair in query.filters for word in pair)]
+    names = [f" {_WORDS.sub(' ', part).lower()} " for part in parts]
+    return any(
+        _OF_QUERY.search(text) or _WRONG.search(text) or any(name in f" {text} " for name in names)
+        for text in _texts(error)
+    )
+
+
+def _texts(error: QueryRefused) -> list[str]:
+    """What each problem says, its code first: words in lower case with a blank between two."""
+    return [_WORDS.sub(" ", f"{problem.code} {problem.sentence}").lower() for problem in error.problems]
+
+
 def may_be_crowded(session: Session, query: ReportQuery, error: ReelportError) -> bool:
     """Tell whether a refused ask can mean that too many reports are in flight.
 
     No vendor says how it refuses a third report. So it is told by structure: towards another host than a Reelport
     service, by a refusal of the operation as a whole of a query in which we see nothing wrong. What is wrong with a
-    query is said of its place in the input, or before anything runs; and what names a number of days is of those.
+    query is said of its place in the input, or before anything runs; what speaks of a query's parts is of those too.
     """
     if isinstance(error, QueueFull):
         return True
     if session.reelport or not isinstance(error, QueryRefused) or session.checked(query):
         return False
-    if named_limit(query, error) is not None:
+    if named_limit(query, error) is not None or speaks_of_query(error, query):
         return False
     return all(len(problem.path) <= 1 and problem.code.lower() not in _MISSHAPEN for problem in error.problems)
 
