@@ -260,3 +260,27 @@ def test_ctrl_c_ends_a_merge_that_duckdb_is_at(tmp_path: Path) -> None:
         assert child.stdout.readline() == "ready\n"
         child.send_signal(signal.SIGINT)
         assert child.stdout.readline() == f"{[path.name for path in paths]}\n"
+
+
+_WITHOUT = """
+import logging, sys
+from pathlib import Path
+from tests.client.test_duckdb_merge import METRICS, how, merged
+
+sys.modules["duckdb"] = None  # as where it isn't installed
+logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
+made = how(METRICS, "VIDEO_TITLE VIDEO_ID")
+sys.stdout.buffer.write(merged(made, sorted(Path(sys.argv[1]).glob("window*")), worth=0))
+"""
+
+
+def test_without_duckdb_python_merges_and_the_log_says_so(tmp_path: Path) -> None:
+    """The same bytes; whoever wonders why it takes long finds what to install."""
+    made = how(METRICS, "VIDEO_TITLE VIDEO_ID")
+    paths = written(tmp_path, made, [b"b,v,1.500000,,1,7\n", b"a,v,2.000000,,1,1\nb,v,1.000000,,2,1\n"])
+    words = [sys.executable, "-c", _WITHOUT, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, check=True)
+    assert done.stdout == merged(made, paths, worth=0)
+    assert done.stderr.decode().strip() == (
+        "reelport INFO merging without DuckDB: it is not installed (pip install 'reelport[duckdb]')"
+    )
