@@ -15,6 +15,7 @@ from reelport.errors import BadInput
 from reelport.facts.batches import undo
 from reelport.facts.loading import load
 from reelport.facts.preview import Preview, preview
+from reelport.facts.progress import Progress
 from reelport.facts.tolerance import parse_max_bad
 
 JULY_1 = (date(2023, 7, 1), date(2023, 7, 1))
@@ -65,8 +66,9 @@ def test_a_dry_run_counts_what_a_load_counts(
     text = tmp_path / "map.sql"
     text.write_text(mapping or "")
     options: dict[str, Any] = {"mapping": text if mapping else None, "lenient": lenient}
-    before = _listing(tmp_path)
-    shown = preview(root, "earnings", [path], **options)
+    before, told = _listing(tmp_path), list[Progress]()
+    shown = preview(root, "earnings", [path], **options, progress=told.append)
+    assert max((one.rows for one in told), default=0) <= 30_000
     assert _listing(tmp_path) == before
     done = load(root, "earnings", [path], **options)
     assert (shown.batch, shown.landing, shown.judged.rejects) == (done.batch, done.rows, done.rejects)

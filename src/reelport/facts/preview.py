@@ -133,6 +133,7 @@ def _examine(space: Workspace, look: _Look, count: int) -> tuple[list[tuple[str 
     shown = _first_rows(space, look, given, count)
     if look.mapping is None:
         look.bad.forget()
+        look.meter.restart()
         given = look.sources(space)
     with look.failure.told(), blamed(space, look.inputs, given):
         judged = judge(space, look.table, given, look.bad, look.names, lenient=look.lenient, meter=look.meter)

@@ -47,6 +47,11 @@ class Meter:
         self._is_parquet = bool(files) and all(file.form is Form.PARQUET for file in files)
         self._are_rows_written = False
 
+    def restart(self) -> None:
+        """The files are read again from their beginning."""
+        self.rows = 0
+        self._places = [0] * len(self._places)
+
     def read(self, rows: int) -> None:
         """So many more rows came out of text files."""
         self.rows += rows
