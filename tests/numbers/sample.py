@@ -110,7 +110,7 @@ def _value(column: Column, pick: random.Random) -> object:
         case Kind.COUNT:
             return pick.choice((0, 1, 2, 3, 7, 12))
         case _:
-            return pick.choice(column.choices or _texts(column.name))
+            return pick.choice(_TEXTS.get(column.name) or column.choices or _texts(column.name))
 
 
 def _texts(column: str) -> tuple[str, ...]:
