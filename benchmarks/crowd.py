@@ -30,8 +30,8 @@ from benchmarks.facts import BIG_CHANNEL, CHANNELS, DAYS, START, Facts
 from benchmarks.machine import load
 from benchmarks.measure import percentile
 from reelport.query import ReportQuery
-from reelport.server import partners
-from reelport.server.database import connect
+from reelport.server.access import organizations
+from reelport.server.state.database import connect
 from reelport.testing import Key, Service
 from reelport.wire import ASK, GRAPHQL_PATH, LOOK, TOKEN_PATH
 
@@ -173,8 +173,8 @@ def keys(service: Service, number: int) -> tuple[list[Key], list[Key]]:
 
         def partner(channel: str) -> Key:
             name = f"partner-{next(names)}"
-            added = partners.add_organization(db, name, datetime.now(UTC))
-            partners.let_read(db, added.id, [channel])
+            added = organizations.add_organization(db, name, datetime.now(UTC))
+            organizations.let_read(db, added.id, [channel])
             return service.key(name)
 
         crowd = [partner(f"c{1 + each % (CHANNELS - 1):05d}") for each in range(number)]

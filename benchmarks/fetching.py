@@ -14,9 +14,10 @@ from statistics import median
 
 from benchmarks.partner import QUERY, Source, downloaded
 from benchmarks.service import Wire
-from reelport.engine.outlet import Written
-from reelport.server import files, jobs
-from reelport.server.database import connect
+from reelport.engine.duckdb.csv_sink import Written
+from reelport.server.files import report_files
+from reelport.server.queue import jobs
+from reelport.server.state.database import connect
 from reelport.testing import Key, Service, Vendor
 
 BYTES, FEW_BYTES = 500_000_000, 50_000_000
@@ -95,7 +96,7 @@ def _finish(service: Service, pieces: Iterable[bytes]) -> None:
     claim = jobs.claim(db, "benchmark", running=1, lease_seconds=_PATIENCE)
     if claim is None:
         raise RuntimeError("the report that was asked for is not to be made")
-    draft = files.draft_path(service.settings, claim.report_id, claim.attempt)
+    draft = report_files.draft_path(service.settings, claim.report_id, claim.attempt)
     draft.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     with draft.open("wb") as file:
@@ -103,7 +104,7 @@ def _finish(service: Service, pieces: Iterable[bytes]) -> None:
             file.write(piece)
             digest.update(piece)
     written = Written(1, draft.stat().st_size, digest.hexdigest())
-    jobs.finish(db, claim, files.settle(draft, written), datetime.now(UTC))
+    jobs.finish(db, claim, report_files.settle(draft, written), datetime.now(UTC))
     db.dispose()
 
 

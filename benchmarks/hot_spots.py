@@ -21,12 +21,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.costs import questions
-from reelport.server import access, partners
-from reelport.server.access import Caller, Grant
-from reelport.server.app import compose
-from reelport.server.database import connect
-from reelport.server.graphql.endpoint import _answer
+from reelport.server.access import callers, organizations
+from reelport.server.access.callers import Caller, Grant
+from reelport.server.http.app import compose
+from reelport.server.http.graphql_endpoint import _answer
 from reelport.server.settings import read
+from reelport.server.state.database import connect
 from reelport.wire import ASK, LOOK
 
 _WARM = 50
@@ -37,13 +37,13 @@ def calls(data: Path) -> Mapping[str, Callable[[], object]]:
     settings = read(data=data, workers=0, waiting_limit=1_000_000)
     db = connect(settings)
     service = compose(settings, db)
-    partner = partners.add_organization(db, "one", datetime.now(UTC))
-    partners.let_read(db, partner.id, ["c1"])
-    key = partners.create_key(db, service.seal, "one", access.REPORT_SCOPES, datetime.now(UTC))
+    partner = organizations.add_organization(db, "one", datetime.now(UTC))
+    organizations.let_read(db, partner.id, ["c1"])
+    key = organizations.create_key(db, service.seal, "one", callers.REPORT_SCOPES, datetime.now(UTC))
     fresh = questions()
 
     def grant() -> str:
-        granted = access.grant(db, service.seal, key.id, key.secret, (), datetime.now(UTC))
+        granted = callers.grant(db, service.seal, key.id, key.secret, (), datetime.now(UTC))
         if not isinstance(granted, Grant):
             raise TypeError(granted)
         return granted.token
@@ -51,7 +51,7 @@ def calls(data: Path) -> Mapping[str, Callable[[], object]]:
     token = grant()
 
     def caller() -> Caller:
-        found = access.bearer(db, service.seal, token, datetime.now(UTC))
+        found = callers.bearer(db, service.seal, token, datetime.now(UTC))
         if found is None:
             raise TypeError(token)
         return found

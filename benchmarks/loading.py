@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.facts import MEMORY, Facts
 from benchmarks.measure import Took, measured
-from reelport.facts.loading import load
+from reelport.facts.loading.load import load
 
 _BARE = """
 COPY (

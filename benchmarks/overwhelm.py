@@ -29,10 +29,12 @@ import psutil  # noqa: E402 - this is a script of a package: its root comes firs
 
 from benchmarks.measure import forget_peak, peak, spread  # noqa: E402
 from benchmarks.service import Wire  # noqa: E402
-from reelport.engine.outlet import Written  # noqa: E402
+from reelport.engine.duckdb.csv_sink import Written  # noqa: E402
 from reelport.query import ReportQuery  # noqa: E402
-from reelport.server import files, jobs, partners  # noqa: E402
-from reelport.server.database import connect  # noqa: E402
+from reelport.server.access import organizations  # noqa: E402
+from reelport.server.files import report_files  # noqa: E402
+from reelport.server.queue import jobs  # noqa: E402
+from reelport.server.state.database import connect  # noqa: E402
 from reelport.testing import Service  # noqa: E402
 from reelport.wire import GRAPHQL_PATH  # noqa: E402
 
@@ -68,7 +70,7 @@ def _prepared(service: Service) -> tuple[Wire, Wire, str, str]:
     """Two partners that were granted a token: the token of the first one's report, a link of the second's file."""
     db = connect(service.settings)
     for name in ("victim", "attacker"):
-        partners.let_read(db, partners.add_organization(db, name, datetime.now(UTC)).id, [f"c-{name}"])
+        organizations.let_read(db, organizations.add_organization(db, name, datetime.now(UTC)).id, [f"c-{name}"])
     db.dispose()
     victim, attacker = (Wire(service.url, service.key(name)) for name in ("victim", "attacker"))
     query = ReportQuery(("VIEWS",), ("DAY",), date(2026, 1, 1), date(2026, 1, 2))
@@ -84,11 +86,11 @@ def _finish(service: Service, body: bytes) -> None:
     db = connect(service.settings)
     claim = jobs.claim(db, "bench", running=9, lease_seconds=60)
     assert claim is not None  # noqa: S101 - it was asked for just now
-    draft = files.draft_path(service.settings, claim.report_id, claim.attempt)
+    draft = report_files.draft_path(service.settings, claim.report_id, claim.attempt)
     draft.parent.mkdir(parents=True, exist_ok=True)
     draft.write_bytes(body)
     written = Written(body.count(b"\n") - 1, len(body), hashlib.sha256(body).hexdigest())
-    assert jobs.finish(db, claim, files.settle(draft, written), datetime.now(UTC))  # noqa: S101 - the same
+    assert jobs.finish(db, claim, report_files.settle(draft, written), datetime.now(UTC))  # noqa: S101 - the same
     db.dispose()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.measure import Took, measured
 from reelport.client.client import Client
-from reelport.client.driving.http import Http
+from reelport.client.drivers.http import Http
 from reelport.query import ReportQuery
 
 QUERY = ReportQuery.of(["VIEWS"], ["DAY", "VIDEO_TITLE"], date(2026, 1, 1), date(2026, 1, 2))

@@ -15,8 +15,8 @@ from benchmarks.measure import Took, forget_peak, peak
 from benchmarks.reports import Report
 from reelport.client.client import Client
 from reelport.query import ReportQuery
-from reelport.server import partners
-from reelport.server.database import connect
+from reelport.server.access import organizations
+from reelport.server.state.database import connect
 from reelport.testing import Key, Service
 from reelport.wire import ASK, GRAPHQL_PATH, LOOK, TOKEN_PATH
 
@@ -80,8 +80,8 @@ class Reelport:
         db = connect(self.settings)
         try:
             for name, channels in READERS.items():
-                found = partners.add_organization(db, name, datetime.now(UTC))
-                partners.let_read(db, found.id, channels)
+                found = organizations.add_organization(db, name, datetime.now(UTC))
+                organizations.let_read(db, found.id, channels)
         finally:
             db.dispose()
         return {name: self._service.key(name) for name in READERS}

@@ -19,12 +19,12 @@ LONGEST = 400
 """The lines that a file may have."""
 
 # What each part may import, beside itself. Whatever is not named here may not be imported.
-HEART = {"errors", "wire", "catalog", "steps", "ahead", "wording"}
+HEART = {"errors", "wire", "catalog", "killpoints", "write_behind", "wording"}
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
-    "steps": set(),
+    "killpoints": set(),
     "wording": set(),
-    "ahead": set(),
+    "write_behind": set(),
     "catalog": set(),
     "wire": {"catalog"},
     "query": HEART,

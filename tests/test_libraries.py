@@ -43,9 +43,9 @@ COMMANDS = {
 }
 MODULES = {
     "reelport.server.serve": SERVICE,  # until the workers start
-    "reelport.server.web_server": SERVICE
+    "reelport.server.http.web_server": SERVICE
     | {"ariadne", "deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
-    "reelport.server.worker": SERVICE | {"deltalake", "duckdb", "sqlglot"},
+    "reelport.server.queue.worker": SERVICE | {"deltalake", "duckdb", "sqlglot"},
     "reelport.testing.service": STATE,
 }
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         Warned,
         WindowDone,
     )
-    from reelport.client.files.download import Downloaded, Proof
+    from reelport.client.flows.download import Downloaded, Proof
     from reelport.client.ranges.plan import Plan
     from reelport.client.ranges.result import Ranged
     from reelport.client.report import AsyncReport, Report
@@ -120,7 +120,7 @@ _MODULES = (
     "query",
     "wire",
     "client.events",
-    "client.files.download",
+    "client.flows.download",
     "client.results.tables",
     "client.ranges.plan",
     "client.ranges.result",

@@ -10,9 +10,9 @@ from typing import Any
 
 from tests.client.conftest import REPORT, TOKEN, Time, looked
 
-from reelport.client.driving.steps import Alone, Flow, Lost, Reply, Send, Step, T, Wait
 from reelport.client.session import Session
 from reelport.client.settings.config import DAILYMOTION_URL
+from reelport.client.steps import Alone, Flow, Lost, Reply, Send, Step, T, Wait
 from reelport.errors import ReelportError
 
 GRANT = {"access_token": TOKEN, "refresh_token": None, "expires_in": 3600, "scope": "", "token_type": "Bearer"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reelport import UsageError, steps
+from reelport import UsageError, killpoints
 from reelport.cli.main import main
 from reelport.cli.variables import find_unknown
 from reelport.client.settings.config import Settings
@@ -204,4 +204,4 @@ def test_every_variable_that_is_read_is_known() -> None:
     read |= {name for text in texts for name in re.findall(r"env_var=\"(REELPORT_[A-Z_]+)\"", text)}
     named = {settings.variable(name) for name in settings.names()}
     assert read >= {"REELPORT_KILLS", "REELPORT_TRENDING"}
-    assert not find_unknown(dict.fromkeys(read | named | CLIENT_VARIABLES | steps.REHEARSALS, "1"))
+    assert not find_unknown(dict.fromkeys(read | named | CLIENT_VARIABLES | killpoints.REHEARSALS, "1"))

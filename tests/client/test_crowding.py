@@ -12,8 +12,8 @@ from tests.client.ledgers import claimed, days, question, requested
 from tests.client.ranges import asked
 
 from reelport import Client, QueryRefused, ReportQuery
-from reelport.client.crowding import Crowding, speaks_of_crowding
 from reelport.client.events import Event, InWindow, Queued, Received, WindowDone
+from reelport.client.flows.back_pressure import Crowding, speaks_of_crowding
 from reelport.client.ledger import Claimed, Ledger
 from reelport.client.session import Session
 from reelport.errors import Problem

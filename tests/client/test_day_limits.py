@@ -13,8 +13,8 @@ from tests.client.ranges import asked, days
 from tests.client.test_other_columns import WORDS, command
 
 from reelport import Client, FewerDays, QueryRefused
-from reelport.client.day_limits import named_limit
 from reelport.client.events import Event
+from reelport.client.flows.day_limits import named_limit
 from reelport.client.ledger import Ledger
 from reelport.errors import Problem
 from reelport.testing import Vendor

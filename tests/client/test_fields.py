@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from reelport import check
 from reelport.catalog import Dimension, Filter, Metric, Product
-from reelport.cli.combination import possible
 from reelport.cli.glossary import Part, entries, explained, named, ranges
 from reelport.cli.main import main
+from reelport.cli.nearest_valid_query import possible
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 

@@ -12,12 +12,12 @@ import pytest
 from tests.client.conftest import REPORT, SECRET, TOKEN, Time, looked
 from tests.client.hand import ASKED, GRANT, OURS, PAGE, THEIRS, Hand, grant, of_dailymotion, refused, reply, unknown
 
-from reelport.client import flow
-from reelport.client.crowding import may_be_crowded
-from reelport.client.driving.steps import Lost, Reply
 from reelport.client.events import Event, Warned, silent
-from reelport.client.flow import ReportState
+from reelport.client.flows import lifecycle
+from reelport.client.flows.back_pressure import may_be_crowded
+from reelport.client.flows.lifecycle import ReportState
 from reelport.client.session import Session
+from reelport.client.steps import Lost, Reply
 from reelport.errors import (
     AccessError,
     AskLost,
@@ -32,7 +32,7 @@ from reelport.query import ReportQuery
 def test_an_ask_sends_the_key_once_and_the_query_as_variables(session: Session, time: Time, query: ReportQuery) -> None:
     """An ask is a token request with every report scope, then one mutation with the query as its input."""
     hand = Hand(time, reply(ASKED))
-    state = hand.drive(flow.ask(session, query, silent))
+    state = hand.drive(lifecycle.ask(session, query, silent))
     form, mutation = (step.request for step in hand.sent)
     fields = parse_qs((form.body or b"").decode())
     assert state == ReportState(REPORT, "IN_PROGRESS")
@@ -48,7 +48,7 @@ def test_a_query_with_problems_never_leaves(session: Session, time: Time, query:
     hand = Hand(time, reply(ASKED))
     wrong = replace(query, metrics=("VIEW",), dimensions=("DAYS",))
     with pytest.raises(QueryRefused) as caught:
-        hand.drive(flow.ask(session, wrong, silent))
+        hand.drive(lifecycle.ask(session, wrong, silent))
     assert [problem.nearest for problem in caught.value.problems] == ["VIEWS", "DAY"]
     assert hand.sent == []
 
@@ -58,7 +58,7 @@ def test_an_unknown_name_is_only_a_warning_towards_another_vendor(
 ) -> None:
     """Dailymotion may know a metric that this version doesn't: it is told of and sent."""
     hand, told = Hand(time, reply(ASKED)), list[Event]()
-    asked = flow.ask(of_dailymotion(session), replace(query, metrics=("BRAND_NEW_METRIC",)), told.append)
+    asked = lifecycle.ask(of_dailymotion(session), replace(query, metrics=("BRAND_NEW_METRIC",)), told.append)
     assert hand.drive(asked).token == REPORT
     assert any(isinstance(event, Warned) for event in told)
 
@@ -66,9 +66,9 @@ def test_an_unknown_name_is_only_a_warning_towards_another_vendor(
 def test_today_comes_from_the_clock(session: Session, time: Time, query: ReportQuery) -> None:
     """A range that ends today may be asked for, and one that ends tomorrow may not."""
     today = time.day.date()
-    assert Hand(time, reply(ASKED)).drive(flow.ask(session, query.within(today, today), silent)).token == REPORT
+    assert Hand(time, reply(ASKED)).drive(lifecycle.ask(session, query.within(today, today), silent)).token == REPORT
     with pytest.raises(QueryRefused, match="future"):
-        Hand(time, reply(ASKED)).drive(flow.ask(session, query.within(today, date(2026, 11, 26)), silent))
+        Hand(time, reply(ASKED)).drive(lifecycle.ask(session, query.within(today, date(2026, 11, 26)), silent))
 
 
 def test_a_token_is_used_until_shortly_before_it_ends(session: Session, time: Time) -> None:
@@ -76,7 +76,7 @@ def test_a_token_is_used_until_shortly_before_it_ends(session: Session, time: Ti
     hand = Hand(time, reply(looked("IN_PROGRESS")))
     for seconds in (0, 3000, 539, 2):
         time.seconds += seconds
-        hand.drive(flow.look(session, REPORT, silent))
+        hand.drive(lifecycle.look(session, REPORT, silent))
     assert hand.sent_to("/token") == 2
 
 
@@ -84,17 +84,17 @@ def test_a_refused_token_is_renewed_and_the_request_replayed_once(session: Sessi
     """A 401 costs a new token and one more try; a second 401 is an AccessError."""
     gone = reply({"errors": [{"message": "expired"}]}, 401)
     hand = Hand(time, gone, reply(looked("FINISHED", "https://files.example.org/1")))
-    assert hand.drive(flow.look(session, REPORT, silent)).ready
+    assert hand.drive(lifecycle.look(session, REPORT, silent)).ready
     assert hand.sent_to("/token") == 2
     with pytest.raises(AccessError):
-        Hand(time, gone).drive(flow.look(session, REPORT, silent))
+        Hand(time, gone).drive(lifecycle.look(session, REPORT, silent))
 
 
 def test_a_vendor_that_refuses_a_scope_is_asked_for_fewer(session: Session, time: Time, query: ReportQuery) -> None:
     """invalid_scope is answered by asking for no more than the query needs."""
     hand = Hand(time, reply(ASKED), grants=(reply({"error": "invalid_scope"}, 400), reply(GRANT)))
     earnings = replace(query, metrics=("ESTIMATED_EARNINGS_EUR",), dimensions=("DAY",))
-    hand.drive(flow.ask(session, earnings, silent))
+    hand.drive(lifecycle.ask(session, earnings, silent))
     form = parse_qs((hand.sent[1].request.body or b"").decode())
     assert set(form["scope"][0].split()) == {"create_reports", "access_revenue"}
 
@@ -118,7 +118,7 @@ def test_a_token_that_is_not_to_be_had(
 ) -> None:
     """Whatever the token endpoint answers becomes an error of the tree, without the secret in it."""
     with pytest.raises(error) as caught:
-        Hand(time, reply(ASKED), grants=(answer,)).drive(flow.look(session, REPORT, silent))
+        Hand(time, reply(ASKED), grants=(answer,)).drive(lifecycle.look(session, REPORT, silent))
     assert SECRET not in str(caught.value)
 
 
@@ -127,7 +127,7 @@ def test_an_ask_whose_answer_was_lost_is_repeated_towards_reelport(
 ) -> None:
     """The same ask gives the same report there, so that sending it twice asks once."""
     hand = Hand(time, Lost("connection reset"), reply(PAGE, 502), reply(ASKED))
-    assert hand.drive(flow.ask(session, query, silent)).token == REPORT
+    assert hand.drive(lifecycle.ask(session, query, silent)).token == REPORT
 
 
 @pytest.mark.parametrize("answer", [Lost("connection reset"), reply(PAGE, 502), reply(b"", 504)])
@@ -137,7 +137,7 @@ def test_an_ask_whose_answer_was_lost_is_not_repeated_towards_another_vendor(
     """There a second ask may be a second report: it is said instead that a slot may be taken."""
     hand = Hand(time, answer)
     with pytest.raises(AskLost, match="slot"):
-        hand.drive(flow.ask(of_dailymotion(session), query, silent))
+        hand.drive(lifecycle.ask(of_dailymotion(session), query, silent))
     assert hand.sent_to("/graphql") == 1
 
 
@@ -147,7 +147,7 @@ def test_an_ask_that_never_arrived_is_repeated_everywhere(
 ) -> None:
     """Where the service surely did nothing, asking again is safe."""
     hand = Hand(time, answer, reply(ASKED))
-    assert hand.drive(flow.ask(of_dailymotion(session), query, silent)).token == REPORT
+    assert hand.drive(lifecycle.ask(of_dailymotion(session), query, silent)).token == REPORT
 
 
 def test_a_reelport_service_is_known_by_its_header(session: Session, time: Time, query: ReportQuery) -> None:
@@ -155,7 +155,7 @@ def test_a_reelport_service_is_known_by_its_header(session: Session, time: Time,
     wrong = replace(query, metrics=("VIEW",))
     hand, host = Hand(time, reply(ASKED), grants=(grant(reelport_version="9"),)), unknown(session)
     with pytest.raises(QueryRefused, match="VIEWS"):
-        hand.drive(flow.ask(host, wrong, silent))
+        hand.drive(lifecycle.ask(host, wrong, silent))
     assert host.reelport is True
     assert hand.sent_to("/graphql") == 0
 
@@ -164,7 +164,7 @@ def test_any_other_host_may_know_more_than_we_do(session: Session, time: Time, q
     """Without that header unknown names and pairs that nothing rules out are told of, and pass."""
     hand, host, told = Hand(time, reply(ASKED)), unknown(session), list[Event]()
     strange = replace(query, metrics=("BRAND_NEW_METRIC", "VIEWS"), dimensions=("DAY", "SIGN_OF_ZODIAC"))
-    assert hand.drive(flow.ask(host, strange, told.append)).token == REPORT
+    assert hand.drive(lifecycle.ask(host, strange, told.append)).token == REPORT
     assert host.reelport is False
     assert [event.problem.fatal for event in told if isinstance(event, Warned)] == [False, False]
 
@@ -173,7 +173,7 @@ def test_what_no_host_takes_costs_no_request(session: Session, time: Time, query
     """A range that ends before it starts is refused before anyone is spoken to."""
     hand = Hand(time, reply(ASKED))
     with pytest.raises(QueryRefused, match="lies before"):
-        hand.drive(flow.ask(unknown(session), query.within(date(2026, 11, 3), date(2026, 11, 1)), silent))
+        hand.drive(lifecycle.ask(unknown(session), query.within(date(2026, 11, 3), date(2026, 11, 1)), silent))
     assert hand.sent == []
 
 
@@ -205,7 +205,7 @@ def test_an_answer_to_an_ask_that_cannot_be_read_is_a_lost_one(
 ) -> None:
     """Where the ask may have been taken and no token can be read, it isn't known whether there is a report."""
     with pytest.raises(AskLost):
-        Hand(time, answer).drive(flow.ask(of_dailymotion(session), query, silent))
+        Hand(time, answer).drive(lifecycle.ask(of_dailymotion(session), query, silent))
 
 
 @pytest.mark.parametrize("answer", [reply(PAGE, 404), reply({}, 503, retry_after="9999"), reply(PAGE, 302)])
@@ -214,7 +214,7 @@ def test_an_ask_that_was_surely_not_taken_is_not_a_lost_one(
 ) -> None:
     """A host that has no such place, or puts the request off, has made no report."""
     with pytest.raises(ServiceError) as caught:
-        Hand(time, answer).drive(flow.ask(of_dailymotion(session), query, silent))
+        Hand(time, answer).drive(lifecycle.ask(of_dailymotion(session), query, silent))
     assert not isinstance(caught.value, AskLost)
 
 
@@ -238,7 +238,7 @@ def test_a_refused_third_report_is_told_by_structure(
     """A refusal of the whole ask, of a query that is right, may be a reason to wait."""
     host = of_dailymotion(session)
     with pytest.raises((QueryRefused, QueueFull)) as caught:
-        Hand(time, refused(*errors)).drive(flow.ask(host, query, silent))
+        Hand(time, refused(*errors)).drive(lifecycle.ask(host, query, silent))
     assert may_be_crowded(host, query, caught.value) is crowded
 
 
@@ -246,6 +246,6 @@ def test_a_query_that_we_doubt_is_refused_for_itself(session: Session, time: Tim
     """Where our own check has something to say, a refusal is the query's; a Reelport service's always is."""
     host, strange = of_dailymotion(session), replace(query, metrics=("BRAND_NEW_METRIC",))
     with pytest.raises(QueryRefused) as caught:
-        Hand(time, refused(FULL)).drive(flow.ask(host, strange, silent))
+        Hand(time, refused(FULL)).drive(lifecycle.ask(host, strange, silent))
     assert not may_be_crowded(host, strange, caught.value)
     assert not may_be_crowded(session, query, caught.value)

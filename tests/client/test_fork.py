@@ -12,7 +12,7 @@ import pytest
 from tests.patience import child, end_of, run_child
 
 from reelport import AsyncClient, Client, UsageError
-from reelport.client.driving.steps import Flow, Wait, fork, work
+from reelport.client.steps import Flow, Wait, fork, work
 
 HOURS = 4 * 3600.0
 Driven = Callable[[Flow[object]], object]
@@ -229,7 +229,7 @@ def endless():
 _INTERRUPTED = """
 import os, signal, sys, threading, time
 from reelport import Client
-from reelport.client.driving.steps import Wait, fork, work
+from reelport.client.steps import Wait, fork, work
 
 heard = []
 
@@ -255,7 +255,7 @@ def interrupted(program: str, flow: str, *words: str) -> str:
 _PROGRAM = """
 import socket, sys, threading
 from reelport import Client
-from reelport.client.driving.steps import Request, Wait, fork, send
+from reelport.client.steps import Request, Wait, fork, send
 
 silent = socket.create_server(("127.0.0.1", 0))
 waiting = threading.Event()

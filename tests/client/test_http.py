@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from reelport.client.driving.http import AsyncHttp, Http
-from reelport.client.driving.steps import Lost, Request
-from reelport.client.driving.transport import AsyncBody
+from reelport.client.drivers.http import AsyncHttp, Http
+from reelport.client.drivers.transport import AsyncBody
+from reelport.client.steps import Lost, Request
 
 
 class _Lasting(BaseHTTPRequestHandler):

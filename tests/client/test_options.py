@@ -16,14 +16,14 @@ import pytest
 from tests.client.conftest import SECRET, TOKEN, Server, answer
 
 from reelport import AsyncClient, Client, ReportQuery
-from reelport.client.driving.http import Http
-from reelport.client.driving.steps import Lost, Request
-from reelport.client.driving.transport import Body
+from reelport.client.drivers.http import Http
+from reelport.client.drivers.transport import Body
 from reelport.client.events import Event, Retrying
 from reelport.client.events import silent as silently
-from reelport.client.flow import ask
+from reelport.client.flows.lifecycle import ask
 from reelport.client.settings.config import Settings
 from reelport.client.settings.credentials import PrivateKey
+from reelport.client.steps import Lost, Request
 from reelport.errors import (
     AskLost,
     Interrupted,

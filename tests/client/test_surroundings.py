@@ -17,7 +17,7 @@ from reelport.errors import UsageError
 from reelport.testing import Vendor
 
 CLIENTS = """
-from reelport.client.driving.http import AsyncHttp, Http
+from reelport.client.drivers.http import AsyncHttp, Http
 from reelport.errors import UsageError
 for kind in (Http, AsyncHttp):
     try:

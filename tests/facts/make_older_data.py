@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from reelport.facts.compaction import compact
 from reelport.facts.layout import check_layout
-from reelport.facts.loading import load_arrow
+from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.load import load_arrow
 
 PLAY = {"media_type": "video", "time_watched_seconds": 60}
 JULY_5 = (date(2023, 7, 5), date(2023, 7, 5))

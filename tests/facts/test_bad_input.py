@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelport.errors import BadInput
-from reelport.facts.loading import load
-from reelport.facts.preview import preview
-from reelport.facts.snapshot import pin
+from reelport.facts.loading.load import load
+from reelport.facts.loading.preview import preview
+from reelport.facts.log.snapshot import pin
 
 HEADER = "started_at,video_id,owner_channel_id,media_type,views,time_watched_seconds,visitor_page_url\n"
 GOOD = "2023-07-01,v1,c1,video,1,1,x\n"

@@ -12,11 +12,11 @@ import duckdb
 import pytest
 
 from reelport.errors import BadInput
-from reelport.facts.batches import undo
-from reelport.facts.loading import load
-from reelport.facts.preview import Preview, preview
-from reelport.facts.progress import Progress
-from reelport.facts.tolerance import parse_max_bad
+from reelport.facts.input.progress import Progress
+from reelport.facts.input.tolerance import parse_max_bad
+from reelport.facts.loading.load import load
+from reelport.facts.loading.preview import Preview, preview
+from reelport.facts.loading.undo import undo
 
 JULY_1 = (date(2023, 7, 1), date(2023, 7, 1))
 MAP = "SELECT day, owner AS owner_channel_id, visitor_country, eur, usd FROM input"

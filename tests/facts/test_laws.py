@@ -10,9 +10,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reelport.facts.inputs import Form, Input
-from reelport.facts.progress import Meter
-from reelport.facts.reading import batches, header_of
+from reelport.facts.input.files import Form, Input
+from reelport.facts.input.progress import Meter
+from reelport.facts.input.text_batches import batches, header_of
 
 Cells = Sequence[Sequence[str]]
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reelport.facts.loading import load
+from reelport.facts.loading.load import load
 
 ONE_TO_ONE = {
     "columns": "SELECT n AS id, s AS slug FROM input",

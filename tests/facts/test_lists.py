@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 
 from reelport.errors import BadInput
-from reelport.facts.batches import undo
-from reelport.facts.compaction import compact
 from reelport.facts.countries import COUNTRIES
-from reelport.facts.loading import load, load_arrow
+from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.load import load, load_arrow
+from reelport.facts.loading.undo import undo
+from reelport.facts.loading.verification import verify
 from reelport.facts.tables import TABLES
-from reelport.facts.verification import verify
 
 Ask = Callable[..., list[tuple[object, ...]]]
 HEADER = (

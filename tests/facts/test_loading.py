@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelport.errors import BadInput, UsageError
-from reelport.facts.loading import load, load_arrow
+from reelport.facts.loading.load import load, load_arrow
+from reelport.facts.log.snapshot import pin
 from reelport.facts.schema import stored
-from reelport.facts.snapshot import pin
 
 Ask = Callable[..., list[tuple[object, ...]]]
 PLAYS = (

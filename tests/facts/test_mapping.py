@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelport.errors import BadInput
-from reelport.facts.loading import load
-from reelport.facts.preview import preview
-from reelport.facts.snapshot import pin
+from reelport.facts.loading.load import load
+from reelport.facts.loading.preview import preview
+from reelport.facts.log.snapshot import pin
 
 Ask = Callable[..., list[tuple[object, ...]]]
 PLAYS_OF_EXPORT = """-- daily hits, told twice so that the input is read twice

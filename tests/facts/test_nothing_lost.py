@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from reelport.errors import BadInput, StorageError
-from reelport.facts.compaction import compact
-from reelport.facts.history import loads
-from reelport.facts.loading import load
-from reelport.facts.progress import Progress
-from reelport.facts.snapshot import pin, versions_now
-from reelport.facts.vacuuming import vacuum
-from reelport.facts.verification import verify
-from reelport.steps import VARIABLE
+from reelport.facts.input.progress import Progress
+from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.load import load
+from reelport.facts.loading.vacuuming import vacuum
+from reelport.facts.loading.verification import verify
+from reelport.facts.log.history import loads
+from reelport.facts.log.snapshot import pin, versions_now
+from reelport.killpoints import VARIABLE
 
 Ask = Callable[..., list[tuple[object, ...]]]
 Write = Callable[..., Path]
@@ -30,7 +30,7 @@ LOAD = """
 import sys
 from datetime import date
 from pathlib import Path
-from reelport.facts.loading import load
+from reelport.facts.loading.load import load
 root, path, *span = sys.argv[1:]
 replace = tuple(map(date.fromisoformat, span)) or None
 print(load(Path(root), "plays", [Path(path)], replace=replace).already)

@@ -20,10 +20,10 @@ import pytest
 
 import reelport
 from reelport.errors import NewerData
-from reelport.facts.loading import load_arrow
-from reelport.facts.log import tables_in
-from reelport.facts.snapshot import pin
-from reelport.facts.verification import verify
+from reelport.facts.loading.load import load_arrow
+from reelport.facts.loading.verification import verify
+from reelport.facts.log.delta_log import tables_in
+from reelport.facts.log.snapshot import pin
 
 ARCHIVE = Path(__file__).with_name("older_data.tar.xz")
 SHARES = (
@@ -47,13 +47,13 @@ import duckdb, pyarrow as pa
 from deltalake import DeltaTable
 from reelport.engine.compile import compile_query
 from reelport.engine.pieces import alone
-from reelport.engine.reader import Reader
-from reelport.engine.run import Engine
-from reelport.facts.batches import undo
-from reelport.facts.compaction import compact
-from reelport.facts.loading import load_arrow
-from reelport.facts.snapshot import pin
-from reelport.facts.verification import verify
+from reelport.engine.tenant import Reader
+from reelport.engine.duckdb.engine import Engine
+from reelport.facts.loading.undo import undo
+from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.load import load_arrow
+from reelport.facts.log.snapshot import pin
+from reelport.facts.loading.verification import verify
 from reelport.query import ReportQuery
 
 root, folder, JULY = Path(sys.argv[1]), Path(sys.argv[2]), date(2023, 7, 1)

@@ -12,7 +12,7 @@ from tests.disks import remount, small_disk, without_override
 from reelport.errors import StorageError
 from reelport.facts.durable import storage_errors
 from reelport.facts.layout import check_layout
-from reelport.facts.loading import load
+from reelport.facts.loading.load import load
 
 
 def reelport(data: Path, *words: str) -> subprocess.CompletedProcess[str]:

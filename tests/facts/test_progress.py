@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelport.cli.load_progress import LoadProgress
-from reelport.facts.inputs import recognised
-from reelport.facts.loading import load
-from reelport.facts.progress import Meter, Progress
+from reelport.facts.input.files import recognised
+from reelport.facts.input.progress import Meter, Progress
+from reelport.facts.loading.load import load
 
 
 def test_a_load_tells_how_much_of_how_much_is_done(tmp_path: Path) -> None:

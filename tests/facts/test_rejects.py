@@ -17,18 +17,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelport.errors import BadInput, UsageError
-from reelport.facts.compaction import compact
-from reelport.facts.loading import load
-from reelport.facts.snapshot import versions_now
-from reelport.facts.tolerance import MaxBad, RejectCap, parse_max_bad
-from reelport.facts.vacuuming import vacuum
-from reelport.facts.work_folders import SPILL, work_folder
+from reelport.facts.input.tolerance import MaxBad, RejectCap, parse_max_bad
+from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.load import load
+from reelport.facts.loading.vacuuming import vacuum
+from reelport.facts.log.snapshot import versions_now
+from reelport.facts.storage.work_folders import SPILL, work_folder
 
 HEADER = "id,slug\n"
 SLOW = """
 import sys
 from pathlib import Path
-from reelport.facts.loading import load
+from reelport.facts.loading.load import load
 def wait(now):
     if now.stage == "writing":
         print("ready", flush=True)

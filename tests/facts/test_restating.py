@@ -12,15 +12,15 @@ import pyarrow as pa
 import pytest
 
 from reelport.errors import BadInput, UsageError
-from reelport.facts.batches import plan_undo, undo
-from reelport.facts.compaction import compact
-from reelport.facts.history import loads
-from reelport.facts.loading import load, load_arrow
-from reelport.facts.snapshot import pin
-from reelport.facts.storage import MONTH_FILE
-from reelport.facts.vacuuming import vacuum
-from reelport.facts.verification import verify
-from reelport.facts.workspace import parquet_source
+from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.load import load, load_arrow
+from reelport.facts.loading.undo import plan_undo, undo
+from reelport.facts.loading.vacuuming import vacuum
+from reelport.facts.loading.verification import verify
+from reelport.facts.log.history import loads
+from reelport.facts.log.snapshot import pin
+from reelport.facts.storage.duckdb_session import parquet_source
+from reelport.facts.storage.sorted_files import MONTH_FILE
 
 Ask = Callable[..., list[tuple[object, ...]]]
 Write = Callable[..., Path]

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelport.errors import UsageError
-from reelport.facts.batches import undo
-from reelport.facts.sample import generate
-from reelport.facts.sample_world import ORGANIZATIONS
-from reelport.facts.snapshot import pin, versions_now
+from reelport.facts.loading.undo import undo
+from reelport.facts.log.snapshot import pin, versions_now
+from reelport.facts.sample.sample import generate
+from reelport.facts.sample.world import ORGANIZATIONS
 from reelport.facts.tables import TABLES
 
 START, END = date(2023, 6, 29), date(2023, 7, 2)
@@ -100,7 +100,7 @@ def test_days_that_hold_a_sample_are_refused(filled: Path) -> None:
 def test_of_two_calls_at_the_same_moment_one_is_refused(tmp_path: Path) -> None:
     """They ask for overlapping days: one lands whole, and the other leaves no row of any day."""
     call = (
-        "import sys; from datetime import date; from pathlib import Path; from reelport.facts.sample import generate; "
+        "import sys; from datetime import date; from pathlib import Path; from reelport.facts.sample.sample import generate; "
         f"generate(Path({str(tmp_path)!r}), date(2023, 7, 1), date(2023, 7, 2), 300, int(sys.argv[1]))"
     )
     words = [sys.executable, "-c", call]
@@ -141,7 +141,7 @@ def test_progress_is_told_to_the_end(tmp_path: Path) -> None:
 def test_a_killed_call_is_finished_by_the_same_call(filled: Path, tmp_path: Path) -> None:
     """Killed after the first commit, the call run again gives the rows of a call that was never killed."""
     call = (
-        "from datetime import date; from pathlib import Path; from reelport.facts.sample import generate; "
+        "from datetime import date; from pathlib import Path; from reelport.facts.sample.sample import generate; "
         f"generate(Path({str(tmp_path)!r}), {START!r}, {END!r}, {ROWS}, 7)".replace("datetime.date", "date")
     )
     stopped = subprocess.run(

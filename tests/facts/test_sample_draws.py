@@ -7,11 +7,11 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from reelport.facts.sample_lots import counts
-from reelport.facts.sample_rows import fact_portions, fact_schema, object_tables
-from reelport.facts.sample_scenes import KINDS, Lot, Stage
-from reelport.facts.sample_videos import videos
-from reelport.facts.sample_world import ORGANIZATIONS
+from reelport.facts.sample.lots import counts
+from reelport.facts.sample.rows import fact_portions, fact_schema, object_tables
+from reelport.facts.sample.scenes import KINDS, Lot, Stage
+from reelport.facts.sample.videos import videos
+from reelport.facts.sample.world import ORGANIZATIONS
 from reelport.facts.tables import TABLES, Kind
 
 START, END = date(2023, 6, 28), date(2023, 7, 4)

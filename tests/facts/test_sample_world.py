@@ -4,10 +4,10 @@ from datetime import date, timedelta
 
 import pytest
 
-from reelport.facts.sample_lots import STORED, counts
-from reelport.facts.sample_rows import object_tables
-from reelport.facts.sample_videos import MEMORY, SLOTS, Video, uploads_on, videos
-from reelport.facts.sample_world import ACCOUNTS, CHANNELS, ORGANIZATIONS, SITES
+from reelport.facts.sample.lots import STORED, counts
+from reelport.facts.sample.rows import object_tables
+from reelport.facts.sample.videos import MEMORY, SLOTS, Video, uploads_on, videos
+from reelport.facts.sample.world import ACCOUNTS, CHANNELS, ORGANIZATIONS, SITES
 from reelport.facts.schema import stored
 
 START, END = date(2023, 6, 28), date(2023, 7, 4)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from reelport.errors import NewerData, StorageError
-from reelport.facts.commits import CHECKPOINT_EVERY
 from reelport.facts.layout import LAYOUT, check_layout
-from reelport.facts.loading import load
-from reelport.facts.report import tables_report
-from reelport.facts.snapshot import pin, versions_now
+from reelport.facts.loading.load import load
+from reelport.facts.log.commits import CHECKPOINT_EVERY
+from reelport.facts.log.loaded_tables import tables_report
+from reelport.facts.log.snapshot import pin, versions_now
 from reelport.facts.tables import TABLES
 
 Write = Callable[..., Path]

@@ -11,8 +11,8 @@ import pytest
 from tests.patience import run_child
 
 from reelport.errors import BadInput
-from reelport.facts.loading import load
-from reelport.facts.preview import preview
+from reelport.facts.loading.load import load
+from reelport.facts.loading.preview import preview
 
 
 def _left(root: Path) -> list[Path]:
@@ -23,7 +23,7 @@ _ENDLESS = """
 import os, signal, sys
 from pathlib import Path
 import pyarrow as pa
-from reelport.facts.loading import load_arrow
+from reelport.facts.loading.load import load_arrow
 
 drawn = 0
 

@@ -14,10 +14,10 @@ import pytest
 
 from reelport.cli.load_suggestion import write_suggestion
 from reelport.errors import BadInput, StorageError, UsageError
-from reelport.facts.export_shape import suggestion
-from reelport.facts.loading import load
-from reelport.facts.suggested_map import map_text
-from reelport.facts.suggesting import Suggestion
+from reelport.facts.loading.load import load
+from reelport.facts.suggestion.export_shape import suggestion
+from reelport.facts.suggestion.map_file import map_text
+from reelport.facts.suggestion.suggest import Suggestion
 
 Ask = Callable[..., list[tuple[object, ...]]]
 CONSOLE = """date,Video ID,channelId,Views,Watch time (hours),Country Code,deviceType,Video title,is_live

@@ -15,17 +15,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reelport.errors import BadInput, UsageError
-from reelport.facts.batches import DayUndone, plan_undo, undo
-from reelport.facts.compaction import compact
-from reelport.facts.history import loads
-from reelport.facts.loading import load, load_arrow
-from reelport.facts.log import DayLeftOut
-from reelport.facts.progress import Progress
-from reelport.facts.rewriting import rows_of
-from reelport.facts.snapshot import pin
+from reelport.facts.input.progress import Progress
+from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.load import load, load_arrow
+from reelport.facts.loading.undo import DayUndone, plan_undo, undo
+from reelport.facts.loading.vacuuming import vacuum
+from reelport.facts.loading.verification import verify
+from reelport.facts.log.delta_log import DayLeftOut
+from reelport.facts.log.history import loads
+from reelport.facts.log.snapshot import pin
+from reelport.facts.storage.rewriting import rows_of
 from reelport.facts.tables import EARNINGS
-from reelport.facts.vacuuming import vacuum
-from reelport.facts.verification import verify
 
 Ask = Callable[..., list[tuple[object, ...]]]
 Write = Callable[..., Path]

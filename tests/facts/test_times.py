@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelport.errors import BadInput
-from reelport.facts.loading import load, load_arrow
+from reelport.facts.loading.load import load, load_arrow
 
 Ask = Callable[..., list[tuple[object, ...]]]
 TEXT = "2023-07-01T23:59:59.999999999Z"

@@ -10,15 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelport.errors import StorageError
-from reelport.facts.commits import Change, commit
-from reelport.facts.loading import load
-from reelport.facts.log import LOG_FOLDER, Entry, current, log_file
-from reelport.facts.rewriting import rows_of
+from reelport.facts.loading.load import load
+from reelport.facts.loading.verification import verify
+from reelport.facts.log.commits import Change, commit
+from reelport.facts.log.delta_log import LOG_FOLDER, Entry, current, log_file
+from reelport.facts.log.snapshot import pin
 from reelport.facts.schema import table_named
-from reelport.facts.snapshot import pin
-from reelport.facts.storage import Writing
-from reelport.facts.verification import verify
-from reelport.facts.work_folders import SPILL
+from reelport.facts.storage.rewriting import rows_of
+from reelport.facts.storage.sorted_files import Writing
+from reelport.facts.storage.work_folders import SPILL
 
 Write = Callable[..., Path]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reelport.ahead import Ahead
+from reelport.write_behind import Ahead
 
 LONG = 64 << 20
 

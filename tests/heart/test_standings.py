@@ -25,7 +25,7 @@ from reelport.catalog import (
 )
 from reelport.cli.glossary import explained
 from reelport.reference import catalog_page, letter
-from reelport.server.schema import sdl
+from reelport.server.graphql.schema import sdl
 
 Entry = Metric | Dimension | Filter | Product
 

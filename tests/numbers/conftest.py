@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reelport.engine.run import Engine
+from reelport.engine.duckdb.engine import Engine
 from reelport.query import ReportQuery
 
 from . import sample

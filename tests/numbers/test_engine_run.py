@@ -17,12 +17,12 @@ import pytest
 from tests.patience import PATIENCE, child, end_of, until
 
 from reelport.engine.compile import Plan, compile_query
+from reelport.engine.duckdb.engine import Cancelled, Engine, Session
 from reelport.engine.pieces import Pieces, alone
-from reelport.engine.reader import Reader
-from reelport.engine.run import Cancelled, Engine, Session
+from reelport.engine.tenant import Reader
 from reelport.errors import InternalError, ReelportError, StorageError, UsageError
-from reelport.facts.log import DataFile
-from reelport.facts.snapshot import Snapshot
+from reelport.facts.log.delta_log import DataFile
+from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 
@@ -135,7 +135,7 @@ import sys, threading
 from pathlib import Path
 from reelport.engine.compile import Plan
 from reelport.engine.pieces import alone
-from reelport.engine.run import Engine
+from reelport.engine.duckdb.engine import Engine
 
 with Engine("1GiB", 2, Path(sys.argv[1], "spill")) as engine:
     session = engine.session()

@@ -13,8 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reelport.catalog import Dimension, Family, Filter, Metric, Product, Ratio, Role
+from reelport.engine.duckdb.engine import Engine
 from reelport.engine.mapping import SOURCES, sources_of
-from reelport.engine.run import Engine
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reelport import split_tags
-from reelport.engine.run import Engine
+from reelport.engine.duckdb.engine import Engine
 from reelport.query import ReportQuery
 
 from .few import CHANNELS, ME, Ask, Row, earned, play, stored, video

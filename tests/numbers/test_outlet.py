@@ -15,7 +15,7 @@ from threading import Event
 import pytest
 from tests.patience import PATIENCE
 
-from reelport.engine.outlet import outlet
+from reelport.engine.duckdb.csv_sink import outlet
 
 LONG = bytes(range(256)) * 20_000
 """Five times what a pipe holds."""
@@ -154,7 +154,7 @@ def test_a_writer_that_missed_the_news_of_a_full_disk_is_told_again(tmp_path: Pa
 LAST = """
 import sys, threading
 from pathlib import Path
-from reelport.engine.outlet import outlet
+from reelport.engine.duckdb.csv_sink import outlet
 
 def write():
     threading.main_thread().join()

@@ -13,8 +13,8 @@ import pytest
 
 from reelport.catalog import Payee, Role
 from reelport.cli.main import main
+from reelport.engine.duckdb.engine import Engine
 from reelport.engine.payees import Paid, sum_by_payee
-from reelport.engine.run import Engine
 from reelport.facts.layout import check_layout
 from reelport.facts.tables import MONETIZATION_TYPES
 

@@ -15,10 +15,10 @@ from reelport.catalog import Dimension, Family, Metric, Product
 from reelport.check import Rules, problems
 from reelport.engine.compile import compile_query
 from reelport.engine.pieces import pieces
-from reelport.engine.reader import Reader
+from reelport.engine.tenant import Reader
 from reelport.errors import StorageError
-from reelport.facts.log import DataFile
-from reelport.facts.snapshot import Snapshot
+from reelport.facts.log.delta_log import DataFile
+from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 

@@ -9,7 +9,7 @@ import pytest
 from reelport.catalog import Dimension, Family, Filter, Metric, Product
 from reelport.check import Rules, problems
 from reelport.engine.compile import compile_query
-from reelport.engine.reader import Reader
+from reelport.engine.tenant import Reader
 from reelport.query import ReportQuery
 
 from . import sample

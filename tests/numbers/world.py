@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 from duckdb.func import FunctionNullHandling
 
 from reelport.engine.compile import tables_of
+from reelport.engine.duckdb.engine import Engine
 from reelport.engine.pieces import pieces
-from reelport.engine.reader import Reader
-from reelport.engine.run import Engine
-from reelport.facts.loading import load_arrow
-from reelport.facts.log import DataFile
+from reelport.engine.tenant import Reader
+from reelport.facts.loading.load import load_arrow
+from reelport.facts.log.delta_log import DataFile
+from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.schema import BATCH, stored
-from reelport.facts.snapshot import Snapshot, pin
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 

@@ -17,16 +17,18 @@ from sqlalchemy import Engine
 from tests.patience import free_port
 
 from reelport.query import ReportQuery
-from reelport.server import access, credentials, partners, reports
-from reelport.server.access import Caller, Grant
+from reelport.server import credentials
+from reelport.server.access import callers, organizations
+from reelport.server.access.callers import Caller, Grant
+from reelport.server.access.organizations import NewKey
 from reelport.server.credentials import Seal
-from reelport.server.database import connect
-from reelport.server.partners import NewKey
-from reelport.server.reports import AskedReport
+from reelport.server.reports import use_cases
+from reelport.server.reports.use_cases import AskedReport
 from reelport.server.settings import Settings, names, read
+from reelport.server.state.database import connect
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ALL = access.REPORT_SCOPES
+ALL = callers.REPORT_SCOPES
 
 
 @dataclass
@@ -41,30 +43,32 @@ class State:
 
     def organization(self, name: str, *channels: str) -> int:
         """A new organization that may read these channels."""
-        added = partners.add_organization(self.db, name, self.now)
-        partners.let_read(self.db, added.id, channels)
+        added = organizations.add_organization(self.db, name, self.now)
+        organizations.let_read(self.db, added.id, channels)
         return added.id
 
     def key(self, organization: str, *permissions: str, channels: tuple[str, ...] | None = None) -> NewKey:
         """A new key; with every permission when none is named."""
-        return partners.create_key(self.db, self.seal, organization, permissions or ALL, self.now, channels=channels)
+        return organizations.create_key(
+            self.db, self.seal, organization, permissions or ALL, self.now, channels=channels
+        )
 
     def token(self, key: NewKey, *scopes: str) -> str:
         """A token of a key."""
-        granted = access.grant(self.db, self.seal, key.id, key.secret, scopes, self.now)
+        granted = callers.grant(self.db, self.seal, key.id, key.secret, scopes, self.now)
         assert isinstance(granted, Grant)
         return granted.token
 
     def caller(self, key: NewKey, *scopes: str) -> Caller:
         """Who a new token of a key stands for."""
-        caller = access.bearer(self.db, self.seal, self.token(key, *scopes), self.now)
+        caller = callers.bearer(self.db, self.seal, self.token(key, *scopes), self.now)
         assert caller is not None
         return caller
 
     def ask(self, caller: Caller, day: int = 1, *, metrics: tuple[str, ...] = ("VIEWS",)) -> AskedReport:
         """Ask for a small report; another day is another report."""
         query = ReportQuery(metrics, ("DAY",), date(2026, 1, day), date(2026, 1, day))
-        return reports.ask(self.db, self.settings, caller, query, self.now)
+        return use_cases.ask(self.db, self.settings, caller, query, self.now)
 
     def again(self, **given: object) -> Settings:
         """The same settings with some set otherwise."""

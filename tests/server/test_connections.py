@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from reelport.server.connections import Connection
+from reelport.server.http.connections import Connection
 
 LONG = 32 * 1_048_576
 """Bytes of an answer: far more than are on their way at once."""
@@ -352,8 +352,8 @@ def test_too_few_open_files_are_told_and_more_are_taken_where_they_may_be() -> N
     code = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, tuple(map(int, sys.argv[1:])))
-from reelport.server.connections import Connection
-from reelport.server.open_files import raise_open_files
+from reelport.server.http.connections import Connection
+from reelport.server.doctor.open_files import raise_open_files
 from reelport.server.settings import read
 print(Connection.limited(read(), raise_open_files()).most, *resource.getrlimit(resource.RLIMIT_NOFILE))
 """

@@ -10,10 +10,10 @@ from pathlib import Path
 from tests.disks import small_disk
 
 from reelport.facts.modes import private
-from reelport.server import presence
-from reelport.server.database import connect
-from reelport.server.doctor import findings
+from reelport.server.doctor.checks import findings
+from reelport.server.queue import liveness
 from reelport.server.settings import Settings, read
+from reelport.server.state.database import connect
 
 from .conftest import State
 
@@ -30,7 +30,7 @@ def test_reports_that_nobody_makes_are_told(state: State) -> None:
     state.ask(state.caller(state.key("demo")))
     ((well, sentence),) = told(state.settings, "workers")
     assert (well, "1 report waits or runs, and no worker lives" in sentence) == (False, True)
-    with private(), presence.present(state.settings, presence.new_owner()):
+    with private(), liveness.present(state.settings, liveness.new_owner()):
         assert [well for well, _ in told(state.settings, "workers")] == [True]
 
 

@@ -14,9 +14,9 @@ import pytest
 import structlog
 
 from reelport.server import logs
+from reelport.server.http.web_server import tell_exhaustion
 from reelport.server.log_throttle import LogThrottle
 from reelport.server.settings import read
-from reelport.server.web_server import tell_exhaustion
 
 
 @pytest.fixture

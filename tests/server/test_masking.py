@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from reelport.cli.main import main
 from reelport.errors import StorageError, UsageError
-from reelport.server.database import connect, parse_address
-from reelport.server.doctor import findings
+from reelport.server.doctor.checks import findings
 from reelport.server.logs import hidden
 from reelport.server.masking import EXAMPLE, hide_passwords
 from reelport.server.settings import read
+from reelport.server.state.database import connect, parse_address
 
 ODD = st.text(st.sampled_from("@:/%#?&=+[]'\"\\ ~é動😀a0"), max_size=8)
 PASSWORDS = ODD.map(lambda odd: f"s3cr3t{odd}t3rc3s")

@@ -13,9 +13,9 @@ from typing import Any, cast
 import pytest
 from starlette.requests import Request
 
-from reelport.server.body_budget import BodyBudget
-from reelport.server.download_slots import Crowded, DownloadSlots, Limit, Running
-from reelport.server.grant_rate import GrantRate, caller_of
+from reelport.server.limits.body_budget import BodyBudget
+from reelport.server.limits.download_slots import Crowded, DownloadSlots, Limit, Running
+from reelport.server.limits.grant_rate import GrantRate, caller_of
 from reelport.server.settings import read
 
 

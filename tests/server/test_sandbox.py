@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from reelport.errors import UsageError
-from reelport.facts.sample_world import ORGANIZATIONS
-from reelport.server import partners
-from reelport.server.database import connect
+from reelport.facts.sample.world import ORGANIZATIONS
+from reelport.server.access import organizations
 from reelport.server.sandbox import fill
 from reelport.server.settings import Settings, read
+from reelport.server.state.database import connect
 
 START, END = date(2023, 7, 1), date(2023, 7, 2)
 
@@ -23,7 +23,7 @@ def settings(tmp_path: Path) -> Settings:
 def readable(settings: Settings) -> dict[str, frozenset[str]]:
     db = connect(settings)
     try:
-        return {found.name: partners.readable_channels(db, found.id) for found in partners.organizations(db)}
+        return {found.name: organizations.readable_channels(db, found.id) for found in organizations.organizations(db)}
     finally:
         db.dispose()
 

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from sqlalchemy import inspect, text
 
 from reelport.errors import StorageError, UsageError
-from reelport.server import access, credentials, partners
-from reelport.server.access import Grant, Refusal
+from reelport.server import credentials
+from reelport.server.access import callers, organizations
+from reelport.server.access.callers import Grant, Refusal
 from reelport.server.credentials import seal
-from reelport.server.database import connect, writing
 from reelport.server.readability import unread_note
-from reelport.server.sealing import sealed
 from reelport.server.settings import read
+from reelport.server.state.database import connect, writing
+from reelport.server.state.secret_fingerprint import sealed
 
 from .conftest import State
 
@@ -41,7 +42,7 @@ def test_scopes_are_granted_in_any_order_and_unknown_or_lacking_ones_left_out(st
     """Of the asked scopes those are granted that the key holds."""
     state.organization("demo")
     key = state.key("demo", "create_reports", "access_ads")
-    granted = access.grant(
+    granted = callers.grant(
         state.db,
         state.seal,
         key.id,
@@ -58,7 +59,7 @@ def test_no_scope_asked_grants_all_of_the_keys(state: State) -> None:
     """A request without a scope gets what the key holds."""
     state.organization("demo")
     key = state.key("demo", "create_reports", "access_ads")
-    granted = access.grant(state.db, state.seal, key.id, key.secret, [], state.now)
+    granted = callers.grant(state.db, state.seal, key.id, key.secret, [], state.now)
     assert isinstance(granted, Grant)
     assert granted.scopes == ("create_reports", "access_ads")
 
@@ -68,7 +69,7 @@ def test_nothing_granted_is_invalid_scope(state: State) -> None:
     state.organization("demo")
     key = state.key("demo", "create_reports")
     assert (
-        access.grant(state.db, state.seal, key.id, key.secret, ["access_ads", "x"], state.now) is Refusal.INVALID_SCOPE
+        callers.grant(state.db, state.seal, key.id, key.secret, ["access_ads", "x"], state.now) is Refusal.INVALID_SCOPE
     )
 
 
@@ -95,7 +96,7 @@ def test_a_token_says_manage_reports_only_when_it_was_asked_for(state: State) ->
     key = state.key("demo", "create_reports", "read_reports", "access_ads", "access_revenue")
     scopes = []
     for asked in (["manage_reports", "create_reports"], ["manage_reports"], []):
-        granted = access.grant(state.db, state.seal, key.id, key.secret, asked, state.now)
+        granted = callers.grant(state.db, state.seal, key.id, key.secret, asked, state.now)
         assert isinstance(granted, Grant)
         scopes.append(granted.scopes)
     assert scopes[:2] == [("create_reports", "manage_reports"), ("manage_reports",)]
@@ -108,8 +109,8 @@ def test_wrong_credentials_are_one_refusal(state: State, wrong: str) -> None:
     state.organization("demo")
     key = state.key("demo")
     for client_id, secret in [(key.id, wrong), (wrong, key.secret), (wrong, wrong), (key.id + "\0", key.secret)]:
-        assert access.grant(state.db, state.seal, client_id, secret, [], state.now) is Refusal.INVALID_CLIENT
-    assert access.bearer(state.db, state.seal, wrong, state.now) is None
+        assert callers.grant(state.db, state.seal, client_id, secret, [], state.now) is Refusal.INVALID_CLIENT
+    assert callers.bearer(state.db, state.seal, wrong, state.now) is None
 
 
 def test_a_token_is_good_only_as_it_was_signed(state: State) -> None:
@@ -117,14 +118,14 @@ def test_a_token_is_good_only_as_it_was_signed(state: State) -> None:
     state.organization("demo")
     token = state.token(state.key("demo"))
     body = token[4:-6]
-    said = credentials.said_by(state.seal, "rpt", token, " ".join(access.REPORT_SCOPES))
+    said = credentials.said_by(state.seal, "rpt", token, " ".join(callers.REPORT_SCOPES))
     assert said is not None
     more = said[:6] + b"\xff\xff" + said[8:]
     other = credentials.seal(state.again(secret="b" * 32))
     forged = [
-        credentials.sign(other, "rpt", said, " ".join(access.REPORT_SCOPES)),
+        credentials.sign(other, "rpt", said, " ".join(callers.REPORT_SCOPES)),
         credentials.sign(state.seal, "rpt", said, "another list of scopes"),
-        credentials.sign(state.seal, "rpr", said, " ".join(access.REPORT_SCOPES)),
+        credentials.sign(state.seal, "rpr", said, " ".join(callers.REPORT_SCOPES)),
         "rpt_" + base64.urlsafe_b64encode(more + base64.urlsafe_b64decode(body + "==")[-32:]).decode().rstrip("="),
         *(f"rpt_{body[:at]}{'A' if body[at] != 'A' else 'B'}{body[at + 1 :]}" for at in range(len(body))),
         token[:-1],
@@ -134,9 +135,9 @@ def test_a_token_is_good_only_as_it_was_signed(state: State) -> None:
     for each in forged:
         body = each[4:]
         checked = f"rpt_{body}{credentials._checksum('rpt', body)}"  # noqa: SLF001 - a forger can compute it
-        assert access.bearer(state.db, state.seal, each, state.now) is None
-        assert access.bearer(state.db, state.seal, checked, state.now) is None
-    assert access.bearer(state.db, state.seal, token, state.now) is not None
+        assert callers.bearer(state.db, state.seal, each, state.now) is None
+        assert callers.bearer(state.db, state.seal, checked, state.now) is None
+    assert callers.bearer(state.db, state.seal, token, state.now) is not None
     assert state.token(state.key("demo")) != token
 
 
@@ -145,8 +146,8 @@ def test_token_expires(state: State) -> None:
     state.organization("demo")
     token = state.token(state.key("demo"))
     almost = state.now + timedelta(seconds=3599)
-    assert access.bearer(state.db, state.seal, token, almost) is not None
-    assert access.bearer(state.db, state.seal, token, almost + timedelta(seconds=1)) is None
+    assert callers.bearer(state.db, state.seal, token, almost) is not None
+    assert callers.bearer(state.db, state.seal, token, almost + timedelta(seconds=1)) is None
 
 
 def test_revoking_a_key_ends_its_tokens_at_once(state: State) -> None:
@@ -154,12 +155,12 @@ def test_revoking_a_key_ends_its_tokens_at_once(state: State) -> None:
     state.organization("demo")
     key = state.key("demo")
     token = state.token(key)
-    assert partners.revoke(state.db, key.id, state.now)
-    assert not partners.revoke(state.db, key.id, state.now)
-    assert access.bearer(state.db, state.seal, token, state.now) is None
-    assert access.grant(state.db, state.seal, key.id, key.secret, [], state.now) is Refusal.INVALID_CLIENT
+    assert organizations.revoke(state.db, key.id, state.now)
+    assert not organizations.revoke(state.db, key.id, state.now)
+    assert callers.bearer(state.db, state.seal, token, state.now) is None
+    assert callers.grant(state.db, state.seal, key.id, key.secret, [], state.now) is Refusal.INVALID_CLIENT
     with pytest.raises(UsageError, match="no key"):
-        partners.revoke(state.db, "rpk_none", state.now)
+        organizations.revoke(state.db, "rpk_none", state.now)
 
 
 def test_limited_key_reads_its_channels_and_others_read_later_ones_too(state: State) -> None:
@@ -167,9 +168,9 @@ def test_limited_key_reads_its_channels_and_others_read_later_ones_too(state: St
     number = state.organization("demo", "c1", "c2")
     limited, free = state.caller(state.key("demo", channels=("c2",))), state.key("demo")
     assert limited.channels == {"c2"}
-    partners.let_read(state.db, number, ["c2", "c3"])
+    organizations.let_read(state.db, number, ["c2", "c3"])
     assert state.caller(free).channels == {"c1", "c2", "c3"}
-    assert [key.channels for key in partners.keys(state.db, "demo")].count(("c2",)) == 1
+    assert [key.channels for key in organizations.keys(state.db, "demo")].count(("c2",)) == 1
 
 
 def test_key_is_refused_with_every_reason(state: State) -> None:
@@ -191,7 +192,7 @@ def test_key_is_refused_with_every_reason(state: State) -> None:
 def test_odd_organization_names_are_refused(state: State, name: str) -> None:
     """A name that can't be told apart or printed is no name."""
     with pytest.raises(UsageError):
-        partners.add_organization(state.db, name, state.now)
+        organizations.add_organization(state.db, name, state.now)
 
 
 def test_organization_name_is_taken_once(state: State) -> None:
@@ -199,7 +200,7 @@ def test_organization_name_is_taken_once(state: State) -> None:
     state.organization("Ünïcode 動画, Inc.")
     with pytest.raises(UsageError, match="already"):
         state.organization("Ünïcode 動画, Inc.")
-    assert [each.name for each in partners.organizations(state.db)] == ["Ünïcode 動画, Inc."]
+    assert [each.name for each in organizations.organizations(state.db)] == ["Ünïcode 動画, Inc."]
 
 
 @given(st.integers(1, 64))
@@ -240,13 +241,13 @@ def test_another_secret_over_the_same_state_is_seen(state: State) -> None:
     assert sealed(state.db, other) != sealed(state.db, state.settings), "without keys nothing can be lost"
     sealed(state.db, first)
     state.organization("demo")
-    key = partners.create_key(state.db, sealed(state.db, first), "demo", ["read_reports"], state.now)
+    key = organizations.create_key(state.db, sealed(state.db, first), "demo", ["read_reports"], state.now)
     for wrong in (other, state.settings):
         with pytest.raises(UsageError, match="another secret"):
             sealed(state.db, wrong)
-    granted = access.grant(state.db, sealed(state.db, first), key.id, key.secret, [], state.now)
+    granted = callers.grant(state.db, sealed(state.db, first), key.id, key.secret, [], state.now)
     assert isinstance(granted, Grant)
-    partners.revoke(state.db, key.id, state.now)
+    organizations.revoke(state.db, key.id, state.now)
     assert sealed(state.db, other) == seal(other)
 
 
@@ -257,7 +258,7 @@ def test_a_state_from_before_the_mark_takes_that_of_the_secret_in_use(state: Sta
     with writing(state.db) as connection:
         connection.execute(text("DELETE FROM seals"))  # as the migration leaves it that made the table
     db = connect(state.settings)
-    assert isinstance(access.grant(db, sealed(db, state.settings), key.id, key.secret, [], state.now), Grant)
+    assert isinstance(callers.grant(db, sealed(db, state.settings), key.id, key.secret, [], state.now), Grant)
     with pytest.raises(UsageError, match="another secret"):
         sealed(db, state.again(secret="a" * 32))
     db.dispose()

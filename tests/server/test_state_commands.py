@@ -23,11 +23,14 @@ from reelport.cli.main import main
 from reelport.errors import StorageError
 from reelport.facts.layout import check_layout
 from reelport.query import ReportQuery
-from reelport.server import access, credentials, jobs, registry, reports
-from reelport.server.access import Caller
-from reelport.server.database import REVISION, connect
-from reelport.server.files import FileRecord
+from reelport.server import credentials
+from reelport.server.access import callers, channel_registry
+from reelport.server.access.callers import Caller
+from reelport.server.files.report_files import FileRecord
+from reelport.server.queue import jobs
+from reelport.server.reports import use_cases
 from reelport.server.settings import read
+from reelport.server.state.database import REVISION, connect
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -55,9 +58,9 @@ def caller_of(run: Run, data: Path) -> Caller:
     _, out, _ = run("key", "create", "--org", "demo", "--permissions", "create_reports", "--json")
     key, settings = json.loads(out), read(data=data)
     db, seal = connect(settings), credentials.seal(settings)
-    granted = access.grant(db, seal, key["id"], key["secret"], [], datetime.now(UTC))
-    assert isinstance(granted, access.Grant)
-    caller = access.bearer(db, seal, granted.token, datetime.now(UTC))
+    granted = callers.grant(db, seal, key["id"], key["secret"], [], datetime.now(UTC))
+    assert isinstance(granted, callers.Grant)
+    caller = callers.bearer(db, seal, granted.token, datetime.now(UTC))
     db.dispose()
     assert caller is not None
     return caller
@@ -79,7 +82,10 @@ def test_key_is_made_listed_and_revoked(run: Run, tmp_path: Path) -> None:
     assert run("key", "revoke", key["id"])[0] == 0
     assert json.loads(run("key", "list", "--json")[1])[0]["revoked"]
     assert json.loads(run("org", "list", "--json")[1]) == [{"organization": "demo", "channels": 2}]
-    assert [each.slug for each in registry.known_channels(read(data=tmp_path / "data"))] == ["demo-news", "demo-sports"]
+    assert [each.slug for each in channel_registry.known_channels(read(data=tmp_path / "data"))] == [
+        "demo-news",
+        "demo-sports",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +143,7 @@ def test_channel_is_renamed_but_no_slug_is_anothers(run: Run, tmp_path: Path) ->
         assert run("channel", "add", "--org", "demo", "--id", "c1", "--slug", slug)[0] == 0
     status, _, err = run("channel", "add", "--org", "demo", "--id", "c2", "--slug", "new")
     assert (status, "another channel's" in err) == (2, True)
-    assert [each.slug for each in registry.known_channels(read(data=tmp_path / "data"))] == ["new"]
+    assert [each.slug for each in channel_registry.known_channels(read(data=tmp_path / "data"))] == ["new"]
 
 
 def test_what_is_not_said_of_a_channel_stays(run: Run, tmp_path: Path) -> None:
@@ -147,7 +153,8 @@ def test_what_is_not_said_of_a_channel_stays(run: Run, tmp_path: Path) -> None:
     for words in ("one --name One --account a1", "uno", "uno --name Uno", "uno --account a2"):
         assert run(*add, *words.split())[0] == 0
         seen += [
-            (each.slug, each.name, each.account_id) for each in registry.known_channels(read(data=tmp_path / "data"))
+            (each.slug, each.name, each.account_id)
+            for each in channel_registry.known_channels(read(data=tmp_path / "data"))
         ]
     assert seen == [("one", "One", "a1"), ("uno", "One", "a1"), ("uno", "Uno", "a1"), ("uno", "Uno", "a2")]
 
@@ -194,7 +201,7 @@ def test_queue_is_listed_shown_and_cancelled(run: Run, tmp_path: Path) -> None:
     caller = caller_of(run, data)
     db = connect(read(data=data))
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 2))
-    asked = reports.ask(db, read(data=data), caller, query, datetime.now(UTC))
+    asked = use_cases.ask(db, read(data=data), caller, query, datetime.now(UTC))
     db.dispose()
     (row,) = json.loads(run("queue", "list", "--json")[1])
     assert (row["report"], row["state"], row["place"]) == (asked.id, "waiting", 1)
@@ -219,7 +226,7 @@ def test_verify_finds_files_that_are_not_as_recorded(run: Run, tmp_path: Path) -
     names = []
     for day in range(1, 5):
         on = date(2026, 1, day)
-        reports.ask(db, settings, caller, ReportQuery.of(["VIEWS"], ["DAY"], on, on), datetime.now(UTC))
+        use_cases.ask(db, settings, caller, ReportQuery.of(["VIEWS"], ["DAY"], on, on), datetime.now(UTC))
         claim = jobs.claim(db, "worker", running=2, lease_seconds=9)
         assert claim is not None
         names.append(f"{claim.report_id}-1.csv")
@@ -311,7 +318,7 @@ def test_error_while_the_app_starts_up_is_what_serve_ends_with(run: Run, monkeyp
         raise StorageError("the disk went away just now")
         yield  # what makes a generator of it
 
-    monkeypatch.setattr("reelport.server.web_server.create_app", lambda _: Starlette(lifespan=lifespan))
+    monkeypatch.setattr("reelport.server.http.web_server.create_app", lambda _: Starlette(lifespan=lifespan))
     status, _, err = run("serve", "--port", "0", "--workers", "0")
     assert (status, err.splitlines()[-1]) == (1, "reelport: the disk went away just now")
     assert [word for word in ("listening", "Traceback", "interrupted") if word in err] == []

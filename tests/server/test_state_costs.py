@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 
 from reelport.errors import StorageError
-from reelport.server import access, reports
-from reelport.server.database import connect, reading, write, writing
-from reelport.server.write_queue import MOST
+from reelport.server.access import callers
+from reelport.server.reports import use_cases
+from reelport.server.state.database import connect, reading, write, writing
+from reelport.server.state.write_queue import MOST
 
 from .conftest import State
 
@@ -59,7 +60,7 @@ def test_a_token_costs_one_statement_and_writes_nothing(state: State) -> None:
     assert len(granting.statements) == 1
     assert granting.statements[0].lstrip("- ").startswith("key:")
     with seen(state.db) as calling:
-        caller = access.bearer(state.db, state.seal, token, state.now)
+        caller = callers.bearer(state.db, state.seal, token, state.now)
     assert len(calling.statements) == 1
     assert caller is not None
     assert len(caller.channels) == 300
@@ -71,7 +72,7 @@ def test_a_look_costs_one_statement(state: State) -> None:
     caller = state.caller(state.key("demo"))
     asked = state.ask(caller)
     with seen(state.db) as looking:
-        assert reports.look(state.db, caller, asked.token, state.now) is not None
+        assert use_cases.look(state.db, caller, asked.token, state.now) is not None
     assert len(looking.statements) == 1
 
 

@@ -17,10 +17,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from reelport.errors import NewerData, StorageError, UsageError
-from reelport.server import database, journal, partners
-from reelport.server.database import connect, reading, writing
+from reelport.server.access import organizations
 from reelport.server.settings import Settings, read
-from reelport.server.tables import METADATA
+from reelport.server.state import database, journal
+from reelport.server.state.database import connect, reading, writing
+from reelport.server.state.tables import METADATA
 
 from .conftest import State
 
@@ -78,7 +79,7 @@ def test_database_refuses_what_can_not_be(state: State, broken: str) -> None:
 _PREPARED = """
 import sys
 from sqlalchemy import text
-from reelport.server.database import opened, reading, revision, upgrade, writing
+from reelport.server.state.database import opened, reading, revision, upgrade, writing
 from reelport.server.settings import read
 db = opened(read())
 with reading(db) as connection:
@@ -147,7 +148,7 @@ def test_reading_goes_on_while_another_writes(state: State) -> None:
         writer.execute(text("UPDATE organizations SET name = 'changed'"))
         with reading(state.db) as reader:
             assert reader.execute(text("SELECT name FROM organizations")).scalar() == "demo"
-    assert [each.name for each in partners.organizations(state.db)] == ["changed"]
+    assert [each.name for each in organizations.organizations(state.db)] == ["changed"]
 
 
 def test_failed_transaction_leaves_nothing(state: State) -> None:

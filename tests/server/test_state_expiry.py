@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from reelport.server import backlog, jobs, reports, retention
-from reelport.server.expiry import HOLD_SECONDS, ExpiryClock
-from reelport.server.files import FileRecord
+from reelport.server.files import retention
+from reelport.server.files.report_files import FileRecord
+from reelport.server.queue import backlog, jobs
+from reelport.server.reports import use_cases
+from reelport.server.state.expiry_clock import HOLD_SECONDS, ExpiryClock
 from reelport.wire import ReportStatus
 
 from .conftest import NOW, State
@@ -34,7 +36,7 @@ class Machine:
         return ExpiryClock(state.db, lambda: self.at, lambda: self.passed)
 
 
-def finished(state: State) -> tuple[reports.AskedReport, Path]:
+def finished(state: State) -> tuple[use_cases.AskedReport, Path]:
     """A finished report, asked at NOW, and its file."""
     state.organization("demo")
     asked = state.ask(state.caller(state.key("demo")))
@@ -65,7 +67,7 @@ def test_clock_that_jumps_ahead_and_back_ends_nothing(state: State) -> None:
         assert sweep(state, clock) == 0
         assert sweep(state, machine.start(state)) == 0
     caller = state.caller(state.key("demo"))
-    looked = reports.look(state.db, caller, asked.token, clock.now())
+    looked = use_cases.look(state.db, caller, asked.token, clock.now())
     assert looked is not None
     assert looked.status is ReportStatus.FINISHED
     machine.at -= AHEAD

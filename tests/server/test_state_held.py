@@ -11,10 +11,10 @@ import anyio
 import anyio.to_thread
 from tests.patience import PATIENCE
 
-from reelport.server import bell, jobs
-from reelport.server.bell import Bell, Occasion
-from reelport.server.files import FileRecord
-from reelport.server.held import End, Held
+from reelport.server.files.report_files import FileRecord
+from reelport.server.http.long_poll import End, Held
+from reelport.server.queue import jobs, wakeups
+from reelport.server.queue.wakeups import Bell, Occasion
 
 from .conftest import State
 
@@ -62,7 +62,7 @@ def test_the_end_of_a_report_is_seen_without_a_bell(state: State) -> None:
 
 def test_a_report_that_goes_on_is_waited_for_to_the_end_of_the_time(state: State) -> None:
     """A bell for another's report changes nothing."""
-    assert wait(state, asked(state), 0.5, partial(bell.ring, state.settings, Occasion.ENDED)) is End.OVER
+    assert wait(state, asked(state), 0.5, partial(wakeups.ring, state.settings, Occasion.ENDED)) is End.OVER
 
 
 def test_what_had_ended_before_it_was_held_is_seen_at_once(state: State) -> None:
@@ -95,10 +95,13 @@ def test_bells_that_killed_services_left_are_taken_down(state: State) -> None:
     folder = state.settings.workers_root
     folder.mkdir(parents=True)
     os.mkfifo(folder / f"dead{Occasion.ENDED}")
-    with bell.hung(state.settings, "one", Occasion.ENDED) as one, bell.hung(state.settings, "two", Occasion.ENDED):
+    with (
+        wakeups.hung(state.settings, "one", Occasion.ENDED) as one,
+        wakeups.hung(state.settings, "two", Occasion.ENDED),
+    ):
         assert {path.name for path in folder.iterdir()} == {"one.ended", "two.ended"}
         with Bell(state.settings, "worker") as other:
-            bell.ring(state.settings, Occasion.ENDED)
+            wakeups.ring(state.settings, Occasion.ENDED)
             assert one.wait(PATIENCE)
             assert not other.wait(0)
     assert not list(folder.iterdir())

@@ -16,14 +16,15 @@ import structlog
 from sqlalchemy import text
 from tests.patience import until
 
-from reelport import steps
-from reelport.server import backlog, credentials, jobs, losses, presence
-from reelport.server.backlog import Entry
-from reelport.server.database import connect
-from reelport.server.deaths import Death, Deaths
-from reelport.server.jobs import Claim
-from reelport.server.keeper import clear_up
+from reelport import killpoints
+from reelport.server import credentials
+from reelport.server.queue import backlog, jobs, liveness, losses
+from reelport.server.queue.backlog import Entry
+from reelport.server.queue.deaths import Death, Deaths
+from reelport.server.queue.jobs import Claim
+from reelport.server.queue.lease_keeper import clear_up
 from reelport.server.settings import read
+from reelport.server.state.database import connect
 
 from .conftest import State
 
@@ -61,7 +62,7 @@ def ask(state: State, count: int = 1) -> list[str]:
 def test_reports_of_a_service_that_was_killed_are_logged_as_queued_again(state: State) -> None:
     """Its workers died with it and nobody watched: the next service's first worker takes them up, and says so once."""
     (report,) = ask(state)
-    owner = presence.new_owner()
+    owner = liveness.new_owner()
     assert claim(state, owner)
     state.settings.workers_root.mkdir(exist_ok=True)
     (state.settings.workers_root / f"{owner}.lock").touch()
@@ -159,7 +160,7 @@ def test_out_of_memory_beside_others_is_tried_alone_and_counts_only_there(state:
 _WORKER = """
 import sys
 from reelport.server import jobs, presence
-from reelport.server.database import connect
+from reelport.server.state.database import connect
 from reelport.server.settings import read
 settings = read()
 db = connect(settings)
@@ -196,12 +197,12 @@ def settled(deaths: Deaths, true: Callable[[], bool]) -> bool:
 def test_death_of_a_watched_worker_is_its_supervisors_alone_to_settle(state: State) -> None:
     """While the supervisor lives nobody else clears up after its worker; it does so a second after the death."""
     (asked,) = ask(state)
-    with presence.supervising(state.settings) as supervisor, worker(state, supervisor) as process:
+    with liveness.supervising(state.settings) as supervisor, worker(state, supervisor) as process:
         deaths = Deaths(state.settings, state.db, supervisor, lambda: state.now)
         process.kill()
         deaths.add(process.pid, process.wait())
         deaths.tick()
-        with presence.departed(state.settings) as dead:
+        with liveness.departed(state.settings) as dead:
             assert dead == ()
         assert entry(state, asked).state == "running"
         assert until(lambda: settled(deaths, lambda: entry(state, asked).deaths == 1))
@@ -212,12 +213,12 @@ def test_death_of_a_watched_worker_is_its_supervisors_alone_to_settle(state: Sta
 def test_death_that_the_supervisor_did_not_outlive_is_nobodys_fault(state: State) -> None:
     """Killed within the same second, both are dead for whoever clears up next; their files go."""
     (asked,) = ask(state)
-    with presence.supervising(state.settings) as supervisor, worker(state, supervisor) as process:
+    with liveness.supervising(state.settings) as supervisor, worker(state, supervisor) as process:
         deaths = Deaths(state.settings, state.db, supervisor, lambda: state.now)
         process.kill()
         deaths.add(process.pid, process.wait())
         deaths.tick()
-    with presence.departed(state.settings) as dead:
+    with liveness.departed(state.settings) as dead:
         assert [losses.release(state.db, owner) for owner in dead] == [(asked,)]
     found = entry(state, asked)
     assert (found.state, found.deaths, found.losses, found.suspect) == ("waiting", 0, 1, False)
@@ -242,11 +243,11 @@ def test_supervisor_that_was_killed_is_known_to_be_dead(state: State) -> None:
         with worker(state, supervisor.stdout.readline().strip()) as process:
             supervisor.kill()
             supervisor.wait()
-            with presence.departed(state.settings) as dead:
+            with liveness.departed(state.settings) as dead:
                 assert dead == ()  # its worker lives
             process.kill()
             process.wait()
-            with presence.departed(state.settings) as dead:
+            with liveness.departed(state.settings) as dead:
                 assert [losses.release(state.db, owner) for owner in dead] == [(asked,)]
     assert list(state.settings.workers_root.iterdir()) == []
 
@@ -284,7 +285,7 @@ def test_worker_beside_no_service_is_watched_and_replaced(tmp_path: Path) -> Non
     (tmp_path / "claim").touch()
     with subprocess.Popen(
         [sys.executable, "-m", "reelport", "worker"],
-        env={**os.environ, **settings.environment(), steps.VARIABLE: f"claim:{tmp_path / 'claim'}"},
+        env={**os.environ, **settings.environment(), killpoints.VARIABLE: f"claim:{tmp_path / 'claim'}"},
         stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as supervisor:

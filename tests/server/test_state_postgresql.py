@@ -14,35 +14,39 @@ import pytest
 from sqlalchemy import Engine, event
 from tests.patience import PATIENCE, until
 
-from reelport.engine.outlet import Written
+from reelport.engine.duckdb.csv_sink import Written
 from reelport.errors import StorageError
 from reelport.facts.modes import private
 from reelport.query import ReportQuery
-from reelport.server import access, credentials, files, jobs, partners, reports, retention
-from reelport.server.access import Caller, Grant
-from reelport.server.bell import Bell, listening
-from reelport.server.database import connect
-from reelport.server.doctor import findings
-from reelport.server.probe import StateProbe
-from reelport.server.sealing import sealed
+from reelport.server import credentials
+from reelport.server.access import callers, organizations
+from reelport.server.access.callers import Caller, Grant
+from reelport.server.doctor.checks import findings
+from reelport.server.files import report_files, retention
+from reelport.server.queue import jobs
+from reelport.server.queue.wakeups import Bell, listening
+from reelport.server.reports import use_cases
 from reelport.server.settings import Settings, read
+from reelport.server.state.database import connect
+from reelport.server.state.secret_fingerprint import sealed
+from reelport.server.state.write_probe import StateProbe
 from reelport.wire import ReportStatus
 
 
 def _caller(db: Engine, settings: Settings) -> Caller:
     seal, now = credentials.seal(settings), datetime.now(UTC)
-    partners.add_organization(db, "demo", now)
-    key = partners.create_key(db, seal, "demo", ["create_reports"], now)
-    granted = access.grant(db, seal, key.id, key.secret, [], now)
+    organizations.add_organization(db, "demo", now)
+    key = organizations.create_key(db, seal, "demo", ["create_reports"], now)
+    granted = callers.grant(db, seal, key.id, key.secret, [], now)
     assert isinstance(granted, Grant)
-    caller = access.bearer(db, seal, granted.token, now)
+    caller = callers.bearer(db, seal, granted.token, now)
     assert caller is not None
     return caller
 
 
 def _finished(db: Engine, caller: Caller, token: str) -> bool:
     def ended() -> bool:
-        found = reports.look(db, caller, token, datetime.now(UTC))
+        found = use_cases.look(db, caller, token, datetime.now(UTC))
         return found is not None and found.status is ReportStatus.FINISHED
 
     return until(ended)
@@ -59,7 +63,7 @@ def test_an_ask_rings_elsewhere_by_notify(new_database: Callable[[], str], tmp_p
         assert bell.wait(PATIENCE), "it rings once when it begins to listen"
         for day in (1, 2):
             query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, day), date(2026, 1, day))
-            reports.ask(db, settings, caller, query, datetime.now(UTC))
+            use_cases.ask(db, settings, caller, query, datetime.now(UTC))
             assert bell.wait(PATIENCE)
     db.dispose()
 
@@ -76,12 +80,12 @@ def test_worker_elsewhere_makes_what_is_asked(new_database: Callable[[], str], t
             queries = [
                 ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, day), date(2026, 1, day)) for day in (1, 2, 3, 4)
             ]
-            first = reports.ask(db, settings, caller, queries[0], datetime.now(UTC))
+            first = use_cases.ask(db, settings, caller, queries[0], datetime.now(UTC))
             assert _finished(db, caller, first.token)
             (bell,) = settings.workers_root.glob("*.bell")
             bell.rename(bell.with_suffix(".silent"))
             for query in queries[1:]:
-                asked = reports.ask(db, settings, caller, query, datetime.now(UTC))
+                asked = use_cases.ask(db, settings, caller, query, datetime.now(UTC))
                 assert _finished(db, caller, asked.token)
         finally:
             worker.terminate()
@@ -94,13 +98,13 @@ def test_file_published_while_orphans_are_looked_for_is_kept(new_database: Calla
     settings = read(data=tmp_path / "data", database_url=new_database())
     db = connect(settings)
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 1))
-    reports.ask(db, settings, _caller(db, settings), query, datetime.now(UTC))
+    use_cases.ask(db, settings, _caller(db, settings), query, datetime.now(UTC))
     claim = jobs.claim(db, "worker", running=2, lease_seconds=30)
     assert claim is not None
-    draft = files.draft_path(settings, claim.report_id, claim.attempt)
+    draft = report_files.draft_path(settings, claim.report_id, claim.attempt)
     draft.parent.mkdir()
     draft.write_bytes(b"day,views\n")
-    record = files.settle(draft, Written(0, 10, "ab"))
+    record = report_files.settle(draft, Written(0, 10, "ab"))
     worker = connect(settings)
 
     def publish(*_: object) -> None:
@@ -108,7 +112,7 @@ def test_file_published_while_orphans_are_looked_for_is_kept(new_database: Calla
 
     event.listen(db, "after_cursor_execute", publish, once=True)  # that is, after the first look
     assert retention.clean(db, settings) == 0
-    assert files.path(settings, record.name).exists()
+    assert report_files.path(settings, record.name).exists()
     worker.dispose()
     db.dispose()
 
@@ -136,7 +140,7 @@ def test_database_that_goes_away_is_waited_for(new_database: Callable[[], str], 
     worker = subprocess.Popen(words, env=settings.environment(), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 1))
-        asked = reports.ask(db, settings, caller, query, datetime.now(UTC))
+        asked = use_cases.ask(db, settings, caller, query, datetime.now(UTC))
         assert _finished(db, caller, asked.token)
         db.dispose()
         with psycopg.connect(settings.database_url, autocommit=True) as connection:
@@ -144,7 +148,7 @@ def test_database_that_goes_away_is_waited_for(new_database: Callable[[], str], 
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-        later = reports.ask(db, settings, caller, query.within(date(2026, 1, 2), date(2026, 1, 2)), datetime.now(UTC))
+        later = use_cases.ask(db, settings, caller, query.within(date(2026, 1, 2), date(2026, 1, 2)), datetime.now(UTC))
         assert _finished(db, caller, later.token)
     finally:
         worker.terminate()
@@ -181,8 +185,8 @@ def test_doctor_says_of_a_new_database_that_it_is_new(new_database: Callable[[],
         told = _told(settings)
         assert [well for well, _ in (*told["database"], *told["files"])] == [True] * 4
         assert "no key yet" in told["database"][-1][1]
-    partners.add_organization(db, "demo", datetime.now(UTC))
-    partners.create_key(db, sealed(db, settings), "demo", ["create_reports"], datetime.now(UTC))
+    organizations.add_organization(db, "demo", datetime.now(UTC))
+    organizations.create_key(db, sealed(db, settings), "demo", ["create_reports"], datetime.now(UTC))
     assert _told(settings)["database"][-1] == (True, "Its keys were made under this secret.")
     other = read(data=settings.data, database_url=settings.database_url, secret="o" * 32)
     assert "another secret" in _told(other)["database"][-1][1]
@@ -194,7 +198,7 @@ def test_the_short_scheme_is_the_long_one(new_database: Callable[[], str], tmp_p
     address = new_database().replace("postgresql://", "postgres://")
     settings = read(data=tmp_path / "data", database_url=address)
     db = connect(settings)
-    assert partners.add_organization(db, "demo", datetime.now(UTC)) in partners.organizations(db)
+    assert organizations.add_organization(db, "demo", datetime.now(UTC)) in organizations.organizations(db)
     assert all(well for well, _ in _told(settings)["database"])
     db.dispose()
 

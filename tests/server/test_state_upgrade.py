@@ -10,13 +10,15 @@ from alembic.config import Config
 from sqlalchemy import Connection, text
 
 from reelport.facts.layout import check_layout
-from reelport.server import access, jobs, partners, reports
-from reelport.server.access import Caller
+from reelport.server.access import callers, organizations
+from reelport.server.access.callers import Caller
 from reelport.server.credentials import KEY_SECRET, REPORT_TOKEN, mint, seal
-from reelport.server.database import connect, opened, writing
-from reelport.server.files import FileRecord
-from reelport.server.sealing import sealed
+from reelport.server.files.report_files import FileRecord
+from reelport.server.queue import jobs
+from reelport.server.reports import use_cases
 from reelport.server.settings import Settings
+from reelport.server.state.database import connect, opened, writing
+from reelport.server.state.secret_fingerprint import sealed
 
 from .conftest import NOW
 
@@ -27,7 +29,7 @@ QUERY = {"metrics": ["VIEWS"], "dimensions": ["DAY"], "startDate": "2026-01-01",
 def _fill(connection: Connection, secret_hash: str, tokens: list[str]) -> None:
     """Rows as the first version wrote them: a partner, a limited key, a finished report and one that waits."""
     config = Config()
-    config.set_main_option("script_location", "reelport.server:migrations")
+    config.set_main_option("script_location", "reelport.server.state:migrations")
     config.attributes["connection"] = connection
     command.upgrade(config, "0001")
     said = {"now": NOW_MS, "later": NOW_MS + 48 * 3_600_000, "query": json.dumps(QUERY), "hash": secret_hash}
@@ -61,17 +63,17 @@ def test_a_state_of_the_first_version_goes_on(settings: Settings) -> None:
         _fill(connection, own.hash("key", secret), tokens)
     old.dispose()
     db = connect(settings)
-    granted = access.grant(db, sealed(db, settings), "rpk_a", secret, [], NOW)
-    assert isinstance(granted, access.Grant)
-    caller = access.bearer(db, own, granted.token, NOW)
+    granted = callers.grant(db, sealed(db, settings), "rpk_a", secret, [], NOW)
+    assert isinstance(granted, callers.Grant)
+    caller = callers.bearer(db, own, granted.token, NOW)
     assert isinstance(caller, Caller)
     assert (caller.organization, caller.channels) == ("demo", frozenset({"c2"}))
-    finished, waiting = (reports.look(db, caller, token, NOW) for token in tokens)
+    finished, waiting = (use_cases.look(db, caller, token, NOW) for token in tokens)
     assert finished is not None
     assert waiting is not None
     assert finished.file == FileRecord("done-1.csv", 1, 2, "ab")
     claim = jobs.claim(db, "worker", running=2, lease_seconds=30)
     assert claim is not None
     assert jobs.finish(db, claim, FileRecord("todo-3.csv", 1, 2, "ab"), NOW + timedelta(seconds=1))
-    assert partners.keys(db)[0].channels == ("c2",)
+    assert organizations.keys(db)[0].channels == ("c2",)
     db.dispose()

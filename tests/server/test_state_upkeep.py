@@ -13,17 +13,19 @@ from sqlalchemy import text
 from tests.disks import small_disk
 from tests.patience import run_child, until
 
-from reelport.engine.run import Engine
+from reelport.engine.duckdb.engine import Engine
 from reelport.errors import StorageError
 from reelport.query import ReportQuery
-from reelport.server import attempt, backlog, files, jobs, partners, retention
-from reelport.server.bell import Bell
-from reelport.server.database import connect
-from reelport.server.jobs import Claim
-from reelport.server.keeper import Keeper, Running
+from reelport.server.access import organizations
+from reelport.server.files import report_files, retention
+from reelport.server.queue import attempt, backlog, jobs
+from reelport.server.queue.jobs import Claim
+from reelport.server.queue.lease_keeper import Keeper, Running
+from reelport.server.queue.supervisor import supervised
+from reelport.server.queue.wakeups import Bell
+from reelport.server.queue.worker import Worker, work
 from reelport.server.settings import read
-from reelport.server.supervisor import supervised
-from reelport.server.worker import Worker, work
+from reelport.server.state.database import connect
 
 from .conftest import NOW, State
 
@@ -92,7 +94,9 @@ def test_draft_that_can_not_be_removed_hides_no_reason(state: State, tmp_path: P
     state.ask(state.caller(state.key("demo")))
     claim = jobs.claim(state.db, "one", running=2, lease_seconds=30)
     assert claim is not None
-    files.draft_path(state.settings, claim.report_id, claim.attempt).mkdir(parents=True)  # neither written nor unlinked
+    report_files.draft_path(state.settings, claim.report_id, claim.attempt).mkdir(
+        parents=True
+    )  # neither written nor unlinked
     with Engine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="can't be written"):
         attempt.make(state.db, state.settings, claim, engine.session(), attempt.clock)
 
@@ -131,13 +135,13 @@ def test_state_file_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:
     db = connect(settings)
     before = settings.state_file.with_name("before.db")
     shutil.copy(settings.state_file, before)
-    partners.add_organization(db, "later", NOW)
+    organizations.add_organization(db, "later", NOW)
     settings.state_file.unlink()
     with pytest.raises(StorageError, match="no such file"):
-        partners.organizations(db)
+        organizations.organizations(db)
     before.rename(settings.state_file)
-    assert partners.organizations(db) == ()
-    assert partners.add_organization(db, "again", NOW) in partners.organizations(db)
+    assert organizations.organizations(db) == ()
+    assert organizations.add_organization(db, "again", NOW) in organizations.organizations(db)
     db.dispose()
 
 
@@ -145,7 +149,7 @@ def test_signal_to_stop_waits_for_what_must_not_be_disturbed() -> None:
     """DuckDB, at its start, would make an error of its own of it, and the worker end with that error's traceback."""
     said = run_child(
         "import signal, threading\n"
-        "from reelport.server.worker import undisturbed\n"
+        "from reelport.server.queue.worker import undisturbed\n"
         "signal.signal(signal.SIGTERM, lambda *_: print('stopped'))\n"
         "print('ready', flush=True)\n"
         "with undisturbed():\n"

@@ -10,15 +10,18 @@ from functools import partial
 import pytest
 from sqlalchemy import func, select
 
-from reelport.engine.outlet import Written
+from reelport.engine.duckdb.csv_sink import Written
 from reelport.errors import AccessError, UsageError
-from reelport.server import access, files, jobs, losses, partners, reports, retention, withdrawal
-from reelport.server.access import Caller, Refusal
-from reelport.server.files import FileRecord
-from reelport.server.jobs import Claim
-from reelport.server.reports import AskedReport, LinkedFile, NoFile
-from reelport.server.tables import JOBS, KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE, REPORTS
-from reelport.server.withdrawal import Withdrawal
+from reelport.server.access import callers, organizations
+from reelport.server.access.callers import Caller, Refusal
+from reelport.server.files import report_files, retention
+from reelport.server.files.report_files import FileRecord
+from reelport.server.queue import jobs, losses
+from reelport.server.queue.jobs import Claim
+from reelport.server.reports import use_cases, withdrawal
+from reelport.server.reports.use_cases import AskedReport, LinkedFile, NoFile
+from reelport.server.reports.withdrawal import Withdrawal
+from reelport.server.state.tables import JOBS, KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE, REPORTS
 
 from .conftest import State
 
@@ -34,10 +37,10 @@ def claimed(state: State) -> Claim:
 
 def settled(state: State, claim: Claim) -> FileRecord:
     """The file of an attempt, written and not published."""
-    draft = files.draft_path(state.settings, claim.report_id, claim.attempt)
+    draft = report_files.draft_path(state.settings, claim.report_id, claim.attempt)
     draft.parent.mkdir(exist_ok=True)
     draft.write_bytes(b"day,views\n")
-    return files.settle(draft, Written(0, 10, "ab"))
+    return report_files.settle(draft, Written(0, 10, "ab"))
 
 
 def finished(state: State, caller: Caller, day: int = 1) -> AskedReport:
@@ -71,8 +74,8 @@ def test_nothing_of_a_removed_channel_can_be_had_a_moment_later(state: State, ca
     report = finished(state, caller)
     ended = remove(state, "c2")
     assert (ended.finished, ended.keys, ended.narrowed) == (1, (), ())
-    assert reports.look(state.db, caller, report.token, state.now) is None
-    assert reports.finished_file(state.db, report.id, caller.key_id, state.now) is NoFile.WITHDRAWN
+    assert use_cases.look(state.db, caller, report.token, state.now) is None
+    assert use_cases.finished_file(state.db, report.id, caller.key_id, state.now) is NoFile.WITHDRAWN
     assert list(state.settings.files_root.iterdir()) == []
     assert state.caller(state.key("demo")).channels == {"c1"}
 
@@ -87,10 +90,10 @@ def test_a_report_over_other_channels_stays(state: State, caller: Caller) -> Non
     assert caller.channels == {"c1", "c2"}
     remove(state, "c2")
     for who, report in ((narrow, kept), (rival, foreign)):
-        linked = reports.finished_file(state.db, report.id, who.key_id, state.now)
+        linked = use_cases.finished_file(state.db, report.id, who.key_id, state.now)
         assert isinstance(linked, LinkedFile)
-        assert files.path(state.settings, linked.file.name).exists()
-    assert reports.look(state.db, narrow, waiting.token, state.now) is not None
+        assert report_files.path(state.settings, linked.file.name).exists()
+    assert use_cases.look(state.db, narrow, waiting.token, state.now) is not None
     assert claimed(state).report_id == waiting.id
 
 
@@ -109,8 +112,8 @@ def test_a_waiting_and_a_running_report_are_cancelled_and_publish_nothing(state:
     assert not jobs.finish(state.db, claim, record, state.now)
     assert jobs.claim(state.db, "worker", running=9, lease_seconds=30) is None
     for report in (running, waiting):
-        assert reports.look(state.db, caller, report.token, state.now) is None
-    assert files.path(state.settings, record.name).exists()
+        assert use_cases.look(state.db, caller, report.token, state.now) is None
+    assert report_files.path(state.settings, record.name).exists()
     retention.sweep(state.db, state.settings, state.now)
     assert list(state.settings.files_root.iterdir()) == []
 
@@ -120,11 +123,11 @@ def test_a_channel_that_is_added_again_brings_no_old_report_back(state: State, c
     report = finished(state, caller)
     narrowed = state.key("demo", channels=("c1", "c2"))
     remove(state, "c2")
-    partners.let_read(state.db, caller.organization_id, ["c2"])
+    organizations.let_read(state.db, caller.organization_id, ["c2"])
     again = state.caller(state.key("demo"))
     assert again.channels == caller.channels
-    assert reports.look(state.db, again, report.token, state.now) is None
-    assert reports.finished_file(state.db, report.id, caller.key_id, state.now) is NoFile.WITHDRAWN
+    assert use_cases.look(state.db, again, report.token, state.now) is None
+    assert use_cases.finished_file(state.db, report.id, caller.key_id, state.now) is NoFile.WITHDRAWN
     assert state.ask(caller).token != report.token
     assert state.caller(narrowed).channels == {"c1"}
 
@@ -135,12 +138,12 @@ def test_a_key_without_a_channel_left_is_revoked_and_others_are_narrowed(state: 
     token, other = state.token(alone), state.token(both)
     ended = remove(state, "c2")
     assert (ended.keys, ended.narrowed) == ((alone.id,), (both.id,))
-    assert access.bearer(state.db, state.seal, token, state.now) is None
-    assert access.grant(state.db, state.seal, alone.id, alone.secret, [], state.now) is Refusal.INVALID_CLIENT
-    seen = access.bearer(state.db, state.seal, other, state.now)
+    assert callers.bearer(state.db, state.seal, token, state.now) is None
+    assert callers.grant(state.db, state.seal, alone.id, alone.secret, [], state.now) is Refusal.INVALID_CLIENT
+    seen = callers.bearer(state.db, state.seal, other, state.now)
     assert seen is not None
     assert seen.channels == {"c1"}
-    revoked = {key.id: key.revoked_at for key in partners.keys(state.db)}
+    revoked = {key.id: key.revoked_at for key in organizations.keys(state.db)}
     assert revoked == {alone.id: state.now, both.id: None, caller.key_id: None}
 
 
@@ -154,7 +157,7 @@ def test_every_channel_that_is_not_read_is_named_and_none_removed(state: State, 
         remove(state, "c1", organization="dem")
     with pytest.raises(UsageError):
         remove(state)
-    assert reports.look(state.db, caller, report.token, state.now) is not None
+    assert use_cases.look(state.db, caller, report.token, state.now) is not None
 
 
 def test_nothing_of_a_removed_organization_is_left(state: State) -> None:
@@ -174,22 +177,22 @@ def test_nothing_of_a_removed_organization_is_left(state: State) -> None:
     assert (ended.channels, ended.keys) == (2, (key.id,))
     assert (ended.waiting, ended.running, ended.finished) == (1, 1, 1)
     assert rows(state) == before
-    assert access.bearer(state.db, state.seal, token, state.now) is None
-    assert access.grant(state.db, state.seal, key.id, key.secret, [], state.now) is Refusal.INVALID_CLIENT
-    assert reports.look(state.db, caller, report.token, state.now) is None
-    assert reports.finished_file(state.db, report.id, key.id, state.now) is NoFile.WITHDRAWN
+    assert callers.bearer(state.db, state.seal, token, state.now) is None
+    assert callers.grant(state.db, state.seal, key.id, key.secret, [], state.now) is Refusal.INVALID_CLIENT
+    assert use_cases.look(state.db, caller, report.token, state.now) is None
+    assert use_cases.finished_file(state.db, report.id, key.id, state.now) is NoFile.WITHDRAWN
     assert not jobs.finish(state.db, claim, FileRecord("x", 0, 0, ""), state.now)
     assert [path.name.partition("-")[0] for path in state.settings.files_root.iterdir()] == [theirs.id]
     with pytest.raises(UsageError, match="no organization"):
         withdrawal.remove_organization(state.db, state.settings, "demo")
     state.organization("demo", "c1")
-    assert partners.keys(state.db, "demo") == ()
+    assert organizations.keys(state.db, "demo") == ()
 
 
 def test_an_ask_of_a_caller_whose_access_ended_meanwhile_makes_no_report(state: State, caller: Caller) -> None:
     """Its caller was recognised before: it is told to ask again, and is then what it is by now."""
     other = state.caller(state.key("demo"))
-    partners.revoke(state.db, other.key_id, state.now)
+    organizations.revoke(state.db, other.key_id, state.now)
     remove(state, "c2")
     for gone in (caller, other, replace(other, key_id="rpk_none")):
         with pytest.raises(AccessError, match="ask again"):
@@ -256,7 +259,7 @@ def test_removals_beside_workers_and_grants_end_whole(state: State) -> None:
 
     def grant(name: str) -> None:
         for _ in range(5):
-            access.grant(state.db, state.seal, keys[name].id, keys[name].secret, [], state.now)
+            callers.grant(state.db, state.seal, keys[name].id, keys[name].secret, [], state.now)
 
     with ThreadPoolExecutor(8) as pool:
         working = [pool.submit(work, number) for number in range(2)]

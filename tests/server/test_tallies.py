@@ -7,11 +7,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from reelport.server import jobs, losses, retention, tallies, withdrawal
-from reelport.server.database import writing
-from reelport.server.files import FileRecord
-from reelport.server.jobs import Claim
-from reelport.server.tallies import BOUNDS, Times
+from reelport.server.files import retention
+from reelport.server.files.report_files import FileRecord
+from reelport.server.queue import jobs, losses
+from reelport.server.queue.jobs import Claim
+from reelport.server.reports import withdrawal
+from reelport.server.state import tallies
+from reelport.server.state.database import writing
+from reelport.server.state.tallies import BOUNDS, Times
 
 from .conftest import State
 

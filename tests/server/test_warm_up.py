@@ -19,12 +19,12 @@ from datetime import date
 from pathlib import Path
 from reelport.engine.compile import tables_of
 from reelport.engine.pieces import pieces
-from reelport.engine.reader import Reader
+from reelport.engine.tenant import Reader
 from reelport.facts import snapshot
 from reelport.query import ReportQuery
 from reelport.server import presence, worker
 from reelport.server.settings import read
-from reelport.server.warm_up import warm_up
+from reelport.server.queue.warm_up import warm_up
 
 settings = read()
 with worker._engine(settings, "one") as engine:

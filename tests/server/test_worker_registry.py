@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from reelport.server import worker_registry
-from reelport.server.database import writing
+from reelport.server.queue import worker_registry
+from reelport.server.state.database import writing
 
 from .conftest import State
 

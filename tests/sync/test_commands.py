@@ -18,8 +18,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from reelport.facts.loading import load_arrow
-from reelport.steps import VARIABLE
+from reelport.facts.loading.load import load_arrow
+from reelport.killpoints import VARIABLE
 from reelport.testing import Channel, Key, Service, Vendor
 from reelport.testing.vendor import Wire
 

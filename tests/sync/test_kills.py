@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reelport.errors import UsageError
-from reelport.steps import VARIABLE
+from reelport.killpoints import VARIABLE
 from reelport.sync.destinations import open_copies
 from reelport.sync.lock import locked
 from reelport.sync.spec import Kind, Place, Spec

@@ -13,15 +13,15 @@ import pytest
 
 from reelport import Client, ReportQuery
 from reelport.errors import ReelportError, UsageError
-from reelport.facts.loading import load_arrow
-from reelport.facts.report import tables_report
+from reelport.facts.loading.load import load_arrow
+from reelport.facts.log.loaded_tables import tables_report
 from reelport.sync import running
+from reelport.sync.coverage import standing
 from reelport.sync.days import Days
 from reelport.sync.events import silent
 from reelport.sync.manifest import NAME
 from reelport.sync.parquet_folder import CURRENT
 from reelport.sync.spec import Kind, Place, Spec
-from reelport.sync.standing import standing
 from reelport.testing import Channel, Service, Vendor
 from reelport.wire import NO_DAY
 

@@ -15,11 +15,11 @@ from reelport import Client, QueryRefused, ReelportError, SchemaDrift
 from reelport.client.events import FewerDays
 from reelport.errors import AskLost, Partial, ReportFailed, ServiceError, UsageError, WindowEmptied
 from reelport.sync import comparing, running
+from reelport.sync.coverage import standing
 from reelport.sync.days import Days
 from reelport.sync.destinations import open_copies
 from reelport.sync.events import Failed, Loaded, OfWindow, Planned, SyncEvent, silent
 from reelport.sync.spec import Contract, Kind, Place, Spec
-from reelport.sync.standing import standing
 from reelport.testing import Vendor
 
 from .conftest import kept

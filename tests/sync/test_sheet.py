@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reelport.errors import UsageError
-from reelport.sync import sheet
+from reelport.sync import spec_file
 from reelport.sync.spec import Contract, Kind
 
 GOOD = """
@@ -47,14 +47,14 @@ def written(folder: Path, text: str) -> Path:
 
 def test_a_sheet_gives_its_reports_with_the_defaults(tmp_path: Path) -> None:
     """Each report has its own settings, else the file's, else ours; paths start at the file's folder."""
-    views, earned = sheet.read(written(tmp_path, GOOD))
+    views, earned = spec_file.read(written(tmp_path, GOOD))
     assert (views.name, views.metrics) == ("views", ("VIEWS", "TIME_WATCHED_SECONDS"))
     assert (views.start, views.lookback, views.settle, views.window) == (date(2026, 1, 1), 10, 1, 180)
     assert (views.filters, views.product, views.contract) == ((("mediaType", "VIDEO"),), "CONTENT", Contract.EVOLVE)
     assert (views.place.kind, views.place.path) == (Kind.DUCKDB, tmp_path / "data/partner.duckdb")
     assert (earned.place.kind, earned.place.path) == (Kind.PARQUET, tmp_path / "parquet")
     assert (earned.product, earned.contract, earned.settle, earned.monthly) == ("ALL", Contract.FREEZE, 2, True)
-    assert [spec.name for spec in sheet.read(tmp_path / "reelport.toml", only=["earned"])] == ["earned"]
+    assert [spec.name for spec in spec_file.read(tmp_path / "reelport.toml", only=["earned"])] == ["earned"]
 
 
 def test_every_problem_is_said_at_once(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_every_problem_is_said_at_once(tmp_path: Path) -> None:
         [reports.nothing]
     """
     with pytest.raises(UsageError) as refused:
-        sheet.read(written(tmp_path, bad))
+        spec_file.read(written(tmp_path, bad))
     said = str(refused.value)
     for part in (
         "no 'default' here: did you mean defaults?",
@@ -132,7 +132,7 @@ def test_a_report_that_could_not_be_kept_is_refused_with_advice(
     good = {"metrics": '["VIEWS"]', "dimensions": '["DAY"]', "start": "2026-01-01", "destination": '"d"'}
     rows = "\n".join(f"{key} = {value}" for key, value in (good | change).items())
     with pytest.raises(UsageError, match=said.replace("(", r"\(")):
-        sheet.read(written(tmp_path, f"[reports.x]\n{rows}\n"))
+        spec_file.read(written(tmp_path, f"[reports.x]\n{rows}\n"))
 
 
 @pytest.mark.parametrize("text", ["", "reports = 1", "[defaults]\n", "a = [", "\xff"])
@@ -141,12 +141,12 @@ def test_what_is_no_sheet_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "reelport.toml"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(UsageError):
-        sheet.read(file)
+        spec_file.read(file)
 
 
 def test_names_that_are_not_there_are_refused(tmp_path: Path) -> None:
     """A report that the file doesn't name, and a file that doesn't exist."""
     with pytest.raises(UsageError, match="did you mean views"):
-        sheet.read(written(tmp_path, GOOD), only=["view"])
+        spec_file.read(written(tmp_path, GOOD), only=["view"])
     with pytest.raises(UsageError, match="sync init"):
-        sheet.read(tmp_path / "none.toml")
+        spec_file.read(tmp_path / "none.toml")

@@ -16,9 +16,9 @@ import pytest
 from tests.disks import remount, small_disk
 from tests.patience import until
 
-from reelport.server import backlog, jobs
-from reelport.server.backlog import Entry
-from reelport.server.database import connect
+from reelport.server.queue import backlog, jobs
+from reelport.server.queue.backlog import Entry
+from reelport.server.state.database import connect
 from reelport.testing import Channel, Service
 
 from .partner import Partner

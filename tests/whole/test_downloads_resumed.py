@@ -17,7 +17,7 @@ import pytest
 
 from reelport import Client, Downloaded, IncompleteDownload, Proof, ReportExpired, ReportQuery
 from reelport.client.events import Event, Received, Retrying
-from reelport.steps import VARIABLE
+from reelport.killpoints import VARIABLE
 from reelport.testing import Cut, Vendor
 
 QUERY = ReportQuery.of(["VIEWS"], ["DAY", "VIDEO_TITLE"], date(2026, 1, 1), date(2026, 1, 9))

@@ -18,8 +18,8 @@ import httpx2
 import pyarrow.parquet as pq
 import pytest
 
-from reelport.facts.loading import load
-from reelport.facts.snapshot import pin
+from reelport.facts.loading.load import load
+from reelport.facts.log.snapshot import pin
 from reelport.testing import Channel, Service
 
 HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"

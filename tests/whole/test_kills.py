@@ -16,9 +16,9 @@ import pytest
 from sqlalchemy import update
 from tests.patience import PATIENCE, until
 
-from reelport import steps
-from reelport.server.database import connect, writing
-from reelport.server.tables import REPORTS
+from reelport import killpoints
+from reelport.server.state.database import connect, writing
+from reelport.server.state.tables import REPORTS
 from reelport.testing import Channel, Service
 
 from .partner import Partner
@@ -74,7 +74,7 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     """A running service with three plays, ready to be killed."""
     folder = tmp_path_factory.mktemp("steps")
     rehearsed = ",".join(f"{step}:{folder / step}" for step in (*STEPS, "delete"))
-    with Service(environment={steps.VARIABLE: rehearsed}, sweep_seconds=0.2) as service:
+    with Service(environment={killpoints.VARIABLE: rehearsed}, sweep_seconds=0.2) as service:
         service.organization("demo", [Channel("c1", "demo-news")])
         service.load("plays", rows())
         yield Rehearsal(service, folder)

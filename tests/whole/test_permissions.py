@@ -13,8 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from reelport.facts.commits import CHECKPOINT_EVERY
-from reelport.server.doctor import findings
+from reelport.facts.log.commits import CHECKPOINT_EVERY
+from reelport.server.doctor.checks import findings
 from reelport.server.settings import Settings, read
 from reelport.testing import Service
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from reelport.cli.landing import landing
+from reelport.cli.spool import landing
 from reelport.facts.layout import check_layout
 from reelport.testing import Vendor
 

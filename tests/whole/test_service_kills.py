@@ -23,15 +23,18 @@ import pytest
 from sqlalchemy import Engine, func, select
 from tests.patience import PATIENCE, until
 
-from reelport import steps
+from reelport import killpoints
 from reelport.query import ReportQuery
-from reelport.server import access, backlog, files, reports
-from reelport.server.access import Caller
-from reelport.server.backlog import Entry
-from reelport.server.database import connect, reading
-from reelport.server.reports import AskedReport
-from reelport.server.sealing import sealed
-from reelport.server.tables import REPORTS as REPORTS_TABLE
+from reelport.server.access import callers
+from reelport.server.access.callers import Caller
+from reelport.server.files import report_files
+from reelport.server.queue import backlog
+from reelport.server.queue.backlog import Entry
+from reelport.server.reports import use_cases
+from reelport.server.reports.use_cases import AskedReport
+from reelport.server.state.database import connect, reading
+from reelport.server.state.secret_fingerprint import sealed
+from reelport.server.state.tables import REPORTS as REPORTS_TABLE
 from reelport.testing import Channel, Service
 from reelport.wire import ReportStatus
 
@@ -51,9 +54,9 @@ def opened(service: Service) -> Iterator[Engine]:
 def caller(service: Service, db: Engine, organization: str) -> Caller:
     """Who a new key of an organization stands for."""
     key, seal, now = service.key(organization), sealed(db, service.settings), datetime.now(UTC)
-    granted = access.grant(db, seal, key.id, key.secret, access.REPORT_SCOPES, now)
-    assert isinstance(granted, access.Grant)
-    found = access.bearer(db, seal, granted.token, now)
+    granted = callers.grant(db, seal, key.id, key.secret, callers.REPORT_SCOPES, now)
+    assert isinstance(granted, callers.Grant)
+    found = callers.bearer(db, seal, granted.token, now)
     assert found is not None
     return found
 
@@ -100,7 +103,7 @@ def test_service_that_is_killed_again_and_again_loses_no_report() -> None:
         def ask(day: int) -> AskedReport:
             on = FIRST + timedelta(days=day)
             query = ReportQuery.of(["VIEWS"], ["DAY"], on, on)
-            return reports.ask(db, service.settings, asker, query, datetime.now(UTC))
+            return use_cases.ask(db, service.settings, asker, query, datetime.now(UTC))
 
         def finished() -> int:
             is_finished = REPORTS_TABLE.c.status == ReportStatus.FINISHED.value
@@ -124,7 +127,7 @@ def test_service_that_is_killed_again_and_again_loses_no_report() -> None:
             assert (found.state, found.deaths, found.failures) == ("finished", 0, 0), found
             assert found.file is not None
             expected = f"day,views\n{FIRST + timedelta(days=day)},{day + 1}\n"
-            assert files.path(service.settings, found.file).read_text() == expected
+            assert report_files.path(service.settings, found.file).read_text() == expected
             assert ask(day).id == each.id
         assert len(backlog.entries(db, most=REPORTS * 2)) == REPORTS
         assert until(lambda: len(list(service.settings.files_root.iterdir())) == REPORTS)
@@ -143,7 +146,7 @@ def test_poison_report_fails_alone_and_takes_nobody_with_it(tmp_path: Path) -> N
     """It kills each worker that makes it: first beside two others, which are made all the same; then alone."""
     armed = f"claim:{tmp_path}/{{subject}}"
     with (
-        Service(slots=3, worker_threads=1, environment={steps.VARIABLE: armed}) as service,
+        Service(slots=3, worker_threads=1, environment={killpoints.VARIABLE: armed}) as service,
         opened(service) as db,
         duckdb.connect() as connection,
     ):
@@ -154,7 +157,7 @@ def test_poison_report_fails_alone_and_takes_nobody_with_it(tmp_path: Path) -> N
 
         def ask(who: Caller, metric: str, *dimensions: str) -> str:
             query = ReportQuery.of([metric], dimensions, FIRST, FIRST)
-            return reports.ask(db, service.settings, who, query, datetime.now(UTC)).id
+            return use_cases.ask(db, service.settings, who, query, datetime.now(UTC)).id
 
         def entry(report: str) -> Entry:
             return backlog.entry(db, report)
@@ -217,7 +220,7 @@ def test_report_that_the_kernel_kills_for_its_memory_fails_alone(tmp_path: Path)
 
         def ask(who: Caller, *dimensions: str) -> str:
             query = ReportQuery.of(["VIEWS"], dimensions, FIRST, FIRST)
-            return reports.ask(db, service.settings, who, query, datetime.now(UTC)).id
+            return use_cases.ask(db, service.settings, who, query, datetime.now(UTC)).id
 
         poison = ask(guilty, "VISITOR_PAGE_URL", "VIDEO_ID", "HOUR")
         beside = [ask(innocent, "VISITOR_PAGE_URL", "VIDEO_ID"), ask(innocent, "VIDEO_ID")]

@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from reelport.catalog import Family, Metric, Product
-from reelport.facts.snapshot import pin
+from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import TABLES
 from reelport.testing import Service
 

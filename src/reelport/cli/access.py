@@ -20,9 +20,9 @@ from reelport.wording import format_count
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from reelport.server.registry import Entry, Wrong
+    from reelport.server.access.channel_registry import Entry, Wrong
+    from reelport.server.reports.withdrawal import Withdrawal
     from reelport.server.settings import Settings
-    from reelport.server.withdrawal import Withdrawal
 
 ORG = App(name="org", help="Organizations: the partners.")
 CHANNEL = App(name="channel", help="Channels, and who may read them.")
@@ -39,8 +39,8 @@ def state(data: Path | None, *, make: bool = False) -> Iterator[tuple[Settings, 
     """The settings and the open state database of a command; the data directory must be there unless it may be made."""
     from reelport.facts.layout import check_there
     from reelport.facts.modes import let_read, private
-    from reelport.server.database import connect
     from reelport.server.settings import read
+    from reelport.server.state.database import connect
 
     settings = read(data=data)
     let_read(settings.readers)
@@ -69,10 +69,10 @@ def add_organization(name: str, *, json: Json = False, data: Data = None) -> Non
 
     Example: reelport org add acme
     """
-    from reelport.server import partners
+    from reelport.server.access import organizations
 
     with state(data, make=True) as (_, db):
-        added = partners.add_organization(db, name, _now())
+        added = organizations.add_organization(db, name, _now())
     described({"organization": added.name}, as_json=json)
 
 
@@ -82,12 +82,12 @@ def list_organizations(*, json: Json = False, data: Data = None) -> None:
 
     Example: reelport org list
     """
-    from reelport.server import partners
+    from reelport.server.access import organizations
 
     with state(data) as (_, db):
         rows = [
-            {"organization": each.name, "channels": len(partners.readable_channels(db, each.id))}
-            for each in partners.organizations(db)
+            {"organization": each.name, "channels": len(organizations.readable_channels(db, each.id))}
+            for each in organizations.organizations(db)
         ]
     listed(rows, as_json=json, none="There is no organization yet: `reelport org add NAME` makes one.")
 
@@ -99,7 +99,7 @@ def remove_organization(name: str, *, yes: Yes = False, json: Json = False, data
     Example: reelport org remove rival --yes
     """
     from reelport.cli.consent import is_confirmed
-    from reelport.server import withdrawal
+    from reelport.server.reports import withdrawal
 
     with state(data) as (settings, db):
         if not yes:
@@ -160,11 +160,11 @@ def add_channel(
 
     Example: reelport channel add --org acme --from channels.csv
     """
-    from reelport.server import registry
+    from reelport.server.access import channel_registry
 
     entries, wrong = _entries(from_, id, slug, name, account)
     with state(data) as (settings, db):
-        renames = registry.add_channels(db, settings, org, entries, wrong)
+        renames = channel_registry.add_channels(db, settings, org, entries, wrong)
     if from_ is None:
         was: dict[str, object] = {"was": renames[0].was if renames else None} if json or renames else {}
         described({"organization": org, "id": id, "slug": slug, **was}, as_json=json)
@@ -181,8 +181,8 @@ def _entries(
     source: Path | None, id_: str | None, slug: str | None, name: str | None, account: str | None
 ) -> tuple[Sequence[Entry], Sequence[Wrong]]:
     """The channels that a command names, by its options or in a file, and what is wrong with lines of the file."""
-    from reelport.server.channel_list import read_channels
-    from reelport.server.registry import Channel, Entry
+    from reelport.server.access.channel_list import read_channels
+    from reelport.server.access.channel_registry import Channel, Entry
 
     if source is not None:
         if any(word is not None for word in (id_, slug, name, account)):
@@ -207,10 +207,11 @@ def remove_channels(
 
     Example: reelport channel remove --org acme --id c-17
     """
-    from reelport.server import partners, withdrawal
+    from reelport.server.access import organizations
+    from reelport.server.reports import withdrawal
 
     with state(data) as (settings, db):
-        known = partners.readable_channels(db, partners.organization(db, org).id)
+        known = organizations.readable_channels(db, organizations.organization(db, org).id)
         # Ids from before commas were refused are still to be removed.
         ids = [word for each in id for word in ([each] if each in known else _words([each]))]
         ended = withdrawal.remove_channels(db, settings, org, ids, _now())
@@ -223,11 +224,11 @@ def list_channels(*, org: Org, json: Json = False, data: Data = None) -> None:
 
     Example: reelport channel list --org acme
     """
-    from reelport.server import partners, registry
+    from reelport.server.access import channel_registry, organizations
 
     with state(data) as (settings, db):
-        readable = partners.readable_channels(db, partners.organization(db, org).id)
-        known = {each.id: each for each in registry.known_channels(settings)}
+        readable = organizations.readable_channels(db, organizations.organization(db, org).id)
+        known = {each.id: each for each in channel_registry.known_channels(settings)}
     rows = [
         {
             "slug": known[id_].slug if id_ in known else None,
@@ -254,12 +255,14 @@ def create_key(
 
     Example: reelport key create --org acme --permissions create_reports,access_ads
     """
-    from reelport.server import registry
-    from reelport.server.sealing import sealed
+    from reelport.server.access import channel_registry
+    from reelport.server.state.secret_fingerprint import sealed
 
     with state(data) as (settings, db):
         limit = None if channels is None else _words(channels)
-        key = registry.create_key(db, settings, sealed(db, settings), org, _words(permissions), _now(), channels=limit)
+        key = channel_registry.create_key(
+            db, settings, sealed(db, settings), org, _words(permissions), _now(), channels=limit
+        )
     described({"id": key.id, "secret": key.secret}, as_json=json)
 
 
@@ -274,12 +277,12 @@ def list_keys(
 
     Example: reelport key list --org acme
     """
-    from reelport.server import partners, registry
+    from reelport.server.access import channel_registry, organizations
 
     with state(data) as (settings, db):
-        keys = partners.keys(db, org)
+        keys = organizations.keys(db, org)
         limited = any(key.channels for key in keys)
-        slugs = {each.id: each.slug for each in registry.known_channels(settings)} if limited else {}
+        slugs = {each.id: each.slug for each in channel_registry.known_channels(settings)} if limited else {}
     rows = [
         {
             "id": key.id,
@@ -306,8 +309,8 @@ def revoke_key(
 
     Example: reelport key revoke KEY
     """
-    from reelport.server import partners
+    from reelport.server.access import organizations
 
     with state(data) as (_, db):
-        ended = partners.revoke(db, id, _now())
+        ended = organizations.revoke(db, id, _now())
     described({"id": id, "revoked": "now" if ended else "before"}, as_json=json)

@@ -7,8 +7,8 @@ from datetime import date, timedelta
 
 from rich.text import Text
 
+from reelport.sync.coverage import Standing
 from reelport.sync.days import month_first, month_last
-from reelport.sync.standing import Standing
 
 _BLOCKS = {"verified": ("█", "#", "green"), "moving": ("▒", "+", "yellow"), "missing": ("·", ".", "red")}
 _OUTSIDE = " "

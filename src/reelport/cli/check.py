@@ -18,7 +18,7 @@ from reelport.cli.options import Insecure, Profile, Url
 from reelport.errors import AccessError, ReelportError, ServiceError, Unreachable
 
 if TYPE_CHECKING:
-    from reelport.client.probe import Probe
+    from reelport.client.flows.probe import Probe
     from reelport.client.settings.profiles import InForce
 
 T = TypeVar("T")

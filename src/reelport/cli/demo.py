@@ -27,7 +27,7 @@ from reelport.cli.chart_text import make_label, words, wrap
 from reelport.cli.charts import chart_of
 from reelport.client.client import Client
 from reelport.client.events import Event, Looked, Progress, Received
-from reelport.client.files.download import Downloaded
+from reelport.client.flows.download import Downloaded
 from reelport.errors import ReelportError, UsageError
 from reelport.query import ReportQuery
 from reelport.wording import format_count, format_size

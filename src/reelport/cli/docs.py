@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reelport.facts.reference import tables_page
 from reelport.reference import catalog_page, errors_page
-from reelport.server.schema import sdl
+from reelport.server.graphql.schema import sdl
 
 ROOT = Path(__file__).parents[3]
 

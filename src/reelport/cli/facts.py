@@ -25,15 +25,15 @@ from reelport.cli.options import Whole
 from reelport.cli.variables import REJECT_BYTES_VARIABLE, REJECT_ROWS_VARIABLE
 from reelport.errors import BadInput, UsageError
 from reelport.facts.defaults import KEPT_HOURS, MEMORY, REJECT_BYTES, REJECT_ROWS, SETTLED_AFTER
+from reelport.facts.input.tolerance import MaxBad, RejectCap, parse_max_bad
 from reelport.facts.layout import check_layout, check_there
 from reelport.facts.modes import let_read
 from reelport.facts.tables import TABLES
-from reelport.facts.tolerance import MaxBad, RejectCap, parse_max_bad
 from reelport.server.settings import read
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
-    from reelport.facts.history import Load
+    from reelport.facts.log.history import Load
 
 FACTS_FOLDER = "facts"
 _DAYS_SHOWN = 3
@@ -141,7 +141,7 @@ class _Asked:
 
 def _load(data: Path, asked: _Asked, *, as_json: bool) -> None:
     from reelport.cli.load_output import print_result
-    from reelport.facts.loading import load as load_files
+    from reelport.facts.loading.load import load as load_files
     from reelport.server.readability import unread_note
 
     bad, owners = asked.bad, Counter[str]()
@@ -169,7 +169,7 @@ def _load(data: Path, asked: _Asked, *, as_json: bool) -> None:
 def _try(root: Path, asked: _Asked, *, as_json: bool) -> None:
     """Judge the files; BadInput, once all is told, where the load would be refused."""
     from reelport.cli.load_output import print_preview
-    from reelport.facts.preview import preview
+    from reelport.facts.loading.preview import preview
 
     bad = asked.bad
     with LoadProgress(sys.stderr, as_json=as_json) as progress:
@@ -212,7 +212,7 @@ def load_list(
 
     Example: reelport load list --table channels
     """
-    from reelport.facts.history import loads
+    from reelport.facts.log.history import loads
 
     found = loads(facts_root(data), table)
     if json:
@@ -263,17 +263,17 @@ def load_undo(
 
     Example: reelport load undo BATCH --yes
     """
-    from reelport.facts import batches
-    from reelport.server import registry
+    from reelport.facts.loading import undo
+    from reelport.server.access import channel_registry
 
     root = facts_root(data)
-    plan = batches.plan_undo(root, batch, table)
-    registry.refuse_undo(plan.load.table, plan.load.batch)
+    plan = undo.plan_undo(root, batch, table)
+    channel_registry.refuse_undo(plan.load.table, plan.load.batch)
     print_undo_plan(plan)
     if not yes and not is_confirmed(f"Take back batch {plan.load.batch} of {plan.load.table}?"):
         print("Nothing was changed.", file=sys.stderr)
         return
-    done = batches.undo_load(root, plan.load)
+    done = undo.undo_load(root, plan.load)
     back = f", {format_count(done.restored, 'row')} restored" if done.restored else ""
     print(f"{done.table}: batch {done.batch} undone, {format_count(done.removed, 'row')} removed{back}")
 
@@ -283,7 +283,7 @@ def tables(*, data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None
 
     Example: reelport tables
     """
-    from reelport.facts.report import tables_report
+    from reelport.facts.log.loaded_tables import tables_report
 
     found = tables_report(facts_root(data))
     if json:
@@ -317,7 +317,7 @@ def compact(
 
     Example: reelport compact --settled-after 30
     """
-    from reelport.facts.compaction import compact as merge
+    from reelport.facts.loading.compaction import compact as merge
 
     done = merge(
         facts_root(data), today=datetime.now(UTC).date(), settled_after=settled_after, table=table, memory=memory
@@ -337,7 +337,7 @@ def vacuum(
 
     Example: reelport vacuum
     """
-    from reelport.facts.vacuuming import vacuum as delete
+    from reelport.facts.loading.vacuuming import vacuum as delete
 
     for one in delete(facts_root(data), now=datetime.now(UTC), hours=hours):
         print(f"{one.table}: {format_count(one.files, 'file')} deleted, {size_text(one.bytes)}")

@@ -11,7 +11,7 @@ from reelport.cli.listing import listed, printable
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
-    from reelport.facts.batches import UndoPlan
+    from reelport.facts.loading.undo import UndoPlan
 
 _KILO = 1000
 _FILES_SHOWN = 3

@@ -12,9 +12,9 @@ from cyclopts import App, Parameter
 from reelport import check
 from reelport.catalog import Filter, Limit, Metric, describe_standings
 from reelport.cli import suggestions
-from reelport.cli.combination import possible
 from reelport.cli.glossary import Entry, Facts, Part, brief, entries, explained, named, rules_of
 from reelport.cli.listing import listed, plain, told
+from reelport.cli.nearest_valid_query import possible
 from reelport.cli.options import names
 from reelport.cli.refusal import by_option
 from reelport.errors import Problem, QueryRefused

@@ -20,7 +20,7 @@ from reelport.cli.delivery import Delivery, Format
 from reelport.errors import SchemaDrift, StorageError
 
 if TYPE_CHECKING:
-    from reelport.client.files.download import Downloaded
+    from reelport.client.flows.download import Downloaded
     from reelport.client.results.tables import Cell, Table
 
 _FLUSHED = 1 << 20
@@ -98,7 +98,7 @@ def lines(table: Table) -> Iterator[str]:
 def _to_stdout(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
     from rich.console import Console
 
-    from reelport.cli.sheet import show
+    from reelport.cli.table_view import show
     from reelport.client.results.tables import Table
 
     cells = 0
@@ -131,8 +131,8 @@ def _write(done: Downloaded, form: Format, file: Sink, *, excel_safe: bool) -> i
     """Write a report in a form; return how many of its cells were changed."""
     from rich.console import Console
 
-    from reelport.cli.sheet import show
     from reelport.cli.spreadsheet_guard import write_guarded
+    from reelport.cli.table_view import show
     from reelport.client.results.tables import Table
 
     report = done.path
@@ -200,7 +200,7 @@ def _replaced(target: Path) -> Iterator[BinaryIO]:
 
 
 def _encode(cell: Cell) -> str:
-    from reelport.cli.sheet import moment
+    from reelport.cli.table_view import moment
 
     match cell:
         case None:

@@ -14,9 +14,9 @@ from reelport.wording import format_count
 if TYPE_CHECKING:
     from datetime import date
 
-    from reelport.facts.landing import Outside
-    from reelport.facts.loading import LoadResult
-    from reelport.facts.preview import Preview
+    from reelport.facts.input.landing import Outside
+    from reelport.facts.loading.load import LoadResult
+    from reelport.facts.loading.preview import Preview
 
 
 def to_json(value: object) -> str:
@@ -34,7 +34,7 @@ def print_result(result: LoadResult, note: str | None, *, as_json: bool) -> None
     else:
         print(f"{result.table}: {_rows_and_days(result.rows, result.days, 'loaded')} (batch {result.batch})")
     if result.left_out:
-        from reelport.facts.changes import tell_left_out
+        from reelport.facts.loading.changes import tell_left_out
 
         print(f"{result.table}: {tell_left_out(result.left_out)}")
     if result.rejects:

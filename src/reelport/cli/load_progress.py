@@ -16,7 +16,7 @@ from reelport.wording import format_count
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from reelport.facts.progress import Progress
+    from reelport.facts.input.progress import Progress
 
 EVERY_SECONDS = 5.0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from reelport.cli.listing import printable
 from reelport.cli.load_output import to_json
 from reelport.errors import StorageError, UsageError
-from reelport.facts.suggesting import Suggestion
+from reelport.facts.suggestion.suggest import Suggestion
 from reelport.wording import format_count
 
 
@@ -20,8 +20,8 @@ def write_suggestion(
 
     Raises UsageError when something is there already, unless `force`; what is to be loaded is never written over.
     """
-    from reelport.facts.export_shape import suggestion
-    from reelport.facts.suggested_map import map_text
+    from reelport.facts.suggestion.export_shape import suggestion
+    from reelport.facts.suggestion.map_file import map_text
 
     place = to or Path(f"{table}.map.sql")
     found = suggestion(root, table, files, memory)

@@ -189,7 +189,7 @@ def _explain_words(words: list[str], error: UsageError) -> NoReturn:
     if "--json" not in words or tuple(words[:2]) not in TELLING:
         print_error(error)
         sys.exit(error.exit_status)
-    from reelport.cli.telling import told
+    from reelport.cli.progress import told
 
     output = next((word for word in words if word.startswith(("-o", "--output"))), None)
     try:

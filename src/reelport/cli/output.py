@@ -27,7 +27,7 @@ from reelport.client.events import (
     Warned,
     WindowDone,
 )
-from reelport.client.files.download import Downloaded
+from reelport.client.flows.download import Downloaded
 from reelport.client.ranges.result import Ranged
 from reelport.errors import ReelportError
 from reelport.wording import format_count, format_duration, format_size

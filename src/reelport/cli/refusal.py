@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 
 from reelport import check
 from reelport.catalog import Product
-from reelport.cli.combination import possible
+from reelport.cli.nearest_valid_query import possible
 from reelport.cli.options import Ask, words_of
 from reelport.errors import Problem, QueryRefused, UsageError
 from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day

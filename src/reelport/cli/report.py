@@ -36,8 +36,8 @@ from reelport.query import ReportQuery
 
 if TYPE_CHECKING:
     from reelport.cli.charts import Chart
-    from reelport.cli.telling import Teller
-    from reelport.client.files.download import Downloaded
+    from reelport.cli.progress import Teller
+    from reelport.client.flows.download import Downloaded
     from reelport.client.reports import Reports
 
 REPORT = App(name="report", help="Ask for a report, wait for it, download it whole.", help_format="plaintext")
@@ -85,7 +85,7 @@ def run(
     """
     from reelport.cli.charts import chart_of
     from reelport.cli.connection import connect
-    from reelport.cli.telling import told
+    from reelport.cli.progress import told
 
     with told(json=json, quiet=quiet, output=to.output) as tell:
         drawn = (lambda _: None) if chart is None else partial(chart_of, to=chart[0] if chart else None)
@@ -126,7 +126,7 @@ def submit(
     Example: reelport report submit --metrics VIEWS --dimensions DAY --start 7d --end yesterday
     """
     from reelport.cli.connection import connect
-    from reelport.cli.telling import told
+    from reelport.cli.progress import told
 
     with told(json=json, quiet=quiet) as tell:
         refuse_together(ask.query, beside=_beside(ask, url, profile, insecure=insecure))
@@ -157,7 +157,7 @@ def wait(
     Example: reelport report wait TOKEN
     """
     from reelport.cli.connection import connect
-    from reelport.cli.telling import told
+    from reelport.cli.progress import told
 
     with told(json=json, quiet=quiet) as tell:
         tell.token, tell.resume = token, ["wait", token, *_rest(AS_IT_CAME, None, profile, url, insecure=insecure)]
@@ -186,7 +186,7 @@ def download(
     Example: reelport report download TOKEN -o views.csv
     """
     from reelport.cli.connection import connect, read_settings
-    from reelport.cli.telling import told
+    from reelport.cli.progress import told
 
     with told(json=json, quiet=quiet, output=to.output) as tell:
         refuse_together(to.shape, beside=[partial(read_settings, url, profile, insecure=insecure)])
@@ -250,7 +250,7 @@ def _folder(to: Delivery, chart: list[str] | None) -> str:
 
 def _target(to: Delivery, name: str) -> AbstractContextManager[Path]:
     """Where to download to: the file itself where it is to be the report as it came, else a place that goes again."""
-    from reelport.cli.landing import landing
+    from reelport.cli.spool import landing
     from reelport.client.files.part import checked_target
 
     shape = to.shape()

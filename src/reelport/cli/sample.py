@@ -15,7 +15,7 @@ from reelport.wording import format_count
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from reelport.facts import sample as facts
+    from reelport.facts.sample import sample as facts
 
 
 def sample(*, start: date, end: date, rows: Whole = 100_000, seed: Whole = 1, data: Path | None = None) -> None:

@@ -14,7 +14,7 @@ from reelport.errors import StorageError
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
-    from reelport.server import backlog
+    from reelport.server.queue import backlog
 
 QUEUE = App(name="queue", help="Reports that wait, run or ended.")
 
@@ -32,7 +32,7 @@ def list_queue(
 
     Example: reelport queue list --all
     """
-    from reelport.server import backlog
+    from reelport.server.queue import backlog
 
     with state(data) as (_, db):
         entries = backlog.entries(db, unfinished_only=not all)
@@ -58,7 +58,7 @@ def show_report(report: Report, *, json: Json = False, data: Data = None) -> Non
 
     Example: reelport queue show REPORT
     """
-    from reelport.server import backlog
+    from reelport.server.queue import backlog
 
     with state(data) as (_, db):
         described(_fields(backlog.entry(db, report)), as_json=json)
@@ -70,7 +70,7 @@ def cancel_report(report: Report, *, json: Json = False, data: Data = None) -> N
 
     Example: reelport queue cancel REPORT
     """
-    from reelport.server import backlog
+    from reelport.server.queue import backlog
 
     with state(data) as (_, db):
         ended = backlog.cancel(db, report, datetime.now(UTC))
@@ -86,8 +86,8 @@ def verify(*, json: Json = False, data: Data = None) -> None:
 
     Example: reelport verify
     """
-    from reelport.facts.verification import verify as verify_tables
-    from reelport.server.verification import checked_files
+    from reelport.facts.loading.verification import verify as verify_tables
+    from reelport.server.files.verification import checked_files
 
     with state(data) as (settings, db):
         tables = verify_tables(settings.facts_root)
@@ -113,7 +113,7 @@ def doctor(*, json: Json = False, data: Data = None) -> None:
 
     Example: reelport doctor
     """
-    from reelport.server.doctor import findings
+    from reelport.server.doctor.checks import findings
     from reelport.server.settings import read
 
     found = findings(read(data=data))

@@ -82,7 +82,7 @@ def worker(*, settings: WorkerSettings = None) -> None:
     A flag goes before its variable, which goes before the default.
     """
     used = _begin(settings)
-    from reelport.server.supervisor import supervise
+    from reelport.server.queue.supervisor import supervise
 
     supervise(used)
 

@@ -14,7 +14,7 @@ from reelport.cli.options import Again, Deadline, Insecure, Json, Profile, Quiet
 from reelport.cli.together import refuse_together
 from reelport.client.deadline import DEADLINE
 from reelport.errors import UsageError
-from reelport.sync import sheet
+from reelport.sync import spec_file
 from reelport.sync.spec import LOOKBACK, SETTLE, Spec
 
 SYNC = App(
@@ -52,7 +52,7 @@ _DAYS = 30
 
 
 @SYNC.command
-def init(*, file: Sheet = Path(sheet.NAME)) -> None:
+def init(*, file: Sheet = Path(spec_file.NAME)) -> None:
     """Write a file to begin with.
 
     Example: reelport sync init
@@ -74,7 +74,7 @@ def run(
     names: Names = None,
     /,
     *,
-    file: Sheet = Path(sheet.NAME),
+    file: Sheet = Path(spec_file.NAME),
     allow_empty: AllowEmpty = False,
     every_day: EveryDay = False,
     again: Again = False,
@@ -95,8 +95,8 @@ def run(
     Whatever ends it early, the copies hold each window as it was before or as it is after; the same command goes on.
     """
     from reelport.cli.connection import connect, read_settings
+    from reelport.cli.progress import told
     from reelport.cli.sync_output import Telling, range_options
-    from reelport.cli.telling import told
     from reelport.sync import running
 
     with told(json=json, quiet=quiet, output=str(file)) as tell:
@@ -120,15 +120,15 @@ def run(
 
 
 @SYNC.command
-def status(names: Names = None, /, *, file: Sheet = Path(sheet.NAME), json: PrintJson = False) -> None:
+def status(names: Names = None, /, *, file: Sheet = Path(spec_file.NAME), json: PrintJson = False) -> None:
     """Draw which days are there, which of them for good, and which are to be read. Calls nothing.
 
     Example: reelport sync status
     """
     from reelport.cli.sync_output import print_standings
-    from reelport.sync.standing import standing
+    from reelport.sync.coverage import standing
 
-    print_standings([standing(spec) for spec in sheet.read(file, only=names or ())], json=json)
+    print_standings([standing(spec) for spec in spec_file.read(file, only=names or ())], json=json)
 
 
 @SYNC.command
@@ -136,7 +136,7 @@ def verify(
     names: Names = None,
     /,
     *,
-    file: Sheet = Path(sheet.NAME),
+    file: Sheet = Path(spec_file.NAME),
     start: Annotated[str | None, Parameter(help="The first day to compare; otherwise some two weeks ago.")] = None,
     end: Annotated[str | None, Parameter(help="The last one; otherwise the last that is there.")] = None,
     profile: Profile = None,
@@ -153,8 +153,8 @@ def verify(
     Example: reelport sync verify views_by_day
     """
     from reelport.cli.connection import connect, read_settings
+    from reelport.cli.progress import told
     from reelport.cli.sync_output import Telling, comparisons_as_json, print_comparison
-    from reelport.cli.telling import told
     from reelport.sync import comparing
 
     settings = partial(read_settings, url, profile, insecure=insecure)
@@ -179,11 +179,11 @@ def checks_of(command: Callable[..., object], given: Mapping[str, Any]) -> list[
         return []
     names = ("--from", "--to") if command is run else ("--start", "--end")
     days = dict(zip(names, (given.get("start"), given.get("end")), strict=True))
-    return _checks(given.get("file") or Path(sheet.NAME), given.get("names"), days)
+    return _checks(given.get("file") or Path(spec_file.NAME), given.get("names"), days)
 
 
 def _checks(file: Path, names: list[str] | None, days: Mapping[str, str | None]) -> list[Callable[[], object]]:
-    return [partial(sheet.read, file, only=names or ()), partial(_days, days)]
+    return [partial(spec_file.read, file, only=names or ()), partial(_days, days)]
 
 
 def _read(
@@ -191,7 +191,7 @@ def _read(
 ) -> tuple[tuple[Spec, ...], date | None, date | None]:
     """The specs and the days that are meant. UsageError says all that is wrong with them, and with what is `beside`."""
     refuse_together(*_checks(file, names, days), beside=[beside])
-    return sheet.read(file, only=names or ()), *_days(days)
+    return spec_file.read(file, only=names or ()), *_days(days)
 
 
 def _days(given: Mapping[str, str | None]) -> tuple[date | None, date | None]:
@@ -215,7 +215,7 @@ def _rest(
     insecure: bool,
     allow_empty: bool = False,
 ) -> list[str]:
-    words = ["--file", str(file)] if file != Path(sheet.NAME) else []
+    words = ["--file", str(file)] if file != Path(spec_file.NAME) else []
     words += ["--profile", profile] if profile else []
     words += ["--insecure"] if insecure else []
     words += ["--allow-empty"] if allow_empty else []

@@ -12,15 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reelport.cli.announce import Announcer
 from reelport.cli.calendars import calendar, legend
+from reelport.cli.json_events import Announcer
 from reelport.cli.listing import told as as_json
 from reelport.cli.output import Narrator
 from reelport.cli.shell import quote_command
 from reelport.client.events import Bisected, Event
 from reelport.sync.comparing import Comparison, Moved, Number
+from reelport.sync.coverage import Standing
 from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent
-from reelport.sync.standing import Standing
 from reelport.wording import format_count
 
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from reelport import steps
+from reelport import killpoints
 from reelport.errors import UsageError
 
 PREFIX = "REELPORT_"
@@ -50,7 +50,7 @@ def refuse_mistyped() -> None:
 
 def _known() -> Iterator[frozenset[str]]:
     """The names that there are, those that cost least to know first."""
-    yield frozenset({REJECT_ROWS_VARIABLE, REJECT_BYTES_VARIABLE}) | steps.REHEARSALS
+    yield frozenset({REJECT_ROWS_VARIABLE, REJECT_BYTES_VARIABLE}) | killpoints.REHEARSALS
     from reelport.client.settings.profiles import CLIENT_VARIABLES
 
     yield CLIENT_VARIABLES
@@ -63,5 +63,7 @@ def _nearest(name: str, known: set[str]) -> str | None:
     """The variable that was probably meant, judged by what is behind the prefix that all have."""
     from reelport.check import nearest
 
-    near = nearest(name.removeprefix(PREFIX), sorted(each.removeprefix(PREFIX) for each in known - steps.REHEARSALS))
+    near = nearest(
+        name.removeprefix(PREFIX), sorted(each.removeprefix(PREFIX) for each in known - killpoints.REHEARSALS)
+    )
     return None if near is None else f"{PREFIX}{near}"

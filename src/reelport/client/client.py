@@ -13,18 +13,18 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from reelport.client.driving.hands import AsyncHand, Hand, Turn
-from reelport.client.driving.steps import Flow, Step, T
-from reelport.client.driving.transport import AsyncTransport, Transport
+from reelport.client.drivers.step_runners import AsyncHand, Hand, Turn
+from reelport.client.drivers.transport import AsyncTransport, Transport
+from reelport.client.flows.probe import Probe, probe
 from reelport.client.ledger.place import Place, ledger_at
-from reelport.client.probe import Probe, probe
 from reelport.client.reports import AsyncReports, AsyncSleep, Reports, Sleep
 from reelport.client.session import Clock, Session
 from reelport.client.settings.config import Settings
+from reelport.client.steps import Flow, Step, T
 from reelport.errors import ReelportError
 
 if TYPE_CHECKING:
-    from reelport.client.driving.fork import Halt
+    from reelport.client.drivers.fork import Halt
 
 
 class Client:
@@ -294,13 +294,13 @@ def _changed(
 
 
 def _http() -> Transport:
-    from reelport.client.driving.http import Http  # noqa: PLC0415 - see there
+    from reelport.client.drivers.http import Http  # noqa: PLC0415 - see there
 
     return Http()
 
 
 def _async_http() -> AsyncTransport:
-    from reelport.client.driving.http import AsyncHttp  # noqa: PLC0415 - see there
+    from reelport.client.drivers.http import AsyncHttp  # noqa: PLC0415 - see there
 
     return AsyncHttp()
 

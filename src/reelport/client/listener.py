@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reelport.client.driving.runner import aloud
 from reelport.client.events import Event, Progress
+from reelport.client.flows.runner import aloud
 from reelport.client.notebook import notebook_bar
 from reelport.client.report_log import ReportLog
 from reelport.client.session import Session

@@ -8,20 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import overload
 
-from reelport.client import fetch, follow
 from reelport.client.deadline import DEADLINE
-from reelport.client.driving.runner import AsyncRunner, Runner, aloud, seconds
-from reelport.client.driving.steps import Flow
 from reelport.client.events import Progress
-from reelport.client.files import download
-from reelport.client.files.download import Downloaded
 from reelport.client.files.part import checked_csv_target
-from reelport.client.flow import ReportState
+from reelport.client.flows import download, fetch, follow
+from reelport.client.flows.download import Downloaded
+from reelport.client.flows.lifecycle import ReportState
+from reelport.client.flows.runner import AsyncRunner, Runner, aloud, seconds
+from reelport.client.flows.scratch import fetch_table
 from reelport.client.listener import listener
 from reelport.client.results.notebook_views import report_html
-from reelport.client.results.scratch import fetch_table
 from reelport.client.results.tables import Table
 from reelport.client.session import Session
+from reelport.client.steps import Flow
 from reelport.query import ReportQuery
 
 

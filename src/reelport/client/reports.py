@@ -9,20 +9,20 @@ from functools import partial
 from pathlib import Path
 from typing import overload
 
-from reelport.client import fetch
 from reelport.client.deadline import DEADLINE
-from reelport.client.driving.runner import AsyncRunner, Runner, seconds
-from reelport.client.driving.steps import Flow
 from reelport.client.events import Progress
-from reelport.client.files.download import Downloaded
 from reelport.client.files.part import checked_csv_target
-from reelport.client.flow import ReportState
+from reelport.client.flows import fetch
+from reelport.client.flows.download import Downloaded
+from reelport.client.flows.lifecycle import ReportState
+from reelport.client.flows.runner import AsyncRunner, Runner, seconds
+from reelport.client.flows.scratch import fetch_table
 from reelport.client.listener import listener
 from reelport.client.ranges.reports import AsyncRangeReports, RangeReports
 from reelport.client.report import AsyncReport, Report
-from reelport.client.results.scratch import fetch_table
 from reelport.client.results.tables import Table
 from reelport.client.session import Session
+from reelport.client.steps import Flow
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus

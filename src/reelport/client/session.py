@@ -13,9 +13,9 @@ from urllib.parse import quote_plus
 from reelport import check
 from reelport.catalog import Limit
 from reelport.check import Rules
-from reelport.client.driving.steps import Reply
 from reelport.client.ledger import Ledger
 from reelport.client.settings.config import Settings
+from reelport.client.steps import Reply
 from reelport.errors import Problem, QueryRefused, ReelportError, UsageError
 from reelport.query import ReportQuery
 from reelport.wire import VERSION_HEADER

@@ -5,10 +5,10 @@ from __future__ import annotations
 from sqlglot import exp
 
 from reelport.catalog import Grain
-from reelport.engine.asked import Part
 from reelport.engine.mapping import MEASURES, QUALIFYING, Source
+from reelport.engine.resolved_query import Part
+from reelport.engine.tenant_filter import qualifying
 from reelport.engine.trees import call, number, typed, within
-from reelport.engine.wall import qualifying
 from reelport.errors import InternalError
 from reelport.facts.tables import Kind
 

@@ -12,14 +12,14 @@ from sqlglot import exp
 
 from reelport.catalog import CellType, Dimension, Filter, Metric
 from reelport.engine import numbers
-from reelport.engine.asked import Asked, asked_by, part_of
 from reelport.engine.lookups import cell_of, found_late, joined
 from reelport.engine.mapping import CELLS, LOOKUPS, Found, sources_of
-from reelport.engine.reader import Reader
 from reelport.engine.relations import Relations
+from reelport.engine.resolved_query import Asked, asked_by, part_of
 from reelport.engine.rows import rows
+from reelport.engine.tenant import Reader
 from reelport.engine.trees import DIALECT, call, named, number, subquery, typed
-from reelport.facts.snapshot import Snapshot
+from reelport.facts.log.snapshot import Snapshot
 from reelport.query import ReportQuery
 
 _STACKED, _GROUPED = "facts", "report"

@@ -8,12 +8,12 @@ from datetime import date, timedelta
 from sqlglot import exp
 
 from reelport.catalog import Filter, Grain, Stock
-from reelport.engine.asked import Part
 from reelport.engine.columns import key_of, moment_of, text_of
 from reelport.engine.mapping import CELLS, Found, Moment, Own, Source
 from reelport.engine.relations import Relations
+from reelport.engine.resolved_query import Part
+from reelport.engine.tenant_filter import joins, mine
 from reelport.engine.trees import subquery, typed, within
-from reelport.engine.wall import joins, mine
 from reelport.errors import InternalError
 from reelport.facts.tables import Kind
 

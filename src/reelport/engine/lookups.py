@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from sqlglot import exp
 
 from reelport.catalog import Dimension
-from reelport.engine.asked import Asked
 from reelport.engine.mapping import CELLS, LOOKUPS, Found, Own
 from reelport.engine.relations import Relations
+from reelport.engine.resolved_query import Asked
 
 Looked = Mapping[Dimension, Found]
 

@@ -13,9 +13,9 @@ from reelport.engine.mapping import PAYEE
 from reelport.engine.relations import Relations
 from reelport.engine.trees import DIALECT, parsed
 from reelport.facts.defaults import MEMORY
-from reelport.facts.snapshot import pin
+from reelport.facts.log.snapshot import pin
+from reelport.facts.storage.duckdb_session import reading_workspace
 from reelport.facts.tables import TABLES
-from reelport.facts.workspace import reading_workspace
 
 _EVER = date(1, 1, 1), date(9999, 12, 31)
 _PAID = f"""

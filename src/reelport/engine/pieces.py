@@ -12,8 +12,8 @@ from datetime import date, timedelta
 
 from reelport.catalog import Dimension
 from reelport.engine.compile import Plan, compile_query, tables_of
-from reelport.engine.reader import Reader
-from reelport.facts.snapshot import Snapshot
+from reelport.engine.tenant import Reader
+from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 

@@ -9,10 +9,10 @@ from sqlglot import exp
 
 from reelport.engine.mapping import LOOKUPS
 from reelport.engine.trees import parsed, subquery
-from reelport.facts.projection import empty_sql, project_sql
-from reelport.facts.snapshot import Snapshot
+from reelport.facts.log.snapshot import Snapshot
+from reelport.facts.storage.duckdb_session import parquet_source
+from reelport.facts.storage.projection import empty_sql, project_sql
 from reelport.facts.tables import TABLES
-from reelport.facts.workspace import parquet_source
 
 
 @dataclass(frozen=True, slots=True)

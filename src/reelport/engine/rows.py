@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from sqlglot import exp
 
 from reelport.catalog import Distinct
-from reelport.engine.asked import Part
 from reelport.engine.columns import key_of, moment_of, text_of, value_of
 from reelport.engine.conditions import conditions
 from reelport.engine.lookups import Looked, cell_of, found_early, found_late, joined
 from reelport.engine.mapping import CELLS, LOOKUPS, MEASURES, Found, Moment, Own
 from reelport.engine.relations import Relations
+from reelport.engine.resolved_query import Part
+from reelport.engine.tenant_filter import joins
 from reelport.engine.trees import named, subquery
-from reelport.engine.wall import joins
 
 _FEW, _FEW_OF_MANY = 3, 1
 """Up to so many dimensions, rows are summed by the ids of their cells before those are looked up.

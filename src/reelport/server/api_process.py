@@ -13,9 +13,9 @@ import structlog
 from reelport.errors import ReelportError
 from reelport.facts.modes import let_read, private
 from reelport.server import logs
+from reelport.server.http.web_server import serve_on
 from reelport.server.serve import leave
 from reelport.server.settings import read
-from reelport.server.web_server import serve_on
 
 
 def main() -> None:

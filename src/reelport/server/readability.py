@@ -40,8 +40,8 @@ def unread_note(settings: Settings, owners: Mapping[str, int]) -> str | None:
 def _readable(settings: Settings) -> frozenset[str]:
     from sqlalchemy import create_engine, select  # noqa: PLC0415 - a load without a state needs none of it
 
-    from reelport.server.database import opened, parse_address, reading  # noqa: PLC0415 - the same
-    from reelport.server.tables import READABLE  # noqa: PLC0415 - the same
+    from reelport.server.state.database import opened, parse_address, reading  # noqa: PLC0415 - the same
+    from reelport.server.state.tables import READABLE  # noqa: PLC0415 - the same
 
     # The load has landed: nobody should wait long for a note on it.
     brief = {"connect_timeout": _CONNECT_SECONDS}

@@ -9,10 +9,10 @@ from datetime import UTC, date, datetime
 from sqlalchemy import Engine
 
 from reelport.errors import UsageError
-from reelport.facts.sample import Progress, SampleResult, generate
-from reelport.server import partners
-from reelport.server.database import connect
+from reelport.facts.sample.sample import Progress, SampleResult, generate
+from reelport.server.access import organizations
 from reelport.server.settings import Settings
+from reelport.server.state.database import connect
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +40,18 @@ def fill(
     try:
         loaded = generate(settings.facts_root, start, end, rows, seed, progress)
         for name, channels in loaded.organizations.items():
-            partners.let_read(db, _organization(db, name).id, channels)
+            organizations.let_read(db, _organization(db, name).id, channels)
     finally:
         db.dispose()
     return SandboxResult(loaded, loaded.slugs)
 
 
-def _organization(db: Engine, name: str) -> partners.Organization:
-    known = {organization.name: organization for organization in partners.organizations(db)}
+def _organization(db: Engine, name: str) -> organizations.Organization:
+    known = {organization.name: organization for organization in organizations.organizations(db)}
     if name in known:
         return known[name]
     try:
-        return partners.add_organization(db, name, datetime.now(UTC))
+        return organizations.add_organization(db, name, datetime.now(UTC))
     except UsageError:
         # Another process may have added it since: then it is there.
-        return partners.organization(db, name)
+        return organizations.organization(db, name)

@@ -8,17 +8,19 @@ from typing import NoReturn
 import structlog
 
 from reelport.facts.modes import private
-from reelport.server import bell, logs, permissions
-from reelport.server.api_processes import api_processes
-from reelport.server.bell import Occasion
+from reelport.server import logs
 from reelport.server.credentials import short_id
-from reelport.server.database import connect, writing
-from reelport.server.link_origin import find_link_fault
-from reelport.server.listening import address_of, listening
-from reelport.server.open_files import raise_open_files
-from reelport.server.sealing import sealed
+from reelport.server.doctor import permissions
+from reelport.server.doctor.link_origin import find_link_fault
+from reelport.server.doctor.open_files import raise_open_files
+from reelport.server.http.api_processes import api_processes
+from reelport.server.http.listening import address_of, listening
+from reelport.server.queue import wakeups
+from reelport.server.queue.supervisor import supervised
+from reelport.server.queue.wakeups import Occasion
 from reelport.server.settings import Settings
-from reelport.server.supervisor import supervised
+from reelport.server.state.database import connect, writing
+from reelport.server.state.secret_fingerprint import sealed
 
 _LOG = structlog.get_logger(__name__)
 
@@ -43,7 +45,7 @@ def serve(settings: Settings) -> None:
             signal.signal(number, leave)
         with supervised(settings, settings.workers):
             if settings.processes == 1:
-                from reelport.server.web_server import serve_on  # noqa: PLC0415 - while the workers start, on another core
+                from reelport.server.http.web_server import serve_on  # noqa: PLC0415 - while the workers start, on another core
 
                 serve_on(settings, listener)
                 return
@@ -60,7 +62,7 @@ def _prepare(settings: Settings) -> None:
         with writing(db):
             pass
         sealed(db, settings)
-        with bell.hung(settings, f"trial-{short_id()}", Occasion.ENDED):
+        with wakeups.hung(settings, f"trial-{short_id()}", Occasion.ENDED):
             pass
     finally:
         db.dispose()

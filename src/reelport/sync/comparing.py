@@ -13,12 +13,12 @@ from typing import Any
 from reelport.catalog import Metric
 from reelport.client.client import Client
 from reelport.client.deadline import DEADLINE
-from reelport.client.driving.runner import seconds
-from reelport.client.driving.steps import Flow
 from reelport.client.events import Event
-from reelport.client.fetch import settled
+from reelport.client.flows.fetch import settled
+from reelport.client.flows.runner import seconds
 from reelport.client.ranges.windows import Window, cut
 from reelport.client.session import Session
+from reelport.client.steps import Flow
 from reelport.errors import UsageError
 from reelport.sync.columns import Field, day_of, quoted, within
 from reelport.sync.contract import agree, time_of

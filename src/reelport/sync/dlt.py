@@ -30,13 +30,13 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from reelport.client.client import Client
 from reelport.client.deadline import DEADLINE
-from reelport.client.driving.runner import seconds
 from reelport.client.events import Event
-from reelport.client.fetch import settled
+from reelport.client.flows.fetch import settled
+from reelport.client.flows.runner import seconds
 from reelport.client.ranges.windows import Window, recut
 from reelport.client.settings.profiles import resolve
 from reelport.errors import QueryRefused, ReelportError, ServiceError, UsageError, WindowEmptied
-from reelport.sync import sheet
+from reelport.sync import spec_file
 from reelport.sync.days import NONE, Days
 from reelport.sync.events import Began, Loaded, OfWindow, SyncEvent, Tell, aloud
 from reelport.sync.fetching import dismissed, fetched
@@ -77,7 +77,7 @@ class _Order:
 
 @dlt.source(name="reelport", max_table_nesting=0)
 def reports(
-    file: str = sheet.NAME,
+    file: str = spec_file.NAME,
     only: Sequence[str] = (),
     *,
     url: str | None = None,
@@ -95,12 +95,12 @@ def reports(
     """
     client = Client(settings=resolve(os.environ, profile=profile, url=url, key=key, secret=secret, insecure=insecure))
     order = _Order(client, listener(client.session, aloud), DEADLINE, allow_empty, every_day)
-    yield from _resources(sheet.read(file, only=only, placed=False), order)
+    yield from _resources(spec_file.read(file, only=only, placed=False), order)
 
 
 def load(
     pipeline: dlt.Pipeline,
-    file: str | os.PathLike[str] = sheet.NAME,
+    file: str | os.PathLike[str] = spec_file.NAME,
     *,
     only: Sequence[str] = (),
     client: Client | None = None,
@@ -118,7 +118,7 @@ def load(
     first window that can't be had; windows before it are loaded. UsageError for rows of another service, unless all
     are read again, and for a range that a report doesn't keep.
     """
-    specs, limit = sheet.read(file, only=only, placed=False), seconds(deadline)
+    specs, limit = spec_file.read(file, only=only, placed=False), seconds(deadline)
     named = named_days(specs, datetime.now(UTC).date(), start, end, every_day=every_day)
     with nullcontext(client) if client else Client(settings=resolve(os.environ)) as speaker:
         heard = listener(speaker.session, tell)

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from reelport.client import fetch
-from reelport.client.driving.steps import Flow, work
 from reelport.client.events import Asked, Event, Progress, Reused
-from reelport.client.files.download import ready
 from reelport.client.files.sidecar import read
+from reelport.client.flows import fetch
+from reelport.client.flows.download import ready
 from reelport.client.ranges.windows import Window
 from reelport.client.session import Session
+from reelport.client.steps import Flow, work
 from reelport.errors import SchemaDrift, UsageError
 from reelport.sync.spec import Spec
 from reelport.sync.staging import Delivery

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Self
 
 from reelport.client.files.part import storage
 from reelport.errors import StorageError, UsageError
-from reelport.steps import reach
+from reelport.killpoints import reach
 from reelport.sync.columns import OWN, Field, day_of, literal, quoted
 from reelport.sync.contract import Agreement, agree, time_of
 from reelport.sync.copies import Replaced, View, guard, replaced, stamped

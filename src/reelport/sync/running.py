@@ -12,14 +12,14 @@ from pathlib import Path
 
 from reelport.client.client import Client
 from reelport.client.deadline import DEADLINE
-from reelport.client.driving.runner import seconds
-from reelport.client.driving.steps import Flow, fork, work
 from reelport.client.events import Bisected, Event
+from reelport.client.flows.runner import seconds
 from reelport.client.ranges.failing import FAILURES, hopeless, too_much
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, halves, recut
 from reelport.client.session import Session
+from reelport.client.steps import Flow, fork, work
 from reelport.errors import InternalError, Partial, QueryRefused, ReelportError, ServiceError, UsageError
-from reelport.steps import reach
+from reelport.killpoints import reach
 from reelport.sync.copies import Copies
 from reelport.sync.days import Days
 from reelport.sync.destinations import open_copies

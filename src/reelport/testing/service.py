@@ -34,14 +34,14 @@ from sqlalchemy import Engine
 
 from reelport.check import nearest
 from reelport.errors import BadInput, InternalError, Unreachable, UsageError
-from reelport.server import partners, registry
-from reelport.server.access import REPORT_SCOPES
+from reelport.server.access import channel_registry, organizations
+from reelport.server.access.callers import REPORT_SCOPES
+from reelport.server.access.channel_registry import Channel
+from reelport.server.access.organizations import NewKey as Key
 from reelport.server.credentials import short_id
-from reelport.server.database import connect
-from reelport.server.partners import NewKey as Key
-from reelport.server.registry import Channel
-from reelport.server.sealing import sealed
 from reelport.server.settings import PREFIX, Settings, names, read
+from reelport.server.state.database import connect
+from reelport.server.state.secret_fingerprint import sealed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,10 +94,10 @@ class Service:
     def organization(self, name: str, channels: Iterable[Channel] = ()) -> None:
         """Have an organization of that name, and these channels in the tables and for it to read."""
         with self._state() as db:
-            if name not in {known.name for known in partners.organizations(db)}:
-                partners.add_organization(db, name, datetime.now(UTC))
+            if name not in {known.name for known in organizations.organizations(db)}:
+                organizations.add_organization(db, name, datetime.now(UTC))
             for channel in channels:
-                registry.add_channel(db, self.settings, name, channel)
+                channel_registry.add_channel(db, self.settings, name, channel)
 
     def key(
         self, organization: str, permissions: Iterable[str] = REPORT_SCOPES, channels: Iterable[str] | None = None
@@ -108,7 +108,7 @@ class Service:
         """
         limit = None if channels is None else tuple(channels)
         with self._state() as db:
-            return registry.create_key(
+            return channel_registry.create_key(
                 db,
                 self.settings,
                 sealed(db, self.settings),
@@ -131,7 +131,7 @@ class Service:
         lists of texts; what is absent or None is empty. Raises BadInput, with every row and column that can't be taken,
         and then nothing is loaded.
         """
-        from reelport.facts.loading import load_arrow  # noqa: PLC0415 - the same
+        from reelport.facts.loading.load import load_arrow  # noqa: PLC0415 - the same
 
         batch = f"test-{short_id()}"
         if _is_arrow(rows):
@@ -154,9 +154,9 @@ class Service:
     @property
     def worker_pids(self) -> tuple[int, ...]:
         """The processes that make reports now."""
-        from reelport.server import presence  # noqa: PLC0415 - most tests never look
+        from reelport.server.queue import liveness  # noqa: PLC0415 - most tests never look
 
-        return tuple(presence.process_of(owner) for owner in presence.living(self.settings))
+        return tuple(liveness.process_of(owner) for owner in liveness.living(self.settings))
 
     def start(self, *, environment: Mapping[str, str] | None = None) -> None:
         """Start it and wait until it is ready. InternalError, with its log, when it ends instead.

@@ -17,13 +17,16 @@ import pytest
 import structlog
 from starlette.testclient import TestClient
 
-from reelport.engine.outlet import Written
-from reelport.server import files, jobs, logs, partners
-from reelport.server.access import REPORT_SCOPES
-from reelport.server.app import create_app
-from reelport.server.files import FileRecord
-from reelport.server.partners import NewKey
-from reelport.server.service import Service
+from reelport.engine.duckdb.csv_sink import Written
+from reelport.server import logs
+from reelport.server.access import organizations
+from reelport.server.access.callers import REPORT_SCOPES
+from reelport.server.access.organizations import NewKey
+from reelport.server.files import report_files
+from reelport.server.files.report_files import FileRecord
+from reelport.server.http.app import create_app
+from reelport.server.http.service import Service
+from reelport.server.queue import jobs
 from reelport.server.settings import read
 from reelport.wire import GRAPHQL_PATH, LOOK, TOKEN_PATH
 
@@ -103,10 +106,10 @@ class Api:
         settings, db = self.service.settings, self.service.db
         while (claim := jobs.claim(db, "test-worker", running=9, lease_seconds=60)) is not None:
             assert complete is None or jobs.pin(db, claim, {}, complete)
-            draft = files.draft_path(settings, claim.report_id, claim.attempt)
+            draft = report_files.draft_path(settings, claim.report_id, claim.attempt)
             draft.parent.mkdir(parents=True, exist_ok=True)
             draft.write_bytes(body)
-            record = files.settle(draft, _written(body))
+            record = report_files.settle(draft, _written(body))
             assert jobs.finish(db, claim, record, datetime.now(UTC))
             yield record
 
@@ -125,10 +128,10 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     with TestClient(app, raise_server_exceptions=False) as client:
         service: Service = app.state.service
         now = datetime.now(UTC)
-        demo = partners.add_organization(service.db, "demo", now)
-        partners.let_read(service.db, demo.id, ["c-demo"])
+        demo = organizations.add_organization(service.db, "demo", now)
+        organizations.let_read(service.db, demo.id, ["c-demo"])
         held = [scope for scope in REPORT_SCOPES if scope != "access_revenue"]
-        key = partners.create_key(service.db, service.seal, "demo", held, now)
+        key = organizations.create_key(service.db, service.seal, "demo", held, now)
         api = Api(client, service, key)
         api.token = api.grant().json()["access_token"]
         yield api
@@ -136,7 +139,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 def file_of(api: Api, record: FileRecord) -> Path:
     """Where a finished file lies."""
-    return files.path(api.service.settings, record.name)
+    return report_files.path(api.service.settings, record.name)
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any
 
-from reelport.server import access
+from reelport.server.access import callers
 from reelport.server.graphql import documents
 from reelport.server.graphql.documents import Documents, Operation
-from reelport.server.graphql.endpoint import _answer
 from reelport.server.graphql.resolvers import schema
-from reelport.server.limits import CHARACTERS, DocumentLimits
+from reelport.server.http.graphql_endpoint import _answer
+from reelport.server.limits.request_size import CHARACTERS, DocumentLimits
 from reelport.wire import LOOK
 
 from .conftest import ASK, INPUT, Api
@@ -53,7 +53,7 @@ def in_library(named: Counter[str]) -> int:
 
 def sender(api: Api, document: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Answers a document with these variables, in this thread."""
-    caller = access.bearer(api.service.db, api.service.seal, api.token, api.service_now())
+    caller = callers.bearer(api.service.db, api.service.seal, api.token, api.service_now())
     assert caller is not None
 
     def send(variables: dict[str, Any]) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from sqlalchemy import update
 from starlette.types import Message
 from tests.patience import count_calls
 
-from reelport.server import access, files, partners, retention
-from reelport.server.byte_range import read_range
-from reelport.server.database import writing
-from reelport.server.expiry import ExpiryClock
-from reelport.server.tables import REPORTS
+from reelport.server.access import callers, organizations
+from reelport.server.files import report_files, retention
+from reelport.server.http.byte_range import read_range
+from reelport.server.state.database import writing
+from reelport.server.state.expiry_clock import ExpiryClock
+from reelport.server.state.tables import REPORTS
 from reelport.wire import LOOK, NO_DAY
 
 from .conftest import Api, file_of
@@ -233,7 +234,7 @@ def test_an_expiry_that_is_none_is_403(api: Api, link: str, expires: str) -> Non
 def test_a_link_that_is_over_is_403(api: Api, link: str) -> None:
     """And a fresh look gives a good one."""
     report_id = urlsplit(link).path.removeprefix("/files/").removesuffix(".csv")
-    old = files.link(api.service.seal, report_id, api.key.id, datetime.now(UTC) - timedelta(seconds=1))
+    old = report_files.link(api.service.seal, report_id, api.key.id, datetime.now(UTC) - timedelta(seconds=1))
     assert api.client.get(old).status_code == 403
 
 
@@ -256,7 +257,7 @@ def test_a_file_that_isnt_what_its_record_says_is_never_served(api: Api) -> None
     api.ask(**api.new())
     record = api.finish(BODY)
     until = datetime.now(UTC) + timedelta(minutes=1)
-    link = files.link(api.service.seal, record.name.split("-")[0], api.key.id, until)
+    link = report_files.link(api.service.seal, record.name.split("-")[0], api.key.id, until)
     file_of(api, record).write_bytes(BODY[:-5])
     assert (api.client.get(link).status_code, api.client.get(link).json()["error"]) == (500, "internal_error")
     file_of(api, record).unlink()
@@ -322,14 +323,14 @@ def test_a_link_of_a_revoked_key_is_403(api: Api) -> None:
     """The next request of it is refused, a range of a download that was cut too; the report's other links go on."""
     token = api.finished()
     kept = api.link(token)
-    key = partners.create_key(api.service.db, api.service.seal, "demo", ["read_reports"], datetime.now(UTC))
+    key = organizations.create_key(api.service.db, api.service.seal, "demo", ["read_reports"], datetime.now(UTC))
     now = datetime.now(UTC)
-    granted = access.grant(api.service.db, api.service.seal, key.id, key.secret, [], now)
-    assert isinstance(granted, access.Grant)
+    granted = callers.grant(api.service.db, api.service.seal, key.id, key.secret, [], now)
+    assert isinstance(granted, callers.Grant)
     own, api.token = api.token, granted.token
     link, api.token = api.link(token), own
     assert api.client.get(link, headers={"Range": "bytes=0-3"}).status_code == 206
-    partners.revoke(api.service.db, key.id, now)
+    organizations.revoke(api.service.db, key.id, now)
     for headers in ({}, {"Range": "bytes=4-"}):
         reply = api.client.get(link, headers=headers)
         assert (reply.status_code, reply.json()["error"]) == (403, "link_not_valid")

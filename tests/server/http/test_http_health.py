@@ -22,13 +22,14 @@ from starlette.testclient import TestClient
 from tests.disks import remount, small_disk
 from tests.patience import until
 
-from reelport.facts.report import tables_report
-from reelport.server import logs, sandbox, worker_registry
-from reelport.server.app import create_app
-from reelport.server.database import connect, writing
-from reelport.server.presence import new_owner, present
-from reelport.server.probe import StateProbe
+from reelport.facts.log.loaded_tables import tables_report
+from reelport.server import logs, sandbox
+from reelport.server.http.app import create_app
+from reelport.server.queue import worker_registry
+from reelport.server.queue.liveness import new_owner, present
 from reelport.server.settings import read
+from reelport.server.state.database import connect, writing
+from reelport.server.state.write_probe import StateProbe
 
 from .conftest import Api
 

@@ -15,12 +15,12 @@ from starlette.types import Message
 from tests.patience import PATIENCE, count_calls
 
 from reelport.catalog import Dimension, Metric
-from reelport.server import access, partners
-from reelport.server.database import reading
-from reelport.server.graphql.endpoint import _answer
-from reelport.server.limits import DocumentLimits, excesses
-from reelport.server.tables import REPORTS
-from reelport.server.turns import AT_ONCE
+from reelport.server.access import callers, organizations
+from reelport.server.http.graphql_endpoint import _answer
+from reelport.server.limits.concurrency import AT_ONCE
+from reelport.server.limits.request_size import DocumentLimits, excesses
+from reelport.server.state.database import reading
+from reelport.server.state.tables import REPORTS
 from reelport.wire import GRAPHQL_PATH
 
 from .conftest import ASK, INPUT, Api
@@ -126,7 +126,7 @@ BODIES: dict[str, bytes] = {
 @pytest.mark.parametrize("name", BODIES)
 def test_a_hostile_body_is_refused_cheaply(api: Api, name: str) -> None:
     """It costs a bounded number of calls, is answered in few words, and isn't executed."""
-    caller = access.bearer(api.service.db, api.service.seal, api.token, api.service_now())
+    caller = callers.bearer(api.service.db, api.service.seal, api.token, api.service_now())
     assert caller is not None
     answers: list[dict[str, Any]] = []
     calls = count_calls(lambda: answers.append(_answer(api.service, caller, BODIES[name], "http://here").body))
@@ -194,7 +194,7 @@ def test_fifty_asks_in_one_document_are_taken(api: Api) -> None:
 
 def test_a_partner_whose_turns_are_taken_keeps_no_other_waiting(api: Api) -> None:
     """Two documents of one partner are worked on at a time: a third waits, another partner's is answered meanwhile."""
-    mine = access.bearer(api.service.db, api.service.seal, api.token, api.service_now())
+    mine = callers.bearer(api.service.db, api.service.seal, api.token, api.service_now())
     assert mine is not None
     other = stranger(api)
     portal = api.client.portal
@@ -246,6 +246,6 @@ def reports(api: Api) -> int | None:
 def stranger(api: Api) -> str:
     """A token of another partner."""
     now = api.service_now()
-    partners.add_organization(api.service.db, "other", now)
-    key = partners.create_key(api.service.db, api.service.seal, "other", ["create_reports"], now)
+    organizations.add_organization(api.service.db, "other", now)
+    key = organizations.create_key(api.service.db, api.service.seal, "other", ["create_reports"], now)
     return str(Api(api.client, api.service, key).grant().json()["access_token"])

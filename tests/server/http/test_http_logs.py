@@ -14,9 +14,10 @@ import structlog
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
-from reelport.server import logs, partners
-from reelport.server.access import REPORT_SCOPES
-from reelport.server.app import create_app
+from reelport.server import logs
+from reelport.server.access import organizations
+from reelport.server.access.callers import REPORT_SCOPES
+from reelport.server.http.app import create_app
 from reelport.wire import GRAPHQL_PATH, TOKEN_PATH, Code
 
 from .conftest import ASK, INPUT, Api
@@ -88,8 +89,8 @@ def test_a_failure_is_in_the_log_and_not_in_the_answer(api: Api, tmp_path: Path)
     settings = replace(api.service.settings, data=tmp_path / "broken")
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         service = client.app.state.service  # type: ignore[attr-defined]
-        partners.add_organization(service.db, "demo", datetime.now(UTC))
-        key = partners.create_key(service.db, service.seal, "demo", REPORT_SCOPES, datetime.now(UTC))
+        organizations.add_organization(service.db, "demo", datetime.now(UTC))
+        key = organizations.create_key(service.db, service.seal, "demo", REPORT_SCOPES, datetime.now(UTC))
         broken = Api(client, service, key)
         broken.token = broken.grant().json()["access_token"]
         written = io.StringIO()

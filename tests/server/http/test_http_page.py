@@ -7,9 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from reelport.server import limits
 from reelport.server.graphql.faults import TYPES
-from reelport.server.observation import HEALTH_PATH, LIVE_PATH, METRICS_PATH
+from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH
+from reelport.server.limits import request_size
 from reelport.server.settings import Settings
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH
 
@@ -43,19 +43,22 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     assert rows["body"] == f"{default['body_bytes']:,} bytes, else 413"
     assert rows["tokens of a document"] == f"{default['document_tokens']:,}"
     assert rows["nested levels, fragments expanded"] == str(default["document_depth"])
-    aliases = f"{default['document_aliases']}; {limits.INTROSPECTING_ALIASES} when the schema is asked for"
+    aliases = f"{default['document_aliases']}; {request_size.INTROSPECTING_ALIASES} when the schema is asked for"
     assert rows["aliases, fragments expanded"] == aliases
-    assert rows["fields, fragments expanded"] == f"{limits.FIELDS:,}"
-    assert rows["the same field under the same name"] == str(limits.REPEATS)
-    sizes = f"{limits.CHARACTERS:,}, {limits.LINES:,}, {limits.COMMENTS}"
+    assert rows["fields, fragments expanded"] == f"{request_size.FIELDS:,}"
+    assert rows["the same field under the same name"] == str(request_size.REPEATS)
+    sizes = f"{request_size.CHARACTERS:,}, {request_size.LINES:,}, {request_size.COMMENTS}"
     assert rows["characters, lines, comments of a document"] == sizes
-    assert rows["operations and fragments; spreads of fragments"] == f"{limits.DEFINITIONS}; {limits.FRAGMENTS}"
-    assert rows["items of a list, characters of a text"] == f"{limits.ITEMS}, {limits.TEXT:,}"
+    assert (
+        rows["operations and fragments; spreads of fragments"]
+        == f"{request_size.DEFINITIONS}; {request_size.FRAGMENTS}"
+    )
+    assert rows["items of a list, characters of a text"] == f"{request_size.ITEMS}, {request_size.TEXT:,}"
     assert (
         f"({default['link_seconds'] // 60} minutes" in PAGE
         or f"good for {default['link_seconds'] // 60} minutes" in PAGE
     )
-    assert f"up to {limits.LISTED}" in PAGE
+    assert f"up to {request_size.LISTED}" in PAGE
     assert f"`look_seconds` ({default['look_seconds']})" in PAGE
     assert f"`held_looks` ({default['held_looks']})" in PAGE
 

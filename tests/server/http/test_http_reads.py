@@ -12,8 +12,8 @@ import anyio.lowlevel
 import pytest
 from sqlalchemy import Engine, event
 
-from reelport.server.database import StateBusy
-from reelport.server.reads import Reads
+from reelport.server.state.database import StateBusy
+from reelport.server.state.reads import Reads
 from reelport.wire import LOOK
 
 from .conftest import Api

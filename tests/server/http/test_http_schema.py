@@ -15,7 +15,7 @@ from graphql import (
 )
 
 from reelport.catalog import Dimension, Filter, Metric, Product, describe_standings
-from reelport.server import schema
+from reelport.server.graphql import schema
 from reelport.wire import ReportStatus
 
 from .conftest import Api
@@ -96,7 +96,7 @@ def arguments(field: object) -> str:
 
 
 def test_the_shipped_sdl_is_what_the_catalog_says() -> None:
-    """`python -m reelport.server.schema` would change nothing."""
+    """`python -m reelport.server.graphql.schema` would change nothing."""
     assert schema.shipped() == schema.sdl()
 
 

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 import httpx2
 import pytest
 
-from reelport.server.grant_rate import caller_of
-from reelport.server.limits import FORM
+from reelport.server.limits.grant_rate import caller_of
+from reelport.server.limits.request_size import FORM
 from reelport.wire import TOKEN_PATH
 
 from .conftest import Api

@@ -15,8 +15,8 @@ from reelport.client.files.locks import POSIX
 from reelport.client.ledger import owners
 from reelport.client.ranges.folder import Folder
 from reelport.sync import running
+from reelport.sync.coverage import standing
 from reelport.sync.spec import Kind, Place, Spec
-from reelport.sync.standing import standing
 
 LAST = datetime.now(UTC).date() - timedelta(days=1)
 FIRST = LAST - timedelta(days=9)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
-from reelport import Client, ReportQuery, steps
+from reelport import Client, ReportQuery, killpoints
 from reelport.client.events import Event
 from reelport.client.ledger import Ledger, Row
 
@@ -61,7 +61,7 @@ class Partner:
         words = [sys.executable, "-c", _RUN, self.url, self.key, self.secret, str(self.home / "ledger.db")]
         return subprocess.Popen(
             [*words, str(query.end), str(to)],
-            env=os.environ | {steps.VARIABLE: stop_at},
+            env=os.environ | {killpoints.VARIABLE: stop_at},
             stderr=subprocess.PIPE,
             text=True,
         )

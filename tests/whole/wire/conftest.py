@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from tests.patience import PATIENCE
 
-from reelport.engine.outlet import Written
-from reelport.server import files, jobs
-from reelport.server.database import connect
-from reelport.server.files import FileRecord
+from reelport.engine.duckdb.csv_sink import Written
+from reelport.server.files import report_files
+from reelport.server.files.report_files import FileRecord
+from reelport.server.queue import jobs
+from reelport.server.state.database import connect
 from reelport.testing import Key, Service
 
 TOKEN = "/oauth/v1/token"  # noqa: S105 - a path
@@ -127,10 +128,10 @@ def finish(service: Service, body: bytes) -> FileRecord:
     db = connect(service.settings)
     done = []
     while (claim := jobs.claim(db, "test", running=9, lease_seconds=60)) is not None:
-        draft = files.draft_path(service.settings, claim.report_id, claim.attempt)
+        draft = report_files.draft_path(service.settings, claim.report_id, claim.attempt)
         draft.parent.mkdir(parents=True, exist_ok=True)
         draft.write_bytes(body)
-        done.append(files.settle(draft, _written(body)))
+        done.append(report_files.settle(draft, _written(body)))
         assert jobs.finish(db, claim, done[-1], datetime.now(UTC))
     db.dispose()
     return done[-1]

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from tests.patience import PATIENCE, until
 
-from reelport.server import files, partners
-from reelport.server.database import connect
+from reelport.server.access import organizations
+from reelport.server.files import report_files
+from reelport.server.state.database import connect
 
 from .conftest import ASK, INPUT, Wire, finish, token_of
 
@@ -121,7 +122,7 @@ class Huge:
 def huge(idle: Wire) -> Huge:
     token = token_of(idle.graphql(ASK, {"input": INPUT}))
     record = finish(idle.service, b"0123456789abcde\n" * (SIZE // 16))
-    return Huge(idle, link_of(idle, token), files.path(idle.service.settings, record.name))
+    return Huge(idle, link_of(idle, token), report_files.path(idle.service.settings, record.name))
 
 
 def test_a_file_that_is_deleted_meanwhile_arrives_whole(huge: Huge) -> None:
@@ -171,7 +172,7 @@ def test_a_download_ends_early_with_its_key(huge: Huge) -> None:
     with mine.request() as cut, theirs.request() as whole:
         assert cut.recv(100).startswith(b"HTTP/1.1 200")
         db = connect(other.service.settings)
-        assert partners.revoke(db, other.key.id, datetime.now(UTC))
+        assert organizations.revoke(db, other.key.id, datetime.now(UTC))
         db.dispose()
         time.sleep(3 * other.service.settings.recheck_seconds)  # so that the next piece is one to look before
         assert received(cut) < SIZE < received(whole)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from graphql import build_client_schema, build_schema, get_introspection_query, print_schema
 
-from reelport.server.schema import shipped
+from reelport.server.graphql.schema import shipped
 from reelport.testing import Service
 
 from .conftest import ASK, INPUT, PAYLOAD, Wire, token_of

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from tests.patience import PATIENCE, until
 
-from reelport.server import backlog, partners, withdrawal
-from reelport.server.database import connect
+from reelport.server.access import organizations
+from reelport.server.queue import backlog
+from reelport.server.reports import withdrawal
+from reelport.server.state.database import connect
 from reelport.testing import Service
 from reelport.wire import LOOK
 
@@ -184,7 +186,7 @@ def test_a_key_that_is_revoked_meanwhile_is_told_nothing(idle: Wire, aside: Thre
     token = ask(short)
     (waiting,) = held(aside, short, token)
     db = connect(idle.service.settings)
-    partners.revoke(db, short.key.id, datetime.now(UTC))
+    organizations.revoke(db, short.key.id, datetime.now(UTC))
     db.dispose()
     finish(idle.service, b"day,views\n")
     assert waiting.result().status == 401

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from tests.patience import PATIENCE, until
 
-from reelport.server import partners
-from reelport.server.database import connect
+from reelport.server.access import organizations
+from reelport.server.state.database import connect
 from reelport.testing import Service
 from reelport.wire import LOOK
 
@@ -108,7 +108,7 @@ def test_what_is_withdrawn_is_gone_in_every_process(several: Wire) -> None:
     other.token = other.fresh()
     assert {other.post({"query": "{ partner { id } }"}).status for _ in range(20)} == {200}
     db = connect(service.settings)
-    partners.revoke(db, other.key.id, datetime.now(UTC))
+    organizations.revoke(db, other.key.id, datetime.now(UTC))
     db.dispose()
     assert {other.post({"query": "{ partner { id } }"}).status for _ in range(20)} == {401}
 

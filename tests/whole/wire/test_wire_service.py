@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from reelport.errors import InternalError
-from reelport.server.listening import listening
+from reelport.server.http.listening import listening
 from reelport.server.settings import read
 from reelport.testing import Service
 from reelport.wire import LOOK

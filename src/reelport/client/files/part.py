@@ -16,12 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from reelport import steps
-from reelport.ahead import Ahead
+from reelport import killpoints
 from reelport.client.files.locks import POSIX, held, put_in_place, still_named
 from reelport.client.files.shape import Lines
 from reelport.client.files.tally import Tally
 from reelport.errors import StorageError, UsageError
+from reelport.write_behind import Ahead
 
 _AT_ONCE = 1 << 20
 _BUFFER = 1 << 16
@@ -223,7 +223,7 @@ class Part:
         """
         with storage(self.target):
             self._file.flush()
-            steps.reach("client-part")
+            killpoints.reach("client-part")
             self._ahead.settle()
             os.fsync(self._file.fileno())
             with _noted(self.target, content) as note, _folder(self.target.parent):

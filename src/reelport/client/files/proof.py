@@ -8,8 +8,8 @@ from datetime import date
 from enum import StrEnum
 from typing import Self
 
-from reelport.client.driving.steps import Reply
 from reelport.client.files.digests import Digest, read_digests
+from reelport.client.steps import Reply
 from reelport.errors import ReportExpired, ServiceError, Unreachable
 from reelport.wire import COMPLETE_HEADER, ROWS_HEADER, parse_complete_day
 

@@ -21,7 +21,7 @@ from reelport.client.ranges.bodies import Bodies, measure_bodies
 from reelport.client.ranges.rows import count_columns
 from reelport.client.ranges.rules import Recipe, Way
 from reelport.client.ranges.statements import Statements
-from reelport.steps import reach
+from reelport.killpoints import reach
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

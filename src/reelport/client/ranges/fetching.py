@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from reelport.client.driving.steps import Flow, fork
 from reelport.client.events import Bisected, WindowDone
-from reelport.client.fetch import fetch
-from reelport.client.files.download import Downloaded
 from reelport.client.files.part import storage
 from reelport.client.files.sidecar import read
+from reelport.client.flows.download import Downloaded
+from reelport.client.flows.fetch import fetch
 from reelport.client.ranges.failing import FAILURES, hopeless, too_much
 from reelport.client.ranges.folder import Folder
 from reelport.client.ranges.rules import by_months
 from reelport.client.ranges.tell import Telling
 from reelport.client.ranges.windows import Window, halves, pieces, recut
 from reelport.client.session import Session
+from reelport.client.steps import Flow, fork
 from reelport.errors import Partial, QueryRefused, ReelportError
 from reelport.query import ReportQuery
 from reelport.wording import format_count

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reelport.client.files.download import Downloaded
 from reelport.client.files.sidecar import Sidecar, read
+from reelport.client.flows.download import Downloaded
 from reelport.client.ranges.result import Ranged
 from reelport.client.ranges.rules import Recipe
 from reelport.client.session import Session

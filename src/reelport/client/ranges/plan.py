@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from reelport import check
 from reelport.catalog import Limit
-from reelport.client.asking import question
+from reelport.client.flows.ask import question
 from reelport.client.ledger import Row, State
 from reelport.client.ranges.rules import Recipe, Way, by_months, recipe
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, cut

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Literal, overload
 
 from reelport.client.deadline import DEADLINE
-from reelport.client.driving.runner import AsyncRunner, Runner, seconds
-from reelport.client.driving.steps import Flow, work
 from reelport.client.events import Progress
 from reelport.client.files.part import checked_csv_target
+from reelport.client.flows.runner import AsyncRunner, Runner, seconds
+from reelport.client.flows.scratch import fetch_table
 from reelport.client.listener import listener
 from reelport.client.ranges.folder import checked_folder
 from reelport.client.ranges.plan import Plan, plan
 from reelport.client.ranges.result import Ranged
 from reelport.client.ranges.run import keep_windows as kept
 from reelport.client.ranges.run import run_range
-from reelport.client.results.scratch import fetch_table
 from reelport.client.results.tables import Table
 from reelport.client.session import Session
+from reelport.client.steps import Flow, work
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 

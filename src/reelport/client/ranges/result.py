@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from reelport.client.files.download import Downloaded, earliest
 from reelport.client.files.proof import weakest
+from reelport.client.flows.download import Downloaded, earliest
 from reelport.client.results.tables import Table
 from reelport.errors import UsageError
 

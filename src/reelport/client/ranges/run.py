@@ -8,16 +8,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from reelport import steps
+from reelport import killpoints
 from reelport.client.deadline import DEADLINE
-from reelport.client.driving.steps import Flow, work
 from reelport.client.events import Bisected, Merged, Merging, Progress
-from reelport.client.fetch import fetch, settled
-from reelport.client.files.download import Downloaded, earliest
 from reelport.client.files.part import Part, storage
 from reelport.client.files.proof import weakest
 from reelport.client.files.sidecar import beside
-from reelport.client.flow import vet
+from reelport.client.flows.download import Downloaded, earliest
+from reelport.client.flows.fetch import fetch, settled
+from reelport.client.flows.lifecycle import vet
 from reelport.client.ranges.failing import too_much
 from reelport.client.ranges.fetching import Fetching, Kept
 from reelport.client.ranges.folder import Folder
@@ -29,6 +28,7 @@ from reelport.client.ranges.rules import Recipe, Way, by_months, recipe
 from reelport.client.ranges.tell import Telling
 from reelport.client.ranges.windows import Window, halves, recut
 from reelport.client.session import Session
+from reelport.client.steps import Flow, work
 from reelport.errors import MergeRefused, QueryRefused, ReportFailed
 from reelport.query import ReportQuery
 
@@ -125,7 +125,7 @@ def _merged(
             # Slice by slice, so that whoever is interrupted stops between two of them.
             while (yield from work(partial(_slice, merging, target))):
                 pass
-        steps.reach("client-merged")
+        killpoints.reach("client-merged")
         return (yield from work(partial(_published, session, how, had, part)))
 
 
@@ -143,5 +143,5 @@ def _published(session: Session, how: Recipe, windows: Sequence[Downloaded], par
     rows = part.rows
     done = Ranged(part.target, part.size, part.sha256, rows, proof, known, complete, tuple(windows))
     part.publish(known, content(session, how, done))
-    steps.reach("client-range")
+    killpoints.reach("client-range")
     return done

@@ -14,8 +14,6 @@ import structlog
 from graphql import GraphQLError, GraphQLSchema, Node, OperationDefinitionNode, execute_sync
 
 from reelport.errors import Problem
-from reelport.server import reports
-from reelport.server.database import StateBusy
 from reelport.server.graphql import judgement, values
 from reelport.server.graphql.context import Context
 from reelport.server.graphql.documents import Documents, Operation
@@ -24,7 +22,9 @@ from reelport.server.graphql.places import Places
 from reelport.server.graphql.request import Request
 from reelport.server.graphql.validation import ValueProblem
 from reelport.server.graphql.values import Guesses
-from reelport.server.limits import LISTED
+from reelport.server.limits.request_size import LISTED
+from reelport.server.reports import use_cases
+from reelport.server.state.database import StateBusy
 from reelport.wire import Code
 
 _LOG = structlog.get_logger(__name__)
@@ -100,7 +100,7 @@ def _foreseen(request: Request, prepared: Operation, context: Context, faults: l
         for argument in (field.arguments or ()) if field.name.value == "askPartnerReportFile" else ():
             wire = values.from_literal(argument.value, sent)
             for problem in judgement.foreseen(
-                wire, context.caller.scopes, context.now.date(), reports.rules(context.settings)
+                wire, context.caller.scopes, context.now.date(), use_cases.rules(context.settings)
             ):
                 if problem.fatal and (path, problem.path) not in told:
                     yield Fault.of_problem(problem, path, field)

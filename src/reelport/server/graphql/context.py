@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 from sqlalchemy import Engine
 
-from reelport.server.access import Caller
+from reelport.server.access.callers import Caller
 from reelport.server.credentials import Seal
 from reelport.server.graphql.faults import Fault
 from reelport.server.settings import Settings

@@ -24,12 +24,12 @@ from graphql import (
     type_from_ast,
 )
 
-from reelport.server import limits
 from reelport.server.graphql.faults import Fault, locations_of
 from reelport.server.graphql.places import Places
 from reelport.server.graphql.validation import validate_document
 from reelport.server.graphql.values import Guesses
-from reelport.server.limits import DocumentLimits
+from reelport.server.limits import request_size
+from reelport.server.limits.request_size import DocumentLimits
 from reelport.wire import Code
 
 KEPT = 500
@@ -131,9 +131,9 @@ class Documents:
             return [Fault(Code.INVALID_DOCUMENT, node)]
         places = Places(document.node, node)
         path, count = places.most_repeated
-        if count > limits.REPEATS:
+        if count > request_size.REPEATS:
             shown = ".".join(map(str, path))[:80]
-            sentence = f"{shown} is asked for {count} times: at most {limits.REPEATS} are taken."
+            sentence = f"{shown} is asked for {count} times: at most {request_size.REPEATS} are taken."
             return [Fault(Code.TOO_LARGE, sentence, path)]
         if document.errors is None:
             document.errors = validate_document(self.schema, document.node)
@@ -146,20 +146,20 @@ class Documents:
 
 def _parse(bounds: DocumentLimits, text: str) -> DocumentNode | list[Fault]:
     """The document when it is one and within the limits."""
-    if len(_LINE_END.findall(text)) >= limits.LINES:
-        return [Fault(Code.TOO_LARGE, f"The document has more than {limits.LINES} lines.")]
+    if len(_LINE_END.findall(text)) >= request_size.LINES:
+        return [Fault(Code.TOO_LARGE, f"The document has more than {request_size.LINES} lines.")]
     try:
         document = parse(
             text,
             max_lexical_tokens=bounds.tokens,
-            max_comments=limits.COMMENTS,
-            max_source_length=limits.CHARACTERS,
+            max_comments=request_size.COMMENTS,
+            max_source_length=request_size.CHARACTERS,
             allow_empty_selection_sets=False,
         )
     except GraphQLError as error:
         code = Code.TOO_LARGE if error.message.endswith(_ABORTED) else Code.SYNTAX
         return [Fault(code, error.message, None, locations_of(error))]
-    excesses = limits.excesses(document, bounds)
+    excesses = request_size.excesses(document, bounds)
     return [Fault(Code.TOO_LARGE, sentence) for sentence in excesses] or document
 
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 from graphql import GraphQLError, Node
 
 from reelport.errors import Problem
-from reelport.server.limits import LISTED
+from reelport.server.limits.request_size import LISTED
 from reelport.wire import Code
 
 Path = tuple[str | int, ...]

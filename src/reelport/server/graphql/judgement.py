@@ -10,7 +10,7 @@ from reelport.catalog import Dimension, Filter, Metric, Product
 from reelport.check import Rules
 from reelport.errors import Problem, QueryRefused
 from reelport.query import ReportQuery
-from reelport.server import reports
+from reelport.server.reports import use_cases
 
 _LISTS = {"metrics": Metric.__members__, "dimensions": Dimension.__members__}
 _OTHER_END = {"startDate": "endDate", "endDate": "startDate"}
@@ -26,7 +26,7 @@ def problems(wire: Mapping[str, Any], scopes: frozenset[str], today: date, rules
         wrong = refused.problems
         query = ReportQuery.from_wire(_mended(whole, {str(problem.path[0]) for problem in wrong}, today))
     said = {problem.path for problem in wrong}
-    found = reports.problems(query, scopes, today, rules)
+    found = use_cases.problems(query, scopes, today, rules)
     return (*wrong, *(problem for problem in found if problem.path not in said))
 
 

@@ -17,14 +17,15 @@ from graphql import GraphQLResolveInfo, GraphQLSchema
 
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
 from reelport.query import ReportQuery
-from reelport.server import files, reports
-from reelport.server.database import StateBusy
+from reelport.server.files import report_files
 from reelport.server.graphql import judgement
 from reelport.server.graphql.context import Context
 from reelport.server.graphql.faults import Fault
-from reelport.server.limits import LISTED
-from reelport.server.reports import AskedReport, LookedReport
-from reelport.server.schema import shipped
+from reelport.server.graphql.schema import shipped
+from reelport.server.limits.request_size import LISTED
+from reelport.server.reports import use_cases
+from reelport.server.reports.use_cases import AskedReport, LookedReport
+from reelport.server.state.database import StateBusy
 from reelport.wire import Code, ReportStatus
 
 _LOG = structlog.get_logger(__name__)
@@ -69,9 +70,9 @@ def _asked(context: Context, wire: Object) -> AskedReport:
         query = ReportQuery.from_wire(wire)
     except QueryRefused:
         raise QueryRefused(
-            judgement.problems(wire, context.caller.scopes, context.now.date(), reports.rules(context.settings))
+            judgement.problems(wire, context.caller.scopes, context.now.date(), use_cases.rules(context.settings))
         ) from None
-    return reports.ask(context.db, context.settings, context.caller, query, context.now)
+    return use_cases.ask(context.db, context.settings, context.caller, query, context.now)
 
 
 @_QUERY.field("partner")
@@ -98,7 +99,7 @@ def _seen(context: Context, token: str) -> LookedReport | None:
 
 
 def _looked(context: Context, token: str) -> LookedReport | None:
-    found = reports.look(context.db, context.caller, token, context.expiry_now)
+    found = use_cases.look(context.db, context.caller, token, context.expiry_now)
     if found is not None and found.file is not None and found.last_complete_day is not None:
         context.complete_days.add(found.last_complete_day)
     return found
@@ -141,7 +142,7 @@ def _link(context: Context, report: LookedReport) -> Object:
     return {
         "__typename": "ReportFileDownloadLink",
         "id": _id("ReportFileDownloadLink", report.token),
-        "link": context.base + files.link(context.seal, report.id, context.caller.key_id, until),
+        "link": context.base + report_files.link(context.seal, report.id, context.caller.key_id, until),
     }
 
 

@@ -24,10 +24,10 @@ from graphql.language import BREAK, SKIP
 from graphql.language.visitor import EnterLeaveVisitor
 
 from reelport.errors import Problem
-from reelport.server import limits
 from reelport.server.graphql import values
 from reelport.server.graphql.values import Guesses
-from reelport.server.limits import LISTED
+from reelport.server.limits import request_size
+from reelport.server.limits.request_size import LISTED
 
 
 class ValueProblem(GraphQLError):
@@ -76,7 +76,7 @@ def validate_document(schema: GraphQLSchema, document: DocumentNode) -> list[Gra
     errors = _literal_problems(schema, document)
     if len(errors) > LISTED:
         return errors
-    return [*validate(schema, document, _RULES, max_errors=limits.INVALID), *errors]
+    return [*validate(schema, document, _RULES, max_errors=request_size.INVALID), *errors]
 
 
 def _literal_problems(schema: GraphQLSchema, document: DocumentNode) -> list[GraphQLError]:

@@ -32,7 +32,7 @@ from reelport.catalog import Filter
 from reelport.errors import Problem
 from reelport.query import parse_day
 from reelport.server.graphql.faults import Path
-from reelport.server.limits import GUESSES, ITEMS, TEXT
+from reelport.server.limits.request_size import GUESSES, ITEMS, TEXT
 from reelport.wire import Code
 
 _ENUMS: Final = {

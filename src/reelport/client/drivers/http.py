@@ -1,0 +1,231 @@
+"""HTTP through httpx2: the transports that a client has when it is given none.
+
+Imported only by a client that needs it, for httpx2 takes half of the time that all of the client takes to load.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+import httpx2
+
+from reelport.client.drivers.http_log import hushed
+from reelport.client.drivers.long_body import LongBody
+from reelport.client.drivers.transport import AsyncBody, Body
+from reelport.client.steps import Lost, Reply, Request
+from reelport.errors import UsageError
+
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
+_CONNECT_SECONDS = 10.0
+
+# A service may hang up on a connection that is idle just when an ask is sent over it, and then nobody knows whether
+# it was taken. So an idle one is soon given up: sooner than any service does.
+_LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2.0)
+_PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_NEVER_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+    httpx2.LocalProtocolError,
+)
+
+
+class Http:
+    """HTTP through httpx2, for threads. One may be shared by several threads."""
+
+    def __init__(self) -> None:
+        with _told():
+            self._client = httpx2.Client(headers=_headers(), limits=_LIMITS)
+
+    def open(self, request: Request) -> Body | Lost:
+        """Send a request; the answer's body is read from what is given back. UsageError once it was closed."""
+        _refuse_closed(closed=self._client.is_closed)
+        try:
+            made = self._client.build_request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                content=request.body,
+                timeout=_timeout(request),
+            )
+            with hushed():
+                response = self._client.send(made, stream=True, auth=None, follow_redirects=request.method == "GET")
+                return _Body(response, request.timeout)
+        except (httpx2.RequestError, httpx2.InvalidURL) as error:
+            return _lost(error)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._client.close()
+
+
+class _Body:
+    def __init__(self, response: httpx2.Response, timeout: float) -> None:
+        self._response = response
+        self._timeout = timeout
+        self._chunks: Iterator[bytes] = response.iter_raw()
+        self._begun = False
+        self._rest: LongBody | None = None
+        self.head = _head(response)
+
+    def read(self) -> bytes | Lost:
+        if self._rest is not None:
+            return self._rest.read()
+        try:
+            data = next(self._chunks, b"")
+        except httpx2.RequestError as error:
+            return _lost(error)
+        if not self._begun:
+            # The first piece is all that the library had received: what comes now can be read without it.
+            self._begun = True
+            self._rest = LongBody.of(self._response, len(data), self._timeout)
+        return data
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class AsyncHttp:
+    """HTTP through httpx2, for asyncio. It may outlive an event loop: the next one has connections of its own."""
+
+    def __init__(self) -> None:
+        with _told():
+            self._client = httpx2.AsyncClient(headers=_headers(), limits=_LIMITS)
+        self._loop: object = None
+
+    async def open(self, request: Request) -> AsyncBody | Lost:
+        """Send a request; the answer's body is read from what is given back. UsageError once it was closed."""
+        _refuse_closed(closed=self._client.is_closed)
+        self._stay_in_the_loop()
+        try:
+            made = self._client.build_request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                content=request.body,
+                timeout=_timeout(request),
+            )
+            follow = request.method == "GET"
+            with hushed():
+                return _AsyncBody(await self._client.send(made, stream=True, auth=None, follow_redirects=follow))
+        except (httpx2.RequestError, httpx2.InvalidURL) as error:
+            return _lost(error)
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        self._stay_in_the_loop()
+        await self._client.aclose()
+
+    def _stay_in_the_loop(self) -> None:
+        """Leave the connections of a loop that is over behind: they can't even be closed any more."""
+        import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
+
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop is not loop:
+            with _told():
+                self._client = httpx2.AsyncClient(headers=_headers(), limits=_LIMITS)
+        self._loop = loop
+
+
+class _AsyncBody:
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+        self._chunks: AsyncIterator[bytes] = response.aiter_raw()
+        self.head = _head(response)
+
+    async def read(self) -> bytes | Lost:
+        try:
+            return await anext(self._chunks, b"")
+        except httpx2.RequestError as error:
+            return _lost(error)
+
+    async def close(self) -> None:
+        await self._response.aclose()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what the surroundings refuse to a new client into a UsageError: a proxy, or a file of certificates."""
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(f"{_set(_PROXIES)} names a SOCKS proxy, for which a library is missing: pip install socksio, "
+                         "or name an http:// proxy.") from error  # fmt: skip
+    except (ValueError, httpx2.InvalidURL) as error:
+        raise UsageError(
+            f"{_set(_PROXIES)} is no address of a proxy: give one like http://proxy.example:3128."
+        ) from error
+    except OSError as error:  # ssl.SSLError is one
+        reason = error.strerror or error.__class__.__name__
+        raise UsageError(f"The certificates that {_set(_CERTIFICATES)} names can't be read ({reason}): name a PEM file "
+                         "of certificates, or unset it.") from error  # fmt: skip
+
+
+def _set(names: tuple[str, ...]) -> str:
+    """The variables of these that are set, as they are spelled; their values may hold a password."""
+    found = [name for name in os.environ if name.upper() in names and os.environ[name]]
+    return " or ".join(sorted(found)) or " or ".join(names)
+
+
+def _refuse_closed(*, closed: bool) -> None:
+    """An error of ours, so that nobody takes the request for one that may have arrived."""
+    if closed:
+        raise UsageError("This client was closed: make another one.")
+
+
+def user_agent() -> str:
+    """Who asks, in a request's header: this client and its version, and Python's."""
+    try:
+        own = version("reelport")
+    except PackageNotFoundError:
+        own = "unknown"
+    return f"reelport/{own} python/{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _headers() -> dict[str, str]:
+    return {"user-agent": user_agent(), "accept-encoding": "identity", "accept": "*/*"}
+
+
+def _timeout(request: Request) -> httpx2.Timeout:
+    return httpx2.Timeout(request.timeout, connect=min(request.timeout, _CONNECT_SECONDS))
+
+
+def _head(response: httpx2.Response) -> Reply:
+    return Reply(response.status_code, {name.lower(): value for name, value in response.headers.items()})
+
+
+def _lost(error: httpx2.RequestError | httpx2.InvalidURL) -> Lost:
+    """What became of a request that failed. An address isn't repeated: it may be a signed one."""
+    reason = "the link is no address" if isinstance(error, httpx2.InvalidURL) else _sentence(error)
+    return Lost(reason, sent=not isinstance(error, (*_NEVER_SENT, httpx2.InvalidURL)))
+
+
+def _sentence(error: httpx2.RequestError) -> str:
+    match error:
+        case httpx2.ConnectTimeout():
+            return "connecting took too long"
+        case httpx2.TimeoutException():
+            return "the service fell silent"
+        case httpx2.UnsupportedProtocol():
+            return "the link is neither http nor https"
+        case httpx2.TooManyRedirects():
+            return "it redirects without end"
+        case httpx2.ConnectError() if refused := _refusal(error):
+            return refused
+        case _:
+            return _ERRNO.sub("", str(error)).strip(". ") or type(error).__name__
+
+
+def _refusal(error: BaseException | None) -> str | None:
+    """Why nobody could be connected to, in the system's words: asyncio's libraries have others of their own."""
+    while error is not None and not (isinstance(error, OSError) and error.errno):
+        error = error.__cause__ or error.__context__
+    return os.strerror(error.errno) if isinstance(error, ConnectionError) and error.errno else None

@@ -1,0 +1,183 @@
+"""The hands of the two drivers: each takes the steps of one flow, by threads or on the event loop."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from reelport.client.drivers.transport import AsyncBody, AsyncTransport, Body, Transport
+from reelport.client.flows.runner import AsyncRunner
+from reelport.client.interrupts import seen_through
+from reelport.client.reports import AsyncSleep, Sleep
+from reelport.client.steps import Alone, Fork, Lost, Open, Read, Reply, Send, Step, Wait, Work
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from reelport.client.drivers.fork import Drive, Halt
+
+_LARGEST_ANSWER = 16 << 20
+_TOO_LARGE = Lost("what it sends is too large to be an answer of a Reporting API")
+
+
+class Hand:
+    """Takes the steps of one flow; holds the body that is open."""
+
+    def __init__(
+        self, transport: Transport, sleep: Sleep, turn: threading.Lock, drive: Drive, halt: Halt | None
+    ) -> None:
+        self._transport = transport
+        self._sleep = sleep
+        self._turn = turn
+        self._drive = drive
+        self._halt = halt
+        self._body: Body | None = None
+        self._stop: BaseException | None = None
+
+    def take(self, step: Step) -> object:  # noqa: PLR0911 - one for each kind of step
+        """What the step comes to. Of work that has begun the flow hears before a Ctrl-C ends it."""
+        self.check()
+        if self._halt is not None:
+            self._halt.check()
+        match step:
+            case Wait(seconds):
+                self._pause(seconds)
+                return None
+            case Work(task):
+                return seen_through(task, self._stopped)
+            case Fork(flows, at_once):
+                from reelport.client.drivers.fork import side_by_side  # noqa: PLC0415 - one report needs no threads
+
+                return side_by_side(self._drive, flows, at_once, self._halt)
+            case Alone(flow):
+                with self._turn:
+                    return self._drive(flow, halt=self._halt)
+            case Open(request):
+                self.close()
+                body = self._transport.open(request)
+                self._body = None if isinstance(body, Lost) else body
+                return body if isinstance(body, Lost) else body.head
+            case Read():
+                return self._body.read() if self._body else b""
+            case Send(request):
+                body = self._transport.open(request)
+                return body if isinstance(body, Lost) else _whole(body)
+
+    def check(self) -> None:
+        """Raise what interrupted this while it worked."""
+        if self._stop is not None:
+            raise self._stop
+
+    def close(self) -> None:
+        """Let go of the body that is open."""
+        if self._body is not None:
+            self._body.close()
+
+    def _stopped(self, stop: BaseException) -> None:
+        self._stop = stop
+
+    def _pause(self, seconds: float) -> None:
+        if self._halt is None:
+            self._sleep(seconds)
+        else:
+            self._halt.pause(seconds, self._sleep)
+
+
+class AsyncHand:
+    """Takes the steps of one flow; holds the body that is open."""
+
+    def __init__(self, transport: AsyncTransport, sleep: AsyncSleep, turn: Turn, run: AsyncRunner) -> None:
+        self._transport = transport
+        self._sleep = sleep
+        self._turn = turn
+        self._run = run
+        self._body: AsyncBody | None = None
+        self._stop: BaseException | None = None
+
+    async def take(self, step: Step) -> object:  # noqa: PLR0911 - one for each kind of step
+        """What the step comes to. Of work that has begun the flow hears before being cancelled ends it."""
+        self.check()
+        match step:
+            case Wait(seconds):
+                await self._sleep(seconds)
+                return None
+            case Work(task):
+                from reelport.client.drivers.fork import in_thread  # noqa: PLC0415 - only asyncio's client needs it
+
+                return await in_thread(task, self._stopped)
+            case Fork(flows, at_once):
+                from reelport.client.drivers.fork import together  # noqa: PLC0415 - one report needs it not
+
+                return await together(self._run, flows, at_once)
+            case Alone(flow):
+                async with self._turn.lock():
+                    return await self._run(flow)
+            case Open(request):
+                await self.close()
+                body = await self._transport.open(request)
+                self._body = None if isinstance(body, Lost) else body
+                return body if isinstance(body, Lost) else body.head
+            case Read():
+                return await self._body.read() if self._body else b""
+            case Send(request):
+                body = await self._transport.open(request)
+                return body if isinstance(body, Lost) else await _awhole(body)
+
+    def check(self) -> None:
+        """Raise what cancelled this while it worked."""
+        if self._stop is not None:
+            raise self._stop
+
+    async def close(self) -> None:
+        """Let go of the body that is open."""
+        if self._body is not None:
+            await self._body.close()
+
+    def _stopped(self, stop: BaseException) -> None:
+        self._stop = stop
+
+
+class Turn:
+    """The lock of an event loop's flows that must not run beside each other."""
+
+    def __init__(self) -> None:
+        self._lock: asyncio.Lock | None = None
+        self._loop: object = None
+
+    def lock(self) -> asyncio.Lock:
+        """The lock of the running loop: a client may outlive one."""
+        import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
+
+        loop = asyncio.get_running_loop()
+        if self._lock is None or self._loop is not loop:
+            self._lock, self._loop = asyncio.Lock(), loop
+        return self._lock
+
+
+def _whole(body: Body) -> Reply | Lost:
+    """An answer read to its end."""
+    data = bytearray()
+    with closing(body):
+        while chunk := body.read():
+            if isinstance(chunk, Lost):
+                return chunk
+            data += chunk
+            if len(data) > _LARGEST_ANSWER:
+                return _TOO_LARGE
+    return Reply(body.head.status, body.head.headers, bytes(data))
+
+
+async def _awhole(body: AsyncBody) -> Reply | Lost:
+    """An answer read to its end."""
+    data = bytearray()
+    try:
+        while chunk := await body.read():
+            if isinstance(chunk, Lost):
+                return chunk
+            data += chunk
+            if len(data) > _LARGEST_ANSWER:
+                return _TOO_LARGE
+    finally:
+        await body.close()
+    return Reply(body.head.status, body.head.headers, bytes(data))

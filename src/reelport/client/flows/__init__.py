@@ -1,0 +1,1 @@
+"""Flows: ask, wait, download as generators that do no I/O themselves."""

@@ -1,0 +1,249 @@
+"""What an answer of the service means: data, trouble that may pass, or an error of the tree.
+
+Two shapes of GraphQL errors are understood: ours, with a code in `extensions`, and the
+bare `message`, `type`, `path` of another vendor. Texts are passed on, never matched on.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from reelport.client.steps import Lost, Reply
+from reelport.errors import (
+    AccessError,
+    Problem,
+    QueryRefused,
+    QueueFull,
+    ReelportError,
+    ServiceError,
+    Unreachable,
+)
+from reelport.wire import Code
+
+Redact = Callable[[str], str]
+
+OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
+_TOO_EARLY, _TOO_MANY, _UNAVAILABLE = 425, 429, 503
+_FAILED = range(500, 600)
+_FINAL = frozenset({501, 505, 511})
+"""Failures that trying again doesn't help."""
+
+_GZIP, _LARGEST = 31, 16 << 20
+_LONGEST_DATE, _LONGEST_PAUSE = 64, 1e9
+_STEPS = 16
+"""How long a path to a place in the query may be; none of ours is longer than 2."""
+
+# Words are compared in lower case; a number is the status of HTTP that some services repeat as a code.
+_TOKEN = frozenset(
+    {Code.UNAUTHENTICATED, "invalid_token", "expired_token", "token_expired", "invalid_access_token", "unauthorized"}
+) | {"401"}
+_FORBIDDEN = frozenset({"access_forbidden", "forbidden", "access_denied", "insufficient_scope", "missing_permissions"})
+_ACCESS = _TOKEN | _FORBIDDEN | {"403"}
+_FULL = frozenset({Code.TOO_MANY_REPORTS, "too_many_requests", "rate_limited", "rate_limit_exceeded", "throttled"}) | {
+    "quota_exceeded",
+    "429",
+}
+_FAULT = frozenset({Code.INTERNAL, Code.UNAVAILABLE, "internal_server_error", "service_unavailable", "timeout"}) | {
+    "500",
+    "502",
+    "503",
+    "504",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A failure that may pass: the error to raise when it doesn't, and how long the service asks to wait.
+
+    `acted` is false only when the service surely did nothing about the request; `crowded` when it had too many.
+    """
+
+    error: ReelportError
+    retry_after: float | None = None
+    acted: bool = True
+    crowded: bool = False
+
+
+def trouble_of(answer: Reply | Lost, host: str, now: datetime, redact: Redact) -> Trouble | None:
+    """The trouble that an answer is, whatever the host was asked; None when it is worth reading."""
+    match answer:
+        case Lost(reason, sent):
+            return Trouble(Unreachable(f"{host} gave no answer: {redact(reason)}."), acted=sent)
+        case Reply(status) if status in {_TOO_EARLY, _TOO_MANY} or (status in _FAILED and status not in _FINAL):
+            pause = _retry_after(answer, now)
+            wish = "" if pause is None else f" It asks for a pause of {pause:.0f} s."
+            error = ServiceError(f"{host} answered HTTP {status}{_first_message(answer, redact)}{wish}")
+            # Who names a time to come back has looked at the request and put it off.
+            put_off = status in {_TOO_EARLY, _TOO_MANY} or (status == _UNAVAILABLE and pause is not None)
+            return Trouble(error, pause, acted=not put_off, crowded=status == _TOO_MANY)
+        case _:
+            return None
+
+
+def json_of(reply: Reply, redact: Redact) -> Mapping[str, Any]:
+    """The JSON object that a reply holds. Raises Unreachable when it is none: that is no Reporting API."""
+    try:
+        value = json.loads(_unpacked(reply))
+    except (ValueError, RecursionError, zlib.error):
+        value = None
+    if isinstance(value, dict):
+        return value
+    raise Unreachable(f"HTTP {reply.status} with {_kind(reply, redact)}: that is no answer of a Reporting API. "
+                      "Check the address (REELPORT_URL).")  # fmt: skip
+
+
+def fault_of(reply: Reply, redact: Redact) -> Trouble | None:
+    """The fault of the service that a GraphQL answer tells of, which may pass; None for every other answer."""
+    codes, sentences, _ = _told(reply, redact)
+    return Trouble(ServiceError(sentences)) if codes and codes <= _FAULT else None
+
+
+def refuses_token(reply: Reply, redact: Redact) -> bool:
+    """Whether an answer refuses the token and holds nothing else: with another one the request may be repeated."""
+    codes, _, data = _told(reply, redact)
+    return reply.status == UNAUTHORIZED or (bool(codes & _TOKEN) and not _holds_something(data))
+
+
+def data_of(reply: Reply, redact: Redact) -> Mapping[str, Any]:
+    """The `data` of a GraphQL answer.
+
+    Raises AccessError, QueueFull, QueryRefused or ServiceError: errors are raised even when they
+    come with status 200 and beside data, which they then carry.
+    """
+    if reply.status == FORBIDDEN:
+        raise AccessError(f"The service refuses this key (HTTP 403){_first_message(reply, redact)}")
+    answer = json_of(reply, redact)
+    data = answer.get("data")
+    held = data if isinstance(data, dict) else None
+    problems = tuple(_problems(answer, redact))
+    if problems:
+        raise _refusal(problems, held)
+    if reply.status != OK or held is None:
+        raise ServiceError(f"The service answered HTTP {reply.status} without data: {_keys(answer, redact)}")
+    return held
+
+
+def _refusal(problems: tuple[Problem, ...], data: Mapping[str, Any] | None) -> ReelportError:
+    """The one error that the problems of an answer are."""
+    codes = {problem.code.lower() for problem in problems}
+    if codes & _ACCESS or codes == {Code.SCOPE_MISSING}:
+        return AccessError(_sentences(problems), data=data)
+    if codes <= _FULL:
+        return QueueFull(_sentences(problems), data=data)
+    return ServiceError(_sentences(problems), data=data) if codes <= _FAULT else QueryRefused(problems, data=data)
+
+
+def _told(reply: Reply, redact: Redact) -> tuple[set[str], str, object]:
+    """The codes of an answer's errors in lower case, their sentences, and what came beside them."""
+    try:
+        answer = json_of(reply, redact)
+    except Unreachable:
+        return set(), "", None
+    problems = tuple(_problems(answer, redact))
+    return {problem.code.lower() for problem in problems}, _sentences(problems), answer.get("data")
+
+
+def _holds_something(data: object) -> bool:
+    return any(value is not None for value in data.values()) if isinstance(data, dict) else data is not None
+
+
+def _problems(answer: Mapping[str, Any], redact: Redact) -> Iterator[Problem]:
+    """The entries of `errors`, whatever form they come in: that there are any is a refusal."""
+    errors = answer.get("errors")
+    for error in errors if isinstance(errors, list) else [errors] if errors else []:
+        yield _problem(error if isinstance(error, dict) else {"message": error}, redact)
+
+
+def _sentences(problems: tuple[Problem, ...]) -> str:
+    return "\n".join(problem.sentence for problem in problems)
+
+
+def _problem(error: dict[str, Any], redact: Redact) -> Problem:
+    """One entry of `errors` in either shape."""
+    extensions = error.get("extensions")
+    extensions = extensions if isinstance(extensions, dict) else {}
+    code = extensions.get("code") or error.get("type") or error.get("code")
+    # An engine that cites the rule of GraphQL's specification which a document breaks gives no code of its own.
+    code = code or (Code.INVALID_DOCUMENT if extensions.get("rule") else "refused")
+    nearest = extensions.get("nearest")
+    steps = _list(extensions.get("inputPath") or error.get("path"))[:_STEPS]
+    path = tuple(step if isinstance(step, int) else redact(str(step)) for step in steps)
+    sentence = error.get("message") or "The service refused without a word."
+    return Problem(
+        redact(str(code)),
+        path,
+        redact(str(sentence)),
+        redact(nearest) if isinstance(nearest, str) else None,
+    )
+
+
+def _first_message(reply: Reply, redact: Redact) -> str:
+    """What a failed answer says of itself, as the end of a sentence."""
+    try:
+        answer = json_of(reply, redact)
+    except Unreachable:
+        return f", with {_kind(reply, redact)}."
+    for problem in _problems(answer, redact):
+        return f": {problem.sentence}"
+    said = said_of(answer, redact)
+    return f": {said}." if said else "."
+
+
+def said_of(answer: Mapping[str, Any], redact: Redact) -> str:
+    """What the answer of a token endpoint or a gateway says of its failure, without a full stop; may be empty."""
+    error = answer.get("error")
+    parts = error if isinstance(error, dict) else answer
+    words = [parts.get(word) for word in ("error", "code", "error_description", "message")]
+    return redact(": ".join(str(word) for word in words if word and isinstance(word, str | int))).rstrip(".")
+
+
+def _retry_after(reply: Reply, now: datetime) -> float | None:
+    """The seconds that `Retry-After` asks for, given as seconds or as a date."""
+    text = reply.headers.get("retry-after", "").strip()[:_LONGEST_DATE]
+    with suppress(ValueError):
+        seconds = float(text)
+        return min(seconds, _LONGEST_PAUSE) if 0 <= seconds < float("inf") else None
+    return _until(text, now) if text else None
+
+
+def _until(date: str, now: datetime) -> float | None:
+    """The seconds to a date as HTTP writes it."""
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - it loads sockets, and dates are rare
+
+    try:
+        moment = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())
+
+
+def _unpacked(reply: Reply) -> bytes:
+    """The body as text; of one that was packed although nobody asked, no more than fits in memory."""
+    if reply.headers.get("content-encoding") != "gzip":
+        return reply.body
+    return zlib.decompressobj(wbits=_GZIP).decompress(reply.body, _LARGEST)
+
+
+def _kind(reply: Reply, redact: Redact) -> str:
+    """What a body is that isn't what was hoped for."""
+    if reply.headers.get("location"):
+        return "a redirect elsewhere"
+    if reply.body.lstrip()[:1] == b"<":
+        return "an HTML page"
+    kind = redact(reply.headers.get("content-type", ""))
+    return f"a body of {kind} that can't be read" if reply.body and kind else "nothing readable"
+
+
+def _keys(answer: Mapping[str, Any], redact: Redact) -> str:
+    return redact(", ".join(sorted(str(key) for key in answer))) or "an empty object"
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

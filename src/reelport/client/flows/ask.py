@@ -1,0 +1,207 @@
+"""Come by a report's token without losing one: an earlier report, or a slot and an ask.
+
+The ledger decides in one transaction. What it can't decide alone is waited for: a slot, or another process that is
+asking the same question.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+
+from reelport import killpoints
+from reelport.client.events import Asked, Event, Progress, Queued, Reused
+from reelport.client.flows.back_pressure import Crowding, advise_on_days
+from reelport.client.flows.follow import glanced
+from reelport.client.flows.lifecycle import ask_vetted
+from reelport.client.flows.retry import Patience, pauses
+from reelport.client.ledger import Busy, Claimed, Entry, Full, Held, Ledger, Question, Row, Serves
+from reelport.client.session import Session
+from reelport.client.steps import Flow, Wait, work
+from reelport.errors import AskLost, QueueFull, ReelportError, ServiceError, SlotsFull, StorageError
+from reelport.query import ReportQuery
+
+_TRIFLE = Patience(2.0)
+"""How long a look on behalf of another is tried: the next one is not far."""
+
+_LONGEST = 60.0
+_LOCAL = 1.0
+"""Seconds between two looks into the ledger at most."""
+
+
+def question(session: Session, query: ReportQuery, *, fresh: bool = False) -> Question:
+    """What is to be known, as the ledger puts it."""
+    settings = session.settings
+    return Question(
+        settings.url, settings.identity, query, session.reelport is True, session.slots, fresh, settings.again
+    )
+
+
+def had(
+    session: Session,
+    ledger: Ledger,
+    query: ReportQuery,
+    tell: Progress,
+    until: float,
+    *,
+    fresh: bool = False,
+    window: bool = False,
+) -> Flow[Row]:
+    """A row with a report's token, which this flow holds where nobody else does.
+
+    It is asked for only when no earlier report can serve. Raises AskLost while it isn't known whether it was
+    asked for before, SlotsFull when no slot came free before the second `until` of the session's clock. A `window` of a
+    range waits longer for slots that somebody else may hold.
+    """
+    asked = question(session, query, fresh=fresh)
+    turns, crowding = _Turns(session, until), Crowding(session, query, until, window=window)
+    while True:
+        entry = yield from work(partial(ledger.enter, asked))
+        match entry:
+            case Serves(row):
+                _tell_of(row, session, ledger, tell)
+                return row
+            case Held(row):
+                raise _lost(row, "An earlier ask for this very report ended without an answer.")
+            case Claimed(row, others):
+                refusal = yield from _asked(session, ledger, row, query, tell)
+                if isinstance(refusal, Row):
+                    return refusal
+                taken = yield from work(partial(ledger.taken_since, asked.identity, crowding.since))
+                took_its_like = partial(ledger.took_like, asked.identity, query)
+                if not (yield from work(partial(crowding.waits, refusal, others, taken, took_its_like))):
+                    raise refusal
+                seconds = turns.after(advise_on_days(session, query, refusal))
+            case Busy() | Full():
+                seconds = turns.next(_said(entry, session), _LOCAL)
+        if turns.news:
+            tell(Queued(turns.reason, seconds))
+        yield from _look_on_behalf(session, ledger, asked.identity, tell)
+        yield Wait(seconds)
+
+
+class _Turns:
+    """Pauses between two tries to get a slot: short ones for the ledger, growing ones for the service."""
+
+    def __init__(self, session: Session, until: float) -> None:
+        self._seconds = session.clock.seconds
+        self._until = until
+        self._pauses: Iterator[float] = pauses(session.chance)
+        self._told_at = -math.inf
+        self.reason = ""
+        self.news = False
+
+    def after(self, refusal: ReelportError) -> float:
+        """The pause after the service refused: as it asks for, or a growing one."""
+        wish = refusal.retry_after if isinstance(refusal, QueueFull) else None
+        return self.next(f"The service takes no further report now ({refusal})", _LONGEST, wish or 0.0)
+
+    def next(self, reason: str, longest: float, shortest: float = 0.0) -> float:
+        """The next pause. Raises SlotsFull when time is up. What stands in the way is news once a minute."""
+        now = self._seconds()
+        left = self._until - now
+        if left <= 0:
+            raise SlotsFull(f"{reason}, and the time to wait is over. Nothing was asked for: run the same again later.")
+        self.news = reason != self.reason or now - self._told_at >= _LONGEST
+        if self.news:
+            self.reason, self._told_at = reason, now
+        return min(max(min(next(self._pauses), longest), shortest), left)
+
+
+class _Ear:
+    """Listens for the token that the service gave, before anybody else hears of it."""
+
+    def __init__(self, tell: Progress) -> None:
+        self._tell = tell
+        self.token: str | None = None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Asked):
+            self.token = event.token
+        self._tell(event)
+
+
+def _asked(session: Session, ledger: Ledger, row: Row, query: ReportQuery, tell: Progress) -> Flow[Row | ReelportError]:
+    """The row with the token that the service gave, or the error with which it took nothing."""
+    ear, begun = _Ear(tell), False
+    try:
+        yield Wait(0)  # Whoever is stopped here has surely asked for nothing.
+        begun = True
+        return (yield from _sent(session, ledger, row, query, ear))
+    except BaseException:  # a Ctrl-C too, or a listener that fails: what is known is kept; it goes on
+        with suppress(StorageError):  # What went wrong before says more.
+            if not begun:
+                ledger.drop(row)
+            if ear.token is not None:
+                ledger.requested(row, ear.token)
+            ledger.released(row)
+        raise
+
+
+def _sent(session: Session, ledger: Ledger, row: Row, query: ReportQuery, ear: _Ear) -> Flow[Row | ReelportError]:
+    killpoints.reach("client-intent")
+    try:
+        state = yield from ask_vetted(session, query, ear, yielding=True)
+    except AskLost as error:
+        yield from work(partial(ledger.lost, row, str(error), answered=error.answered))
+        raise _lost(row, str(error.__cause__ or error)) from error
+    except ReelportError as error:
+        if error.token is None:
+            yield from work(partial(ledger.drop, row))
+            return error
+        yield from work(partial(ledger.requested, row, error.token))
+        raise
+    killpoints.reach("client-asked")
+    row = yield from _written_down(ledger, row, state.token)
+    killpoints.reach("client-requested")
+    return row
+
+
+def _written_down(ledger: Ledger, row: Row, token: str) -> Flow[Row]:
+    """The row with the token in it, which is in the file before anything else happens."""
+    try:
+        return (yield from work(partial(ledger.requested, row, token)))
+    except StorageError as error:
+        raise StorageError(f"{error} The report was asked for all the same: it is {token}.", token=token) from error
+
+
+def _look_on_behalf(session: Session, ledger: Ledger, identity: str, tell: Progress) -> Flow[None]:
+    """Look at the reports of dead processes: one that is done holds no slot any more."""
+    for row in (yield from work(partial(ledger.orphans, identity))):
+        try:
+            yield from glanced(session, ledger, row, tell, _TRIFLE)
+        except ServiceError:
+            continue  # It wasn't ours to begin with, and is looked at again.
+
+
+def _tell_of(row: Row, session: Session, ledger: Ledger, tell: Progress) -> None:
+    age: timedelta = session.clock.now() - (row.asked or row.created)
+    try:
+        tell(Reused(row.token or "", max(0.0, age.total_seconds())))
+    except BaseException:  # a listener that fails must not leave the row in our hands; it goes on
+        ledger.released(row)
+        raise
+
+
+def _said(entry: Entry, session: Session) -> str:
+    now = session.clock.now()
+    match entry:
+        case Busy(row):
+            return f"{row.worker(now) or 'Another process'} is asking for the same report"
+        case Full(rows):
+            holders = ", ".join(f"{row.id} ({row.worker(now) or row.state})" for row in rows[:4])
+            more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""  # noqa: PLR2004 - what a line can show
+            return f"Waiting for a slot: {holders}{more} in flight (see 'reelport jobs list')"
+        case _:
+            return ""
+
+
+def _lost(row: Row, what: str) -> AskLost:
+    until = f"{row.held_until:%Y-%m-%d %H:%M} UTC"
+    return AskLost(f"{what} The service may be making the report: until {until} it counts as one in flight and isn't "
+                   "asked for again; after that the same command asks anew. To ask again at once, at the price of a "
+                   "second report if the first was taken: --again (client.with_options(again=True)). If you know that "
+                   f"it was not taken: reelport jobs forget {row.id}")  # fmt: skip

@@ -1,0 +1,158 @@
+"""Tokens: had for the key, renewed before they run out, by one flow for all that wait."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from urllib.parse import urlencode
+
+from reelport.client.events import Progress
+from reelport.client.flows.answers import FORBIDDEN, OK, UNAUTHORIZED, json_of, said_of
+from reelport.client.flows.retry import PATIENT, Patience, persist
+from reelport.client.session import Access, Grant, Session
+from reelport.client.settings.credentials import Bearer, PrivateKey, PublicKey, is_token
+from reelport.client.steps import Flow, Reply, Request, alone
+from reelport.errors import AccessError, ReelportError, ServiceError
+from reelport.wire import Scope
+
+WISHED = (Scope.CREATE_REPORTS, Scope.READ_REPORTS, Scope.ACCESS_ADS, Scope.ACCESS_REVENUE)
+"""Everything that a report can need. A report asked for with a wide token is looked at with one as wide."""
+
+_LIFE = 3600.0
+_MARGIN = 60.0
+_REFUSALS = frozenset({400, UNAUTHORIZED, FORBIDDEN})
+
+
+def bearer(session: Session, tell: Progress, needed: Iterable[Scope] = (), patience: Patience = PATIENT) -> Flow[str]:
+    """A token that is good for a while yet. `needed` scopes are what it can't do without.
+
+    Of all flows of a client that find the token stale, one renews it; the others wait and take what it got, be it
+    a refusal. Raises AccessError when the service gives none.
+    """
+    key = session.settings.key
+    if isinstance(key, Bearer):
+        return key.token
+    if (token := _fresh(session)) is None:
+        until, tries = patience.until(session), session.access.tries
+        token = yield from alone(_renewed(session, key, tell, tuple(needed), patience, until, tries))
+    return token
+
+
+def forget(session: Session, token: str) -> None:
+    """Use a token that the service refused no more, unless it was renewed meanwhile."""
+    grant = session.grant
+    if grant is not None and grant.token == token:
+        session.access.grant = replace(grant, renew_at=float("-inf"))
+
+
+def _fresh(session: Session) -> str | None:
+    grant = session.grant
+    return grant.token if grant is not None and session.clock.seconds() < grant.renew_at else None
+
+
+def _renewed(
+    session: Session,
+    key: PrivateKey | PublicKey,
+    tell: Progress,
+    needed: tuple[Scope, ...],
+    patience: Patience,
+    until: float,
+    tries: int,
+) -> Flow[str]:
+    """The token that another flow has got meanwhile, else a new one. `tries` is the count before waiting for a turn."""
+    if (token := _fresh(session)) is not None:
+        return token
+    access = session.access
+    _share_failure(access, tries, late=session.clock.seconds() > until)
+    access.failure = None
+    patience = patience.left(session, until)
+    try:
+        match key:
+            case PrivateKey():
+                grant = yield from _by_key(session, key, tell, needed, patience)
+            case PublicKey():
+                grant = yield from _by_login(session, key, tell, patience)
+    except ReelportError as error:
+        access.failure = copy.copy(error)  # without its traceback, which would keep all of this flow alive
+        raise
+    finally:
+        access.tries += 1
+    access.renew(grant)
+    return grant.token
+
+
+def _share_failure(access: Access, tries: int, *, late: bool) -> None:
+    """Raise what another flow's try ended in while this one waited, when trying again can't help."""
+    failure = access.failure
+    if access.tries != tries and failure is not None and (late or isinstance(failure, AccessError)):
+        raise copy.copy(failure)
+
+
+def _by_key(
+    session: Session, key: PrivateKey, tell: Progress, needed: tuple[Scope, ...], patience: Patience
+) -> Flow[Grant]:
+    """A grant for a private key."""
+    form = {"grant_type": "client_credentials", "client_id": key.id, "client_secret": key.secret}
+    reply = yield from persist(session, _request(session, form | _scope(WISHED)), tell, patience)
+    if reply.status != OK and json_of(reply, session.redacted).get("error") == "invalid_scope":
+        # A vendor may refuse a scope that the key lacks, where others leave it out of the grant.
+        fewer = form | _scope((Scope.CREATE_REPORTS, *needed))
+        reply = yield from persist(session, _request(session, fewer), tell, patience)
+    return _grant(session, reply)
+
+
+def _by_login(session: Session, key: PublicKey, tell: Progress, patience: Patience) -> Flow[Grant]:
+    """A grant for a public key: by the refresh token where there is a good one, else by password."""
+    form = {"client_id": key.id, "client_secret": key.secret}
+    refresh = session.grant.refresh if session.grant else None
+    if refresh is not None:
+        again = form | {"grant_type": "refresh_token", "refresh_token": refresh}
+        reply = yield from persist(session, _request(session, again), tell, patience)
+        if reply.status not in _REFUSALS:
+            return _grant(session, reply, refresh)
+    login = form | {"grant_type": "password", "username": key.username, "password": key.password}
+    return _grant(session, (yield from persist(session, _request(session, login), tell, patience)))
+
+
+def _request(session: Session, form: Mapping[str, str]) -> Request:
+    headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+    url = session.settings.token_url or session.settings.url
+    return Request("POST", url, headers, urlencode(form).encode(), session.settings.timeout)
+
+
+def _scope(scopes: Iterable[Scope]) -> dict[str, str]:
+    return {"scope": " ".join(dict.fromkeys(scopes))}
+
+
+def _grant(session: Session, reply: Reply, refresh: str | None = None) -> Grant:
+    """The grant that a reply of the token endpoint holds. Raises AccessError when it refuses."""
+    answer = json_of(reply, session.redacted)
+    token, new = answer.get("access_token"), answer.get("refresh_token")
+    if reply.status == OK and isinstance(token, str) and is_token(token):
+        session.met()
+        life = _seconds(answer.get("expires_in"))
+        renew_at = session.clock.seconds() + life - min(_MARGIN, life / 10)
+        scope = answer.get("scope")
+        scopes = (tuple(scope.split()) if isinstance(scope, str) else ()) or None
+        return Grant(token, renew_at, new if isinstance(new, str) and new else refresh, scopes)
+    said = said_of(answer, session.redacted)
+    if reply.status in _REFUSALS:
+        why = said or f"HTTP {reply.status}"
+        raise AccessError(f"The service gave no token for this key ({why}). {_advice(session)}")
+    raise ServiceError(f"The token endpoint answered HTTP {reply.status} without a token{': ' if said else ''}{said}. "
+                       "Check the address (REELPORT_URL).")  # fmt: skip
+
+
+def _advice(session: Session) -> str:
+    if isinstance(session.settings.key, PublicKey):
+        return ("Check REELPORT_API_KEY, REELPORT_API_SECRET, REELPORT_USERNAME and REELPORT_PASSWORD, "
+                "and that the key is enabled for reports.")  # fmt: skip
+    return "Check REELPORT_API_KEY, REELPORT_API_SECRET and the key's permissions."
+
+
+def _seconds(value: object) -> float:
+    try:
+        return max(0.0, float(str(value)))
+    except ValueError:
+        return _LIFE

@@ -1,0 +1,382 @@
+"""Fetch a report's files whole or not at all: what a flow relies on is length, checksum and the shape of the CSV."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from reelport.client.deadline import DEADLINE
+from reelport.client.events import Progress, Received, Retrying, Saved
+from reelport.client.files import sidecar
+from reelport.client.files.intake import Intake
+from reelport.client.files.link_host import advise_on_link_host, describe_link_host
+from reelport.client.files.part import Mark, Part
+from reelport.client.files.proof import BEYOND, OK, Promise, Proof, refuse, weakest
+from reelport.client.files.shape import Lines
+from reelport.client.files.sidecar import Sidecar
+from reelport.client.flows.answers import trouble_of
+from reelport.client.flows.lifecycle import ReportState, ask, look, wait, without_links
+from reelport.client.flows.retry import pauses
+from reelport.client.results.notebook_views import download_html
+from reelport.client.results.tables import Table
+from reelport.client.session import Session
+from reelport.client.steps import Flow, Lost, Reply, Request, Wait, opened, read, work
+from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, ServiceError, Unreachable
+from reelport.query import ReportQuery
+from reelport.wire import ReportStatus, parse_complete_day
+
+__all__ = ["Downloaded", "Proof", "Times", "download", "known", "ready", "run"]
+
+_TRIES = 3
+_WORTH = 1 << 16
+"""A try that brought this many bytes more doesn't count: a large file over a bad line gets there in the end."""
+
+_LONGEST_PAUSE = 60.0
+_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """A report on disk, and what shows that it is whole. `rows` are those below the header.
+
+    `sidecar` is the file beside it that says the same and whence it came; None where another file has that name.
+    `last_complete_day` is the last day that was complete in the service's facts when the report was made: later days
+    may still get rows. None where the service doesn't tell, `date.min` where it says that no day is complete.
+    """
+
+    path: Path
+    bytes: int
+    sha256: str
+    rows: int
+    proof: Proof
+    sidecar: Path | None = None
+    last_complete_day: date | None = None
+
+    def table(self, text: Collection[str] | str = ()) -> Table:
+        """The file as typed rows, Arrow, Polars or pandas; `text` names columns, or one, to leave as they are."""
+        return Table.of(self.path, text)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        windows, day = len(getattr(self, "windows", ())), self.last_complete_day
+        return download_html(
+            type(self).__name__, self.path, self.rows, self.bytes, windows, self.proof, day, self.sha256
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a report was asked for and finished (UTC), as far as it is known."""
+
+    asked: datetime | None = None
+    finished: datetime | None = None
+
+
+def download(
+    session: Session,
+    state: ReportState,
+    target: Path,
+    query: ReportQuery | None,
+    tell: Progress,
+    *,
+    times: Times = Times(),
+) -> Flow[Downloaded]:
+    """Put the files of a report together under the target's name. Anything less leaves that name as it was.
+
+    A body that was cut goes on where it was, where the server offers that, and else begins anew; a link that has
+    expired is looked up again, once. What a killed process left is taken up where a checksum will prove the whole.
+    Without a query the columns are not compared with what was asked for. Where the settings say so a file for
+    whose end nothing speaks is fetched twice, and has to be the same. Its errors have the report's token.
+    """
+    with _about(state.token), Part(target, state.token) as part:
+        taken = _Taken(part, query)
+        tries = _Tries()
+        while True:
+            try:
+                proof = yield from _fetch_all(session, state, taken, tell)
+                break
+            except (ReportExpired, Unreachable, IncompleteDownload) as error:
+                taken.settle()
+                yield from _pause(session, tries, error, taken, tell)
+            state = yield from ready(session, state.token, tell)
+        done = yield from work(partial(_published, session, state.token, query, times, taken, proof))
+    tell(Saved(state.token, done.bytes, done.rows))
+    return done
+
+
+@contextmanager
+def _about(token: str) -> Iterator[None]:
+    """Have errors say which report they are of, so that it can be taken up again."""
+    try:
+        yield
+    except ReelportError as error:
+        error.token = error.token or token
+        raise
+
+
+def known(path: Path, sha256: str, proof: Proof = Proof.CHECKSUM) -> Downloaded | None:
+    """The file that was downloaded to a path before, when its bytes are still those; None when they aren't."""
+    digest, lines, size = hashlib.sha256(), Lines(), 0
+    try:
+        with path.open("rb") as file:
+            while data := file.read(_AT_ONCE):
+                digest.update(data)
+                lines.feed(data)
+                size += len(data)
+    except OSError:
+        return None
+    if digest.hexdigest() != sha256:
+        return None
+    found = path.with_name(f"{path.name}.json")
+    says = sidecar.read(found) or {}
+    if says.get("sha256") != sha256:
+        return Downloaded(path, size, sha256, lines.rows, proof)
+    complete = parse_complete_day(says.get("last_complete_day"))
+    return Downloaded(path, size, sha256, lines.rows, proof, found, complete)
+
+
+def earliest(days: Collection[date | None]) -> date | None:
+    """The last complete day of several files together: the first of theirs. None unless each has one."""
+    known = [day for day in days if day is not None]
+    return min(known, default=None) if len(known) == len(days) else None
+
+
+def ready(session: Session, token: str, tell: Progress) -> Flow[ReportState]:
+    """The report with fresh links. Raises when it is in no state to be downloaded."""
+    state = yield from look(session, token, tell)
+    if state.status == ReportStatus.EXPIRED:
+        raise ReportExpired(f"The report {token} has expired and its file is gone. Ask for it again.")
+    if state.status == ReportStatus.FINISHED and state.links and state.lacks_links:
+        raise without_links(state)
+    if not state.ready:
+        raise ServiceError(f"The report {token} can't be downloaded: it is {state.status}. Wait for it first.")
+    return state
+
+
+def run(
+    session: Session,
+    query: ReportQuery,
+    target: Path,
+    tell: Progress,
+    *,
+    deadline: float = DEADLINE,
+    part: bool = False,
+) -> Flow[Downloaded]:
+    """Ask, wait, download. The columns of a `part` of what is wanted must be those that were asked for."""
+    asked = yield from ask(session, query, tell)
+    began = session.clock.now()
+    state = yield from wait(session, asked.token, tell, deadline=deadline)
+    times = Times(began, session.clock.now())
+    checked = None if session.settings.any_columns and not part else query
+    return (yield from download(session, state, target, checked, tell, times=times))
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What of a report is in the part by now: links that are whole, and the one that was cut."""
+
+    part: Part
+    query: ReportQuery | None
+    whole: list[tuple[str, Proof]] = field(default_factory=list)
+    complete: list[date | None] = field(default_factory=list)
+    columns: tuple[str, ...] | None = None
+    begin: Mark | None = None
+    intake: Intake | None = None
+    alone: bool = True
+    retry_after: float | None = None
+
+    def fits(self, links: tuple[str, ...]) -> bool:
+        """Whether fresh links lead to the files that are here already, in their order: as far as paths tell."""
+        here, there = [path for path, _ in self.whole], [urlsplit(link).path for link in links]
+        return not here or (len(here) < len(there) == len(set(there)) and here == there[: len(here)])
+
+    def restart(self) -> None:
+        """Forget all."""
+        self.part.rewind()
+        self.whole.clear()
+        self.complete.clear()
+        self.columns = self.begin = self.intake = None
+
+    def settle(self) -> None:
+        """Keep what can be gone on with of the link that failed, else forget that link."""
+        if self.intake is not None and not self.intake.cut:
+            self.forget()
+
+    def forget(self) -> None:
+        """Drop what came of the present link, and what was found."""
+        if self.intake is not None or self.part.found:
+            self.part.rewind(self.begin)
+        self.intake = None
+        self.part.keep = False
+
+    def end(self, link: str, proof: Proof) -> None:
+        """The link is whole."""
+        assert self.intake is not None  # noqa: S101 - what has ended has begun
+        self.complete.append(self.intake.promise.last_complete_day)
+        self.columns, self.begin, self.intake = self.intake.columns, None, None
+        self.whole.append((urlsplit(link).path, proof))
+
+
+@dataclass(slots=True)
+class _Tries:
+    """How often a download was tried in vain."""
+
+    left: int = _TRIES
+    expired: bool = False
+    furthest: int = 0
+
+    def failed(self, error: ReelportError, size: int) -> None:
+        """Raise the error when it is enough."""
+        far = size >= self.furthest + _WORTH
+        if far:
+            self.left, self.expired, self.furthest = _TRIES, False, size
+        self.left -= 1
+        if not self.left or (self.expired and isinstance(error, ReportExpired)):
+            raise error
+        self.expired = isinstance(error, ReportExpired)
+
+
+def _pause(session: Session, tries: _Tries, error: ReelportError, taken: _Taken, tell: Progress) -> Flow[None]:
+    tries.failed(error, taken.part.size)
+    pause = min(max(next(pauses(session.chance)), taken.retry_after or 0.0), _LONGEST_PAUSE)
+    tell(Retrying(str(error), pause))
+    yield Wait(pause)
+
+
+def _fetch_all(session: Session, state: ReportState, taken: _Taken, tell: Progress) -> Flow[Proof]:
+    """Fetch every link of a report into one part, with one header."""
+    if not taken.fits(state.links):
+        taken.restart()
+    taken.alone = len(state.links) == 1
+    if taken.part.found and not taken.alone:
+        taken.part.rewind()
+    for link in state.links[len(taken.whole) :]:
+        if taken.part.size and taken.intake is None and not taken.part.lines.closed:
+            taken.part.write(b"\n")  # or the next file's first row would go on in the last line
+        intake, proof = yield from _fetch(session, link, taken, tell)
+        if proof is Proof.SHAPE and session.settings.confirm:
+            proof = yield from _confirmed(session, link, taken, intake)
+        elif proof is Proof.SHAPE and not intake.closed:
+            raise IncompleteDownload("The last row has no line end: the file was cut on its way.")
+        taken.end(link, proof)
+    return weakest([proof for _, proof in taken.whole])
+
+
+def _fetch(session: Session, link: str, taken: _Taken, tell: Progress) -> Flow[tuple[Intake, Proof]]:
+    """Take in one link's whole body, from where it was cut if it was."""
+    promise = yield from _begun(session, link, taken)
+    part, intake = taken.part, taken.intake
+    if intake is None:
+        if promise.start:
+            intake = yield from _taken_over(taken, promise)
+        else:
+            taken.begin = part.mark()
+            if taken.alone and promise.rows is not None:
+                part.told(promise.rows)
+            intake = Intake(promise, part, taken.query, taken.columns)
+        taken.intake = intake
+    before = taken.begin.size if taken.begin else 0
+    part.reserve((promise.total or 0) - intake.received)
+    while data := (yield from read()):
+        if isinstance(data, Lost):
+            reason = session.redacted(data.reason)
+            raise IncompleteDownload(f"The connection broke after {intake.received:,} bytes: {reason}.")
+        intake.take(data)
+        part.keep = taken.alone and intake.keepable
+        known_size = promise.total is not None and not intake.packed
+        tell(Received(part.size, before + (promise.total or 0) if known_size else None))
+    return intake, intake.end()
+
+
+def _begun(session: Session, link: str, taken: _Taken) -> Flow[Promise]:
+    """What the answer promises that holds a link's file, or the rest of it. What the rest doesn't fit is forgotten."""
+    while True:
+        intake = taken.intake
+        start = intake.received if intake else max(taken.part.found - 1, 0)
+        head = yield from _opened(session, link, start, intake.promise.tag if intake else None, taken)
+        promise = Promise.of(head)
+        if head.status == OK:
+            taken.forget()
+            return promise
+        if not start:
+            raise ServiceError(f"The report's file can't be had: HTTP {head.status}, which was not asked for.")
+        if head.status != BEYOND and promise.goes_on(start, intake.promise if intake else None):
+            if intake:
+                intake.promise = promise
+            return promise
+        taken.forget()
+
+
+def _opened(session: Session, link: str, start: int, tag: str | None, taken: _Taken) -> Flow[Reply]:
+    """The head of the answer to a link, asked for from byte `start` on. Raises for one that holds no file."""
+    headers = {"accept": "text/csv, */*"}
+    if start:
+        headers["range"] = f"bytes={start}-"
+    if start and tag:
+        headers["if-range"] = tag
+    head = yield from opened(Request("GET", link, headers, timeout=session.settings.timeout))
+    trouble = trouble_of(head, "The report's file", session.clock.now(), session.redacted)
+    taken.retry_after = trouble.retry_after if trouble else None
+    advice = advise_on_link_host(link, session.settings.url, reelport=session.reelport is True)
+    if isinstance(head, Lost):
+        where, why = describe_link_host(link), session.redacted(head.reason)
+        raise Unreachable(f"The report's file at {where} gave no answer: {why}. {advice}".rstrip())
+    try:
+        refuse(head)
+    except ReelportError as error:
+        raise type(error)(f"{error} {advice}".rstrip()) from None
+    return head
+
+
+def _taken_over(taken: _Taken, promise: Promise) -> Flow[Intake]:
+    """An intake that goes on with what a killed process left."""
+    header = yield from work(taken.part.recover)
+    intake = Intake(promise, taken.part, taken.query)
+    try:
+        intake.take_over(header, taken.part.size)
+    except ServiceError:
+        taken.part.rewind()
+        raise IncompleteDownload("What was left of an earlier download is no beginning of the report.") from None
+    return intake
+
+
+def _confirmed(session: Session, link: str, taken: _Taken, intake: Intake) -> Flow[Proof]:
+    """Fetch a link again, and see whether the same bytes come. Raises IncompleteDownload when they don't."""
+    head = yield from _opened(session, link, 0, None, taken)
+    twin = Intake(Promise.of(head), None, taken.query)
+    while data := (yield from read()):
+        if isinstance(data, Lost):
+            break
+        twin.take(data)
+    if isinstance(data, Lost) or (twin.end(), twin.sha256)[1] != intake.sha256:
+        raise IncompleteDownload("The file came twice, and not with the same bytes.")
+    return Proof.TWICE
+
+
+def _published(
+    session: Session, token: str, query: ReportQuery | None, times: Times, taken: _Taken, proof: Proof
+) -> Downloaded:
+    """Give the part its name, and the sidecar its own."""
+    part, complete = taken.part, earliest(taken.complete)
+    beside = sidecar.beside(part.target)
+    known_of = Sidecar(
+        session.settings.url,
+        token,
+        query,
+        times.asked,
+        times.finished,
+        session.clock.now(),
+        part.size,
+        part.sha256,
+        part.rows,
+        proof.word,
+        complete,
+    )
+    part.publish(beside, known_of.to_json().encode())
+    return Downloaded(part.target, part.size, part.sha256, part.rows, proof, beside, complete)

@@ -1,0 +1,223 @@
+"""The same command again: take up, use or download again what was asked for; ask anew when nothing else serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from reelport import killpoints
+from reelport.client.deadline import DEADLINE
+from reelport.client.events import Progress
+from reelport.client.files.proof import Proof
+from reelport.client.flows.ask import had
+from reelport.client.flows.back_pressure import advise_on_days
+from reelport.client.flows.day_limits import learn
+from reelport.client.flows.download import Downloaded, Times, download, known, run
+from reelport.client.flows.follow import followed, glanced
+from reelport.client.flows.lifecycle import ReportState, ask, vet
+from reelport.client.ledger import Ledger, Row, State
+from reelport.client.session import Session
+from reelport.client.steps import Flow, work
+from reelport.errors import QueryRefused, ReportExpired, ReportFailed, SchemaDrift, StorageError
+from reelport.query import ReportQuery
+from reelport.wire import ReportStatus
+
+
+def fetch(
+    session: Session,
+    query: ReportQuery,
+    target: Path,
+    tell: Progress,
+    *,
+    deadline: float = DEADLINE,
+    fresh: bool = False,
+    part: bool = False,
+    window: bool = False,
+) -> Flow[Downloaded]:
+    """The report's file under the target's name, for as few asks as can be.
+
+    Killed at any point and run again it goes on where it was. A report that was asked for and not delivered
+    always serves. One that was delivered: a Reelport service is asked again, as it gives the same report while
+    nothing changed; at another host it serves while it lives, unless its range was not over when it was asked
+    for, or with `fresh`. A report that has expired meanwhile is asked for anew. A file that is only `part` of what is
+    wanted counts as delivered from `settled` on. A `window` is one of a range. Where the service refuses it and says
+    that it takes fewer days, that is remembered.
+    """
+    yield from work(session.recall)
+    try:
+        return (
+            yield from _fetched(session, query, target, tell, deadline=deadline, fresh=fresh, part=part, window=window)
+        )
+    except QueryRefused as refusal:
+        yield from learn(session, query, refusal, tell)
+        raise advise_on_days(session, query, refusal) from refusal.__cause__
+
+
+def _fetched(
+    session: Session,
+    query: ReportQuery,
+    target: Path,
+    tell: Progress,
+    *,
+    deadline: float,
+    fresh: bool,
+    part: bool,
+    window: bool,
+) -> Flow[Downloaded]:
+    ledger = session.ledger
+    if ledger is None:
+        return (yield from run(session, query, target, tell, deadline=deadline, part=part))
+    began, until = session.clock.now(), session.clock.seconds() + deadline
+    yield from vet(session, query, tell)
+    while True:
+        row = yield from had(session, ledger, query, tell, until, fresh=fresh, window=window)
+        try:
+            return (yield from _brought(session, ledger, row, target, tell, until, part=part))
+        except (ReportExpired, ReportFailed):
+            if _asked_since(began, row) or not (yield from _is_gone(ledger, row)):
+                raise
+        finally:
+            _let_go(ledger, row)
+
+
+def submitted(
+    session: Session, query: ReportQuery, tell: Progress, *, deadline: float = DEADLINE, fresh: bool = False
+) -> Flow[ReportState]:
+    """A report of the query that is being made or can be downloaded: an earlier one where that serves."""
+    ledger = session.ledger
+    if ledger is None:
+        return (yield from ask(session, query, tell))
+    yield from work(session.recall)
+    began, until = session.clock.now(), session.clock.seconds() + deadline
+    yield from vet(session, query, tell)
+    while True:
+        try:
+            row = yield from had(session, ledger, query, tell, until, fresh=fresh)
+        except QueryRefused as refusal:
+            yield from learn(session, query, refusal, tell)
+            raise advise_on_days(session, query, refusal, whole=True) from refusal.__cause__
+        try:
+            if _asked_since(began, row):
+                return ReportState(row.token or "", ReportStatus.IN_PROGRESS)
+            row = yield from glanced(session, ledger, row, tell)
+        finally:
+            _let_go(ledger, row)
+        if row.state not in {State.FAILED, State.EXPIRED}:
+            made = row.state in {State.FINISHED, State.DOWNLOADED, State.VERIFIED}
+            return ReportState(row.token or "", ReportStatus.FINISHED if made else ReportStatus.IN_PROGRESS)
+
+
+def downloaded(
+    session: Session,
+    row: Row | None,
+    state: ReportState,
+    query: ReportQuery | None,
+    target: Path,
+    tell: Progress,
+    *,
+    any_columns: bool = False,
+) -> Flow[Downloaded]:
+    """Download a report, which the ledger is told where it knows the report; with that it is delivered.
+
+    Its columns are held against the query, or the ledger's where none is given, unless `any_columns` will do.
+    """
+    lenient = any_columns or session.settings.any_columns
+    checked = None if lenient else query or (row.query if row else None)
+    ledger = session.ledger
+    if ledger is None or row is None:
+        return (yield from download(session, state, target, checked, tell))
+    done = yield from _taken(session, ledger, row, state, checked, target, tell)
+    yield from _concluded(ledger, row, part=False)
+    return done
+
+
+def remembered(session: Session, token: str) -> Flow[Row | None]:
+    """What the ledger knows of a report of this key."""
+    ledger = session.ledger
+    if ledger is None:
+        return None
+    return (yield from work(partial(ledger.find, token, session.settings.identity)))
+
+
+def settled(session: Session, parts: Iterable[Path]) -> Flow[None]:
+    """What was to be made of these files is there: their reports are delivered."""
+    if session.ledger is not None:
+        yield from work(partial(session.ledger.settled, session.settings.identity, list(parts)))
+        killpoints.reach("client-delivered")
+
+
+def _brought(
+    session: Session, ledger: Ledger, row: Row, target: Path, tell: Progress, until: float, *, part: bool
+) -> Flow[Downloaded]:
+    """The file of a row: the one that is there already, where it is that report's."""
+    assert row.token is not None  # noqa: S101 - a row that serves has a token
+    done = yield from work(partial(_there, row, target))
+    if done is None:
+        left = max(0.0, until - session.clock.seconds())
+        state = yield from followed(session, row, row.token, tell, deadline=left)
+        # What is to be merged must have the columns that the merging counts on.
+        checked = None if session.settings.any_columns and not part else row.query
+        done = yield from _taken(session, ledger, row, state, checked, target, tell)
+    yield from _concluded(ledger, row, part=part)
+    return done
+
+
+def _taken(
+    session: Session,
+    ledger: Ledger,
+    row: Row,
+    state: ReportState,
+    query: ReportQuery | None,
+    target: Path,
+    tell: Progress,
+) -> Flow[Downloaded]:
+    """Download the report of a row."""
+    row = (yield from work(partial(ledger.get, row.id))) or row
+    times = Times(row.asked, row.finished)
+    try:
+        done = yield from download(session, state, target, query, tell, times=times)
+    except ReportExpired:
+        # It may be the link alone.
+        yield from glanced(session, ledger, row, tell)
+        raise
+    except SchemaDrift as error:
+        # It can't serve the next one who asks this either.
+        yield from work(partial(ledger.ended, row, State.FAILED, str(error)))
+        raise
+    yield from work(partial(ledger.downloaded, row, done.path, done.bytes, done.sha256, done.rows, done.proof))
+    killpoints.reach("client-downloaded")
+    return done
+
+
+def _concluded(ledger: Ledger, row: Row, *, part: bool) -> Flow[None]:
+    yield from work(partial(ledger.verified, row))
+    killpoints.reach("client-verified")
+    if not part:
+        yield from work(partial(ledger.delivered, [row]))
+        killpoints.reach("client-delivered")
+
+
+def _there(row: Row, target: Path) -> Downloaded | None:
+    """The file that a row was downloaded to, where that is the target and still holds just these bytes."""
+    if row.state not in {State.DOWNLOADED, State.VERIFIED} or row.path != target or row.sha256 is None:
+        return None
+    return known(target, row.sha256, Proof(row.proof or Proof.SHAPE))
+
+
+def _asked_since(began: datetime, row: Row) -> bool:
+    return row.asked is not None and row.asked >= began
+
+
+def _is_gone(ledger: Ledger, row: Row) -> Flow[bool]:
+    """Whether the service has the report no more, so that nothing but a new one can serve."""
+    found = yield from work(partial(ledger.get, row.id))
+    return found is None or found.state in {State.FAILED, State.EXPIRED}
+
+
+def _let_go(ledger: Ledger, row: Row) -> None:
+    """Whoever comes next need not take us for alive. It is no step: a flow that is being closed may take none."""
+    with suppress(StorageError):  # What went wrong before says more.
+        ledger.released(row)

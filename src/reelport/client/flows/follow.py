@@ -1,0 +1,122 @@
+"""Looks at a report, and the wait for it, with what was seen written into the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from reelport import killpoints
+from reelport.client.events import Event, Looked, Progress
+from reelport.client.flows.lifecycle import ReportState, look, wait
+from reelport.client.flows.retry import PATIENT, Patience
+from reelport.client.ledger import Ledger, Row, State
+from reelport.client.session import Session
+from reelport.client.steps import Flow, Send, Step, T, Wait, Work, work
+from reelport.errors import ReelportError, ReportExpired, ReportFailed
+from reelport.wire import ReportStatus
+
+_SIGN_OF_LIFE = 60.0
+"""Seconds after which a wait renews its lease on a row."""
+
+
+def glanced(session: Session, ledger: Ledger, row: Row, tell: Progress, patience: Patience = PATIENT) -> Flow[Row]:
+    """The row after one look at its report, whatever that found."""
+    with suppress(ReportExpired):
+        yield from looked(session, row, row.token or "", tell, patience)
+    return (yield from work(partial(ledger.get, row.id))) or row
+
+
+def looked(
+    session: Session, row: Row | None, token: str, tell: Progress, patience: Patience = PATIENT
+) -> Flow[ReportState]:
+    """The report as it is now, which the ledger is told. Raises ReportExpired when the service knows no such report."""
+    ledger = session.ledger
+    try:
+        state = yield from look(session, token, tell, patience)
+    except ReportExpired as error:
+        if ledger is not None and row is not None:
+            yield from work(partial(ledger.ended, row, State.EXPIRED, str(error)))
+        raise
+    if ledger is not None and row is not None:
+        yield from work(partial(_note, ledger, row, state))
+    return state
+
+
+def followed(session: Session, row: Row | None, token: str, tell: Progress, *, deadline: float) -> Flow[ReportState]:
+    """The report when it can be downloaded, as `flow.wait` has it; the ledger knows how it stands all the while."""
+    ledger = session.ledger
+    if ledger is None or row is None:
+        return (yield from wait(session, token, tell, deadline=deadline))
+    notes = _Notes(ledger, row, session.clock.seconds, tell)
+    try:
+        state = yield from _between(wait(session, token, notes, deadline=deadline), notes)
+    except ReportFailed as error:
+        yield from work(partial(ledger.ended, row, State.FAILED, str(error)))
+        raise
+    except ReportExpired as error:
+        yield from work(partial(ledger.ended, row, State.EXPIRED, str(error)))
+        raise
+    yield from work(partial(ledger.saw, row, State.FINISHED))
+    killpoints.reach("client-finished")
+    return state
+
+
+class _Notes:
+    """Hears what a wait tells, and knows when there is something to write down."""
+
+    def __init__(self, ledger: Ledger, row: Row, seconds: Callable[[], float], tell: Progress) -> None:
+        self._ledger = ledger
+        self._row = row
+        self._seconds = seconds
+        self._tell = tell
+        self._running = False
+        self._written_at: float | None = None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Looked) and event.next_look is not None:
+            self._running = True
+        self._tell(event)
+
+    @property
+    def due(self) -> bool:
+        """Whether it was seen running and that isn't written down, or not of late."""
+        old = self._written_at is None or self._seconds() - self._written_at >= _SIGN_OF_LIFE
+        return self._running and old
+
+    def write(self) -> None:
+        """Write down that it is running, and that somebody waits for it."""
+        self._ledger.saw(self._row, State.RUNNING)
+        self._written_at = self._seconds()
+        killpoints.reach("client-running")
+
+
+def _between(inner: Flow[T], notes: _Notes) -> Flow[T]:
+    """A flow, with the notes written before those of its steps that take time."""
+    step: Callable[[], Step] = partial(next, inner)
+    try:
+        while True:
+            wanted = step()
+            if isinstance(wanted, Wait | Send) and notes.due:
+                yield Work(notes.write)
+            try:
+                step = partial(inner.send, (yield wanted))
+            except ReelportError as error:
+                step = partial(inner.throw, error)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # a generator's result has its flow's type
+    finally:
+        inner.close()
+
+
+def _note(ledger: Ledger, row: Row, state: ReportState) -> None:
+    """Write down what a look found."""
+    match state.status:
+        case ReportStatus.FAILED:
+            ledger.ended(row, State.FAILED, "It failed on the service's side.")
+        case ReportStatus.EXPIRED:
+            ledger.ended(row, State.EXPIRED, "The service has it no more.")
+        case ReportStatus.FINISHED:
+            ledger.saw(row, State.FINISHED)
+        case _:
+            ledger.saw(row, State.RUNNING)

@@ -1,0 +1,64 @@
+"""One GraphQL operation: sent with a good token, replayed once with a fresh one when the token is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+
+from reelport.client.events import Progress
+from reelport.client.flows import auth
+from reelport.client.flows.answers import data_of, fault_of, refuses_token
+from reelport.client.flows.retry import PATIENT, Patience, persist
+from reelport.client.session import Session
+from reelport.client.settings.credentials import Bearer
+from reelport.client.steps import Flow, Reply, Request
+from reelport.errors import AccessError, QueryRefused
+from reelport.wire import TOUCH, Scope
+
+
+def exchange(
+    session: Session,
+    document: str,
+    variables: Mapping[str, object],
+    tell: Progress,
+    patience: Patience = PATIENT,
+    *,
+    scopes: Iterable[Scope] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Flow[Reply]:
+    """The answer to one operation, for `data_of` to read. Raises AccessError where no token is good."""
+    body = json.dumps({"query": document, "variables": variables}).encode()
+    fault = partial(fault_of, redact=session.redacted)
+    for _ in range(2):
+        token = yield from auth.bearer(session, tell, scopes, patience)
+        sent = {
+            "authorization": f"Bearer {token}",
+            "content-type": "application/json",
+            "accept": "application/json",
+        }
+        request = Request(
+            "POST", session.settings.graphql_url, {**sent, **(headers or {})}, body, session.settings.timeout
+        )
+        reply = yield from persist(session, request, tell, patience, fault)
+        if not refuses_token(reply, session.redacted):
+            return reply
+        if isinstance(session.settings.key, Bearer):
+            raise AccessError(f"The service refuses the bearer token (HTTP {reply.status}): it has run out, or isn't "
+                              "good there. Give a fresh one (REELPORT_BEARER).")  # fmt: skip
+        auth.forget(session, token)
+    session.access.grant = None
+    raise AccessError(f"The service refuses the token that it has just given (HTTP {reply.status}): "
+                      "is the key revoked?")  # fmt: skip
+
+
+def meet(session: Session, tell: Progress) -> Flow[None]:
+    """Learn whether a Reelport service is spoken to, from its token's answer or by one query that costs nothing."""
+    if session.reelport is None:
+        yield from auth.bearer(session, tell)
+    if session.reelport is None:
+        reply = yield from exchange(session, TOUCH, {}, tell)
+        with suppress(QueryRefused):  # A refusal too is the answer of a Reporting API.
+            data_of(reply, session.redacted)
+        session.met()

@@ -1,0 +1,73 @@
+"""What can be known of a service and a key without asking for a report: one token, one query that costs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from reelport.client.events import Event
+from reelport.client.flows import auth
+from reelport.client.flows.answers import data_of
+from reelport.client.flows.operation import exchange
+from reelport.client.flows.retry import Patience
+from reelport.client.session import Session
+from reelport.client.steps import Flow, Reply
+from reelport.errors import QueryRefused
+from reelport.wire import TOUCH, VERSION_HEADER
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A service that took the key.
+
+    `version` is the Reelport service's, None elsewhere. `scopes` are those of the token, and `token_seconds` what
+    is left of its life before it is renewed; `skew` is by how many seconds the service's clock is ahead of ours,
+    give or take one. Each is None where the service doesn't say.
+    """
+
+    url: str
+    version: str | None
+    scopes: tuple[str, ...] | None
+    token_seconds: float | None
+    skew: float | None
+
+
+def probe(session: Session) -> Flow[Probe]:
+    """Get a token, if there is none yet, and use it once. Trouble is not waited out."""
+    impatient = Patience(seconds=0.0, longest=0.0)
+    yield from auth.bearer(session, _silent, patience=impatient)  # Now, so that the clock is read around one query.
+    before = session.clock.now()
+    reply = yield from exchange(session, TOUCH, {}, _silent, impatient)
+    after = session.clock.now()
+    _refuse_other(session, reply)
+    grant = session.grant
+    return Probe(
+        session.settings.url,
+        reply.headers.get(VERSION_HEADER.lower()) if session.reelport else None,
+        grant.scopes if grant else None,
+        max(0.0, grant.renew_at - session.clock.seconds()) if grant else None,
+        _skew(reply, before + (after - before) / 2),
+    )
+
+
+def _refuse_other(session: Session, reply: Reply) -> None:
+    """Raise when the answer is none of a Reporting API; one that refuses the query all the same is one."""
+    try:
+        data_of(reply, session.redacted)
+    except QueryRefused:
+        return
+
+
+def _skew(reply: Reply, now: datetime) -> float | None:
+    """By how much the `Date` of a reply is ahead. It is cut to whole seconds: half a second is put back."""
+    try:
+        moment = parsedate_to_datetime(reply.headers.get("date", ""))
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - now).total_seconds() + 0.5
+
+
+def _silent(event: Event) -> None:
+    """Nobody is told of a probe's events: there is nothing to wait for."""

@@ -1,0 +1,79 @@
+"""What a checked query asks, in rows of the catalog, and each source's part in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from reelport.catalog import Dimension, Filter, Metric, Product, Role, Rule, measures
+from reelport.engine.mapping import MEASURES, Source, carries
+from reelport.engine.tenant import Reader
+from reelport.errors import InternalError
+from reelport.query import ReportQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A checked query in rows of the catalog, and who asks."""
+
+    metrics: tuple[Metric, ...]
+    dimensions: tuple[Dimension, ...]
+    filters: tuple[tuple[Filter, str], ...]
+    roles: tuple[Role, ...]
+    start: date
+    end: date
+    reader: Reader
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The names of the report's columns."""
+        return (*(row.header for row in self.dimensions), *(row.header for row in self.metrics))
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Every measure that the metrics are made of, once."""
+        return tuple(dict.fromkeys(name for metric in self.metrics for name in measures(metric.rule)))
+
+    def rules_over(self, source: Source) -> Iterator[Rule]:
+        """The rules that count the source's rows."""
+        for metric in self.metrics:
+            if any(MEASURES[name].source is source for name in measures(metric.rule)):
+                yield metric.rule
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One source's part in a report: the columns of the roles that count, first match first."""
+
+    asked: Asked
+    source: Source
+    roles: tuple[str, ...]
+
+    @property
+    def owned(self) -> bool:
+        """Whether only the owner's channel can make a row count."""
+        return self.roles == (self.source.roles[Role.OWNER],)
+
+
+def part_of(asked: Asked, source: Source) -> Part | None:
+    """The source's part, or None where no row of it can be the reader's."""
+    lacking = [dimension.name for dimension in asked.dimensions if not carries(source, dimension)]
+    lacking += [row.name for row, _ in asked.filters if not carries(source, row.dimension)]
+    if lacking:
+        raise InternalError(f"{source.name} facts carry no {', '.join(lacking)}: the query was not checked")
+    roles = tuple(source.roles[role] for role in asked.roles if role in source.roles)
+    return Part(asked, source, roles) if roles and asked.reader.channels else None
+
+
+def asked_by(query: ReportQuery, reader: Reader) -> Asked:
+    """The query's names as rows of the catalog."""
+    return Asked(
+        tuple(Metric[name] for name in query.metrics),
+        tuple(Dimension[name] for name in query.dimensions),
+        tuple((Filter[name], value) for name, value in query.filters),
+        Product[query.product].roles,
+        query.start,
+        query.end,
+        reader,
+    )

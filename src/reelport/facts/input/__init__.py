@@ -1,0 +1,1 @@
+"""What comes in: files, formats, mappings, the judgement of each row, and rejects."""

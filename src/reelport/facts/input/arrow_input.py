@@ -1,0 +1,46 @@
+"""Arrow rows as the source of a load: each row knows its number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import pyarrow as pa
+
+from reelport.errors import BadInput
+from reelport.facts.input.checking import FILE, LINE, Source
+from reelport.facts.input.sources import arrow_source
+from reelport.facts.storage.duckdb_session import Workspace
+
+ArrowRows: TypeAlias = pa.Table | pa.RecordBatchReader | Iterable[pa.RecordBatch]
+
+
+def arrow_rows(space: Workspace, rows: ArrowRows, batch: str) -> Source:
+    """The rows as a source of that batch; BadInput when there is not even a part of them."""
+    if isinstance(rows, pa.Table):
+        rows = rows.to_reader()
+    elif not isinstance(rows, pa.RecordBatchReader):
+        parts = iter(rows)
+        first = next(parts, None)
+        if first is None:
+            raise BadInput(f"batch {batch} holds no rows")
+        rows = pa.RecordBatchReader.from_batches(first.schema, _chained(first, parts))
+    described = space.session.from_arrow(rows.schema.empty_table())
+    types = dict(zip(described.columns, map(str, described.types), strict=True))
+    places = pa.schema([*rows.schema, pa.field(FILE, pa.int32()), pa.field(LINE, pa.int64())])
+    placed = pa.RecordBatchReader.from_batches(places, _placed(rows, places))
+    return arrow_source(space.session, placed, types, f"batch {batch}", 0)
+
+
+def _chained(first: pa.RecordBatch, rest: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+    yield first
+    yield from rest
+
+
+def _placed(rows: pa.RecordBatchReader, schema: pa.Schema) -> Iterable[pa.RecordBatch]:
+    line = 1
+    for part in rows:
+        at = pa.array(range(line, line + part.num_rows), pa.int64())
+        file = pa.repeat(pa.scalar(0, pa.int32()), part.num_rows)
+        yield pa.RecordBatch.from_arrays([*part.columns, file, at], schema=schema)
+        line += part.num_rows

@@ -1,0 +1,135 @@
+"""All rows of a load judged by the rules of its table and counted: how many are good, and why the others aren't."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from reelport.facts.input.broken_lines import BrokenLines
+from reelport.facts.input.checking import FILE, LINE, OUTSIDE, PROBLEMS, Source, judged
+from reelport.facts.input.landing import Outside
+from reelport.facts.input.progress import Meter
+from reelport.facts.rules import quoted
+from reelport.facts.storage.duckdb_session import Workspace
+from reelport.facts.tables import Table
+
+_FILES_APART = 1 << 40
+"""More lines than a file has."""
+_COUNTED = """
+SELECT
+    day, list_transform(problems, lambda one: one.kind) AS kinds, outside, count(*) AS rows,
+    count(DISTINCT key) AS keys,
+    arg_min({{'file': file, 'line': line, 'problems': problems}}, place) FILTER (WHERE problems IS NOT NULL) AS first
+FROM (
+    SELECT
+        {day} AS day, {key} AS key, {problems} AS problems, {outside} AS outside, {file} AS file, {line} AS line,
+        coalesce({file}, 0) * {apart} + {line} AS place
+    FROM ({rows})
+)
+GROUP BY day, kinds, outside
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One thing that is wrong with rows: what, with how many of them, and with which one first, in which words.
+
+    `file` is None where a mapping's output has no row of a file.
+    """
+
+    reason: str
+    rows: int
+    example: str
+    file: str | None
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What all rows come to: how many were read, how many of them land and lie on which day, and why others don't.
+
+    Of an object's rows one lands. A row may have several reasons; the most frequent reason comes first.
+    """
+
+    read: int
+    rows: int
+    rejects: int
+    days: Mapping[date, int]
+    reasons: tuple[Reason, ...]
+    outside: tuple[Outside, ...]
+
+
+def judge(
+    space: Workspace,
+    table: Table,
+    given: Sequence[Source],
+    bad: BrokenLines,
+    names: Sequence[str],
+    *,
+    lenient: bool,
+    meter: Meter,
+) -> Judged:
+    """Read the sources to their end and count; `bad` counts lines that are no rows meanwhile."""
+    query = _query(table, given, lenient=lenient)
+    groups = space.stoppable(lambda: space.session.execute(query).fetchall(), meter.engine)
+    days: Counter[date] = Counter()
+    outside: Counter[str] = Counter()
+    read = rows = 0
+    for day, kinds, beyond, count, keys, _ in groups:
+        read += count
+        if kinds is not None:
+            continue
+        rows += count if table.is_fact else keys
+        days.update({day: count} if table.is_fact else {})
+        outside.update(dict.fromkeys(beyond or (), count))
+    rejects = sum(group[3] for group in groups if group[1] is not None) + bad.count
+    reasons = (*_reasons(groups, given, names), *_broken(bad))
+    return Judged(
+        read + bad.count,
+        rows,
+        rejects,
+        dict(sorted(days.items())),
+        tuple(sorted(reasons, key=lambda one: -one.rows)),
+        tuple(Outside(reason, count) for reason, count in sorted(outside.items())),
+    )
+
+
+def _query(table: Table, given: Sequence[Source], *, lenient: bool) -> str:
+    name = quoted(table.time or table.key or "")
+    return _COUNTED.format(
+        day=f"CASE WHEN {PROBLEMS} IS NULL THEN CAST({name} AS DATE) END" if table.is_fact else "NULL",
+        key="NULL" if table.is_fact else name,
+        problems=PROBLEMS,
+        outside=OUTSIDE,
+        file=quoted(FILE),
+        line=quoted(LINE),
+        apart=_FILES_APART,
+        rows=" UNION ALL ".join(judged(table, source, lenient=lenient) for source in given),
+    )
+
+
+def _reasons(groups: Sequence[tuple[Any, ...]], given: Sequence[Source], names: Sequence[str]) -> Iterator[Reason]:
+    """The reasons of rows, each with the first row that has it."""
+    counts: Counter[str] = Counter()
+    first: dict[str, tuple[int, int, dict[str, Any], str]] = {}
+    for *_, kinds, _, count, _, example in groups:
+        counts.update(dict.fromkeys(kinds or (), count))
+        for problem in example["problems"] if kinds else ():
+            place = (example["file"] or 0, example["line"], example, problem["reason"])
+            if problem["kind"] not in first or place[:2] < first[problem["kind"]][:2]:
+                first[problem["kind"]] = place
+    locate = given[0].locate
+    for kind, count in counts.items():
+        _, line, example, reason = first[kind]
+        file = example["file"]
+        if file is None and locate is not None:
+            file, line = locate(line)
+        yield Reason(kind, count, reason, None if file is None else names[file], line)
+
+
+def _broken(bad: BrokenLines) -> Iterator[Reason]:
+    for kind, (count, line) in bad.kinds.items():
+        yield Reason(kind, count, line.reason, line.file, line.line)

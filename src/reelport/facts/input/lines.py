@@ -1,0 +1,69 @@
+"""The lines of a byte stream in bounded memory, with their numbers, and with a way to give lines back."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from reelport.errors import BadInput
+from reelport.facts.input.files import Input, Opened
+
+_CHUNK = 1 << 22
+LONGEST_LINE = 1 << 24
+"""Bytes that one line may hold."""
+_MARK = b"\xef\xbb\xbf"
+
+
+class Lines:
+    """Numbered lines, from 1, without their line feed; the mark of UTF-8 at the start is dropped."""
+
+    def __init__(self, stream: Opened, file: Input) -> None:
+        self._stream = stream
+        self._file = file
+        self._rest = b""
+        self._started = False
+        self._ended = False
+        self._next = 1
+        self._given_back: deque[tuple[int, bytes]] = deque()
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        while True:
+            if not self._given_back:
+                read = self._read()
+                if read is None:
+                    return
+                self._given_back.extend(enumerate(read[1], read[0]))
+                continue
+            yield self._given_back.popleft()
+
+    def block(self) -> tuple[int, list[bytes]] | None:
+        """The number of the next line, and as many lines as are at hand; None at the end."""
+        if self._given_back:
+            first = self._given_back[0][0]
+            lines = [line for _, line in self._given_back]
+            self._given_back.clear()
+            return first, lines
+        return self._read()
+
+    def push_back(self, first: int, lines: list[bytes]) -> None:
+        """Give lines back, to be read again before all others."""
+        self._given_back.extendleft(reversed(list(enumerate(lines, first))))
+
+    def _read(self) -> tuple[int, list[bytes]] | None:
+        while not self._ended:
+            chunk = self._stream.read(_CHUNK)
+            if not self._started:
+                chunk = chunk.removeprefix(_MARK)
+                self._started = True
+            self._ended = not chunk
+            lines = (self._rest + chunk).split(b"\n")
+            self._rest = b"" if self._ended else lines.pop()
+            if self._ended and lines == [b""]:
+                return None
+            if len(self._rest) > LONGEST_LINE:
+                where = self._next + len(lines)
+                raise BadInput(f"{self._file.path}: line {where} is longer than {LONGEST_LINE >> 20} MiB")
+            if lines:
+                first, self._next = self._next, self._next + len(lines)
+                return first, lines
+        return None

@@ -1,0 +1,207 @@
+"""The file of rows that a load could not take: file, line, reason, and the raw row as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import RLock
+from typing import IO
+
+from reelport.errors import BadInput, UsageError
+from reelport.facts.durable import storage_errors, sync_file, sync_folder
+from reelport.facts.input.checking import OUTPUT, Locate
+from reelport.facts.input.tolerance import MaxBad, RejectCap
+from reelport.wording import format_count
+
+HEADER = ("file", "line", "reason", "raw")
+SHOWN = 3
+_LONGEST_HEADER = 100
+_Place = tuple[int, int, int, int]
+"""The number of a row's file, its line, and where its bytes begin in the reject file and how many they are."""
+
+
+class Rejects:
+    """Counts bad rows and writes them; the file appears only when `finish` is called and there are any.
+
+    Without a path they are only counted; past the cap they are counted and not kept. `claim` is told of the file that
+    is being made before it is there. `lines` of them were no rows at all. With `locate` the line of a row is a number
+    that it finds the place of. Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        names: Sequence[str],
+        cap: RejectCap | None = None,
+        most: MaxBad | None = None,
+        claim: Callable[[Path], None] = lambda _: None,
+        *,
+        strict: bool = False,
+    ) -> None:
+        self.path = path
+        self.count = 0
+        self.kept = 0
+        self.lines = 0
+        self.locate: Locate | None = None
+        self.are_lines_of_output = False
+        self.first: list[str] = []
+        self._names = names
+        self._cap = cap or RejectCap()
+        self._most = most
+        self._strict = strict
+        self._claim = claim
+        self._bytes = len(_csv_line(HEADER))
+        self._places: list[_Place] = []
+        self._is_full = False
+        # A name that nothing has: what stands there already, or a link, is never written to.
+        self._part = path.with_name(f"{path.name}.{secrets.token_hex(6)}.part") if path else None
+        self._file: IO[bytes] | None = None
+        self._lock = RLock()
+
+    def text(self, file: int, line: int, reason: str, raw: str) -> None:
+        """Take a line that is no row at all. Raises BadInput when it is one too many."""
+        self.lines += 1
+        self.row(file, line, reason, json.dumps(raw, ensure_ascii=False))
+
+    def row(self, file: int | None, line: int, reason: str, raw: str) -> None:
+        """Take a row, of a mapping's output when it is of no file; `raw` is its JSON.
+
+        Raises BadInput when it is one more than `most` rows, or when the load is strict and the file is full.
+        """
+        if file is None and self.locate is not None:
+            file, line = self.locate(line)
+        self.are_lines_of_output = self.are_lines_of_output or file is None
+        name = OUTPUT if file is None else self._names[file]
+        place = f"row {line} of {name}" if file is None else f"{name} line {line}"
+        with self._lock:
+            self.count += 1
+            if len(self.first) < SHOWN:
+                self.first.append(f"{place}: {reason}")
+            self._write(len(self._names) if file is None else file, (name, line, reason, raw))
+            if self._most is not None and self._most.rows is not None and self.count > self._most.rows:
+                raise self.refusal(None, f"--max-bad {self._most.text}")
+            if self._strict and self._is_full:
+                raise self.refusal(None, "--strict")
+
+    def check_share(self, total: int) -> None:
+        """Raise BadInput when all bad rows are known, and are too many of so many rows in all."""
+        if self._most is not None and self._most.is_exceeded(self.count, total):
+            raise self.refusal(total, f"--max-bad {self._most.text}")
+        if self._strict and self.count:
+            raise self.refusal(total, "--strict")
+
+    def refusal(self, total: int | None, why: str) -> BadInput:
+        """The error that ends a load for its bad rows; those that are known are in their file by then."""
+        self.finish()
+        return BadInput(f"nothing was loaded{f' ({why})' if why else ''}: {self.summary(total)}")
+
+    def _write(self, file: int, row: tuple[str, int, str, str]) -> None:
+        if self._part is None or self._is_full:
+            return
+        with storage_errors(self._part):
+            line = _csv_line(row)
+            if self.kept >= self._cap.rows or self._bytes + len(line) > self._cap.bytes:
+                self._is_full = True
+                return
+            if self._file is None:
+                self._part.parent.mkdir(parents=True, exist_ok=True)
+                self._claim(self._part)
+                self._file = self._part.open("xb")
+                self._file.write(_csv_line(HEADER))
+            self._file.write(line)
+            self._places.append((file, row[1], self._bytes, len(line)))
+            self.kept += 1
+            self._bytes += len(line)
+
+    def finish(self) -> None:
+        """Put the file in its place, whole, synced, and in the order of files and lines."""
+        with self._lock:
+            self._is_full = True
+            if self._file is None or self._part is None or self.path is None:
+                return
+            with storage_errors(self.path):
+                self._file.close()
+                self._sort(self._part)
+                sync_file(self._part)
+                self._part.replace(self.path)
+                sync_folder(self.path.parent)
+                self._file = None
+
+    def _sort(self, part: Path) -> None:
+        """Write the rows again by file and line: those that are none came first, the others by their days."""
+        places = sorted(self._places)
+        if places == self._places:
+            return
+        with part.open("rb") as rows:
+            part.unlink()
+            self._file = part.open("xb")
+            self._file.write(_csv_line(HEADER))
+            for _, _, start, length in places:
+                self._file.write(os.pread(rows.fileno(), length, start))
+            self._file.close()
+
+    def discard(self) -> None:
+        """Leave no half file behind; does nothing after `finish`."""
+        with self._lock:
+            if self._file is not None and self._part is not None:
+                with suppress(OSError):
+                    self._file.close()
+                with suppress(OSError):
+                    self._part.unlink(missing_ok=True)
+                self._file = None
+
+    def summary(self, total: int | None) -> str:
+        """How many rows were bad, of how many if that is known, the first few reasons, and where the rest is."""
+        more = self.count - len(self.first)
+        listed = "\n".join(f"  {line}" for line in self.first) + (f"\n  … and {more:,} more" if more else "")
+        count = format_count(self.count, "row")
+        among = f"{count} so far" if total is None else f"{self.count:,} of {format_count(total, 'row')}"
+        return f"{among} can't be taken{self._where()}:\n{listed}"
+
+    def _where(self) -> str:
+        if not self.path or not self.kept:
+            return ""
+        which = "all" if self.kept == self.count else f"the first {self.kept:,}"
+        return f" ({which} are in {self.path})"
+
+
+def _csv_line(cells: Sequence[object]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _is_reject_file(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with storage_errors(path), path.open("rb") as file:
+        return file.readline(_LONGEST_HEADER) in {b"", _csv_line(HEADER)}
+
+
+def check_rejects_path(path: Path, root: Path, others: Sequence[Path]) -> None:
+    """Refuse a reject file that is one of the load's own files, under whatever name, or anything but a reject file.
+
+    Nothing was opened for writing by then. Raises UsageError.
+    """
+    for other in others:
+        if path.exists() and other.exists() and path.samefile(other):
+            same = f"{path}" if path.absolute() == other.absolute() else f"{path} (the same file as {other})"
+            raise UsageError(
+                f"{same} is read by this load, and its bad rows would be written over it: if it is the reject file "
+                "of an earlier load, leave it out; otherwise name another place by --rejects"
+            )
+    if path.is_dir():
+        raise UsageError(f"--rejects names the folder {path}: name a file in it")
+    if path.exists() and not _is_reject_file(path):
+        raise UsageError(
+            f"{path} is there already and is no reject file, so it is not written over: name another place by "
+            "--rejects (--reject-rows 0 keeps none)"
+        )
+    if root.resolve() in path.resolve().parents:
+        raise UsageError(f"--rejects {path} lies among the tables: name another place")

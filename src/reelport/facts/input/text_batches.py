@@ -1,0 +1,182 @@
+"""Text files as batches of text columns: each record knows its line, and what is none is set aside with a reason."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from reelport.errors import BadInput
+from reelport.facts.input.checking import FILE, LINE
+from reelport.facts.input.csv_records import Record, decoded, records
+from reelport.facts.input.files import READ_ERRORS, Form, Input, damaged
+from reelport.facts.input.json_rows import json_row, json_value
+from reelport.facts.input.lines import Lines
+from reelport.facts.input.progress import Meter
+from reelport.wording import format_count
+
+BATCH_ROWS = 20_000
+
+Reject = Callable[[int, int, str, str], None]
+"""Takes the number of a file, a line, a reason and the raw text."""
+
+
+def header_of(file: Input) -> tuple[str, ...]:
+    """The column names of a text file: a CSV's first record, or the keys of an NDJSON's first object."""
+    try:
+        with file.open() as stream:
+            lines = Lines(stream, file)
+            if file.form is Form.CSV:
+                return _csv_header(lines, file)
+            return _first_keys(lines, file)
+    except READ_ERRORS as error:
+        raise BadInput(damaged(file, error)) from error
+
+
+def _csv_header(lines: Lines, file: Input) -> tuple[str, ...]:
+    record = next(records(lines), None)
+    if record is None or isinstance(record[1], str):
+        reason = record[1] if record else "it is empty"
+        raise BadInput(f"{file.path}: the header can't be read: {reason}")
+    names = tuple(record[1])
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise BadInput(f"{file.path}: the header names {', '.join(map(repr, repeated))} more than once")
+    for mark, spoken in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(names) == 1 and mark in names[0]:
+            raise BadInput(f"{file.path}: its columns are separated by {spoken}; CSV here means commas")
+    return names
+
+
+def _first_keys(lines: Lines, file: Input) -> tuple[str, ...]:
+    for _, raw in lines:
+        if raw.strip():
+            with suppress(ValueError):
+                value = json_value(raw)
+                if isinstance(value, dict):
+                    return tuple(value)
+    raise BadInput(f"{file.path}: no line holds a JSON object")
+
+
+def batches(
+    files: Sequence[tuple[int, Input]], names: tuple[str, ...], reject: Reject, meter: Meter
+) -> Iterator[pa.RecordBatch]:
+    """The records of the files, which share these columns, as text; what is no record goes to `reject`.
+
+    Raises BadInput when a file is cut or damaged.
+    """
+    for number, file in files:
+        try:
+            with file.open() as stream:
+                lines = Lines(stream, file)
+                read = _csv_batches if file.form is Form.CSV else _json_batches
+                for batch in read(lines, number, names, reject):
+                    meter.reach(number, stream.place)
+                    yield batch
+                meter.reach(number, file.size)
+        except READ_ERRORS as error:
+            raise BadInput(damaged(file, error)) from error
+
+
+def text_schema(names: Sequence[str]) -> pa.Schema:
+    """The schema of `batches`."""
+    places = [pa.field(FILE, pa.int32()), pa.field(LINE, pa.int64())]
+    return pa.schema([*(pa.field(name, pa.string()) for name in names), *places])
+
+
+def _batch(
+    columns: Sequence[pa.Array], number: int, at: Sequence[int] | pa.Array, names: Sequence[str]
+) -> pa.RecordBatch:
+    places = [pa.repeat(pa.scalar(number, pa.int32()), len(at)), pa.array(at, pa.int64())]
+    return pa.RecordBatch.from_arrays([*columns, *places], schema=text_schema(names))
+
+
+def _csv_batches(lines: Lines, number: int, names: tuple[str, ...], reject: Reject) -> Iterator[pa.RecordBatch]:
+    next(records(lines))
+    while block := lines.block():
+        first, raw = block
+        plain = _plain(raw, names) or _quoted(raw, names)
+        if plain is not None:
+            yield _batch(plain, number, pa.array(range(first, first + len(raw)), pa.int64()), names)
+            continue
+        lines.push_back(first, raw)
+        last = first + len(raw)
+        careful = records(lines, before=last)
+        while rows := list(islice(careful, BATCH_ROWS)):
+            if made := _careful(rows, number, names, reject):
+                yield made
+
+
+def _plain(raw: Sequence[bytes], names: Sequence[str]) -> list[pa.Array] | None:
+    """The columns of lines that hold nothing but fields and commas; None when a line needs a careful look."""
+    text = b"\n".join(raw)
+    if b'"' in text or b"\0" in text or b"\n\n" in text or text.startswith(b"\n") or text.endswith(b"\n"):
+        return None
+    if text.count(b"\r"):
+        text = text.replace(b"\r\n", b"\n").removesuffix(b"\r")
+        if b"\r" in text or b"\n\n" in text:
+            return None
+    try:
+        table = pacsv.read_csv(
+            pa.BufferReader(text),
+            read_options=pacsv.ReadOptions(column_names=list(names), block_size=max(len(text) + 1, 1 << 16)),
+            parse_options=pacsv.ParseOptions(quote_char=False, ignore_empty_lines=False),
+            convert_options=pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+        )
+    except pa.ArrowInvalid:
+        return None
+    if table.num_rows != len(raw):
+        return None
+    return [column.combine_chunks() for column in table.columns]
+
+
+def _quoted(raw: Sequence[bytes], names: Sequence[str]) -> list[pa.Array] | None:
+    """The columns of lines that are each a whole record; None when a line needs a careful look."""
+    if any(line.count(b'"') & 1 or b"\0" in line for line in raw):
+        return None
+    try:
+        rows = list(csv.reader((line.decode() for line in raw), strict=True))
+        columns = list(zip(*rows, strict=True))
+    except (csv.Error, UnicodeDecodeError, ValueError):
+        return None
+    if len(rows) != len(raw) or len(columns) != len(names):
+        return None
+    return [pa.array(column, pa.string()) for column in columns]
+
+
+def _careful(rows: Sequence[Record], number: int, names: Sequence[str], reject: Reject) -> pa.RecordBatch | None:
+    good, at = [], []
+    for line, fields, raw in rows:
+        if isinstance(fields, str):
+            reject(number, line, fields, raw)
+        elif len(fields) != len(names):
+            reject(number, line, f"it has {format_count(len(fields), 'field')}, the header has {len(names)}", raw)
+        else:
+            good.append(fields)
+            at.append(line)
+    if not good:
+        return None
+    return _batch([pa.array(column, pa.string()) for column in zip(*good, strict=True)], number, at, names)
+
+
+def _json_batches(lines: Lines, number: int, names: tuple[str, ...], reject: Reject) -> Iterator[pa.RecordBatch]:
+    known, shape = frozenset(names), pa.struct([pa.field(name, pa.string()) for name in names])
+    while block := lines.block():
+        first, raw = block
+        rows: list[dict[str, str | None]] = []
+        at: list[int] = []
+        for line, text in enumerate(raw, first):
+            if not text.strip():
+                continue
+            made = json_row(text, known)
+            if isinstance(made, str):
+                reject(number, line, made, decoded(text)[0])
+            else:
+                rows.append(made)
+                at.append(line)
+        if rows:
+            yield _batch(pa.array(rows, shape).flatten(), number, at, names)

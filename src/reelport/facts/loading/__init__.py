@@ -1,0 +1,1 @@
+"""Changes of tables: load, replace, undo, compact, vacuum, verify."""

@@ -1,0 +1,263 @@
+"""Loading: files or Arrow rows become durable, sorted files of a table in one commit, once for each batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from reelport.errors import BadInput, UsageError
+from reelport.facts.defaults import MEMORY
+from reelport.facts.input.arrow_input import ArrowRows, arrow_rows
+from reelport.facts.input.checking import Source, sorted_rows
+from reelport.facts.input.files import Input, batch_id, check_unchanged, recognised
+from reelport.facts.input.landing import Landing, Outside, Total
+from reelport.facts.input.mapping import mapped, mapping_text
+from reelport.facts.input.progress import Meter, Tell
+from reelport.facts.input.rejects import Rejects, check_rejects_path
+from reelport.facts.input.sources import Failure, blamed, check_columns, sources
+from reelport.facts.input.tolerance import MaxBad, RejectCap, Terms
+from reelport.facts.loading.changes import Landed, Loaded, landed
+from reelport.facts.log.delta_log import DayLeftOut, Entry, current
+from reelport.facts.schema import table_named
+from reelport.facts.storage.duckdb_session import Workspace, workspace
+from reelport.facts.storage.sorted_files import Writing
+from reelport.facts.storage.work_folders import claim as claim_file
+from reelport.facts.tables import Table
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """What a load did. `already` says that nothing changed, as the batch was there.
+
+    `rejects_kept` of its bad rows are in their file, as many as it may hold. `left_out` are days of its files that
+    were replaced since the batch was first loaded, and that it didn't take. `are_lines_of_output` where a mapping
+    doesn't keep rows one to one, so that a reject's line is its row in what the mapping gave. `outside` are rows that
+    were taken as they are, because the load was lenient.
+    """
+
+    table: str
+    batch: str
+    rows: int = 0
+    rejects: int = 0
+    rejects_kept: int = 0
+    rejects_file: Path | None = None
+    days: tuple[date, ...] = ()
+    version: int | None = None
+    already: bool = False
+    left_out: tuple[DayLeftOut, ...] = ()
+    are_lines_of_output: bool = False
+    outside: tuple[Outside, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What was asked of a load."""
+
+    root: Path
+    table: Table
+    batch: str
+    names: tuple[str, ...]
+    terms: Terms = field(default_factory=Terms)
+    memory: str = MEMORY
+    lenient: bool = False
+    owners: Counter[str] | None = None
+
+    @property
+    def span(self) -> tuple[date, date] | None:
+        """The days that are replaced, if any."""
+        return self.terms.span
+
+
+def load(
+    root: Path,
+    table: str,
+    files: Sequence[Path],
+    *,
+    mapping: Path | None = None,
+    strict: bool = False,
+    replace: tuple[date, date] | None = None,
+    rejects: Path | None = None,
+    max_bad: MaxBad | None = None,
+    cap: RejectCap | None = None,
+    lenient: bool = False,
+    owners: Counter[str] | None = None,
+    progress: Tell | None = None,
+    memory: str = MEMORY,
+    threads: int | None = None,
+) -> LoadResult:
+    """Load files into a table.
+
+    Bad rows go to the rejects file, which holds as many as `cap` says; with `strict` or
+    `replace` any of them refuses the batch, and more than `max_bad` do so always. `replace`
+    empties these days (both included) and takes what the files hold of them. `lenient` takes
+    texts outside their list where no number depends on it. `owners`, when given, counts the
+    rows of each owner channel. Raises BadInput, UsageError or StorageError, and then the table
+    is unchanged.
+    """
+    found = table_named(table)
+    check_span(found, replace)
+    inputs = recognised([Path(file) for file in files])
+    text = None if mapping is None else mapping_text(mapping)
+    batch = batch_of(found, text, replace, inputs)
+    into = rejects or _rejects_path(root, batch, inputs)
+    check_rejects_path(into, root, [*(file.path for file in inputs), *([mapping] if mapping else [])])
+    names = tuple(str(file.path) for file in inputs)
+    order = _Order(root, found, batch, names, Terms(strict, replace, max_bad), memory, lenient, owners)
+    if found.is_fact and replace is None and current(root, found).has(batch):
+        return LoadResult(table, batch, already=True)
+    with workspace(root, memory, threads) as space:
+        claim = partial(claim_file, space.folder)
+        bad = Rejects(into, names, cap, max_bad, claim, strict=strict)
+        try:
+            return _from_files(order, space, inputs, text, bad, Meter(inputs, progress))
+        finally:
+            bad.discard()
+
+
+def load_arrow(
+    root: Path,
+    table: str,
+    rows: ArrowRows,
+    batch: str,
+    *,
+    replace: tuple[date, date] | None = None,
+    lenient: bool = False,
+    progress: Tell | None = None,
+    memory: str = MEMORY,
+) -> LoadResult:
+    """Load Arrow rows, which carry the table's columns or those that must be there, under the batch's given name.
+
+    A batch of facts that is loaded already changes nothing. A row that the table's rules
+    refuse refuses them all, by BadInput; `lenient` as in `load`.
+    """
+    found = table_named(table)
+    check_span(found, replace)
+    if not batch:
+        raise UsageError("a batch needs a name")
+    order = _Order(root, found, batch, (batch,), Terms(strict=True, span=replace), memory, lenient)
+    if found.is_fact and replace is None and current(root, found).has(batch):
+        return LoadResult(table, batch, already=True)
+    with workspace(root, memory) as space:
+        bad = Rejects(None, (batch,), strict=True)
+        try:
+            return _load(order, space, (arrow_rows(space, rows, batch),), bad, Failure(), Meter((), progress))
+        finally:
+            bad.discard()
+
+
+def check_span(table: Table, span: tuple[date, date] | None) -> None:
+    """Raise UsageError where these days of the table can't be replaced."""
+    if span is None:
+        return
+    if not table.is_fact:
+        raise UsageError(f"{table.name} has no days to replace: its rows are replaced by {table.key}")
+    if span[0] > span[1]:
+        raise UsageError(f"the days to replace are reversed: {span[0]} is after {span[1]}")
+
+
+def _rejects_path(root: Path, batch: str, files: Sequence[Input]) -> Path:
+    """Beside the first file when that folder can be written, otherwise under the data directory."""
+    beside = files[0].path.absolute()
+    try:
+        with TemporaryFile(dir=beside.parent):
+            pass
+    except OSError:
+        return root.absolute().parent / "rejects" / f"{batch}.csv"
+    return beside.with_name(f"{beside.name}.rejects.csv")
+
+
+def batch_of(table: Table, mapping: str | None, span: tuple[date, date] | None, files: Sequence[Input]) -> str:
+    """The name of the batch that a load of these files has."""
+    return batch_id(table, mapping, (span[0].isoformat(), span[1].isoformat()) if span else None, files)
+
+
+def _from_files(
+    order: _Order, space: Workspace, files: Sequence[Input], text: str | None, bad: Rejects, meter: Meter
+) -> LoadResult:
+    failure = Failure()
+    if text is not None:
+        found: tuple[Source, ...] = (mapped(space, files, text, bad.text, failure, meter),)
+        bad.locate = found[0].locate
+    else:
+        found = sources(space, order.table, files, bad.text, failure, meter)
+
+    def total() -> int | None:
+        return None if text is not None else meter.rows + bad.lines + meter.stored
+
+    return _load(order, space, found, bad, failure, meter, files, total)
+
+
+def _load(
+    order: _Order,
+    space: Workspace,
+    found: Sequence[Source],
+    bad: Rejects,
+    failure: Failure,
+    meter: Meter,
+    inputs: Sequence[Input] = (),
+    total: Total = lambda: None,
+) -> LoadResult:
+    check_columns(order.table, found, inputs)
+    with ExitStack() as stack:
+        writing = stack.enter_context(Writing(order.root / order.table.name, order.table))
+        landing = Landing(order.table, order.batch, writing, bad, meter, total, order.owners)
+        with failure.told(), blamed(space, inputs, found):
+            query = sorted_rows(order.table, found, lenient=order.lenient)
+            space.stoppable(lambda: landing.write(space.session.sql(query)), meter.engine)
+        check_unchanged(inputs)
+        _refuse(order, landing, bad, total)
+        files = writing.finish()
+        bad.finish()
+        meter.commit(landing.rows)
+        done = landed(order.root, order.table, Loaded(_entry(order, landing, bad), files, order.span), order.memory)
+        writing.keep(done.files)
+    return _result(order, landing, bad, done)
+
+
+def _entry(order: _Order, landing: Landing, bad: Rejects) -> Entry:
+    """What the log records of the load."""
+    return Entry(
+        kind="replace" if order.span else "load",
+        batch=order.batch,
+        rows=landing.rows,
+        rejects=bad.count,
+        days=tuple(day.isoformat() for day in landing.days),
+        sources=tuple(Path(name).name for name in order.names),
+        span=(order.span[0].isoformat(), order.span[1].isoformat()) if order.span else None,
+    )
+
+
+def _result(order: _Order, landing: Landing, bad: Rejects, done: Landed) -> LoadResult:
+    told = LoadResult(
+        order.table.name,
+        order.batch,
+        rejects=bad.count,
+        rejects_kept=bad.kept,
+        rejects_file=bad.path if bad.kept else None,
+        are_lines_of_output=bad.are_lines_of_output,
+    )
+    if done.version is None:
+        return replace(told, already=True)
+    return replace(
+        told,
+        rows=done.entry.rows,
+        days=tuple(map(date.fromisoformat, done.entry.days)),
+        version=done.version,
+        left_out=done.entry.left_out,
+        outside=tuple(Outside(reason, rows) for reason, rows in sorted(landing.outside.items())),
+    )
+
+
+def _refuse(order: _Order, landing: Landing, bad: Rejects, total: Total) -> None:
+    """Refuse the batch when it must not land."""
+    read = total() or landing.rows + bad.count
+    if (why := order.terms.against(landing.rows, bad.count, read)) is not None:
+        raise bad.refusal(read, why)
+    if (problem := order.terms.problem(landing.rows, landing.days, order.names)) is not None:
+        raise BadInput(f"nothing was loaded: {problem}")

@@ -1,0 +1,136 @@
+"""Holding a table's log against the files on the disk, each of which is read to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from reelport.errors import NewerData, StorageError
+from reelport.facts.log.checks import log_checks
+from reelport.facts.log.delta_log import LOG_FOLDER, DataFile, current
+from reelport.facts.schema import BATCH, MONTH, sort_keys, stored
+from reelport.facts.storage.sorted_files import ROW_GROUP
+from reelport.facts.storage.work_folders import work_folders
+from reelport.facts.tables import TABLES, Table
+from reelport.wording import format_count
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found of one table; it is right when there are no findings."""
+
+    table: str
+    files: int
+    rows: int
+    findings: tuple[str, ...]
+    left: tuple[str, ...] = ()
+    """Data files that no commit names, by their paths in the table."""
+
+
+def verify(root: Path) -> tuple[Verified, ...]:
+    """Check every table: a log that lost something, files that are missing, unreadable, unsorted or with other rows.
+
+    Files in no commit are no finding: a command that runs or was killed wrote them. Those of newest commits that
+    were lost look the same.
+    """
+    return tuple(_verify_table(root, table) for table in TABLES.values() if (root / table.name).is_dir())
+
+
+def _verify_table(root: Path, table: Table) -> Verified:
+    before = tuple(_data_files(root / table.name))
+    log = log_checks(root / table.name, table)
+    try:
+        now = current(root, table)
+    except (StorageError, NewerData) as error:
+        return Verified(table.name, 0, 0, log.findings or (str(error),))
+    left = _unnamed(now.folder, before, log.named)
+    findings = [*log.findings]
+    if left and not log.commits and not any(work_folders(root)):
+        findings.append(f"its log is lost: {len(left)} files, such as {left[0]}, are in no commit")
+    for file in now.files:
+        columns = log.columns.get(file.path, frozenset())
+        findings += [f"{file.path}: {finding}" for finding in _file_findings(now.folder, table, file, columns)]
+    return Verified(table.name, len(now.files), sum(file.rows for file in now.files), tuple(findings), left)
+
+
+def _data_files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*.parquet") if LOG_FOLDER not in path.relative_to(folder).parts)
+
+
+def _unnamed(folder: Path, files: Iterable[Path], named: frozenset[str]) -> tuple[str, ...]:
+    paths = {path: path.relative_to(folder).as_posix() for path in files}
+    return tuple(sorted(name for path, name in paths.items() if name not in named and path.is_file()))
+
+
+def _file_findings(folder: Path, table: Table, file: DataFile, columns: frozenset[str]) -> Iterator[str]:
+    path = folder / file.path
+    if not path.is_file():
+        yield "the file is missing"
+        return
+    if (size := path.stat().st_size) != file.size:
+        yield f"the file has {format_count(size, 'byte')}, its record {file.size:,}"
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as whole:
+            if whole.metadata.num_rows != file.rows:
+                yield f"the file has {format_count(whole.metadata.num_rows, 'row')}, its record {file.rows:,}"
+            if wrong := list(_column_findings(whole.schema_arrow, table, columns)):
+                yield from wrong
+                return
+            yield from _row_findings(whole, table, file)
+    except (pa.ArrowException, OSError) as error:
+        yield f"the file can't be read: {str(error).splitlines()[0]}"
+
+
+def _column_findings(found: pa.Schema, table: Table, columns: frozenset[str]) -> Iterator[str]:
+    """A file has the columns that its table had when it was written, and no others, as the table declares them."""
+    declared = stored(table.name)
+    if foreign := [name for name in found.names if name not in declared.names]:
+        yield f"the file's columns are not the table's: it has {', '.join(foreign)} more"
+    if lost := [name for name in declared.names if name in columns and name not in found.names]:
+        yield f"the file's columns are not the table's: it lacks {', '.join(lost)}"
+    known = [field for field in declared if field.name in found.names]
+    if not foreign and not lost and [(field.name, field.type) for field in found] != [(f.name, f.type) for f in known]:
+        yield "the file's columns are not the table's: their order or types differ"
+
+
+def _row_findings(whole: pq.ParquetFile, table: Table, file: DataFile) -> Iterator[str]:
+    keys = list(sort_keys(table))
+    last: pa.Table | None = None
+    sorted_so_far, in_range, with_batch = True, True, True
+    for batch in whole.iter_batches(ROW_GROUP):
+        rows = pa.Table.from_batches([batch])
+        joined = rows.select(keys) if last is None else pa.concat_tables([last, rows.select(keys)])
+        sorted_so_far = sorted_so_far and is_sorted(joined)
+        last = rows.select(keys).slice(rows.num_rows - 1)
+        if table.time is not None and file.first is not None and file.last is not None:
+            ends = pc.min_max(rows.column(table.time)).as_py()
+            months = {f"{ends['min']:%Y-%m}", f"{ends['max']:%Y-%m}"}
+            in_range = in_range and file.first <= ends["min"] and ends["max"] <= file.last and months == {file.month}
+            with_batch = with_batch and not rows.column(BATCH).null_count
+    if not sorted_so_far:
+        yield f"the rows are not sorted by {', '.join(keys)}"
+    if not in_range:
+        yield f"rows lie outside the times or the {MONTH} of the file's record"
+    if not with_batch:
+        yield "rows do not say which batch they came from"
+
+
+def is_sorted(rows: pa.Table) -> bool:
+    """Whether the rows ascend by their columns, the first one first; an empty cell comes last."""
+    if rows.num_rows < 2:  # noqa: PLR2004 - one row is always sorted
+        return True
+    before, after = rows.slice(0, rows.num_rows - 1), rows.slice(1)
+    tied = pa.chunked_array([pa.repeat(pa.scalar(True), rows.num_rows - 1)])
+    for name in rows.column_names:
+        one, other = before.column(name), after.column(name)
+        falls = pc.or_(pc.fill_null(pc.greater(one, other), False), pc.and_(pc.is_null(one), pc.is_valid(other)))
+        if pc.any(pc.and_(tied, falls)).as_py():
+            return False
+        same = pc.or_(pc.fill_null(pc.equal(one, other), False), pc.and_(pc.is_null(one), pc.is_null(other)))
+        tied = pc.and_(tied, same)
+    return True

@@ -1,0 +1,1 @@
+"""A table's Delta log: read, written, checked, pinned."""

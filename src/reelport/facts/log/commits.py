@@ -1,0 +1,173 @@
+"""Durable commits to a table's Delta log, each checked against the very version that it builds on."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import AddAction, RemoveAction
+
+from reelport import killpoints
+from reelport.errors import StorageError
+from reelport.facts.durable import full_disk, make_folder, storage_errors, sync_file, sync_folder
+from reelport.facts.log.delta_log import (
+    LOG_FOLDER,
+    Current,
+    DataFile,
+    Entry,
+    application,
+    current,
+    delta_errors,
+    entry_to_json,
+    folder_uri,
+    log_file,
+)
+from reelport.facts.log.evolution import NO_HOOKS, add_columns, lacking_columns
+from reelport.facts.modes import private
+from reelport.facts.schema import BATCH, MONTH, OWNER, logical, partition_by
+from reelport.facts.tables import Table
+
+CHECKPOINT_EVERY = 20
+_ATTEMPTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a commit is to do."""
+
+    entry: Entry
+    adds: tuple[DataFile, ...] = ()
+    removes: tuple[DataFile, ...] = ()
+    loaded: bool | None = None
+    """True when the commit leaves the entry's batch loaded, False when undone, None when it says nothing of it."""
+
+
+@private()
+def commit(root: Path, table: Table, propose: Callable[[Current], Change | None]) -> int | None:
+    """Commit what `propose` makes of the newest version, durably; the new version, or None when it wants nothing.
+
+    When another process commits first, `propose` is asked again with the version that
+    then is the newest: what it checks always holds at the version it builds on.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            return _try_commit(root, table, propose)
+        except StorageError as error:
+            if not isinstance(error.__cause__, CommitFailedError) or full_disk(str(error)):
+                raise
+            time.sleep(random.uniform(0, 0.02 * min(attempt + 1, 10)))  # noqa: S311 - spreads rivals, keeps no secret
+    raise StorageError(f"{root / table.name}: other processes kept committing first; run it again")
+
+
+def _try_commit(root: Path, table: Table, propose: Callable[[Current], Change | None]) -> int | None:
+    now = _with_every_column(root, table)
+    change = propose(now)
+    if change is None:
+        return None
+    delta = now.delta or _create(root, table)
+    with delta_errors(now.folder):
+        _commit_once(delta, table, change, now.loads_of(change.entry.batch))
+    version = delta.version() + 1
+    killpoints.reach("load-commit")
+    _sync_commit(now.folder, version)
+    return version
+
+
+def _with_every_column(root: Path, table: Table) -> Current:
+    """The newest version of the table, which first gains the columns that this version declares and its log lacks."""
+    now = current(root, table)
+    lacking = lacking_columns(now)
+    if not lacking:
+        return now
+    add_columns(now, lacking)
+    _sync_commit(now.folder, now.version + 1)
+    return current(root, table)
+
+
+def _create(root: Path, table: Table) -> DeltaTable:
+    folder = root / table.name
+    with storage_errors(folder):
+        make_folder(folder / LOG_FOLDER)
+    with delta_errors(folder):
+        # The log is the only memory of what was loaded: it is never cleaned up.
+        configuration = {"delta.enableExpiredLogCleanup": "false"}
+        with suppress(DeltaError):  # another process made it a moment ago
+            DeltaTable.create(
+                folder_uri(folder),
+                Schema.from_arrow(logical(table.name)),
+                "error",
+                partition_by(table),
+                table.name,
+                table.sentence,
+                configuration=configuration,
+            )
+        made = DeltaTable(folder_uri(folder), version=0)
+        _sync_commit(folder, 0)
+    return made
+
+
+def _commit_once(delta: DeltaTable, table: Table, change: Change, loads: int) -> None:
+    stamp = time.time_ns() // 1_000_000
+    actions: list[AddAction | RemoveAction] = [
+        RemoveAction(file.path, True, stamp, file.size, _partition(file)) for file in change.removes
+    ]
+    actions += [
+        AddAction(file.path, file.size, _partition(file), stamp, True, json.dumps(_statistics(file, table)))
+        for file in change.adds
+    ]
+    told = entry_to_json(change.entry)
+    marks = []
+    if change.loaded is not None:
+        ahead = 1 if (loads % 2 == 1) != change.loaded else 2
+        marks = [Transaction(application(change.entry.batch), loads + ahead)]
+    delta.create_write_transaction(
+        actions,
+        "append",
+        delta.schema(),
+        partition_by(table),
+        commit_properties=CommitProperties({"reelport": told}, max_commit_retries=0, app_transactions=marks),
+        post_commithook_properties=NO_HOOKS,
+    )
+
+
+def _partition(file: DataFile) -> dict[str, str | None]:
+    return {} if file.month is None else {MONTH: file.month}
+
+
+def _statistics(file: DataFile, table: Table) -> dict[str, object]:
+    if table.time is None or file.first is None or file.last is None:
+        return {"numRecords": file.rows}
+    return {
+        "numRecords": file.rows,
+        "minValues": {table.time: _stamp(file.first), OWNER: file.low_owner},
+        "maxValues": {table.time: _stamp(file.last), OWNER: file.high_owner},
+        "nullCount": {table.time: 0, OWNER: 0, BATCH: 0},
+    }
+
+
+def _stamp(moment: datetime | date) -> str:
+    if isinstance(moment, datetime):
+        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.isoformat()
+
+
+def _sync_commit(folder: Path, version: int) -> None:
+    with storage_errors(folder):
+        sync_file(log_file(folder, version))
+        sync_folder(folder / LOG_FOLDER)
+    if version and version % CHECKPOINT_EVERY == 0:
+        # The commit stands already, and a checkpoint only spares reading time: a disk that is full now fails nothing.
+        with suppress(DeltaError, OSError):
+            DeltaTable(folder_uri(folder), version=version).create_checkpoint()
+            sync_file(folder / LOG_FOLDER / f"{version:020}.checkpoint.parquet")
+            sync_file(folder / LOG_FOLDER / "_last_checkpoint")
+            sync_folder(folder / LOG_FOLDER)
+    killpoints.reach("load-logsync")

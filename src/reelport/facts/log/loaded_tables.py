@@ -1,0 +1,81 @@
+"""What is loaded, table by table: rows, complete days, the last load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from reelport.facts.log.delta_log import DataFile, current
+from reelport.facts.log.history import loads
+from reelport.facts.log.snapshot import Snapshot
+from reelport.facts.tables import TABLES, Table
+
+_LAST_HOUR = 23
+
+
+@dataclass(frozen=True, slots=True)
+class TableReport:
+    """One table. A table that nothing was loaded into has no rows, days or load."""
+
+    table: str
+    rows: int
+    files: int
+    bytes: int
+    first_day: date | None
+    last_day: date | None
+    last_load: datetime | None
+    last_batch: str | None
+
+
+def tables_report(root: Path) -> tuple[TableReport, ...]:
+    """Every table, in the usual order; the days are the first and the last complete one."""
+    return tuple(_report(root, table) for table in TABLES.values())
+
+
+def _report(root: Path, table: Table) -> TableReport:
+    files = current(root, table).files
+    standing = [load for load in loads(root, table.name) if not load.undone]
+    last = standing[-1] if standing else None
+    first_day, last_day = complete_days(files) if table.is_fact else (None, None)
+    return TableReport(
+        table.name,
+        sum(file.rows for file in files),
+        len(files),
+        sum(file.size for file in files),
+        first_day,
+        last_day,
+        last.at if last else None,
+        last.batch if last else None,
+    )
+
+
+def complete_days(files: tuple[DataFile, ...]) -> tuple[date | None, date | None]:
+    """The first and the last complete day that the files hold.
+
+    A day that one row sums up is complete. With hours, the latest day counts when its
+    last hour is there, and the earliest when its first is; otherwise the day beside it.
+    """
+    firsts = [file.first for file in files if file.first is not None]
+    lasts = [file.last for file in files if file.last is not None]
+    if not firsts or not lasts:
+        return None, None
+    first, last = min(firsts, key=_moment), max(lasts, key=_moment)
+    low = first.date() if isinstance(first, datetime) else first
+    high = last.date() if isinstance(last, datetime) else last
+    if isinstance(first, datetime) and first.astimezone(UTC).hour:
+        low += timedelta(days=1)
+    if isinstance(last, datetime) and last.astimezone(UTC).hour < _LAST_HOUR:
+        high -= timedelta(days=1)
+    return (low, high) if low <= high else (None, None)
+
+
+def last_complete_day(snapshot: Snapshot) -> date | None:
+    """The last day that is complete in every table of facts of a snapshot; None when one of them has none."""
+    lasts = [complete_days(files)[1] for name, files in snapshot.listing.items() if TABLES[name].is_fact]
+    known = [last for last in lasts if last is not None]
+    return min(known, default=None) if len(known) == len(lasts) else None
+
+
+def _moment(value: datetime | date) -> str:
+    return value.isoformat()

@@ -1,0 +1,103 @@
+"""A pinned view of tables: one version of each, and which of its files a question has to read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+
+from reelport.errors import StorageError
+from reelport.facts.durable import storage_errors
+from reelport.facts.log.delta_log import LOG_FOLDER, DataFile, files_of, log_file, open_table
+from reelport.facts.schema import table_named
+from reelport.facts.tables import TABLES
+
+ABSENT = -1
+"""The version of a table that doesn't exist yet: it has no files."""
+_COMMIT = re.compile(r"(\d{20})\.json")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Tables, each at one version. It stays readable for 72 hours after its files are replaced."""
+
+    root: Path
+    versions: Mapping[str, int]
+    listing: Mapping[str, tuple[DataFile, ...]]
+
+    def files(
+        self,
+        table: str,
+        start: date | None = None,
+        end: date | None = None,
+        channels: frozenset[str] | None = None,
+    ) -> tuple[str, ...]:
+        """Absolute paths of the files that may hold rows of these days (both included), always in the same order.
+
+        `channels` further leaves out files that hold no row *owned* by one of them: give
+        it only for reads by owner. KeyError when the table is not pinned.
+        """
+        chosen = [file for file in self.listing[table] if not TABLES[table].is_fact or file.touches(start, end)]
+        if channels is not None:
+            owners = sorted(channels)
+            chosen = [file for file in chosen if _may_own(file, owners)]
+        folder = (self.root / table).absolute()
+        return tuple(str(folder / file.path) for file in chosen)
+
+
+def _may_own(file: DataFile, owners: list[str]) -> bool:
+    if file.low_owner is None or file.high_owner is None:
+        return True
+    low, high = file.low_owner.encode(), file.high_owner.encode()
+    return any(low <= owner.encode() <= high for owner in owners)
+
+
+def pin(root: Path, tables: Iterable[str], versions: Mapping[str, int] | None = None) -> Snapshot:
+    """The tables at these versions, or at their newest where `versions` doesn't name them.
+
+    Raises StorageError when a version is gone or can't be read, NewerData when a newer version wrote it.
+    """
+    pinned: dict[str, int] = {}
+    listing: dict[str, tuple[DataFile, ...]] = {}
+    for name in sorted(set(tables)):
+        asked = versions.get(name) if versions is not None else None
+        version = newest_version(root, name) if asked is None else asked
+        pinned[name] = version
+        listing[name] = () if version == ABSENT else _files_at(root, name, version, _identity(root, name, version))
+    return Snapshot(root, MappingProxyType(pinned), MappingProxyType(listing))
+
+
+def versions_now(root: Path) -> Mapping[str, int]:
+    """The newest version of every table, -1 for those that don't exist yet."""
+    return {name: newest_version(root, name) for name in TABLES}
+
+
+def newest_version(root: Path, name: str) -> int:
+    """The newest version of the table, -1 when it doesn't exist yet."""
+    folder = root / table_named(name).name / LOG_FOLDER
+    if not folder.is_dir():
+        return ABSENT
+    with storage_errors(folder):
+        found = [_COMMIT.fullmatch(path.name) for path in folder.iterdir()]
+    return max((int(match[1]) for match in found if match), default=ABSENT)
+
+
+def _identity(root: Path, name: str, version: int) -> tuple[int, int]:
+    """What tells this commit from one of the same number in a table that was made anew."""
+    try:
+        status = log_file(root / name, version).stat()
+    except OSError as error:
+        raise StorageError(f"version {version} of {root / name} is gone: {error.strerror}") from error
+    return status.st_ino, status.st_mtime_ns
+
+
+@lru_cache(maxsize=256)
+def _files_at(root: Path, name: str, version: int, _identity: tuple[int, int]) -> tuple[DataFile, ...]:
+    delta = open_table(root / name, version)
+    if delta is None:
+        raise StorageError(f"version {version} of {root / name} is gone")
+    return files_of(delta, TABLES[name])

@@ -1,0 +1,1 @@
+"""Sample facts: a believable world, drawn the same way every time."""

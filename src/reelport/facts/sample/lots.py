@@ -1,0 +1,81 @@
+"""How many sample rows each table, kind and day gets, cut into portions that fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from itertools import accumulate
+from random import Random
+
+from reelport.facts.sample.scenes import KINDS, Lot
+from reelport.facts.sample.videos import FIRST_DAY, SHELF
+
+PORTION = 400_000
+"""Rows that are drawn, and held in memory, at a time."""
+
+SHARES: Mapping[str, int] = {
+    "plays": 700,
+    "ads": 180,
+    "earnings": 70,
+    "bandwidth": 32,
+    "transcoding": 4,
+    "storage": 12,
+    "ai": 2,
+}
+"""Share of each kind in all rows, in thousandths."""
+
+RENDITIONS = 5
+STORED = SHELF * RENDITIONS
+"""Rows of storage that one day can have at most: every rendition of every video on the shelf."""
+
+_WEEK = (100, 98, 97, 99, 108, 120, 112)
+
+Counts = Mapping[str, Mapping[date, int]]
+"""Rows by kind and day."""
+
+
+def counts(rows: int, start: date, end: date, seed: int) -> Counts:
+    """How the rows are spread: exactly `rows` in all, by kind and by day, weekends being busier.
+
+    Storage grows from day to day and never beyond what there is to store; plays take what it leaves.
+    """
+    days = [start + timedelta(days=passed) for passed in range((end - start).days + 1)]
+    totals = dict(zip(SHARES, _shared(rows, list(SHARES.values())), strict=True))
+    growing = [1000 + (day - FIRST_DAY).days for day in days]
+    stored = [min(STORED, share) for share in sorted(_shared(totals.pop("storage"), growing))]
+    totals["plays"] = rows - sum(stored) - sum(total for kind, total in totals.items() if kind != "plays")
+    busy = [_WEEK[day.weekday()] * 100 + _noise(day, seed) for day in days]
+    spread = {kind: _shared(total, busy) for kind, total in totals.items()} | {"storage": stored}
+    return {kind: dict(zip(days, numbers, strict=True)) for kind, numbers in spread.items()}
+
+
+def portions(table: str, found: Counts) -> Iterator[Mapping[str, list[Lot]]]:
+    """The lots of a table in the order of their days, by kind, each portion of a bearable size."""
+    kinds = [kind for kind, of_table in KINDS.items() if of_table == table]
+    portion: dict[str, list[Lot]] = {}
+    filled = 0
+    for day in found[kinds[0]]:
+        for kind in kinds:
+            for lot in _lots(day, found[kind][day]):
+                if filled and filled + lot.rows > PORTION:
+                    yield portion
+                    portion, filled = {}, 0
+                portion.setdefault(kind, []).append(lot)
+                filled += lot.rows
+    if filled:
+        yield portion
+
+
+def _lots(day: date, rows: int) -> Iterator[Lot]:
+    for first in range(0, rows, PORTION):
+        yield Lot(day, first, min(PORTION, rows - first))
+
+
+def _shared(total: int, weights: list[int]) -> list[int]:
+    """The total cut by weight into whole numbers that add up to it."""
+    ends = [total * reached // sum(weights) for reached in accumulate(weights)]
+    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def _noise(day: date, seed: int) -> int:
+    return Random(f"{seed}/{day}").randint(-800, 800)  # noqa: S311 - sample facts must repeat, not be secret

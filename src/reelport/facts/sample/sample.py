@@ -1,0 +1,153 @@
+"""Sample facts on request: believable rows for every table and each day of a range, loaded like any other batch."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+
+from reelport.errors import UsageError
+from reelport.facts.durable import make_folder, storage_errors
+from reelport.facts.loading.load import load_arrow
+from reelport.facts.log.delta_log import current, entries
+from reelport.facts.sample.lots import Counts, counts
+from reelport.facts.sample.rows import fact_portions, fact_schema, object_tables
+from reelport.facts.sample.scenes import KINDS, Stage
+from reelport.facts.sample.videos import FIRST_DAY, videos
+from reelport.facts.sample.world import CHANNELS, ORGANIZATIONS
+from reelport.facts.tables import TABLES
+
+MOST_DAYS = 3660
+MOST_ROWS = 10**10
+MOST_SEED = 2**31 - 1
+_BATCH = re.compile(r"sample-(\d{4}-\d\d-\d\d)-(\d{4}-\d\d-\d\d)-\d+-\d+-[a-z]+")
+
+Progress = Callable[[str, int, int], None]
+"""Is told a table, how many of its rows are drawn, and how many there will be."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleResult:
+    """What a call came to: the rows of each fact table, and who is in the sample world.
+
+    `changed` is false when all of it was there already. `organizations` are the ids
+    of each organization's channels, `slugs` the slugs of the same channels.
+    """
+
+    rows: Mapping[str, int]
+    changed: bool
+    organizations: Mapping[str, tuple[str, ...]]
+    slugs: Mapping[str, tuple[str, ...]]
+
+
+def generate(
+    root: Path, start: date, end: date, rows: int, seed: int = 1, progress: Progress | None = None
+) -> SampleResult:
+    """Load `rows` sample facts of these days, both included, into the tables under `root`.
+
+    `rows` is the total over the fact tables, mostly plays. The same call again finishes what was
+    interrupted, or changes nothing. UsageError for a range or a number that can't be, and when other
+    sample facts lie on one of the days.
+    """
+    _check(start, end, rows, seed)
+    with _alone(root):
+        return _generate(root, start, end, rows, seed, progress)
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Of two calls at the same moment the second waits, and then sees what the first has loaded."""
+    with storage_errors(root):
+        make_folder(root)
+        folder = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _generate(root: Path, start: date, end: date, rows: int, seed: int, progress: Progress | None) -> SampleResult:
+    call = f"sample-{start}-{end}-{rows}-{seed}"
+    _check_free(root, start, end, call)
+    spread = counts(rows, start, end, seed)
+    cast = list(videos(seed, start, end))
+    loads = [load_arrow(root, name, held, f"{call}-{name}") for name, held in object_tables(cast).items()]
+    totals = _totals(spread)
+    stage = Stage(seed, cast)
+    try:
+        for name in (name for name, total in totals.items() if total):
+            drawn = _batches(name, stage, spread, totals[name], progress)
+            reader = pa.RecordBatchReader.from_batches(fact_schema(name), drawn)
+            loads.append(load_arrow(root, name, reader, f"{call}-{name}"))
+    finally:
+        stage.close()
+    changed = any(not load.already for load in loads)
+    return SampleResult(totals, changed, ORGANIZATIONS, _slugs())
+
+
+def _check(start: date, end: date, rows: int, seed: int) -> None:
+    problems = []
+    if start < FIRST_DAY:
+        problems.append(f"sample facts begin on {FIRST_DAY} at the earliest, not on {start}")
+    if start > end:
+        problems.append(f"the days are reversed: {start} is after {end}")
+    if (end - start).days >= MOST_DAYS:
+        problems.append(f"{start} to {end} are more than {MOST_DAYS} days")
+    if not 1 <= rows <= MOST_ROWS:
+        problems.append(f"rows must be from 1 to {MOST_ROWS}, not {rows}")
+    if not 0 <= seed <= MOST_SEED:
+        problems.append(f"the seed must be from 0 to {MOST_SEED}, not {seed}")
+    if problems:
+        raise UsageError("\n".join(problems))
+
+
+def _check_free(root: Path, start: date, end: date, call: str) -> None:
+    """Refuse to pour a second sample over the days of another: a day would hold the rows of both."""
+    taken = {
+        entry.batch
+        for table in TABLES.values()
+        if table.is_fact
+        for now in (current(root, table),)
+        for entry in entries(now.delta)
+        if entry.batch != f"{call}-{table.name}" and _overlaps(entry.batch, start, end) and now.has(entry.batch)
+    }
+    if taken:
+        undo = "\n".join(f"reelport load undo {batch}" for batch in sorted(taken))
+        raise UsageError(
+            f"sample facts lie on some of these days already: take other days, or first undo them:\n{undo}"
+        )
+
+
+def _overlaps(batch: str, start: date, end: date) -> bool:
+    found = _BATCH.fullmatch(batch)
+    return found is not None and found[1] <= end.isoformat() and found[2] >= start.isoformat()
+
+
+def _totals(spread: Counts) -> dict[str, int]:
+    totals = dict.fromkeys((name for name, table in TABLES.items() if table.is_fact), 0)
+    for kind, of_day in spread.items():
+        totals[KINDS[kind]] += sum(of_day.values())
+    return totals
+
+
+def _batches(
+    table: str, stage: Stage, spread: Counts, total: int, progress: Progress | None
+) -> Iterator[pa.RecordBatch]:
+    done = 0
+    for portion in fact_portions(table, stage, spread):
+        yield from portion.to_batches()
+        done += len(portion)
+        if progress is not None:
+            progress(table, done, total)
+
+
+def _slugs() -> Mapping[str, tuple[str, ...]]:
+    return {name: tuple(channel.slug for channel in CHANNELS if channel.organization == name) for name in ORGANIZATIONS}

@@ -1,0 +1,205 @@
+"""Which videos the sample world holds: a shelf of old ones, streams that never end, and uploads of every day.
+
+A video depends on the seed and its number alone. The number of an upload holds its
+day, so any range finds the same uploads, and a second range only adds some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from random import Random
+
+import pyarrow as pa
+
+from reelport.facts.sample.titles import CLAIMED, PLANTED, tags, title
+from reelport.facts.sample.world import CHANNELS, PLAYLIST_TYPES, SITES, Channel, playlist_id, short_id
+
+FIRST_DAY = date(2020, 1, 1)
+"""Sample facts begin here at the earliest: whatever is on the shelf is older."""
+
+SHELF = 4000
+STREAMS = range(SHELF + 1, SHELF + 13)
+RETIRED = range(SHELF + 13, SHELF + 101)
+SLOTS = 64
+"""Numbers that one day's uploads may take; the last is the one that is gone the same evening."""
+UPLOADS = 30
+WEEKEND_UPLOADS = 18
+
+EVENT = 0
+"""The upload of each day that is streamed live in the evening and stays as a video."""
+
+MEMORY = timedelta(days=60)
+"""How long an upload is watched."""
+
+_EPOCH = date(1970, 1, 1)
+_STREAM_OWNERS = ("demo-live", "rival-news", "demo-live", "demo-news", "hakol", "demo-live", "rival-sports", "tarfih")
+_EVENT_OWNERS = ("demo-live", "demo-live", "demo-sports", "rival-sports", "rival-news", "kino-klub")
+_CLAIMERS = ("demo-news", "demo-news", "demo-sports", "rival-news", "rival-music", "kino-klub")
+_BY_SLUG = {channel.slug: channel for channel in CHANNELS}
+_OWN_SITE = {site.channel: number for number, site in enumerate(SITES) if site.channel}
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """One video of the sample world, with what facts are drawn from: its number and its claimer."""
+
+    number: int
+    id: str
+    title: str | None
+    owner: Channel
+    claimer: Channel | None
+    duration: int | None
+    tags: list[str]
+    visibility: str
+    created: datetime
+    deleted: datetime | None = None
+
+
+def uploads_on(day: date) -> int:
+    """How many uploads of that day stay: fewer on a weekend."""
+    return UPLOADS if day.isoweekday() <= 5 else WEEKEND_UPLOADS  # noqa: PLR2004 - Monday to Friday
+
+
+def videos(seed: int, start: date, end: date) -> Iterator[Video]:
+    """Every video that facts from `start` to `end` may speak of, each with a number of its own."""
+    dice = Random(f"{seed}/ids")  # noqa: S311 - sample facts must repeat, not be secret
+    shift = dice.randrange(36**7)
+    for number in range(1, RETIRED.stop):
+        yield _old(number, seed, shift)
+    day = start - MEMORY
+    while day <= end:
+        for slot in (*range(uploads_on(day)), SLOTS - 1):
+            yield _upload(day, slot, seed, shift)
+        day += timedelta(days=1)
+
+
+def video_rows(found: Iterable[Video]) -> pa.Table:
+    """Those videos in the columns of the table `videos`."""
+    return pa.Table.from_pylist(
+        [
+            {
+                "id": video.id,
+                "title": video.title,
+                "owner_channel_id": video.owner.id,
+                "duration_seconds": video.duration,
+                "tags": video.tags,
+                "visibility": video.visibility,
+                "created_at": video.created,
+                "deleted_at": video.deleted,
+            }
+            for video in found
+        ],
+        schema=pa.schema(
+            [
+                ("id", pa.string()),
+                ("title", pa.string()),
+                ("owner_channel_id", pa.string()),
+                ("duration_seconds", pa.int64()),
+                ("tags", pa.list_(pa.string())),
+                ("visibility", pa.string()),
+                ("created_at", pa.timestamp("us", tz="UTC")),
+                ("deleted_at", pa.timestamp("us", tz="UTC")),
+            ]
+        ),
+    )
+
+
+def cast_rows(found: Iterable[Video]) -> pa.Table:
+    """Those videos as facts are drawn from them: number, ids, hours of birth and death, own site, playlists."""
+    return pa.Table.from_pylist(
+        [
+            {
+                "number": video.number,
+                "video_id": video.id,
+                "owner_channel_id": video.owner.id,
+                "claimer_channel_id": video.claimer and video.claimer.id,
+                "duration": video.duration,
+                "first_hour": video.created.hour + 1,
+                "last_hour": video.deleted.hour if video.deleted else 24,
+                "own_site": _OWN_SITE.get(video.owner.slug, 0),
+                "playlists": [playlist_id(video.owner.slug, kind) for kind in PLAYLIST_TYPES],
+            }
+            for video in found
+        ],
+        schema=pa.schema(
+            [
+                ("number", pa.int64()),
+                ("video_id", pa.string()),
+                ("owner_channel_id", pa.string()),
+                ("claimer_channel_id", pa.string()),
+                ("duration", pa.int64()),
+                ("first_hour", pa.int64()),
+                ("last_hour", pa.int64()),
+                ("own_site", pa.int64()),
+                ("playlists", pa.list_(pa.string())),
+            ]
+        ),
+    )
+
+
+def _old(number: int, seed: int, shift: int) -> Video:
+    dice = Random(f"{seed}/{number}")  # noqa: S311 - sample facts must repeat, not be secret
+    created = datetime(2015, 1, 1, tzinfo=UTC) + timedelta(minutes=dice.randrange(5 * 365 * 24 * 60))
+    deleted = None
+    if number in STREAMS:
+        owner = _BY_SLUG[_STREAM_OWNERS[number % len(_STREAM_OWNERS)]]
+        duration = None
+    else:
+        owner = _BY_SLUG[PLANTED[number][0]] if number in PLANTED else _some_owner(dice)
+        duration = _duration(dice)
+    if number in RETIRED:
+        deleted = min(created + timedelta(days=dice.randint(1, 400)), datetime(2019, 12, 31, tzinfo=UTC))
+        created = min(created, deleted)
+    name = PLANTED[number][1] if number in PLANTED else title(owner.theme, dice)
+    claimer = _BY_SLUG[CLAIMED[number]] if number in CLAIMED else _some_claimer(owner, dice)
+    visibility = "public" if number in PLANTED else _visibility(dice)
+    return Video(
+        number,
+        _id(number, shift),
+        name,
+        owner,
+        claimer,
+        duration,
+        tags(owner.theme, dice),
+        visibility,
+        created,
+        deleted,
+    )
+
+
+def _upload(day: date, slot: int, seed: int, shift: int) -> Video:
+    number = (day - _EPOCH).days * SLOTS + slot
+    dice = Random(f"{seed}/{number}")  # noqa: S311 - sample facts must repeat, not be secret
+    owner = _BY_SLUG[dice.choice(_EVENT_OWNERS)] if slot == EVENT else _some_owner(dice)
+    hour = 17 if slot == EVENT else dice.randint(4, 6) if slot == SLOTS - 1 else dice.randint(3, 15)
+    created = datetime.combine(day, time(hour, dice.randrange(60), dice.randrange(60)), UTC)
+    deleted = created.replace(hour=20) if slot == SLOTS - 1 else None
+    duration, claimer = _duration(dice), _some_claimer(owner, dice)
+    name, words = title(owner.theme, dice), tags(owner.theme, dice)
+    return Video(number, _id(number, shift), name, owner, claimer, duration, words, _visibility(dice), created, deleted)
+
+
+def _id(number: int, shift: int) -> str:
+    # The factor has no divisor in common with 36 to the 7th: no two numbers meet.
+    return short_id((number * 29_996_224_275_833 + shift) % 36**7)
+
+
+def _some_owner(dice: Random) -> Channel:
+    return dice.choices(CHANNELS, [channel.share for channel in CHANNELS])[0]
+
+
+def _some_claimer(owner: Channel, dice: Random) -> Channel | None:
+    claimer = _BY_SLUG[dice.choice(_CLAIMERS)]
+    claimed = dice.random() < 0.08 and (owner.organization is None or owner.organization != claimer.organization)  # noqa: PLR2004 - one in twelve
+    return claimer if claimed and claimer != owner else None
+
+
+def _duration(dice: Random) -> int | None:
+    # A few are not measured; the others lie between twenty seconds and an hour, short ones being many.
+    return None if dice.random() < 0.02 else int(20 * 180 ** dice.random())  # noqa: PLR2004 - one in fifty
+
+
+def _visibility(dice: Random) -> str:
+    return dice.choices(("public", "private", "password"), (92, 5, 3))[0]

@@ -1,0 +1,107 @@
+"""Files written again without some of their rows, in the order that they have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from reelport.errors import StorageError
+from reelport.facts.durable import storage_errors
+from reelport.facts.log.delta_log import DataFile
+from reelport.facts.schema import BATCH
+from reelport.facts.storage.projection import project_rows
+from reelport.facts.storage.sorted_files import MONTH_FILE, ROW_GROUP, Writing
+from reelport.facts.tables import Kind, Table
+
+Mask = Callable[[pa.Table], pa.ChunkedArray]
+"""Says of each row whether it stays."""
+
+
+def within(table: Table, start: date, end: date) -> Mask:
+    """Rows of these days, both included."""
+    assert table.time is not None  # noqa: S101 - only facts lie on days
+    name = table.time
+    low, high = _bound(table, start), _bound(table, end + timedelta(days=1))
+
+    def mask(rows: pa.Table) -> pa.ChunkedArray:
+        moments = rows.column(name)
+        return pc.and_(pc.greater_equal(moments, low), pc.less(moments, high))
+
+    return mask
+
+
+def _bound(table: Table, day: date) -> pa.Scalar:
+    if table.time is not None and table.column(table.time).kind is Kind.DAY:
+        return pa.scalar(day, pa.date32())
+    return pa.scalar(datetime.combine(day, time(), UTC), pa.timestamp("us", "UTC"))
+
+
+def of_batches(batches: frozenset[str]) -> Mask:
+    """Rows of these batches."""
+    wanted = pa.array(sorted(batches), pa.string())
+    return lambda rows: pc.is_in(rows.column(BATCH), value_set=wanted)
+
+
+def every_row(rows: pa.Table) -> pa.ChunkedArray:
+    """All rows."""
+    return pa.chunked_array([pa.repeat(pa.scalar(True), rows.num_rows)])
+
+
+def other_than(mask: Mask) -> Mask:
+    """The rows that the mask leaves out."""
+    return lambda rows: pc.invert(mask(rows))
+
+
+def both(one: Mask, other: Mask) -> Mask:
+    """Rows that both let stay."""
+    return lambda rows: pc.and_(one(rows), other(rows))
+
+
+def rewrite(writing: Writing, table: Table, folder: Path, file: DataFile, mask: Mask) -> None:
+    """Write the file's rows that the mask lets stay into a new file of the same kind; none when no row stays."""
+    name = Path(file.path).name
+    stem = f"{MONTH_FILE[:-1]}" if name.startswith(MONTH_FILE) else "-".join(name.split("-")[:-1])
+    for rows in rows_of(folder / file.path, table):
+        writing.take(stem, file.month, rows.filter(mask(rows)))
+    writing.cut()
+
+
+def rows_of(path: Path, table: Table) -> Iterator[pa.Table]:
+    """The rows of a file in their order and in the columns of this version, a row group's worth at a time."""
+    try:
+        with storage_errors(path), pq.ParquetFile(path) as whole:
+            for batch in whole.iter_batches(ROW_GROUP):
+                yield project_rows(table, pa.Table.from_batches([batch]))
+    except pa.ArrowException as error:
+        raise StorageError(f"{path} can't be read: {error}; run reelport verify") from error
+
+
+def count_days(path: Path, table: Table, mask: Mask) -> Counter[date | None]:
+    """How many of the file's rows that the mask means lie on each day; rows of objects lie on none."""
+    counts: Counter[date | None] = Counter()
+    for rows in rows_of(path, table):
+        chosen = rows.filter(mask(rows))
+        if table.time is None:
+            counts[None] += chosen.num_rows
+            continue
+        days = chosen.column(table.time).cast(pa.date32(), safe=False)
+        counts.update({one["values"]: one["counts"] for one in pc.value_counts(days).to_pylist()})
+    return counts
+
+
+def batches_in(path: Path) -> frozenset[str]:
+    """The batches that a file's rows came from."""
+    try:
+        with storage_errors(path), pq.ParquetFile(path) as whole:
+            found: set[str] = set()
+            for batch in whole.iter_batches(ROW_GROUP, columns=[BATCH]):
+                found.update(pc.unique(batch.column(0)).to_pylist())
+            return frozenset(found)
+    except pa.ArrowException as error:
+        raise StorageError(f"{path} can't be read: {error}; run reelport verify") from error

@@ -1,0 +1,177 @@
+"""Sorted Parquet files of a table, written whole and synced before any log names them."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import date, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from reelport import killpoints
+from reelport.facts.durable import make_folder, storage_errors, sync_file, sync_folder
+from reelport.facts.log.delta_log import DataFile
+from reelport.facts.schema import BATCH, MONTH, OWNER, stored
+from reelport.facts.tables import Table
+
+ROW_GROUP = 122_880
+"""Rows of a row group: small enough to skip most of a month, large enough to scan well."""
+MONTH_FILE = "month-"
+"""How the names of compacted files begin; a day file begins with its day."""
+
+
+def file_stem(day: date, batch: str) -> str:
+    """The name of a day's file without its ending: the day, then what can be told of its batch."""
+    return f"{day.isoformat()}-{hashlib.sha256(batch.encode()).hexdigest()[:12]}"
+
+
+class SortedFile:
+    """One Parquet file in the making; rows must come sorted."""
+
+    def __init__(self, folder: Path, table: Table, stem: str, month: str | None = None) -> None:
+        self._table = table
+        self._month = month
+        self._relative = f"{stem}-{secrets.token_hex(6)}.parquet"
+        if month is not None:
+            self._relative = f"{MONTH}={month}/{self._relative}"
+        self.path = folder / self._relative
+        self._rows = 0
+        self._first: datetime | date | None = None
+        self._last: datetime | date | None = None
+        self._low: str | None = None
+        self._high: str | None = None
+        self._waiting: list[pa.Table] = []
+        make_folder(self.path.parent)
+        self._file = pa.OSFile(str(self.path), "wb")
+        try:
+            self._writer = pq.ParquetWriter(
+                self._file, stored(table.name), compression="zstd", write_page_checksum=True
+            )
+        except OSError:
+            # A full disk gives it a name, and no room for its first bytes.
+            self._file.close()
+            self.path.unlink(missing_ok=True)
+            raise
+
+    def write(self, rows: pa.Table) -> None:
+        """Take further rows; they go to the disk one row group at a time."""
+        if not rows.num_rows:
+            return
+        self._rows += rows.num_rows
+        if self._table.time is not None:
+            ends = pc.min_max(rows.column(self._table.time)).as_py()
+            self._first = ends["min"] if self._first is None else min(self._first, ends["min"])
+            self._last = ends["max"] if self._last is None else max(self._last, ends["max"])
+            owners = rows.column(OWNER)
+            self._low = owners[0].as_py() if self._low is None else self._low
+            self._high = owners[-1].as_py()
+        self._waiting.append(rows)
+        if sum(part.num_rows for part in self._waiting) >= ROW_GROUP:
+            self._flush(ROW_GROUP)
+
+    def _flush(self, step: int) -> None:
+        held = pa.concat_tables(self._waiting)
+        whole = held.num_rows - held.num_rows % step
+        self._writer.write_table(held.slice(0, whole), row_group_size=ROW_GROUP)
+        self._waiting = [held.slice(whole)] if whole < held.num_rows else []
+
+    def close(self) -> DataFile:
+        """End the file, sync it, and say what it holds."""
+        if self._waiting:
+            self._flush(1)
+        self._writer.close()
+        self._file.close()
+        killpoints.reach("load-write")
+        sync_file(self.path)
+        size = self.path.stat().st_size
+        return DataFile(self._relative, size, self._rows, self._month, self._first, self._last, self._low, self._high)
+
+    def discard(self) -> None:
+        """Leave nothing of the file."""
+        with suppress(Exception):  # a full disk refuses the end of the file too, and it is to go anyway
+            self._writer.close()
+        with suppress(OSError):
+            self._file.close()
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+
+class Writing:
+    """The files of one change: unless `keep` is called before the block ends, none of them stays."""
+
+    def __init__(self, folder: Path, table: Table) -> None:
+        self._folder = folder
+        self._table = table
+        self._open: SortedFile | None = None
+        self._stem: tuple[str, str | None] | None = None
+        self._done: list[DataFile] = []
+        self._kept = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._kept:
+            self._discard()
+
+    def _discard(self) -> None:
+        if self._open is not None:
+            self._open.discard()
+            self._open = None
+        for file in self._done:
+            with suppress(OSError):
+                (self._folder / file.path).unlink(missing_ok=True)
+        self._done = []
+
+    def day(self, day: date, batch: str, rows: pa.Table) -> None:
+        """Write rows of that day; days come one after the other, each sorted. The batch column is added."""
+        batches = pa.repeat(pa.scalar(batch), rows.num_rows)
+        self.take(file_stem(day, batch), f"{day:%Y-%m}", rows.append_column(BATCH, batches))
+
+    def take(self, stem: str, month: str | None, rows: pa.Table) -> None:
+        """Write sorted rows as they are into the file of that stem and month; another stem begins another file."""
+        if not rows.num_rows:
+            return
+        with storage_errors(self._folder):
+            if self._stem != (stem, month):
+                self._end()
+                self._open = SortedFile(self._folder, self._table, stem, month)
+                self._stem = (stem, month)
+            if self._open is not None:
+                self._open.write(rows.cast(stored(self._table.name)))
+
+    def cut(self) -> None:
+        """End the file that is open; the next rows begin another, whatever their stem."""
+        self._end()
+
+    def _end(self) -> None:
+        if self._open is not None:
+            with storage_errors(self._open.path):
+                self._done.append(self._open.close())
+        self._open = None
+        self._stem = None
+
+    def finish(self) -> tuple[DataFile, ...]:
+        """End the last file and sync the folders; the files so far. They are durable, and still nobody's."""
+        self._end()
+        with storage_errors(self._folder):
+            for parent in {(self._folder / file.path).parent for file in self._done}:
+                sync_folder(parent)
+        killpoints.reach("load-fsync")
+        return tuple(self._done)
+
+    def keep(self, files: Collection[DataFile] | None = None) -> None:
+        """Leave the files, or only these of them, where they are: a commit names them now."""
+        if files is None:
+            self._kept = True
+        else:
+            self._done = [file for file in self._done if file not in files]

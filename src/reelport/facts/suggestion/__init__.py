@@ -1,0 +1,1 @@
+"""A mapping to start from: guesses which column of an export is which of a table."""

@@ -1,0 +1,175 @@
+"""Who calls and what they may: a key is exchanged for a token, and a token tells its caller."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, TextClause, select, text
+
+from reelport.catalog import Limit
+from reelport.server import credentials
+from reelport.server.credentials import Seal
+from reelport.server.state.database import reading, sql
+from reelport.server.state.tables import KEY_CHANNELS, READABLE
+from reelport.wire import Scope
+
+REPORT_SCOPES = tuple(scope.value for scope in Scope)
+"""Every scope that a key may hold, in the order in which they are told."""
+_SCOPES = " ".join(REPORT_SCOPES)
+"""A token names its scopes by their places in this list, and is good only while the list is the same."""
+_NONCE_BYTES = 8
+
+
+class Refusal(StrEnum):
+    """Why no token is granted, in the words of OAuth."""
+
+    INVALID_CLIENT = "invalid_client"
+    INVALID_SCOPE = "invalid_scope"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A new access token: opaque, alive for `seconds`, with the granted scopes in our order."""
+
+    token: str
+    scopes: tuple[str, ...]
+    seconds: int
+
+    def __repr__(self) -> str:
+        return f"Grant({' '.join(self.scopes)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who holds a token. `scopes` is what counts: `manage_reports` has brought every scope of the key.
+
+    `channels` are the ids of the channels that may be read now.
+    """
+
+    key_id: str
+    organization_id: int
+    organization: str
+    scopes: frozenset[str]
+    channels: frozenset[str]
+
+
+def grant(
+    db: Engine,
+    seal: Seal,
+    client_id: str,
+    client_secret: str,
+    scopes: Iterable[str],
+    now: datetime,
+    *,
+    seconds: int = Limit.TOKEN_SECONDS.default,
+) -> Grant | Refusal:
+    """A token for a key: the asked scopes that the key holds, all of the key's when none is asked.
+
+    `manage_reports` is granted to every key: it stands for the scopes that the key holds, and adds none to them.
+    Scopes that nobody knows and those that the key lacks are left out; INVALID_SCOPE when that leaves none.
+    """
+    with reading(db) as connection:
+        held = _held(connection, seal, client_id, client_secret)
+    if held is None:
+        return Refusal.INVALID_CLIENT
+    asked = set(scopes)
+    may_have = held | {Scope.MANAGE_REPORTS} if asked else held
+    granted = tuple(scope for scope in REPORT_SCOPES if scope in may_have and (scope in asked or not asked))
+    if not granted:
+        return Refusal.INVALID_SCOPE
+    until = now + timedelta(seconds=seconds)
+    return Grant(_token(seal, client_id, granted, until), granted, seconds)
+
+
+def _held(connection: Connection, seal: Seal, client_id: str, client_secret: str) -> frozenset[str] | None:
+    """The scopes of the key; None when there is no such key, the secret is wrong or the key is revoked."""
+    found = connection.execute(_statement(connection, "key"), {"key_id": _text(client_id)}).first()
+    # The hash is computed for an unknown key too: the time to refuse must not tell which ids exist.
+    right = seal.same("key", client_secret, found.secret_hash if found else None)
+    if found is None or not right or found.revoked_at is not None:
+        return None
+    return frozenset(found.permissions.split())
+
+
+def bearer(db: Engine, seal: Seal, token: str, now: datetime) -> Caller | None:
+    """The caller that a token stands for; None when it isn't ours, expired, or its key is revoked."""
+    said = _said(seal, token, now)
+    if said is None:
+        return None
+    key_id, granted = said
+    with reading(db) as connection:
+        found = _holder(connection, key_id)
+    if found is None:
+        return None
+    scopes = _effective(granted, frozenset(found.permissions.split()))
+    return Caller(key_id, found.organization_id, found.organization, scopes, _channels(found))
+
+
+def may_still(connection: Connection, caller: Caller) -> bool:
+    """Whether a caller's key is good still, and may read all that it could when the caller was recognised."""
+    found = _holder(connection, caller.key_id)
+    return found is not None and caller.channels <= _channels(found)
+
+
+def _holder(connection: Connection, key_id: str) -> Row[*tuple[Any, ...]] | None:
+    return connection.execute(_statement(connection, "holder"), {"key_id": key_id}).first()
+
+
+def _channels(found: Row[*tuple[Any, ...]]) -> frozenset[str]:
+    # An empty list is none at all on PostgreSQL.
+    return frozenset(json.loads(found.channels or "[]"))
+
+
+def _token(seal: Seal, key_id: str, scopes: Iterable[str], until: datetime) -> str:
+    """A signed token: when it ends, its scopes as bits, what makes it unlike any other, and its key."""
+    ends, bits = int(until.timestamp() * 1000), sum(1 << REPORT_SCOPES.index(scope) for scope in scopes)
+    said = ends.to_bytes(6) + bits.to_bytes(2) + secrets.token_bytes(_NONCE_BYTES) + key_id.encode()
+    return credentials.sign(seal, credentials.ACCESS_TOKEN, said, _SCOPES)
+
+
+def _said(seal: Seal, token: str, now: datetime) -> tuple[str, frozenset[str]] | None:
+    """The key of a token and the scopes that were granted; None when it isn't ours, or over."""
+    said = credentials.said_by(seal, credentials.ACCESS_TOKEN, token, _SCOPES)
+    if said is None or int.from_bytes(said[:6]) <= now.timestamp() * 1000:
+        return None
+    bits = int.from_bytes(said[6:8])
+    scopes = frozenset(scope for number, scope in enumerate(REPORT_SCOPES) if bits >> number & 1)
+    return said[8 + _NONCE_BYTES :].decode(), scopes
+
+
+@cache
+def _statements(dialect: str) -> dict[str, TextClause]:
+    def fitting(statement: str) -> str:
+        return statement if dialect == "sqlite" else statement.replace("json_group_array(", "json_agg(")
+
+    return {name: text(fitting(statement)) for name, statement in sql("access/callers").items()}
+
+
+def _statement(connection: Connection, name: str) -> TextClause:
+    return _statements(connection.dialect.name)[name]
+
+
+def _effective(granted: frozenset[str], held: frozenset[str]) -> frozenset[str]:
+    return granted | held if Scope.MANAGE_REPORTS in granted else granted
+
+
+def readable(connection: Connection, organization_id: int, limited_key: str | None = None) -> frozenset[str]:
+    """The ids of the channels that an organization may read, or one of its keys that is limited to some."""
+    channels = select(READABLE.c.channel_id).where(READABLE.c.organization_id == organization_id)
+    if limited_key is not None:
+        channels = channels.join(KEY_CHANNELS, KEY_CHANNELS.c.channel_id == READABLE.c.channel_id).where(
+            KEY_CHANNELS.c.key_id == limited_key
+        )
+    return frozenset(connection.execute(channels).scalars())
+
+
+def _text(given: str) -> str:
+    """What a database can be asked for: no text that it holds has a NUL or half a surrogate pair."""
+    return "" if "\0" in given else given.encode("utf-8", "replace").decode()

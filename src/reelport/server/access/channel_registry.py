@@ -1,0 +1,216 @@
+"""Channels as an operator names them: registered in the tables and in the access at once, found by slug or id."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from operator import itemgetter
+
+from sqlalchemy import Engine
+
+from reelport.check import nearest
+from reelport.errors import UsageError
+from reelport.facts.tables import CHANNELS
+from reelport.server.access import organizations
+from reelport.server.access.organizations import NewKey
+from reelport.server.credentials import Seal, short_id
+from reelport.server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel as the tables have it."""
+
+    id: str
+    slug: str
+    name: str | None = None
+    account_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A channel to be entered, and the line of the file that named it; 0 where no file did."""
+
+    channel: Channel
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """What a channel that was known is called now, and what it was called."""
+
+    id: str
+    slug: str
+    was: str
+
+
+Wrong = tuple[int, str]
+"""A line of a list of channels, 0 for none, and what is wrong with it."""
+
+
+def add_channel(db: Engine, settings: Settings, organization: str, channel: Channel) -> tuple[Rename, ...]:
+    """Enter a channel, or change what it is called, and let the organization read it; repeated, it changes nothing.
+
+    A name or an account that isn't given stays as it was. Gives the rename, if it is one. UsageError when the slug is
+    another channel's.
+    """
+    return add_channels(db, settings, organization, [Entry(channel)])
+
+
+def add_channels(
+    db: Engine, settings: Settings, organization: str, entries: Sequence[Entry], wrong: Iterable[Wrong] = ()
+) -> tuple[Rename, ...]:
+    """Do what `add_channel` does for all of them, or for none: UsageError says all that is wrong, in order of lines."""
+    known = {each.id: each for each in known_channels(settings)}
+    found = sorted([*wrong, *_problems(entries, known)], key=itemgetter(0))
+    lines = [f"line {line}: {sentence}" if line else sentence for line, sentence in found]
+    try:
+        holder = organizations.organization(db, organization)
+    except UsageError as error:
+        raise UsageError("\n".join([str(error), *lines])) from None
+    if lines:
+        raise UsageError("\n".join(lines))
+    channels = [_completed(entry.channel, known.get(entry.channel.id)) for entry in entries]
+    rows = [
+        {"id": each.id, "slug": each.slug, "name": each.name, "account_id": each.account_id}
+        for each in channels
+        if each != known.get(each.id)
+    ]
+    # Before they may be read: a command that is killed in between has let nobody read anything.
+    if rows:
+        _load(settings, rows)
+    organizations.let_read(db, holder.id, [each.id for each in channels])
+    was = {each.id: known[each.id].slug for each in channels if each.id in known}
+    return tuple(
+        Rename(each.id, each.slug, was[each.id]) for each in channels if was.get(each.id, each.slug) != each.slug
+    )
+
+
+def _load(settings: Settings, rows: list[dict[str, str | None]]) -> None:
+    import pyarrow as pa  # noqa: PLC0415 - as slow to import as all else that commands about access need
+
+    from reelport.facts.loading.load import load_arrow  # noqa: PLC0415 - the same
+    from reelport.facts.schema import stored  # noqa: PLC0415 - the same
+
+    table = pa.Table.from_pylist(rows, stored(CHANNELS.name))
+    load_arrow(settings.facts_root, CHANNELS.name, table, f"{_BATCH}{short_id()}")
+
+
+def refuse_undo(table: str, batch: str) -> None:
+    """Raise UsageError where the batch is one of `channel add`: partners read its channels, by slug and name."""
+    if table == CHANNELS.name and batch.startswith(_BATCH):
+        raise UsageError(
+            f"batch {batch} was made by `reelport channel add`: without its rows, channels that partners may read "
+            "would have no slug and no name. To end what an organization may read, use `reelport channel remove`; to "
+            "call a channel something else, use `reelport channel add` with its id. Earlier loads of channels are "
+            "corrected by loading their rows as they should be."
+        )
+
+
+def _completed(channel: Channel, known: Channel | None) -> Channel:
+    """The channel, with what isn't said of it as it is known."""
+    if known is None:
+        return channel
+    account_id = known.account_id if channel.account_id is None else channel.account_id
+    return replace(channel, name=known.name if channel.name is None else channel.name, account_id=account_id)
+
+
+def _problems(entries: Sequence[Entry], known: Mapping[str, Channel]) -> Iterator[Wrong]:
+    """Every reason why these can't be entered together, with its line."""
+    named = {entry.channel.id for entry in entries}
+    holders = {each.slug: each.id for each in known.values() if each.id not in named}
+    first: dict[str, Entry] = {}
+    by_slug: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_slug.setdefault(entry.channel.slug, []).append(entry)
+    for entry in entries:
+        channel, line = entry.channel, entry.line
+        yield from ((line, sentence) for sentence in _wrong_words(channel, known.get(channel.id)))
+        if channel.id in first:
+            yield line, f"The channel {channel.id!r} is named before{_in_line(first[channel.id])}."
+        elif channel.slug in holders:
+            yield line, f"The slug {channel.slug!r} is another channel's already, {holders[channel.slug]!r}."
+        elif others := [each for each in by_slug[channel.slug] if each.channel.id != channel.id]:
+            yield line, f"The slug {channel.slug!r} is given to {others[0].channel.id!r} too{_in_line(others[0])}."
+        first.setdefault(channel.id, entry)
+
+
+def _in_line(entry: Entry) -> str:
+    return f", in line {entry.line}" if entry.line else ""
+
+
+def _wrong_words(channel: Channel, known: Channel | None) -> Iterator[str]:
+    """A sentence for each word that a channel can't have; those that it has already stay as they are."""
+    kept = set[str | None]() if known is None else {known.id, known.slug, known.account_id}
+    for what, word in (("id", channel.id), ("slug", channel.slug), ("account", channel.account_id)):
+        if word is not None and word not in kept and not organizations.is_id(word, _LONGEST):
+            yield f"A channel's {what} has 1 to {_LONGEST} printable characters, and no blank or comma among them."
+    name = channel.name
+    if name is not None and (not name.isprintable() or name != name.strip() or not 1 <= len(name) <= _LONGEST):
+        yield f"A channel's name has 1 to {_LONGEST} printable characters, no blanks around it."
+
+
+def known_channels(settings: Settings) -> tuple[Channel, ...]:
+    """Every channel of the tables, by slug."""
+    from reelport.facts.log.snapshot import pin  # noqa: PLC0415 - who names no channel need not wait for tables
+
+    files = pin(settings.facts_root, [CHANNELS.name]).files(CHANNELS.name)
+    if not files:
+        return ()
+    import pyarrow.parquet as pq  # noqa: PLC0415 - the same
+
+    names = [column.name for column in CHANNELS.columns]
+    rows = [row for file in files for row in pq.ParquetFile(file).read(names).to_pylist()]
+    return tuple(sorted((Channel(**row) for row in rows), key=lambda channel: (channel.slug, channel.id)))
+
+
+def create_key(
+    db: Engine,
+    settings: Settings,
+    seal: Seal,
+    organization: str,
+    permissions: Collection[str],
+    now: datetime,
+    *,
+    channels: Collection[str] | None = None,
+) -> NewKey:
+    """A new key, limited to these channels, by slug or id, unless None; UsageError says all that is wrong."""
+    wrong = organizations.wrong_permissions(permissions)
+    try:
+        if wrong:
+            organizations.organization(db, organization)
+        known = {} if channels is None else _by_name(db, settings, organization)
+    except UsageError as error:
+        raise UsageError("\n".join([str(error), *wrong])) from None
+    wrong += [_no_channel(name, organization, known) for name in channels or () if name not in known]
+    wrong += [_unclear(name, known[name]) for name in channels or () if len(known.get(name, ())) > 1]
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    limit = None if channels is None else {id_ for name in channels for id_ in known[name]}
+    return organizations.create_key(db, seal, organization, permissions, now, channels=limit)
+
+
+def _by_name(db: Engine, settings: Settings, organization: str) -> dict[str, set[str]]:
+    """The ids of an organization's channels by id and by slug; tables may hold a slug that another channel has too."""
+    readable = organizations.readable_channels(db, organizations.organization(db, organization).id)
+    found = {id_: {id_} for id_ in readable}
+    for each in known_channels(settings):
+        if each.id in readable:
+            found.setdefault(each.slug, set()).add(each.id)
+    return found
+
+
+def _unclear(name: str, ids: Collection[str]) -> str:
+    """What to say of a name that a key must not be limited by: it could come to another channel than was meant."""
+    return f"{name!r} may mean {' or '.join(sorted(ids))}: name each channel by what is its own."
+
+
+def _no_channel(name: str, organization: str, known: Collection[str]) -> str:
+    near = nearest(name, known)
+    return f"{organization} has no channel {name!r}." + (f" Did you mean {near}?" if near else "")
+
+
+_LONGEST = 1000
+_BATCH = "channel-"
+"""How the names of batches begin that enter or rename channels; a file's batch is named by digits of its hash."""

@@ -1,0 +1,207 @@
+"""Organizations, the channels that they may read, and their keys, as an operator keeps them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import IntegrityError
+
+from reelport.errors import UsageError
+from reelport.server import credentials
+from reelport.server.access.callers import REPORT_SCOPES, readable
+from reelport.server.credentials import Seal
+from reelport.server.state.database import reading, writing
+from reelport.server.state.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """A partner."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key at the one moment when its secret is known."""
+
+    id: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"NewKey({self.id})"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key as it is listed. `channels` is None when it reads all of its organization's."""
+
+    id: str
+    organization: str
+    permissions: tuple[str, ...]
+    channels: tuple[str, ...] | None
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+def add_organization(db: Engine, name: str, now: datetime) -> Organization:
+    """A new organization; UsageError when the name is taken or is none."""
+    if not name.strip() or name != name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise UsageError(f"An organization's name has 1 to {_LONGEST_NAME} printable characters, no blanks around it.")
+    try:
+        with writing(db) as connection:
+            added = ORGANIZATIONS.insert().values(name=name, created_at=now, served_at=_NEVER)
+            number: int = connection.execute(added.returning(ORGANIZATIONS.c.id)).scalar_one()
+    except IntegrityError:
+        raise UsageError(f"There is an organization {name!r} already.") from None
+    return Organization(number, name)
+
+
+def is_id(word: str, longest: int) -> bool:
+    """Whether a new id or slug is one word, which a list by commas and a line can hold."""
+    return 1 <= len(word) <= longest and word.isprintable() and not any(sign.isspace() or sign == "," for sign in word)
+
+
+def organization(db: Engine, name: str) -> Organization:
+    """The organization of that name; UsageError names the nearest one."""
+    with reading(db) as connection:
+        return find(connection, name)
+
+
+def organizations(db: Engine) -> tuple[Organization, ...]:
+    """Every organization by name."""
+    with reading(db) as connection:
+        rows = connection.execute(select(ORGANIZATIONS.c.id, ORGANIZATIONS.c.name).order_by(ORGANIZATIONS.c.name))
+        return tuple(Organization(row.id, row.name) for row in rows)
+
+
+def find(connection: Connection, name: str) -> Organization:
+    """The organization of that name, within a transaction; UsageError names the nearest one."""
+    found = connection.execute(select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.name == name)).scalar()
+    if found is not None:
+        return Organization(found, name)
+    names = connection.execute(select(ORGANIZATIONS.c.name)).scalars().all()
+    raise UsageError(f"There is no organization {name!r}.{_did_you_mean(name, names)}")
+
+
+def lock(connection: Connection, name: str) -> Organization:
+    """The same, and until the transaction ends nobody else asks, withdraws or makes keys for the organization."""
+    found = find(connection, name)
+    locked = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == found.id).with_for_update()
+    # Where another transaction removed it meanwhile there is nothing left to lock.
+    return found if connection.execute(locked).first() is not None else find(connection, name)
+
+
+def let_read(db: Engine, organization_id: int, channels: Iterable[str]) -> None:
+    """Let an organization read these channels (ids), their whole history included; those it may already are kept."""
+    with writing(db) as connection:
+        connection.execute(select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == organization_id).with_for_update())
+        known = readable(connection, organization_id)
+        rows = [{"organization_id": organization_id, "channel_id": channel} for channel in set(channels) - known]
+        if rows:
+            connection.execute(READABLE.insert(), rows)
+
+
+def readable_channels(db: Engine, organization_id: int) -> frozenset[str]:
+    """The ids of the channels that an organization may read."""
+    with reading(db) as connection:
+        return readable(connection, organization_id)
+
+
+def create_key(
+    db: Engine,
+    seal: Seal,
+    organization: str,
+    permissions: Collection[str],
+    now: datetime,
+    *,
+    channels: Collection[str] | None = None,
+) -> NewKey:
+    """A new key with these scopes, limited to these channels (ids) of its organization unless None.
+
+    UsageError says every scope that nobody knows and every channel that the organization may not read.
+    """
+    new = NewKey(f"{credentials.KEY_ID}_{credentials.short_id()}", credentials.mint(credentials.KEY_SECRET))
+    with writing(db) as connection:
+        holder = lock(connection, organization)
+        foreign = sorted(set(channels or ()) - readable(connection, holder.id))
+        wrong = [*wrong_permissions(permissions), *(f"Channel {id_!r} is not {organization}'s." for id_ in foreign)]
+        if channels is not None and not channels:
+            wrong.append("A key that is limited to no channel could read nothing.")
+        if wrong:
+            raise UsageError("\n".join(wrong))
+        connection.execute(
+            KEYS.insert().values(
+                id=new.id,
+                organization_id=holder.id,
+                secret_hash=seal.hash("key", new.secret),
+                permissions=" ".join(scope for scope in REPORT_SCOPES if scope in permissions),
+                limited=int(channels is not None),
+                created_at=now,
+            )
+        )
+        if channels is not None:
+            rows = [{"key_id": new.id, "channel_id": channel} for channel in set(channels)]
+            connection.execute(KEY_CHANNELS.insert(), rows)
+    return new
+
+
+def wrong_permissions(permissions: Collection[str]) -> list[str]:
+    """A sentence for each that nobody knows, with the nearest right one; empty when all is well."""
+    if not permissions:
+        return [f"A key needs permissions: {', '.join(REPORT_SCOPES)}."]
+    unknown = [name for name in permissions if name not in REPORT_SCOPES]
+    return [f"There is no permission {name!r}.{_did_you_mean(name, REPORT_SCOPES)}" for name in unknown]
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    nearest = difflib.get_close_matches(name, names, n=1)
+    if nearest:
+        return f" Did you mean {nearest[0]}?"
+    return f" Known: {', '.join(sorted(names)[:10])}." if names else ""
+
+
+def keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
+    """Every key, or those of one organization, by organization and age."""
+    query = (
+        select(KEYS, ORGANIZATIONS.c.name)
+        .join(ORGANIZATIONS)
+        .order_by(ORGANIZATIONS.c.name, KEYS.c.created_at, KEYS.c.id)
+    )
+    with reading(db) as connection:
+        if organization is not None:
+            query = query.where(KEYS.c.organization_id == find(connection, organization).id)
+        rows = connection.execute(query).all()
+        limits: dict[str, list[str]] = {}
+        for key_id, channel in connection.execute(select(KEY_CHANNELS).order_by(KEY_CHANNELS.c.channel_id)):
+            limits.setdefault(key_id, []).append(channel)
+    return tuple(
+        Key(
+            row.id,
+            row.name,
+            tuple(row.permissions.split()),
+            tuple(limits.get(row.id, ())) if row.limited else None,
+            row.created_at,
+            row.revoked_at,
+        )
+        for row in rows
+    )
+
+
+def revoke(db: Engine, key_id: str, now: datetime) -> bool:
+    """End a key and every token of it at once; False when it was ended before, UsageError when there is none."""
+    with writing(db) as connection:
+        if connection.execute(select(KEYS.c.id).where(KEYS.c.id == key_id)).first() is None:
+            known = connection.execute(select(KEYS.c.id).where(KEYS.c.revoked_at.is_(None))).scalars().all()
+            raise UsageError(f"There is no key {key_id!r}.{_did_you_mean(key_id, known)}")
+        ended = KEYS.update().where(KEYS.c.id == key_id, KEYS.c.revoked_at.is_(None)).values(revoked_at=now)
+        return connection.execute(ended).rowcount == 1

@@ -1,0 +1,217 @@
+"""Looks this machine and a data directory over, and says of each thing whether it is well and what to do if not.
+
+It changes nothing, apart from probe files that it removes again.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, func, select, text
+
+from reelport.engine.compile import Plan
+from reelport.engine.duckdb.engine import Engine as ReportEngine
+from reelport.engine.pieces import alone
+from reelport.errors import ReelportError
+from reelport.facts.durable import reason_of
+from reelport.server.credentials import seal
+from reelport.server.doctor.data_directory import look_at_access, look_at_disk, look_at_mark, look_at_readers
+from reelport.server.doctor.link_origin import find_link_fault
+from reelport.server.doctor.open_files import find_file_fault
+from reelport.server.files import retention
+from reelport.server.masking import hide_passwords
+from reelport.server.queue import liveness, worker_registry
+from reelport.server.settings import Settings
+from reelport.server.state import database, secret_fingerprint
+from reelport.server.state.journal import choose_journal
+from reelport.server.state.tables import JOBS
+from reelport.wording import format_count
+
+_MOST_SKEW = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: whether it is well, and a sentence."""
+
+    subject: str
+    well: bool
+    sentence: str
+
+
+def findings(settings: Settings) -> tuple[Finding, ...]:
+    """Everything that was looked at. A fault in one thing keeps none of the others from being looked at."""
+    looks: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
+        "data directory": look_at_mark,
+        "permissions": look_at_readers,
+        "access": look_at_access,
+        "disk": look_at_disk,
+        "open files": _open_files,
+        "secret": _secret,
+        "database": _database,
+        "workers": _workers,
+        "files": _files,
+        "engine": _engine,
+        "port": _port,
+        "links": _links,
+    }
+    return tuple(Finding(subject, *found) for subject, look in looks.items() for found in _looked(look, settings))
+
+
+def _looked(look: Callable[[Settings], Iterator[tuple[bool, str]]], settings: Settings) -> Iterator[tuple[bool, str]]:
+    try:
+        yield from ((well, hide_passwords(sentence)) for well, sentence in look(settings))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        yield False, hide_passwords(f"{where}{reason_of(error)}.")
+    except ReelportError as error:
+        yield False, hide_passwords(str(error))
+
+
+def _secret(settings: Settings) -> Iterator[tuple[bool, str]]:
+    path = settings.data / "secret.key"
+    if settings.secret is not None:
+        yield True, "Given by REELPORT_SECRET."
+    elif not path.exists():
+        yield True, "Not made yet: the first key or serve makes it."
+    else:
+        seal(settings)
+        private = path.stat().st_mode & 0o077 == 0
+        yield private, f"{path} is {'readable by its user alone' if private else 'readable by others: chmod 600 it'}."
+
+
+def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
+    if not settings.database_url:
+        journal = choose_journal(settings.data)
+        yield True, f"SQLite {sqlite3.sqlite_version}, journal {journal.mode}, {journal.reason}."
+        if not settings.state_file.exists():
+            yield True, "No state yet: the first serve, org or sample makes it."
+            return
+    db = database.opened(settings)
+    try:
+        with database.reading(db) as connection:
+            found = database.revision(connection)
+            if found is None:
+                yield from _new(connection)
+                return
+            current = found == database.REVISION
+            behind = f"At revision {found}, not {database.REVISION}: serve brings it there."
+            yield current, f"At revision {found}." if current else database.ahead(found) or behind
+            if current:
+                skew = abs(connection.execute(text("SELECT clock_ms()")).scalar_one() / 1000 - time.time())
+                yield skew < _MOST_SKEW, f"Its clock and this machine's are {skew:.3f} s apart."
+                yield _marked(settings, db)
+            if not settings.database_url:
+                sound = connection.execute(text("PRAGMA quick_check")).scalar()
+                yield sound == "ok", f"SQLite's own check of the file says: {sound}."
+    finally:
+        db.dispose()
+
+
+def _new(connection: Connection) -> Iterator[tuple[bool, str]]:
+    """A database that is there and holds no state; PostgreSQL may keep its user from making tables in it."""
+    yield True, "It is new and holds no state yet: the first serve, org or sample makes it."
+    if connection.dialect.name == "postgresql":
+        allowed = connection.execute(text("SELECT has_schema_privilege(current_schema(), 'CREATE')")).scalar()
+        if not allowed:
+            yield False, "Its user may make no tables in it: GRANT CREATE ON SCHEMA public TO that user."
+
+
+def _marked(settings: Settings, db: Engine) -> tuple[bool, str]:
+    # Not without a secret: asking for the seal would make one.
+    made = settings.secret is not None or (settings.data / "secret.key").exists()
+    return secret_fingerprint.describe(db, seal(settings) if made else None)
+
+
+def _open_files(_: Settings) -> Iterator[tuple[bool, str]]:
+    fault = find_file_fault()
+    yield fault is None, fault or "A process may have enough of them."
+
+
+def _workers(settings: Settings) -> Iterator[tuple[bool, str]]:
+    names = liveness.living(settings)
+    with _current_state(settings) as db:
+        count = _count_jobs(db) if db else 0
+        living = names or (worker_registry.ready(db, settings) if db else ())
+    if count and not living:
+        waiting = format_count(count, "report waits or runs", "reports wait or run")
+        yield False, f"{waiting}, and no worker lives: start `reelport serve` or `reelport worker`."
+    elif settings.workers_root.is_dir():
+        yield True, f"{len(names)} alive on this machine{': ' if names else ''}{', '.join(names)}."
+
+
+def _count_jobs(db: Engine) -> int:
+    with database.reading(db) as connection:
+        return connection.execute(select(func.count()).select_from(JOBS)).scalar_one()
+
+
+def _files(settings: Settings) -> Iterator[tuple[bool, str]]:
+    if not settings.files_root.is_dir():
+        return
+    with _current_state(settings) as db:
+        if db is None:
+            return
+        left = retention.orphans(db, settings)
+    gone = ": the next sweep removes that" if len(left) == 1 else ": the next sweep removes them"
+    told = format_count(len(left), "file belongs to no report", "files belong to no report")
+    yield not left, f"{told}{gone if left else ''}."
+
+
+@contextmanager
+def _current_state(settings: Settings) -> Iterator[Engine | None]:
+    """The state within the block; None when there is none to be read at our revision, of which `database` tells."""
+    db = _open_state(settings)
+    try:
+        yield db if db is not None and _is_current(db) else None
+    finally:
+        if db is not None:
+            db.dispose()
+
+
+def _open_state(settings: Settings) -> Engine | None:
+    if not settings.database_url and not settings.state_file.exists():
+        return None
+    try:
+        return database.opened(settings)
+    except ReelportError:
+        return None
+
+
+def _is_current(db: Engine) -> bool:
+    try:
+        with database.reading(db) as connection:
+            return database.revision(connection) == database.REVISION
+    except ReelportError:
+        return False
+
+
+def _engine(settings: Settings) -> Iterator[tuple[bool, str]]:
+    """A report of one row, made where reports are made: a file system without pipes makes none."""
+    around = settings.data if settings.data.is_dir() else None
+    threads = settings.worker_threads or os.cpu_count() or 1
+    with tempfile.TemporaryDirectory(prefix=".probe-", dir=around) as folder:
+        spill = Path(folder)
+        with ReportEngine(settings.worker_memory, threads, spill) as engine:
+            engine.session().write(alone(Plan("SELECT 1 AS n", ("n",))), spill / "probe.csv")
+    yield True, f"DuckDB makes a report with {settings.worker_memory} of memory."
+
+
+def _port(settings: Settings) -> Iterator[tuple[bool, str]]:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        taken = settings.port != 0 and probe.connect_ex((settings.host, settings.port)) == 0
+    yield True, f"Port {settings.port} of {settings.host} is {'in use (by a running serve?)' if taken else 'free'}."
+
+
+def _links(settings: Settings) -> Iterator[tuple[bool, str]]:
+    fault = find_link_fault(settings)
+    begin = f"with {settings.public_url}" if settings.public_url else "with the scheme and host that their caller used"
+    yield fault is None, fault or f"They begin {begin}."

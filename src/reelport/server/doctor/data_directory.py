@@ -1,0 +1,127 @@
+"""What doctor looks at in a data directory itself: its mark, its readers and writers, and its disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from reelport.errors import ReelportError
+from reelport.facts.layout import check_layout
+from reelport.facts.modes import Readers
+from reelport.server.credentials import short_id
+from reelport.server.doctor import permissions
+from reelport.server.settings import Settings
+from reelport.server.state import database
+
+_LEAST_FREE = 1_000_000_000
+_LEAST_FREE_SHARE = 0.05
+_SLOWEST_SYNC = 0.2
+_THOUSAND = 1000
+_BEGUN_BY = "the first load, sample, org add or serve makes it"
+
+
+def look_at_mark(settings: Settings) -> Iterator[tuple[bool, str]]:
+    """Whether it is a data directory of this version. None yet is well where the state, in PostgreSQL, is new too."""
+    data = settings.data
+    if (data / "layout.json").exists():
+        check_layout(data)
+        yield True, f"{data} has a layout that this version knows."
+    elif data.is_dir() and any(data.iterdir()):
+        yield False, f"{data} has no layout.json: is it a data directory of Reelport?"
+    elif settings.database_url and _is_new(settings):
+        yield True, f"{data} is new, as the database is: {_BEGUN_BY}."
+    else:
+        what = "holds no layout.json" if data.is_dir() else "isn't there"
+        # Whoever has begun something lost it, or named another one: only a database could tell that from a first start.
+        yield False, f"{data.absolute()} {what}: {_BEGUN_BY}. If there is one, name it by --data or REELPORT_DATA."
+
+
+def _is_new(settings: Settings) -> bool:
+    """Whether the database can be read and holds no state; what is wrong with it is told as its own."""
+    db = None
+    try:
+        db = database.opened(settings)
+        with database.reading(db) as connection:
+            return database.revision(connection) is None
+    except ReelportError:
+        return False
+    finally:
+        if db is not None:
+            db.dispose()
+
+
+def look_at_readers(settings: Settings) -> Iterator[tuple[bool, str]]:
+    """Whether those can read it who should, and nobody else; and that nobody else can replace it."""
+    data, readers = settings.data, settings.readers
+    if not data.is_dir():
+        return
+    whose = "its owner" if readers is Readers.OWNER else "its owner and group"
+    unless = " (its group may read them where REELPORT_READABLE_BY=group)" if readers is Readers.OWNER else ""
+    wider, narrower = permissions.list_wider(data, readers), permissions.list_narrower(data, readers)
+    if wider:
+        closing = permissions.mending(data, readers)
+        yield False, f"{_counted(wider)} open to more than {whose}{unless}. To close them: {closing}"
+    if narrower:
+        opening = permissions.widening(data)
+        why = "though REELPORT_READABLE_BY=group lets it"
+        yield False, f"{_counted(narrower)} closed to its group, {why}. To open them: {opening}"
+    if not wider and not narrower:
+        yield True, f"Open to {whose} alone."
+    yield from ((False, sentence) for sentence in permissions.list_movable(data))
+
+
+def look_at_access(settings: Settings) -> Iterator[tuple[bool, str]]:
+    """Whether this user can read and write what is in it, as every command that writes has to."""
+    if not settings.data.is_dir():
+        return
+    if shut := permissions.list_shut(settings.data):
+        mend = permissions.opening(settings.data)
+        yield False, f"{_counted(shut)} closed to the user of its commands, who has to read and write. Mend it: {mend}"
+    else:
+        yield True, "Its user can read and write what is in it."
+
+
+def _counted(paths: Sequence[Path]) -> str:
+    return f"{len(paths)} files and folders, such as {paths[0]}, are" if len(paths) > 1 else f"{paths[0]} is"
+
+
+def look_at_disk(settings: Settings) -> Iterator[tuple[bool, str]]:
+    """Whether its disk has room, and takes a write and its sync in good time."""
+    if not settings.data.is_dir():
+        return
+    space = shutil.disk_usage(settings.data)
+    needed = max(_LEAST_FREE, round(_LEAST_FREE_SHARE * space.total))
+    said = f"{_sized(space.free)} of {_sized(space.total)} are free"
+    advice = (
+        f", and {_sized(needed)} should be (1 GB, and 5 % of the disk). Make room, move the data directory to a larger "
+        "disk, or keep reports for less long (REELPORT_RETENTION_HOURS)."
+    )
+    enough = space.free >= needed
+    yield enough, f"{said}{'.' if enough else advice}"
+    seconds = _time_sync(settings.data / f".probe-{short_id()}")
+    yield seconds < _SLOWEST_SYNC, f"Writing and syncing 4 kB takes {seconds * 1000:.1f} ms."
+
+
+def _time_sync(probe: Path) -> float:
+    """The seconds that it takes to write 4 kB and sync them."""
+    started = time.perf_counter()
+    try:
+        with probe.open("wb") as file:
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        probe.unlink(missing_ok=True)
+    return time.perf_counter() - started
+
+
+def _sized(count: int) -> str:
+    """Bytes in the unit in which they are a number from 1 to 999."""
+    size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
+    while size >= _THOUSAND and len(units) > 1:
+        size /= _THOUSAND
+        units.pop(0)
+    return f"{size:.0f} bytes" if units[0] == "bytes" else f"{size:.1f} {units[0]}"

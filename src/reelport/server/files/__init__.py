@@ -1,0 +1,1 @@
+"""Finished report files: their names, signed URLs, retention and verification."""

@@ -1,0 +1,232 @@
+"""The public schema as SDL text: the fixed types of the wire, and the enums as the catalog has them.
+
+`python -m reelport.server.graphql.schema` writes the text into `schema.graphql`, which is shipped and
+which the service is built from; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+
+from reelport.catalog import Dimension, Filter, Metric, Product, describe_standings
+from reelport.wire import ReportStatus
+
+FILE = "schema.graphql"
+
+_TYPES = '''\
+"""A moment or a day, in ISO 8601: `2023-07-01`, or `2023-07-01T02:00:00+02:00`. Without an offset it is UTC."""
+scalar DateTime
+
+"""What has an id of its own."""
+interface Node {
+  """The id of the node."""
+  id: ID!
+}
+
+type Query {
+  """A node by its id; null when there is none or it isn't yours."""
+  node(
+    """The id of the node."""
+    id: ID!
+  ): Node
+
+  """What is yours as a partner."""
+  partner: PartnerSpace
+}
+
+type Mutation {
+  """Ask for a report. It is made in the background: look at it by its token."""
+  askPartnerReportFile(
+    """What is asked."""
+    input: AskPartnerReportFileInput!
+  ): AskPartnerReportFilePayload
+}
+
+"""What is asked of a report."""
+input AskPartnerReportFileInput {
+  """The metrics, in the order of their columns, which come after the dimensions."""
+  metrics: [PartnerReportMetric]!
+
+  """The dimensions, in the order of their columns. Each row is one combination of their values."""
+  dimensions: [PartnerReportDimension]!
+
+  """The first day, in UTC."""
+  startDate: DateTime!
+
+  """The last day, in UTC; it is included."""
+  endDate: DateTime!
+
+  """What to keep; each filter holds one value."""
+  filters: PartnerReportFilters
+
+  """Whose data to keep; CONTENT when left out."""
+  product: PartnerReportProduct
+
+  """Given back as it came."""
+  clientMutationId: String @deprecated(reason: "No longer needed.")
+}
+
+"""What to keep. Every filter may be left out."""
+input PartnerReportFilters {
+%(filters)s
+}
+
+type AskPartnerReportFilePayload {
+  """The report."""
+  reportFile: PartnerReportFile
+
+  """Whether it was taken in."""
+  status: Status
+
+  """What came in as `clientMutationId`."""
+  clientMutationId: String @deprecated(reason: "No longer needed.")
+}
+
+"""How a mutation went."""
+enum Status {
+  SUCCESS
+}
+
+"""What is yours as a partner."""
+type PartnerSpace implements Node {
+  """The id of the node."""
+  id: ID!
+
+  """A report by the token that the ask gave; null when there is none or it isn't yours."""
+  reportFile(
+    """The token that the ask gave."""
+    reportToken: String!
+  ): PartnerReportFile
+}
+
+"""A report."""
+type PartnerReportFile implements Node {
+  """The id of the node."""
+  id: ID!
+
+  """The token to look at the report by."""
+  reportToken: String
+
+  """Where the report stands."""
+  status: PartnerReportStatus
+
+  """When it was asked for."""
+  createDate: DateTime!
+
+  """When it was asked for."""
+  createdAt: DateTime @deprecated(reason: "Use `createDate`.")
+
+  """The files of a finished report; no edges before. Links are signed anew at each look, for a short time."""
+  downloadLinks(
+    """How many links to give at most."""
+    first: Int
+
+    """Which page of them."""
+    page: Int = 1
+  ): ReportFileDownloadLinkConnection
+}
+
+type ReportFileDownloadLinkConnection {
+  """The links of this page."""
+  edges: [ReportFileDownloadLinkEdge]!
+
+  """Where this page lies."""
+  pageInfo: PageInfo!
+
+  """How the list was made."""
+  metadata: Metadata!
+
+  """How many links there are; null when that isn't known."""
+  totalCount: Int
+}
+
+type ReportFileDownloadLinkEdge {
+  """The link."""
+  node: ReportFileDownloadLink
+}
+
+"""A file of a report."""
+type ReportFileDownloadLink implements Node {
+  """The id of the node."""
+  id: ID!
+
+  """The address of the file; no header is needed to fetch it."""
+  link: String
+}
+
+"""Where a page lies in its list."""
+type PageInfo {
+  """Whether there is a page after this one."""
+  hasNextPage: Boolean!
+
+  """Whether there is a page before this one."""
+  hasPreviousPage: Boolean!
+
+  """The number of the page after this one."""
+  nextPage: Int
+
+  """A mark of the first item of this page."""
+  startCursor: String
+
+  """A mark of the last item of this page."""
+  endCursor: String
+}
+
+"""How a list was made."""
+type Metadata implements Node {
+  """The id of the node."""
+  id: ID!
+
+  """What made it."""
+  algorithm: Algorithm
+}
+
+"""What made a list."""
+type Algorithm {
+  name: String
+  uuid: String
+  version: String
+}
+'''
+
+
+def sdl() -> str:
+    """The whole schema, as it is written to `schema.graphql`."""
+    filters = "\n\n".join(_field(each) for each in Filter)
+    enums = [
+        _enum("PartnerReportStatus", "Where a report stands.", ((s.value, s.sentence) for s in ReportStatus)),
+        _enum("PartnerReportMetric", "What can be counted.", ((m.name, _described(m)) for m in Metric)),
+        _enum("PartnerReportDimension", "What it can be split by.", ((d.name, _described(d)) for d in Dimension)),
+        _enum("PartnerReportProduct", "Whose data a report keeps.", ((p.name, _described(p)) for p in Product)),
+        *(_choices(each) for each in Filter if each.choices),
+    ]
+    return "\n".join([_TYPES % {"filters": filters}, *enums])
+
+
+def shipped() -> str:
+    """The SDL file that the service is built from."""
+    return resources.files(__package__).joinpath(FILE).read_text("utf-8")
+
+
+def _field(row: Filter) -> str:
+    return f'  """{_described(row)}"""\n  {row.name}: {row.wire_type}'
+
+
+def _described(row: Metric | Dimension | Filter | Product) -> str:
+    """What it means, and how well each statement about it is known."""
+    return f"{row.sentence} ({describe_standings(row.standings)})"
+
+
+def _choices(row: Filter) -> str:
+    return _enum(row.wire_type, row.sentence, ((choice, "") for choice in row.choices))
+
+
+def _enum(name: str, sentence: str, values: Iterable[tuple[str, str]]) -> str:
+    lines = [f'  """{said}"""\n  {value}' if said else f"  {value}" for value, said in values]
+    return f'"""{sentence}"""\nenum {name} {{\n' + "\n".join(lines) + "\n}\n"
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name(FILE).write_text(sdl(), "utf-8")

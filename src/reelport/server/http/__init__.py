@@ -1,0 +1,1 @@
+"""HTTP: the app and its endpoints, connections, limits around requests, health and metrics."""

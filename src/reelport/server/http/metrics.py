@@ -1,0 +1,94 @@
+"""What the service counts, for Prometheus. No label ever names a partner, a report or a path with an id."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from reelport.server.http.api_processes import METRICS_FOLDER
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+
+class Metrics:
+    """What one process counts, in a registry of its own; of several processes each tells what all have counted.
+
+    `shared` is what is the same from whichever process answers.
+    """
+
+    def __init__(self, shared: Collector, held: Callable[[], int]) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._held = held
+        self._registry = CollectorRegistry()
+        self._told = _of_all_processes() if METRICS_FOLDER in os.environ else self._registry
+        if self._told is self._registry:
+            ProcessCollector(registry=self._registry)
+        self._told.register(shared)
+        self._requests = Counter(
+            "reelport_requests", "Requests answered.", ("route", "method", "status"), registry=self._registry
+        )
+        self._seconds = Histogram(
+            "reelport_request_seconds",
+            "Time to the first byte of an answer, without the time that a look was held.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._tokens = Counter("reelport_tokens", "Asks for a token.", ("outcome",), registry=self._registry)
+        self._errors = Counter("reelport_errors", "Errors told, by code.", ("code",), registry=self._registry)
+        self._held_now = Gauge(
+            "reelport_held_looks", "Looks held now.", registry=self._registry, multiprocess_mode="livesum"
+        )
+        self._looks = Counter(
+            "reelport_held_looks_ended",
+            "Looks whose callers prefer to wait for an unfinished report, by what became of that.",
+            ("outcome",),
+            registry=self._registry,
+        )
+        self._bytes = Counter("reelport_download_bytes", "Bytes of files sent.", registry=self._registry)
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """An answer was begun."""
+        self._held_now.set(self._held())
+        self._requests.labels(route, method, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def granted(self, outcome: str) -> None:
+        """A token was granted, or refused for that reason."""
+        self._tokens.labels(outcome).inc()
+
+    def told(self, code: str) -> None:
+        """An error of that code was told."""
+        self._errors.labels(code).inc()
+
+    def held(self, outcome: str) -> None:
+        """A look was held and ended so; or it wasn't, since as many as may be were."""
+        self._looks.labels(outcome).inc()
+
+    def sent(self, count: int) -> None:
+        """So many bytes of a file went out."""
+        self._bytes.inc(count)
+
+    def page(self) -> bytes:
+        """Everything, as text; blocks for a look at the state."""
+        self._held_now.set(self._held())
+        return generate_latest(self._told)
+
+
+def _of_all_processes() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry

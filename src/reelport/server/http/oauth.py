@@ -1,0 +1,218 @@
+"""The token endpoint: a key for a token, in the words of OAuth 2.0 (RFC 6749).
+
+Generous in how the form arrives, since clients in the wild send it in several ways; strict in what it says.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, unquote_plus
+
+import structlog
+from sqlalchemy import Engine
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from reelport.errors import StorageError
+from reelport.server.access import callers
+from reelport.server.access.callers import Grant, Refusal
+from reelport.server.http.service import Service
+from reelport.server.limits.grant_rate import caller_of
+from reelport.server.limits.request_size import FORM
+
+_LOG = structlog.get_logger(__name__)
+_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_BASIC = {"WWW-Authenticate": 'Basic realm="reelport", charset="UTF-8"'}
+_FIELDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused(Exception):
+    """Why there is no token: a code of RFC 6749, and what to change."""
+
+    code: str
+    description: str
+    status: int = 400
+    retry_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Credentials:
+    id: str
+    secret: str
+    basic: bool
+
+
+async def token(request: Request) -> JSONResponse:
+    """Answer one request for a token. Always the same five keys, or an error of RFC 6749 as JSON."""
+    service: Service = request.app.state.service
+    try:
+        form = await _form(request, min(service.settings.body_bytes, FORM))
+        _check_grant(form)
+        credentials = _credentials(request, form)
+        caller = _counted(service, credentials)
+    except _Refused as refused:
+        return _refusal(refused)
+    scopes = form.get("scope", "").split()
+    try:
+        async with service.turns.of(caller):
+            found = await service.reads.run(_grant, service, credentials, scopes)
+    except StorageError as error:
+        _LOG.error("the state can't be used", reason=str(error))
+        return _refusal(_Refused("temporarily_unavailable", "The service can't answer now: try again.", 503, 5))
+    service.metrics.granted("granted" if isinstance(found, Grant) else found.value)
+    match found:
+        case Grant():
+            return _granted(found)
+        case Refusal.INVALID_CLIENT if credentials.basic:
+            return _refusal(_Refused(found.value, "There is no such key, or the secret is wrong.", 401), _BASIC)
+        case Refusal.INVALID_CLIENT:
+            return _refusal(_Refused(found.value, "There is no such key, or the secret is wrong."))
+        case Refusal.INVALID_SCOPE:
+            return _refusal(_Refused(found.value, "The key holds none of the scopes that were asked for."))
+
+
+def _counted(service: Service, credentials: _Credentials) -> bytes:
+    """Whose grant this is, where there is one left for it now."""
+    caller = caller_of(credentials.id, credentials.secret)
+    pause = service.grants.take(caller)
+    if pause > 0:
+        service.metrics.granted("too_many_requests")
+        sentence = "This key asks for tokens too often: use each as long as it is good, or try again."
+        raise _Refused("too_many_requests", sentence, 429, math.ceil(pause))
+    return caller
+
+
+def _grant(db: Engine, service: Service, credentials: _Credentials, scopes: list[str]) -> Grant | Refusal:
+    return callers.grant(
+        db,
+        service.seal,
+        credentials.id,
+        credentials.secret,
+        scopes,
+        datetime.now(UTC),
+        seconds=service.settings.token_seconds,
+    )
+
+
+def _granted(grant: Grant) -> JSONResponse:
+    body = {
+        "access_token": grant.token,
+        "refresh_token": None,
+        "expires_in": grant.seconds,
+        "scope": " ".join(grant.scopes),
+        "token_type": "Bearer",
+    }
+    return JSONResponse(body, headers=_NO_STORE)
+
+
+def _refusal(refused: _Refused, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    body = {"error": refused.code, "error_description": refused.description}
+    pause = {} if refused.retry_after is None else {"Retry-After": str(refused.retry_after)}
+    return JSONResponse(body, refused.status, headers={**_NO_STORE, **pause, **(headers or {})})
+
+
+def _check_grant(form: Mapping[str, str]) -> None:
+    match form.get("grant_type"):
+        case "client_credentials":
+            pass
+        case "refresh_token" if form.get("refresh_token"):
+            raise _Refused("invalid_grant", "The refresh token is unknown: a private key gets none. Ask anew.")
+        case "refresh_token":
+            raise _Refused("invalid_request", "refresh_token is missing.")
+        case None | "":
+            raise _Refused("invalid_request", "grant_type is missing: send client_credentials.")
+        case _:
+            raise _Refused("unsupported_grant_type", "Only client_credentials is known here.")
+
+
+def _credentials(request: Request, form: Mapping[str, str]) -> _Credentials:
+    headers = request.headers.getlist("authorization")
+    if len(headers) > 1:
+        raise _Refused("invalid_request", f"There are {len(headers)} Authorization headers: send one.")
+    header = headers[0] if headers else ""
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        missing = [name for name in ("client_id", "client_secret") if not form.get(name)]
+        if missing:
+            raise _Refused("invalid_request", f"{' and '.join(missing)} missing.")
+        return _Credentials(form["client_id"], form["client_secret"], basic=False)
+    try:
+        text = base64.b64decode(encoded.strip(), validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise _Refused("invalid_request", "The Authorization header isn't Basic credentials.") from None
+    id_, _, secret = text.partition(":")
+    credentials = _Credentials(unquote_plus(id_), unquote_plus(secret), basic=True)
+    if "client_secret" in form or form.get("client_id", credentials.id) != credentials.id:
+        raise _Refused("invalid_request", "Credentials came twice: in the header and in the body.")
+    return credentials
+
+
+async def _form(request: Request, most: int) -> dict[str, str]:
+    """The fields of the body: a form, a form in parts, or a JSON object, whatever the header calls it."""
+    forms = request.app.state.service.forms
+    with forms.hold(request.client.host if request.client else "") as pending:
+        body = await pending.read(request, most)
+    if pending.dropped:
+        raise _Refused("temporarily_unavailable", "Too many requests are coming in at once: try again.", 503, 5)
+    if body is None:
+        raise _Refused("invalid_request", f"The body is longer than {most} bytes.", 413)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        fields = await _parts(request, body)
+    elif body.lstrip()[:1] == b"{":
+        fields = _json(body)
+    else:
+        fields = _urlencoded(body)
+    repeated = [name for name, count in Counter(name for name, _ in fields).items() if count > 1]
+    if repeated:
+        raise _Refused("invalid_request", f"{_told(repeated[0])} came more than once.")
+    return dict(fields)
+
+
+def _urlencoded(body: bytes) -> list[tuple[str, str]]:
+    try:
+        text = body.decode()
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_FIELDS)
+    except UnicodeDecodeError:
+        raise _Refused("invalid_request", "The body isn't UTF-8.") from None
+    except ValueError:
+        raise _Refused("invalid_request", f"The form can't be read, or has more than {_FIELDS} fields.") from None
+
+
+def _json(body: bytes) -> list[tuple[str, str]]:
+    try:
+        # As pairs: a name that comes twice is to be seen.
+        given: list[tuple[str, Any]] = json.loads(body, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        raise _Refused("invalid_request", "The body begins like JSON but isn't.") from None
+    strange = [name for name, value in given if not isinstance(value, str)]
+    if strange:
+        raise _Refused("invalid_request", f"{_told(strange[0])} isn't a text.")
+    return given
+
+
+def _told(name: str) -> str:
+    """A name that came, as an answer can say it: half a surrogate pair can't be sent."""
+    return name[:80].encode("utf-8", "replace").decode()
+
+
+async def _parts(request: Request, body: bytes) -> list[tuple[str, str]]:
+    async def stream() -> AsyncIterator[bytes]:
+        yield body
+
+    try:
+        parser = MultiPartParser(request.headers, stream(), max_files=0, max_fields=_FIELDS)  # type: ignore[arg-type]
+        fields = await parser.parse()
+    except (MultiPartException, UnicodeDecodeError, LookupError):
+        raise _Refused("invalid_request", "The form in parts can't be read.") from None
+    return [(name, value) for name, value in fields.multi_items() if isinstance(value, str)]

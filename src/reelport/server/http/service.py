@@ -1,0 +1,40 @@
+"""What one running API process holds: made once at the start, handed to every request, closed at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine
+
+from reelport.server.credentials import Seal
+from reelport.server.graphql.documents import Documents
+from reelport.server.http.long_poll import Held
+from reelport.server.http.metrics import Metrics
+from reelport.server.limits.body_budget import BodyBudget
+from reelport.server.limits.concurrency import Turns
+from reelport.server.limits.download_slots import DownloadSlots
+from reelport.server.limits.grant_rate import GrantRate
+from reelport.server.settings import Settings
+from reelport.server.state.expiry_clock import ExpiryClock
+from reelport.server.state.reads import Reads
+from reelport.server.state.write_probe import StateProbe
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts of the API; none of them may change while it runs."""
+
+    settings: Settings
+    db: Engine
+    reads: Reads
+    seal: Seal
+    documents: Documents
+    metrics: Metrics
+    held: Held
+    download_slots: DownloadSlots
+    bodies: BodyBudget
+    forms: BodyBudget
+    grants: GrantRate
+    probe: StateProbe
+    expiry: ExpiryClock
+    turns: Turns = field(default_factory=Turns)

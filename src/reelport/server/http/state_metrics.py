@@ -1,0 +1,102 @@
+"""What /metrics reads off the state, the tables and the disk at each scrape: the same in every process of a service."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, time
+from itertools import accumulate
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine, func, select
+
+from reelport.errors import ReelportError, StorageError
+from reelport.facts.log.loaded_tables import complete_days
+from reelport.facts.log.snapshot import pin
+from reelport.facts.tables import TABLES
+from reelport.server.queue import worker_registry
+from reelport.server.settings import Settings
+from reelport.server.state import tallies
+from reelport.server.state.database import reading
+from reelport.server.state.tables import JOBS, REPORTS
+from reelport.server.state.tallies import BOUNDS, Histogram, Times
+
+
+class StateMetrics(Collector):
+    """Whatever can't be read just now is left out: a missing series is told from a zero."""
+
+    def __init__(self, db: Engine, settings: Settings) -> None:
+        self._db = db
+        self._settings = settings
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: describing must not need a database."""
+        yield from ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Every series."""
+        for part in (self._workers, self._jobs, self._reports, self._tables, self._disk):
+            try:
+                yield from part()
+            except (StorageError, OSError):
+                continue
+
+    def _workers(self) -> Iterator[Metric]:
+        alive = len(worker_registry.ready(self._db, self._settings))
+        yield GaugeMetricFamily("reelport_workers", "Workers that are alive and ready, on all machines.", alive)
+
+    def _jobs(self) -> Iterator[Metric]:
+        waits = JOBS.c.owner.is_(None)
+        with reading(self._db) as connection:
+            running = connection.execute(select(func.count()).select_from(JOBS).where(~waits)).scalar_one()
+            waiting, oldest = connection.execute(
+                select(func.count(), func.min(REPORTS.c.created_at)).select_from(JOBS.join(REPORTS)).where(waits)
+            ).one()
+        jobs = GaugeMetricFamily("reelport_jobs", "Unfinished reports, by what they do.", labels=("state",))
+        jobs.add_metric(("running",), running)
+        jobs.add_metric(("waiting",), waiting)
+        yield jobs
+        age = (datetime.now(UTC) - oldest).total_seconds() if oldest is not None else 0.0
+        yield GaugeMetricFamily(
+            "reelport_oldest_waiting_report_seconds",
+            "How long ago the oldest report was asked for that waits now; 0 when none does.",
+            max(age, 0.0),
+        )
+
+    def _reports(self) -> Iterator[Metric]:
+        read = tallies.read(self._db)
+        ended = CounterMetricFamily(
+            "reelport_reports_ended", "Reports that ended, by how and why.", labels=("outcome", "reason")
+        )
+        for labels, count in sorted(read.ended.items()):
+            ended.add_metric(labels, count)
+        yield ended
+        waiting, making = read.times[Times.WAITING], read.times[Times.MAKING]
+        yield _family("reelport_report_waiting_seconds", "Time from an ask to its report's first attempt.", waiting)
+        yield _family("reelport_report_making_seconds", "Time of the attempts that made a report's file.", making)
+
+    def _tables(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "reelport_table_last_complete_day_timestamp_seconds",
+            "Beginning (UTC) of the last day that a table of facts holds whole.",
+            labels=("table",),
+        )
+        for name in (table.name for table in TABLES.values() if table.is_fact):
+            try:
+                _, last = complete_days(pin(self._settings.facts_root, [name]).listing[name])
+            except ReelportError:
+                continue
+            if last is not None:
+                family.add_metric((name,), datetime.combine(last, time(), UTC).timestamp())
+        yield family
+
+    def _disk(self) -> Iterator[Metric]:
+        free = shutil.disk_usage(self._settings.data).free
+        yield GaugeMetricFamily("reelport_data_free_bytes", "Room on the disk of the data directory.", free)
+
+
+def _family(name: str, sentence: str, histogram: Histogram) -> HistogramMetricFamily:
+    bounds = [*map(str, BOUNDS), "+Inf"]
+    buckets = list(zip(bounds, map(float, accumulate(histogram.counts)), strict=True))
+    return HistogramMetricFamily(name, sentence, buckets=buckets, sum_value=histogram.total)

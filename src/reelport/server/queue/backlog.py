@@ -1,0 +1,142 @@
+"""Reports as an operator sees them: what waits, what runs, how each ended and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine, Row, or_, select
+
+from reelport.errors import UsageError
+from reelport.query import ReportQuery
+from reelport.server.queue import jobs
+from reelport.server.state.database import reading
+from reelport.server.state.tables import JOBS, ORGANIZATIONS, REPORTS
+
+CANCELLED = "It was cancelled by an operator."
+_LISTED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One report. `state` is `waiting` or `running` while its status is IN_PROGRESS, else the status in small letters.
+
+    `place` is its place among the waiting reports of its partner, from 1; it is made from `due_at` on. `reason` says
+    why it failed, or why the last attempt did. Of the `attempts` that were begun, `failures` ended by the report's own
+    fault, `deaths` with the death of a worker that made nothing else, and `losses` with a process for which it isn't
+    blamed. A `suspect` may have ended a worker beside others, and is made alone. `waited_for_room` is how many seconds
+    it has waited so far for a disk that is full.
+    """
+
+    id: str
+    organization: str
+    key: str
+    state: str
+    place: int | None
+    due_at: datetime | None
+    attempts: int
+    failures: int
+    deaths: int
+    losses: int
+    suspect: bool
+    waited_for_room: float
+    reason: str | None
+    created_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+    query: ReportQuery
+    channels: tuple[str, ...]
+    versions: Mapping[str, int] | None
+    worker: str | None
+    file: str | None
+    rows: int | None
+    bytes: int | None
+    sha256: str | None
+
+
+_ENTRIES = (
+    select(
+        REPORTS,
+        ORGANIZATIONS.c.name.label("organization"),
+        JOBS.c.owner,
+        JOBS.c.number,
+        JOBS.c.suspect,
+        JOBS.c.waited_for_room,
+        JOBS.c.not_before,
+    )
+    .join(ORGANIZATIONS, ORGANIZATIONS.c.id == REPORTS.c.organization_id)
+    .outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
+)
+
+
+def entries(db: Engine, *, unfinished_only: bool = False, most: int = _LISTED) -> tuple[Entry, ...]:
+    """The newest reports, newest first; or those only that wait or run."""
+    query = _ENTRIES.order_by(REPORTS.c.created_at.desc(), REPORTS.c.id).limit(most)
+    if unfinished_only:
+        query = query.where(JOBS.c.number.is_not(None))
+    with reading(db) as connection:
+        rows = connection.execute(query).all()
+        places = _places(connection.execute(_WAITING).all())
+    return tuple(_entry(row, places) for row in rows)
+
+
+def entry(db: Engine, name: str) -> Entry:
+    """The report of that token or that public name; UsageError when there is none."""
+    with reading(db) as connection:
+        row = connection.execute(_ENTRIES.where(or_(REPORTS.c.id == name, REPORTS.c.token == name))).first()
+        places = _places(connection.execute(_WAITING).all())
+    if row is None:
+        raise UsageError("There is no report of that token or name.")
+    return _entry(row, places)
+
+
+def cancel(db: Engine, name: str, now: datetime) -> Entry:
+    """End a report that waits or runs; UsageError when it has ended already."""
+    found = entry(db, name)
+    if not jobs.cancel(db, found.id, CANCELLED, now):
+        raise UsageError(f"Report {found.id} has ended already: it is {entry(db, found.id).state}.")
+    return entry(db, found.id)
+
+
+_WAITING = select(JOBS.c.report_id, JOBS.c.organization_id).where(JOBS.c.owner.is_(None)).order_by(JOBS.c.number)
+
+
+def _places(waiting: Iterable[Row[str, int]]) -> dict[str, int]:
+    places: dict[str, int] = {}
+    lengths: dict[int, int] = {}
+    for report_id, organization_id in waiting:
+        lengths[organization_id] = lengths.get(organization_id, 0) + 1
+        places[report_id] = lengths[organization_id]
+    return places
+
+
+def _entry(row: Row[*tuple[object, ...]], places: Mapping[str, int]) -> Entry:
+    state = row.status.lower() if row.number is None else "running" if row.owner is not None else "waiting"
+    return Entry(
+        id=row.id,
+        organization=row.organization,
+        key=row.key_id,
+        state=state,
+        place=places.get(row.id),
+        due_at=row.not_before if row.owner is None else None,
+        attempts=row.attempts,
+        failures=row.failures,
+        deaths=row.deaths,
+        losses=row.losses,
+        suspect=bool(row.suspect),
+        waited_for_room=(row.waited_for_room or 0) / 1000,
+        reason=row.reason,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        ended_at=row.ended_at,
+        query=ReportQuery.from_wire(json.loads(row.query)),
+        channels=tuple(json.loads(row.channels)),
+        versions=None if row.versions is None else json.loads(row.versions),
+        worker=row.owner,
+        file=row.file,
+        rows=row.rows,
+        bytes=row.bytes,
+        sha256=row.sha256,
+    )

@@ -1,0 +1,102 @@
+"""Deaths of workers as their supervisor sees them, and which of them are told to the state as the worker's own.
+
+A death counts only when its supervisor outlives it by a second: whoever ends a whole service ends its processes one
+after the other, and the first of them didn't die by itself. A supervisor that ends meanwhile has told nothing.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Engine
+
+from reelport.errors import StorageError
+from reelport.server.queue import liveness, losses, wakeups
+from reelport.server.settings import Settings
+
+OUTLIVED_SECONDS = 1.0
+"""How long a supervisor must outlive its worker for the death to count."""
+
+_STOPS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
+"""By these somebody stops a process on purpose."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A worker that ended unasked: its process, its exit status (negative for a signal), and when by this machine."""
+
+    pid: int
+    status: int
+    at: float
+
+    @property
+    def is_its_own(self) -> bool:
+        """Whether it failed or was killed; otherwise somebody stopped it."""
+        return self.status > 0 or (self.status < 0 and -self.status not in _STOPS)
+
+    @property
+    def how(self) -> str:
+        """What completes the sentence "Its worker ..."."""
+        if self.status >= 0:
+            return f"ended with exit status {self.status}"
+        try:
+            name = signal.Signals(-self.status).name
+        except ValueError:
+            name = f"signal {-self.status}"
+        return f"was killed by {name}{' (perhaps for lack of memory)' if name == 'SIGKILL' else ''}"
+
+
+class Deaths:
+    """The deaths under one supervisor that are still to be told to the state. Safe from several threads."""
+
+    def __init__(self, settings: Settings, db: Engine, supervisor: str, clock: Callable[[], datetime]) -> None:
+        self._settings = settings
+        self._db = db
+        self._supervisor = supervisor
+        self._clock = clock
+        self._untold: list[Death] = []
+        self._changing = threading.Lock()
+
+    def add(self, pid: int, status: int) -> None:
+        """A worker has just ended, and nobody here had asked it to."""
+        with self._changing:
+            self._untold.append(Death(pid, status, time.monotonic()))
+
+    def tick(self) -> None:
+        """Tell the state what is due; what it can't take now is told later."""
+        with self._changing:
+            due = [death for death in self._untold if time.monotonic() - death.at >= OUTLIVED_SECONDS]
+        for death in due:
+            try:
+                self._tell(death)
+            except StorageError as error:
+                _log.warning("a worker's death could not be recorded yet", pid=death.pid, reason=str(error))
+            except Exception:  # noqa: BLE001 - whatever it was, other deaths must be told
+                _log.exception("a worker's death could not be recorded yet", pid=death.pid)
+
+    def _tell(self, death: Death) -> None:
+        reports: list[str] = []
+        with liveness.fallen(self._settings, self._supervisor, death.pid) as owners:
+            for owner in owners:
+                reports += self._settle(owner, death)
+        if liveness.is_remembered(self._settings, self._supervisor, death.pid):
+            return  # Another process looked at its lock just then.
+        with self._changing:
+            self._untold.remove(death)
+        if reports:
+            _log.warning("reports of a dead worker queued again", reports=reports, reason=f"It {death.how}.")
+            wakeups.ring(self._settings)
+            wakeups.ring(self._settings, wakeups.Occasion.ENDED)
+
+    def _settle(self, owner: str, death: Death) -> tuple[str, ...]:
+        if not death.is_its_own:
+            return losses.release(self._db, owner)
+        return losses.record_death(self._db, owner, death.how, limit=self._settings.attempts, now=self._clock())

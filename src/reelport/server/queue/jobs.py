@@ -1,0 +1,281 @@
+"""The queue: jobs are claimed on a lease, kept by beating, and ended by whoever still holds them.
+
+A lease goes by the database's clock. Every write of an attempt is fenced: it counts only
+while the job is held by that owner in that attempt, so a worker that stalled can do no harm.
+What becomes of attempts that end with their process is in `losses`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cache
+
+from sqlalchemy import Connection, Engine, TextClause, select, text
+
+from reelport.errors import InternalError
+from reelport.query import ReportQuery
+from reelport.server.files.report_files import FileRecord
+from reelport.server.state import tallies
+from reelport.server.state.database import reading, sql, writing
+from reelport.server.state.tables import JOBS, REPORTS
+from reelport.server.state.tallies import Outcome
+from reelport.wire import NO_DAY, ReportStatus, format_complete_day
+
+LONGEST_PAUSE = 60.0
+"""Seconds that a failed report waits at most for its next attempt."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """One attempt at one report. `versions` are the pinned versions of its tables, None before the first pin.
+
+    `failures` of earlier attempts were the report's own; a `suspect` runs alone in its worker. For so many seconds in
+    all it `waited_for_room` on a full disk.
+    """
+
+    report_id: str
+    owner: str
+    attempt: int
+    query: ReportQuery
+    channels: frozenset[str]
+    versions: Mapping[str, int] | None
+    failures: int = 0
+    suspect: bool = False
+    waited_for_room: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def fence(self) -> dict[str, str | int]:
+        """What a write of this attempt is bound to."""
+        return {"report_id": self.report_id, "owner": self.owner, "attempt": self.attempt}
+
+
+@cache
+def _statements(dialect: str) -> dict[str, TextClause]:
+    # SQLite has no row locks and needs none: a writer is alone.
+    def fitting(statement: str) -> str:
+        return statement if dialect == "postgresql" else statement.replace("FOR UPDATE SKIP LOCKED", "")
+
+    return {name: text(fitting(statement)) for name, statement in sql("queue/jobs").items()}
+
+
+def _sql(connection: Connection, name: str) -> TextClause:
+    return _statements(connection.dialect.name)[name]
+
+
+def put(connection: Connection, report_id: str, organization_id: int) -> None:
+    """Queue a report, in the transaction that makes it."""
+    queued = {"report_id": report_id, "organization_id": organization_id}
+    connection.execute(_sql(connection, "put"), queued)
+
+
+def claim(
+    db: Engine, owner: str, *, running: int, lease_seconds: float, suspect: bool = False, beside: bool = False
+) -> Claim | None:
+    """Take the next job of the partner that was served least recently and has fewer than `running` jobs running.
+
+    It is one of the suspects, or one of all others; `beside` says that the worker makes something else just now.
+    """
+    due = {"longest": milliseconds(LONGEST_PAUSE), "suspect": int(suspect)}
+    with reading(db) as connection:
+        if connection.execute(_sql(connection, "waiting"), due).first() is None:
+            return None
+    with writing(db) as connection:
+        partner = connection.execute(_sql(connection, "partner"), {"running": running, **due}).scalar()
+        if partner is None:
+            return None
+        of = {"organization_id": partner}
+        # Counted again in a statement of its own: another claim may have ended between the look and the lock.
+        if connection.execute(_sql(connection, "running"), of).scalar_one() >= running:
+            return None
+        number = connection.execute(_sql(connection, "oldest"), {**of, **due}).scalar()
+        if number is None:
+            return None
+        if beside:
+            connection.execute(_sql(connection, "crowd"), {"owner": owner})
+        taken = {"number": number, "owner": owner, "alone": int(not beside), "lease": milliseconds(lease_seconds)}
+        report_id, attempt, waited = connection.execute(_sql(connection, "take"), taken).one()
+        connection.execute(_sql(connection, "serve"), of)
+        begun = connection.execute(_sql(connection, "begin"), {"report_id": report_id, "attempt": attempt}).one()
+        if attempt == 1:
+            tallies.count_begun(connection, begun.waited / 1000)
+    return Claim(
+        report_id,
+        owner,
+        attempt,
+        ReportQuery.from_wire(json.loads(begun.query)),
+        frozenset(json.loads(begun.channels)),
+        None if begun.versions is None else json.loads(begun.versions),
+        begun.failures,
+        suspect,
+        waited / 1000,
+    )
+
+
+def suspects_wait(db: Engine) -> bool:
+    """Whether a suspect is due: it waits for an isolated worker."""
+    due = {"longest": milliseconds(LONGEST_PAUSE), "suspect": 1}
+    with reading(db) as connection:
+        return connection.execute(_sql(connection, "waiting"), due).first() is not None
+
+
+def beat(db: Engine, claim: Claim, lease_seconds: float) -> bool:
+    """Renew the lease; False when the job is no longer this attempt's."""
+    with writing(db) as connection:
+        renewed = {**claim.fence, "lease": milliseconds(lease_seconds)}
+        return connection.execute(_sql(connection, "beat"), renewed).rowcount == 1
+
+
+def held(db: Engine, claims: Iterable[Claim]) -> frozenset[Claim]:
+    """Those of the claims whose jobs are still theirs."""
+    with reading(db) as connection:
+        return frozenset(
+            claim for claim in claims if connection.execute(_sql(connection, "held"), claim.fence).first() is not None
+        )
+
+
+def unfinished(db: Engine, reports: Collection[str]) -> frozenset[str]:
+    """Those of the reports, by their public names, that still have a job: the others have reached a final state."""
+    with reading(db) as connection:
+        return frozenset(connection.execute(select(JOBS.c.report_id).where(JOBS.c.report_id.in_(reports))).scalars())
+
+
+def pin(db: Engine, claim: Claim, versions: Mapping[str, int], last_complete_day: date | None = None) -> bool:
+    """Record the versions of the tables that this and every later attempt reads; False when the job was taken away.
+
+    `last_complete_day` is that of the facts in these versions; None when no day is complete in all of them.
+    """
+    said = format_complete_day(last_complete_day or NO_DAY)
+    with writing(db) as connection:
+        versions_said = json.dumps(dict(versions), sort_keys=True)
+        pinned = {**claim.fence, "versions": versions_said, "last_complete_day": said}
+        return connection.execute(_sql(connection, "pin"), pinned).rowcount == 1
+
+
+def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
+    """Publish the file and end the job; False, and nothing changed, when the job was taken away."""
+    with writing(db) as connection:
+        published = end(connection, claim.fence) and update_report(
+            connection,
+            claim.report_id,
+            status=ReportStatus.FINISHED.value,
+            reason=None,
+            ended_at=now,
+            file=file.name,
+            rows=file.rows,
+            bytes=file.bytes,
+            sha256=file.sha256,
+        )
+        if published:
+            tallies.count_finished(connection, time.monotonic() - claim.began)
+        return published
+
+
+def fail(db: Engine, claim: Claim, reason: str, now: datetime, *, code: str = InternalError.code) -> bool:
+    """End the report without a result; False, and nothing changed, when the job was taken away.
+
+    `reason` is for people, `code`, one of few, for metrics.
+    """
+    with writing(db) as connection:
+        failed = end(connection, claim.fence) and fail_report(
+            connection, claim.report_id, reason, now, failures=claim.failures + 1
+        )
+        if failed:
+            tallies.count_end(connection, Outcome.FAILED, code)
+        return failed
+
+
+def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
+    """Let go of the job after an attempt that failed by the report's own fault; it is due again after the pause."""
+    with writing(db) as connection:
+        return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=pause_seconds) and update_report(
+            connection, claim.report_id, reason=reason, failures=claim.failures + 1
+        )
+
+
+def wait_for_room(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
+    """Let go of the job while the disk is full; it is due again after the pause, which counts as waited for room."""
+    with writing(db) as connection:
+        return requeue(
+            connection,
+            claim.fence,
+            suspect=claim.suspect,
+            pause_seconds=pause_seconds,
+            waited_seconds=pause_seconds,
+        ) and update_report(connection, claim.report_id, reason=reason)
+
+
+def give_back(db: Engine, claim: Claim) -> bool:
+    """Let go of the job, due again at once: the worker stops, and it's not the report's fault."""
+    with writing(db) as connection:
+        return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=0)
+
+
+def cancel(db: Engine, report_id: str, reason: str, now: datetime) -> bool:
+    """End a report that waits or runs; its worker finds the job gone and stops. False when it had ended before."""
+    with writing(db) as connection:
+        ended = connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id)).rowcount == 1
+        cancelled = ended and fail_report(connection, report_id, reason, now)
+        if cancelled:
+            tallies.count_end(connection, Outcome.CANCELLED, "operator")
+        return cancelled
+
+
+def owners(db: Engine) -> frozenset[str]:
+    """The workers that hold jobs."""
+    with reading(db) as connection:
+        return frozenset(connection.execute(_sql(connection, "owners")).scalars())
+
+
+def due(db: Engine, chore: str, every_seconds: float) -> bool:
+    """Whether a chore is due, and ours to do: of all processes that ask, one is told so."""
+    wanted = {"name": chore, "every": milliseconds(every_seconds)}
+    with reading(db) as connection:
+        known = connection.execute(_sql(connection, "chore"), wanted).first()
+        if known is not None and not known.due:
+            return False
+    with writing(db) as connection:
+        return connection.execute(_sql(connection, "do"), wanted).rowcount == 1
+
+
+def end(connection: Connection, fence: Mapping[str, str | int]) -> bool:
+    """Remove the job of an attempt; False when it was taken away."""
+    return connection.execute(_sql(connection, "end"), fence).rowcount == 1
+
+
+def requeue(
+    connection: Connection,
+    fence: Mapping[str, str | int],
+    *,
+    suspect: bool,
+    pause_seconds: float,
+    waited_seconds: float = 0.0,
+) -> bool:
+    """Have the job of an attempt wait again, for LONGEST_PAUSE at most; False when it was taken away."""
+    freed = {
+        **fence,
+        "suspect": int(suspect),
+        "pause": milliseconds(min(pause_seconds, LONGEST_PAUSE)),
+        "waited": milliseconds(waited_seconds),
+    }
+    return connection.execute(_sql(connection, "again"), freed).rowcount == 1
+
+
+def fail_report(connection: Connection, report_id: str, reason: str, now: datetime, **counts: int) -> bool:
+    """End a report as FAILED, with its reason and what is counted."""
+    ended = {"status": ReportStatus.FAILED.value, "reason": reason, "ended_at": now}
+    return update_report(connection, report_id, **ended, **counts)
+
+
+def update_report(connection: Connection, report_id: str, **values: object) -> bool:
+    """Set columns of a report; False when there is none of that id."""
+    return connection.execute(REPORTS.update().where(REPORTS.c.id == report_id).values(**values)).rowcount == 1
+
+
+def milliseconds(seconds: float) -> int:
+    """The unit of the state's times."""
+    return round(seconds * 1000)

@@ -1,0 +1,129 @@
+"""What a worker does beside its reports: it keeps leases, watches for cancelled jobs, and clears up after the dead."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+import structlog
+from sqlalchemy import Engine
+
+from reelport.engine.duckdb.engine import Session
+from reelport.errors import StorageError
+from reelport.server.files import retention
+from reelport.server.queue import jobs, liveness, losses, worker_registry
+from reelport.server.queue.jobs import Claim
+from reelport.server.settings import Settings
+from reelport.server.state.expiry_clock import ExpiryClock
+
+WATCH_SECONDS = 0.3
+"""How often running reports are compared with their jobs: a cancelled one stops within this and a little more."""
+
+REAP_SECONDS = 1.0
+"""How often jobs of dead and silent workers are looked for."""
+
+_BEATS = 3
+_log = structlog.get_logger()
+
+
+class Stop(StrEnum):
+    """Why a running attempt is interrupted."""
+
+    TAKEN = "its job was cancelled or taken away"
+    LATE = "it took too long"
+    LEAVING = "the worker stops"
+
+
+@dataclass(eq=False)
+class Running:
+    """One attempt at work, as its keeper sees it."""
+
+    claim: Claim
+    session: Session
+    since: float = field(default_factory=time.monotonic)
+    beaten: float = field(default_factory=time.monotonic)
+    stop: Stop | None = None
+
+    def interrupt(self, why: Stop) -> None:
+        """Stop the engine; the first reason stays. It may be said again until the attempt has ended."""
+        self.stop = self.stop or why
+        self.session.cancel()
+
+
+class Keeper:
+    """Ticks beside the reports of one worker. A database that can't be reached for a while is only logged."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        db: Engine,
+        *,
+        running: Callable[[], tuple[Running, ...]],
+        clock: Callable[[], datetime],
+        freed: Callable[[], None],
+        ready: str = "",
+    ) -> None:
+        """`ready` is the name of the worker, once it takes whatever report waits."""
+        self._settings = settings
+        self._db = db
+        self._running = running
+        self._freed = freed
+        self._ready = ready
+        self._beaten = time.monotonic()
+        self._expiry = ExpiryClock(db, clock)
+        self._reaped = float("-inf")
+
+    def tick(self) -> None:
+        """Do what is due; to be called every WATCH_SECONDS."""
+        try:
+            self._watch()
+            if self._ready and time.monotonic() - self._beaten >= worker_registry.BEAT_SECONDS:
+                self._beaten = time.monotonic()
+                worker_registry.beat(self._db, self._ready)
+            if time.monotonic() - self._reaped >= REAP_SECONDS:
+                self._reaped = time.monotonic()
+                self._reap()
+        except StorageError as error:
+            _log.warning("upkeep failed", reason=str(error))
+        except Exception:  # noqa: BLE001 - whatever it was, the leases of running reports must be kept at the next tick
+            _log.exception("upkeep failed")
+
+    def _watch(self) -> None:
+        running = self._running()
+        if not running:
+            return
+        held = jobs.held(self._db, [each.claim for each in running])
+        for each in running:
+            if each.claim not in held:
+                each.interrupt(Stop.TAKEN)
+            elif time.monotonic() - each.since > self._settings.generation_seconds:
+                each.interrupt(Stop.LATE)
+            elif time.monotonic() - each.beaten > self._settings.lease_seconds / _BEATS:
+                jobs.beat(self._db, each.claim, self._settings.lease_seconds)
+                each.beaten = time.monotonic()
+
+    def _reap(self) -> None:
+        overdue = losses.reap(self._db, self._settings.lease_seconds)
+        if overdue:
+            reason = "It gave no sign of life for as long as its lease."
+            _log.warning("reports of a lost worker queued again", reports=list(overdue), reason=reason)
+        if clear_up(self._db, self._settings) or overdue:
+            self._freed()
+        if jobs.due(self._db, "sweep", self._settings.sweep_seconds):
+            retention.sweep(self._db, self._settings, self._expiry.agree())
+
+
+def clear_up(db: Engine, settings: Settings) -> tuple[str, ...]:
+    """Release the jobs of workers that died on this machine unseen by a supervisor, and log it; their reports' ids."""
+    released: list[str] = []
+    with liveness.departed(settings) as dead:
+        if dead:
+            for owner in jobs.owners(db) & frozenset(dead):
+                released += losses.release(db, owner)
+    if released:
+        reason = "It ended together with its service, or nobody watched it."
+        _log.warning("reports of a dead worker queued again", reports=released, reason=reason)
+    return tuple(released)

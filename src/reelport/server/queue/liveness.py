@@ -1,0 +1,184 @@
+"""Which workers of a data directory are alive: each holds a lock that the system lets go when its process ends.
+
+So a worker that was killed is known to be dead at once, and not only when its lease runs out. A worker's file names its
+supervisor, which holds a lock of its own: while that one lives, the worker's death is for it alone to settle.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reelport.facts.durable import storage_errors
+from reelport.server.credentials import short_id
+from reelport.server.queue.wakeups import Bell
+from reelport.server.settings import Settings
+
+_SUFFIX = ".lock"
+_SUPERVISOR = ".supervisor"
+
+
+def new_owner() -> str:
+    """A name for this process, unlike any other's of any machine."""
+    return f"{_host()}-{os.getpid()}-{short_id()}"
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "", socket.gethostname())[:40] or "host"
+
+
+def is_of_this_machine(owner: str) -> bool:
+    """Whether the process of this name runs, or ran, here."""
+    return owner.rsplit("-", 2)[0] == _host()
+
+
+def process_of(owner: str) -> int:
+    """The number of the process, on its machine, that bears this name."""
+    return int(owner.rsplit("-", 2)[1])
+
+
+@contextmanager
+def present(settings: Settings, owner: str, supervisor: str = "") -> Iterator[Bell]:
+    """Be known as alive under this name, with a bell, until the block or the process ends.
+
+    `supervisor` is the name of the one that watches this process, if one does.
+    """
+    descriptor = _locked_file(settings, f"{owner}{_SUFFIX}", supervisor)
+    try:
+        with Bell(settings, owner) as bell:
+            yield bell
+    finally:
+        _forget(settings, owner)
+        os.close(descriptor)
+
+
+@contextmanager
+def supervising(settings: Settings) -> Iterator[str]:
+    """Be known as a living supervisor, by the name that is given, until the block or the process ends."""
+    name = new_owner()
+    descriptor = _locked_file(settings, f"{name}{_SUPERVISOR}", "")
+    try:
+        yield name
+    finally:
+        (settings.workers_root / f"{name}{_SUPERVISOR}").unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _locked_file(settings: Settings, name: str, content: str) -> int:
+    """A new file that this process holds a lock on, until its descriptor is closed. StorageError when it can't be."""
+    with storage_errors(settings.workers_root):
+        settings.workers_root.mkdir(parents=True, exist_ok=True)
+        # Locked before it has its name: nobody can find it unlocked while we live.
+        draft = settings.workers_root / f"{name}.new"
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, content.encode())
+        draft.rename(settings.workers_root / name)
+    return descriptor
+
+
+@contextmanager
+def departed(settings: Settings) -> Iterator[tuple[str, ...]]:
+    """The dead workers whose supervisor is dead too, ours to clear up within the block and forgotten after it."""
+    for path in settings.workers_root.glob(f"*{_SUPERVISOR}"):
+        if _is_free(path):
+            path.unlink(missing_ok=True)
+    supervisors = {path.name.removesuffix(_SUPERVISOR) for path in settings.workers_root.glob(f"*{_SUPERVISOR}")}
+    with _buried(settings, [path for path in _files(settings) if _supervisor_of(path) not in supervisors]) as owners:
+        yield owners
+
+
+@contextmanager
+def fallen(settings: Settings, supervisor: str, pid: int) -> Iterator[tuple[str, ...]]:
+    """The names of a dead process that this supervisor watched, to settle within the block and forgotten after it."""
+    with _buried(settings, _watched(settings, supervisor, pid)) as owners:
+        yield owners
+
+
+def is_remembered(settings: Settings, supervisor: str, pid: int) -> bool:
+    """Whether a process that this supervisor watched still has a name: its death is not settled yet."""
+    return bool(_watched(settings, supervisor, pid))
+
+
+def _watched(settings: Settings, supervisor: str, pid: int) -> list[Path]:
+    found = settings.workers_root.glob(f"{_host()}-{pid}-*{_SUFFIX}")
+    return [path for path in found if _supervisor_of(path) == supervisor]
+
+
+def _supervisor_of(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+@contextmanager
+def _buried(settings: Settings, files: Iterable[Path]) -> Iterator[tuple[str, ...]]:
+    """Those of the workers that are dead; no other process clears up after them meanwhile."""
+    locked: dict[str, int] = {}
+    try:
+        for path in files:
+            descriptor = _take(path)
+            if descriptor is not None:
+                locked[path.name.removesuffix(_SUFFIX)] = descriptor
+        yield tuple(locked)
+        for owner in locked:
+            _forget(settings, owner)
+    finally:
+        for descriptor in locked.values():
+            os.close(descriptor)
+
+
+def living(settings: Settings) -> tuple[str, ...]:
+    """The workers that are alive on this machine."""
+    return tuple(path.name.removesuffix(_SUFFIX) for path in _locked(settings))
+
+
+def spill_of(settings: Settings, owner: str) -> Path:
+    """Where a worker puts what doesn't fit into its memory; removed with it."""
+    return settings.spill_root / owner
+
+
+def _locked(settings: Settings) -> Iterator[Path]:
+    """The locks that are held. The dead are left as they are: clearing up after them is for `departed`."""
+    for path in _files(settings):
+        if path.exists() and not _is_free(path):
+            yield path
+
+
+def _files(settings: Settings) -> list[Path]:
+    return sorted(settings.workers_root.glob(f"*{_SUFFIX}"))
+
+
+def _is_free(path: Path) -> bool:
+    """Whether nobody holds the lock of this file."""
+    descriptor = _take(path)
+    if descriptor is None:
+        return False
+    os.close(descriptor)
+    return True
+
+
+def _take(path: Path) -> int | None:
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _forget(settings: Settings, owner: str) -> None:
+    shutil.rmtree(spill_of(settings, owner), ignore_errors=True)
+    for suffix in (".bell", _SUFFIX):
+        (settings.workers_root / f"{owner}{suffix}").unlink(missing_ok=True)

@@ -1,0 +1,180 @@
+"""Keeps worker processes running: it starts them, replaces those that end, and stops them in good order at the end.
+
+While suspects wait, it runs one more worker, an isolated one that makes nothing beside a suspect.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import NoReturn
+
+import structlog
+from sqlalchemy import Engine
+
+from reelport.errors import StorageError
+from reelport.facts.durable import reason_of
+from reelport.facts.layout import require_layout
+from reelport.server.queue import jobs, liveness
+from reelport.server.queue.deaths import Deaths
+from reelport.server.settings import Settings
+from reelport.server.state import database
+
+_LEAST_PAUSE = 0.1
+_LONGEST_PAUSE = 10.0
+_GROWTH = 1.5
+_SOUND_SECONDS = 30.0
+"""A worker that lived so long was sound: its death is no reason to wait."""
+
+_LOOK_SECONDS = 0.05
+_SUSPECTS_SECONDS = 1.0
+"""How often suspects are looked for."""
+
+_TELL_SECONDS = 0.2
+_log = structlog.get_logger()
+
+
+def supervise(settings: Settings) -> None:
+    """Keep one worker running until SIGTERM or SIGINT. StorageError when the data or the state can't be used."""
+    # Made by whoever serves or loads: workers whose disk went away must not begin another directory in its place.
+    require_layout(settings.data)
+    database.connect(settings).dispose()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    with supervised(settings, 1):
+        while True:
+            signal.pause()
+
+
+def _leave(*_: object) -> NoReturn:
+    raise SystemExit(0)
+
+
+@contextmanager
+def supervised(settings: Settings, workers: int) -> Iterator[None]:
+    """Keep so many worker processes running within the block, and an isolated one while suspects wait."""
+    if workers == 0:
+        yield
+        return
+    db = database.opened(settings)
+    try:
+        with liveness.supervising(settings) as name, _running(_Supervisor(settings, db, name), workers):
+            yield
+    finally:
+        db.dispose()
+
+
+@contextmanager
+def _running(supervisor: _Supervisor, workers: int) -> Iterator[None]:
+    threads = [
+        threading.Thread(target=work, name=f"supervisor-{number}", daemon=True)
+        for number, work in enumerate([supervisor.tell, supervisor.isolate, *[supervisor.keep] * workers])
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        supervisor.ending.set()
+        for thread in threads:
+            thread.join()
+
+
+class _Supervisor:
+    """What the threads of one supervisor share; each of its methods but `_run` is the work of a thread."""
+
+    def __init__(self, settings: Settings, db: Engine, name: str) -> None:
+        self.ending = threading.Event()
+        self._settings = settings
+        self._db = db
+        self._name = name
+        self._deaths = Deaths(settings, db, name, lambda: datetime.now(UTC))
+
+    def keep(self) -> None:
+        """Keep one worker running."""
+        self._keep(lambda: True, ())
+
+    def isolate(self) -> None:
+        """Run an isolated worker whenever a suspect waits."""
+        self._keep(self._suspects_wait, ("--isolated",))
+
+    def tell(self) -> None:
+        """Tell the state of deaths."""
+        while not self.ending.wait(_TELL_SECONDS):
+            self._deaths.tick()
+
+    def _keep(self, needed: Callable[[], bool], words: tuple[str, ...]) -> None:
+        pause = _LEAST_PAUSE / _GROWTH
+        while not self.ending.is_set():
+            if not needed():
+                self.ending.wait(_SUSPECTS_SECONDS)
+                continue
+            started = time.monotonic()
+            ended = self._run(words)
+            if self.ending.is_set():
+                return
+            sound = time.monotonic() - started > _SOUND_SECONDS or ended == _DONE
+            pause = _LEAST_PAUSE if sound else min(pause * _GROWTH, _LONGEST_PAUSE)
+            if ended != _DONE:
+                _log.warning("worker ended", **ended, restart_in=round(pause, 2))
+            self.ending.wait(pause)
+
+    def _suspects_wait(self) -> bool:
+        try:
+            return jobs.suspects_wait(self._db)
+        except StorageError:
+            return False  # Whoever claims says so already.
+        except Exception:  # noqa: BLE001 - whatever it was, suspects must be looked for again
+            _log.exception("suspects could not be looked for")
+            return False
+
+    def _run(self, words: tuple[str, ...]) -> dict[str, int | str]:
+        """One worker, from its start to its end or to the service's; what became of it."""
+        try:
+            process = self._start(words)
+        except OSError as error:  # too many processes or open files, too little memory: all of that passes
+            return {"reason": f"it could not be started: {reason_of(error)}"}
+        while process.poll() is None and not self.ending.wait(_LOOK_SECONDS):
+            pass
+        if self.ending.is_set():
+            _stop(process, self._settings)
+        else:
+            self._deaths.add(process.pid, process.returncode)
+        _close(process)
+        if words and process.returncode == 0:
+            return _DONE
+        return {"pid": process.pid, "status": process.returncode}
+
+    def _start(self, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        """A worker whose standard input ends when this process does, however it does."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "reelport.server.queue.worker_process", self._name, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, **self._settings.environment()},
+        )
+
+
+_DONE: dict[str, int | str] = {}
+"""What became of an isolated worker that made all suspects."""
+
+
+def _stop(process: subprocess.Popen[bytes], settings: Settings) -> None:
+    process.terminate()
+    try:
+        process.wait(settings.drain_seconds + 5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()

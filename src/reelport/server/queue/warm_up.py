@@ -1,0 +1,53 @@
+"""Warms a worker up: what is slow the first time is done by reports that nobody waits for, before it is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from reelport.catalog import Dimension, Grain, Metric
+from reelport.check import problems
+from reelport.engine.compile import tables_of
+from reelport.engine.duckdb.engine import Engine
+from reelport.engine.pieces import pieces
+from reelport.engine.tenant import Reader
+from reelport.errors import ReelportError
+from reelport.facts.log.snapshot import pin
+from reelport.query import ReportQuery
+
+_NOBODY = Reader(frozenset())
+_log = structlog.get_logger()
+
+
+def warm_up(root: Path, engine: Engine, folder: Path) -> None:
+    """Make a report from each table, for a reader of no channel, in `folder`, and throw it away.
+
+    It opens the log of every table, and goes through the whole engine but reads no file of facts: one that is damaged
+    is for the report that asks for it. What goes wrong is logged; a report that meets it tells its reader.
+    """
+    for query in _queries():
+        draft = folder / "warm-up.csv"
+        session = engine.session()
+        try:
+            session.write(pieces(query, _NOBODY, pin(root, tables_of(query))), draft)
+        except ReelportError as error:
+            _log.warning("warm-up failed", tables=sorted(tables_of(query)), reason=str(error))
+        finally:
+            session.close()
+            draft.unlink(missing_ok=True)
+
+
+def _queries() -> Iterator[ReportQuery]:
+    """Checked queries that read every table between them: each metric by day, and the first one by each dimension."""
+    today = datetime.now(UTC).date()
+    days = next(dimension for dimension in Dimension if dimension.grain is Grain.DAY)
+    first = next(iter(Metric))
+    asked: set[str] = set()
+    for metric, dimension in [*((metric, days) for metric in Metric), *((first, dimension) for dimension in Dimension)]:
+        query = ReportQuery.of([metric.name], [dimension.name], today, today)
+        if not tables_of(query) <= asked and not problems(query, today=today):
+            asked |= tables_of(query)
+            yield query

@@ -1,0 +1,316 @@
+"""The worker: a process that claims reports and makes them, a few at a time, with one warm engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NoReturn
+
+import structlog
+from sqlalchemy import Engine as Database
+
+from reelport.engine.duckdb.engine import Cancelled, Engine
+from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, RequestError, StorageError
+from reelport.facts.durable import storage_errors
+from reelport.facts.layout import require_layout
+from reelport.facts.modes import private
+from reelport.server.files import retention
+from reelport.server.memory import release_memory
+from reelport.server.queue import attempt, jobs, liveness, losses, wakeups, worker_registry
+from reelport.server.queue.attempt import Taken, clock
+from reelport.server.queue.jobs import Claim
+from reelport.server.queue.lease_keeper import WATCH_SECONDS, Keeper, Running, Stop, clear_up
+from reelport.server.queue.wakeups import Bell, Occasion
+from reelport.server.queue.warm_up import warm_up
+from reelport.server.settings import Settings
+from reelport.server.state.database import connect
+
+IDLE_SECONDS = 1.0
+"""How long a worker waits for its bell before it looks by itself."""
+
+_LEAST_ROOM_PAUSE = 1.0
+_NICE = 5
+_log = structlog.get_logger()
+
+
+class Worker:
+    """Claims on one thread, makes reports on `slots` others, and keeps leases on one more.
+
+    An isolated one makes suspects, and ends by itself when none is due.
+    """
+
+    def __init__(
+        self, settings: Settings, db: Database, engine: Engine, owner: str, bell: Bell, *, isolated: bool = False
+    ) -> None:
+        self._settings = settings
+        self._db = db
+        self._engine = engine
+        self._owner = owner
+        self._bell = bell
+        self._isolated = isolated
+        self._running: set[Running] = set()
+        self._changed = threading.Lock()
+        self._leaving = threading.Event()
+        self._ended = threading.Event()
+
+    def stop(self) -> None:
+        """Claim nothing more, and end. Safe from a signal handler."""
+        self._leaving.set()
+        self._bell.ring()
+
+    def run(self) -> None:
+        """Make reports until `stop`; then running ones get a while to end, and are given back after it."""
+        keeper = threading.Thread(target=self._keep, name="keeper")
+        keeper.start()
+        try:
+            self._make_reports()
+        finally:
+            # Also on an error: a process that was kept by its keeper alone would never end, nor be started again.
+            self._ended.set()
+            keeper.join()
+
+    def _make_reports(self) -> None:
+        with ThreadPoolExecutor(self._settings.slots, thread_name_prefix="report") as pool:
+            while not self._leaving.is_set():
+                try:
+                    claim = self._claim()
+                except StorageError as error:
+                    _log.warning("no claim", reason=str(error))
+                    claim = None
+                if claim is None:
+                    if self._isolated and not self._now_running():
+                        return
+                    self._bell.wait(IDLE_SECONDS)
+                else:
+                    pool.submit(self._work, self._begin(claim))
+            self._drain()
+
+    def _keep(self) -> None:
+        keeper = Keeper(
+            self._settings,
+            self._db,
+            running=self._now_running,
+            clock=clock,
+            freed=self._bell.ring,
+            ready="" if self._isolated else self._owner,
+        )
+        while not self._ended.wait(WATCH_SECONDS):
+            keeper.tick()
+
+    def _claim(self) -> Claim | None:
+        running = len(self._now_running())
+        if running >= self._settings.slots:
+            return None
+        return jobs.claim(
+            self._db,
+            self._owner,
+            running=self._settings.running_limit,
+            lease_seconds=self._settings.lease_seconds,
+            suspect=self._isolated,
+            beside=running > 0,
+        )
+
+    def _begin(self, claim: Claim) -> Running:
+        running = Running(claim, self._engine.session())
+        with self._changed:
+            self._running.add(running)
+        return running
+
+    def _drain(self) -> None:
+        until = time.monotonic() + self._settings.drain_seconds
+        while running := self._now_running():
+            if time.monotonic() >= until:
+                for each in running:
+                    each.interrupt(Stop.LEAVING)
+            time.sleep(0.05)
+
+    def _now_running(self) -> tuple[Running, ...]:
+        with self._changed:
+            return tuple(self._running)
+
+    def _work(self, running: Running) -> None:
+        claim = running.claim
+        log = _log.bind(report=claim.report_id, attempt=claim.attempt)
+        try:
+            record = attempt.make(self._db, self._settings, claim, running.session, clock)
+            seconds = round(time.monotonic() - running.since, 3)
+            log.info("report finished", rows=record.rows, bytes=record.bytes, seconds=seconds)
+        except (Cancelled, Taken):
+            self._settle(running, log)
+        except DiskFull as error:
+            self._wait_for_room(claim, str(error), log)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the report must reach a final state
+            self._failed(claim, error, log)
+        finally:
+            with self._changed:
+                self._running.discard(running)
+            wakeups.ring(self._settings, Occasion.ENDED)
+            running.session.close()
+            self._bell.ring()
+
+    def _settle(self, running: Running, log: structlog.typing.FilteringBoundLogger) -> None:
+        """What becomes of an attempt that was interrupted."""
+        why = running.stop or Stop.TAKEN
+        log.info("attempt interrupted", reason=why.value)
+        with _logged_only(log):
+            match why:
+                case Stop.LEAVING:
+                    jobs.give_back(self._db, running.claim)
+                case Stop.LATE:
+                    reason = f"It was not made in {self._settings.generation_seconds} seconds: ask for less."
+                    jobs.fail(self._db, running.claim, reason, clock(), code="too_late")
+                case Stop.TAKEN:
+                    pass
+
+    def _failed(self, claim: Claim, error: Exception, log: structlog.typing.FilteringBoundLogger) -> None:
+        """Try again later, or end the report when it was tried often enough or can't get better by itself."""
+        known = isinstance(error, ReelportError)
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
+        code = error.code if isinstance(error, ReelportError) else InternalError.code
+        last = claim.failures + 1 >= self._settings.attempts or isinstance(error, RequestError)
+        log.warning("attempt failed", reason=reason, last=last, exc_info=None if known else error)
+        with _logged_only(log):
+            if isinstance(error, OutOfMemory | MemoryError) and losses.isolate(self._db, claim, reason):
+                log.info("attempt is made again alone")
+            elif last:
+                jobs.fail(self._db, claim, reason, clock(), code=code)
+            else:
+                jobs.retry(self._db, claim, reason, pause_seconds=4**claim.failures)
+
+    def _wait_for_room(self, claim: Claim, reason: str, log: structlog.typing.FilteringBoundLogger) -> None:
+        """Try again after a pause, half as long as all pauses so far; end the report when it waited long enough."""
+        left = self._settings.room_seconds - claim.waited_for_room
+        pause = min(max(claim.waited_for_room / 2, _LEAST_ROOM_PAUSE), jobs.LONGEST_PAUSE, left)
+        log.warning("no room on the disk", reason=reason, waited=claim.waited_for_room, pause=pause)
+        with _logged_only(log):
+            if left <= 0:
+                waited = f"It waited {claim.waited_for_room:.0f} seconds for room. Make room, then ask again."
+                jobs.fail(self._db, claim, f"{reason}. {waited}", clock(), code=DiskFull.code)
+            else:
+                jobs.wait_for_room(self._db, claim, f"{reason}. It waits for room, {left:.0f} seconds at most.", pause)
+
+
+@contextmanager
+def _logged_only(log: structlog.typing.FilteringBoundLogger) -> Iterator[None]:
+    """A database that is away now: the lease runs out, and the job is taken up again then."""
+    try:
+        yield
+    except StorageError as error:
+        log.warning("the state could not be told", reason=str(error))
+
+
+@private()
+def work(settings: Settings, *, supervisor: str = "", isolated: bool = False) -> None:
+    """Run one worker until SIGTERM or SIGINT; with a supervisor, or until standard input ends with that one.
+
+    An isolated worker makes one suspect after the other, and ends when none is due.
+    """
+    if isolated:
+        settings = replace(settings, slots=1)
+    owner = liveness.new_owner()
+    with (
+        _leaving_in_order(),
+        _connected(settings) as db,
+        liveness.present(settings, owner, supervisor) as own_bell,
+        _engine(settings, owner) as engine,
+    ):
+        clear_up(db, settings)
+        retention.clean(db, settings)
+        worker = Worker(settings, db, engine, owner, own_bell, isolated=isolated)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
+        if supervisor:
+            _attach()
+        if not isolated:
+            warm_up(settings.facts_root, engine, liveness.spill_of(settings, owner))
+            release_memory()
+        with wakeups.listening(db, own_bell), _registered(db, "" if isolated else owner):
+            _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)
+            worker.run()
+            _log.info("worker stopped", worker=owner)
+
+
+@contextmanager
+def _registered(db: Database, owner: str) -> Iterator[None]:
+    """Be known as ready within the block, unless without a name. The keeper of the worker keeps it known."""
+    if not owner:
+        yield
+        return
+    with _logged_only(_log):
+        worker_registry.beat(db, owner)
+    try:
+        yield
+    finally:
+        with _logged_only(_log):
+            worker_registry.leave(db, owner)
+
+
+@contextmanager
+def _leaving_in_order() -> Iterator[None]:
+    """Within the block a signal to stop leaves through every open block, until there is a worker to stop in order."""
+    before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(*_: object) -> NoReturn:
+    raise SystemExit(0)
+
+
+@contextmanager
+def _connected(settings: Settings) -> Iterator[Database]:
+    # Made by whoever serves or loads: a worker whose disk went away must not begin another one in its place.
+    require_layout(settings.data)
+    db = connect(settings)
+    try:
+        yield db
+    finally:
+        db.dispose()
+
+
+def _engine(settings: Settings, owner: str) -> Engine:
+    """The engine of a worker, which can have no more memory than is its, and of the disk reach nothing but facts."""
+    with storage_errors(settings.spill_root), undisturbed():
+        return Engine(
+            settings.worker_memory,
+            settings.worker_threads or os.cpu_count() or 1,
+            liveness.spill_of(settings, owner),
+            within=(settings.facts_root,),
+        )
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Signals to stop are heard at the end of the block: DuckDB would make an error of its own of one."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _attach() -> None:
+    """Be the worker of the supervisor that started this process."""
+    # A Ctrl-C in the terminal is for the service, which then stops its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The API beside it answers in milliseconds; a report that takes seconds can wait for those.
+    os.nice(_NICE)
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # Not by a buffered reader: its lock, held by a thread that waits, breaks the end of the interpreter.
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    # At once, as if killed: there is nobody left to stop for, and another service may be starting already.
+    os._exit(1)

@@ -1,0 +1,35 @@
+"""One worker, as its supervisor starts it: `python -m reelport.server.queue.worker_process SUPERVISOR [--isolated]`.
+
+Not by a command: the command line's library would stay in its memory for nothing.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+
+def main() -> None:
+    """Make reports until SIGTERM, or until the supervisor that started this process is gone."""
+    # A Ctrl-C in the terminal is for the service, also while the libraries are imported.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import structlog  # noqa: PLC0415 - see above
+
+    from reelport.errors import ReelportError  # noqa: PLC0415 - see above
+    from reelport.facts.modes import let_read  # noqa: PLC0415 - see above
+    from reelport.server import logs  # noqa: PLC0415 - see above
+    from reelport.server.queue.worker import work  # noqa: PLC0415 - see above
+    from reelport.server.settings import read  # noqa: PLC0415 - see above
+
+    settings = read()
+    let_read(settings.readers)
+    logs.configure(settings)
+    try:
+        work(settings, supervisor=sys.argv[1], isolated="--isolated" in sys.argv[2:])
+    except ReelportError as error:
+        structlog.get_logger(__name__).error("no worker", reason=str(error))
+        raise SystemExit(error.exit_status) from None
+
+
+if __name__ == "__main__":
+    main()

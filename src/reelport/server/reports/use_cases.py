@@ -1,0 +1,287 @@
+"""The use cases of a report: ask for one, look at one, fetch its file. All rules of access and queue are here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from functools import cache, lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, bindparam, func, literal, select, true
+
+from reelport import check
+from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
+from reelport.facts.log.snapshot import versions_now
+from reelport.query import ReportQuery
+from reelport.server import credentials
+from reelport.server.access import callers
+from reelport.server.access.callers import Caller, readable
+from reelport.server.files import report_files
+from reelport.server.files.report_files import FileRecord
+from reelport.server.queue import jobs, wakeups
+from reelport.server.settings import Settings
+from reelport.server.state.database import reading, write
+from reelport.server.state.tables import JOBS, KEYS, ORGANIZATIONS, REPORTS
+from reelport.wire import Code, ReportStatus, Scope, parse_complete_day
+
+_Standing = Row[*tuple[Any, ...]]
+"""A row of `_STANDING`: the columns of a report, empty when none answers, and what its partner has unfinished."""
+
+_OF_PARTNER = select(func.count()).select_from(JOBS).where(JOBS.c.organization_id == bindparam("organization"))
+_SAME_ASK = (
+    select(
+        REPORTS.c.id,
+        REPORTS.c.token,
+        REPORTS.c.status,
+        REPORTS.c.created_at,
+        REPORTS.c.versions,
+        REPORTS.c.file,
+        REPORTS.c.bytes,
+    )
+    .where(
+        REPORTS.c.key_id == bindparam("key"),
+        REPORTS.c.fingerprint == bindparam("question"),
+        REPORTS.c.status.in_([ReportStatus.IN_PROGRESS.value, ReportStatus.FINISHED.value]),
+        REPORTS.c.expires_at > bindparam("now"),
+    )
+    .order_by(REPORTS.c.created_at.desc(), REPORTS.c.id)
+    .limit(1)
+    .subquery("same")
+)
+_STANDING = select(
+    _SAME_ASK,
+    _OF_PARTNER.scalar_subquery().label("unfinished"),
+    _OF_PARTNER.where(JOBS.c.owner.is_(None)).scalar_subquery().label("waiting"),
+).select_from(select(literal(1).label("row")).subquery("one").outerjoin(_SAME_ASK, true()))
+_ALONE = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == bindparam("organization")).with_for_update()
+_LOOK = REPORTS.select().where(
+    REPORTS.c.token == bindparam("report_token"), REPORTS.c.organization_id == bindparam("organization")
+)
+_INSERT = REPORTS.insert()
+
+
+@dataclass(frozen=True, slots=True)
+class AskedReport:
+    """What an ask gives back. `id` is the public name, for logs; `token` is the asker's handle."""
+
+    id: str
+    token: str
+    status: ReportStatus
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LookedReport:
+    """What a look gives back; `file` is there when the status is FINISHED.
+
+    `last_complete_day` is that of the facts that the report is made of; None where that isn't known.
+    """
+
+    id: str
+    token: str
+    status: ReportStatus
+    created_at: datetime
+    expires_at: datetime
+    file: FileRecord | None
+    last_complete_day: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedFile:
+    """The file that a link opens, the partner whose it is, and the last complete day of its facts (None: not known)."""
+
+    file: FileRecord
+    organization_id: int
+    last_complete_day: date | None = None
+
+
+class NoFile(StrEnum):
+    """Why a link of ours opens nothing."""
+
+    WITHDRAWN = "its key may not read the report any more, or there is no such report"
+    OVER = "the report isn't finished, or its time is over"
+
+
+def rules(settings: Settings) -> check.Rules:
+    """What this service holds a query to."""
+    return check.Rules(settings.dimension_limit, settings.day_limit, permissive=settings.inferred == "permissive")
+
+
+@lru_cache(maxsize=50)  # One document may ask the same many times.
+def problems(query: ReportQuery, scopes: frozenset[str], today: date, held_to: check.Rules) -> tuple[Problem, ...]:
+    """Why a caller with these scopes can't have that report: empty when there is no reason."""
+    may_ask = () if Scope.CREATE_REPORTS in scopes else (_lacking(Scope.CREATE_REPORTS, ()),)
+    return (*may_ask, *check.problems(query, today=today, scopes=scopes, rules=held_to))
+
+
+def ask(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now: datetime) -> AskedReport:
+    """Queue a report, or give back the one that answers the same ask of the same key already.
+
+    QueryRefused says every problem; QueueFull when the partner has as many unfinished reports as may be; AccessError
+    when what the caller may read has changed since it was recognised.
+    """
+    found = problems(query, caller.scopes, now.date(), rules(settings))
+    if any(problem.fatal for problem in found):
+        raise QueryRefused(found)
+    now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as it is stored
+    question = _fingerprint(query, caller)
+    # Read from the tables at most once, and where it can be before, not while, everyone else waits to write.
+    versions = cache(lambda: versions_now(settings.facts_root))
+    with reading(db) as connection:
+        standing = _standing(connection, caller, question, now)
+    if (answer := _answered(settings, standing, versions)) is not None:
+        return answer
+
+    def enter(connection: Connection) -> AskedReport:
+        _alone(connection, caller)
+        standing = _standing(connection, caller, question, now)
+        if (answer := _answered(settings, standing, versions)) is not None:
+            return answer
+        _check_room(settings, standing)
+        return _put(connection, settings, caller, query, question, now)
+
+    asked = write(db, enter)
+    wakeups.ring(settings)
+    return asked
+
+
+def look(db: Engine, caller: Caller, token: str, now: datetime) -> LookedReport | None:
+    """The report of that token, or None when this caller may not know of it.
+
+    QueryRefused when the token of the caller is for neither making nor reading reports.
+    """
+    if not caller.scopes & {Scope.CREATE_REPORTS, Scope.READ_REPORTS}:
+        raise QueryRefused((_lacking(Scope.READ_REPORTS, ("reportToken",)),))
+    if not credentials.well_formed(credentials.REPORT_TOKEN, token):
+        return None
+    with reading(db) as connection:
+        row = connection.execute(_LOOK, {"report_token": token, "organization": caller.organization_id}).first()
+    if (
+        row is None
+        or not caller.scopes >= set(row.scopes.split())
+        or not caller.channels >= set(json.loads(row.channels))
+    ):
+        return None
+    status = ReportStatus[row.status]
+    if status is not ReportStatus.FAILED and row.expires_at <= now:
+        status = ReportStatus.EXPIRED
+    file = _file(row) if status is ReportStatus.FINISHED else None
+    complete = parse_complete_day(row.last_complete_day)
+    return LookedReport(row.id, row.token, status, row.created_at, row.expires_at, file, complete)
+
+
+def finished_file(db: Engine, report_id: str, key_id: str, now: datetime) -> LinkedFile | NoFile:
+    """The file that a link of a key opens now, by the report's public name; to be asked at every download.
+
+    WITHDRAWN when the key is revoked or may not read every channel of the report any more.
+    """
+    with reading(db) as connection:
+        row = connection.execute(
+            select(REPORTS, KEYS.c.limited)
+            .join(KEYS, KEYS.c.organization_id == REPORTS.c.organization_id)
+            .where(REPORTS.c.id == report_id, KEYS.c.id == key_id, KEYS.c.revoked_at.is_(None))
+        ).first()
+        if row is None:
+            return NoFile.WITHDRAWN
+        may_read = readable(connection, row.organization_id, key_id if row.limited else None)
+    if not may_read >= set(json.loads(row.channels)):
+        return NoFile.WITHDRAWN
+    if row.status != ReportStatus.FINISHED.value or row.expires_at <= now:
+        return NoFile.OVER
+    return LinkedFile(_file(row), row.organization_id, parse_complete_day(row.last_complete_day))
+
+
+def _file(row: Row[*tuple[Any, ...]]) -> FileRecord:
+    return FileRecord(row.file, row.rows, row.bytes, row.sha256)
+
+
+def _lacking(scope: Scope, path: tuple[str, ...]) -> Problem:
+    return Problem(Code.SCOPE_MISSING, path, f"This needs the scope {scope}, which the token lacks.", scope.value)
+
+
+def _fingerprint(query: ReportQuery, caller: Caller) -> str:
+    """The same question: the same query over the same channels."""
+    return hashlib.sha256("\n".join([query.fingerprint(), *sorted(caller.channels)]).encode()).hexdigest()
+
+
+def _standing(connection: Connection, caller: Caller, question: str, now: datetime) -> _Standing:
+    """The newest report that answers the same ask of this key, if any, and how many its partner has unfinished."""
+    asked = {"organization": caller.organization_id, "key": caller.key_id, "question": question, "now": now}
+    return connection.execute(_STANDING, asked).one()
+
+
+def _answered(settings: Settings, standing: _Standing, versions: Callable[[], Mapping[str, int]]) -> AskedReport | None:
+    """The report that is still the answer to the ask."""
+    if (
+        standing.id is None
+        or not (standing.versions is None or _current(standing.versions, versions()))
+        or not _has_its_file(settings, standing)
+    ):
+        return None
+    return AskedReport(standing.id, standing.token, ReportStatus[standing.status], standing.created_at)
+
+
+def _current(pinned: str, now: Mapping[str, int]) -> bool:
+    return all(now.get(table, -1) == version for table, version in json.loads(pinned).items())
+
+
+def _has_its_file(settings: Settings, found: _Standing) -> bool:
+    """Whether a report, if it is finished, can be fetched: one whose file was lost or cut is made anew."""
+    if found.file is None:
+        return True
+    try:
+        return bool(report_files.path(settings, found.file).stat().st_size == found.bytes)
+    except OSError:
+        return False
+
+
+def _alone(connection: Connection, caller: Caller) -> None:
+    """Of two asks of a partner at the same moment the second waits here, and then sees the first.
+
+    AccessError when access was withdrawn since the caller was recognised: no report may come of it.
+    """
+    if connection.dialect.name == "postgresql":  # Whoever writes to SQLite is alone.
+        connection.execute(_ALONE, {"organization": caller.organization_id})
+    if not callers.may_still(connection, caller):
+        raise AccessError("What this key may read has changed just now: ask again.")
+
+
+def _check_room(settings: Settings, standing: _Standing) -> None:
+    if settings.queue_policy == "refuse" and standing.unfinished >= settings.running_limit:
+        raise QueueFull(
+            f"{standing.unfinished} reports of this partner are unfinished already: ask again when one has ended."
+        )
+    if settings.queue_policy == "queue" and standing.waiting >= settings.waiting_limit:
+        raise QueueFull(
+            f"{standing.waiting} reports of this partner are waiting already: ask again when some have ended."
+        )
+
+
+def _put(
+    connection: Connection, settings: Settings, caller: Caller, query: ReportQuery, question: str, now: datetime
+) -> AskedReport:
+    asked = AskedReport(
+        credentials.short_id(), credentials.mint(credentials.REPORT_TOKEN), ReportStatus.IN_PROGRESS, now
+    )
+    row = {
+        "id": asked.id,
+        "token": asked.token,
+        "organization_id": caller.organization_id,
+        "key_id": caller.key_id,
+        "query": query.canonical(),
+        "channels": json.dumps(sorted(caller.channels)),
+        "scopes": " ".join(sorted(check.scopes_of(query))),
+        "fingerprint": question,
+        "status": asked.status.value,
+        "created_at": now,
+        "expires_at": now + timedelta(hours=settings.retention_hours),
+        "attempts": 0,
+    }
+    connection.execute(_INSERT, row)
+    jobs.put(connection, asked.id, caller.organization_id)
+    wakeups.announce(connection)
+    return asked

@@ -1,0 +1,1 @@
+"""The state: its database, tables and migrations, and what is counted and timed in it."""

@@ -1,0 +1,102 @@
+"""The time that expiry goes by: the machine's clock, but what a jump ahead of it would end is kept for another hour.
+
+A clock that is set 49 hours ahead, and back a minute later, would otherwise delete every file on its way. Time that
+passes does so by the monotonic clock too; over a restart the state remembers which time was agreed upon last.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from sqlalchemy import Engine, bindparam, select, text
+
+from reelport.server.state.database import reading, writing
+from reelport.server.state.tables import MOMENTS, Moment
+
+JUMP = timedelta(hours=1)
+"""A clock further ahead than this of what it should be is not believed at once."""
+
+HOLD_SECONDS = 3600.0
+"""How long it must keep to the new time before it is."""
+
+_SHARE = text("""
+INSERT INTO moments (name, at)
+VALUES ('time', :at)
+ON CONFLICT (name) DO UPDATE
+SET at = :at
+""").bindparams(bindparam("at", type_=Moment()))
+_log = structlog.get_logger()
+
+
+class ExpiryClock:
+    """One process's view of the time that expiry goes by. Safe from several threads."""
+
+    def __init__(
+        self,
+        db: Engine,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._db = db
+        self._wall = wall
+        self._monotonic = monotonic
+        self._agreeing = threading.Lock()
+        # A time that was believed, and when by the monotonic clock; None before the first look into the state.
+        self._believed: tuple[datetime, float] | None = None
+        self._doubted: float | None = None
+        self._shared: datetime | None = None
+
+    def now(self) -> datetime:
+        """The time that what expires is held against. It reads nothing: before the first `agree` it is the clock's."""
+        wall, believed = self._wall(), self._believed
+        if believed is None:
+            return wall
+        expected = self._expected(believed)
+        return wall if wall <= expected + JUMP else expected
+
+    def agree(self) -> datetime:
+        """Agree with the other processes of this state on the time; to be called before each sweep. Gives `now`."""
+        with self._agreeing:
+            shared = self._read()
+            wall, passed = self._wall(), self._monotonic()
+            if self._believed is None:
+                ahead = shared is not None and wall > shared + JUMP
+                self._believed = (shared if ahead and shared is not None else wall, passed)
+            expected = self._expected(self._believed)
+            if self._believes(wall, passed, expected, shared):
+                self._believed, self._doubted = (wall, passed), None
+                self._share(wall)
+            self._shared = shared
+        return self.now()
+
+    def _expected(self, believed: tuple[datetime, float]) -> datetime:
+        """What the clock should show."""
+        at, passed = believed
+        return at + timedelta(seconds=self._monotonic() - passed)
+
+    def _believes(self, wall: datetime, passed: float, expected: datetime, shared: datetime | None) -> bool:
+        """Whether the clock is where it should be, or where others believe it to be, or has kept to a jump for long."""
+        if wall <= expected + JUMP or (shared is not None and shared - JUMP <= wall <= shared + JUMP):
+            return True
+        others_go_on = self._doubted is not None and shared != self._shared
+        if self._doubted is None or others_go_on:
+            self._doubted = passed
+            _log.warning(
+                "the clock is far ahead of the time agreed upon: nothing expires by it until it has stayed there",
+                clock=wall.isoformat(),
+                expected=expected.isoformat(),
+                hours=HOLD_SECONDS / 3600,
+            )
+        return passed - self._doubted >= HOLD_SECONDS
+
+    def _read(self) -> datetime | None:
+        with reading(self._db) as connection:
+            return connection.execute(select(MOMENTS.c.at).where(MOMENTS.c.name == "time")).scalar()
+
+    def _share(self, wall: datetime) -> None:
+        with writing(self._db) as connection:
+            connection.execute(_SHARE, {"at": wall})

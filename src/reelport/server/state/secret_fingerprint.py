@@ -1,0 +1,57 @@
+"""The secret and the state belong together: keys that were made under another secret would all be refused.
+
+So a state bears a mark of its secret, and is not served with another one. It tells nothing of the secret itself.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Engine, select
+
+from reelport.errors import UsageError
+from reelport.server import credentials
+from reelport.server.credentials import Seal
+from reelport.server.settings import Settings
+from reelport.server.state.database import reading, writing
+from reelport.server.state.tables import KEYS, SEALS
+
+_OTHER = (
+    "The keys of this state were made under another secret: they would all be refused. Bring back REELPORT_SECRET, or "
+    "secret.key in the data directory, as it was; or revoke every key, and make them anew."
+)
+
+
+def sealed(db: Engine, settings: Settings) -> Seal:
+    """The seal of this service; UsageError when keys of the state that still count were made under another secret."""
+    own = credentials.seal(settings)
+    with reading(db) as connection:
+        known = _mark(connection) == own.mark
+    if not known:
+        with writing(db) as connection:
+            if not _may_take(connection, own):
+                raise UsageError(_OTHER)
+            connection.execute(SEALS.delete())
+            connection.execute(SEALS.insert().values(number=1, mark=own.mark))
+    return own
+
+
+def describe(db: Engine, seal: Seal | None) -> tuple[bool, str]:
+    """Whether the state can be served with this seal, and a sentence; None is a secret that isn't made yet."""
+    with reading(db) as connection:
+        if not _has_keys(connection):
+            return True, "It holds no key yet: the first one is made under the secret of that time."
+        if seal is not None and _may_take(connection, seal):
+            return True, "Its keys were made under this secret."
+    return False, _OTHER
+
+
+def _may_take(connection: Connection, seal: Seal) -> bool:
+    """Whether no key was made under another secret; a state from before the mark takes the first that comes."""
+    return _mark(connection) in {None, seal.mark} or not _has_keys(connection)
+
+
+def _mark(connection: Connection) -> str | None:
+    return connection.execute(select(SEALS.c.mark)).scalar()
+
+
+def _has_keys(connection: Connection) -> bool:
+    return connection.execute(select(KEYS.c.id).where(KEYS.c.revoked_at.is_(None)).limit(1)).first() is not None

@@ -1,0 +1,106 @@
+"""Counts that only grow, kept in the state: every process adds to them, and neither a restart nor a sweep loses any.
+
+They are added to at the end of the transaction in which what they count becomes true, in one order: two transactions
+never wait for each other.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+
+from sqlalchemy import Connection, Engine, TextClause, text
+
+from reelport.server.state.database import reading, sql
+
+BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 7200.0)
+"""Upper bounds of the buckets of times, in seconds; what took longer is in the last bucket, without a bound."""
+
+_ENDED = "ended"
+_SUM = "sum"
+
+
+class Outcome(StrEnum):
+    """How a report ended."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Times(StrEnum):
+    """What is timed: the wait from the ask to the first attempt, and the attempt that made the file."""
+
+    WAITING = "waiting"
+    MAKING = "making"
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many took how long: `counts` by bucket, the last without a bound; `total` in seconds."""
+
+    counts: tuple[int, ...]
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tallies:
+    """All counts: reports by outcome and reason, and times."""
+
+    ended: dict[tuple[str, str], int]
+    times: dict[Times, Histogram]
+
+
+@cache
+def _statements() -> dict[str, TextClause]:
+    return {name: text(statement) for name, statement in sql("state/tallies").items()}
+
+
+def count_end(connection: Connection, outcome: Outcome, reason: str = "", *, times: int = 1) -> None:
+    """Count reports that ended so; `reason` is a code of few."""
+    if times:
+        _add(connection, {(_ENDED, f"{outcome} {reason}"): times})
+
+
+def count_finished(connection: Connection, seconds: float) -> None:
+    """Count a report that finished, and how long its attempt took."""
+    _add(connection, {(_ENDED, f"{Outcome.FINISHED} "): 1, **_timed(Times.MAKING, seconds)})
+
+
+def count_begun(connection: Connection, seconds: float) -> None:
+    """Count a report whose first attempt begins, so many seconds after its ask."""
+    _add(connection, _timed(Times.WAITING, seconds))
+
+
+def read(db: Engine) -> Tallies:
+    """All counts now. StorageError when the state can't be read."""
+    with reading(db) as connection:
+        rows = {(name, label): value for name, label, value in connection.execute(_statements()["all"])}
+    ended = {}
+    for (name, label), value in rows.items():
+        if name == _ENDED:
+            outcome, _, reason = label.partition(" ")
+            ended[outcome, reason] = value
+    return Tallies(ended, {times: _histogram(rows, times) for times in Times})
+
+
+def _histogram(rows: dict[tuple[str, str], int], times: Times) -> Histogram:
+    counts = tuple(rows.get((times, _bucket(place)), 0) for place in range(len(BOUNDS) + 1))
+    return Histogram(counts, rows.get((times, _SUM), 0) / 1000)
+
+
+def _timed(times: Times, seconds: float) -> dict[tuple[str, str], int]:
+    seconds = max(seconds, 0.0)  # a clock may have been set back since
+    return {(times, _bucket(bisect_left(BOUNDS, seconds))): 1, (times, _SUM): round(seconds * 1000)}
+
+
+def _bucket(place: int) -> str:
+    return str(BOUNDS[place]) if place < len(BOUNDS) else "more"
+
+
+def _add(connection: Connection, counts: dict[tuple[str, str], int]) -> None:
+    rows = [{"name": str(name), "label": label, "value": counts[name, label]} for name, label in sorted(counts)]
+    connection.execute(_statements()["add"], rows)

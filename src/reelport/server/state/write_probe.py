@@ -1,0 +1,50 @@
+"""Whether the state can be written: a row of its own is, which is the only way to know."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import structlog
+from sqlalchemy import Engine, text
+
+from reelport.errors import StorageError
+from reelport.server.state.database import writing
+
+FRESH_SECONDS = 2.0
+"""How long an outcome stands: whoever asks in between writes nothing."""
+
+_PROBE = text("""
+INSERT INTO moments (name, at)
+VALUES ('probe', clock_ms())
+ON CONFLICT (name) DO UPDATE
+SET at = clock_ms()
+""")
+_log = structlog.get_logger()
+
+
+class StateProbe:
+    """Writes to the state, at most every FRESH_SECONDS however many ask. Safe from several threads."""
+
+    def __init__(self, db: Engine) -> None:
+        self._db = db
+        self._asking = threading.Lock()
+        self._asked = float("-inf")
+        self._writable = False
+
+    def is_writable(self) -> bool:
+        """Whether a row could be written just now. Waits as long as a writer of reports would for others."""
+        with self._asking:
+            if time.monotonic() - self._asked >= FRESH_SECONDS:
+                self._writable = self._write()
+                self._asked = time.monotonic()
+            return self._writable
+
+    def _write(self) -> bool:
+        try:
+            with writing(self._db) as connection:
+                connection.execute(_PROBE)
+        except StorageError as error:
+            _log.warning("the state can't be written", reason=str(error))
+            return False
+        return True
