@@ -104,7 +104,7 @@ def _finish(service: Service, pieces: Iterable[bytes]) -> None:
             file.write(piece)
             digest.update(piece)
     written = Written(1, draft.stat().st_size, digest.hexdigest())
-    jobs.finish(db, claim, report_files.settle(draft, written), datetime.now(UTC))
+    jobs.finish(db, claim, report_files.publish_draft(draft, written), datetime.now(UTC))
     db.dispose()
 
 

@@ -39,11 +39,11 @@ def calls(data: Path) -> Mapping[str, Callable[[], object]]:
     service = compose(settings, db)
     partner = organizations.add_organization(db, "one", datetime.now(UTC))
     organizations.let_read(db, partner.id, ["c1"])
-    key = organizations.create_key(db, service.seal, "one", callers.REPORT_SCOPES, datetime.now(UTC))
+    key = organizations.create_key(db, service.secret, "one", callers.REPORT_SCOPES, datetime.now(UTC))
     fresh = questions()
 
     def grant() -> str:
-        granted = callers.grant(db, service.seal, key.id, key.secret, (), datetime.now(UTC))
+        granted = callers.grant(db, service.secret, key.id, key.secret, (), datetime.now(UTC))
         if not isinstance(granted, Grant):
             raise TypeError(granted)
         return granted.token
@@ -51,7 +51,7 @@ def calls(data: Path) -> Mapping[str, Callable[[], object]]:
     token = grant()
 
     def caller() -> Caller:
-        found = callers.bearer(db, service.seal, token, datetime.now(UTC))
+        found = callers.bearer(db, service.secret, token, datetime.now(UTC))
         if found is None:
             raise TypeError(token)
         return found

@@ -26,7 +26,7 @@ from benchmarks.measure import measured
 from reelport.client.files.part import Part
 from reelport.client.ranges.duckdb_merge import MEMORY
 from reelport.client.ranges.merge import merge
-from reelport.client.ranges.rules import Recipe, recipe
+from reelport.client.ranges.rules import MergePlan, plan_merge
 from reelport.query import ReportQuery
 
 WINDOWS = 20
@@ -118,7 +118,7 @@ def _ran(way: str) -> tuple[float, float, int]:
 
 
 def _merge(to: Path, *, worth: float) -> None:
-    made: Recipe = recipe(_QUERY, months=True, ordered=True)
+    made: MergePlan = plan_merge(_QUERY, months=True, ordered=True)
     with Part(to, "benchmark") as part:
         part.rewind()
         with closing(merge(made, sorted(_DATA.glob("window-*.csv")), part, _DATA, worth=worth)) as merging:

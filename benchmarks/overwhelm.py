@@ -90,7 +90,7 @@ def _finish(service: Service, body: bytes) -> None:
     draft.parent.mkdir(parents=True, exist_ok=True)
     draft.write_bytes(body)
     written = Written(body.count(b"\n") - 1, len(body), hashlib.sha256(body).hexdigest())
-    assert jobs.finish(db, claim, report_files.settle(draft, written), datetime.now(UTC))  # noqa: S101 - the same
+    assert jobs.finish(db, claim, report_files.publish_draft(draft, written), datetime.now(UTC))  # noqa: S101 - the same
     db.dispose()
 
 

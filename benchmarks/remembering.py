@@ -60,10 +60,10 @@ def _life(ledger: Ledger, identity: str, number: int) -> float:
     entered = ledger.enter(Question("http://here", identity, query, reelport=True))
     if not isinstance(entered, Claimed):
         raise RuntimeError(f"the ledger says {entered} to a new question")  # noqa: TRY004 - no type that was given
-    row = ledger.requested(entered.row, f"{identity}-{number}")
-    ledger.saw(row, State.RUNNING)
-    ledger.saw(row, State.FINISHED)
-    ledger.downloaded(row, Path(f"/nowhere/{number}.csv"), 1, "0" * 64, 1, "sha256")
-    ledger.verified(row)
-    ledger.delivered([row])
+    row = ledger.record_token(entered.row, f"{identity}-{number}")
+    ledger.record_status(row, State.RUNNING)
+    ledger.record_status(row, State.FINISHED)
+    ledger.record_download(row, Path(f"/nowhere/{number}.csv"), 1, "0" * 64, 1, "sha256")
+    ledger.record_verified(row)
+    ledger.record_delivered([row])
     return time.perf_counter() - started

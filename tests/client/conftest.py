@@ -197,10 +197,10 @@ def ledger(tmp_path: Path, calendar: Calendar) -> Ledger:
 def delivered(ledger: Ledger, tmp_path: Path) -> Row:
     """A row whose command ended well."""
     row = requested(ledger)
-    ledger.saw(row, State.FINISHED)
-    ledger.downloaded(row, tmp_path / "views.csv", 10, "ab", 1, "its SHA-256 is the service's")
-    ledger.verified(row)
-    ledger.delivered([row])
+    ledger.record_status(row, State.FINISHED)
+    ledger.record_download(row, tmp_path / "views.csv", 10, "ab", 1, "its SHA-256 is the service's")
+    ledger.record_verified(row)
+    ledger.record_delivered([row])
     return shown(ledger, row)
 
 

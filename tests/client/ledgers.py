@@ -48,12 +48,12 @@ def claimed(ledger: Ledger, asked: Question | None = None) -> Row:
 
 def requested(ledger: Ledger, token: str = REPORT, asked: Question | None = None) -> Row:
     """A row whose token has come."""
-    return ledger.requested(claimed(ledger, asked), token)
+    return ledger.record_token(claimed(ledger, asked), token)
 
 
 def given_up(ledger: Ledger, row: Row) -> None:
     """Have the row's process be dead."""
-    ledger.released(row)
+    ledger.release(row)
 
 
 def shown(ledger: Ledger, row: Row) -> Row:

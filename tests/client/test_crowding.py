@@ -13,7 +13,7 @@ from tests.client.ranges import asked
 
 from reelport import Client, QueryRefused, ReportQuery
 from reelport.client.events import Event, InWindow, Queued, Received, WindowDone
-from reelport.client.flows.back_pressure import Crowding, speaks_of_crowding
+from reelport.client.flows.back_pressure import BackPressure, speaks_of_slots
 from reelport.client.ledger import Claimed, Ledger
 from reelport.client.session import Session
 from reelport.errors import Problem
@@ -82,7 +82,7 @@ def test_a_claim_counts_asks_on_their_way(ledger: Ledger) -> None:
     entry = ledger.enter(question(days(3), slots=9))
     assert isinstance(entry, Claimed)
     assert entry.others == 2
-    ledger.lost(first, "HTTP 502", answered=True)
+    ledger.record_lost(first, "HTTP 502", answered=True)
     again = ledger.enter(question(days(1), slots=9, again=True))
     assert isinstance(again, Claimed)
     assert again.others == 2
@@ -97,7 +97,7 @@ def test_a_refusal_of_one_more_report_with_nothing_in_flight_is_told_after_ten_m
     session: Session, time: Time, query: ReportQuery
 ) -> None:
     """Nothing speaks for others but the refusal itself."""
-    crowding = Crowding(foreign(session), query, time.seconds + 9000, window=False)
+    crowding = BackPressure(foreign(session), query, time.seconds + 9000, window=False)
     for seconds, waits in ((0, True), (599, True), (2, False)):
         time.seconds += seconds
         assert crowding.waits(REFUSAL, 0, 0, lambda: True) is waits
@@ -108,7 +108,7 @@ def test_a_refusal_that_speaks_of_nothing_else_is_the_query_s(
     session: Session, time: Time, query: ReportQuery, *, window: bool
 ) -> None:
     """With nothing of ours in flight it is told at once, a window's too."""
-    crowding = Crowding(foreign(session), query, time.seconds + 9000, window=window)
+    crowding = BackPressure(foreign(session), query, time.seconds + 9000, window=window)
     assert not crowding.waits(refusal("This key may not ask for views."), 0, 0, lambda: True)
 
 
@@ -130,7 +130,7 @@ def test_a_refusal_that_speaks_of_nothing_else_is_the_query_s(
 )
 def test_what_speaks_of_crowding(sentence: str, code: str, *, crowded: bool) -> None:
     """Reports at work, or how many there may be; not how much one report may hold."""
-    assert speaks_of_crowding(refusal(sentence, code)) is crowded
+    assert speaks_of_slots(refusal(sentence, code)) is crowded
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_while_ours_are_in_flight_what_speaks_of_the_query_is_told_at_once(
     """Anything else may mean that the slots are held."""
     day = time.day.date()
     query = ReportQuery.of(["VIEWS"], ["VISITOR_COUNTRY"], day, day)
-    crowding = Crowding(foreign(session), query, time.seconds + 9000, window=True)
+    crowding = BackPressure(foreign(session), query, time.seconds + 9000, window=True)
     assert crowding.waits(refusal(sentence), 1, 0, lambda: True) is others
 
 
@@ -166,7 +166,7 @@ def test_a_refusal_that_stays_when_ours_have_ended_is_told_soon(
     session: Session, time: Time, query: ReportQuery
 ) -> None:
     """A slot came free and it is refused all the same: trouble that may pass is waited out for 20 seconds."""
-    crowding = Crowding(foreign(session), query, time.seconds + 9000, window=False)
+    crowding = BackPressure(foreign(session), query, time.seconds + 9000, window=False)
     for seconds, others, waits in ((0, 1, True), (3600, 0, True), (19, 0, True), (2, 0, False), (0, 1, True)):
         time.seconds += seconds
         assert crowding.waits(REFUSAL, others, 0, lambda: True) is waits
@@ -177,7 +177,7 @@ def test_a_window_waits_as_long_as_any_where_its_like_was_taken(
     session: Session, time: Time, query: ReportQuery, *, like: bool
 ) -> None:
     """Its days alone are new, and days are seldom refused; until other asks are taken all the while."""
-    crowding = Crowding(foreign(session), query, time.seconds + 9000, window=True)
+    crowding = BackPressure(foreign(session), query, time.seconds + 9000, window=True)
     assert crowding.waits(REFUSAL, 0, 0, lambda: like)
     time.seconds += 8000
     assert crowding.waits(REFUSAL, 0, 2, lambda: like) is like

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from reelport import MergeRefused, ReportQuery
 from reelport.client.ranges.duckdb_merge import Declined, order_rows
 from reelport.client.ranges.merge import merge
-from reelport.client.ranges.rules import Recipe, recipe
+from reelport.client.ranges.rules import MergePlan, plan_merge
 from reelport.errors import IncompleteDownload
 
 pytest.importorskip("duckdb")
@@ -30,8 +30,8 @@ SUMMED = "VIDEO_TITLE VIDEO_ID"
 ORDERED = "VIDEO_TITLE DAY"
 
 
-def how(metrics: str, dimensions: str) -> Recipe:
-    return recipe(ReportQuery.of(metrics.split(), dimensions.split(), START, END), months=True, ordered=True)
+def how(metrics: str, dimensions: str) -> MergePlan:
+    return plan_merge(ReportQuery.of(metrics.split(), dimensions.split(), START, END), months=True, ordered=True)
 
 
 class Kept:
@@ -49,7 +49,7 @@ class Kept:
         self.data.clear()
 
 
-def merged(made: Recipe, paths: Sequence[Path], *, worth: float) -> bytes | str:
+def merged(made: MergePlan, paths: Sequence[Path], *, worth: float) -> bytes | str:
     """What the files come to, or what was raised; nothing else is left in the folder."""
     output = Kept()
     before = sorted(paths[0].parent.iterdir())
@@ -63,7 +63,7 @@ def merged(made: Recipe, paths: Sequence[Path], *, worth: float) -> bytes | str:
     return bytes(output.data)
 
 
-def by_duckdb(made: Recipe, paths: Sequence[Path]) -> bytes | None:
+def by_duckdb(made: MergePlan, paths: Sequence[Path]) -> bytes | None:
     """The rows that DuckDB made; None where it left them to Python."""
     going = order_rows(made, paths, paths[0].parent)
     try:
@@ -76,7 +76,7 @@ def by_duckdb(made: Recipe, paths: Sequence[Path]) -> bytes | None:
         return None
 
 
-def written(folder: Path, made: Recipe, windows: Sequence[bytes]) -> list[Path]:
+def written(folder: Path, made: MergePlan, windows: Sequence[bytes]) -> list[Path]:
     """Files of these bodies, each below the header that was asked for."""
     header = ",".join((*made.asked.dimensions, *made.asked.metrics)).lower().encode() + b"\n"
     paths = [folder / f"window {number:04} [1]*'.csv" for number in range(len(windows))]

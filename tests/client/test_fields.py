@@ -13,7 +13,7 @@ from reelport import check
 from reelport.catalog import Dimension, Filter, Metric, Product
 from reelport.cli.glossary import Part, entries, explained, named, ranges
 from reelport.cli.main import main
-from reelport.cli.nearest_valid_query import possible
+from reelport.cli.nearest_valid_query import nearest_valid_query
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 
@@ -97,7 +97,7 @@ narrowed = st.dictionaries(st.sampled_from([row.name for row in Filter]), st.jus
 def test_what_is_said_to_work_works(metrics: list[str], dimensions: list[str], filters: dict[str, str]) -> None:
     """The nearest possible combination is taken by the check, and is the query itself where nothing is wrong."""
     query = ReportQuery.of(metrics, dimensions, DAY, DAY, {name: _value(name) for name in filters})
-    near = possible(query)
+    near = nearest_valid_query(query)
     problems = check.problems(query, today=DAY)
     if near is None:
         assert problems

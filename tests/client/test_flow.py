@@ -14,7 +14,7 @@ from tests.client.hand import ASKED, GRANT, OURS, PAGE, THEIRS, Hand, grant, of_
 
 from reelport.client.events import Event, Warned, silent
 from reelport.client.flows import lifecycle
-from reelport.client.flows.back_pressure import may_be_crowded
+from reelport.client.flows.back_pressure import may_be_slot_refusal
 from reelport.client.flows.lifecycle import ReportState
 from reelport.client.session import Session
 from reelport.client.steps import Lost, Reply
@@ -239,7 +239,7 @@ def test_a_refused_third_report_is_told_by_structure(
     host = of_dailymotion(session)
     with pytest.raises((QueryRefused, QueueFull)) as caught:
         Hand(time, refused(*errors)).drive(lifecycle.ask(host, query, silent))
-    assert may_be_crowded(host, query, caught.value) is crowded
+    assert may_be_slot_refusal(host, query, caught.value) is crowded
 
 
 def test_a_query_that_we_doubt_is_refused_for_itself(session: Session, time: Time, query: ReportQuery) -> None:
@@ -247,5 +247,5 @@ def test_a_query_that_we_doubt_is_refused_for_itself(session: Session, time: Tim
     host, strange = of_dailymotion(session), replace(query, metrics=("BRAND_NEW_METRIC",))
     with pytest.raises(QueryRefused) as caught:
         Hand(time, refused(FULL)).drive(lifecycle.ask(host, strange, silent))
-    assert not may_be_crowded(host, strange, caught.value)
-    assert not may_be_crowded(session, query, caught.value)
+    assert not may_be_slot_refusal(host, strange, caught.value)
+    assert not may_be_slot_refusal(session, query, caught.value)

@@ -26,8 +26,8 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
         row = requested(own, f"R-{number}", question(days(number)))
         given_up(own, row)
         if age:
-            own.saw(row, State.FINISHED)
-            own.delivered([row])
+            own.record_status(row, State.FINISHED)
+            own.record_delivered([row])
     return own
 
 
@@ -65,8 +65,8 @@ def test_a_terminal_is_asked_and_told_what_is_lost(ledger: Ledger, key: bytes, l
     calendar.now = datetime.now(UTC) - timedelta(minutes=1)
     own = Ledger(ledger.path, calendar)
     row = own.rows()[2]
-    own.saw(row, State.FINISHED)
-    own.delivered([row])
+    own.record_status(row, State.FINISHED)
+    own.record_delivered([row])
     given_up(own, row)
     environment = os.environ | {"REELPORT_HOME": str(ledger.path.parent)}
     status, drawn = on_terminal(

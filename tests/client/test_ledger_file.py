@@ -26,7 +26,7 @@ def test_only_its_user_may_read_it(ledger: Ledger) -> None:
 
 def test_looking_into_a_ledger_makes_none(ledger: Ledger) -> None:
     """Where nothing was asked for there is nothing to see, and nothing is left behind."""
-    assert (ledger.rows(), ledger.get(1), ledger.find("R-1"), ledger.foretell(question())) == ((), None, None, None)
+    assert (ledger.rows(), ledger.get(1), ledger.find("R-1"), ledger.plan_entry(question())) == ((), None, None, None)
     assert not ledger.path.parent.exists()
 
 

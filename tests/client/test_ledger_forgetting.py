@@ -33,9 +33,9 @@ def test_what_was_forgotten_stays_so_whatever_comes_late(ledger: Ledger, tmp_pat
     row = requested(ledger)
     given_up(ledger, row)
     ledger.forget(row)
-    ledger.saw(row, State.FINISHED)
-    ledger.downloaded(row, tmp_path, 1, "ab", 1, "proof")
-    ledger.ended(row, State.FAILED, "late")
+    ledger.record_status(row, State.FINISHED)
+    ledger.record_download(row, tmp_path, 1, "ab", 1, "proof")
+    ledger.record_end(row, State.FAILED, "late")
     assert shown(ledger, row).state is State.FORGOTTEN
 
 
@@ -51,10 +51,10 @@ def test_pruning_removes_what_is_old_and_nothing_that_is_needed(
 ) -> None:
     """Kept are rows of living processes, of held slots and of undelivered reports; younger ones are not looked at."""
     undelivered = requested(ledger, "R-2", question(days(1)))
-    ledger.saw(undelivered, State.FINISHED)
+    ledger.record_status(undelivered, State.FINISHED)
     given_up(ledger, undelivered)
     lost = claimed(ledger, question(days(2)))
-    ledger.lost(lost, "The answer was lost.", answered=False)
+    ledger.record_lost(lost, "The answer was lost.", answered=False)
     calendar.later(hours=1)
     working = claimed(ledger, question(days(3)))
     calendar.later(minutes=1)

@@ -75,7 +75,7 @@ class Machine(RuleBasedStateMachine):
     def writes_down(self, which: int) -> None:
         """The token gets into the ledger."""
         if process := _taken(self.answered, which):
-            row = self.ledger.requested(process.row, process.token or "")
+            row = self.ledger.record_token(process.row, process.token or "")
             self.waiting.append(replace(process, row=row))
 
     @precondition(lambda self: self.making)
@@ -89,7 +89,7 @@ class Machine(RuleBasedStateMachine):
     def looks_on_behalf(self) -> None:
         """Somebody who waits looks at the reports of the dead."""
         for row in self.ledger.orphans("key"):
-            self.ledger.saw(row, State.RUNNING if row.token in self.making else State.FINISHED)
+            self.ledger.record_status(row, State.RUNNING if row.token in self.making else State.FINISHED)
 
     @precondition(lambda self: self.waiting)
     @rule(which=WHICH)
@@ -98,10 +98,10 @@ class Machine(RuleBasedStateMachine):
         done = [process for process in self.waiting if process.token not in self.making]
         if process := _taken(done, which):
             self.waiting.remove(process)
-            self.ledger.saw(process.row, State.FINISHED)
-            self.ledger.downloaded(process.row, Path("/views.csv"), 1, "ab", 1, "proof")
-            self.ledger.verified(process.row)
-            self.ledger.delivered([process.row])
+            self.ledger.record_status(process.row, State.FINISHED)
+            self.ledger.record_download(process.row, Path("/views.csv"), 1, "ab", 1, "proof")
+            self.ledger.record_verified(process.row)
+            self.ledger.record_delivered([process.row])
             self.delivered[process.number] += 1
 
     @rule(which=WHICH)
@@ -109,7 +109,7 @@ class Machine(RuleBasedStateMachine):
         """A process is killed, more often than not in its ask."""
         for place in (self.answered, self.asking, self.waiting):
             if process := _taken(place, which):
-                self.ledger.released(process.row)
+                self.ledger.release(process.row)
                 return
 
     @invariant()

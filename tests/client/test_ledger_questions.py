@@ -35,11 +35,11 @@ def test_what_was_not_delivered_always_serves(
 ) -> None:
     """A report that was asked for and not delivered serves, in each state, at any host, also with fresh."""
     row = requested(ledger)
-    ledger.saw(row, min(state, State.FINISHED, key=list(State).index))
+    ledger.record_status(row, min(state, State.FINISHED, key=list(State).index))
     if state in {State.DOWNLOADED, State.VERIFIED}:
-        ledger.downloaded(row, tmp_path / "a.csv", 1, "ab", 1, "proof")
+        ledger.record_download(row, tmp_path / "a.csv", 1, "ab", 1, "proof")
     if state is State.VERIFIED:
-        ledger.verified(row)
+        ledger.record_verified(row)
     if dead:
         given_up(ledger, row)
     entry = ledger.enter(question(reelport=reelport, fresh=fresh))
@@ -69,7 +69,7 @@ def test_an_intent_of_a_dead_process_is_asked_again_at_a_reelport_service(ledger
     """It answers the same ask with the same report, so the same row is asked at once and holds no slot till then."""
     row = claimed(ledger, question(reelport=True))
     if lost:
-        ledger.ended(row, State.UNKNOWN, "gone")
+        ledger.record_end(row, State.UNKNOWN, "gone")
     given_up(ledger, row)
     assert isinstance(ledger.enter(question(days(1), reelport=True, slots=1)), Claimed)
     entry = ledger.enter(question(reelport=True))
@@ -100,7 +100,7 @@ def test_a_delivered_report_of_a_day_that_was_not_over_is_asked_anew(ledger: Led
     """Today's numbers move: what was had of them an hour ago isn't the answer."""
     today = question(QUERY.within(date(2026, 11, 1), NOW.date()))
     row = requested(ledger, asked=today)
-    ledger.delivered([row])
+    ledger.record_delivered([row])
     assert isinstance(ledger.enter(today), Claimed)
 
 
@@ -108,7 +108,7 @@ def test_a_delivered_report_of_a_day_that_was_not_over_is_asked_anew(ledger: Led
 def test_what_failed_or_expired_is_asked_anew(ledger: Ledger, end: State) -> None:
     """Nothing else can serve."""
     row = requested(ledger)
-    ledger.ended(row, end, "why")
+    ledger.record_end(row, end, "why")
     assert isinstance(ledger.enter(question()), Claimed)
     assert shown(ledger, row).error == "why"
 

@@ -22,7 +22,7 @@ def test_no_more_than_the_slots_are_in_flight(ledger: Ledger) -> None:
     full = ledger.enter(question(days(3)))
     assert isinstance(full, Full)
     assert [row.id for row in full.rows] == [first.id, second.id]
-    ledger.saw(first, State.FINISHED)
+    ledger.record_status(first, State.FINISHED)
     assert isinstance(ledger.enter(question(days(3))), Claimed)
 
 
@@ -82,13 +82,13 @@ def test_a_process_that_ended_is_known_to_have() -> None:
     mine = owners.new_owner()
     host, pid, start, number = mine.split(":")
     soon = NOW + timedelta(minutes=1)
-    assert owners.gone(ended, soon, NOW)
-    assert owners.gone(f"{host}:{pid}:{start}1:{number}", soon, NOW)
-    assert not owners.gone(mine, None, NOW)
+    assert owners.is_gone(ended, soon, NOW)
+    assert owners.is_gone(f"{host}:{pid}:{start}1:{number}", soon, NOW)
+    assert not owners.is_gone(mine, None, NOW)
 
 
 def test_a_process_on_another_machine_lives_as_long_as_its_lease() -> None:
     """There is no looking at it: five minutes without a sign of life, and it is taken for dead."""
-    assert not owners.gone(ELSEWHERE, NOW + timedelta(seconds=1), NOW)
-    assert owners.gone(ELSEWHERE, NOW, NOW)
-    assert owners.gone(ELSEWHERE, None, NOW)
+    assert not owners.is_gone(ELSEWHERE, NOW + timedelta(seconds=1), NOW)
+    assert owners.is_gone(ELSEWHERE, NOW, NOW)
+    assert owners.is_gone(ELSEWHERE, None, NOW)

@@ -49,10 +49,10 @@ def test_a_hangup_holds_its_slot(vendor: Vendor, client: Client) -> None:
 def test_answered_asks_hold_all_slots_but_one(ledger: Ledger) -> None:
     """Two of them hold one of two slots together; beside a report that is being made the key is full."""
     for number in (1, 2):
-        ledger.lost(claimed(ledger, question(days(number))), "HTTP 502", answered=True)
+        ledger.record_lost(claimed(ledger, question(days(number))), "HTTP 502", answered=True)
     running = requested(ledger, "R-3", question(days(3)))
     assert isinstance(ledger.enter(question(days(4))), Full)
-    ledger.saw(running, State.FINISHED)
+    ledger.record_status(running, State.FINISHED)
     assert isinstance(ledger.enter(question(days(4))), Claimed)
     assert isinstance(ledger.enter(question(days(1))), Held)
 
@@ -60,19 +60,19 @@ def test_answered_asks_hold_all_slots_but_one(ledger: Ledger) -> None:
 def test_asks_that_nothing_answered_hold_their_slots(ledger: Ledger) -> None:
     """Two lost connections may be two reports in the making."""
     for number in (1, 2):
-        ledger.lost(claimed(ledger, question(days(number))), "reset", answered=False)
+        ledger.record_lost(claimed(ledger, question(days(number))), "reset", answered=False)
     assert isinstance(ledger.enter(question(days(3))), Full)
 
 
 def test_an_ask_that_is_repeated_takes_its_own_row_again(ledger: Ledger, calendar: Calendar) -> None:
     """No second slot is held for it; where its process dies, it counts as one that nothing answered."""
     row = claimed(ledger)
-    ledger.lost(row, "HTTP 502", answered=True)
+    ledger.record_lost(row, "HTTP 502", answered=True)
     calendar.later(minutes=1)
     entry = ledger.enter(question(again=True))
     assert isinstance(entry, Claimed)
     assert (entry.row.id, entry.row.state, entry.row.answered) == (row.id, State.INTENT, False)
-    ledger.released(entry.row)
+    ledger.release(entry.row)
     assert isinstance(ledger.enter(question()), Held)
     assert not shown(ledger, row).answered
 

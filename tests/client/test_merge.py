@@ -18,7 +18,7 @@ from reelport import MergeRefused, Metric, ReportQuery
 from reelport.client.ranges import numbers
 from reelport.client.ranges.merge import merge
 from reelport.client.ranges.rows import sort
-from reelport.client.ranges.rules import Added, Rate, Recipe, Way, by_months, recipe
+from reelport.client.ranges.rules import Added, MergePlan, MergeRule, Rate, by_months, plan_merge
 
 START, END = date(2024, 1, 1), date(2025, 12, 31)
 
@@ -28,8 +28,8 @@ def asked(metrics: str, dimensions: str = "", **filters: str) -> ReportQuery:
     return ReportQuery.of(metrics.split(), dimensions.split(), START, END, filters)
 
 
-def how(query: ReportQuery, *, months: bool = True, ordered: bool = True) -> Recipe:
-    return recipe(query, months=months, ordered=ordered)
+def how(query: ReportQuery, *, months: bool = True, ordered: bool = True) -> MergePlan:
+    return plan_merge(query, months=months, ordered=ordered)
 
 
 class Kept:
@@ -47,7 +47,7 @@ class Kept:
         self.data.clear()
 
 
-def merged(made: Recipe, folder: Path, files: Sequence[str | bytes], *, held: int = 1 << 20) -> str:
+def merged(made: MergePlan, folder: Path, files: Sequence[str | bytes], *, held: int = 1 << 20) -> str:
     """What the files come to; nothing else is left in the folder."""
     paths = [folder / f"window{number:04}.csv" for number in range(len(files))]
     for path, content in zip(paths, files, strict=True):
@@ -62,24 +62,24 @@ def merged(made: Recipe, folder: Path, files: Sequence[str | bytes], *, held: in
 @pytest.mark.parametrize(
     ("dimensions", "way"),
     [
-        ("DAY", Way.APPENDED),
-        ("HOUR VIDEO_ID", Way.APPENDED),
-        ("MONTH VIDEO_ID", Way.APPENDED),
-        ("MONTH DAY", Way.APPENDED),
-        ("VIDEO_ID DAY", Way.SORTED),
-        ("CONTENT_TAG MONTH", Way.SORTED),
-        ("VIDEO_ID", Way.SUMMED),
-        ("", Way.SUMMED),
+        ("DAY", MergeRule.APPENDED),
+        ("HOUR VIDEO_ID", MergeRule.APPENDED),
+        ("MONTH VIDEO_ID", MergeRule.APPENDED),
+        ("MONTH DAY", MergeRule.APPENDED),
+        ("VIDEO_ID DAY", MergeRule.SORTED),
+        ("CONTENT_TAG MONTH", MergeRule.SORTED),
+        ("VIDEO_ID", MergeRule.SUMMED),
+        ("", MergeRule.SUMMED),
     ],
 )
-def test_a_time_dimension_decides_how_windows_are_merged(dimensions: str, way: Way) -> None:
+def test_a_time_dimension_decides_how_windows_are_merged(dimensions: str, way: MergeRule) -> None:
     """Time first: one after another. Time elsewhere: put in order. No time: added up."""
     assert how(asked("VIEWS", dimensions)).way is way
 
 
 def test_rows_of_a_service_whose_order_is_not_known_are_put_in_order() -> None:
     """Only a service that promises sorted rows has its windows put one after another as they are."""
-    assert how(asked("VIEWS", "DAY"), ordered=False).way is Way.SORTED
+    assert how(asked("VIEWS", "DAY"), ordered=False).way is MergeRule.SORTED
 
 
 def test_months_are_kept_whole_where_nothing_finer_keeps_windows_apart() -> None:
@@ -89,8 +89,8 @@ def test_months_are_kept_whole_where_nothing_finer_keeps_windows_apart() -> None
     assert by_months(asked("VIEWS", "DAY MONTH"), 31)
     assert not by_months(asked("VIEWS", "DAY MONTH"), 30)
     assert not by_months(asked("VIEWS", "DAY"), 180)
-    assert how(asked("VIEWS", "MONTH VIDEO_ID DAY"), months=False).way is Way.SORTED
-    assert how(asked("VIEWS", "MONTH DAY"), months=False).way is Way.APPENDED
+    assert how(asked("VIEWS", "MONTH VIDEO_ID DAY"), months=False).way is MergeRule.SORTED
+    assert how(asked("VIEWS", "MONTH DAY"), months=False).way is MergeRule.APPENDED
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_what_cannot_be_right_is_refused_with_advice(query: ReportQuery, said: s
     assert "Add DAY or MONTH" in str(caught.value)
     assert "keep_windows" in str(caught.value)
     with_day = ReportQuery.of(query.metrics, ["DAY", *query.dimensions], START, END)
-    assert how(with_day).way is Way.APPENDED
+    assert how(with_day).way is MergeRule.APPENDED
 
 
 def test_all_reasons_are_told_at_once() -> None:

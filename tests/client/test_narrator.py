@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from rich.console import Console
 
-from reelport.cli.output import Narrator
+from reelport.cli.output import ProgressLines
 from reelport.client.events import (
     Asked,
     Bisected,
@@ -39,7 +39,7 @@ class Told:
 
     def __post_init__(self) -> None:
         console = Console(file=self.text, highlight=False, soft_wrap=True)
-        self.narrator = Narrator(console, quiet=self.quiet, seconds=lambda: self.now)
+        self.narrator = ProgressLines(console, quiet=self.quiet, seconds=lambda: self.now)
 
     def hear(self, *events: Event, after: float = 0.0) -> list[str]:
         """What is said of these events so much later."""

@@ -14,7 +14,7 @@ from reelport import Client, MergeRefused, QueryRefused, UsageError
 from reelport.client.client import AsyncClient
 from reelport.client.events import Event, InWindow, Merged, Merging, WindowDone
 from reelport.client.ranges.plan import Standing
-from reelport.client.ranges.rules import Way
+from reelport.client.ranges.rules import MergeRule
 from reelport.testing import Vendor
 
 
@@ -170,7 +170,7 @@ def test_a_plan_says_what_is_done_and_calls_nothing(vendor: Vendor, client: Clie
     """Seven windows of three years at two by two are eight hours at worst; what the ledger has is less to do."""
     three_years = asked("VIEWS", "DAY", date(2022, 1, 1), date(2024, 12, 31))
     plan = client.with_options(windows=180).reports.plan(three_years)
-    assert (len(plan.windows), plan.slots, plan.way) == (7, 2, Way.APPENDED)
+    assert (len(plan.windows), plan.slots, plan.way) == (7, 2, MergeRule.APPENDED)
     assert plan.longest.total_seconds() == 8 * 3600
     assert client.reports.plan(asked("LIVE_VIEWERS")).refusal
     assert vendor.grants == []

@@ -10,7 +10,7 @@ import pytest
 from tests.disks import remount, small_disk, without_override
 
 from reelport.errors import StorageError
-from reelport.facts.durable import storage_errors
+from reelport.facts.durable import translate_io_errors
 from reelport.facts.layout import check_layout
 from reelport.facts.loading.load import load
 
@@ -55,7 +55,7 @@ def test_an_unknown_refusal_of_a_library_has_no_escapes(tmp_path: Path) -> None:
         ("Generic error\n   \x1b[31m↳\x1b[0m Is a directory (os error 21)", "is a directory"),
         ("Generic error\n   \x1b[31m↳\x1b[0m Read-only file system (os error 30)", "the file system is read-only"),
     ):
-        with pytest.raises(StorageError) as refused, storage_errors(tmp_path):
+        with pytest.raises(StorageError) as refused, translate_io_errors(tmp_path):
             raise OSError(said)
         assert str(refused.value).startswith(f"{tmp_path}: {told}")
         assert str(refused.value).isprintable()

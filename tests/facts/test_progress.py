@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelport.cli.load_progress import LoadProgress
-from reelport.facts.input.files import recognised
+from reelport.facts.input.files import detect_format
 from reelport.facts.input.progress import Meter, Progress
 from reelport.facts.loading.load import load
 
@@ -49,7 +49,7 @@ def test_what_only_the_engine_reads_is_told_by_its_share(tmp_path: Path) -> None
     pq.write_table(pa.table({"id": ["c1"]}), stored)
     told: list[Progress] = []
     size = text.stat().st_size
-    rows, mapped, sorting = (Meter(recognised([path]), told.append) for path in (stored, text, text))
+    rows, mapped, sorting = (Meter(detect_format([path]), told.append) for path in (stored, text, text))
     rows.stored = 1_000
     rows.engine(0.25)
     mapped.is_engine_reading = True

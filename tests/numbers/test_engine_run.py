@@ -19,7 +19,7 @@ from tests.patience import PATIENCE, child, end_of, until
 from reelport.engine.compile import Plan, compile_query
 from reelport.engine.duckdb.engine import Cancelled, Engine, Session
 from reelport.engine.pieces import Pieces, alone
-from reelport.engine.tenant import Reader
+from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError, ReelportError, StorageError, UsageError
 from reelport.facts.log.delta_log import DataFile
 from reelport.facts.log.snapshot import Snapshot
@@ -53,7 +53,7 @@ def plays(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
 
 @pytest.fixture
 def plan(plays: Snapshot) -> Plan:
-    return compile_query(WIDE, Reader(CHANNELS), plays)
+    return compile_query(WIDE, Tenant(CHANNELS), plays)
 
 
 def test_the_bytes_are_the_same_for_any_number_of_threads(plan: Plan, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_the_bytes_are_the_same_for_any_number_of_threads(plan: Plan, tmp_path: 
 
 def test_the_same_query_is_the_same_sql(plays: Snapshot, plan: Plan) -> None:
     """Compiling leans on nothing but its arguments, however the reader's channels were put together."""
-    assert compile_query(WIDE, Reader(frozenset(sorted(CHANNELS, reverse=True))), plays) == plan
+    assert compile_query(WIDE, Tenant(frozenset(sorted(CHANNELS, reverse=True))), plays) == plan
 
 
 @pytest.mark.parametrize("after", [0, 0.01, 0.3])
@@ -164,7 +164,7 @@ def test_a_file_that_is_gone_or_damaged_is_named(plays: Snapshot, tmp_path: Path
     bad.parent.mkdir()
     good = (plays.root / "plays" / "0.parquet").read_bytes()
     snapshot = Snapshot(tmp_path, plays.versions, {**plays.listing, "plays": plays.listing["plays"][:1]})
-    plan = compile_query(WIDE, Reader(CHANNELS), snapshot)
+    plan = compile_query(WIDE, Tenant(CHANNELS), snapshot)
     holes = bytearray(good)
     holes[1000:-20000] = bytes(len(good) - 21000)
     for content in (None, b"", b"PAR1 and no more", good[: len(good) // 2], bytes(holes)):
@@ -184,7 +184,7 @@ def test_no_file_is_taken_for_another(plays: Snapshot, tmp_path: Path) -> None:
     (decoy / "0.parquet").write_bytes((plays.root / "plays" / "0.parquet").read_bytes())
     for name in ("facts[1]", "facts?", "fact*"):
         pinned = {**plays.listing, "plays": plays.listing["plays"][:1]}
-        plan = compile_query(WIDE, Reader(CHANNELS), Snapshot(tmp_path / name, plays.versions, pinned))
+        plan = compile_query(WIDE, Tenant(CHANNELS), Snapshot(tmp_path / name, plays.versions, pinned))
         with Engine("1GiB", 2, tmp_path / "spill") as engine, pytest.raises(StorageError):
             engine.session().write(alone(plan), tmp_path / "r.csv")
 

@@ -15,7 +15,7 @@ from reelport.catalog import Dimension, Family, Metric, Product
 from reelport.check import Rules, problems
 from reelport.engine.compile import compile_query
 from reelport.engine.pieces import pieces
-from reelport.engine.tenant import Reader
+from reelport.engine.tenant import Tenant
 from reelport.errors import StorageError
 from reelport.facts.log.delta_log import DataFile
 from reelport.facts.log.snapshot import Snapshot
@@ -31,7 +31,7 @@ EVERYTHING = Rules(permissive=True, dimensions=len(Dimension))
 TIMES = [dimension for dimension in Dimension if dimension.grain is not None]
 YEAR = ReportQuery.of(["VIEWS"], ["DAY", "VIDEO_ID"], date(2022, 11, 15), date(2023, 10, 20))
 EMPTY = Snapshot(Path("/nowhere"), dict.fromkeys(TABLES, 0), dict.fromkeys(TABLES, ()))
-READER = Reader(MINE)
+READER = Tenant(MINE)
 
 
 @pytest.mark.parametrize(("family", "product"), list(zip(Family, cycle(Product), strict=False)), ids=str)

@@ -9,7 +9,7 @@ import pytest
 from reelport.catalog import Dimension, Family, Filter, Metric, Product
 from reelport.check import Rules, problems
 from reelport.engine.compile import compile_query
-from reelport.engine.tenant import Reader
+from reelport.engine.tenant import Tenant
 from reelport.query import ReportQuery
 
 from . import sample
@@ -41,7 +41,7 @@ def test_what_check_accepts_of_a_family_can_be_planned(world: World, family: Fam
     accepted = [query for query in queries if _fits(query)]
     assert len(accepted) >= len(family.dimensions(permissive=True)) + len(Product) * len(family.filters)
     for query in accepted:
-        plan = compile_query(query, Reader(MINE), world.snapshot)
+        plan = compile_query(query, Tenant(MINE), world.snapshot)
         described = world.plain.execute(f"DESCRIBE {plan.sql}").fetchall()
         assert tuple(column[0] for column in described) == plan.columns
         assert not {"DOUBLE", "FLOAT", "TIMESTAMP", "BOOLEAN"} & {column[1] for column in described}

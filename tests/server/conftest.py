@@ -21,7 +21,7 @@ from reelport.server import credentials
 from reelport.server.access import callers, organizations
 from reelport.server.access.callers import Caller, Grant
 from reelport.server.access.organizations import NewKey
-from reelport.server.credentials import Seal
+from reelport.server.credentials import ServiceSecret
 from reelport.server.reports import use_cases
 from reelport.server.reports.use_cases import AskedReport
 from reelport.server.settings import Settings, names, read
@@ -37,7 +37,7 @@ class State:
 
     settings: Settings
     db: Engine
-    seal: Seal
+    service_secret: ServiceSecret
     now: datetime = NOW
     keys: dict[str, NewKey] = field(default_factory=dict)
 
@@ -50,18 +50,18 @@ class State:
     def key(self, organization: str, *permissions: str, channels: tuple[str, ...] | None = None) -> NewKey:
         """A new key; with every permission when none is named."""
         return organizations.create_key(
-            self.db, self.seal, organization, permissions or ALL, self.now, channels=channels
+            self.db, self.service_secret, organization, permissions or ALL, self.now, channels=channels
         )
 
     def token(self, key: NewKey, *scopes: str) -> str:
         """A token of a key."""
-        granted = callers.grant(self.db, self.seal, key.id, key.secret, scopes, self.now)
+        granted = callers.grant(self.db, self.service_secret, key.id, key.secret, scopes, self.now)
         assert isinstance(granted, Grant)
         return granted.token
 
     def caller(self, key: NewKey, *scopes: str) -> Caller:
         """Who a new token of a key stands for."""
-        caller = callers.bearer(self.db, self.seal, self.token(key, *scopes), self.now)
+        caller = callers.bearer(self.db, self.service_secret, self.token(key, *scopes), self.now)
         assert caller is not None
         return caller
 
@@ -166,5 +166,5 @@ def state(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
         settings.state_file.parent.mkdir(parents=True)
         shutil.copy(request.getfixturevalue("migrated_file"), settings.state_file)
     db = connect(settings)
-    yield State(settings, db, credentials.seal(settings))
+    yield State(settings, db, credentials.load_service_secret(settings))
     db.dispose()

@@ -16,11 +16,11 @@ from reelport.errors import StorageError, UsageError
 from reelport.server import credentials
 from reelport.server.access import callers, organizations
 from reelport.server.access.callers import Grant, Refusal
-from reelport.server.credentials import seal
+from reelport.server.credentials import load_service_secret
 from reelport.server.readability import unread_note
 from reelport.server.settings import read
 from reelport.server.state.database import connect, writing
-from reelport.server.state.secret_fingerprint import sealed
+from reelport.server.state.secret_fingerprint import require_same_secret
 
 from .conftest import State
 
@@ -44,7 +44,7 @@ def test_scopes_are_granted_in_any_order_and_unknown_or_lacking_ones_left_out(st
     key = state.key("demo", "create_reports", "access_ads")
     granted = callers.grant(
         state.db,
-        state.seal,
+        state.service_secret,
         key.id,
         key.secret,
         ["userinfo", "access_revenue", "access_ads", "create_reports"],
@@ -59,7 +59,7 @@ def test_no_scope_asked_grants_all_of_the_keys(state: State) -> None:
     """A request without a scope gets what the key holds."""
     state.organization("demo")
     key = state.key("demo", "create_reports", "access_ads")
-    granted = callers.grant(state.db, state.seal, key.id, key.secret, [], state.now)
+    granted = callers.grant(state.db, state.service_secret, key.id, key.secret, [], state.now)
     assert isinstance(granted, Grant)
     assert granted.scopes == ("create_reports", "access_ads")
 
@@ -69,7 +69,8 @@ def test_nothing_granted_is_invalid_scope(state: State) -> None:
     state.organization("demo")
     key = state.key("demo", "create_reports")
     assert (
-        callers.grant(state.db, state.seal, key.id, key.secret, ["access_ads", "x"], state.now) is Refusal.INVALID_SCOPE
+        callers.grant(state.db, state.service_secret, key.id, key.secret, ["access_ads", "x"], state.now)
+        is Refusal.INVALID_SCOPE
     )
 
 
@@ -96,7 +97,7 @@ def test_a_token_says_manage_reports_only_when_it_was_asked_for(state: State) ->
     key = state.key("demo", "create_reports", "read_reports", "access_ads", "access_revenue")
     scopes = []
     for asked in (["manage_reports", "create_reports"], ["manage_reports"], []):
-        granted = callers.grant(state.db, state.seal, key.id, key.secret, asked, state.now)
+        granted = callers.grant(state.db, state.service_secret, key.id, key.secret, asked, state.now)
         assert isinstance(granted, Grant)
         scopes.append(granted.scopes)
     assert scopes[:2] == [("create_reports", "manage_reports"), ("manage_reports",)]
@@ -109,8 +110,8 @@ def test_wrong_credentials_are_one_refusal(state: State, wrong: str) -> None:
     state.organization("demo")
     key = state.key("demo")
     for client_id, secret in [(key.id, wrong), (wrong, key.secret), (wrong, wrong), (key.id + "\0", key.secret)]:
-        assert callers.grant(state.db, state.seal, client_id, secret, [], state.now) is Refusal.INVALID_CLIENT
-    assert callers.bearer(state.db, state.seal, wrong, state.now) is None
+        assert callers.grant(state.db, state.service_secret, client_id, secret, [], state.now) is Refusal.INVALID_CLIENT
+    assert callers.bearer(state.db, state.service_secret, wrong, state.now) is None
 
 
 def test_a_token_is_good_only_as_it_was_signed(state: State) -> None:
@@ -118,14 +119,14 @@ def test_a_token_is_good_only_as_it_was_signed(state: State) -> None:
     state.organization("demo")
     token = state.token(state.key("demo"))
     body = token[4:-6]
-    said = credentials.said_by(state.seal, "rpt", token, " ".join(callers.REPORT_SCOPES))
+    said = credentials.read_signed(state.service_secret, "rpt", token, " ".join(callers.REPORT_SCOPES))
     assert said is not None
     more = said[:6] + b"\xff\xff" + said[8:]
-    other = credentials.seal(state.again(secret="b" * 32))
+    other = credentials.load_service_secret(state.again(secret="b" * 32))
     forged = [
         credentials.sign(other, "rpt", said, " ".join(callers.REPORT_SCOPES)),
-        credentials.sign(state.seal, "rpt", said, "another list of scopes"),
-        credentials.sign(state.seal, "rpr", said, " ".join(callers.REPORT_SCOPES)),
+        credentials.sign(state.service_secret, "rpt", said, "another list of scopes"),
+        credentials.sign(state.service_secret, "rpr", said, " ".join(callers.REPORT_SCOPES)),
         "rpt_" + base64.urlsafe_b64encode(more + base64.urlsafe_b64decode(body + "==")[-32:]).decode().rstrip("="),
         *(f"rpt_{body[:at]}{'A' if body[at] != 'A' else 'B'}{body[at + 1 :]}" for at in range(len(body))),
         token[:-1],
@@ -135,9 +136,9 @@ def test_a_token_is_good_only_as_it_was_signed(state: State) -> None:
     for each in forged:
         body = each[4:]
         checked = f"rpt_{body}{credentials._checksum('rpt', body)}"  # noqa: SLF001 - a forger can compute it
-        assert callers.bearer(state.db, state.seal, each, state.now) is None
-        assert callers.bearer(state.db, state.seal, checked, state.now) is None
-    assert callers.bearer(state.db, state.seal, token, state.now) is not None
+        assert callers.bearer(state.db, state.service_secret, each, state.now) is None
+        assert callers.bearer(state.db, state.service_secret, checked, state.now) is None
+    assert callers.bearer(state.db, state.service_secret, token, state.now) is not None
     assert state.token(state.key("demo")) != token
 
 
@@ -146,8 +147,8 @@ def test_token_expires(state: State) -> None:
     state.organization("demo")
     token = state.token(state.key("demo"))
     almost = state.now + timedelta(seconds=3599)
-    assert callers.bearer(state.db, state.seal, token, almost) is not None
-    assert callers.bearer(state.db, state.seal, token, almost + timedelta(seconds=1)) is None
+    assert callers.bearer(state.db, state.service_secret, token, almost) is not None
+    assert callers.bearer(state.db, state.service_secret, token, almost + timedelta(seconds=1)) is None
 
 
 def test_revoking_a_key_ends_its_tokens_at_once(state: State) -> None:
@@ -157,8 +158,8 @@ def test_revoking_a_key_ends_its_tokens_at_once(state: State) -> None:
     token = state.token(key)
     assert organizations.revoke(state.db, key.id, state.now)
     assert not organizations.revoke(state.db, key.id, state.now)
-    assert callers.bearer(state.db, state.seal, token, state.now) is None
-    assert callers.grant(state.db, state.seal, key.id, key.secret, [], state.now) is Refusal.INVALID_CLIENT
+    assert callers.bearer(state.db, state.service_secret, token, state.now) is None
+    assert callers.grant(state.db, state.service_secret, key.id, key.secret, [], state.now) is Refusal.INVALID_CLIENT
     with pytest.raises(UsageError, match="no key"):
         organizations.revoke(state.db, "rpk_none", state.now)
 
@@ -207,22 +208,22 @@ def test_organization_name_is_taken_once(state: State) -> None:
 def test_minted_secrets_are_well_formed_and_a_slip_is_seen(size: int) -> None:
     """What was minted is recognised; one changed character is not."""
     minted = credentials.mint("rps", size)
-    assert credentials.well_formed("rps", minted)
-    assert not credentials.well_formed("rpt", minted)
+    assert credentials.is_well_formed("rps", minted)
+    assert not credentials.is_well_formed("rpt", minted)
     for index in range(4, len(minted)):
         slip = minted[:index] + ("A" if minted[index] != "A" else "B") + minted[index + 1 :]
-        assert not credentials.well_formed("rps", slip)
+        assert not credentials.is_well_formed("rps", slip)
 
 
 def test_secret_file_is_private_and_made_once(tmp_path: Path) -> None:
     """The service's secret is readable by its user alone, and the same for every process."""
     settings = read(data=tmp_path)
-    first = seal(settings)
+    first = load_service_secret(settings)
     path = tmp_path / "secret.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [each.name for each in tmp_path.iterdir()] == ["secret.key"]
-    assert seal(settings).hash("key", "x") == first.hash("key", "x")
-    assert seal(read(data=tmp_path, secret="o" * 32)).hash("key", "x") != first.hash("key", "x")
+    assert load_service_secret(settings).hash("key", "x") == first.hash("key", "x")
+    assert load_service_secret(read(data=tmp_path, secret="o" * 32)).hash("key", "x") != first.hash("key", "x")
     assert first.hash("key", "x") != first.hash("link", "x")
     assert len(path.read_text().strip()) == 64
 
@@ -231,24 +232,26 @@ def test_empty_secret_file_is_refused(tmp_path: Path) -> None:
     """A secret that was cut to nothing would seal nothing."""
     (tmp_path / "secret.key").touch()
     with pytest.raises(StorageError, match=r"secret\.key"):
-        seal(read(data=tmp_path))
+        load_service_secret(read(data=tmp_path))
 
 
 def test_another_secret_over_the_same_state_is_seen(state: State) -> None:
     """It is refused while keys of the first one count; the state goes on with the first, and with none lost."""
     first, other = (state.again(secret=letter * 32) for letter in "ab")
-    assert repr(sealed(state.db, first)) == "Seal(…)"
-    assert sealed(state.db, other) != sealed(state.db, state.settings), "without keys nothing can be lost"
-    sealed(state.db, first)
+    assert repr(require_same_secret(state.db, first)) == "Seal(…)"
+    assert require_same_secret(state.db, other) != require_same_secret(state.db, state.settings), (
+        "without keys nothing can be lost"
+    )
+    require_same_secret(state.db, first)
     state.organization("demo")
-    key = organizations.create_key(state.db, sealed(state.db, first), "demo", ["read_reports"], state.now)
+    key = organizations.create_key(state.db, require_same_secret(state.db, first), "demo", ["read_reports"], state.now)
     for wrong in (other, state.settings):
         with pytest.raises(UsageError, match="another secret"):
-            sealed(state.db, wrong)
-    granted = callers.grant(state.db, sealed(state.db, first), key.id, key.secret, [], state.now)
+            require_same_secret(state.db, wrong)
+    granted = callers.grant(state.db, require_same_secret(state.db, first), key.id, key.secret, [], state.now)
     assert isinstance(granted, Grant)
     organizations.revoke(state.db, key.id, state.now)
-    assert sealed(state.db, other) == seal(other)
+    assert require_same_secret(state.db, other) == load_service_secret(other)
 
 
 def test_a_state_from_before_the_mark_takes_that_of_the_secret_in_use(state: State) -> None:
@@ -258,9 +261,11 @@ def test_a_state_from_before_the_mark_takes_that_of_the_secret_in_use(state: Sta
     with writing(state.db) as connection:
         connection.execute(text("DELETE FROM seals"))  # as the migration leaves it that made the table
     db = connect(state.settings)
-    assert isinstance(callers.grant(db, sealed(db, state.settings), key.id, key.secret, [], state.now), Grant)
+    assert isinstance(
+        callers.grant(db, require_same_secret(db, state.settings), key.id, key.secret, [], state.now), Grant
+    )
     with pytest.raises(UsageError, match="another secret"):
-        sealed(db, state.again(secret="a" * 32))
+        require_same_secret(db, state.again(secret="a" * 32))
     db.dispose()
 
 

@@ -57,10 +57,10 @@ def caller_of(run: Run, data: Path) -> Caller:
     run("channel", "add", "--org", "demo", "--id", "c1", "--slug", "demo-news")
     _, out, _ = run("key", "create", "--org", "demo", "--permissions", "create_reports", "--json")
     key, settings = json.loads(out), read(data=data)
-    db, seal = connect(settings), credentials.seal(settings)
-    granted = callers.grant(db, seal, key["id"], key["secret"], [], datetime.now(UTC))
+    db, service_secret = connect(settings), credentials.load_service_secret(settings)
+    granted = callers.grant(db, service_secret, key["id"], key["secret"], [], datetime.now(UTC))
     assert isinstance(granted, callers.Grant)
-    caller = callers.bearer(db, seal, granted.token, datetime.now(UTC))
+    caller = callers.bearer(db, service_secret, granted.token, datetime.now(UTC))
     db.dispose()
     assert caller is not None
     return caller

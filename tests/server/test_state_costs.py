@@ -60,7 +60,7 @@ def test_a_token_costs_one_statement_and_writes_nothing(state: State) -> None:
     assert len(granting.statements) == 1
     assert granting.statements[0].lstrip("- ").startswith("key:")
     with seen(state.db) as calling:
-        caller = callers.bearer(state.db, state.seal, token, state.now)
+        caller = callers.bearer(state.db, state.service_secret, token, state.now)
     assert len(calling.statements) == 1
     assert caller is not None
     assert len(caller.channels) == 300

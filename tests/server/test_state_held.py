@@ -12,9 +12,9 @@ import anyio.to_thread
 from tests.patience import PATIENCE
 
 from reelport.server.files.report_files import FileRecord
-from reelport.server.http.long_poll import End, Held
+from reelport.server.http.long_poll import End, LongPolls
 from reelport.server.queue import jobs, wakeups
-from reelport.server.queue.wakeups import Bell, Occasion
+from reelport.server.queue.wakeups import Occasion, Wakeup
 
 from .conftest import State
 
@@ -36,9 +36,9 @@ def finish(state: State) -> None:
 
 
 async def _wait(state: State, report: str, seconds: float, meanwhile: Callable[[], None]) -> End:
-    held = Held(state.db, state.settings)
+    held = LongPolls(state.db, state.settings)
     ends = []
-    async with held.watched(), anyio.create_task_group() as tasks:
+    async with held.watch_reports(), anyio.create_task_group() as tasks:
 
         async def wait() -> None:
             ends.append(await held.wait(1, frozenset({report}), seconds))
@@ -62,7 +62,7 @@ def test_the_end_of_a_report_is_seen_without_a_bell(state: State) -> None:
 
 def test_a_report_that_goes_on_is_waited_for_to_the_end_of_the_time(state: State) -> None:
     """A bell for another's report changes nothing."""
-    assert wait(state, asked(state), 0.5, partial(wakeups.ring, state.settings, Occasion.ENDED)) is End.OVER
+    assert wait(state, asked(state), 0.5, partial(wakeups.notify, state.settings, Occasion.ENDED)) is End.OVER
 
 
 def test_what_had_ended_before_it_was_held_is_seen_at_once(state: State) -> None:
@@ -76,9 +76,9 @@ def test_one_partner_takes_no_more_than_its_share(state: State) -> None:
     """What is beyond it is answered at once; another partner has the rest, and one without any has one beyond all."""
 
     async def run() -> None:
-        held = Held(state.db, replace(state.settings, held_looks=5, partner_held_looks=3))
+        held = LongPolls(state.db, replace(state.settings, held_looks=5, partner_held_looks=3))
         report = frozenset({asked(state)})
-        async with held.watched(), anyio.create_task_group() as tasks:
+        async with held.watch_reports(), anyio.create_task_group() as tasks:
             for partner in (1, 1, 1, 2, 2, 3):
                 tasks.start_soon(held.wait, partner, report, HOUR)
                 await anyio.wait_all_tasks_blocked()
@@ -96,12 +96,12 @@ def test_bells_that_killed_services_left_are_taken_down(state: State) -> None:
     folder.mkdir(parents=True)
     os.mkfifo(folder / f"dead{Occasion.ENDED}")
     with (
-        wakeups.hung(state.settings, "one", Occasion.ENDED) as one,
-        wakeups.hung(state.settings, "two", Occasion.ENDED),
+        wakeups.open_wakeup(state.settings, "one", Occasion.ENDED) as one,
+        wakeups.open_wakeup(state.settings, "two", Occasion.ENDED),
     ):
         assert {path.name for path in folder.iterdir()} == {"one.ended", "two.ended"}
-        with Bell(state.settings, "worker") as other:
-            wakeups.ring(state.settings, Occasion.ENDED)
+        with Wakeup(state.settings, "worker") as other:
+            wakeups.notify(state.settings, Occasion.ENDED)
             assert one.wait(PATIENCE)
             assert not other.wait(0)
     assert not list(folder.iterdir())

@@ -95,7 +95,7 @@ def test_silent_workers_job_is_taken_up_again_and_its_writes_count_for_nothing(s
     second = claim(state, "other")
     assert second is not None
     assert second.attempt == 2
-    assert not jobs.held(state.db, [stalled])
+    assert not jobs.find_held(state.db, [stalled])
     assert not jobs.beat(state.db, stalled, 30)
     assert not jobs.pin(state.db, stalled, {"plays": 7})
     assert not jobs.finish(state.db, stalled, FILE, state.now)
@@ -157,7 +157,7 @@ def test_clock_that_is_set_back_holds_nothing_up(state: State) -> None:
     early, late = (state.caller(state.key(name)) for name in ("early", "late"))
     state.ask(early, 1)
     assert claim(state) is not None
-    assert jobs.due(state.db, "sweep", 60)
+    assert jobs.claim_chore(state.db, "sweep", 60)
     with state.db.begin() as connection:
         connection.execute(text("UPDATE chores SET due_at = due_at + 3600000"))
         connection.execute(text("UPDATE organizations SET served_at = served_at + 3600000 WHERE name = 'early'"))
@@ -165,8 +165,8 @@ def test_clock_that_is_set_back_holds_nothing_up(state: State) -> None:
     state.ask(late, 1)
     with state.db.begin() as connection:
         connection.execute(text("UPDATE jobs SET not_before = not_before + 3600000"))
-    assert jobs.due(state.db, "sweep", 60)
-    assert not jobs.due(state.db, "sweep", 60)
+    assert jobs.claim_chore(state.db, "sweep", 60)
+    assert not jobs.claim_chore(state.db, "sweep", 60)
     assert [next(iter(each.channels)) for each in (claim(state), claim(state)) if each] == ["early", "late"]
 
 
@@ -221,17 +221,17 @@ def test_cancelled_report_fails_at_once_and_its_worker_finds_out(state: State) -
         assert jobs.cancel(state.db, asked.id, "cancelled", state.now)
         assert told(state, asked.id)[:2] == ("FAILED", "cancelled")
         assert not jobs.cancel(state.db, asked.id, "cancelled", state.now)
-    assert not jobs.held(state.db, [taken])
+    assert not jobs.find_held(state.db, [taken])
     assert not jobs.finish(state.db, taken, FILE, state.now)
 
 
 def test_chore_is_done_once_across_processes(state: State) -> None:
     """Of many that ask whether a chore is due, one is told so; later it is due again."""
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(lambda _: jobs.due(state.db, "sweep", 60), range(16))) == 1
-    assert jobs.due(state.db, "other", 0.05)
+        assert sum(pool.map(lambda _: jobs.claim_chore(state.db, "sweep", 60), range(16))) == 1
+    assert jobs.claim_chore(state.db, "other", 0.05)
     time.sleep(0.1)
-    assert jobs.due(state.db, "other", 60)
+    assert jobs.claim_chore(state.db, "other", 60)
 
 
 def test_sweep_ends_what_is_over_and_keeps_what_is_not(state: State) -> None:

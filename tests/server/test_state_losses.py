@@ -22,7 +22,7 @@ from reelport.server.queue import backlog, jobs, liveness, losses
 from reelport.server.queue.backlog import Entry
 from reelport.server.queue.deaths import Death, Deaths
 from reelport.server.queue.jobs import Claim
-from reelport.server.queue.lease_keeper import clear_up
+from reelport.server.queue.lease_keeper import release_dead_workers
 from reelport.server.settings import read
 from reelport.server.state.database import connect
 
@@ -67,8 +67,8 @@ def test_reports_of_a_service_that_was_killed_are_logged_as_queued_again(state: 
     state.settings.workers_root.mkdir(exist_ok=True)
     (state.settings.workers_root / f"{owner}.lock").touch()
     with structlog.testing.capture_logs() as lines:
-        assert clear_up(state.db, state.settings) == (report,)
-        assert clear_up(state.db, state.settings) == ()
+        assert release_dead_workers(state.db, state.settings) == (report,)
+        assert release_dead_workers(state.db, state.settings) == ()
     (line,) = lines
     assert (line["event"], line["reports"]) == ("reports of a dead worker queued again", [report])
     assert entry(state, report).state == "waiting"
@@ -197,12 +197,12 @@ def settled(deaths: Deaths, true: Callable[[], bool]) -> bool:
 def test_death_of_a_watched_worker_is_its_supervisors_alone_to_settle(state: State) -> None:
     """While the supervisor lives nobody else clears up after its worker; it does so a second after the death."""
     (asked,) = ask(state)
-    with liveness.supervising(state.settings) as supervisor, worker(state, supervisor) as process:
+    with liveness.hold_supervisor_name(state.settings) as supervisor, worker(state, supervisor) as process:
         deaths = Deaths(state.settings, state.db, supervisor, lambda: state.now)
         process.kill()
         deaths.add(process.pid, process.wait())
         deaths.tick()
-        with liveness.departed(state.settings) as dead:
+        with liveness.lock_unwatched_dead(state.settings) as dead:
             assert dead == ()
         assert entry(state, asked).state == "running"
         assert until(lambda: settled(deaths, lambda: entry(state, asked).deaths == 1))
@@ -213,12 +213,12 @@ def test_death_of_a_watched_worker_is_its_supervisors_alone_to_settle(state: Sta
 def test_death_that_the_supervisor_did_not_outlive_is_nobodys_fault(state: State) -> None:
     """Killed within the same second, both are dead for whoever clears up next; their files go."""
     (asked,) = ask(state)
-    with liveness.supervising(state.settings) as supervisor, worker(state, supervisor) as process:
+    with liveness.hold_supervisor_name(state.settings) as supervisor, worker(state, supervisor) as process:
         deaths = Deaths(state.settings, state.db, supervisor, lambda: state.now)
         process.kill()
         deaths.add(process.pid, process.wait())
         deaths.tick()
-    with liveness.departed(state.settings) as dead:
+    with liveness.lock_unwatched_dead(state.settings) as dead:
         assert [losses.release(state.db, owner) for owner in dead] == [(asked,)]
     found = entry(state, asked)
     assert (found.state, found.deaths, found.losses, found.suspect) == ("waiting", 0, 1, False)
@@ -243,11 +243,11 @@ def test_supervisor_that_was_killed_is_known_to_be_dead(state: State) -> None:
         with worker(state, supervisor.stdout.readline().strip()) as process:
             supervisor.kill()
             supervisor.wait()
-            with liveness.departed(state.settings) as dead:
+            with liveness.lock_unwatched_dead(state.settings) as dead:
                 assert dead == ()  # its worker lives
             process.kill()
             process.wait()
-            with liveness.departed(state.settings) as dead:
+            with liveness.lock_unwatched_dead(state.settings) as dead:
                 assert [losses.release(state.db, owner) for owner in dead] == [(asked,)]
     assert list(state.settings.workers_root.iterdir()) == []
 
@@ -280,7 +280,7 @@ def test_worker_beside_no_service_is_watched_and_replaced(tmp_path: Path) -> Non
     """`reelport worker` outlives the death of the process that makes reports: it is counted, and the report is made."""
     settings = read(data=tmp_path / "data", workers=0)
     db = connect(settings)
-    state = State(settings, db, credentials.seal(settings), datetime.now(UTC))
+    state = State(settings, db, credentials.load_service_secret(settings), datetime.now(UTC))
     (asked,) = ask(state)
     (tmp_path / "claim").touch()
     with subprocess.Popen(

@@ -24,22 +24,22 @@ from reelport.server.access.callers import Caller, Grant
 from reelport.server.doctor.checks import findings
 from reelport.server.files import report_files, retention
 from reelport.server.queue import jobs
-from reelport.server.queue.wakeups import Bell, listening
+from reelport.server.queue.wakeups import Wakeup, listening
 from reelport.server.reports import use_cases
 from reelport.server.settings import Settings, read
 from reelport.server.state.database import connect
-from reelport.server.state.secret_fingerprint import sealed
+from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.write_probe import StateProbe
 from reelport.wire import ReportStatus
 
 
 def _caller(db: Engine, settings: Settings) -> Caller:
-    seal, now = credentials.seal(settings), datetime.now(UTC)
+    service_secret, now = credentials.load_service_secret(settings), datetime.now(UTC)
     organizations.add_organization(db, "demo", now)
-    key = organizations.create_key(db, seal, "demo", ["create_reports"], now)
-    granted = callers.grant(db, seal, key.id, key.secret, [], now)
+    key = organizations.create_key(db, service_secret, "demo", ["create_reports"], now)
+    granted = callers.grant(db, service_secret, key.id, key.secret, [], now)
     assert isinstance(granted, Grant)
-    caller = callers.bearer(db, seal, granted.token, now)
+    caller = callers.bearer(db, service_secret, granted.token, now)
     assert caller is not None
     return caller
 
@@ -59,12 +59,12 @@ def test_an_ask_rings_elsewhere_by_notify(new_database: Callable[[], str], tmp_p
     elsewhere.workers_root.mkdir(parents=True)
     db = connect(settings)
     caller = _caller(db, settings)
-    with Bell(elsewhere, "worker") as bell, listening(db, bell):
-        assert bell.wait(PATIENCE), "it rings once when it begins to listen"
+    with Wakeup(elsewhere, "worker") as wakeup, listening(db, wakeup):
+        assert wakeup.wait(PATIENCE), "it rings once when it begins to listen"
         for day in (1, 2):
             query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, day), date(2026, 1, day))
             use_cases.ask(db, settings, caller, query, datetime.now(UTC))
-            assert bell.wait(PATIENCE)
+            assert wakeup.wait(PATIENCE)
     db.dispose()
 
 
@@ -82,8 +82,8 @@ def test_worker_elsewhere_makes_what_is_asked(new_database: Callable[[], str], t
             ]
             first = use_cases.ask(db, settings, caller, queries[0], datetime.now(UTC))
             assert _finished(db, caller, first.token)
-            (bell,) = settings.workers_root.glob("*.bell")
-            bell.rename(bell.with_suffix(".silent"))
+            (wakeup,) = settings.workers_root.glob("*.bell")
+            wakeup.rename(wakeup.with_suffix(".silent"))
             for query in queries[1:]:
                 asked = use_cases.ask(db, settings, caller, query, datetime.now(UTC))
                 assert _finished(db, caller, asked.token)
@@ -104,7 +104,7 @@ def test_file_published_while_orphans_are_looked_for_is_kept(new_database: Calla
     draft = report_files.draft_path(settings, claim.report_id, claim.attempt)
     draft.parent.mkdir()
     draft.write_bytes(b"day,views\n")
-    record = report_files.settle(draft, Written(0, 10, "ab"))
+    record = report_files.publish_draft(draft, Written(0, 10, "ab"))
     worker = connect(settings)
 
     def publish(*_: object) -> None:
@@ -112,7 +112,7 @@ def test_file_published_while_orphans_are_looked_for_is_kept(new_database: Calla
 
     event.listen(db, "after_cursor_execute", publish, once=True)  # that is, after the first look
     assert retention.clean(db, settings) == 0
-    assert report_files.path(settings, record.name).exists()
+    assert report_files.file_path(settings, record.name).exists()
     worker.dispose()
     db.dispose()
 
@@ -126,7 +126,7 @@ def test_database_that_takes_no_writes_is_told(new_database: Callable[[], str], 
         connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     db = connect(settings)
     with pytest.raises(StorageError, match="read-only"):
-        jobs.due(db, "sweep", 60)
+        jobs.claim_chore(db, "sweep", 60)
     assert not StateProbe(db).is_writable()
     db.dispose()
 
@@ -186,7 +186,7 @@ def test_doctor_says_of_a_new_database_that_it_is_new(new_database: Callable[[],
         assert [well for well, _ in (*told["database"], *told["files"])] == [True] * 4
         assert "no key yet" in told["database"][-1][1]
     organizations.add_organization(db, "demo", datetime.now(UTC))
-    organizations.create_key(db, sealed(db, settings), "demo", ["create_reports"], datetime.now(UTC))
+    organizations.create_key(db, require_same_secret(db, settings), "demo", ["create_reports"], datetime.now(UTC))
     assert _told(settings)["database"][-1] == (True, "Its keys were made under this secret.")
     other = read(data=settings.data, database_url=settings.database_url, secret="o" * 32)
     assert "another secret" in _told(other)["database"][-1][1]

@@ -18,7 +18,7 @@ from reelport.facts.log.snapshot import versions_now
 from reelport.query import ReportQuery
 from reelport.server.access import organizations
 from reelport.server.access.callers import Caller
-from reelport.server.credentials import Seal
+from reelport.server.credentials import ServiceSecret
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
@@ -70,7 +70,7 @@ def test_pinned_report_answers_only_for_the_current_tables(state: State, caller:
     assert jobs.pin(state.db, claim, {"plays": -1, "channels": -1})
     assert state.ask(caller) == first
     assert jobs.finish(state.db, claim, FILE, state.now)
-    file = report_files.path(state.settings, FILE.name)
+    file = report_files.file_path(state.settings, FILE.name)
     file.parent.mkdir()
     file.write_bytes(b"12")
     assert state.ask(caller).token == first.token
@@ -210,10 +210,10 @@ def test_looking_needs_a_scope_for_reports(state: State, caller: Caller) -> None
         use_cases.look(state.db, state.caller(state.key("demo", "access_ads")), token, state.now)
 
 
-seal = Seal(b"x" * 32)
+service_secret = ServiceSecret(b"x" * 32)
 sign: Callable[[str], tuple[str, str]] = lambda report: (  # noqa: E731 - two words of a link
-    report_files.link(seal, report, "k", NOW).split("expires=")[1].split("&")[0],
-    report_files.link(seal, report, "k", NOW).split("signature=")[1],
+    report_files.sign_url(service_secret, report, "k", NOW).split("expires=")[1].split("&")[0],
+    report_files.sign_url(service_secret, report, "k", NOW).split("signature=")[1],
 )
 
 
@@ -221,23 +221,23 @@ def test_link_is_good_for_its_report_and_its_time() -> None:
     """A signed link opens its own report up to its end."""
     expires, signature = sign("abc")
     before = NOW - timedelta(seconds=1)
-    assert report_files.signed(seal, "abc", "k", expires, signature, before)
-    assert not report_files.signed(seal, "abd", "k", expires, signature, before)
-    assert not report_files.signed(seal, "abc", "l", expires, signature, before)
-    assert not report_files.signed(seal, "abc", "k", expires, signature, NOW)
-    assert not report_files.signed(Seal(b"y" * 32), "abc", "k", expires, signature, before)
+    assert report_files.is_signed(service_secret, "abc", "k", expires, signature, before)
+    assert not report_files.is_signed(service_secret, "abd", "k", expires, signature, before)
+    assert not report_files.is_signed(service_secret, "abc", "l", expires, signature, before)
+    assert not report_files.is_signed(service_secret, "abc", "k", expires, signature, NOW)
+    assert not report_files.is_signed(ServiceSecret(b"y" * 32), "abc", "k", expires, signature, before)
 
 
 @given(st.text(max_size=20), st.text(max_size=80), st.text(max_size=12))
 def test_forged_links_are_refused(expires: str, signature: str, report: str) -> None:
     """No made-up expiry, signature or name opens anything."""
     right_expires, right_signature = sign("abc")
-    assert not report_files.signed(seal, "abc", "k", expires, right_signature, NOW - timedelta(days=1)) or int(
-        expires
-    ) == int(right_expires)
-    assert not report_files.signed(seal, "abc", "k", right_expires, signature, NOW - timedelta(days=1))
+    assert not report_files.is_signed(
+        service_secret, "abc", "k", expires, right_signature, NOW - timedelta(days=1)
+    ) or int(expires) == int(right_expires)
+    assert not report_files.is_signed(service_secret, "abc", "k", right_expires, signature, NOW - timedelta(days=1))
     assert (
-        not report_files.signed(seal, report, "k", right_expires, right_signature, NOW - timedelta(days=1))
+        not report_files.is_signed(service_secret, report, "k", right_expires, right_signature, NOW - timedelta(days=1))
         or report == "abc"
     )
 

@@ -12,13 +12,13 @@ from sqlalchemy import Connection, text
 from reelport.facts.layout import check_layout
 from reelport.server.access import callers, organizations
 from reelport.server.access.callers import Caller
-from reelport.server.credentials import KEY_SECRET, REPORT_TOKEN, mint, seal
+from reelport.server.credentials import KEY_SECRET, REPORT_TOKEN, load_service_secret, mint
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.reports import use_cases
 from reelport.server.settings import Settings
 from reelport.server.state.database import connect, opened, writing
-from reelport.server.state.secret_fingerprint import sealed
+from reelport.server.state.secret_fingerprint import require_same_secret
 
 from .conftest import NOW
 
@@ -56,14 +56,14 @@ def _fill(connection: Connection, secret_hash: str, tokens: list[str]) -> None:
 def test_a_state_of_the_first_version_goes_on(settings: Settings) -> None:
     """Its key is granted tokens, its reports are seen and fetched, what waits is made, and the secret is its own."""
     check_layout(settings.data)
-    own, secret = seal(settings), mint(KEY_SECRET)
+    own, secret = load_service_secret(settings), mint(KEY_SECRET)
     tokens = [mint(REPORT_TOKEN), mint(REPORT_TOKEN)]
     old = opened(settings)
     with writing(old) as connection:
         _fill(connection, own.hash("key", secret), tokens)
     old.dispose()
     db = connect(settings)
-    granted = callers.grant(db, sealed(db, settings), "rpk_a", secret, [], NOW)
+    granted = callers.grant(db, require_same_secret(db, settings), "rpk_a", secret, [], NOW)
     assert isinstance(granted, callers.Grant)
     caller = callers.bearer(db, own, granted.token, NOW)
     assert isinstance(caller, Caller)

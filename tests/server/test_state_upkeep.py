@@ -20,9 +20,9 @@ from reelport.server.access import organizations
 from reelport.server.files import report_files, retention
 from reelport.server.queue import attempt, backlog, jobs
 from reelport.server.queue.jobs import Claim
-from reelport.server.queue.lease_keeper import Keeper, Running
+from reelport.server.queue.lease_keeper import LeaseKeeper, Running
 from reelport.server.queue.supervisor import supervised
-from reelport.server.queue.wakeups import Bell
+from reelport.server.queue.wakeups import Wakeup
 from reelport.server.queue.worker import Worker, work
 from reelport.server.settings import read
 from reelport.server.state.database import connect
@@ -35,7 +35,7 @@ def test_file_that_can_not_be_removed_is_told_and_ends_no_keeper(state: State) -
     (state.settings.files_root / "nobody00-1.csv").mkdir(parents=True)  # which no unlink removes
     with pytest.raises(StorageError, match="nobody00-1"):
         retention.clean(state.db, state.settings)
-    Keeper(state.settings, state.db, running=tuple, clock=lambda: state.now, freed=lambda: None).tick()
+    LeaseKeeper(state.settings, state.db, running=tuple, clock=lambda: state.now, freed=lambda: None).tick()
 
 
 def test_keeper_outlives_what_nobody_foresaw(state: State) -> None:
@@ -44,7 +44,7 @@ def test_keeper_outlives_what_nobody_foresaw(state: State) -> None:
     def unforeseen() -> tuple[Running, ...]:
         raise ZeroDivisionError
 
-    keeper = Keeper(state.settings, state.db, running=unforeseen, clock=lambda: state.now, freed=lambda: None)
+    keeper = LeaseKeeper(state.settings, state.db, running=unforeseen, clock=lambda: state.now, freed=lambda: None)
     with structlog.testing.capture_logs() as logs:
         keeper.tick()
         keeper.tick()
@@ -58,8 +58,8 @@ def test_worker_that_fails_ends_whole(state: State, tmp_path: Path) -> None:
     with state.db.begin() as connection:
         connection.execute(text("UPDATE reports SET query = 'no JSON'"))
     state.settings.workers_root.mkdir()
-    with Engine("200MB", 1, tmp_path / "spill") as engine, Bell(state.settings, "one") as bell:
-        worker = Worker(state.settings, state.db, engine, "one", bell)
+    with Engine("200MB", 1, tmp_path / "spill") as engine, Wakeup(state.settings, "one") as wakeup:
+        worker = Worker(state.settings, state.db, engine, "one", wakeup)
         with pytest.raises(ValueError, match="Expecting value"):
             worker.run()
     assert "keeper" not in {thread.name for thread in threading.enumerate()}
@@ -110,10 +110,10 @@ def test_full_disk_fails_a_report_only_after_its_time_of_waiting(state: State, t
     with (
         small_disk(settings.files_root, "4k") as disk,
         Engine("200MB", 1, tmp_path / "spill") as engine,
-        Bell(settings, "one") as bell,
+        Wakeup(settings, "one") as wakeup,
     ):
         (disk / "all-of-it").write_bytes(b"x" * 4096)
-        worker = Worker(settings, state.db, engine, "one", bell)
+        worker = Worker(settings, state.db, engine, "one", wakeup)
         thread = threading.Thread(target=worker.run)
         thread.start()
         try:

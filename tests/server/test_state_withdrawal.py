@@ -40,7 +40,7 @@ def settled(state: State, claim: Claim) -> FileRecord:
     draft = report_files.draft_path(state.settings, claim.report_id, claim.attempt)
     draft.parent.mkdir(exist_ok=True)
     draft.write_bytes(b"day,views\n")
-    return report_files.settle(draft, Written(0, 10, "ab"))
+    return report_files.publish_draft(draft, Written(0, 10, "ab"))
 
 
 def finished(state: State, caller: Caller, day: int = 1) -> AskedReport:
@@ -92,7 +92,7 @@ def test_a_report_over_other_channels_stays(state: State, caller: Caller) -> Non
     for who, report in ((narrow, kept), (rival, foreign)):
         linked = use_cases.finished_file(state.db, report.id, who.key_id, state.now)
         assert isinstance(linked, LinkedFile)
-        assert report_files.path(state.settings, linked.file.name).exists()
+        assert report_files.file_path(state.settings, linked.file.name).exists()
     assert use_cases.look(state.db, narrow, waiting.token, state.now) is not None
     assert claimed(state).report_id == waiting.id
 
@@ -104,7 +104,7 @@ def test_a_waiting_and_a_running_report_are_cancelled_and_publish_nothing(state:
     record = settled(state, claim)
     ended = remove(state, "c1")
     assert (ended.waiting, ended.running, ended.finished) == (1, 1, 0)
-    assert jobs.held(state.db, [claim]) == frozenset()
+    assert jobs.find_held(state.db, [claim]) == frozenset()
     assert not jobs.pin(state.db, claim, {"plays": 1})
     assert not jobs.beat(state.db, claim, 30)
     assert not jobs.retry(state.db, claim, "x", 1)
@@ -113,7 +113,7 @@ def test_a_waiting_and_a_running_report_are_cancelled_and_publish_nothing(state:
     assert jobs.claim(state.db, "worker", running=9, lease_seconds=30) is None
     for report in (running, waiting):
         assert use_cases.look(state.db, caller, report.token, state.now) is None
-    assert report_files.path(state.settings, record.name).exists()
+    assert report_files.file_path(state.settings, record.name).exists()
     retention.sweep(state.db, state.settings, state.now)
     assert list(state.settings.files_root.iterdir()) == []
 
@@ -138,9 +138,11 @@ def test_a_key_without_a_channel_left_is_revoked_and_others_are_narrowed(state: 
     token, other = state.token(alone), state.token(both)
     ended = remove(state, "c2")
     assert (ended.keys, ended.narrowed) == ((alone.id,), (both.id,))
-    assert callers.bearer(state.db, state.seal, token, state.now) is None
-    assert callers.grant(state.db, state.seal, alone.id, alone.secret, [], state.now) is Refusal.INVALID_CLIENT
-    seen = callers.bearer(state.db, state.seal, other, state.now)
+    assert callers.bearer(state.db, state.service_secret, token, state.now) is None
+    assert (
+        callers.grant(state.db, state.service_secret, alone.id, alone.secret, [], state.now) is Refusal.INVALID_CLIENT
+    )
+    seen = callers.bearer(state.db, state.service_secret, other, state.now)
     assert seen is not None
     assert seen.channels == {"c1"}
     revoked = {key.id: key.revoked_at for key in organizations.keys(state.db)}
@@ -177,8 +179,8 @@ def test_nothing_of_a_removed_organization_is_left(state: State) -> None:
     assert (ended.channels, ended.keys) == (2, (key.id,))
     assert (ended.waiting, ended.running, ended.finished) == (1, 1, 1)
     assert rows(state) == before
-    assert callers.bearer(state.db, state.seal, token, state.now) is None
-    assert callers.grant(state.db, state.seal, key.id, key.secret, [], state.now) is Refusal.INVALID_CLIENT
+    assert callers.bearer(state.db, state.service_secret, token, state.now) is None
+    assert callers.grant(state.db, state.service_secret, key.id, key.secret, [], state.now) is Refusal.INVALID_CLIENT
     assert use_cases.look(state.db, caller, report.token, state.now) is None
     assert use_cases.finished_file(state.db, report.id, key.id, state.now) is NoFile.WITHDRAWN
     assert not jobs.finish(state.db, claim, FileRecord("x", 0, 0, ""), state.now)
@@ -259,7 +261,7 @@ def test_removals_beside_workers_and_grants_end_whole(state: State) -> None:
 
     def grant(name: str) -> None:
         for _ in range(5):
-            callers.grant(state.db, state.seal, keys[name].id, keys[name].secret, [], state.now)
+            callers.grant(state.db, state.service_secret, keys[name].id, keys[name].secret, [], state.now)
 
     with ThreadPoolExecutor(8) as pool:
         working = [pool.submit(work, number) for number in range(2)]

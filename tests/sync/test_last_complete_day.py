@@ -16,7 +16,7 @@ from reelport.errors import ReelportError, UsageError
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.loaded_tables import tables_report
 from reelport.sync import running
-from reelport.sync.coverage import standing
+from reelport.sync.coverage import coverage_of
 from reelport.sync.days import Days
 from reelport.sync.events import silent
 from reelport.sync.manifest import NAME
@@ -67,16 +67,16 @@ def test_late_facts_of_a_service_reach_the_copy(service: Service, spec: Spec, tm
     query = ReportQuery.of(["ESTIMATED_EARNINGS_EUR"], ["DAY"], START, YESTERDAY)
     with Client(service.url, key.id, key.secret, ledger=tmp_path / "ledger.db") as client:
         run(client, earned, both)
-        assert standing(earned).verified == Days.between(START, END)
-        assert standing(earned).moving == Days.between(END + timedelta(days=1), YESTERDAY)
-        assert not standing(both).verified.spans, "no day is complete in a table without facts"
+        assert coverage_of(earned).verified == Days.between(START, END)
+        assert coverage_of(earned).moving == Days.between(END + timedelta(days=1), YESTERDAY)
+        assert not coverage_of(both).verified.spans, "no day is complete in a table without facts"
         report = client.reports.submit(query)
         report.wait(deadline=120)
         late = TODAY - timedelta(days=4)
         load(service, END + timedelta(days=1), late)
         run(client, earned)
         assert [day for (day,) in kept(earned, "day")] == list(Days.between(START, late))
-        assert standing(earned).verified == Days.between(START, late)
+        assert coverage_of(earned).verified == Days.between(START, late)
         done = report.download(tmp_path / "before.csv")
         ranged = client.with_options(windows=7).reports.run_range(query, tmp_path / "after.csv")
     said = {name: json.loads((tmp_path / f"{name}.csv.json").read_text()) for name in ("before", "after")}
@@ -93,21 +93,21 @@ def test_empty_days_up_to_today_are_not_taken_for_good(
     gap = START + timedelta(days=6)
     numbers.empty = {gap, *Days.between(END + timedelta(days=1), YESTERDAY)}
     run(client, spec)
-    assert standing(spec).verified == Days.between(START, END)
-    assert standing(spec).moving == Days.between(END + timedelta(days=1), YESTERDAY)
+    assert coverage_of(spec).verified == Days.between(START, END)
+    assert coverage_of(spec).moving == Days.between(END + timedelta(days=1), YESTERDAY)
     numbers.empty = {gap}
     before = len(vendor.asks)
     run(client, spec)
     assert kept(spec, "day, views") == expected(numbers)
     assert sorted(asked(vendor)[before:]) == ["2-1", "9-3"]
-    assert standing(spec).verified == Days.between(START, YESTERDAY)
+    assert coverage_of(spec).verified == Days.between(START, YESTERDAY)
 
 
 def test_a_copy_without_any_row_is_read_again(client: Client, numbers: Numbers, spec: Spec) -> None:
     """Nothing shows that its days are empty for good."""
     numbers.empty = set(Days.between(START, YESTERDAY))
     run(client, spec)
-    assert not standing(spec).verified.spans
+    assert not coverage_of(spec).verified.spans
     numbers.empty.clear()
     run(client, spec)
     assert kept(spec, "day, views") == expected(numbers)
@@ -120,18 +120,18 @@ def test_empty_days_that_a_service_vouches_for_are_read_once(
     vendor.last_complete_day = lambda _: YESTERDAY - timedelta(days=1)
     numbers.empty = set(Days.between(END, YESTERDAY))
     run(client, spec)
-    assert standing(spec).verified == Days.between(START, YESTERDAY - timedelta(days=1))
+    assert coverage_of(spec).verified == Days.between(START, YESTERDAY - timedelta(days=1))
     monthly = replace(spec, name="monthly", dimensions=("MONTH",), start=(START - timedelta(days=40)).replace(day=1))
     vendor.csv = lambda wire: f"month,views\n{wire['startDate'][:7]},1\n".encode()
     first = monthly.start
     vendor.last_complete_day = lambda _: first + timedelta(days=44)
     run(client, replace(monthly, window=31))
-    assert standing(monthly).verified == Days.between(
+    assert coverage_of(monthly).verified == Days.between(
         first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
     )
     vendor.last_complete_day = lambda _: NO_DAY
     run(client, replace(monthly, window=31, name="none"))
-    assert not standing(replace(monthly, name="none")).verified.spans
+    assert not coverage_of(replace(monthly, name="none")).verified.spans
 
 
 def test_a_state_of_an_older_version_is_put_right(

@@ -15,7 +15,7 @@ from reelport import Client, QueryRefused, ReelportError, SchemaDrift
 from reelport.client.events import FewerDays
 from reelport.errors import AskLost, Partial, ReportFailed, ServiceError, UsageError, WindowEmptied
 from reelport.sync import comparing, running
-from reelport.sync.coverage import standing
+from reelport.sync.coverage import coverage_of
 from reelport.sync.days import Days
 from reelport.sync.destinations import open_copies
 from reelport.sync.events import Failed, Loaded, OfWindow, Planned, SyncEvent, silent
@@ -80,16 +80,16 @@ def test_a_copy_that_is_up_to_date_asks_for_nothing(run: Run, vendor: Vendor, sp
 
 def test_days_that_moved_are_not_verified(run: Run, spec: Spec) -> None:
     """Standing tells days that are read for good from those that are read again, and from those that are missing."""
-    before = standing(spec)
+    before = coverage_of(spec)
     assert (len(before.missing), len(before.verified), before.rows, before.current) == (20, 0, 0, False)
     run(spec)
-    found = standing(spec)
+    found = coverage_of(spec)
     assert found.verified == Days.between(START, TODAY - timedelta(days=4))
     assert found.moving == Days.between(TODAY - timedelta(days=3), YESTERDAY)
     assert (len(found.missing), found.rows, found.outdated) == (0, 20, False)
-    tomorrow = standing(spec, TODAY + timedelta(days=1))
+    tomorrow = coverage_of(spec, TODAY + timedelta(days=1))
     assert tomorrow.missing == Days.between(TODAY, TODAY)
-    assert standing(replace(spec, metrics=("VIEWS", "UPLOADS"))).outdated
+    assert coverage_of(replace(spec, metrics=("VIEWS", "UPLOADS"))).outdated
 
 
 def test_an_emptied_window_stops_unless_it_is_allowed(run: Run, vendor: Vendor, numbers: Numbers, spec: Spec) -> None:
@@ -119,7 +119,7 @@ def test_a_window_that_fails_lets_the_others_through(
     with pytest.raises(Partial, match="not loaded: 1"):
         running.run([spec], client, tell=heard.append, deadline=300)
     assert [str(event.window) for event in heard if isinstance(event, Failed)] == [f"{bad}..{bad}"]
-    assert standing(spec).missing == Days.between(bad, bad)
+    assert coverage_of(spec).missing == Days.between(bad, bad)
     vendor.fails = 0
     count = len(vendor.asks)
     run(spec)
@@ -201,7 +201,7 @@ def test_copies_of_another_service_are_not_mixed(run: Run, spec: Spec, tmp_path:
             comparing.verify(spec, stranger, tell=silent)
         running.run([spec], stranger, tell=silent, deadline=300, every_day=True)
         assert open_copies(spec.place).state(spec).service == other.url
-    assert len(standing(spec).missing) == 0
+    assert len(coverage_of(spec).missing) == 0
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -219,7 +219,7 @@ def test_a_run_that_reads_all_days_again_is_taken_up_by_the_next(
     vendor.fails = 0
     run(spec)
     assert kept(spec, "day, views") == expected(numbers)
-    assert len(standing(spec).moving) == 3
+    assert len(coverage_of(spec).moving) == 3
 
 
 def test_a_report_that_was_not_loaded_serves_the_next_run(
@@ -263,7 +263,7 @@ def test_an_ask_whose_answer_is_lost_is_not_repeated(run: Run, vendor: Vendor, s
     vendor.loses_ask = "after"
     with pytest.raises(Partial, match="not loaded: 1"):
         run(spec)
-    (lost,) = {"20-11", "10-1"} - {"10-1" if YESTERDAY in standing(spec).moving else "20-11"}
+    (lost,) = {"20-11", "10-1"} - {"10-1" if YESTERDAY in coverage_of(spec).moving else "20-11"}
     with pytest.raises((Partial, AskLost)):
         run(spec)
     assert asked(vendor).count(lost) == 1

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from reelport.cli.spool import landing
+from reelport.cli.spool import open_spool
 from reelport.facts.layout import check_layout
 from reelport.testing import Vendor
 
@@ -270,10 +270,10 @@ def test_a_landing_place_is_one_commands_at_a_time(tmp_path: Path) -> None:
     before = os.environ["REELPORT_HOME"]
     os.environ["REELPORT_HOME"] = str(tmp_path)
     try:
-        with suppress(InterruptedError), landing("a") as first:
+        with suppress(InterruptedError), open_spool("a") as first:
             first.write_text("half")
             raise InterruptedError
-        with landing("a") as taken_up, landing("a") as other:
+        with open_spool("a") as taken_up, open_spool("a") as other:
             assert taken_up == first
             assert taken_up.read_text() == "half"
             assert other != first
@@ -282,7 +282,7 @@ def test_a_landing_place_is_one_commands_at_a_time(tmp_path: Path) -> None:
             (tmp_path / "landing" / name).mkdir()
         days_ago = time.time() - 3 * 86_400
         os.utime(tmp_path / "landing" / "old", (days_ago, days_ago))
-        with landing("b"):
+        with open_spool("b"):
             assert sorted(each.name for each in (tmp_path / "landing").iterdir()) == ["b", "new"]
     finally:
         os.environ["REELPORT_HOME"] = before

@@ -33,7 +33,7 @@ from reelport.server.queue.backlog import Entry
 from reelport.server.reports import use_cases
 from reelport.server.reports.use_cases import AskedReport
 from reelport.server.state.database import connect, reading
-from reelport.server.state.secret_fingerprint import sealed
+from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.tables import REPORTS as REPORTS_TABLE
 from reelport.testing import Channel, Service
 from reelport.wire import ReportStatus
@@ -53,10 +53,10 @@ def opened(service: Service) -> Iterator[Engine]:
 
 def caller(service: Service, db: Engine, organization: str) -> Caller:
     """Who a new key of an organization stands for."""
-    key, seal, now = service.key(organization), sealed(db, service.settings), datetime.now(UTC)
-    granted = callers.grant(db, seal, key.id, key.secret, callers.REPORT_SCOPES, now)
+    key, service_secret, now = service.key(organization), require_same_secret(db, service.settings), datetime.now(UTC)
+    granted = callers.grant(db, service_secret, key.id, key.secret, callers.REPORT_SCOPES, now)
     assert isinstance(granted, callers.Grant)
-    found = callers.bearer(db, seal, granted.token, now)
+    found = callers.bearer(db, service_secret, granted.token, now)
     assert found is not None
     return found
 
@@ -127,7 +127,7 @@ def test_service_that_is_killed_again_and_again_loses_no_report() -> None:
             assert (found.state, found.deaths, found.failures) == ("finished", 0, 0), found
             assert found.file is not None
             expected = f"day,views\n{FIRST + timedelta(days=day)},{day + 1}\n"
-            assert report_files.path(service.settings, found.file).read_text() == expected
+            assert report_files.file_path(service.settings, found.file).read_text() == expected
             assert ask(day).id == each.id
         assert len(backlog.entries(db, most=REPORTS * 2)) == REPORTS
         assert until(lambda: len(list(service.settings.files_root.iterdir())) == REPORTS)

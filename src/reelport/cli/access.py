@@ -256,12 +256,12 @@ def create_key(
     Example: reelport key create --org acme --permissions create_reports,access_ads
     """
     from reelport.server.access import channel_registry
-    from reelport.server.state.secret_fingerprint import sealed
+    from reelport.server.state.secret_fingerprint import require_same_secret
 
     with state(data) as (settings, db):
         limit = None if channels is None else _words(channels)
         key = channel_registry.create_key(
-            db, settings, sealed(db, settings), org, _words(permissions), _now(), channels=limit
+            db, settings, require_same_secret(db, settings), org, _words(permissions), _now(), channels=limit
         )
     described({"id": key.id, "secret": key.secret}, as_json=json)
 

@@ -7,14 +7,14 @@ from datetime import date, timedelta
 
 from rich.text import Text
 
-from reelport.sync.coverage import Standing
+from reelport.sync.coverage import Coverage
 from reelport.sync.days import month_first, month_last
 
 _BLOCKS = {"verified": ("█", "#", "green"), "moving": ("▒", "+", "yellow"), "missing": ("·", ".", "red")}
 _OUTSIDE = " "
 
 
-def calendar(standing: Standing, *, fancy: bool) -> Text:
+def calendar(standing: Coverage, *, fancy: bool) -> Text:
     """The days that a copy should hold, by month. `fancy`: the terminal can show blocks."""
     drawn = Text()
     for number, month in enumerate(_months(standing)):
@@ -43,7 +43,7 @@ def legend(*, fancy: bool) -> Text:
     return drawn
 
 
-def _word(standing: Standing, day: date) -> str | None:
+def _word(standing: Coverage, day: date) -> str | None:
     if day not in standing.wanted:
         return None
     if day in standing.verified:
@@ -51,7 +51,7 @@ def _word(standing: Standing, day: date) -> str | None:
     return "moving" if day in standing.moving else "missing"
 
 
-def _months(standing: Standing) -> Iterator[date]:
+def _months(standing: Coverage) -> Iterator[date]:
     spans = standing.wanted.spans
     month, last = (month_first(spans[0][0]), spans[-1][1]) if spans else (date.max, date.min)
     while month <= last:

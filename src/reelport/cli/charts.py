@@ -16,7 +16,7 @@ from reelport.catalog import Dimension, Grain, Metric, Product
 from reelport.cli.chart_bars import GRAIN_WORDS, Bar, Drawing, Groups, fill_gaps, list_partial, read_groups, roll_up
 from reelport.cli.chart_text import cut, isolate, make_label, number, phrase, words
 from reelport.cli.vega_lite import MOST_BARS_OF_TIME, render, require_renderer
-from reelport.client.files.part import checked_target, storage
+from reelport.client.files.part import checked_target, translate_io_errors
 from reelport.client.ranges.rules import cell_within
 from reelport.client.results.tables import Table
 from reelport.client.settings.config import expand_path
@@ -43,7 +43,7 @@ class Chart:
         groups = self.groups(report)
         if self.file is not None:
             content = render(self.fit_picture(groups), self.file.suffix.lower())
-            with storage(self.file):
+            with translate_io_errors(self.file):
                 self.file.write_bytes(content)
         elif not groups.by_label:
             console.print("The report has no rows to draw.")

@@ -14,7 +14,7 @@ from reelport.catalog import Filter, Limit, Metric, describe_standings
 from reelport.cli import suggestions
 from reelport.cli.glossary import Entry, Facts, Part, brief, entries, explained, named, rules_of
 from reelport.cli.listing import listed, plain, told
-from reelport.cli.nearest_valid_query import possible
+from reelport.cli.nearest_valid_query import nearest_valid_query
 from reelport.cli.options import names
 from reelport.cli.refusal import by_option
 from reelport.errors import Problem, QueryRefused
@@ -124,7 +124,7 @@ def _refuse_impossible(query: ReportQuery, *, as_json: bool) -> None:
     found = tuple(each for each in problems if each.code != Code.NO_METRICS or each.nearest is None)
     if not found:
         return
-    near = possible(query)
+    near = nearest_valid_query(query)
     said = by_option(found)
     if as_json:
         told({"problems": [_problem(each) for each in found], "possible": near and _combination(near)})

@@ -74,13 +74,13 @@ def _into(target: Path, done: Downloaded, form: Format, *, excel_safe: bool) -> 
 
 def _note(target: Path, done: Downloaded, made: dict[str, object]) -> None:
     """Put the CSV's sidecar beside the file that was made of it; its bytes and its SHA-256 are this file's."""
-    from reelport.client.files.part import storage
+    from reelport.client.files.part import translate_io_errors
     from reelport.client.files.sidecar import beside, read
 
     place, known = beside(target), done.sidecar and read(done.sidecar)
     if place is None or not known:
         return
-    with storage(target), target.open("rb") as file:
+    with translate_io_errors(target), target.open("rb") as file:
         own = {"bytes": target.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     told = known | own | made | {"csv": {name: known.get(name) for name in own}}
     with _replaced(place) as sidecar:
@@ -184,15 +184,15 @@ def _copy(path: Path, file: Sink) -> None:
 def _replaced(target: Path) -> Iterator[BinaryIO]:
     """A file that takes the target's name at the end of the `with`, and is gone when that ends in an error."""
     from reelport.client.files.locks import put_in_place
-    from reelport.client.files.part import storage
+    from reelport.client.files.part import translate_io_errors
 
     part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with storage(target), part.open("xb") as file:
+        with translate_io_errors(target), part.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        with storage(target):
+        with translate_io_errors(target):
             put_in_place(part, target)
     finally:
         with suppress(OSError):

@@ -21,7 +21,7 @@ from reelport.catalog import (
     Unit,
 )
 from reelport.check import nearest
-from reelport.client.ranges.rules import Added, Rate, Recipe, recipe
+from reelport.client.ranges.rules import Added, MergePlan, Rate, plan_merge
 from reelport.errors import MergeRefused, UsageError
 from reelport.query import ReportQuery
 from reelport.reference import adds_up, made_of
@@ -110,7 +110,7 @@ def ranges(metric: Metric) -> str:
     """Over which ranges a metric can be had, and what becomes of it where one report can't cover the range."""
     limit = f"{Limit.RANGE_DAYS.default} days"
     try:
-        how = recipe(ReportQuery.of([metric], [], date.min, date.min), months=True, ordered=True)
+        how = plan_merge(ReportQuery.of([metric], [], date.min, date.min), months=True, ordered=True)
     except MergeRefused:
         return f"up to {limit}; longer only with a dimension of time: {_obstacle(metric)}"
     if isinstance(how.cells[0], Added):
@@ -128,7 +128,7 @@ def _obstacle(metric: Metric) -> str:
             return "no metric gives the parts that it is computed from"
 
 
-def _parts(how: Recipe, rate: Rate) -> str:
+def _parts(how: MergePlan, rate: Rate) -> str:
     above, *below = (how.asked.metrics[column] for column in (rate.numerator, *rate.denominator))
     return f"{above} / {below[0]}" if len(below) == 1 else f"{above} / ({' + '.join(below)})"
 

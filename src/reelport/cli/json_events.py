@@ -23,7 +23,7 @@ _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 """Where a word begins inside of a name like WindowDone."""
 
 
-class Announcer:
+class JsonEvents:
     """Tells a flow's events to a program. With `quiet` the result alone."""
 
     def __init__(self, stream: IO[str], *, quiet: bool = False) -> None:

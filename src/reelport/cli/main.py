@@ -125,7 +125,7 @@ def _call(words: list[str]) -> None:
     """Read the words, and do what they say. One that tells what happens hears of a stop where it begins to tell."""
     command, bound, _ = APP.parse_args(words, exit_on_error=False, print_error=False)
     if tuple(words[:2]) not in TELLING:
-        stops.heed()
+        stops.install_handlers()
     if command.__module__.startswith("reelport") and not {tuple(words[:1]), tuple(words[:2])} & _OF_THEMSELVES:
         _warn_of_variables()
     command(*bound.args, **bound.kwargs)
@@ -189,11 +189,11 @@ def _explain_words(words: list[str], error: UsageError) -> NoReturn:
     if "--json" not in words or tuple(words[:2]) not in TELLING:
         print_error(error)
         sys.exit(error.exit_status)
-    from reelport.cli.progress import told
+    from reelport.cli.progress import reporting
 
     output = next((word for word in words if word.startswith(("-o", "--output"))), None)
     try:
-        with told(json=True, quiet=True, output=output if words[0] == "report" else words[0]):
+        with reporting(json=True, quiet=True, output=output if words[0] == "report" else words[0]):
             raise error
     except UsageError:
         print_error(error)

@@ -11,15 +11,15 @@ from reelport.check import nearest
 from reelport.query import ReportQuery
 
 
-def possible(query: ReportQuery) -> ReportQuery | None:
+def nearest_valid_query(query: ReportQuery) -> ReportQuery | None:
     """The nearest combination that a service takes; None when not one of its metrics can be told.
 
     Mistyped names become what was probably meant. Of combinations that keep as many names, the one
     that keeps more metrics, and earlier ones.
     """
-    metrics = [Metric[name] for name in _meant(query.metrics, Metric.__members__)]
-    dimensions = [Dimension[name] for name in _meant(query.dimensions, Dimension.__members__)]
-    filters = _meant((name for name, _ in query.filters), Filter.__members__)
+    metrics = [Metric[name] for name in _resolve_names(query.metrics, Metric.__members__)]
+    dimensions = [Dimension[name] for name in _resolve_names(query.dimensions, Dimension.__members__)]
+    filters = _resolve_names((name for name, _ in query.filters), Filter.__members__)
     chosen = max(_combinations(metrics, dimensions, filters), key=_kept, default=None)
     if chosen is None:
         return None
@@ -65,7 +65,7 @@ def _kept(combination: _Combination) -> tuple[int, int]:
     return len(metrics) + len(dimensions) + len(filters), len(metrics)
 
 
-def _meant(names: Iterable[str], known: Iterable[str]) -> list[str]:
+def _resolve_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
     there = list(known)
     found = [name if name in there else nearest(name, there) for name in names]
     return list(dict.fromkeys(name for name in found if name is not None))

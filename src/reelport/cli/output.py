@@ -45,7 +45,7 @@ def stderr() -> Console:
     return console if console.is_terminal else Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-class Narrator:
+class ProgressLines:
     """Tells a flow's events to a person: use it as `progress`, inside its own `with`."""
 
     def __init__(self, console: Console, *, quiet: bool = False, seconds: Callable[[], float] = time.monotonic) -> None:

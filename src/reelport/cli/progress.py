@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from reelport.cli import stops
-from reelport.cli.json_events import Announcer
-from reelport.cli.output import Narrator, stderr
+from reelport.cli.json_events import JsonEvents
+from reelport.cli.output import ProgressLines, stderr
 from reelport.cli.refusal import in_options
 from reelport.cli.shell import quote_command
 from reelport.cli.variables import find_unknown
@@ -39,7 +39,7 @@ class Teller:
     `resume` are the words after `reelport report`, or after the `group` of commands that is named.
     """
 
-    voice: Narrator | Announcer
+    voice: ProgressLines | JsonEvents
     query: ReportQuery | None = None
     resume: list[str] = field(default_factory=list)
     group: str = "report"
@@ -80,16 +80,18 @@ class Teller:
 
 
 @contextmanager
-def told(*, json: bool, quiet: bool, output: str | None = None) -> Iterator[Teller]:
+def reporting(*, json: bool, quiet: bool, output: str | None = None) -> Iterator[Teller]:
     """Tell what happens until the end, good or bad.
 
     JSON goes to stdout where the data goes into a file, else to stderr, which then holds nothing else.
     """
     aside = output is None
-    voice = Announcer(sys.stderr if aside else sys.stdout, quiet=quiet) if json else Narrator(stderr(), quiet=quiet)
+    voice = (
+        JsonEvents(sys.stderr if aside else sys.stdout, quiet=quiet) if json else ProgressLines(stderr(), quiet=quiet)
+    )
     teller = Teller(voice)
     try:
-        stops.heed()
+        stops.install_handlers()
         with voice:
             for unknown in find_unknown():
                 voice.say(f"warning: {unknown}")

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 
 from reelport import check
 from reelport.catalog import Product
-from reelport.cli.nearest_valid_query import possible
+from reelport.cli.nearest_valid_query import nearest_valid_query
 from reelport.cli.options import Ask, words_of
 from reelport.errors import Problem, QueryRefused, UsageError
 from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
@@ -66,7 +66,7 @@ def find_ask_problems(ask: Ask, lacking: frozenset[str]) -> list[str]:
 
 def nearest(query: ReportQuery, today: date) -> ReportQuery | None:
     """The nearest query that nothing speaks against, as far as can be told here."""
-    near = possible(query)
+    near = nearest_valid_query(query)
     if near is None:
         return None
     start, end = sorted((min(near.start, today), min(near.end, today)))

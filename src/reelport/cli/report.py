@@ -85,9 +85,9 @@ def run(
     """
     from reelport.cli.charts import chart_of
     from reelport.cli.connection import connect
-    from reelport.cli.progress import told
+    from reelport.cli.progress import reporting
 
-    with told(json=json, quiet=quiet, output=to.output) as tell:
+    with reporting(json=json, quiet=quiet, output=to.output) as tell:
         drawn = (lambda _: None) if chart is None else partial(chart_of, to=chart[0] if chart else None)
         refuse_together(
             lambda: drawn(ask.query()),
@@ -101,10 +101,10 @@ def run(
             reports = client.with_options(again=again, any_columns=any_columns, windows=window_days).reports
             if keep_windows:
                 folder = _folder(to, chart)
-                tell.delivered(_had(reports, query, folder, tell, deadline, fresh=fresh, apart=True), folder, {})
+                tell.delivered(_existing(reports, query, folder, tell, deadline, fresh=fresh, apart=True), folder, {})
                 return
             with _target(to, query.fingerprint()) as target:
-                _deliver(_had(reports, query, target, tell, deadline, fresh=fresh), to, tell, drawn(query))
+                _deliver(_existing(reports, query, target, tell, deadline, fresh=fresh), to, tell, drawn(query))
 
 
 @REPORT.command
@@ -126,9 +126,9 @@ def submit(
     Example: reelport report submit --metrics VIEWS --dimensions DAY --start 7d --end yesterday
     """
     from reelport.cli.connection import connect
-    from reelport.cli.progress import told
+    from reelport.cli.progress import reporting
 
-    with told(json=json, quiet=quiet) as tell:
+    with reporting(json=json, quiet=quiet) as tell:
         refuse_together(ask.query, beside=_beside(ask, url, profile, insecure=insecure))
         query = tell.about(ask.query())
         tell.resume = ["submit", *words_of(query), *_rest(AS_IT_CAME, None, profile, url, insecure=insecure)]
@@ -157,9 +157,9 @@ def wait(
     Example: reelport report wait TOKEN
     """
     from reelport.cli.connection import connect
-    from reelport.cli.progress import told
+    from reelport.cli.progress import reporting
 
-    with told(json=json, quiet=quiet) as tell:
+    with reporting(json=json, quiet=quiet) as tell:
         tell.token, tell.resume = token, ["wait", token, *_rest(AS_IT_CAME, None, profile, url, insecure=insecure)]
         with connect(url, profile, insecure=insecure) as client:
             report = client.reports.attach(token).wait(deadline=deadline, progress=tell)
@@ -186,9 +186,9 @@ def download(
     Example: reelport report download TOKEN -o views.csv
     """
     from reelport.cli.connection import connect, read_settings
-    from reelport.cli.progress import told
+    from reelport.cli.progress import reporting
 
-    with told(json=json, quiet=quiet, output=to.output) as tell:
+    with reporting(json=json, quiet=quiet, output=to.output) as tell:
         refuse_together(to.shape, beside=[partial(read_settings, url, profile, insecure=insecure)])
         tell.token = token
         tell.resume = ["download", token, *_rest(to, None, profile, url, insecure=insecure)]
@@ -210,7 +210,7 @@ def _beside(ask: Ask, url: str | None, profile: str | None, *, insecure: bool) -
     return [partial(refuse_unsendable, ask), partial(read_settings, url, profile, insecure=insecure)]
 
 
-def _had(
+def _existing(
     reports: Reports,
     query: ReportQuery,
     target: Path | str,
@@ -250,13 +250,13 @@ def _folder(to: Delivery, chart: list[str] | None) -> str:
 
 def _target(to: Delivery, name: str) -> AbstractContextManager[Path]:
     """Where to download to: the file itself where it is to be the report as it came, else a place that goes again."""
-    from reelport.cli.spool import landing
+    from reelport.cli.spool import open_spool
     from reelport.client.files.part import checked_target
 
     shape = to.shape()
     if to.output is not None and shape is Format.CSV and not to.excel_safe:
         return nullcontext(checked_target(to.output))
-    return landing(hashlib.sha256(name.encode()).hexdigest()[:16])
+    return open_spool(hashlib.sha256(name.encode()).hexdigest()[:16])
 
 
 def _deliver(done: Downloaded, to: Delivery, tell: Teller, picture: Chart | None = None) -> None:

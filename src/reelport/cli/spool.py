@@ -15,7 +15,7 @@ from pathlib import Path
 
 from reelport.catalog import Limit
 from reelport.client.files.locks import held, remove_folder, still_named
-from reelport.client.files.part import storage
+from reelport.client.files.part import translate_io_errors
 from reelport.client.settings.config import home_of
 
 _FOLDER = "landing"
@@ -23,10 +23,10 @@ _FILE, _LOCK = "report.csv", "lock"
 
 
 @contextmanager
-def landing(name: str) -> Iterator[Path]:
+def open_spool(name: str) -> Iterator[Path]:
     """A path to download to. The same name leads to the same place, unless another process is at it."""
     home = home_of(os.environ) / _FOLDER
-    with storage(home):
+    with translate_io_errors(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         _tidy(home)
         place = home / name

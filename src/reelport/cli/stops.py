@@ -23,7 +23,7 @@ def hold() -> None:
     atexit.register(_answer, signal.SIG_IGN)  # The first that is registered is the last thing that is done.
 
 
-def heed() -> None:
+def install_handlers() -> None:
     """From now on a stop is a KeyboardInterrupt that knows its signal. Raises the one that is held."""
     _answer(_interrupt)
     if _held:

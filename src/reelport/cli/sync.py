@@ -57,11 +57,11 @@ def init(*, file: Sheet = Path(spec_file.NAME)) -> None:
 
     Example: reelport sync init
     """
-    from reelport.client.files.part import storage
+    from reelport.client.files.part import translate_io_errors
 
     start = datetime.now(UTC).date() - timedelta(days=_DAYS)
     text = _FIRST.format(start=start, lookback=LOOKBACK, settle=SETTLE)
-    with storage(file):
+    with translate_io_errors(file):
         there = file.read_text("utf-8") if file.exists() else ""
         if "[defaults]" in there or "[reports" in there:
             raise UsageError(f"{file} names reports already: nothing was changed.")
@@ -95,11 +95,11 @@ def run(
     Whatever ends it early, the copies hold each window as it was before or as it is after; the same command goes on.
     """
     from reelport.cli.connection import connect, read_settings
-    from reelport.cli.progress import told
+    from reelport.cli.progress import reporting
     from reelport.cli.sync_output import Telling, range_options
     from reelport.sync import running
 
-    with told(json=json, quiet=quiet, output=str(file)) as tell:
+    with reporting(json=json, quiet=quiet, output=str(file)) as tell:
         settings = partial(read_settings, url, profile, insecure=insecure)
         specs, first, last = _read(file, names, {"--from": start, "--to": end}, beside=settings)
         rest = _rest(file, profile, url, window_days, insecure=insecure, allow_empty=allow_empty)
@@ -126,9 +126,9 @@ def status(names: Names = None, /, *, file: Sheet = Path(spec_file.NAME), json: 
     Example: reelport sync status
     """
     from reelport.cli.sync_output import print_standings
-    from reelport.sync.coverage import standing
+    from reelport.sync.coverage import coverage_of
 
-    print_standings([standing(spec) for spec in spec_file.read(file, only=names or ())], json=json)
+    print_standings([coverage_of(spec) for spec in spec_file.read(file, only=names or ())], json=json)
 
 
 @SYNC.command
@@ -153,14 +153,14 @@ def verify(
     Example: reelport sync verify views_by_day
     """
     from reelport.cli.connection import connect, read_settings
-    from reelport.cli.progress import told
+    from reelport.cli.progress import reporting
     from reelport.cli.sync_output import Telling, comparisons_as_json, print_comparison
     from reelport.sync import comparing
 
     settings = partial(read_settings, url, profile, insecure=insecure)
     specs, first, last = _read(file, names, {"--start": start, "--end": end}, beside=settings)
     rest = _rest(file, profile, url, window_days, insecure=insecure)
-    with told(json=False, quiet=quiet or json) as tell, connect(url, profile, insecure=insecure) as service:
+    with reporting(json=False, quiet=quiet or json) as tell, connect(url, profile, insecure=insecure) as service:
         tell.group, tell.resume = "sync", ["verify", *(names or []), *rest]
         compared, client = [], service.with_options(again=again, windows=window_days)
         for spec in specs:

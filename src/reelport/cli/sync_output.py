@@ -13,13 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from reelport.cli.calendars import calendar, legend
-from reelport.cli.json_events import Announcer
+from reelport.cli.json_events import JsonEvents
 from reelport.cli.listing import told as as_json
-from reelport.cli.output import Narrator
+from reelport.cli.output import ProgressLines
 from reelport.cli.shell import quote_command
 from reelport.client.events import Bisected, Event
 from reelport.sync.comparing import Comparison, Moved, Number
-from reelport.sync.coverage import Standing
+from reelport.sync.coverage import Coverage
 from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent
 from reelport.wording import format_count
 
@@ -27,7 +27,7 @@ from reelport.wording import format_count
 class Telling:
     """Tells what happens in a sync: to a program as it is, to a person in words, with a count of windows."""
 
-    def __init__(self, voice: Narrator | Announcer) -> None:
+    def __init__(self, voice: ProgressLines | JsonEvents) -> None:
         self._voice = voice
         self._windows = 0
         self._done = 0
@@ -35,19 +35,19 @@ class Telling:
     def __call__(self, event: SyncEvent) -> None:
         """Take in what happened."""
         match self._voice, event:
-            case Announcer() as program, OfWindow(spec, window, happened):
+            case JsonEvents() as program, OfWindow(spec, window, happened):
                 program.of({"spec": spec, "window": window}, happened)
-            case Announcer() as program, _:
+            case JsonEvents() as program, _:
                 program(cast("Event", event))  # it prints whatever is a dataclass
-            case Narrator() as person, OfWindow(spec, window, happened):
+            case ProgressLines() as person, OfWindow(spec, window, happened):
                 self._windows += isinstance(happened, Bisected)
                 person.of(f"{spec} {window}", happened)
-            case Narrator() as person, _:
+            case ProgressLines() as person, _:
                 self._count(person, event)
                 for line in _lines(event):
                     person.say(line)
 
-    def _count(self, person: Narrator, event: SyncEvent) -> None:
+    def _count(self, person: ProgressLines, event: SyncEvent) -> None:
         match event:
             case Planned(windows=windows):
                 self._windows += len(windows)
@@ -72,7 +72,7 @@ def _lines(event: SyncEvent) -> list[str]:
             return []
 
 
-def print_standings(standings: Iterable[Standing], *, json: bool) -> None:
+def print_standings(standings: Iterable[Coverage], *, json: bool) -> None:
     """Print how copies stand: drawn, or as JSON."""
     standings = tuple(standings)
     if json:
@@ -109,7 +109,7 @@ def range_options(first: date | None, last: date | None) -> list[str]:
     return [word for name, day in days.items() if day is not None for word in (name, day.isoformat())]
 
 
-def _headline(each: Standing) -> Text:
+def _headline(each: Coverage) -> Text:
     line = Text().append(each.spec.name, style="bold")
     line.append(
         f"  {_near(each.spec.place.path)}, {format_count(each.rows, 'row')}; "
@@ -127,7 +127,7 @@ def _near(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def _facts(each: Standing) -> dict[str, object]:
+def _facts(each: Coverage) -> dict[str, object]:
     return {
         "report": each.spec.name,
         "destination": str(each.spec.place),

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from reelport.client.drivers.step_runners import AsyncHand, Hand, Turn
+from reelport.client.drivers.step_runners import AsyncStepRunner, StepRunner, Turn
 from reelport.client.drivers.transport import AsyncTransport, Transport
 from reelport.client.flows.probe import Probe, probe
 from reelport.client.ledger.place import Place, ledger_at
@@ -126,7 +126,7 @@ class Client:
 
     def _run(self, flow: Flow[T], /, halt: Halt | None = None) -> T:
         """Drive a flow to its result, unless `halt` stops it."""
-        hand = Hand(self._transport, self._sleep, self._turn, self._run, halt)
+        hand = StepRunner(self._transport, self._sleep, self._turn, self._run, halt)
         step: Callable[[], Step] = partial(next, flow)
         with closing(flow), closing(hand):
             while True:
@@ -233,7 +233,7 @@ class AsyncClient:
 
     async def _run(self, flow: Flow[T], /) -> T:
         """Drive a flow to its result."""
-        hand = AsyncHand(self._transport, self._sleep, self._turn, self._run)
+        hand = AsyncStepRunner(self._transport, self._sleep, self._turn, self._run)
         step: Callable[[], Step] = partial(next, flow)
         with closing(flow):
             try:

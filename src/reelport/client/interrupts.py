@@ -46,7 +46,7 @@ class _Doing:
             self._done.set()
 
 
-def seen_through(task: Callable[[], object], stopped: Callable[[BaseException], None]) -> object:
+def shielded(task: Callable[[], object], stopped: Callable[[BaseException], None]) -> object:
     """The result of a task, also where a Ctrl-C comes meanwhile: that is told, and can wait. A second one can't.
 
     A row that was just written down would else be nobody's. Only the main thread is interrupted.

@@ -50,23 +50,23 @@ class _Handle:
         return report_html(type(self).__name__, self.token, self.status, self.query)
 
     def _download(self, target: Path, tell: Progress, *, any_columns: bool) -> Flow[Downloaded]:
-        row = yield from fetch.remembered(self._session, self.token)
+        row = yield from fetch.recall_row(self._session, self.token)
         if not self._state.ready:
             self._state = yield from download.ready(self._session, self.token, tell)
         return (
-            yield from fetch.downloaded(
+            yield from fetch.download_recorded(
                 self._session, row, self._state, self.query, target, tell, any_columns=any_columns
             )
         )
 
     def _refresh(self, tell: Progress) -> Flow[None]:
-        row = yield from fetch.remembered(self._session, self.token)
-        self._state = yield from follow.looked(self._session, row, self.token, tell)
+        row = yield from fetch.recall_row(self._session, self.token)
+        self._state = yield from follow.look_recorded(self._session, row, self.token, tell)
 
     def _wait(self, deadline: float | timedelta, tell: Progress) -> Flow[None]:
         left = seconds(deadline)
-        row = yield from fetch.remembered(self._session, self.token)
-        self._state = yield from follow.followed(self._session, row, self.token, tell, deadline=left)
+        row = yield from fetch.recall_row(self._session, self.token)
+        self._state = yield from follow.wait_recorded(self._session, row, self.token, tell, deadline=left)
 
 
 class Report(_Handle):

@@ -49,7 +49,7 @@ class Reports(RangeReports):
         slots of the key were taken for `deadline` seconds.
         """
         tell = listener(self._session, progress)
-        submit = fetch.submitted(self._session, query, tell, deadline=seconds(deadline), fresh=fresh)
+        submit = fetch.submit(self._session, query, tell, deadline=seconds(deadline), fresh=fresh)
         state = self._run(submit)
         return Report(self._run, self._session, state, query)
 
@@ -124,7 +124,7 @@ class AsyncReports(AsyncRangeReports):
         slots of the key were taken for `deadline` seconds.
         """
         tell = listener(self._session, progress)
-        submit = fetch.submitted(self._session, query, tell, deadline=seconds(deadline), fresh=fresh)
+        submit = fetch.submit(self._session, query, tell, deadline=seconds(deadline), fresh=fresh)
         state = await self._run(submit)
         return AsyncReport(self._run, self._session, state, query)
 

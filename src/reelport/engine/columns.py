@@ -6,8 +6,8 @@ from sqlglot import exp
 
 from reelport.catalog import Grain
 from reelport.engine.mapping import MEASURES, QUALIFYING, Source
-from reelport.engine.resolved_query import Part
-from reelport.engine.tenant_filter import qualifying
+from reelport.engine.resolved_query import SourceQuery
+from reelport.engine.tenant_filter import qualifying_channel
 from reelport.engine.trees import call, number, typed, within
 from reelport.errors import InternalError
 from reelport.facts.tables import Kind
@@ -21,9 +21,9 @@ def column_of(source: Source, name: str) -> exp.Column:
     return exp.column(own, source.table)
 
 
-def key_of(part: Part, key: str) -> exp.Expr:
+def key_of(part: SourceQuery, key: str) -> exp.Expr:
     """The column that a lookup's id stands in; for QUALIFYING the reader's own channel."""
-    return qualifying(part) if key == QUALIFYING else column_of(part.source, key)
+    return qualifying_channel(part) if key == QUALIFYING else column_of(part.source, key)
 
 
 def text_of(source: Source, name: str) -> exp.Expr:

@@ -15,9 +15,9 @@ from reelport.engine import numbers
 from reelport.engine.lookups import cell_of, found_late, joined
 from reelport.engine.mapping import CELLS, LOOKUPS, Found, sources_of
 from reelport.engine.relations import Relations
-from reelport.engine.resolved_query import Asked, asked_by, part_of
+from reelport.engine.resolved_query import ResolvedQuery, resolve_query, source_query_of
 from reelport.engine.rows import rows
-from reelport.engine.tenant import Reader
+from reelport.engine.tenant import Tenant
 from reelport.engine.trees import DIALECT, call, named, number, subquery, typed
 from reelport.facts.log.snapshot import Snapshot
 from reelport.query import ReportQuery
@@ -38,14 +38,14 @@ class Plan:
     columns: tuple[str, ...]
 
 
-def compile_query(query: ReportQuery, reader: Reader, snapshot: Snapshot) -> Plan:
+def compile_query(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> Plan:
     """The plan of a checked query: it reads only pinned files, and gives only the reader's rows.
 
     The same arguments give the same SQL. InternalError when the query was not checked.
     """
-    asked = asked_by(query, reader)
-    relations = Relations(snapshot, query.start, query.end, reader.channels)
-    parts = [part for source in sources_of(asked.metrics) if (part := part_of(asked, source))]
+    asked = resolve_query(query, tenant)
+    relations = Relations(snapshot, query.start, query.end, tenant.channels)
+    parts = [part for source in sources_of(asked.metrics) if (part := source_query_of(asked, source))]
     if not parts:
         return Plan(_nothing(asked).sql(dialect=DIALECT, copy=False), asked.headers)
     tree = _written(asked, _grouped(asked, [rows(part, relations) for part in parts]), relations)
@@ -61,7 +61,7 @@ def tables_of(query: ReportQuery) -> frozenset[str]:
     return frozenset({source.table for source in sources_of(metrics)} | objects)
 
 
-def _grouped(asked: Asked, parts: list[exp.Select]) -> exp.Select:
+def _grouped(asked: ResolvedQuery, parts: list[exp.Select]) -> exp.Select:
     """One row a combination of cells, with what the metrics need of it."""
     kept: dict[str, exp.Expr] = {}
     for metric in asked.metrics:
@@ -84,7 +84,7 @@ def _stacked(parts: list[exp.Select]) -> exp.Query:
     return tree
 
 
-def _written(asked: Asked, grouped: exp.Select, relations: Relations) -> exp.Select:
+def _written(asked: ResolvedQuery, grouped: exp.Select, relations: Relations) -> exp.Select:
     """The rows as their cells are written, sorted by the asked cells in the asked order, empty ones last."""
     cells = _cells(asked)
     written = [named(_text(dimension, cell), dimension.header) for dimension, cell in cells.items()]
@@ -95,7 +95,7 @@ def _written(asked: Asked, grouped: exp.Select, relations: Relations) -> exp.Sel
     return tree.order_by(*order, copy=False) if order else tree
 
 
-def _cells(asked: Asked) -> dict[Dimension, exp.Expr]:
+def _cells(asked: ResolvedQuery) -> dict[Dimension, exp.Expr]:
     """The asked cells: of the group, or looked up by what is of the group."""
     cells: dict[Dimension, exp.Expr] = {row: exp.column(row.header, _GROUPED) for row in asked.dimensions}
     return cells | {dimension: cell_of(found) for dimension, found in found_late(asked).items()}
@@ -108,7 +108,7 @@ def _text(dimension: Dimension, cell: exp.Expr) -> exp.Expr:
     return call("STRFTIME", cell, exp.Literal.string(_TIME_FORMATS[dimension.type]))
 
 
-def _nothing(asked: Asked) -> exp.Select:
+def _nothing(asked: ResolvedQuery) -> exp.Select:
     """No row, under the report's header."""
     columns = (named(typed(exp.null(), "TEXT"), header) for header in asked.headers)
     return exp.select(*columns).where(exp.false())

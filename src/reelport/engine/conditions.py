@@ -11,20 +11,20 @@ from reelport.catalog import Filter, Grain, Stock
 from reelport.engine.columns import key_of, moment_of, text_of
 from reelport.engine.mapping import CELLS, Found, Moment, Own, Source
 from reelport.engine.relations import Relations
-from reelport.engine.resolved_query import Part
-from reelport.engine.tenant_filter import joins, mine
+from reelport.engine.resolved_query import SourceQuery
+from reelport.engine.tenant_filter import is_own_row, joins
 from reelport.engine.trees import subquery, typed, within
 from reelport.errors import InternalError
 from reelport.facts.tables import Kind
 
 
-def conditions(part: Part, relations: Relations) -> Iterable[exp.Expr]:
+def conditions(part: SourceQuery, relations: Relations) -> Iterable[exp.Expr]:
     """What a row of the source must meet to count."""
     asked, source = part.asked, part.source
     yield from _period(source, asked.start, asked.end)
     if source.where:
         yield within(source.where, source.table)
-    yield mine(part)
+    yield is_own_row(part)
     for row, value in asked.filters:
         yield _kept(part, row, value, relations)
     if any(isinstance(rule, Stock) for rule in asked.rules_over(source)):
@@ -49,7 +49,7 @@ def _midnight(day: date) -> exp.Expr:
     return typed(exp.Literal.string(f"{day.isoformat()} 00:00:00+00:00"), "TIMESTAMPTZ")
 
 
-def _kept(part: Part, row: Filter, value: str, relations: Relations) -> exp.Expr:
+def _kept(part: SourceQuery, row: Filter, value: str, relations: Relations) -> exp.Expr:
     """Whether the filter's cell is the value; with the empty text, whether the cell is empty."""
     text = value.lower() if row.choices else value
     match CELLS[row.dimension]:
@@ -76,7 +76,7 @@ def _is(cell: exp.Expr, text: str) -> exp.Expr:
     return exp.EQ(this=cell, expression=exp.Literal.string(text))
 
 
-def _latest(part: Part, relations: Relations) -> Iterable[exp.Expr]:
+def _latest(part: SourceQuery, relations: Relations) -> Iterable[exp.Expr]:
     """Whether the day is the last of its time bucket on which the reader has any row of the source.
 
     Another partner's rows don't move it, nor does a filter: the reports of all values of a filter add up to the whole.
@@ -90,7 +90,7 @@ def _latest(part: Part, relations: Relations) -> Iterable[exp.Expr]:
     days = exp.select(exp.Max(this=day)).from_(rows, copy=False)
     for channels, on in joins(part):
         days = days.join(channels, on=on, join_type="left", copy=False)
-    days = days.where(*_period(source, asked.start, asked.end), mine(part), copy=False)
+    days = days.where(*_period(source, asked.start, asked.end), is_own_row(part), copy=False)
     if source.where:
         days = days.where(within(source.where, source.table), copy=False)
     if finest is not None:

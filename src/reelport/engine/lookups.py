@@ -9,12 +9,12 @@ from sqlglot import exp
 from reelport.catalog import Dimension
 from reelport.engine.mapping import CELLS, LOOKUPS, Found, Own
 from reelport.engine.relations import Relations
-from reelport.engine.resolved_query import Asked
+from reelport.engine.resolved_query import ResolvedQuery
 
 Looked = Mapping[Dimension, Found]
 
 
-def found_late(asked: Asked) -> Looked:
+def found_late(asked: ResolvedQuery) -> Looked:
     """The cells whose id is itself a cell of the report: one value for each of its rows, so no part of the group.
 
     A title that is looked up once a row of the report, not once a row of facts, need be neither hashed nor compared.
@@ -24,7 +24,7 @@ def found_late(asked: Asked) -> Looked:
     return {dimension: cell for dimension, cell in found if cell.key in ids and LOOKUPS[cell.lookup].unique}
 
 
-def found_early(asked: Asked) -> Looked:
+def found_early(asked: ResolvedQuery) -> Looked:
     """The cells that rows are grouped by, though their facts hold no more than an id."""
     late = found_late(asked)
     return {dimension: cell for dimension, cell in _found(asked).items() if dimension not in late}
@@ -43,7 +43,7 @@ def joined(tree: exp.Select, cells: Iterable[Found], name: str, relations: Relat
     return tree
 
 
-def _found(asked: Asked) -> dict[Dimension, Found]:
+def _found(asked: ResolvedQuery) -> dict[Dimension, Found]:
     cells = ((dimension, CELLS[dimension]) for dimension in asked.dimensions)
     return {dimension: cell for dimension, cell in cells if isinstance(cell, Found)}
 

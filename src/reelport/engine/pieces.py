@@ -12,7 +12,7 @@ from datetime import date, timedelta
 
 from reelport.catalog import Dimension
 from reelport.engine.compile import Plan, compile_query, tables_of
-from reelport.engine.tenant import Reader
+from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
@@ -35,7 +35,7 @@ def alone(plan: Plan) -> Pieces:
     yield plan
 
 
-def pieces(query: ReportQuery, reader: Reader, snapshot: Snapshot, *, worth: int = _WORTH, size: int = _SIZE) -> Pieces:
+def pieces(query: ReportQuery, tenant: Tenant, snapshot: Snapshot, *, worth: int = _WORTH, size: int = _SIZE) -> Pieces:
     """The plans of a checked query.
 
     Where its rows stand in order of time they are those of whole months, as many at a time
@@ -43,12 +43,12 @@ def pieces(query: ReportQuery, reader: Reader, snapshot: Snapshot, *, worth: int
     Months without a row say nothing of the next one, which is then made alone.
     """
     if not _timely(query) or _facts(query, snapshot) < worth:
-        yield compile_query(query, reader, snapshot)
+        yield compile_query(query, tenant, snapshot)
         return
     start, months = query.start, 1
     while start <= query.end:
         end = min(_last_day(start, months), query.end)
-        rows = yield compile_query(replace(query, start=start, end=end), reader, snapshot)
+        rows = yield compile_query(replace(query, start=start, end=end), tenant, snapshot)
         after = end + timedelta(days=1)
         # By the days of the piece before: the month that a report begins in may be one day long.
         months = min(max(1, size * (after - start).days // (_MONTH * rows)), _LONGEST) if rows else 1

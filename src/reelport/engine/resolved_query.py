@@ -8,13 +8,13 @@ from datetime import date
 
 from reelport.catalog import Dimension, Filter, Metric, Product, Role, Rule, measures
 from reelport.engine.mapping import MEASURES, Source, carries
-from reelport.engine.tenant import Reader
+from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
 from reelport.query import ReportQuery
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ResolvedQuery:
     """A checked query in rows of the catalog, and who asks."""
 
     metrics: tuple[Metric, ...]
@@ -23,7 +23,7 @@ class Asked:
     roles: tuple[Role, ...]
     start: date
     end: date
-    reader: Reader
+    tenant: Tenant
 
     @property
     def headers(self) -> tuple[str, ...]:
@@ -43,10 +43,10 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SourceQuery:
     """One source's part in a report: the columns of the roles that count, first match first."""
 
-    asked: Asked
+    asked: ResolvedQuery
     source: Source
     roles: tuple[str, ...]
 
@@ -56,24 +56,24 @@ class Part:
         return self.roles == (self.source.roles[Role.OWNER],)
 
 
-def part_of(asked: Asked, source: Source) -> Part | None:
+def source_query_of(asked: ResolvedQuery, source: Source) -> SourceQuery | None:
     """The source's part, or None where no row of it can be the reader's."""
     lacking = [dimension.name for dimension in asked.dimensions if not carries(source, dimension)]
     lacking += [row.name for row, _ in asked.filters if not carries(source, row.dimension)]
     if lacking:
         raise InternalError(f"{source.name} facts carry no {', '.join(lacking)}: the query was not checked")
     roles = tuple(source.roles[role] for role in asked.roles if role in source.roles)
-    return Part(asked, source, roles) if roles and asked.reader.channels else None
+    return SourceQuery(asked, source, roles) if roles and asked.tenant.channels else None
 
 
-def asked_by(query: ReportQuery, reader: Reader) -> Asked:
+def resolve_query(query: ReportQuery, tenant: Tenant) -> ResolvedQuery:
     """The query's names as rows of the catalog."""
-    return Asked(
+    return ResolvedQuery(
         tuple(Metric[name] for name in query.metrics),
         tuple(Dimension[name] for name in query.dimensions),
         tuple((Filter[name], value) for name, value in query.filters),
         Product[query.product].roles,
         query.start,
         query.end,
-        reader,
+        tenant,
     )

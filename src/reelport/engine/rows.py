@@ -12,7 +12,7 @@ from reelport.engine.conditions import conditions
 from reelport.engine.lookups import Looked, cell_of, found_early, found_late, joined
 from reelport.engine.mapping import CELLS, LOOKUPS, MEASURES, Found, Moment, Own
 from reelport.engine.relations import Relations
-from reelport.engine.resolved_query import Part
+from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.tenant_filter import joins
 from reelport.engine.trees import named, subquery
 
@@ -24,7 +24,7 @@ every row is a group of its own: with many dimensions, or by day and video.
 """
 
 
-def rows(part: Part, relations: Relations) -> exp.Select:
+def rows(part: SourceQuery, relations: Relations) -> exp.Select:
     """The part's rows: a column a dimension by its header, then a column a measure of the whole report.
 
     Dimensions that are looked up late have no column yet.
@@ -36,14 +36,14 @@ def rows(part: Part, relations: Relations) -> exp.Select:
     return joined(tree, found.values(), name, relations)
 
 
-def _pays(part: Part, found: Looked) -> bool:
+def _pays(part: SourceQuery, found: Looked) -> bool:
     """Whether rows are summed before cells are looked up: where that is right, and quicker."""
     counted = any(isinstance(rule, Distinct) for rule in part.asked.rules_over(part.source))
     most = _FEW_OF_MANY if any(LOOKUPS[cell.lookup].many for cell in found.values()) else _FEW
     return bool(found) and not counted and len(part.asked.dimensions) <= most
 
 
-def _cells(part: Part) -> Iterable[exp.Expr]:
+def _cells(part: SourceQuery) -> Iterable[exp.Expr]:
     late = found_late(part.asked)
     for dimension in part.asked.dimensions:
         match CELLS[dimension]:
@@ -58,13 +58,13 @@ def _cells(part: Part) -> Iterable[exp.Expr]:
         yield named(cell, dimension.header)
 
 
-def _measures(part: Part) -> Iterable[exp.Expr]:
+def _measures(part: SourceQuery) -> Iterable[exp.Expr]:
     for name in part.asked.measures:
         here = MEASURES[name].source is part.source
         yield named(exp.column(name, part.source.name) if here else exp.null(), name)
 
 
-def _facts(part: Part, relations: Relations, *, summed: bool) -> exp.Select:
+def _facts(part: SourceQuery, relations: Relations, *, summed: bool) -> exp.Select:
     """The needed columns of the rows that count, as they are or summed by ids."""
     asked, table = part.asked, part.source.table
     columns = _columns(part)
@@ -78,7 +78,7 @@ def _facts(part: Part, relations: Relations, *, summed: bool) -> exp.Select:
     return tree.group_by(*(tree.copy() for tree in columns.values()), copy=False) if summed else tree
 
 
-def _columns(part: Part) -> dict[str, exp.Expr]:
+def _columns(part: SourceQuery) -> dict[str, exp.Expr]:
     """What the cells are taken from or looked up by."""
     columns: dict[str, exp.Expr] = {}
     for dimension in part.asked.dimensions:

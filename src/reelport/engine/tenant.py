@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class Tenant:
     """The ids of the channels that a partner may read. With none, it sees nothing."""
 
     channels: frozenset[str]

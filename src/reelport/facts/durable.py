@@ -34,7 +34,7 @@ _FULL = ("no space left", "os error 28", "errno 28", "disk full", "disk is full"
 
 
 @contextmanager
-def storage_errors(place: Path) -> Iterator[None]:
+def translate_io_errors(place: Path) -> Iterator[None]:
     """Turn the operating system's refusals inside the block into a StorageError that names the place."""
     try:
         yield

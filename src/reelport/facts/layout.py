@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from reelport.errors import NewerData, StorageError, UsageError
-from reelport.facts.durable import storage_errors, write_whole
+from reelport.facts.durable import translate_io_errors, write_whole
 from reelport.facts.modes import private
 
 LAYOUT = 1
@@ -19,7 +19,7 @@ def check_layout(data: Path) -> None:
     Raises NewerData when a newer version made it, StorageError when it can't be read or made.
     """
     mark = data / FILE_NAME
-    with storage_errors(data), private():
+    with translate_io_errors(data), private():
         data.mkdir(parents=True, exist_ok=True)
         if not mark.exists():
             write_whole(mark, json.dumps({"layout": LAYOUT}).encode() + b"\n")
@@ -33,7 +33,7 @@ def check_there(data: Path) -> None:
     So do all commands that could find or change nothing in a new one: a name that was mistyped is told, and is not
     made true. Raises UsageError when there is none, NewerData and StorageError as `check_layout` does.
     """
-    with storage_errors(data):
+    with translate_io_errors(data):
         if (data / FILE_NAME).exists():
             _check_mark(data)
             return
@@ -46,7 +46,7 @@ def check_there(data: Path) -> None:
 
 def _check_mark(data: Path) -> None:
     mark = data / FILE_NAME
-    with storage_errors(mark):
+    with translate_io_errors(mark):
         text = mark.read_bytes()
     found = _layout_of(text, mark)
     if found > LAYOUT:

@@ -39,25 +39,25 @@ def mint(prefix: str, size: int = 32) -> str:
     return f"{prefix}_{body}{_checksum(prefix, body)}"
 
 
-def well_formed(prefix: str, text: str) -> bool:
+def is_well_formed(prefix: str, text: str) -> bool:
     """Whether `text` could have been minted: a slip of the pen is told without a look at any record."""
     head, _, rest = text.partition("_")
     body, check = rest[:-_CHECK_LENGTH], rest[-_CHECK_LENGTH:]
     return head == prefix and bool(body) and rest.isascii() and hmac.compare_digest(_checksum(prefix, body), check)
 
 
-def sign(seal: Seal, prefix: str, said: bytes, context: str = "") -> str:
+def sign(service_secret: ServiceSecret, prefix: str, said: bytes, context: str = "") -> str:
     """A text that carries `said` and its signature: ours alone can be made, and `said_by` reads it.
 
     `context` isn't carried, but the text is good only where it is the same.
     """
-    body = _base64(said + _signature(seal, prefix, said, context))
+    body = _base64(said + _signature(service_secret, prefix, said, context))
     return f"{prefix}_{body}{_checksum(prefix, body)}"
 
 
-def said_by(seal: Seal, prefix: str, text: str, context: str = "") -> bytes | None:
+def read_signed(service_secret: ServiceSecret, prefix: str, text: str, context: str = "") -> bytes | None:
     """What a signed text carries; None when it isn't one of ours."""
-    if len(text) > _LONGEST_SIGNED or not well_formed(prefix, text):
+    if len(text) > _LONGEST_SIGNED or not is_well_formed(prefix, text):
         return None
     body = text[len(prefix) + 1 : -_CHECK_LENGTH]
     try:
@@ -67,15 +67,15 @@ def said_by(seal: Seal, prefix: str, text: str, context: str = "") -> bytes | No
     if _base64(whole) != body:
         return None  # its last letter has bits that nothing stands for: another text would say the same
     said, signature = whole[:-_SIGNATURE_BYTES], whole[-_SIGNATURE_BYTES:]
-    return said if hmac.compare_digest(signature, _signature(seal, prefix, said, context)) else None
+    return said if hmac.compare_digest(signature, _signature(service_secret, prefix, said, context)) else None
 
 
 def _base64(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
-def _signature(seal: Seal, prefix: str, said: bytes, context: str) -> bytes:
-    return seal.digest(prefix, len(said).to_bytes(4) + said + context.encode())
+def _signature(service_secret: ServiceSecret, prefix: str, said: bytes, context: str) -> bytes:
+    return service_secret.digest(prefix, len(said).to_bytes(4) + said + context.encode())
 
 
 def short_id() -> str:
@@ -102,7 +102,7 @@ def _key(secret: bytes, purpose: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Seal:
+class ServiceSecret:
     """The service's secret at work. Each purpose has a key of its own, so that no hash serves for another."""
 
     _secret: bytes
@@ -115,12 +115,12 @@ class Seal:
         """The 32 bytes of HMAC-SHA256 under the key of that purpose."""
         return hmac.digest(_key(self._secret, purpose), content, "sha256")
 
-    def same(self, purpose: str, text: str, stored: str | None) -> bool:
+    def matches(self, purpose: str, text: str, stored: str | None) -> bool:
         """Whether `stored` is the hash of `text`, in the same time whatever the answer, and when nothing is stored."""
         return hmac.compare_digest(self.hash(purpose, text), stored or "0" * 64)
 
     @property
-    def mark(self) -> str:
+    def fingerprint(self) -> str:
         """What is the same for the same secret, and for no other."""
         return self.hash("mark", "reelport")
 
@@ -128,10 +128,10 @@ class Seal:
         return "Seal(…)"
 
 
-def seal(settings: Settings) -> Seal:
+def load_service_secret(settings: Settings) -> ServiceSecret:
     """The seal of this service: from the setting, else from `secret.key`, which is made at the first use."""
     if settings.secret is not None:
-        return Seal(settings.secret.text.encode())
+        return ServiceSecret(settings.secret.text.encode())
     path = settings.data / "secret.key"
     try:
         if not path.exists():
@@ -141,7 +141,7 @@ def seal(settings: Settings) -> Seal:
         raise StorageError(f"{path} can't be read or made: {error.strerror}.") from error
     if len(secret) < _LEAST_SECRET:
         raise StorageError(f"{path} is damaged: bring it back from a copy, or remove it and make every key anew.")
-    return Seal(secret)
+    return ServiceSecret(secret)
 
 
 def _make(path: Path) -> None:

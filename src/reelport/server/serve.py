@@ -20,7 +20,7 @@ from reelport.server.queue.supervisor import supervised
 from reelport.server.queue.wakeups import Occasion
 from reelport.server.settings import Settings
 from reelport.server.state.database import connect, writing
-from reelport.server.state.secret_fingerprint import sealed
+from reelport.server.state.secret_fingerprint import require_same_secret
 
 _LOG = structlog.get_logger(__name__)
 
@@ -61,8 +61,8 @@ def _prepare(settings: Settings) -> None:
     try:
         with writing(db):
             pass
-        sealed(db, settings)
-        with wakeups.hung(settings, f"trial-{short_id()}", Occasion.ENDED):
+        require_same_secret(db, settings)
+        with wakeups.open_wakeup(settings, f"trial-{short_id()}", Occasion.ENDED):
             pass
     finally:
         db.dispose()

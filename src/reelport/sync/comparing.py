@@ -14,7 +14,7 @@ from reelport.catalog import Metric
 from reelport.client.client import Client
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Event
-from reelport.client.flows.fetch import settled
+from reelport.client.flows.fetch import mark_delivered
 from reelport.client.flows.runner import seconds
 from reelport.client.ranges.windows import Window, cut
 from reelport.client.session import Session
@@ -117,7 +117,7 @@ def _read(session: Session, spec: Spec, window: Window, folder: Path, tell: Tell
         tell(OfWindow(spec.name, window, event))
 
     delivery = yield from fetched(session, spec, window, folder, heard, deadline=deadline, fresh=True)
-    yield from settled(session, [delivery.file])
+    yield from mark_delivered(session, [delivery.file])
     return delivery
 
 

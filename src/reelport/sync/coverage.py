@@ -12,7 +12,7 @@ from reelport.sync.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Coverage:
     """One copy on one day: days wanted; of these, verified, moving (there, and read again), and missing.
 
     `outdated` says that what is there was read for another meaning of the spec, and is read again.
@@ -33,7 +33,7 @@ class Standing:
         return not len(self.missing)
 
 
-def standing(spec: Spec, today: date | None = None) -> Standing:
+def coverage_of(spec: Spec, today: date | None = None) -> Coverage:
     """How a spec's copy stands; sends nothing, and changes nothing."""
     copies = open_copies(spec.place)
     state, days = copies.state(spec), wanted(spec, today or datetime.now(UTC).date())
@@ -46,4 +46,4 @@ def standing(spec: Spec, today: date | None = None) -> Standing:
     verified = state.verified & days if serves else Days()
     moving = (state.present & days) - verified if serves else Days()
     outdated = bool(state.identity) and not serves
-    return Standing(spec, days, verified, moving, days - verified - moving, rows, state.service, outdated)
+    return Coverage(spec, days, verified, moving, days - verified - moving, rows, state.service, outdated)

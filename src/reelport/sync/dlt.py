@@ -31,7 +31,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from reelport.client.client import Client
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Event
-from reelport.client.flows.fetch import settled
+from reelport.client.flows.fetch import mark_delivered
 from reelport.client.flows.runner import seconds
 from reelport.client.ranges.windows import Window, recut
 from reelport.client.settings.profiles import resolve
@@ -131,7 +131,7 @@ def _loaded(pipeline: dlt.Pipeline, specs: Sequence[Spec], order: _Order) -> lis
     while True:
         order.left.clear()
         done.append(_run(pipeline, DltSource(dlt.Schema("reelport"), "reelport", list(_resources(specs, order)))))
-        order.client.drive(settled(order.client.session, order.brought))
+        order.client.drive(mark_delivered(order.client.session, order.brought))
         order.brought.clear()
         # Without a word from every resource dlt has loaded what it still had, and asked for nothing.
         if len(order.left) == len(specs) and not any(order.left.values()):
@@ -249,7 +249,7 @@ class _Rows:
                 raise
         order.brought.append(delivery.file)
         if order.at_most is None:
-            order.client.drive(settled(session, [delivery.file]))
+            order.client.drive(mark_delivered(session, [delivery.file]))
         order.tell(Loaded(spec.name, window, 0, found.rows, delivery.token, found.notes))
         stayed = held.filled - days - held.stale(spec, delivery)
         return found, Held(held.state.after(spec, delivery), found.fields, stayed | found.filled, spec.time or "")

@@ -54,16 +54,16 @@ def fetched(
         heard.token = drift.token or heard.token
         if not heard.token:
             raise
-        row = yield from fetch.remembered(session, heard.token)
+        row = yield from fetch.recall_row(session, heard.token)
         state = yield from ready(session, heard.token, heard)
-        got = yield from fetch.downloaded(session, row, state, None, target, heard, any_columns=True)
+        got = yield from fetch.download_recorded(session, row, state, None, target, heard, any_columns=True)
     token, asked = _noted(target) or (heard.token, heard.asked)
     return Delivery(window, target, token, asked, session.settings.url, got.last_complete_day)
 
 
 def done(session: Session, delivery: Delivery) -> Flow[None]:
     """It is where it was meant to go: whoever asks again gets another, and its file goes."""
-    yield from fetch.settled(session, [delivery.file])
+    yield from fetch.mark_delivered(session, [delivery.file])
     _remove(delivery.file)
 
 
@@ -81,7 +81,7 @@ def sweep(folder: Path, spec: Spec) -> None:
 
 def _forgotten(session: Session, token: str) -> Flow[None]:
     """The report serves nobody any more, unless another process works on it."""
-    row = yield from fetch.remembered(session, token)
+    row = yield from fetch.recall_row(session, token)
     if row is not None and session.ledger is not None:
         with suppress(UsageError):
             yield from work(partial(session.ledger.forget, row))

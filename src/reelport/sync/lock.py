@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reelport.client.files.locks import held
-from reelport.client.files.part import storage
+from reelport.client.files.part import translate_io_errors
 from reelport.errors import UsageError
 from reelport.sync.spec import Place
 
@@ -20,14 +20,14 @@ _NAME, _HOLDER = "lock", "holder"
 def locked(place: Place) -> Iterator[Path]:
     """The workshop of a destination, for one process at a time. UsageError, which names the other, while it has it."""
     workshop = place.workshop
-    with storage(place.path):
+    with translate_io_errors(place.path):
         workshop.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(workshop / _NAME, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if not held(descriptor):
             other = _read(workshop / _HOLDER)
             raise UsageError(f"Another sync (process {other}) is bringing {place} up to date: wait for it, or stop it.")
-        with storage(place.path):
+        with translate_io_errors(place.path):
             (workshop / _HOLDER).write_text(f"{os.getpid()}\n", "utf-8")
         try:
             yield workshop

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Self
 
-from reelport.client.files.part import storage
+from reelport.client.files.part import translate_io_errors
 from reelport.errors import NewerData, StorageError
 from reelport.sync.columns import Field
 from reelport.sync.durable import synced
@@ -54,7 +54,7 @@ class Manifest:
     def read(cls, folder: Path) -> Self:
         """That of a version. NewerData for one of a newer reelport, StorageError for one that is damaged."""
         path = folder / NAME
-        with storage(path):
+        with translate_io_errors(path):
             text = path.read_text("utf-8")
         try:
             found = json.loads(text)

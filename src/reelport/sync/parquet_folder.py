@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from reelport.client.files.part import storage
+from reelport.client.files.part import translate_io_errors
 from reelport.errors import StorageError, UsageError
 from reelport.killpoints import reach
 from reelport.sync.columns import OWN, Field, day_of, literal, quoted
@@ -73,7 +73,7 @@ class ParquetFolder:
         """Put a delivery in the place of its window: write a new version, then let the link point to it."""
         home = self._place.path / spec.name
         old, current = self._manifest(spec), self._version(spec)
-        with engine(self._place.workshop / "spill") as con, storage(home):
+        with engine(self._place.workshop / "spill") as con, translate_io_errors(home):
             con.execute("SET threads = 1")  # so that rows keep their order
             staged = stage(con, delivery.file)
             agreement = agree(spec, old.fields if old else (), staged, delivery.window)
@@ -98,7 +98,7 @@ class ParquetFolder:
         old, current, home = self._manifest(spec), self._version(spec), self._place.path / spec.name
         if old is None or current is None or old.state.doubted(days) == old.state:
             return
-        with storage(home):
+        with translate_io_errors(home):
             name = _name(secrets.token_hex(4))
             part = home / VERSIONS / f".{name}"
             part.mkdir()

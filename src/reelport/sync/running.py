@@ -14,7 +14,7 @@ from reelport.client.client import Client
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Bisected, Event
 from reelport.client.flows.runner import seconds
-from reelport.client.ranges.failing import FAILURES, hopeless, too_much
+from reelport.client.ranges.failing import FAILURES, is_hopeless, is_too_much
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, halves, recut
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork, work
@@ -169,7 +169,7 @@ def _outcome(found: Sequence[list[Outcome] | ReelportError]) -> tuple[Loaded, ..
     """What was loaded. Raises what stopped the run, Partial, or the error of a window where none was loaded."""
     loaded = tuple(one for outcome in found if isinstance(outcome, list) for one in outcome if isinstance(one, Loaded))
     errors = _errors(found)
-    stopped = [error for error in errors if hopeless(error)]
+    stopped = [error for error in errors if is_hopeless(error)]
     if stopped or (errors and not loaded):
         raise (stopped or errors)[0]
     if errors:
@@ -224,14 +224,14 @@ class _Run:
                 if isinstance(error, QueryRefused) and len(fitting) > 1:
                     left += reversed(fitting)  # The service has said meanwhile that it takes fewer days in one report.
                     continue
-                failures += too_much(error)
-                smaller = halves(window, months=spec.monthly) if too_much(error) and failures <= FAILURES else ()
+                failures += is_too_much(error)
+                smaller = halves(window, months=spec.monthly) if is_too_much(error) and failures <= FAILURES else ()
                 if smaller:
                     bisected = Bisected(window.start, window.end, smaller[1].start, str(error))
                     self._tell(OfWindow(spec.name, window, bisected))
                     left += reversed(smaller)
                     continue
-                if hopeless(error):
+                if is_hopeless(error):
                     self.stopped = True
                 self._tell(Failed(spec.name, window, str(error)))
                 found.append(_named(error, spec))

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reelport.client.files.part import storage
+from reelport.client.files.part import translate_io_errors
 from reelport.client.files.shape import header_of
 from reelport.client.ranges.windows import Window
 from reelport.errors import SchemaDrift, ServiceError, StorageError, UsageError
@@ -104,7 +104,7 @@ def stage(con: DuckDBPyConnection, file: Path) -> Stage:
     """
     import duckdb  # noqa: PLC0415 - heavy; it is loaded by now
 
-    with storage(file), file.open("rb") as lines:
+    with translate_io_errors(file), file.open("rb") as lines:
         columns = header_of(lines.readline(_HEADER_BYTES))
     if not columns:
         raise ServiceError("The report has no columns.")

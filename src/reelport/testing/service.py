@@ -41,7 +41,7 @@ from reelport.server.access.organizations import NewKey as Key
 from reelport.server.credentials import short_id
 from reelport.server.settings import PREFIX, Settings, names, read
 from reelport.server.state.database import connect
-from reelport.server.state.secret_fingerprint import sealed
+from reelport.server.state.secret_fingerprint import require_same_secret
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -111,7 +111,7 @@ class Service:
             return channel_registry.create_key(
                 db,
                 self.settings,
-                sealed(db, self.settings),
+                require_same_secret(db, self.settings),
                 organization,
                 tuple(permissions),
                 datetime.now(UTC),
@@ -156,7 +156,7 @@ class Service:
         """The processes that make reports now."""
         from reelport.server.queue import liveness  # noqa: PLC0415 - most tests never look
 
-        return tuple(liveness.process_of(owner) for owner in liveness.living(self.settings))
+        return tuple(liveness.process_of(owner) for owner in liveness.list_living(self.settings))
 
     def start(self, *, environment: Mapping[str, str] | None = None) -> None:
         """Start it and wait until it is ready. InternalError, with its log, when it ends instead.

@@ -109,7 +109,7 @@ class Api:
             draft = report_files.draft_path(settings, claim.report_id, claim.attempt)
             draft.parent.mkdir(parents=True, exist_ok=True)
             draft.write_bytes(body)
-            record = report_files.settle(draft, _written(body))
+            record = report_files.publish_draft(draft, _written(body))
             assert jobs.finish(db, claim, record, datetime.now(UTC))
             yield record
 
@@ -131,7 +131,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         demo = organizations.add_organization(service.db, "demo", now)
         organizations.let_read(service.db, demo.id, ["c-demo"])
         held = [scope for scope in REPORT_SCOPES if scope != "access_revenue"]
-        key = organizations.create_key(service.db, service.seal, "demo", held, now)
+        key = organizations.create_key(service.db, service.secret, "demo", held, now)
         api = Api(client, service, key)
         api.token = api.grant().json()["access_token"]
         yield api
@@ -139,7 +139,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 def file_of(api: Api, record: FileRecord) -> Path:
     """Where a finished file lies."""
-    return report_files.path(api.service.settings, record.name)
+    return report_files.file_path(api.service.settings, record.name)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from reelport.facts.log.loaded_tables import tables_report
 from reelport.server import logs, sandbox
 from reelport.server.http.app import create_app
 from reelport.server.queue import worker_registry
-from reelport.server.queue.liveness import new_owner, present
+from reelport.server.queue.liveness import hold_name, new_owner
 from reelport.server.settings import read
 from reelport.server.state.database import connect, writing
 from reelport.server.state.write_probe import StateProbe
@@ -58,7 +58,7 @@ def test_without_a_living_worker_the_service_isnt_well(tmp_path: Path, workers: 
     with TestClient(create_app(settings)) as client:
         db = connect(settings)
         assert told() == (503, "none is running")
-        with present(settings, owner):
+        with hold_name(settings, owner):
             assert told() == (503, "starting")
             worker_registry.beat(db, owner)
             assert told() == (200, "ok")

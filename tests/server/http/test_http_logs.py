@@ -90,7 +90,7 @@ def test_a_failure_is_in_the_log_and_not_in_the_answer(api: Api, tmp_path: Path)
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         service = client.app.state.service  # type: ignore[attr-defined]
         organizations.add_organization(service.db, "demo", datetime.now(UTC))
-        key = organizations.create_key(service.db, service.seal, "demo", REPORT_SCOPES, datetime.now(UTC))
+        key = organizations.create_key(service.db, service.service_secret, "demo", REPORT_SCOPES, datetime.now(UTC))
         broken = Api(client, service, key)
         broken.token = broken.grant().json()["access_token"]
         written = io.StringIO()

@@ -15,7 +15,7 @@ from reelport.client.files.locks import POSIX
 from reelport.client.ledger import owners
 from reelport.client.ranges.folder import Folder
 from reelport.sync import running
-from reelport.sync.coverage import standing
+from reelport.sync.coverage import coverage_of
 from reelport.sync.spec import Kind, Place, Spec
 
 LAST = datetime.now(UTC).date() - timedelta(days=1)
@@ -45,7 +45,7 @@ def main(home: Path) -> dict[str, object]:
             spec = Spec("views", ("VIEWS",), ("DAY", "VIDEO_TITLE"), FIRST, place, window=4, lookback=2)
             for every_day in (False, False, True):
                 running.run([spec], client, every_day=every_day)
-            kept.append(standing(spec).rows)
+            kept.append(coverage_of(spec).rows)
         refused = _refused(client, home)
     asyncio.run(_asynchronously(url, key, secret, home))
     held = Folder.beside(home / "held.csv")
@@ -55,7 +55,9 @@ def main(home: Path) -> dict[str, object]:
     other.close()
     ended = subprocess.check_output([sys.executable, "-c", OWNER], text=True).strip()
     now = datetime.now(UTC)
-    dead = owners.gone(ended, now + owners.LEASE, now) and not owners.gone(owners.new_owner(), now + owners.LEASE, now)
+    dead = owners.is_gone(ended, now + owners.LEASE, now) and not owners.is_gone(
+        owners.new_owner(), now + owners.LEASE, now
+    )
     left = sorted(path.name for path in home.iterdir())
     return {
         "posix": POSIX,

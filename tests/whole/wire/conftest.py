@@ -131,7 +131,7 @@ def finish(service: Service, body: bytes) -> FileRecord:
         draft = report_files.draft_path(service.settings, claim.report_id, claim.attempt)
         draft.parent.mkdir(parents=True, exist_ok=True)
         draft.write_bytes(body)
-        done.append(report_files.settle(draft, _written(body)))
+        done.append(report_files.publish_draft(draft, _written(body)))
         assert jobs.finish(db, claim, done[-1], datetime.now(UTC))
     db.dispose()
     return done[-1]

@@ -122,7 +122,7 @@ class Huge:
 def huge(idle: Wire) -> Huge:
     token = token_of(idle.graphql(ASK, {"input": INPUT}))
     record = finish(idle.service, b"0123456789abcde\n" * (SIZE // 16))
-    return Huge(idle, link_of(idle, token), report_files.path(idle.service.settings, record.name))
+    return Huge(idle, link_of(idle, token), report_files.file_path(idle.service.settings, record.name))
 
 
 def test_a_file_that_is_deleted_meanwhile_arrives_whole(huge: Huge) -> None:

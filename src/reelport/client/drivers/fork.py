@@ -56,12 +56,12 @@ class Drive(Protocol):
         """The flow's result."""
 
 
-def side_by_side(drive: Drive, flows: Sequence[Flow[object]], at_once: int, outer: Halt | None = None) -> list[object]:
+def run_parallel(drive: Drive, flows: Sequence[Flow[object]], at_once: int, outer: Halt | None = None) -> list[object]:
     """What each flow came to, a result or a ReelportError, in their order; at most `at_once` threads at a time.
 
     Whatever else a flow raises, and a Ctrl-C here, stops them all before it goes on.
     """
-    crew = _Crew(drive, flows, outer or Halt())
+    crew = _WorkerPool(drive, flows, outer or Halt())
     workers = [_Worker(crew, number) for number in range(min(at_once, len(flows)))]
     try:
         for worker in workers:
@@ -77,7 +77,7 @@ def side_by_side(drive: Drive, flows: Sequence[Flow[object]], at_once: int, oute
 class _Worker:
     """A thread of a crew. Its end is an event: a `join` that a Ctrl-C breaks off takes the thread for ended."""
 
-    def __init__(self, crew: _Crew, number: int) -> None:
+    def __init__(self, crew: _WorkerPool, number: int) -> None:
         self._crew = crew
         self._thread = threading.Thread(target=self._work, name=f"reelport-{number}", daemon=True)
         self._ended = threading.Event()
@@ -97,7 +97,7 @@ class _Worker:
             self._ended.set()
 
 
-class _Crew:
+class _WorkerPool:
     """The flows that are still to be driven, and what became of the others."""
 
     def __init__(self, drive: Drive, flows: Sequence[Flow[object]], halt: Halt) -> None:
@@ -151,7 +151,7 @@ def _gather(workers: list[_Worker]) -> None:
         worker.ended(max(0.0, until - time.monotonic()))
 
 
-async def together(
+async def gather(
     run: Callable[[Flow[object]], Awaitable[object]], flows: Sequence[Flow[object]], at_once: int
 ) -> list[object]:
     """The same on the event loop: whatever else a flow raises, and being cancelled, cancels them all first."""

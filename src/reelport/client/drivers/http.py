@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import httpx2
 
-from reelport.client.drivers.http_log import hushed
+from reelport.client.drivers.http_log import without_signatures
 from reelport.client.drivers.long_body import LongBody
 from reelport.client.drivers.transport import AsyncBody, Body
 from reelport.client.steps import Lost, Reply, Request
@@ -42,7 +42,7 @@ class Http:
     """HTTP through httpx2, for threads. One may be shared by several threads."""
 
     def __init__(self) -> None:
-        with _told():
+        with _quiet_log():
             self._client = httpx2.Client(headers=_headers(), limits=_LIMITS)
 
     def open(self, request: Request) -> Body | Lost:
@@ -56,7 +56,7 @@ class Http:
                 content=request.body,
                 timeout=_timeout(request),
             )
-            with hushed():
+            with without_signatures():
                 response = self._client.send(made, stream=True, auth=None, follow_redirects=request.method == "GET")
                 return _Body(response, request.timeout)
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
@@ -97,7 +97,7 @@ class AsyncHttp:
     """HTTP through httpx2, for asyncio. It may outlive an event loop: the next one has connections of its own."""
 
     def __init__(self) -> None:
-        with _told():
+        with _quiet_log():
             self._client = httpx2.AsyncClient(headers=_headers(), limits=_LIMITS)
         self._loop: object = None
 
@@ -114,7 +114,7 @@ class AsyncHttp:
                 timeout=_timeout(request),
             )
             follow = request.method == "GET"
-            with hushed():
+            with without_signatures():
                 return _AsyncBody(await self._client.send(made, stream=True, auth=None, follow_redirects=follow))
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
             return _lost(error)
@@ -130,7 +130,7 @@ class AsyncHttp:
 
         loop = asyncio.get_running_loop()
         if self._loop is not None and self._loop is not loop:
-            with _told():
+            with _quiet_log():
                 self._client = httpx2.AsyncClient(headers=_headers(), limits=_LIMITS)
         self._loop = loop
 
@@ -152,7 +152,7 @@ class _AsyncBody:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _quiet_log() -> Iterator[None]:
     """Turn what the surroundings refuse to a new client into a UsageError: a proxy, or a file of certificates."""
     try:
         yield

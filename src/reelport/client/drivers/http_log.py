@@ -33,7 +33,7 @@ for _name in ("httpx2", "httpcore2.http11"):
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def without_signatures() -> Iterator[None]:
     """Keep links out of the log while the block sends a request."""
     before = _OURS.set(True)
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reelport.client.drivers.transport import AsyncBody, AsyncTransport, Body, Transport
 from reelport.client.flows.runner import AsyncRunner
-from reelport.client.interrupts import seen_through
+from reelport.client.interrupts import shielded
 from reelport.client.reports import AsyncSleep, Sleep
 from reelport.client.steps import Alone, Fork, Lost, Open, Read, Reply, Send, Step, Wait, Work
 
@@ -21,7 +21,7 @@ _LARGEST_ANSWER = 16 << 20
 _TOO_LARGE = Lost("what it sends is too large to be an answer of a Reporting API")
 
 
-class Hand:
+class StepRunner:
     """Takes the steps of one flow; holds the body that is open."""
 
     def __init__(
@@ -45,11 +45,11 @@ class Hand:
                 self._pause(seconds)
                 return None
             case Work(task):
-                return seen_through(task, self._stopped)
+                return shielded(task, self._stopped)
             case Fork(flows, at_once):
-                from reelport.client.drivers.fork import side_by_side  # noqa: PLC0415 - one report needs no threads
+                from reelport.client.drivers.fork import run_parallel  # noqa: PLC0415 - one report needs no threads
 
-                return side_by_side(self._drive, flows, at_once, self._halt)
+                return run_parallel(self._drive, flows, at_once, self._halt)
             case Alone(flow):
                 with self._turn:
                     return self._drive(flow, halt=self._halt)
@@ -84,7 +84,7 @@ class Hand:
             self._halt.pause(seconds, self._sleep)
 
 
-class AsyncHand:
+class AsyncStepRunner:
     """Takes the steps of one flow; holds the body that is open."""
 
     def __init__(self, transport: AsyncTransport, sleep: AsyncSleep, turn: Turn, run: AsyncRunner) -> None:
@@ -107,9 +107,9 @@ class AsyncHand:
 
                 return await in_thread(task, self._stopped)
             case Fork(flows, at_once):
-                from reelport.client.drivers.fork import together  # noqa: PLC0415 - one report needs it not
+                from reelport.client.drivers.fork import gather  # noqa: PLC0415 - one report needs it not
 
-                return await together(self._run, flows, at_once)
+                return await gather(self._run, flows, at_once)
             case Alone(flow):
                 async with self._turn.lock():
                     return await self._run(flow)

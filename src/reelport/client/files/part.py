@@ -54,7 +54,7 @@ def checked_target(to: str | os.PathLike[str]) -> Path:
         )
     if len(os.fsencode(path.name)) > _LONGEST_NAME:
         raise UsageError(f"The name {path.name[:40]}… is too long: give a shorter one.")
-    with storage(path):
+    with translate_io_errors(path):
         # As it was named: a pipe behind /dev/stdout has no path that leads to it.
         if os.fspath(to).endswith((os.sep, os.altsep or os.sep)) or (
             named.exists() and not stat.S_ISREG(named.stat().st_mode)
@@ -86,7 +86,7 @@ def checked_csv_target(to: str | os.PathLike[str]) -> Path:
 
 
 @contextmanager
-def storage(path: Path) -> Iterator[None]:
+def translate_io_errors(path: Path) -> Iterator[None]:
     """Turn what the disk refuses into a StorageError."""
     try:
         yield
@@ -115,7 +115,7 @@ class Part:
         self.target = target
         self.keep = False
         self._published = False
-        with storage(target):
+        with translate_io_errors(target):
             self._file, self.path = _opened(target, token)
             self._keep_mode()
             _tidy(target, self.path)
@@ -165,7 +165,7 @@ class Part:
 
         Raises StorageError when the disk takes no more.
         """
-        with storage(self.target):
+        with translate_io_errors(self.target):
             self._file.write(data)
             self._ahead.wrote(len(data))
         self._count(data, ends)
@@ -178,7 +178,7 @@ class Part:
         """Forget everything after the mark; everything without one, what was found too."""
         self.found = 0
         size = mark.size if mark else 0
-        with storage(self.target):
+        with translate_io_errors(self.target):
             self._file.seek(size)
             self._file.truncate()
         self.size = size
@@ -190,7 +190,7 @@ class Part:
         An empty header when there is nothing to go on with.
         """
         found, self.found = self.found - 1, 0
-        with storage(self.target):
+        with translate_io_errors(self.target):
             self._file.seek(0)
             header = self._file.readline(_HEADER_BYTES)
             if not header.endswith(b"\n") or len(header) > found:
@@ -207,7 +207,7 @@ class Part:
         """Raise StorageError now where the disk has no room for so many bytes more."""
         if not hasattr(os, "statvfs"):
             return
-        with storage(self.target):
+        with translate_io_errors(self.target):
             disk = os.statvfs(self.path)
         free = disk.f_bavail * disk.f_frsize
         if disk.f_blocks > 0 and free < size - _AT_ONCE:
@@ -221,7 +221,7 @@ class Part:
 
         Of two that publish under one name the last one's file and what is beside it stay together.
         """
-        with storage(self.target):
+        with translate_io_errors(self.target):
             self._file.flush()
             killpoints.reach("client-part")
             self._ahead.settle()

@@ -100,13 +100,13 @@ def json_of(reply: Reply, redact: Redact) -> Mapping[str, Any]:
 
 def fault_of(reply: Reply, redact: Redact) -> Trouble | None:
     """The fault of the service that a GraphQL answer tells of, which may pass; None for every other answer."""
-    codes, sentences, _ = _told(reply, redact)
+    codes, sentences, _ = _describe_reply(reply, redact)
     return Trouble(ServiceError(sentences)) if codes and codes <= _FAULT else None
 
 
 def refuses_token(reply: Reply, redact: Redact) -> bool:
     """Whether an answer refuses the token and holds nothing else: with another one the request may be repeated."""
-    codes, _, data = _told(reply, redact)
+    codes, _, data = _describe_reply(reply, redact)
     return reply.status == UNAUTHORIZED or (bool(codes & _TOKEN) and not _holds_something(data))
 
 
@@ -139,7 +139,7 @@ def _refusal(problems: tuple[Problem, ...], data: Mapping[str, Any] | None) -> R
     return ServiceError(_sentences(problems), data=data) if codes <= _FAULT else QueryRefused(problems, data=data)
 
 
-def _told(reply: Reply, redact: Redact) -> tuple[set[str], str, object]:
+def _describe_reply(reply: Reply, redact: Redact) -> tuple[set[str], str, object]:
     """The codes of an answer's errors in lower case, their sentences, and what came beside them."""
     try:
         answer = json_of(reply, redact)

@@ -14,9 +14,9 @@ from functools import partial
 
 from reelport import killpoints
 from reelport.client.events import Asked, Event, Progress, Queued, Reused
-from reelport.client.flows.back_pressure import Crowding, advise_on_days
-from reelport.client.flows.follow import glanced
-from reelport.client.flows.lifecycle import ask_vetted
+from reelport.client.flows.back_pressure import BackPressure, advise_on_days
+from reelport.client.flows.follow import poll_once
+from reelport.client.flows.lifecycle import ask_checked
 from reelport.client.flows.retry import Patience, pauses
 from reelport.client.ledger import Busy, Claimed, Entry, Full, Held, Ledger, Question, Row, Serves
 from reelport.client.session import Session
@@ -32,7 +32,7 @@ _LOCAL = 1.0
 """Seconds between two looks into the ledger at most."""
 
 
-def question(session: Session, query: ReportQuery, *, fresh: bool = False) -> Question:
+def question_of(session: Session, query: ReportQuery, *, fresh: bool = False) -> Question:
     """What is to be known, as the ledger puts it."""
     settings = session.settings
     return Question(
@@ -40,7 +40,7 @@ def question(session: Session, query: ReportQuery, *, fresh: bool = False) -> Qu
     )
 
 
-def had(
+def acquire_report(
     session: Session,
     ledger: Ledger,
     query: ReportQuery,
@@ -56,8 +56,8 @@ def had(
     asked for before, SlotsFull when no slot came free before the second `until` of the session's clock. A `window` of a
     range waits longer for slots that somebody else may hold.
     """
-    asked = question(session, query, fresh=fresh)
-    turns, crowding = _Turns(session, until), Crowding(session, query, until, window=window)
+    asked = question_of(session, query, fresh=fresh)
+    turns, crowding = _Turns(session, until), BackPressure(session, query, until, window=window)
     while True:
         entry = yield from work(partial(ledger.enter, asked))
         match entry:
@@ -67,7 +67,7 @@ def had(
             case Held(row):
                 raise _lost(row, "An earlier ask for this very report ended without an answer.")
             case Claimed(row, others):
-                refusal = yield from _asked(session, ledger, row, query, tell)
+                refusal = yield from _send_ask(session, ledger, row, query, tell)
                 if isinstance(refusal, Row):
                     return refusal
                 taken = yield from work(partial(ledger.taken_since, asked.identity, crowding.since))
@@ -76,7 +76,7 @@ def had(
                     raise refusal
                 seconds = turns.after(advise_on_days(session, query, refusal))
             case Busy() | Full():
-                seconds = turns.next(_said(entry, session), _LOCAL)
+                seconds = turns.next(_describe_wait(entry, session), _LOCAL)
         if turns.news:
             tell(Queued(turns.reason, seconds))
         yield from _look_on_behalf(session, ledger, asked.identity, tell)
@@ -111,7 +111,7 @@ class _Turns:
         return min(max(min(next(self._pauses), longest), shortest), left)
 
 
-class _Ear:
+class _TokenCatcher:
     """Listens for the token that the service gave, before anybody else hears of it."""
 
     def __init__(self, tell: Progress) -> None:
@@ -124,9 +124,11 @@ class _Ear:
         self._tell(event)
 
 
-def _asked(session: Session, ledger: Ledger, row: Row, query: ReportQuery, tell: Progress) -> Flow[Row | ReelportError]:
+def _send_ask(
+    session: Session, ledger: Ledger, row: Row, query: ReportQuery, tell: Progress
+) -> Flow[Row | ReelportError]:
     """The row with the token that the service gave, or the error with which it took nothing."""
-    ear, begun = _Ear(tell), False
+    ear, begun = _TokenCatcher(tell), False
     try:
         yield Wait(0)  # Whoever is stopped here has surely asked for nothing.
         begun = True
@@ -136,34 +138,36 @@ def _asked(session: Session, ledger: Ledger, row: Row, query: ReportQuery, tell:
             if not begun:
                 ledger.drop(row)
             if ear.token is not None:
-                ledger.requested(row, ear.token)
-            ledger.released(row)
+                ledger.record_token(row, ear.token)
+            ledger.release(row)
         raise
 
 
-def _sent(session: Session, ledger: Ledger, row: Row, query: ReportQuery, ear: _Ear) -> Flow[Row | ReelportError]:
+def _sent(
+    session: Session, ledger: Ledger, row: Row, query: ReportQuery, ear: _TokenCatcher
+) -> Flow[Row | ReelportError]:
     killpoints.reach("client-intent")
     try:
-        state = yield from ask_vetted(session, query, ear, yielding=True)
+        state = yield from ask_checked(session, query, ear, yielding=True)
     except AskLost as error:
-        yield from work(partial(ledger.lost, row, str(error), answered=error.answered))
+        yield from work(partial(ledger.record_lost, row, str(error), answered=error.answered))
         raise _lost(row, str(error.__cause__ or error)) from error
     except ReelportError as error:
         if error.token is None:
             yield from work(partial(ledger.drop, row))
             return error
-        yield from work(partial(ledger.requested, row, error.token))
+        yield from work(partial(ledger.record_token, row, error.token))
         raise
     killpoints.reach("client-asked")
-    row = yield from _written_down(ledger, row, state.token)
+    row = yield from _record_token(ledger, row, state.token)
     killpoints.reach("client-requested")
     return row
 
 
-def _written_down(ledger: Ledger, row: Row, token: str) -> Flow[Row]:
+def _record_token(ledger: Ledger, row: Row, token: str) -> Flow[Row]:
     """The row with the token in it, which is in the file before anything else happens."""
     try:
-        return (yield from work(partial(ledger.requested, row, token)))
+        return (yield from work(partial(ledger.record_token, row, token)))
     except StorageError as error:
         raise StorageError(f"{error} The report was asked for all the same: it is {token}.", token=token) from error
 
@@ -172,7 +176,7 @@ def _look_on_behalf(session: Session, ledger: Ledger, identity: str, tell: Progr
     """Look at the reports of dead processes: one that is done holds no slot any more."""
     for row in (yield from work(partial(ledger.orphans, identity))):
         try:
-            yield from glanced(session, ledger, row, tell, _TRIFLE)
+            yield from poll_once(session, ledger, row, tell, _TRIFLE)
         except ServiceError:
             continue  # It wasn't ours to begin with, and is looked at again.
 
@@ -182,11 +186,11 @@ def _tell_of(row: Row, session: Session, ledger: Ledger, tell: Progress) -> None
     try:
         tell(Reused(row.token or "", max(0.0, age.total_seconds())))
     except BaseException:  # a listener that fails must not leave the row in our hands; it goes on
-        ledger.released(row)
+        ledger.release(row)
         raise
 
 
-def _said(entry: Entry, session: Session) -> str:
+def _describe_wait(entry: Entry, session: Session) -> str:
     now = session.clock.now()
     match entry:
         case Busy(row):

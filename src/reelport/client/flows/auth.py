@@ -33,7 +33,7 @@ def bearer(session: Session, tell: Progress, needed: Iterable[Scope] = (), patie
     key = session.settings.key
     if isinstance(key, Bearer):
         return key.token
-    if (token := _fresh(session)) is None:
+    if (token := _renew(session)) is None:
         until, tries = patience.until(session), session.access.tries
         token = yield from alone(_renewed(session, key, tell, tuple(needed), patience, until, tries))
     return token
@@ -46,7 +46,7 @@ def forget(session: Session, token: str) -> None:
         session.access.grant = replace(grant, renew_at=float("-inf"))
 
 
-def _fresh(session: Session) -> str | None:
+def _renew(session: Session) -> str | None:
     grant = session.grant
     return grant.token if grant is not None and session.clock.seconds() < grant.renew_at else None
 
@@ -61,7 +61,7 @@ def _renewed(
     tries: int,
 ) -> Flow[str]:
     """The token that another flow has got meanwhile, else a new one. `tries` is the count before waiting for a turn."""
-    if (token := _fresh(session)) is not None:
+    if (token := _renew(session)) is not None:
         return token
     access = session.access
     _share_failure(access, tries, late=session.clock.seconds() > until)

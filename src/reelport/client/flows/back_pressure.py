@@ -44,7 +44,7 @@ _WRONG = re.compile(r"invalid|unknown|unsupported|not supported|permission|forbi
 _WORDS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 
 
-def speaks_of_crowding(error: QueryRefused) -> bool:
+def speaks_of_slots(error: QueryRefused) -> bool:
     """Tell whether the words of a refusal are of reports at work, or of how many there may be, and not of a query."""
     for text in _texts(error):
         if _AT_WORK.search(text):
@@ -56,7 +56,7 @@ def speaks_of_crowding(error: QueryRefused) -> bool:
 
 def speaks_of_query(error: QueryRefused, query: ReportQuery) -> bool:
     """Tell whether the words of a refusal are of a query, or name a part of this one, and not of reports at work."""
-    if speaks_of_crowding(error):
+    if speaks_of_slots(error):
         return False
     parts = [*query.metrics, *query.dimensions, *(word for pair in query.filters for word in pair)]
     names = [f" {_WORDS.sub(' ', part).lower()} " for part in parts]
@@ -71,7 +71,7 @@ def _texts(error: QueryRefused) -> list[str]:
     return [_WORDS.sub(" ", f"{problem.code} {problem.sentence}").lower() for problem in error.problems]
 
 
-def may_be_crowded(session: Session, query: ReportQuery, error: ReelportError) -> bool:
+def may_be_slot_refusal(session: Session, query: ReportQuery, error: ReelportError) -> bool:
     """Tell whether a refused ask can mean that too many reports are in flight.
 
     No vendor says how it refuses a third report. So it is told by structure: towards another host than a Reelport
@@ -113,7 +113,7 @@ def advise_on_days(
     return QueryRefused((*others, replace(last, sentence=sentence)), data=refusal.data)
 
 
-class Crowding:
+class BackPressure:
     """The refusals of one ask, and what speaks for waiting on.
 
     While others of ours are in flight, or on their way, there is a reason to wait. Without any somebody else may hold
@@ -136,7 +136,7 @@ class Crowding:
 
         `others` reports of the key are in flight, `taken` were asked for since the first refusal.
         """
-        if not may_be_crowded(self._session, self._query, refusal):
+        if not may_be_slot_refusal(self._session, self._query, refusal):
             return False
         self.since = self.since or self._session.clock.now()
         if others or isinstance(refusal, QueueFull):
@@ -146,7 +146,7 @@ class Crowding:
         alone = self._alone_since = now if self._alone_since is None else self._alone_since
         if taken >= _TAKEN:
             return False
-        speaks = isinstance(refusal, QueryRefused) and speaks_of_crowding(refusal)
+        speaks = isinstance(refusal, QueryRefused) and speaks_of_slots(refusal)
         if speaks and self._window and took_its_like():
             return True
         outside = _OUTSIDE if speaks else 0.0

@@ -105,7 +105,7 @@ def download(
                 taken.settle()
                 yield from _pause(session, tries, error, taken, tell)
             state = yield from ready(session, state.token, tell)
-        done = yield from work(partial(_published, session, state.token, query, times, taken, proof))
+        done = yield from work(partial(_publish, session, state.token, query, times, taken, proof))
     tell(Saved(state.token, done.bytes, done.rows))
     return done
 
@@ -261,7 +261,7 @@ def _fetch_all(session: Session, state: ReportState, taken: _Taken, tell: Progre
             taken.part.write(b"\n")  # or the next file's first row would go on in the last line
         intake, proof = yield from _fetch(session, link, taken, tell)
         if proof is Proof.SHAPE and session.settings.confirm:
-            proof = yield from _confirmed(session, link, taken, intake)
+            proof = yield from _confirm(session, link, taken, intake)
         elif proof is Proof.SHAPE and not intake.closed:
             raise IncompleteDownload("The last row has no line end: the file was cut on its way.")
         taken.end(link, proof)
@@ -270,11 +270,11 @@ def _fetch_all(session: Session, state: ReportState, taken: _Taken, tell: Progre
 
 def _fetch(session: Session, link: str, taken: _Taken, tell: Progress) -> Flow[tuple[Intake, Proof]]:
     """Take in one link's whole body, from where it was cut if it was."""
-    promise = yield from _begun(session, link, taken)
+    promise = yield from _begin(session, link, taken)
     part, intake = taken.part, taken.intake
     if intake is None:
         if promise.start:
-            intake = yield from _taken_over(taken, promise)
+            intake = yield from _take_over(taken, promise)
         else:
             taken.begin = part.mark()
             if taken.alone and promise.rows is not None:
@@ -294,12 +294,12 @@ def _fetch(session: Session, link: str, taken: _Taken, tell: Progress) -> Flow[t
     return intake, intake.end()
 
 
-def _begun(session: Session, link: str, taken: _Taken) -> Flow[Promise]:
+def _begin(session: Session, link: str, taken: _Taken) -> Flow[Promise]:
     """What the answer promises that holds a link's file, or the rest of it. What the rest doesn't fit is forgotten."""
     while True:
         intake = taken.intake
         start = intake.received if intake else max(taken.part.found - 1, 0)
-        head = yield from _opened(session, link, start, intake.promise.tag if intake else None, taken)
+        head = yield from _open(session, link, start, intake.promise.tag if intake else None, taken)
         promise = Promise.of(head)
         if head.status == OK:
             taken.forget()
@@ -313,7 +313,7 @@ def _begun(session: Session, link: str, taken: _Taken) -> Flow[Promise]:
         taken.forget()
 
 
-def _opened(session: Session, link: str, start: int, tag: str | None, taken: _Taken) -> Flow[Reply]:
+def _open(session: Session, link: str, start: int, tag: str | None, taken: _Taken) -> Flow[Reply]:
     """The head of the answer to a link, asked for from byte `start` on. Raises for one that holds no file."""
     headers = {"accept": "text/csv, */*"}
     if start:
@@ -334,7 +334,7 @@ def _opened(session: Session, link: str, start: int, tag: str | None, taken: _Ta
     return head
 
 
-def _taken_over(taken: _Taken, promise: Promise) -> Flow[Intake]:
+def _take_over(taken: _Taken, promise: Promise) -> Flow[Intake]:
     """An intake that goes on with what a killed process left."""
     header = yield from work(taken.part.recover)
     intake = Intake(promise, taken.part, taken.query)
@@ -346,9 +346,9 @@ def _taken_over(taken: _Taken, promise: Promise) -> Flow[Intake]:
     return intake
 
 
-def _confirmed(session: Session, link: str, taken: _Taken, intake: Intake) -> Flow[Proof]:
+def _confirm(session: Session, link: str, taken: _Taken, intake: Intake) -> Flow[Proof]:
     """Fetch a link again, and see whether the same bytes come. Raises IncompleteDownload when they don't."""
-    head = yield from _opened(session, link, 0, None, taken)
+    head = yield from _open(session, link, 0, None, taken)
     twin = Intake(Promise.of(head), None, taken.query)
     while data := (yield from read()):
         if isinstance(data, Lost):
@@ -359,7 +359,7 @@ def _confirmed(session: Session, link: str, taken: _Taken, intake: Intake) -> Fl
     return Proof.TWICE
 
 
-def _published(
+def _publish(
     session: Session, token: str, query: ReportQuery | None, times: Times, taken: _Taken, proof: Proof
 ) -> Downloaded:
     """Give the part its name, and the sidecar its own."""

@@ -12,12 +12,12 @@ from reelport import killpoints
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Progress
 from reelport.client.files.proof import Proof
-from reelport.client.flows.ask import had
+from reelport.client.flows.ask import acquire_report
 from reelport.client.flows.back_pressure import advise_on_days
 from reelport.client.flows.day_limits import learn
 from reelport.client.flows.download import Downloaded, Times, download, known, run
-from reelport.client.flows.follow import followed, glanced
-from reelport.client.flows.lifecycle import ReportState, ask, vet
+from reelport.client.flows.follow import poll_once, wait_recorded
+from reelport.client.flows.lifecycle import ReportState, ask, check_against_host
 from reelport.client.ledger import Ledger, Row, State
 from reelport.client.session import Session
 from reelport.client.steps import Flow, work
@@ -49,14 +49,16 @@ def fetch(
     yield from work(session.recall)
     try:
         return (
-            yield from _fetched(session, query, target, tell, deadline=deadline, fresh=fresh, part=part, window=window)
+            yield from _fetch_once(
+                session, query, target, tell, deadline=deadline, fresh=fresh, part=part, window=window
+            )
         )
     except QueryRefused as refusal:
         yield from learn(session, query, refusal, tell)
         raise advise_on_days(session, query, refusal) from refusal.__cause__
 
 
-def _fetched(
+def _fetch_once(
     session: Session,
     query: ReportQuery,
     target: Path,
@@ -71,11 +73,11 @@ def _fetched(
     if ledger is None:
         return (yield from run(session, query, target, tell, deadline=deadline, part=part))
     began, until = session.clock.now(), session.clock.seconds() + deadline
-    yield from vet(session, query, tell)
+    yield from check_against_host(session, query, tell)
     while True:
-        row = yield from had(session, ledger, query, tell, until, fresh=fresh, window=window)
+        row = yield from acquire_report(session, ledger, query, tell, until, fresh=fresh, window=window)
         try:
-            return (yield from _brought(session, ledger, row, target, tell, until, part=part))
+            return (yield from _fetch_file(session, ledger, row, target, tell, until, part=part))
         except (ReportExpired, ReportFailed):
             if _asked_since(began, row) or not (yield from _is_gone(ledger, row)):
                 raise
@@ -83,7 +85,7 @@ def _fetched(
             _let_go(ledger, row)
 
 
-def submitted(
+def submit(
     session: Session, query: ReportQuery, tell: Progress, *, deadline: float = DEADLINE, fresh: bool = False
 ) -> Flow[ReportState]:
     """A report of the query that is being made or can be downloaded: an earlier one where that serves."""
@@ -92,17 +94,17 @@ def submitted(
         return (yield from ask(session, query, tell))
     yield from work(session.recall)
     began, until = session.clock.now(), session.clock.seconds() + deadline
-    yield from vet(session, query, tell)
+    yield from check_against_host(session, query, tell)
     while True:
         try:
-            row = yield from had(session, ledger, query, tell, until, fresh=fresh)
+            row = yield from acquire_report(session, ledger, query, tell, until, fresh=fresh)
         except QueryRefused as refusal:
             yield from learn(session, query, refusal, tell)
             raise advise_on_days(session, query, refusal, whole=True) from refusal.__cause__
         try:
             if _asked_since(began, row):
                 return ReportState(row.token or "", ReportStatus.IN_PROGRESS)
-            row = yield from glanced(session, ledger, row, tell)
+            row = yield from poll_once(session, ledger, row, tell)
         finally:
             _let_go(ledger, row)
         if row.state not in {State.FAILED, State.EXPIRED}:
@@ -110,7 +112,7 @@ def submitted(
             return ReportState(row.token or "", ReportStatus.FINISHED if made else ReportStatus.IN_PROGRESS)
 
 
-def downloaded(
+def download_recorded(
     session: Session,
     row: Row | None,
     state: ReportState,
@@ -129,12 +131,12 @@ def downloaded(
     ledger = session.ledger
     if ledger is None or row is None:
         return (yield from download(session, state, target, checked, tell))
-    done = yield from _taken(session, ledger, row, state, checked, target, tell)
-    yield from _concluded(ledger, row, part=False)
+    done = yield from _download_row(session, ledger, row, state, checked, target, tell)
+    yield from _record_end(ledger, row, part=False)
     return done
 
 
-def remembered(session: Session, token: str) -> Flow[Row | None]:
+def recall_row(session: Session, token: str) -> Flow[Row | None]:
     """What the ledger knows of a report of this key."""
     ledger = session.ledger
     if ledger is None:
@@ -142,30 +144,30 @@ def remembered(session: Session, token: str) -> Flow[Row | None]:
     return (yield from work(partial(ledger.find, token, session.settings.identity)))
 
 
-def settled(session: Session, parts: Iterable[Path]) -> Flow[None]:
+def mark_delivered(session: Session, parts: Iterable[Path]) -> Flow[None]:
     """What was to be made of these files is there: their reports are delivered."""
     if session.ledger is not None:
-        yield from work(partial(session.ledger.settled, session.settings.identity, list(parts)))
+        yield from work(partial(session.ledger.record_settled, session.settings.identity, list(parts)))
         killpoints.reach("client-delivered")
 
 
-def _brought(
+def _fetch_file(
     session: Session, ledger: Ledger, row: Row, target: Path, tell: Progress, until: float, *, part: bool
 ) -> Flow[Downloaded]:
     """The file of a row: the one that is there already, where it is that report's."""
     assert row.token is not None  # noqa: S101 - a row that serves has a token
-    done = yield from work(partial(_there, row, target))
+    done = yield from work(partial(_existing_file, row, target))
     if done is None:
         left = max(0.0, until - session.clock.seconds())
-        state = yield from followed(session, row, row.token, tell, deadline=left)
+        state = yield from wait_recorded(session, row, row.token, tell, deadline=left)
         # What is to be merged must have the columns that the merging counts on.
         checked = None if session.settings.any_columns and not part else row.query
-        done = yield from _taken(session, ledger, row, state, checked, target, tell)
-    yield from _concluded(ledger, row, part=part)
+        done = yield from _download_row(session, ledger, row, state, checked, target, tell)
+    yield from _record_end(ledger, row, part=part)
     return done
 
 
-def _taken(
+def _download_row(
     session: Session,
     ledger: Ledger,
     row: Row,
@@ -181,26 +183,26 @@ def _taken(
         done = yield from download(session, state, target, query, tell, times=times)
     except ReportExpired:
         # It may be the link alone.
-        yield from glanced(session, ledger, row, tell)
+        yield from poll_once(session, ledger, row, tell)
         raise
     except SchemaDrift as error:
         # It can't serve the next one who asks this either.
-        yield from work(partial(ledger.ended, row, State.FAILED, str(error)))
+        yield from work(partial(ledger.record_end, row, State.FAILED, str(error)))
         raise
-    yield from work(partial(ledger.downloaded, row, done.path, done.bytes, done.sha256, done.rows, done.proof))
+    yield from work(partial(ledger.record_download, row, done.path, done.bytes, done.sha256, done.rows, done.proof))
     killpoints.reach("client-downloaded")
     return done
 
 
-def _concluded(ledger: Ledger, row: Row, *, part: bool) -> Flow[None]:
-    yield from work(partial(ledger.verified, row))
+def _record_end(ledger: Ledger, row: Row, *, part: bool) -> Flow[None]:
+    yield from work(partial(ledger.record_verified, row))
     killpoints.reach("client-verified")
     if not part:
-        yield from work(partial(ledger.delivered, [row]))
+        yield from work(partial(ledger.record_delivered, [row]))
         killpoints.reach("client-delivered")
 
 
-def _there(row: Row, target: Path) -> Downloaded | None:
+def _existing_file(row: Row, target: Path) -> Downloaded | None:
     """The file that a row was downloaded to, where that is the target and still holds just these bytes."""
     if row.state not in {State.DOWNLOADED, State.VERIFIED} or row.path != target or row.sha256 is None:
         return None
@@ -220,4 +222,4 @@ def _is_gone(ledger: Ledger, row: Row) -> Flow[bool]:
 def _let_go(ledger: Ledger, row: Row) -> None:
     """Whoever comes next need not take us for alive. It is no step: a flow that is being closed may take none."""
     with suppress(StorageError):  # What went wrong before says more.
-        ledger.released(row)
+        ledger.release(row)

@@ -20,14 +20,14 @@ _SIGN_OF_LIFE = 60.0
 """Seconds after which a wait renews its lease on a row."""
 
 
-def glanced(session: Session, ledger: Ledger, row: Row, tell: Progress, patience: Patience = PATIENT) -> Flow[Row]:
+def poll_once(session: Session, ledger: Ledger, row: Row, tell: Progress, patience: Patience = PATIENT) -> Flow[Row]:
     """The row after one look at its report, whatever that found."""
     with suppress(ReportExpired):
-        yield from looked(session, row, row.token or "", tell, patience)
+        yield from look_recorded(session, row, row.token or "", tell, patience)
     return (yield from work(partial(ledger.get, row.id))) or row
 
 
-def looked(
+def look_recorded(
     session: Session, row: Row | None, token: str, tell: Progress, patience: Patience = PATIENT
 ) -> Flow[ReportState]:
     """The report as it is now, which the ledger is told. Raises ReportExpired when the service knows no such report."""
@@ -36,14 +36,16 @@ def looked(
         state = yield from look(session, token, tell, patience)
     except ReportExpired as error:
         if ledger is not None and row is not None:
-            yield from work(partial(ledger.ended, row, State.EXPIRED, str(error)))
+            yield from work(partial(ledger.record_end, row, State.EXPIRED, str(error)))
         raise
     if ledger is not None and row is not None:
         yield from work(partial(_note, ledger, row, state))
     return state
 
 
-def followed(session: Session, row: Row | None, token: str, tell: Progress, *, deadline: float) -> Flow[ReportState]:
+def wait_recorded(
+    session: Session, row: Row | None, token: str, tell: Progress, *, deadline: float
+) -> Flow[ReportState]:
     """The report when it can be downloaded, as `flow.wait` has it; the ledger knows how it stands all the while."""
     ledger = session.ledger
     if ledger is None or row is None:
@@ -52,12 +54,12 @@ def followed(session: Session, row: Row | None, token: str, tell: Progress, *, d
     try:
         state = yield from _between(wait(session, token, notes, deadline=deadline), notes)
     except ReportFailed as error:
-        yield from work(partial(ledger.ended, row, State.FAILED, str(error)))
+        yield from work(partial(ledger.record_end, row, State.FAILED, str(error)))
         raise
     except ReportExpired as error:
-        yield from work(partial(ledger.ended, row, State.EXPIRED, str(error)))
+        yield from work(partial(ledger.record_end, row, State.EXPIRED, str(error)))
         raise
-    yield from work(partial(ledger.saw, row, State.FINISHED))
+    yield from work(partial(ledger.record_status, row, State.FINISHED))
     killpoints.reach("client-finished")
     return state
 
@@ -86,7 +88,7 @@ class _Notes:
 
     def write(self) -> None:
         """Write down that it is running, and that somebody waits for it."""
-        self._ledger.saw(self._row, State.RUNNING)
+        self._ledger.record_status(self._row, State.RUNNING)
         self._written_at = self._seconds()
         killpoints.reach("client-running")
 
@@ -113,10 +115,10 @@ def _note(ledger: Ledger, row: Row, state: ReportState) -> None:
     """Write down what a look found."""
     match state.status:
         case ReportStatus.FAILED:
-            ledger.ended(row, State.FAILED, "It failed on the service's side.")
+            ledger.record_end(row, State.FAILED, "It failed on the service's side.")
         case ReportStatus.EXPIRED:
-            ledger.ended(row, State.EXPIRED, "The service has it no more.")
+            ledger.record_end(row, State.EXPIRED, "The service has it no more.")
         case ReportStatus.FINISHED:
-            ledger.saw(row, State.FINISHED)
+            ledger.record_status(row, State.FINISHED)
         case _:
-            ledger.saw(row, State.RUNNING)
+            ledger.record_status(row, State.RUNNING)

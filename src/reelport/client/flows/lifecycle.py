@@ -14,7 +14,7 @@ from reelport.client.deadline import DEADLINE
 from reelport.client.events import Asked, Looked, Progress, Warned
 from reelport.client.flows.answers import OK, data_of
 from reelport.client.flows.links import Links, as_object
-from reelport.client.flows.operation import exchange, meet
+from reelport.client.flows.operation import detect_host, exchange
 from reelport.client.flows.retry import PATIENT, Patience, pauses
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Reply, Wait
@@ -70,13 +70,13 @@ class ReportState:
         return self.expected is not None and self.expected != len(self.links)
 
 
-def vet(session: Session, query: ReportQuery, tell: Progress) -> Flow[None]:
+def check_against_host(session: Session, query: ReportQuery, tell: Progress) -> Flow[None]:
     """Learn whom we speak to and hold the query to what that host is known to refuse; asks for nothing.
 
     Raises QueryRefused with every problem: before anything is sent where no host would take the query.
     """
     session.checked(query)
-    yield from meet(session, tell)
+    yield from detect_host(session, tell)
     for problem in session.checked(query):
         tell(Warned(problem))
 
@@ -88,16 +88,16 @@ def ask(session: Session, query: ReportQuery, tell: Progress) -> Flow[ReportStat
     Any other may have made a report of it already: that is an AskLost. Any other error means that there is no
     report, unless it carries the `token` of one.
     """
-    yield from vet(session, query, tell)
-    return (yield from ask_vetted(session, query, tell))
+    yield from check_against_host(session, query, tell)
+    return (yield from ask_checked(session, query, tell))
 
 
-def ask_vetted(session: Session, query: ReportQuery, tell: Progress, *, yielding: bool = False) -> Flow[ReportState]:
+def ask_checked(session: Session, query: ReportQuery, tell: Progress, *, yielding: bool = False) -> Flow[ReportState]:
     """The same for a query that `vet` has let pass. With `yielding`, too many reports are a QueueFull at once."""
     patience = Patience(once=None if session.reelport else _perhaps_asked, asking=True, yielding=yielding)
     variables = {"input": query.to_wire()}
     reply = yield from exchange(session, ASK, variables, tell, patience, scopes=scopes_of(query))
-    state = _asked(session, reply)
+    state = _read_ask(session, reply)
     tell(Asked(state.token))
     return state
 
@@ -119,7 +119,7 @@ def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEAD
     seconds. Trouble that may pass is waited out, once the service has answered at all.
     """
     start = session.clock.seconds()
-    end = start + _checked(deadline)
+    end = start + _check_deadline(deadline)
     patience, rhythm = PATIENT, pauses(session.chance)
     bare_since: float | None = None
     hold = 0.0  # The first look says at once how the report stands.
@@ -131,7 +131,7 @@ def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEAD
             return state
         bare_since = _refuse_dead_end(state, bare_since, elapsed)
         if start + elapsed >= end:
-            raise not_finished(token, f"is still {state.status} after {_spoken(deadline)}")
+            raise not_finished(token, f"is still {state.status} after {_format_seconds(deadline)}")
         at_once = held or (hold == 0.0 and session.reelport is True)
         seconds = 0.0 if at_once else min(next(rhythm), end - start - elapsed)
         tell(Looked(token, state.status, elapsed, seconds))
@@ -157,10 +157,10 @@ def not_finished(token: str, what: str) -> NotFinished:
                        f"client.reports.attach({token!r}) or 'reelport report wait {token}'.", token)  # fmt: skip
 
 
-def _asked(session: Session, reply: Reply) -> ReportState:
+def _read_ask(session: Session, reply: Reply) -> ReportState:
     """What the answer to an ask says. Raises AskLost when it may have been taken and can't be read."""
     try:
-        return _taken(data_of(reply, session.redacted))
+        return _read_accepted(data_of(reply, session.redacted))
     except ServiceError as error:
         if reply.status == OK and not session.reelport:
             raise _perhaps_asked(error, answered=True) from error
@@ -168,11 +168,11 @@ def _asked(session: Session, reply: Reply) -> ReportState:
     except ReelportError as error:
         # A report that was made although the answer tells of errors is not to be lost.
         with suppress(ServiceError):
-            error.token = _taken(error.data or {}).token
+            error.token = _read_accepted(error.data or {}).token
         raise
 
 
-def _taken(data: Mapping[str, Any]) -> ReportState:
+def _read_accepted(data: Mapping[str, Any]) -> ReportState:
     """The report that the service took. Raises ServiceError where there is none in its answer."""
     report = as_object(as_object(data.get("askPartnerReportFile")).get("reportFile"))
     token = report.get("reportToken")
@@ -190,11 +190,11 @@ def _look(
     began = session.clock.seconds()
     try:
         reply = yield from exchange(session, LOOK, {"reportToken": token}, tell, patience, headers=headers)
-        state, links = _seen(token, data_of(reply, session.redacted))
+        state, links = _read_look(token, data_of(reply, session.redacted))
         while state.status == ReportStatus.FINISHED and (page := links.following) is not None:
             variables = {"reportToken": token, "page": page}
             more = yield from exchange(session, LOOK, variables, tell, patience)
-            state, later = _seen(token, data_of(more, session.redacted), page)
+            state, later = _read_look(token, data_of(more, session.redacted), page)
             links += later
         state = replace(state, links=links.found, expected=links.expected)
     except QueryRefused as error:
@@ -206,7 +206,7 @@ def _look(
     return state, applied and session.clock.seconds() - began >= _HELD
 
 
-def _seen(token: str, data: Mapping[str, Any], page: int = 1) -> tuple[ReportState, Links]:
+def _read_look(token: str, data: Mapping[str, Any], page: int = 1) -> tuple[ReportState, Links]:
     """Read the state of a report and one page of its links."""
     if data.get("partner") is not None and as_object(data["partner"]).get("reportFile") is None:
         raise ReportExpired(f"The service knows no report {token} of this key: unknown or expired. Ask for it again.")
@@ -255,13 +255,13 @@ def _refuse_dead_end(state: ReportState, bare_since: float | None, elapsed: floa
             return None
 
 
-def _checked(deadline: float) -> float:
+def _check_deadline(deadline: float) -> float:
     if math.isnan(deadline):
         raise UsageError("A deadline is a number of seconds.")
     return max(0.0, deadline)
 
 
-def _spoken(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     parts = [(hours, "h"), (minutes, "min"), (rest, "s")]

@@ -53,7 +53,7 @@ def exchange(
                       "is the key revoked?")  # fmt: skip
 
 
-def meet(session: Session, tell: Progress) -> Flow[None]:
+def detect_host(session: Session, tell: Progress) -> Flow[None]:
     """Learn whether a Reelport service is spoken to, from its token's answer or by one query that costs nothing."""
     if session.reelport is None:
         yield from auth.bearer(session, tell)

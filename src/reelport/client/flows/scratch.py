@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from reelport.client.files.part import storage
+from reelport.client.files.part import translate_io_errors
 from reelport.client.flows.download import Downloaded
 from reelport.client.results.tables import Table
 from reelport.client.steps import Flow, work
@@ -22,7 +22,7 @@ class Scratch:
     """A temporary folder that is removed once nothing refers to this object any more, or the process ends."""
 
     def __init__(self) -> None:
-        with storage(Path(tempfile.gettempdir())):
+        with translate_io_errors(Path(tempfile.gettempdir())):
             self.folder = Path(tempfile.mkdtemp(prefix="reelport-")).resolve()
         self._end = weakref.finalize(self, _remove, self.folder, os.getpid())
 

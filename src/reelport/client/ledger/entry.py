@@ -76,13 +76,13 @@ class Ask:
     row: Row | None
 
 
-def entry(question: Question, known: Sequence[Row], flights: Sequence[Row], now: datetime) -> Entry | Ask:
+def decide(question: Question, known: Sequence[Row], flights: Sequence[Row], now: datetime) -> Entry | Ask:
     """The answer to a question.
 
     `known` are the rows of this question, the newest first; `flights` those rows of the same key, of any
     question, that may hold a slot.
     """
-    found = _found(question, known, now)
+    found = _decide_known(question, known, now)
     if isinstance(found, Serves | Busy | Held):
         return found
     ours = None if found.row is None else found.row.id
@@ -100,7 +100,7 @@ def _slots_held(holding: Sequence[Row], slots: int) -> int:
     return len(holding) - answered + min(answered, slots - 1)
 
 
-def _found(question: Question, known: Sequence[Row], now: datetime) -> Serves | Busy | Held | Ask:
+def _decide_known(question: Question, known: Sequence[Row], now: datetime) -> Serves | Busy | Held | Ask:
     for row in known:
         if row.state in TOKEN_STATES:
             if now < row.expires and (not row.delivered or _still_good(question, row)):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from reelport.client.ledger import owners
-from reelport.client.ledger.entry import Ask, Claimed, Entry, Held, Question, Serves, entry
+from reelport.client.ledger.entry import Ask, Claimed, Entry, Held, Question, Serves, decide
 from reelport.client.ledger.pruning import list_prunable
 from reelport.client.ledger.rows import LIFE, Row, State
 from reelport.client.ledger.store import Store
@@ -86,7 +86,7 @@ class Ledger:
             known = self._all(db.execute(_OF_QUESTION, (question.identity, fingerprint)))
             flights = self._all(db.execute(_IN_FLIGHT, (question.identity,)))
             others = sum(row.in_flight(now, reelport=question.reelport) for row in flights)
-            match entry(question, known, flights, now):
+            match decide(question, known, flights, now):
                 case Ask(Row(id=number) as ours):
                     again = (*self._lease(now), _text(now), number)
                     others -= ours.in_flight(now, reelport=question.reelport)
@@ -103,13 +103,13 @@ class Ledger:
                 case other:
                     return other
 
-    def foretell(self, question: Question) -> Row | None:
+    def plan_entry(self, question: Question) -> Row | None:
         """The row that would serve a question; writes nothing, and lets a delivered one count too while it lives."""
         with self._store.reading() as db:
             if db is None:
                 return None
             known = self._all(db.execute(_OF_QUESTION, (question.identity, question.query.fingerprint())))
-        found = entry(question, known, (), self._now())
+        found = decide(question, known, (), self._now())
         living = (row for row in known if row.delivered and self._now() < row.expires)
         return found.row if isinstance(found, Serves) else next(living, None)
 
@@ -127,7 +127,7 @@ class Ledger:
             rows = () if db is None else self._all(db.execute(sql, (identity,)))
         return any(row.query.within(query.start, query.end) == query for row in rows)
 
-    def requested(self, row: Row, token: str) -> Row:
+    def record_token(self, row: Row, token: str) -> Row:
         """The service took it. When it is a report that we know from before, that one's row goes on in its place."""
         now = _text(self._now())
         with self._store.writing() as db:
@@ -142,7 +142,7 @@ class Ledger:
         with self._store.writing() as db:
             db.execute("DELETE FROM reports WHERE id = ? AND state = 'intent'", (row.id,))
 
-    def saw(self, row: Row, state: State) -> None:
+    def record_status(self, row: Row, state: State) -> None:
         """A look found it running or finished."""
         now = _text(self._now())
         with self._store.writing() as db:
@@ -150,7 +150,7 @@ class Ledger:
             db.execute("UPDATE reports SET leased_until = ? WHERE id = ? AND owner = ?",
                        (_text(self._now() + owners.LEASE), row.id, row.owner))  # fmt: skip
 
-    def ended(self, row: Row, state: State, error: str) -> None:
+    def record_end(self, row: Row, state: State, error: str) -> None:
         """It failed or expired; nobody works on it any more."""
         with self._store.writing() as db:
             db.execute(
@@ -158,7 +158,7 @@ class Ledger:
                 (state, error[:1000], row.id),
             )
 
-    def lost(self, row: Row, error: str, *, answered: bool) -> None:
+    def record_lost(self, row: Row, error: str, *, answered: bool) -> None:
         """Write down that it may have been taken; `answered`: the service said something that doesn't tell."""
         looked = _text(self._now()) if answered else None
         with self._store.writing() as db:
@@ -168,28 +168,30 @@ class Ledger:
                 (error[:1000], looked, row.id),
             )
 
-    def downloaded(self, row: Row, path: Path, size: int, sha256: str | None, rows: int | None, proof: str) -> None:
+    def record_download(
+        self, row: Row, path: Path, size: int, sha256: str | None, rows: int | None, proof: str
+    ) -> None:
         """Its file is under its name."""
         with self._store.writing() as db:
             db.execute(_DOWNLOADED, (_text(self._now()), str(path), size, sha256, rows, proof, row.id))
 
-    def verified(self, row: Row) -> None:
+    def record_verified(self, row: Row) -> None:
         """Its file was found to be what was written down."""
         with self._store.writing() as db:
             db.execute("UPDATE reports SET state = 'verified' WHERE id = ? AND state = 'downloaded'", (row.id,))
 
-    def delivered(self, rows: Iterable[Row]) -> None:
+    def record_delivered(self, rows: Iterable[Row]) -> None:
         """The command that wanted them ended well."""
         with self._store.writing() as db:
             db.executemany("UPDATE reports SET delivered = 1, owner = NULL WHERE id = ?", [(row.id,) for row in rows])
 
-    def settled(self, identity: str, paths: Iterable[Path]) -> None:
+    def record_settled(self, identity: str, paths: Iterable[Path]) -> None:
         """What was to be made of these files of a key is there: their reports are delivered."""
         sql = "UPDATE reports SET delivered = 1 WHERE identity = ? AND path = ? AND state = 'verified'"
         with self._store.writing() as db:
             db.executemany(sql, [(identity, str(path)) for path in paths])
 
-    def released(self, row: Row) -> None:
+    def release(self, row: Row) -> None:
         """Its owner lets go of it, however it stands."""
         with self._store.writing() as db:
             db.execute("UPDATE reports SET owner = NULL WHERE id = ? AND owner = ?", (row.id, row.owner))

@@ -25,7 +25,7 @@ def new_owner() -> str:
     return f"{_host()}:{pid}:{_start(pid) or ''}:{next(_numbers)}"
 
 
-def gone(owner: str, leased_until: datetime | None, now: datetime) -> bool:
+def is_gone(owner: str, leased_until: datetime | None, now: datetime) -> bool:
     """Whether the process of an owner is surely, or on another machine by all signs, no more."""
     expired = leased_until is None or now >= leased_until
     host, _, rest = owner.rpartition(":")[0].rpartition(":")[0].rpartition(":")
@@ -38,7 +38,7 @@ def gone(owner: str, leased_until: datetime | None, now: datetime) -> bool:
     return not _exists(int(rest)) or (not start and expired)
 
 
-def shown(owner: str) -> str:
+def describe_owner(owner: str) -> str:
     """An owner for people: `host:pid`."""
     return owner.rsplit(":", 2)[0]
 

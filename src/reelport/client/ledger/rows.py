@@ -107,7 +107,7 @@ class Row:
 
     def worker(self, now: datetime) -> str | None:
         """The process that is at work on it, as `host:pid`, if that lives."""
-        return owners.shown(self.owner) if self.owner is not None and self.lives(now) else None
+        return owners.describe_owner(self.owner) if self.owner is not None and self.lives(now) else None
 
     def over(self) -> bool:
         """Whether its range had ended, by the days of UTC, when it was asked for."""
@@ -115,7 +115,7 @@ class Row:
 
     def lives(self, now: datetime) -> bool:
         """Whether its owner is there. The rows of dead owners may be taken up by anybody."""
-        return self.owner is not None and not owners.gone(self.owner, self.leased_until, now)
+        return self.owner is not None and not owners.is_gone(self.owner, self.leased_until, now)
 
     def in_flight(self, now: datetime, *, reelport: bool) -> bool:
         """Whether it holds one of its key's slots.

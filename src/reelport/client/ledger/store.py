@@ -54,7 +54,7 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that no other process can come between. It is kept, durably, unless the block raises."""
-        with self._told(), closing(self._opened()) as db:
+        with self._translate_errors(), closing(self._opened()) as db:
             db.execute("BEGIN IMMEDIATE")
             try:
                 self._prepare(db)
@@ -68,7 +68,7 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection | None]:
         """The file as it is, or None where there is none yet."""
-        with self._told():
+        with self._translate_errors():
             if not self.path.exists():
                 yield None
                 return
@@ -107,7 +107,7 @@ class Store:
         return version
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Turn what SQLite and the disk say into a StorageError that says what to do."""
         try:
             yield

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from reelport.client.ranges.bodies import Bodies, measure_bodies
 from reelport.client.ranges.rows import count_columns
-from reelport.client.ranges.rules import Recipe, Way
+from reelport.client.ranges.rules import MergePlan, MergeRule
 from reelport.client.ranges.statements import Statements
 from reelport.killpoints import reach
 
@@ -42,7 +42,7 @@ class Declined(Exception):
     """DuckDB isn't there, or what it would make might not be the very bytes: Python has to do it."""
 
 
-def order_rows(recipe: Recipe, paths: Sequence[Path], scratch: Path) -> Generator[None, None, Path]:
+def order_rows(recipe: MergePlan, paths: Sequence[Path], scratch: Path) -> Generator[None, None, Path]:
     """Make a file of the merged rows, without a header, in a folder of its own in `scratch`; yields now and then.
 
     The caller takes the file, then calls `remove_folder`. Raises Declined.
@@ -92,7 +92,7 @@ def _memory(con: DuckDBPyConnection) -> int:
 class _Job:
     """One merge, made in a thread beside the one that waits for it and may be interrupted."""
 
-    def __init__(self, con: DuckDBPyConnection, recipe: Recipe, paths: Sequence[Path], to: Path) -> None:
+    def __init__(self, con: DuckDBPyConnection, recipe: MergePlan, paths: Sequence[Path], to: Path) -> None:
         self.to = to
         self._con = con
         self._recipe = recipe
@@ -130,7 +130,7 @@ class _Job:
         self._check_headers()
         bodies = measure_bodies(self._paths, self._check)
         statements = Statements(self._recipe, self._paths, bodies)
-        if self._recipe.way is Way.SUMMED:
+        if self._recipe.way is MergeRule.SUMMED:
             self._add_up(statements, bodies)
         else:
             self._put_in_order(statements, bodies)

@@ -20,7 +20,7 @@ FAILURES = 16
 """Reports of one window that may fail before what is left of it is given up: two bad days come to about as many."""
 
 
-def too_much(error: ReelportError) -> bool:
+def is_too_much(error: ReelportError) -> bool:
     """Whether halves may be had where the whole can't: its report failed, or the service takes fewer days."""
     match error:
         case ReportFailed():
@@ -31,7 +31,7 @@ def too_much(error: ReelportError) -> bool:
             return False
 
 
-def hopeless(error: ReelportError) -> bool:
+def is_hopeless(error: ReelportError) -> bool:
     """Whether the other windows would come to the same."""
     match error:
         case SlotsFull():
@@ -39,6 +39,6 @@ def hopeless(error: ReelportError) -> bool:
         case QueueFull() | AskLost():
             return False
         case RequestError() | AccessError() | InternalError() | Unreachable():
-            return not too_much(error)
+            return not is_too_much(error)
         case _:
             return False

@@ -9,14 +9,14 @@ from itertools import count
 from pathlib import Path
 
 from reelport.client.events import Bisected, WindowDone
-from reelport.client.files.part import storage
+from reelport.client.files.part import translate_io_errors
 from reelport.client.files.sidecar import read
 from reelport.client.flows.download import Downloaded
 from reelport.client.flows.fetch import fetch
-from reelport.client.ranges.failing import FAILURES, hopeless, too_much
+from reelport.client.ranges.failing import FAILURES, is_hopeless, is_too_much
 from reelport.client.ranges.folder import Folder
 from reelport.client.ranges.rules import by_months
-from reelport.client.ranges.tell import Telling
+from reelport.client.ranges.tell import WindowEvents
 from reelport.client.ranges.windows import Window, halves, pieces, recut
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork
@@ -29,7 +29,7 @@ _TOLD = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Had:
+class Fetched:
     """A window whose file is here."""
 
     window: Window
@@ -56,10 +56,10 @@ class Kept:
         del digest  # The folder is one query's.
         return self.path / f"{window.start}_{window.end}.csv"
 
-    def had(self, digest: str) -> tuple[Window, ...]:
+    def list_files(self, digest: str) -> tuple[Window, ...]:
         """The windows of the query whose files are there, by what their sidecars say."""
         del digest
-        with storage(self.path):
+        with translate_io_errors(self.path):
             said = [read(path) or {} for path in sorted(self.path.glob("*_*.csv.json"))]
         return tuple(window for each in said if (window := self._window(each.get("query"))))
 
@@ -80,7 +80,7 @@ class Fetching:
         session: Session,
         query: ReportQuery,
         folder: Folder | Kept,
-        telling: Telling,
+        telling: WindowEvents,
         deadline: float,
         *,
         fresh: bool,
@@ -99,21 +99,21 @@ class Fetching:
 
     def all(self, windows: tuple[Window, ...]) -> Flow[list[Downloaded]]:
         """All windows, or what they were cut into, in order. Raises Partial, or the error that left none."""
-        had = self._folder.had(self._digest)
+        had = self._folder.list_files(self._digest)
         cut = [tuple(pieces(window, had)) for window in windows]
         self._count = sum(map(len, cut))
-        outcomes = yield from fork([self._fetched(each) for each in cut], self._session.slots)
-        found: list[Had | Lacking] = []
+        outcomes = yield from fork([self._fetch_windows(each) for each in cut], self._session.slots)
+        found: list[Fetched | Lacking] = []
         for window, outcome in zip(windows, outcomes, strict=True):
             found += [Lacking(window, outcome)] if isinstance(outcome, ReelportError) else outcome
         lacking = [each for each in found if isinstance(each, Lacking)]
         if lacking:
             raise _partial(found, lacking)
-        return [each.done for each in found if isinstance(each, Had)]
+        return [each.done for each in found if isinstance(each, Fetched)]
 
-    def _fetched(self, parts: tuple[Window, ...]) -> Flow[list[Had | Lacking]]:
+    def _fetch_windows(self, parts: tuple[Window, ...]) -> Flow[list[Fetched | Lacking]]:
         """The parts of one window, one after another; one whose report fails in two halves, down to a day."""
-        found: list[Had | Lacking] = []
+        found: list[Fetched | Lacking] = []
         left, failures = list(reversed(parts)), 0
         while left:
             window = left.pop()
@@ -122,11 +122,11 @@ class Fetching:
                 self._count += len(smaller) - 1
                 left += reversed(smaller)
                 continue
-            outcome = yield from self._one(window)
+            outcome = yield from self._fetch_window(window)
             if isinstance(outcome, Lacking) and self._can_be_cut_anew(outcome):
                 left.append(window)
                 continue
-            if isinstance(outcome, Lacking) and too_much(outcome.error):
+            if isinstance(outcome, Lacking) and is_too_much(outcome.error):
                 failures += 1
                 smaller = halves(window, months=self._months) if failures <= FAILURES else ()
                 if smaller:
@@ -146,7 +146,7 @@ class Fetching:
         """Whether the window was refused, and the service said meanwhile that it takes shorter ones."""
         return isinstance(lacking.error, QueryRefused) and len(self._fitting(lacking.window)) > 1
 
-    def _one(self, window: Window) -> Flow[Had | Lacking]:
+    def _fetch_window(self, window: Window) -> Flow[Fetched | Lacking]:
         if self._stop is not None:
             return Lacking(window, self._stop)
         query = self._query.within(window.start, window.end)
@@ -160,18 +160,18 @@ class Fetching:
             )
         except ReelportError as error:
             lacking = Lacking(window, error)
-            if hopeless(error) and not self._can_be_cut_anew(lacking):
+            if is_hopeless(error) and not self._can_be_cut_anew(lacking):
                 self._stop = error
             return lacking
         self._telling(WindowDone(window.start, window.end, done.bytes, next(self._done), self._count))
-        return Had(window, done)
+        return Fetched(window, done)
 
 
 def _more(windows: int) -> str:
     return f" and {windows} more for the same reason" if windows else ""
 
 
-def _partial(found: list[Had | Lacking], lacking: list[Lacking]) -> ReelportError:
+def _partial(found: list[Fetched | Lacking], lacking: list[Lacking]) -> ReelportError:
     """The error for windows that are lacking: the first one's own, where there is nothing else."""
     first = lacking[0].error
     if len(lacking) == len(found):

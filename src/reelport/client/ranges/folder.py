@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from reelport.client.files.locks import held, remove_folder, still_named
-from reelport.client.files.part import storage
+from reelport.client.files.part import translate_io_errors
 from reelport.client.ranges.windows import Window
 from reelport.errors import UsageError
 
@@ -39,7 +39,7 @@ class Folder:
         """The folder of a target, made where it isn't there. Raises StorageError."""
         name = target.name.encode("utf-8", "surrogateescape")[:_LONGEST_NAME].decode("utf-8", "ignore")
         path = target.with_name(f".{name}.windows")
-        with storage(path):
+        with translate_io_errors(path):
             _sweep(path)
             lock = _locked(path)
             if lock is not None:
@@ -51,9 +51,9 @@ class Folder:
         """Where a window of the query of that digest is kept."""
         return self.path / f"{window.start}_{window.end}.{digest}.csv"
 
-    def had(self, digest: str) -> tuple[Window, ...]:
+    def list_files(self, digest: str) -> tuple[Window, ...]:
         """The windows of that query whose files are there."""
-        with storage(self.path):
+        with translate_io_errors(self.path):
             found = [_NAME.fullmatch(path.name) for path in sorted(self.path.iterdir())]
         return tuple(window for each in found if each and each[3] == digest and (window := _window(each)))
 
@@ -81,7 +81,7 @@ def checked_folder(to: str | os.PathLike[str]) -> Path:
         path = Path(to).expanduser().resolve()
     except (ValueError, RuntimeError, OSError) as error:  # a NUL, a home of nobody, links in a circle
         raise UsageError(f"{str(to)[:200]!r} is no name for a folder: {error}.") from error
-    with storage(path):
+    with translate_io_errors(path):
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file: name a folder to keep the windows in.")
         if not path.parent.is_dir():

@@ -8,13 +8,13 @@ from typing import Any
 from reelport.client.files.sidecar import Sidecar, read
 from reelport.client.flows.download import Downloaded
 from reelport.client.ranges.result import Ranged
-from reelport.client.ranges.rules import Recipe
+from reelport.client.ranges.rules import MergePlan
 from reelport.client.session import Session
 
 _OF_A_WINDOW = ("report", "asked", "finished", "downloaded", "bytes", "sha256", "rows", "proof", "last_complete_day")
 
 
-def content(session: Session, how: Recipe, done: Ranged) -> bytes:
+def content(session: Session, how: MergePlan, done: Ranged) -> bytes:
     """The bytes of the sidecar of a merged file."""
     now = session.clock.now()
     whole = Sidecar(

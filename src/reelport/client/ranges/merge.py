@@ -13,7 +13,7 @@ from reelport.client.ranges import numbers
 from reelport.client.ranges.duckdb_merge import Declined, order_rows, remove_folder
 from reelport.client.ranges.numbers import Number
 from reelport.client.ranges.rows import FAN, HELD, SLICE, Row, Unsorted, by_key, header_of, in_order, sort
-from reelport.client.ranges.rules import Recipe, Way
+from reelport.client.ranges.rules import MergePlan, MergeRule
 from reelport.errors import IncompleteDownload
 
 _CHUNK = 1 << 20
@@ -35,7 +35,7 @@ class Output(Protocol):
 
 
 def merge(
-    recipe: Recipe, paths: Sequence[Path], output: Output, scratch: Path, *, held: int = HELD, worth: float = WORTH
+    recipe: MergePlan, paths: Sequence[Path], output: Output, scratch: Path, *, held: int = HELD, worth: float = WORTH
 ) -> Generator[None]:
     """Write what files come to, the oldest window's first; yields now and then.
 
@@ -44,8 +44,8 @@ def merge(
     `worth` bytes, and its bytes are sure to be the same; else Python does. Files that are needed on the way are made
     in the folder `scratch`, and gone in the end. Raises MergeRefused for a cell that can't be added up.
     """
-    if recipe.way in {Way.ALONE, Way.APPENDED}:
-        yield from _appended(paths, output)
+    if recipe.way in {MergeRule.ALONE, MergeRule.APPENDED}:
+        yield from _append(paths, output)
         return
     if sum(path.stat().st_size for path in paths) >= worth:
         try:
@@ -57,7 +57,7 @@ def merge(
     yield from _by_python(recipe, paths, output, scratch, held)
 
 
-def _by_duckdb(recipe: Recipe, paths: Sequence[Path], output: Output, scratch: Path) -> Generator[None]:
+def _by_duckdb(recipe: MergePlan, paths: Sequence[Path], output: Output, scratch: Path) -> Generator[None]:
     try:
         ordered = yield from order_rows(recipe, paths, scratch)
         output.write(_header(recipe))
@@ -70,7 +70,7 @@ def _by_duckdb(recipe: Recipe, paths: Sequence[Path], output: Output, scratch: P
 
 
 def _by_python(
-    recipe: Recipe, paths: Sequence[Path], output: Output, scratch: Path, held: int = HELD
+    recipe: MergePlan, paths: Sequence[Path], output: Output, scratch: Path, held: int = HELD
 ) -> Generator[None]:
     try:
         yield from _in_turns(recipe, paths, output, scratch)
@@ -85,7 +85,7 @@ def _by_python(
             _remove(ordered)
 
 
-def _appended(paths: Sequence[Path], output: Output) -> Generator[None]:
+def _append(paths: Sequence[Path], output: Output) -> Generator[None]:
     header = header_of(paths[0])
     output.write(header)
     for path in paths:
@@ -102,11 +102,11 @@ def _appended(paths: Sequence[Path], output: Output) -> Generator[None]:
                 output.write(b"\n")  # or the next window's first row would go on in this one's last
 
 
-def _in_turns(recipe: Recipe, paths: Sequence[Path], output: Output, scratch: Path) -> Generator[None]:
+def _in_turns(recipe: MergePlan, paths: Sequence[Path], output: Output, scratch: Path) -> Generator[None]:
     """Merge files that are in order, by way of larger ones where there are more than may be open at once."""
     between: list[Path] = []
     left = list(paths)
-    summed = recipe.way is Way.SUMMED
+    summed = recipe.way is MergeRule.SUMMED
     try:
         while len(left) > FAN:
             # Neighbours with neighbours: of rows with equal keys the oldest window's stays the first.
@@ -126,7 +126,7 @@ def _in_turns(recipe: Recipe, paths: Sequence[Path], output: Output, scratch: Pa
         _remove(between)
 
 
-def _header(recipe: Recipe) -> bytes:
+def _header(recipe: MergePlan) -> bytes:
     return ",".join((*recipe.query.dimensions, *recipe.query.metrics)).lower().encode() + b"\n"
 
 
@@ -134,7 +134,7 @@ def _merged(paths: Sequence[Path], width: int) -> Iterator[Row]:
     return by_turns(*(in_order(path, width) for path in paths), key=by_key)
 
 
-def _sums(recipe: Recipe, rows: Iterable[Row]) -> Iterator[tuple[Row, list[Number]]]:
+def _sums(recipe: MergePlan, rows: Iterable[Row]) -> Iterator[tuple[Row, list[Number]]]:
     """The first row of each key, and the sums of its rows' cells."""
     width, columns = recipe.width, recipe.asked.metrics
     for _, group in groupby(rows, key=by_key):
@@ -148,13 +148,13 @@ def _sums(recipe: Recipe, rows: Iterable[Row]) -> Iterator[tuple[Row, list[Numbe
             yield first, sums
 
 
-def _unfinished(recipe: Recipe, rows: Iterable[Row]) -> Iterator[Row]:
+def _unfinished(recipe: MergePlan, rows: Iterable[Row]) -> Iterator[Row]:
     """Sums as they are, to be added to others."""
     for (key, cells), sums in _sums(recipe, rows):
         yield Row(key, [*cells[: recipe.width], *map(numbers.text, sums)])
 
 
-def _finished(recipe: Recipe, rows: Iterable[Row]) -> Iterator[Row]:
+def _finished(recipe: MergePlan, rows: Iterable[Row]) -> Iterator[Row]:
     """The cells that were asked for, made of their sums."""
     for (key, cells), sums in _sums(recipe, rows):
         yield Row(key, [*cells[: recipe.width], *[numbers.cell(made, sums) for made in recipe.cells]])

@@ -10,9 +10,9 @@ from enum import StrEnum
 
 from reelport import check
 from reelport.catalog import Limit
-from reelport.client.flows.ask import question
+from reelport.client.flows.ask import question_of
 from reelport.client.ledger import Row, State
-from reelport.client.ranges.rules import Recipe, Way, by_months, recipe
+from reelport.client.ranges.rules import MergePlan, MergeRule, by_months, plan_merge
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, cut
 from reelport.client.session import Session, refuse_what_is_no_query
 from reelport.errors import MergeRefused, QueryRefused, UsageError
@@ -51,7 +51,7 @@ class Plan:
     query: ReportQuery
     windows: tuple[Planned, ...]
     slots: int
-    way: Way | None
+    way: MergeRule | None
     silent: tuple[str, ...] = ()
     refusal: str | None = None
 
@@ -75,7 +75,7 @@ def plan(session: Session, query: ReportQuery) -> Plan:
     refuse_unless_sound(session, query)
     windows = windows_of(query, session.windows)
     try:
-        made = recipe_of(session, query, windows)
+        made = merge_plan_of(session, query, windows)
     except MergeRefused as refused:
         planned = _planned(session, query, windows)
         return Plan(query, planned, session.slots, None, refusal=str(refused))
@@ -103,12 +103,12 @@ def windows_of(query: ReportQuery, longest: int) -> tuple[Window, ...]:
     return cut(whole, longest, months=months)
 
 
-def recipe_of(session: Session, query: ReportQuery, windows: tuple[Window, ...]) -> Recipe:
+def merge_plan_of(session: Session, query: ReportQuery, windows: tuple[Window, ...]) -> MergePlan:
     """How these windows are merged. Raises MergeRefused. Rows are in order where a Reelport service speaks."""
     if len(windows) == 1:
-        return Recipe(Way.ALONE, query, query)
+        return MergePlan(MergeRule.ALONE, query, query)
     months = by_months(query, session.windows)
-    return recipe(query, months=months, ordered=session.reelport is not False)
+    return plan_merge(query, months=months, ordered=session.reelport is not False)
 
 
 def _planned(session: Session, asked: ReportQuery, windows: tuple[Window, ...]) -> tuple[Planned, ...]:
@@ -125,7 +125,7 @@ def _known(session: Session) -> Callable[[ReportQuery], Row | None]:
     ledger = session.ledger
     if ledger is None:
         return lambda _: None
-    return lambda query: ledger.foretell(question(session, query))
+    return lambda query: ledger.plan_entry(question_of(session, query))
 
 
 def _standing(row: Row | None) -> Standing:

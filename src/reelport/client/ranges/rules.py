@@ -22,7 +22,7 @@ ADVICE = (
 )
 
 
-class Way(StrEnum):
+class MergeRule(StrEnum):
     """How windows become one file."""
 
     ALONE = "one window is the whole range"
@@ -53,14 +53,14 @@ Cell = Added | Rate
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class MergePlan:
     """How to merge: what each window is asked for, and what the cells of the merged rows are made of.
 
     Columns of `asked` are those of `query`, then the `silent` ones. `cells` are the merged metrics,
     made of sums of the asked ones, which are counted from 0.
     """
 
-    way: Way
+    way: MergeRule
     query: ReportQuery
     asked: ReportQuery
     silent: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ def by_months(query: ReportQuery, longest: int) -> bool:
     return Grain.MONTH in grains and (longest >= 31 or min(grains) is Grain.MONTH)  # noqa: PLR2004 - a month's days
 
 
-def recipe(query: ReportQuery, *, months: bool, ordered: bool) -> Recipe:
+def plan_merge(query: ReportQuery, *, months: bool, ordered: bool) -> MergePlan:
     """How windows of the query are merged. `months`: none ends inside a month.
 
     `ordered` says that the service's rows come in the order of their cells. Raises MergeRefused with every reason.
@@ -89,8 +89,8 @@ def recipe(query: ReportQuery, *, months: bool, ordered: bool) -> Recipe:
     kept_apart = [grain for grain in _grains(query) if grain < Grain.MONTH or months]
     if not kept_apart:
         return _summed(query)
-    way = Way.APPENDED if ordered and _time_leads(query, months=months) else Way.SORTED
-    return Recipe(way, query, query)
+    way = MergeRule.APPENDED if ordered and _time_leads(query, months=months) else MergeRule.SORTED
+    return MergePlan(way, query, query)
 
 
 def cell_within(query: ReportQuery, name: str) -> Cell | None:
@@ -117,14 +117,14 @@ def _time_leads(query: ReportQuery, *, months: bool) -> bool:
     return False
 
 
-def _summed(query: ReportQuery) -> Recipe:
+def _summed(query: ReportQuery) -> MergePlan:
     reasons = [*_against_dimensions(query), *_against_metrics(query)]
     if reasons:
         raise MergeRefused("\n".join([*reasons, ADVICE]))
     columns = list(query.metrics)
     cells = tuple(_cell(Metric[name], query, columns) for name in query.metrics)
     silent = tuple(columns[len(query.metrics) :])
-    return Recipe(Way.SUMMED, query, replace(query, metrics=tuple(columns)), silent, cells)
+    return MergePlan(MergeRule.SUMMED, query, replace(query, metrics=tuple(columns)), silent, cells)
 
 
 def _against_dimensions(query: ReportQuery) -> Iterator[str]:

@@ -11,21 +11,21 @@ from pathlib import Path
 from reelport import killpoints
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Bisected, Merged, Merging, Progress
-from reelport.client.files.part import Part, storage
+from reelport.client.files.part import Part, translate_io_errors
 from reelport.client.files.proof import weakest
 from reelport.client.files.sidecar import beside
 from reelport.client.flows.download import Downloaded, earliest
-from reelport.client.flows.fetch import fetch, settled
-from reelport.client.flows.lifecycle import vet
-from reelport.client.ranges.failing import too_much
+from reelport.client.flows.fetch import fetch, mark_delivered
+from reelport.client.flows.lifecycle import check_against_host
+from reelport.client.ranges.failing import is_too_much
 from reelport.client.ranges.fetching import Fetching, Kept
 from reelport.client.ranges.folder import Folder
 from reelport.client.ranges.manifest import content
 from reelport.client.ranges.merge import merge
-from reelport.client.ranges.plan import recipe_of, refuse_unless_sound, windows_of
+from reelport.client.ranges.plan import merge_plan_of, refuse_unless_sound, windows_of
 from reelport.client.ranges.result import Ranged
-from reelport.client.ranges.rules import Recipe, Way, by_months, recipe
-from reelport.client.ranges.tell import Telling
+from reelport.client.ranges.rules import MergePlan, MergeRule, by_months, plan_merge
+from reelport.client.ranges.tell import WindowEvents
 from reelport.client.ranges.windows import Window, halves, recut
 from reelport.client.session import Session
 from reelport.client.steps import Flow, work
@@ -53,21 +53,21 @@ def run_range(
     refuse_unless_sound(session, query)
     yield from work(session.recall)
     windows = windows_of(query, session.windows)
-    how = recipe_of(session, query, windows)
-    telling = Telling(tell)
-    if how.way is Way.ALONE:
+    how = merge_plan_of(session, query, windows)
+    telling = WindowEvents(tell)
+    if how.way is MergeRule.ALONE:
         try:
             return Ranged.alone((yield from fetch(session, query, target, tell, deadline=deadline, fresh=fresh)))
         except (ReportFailed, QueryRefused) as error:
             windows, how = _cut(session, query, telling, error)
-    yield from vet(session, how.asked.within(windows[0].start, windows[0].end), telling)
+    yield from check_against_host(session, how.asked.within(windows[0].start, windows[0].end), telling)
     folder = yield from work(partial(Folder.beside, target))
     with closing(folder):
         fetching = Fetching(session, how.asked, folder, telling, deadline, fresh=fresh)
         had = yield from fetching.all(windows)
-        done = yield from _merged(session, how, had, folder, target, telling)
+        done = yield from _merge(session, how, had, folder, target, telling)
         telling(Merged(len(had), done.bytes, done.rows))
-        yield from settled(session, [each.path for each in had])
+        yield from mark_delivered(session, [each.path for each in had])
         yield from work(folder.remove)
     return done
 
@@ -79,15 +79,15 @@ def keep_windows(
     refuse_unless_sound(session, query)
     yield from work(session.recall)
     windows = windows_of(query, session.windows)
-    telling = Telling(tell)
-    yield from vet(session, query.within(windows[0].start, windows[0].end), telling)
+    telling = WindowEvents(tell)
+    yield from check_against_host(session, query.within(windows[0].start, windows[0].end), telling)
     fetching = Fetching(session, query, Kept(to, query), telling, deadline, fresh=fresh)
     return Ranged.kept(to, (yield from fetching.all(windows)))
 
 
 def _cut(
-    session: Session, query: ReportQuery, telling: Telling, error: ReportFailed | QueryRefused
-) -> tuple[tuple[Window, ...], Recipe]:
+    session: Session, query: ReportQuery, telling: WindowEvents, error: ReportFailed | QueryRefused
+) -> tuple[tuple[Window, ...], MergePlan]:
     """The windows of a range whose one report failed or is too long, and how they are merged.
 
     They are as long as the service said that it takes, else halves. Raises the failure where there can't be any.
@@ -97,9 +97,9 @@ def _cut(
     windows = recut(whole, session.windows, months=months) if isinstance(error, QueryRefused) else (whole,)
     learned = len(windows) > 1
     if not learned:
-        windows = halves(whole, months=months) if too_much(error) else ()
+        windows = halves(whole, months=months) if is_too_much(error) else ()
     try:
-        how = recipe(query, months=months, ordered=session.reelport is not False)
+        how = plan_merge(query, months=months, ordered=session.reelport is not False)
     except MergeRefused:
         raise error from None
     if not windows:
@@ -109,16 +109,16 @@ def _cut(
     return windows, how
 
 
-def _merged(
-    session: Session, how: Recipe, had: list[Downloaded], folder: Folder, target: Path, telling: Telling
+def _merge(
+    session: Session, how: MergePlan, had: list[Downloaded], folder: Folder, target: Path, telling: WindowEvents
 ) -> Flow[Ranged]:
     """The merged file under the target's name, with a sidecar that names its windows."""
     telling(Merging(len(had)))
-    if how.way is Way.APPENDED and session.reelport is not True:
-        how = replace(how, way=Way.SORTED)
+    if how.way is MergeRule.APPENDED and session.reelport is not True:
+        how = replace(how, way=MergeRule.SORTED)
     with Part(target, folder.path.name) as part:
         part.rewind()
-        if how.way is Way.APPENDED:
+        if how.way is MergeRule.APPENDED:
             part.told(sum(each.rows for each in had))
         merging = merge(how, [each.path for each in had], part, folder.path)
         with closing(merging):
@@ -126,16 +126,16 @@ def _merged(
             while (yield from work(partial(_slice, merging, target))):
                 pass
         killpoints.reach("client-merged")
-        return (yield from work(partial(_published, session, how, had, part)))
+        return (yield from work(partial(_publish, session, how, had, part)))
 
 
 def _slice(merging: Iterator[None], target: Path) -> bool:
     """Go on for a while; whether there is more."""
-    with storage(target):
+    with translate_io_errors(target):
         return next(merging, _OVER) is not _OVER
 
 
-def _published(session: Session, how: Recipe, windows: Sequence[Downloaded], part: Part) -> Ranged:
+def _publish(session: Session, how: MergePlan, windows: Sequence[Downloaded], part: Part) -> Ranged:
     """The merged file put in its place, and what it was made of beside it."""
     known = beside(part.target)
     proof = weakest([each.proof for each in windows])

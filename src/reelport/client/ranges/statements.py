@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reelport.catalog import Metric
 from reelport.client.ranges.bodies import Bodies
-from reelport.client.ranges.rules import Added, Cell, Rate, Recipe
+from reelport.client.ranges.rules import Added, Cell, MergePlan, Rate
 
 _PLAIN_DIGITS = 18
 """Digits of a number that DuckDB adds up in 64 bits: 10^20 rows of these still fit into 128."""
@@ -32,7 +32,7 @@ _LINES = "FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER '\x01', NULLS
 class Statements:
     """The statements for files of the columns that a recipe asks for, whose bodies were measured."""
 
-    def __init__(self, recipe: Recipe, paths: Sequence[Path], bodies: Bodies) -> None:
+    def __init__(self, recipe: MergePlan, paths: Sequence[Path], bodies: Bodies) -> None:
         self._recipe = recipe
         self._bodies = bodies
         width = recipe.width

@@ -9,7 +9,7 @@ from reelport.client.ranges.windows import Window
 from reelport.errors import Problem
 
 
-class Telling:
+class WindowEvents:
     """Hands events on to one listener from several threads, one after another."""
 
     def __init__(self, tell: Progress) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reelport.catalog import CellType
-from reelport.client.files.part import storage
+from reelport.client.files.part import translate_io_errors
 from reelport.client.files.shape import check_header, names_of
 from reelport.client.results.cells import Cell, count_rows, typed
 from reelport.client.results.columns import PRECISION, Column, types_of
@@ -60,7 +60,7 @@ class Table:
         The table refers to `kept_by`, so that a temporary file is there as long as the table.
         """
         path = Path(path)
-        with storage(path), path.open("rb") as file:
+        with translate_io_errors(path), path.open("rb") as file:
             header = check_header(file.readline(_HEADER_BYTES), None)
         if len(set(header)) < len(header):
             raise SchemaDrift(f"Two columns of {path} have one name: {', '.join(header)[:300]}.")
@@ -75,12 +75,12 @@ class Table:
     @property
     def header(self) -> tuple[str, ...]:
         """The columns' names as the file writes them."""
-        with storage(self.path), self.path.open("rb") as file:
+        with translate_io_errors(self.path), self.path.open("rb") as file:
             return names_of(file.readline(_HEADER_BYTES))
 
     def __len__(self) -> int:
         """How many rows there are: reads the file once, and no cell of it."""
-        with storage(self.path):
+        with translate_io_errors(self.path):
             return count_rows(self.path, len(self.columns))
 
     def _repr_html_(self) -> str:
@@ -88,7 +88,7 @@ class Table:
         return table_html(self.columns, self.tuples(), self._extent)
 
     def _extent(self) -> str:
-        with storage(self.path):
+        with translate_io_errors(self.path):
             soon = self.path.stat().st_size <= _SOON_COUNTED
         return extent_of(len(self.columns), len(self) if soon else None)
 
@@ -100,7 +100,7 @@ class Table:
 
     def tuples(self) -> Iterator[tuple[Cell, ...]]:
         """Each row as its cells alone, in the order of the columns. Raises SchemaDrift for a cell of another kind."""
-        with storage(self.path):
+        with translate_io_errors(self.path):
             yield from typed(self.path, self.columns)
 
     def arrow(self) -> pa.Table:
@@ -108,7 +108,7 @@ class Table:
         _need("arrow", "pyarrow")
         from reelport.client.results import arrow  # noqa: PLC0415 - pyarrow is loaded when it is asked for
 
-        with storage(self.path):
+        with translate_io_errors(self.path):
             return arrow.table(self.path, self.columns)
 
     def polars(self) -> pl.DataFrame:
@@ -137,7 +137,7 @@ class Table:
         from reelport.client.results import arrow  # noqa: PLC0415 - pyarrow is loaded when it is asked for
 
         to = Path(to)
-        with storage(to):
+        with translate_io_errors(to):
             arrow.write_parquet(self.path, self.columns, to)
         return to
 

@@ -87,7 +87,7 @@ READ_ERRORS = (EOFError, OSError, zlib.error, pa.ArrowException)
 """What reading an unpacked file can raise when the file is cut or damaged."""
 
 
-def recognised(paths: Sequence[Path]) -> tuple[Input, ...]:
+def detect_format(paths: Sequence[Path]) -> tuple[Input, ...]:
     """What each file is, by its first bytes and then by its name; BadInput with the problems of all of them."""
     if not paths:
         raise BadInput("no file was given")

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from reelport.errors import BadInput
-from reelport.facts.durable import storage_errors
+from reelport.facts.durable import translate_io_errors
 from reelport.facts.input.csv_records import decoded
 from reelport.facts.input.files import READ_ERRORS, Input, damaged
 from reelport.facts.input.json_places import ObjectPlaces
@@ -57,7 +57,7 @@ def _view(space: Workspace, name: str, paths: list[str], packing: str | None) ->
 def _sound(space: Workspace, files: Sequence[Input], reject: Reject, meter: Meter, places: ObjectPlaces) -> str:
     """A file of the sound lines of all of them."""
     staged, found = space.folder / "input.ndjson", False
-    with storage_errors(staged), staged.open("wb") as into:
+    with translate_io_errors(staged), staged.open("wb") as into:
         for number, file in enumerate(files):
             last, others = 0, array("q")
             for lines in _batches(file):

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from reelport.errors import BadInput
-from reelport.facts.durable import storage_errors
+from reelport.facts.durable import translate_io_errors
 from reelport.facts.input.checking import FILE, LINE, OUTPUT, Locate, Source
 from reelport.facts.input.files import Form, Input
 from reelport.facts.input.json_input import json_view
@@ -115,7 +115,7 @@ def _staged(space: Workspace, files: Sequence[Input], reject: Reject, failure: F
         raise BadInput("a mapping takes CSV files of one header; these have different ones")
     names = headers.pop()
     staged = space.folder / "input.parquet"
-    with storage_errors(staged), pq.ParquetWriter(str(staged), text_schema(names), compression="zstd") as writer:
+    with translate_io_errors(staged), pq.ParquetWriter(str(staged), text_schema(names), compression="zstd") as writer:
         for batch in failure.watched(batches(list(enumerate(files)), names, reject, meter), meter):
             writer.write_batch(batch)
     return staged

@@ -14,7 +14,7 @@ from threading import RLock
 from typing import IO
 
 from reelport.errors import BadInput, UsageError
-from reelport.facts.durable import storage_errors, sync_file, sync_folder
+from reelport.facts.durable import sync_file, sync_folder, translate_io_errors
 from reelport.facts.input.checking import OUTPUT, Locate
 from reelport.facts.input.tolerance import MaxBad, RejectCap
 from reelport.wording import format_count
@@ -104,7 +104,7 @@ class Rejects:
     def _write(self, file: int, row: tuple[str, int, str, str]) -> None:
         if self._part is None or self._is_full:
             return
-        with storage_errors(self._part):
+        with translate_io_errors(self._part):
             line = _csv_line(row)
             if self.kept >= self._cap.rows or self._bytes + len(line) > self._cap.bytes:
                 self._is_full = True
@@ -125,7 +125,7 @@ class Rejects:
             self._is_full = True
             if self._file is None or self._part is None or self.path is None:
                 return
-            with storage_errors(self.path):
+            with translate_io_errors(self.path):
                 self._file.close()
                 self._sort(self._part)
                 sync_file(self._part)
@@ -180,7 +180,7 @@ def _csv_line(cells: Sequence[object]) -> bytes:
 def _is_reject_file(path: Path) -> bool:
     if not path.is_file():
         return False
-    with storage_errors(path), path.open("rb") as file:
+    with translate_io_errors(path), path.open("rb") as file:
         return file.readline(_LONGEST_HEADER) in {b"", _csv_line(HEADER)}
 
 

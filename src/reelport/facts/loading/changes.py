@@ -49,7 +49,7 @@ class Landed:
     entry: Entry
 
 
-def landed(root: Path, table: Table, loaded: Loaded, memory: str) -> Landed:
+def apply_load(root: Path, table: Table, loaded: Loaded, memory: str) -> Landed:
     """Commit the batch; `memory` bounds what merging objects may take."""
     if not table.is_fact:
         with workspace(root, memory) as space:

@@ -15,14 +15,14 @@ from reelport.errors import BadInput, UsageError
 from reelport.facts.defaults import MEMORY
 from reelport.facts.input.arrow_input import ArrowRows, arrow_rows
 from reelport.facts.input.checking import Source, sorted_rows
-from reelport.facts.input.files import Input, batch_id, check_unchanged, recognised
+from reelport.facts.input.files import Input, batch_id, check_unchanged, detect_format
 from reelport.facts.input.landing import Landing, Outside, Total
 from reelport.facts.input.mapping import mapped, mapping_text
 from reelport.facts.input.progress import Meter, Tell
 from reelport.facts.input.rejects import Rejects, check_rejects_path
 from reelport.facts.input.sources import Failure, blamed, check_columns, sources
 from reelport.facts.input.tolerance import MaxBad, RejectCap, Terms
-from reelport.facts.loading.changes import Landed, Loaded, landed
+from reelport.facts.loading.changes import Landed, Loaded, apply_load
 from reelport.facts.log.delta_log import DayLeftOut, Entry, current
 from reelport.facts.schema import table_named
 from reelport.facts.storage.duckdb_session import Workspace, workspace
@@ -102,7 +102,7 @@ def load(
     """
     found = table_named(table)
     check_span(found, replace)
-    inputs = recognised([Path(file) for file in files])
+    inputs = detect_format([Path(file) for file in files])
     text = None if mapping is None else mapping_text(mapping)
     batch = batch_of(found, text, replace, inputs)
     into = rejects or _rejects_path(root, batch, inputs)
@@ -215,7 +215,7 @@ def _load(
         files = writing.finish()
         bad.finish()
         meter.commit(landing.rows)
-        done = landed(order.root, order.table, Loaded(_entry(order, landing, bad), files, order.span), order.memory)
+        done = apply_load(order.root, order.table, Loaded(_entry(order, landing, bad), files, order.span), order.memory)
         writing.keep(done.files)
     return _result(order, landing, bad, done)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from reelport.facts.defaults import MEMORY
 from reelport.facts.input.broken_lines import BrokenLine, BrokenLines
 from reelport.facts.input.checking import REJECT, Source, checked
-from reelport.facts.input.files import Input, recognised
+from reelport.facts.input.files import Input, detect_format
 from reelport.facts.input.judging import Judged, judge
 from reelport.facts.input.mapping import mapped, mapping_text
 from reelport.facts.input.progress import Meter, Tell
@@ -104,7 +104,7 @@ def preview(
     """
     found = table_named(table)
     check_span(found, replace)
-    inputs = recognised([Path(file) for file in files])
+    inputs = detect_format([Path(file) for file in files])
     text = None if mapping is None else mapping_text(mapping)
     bad = BrokenLines(tuple(str(file.path) for file in inputs), count)
     look = _Look(found, inputs, text, lenient, bad, Failure(), Meter(inputs, progress))

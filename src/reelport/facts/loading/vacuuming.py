@@ -11,7 +11,7 @@ from pathlib import Path
 
 from reelport.errors import UsageError
 from reelport.facts.defaults import KEPT_HOURS
-from reelport.facts.durable import storage_errors
+from reelport.facts.durable import translate_io_errors
 from reelport.facts.log.delta_log import LOG_FOLDER, current, tables_in
 from reelport.facts.storage.work_folders import LOCK, clear_killed, work_folders
 from reelport.facts.tables import Table
@@ -42,7 +42,7 @@ def vacuum(root: Path, *, now: datetime, hours: int = KEPT_HOURS) -> tuple[Vacuu
 
 def _vacuum_table(root: Path, table: Table, before: datetime) -> Vacuumed:
     folder = root / table.name
-    with storage_errors(folder):
+    with translate_io_errors(folder):
         # Listed before the log is read: a file that is committed in between is in the log by then.
         old = [path for path in _data_files(folder) if path.stat().st_mtime < before.timestamp()]
         kept = {file.path for file in current(root, table).files} | set(_removed_since(folder, before))

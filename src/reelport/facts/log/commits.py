@@ -17,7 +17,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from reelport import killpoints
 from reelport.errors import StorageError
-from reelport.facts.durable import full_disk, make_folder, storage_errors, sync_file, sync_folder
+from reelport.facts.durable import full_disk, make_folder, sync_file, sync_folder, translate_io_errors
 from reelport.facts.log.delta_log import (
     LOG_FOLDER,
     Current,
@@ -94,7 +94,7 @@ def _with_every_column(root: Path, table: Table) -> Current:
 
 def _create(root: Path, table: Table) -> DeltaTable:
     folder = root / table.name
-    with storage_errors(folder):
+    with translate_io_errors(folder):
         make_folder(folder / LOG_FOLDER)
     with delta_errors(folder):
         # The log is the only memory of what was loaded: it is never cleaned up.
@@ -160,7 +160,7 @@ def _stamp(moment: datetime | date) -> str:
 
 
 def _sync_commit(folder: Path, version: int) -> None:
-    with storage_errors(folder):
+    with translate_io_errors(folder):
         sync_file(log_file(folder, version))
         sync_folder(folder / LOG_FOLDER)
     if version and version % CHECKPOINT_EVERY == 0:

@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from reelport.errors import NewerData, StorageError
-from reelport.facts.durable import plain_line, reason_in, storage_errors
+from reelport.facts.durable import plain_line, reason_in, translate_io_errors
 from reelport.facts.schema import MONTH, OWNER
 from reelport.facts.tables import TABLES, Table
 
@@ -123,7 +123,7 @@ def application(batch: str) -> str:
 def delta_errors(folder: Path) -> Iterator[None]:
     """Turn the Delta library's refusals inside the block into a StorageError that names the table."""
     try:
-        with storage_errors(folder):
+        with translate_io_errors(folder):
             yield
     except DeltaError as error:
         first = plain_line(str(error).strip().splitlines()[0])
@@ -254,7 +254,7 @@ def log_file(folder: Path, version: int) -> Path:
 
 def removed_by(folder: Path, version: int) -> tuple[str, ...]:
     """The paths of the files that the commit of that version removed."""
-    with storage_errors(folder):
+    with translate_io_errors(folder):
         lines = log_file(folder, version).read_text("utf-8").splitlines()
     actions = [json.loads(line) for line in lines if line.strip()]
     return tuple(action["remove"]["path"] for action in actions if "remove" in action)

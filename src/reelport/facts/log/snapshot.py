@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from reelport.errors import StorageError
-from reelport.facts.durable import storage_errors
+from reelport.facts.durable import translate_io_errors
 from reelport.facts.log.delta_log import LOG_FOLDER, DataFile, files_of, log_file, open_table
 from reelport.facts.schema import table_named
 from reelport.facts.tables import TABLES
@@ -81,7 +81,7 @@ def newest_version(root: Path, name: str) -> int:
     folder = root / table_named(name).name / LOG_FOLDER
     if not folder.is_dir():
         return ABSENT
-    with storage_errors(folder):
+    with translate_io_errors(folder):
         found = [_COMMIT.fullmatch(path.name) for path in folder.iterdir()]
     return max((int(match[1]) for match in found if match), default=ABSENT)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from reelport.errors import UsageError
-from reelport.facts.durable import make_folder, storage_errors
+from reelport.facts.durable import make_folder, translate_io_errors
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.delta_log import current, entries
 from reelport.facts.sample.lots import Counts, counts
@@ -64,7 +64,7 @@ def generate(
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
     """Of two calls at the same moment the second waits, and then sees what the first has loaded."""
-    with storage_errors(root):
+    with translate_io_errors(root):
         make_folder(root)
         folder = os.open(root, os.O_RDONLY)
     try:

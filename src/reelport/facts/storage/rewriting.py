@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelport.errors import StorageError
-from reelport.facts.durable import storage_errors
+from reelport.facts.durable import translate_io_errors
 from reelport.facts.log.delta_log import DataFile
 from reelport.facts.schema import BATCH
 from reelport.facts.storage.projection import project_rows
@@ -75,7 +75,7 @@ def rewrite(writing: Writing, table: Table, folder: Path, file: DataFile, mask: 
 def rows_of(path: Path, table: Table) -> Iterator[pa.Table]:
     """The rows of a file in their order and in the columns of this version, a row group's worth at a time."""
     try:
-        with storage_errors(path), pq.ParquetFile(path) as whole:
+        with translate_io_errors(path), pq.ParquetFile(path) as whole:
             for batch in whole.iter_batches(ROW_GROUP):
                 yield project_rows(table, pa.Table.from_batches([batch]))
     except pa.ArrowException as error:
@@ -98,7 +98,7 @@ def count_days(path: Path, table: Table, mask: Mask) -> Counter[date | None]:
 def batches_in(path: Path) -> frozenset[str]:
     """The batches that a file's rows came from."""
     try:
-        with storage_errors(path), pq.ParquetFile(path) as whole:
+        with translate_io_errors(path), pq.ParquetFile(path) as whole:
             found: set[str] = set()
             for batch in whole.iter_batches(ROW_GROUP, columns=[BATCH]):
                 found.update(pc.unique(batch.column(0)).to_pylist())

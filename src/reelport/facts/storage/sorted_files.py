@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelport import killpoints
-from reelport.facts.durable import make_folder, storage_errors, sync_file, sync_folder
+from reelport.facts.durable import make_folder, sync_file, sync_folder, translate_io_errors
 from reelport.facts.log.delta_log import DataFile
 from reelport.facts.schema import BATCH, MONTH, OWNER, stored
 from reelport.facts.tables import Table
@@ -141,7 +141,7 @@ class Writing:
         """Write sorted rows as they are into the file of that stem and month; another stem begins another file."""
         if not rows.num_rows:
             return
-        with storage_errors(self._folder):
+        with translate_io_errors(self._folder):
             if self._stem != (stem, month):
                 self._end()
                 self._open = SortedFile(self._folder, self._table, stem, month)
@@ -155,7 +155,7 @@ class Writing:
 
     def _end(self) -> None:
         if self._open is not None:
-            with storage_errors(self._open.path):
+            with translate_io_errors(self._open.path):
                 self._done.append(self._open.close())
         self._open = None
         self._stem = None
@@ -163,7 +163,7 @@ class Writing:
     def finish(self) -> tuple[DataFile, ...]:
         """End the last file and sync the folders; the files so far. They are durable, and still nobody's."""
         self._end()
-        with storage_errors(self._folder):
+        with translate_io_errors(self._folder):
             for parent in {(self._folder / file.path).parent for file in self._done}:
                 sync_folder(parent)
         killpoints.reach("load-fsync")

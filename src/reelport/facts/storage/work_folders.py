@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
-from reelport.facts.durable import storage_errors
+from reelport.facts.durable import translate_io_errors
 from reelport.facts.log.delta_log import LOG_FOLDER
 from reelport.facts.tables import TABLES
 
@@ -29,7 +29,7 @@ _CLAIMED = "claimed"
 def work_folder(root: Path) -> Iterator[Path]:
     """A folder of this load's own, which goes when the block ends; what killed loads left is cleared first."""
     spill = root / SPILL
-    with storage_errors(root):
+    with translate_io_errors(root):
         spill.mkdir(parents=True, exist_ok=True)
         with _locked(spill):
             _clear(root)
@@ -53,7 +53,7 @@ def clear_killed(root: Path) -> None:
     """Clear away what killed loads left: their folders, and the files elsewhere that they had claimed."""
     spill = root / SPILL
     if spill.is_dir():
-        with storage_errors(spill), _locked(spill):
+        with translate_io_errors(spill), _locked(spill):
             _clear(root)
 
 

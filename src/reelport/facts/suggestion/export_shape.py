@@ -10,7 +10,7 @@ from pathlib import Path
 from reelport.errors import BadInput
 from reelport.facts.defaults import MEMORY
 from reelport.facts.input.checking import FILE, LINE
-from reelport.facts.input.files import Form, Input, recognised
+from reelport.facts.input.files import Form, Input, detect_format
 from reelport.facts.input.json_input import json_view
 from reelport.facts.input.json_places import ObjectPlaces
 from reelport.facts.input.progress import Meter
@@ -31,7 +31,7 @@ def suggestion(root: Path, table: str, files: Sequence[Path], memory: str = MEMO
     Raises BadInput when it can't be read, UsageError when there is no such table.
     """
     found = table_named(table)
-    first = recognised([Path(file) for file in files])[0]
+    first = detect_format([Path(file) for file in files])[0]
     with reading_workspace(root, memory) as space, engine_errors(first.path):
         return suggest(space.session, found, _columns(space, first))
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, Row, TextClause, select, text
 
 from reelport.catalog import Limit
 from reelport.server import credentials
-from reelport.server.credentials import Seal
+from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, sql
 from reelport.server.state.tables import KEY_CHANNELS, READABLE
 from reelport.wire import Scope
@@ -62,7 +62,7 @@ class Caller:
 
 def grant(
     db: Engine,
-    seal: Seal,
+    service_secret: ServiceSecret,
     client_id: str,
     client_secret: str,
     scopes: Iterable[str],
@@ -76,7 +76,7 @@ def grant(
     Scopes that nobody knows and those that the key lacks are left out; INVALID_SCOPE when that leaves none.
     """
     with reading(db) as connection:
-        held = _held(connection, seal, client_id, client_secret)
+        held = _held(connection, service_secret, client_id, client_secret)
     if held is None:
         return Refusal.INVALID_CLIENT
     asked = set(scopes)
@@ -85,22 +85,24 @@ def grant(
     if not granted:
         return Refusal.INVALID_SCOPE
     until = now + timedelta(seconds=seconds)
-    return Grant(_token(seal, client_id, granted, until), granted, seconds)
+    return Grant(_token(service_secret, client_id, granted, until), granted, seconds)
 
 
-def _held(connection: Connection, seal: Seal, client_id: str, client_secret: str) -> frozenset[str] | None:
+def _held(
+    connection: Connection, service_secret: ServiceSecret, client_id: str, client_secret: str
+) -> frozenset[str] | None:
     """The scopes of the key; None when there is no such key, the secret is wrong or the key is revoked."""
     found = connection.execute(_statement(connection, "key"), {"key_id": _text(client_id)}).first()
     # The hash is computed for an unknown key too: the time to refuse must not tell which ids exist.
-    right = seal.same("key", client_secret, found.secret_hash if found else None)
+    right = service_secret.matches("key", client_secret, found.secret_hash if found else None)
     if found is None or not right or found.revoked_at is not None:
         return None
     return frozenset(found.permissions.split())
 
 
-def bearer(db: Engine, seal: Seal, token: str, now: datetime) -> Caller | None:
+def bearer(db: Engine, service_secret: ServiceSecret, token: str, now: datetime) -> Caller | None:
     """The caller that a token stands for; None when it isn't ours, expired, or its key is revoked."""
-    said = _said(seal, token, now)
+    said = _said(service_secret, token, now)
     if said is None:
         return None
     key_id, granted = said
@@ -127,16 +129,16 @@ def _channels(found: Row[*tuple[Any, ...]]) -> frozenset[str]:
     return frozenset(json.loads(found.channels or "[]"))
 
 
-def _token(seal: Seal, key_id: str, scopes: Iterable[str], until: datetime) -> str:
+def _token(service_secret: ServiceSecret, key_id: str, scopes: Iterable[str], until: datetime) -> str:
     """A signed token: when it ends, its scopes as bits, what makes it unlike any other, and its key."""
     ends, bits = int(until.timestamp() * 1000), sum(1 << REPORT_SCOPES.index(scope) for scope in scopes)
     said = ends.to_bytes(6) + bits.to_bytes(2) + secrets.token_bytes(_NONCE_BYTES) + key_id.encode()
-    return credentials.sign(seal, credentials.ACCESS_TOKEN, said, _SCOPES)
+    return credentials.sign(service_secret, credentials.ACCESS_TOKEN, said, _SCOPES)
 
 
-def _said(seal: Seal, token: str, now: datetime) -> tuple[str, frozenset[str]] | None:
+def _said(service_secret: ServiceSecret, token: str, now: datetime) -> tuple[str, frozenset[str]] | None:
     """The key of a token and the scopes that were granted; None when it isn't ours, or over."""
-    said = credentials.said_by(seal, credentials.ACCESS_TOKEN, token, _SCOPES)
+    said = credentials.read_signed(service_secret, credentials.ACCESS_TOKEN, token, _SCOPES)
     if said is None or int.from_bytes(said[:6]) <= now.timestamp() * 1000:
         return None
     bits = int.from_bytes(said[6:8])

@@ -14,7 +14,7 @@ from reelport.errors import UsageError
 from reelport.facts.tables import CHANNELS
 from reelport.server.access import organizations
 from reelport.server.access.organizations import NewKey
-from reelport.server.credentials import Seal, short_id
+from reelport.server.credentials import ServiceSecret, short_id
 from reelport.server.settings import Settings
 
 
@@ -168,7 +168,7 @@ def known_channels(settings: Settings) -> tuple[Channel, ...]:
 def create_key(
     db: Engine,
     settings: Settings,
-    seal: Seal,
+    service_secret: ServiceSecret,
     organization: str,
     permissions: Collection[str],
     now: datetime,
@@ -188,7 +188,7 @@ def create_key(
     if wrong:
         raise UsageError("\n".join(wrong))
     limit = None if channels is None else {id_ for name in channels for id_ in known[name]}
-    return organizations.create_key(db, seal, organization, permissions, now, channels=limit)
+    return organizations.create_key(db, service_secret, organization, permissions, now, channels=limit)
 
 
 def _by_name(db: Engine, settings: Settings, organization: str) -> dict[str, set[str]]:

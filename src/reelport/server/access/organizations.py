@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from reelport.errors import UsageError
 from reelport.server import credentials
 from reelport.server.access.callers import REPORT_SCOPES, readable
-from reelport.server.credentials import Seal
+from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE
 
@@ -118,7 +118,7 @@ def readable_channels(db: Engine, organization_id: int) -> frozenset[str]:
 
 def create_key(
     db: Engine,
-    seal: Seal,
+    service_secret: ServiceSecret,
     organization: str,
     permissions: Collection[str],
     now: datetime,
@@ -142,7 +142,7 @@ def create_key(
             KEYS.insert().values(
                 id=new.id,
                 organization_id=holder.id,
-                secret_hash=seal.hash("key", new.secret),
+                secret_hash=service_secret.hash("key", new.secret),
                 permissions=" ".join(scope for scope in REPORT_SCOPES if scope in permissions),
                 limited=int(channels is not None),
                 created_at=now,

@@ -22,7 +22,7 @@ from reelport.engine.duckdb.engine import Engine as ReportEngine
 from reelport.engine.pieces import alone
 from reelport.errors import ReelportError
 from reelport.facts.durable import reason_of
-from reelport.server.credentials import seal
+from reelport.server.credentials import load_service_secret
 from reelport.server.doctor.data_directory import look_at_access, look_at_disk, look_at_mark, look_at_readers
 from reelport.server.doctor.link_origin import find_link_fault
 from reelport.server.doctor.open_files import find_file_fault
@@ -83,7 +83,7 @@ def _secret(settings: Settings) -> Iterator[tuple[bool, str]]:
     elif not path.exists():
         yield True, "Not made yet: the first key or serve makes it."
     else:
-        seal(settings)
+        load_service_secret(settings)
         private = path.stat().st_mode & 0o077 == 0
         yield private, f"{path} is {'readable by its user alone' if private else 'readable by others: chmod 600 it'}."
 
@@ -128,7 +128,7 @@ def _new(connection: Connection) -> Iterator[tuple[bool, str]]:
 def _marked(settings: Settings, db: Engine) -> tuple[bool, str]:
     # Not without a secret: asking for the seal would make one.
     made = settings.secret is not None or (settings.data / "secret.key").exists()
-    return secret_fingerprint.describe(db, seal(settings) if made else None)
+    return secret_fingerprint.describe(db, load_service_secret(settings) if made else None)
 
 
 def _open_files(_: Settings) -> Iterator[tuple[bool, str]]:
@@ -137,7 +137,7 @@ def _open_files(_: Settings) -> Iterator[tuple[bool, str]]:
 
 
 def _workers(settings: Settings) -> Iterator[tuple[bool, str]]:
-    names = liveness.living(settings)
+    names = liveness.list_living(settings)
     with _current_state(settings) as db:
         count = _count_jobs(db) if db else 0
         living = names or (worker_registry.ready(db, settings) if db else ())

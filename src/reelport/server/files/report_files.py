@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from reelport import killpoints
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.facts.durable import sync_file, sync_folder
-from reelport.server.credentials import Seal
+from reelport.server.credentials import ServiceSecret
 from reelport.server.settings import Settings
 from reelport.wire import FILES_PATH
 
@@ -32,12 +32,12 @@ def draft_path(settings: Settings, report_id: str, attempt: int) -> Path:
     return settings.files_root / f"{report_id}-{attempt}.part"
 
 
-def path(settings: Settings, name: str) -> Path:
+def file_path(settings: Settings, name: str) -> Path:
     """Where a finished file lies."""
     return settings.files_root / name
 
 
-def settle(draft: Path, written: Written) -> FileRecord:
+def publish_draft(draft: Path, written: Written) -> FileRecord:
     """Make a written draft durable and give it its final name; afterwards it is whole, and stays so through a crash."""
     killpoints.reach("write")
     final = draft.with_suffix(".csv")
@@ -49,14 +49,18 @@ def settle(draft: Path, written: Written) -> FileRecord:
     return FileRecord(final.name, written.rows, written.bytes, written.sha256)
 
 
-def link(seal: Seal, report_id: str, key_id: str, until: datetime) -> str:
+def sign_url(service_secret: ServiceSecret, report_id: str, key_id: str, until: datetime) -> str:
     """The path and query under which anyone may fetch the file of a report up to `until`, while its key may."""
     expires = int(until.timestamp())
-    query = urlencode({"expires": expires, "key": key_id, "signature": _signature(seal, report_id, key_id, expires)})
+    query = urlencode(
+        {"expires": expires, "key": key_id, "signature": _signature(service_secret, report_id, key_id, expires)}
+    )
     return f"{FILES_PATH}/{report_id}.csv?{query}"
 
 
-def signed(seal: Seal, report_id: str, key_id: str, expires: str, signature: str, now: datetime) -> bool:
+def is_signed(
+    service_secret: ServiceSecret, report_id: str, key_id: str, expires: str, signature: str, now: datetime
+) -> bool:
     """Whether a link is ours and still good; `key_id`, `expires` and `signature` are its query as it came.
 
     It doesn't say whether the key still may: `reports.finished_file` does.
@@ -64,10 +68,10 @@ def signed(seal: Seal, report_id: str, key_id: str, expires: str, signature: str
     if not (expires.isascii() and expires.isdigit() and len(expires) <= len("9999999999")):
         return False
     right = hmac.compare_digest(
-        _signature(seal, report_id, key_id, int(expires)).encode(), signature.encode("utf-8", "replace")
+        _signature(service_secret, report_id, key_id, int(expires)).encode(), signature.encode("utf-8", "replace")
     )
     return right and now < datetime.fromtimestamp(int(expires), UTC)
 
 
-def _signature(seal: Seal, report_id: str, key_id: str, expires: int) -> str:
-    return seal.hash("link", json.dumps([report_id, key_id, expires]))
+def _signature(service_secret: ServiceSecret, report_id: str, key_id: str, expires: int) -> str:
+    return service_secret.hash("link", json.dumps([report_id, key_id, expires]))

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Engine, select
 
 from reelport import killpoints
-from reelport.facts.durable import storage_errors
+from reelport.facts.durable import translate_io_errors
 from reelport.server.files import report_files
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
@@ -38,7 +38,7 @@ def sweep(db: Engine, settings: Settings, now: datetime) -> int:
     for report in over:
         # The file first: a record without a file is mended by the next sweep, a file without a record by nobody.
         if report.file is not None:
-            _remove(report_files.path(settings, report.file))
+            _remove(report_files.file_path(settings, report.file))
         killpoints.reach("delete")
         _expire(db, report.id)
         _log.info("report expired", report=report.id)
@@ -94,7 +94,7 @@ def clean(db: Engine, settings: Settings) -> int:
 
 def _remove(path: Path) -> None:
     """StorageError when it can't be."""
-    with storage_errors(path):
+    with translate_io_errors(path):
         path.unlink(missing_ok=True)
 
 

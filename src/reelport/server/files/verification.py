@@ -25,7 +25,8 @@ def checked_files(db: Engine, settings: Settings) -> tuple[int, tuple[str, ...]]
     faults = [
         f"Report {row.id}: {fault}"
         for row in rows
-        if (fault := _fault(report_files.path(settings, row.file), row.bytes, row.sha256)) and _still_there(db, row.id)
+        if (fault := _fault(report_files.file_path(settings, row.file), row.bytes, row.sha256))
+        and _still_there(db, row.id)
     ]
     faults += [f"{path.name} belongs to no report." for path in retention.orphans(db, settings)]
     return len(rows), tuple(faults)

@@ -21,7 +21,7 @@ from reelport.server.graphql.faults import CODES, Fault, Path, entries, location
 from reelport.server.graphql.places import Places
 from reelport.server.graphql.request import Request
 from reelport.server.graphql.validation import ValueProblem
-from reelport.server.graphql.values import Guesses
+from reelport.server.graphql.values import NameSuggestions
 from reelport.server.limits.request_size import LISTED
 from reelport.server.reports import use_cases
 from reelport.server.state.database import StateBusy
@@ -72,7 +72,7 @@ def _of_validation(error: GraphQLError, places: Places) -> Fault:
 
 
 def _of_variables(request: Request, prepared: Operation) -> Iterator[tuple[Problem, Fault]]:
-    guesses = Guesses()
+    guesses = NameSuggestions()
     for definition, type_ in prepared.variables:
         name = definition.variable.name.value
         if definition.default_value is not None and name not in request.variables:
@@ -99,7 +99,7 @@ def _foreseen(request: Request, prepared: Operation, context: Context, faults: l
     for field, path in prepared.places.roots:
         for argument in (field.arguments or ()) if field.name.value == "askPartnerReportFile" else ():
             wire = values.from_literal(argument.value, sent)
-            for problem in judgement.foreseen(
+            for problem in judgement.foresee_problems(
                 wire, context.caller.scopes, context.now.date(), use_cases.rules(context.settings)
             ):
                 if problem.fatal and (path, problem.path) not in told:

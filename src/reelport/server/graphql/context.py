@@ -8,7 +8,7 @@ from datetime import date, datetime
 from sqlalchemy import Engine
 
 from reelport.server.access.callers import Caller
-from reelport.server.credentials import Seal
+from reelport.server.credentials import ServiceSecret
 from reelport.server.graphql.faults import Fault
 from reelport.server.settings import Settings
 
@@ -25,7 +25,7 @@ class Context:
 
     db: Engine
     settings: Settings
-    seal: Seal
+    service_secret: ServiceSecret
     caller: Caller
     now: datetime
     expiry_now: datetime

@@ -27,7 +27,7 @@ from graphql import (
 from reelport.server.graphql.faults import Fault, locations_of
 from reelport.server.graphql.places import Places
 from reelport.server.graphql.validation import validate_document
-from reelport.server.graphql.values import Guesses
+from reelport.server.graphql.values import NameSuggestions
 from reelport.server.limits import request_size
 from reelport.server.limits.request_size import DocumentLimits
 from reelport.wire import Code
@@ -176,6 +176,6 @@ def _find_operation(document: DocumentNode, name: str | None) -> OperationDefini
                 return "The document has several operations: say which by `operationName`."
     names = {each.name.value: each for each in operations if each.name}
     if name not in names:
-        near = Guesses().nearest(name[:80], names)
+        near = NameSuggestions().nearest(name[:80], names)
         return f"The document has no operation {name[:80]!r}." + (f" Did you mean {near}?" if near else "")
     return names[name]

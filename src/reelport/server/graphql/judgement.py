@@ -30,7 +30,7 @@ def problems(wire: Mapping[str, Any], scopes: frozenset[str], today: date, rules
     return (*wrong, *(problem for problem in found if problem.path not in said))
 
 
-def foreseen(wire: Mapping[str, Any], scopes: frozenset[str], today: date, rules: Rules) -> tuple[Problem, ...]:
+def foresee_problems(wire: Mapping[str, Any], scopes: frozenset[str], today: date, rules: Rules) -> tuple[Problem, ...]:
     """The same of one in which there are names that no enum knows: of those nothing is said."""
     unknown = set(_unknown(wire))
     return tuple(each for each in problems(_knowable(wire), scopes, today, rules) if each.path not in unknown)

@@ -142,7 +142,7 @@ def _link(context: Context, report: LookedReport) -> Object:
     return {
         "__typename": "ReportFileDownloadLink",
         "id": _id("ReportFileDownloadLink", report.token),
-        "link": context.base + report_files.link(context.seal, report.id, context.caller.key_id, until),
+        "link": context.base + report_files.sign_url(context.service_secret, report.id, context.caller.key_id, until),
     }
 
 

@@ -25,7 +25,7 @@ from graphql.language.visitor import EnterLeaveVisitor
 
 from reelport.errors import Problem
 from reelport.server.graphql import values
-from reelport.server.graphql.values import Guesses
+from reelport.server.graphql.values import NameSuggestions
 from reelport.server.limits import request_size
 from reelport.server.limits.request_size import LISTED
 
@@ -46,7 +46,7 @@ class _Literals(ValuesOfCorrectTypeRule):
     def __init__(self, context: ValidationContext, found: list[GraphQLError]) -> None:
         super().__init__(context)
         self.found = found
-        self.guesses = Guesses()
+        self.guesses = NameSuggestions()
 
     def is_valid_value_node(self, node: ValueNode, input_type: Any) -> VisitorAction:  # noqa: ANN401 - as in the library
         """Note what is wrong with a value, and don't look inside it again."""

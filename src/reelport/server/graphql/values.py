@@ -61,7 +61,7 @@ class EnumName(str):
     __slots__ = ()
 
 
-class Guesses:
+class NameSuggestions:
     """The nearest right name, for as many wrong ones as one request may cost."""
 
     def __init__(self, left: int = GUESSES) -> None:
@@ -121,13 +121,13 @@ def problems(
     path: Path = (),
     *,
     literal: bool = False,
-    guesses: Guesses | None = None,
+    guesses: NameSuggestions | None = None,
 ) -> Iterator[Problem]:
     """Every problem of a value. One that isn't fatal may be left to the field: only a date that is none is such.
 
     `literal` is for what stands in a document, where names have no quotes.
     """
-    guesses = guesses or Guesses()
+    guesses = guesses or NameSuggestions()
     if isinstance(type_, GraphQLNonNull):
         if value is None:
             yield Problem(Code.INVALID_VALUE, path, f"A null is no {_name(type_)}: give a value.")
@@ -151,7 +151,7 @@ def _list(
     type_: GraphQLList[Any],
     path: Path,
     literal: bool,
-    guesses: Guesses,
+    guesses: NameSuggestions,
 ) -> Iterator[Problem]:
     if not isinstance(value, list):
         yield from problems(value, type_.of_type, path, literal=literal, guesses=guesses)
@@ -167,7 +167,7 @@ def _object(
     type_: GraphQLInputObjectType,
     path: Path,
     literal: bool,
-    guesses: Guesses,
+    guesses: NameSuggestions,
 ) -> Iterator[Problem]:
     if not isinstance(value, dict):
         yield Problem(Code.INVALID_VALUE, path, f"{_shown(value)} is no {type_.name}: give an object.")
@@ -182,7 +182,7 @@ def _object(
         yield _strange(name, type_, path, guesses)
 
 
-def _strange(name: str, type_: GraphQLInputObjectType, path: Path, guesses: Guesses) -> Problem:
+def _strange(name: str, type_: GraphQLInputObjectType, path: Path, guesses: NameSuggestions) -> Problem:
     near = guesses.nearest(name, type_.fields)
     advice = check.advice(near, type_.fields)
     if type_.name == _FILTERS:
@@ -196,7 +196,7 @@ def _enum(
     type_: GraphQLEnumType,
     path: Path,
     literal: bool,
-    guesses: Guesses,
+    guesses: NameSuggestions,
 ) -> Iterator[Problem]:
     noun, code = _ENUMS.get(type_.name, (type_.name, Code.INVALID_VALUE))
     if not isinstance(value, str):

@@ -23,10 +23,10 @@ from reelport.server.graphql.resolvers import schema
 from reelport.server.http import health
 from reelport.server.http.downloads import download
 from reelport.server.http.graphql_endpoint import graphql
-from reelport.server.http.long_poll import Held
+from reelport.server.http.long_poll import LongPolls
 from reelport.server.http.metrics import Metrics
 from reelport.server.http.oauth import token
-from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH, Observed
+from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH, RequestLog
 from reelport.server.http.service import Service
 from reelport.server.http.state_metrics import StateMetrics
 from reelport.server.limits.body_budget import BodyBudget
@@ -39,7 +39,7 @@ from reelport.server.settings import Settings
 from reelport.server.state.database import connect
 from reelport.server.state.expiry_clock import ExpiryClock
 from reelport.server.state.reads import Reads
-from reelport.server.state.secret_fingerprint import sealed
+from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.write_probe import StateProbe
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH
 
@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         db = await anyio.to_thread.run_sync(connect, settings)
         app.state.service = await anyio.to_thread.run_sync(compose, settings, db)
-        async with app.state.service.held.watched(), anyio.create_task_group() as tasks:
+        async with app.state.service.long_polls.watch_reports(), anyio.create_task_group() as tasks:
             tasks.start_soon(_sweep, settings, db, app.state.service.expiry)
             yield
             tasks.cancel_scope.cancel()
@@ -72,7 +72,7 @@ def create_app(settings: Settings) -> Starlette:
             Route(LIVE_PATH, health.live, methods=["GET"]),
             Route(METRICS_PATH, health.metrics, methods=["GET"]),
         ],
-        middleware=[Middleware(Observed)],
+        middleware=[Middleware(RequestLog)],
         exception_handlers={HTTPException: _no_such},
         lifespan=lifespan,
     )
@@ -82,13 +82,13 @@ def create_app(settings: Settings) -> Starlette:
 
 def compose(settings: Settings, db: Engine) -> Service:
     """The parts of the API over an open state."""
-    held = Held(db, settings)
+    held = LongPolls(db, settings)
     documents = Documents(schema(), DocumentLimits.of(settings))
     return Service(
         settings,
         db,
         Reads(db, settings),
-        sealed(db, settings),
+        require_same_secret(db, settings),
         documents,
         Metrics(StateMetrics(db, settings), lambda: len(held)),
         held,
@@ -114,7 +114,7 @@ async def _sweep(settings: Settings, db: Engine, expiry: ExpiryClock) -> None:
 
 def _sweep_once(settings: Settings, db: Engine, expiry: ExpiryClock) -> None:
     now = expiry.agree()
-    if jobs.due(db, "sweep", settings.sweep_seconds):
+    if jobs.claim_chore(db, "sweep", settings.sweep_seconds):
         retention.sweep(db, settings, now)
 
 

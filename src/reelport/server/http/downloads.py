@@ -98,8 +98,8 @@ async def download(request: Request) -> Response:
     """Answer a GET or HEAD of a link."""
     service: Service = request.app.state.service
     link = _Link.of(request)
-    if not report_files.signed(
-        service.seal, link.report_id, link.key_id, link.expires, link.signature, datetime.now(UTC)
+    if not report_files.is_signed(
+        service.secret, link.report_id, link.key_id, link.expires, link.signature, datetime.now(UTC)
     ):
         return _refusal(_NO_LINK)
     try:
@@ -156,7 +156,7 @@ def _open(service: Service, link: _Link) -> _Opened | _Refused:
     found = _allowed(service, link)
     if isinstance(found, _Refused):
         return found
-    return _opened(report_files.path(service.settings, found.file.name), found)
+    return _opened(report_files.file_path(service.settings, found.file.name), found)
 
 
 def _allowed(service: Service, link: _Link) -> LinkedFile | _Refused:

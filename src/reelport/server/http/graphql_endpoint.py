@@ -100,7 +100,7 @@ async def _in_turn(
     service: Service, request: HttpRequest, caller: Caller, body: bytes, base: str, pending: PendingBody
 ) -> _Answered:
     """The answer, when it is this partner's turn; ClientDisconnect when nobody is there any more to be told it."""
-    async with service.turns.of(caller.organization_id):
+    async with service.concurrency.limiter_of(caller.organization_id):
         if await request.is_disconnected():
             raise ClientDisconnect
         pending.keep()
@@ -129,7 +129,7 @@ async def _held(
     end = End.LEFT
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_cancel_when_gone, request, tasks.cancel_scope)
-        end = await service.held.wait(caller.organization_id, unfinished, seconds)
+        end = await service.long_polls.wait(caller.organization_id, unfinished, seconds)
         tasks.cancel_scope.cancel()
     request.state.held = time.perf_counter() - began
     service.metrics.held(end.value)
@@ -154,7 +154,7 @@ def _answer(service: Service, caller: Caller, body: bytes, base: str) -> _Answer
 def _execute(db: Engine, service: Service, caller: Caller, asked: GraphqlRequest, base: str) -> _Answered:
     repeatable = db is not service.db
     context = Context(
-        db, service.settings, service.seal, caller, datetime.now(UTC), service.expiry.now(), base, repeatable
+        db, service.settings, service.secret, caller, datetime.now(UTC), service.expiry.now(), base, repeatable
     )
     body = answer(service.documents, asked, context)
     unfinished = frozenset() if "errors" in body else frozenset(context.unfinished)
@@ -174,8 +174,8 @@ async def _caller(service: Service, request: HttpRequest) -> Caller | Response:
         return _refused(request, fault, 401, **{"WWW-Authenticate": _REALM})
     now = datetime.now(UTC)
     # In turn: else thousands of requests with one token would all be looked up before anybody else's.
-    async with service.turns.of(token):
-        caller = await service.reads.run(callers.bearer, service.seal, token.strip(), now)
+    async with service.concurrency.limiter_of(token):
+        caller = await service.reads.run(callers.bearer, service.secret, token.strip(), now)
     if caller is None:
         fault = Fault(Code.UNAUTHENTICATED, "The token is unknown, expired or revoked: ask for a new one.")
         challenge = f'{_REALM}, error="invalid_token", error_description="unknown, expired or revoked"'

@@ -105,4 +105,4 @@ def _workers(service: Service) -> str:
             return "ok"
     except StorageError:
         return "not known: the database can't be read"
-    return "starting" if liveness.living(service.settings) else "none is running"
+    return "starting" if liveness.list_living(service.settings) else "none is running"

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from reelport.errors import StorageError
 from reelport.server.credentials import short_id
 from reelport.server.queue import jobs, wakeups
-from reelport.server.queue.wakeups import Bell, Occasion
+from reelport.server.queue.wakeups import Occasion, Wakeup
 from reelport.server.settings import Settings
 
 _LEAST_PAUSE = 0.01
@@ -55,7 +55,7 @@ class _Look:
         self.let_go.set()
 
 
-class Held:
+class LongPolls:
     """The looks that one process holds. To be used on its event loop only, while `watched` runs."""
 
     def __init__(self, db: Engine, settings: Settings) -> None:
@@ -98,19 +98,19 @@ class Held:
             look.release(End.STOPPING)
 
     @contextlib.asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
+    async def watch_reports(self) -> AsyncIterator[None]:
         """Look after the reports of held looks within the block."""
-        with wakeups.hung(self._settings, f"looks-{short_id()}", Occasion.ENDED) as rung:
+        with wakeups.open_wakeup(self._settings, f"looks-{short_id()}", Occasion.ENDED) as wakeup:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._listen, rung)
+                tasks.start_soon(self._listen, wakeup)
                 tasks.start_soon(self._watch)
                 yield
                 tasks.cancel_scope.cancel()
 
-    async def _listen(self, rung: Bell) -> None:
+    async def _listen(self, wakeup: Wakeup) -> None:
         while True:
-            await anyio.wait_readable(rung.fileno())
-            rung.hush()
+            await anyio.wait_readable(wakeup.fileno())
+            wakeup.clear()
             self._stirred.set()
 
     async def _watch(self) -> None:
@@ -126,7 +126,7 @@ class Held:
     async def _look(self) -> None:
         seen = frozenset[str]().union(*(look.reports for look in self._looks))
         try:
-            unfinished = await anyio.to_thread.run_sync(jobs.unfinished, self._db, seen)
+            unfinished = await anyio.to_thread.run_sync(jobs.find_unfinished, self._db, seen)
         except StorageError as error:
             # Whoever is held hears of it at the end of its time, from the look that is made then.
             _LOG.warning("no look for held ones", reason=str(error))

@@ -64,7 +64,7 @@ async def token(request: Request) -> JSONResponse:
         return _refusal(refused)
     scopes = form.get("scope", "").split()
     try:
-        async with service.turns.of(caller):
+        async with service.concurrency.limiter_of(caller):
             found = await service.reads.run(_grant, service, credentials, scopes)
     except StorageError as error:
         _LOG.error("the state can't be used", reason=str(error))
@@ -95,7 +95,7 @@ def _counted(service: Service, credentials: _Credentials) -> bytes:
 def _grant(db: Engine, service: Service, credentials: _Credentials, scopes: list[str]) -> Grant | Refusal:
     return callers.grant(
         db,
-        service.seal,
+        service.secret,
         credentials.id,
         credentials.secret,
         scopes,

@@ -43,7 +43,7 @@ class _Seen:
     bytes: int = 0
 
 
-class Observed:
+class RequestLog:
     """The ASGI app that stands around the others."""
 
     def __init__(self, app: ASGIApp) -> None:

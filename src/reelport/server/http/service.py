@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
-from reelport.server.credentials import Seal
+from reelport.server.credentials import ServiceSecret
 from reelport.server.graphql.documents import Documents
-from reelport.server.http.long_poll import Held
+from reelport.server.http.long_poll import LongPolls
 from reelport.server.http.metrics import Metrics
 from reelport.server.limits.body_budget import BodyBudget
-from reelport.server.limits.concurrency import Turns
+from reelport.server.limits.concurrency import Concurrency
 from reelport.server.limits.download_slots import DownloadSlots
 from reelport.server.limits.grant_rate import GrantRate
 from reelport.server.settings import Settings
@@ -27,14 +27,14 @@ class Service:
     settings: Settings
     db: Engine
     reads: Reads
-    seal: Seal
+    secret: ServiceSecret
     documents: Documents
     metrics: Metrics
-    held: Held
+    long_polls: LongPolls
     download_slots: DownloadSlots
     bodies: BodyBudget
     forms: BodyBudget
     grants: GrantRate
     probe: StateProbe
     expiry: ExpiryClock
-    turns: Turns = field(default_factory=Turns)
+    concurrency: Concurrency = field(default_factory=Concurrency)

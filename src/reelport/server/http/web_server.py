@@ -16,7 +16,7 @@ from reelport.server.doctor.open_files import raise_open_files
 from reelport.server.http.app import create_app
 from reelport.server.http.connections import ACCEPTED_AT_ONCE, Connection
 from reelport.server.http.listening import BACKLOG, address_of
-from reelport.server.http.long_poll import Held
+from reelport.server.http.long_poll import LongPolls
 from reelport.server.settings import Settings
 
 _LOG = structlog.get_logger(__name__)
@@ -89,7 +89,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the requests, the held ones first."""
-        held: Held = self._app.state.service.held
+        held: LongPolls = self._app.state.service.held
         held.stop()
         await super().shutdown(sockets)
         self._over.set()

@@ -11,14 +11,14 @@ AT_ONCE = 2
 """Requests of one caller. Python computes for one of them at a moment; the second makes use of waits for the state."""
 
 
-class Turns:
+class Concurrency:
     """The turns of every caller of one process. To be used on its event loop only."""
 
     def __init__(self) -> None:
         # Whoever has a turn or waits for one keeps them alive.
         self._of: WeakValueDictionary[Hashable, anyio.CapacityLimiter] = WeakValueDictionary()
 
-    def of(self, caller: Hashable) -> anyio.CapacityLimiter:
+    def limiter_of(self, caller: Hashable) -> anyio.CapacityLimiter:
         """What a request of this caller holds while it is worked on; first come, first served."""
         turns = self._of.get(caller)
         if turns is None:

@@ -12,9 +12,9 @@ from reelport import killpoints
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.engine import Session
 from reelport.engine.pieces import pieces
-from reelport.engine.tenant import Reader
+from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
-from reelport.facts.durable import storage_errors
+from reelport.facts.durable import translate_io_errors
 from reelport.facts.layout import require_layout
 from reelport.facts.log.loaded_tables import last_complete_day
 from reelport.facts.log.snapshot import Snapshot, pin
@@ -25,7 +25,7 @@ from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
 
 
-class Taken(InternalError):
+class LeaseLost(InternalError):
     """The job was taken away from this attempt: what it made counts for nothing."""
 
 
@@ -38,20 +38,20 @@ def make(db: Database, settings: Settings, claim: Claim, session: Session, now: 
     require_layout(settings.data)
     draft = report_files.draft_path(settings, claim.report_id, claim.attempt)
     try:
-        with storage_errors(draft.parent):
+        with translate_io_errors(draft.parent):
             draft.parent.mkdir(exist_ok=True)
-        plans = pieces(claim.query, Reader(claim.channels), _pinned(db, settings, claim))
+        plans = pieces(claim.query, Tenant(claim.channels), _pinned(db, settings, claim))
         written = session.write(plans, draft)
-        with storage_errors(draft):
-            record = report_files.settle(draft, written)
+        with translate_io_errors(draft):
+            record = report_files.publish_draft(draft, written)
     finally:
         # What stands in its way is the failure to tell of, and is told already; a sweep takes it later.
         with suppress(OSError):
             draft.unlink(missing_ok=True)
     # Should this fail half-way, the file stays: only the database knows then whether it was published.
     if not jobs.finish(db, claim, record, now()):
-        report_files.path(settings, record.name).unlink(missing_ok=True)
-        raise Taken("The job was taken away from this attempt.")
+        report_files.file_path(settings, record.name).unlink(missing_ok=True)
+        raise LeaseLost("The job was taken away from this attempt.")
     killpoints.reach("publish")
     return record
 
@@ -60,7 +60,7 @@ def _pinned(db: Database, settings: Settings, claim: Claim) -> Snapshot:
     """The tables at the versions of the first attempt; the first attempt takes the newest, and says so."""
     snapshot = pin(settings.facts_root, tables_of(claim.query), claim.versions)
     if claim.versions is None and not jobs.pin(db, claim, snapshot.versions, last_complete_day(snapshot)):
-        raise Taken("The job was taken away from this attempt.")
+        raise LeaseLost("The job was taken away from this attempt.")
     return snapshot
 
 

@@ -84,7 +84,7 @@ class Deaths:
 
     def _tell(self, death: Death) -> None:
         reports: list[str] = []
-        with liveness.fallen(self._settings, self._supervisor, death.pid) as owners:
+        with liveness.lock_dead(self._settings, self._supervisor, death.pid) as owners:
             for owner in owners:
                 reports += self._settle(owner, death)
         if liveness.is_remembered(self._settings, self._supervisor, death.pid):
@@ -93,8 +93,8 @@ class Deaths:
             self._untold.remove(death)
         if reports:
             _log.warning("reports of a dead worker queued again", reports=reports, reason=f"It {death.how}.")
-            wakeups.ring(self._settings)
-            wakeups.ring(self._settings, wakeups.Occasion.ENDED)
+            wakeups.notify(self._settings)
+            wakeups.notify(self._settings, wakeups.Occasion.ENDED)
 
     def _settle(self, owner: str, death: Death) -> tuple[str, ...]:
         if not death.is_its_own:

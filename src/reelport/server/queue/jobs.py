@@ -67,7 +67,7 @@ def _sql(connection: Connection, name: str) -> TextClause:
     return _statements(connection.dialect.name)[name]
 
 
-def put(connection: Connection, report_id: str, organization_id: int) -> None:
+def enqueue(connection: Connection, report_id: str, organization_id: int) -> None:
     """Queue a report, in the transaction that makes it."""
     queued = {"report_id": report_id, "organization_id": organization_id}
     connection.execute(_sql(connection, "put"), queued)
@@ -130,7 +130,7 @@ def beat(db: Engine, claim: Claim, lease_seconds: float) -> bool:
         return connection.execute(_sql(connection, "beat"), renewed).rowcount == 1
 
 
-def held(db: Engine, claims: Iterable[Claim]) -> frozenset[Claim]:
+def find_held(db: Engine, claims: Iterable[Claim]) -> frozenset[Claim]:
     """Those of the claims whose jobs are still theirs."""
     with reading(db) as connection:
         return frozenset(
@@ -138,7 +138,7 @@ def held(db: Engine, claims: Iterable[Claim]) -> frozenset[Claim]:
         )
 
 
-def unfinished(db: Engine, reports: Collection[str]) -> frozenset[str]:
+def find_unfinished(db: Engine, reports: Collection[str]) -> frozenset[str]:
     """Those of the reports, by their public names, that still have a job: the others have reached a final state."""
     with reading(db) as connection:
         return frozenset(connection.execute(select(JOBS.c.report_id).where(JOBS.c.report_id.in_(reports))).scalars())
@@ -225,13 +225,13 @@ def cancel(db: Engine, report_id: str, reason: str, now: datetime) -> bool:
         return cancelled
 
 
-def owners(db: Engine) -> frozenset[str]:
+def list_owners(db: Engine) -> frozenset[str]:
     """The workers that hold jobs."""
     with reading(db) as connection:
         return frozenset(connection.execute(_sql(connection, "owners")).scalars())
 
 
-def due(db: Engine, chore: str, every_seconds: float) -> bool:
+def claim_chore(db: Engine, chore: str, every_seconds: float) -> bool:
     """Whether a chore is due, and ours to do: of all processes that ask, one is told so."""
     wanted = {"name": chore, "every": milliseconds(every_seconds)}
     with reading(db) as connection:

@@ -53,7 +53,7 @@ class Running:
         self.session.cancel()
 
 
-class Keeper:
+class LeaseKeeper:
     """Ticks beside the reports of one worker. A database that can't be reached for a while is only logged."""
 
     def __init__(
@@ -95,7 +95,7 @@ class Keeper:
         running = self._running()
         if not running:
             return
-        held = jobs.held(self._db, [each.claim for each in running])
+        held = jobs.find_held(self._db, [each.claim for each in running])
         for each in running:
             if each.claim not in held:
                 each.interrupt(Stop.TAKEN)
@@ -110,18 +110,18 @@ class Keeper:
         if overdue:
             reason = "It gave no sign of life for as long as its lease."
             _log.warning("reports of a lost worker queued again", reports=list(overdue), reason=reason)
-        if clear_up(self._db, self._settings) or overdue:
+        if release_dead_workers(self._db, self._settings) or overdue:
             self._freed()
-        if jobs.due(self._db, "sweep", self._settings.sweep_seconds):
+        if jobs.claim_chore(self._db, "sweep", self._settings.sweep_seconds):
             retention.sweep(self._db, self._settings, self._expiry.agree())
 
 
-def clear_up(db: Engine, settings: Settings) -> tuple[str, ...]:
+def release_dead_workers(db: Engine, settings: Settings) -> tuple[str, ...]:
     """Release the jobs of workers that died on this machine unseen by a supervisor, and log it; their reports' ids."""
     released: list[str] = []
-    with liveness.departed(settings) as dead:
+    with liveness.lock_unwatched_dead(settings) as dead:
         if dead:
-            for owner in jobs.owners(db) & frozenset(dead):
+            for owner in jobs.list_owners(db) & frozenset(dead):
                 released += losses.release(db, owner)
     if released:
         reason = "It ended together with its service, or nobody watched it."

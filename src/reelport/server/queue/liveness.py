@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reelport.facts.durable import storage_errors
+from reelport.facts.durable import translate_io_errors
 from reelport.server.credentials import short_id
-from reelport.server.queue.wakeups import Bell
+from reelport.server.queue.wakeups import Wakeup
 from reelport.server.settings import Settings
 
 _SUFFIX = ".lock"
@@ -44,22 +44,22 @@ def process_of(owner: str) -> int:
 
 
 @contextmanager
-def present(settings: Settings, owner: str, supervisor: str = "") -> Iterator[Bell]:
+def hold_name(settings: Settings, owner: str, supervisor: str = "") -> Iterator[Wakeup]:
     """Be known as alive under this name, with a bell, until the block or the process ends.
 
     `supervisor` is the name of the one that watches this process, if one does.
     """
     descriptor = _locked_file(settings, f"{owner}{_SUFFIX}", supervisor)
     try:
-        with Bell(settings, owner) as bell:
-            yield bell
+        with Wakeup(settings, owner) as wakeup:
+            yield wakeup
     finally:
         _forget(settings, owner)
         os.close(descriptor)
 
 
 @contextmanager
-def supervising(settings: Settings) -> Iterator[str]:
+def hold_supervisor_name(settings: Settings) -> Iterator[str]:
     """Be known as a living supervisor, by the name that is given, until the block or the process ends."""
     name = new_owner()
     descriptor = _locked_file(settings, f"{name}{_SUPERVISOR}", "")
@@ -72,7 +72,7 @@ def supervising(settings: Settings) -> Iterator[str]:
 
 def _locked_file(settings: Settings, name: str, content: str) -> int:
     """A new file that this process holds a lock on, until its descriptor is closed. StorageError when it can't be."""
-    with storage_errors(settings.workers_root):
+    with translate_io_errors(settings.workers_root):
         settings.workers_root.mkdir(parents=True, exist_ok=True)
         # Locked before it has its name: nobody can find it unlocked while we live.
         draft = settings.workers_root / f"{name}.new"
@@ -84,7 +84,7 @@ def _locked_file(settings: Settings, name: str, content: str) -> int:
 
 
 @contextmanager
-def departed(settings: Settings) -> Iterator[tuple[str, ...]]:
+def lock_unwatched_dead(settings: Settings) -> Iterator[tuple[str, ...]]:
     """The dead workers whose supervisor is dead too, ours to clear up within the block and forgotten after it."""
     for path in settings.workers_root.glob(f"*{_SUPERVISOR}"):
         if _is_free(path):
@@ -95,7 +95,7 @@ def departed(settings: Settings) -> Iterator[tuple[str, ...]]:
 
 
 @contextmanager
-def fallen(settings: Settings, supervisor: str, pid: int) -> Iterator[tuple[str, ...]]:
+def lock_dead(settings: Settings, supervisor: str, pid: int) -> Iterator[tuple[str, ...]]:
     """The names of a dead process that this supervisor watched, to settle within the block and forgotten after it."""
     with _buried(settings, _watched(settings, supervisor, pid)) as owners:
         yield owners
@@ -135,12 +135,12 @@ def _buried(settings: Settings, files: Iterable[Path]) -> Iterator[tuple[str, ..
             os.close(descriptor)
 
 
-def living(settings: Settings) -> tuple[str, ...]:
+def list_living(settings: Settings) -> tuple[str, ...]:
     """The workers that are alive on this machine."""
     return tuple(path.name.removesuffix(_SUFFIX) for path in _locked(settings))
 
 
-def spill_of(settings: Settings, owner: str) -> Path:
+def spill_folder(settings: Settings, owner: str) -> Path:
     """Where a worker puts what doesn't fit into its memory; removed with it."""
     return settings.spill_root / owner
 
@@ -179,6 +179,6 @@ def _take(path: Path) -> int | None:
 
 
 def _forget(settings: Settings, owner: str) -> None:
-    shutil.rmtree(spill_of(settings, owner), ignore_errors=True)
+    shutil.rmtree(spill_folder(settings, owner), ignore_errors=True)
     for suffix in (".bell", _SUFFIX):
         (settings.workers_root / f"{owner}{suffix}").unlink(missing_ok=True)

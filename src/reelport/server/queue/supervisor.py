@@ -47,13 +47,13 @@ def supervise(settings: Settings) -> None:
     require_layout(settings.data)
     database.connect(settings).dispose()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
+        signal.signal(number, _shut_down)
     with supervised(settings, 1):
         while True:
             signal.pause()
 
 
-def _leave(*_: object) -> NoReturn:
+def _shut_down(*_: object) -> NoReturn:
     raise SystemExit(0)
 
 
@@ -65,7 +65,7 @@ def supervised(settings: Settings, workers: int) -> Iterator[None]:
         return
     db = database.opened(settings)
     try:
-        with liveness.supervising(settings) as name, _running(_Supervisor(settings, db, name), workers):
+        with liveness.hold_supervisor_name(settings) as name, _running(_Supervisor(settings, db, name), workers):
             yield
     finally:
         db.dispose()

@@ -19,7 +19,7 @@ from typing import Self
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from reelport.facts.durable import storage_errors
+from reelport.facts.durable import translate_io_errors
 from reelport.server.settings import Settings
 
 CHANNEL = "reelport_jobs"
@@ -34,19 +34,19 @@ class Occasion(StrEnum):
     ENDED = ".ended"
 
 
-def announce(connection: Connection) -> None:
+def notify_listeners(connection: Connection) -> None:
     """Ring at the end of this transaction wherever a worker listens to the same PostgreSQL."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
 
 
-def ring(settings: Settings, occasion: Occasion = Occasion.WORK) -> None:
+def notify(settings: Settings, occasion: Occasion = Occasion.WORK) -> None:
     """Wake everyone of this data directory on this machine who has a bell for that."""
     with contextlib.suppress(FileNotFoundError):
-        for bell in settings.workers_root.glob(f"*{occasion}"):
+        for wakeup in settings.workers_root.glob(f"*{occasion}"):
             # Refused when nobody is behind it, or when it rings already.
             with contextlib.suppress(OSError):
-                descriptor = os.open(bell, os.O_WRONLY | os.O_NONBLOCK)
+                descriptor = os.open(wakeup, os.O_WRONLY | os.O_NONBLOCK)
                 try:
                     os.write(descriptor, b"!")
                 finally:
@@ -54,28 +54,28 @@ def ring(settings: Settings, occasion: Occasion = Occasion.WORK) -> None:
 
 
 @contextlib.contextmanager
-def hung(settings: Settings, owner: str, occasion: Occasion) -> Iterator[Bell]:
+def open_wakeup(settings: Settings, owner: str, occasion: Occasion) -> Iterator[Wakeup]:
     """A bell of one's own within the block; those of the same kind that killed processes left are taken down."""
-    with storage_errors(settings.workers_root):
+    with translate_io_errors(settings.workers_root):
         settings.workers_root.mkdir(parents=True, exist_ok=True)
-        for bell in settings.workers_root.glob(f"*{occasion}"):
+        for wakeup in settings.workers_root.glob(f"*{occasion}"):
             try:
-                os.close(os.open(bell, os.O_WRONLY | os.O_NONBLOCK))
+                os.close(os.open(wakeup, os.O_WRONLY | os.O_NONBLOCK))
             except OSError:
-                bell.unlink(missing_ok=True)
-        own = Bell(settings, owner, occasion)
+                wakeup.unlink(missing_ok=True)
+        own = Wakeup(settings, owner, occasion)
     with own:
         yield own
 
 
 @contextlib.contextmanager
-def listening(db: Engine, bell: Bell) -> Iterator[None]:
+def listening(db: Engine, wakeup: Wakeup) -> Iterator[None]:
     """Let NOTIFY ring the bell within the block; SQLite has none, and needs none."""
     if db.dialect.name != "postgresql":
         yield
         return
     ended = threading.Event()
-    listener = threading.Thread(target=_listen, args=(db, bell, ended), name="listener", daemon=True)
+    listener = threading.Thread(target=_listen, args=(db, wakeup, ended), name="listener", daemon=True)
     listener.start()
     try:
         yield
@@ -84,7 +84,7 @@ def listening(db: Engine, bell: Bell) -> Iterator[None]:
         listener.join()
 
 
-def _listen(db: Engine, bell: Bell, ended: threading.Event) -> None:
+def _listen(db: Engine, wakeup: Wakeup, ended: threading.Event) -> None:
     # Imported here: with SQLite nobody need wait for it.
     import psycopg  # noqa: PLC0415 - see above
 
@@ -93,16 +93,16 @@ def _listen(db: Engine, bell: Bell, ended: threading.Event) -> None:
         try:
             with psycopg.connect(address, autocommit=True) as connection:
                 connection.execute(f"LISTEN {CHANNEL}")
-                bell.ring()
+                wakeup.notify()
                 while not ended.is_set():
                     for _ in connection.notifies(timeout=_LISTEN_SECONDS, stop_after=1):
-                        bell.ring()
+                        wakeup.notify()
         except psycopg.OperationalError as error:
             _log.warning("not listening", reason=str(error).strip())
             ended.wait(_LISTEN_SECONDS)
 
 
-class Bell:
+class Wakeup:
     """One process's bell, a named pipe: it needs no port, and its name may be of any length."""
 
     def __init__(self, settings: Settings, owner: str, occasion: Occasion = Occasion.WORK) -> None:
@@ -115,19 +115,19 @@ class Bell:
         """Until it rings, or so many seconds; whether it rang."""
         ready, _, _ = select.select([self._descriptor], [], [], seconds)
         if ready:
-            self.hush()
+            self.clear()
         return bool(ready)
 
     def fileno(self) -> int:
         """What becomes readable when it rings."""
         return self._descriptor
 
-    def hush(self) -> None:
+    def clear(self) -> None:
         """Ready to ring again."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._descriptor, 65536)
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Wake the one who waits; safe from any thread and from a signal handler."""
         with contextlib.suppress(OSError):
             os.write(self._descriptor, b"!")

@@ -13,12 +13,12 @@ from reelport.check import problems
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.engine import Engine
 from reelport.engine.pieces import pieces
-from reelport.engine.tenant import Reader
+from reelport.engine.tenant import Tenant
 from reelport.errors import ReelportError
 from reelport.facts.log.snapshot import pin
 from reelport.query import ReportQuery
 
-_NOBODY = Reader(frozenset())
+_NOBODY = Tenant(frozenset())
 _log = structlog.get_logger()
 
 

@@ -18,16 +18,16 @@ from sqlalchemy import Engine as Database
 
 from reelport.engine.duckdb.engine import Cancelled, Engine
 from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, RequestError, StorageError
-from reelport.facts.durable import storage_errors
+from reelport.facts.durable import translate_io_errors
 from reelport.facts.layout import require_layout
 from reelport.facts.modes import private
 from reelport.server.files import retention
 from reelport.server.memory import release_memory
 from reelport.server.queue import attempt, jobs, liveness, losses, wakeups, worker_registry
-from reelport.server.queue.attempt import Taken, clock
+from reelport.server.queue.attempt import LeaseLost, clock
 from reelport.server.queue.jobs import Claim
-from reelport.server.queue.lease_keeper import WATCH_SECONDS, Keeper, Running, Stop, clear_up
-from reelport.server.queue.wakeups import Bell, Occasion
+from reelport.server.queue.lease_keeper import WATCH_SECONDS, LeaseKeeper, Running, Stop, release_dead_workers
+from reelport.server.queue.wakeups import Occasion, Wakeup
 from reelport.server.queue.warm_up import warm_up
 from reelport.server.settings import Settings
 from reelport.server.state.database import connect
@@ -47,13 +47,13 @@ class Worker:
     """
 
     def __init__(
-        self, settings: Settings, db: Database, engine: Engine, owner: str, bell: Bell, *, isolated: bool = False
+        self, settings: Settings, db: Database, engine: Engine, owner: str, wakeup: Wakeup, *, isolated: bool = False
     ) -> None:
         self._settings = settings
         self._db = db
         self._engine = engine
         self._owner = owner
-        self._bell = bell
+        self._wakeup = wakeup
         self._isolated = isolated
         self._running: set[Running] = set()
         self._changed = threading.Lock()
@@ -63,7 +63,7 @@ class Worker:
     def stop(self) -> None:
         """Claim nothing more, and end. Safe from a signal handler."""
         self._leaving.set()
-        self._bell.ring()
+        self._wakeup.notify()
 
     def run(self) -> None:
         """Make reports until `stop`; then running ones get a while to end, and are given back after it."""
@@ -87,18 +87,18 @@ class Worker:
                 if claim is None:
                     if self._isolated and not self._now_running():
                         return
-                    self._bell.wait(IDLE_SECONDS)
+                    self._wakeup.wait(IDLE_SECONDS)
                 else:
                     pool.submit(self._work, self._begin(claim))
             self._drain()
 
     def _keep(self) -> None:
-        keeper = Keeper(
+        keeper = LeaseKeeper(
             self._settings,
             self._db,
             running=self._now_running,
             clock=clock,
-            freed=self._bell.ring,
+            freed=self._wakeup.notify,
             ready="" if self._isolated else self._owner,
         )
         while not self._ended.wait(WATCH_SECONDS):
@@ -142,7 +142,7 @@ class Worker:
             record = attempt.make(self._db, self._settings, claim, running.session, clock)
             seconds = round(time.monotonic() - running.since, 3)
             log.info("report finished", rows=record.rows, bytes=record.bytes, seconds=seconds)
-        except (Cancelled, Taken):
+        except (Cancelled, LeaseLost):
             self._settle(running, log)
         except DiskFull as error:
             self._wait_for_room(claim, str(error), log)
@@ -151,9 +151,9 @@ class Worker:
         finally:
             with self._changed:
                 self._running.discard(running)
-            wakeups.ring(self._settings, Occasion.ENDED)
+            wakeups.notify(self._settings, Occasion.ENDED)
             running.session.close()
-            self._bell.ring()
+            self._wakeup.notify()
 
     def _settle(self, running: Running, log: structlog.typing.FilteringBoundLogger) -> None:
         """What becomes of an attempt that was interrupted."""
@@ -218,10 +218,10 @@ def work(settings: Settings, *, supervisor: str = "", isolated: bool = False) ->
     with (
         _leaving_in_order(),
         _connected(settings) as db,
-        liveness.present(settings, owner, supervisor) as own_bell,
+        liveness.hold_name(settings, owner, supervisor) as own_bell,
         _engine(settings, owner) as engine,
     ):
-        clear_up(db, settings)
+        release_dead_workers(db, settings)
         retention.clean(db, settings)
         worker = Worker(settings, db, engine, owner, own_bell, isolated=isolated)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -229,7 +229,7 @@ def work(settings: Settings, *, supervisor: str = "", isolated: bool = False) ->
         if supervisor:
             _attach()
         if not isolated:
-            warm_up(settings.facts_root, engine, liveness.spill_of(settings, owner))
+            warm_up(settings.facts_root, engine, liveness.spill_folder(settings, owner))
             release_memory()
         with wakeups.listening(db, own_bell), _registered(db, "" if isolated else owner):
             _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)
@@ -255,7 +255,7 @@ def _registered(db: Database, owner: str) -> Iterator[None]:
 @contextmanager
 def _leaving_in_order() -> Iterator[None]:
     """Within the block a signal to stop leaves through every open block, until there is a worker to stop in order."""
-    before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, _shut_down) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
@@ -263,7 +263,7 @@ def _leaving_in_order() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _leave(*_: object) -> NoReturn:
+def _shut_down(*_: object) -> NoReturn:
     raise SystemExit(0)
 
 
@@ -280,17 +280,17 @@ def _connected(settings: Settings) -> Iterator[Database]:
 
 def _engine(settings: Settings, owner: str) -> Engine:
     """The engine of a worker, which can have no more memory than is its, and of the disk reach nothing but facts."""
-    with storage_errors(settings.spill_root), undisturbed():
+    with translate_io_errors(settings.spill_root), without_signals():
         return Engine(
             settings.worker_memory,
             settings.worker_threads or os.cpu_count() or 1,
-            liveness.spill_of(settings, owner),
+            liveness.spill_folder(settings, owner),
             within=(settings.facts_root,),
         )
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def without_signals() -> Iterator[None]:
     """Signals to stop are heard at the end of the block: DuckDB would make an error of its own of one."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:

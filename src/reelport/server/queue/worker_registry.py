@@ -42,5 +42,5 @@ def ready(db: Engine, settings: Settings) -> tuple[str, ...]:
     """The workers that are ready now. StorageError when the state can't be read."""
     with reading(db) as connection:
         fresh = connection.execute(_statements()["fresh"], {"longest": round(SILENT_SECONDS * 1000)}).scalars().all()
-    here = frozenset(liveness.living(settings))
+    here = frozenset(liveness.list_living(settings))
     return tuple(owner for owner in fresh if owner in here or not liveness.is_of_this_machine(owner))

@@ -145,7 +145,7 @@ def ask(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now:
         return _put(connection, settings, caller, query, question, now)
 
     asked = write(db, enter)
-    wakeups.ring(settings)
+    wakeups.notify(settings)
     return asked
 
 
@@ -156,7 +156,7 @@ def look(db: Engine, caller: Caller, token: str, now: datetime) -> LookedReport 
     """
     if not caller.scopes & {Scope.CREATE_REPORTS, Scope.READ_REPORTS}:
         raise QueryRefused((_lacking(Scope.READ_REPORTS, ("reportToken",)),))
-    if not credentials.well_formed(credentials.REPORT_TOKEN, token):
+    if not credentials.is_well_formed(credentials.REPORT_TOKEN, token):
         return None
     with reading(db) as connection:
         row = connection.execute(_LOOK, {"report_token": token, "organization": caller.organization_id}).first()
@@ -234,7 +234,7 @@ def _has_its_file(settings: Settings, found: _Standing) -> bool:
     if found.file is None:
         return True
     try:
-        return bool(report_files.path(settings, found.file).stat().st_size == found.bytes)
+        return bool(report_files.file_path(settings, found.file).stat().st_size == found.bytes)
     except OSError:
         return False
 
@@ -282,6 +282,6 @@ def _put(
         "attempts": 0,
     }
     connection.execute(_INSERT, row)
-    jobs.put(connection, asked.id, caller.organization_id)
-    wakeups.announce(connection)
+    jobs.enqueue(connection, asked.id, caller.organization_id)
+    wakeups.notify_listeners(connection)
     return asked

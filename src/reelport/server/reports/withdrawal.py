@@ -196,5 +196,5 @@ def _clear_up(settings: Settings, ended: Withdrawal) -> None:
     for name in ended.files:
         # What stays, as on another machine's disk, belongs to no report any more: the next sweep deletes it.
         with suppress(OSError):
-            report_files.path(settings, name).unlink(missing_ok=True)
-    wakeups.ring(settings, Occasion.ENDED)
+            report_files.file_path(settings, name).unlink(missing_ok=True)
+    wakeups.notify(settings, Occasion.ENDED)

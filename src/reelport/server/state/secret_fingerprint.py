@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, select
 
 from reelport.errors import UsageError
 from reelport.server import credentials
-from reelport.server.credentials import Seal
+from reelport.server.credentials import ServiceSecret
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import KEYS, SEALS
@@ -20,33 +20,33 @@ _OTHER = (
 )
 
 
-def sealed(db: Engine, settings: Settings) -> Seal:
+def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
     """The seal of this service; UsageError when keys of the state that still count were made under another secret."""
-    own = credentials.seal(settings)
+    own = credentials.load_service_secret(settings)
     with reading(db) as connection:
-        known = _mark(connection) == own.mark
+        known = _mark(connection) == own.fingerprint
     if not known:
         with writing(db) as connection:
             if not _may_take(connection, own):
                 raise UsageError(_OTHER)
             connection.execute(SEALS.delete())
-            connection.execute(SEALS.insert().values(number=1, mark=own.mark))
+            connection.execute(SEALS.insert().values(number=1, mark=own.fingerprint))
     return own
 
 
-def describe(db: Engine, seal: Seal | None) -> tuple[bool, str]:
+def describe(db: Engine, service_secret: ServiceSecret | None) -> tuple[bool, str]:
     """Whether the state can be served with this seal, and a sentence; None is a secret that isn't made yet."""
     with reading(db) as connection:
         if not _has_keys(connection):
             return True, "It holds no key yet: the first one is made under the secret of that time."
-        if seal is not None and _may_take(connection, seal):
+        if service_secret is not None and _may_take(connection, service_secret):
             return True, "Its keys were made under this secret."
     return False, _OTHER
 
 
-def _may_take(connection: Connection, seal: Seal) -> bool:
+def _may_take(connection: Connection, service_secret: ServiceSecret) -> bool:
     """Whether no key was made under another secret; a state from before the mark takes the first that comes."""
-    return _mark(connection) in {None, seal.mark} or not _has_keys(connection)
+    return _mark(connection) in {None, service_secret.fingerprint} or not _has_keys(connection)
 
 
 def _mark(connection: Connection) -> str | None:
