@@ -99,7 +99,28 @@ def wrong_imports(path: Path) -> Iterator[str]:
 
 def test_no_imports_go_in_circles() -> None:
     """No module leads back to itself through what it imports."""
-    graph = {name_of(path): set(imports_of(path)) - {name_of(path)} for path in MODULES}
+    refuse_circles({name_of(path): set(imports_of(path)) - {name_of(path)} for path in MODULES})
+
+
+@pytest.mark.parametrize("package", [name_of(path) for path in MODULES if path.name == "__init__.py"])
+def test_no_rooms_import_each_other_in_circles(package: str) -> None:
+    """Of the folders and modules right in a package, none leads back to itself through what it imports."""
+    graph: dict[str, set[str]] = {}
+    for path in MODULES:
+        if room := room_in(package, name_of(path)):
+            found = {room_in(package, name) for name in imports_of(path)}
+            graph.setdefault(room, set()).update(found - {room, ""})
+    refuse_circles(graph)
+
+
+def room_in(package: str, module: str) -> str:
+    """The folder or module right in a package by which another module is reached; empty where it isn't in there."""
+    inside = module.removeprefix(f"{package}.")
+    return "" if inside == module else inside.split(".")[0]
+
+
+def refuse_circles(graph: dict[str, set[str]]) -> None:
+    """Fail with the way that leads from something back to itself."""
     done: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:

@@ -100,7 +100,8 @@ def test_days_that_hold_a_sample_are_refused(filled: Path) -> None:
 def test_of_two_calls_at_the_same_moment_one_is_refused(tmp_path: Path) -> None:
     """They ask for overlapping days: one lands whole, and the other leaves no row of any day."""
     call = (
-        "import sys; from datetime import date; from pathlib import Path; from reelport.facts.sample.sample import generate; "
+        "import sys; from datetime import date; from pathlib import Path; "
+        "from reelport.facts.sample.sample import generate; "
         f"generate(Path({str(tmp_path)!r}), date(2023, 7, 1), date(2023, 7, 2), 300, int(sys.argv[1]))"
     )
     words = [sys.executable, "-c", call]

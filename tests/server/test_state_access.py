@@ -238,7 +238,7 @@ def test_empty_secret_file_is_refused(tmp_path: Path) -> None:
 def test_another_secret_over_the_same_state_is_seen(state: State) -> None:
     """It is refused while keys of the first one count; the state goes on with the first, and with none lost."""
     first, other = (state.again(secret=letter * 32) for letter in "ab")
-    assert repr(require_same_secret(state.db, first)) == "Seal(…)"
+    assert repr(require_same_secret(state.db, first)) == "ServiceSecret(…)"
     assert require_same_secret(state.db, other) != require_same_secret(state.db, state.settings), (
         "without keys nothing can be lost"
     )

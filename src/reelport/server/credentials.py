@@ -125,7 +125,7 @@ class ServiceSecret:
         return self.hash("mark", "reelport")
 
     def __repr__(self) -> str:
-        return "Seal(…)"
+        return "ServiceSecret(…)"
 
 
 def load_service_secret(settings: Settings) -> ServiceSecret:

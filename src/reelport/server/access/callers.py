@@ -76,7 +76,7 @@ def grant(
     Scopes that nobody knows and those that the key lacks are left out; INVALID_SCOPE when that leaves none.
     """
     with reading(db) as connection:
-        held = _held(connection, service_secret, client_id, client_secret)
+        held = _scopes_of(connection, service_secret, client_id, client_secret)
     if held is None:
         return Refusal.INVALID_CLIENT
     asked = set(scopes)
@@ -88,7 +88,7 @@ def grant(
     return Grant(_token(service_secret, client_id, granted, until), granted, seconds)
 
 
-def _held(
+def _scopes_of(
     connection: Connection, service_secret: ServiceSecret, client_id: str, client_secret: str
 ) -> frozenset[str] | None:
     """The scopes of the key; None when there is no such key, the secret is wrong or the key is revoked."""

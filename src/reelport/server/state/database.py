@@ -250,7 +250,7 @@ def _first_line(error: DatabaseError) -> str:
 
 
 def sql(name: str) -> dict[str, str]:
-    """The statements of the file `name`.sql under `server`, by their names: each begins with a line `-- name: what it does`."""
+    """The statements of `server/{name}.sql` by their names: each begins with a line `-- name: what it does`."""
     statements: dict[str, list[str]] = {}
     body: list[str] = []
     for line in resources.files("reelport.server").joinpath(f"{name}.sql").read_text("utf-8").splitlines():
