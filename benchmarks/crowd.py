@@ -174,7 +174,7 @@ def keys(service: Service, number: int) -> tuple[list[Key], list[Key]]:
         def partner(channel: str) -> Key:
             name = f"partner-{next(names)}"
             added = organizations.add_organization(db, name, datetime.now(UTC))
-            organizations.let_read(db, added.id, [channel])
+            organizations.allow_channels(db, added.id, [channel])
             return service.key(name)
 
         crowd = [partner(f"c{1 + each % (CHANNELS - 1):05d}") for each in range(number)]

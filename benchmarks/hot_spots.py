@@ -38,12 +38,12 @@ def calls(data: Path) -> Mapping[str, Callable[[], object]]:
     db = connect(settings)
     service = compose(settings, db)
     partner = organizations.add_organization(db, "one", datetime.now(UTC))
-    organizations.let_read(db, partner.id, ["c1"])
+    organizations.allow_channels(db, partner.id, ["c1"])
     key = organizations.create_key(db, service.secret, "one", callers.REPORT_SCOPES, datetime.now(UTC))
     fresh = questions()
 
     def grant() -> str:
-        granted = callers.grant(db, service.secret, key.id, key.secret, (), datetime.now(UTC))
+        granted = callers.grant_token(db, service.secret, key.id, key.secret, (), datetime.now(UTC))
         if not isinstance(granted, Grant):
             raise TypeError(granted)
         return granted.token
@@ -51,7 +51,7 @@ def calls(data: Path) -> Mapping[str, Callable[[], object]]:
     token = grant()
 
     def caller() -> Caller:
-        found = callers.bearer(db, service.secret, token, datetime.now(UTC))
+        found = callers.identify_caller(db, service.secret, token, datetime.now(UTC))
         if found is None:
             raise TypeError(token)
         return found

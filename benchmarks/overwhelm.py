@@ -70,7 +70,7 @@ def _prepared(service: Service) -> tuple[Wire, Wire, str, str]:
     """Two partners that were granted a token: the token of the first one's report, a link of the second's file."""
     db = connect(service.settings)
     for name in ("victim", "attacker"):
-        organizations.let_read(db, organizations.add_organization(db, name, datetime.now(UTC)).id, [f"c-{name}"])
+        organizations.allow_channels(db, organizations.add_organization(db, name, datetime.now(UTC)).id, [f"c-{name}"])
     db.dispose()
     victim, attacker = (Wire(service.url, service.key(name)) for name in ("victim", "attacker"))
     query = ReportQuery(("VIEWS",), ("DAY",), date(2026, 1, 1), date(2026, 1, 2))

@@ -81,7 +81,7 @@ class Reelport:
         try:
             for name, channels in READERS.items():
                 found = organizations.add_organization(db, name, datetime.now(UTC))
-                organizations.let_read(db, found.id, channels)
+                organizations.allow_channels(db, found.id, channels)
         finally:
             db.dispose()
         return {name: self._service.key(name) for name in READERS}

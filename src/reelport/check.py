@@ -62,16 +62,18 @@ def problems(
     metrics = [Metric[name] for name in dict.fromkeys(query.metrics) if name in Metric.__members__]
     dimensions = [Dimension[name] for name in dict.fromkeys(query.dimensions) if name in Dimension.__members__]
     found: list[Problem] = []
-    found += _names(query.metrics, "metrics", "metric", Metric.__members__, Code.UNKNOWN_METRIC, rules)
-    found += _no_metrics(query, rules)
-    found += _names(query.dimensions, "dimensions", "dimension", Dimension.__members__, Code.UNKNOWN_DIMENSION, rules)
-    found += _too_many(query, rules)
-    found += _pairs(query, metrics, dimensions, rules)
-    found += _range(query, today, rules)
-    found += _filters(query, metrics, rules)
-    found += _product(query, rules)
+    found += _check_names(query.metrics, "metrics", "metric", Metric.__members__, Code.UNKNOWN_METRIC, rules)
+    found += _check_metrics(query, rules)
+    found += _check_names(
+        query.dimensions, "dimensions", "dimension", Dimension.__members__, Code.UNKNOWN_DIMENSION, rules
+    )
+    found += _check_dimension_count(query, rules)
+    found += _check_pairs(query, metrics, dimensions, rules)
+    found += _check_range(query, today, rules)
+    found += _check_filters(query, metrics, rules)
+    found += _check_product(query, rules)
     if scopes is not None:
-        found += _scopes(query, metrics, scopes)
+        found += _check_scopes(query, metrics, scopes)
     return tuple(found)
 
 
@@ -86,13 +88,15 @@ def allowed_with(partial: ReportQuery, rules: Rules = Rules()) -> Allowed:
     filters = {Filter[name] for name, _ in partial.filters if name in Filter.__members__}
     room = len(partial.dimensions) < rules.dimensions
     fitting = {
-        family for family in Family if dimensions <= _row(family, rules.permissive) and filters <= family.filters
+        family
+        for family in Family
+        if dimensions <= _get_dimensions(family, rules.permissive) and filters <= family.filters
     }
     if metrics:
-        row = _common(_families(metrics), rules.permissive)
+        row = _intersect_dimensions(_collect_families(metrics), rules.permissive)
         narrowed = frozenset(Filter).intersection(*(metric.family.filters for metric in metrics))
     else:
-        row = frozenset[Dimension]().union(*(_row(family, rules.permissive) for family in fitting))
+        row = frozenset[Dimension]().union(*(_get_dimensions(family, rules.permissive) for family in fitting))
         narrowed = frozenset[Filter]().union(*(family.filters for family in fitting))
     return Allowed(
         tuple(metric for metric in Metric if metric not in metrics and metric.family in fitting),
@@ -122,14 +126,14 @@ def advice(near: str | None, names: Iterable[str]) -> str:
     return f" Did you mean {near}?" if near else few
 
 
-def _no_metrics(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
+def _check_metrics(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
     if not query.metrics:
         fits = next((metric.name for metric in allowed_with(query, rules).metrics), None)
         none = " None goes with all of these dimensions and filters." if fits is None else ""
         yield Problem(Code.NO_METRICS, ("metrics",), f"Ask for at least one metric.{none}", fits)
 
 
-def _names(
+def _check_names(
     names: tuple[str, ...], part: str, noun: str, known: Iterable[str], code: Code, rules: Rules
 ) -> Iterator[Problem]:
     seen: set[str] = set()
@@ -137,13 +141,13 @@ def _names(
         if name == NULL:
             yield Problem(Code.EMPTY_ITEM, (part, index), f"A null is no {noun}: leave it out.")
         elif name not in known:
-            yield _unknown(name, (part, index), noun, known, code, rules)
+            yield _make_name_problem(name, (part, index), noun, known, code, rules)
         elif name in seen:
             yield Problem(Code.DUPLICATE, (part, index), f"{name} is named twice: once is enough.")
         seen.add(name)
 
 
-def _unknown(
+def _make_name_problem(
     name: str, path: tuple[str | int, ...], noun: str, known: Iterable[str], code: Code, rules: Rules
 ) -> Problem:
     near = nearest(name, known)
@@ -151,26 +155,28 @@ def _unknown(
     return Problem(code, path, f"{what}{advice(near, known)}", near, fatal=rules.strict)
 
 
-def _too_many(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
+def _check_dimension_count(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
     extra = len(query.dimensions) - rules.dimensions
     if extra > 0:
         sentence = f"{len(query.dimensions)} dimensions are more than {rules.dimensions}: leave out {extra}."
         yield Problem(Code.TOO_MANY_DIMENSIONS, ("dimensions",), sentence)
 
 
-def _pairs(query: ReportQuery, metrics: list[Metric], dimensions: list[Dimension], rules: Rules) -> Iterator[Problem]:
-    families = _families(metrics)
-    others = frozenset(each.name for each in _common(families, rules.permissive).difference(dimensions))
+def _check_pairs(
+    query: ReportQuery, metrics: list[Metric], dimensions: list[Dimension], rules: Rules
+) -> Iterator[Problem]:
+    families = _collect_families(metrics)
+    others = frozenset(each.name for each in _intersect_dimensions(families, rules.permissive).difference(dimensions))
     against: dict[frozenset[Family], str] = {}  # Many dimensions are refused by the same families.
     for dimension in dimensions:
-        refusing = families & _refusing(dimension, rules.permissive)
+        refusing = families & _find_refusing_families(dimension, rules.permissive)
         if refusing:
             if refusing not in against:
-                against[refusing] = _listed([metric for metric in metrics if metric.family in refusing])
-            yield _pair(query, dimension, refusing, against[refusing], others, rules)
+                against[refusing] = _format_metrics([metric for metric in metrics if metric.family in refusing])
+            yield _make_pair_problem(query, dimension, refusing, against[refusing], others, rules)
 
 
-def _pair(
+def _make_pair_problem(
     query: ReportQuery,
     dimension: Dimension,
     refusing: frozenset[Family],
@@ -179,7 +185,7 @@ def _pair(
     rules: Rules,
 ) -> Problem:
     path = ("dimensions", query.dimensions.index(dimension.name))
-    fatal = rules.strict or any(_ruled_out(family, dimension) for family in refusing)
+    fatal = rules.strict or any(_is_ruled_out(family, dimension) for family in refusing)
     if dimension.grain is not None and dimension.grain < (grain := max(family.grain for family in refusing)):
         coarse = next(each for each in Dimension if each.grain == grain).name
         finest = f"can't be had by {dimension}: {coarse} is the finest."
@@ -187,18 +193,20 @@ def _pair(
         sentence = f"{against} {finest if fatal else known}"
         near = None if coarse in query.dimensions else coarse
         return Problem(Code.GRAIN_TOO_FINE, path, sentence, near, fatal)
-    near = next((name for name in _like(dimension) if name in others), None)
-    advice = f" {near} would work." if near else f" It goes with {_fitting(dimension, rules.permissive)}."
+    near = next((name for name in _rank_similar_names(dimension) if name in others), None)
+    advice = (
+        f" {near} would work." if near else f" It goes with {_format_fitting_metrics(dimension, rules.permissive)}."
+    )
     what = "can't be split" if fatal else "isn't known to be split"
     return Problem(Code.INCOMPATIBLE_PAIR, path, f"{against} {what} by {dimension}.{advice}", near, fatal)
 
 
-def _ruled_out(family: Family, dimension: Dimension) -> bool:
+def _is_ruled_out(family: Family, dimension: Dimension) -> bool:
     """Whether the vendor's documentation says no: it knows the dimension, and lists all that goes with the metrics."""
     return family.standing is dimension.standing is Standing.DOCUMENTED
 
 
-def _range(query: ReportQuery, today: date, rules: Rules) -> Iterator[Problem]:
+def _check_range(query: ReportQuery, today: date, rules: Rules) -> Iterator[Problem]:
     if query.days < 1:
         sentence = f"The end, {query.end}, lies before the start, {query.start}."
         yield Problem(Code.RANGE_REVERSED, ("endDate",), sentence)
@@ -215,42 +223,42 @@ def _range(query: ReportQuery, today: date, rules: Rules) -> Iterator[Problem]:
             yield Problem(Code.RANGE_IN_FUTURE, (name,), sentence, near.isoformat())
 
 
-def _filters(query: ReportQuery, metrics: list[Metric], rules: Rules) -> Iterator[Problem]:
+def _check_filters(query: ReportQuery, metrics: list[Metric], rules: Rules) -> Iterator[Problem]:
     for name, value in query.filters:
         path = ("filters", name)
         if name not in Filter.__members__:
-            yield _unknown(name, path, "filter", Filter.__members__, Code.UNKNOWN_FILTER, rules)
+            yield _make_name_problem(name, path, "filter", Filter.__members__, Code.UNKNOWN_FILTER, rules)
             continue
         row = Filter[name]
         if row.choices and value not in row.choices:
-            yield _unknown(value, path, f"{name}", row.choices, Code.UNKNOWN_FILTER_VALUE, rules)
+            yield _make_name_problem(value, path, f"{name}", row.choices, Code.UNKNOWN_FILTER_VALUE, rules)
         against = [metric for metric in metrics if row not in metric.family.filters]
         if against:
-            yield _narrowing(path, against, _free_filters(query, metrics), rules)
+            yield _make_filter_problem(path, against, _find_usable_filters(query, metrics), rules)
 
 
-def _narrowing(path: tuple[str, str], against: list[Metric], free: list[str], rules: Rules) -> Problem:
+def _make_filter_problem(path: tuple[str, str], against: list[Metric], free: list[str], rules: Rules) -> Problem:
     what = "can't be narrowed" if rules.strict else "isn't known to be narrowed"
     advice = f"{', '.join(free)} would work." if free else "No other filter goes with all of the metrics."
     near = free[0] if len(free) == 1 else None
-    sentence = f"{_listed(against)} {what} by {path[1]}. {advice}"
+    sentence = f"{_format_metrics(against)} {what} by {path[1]}. {advice}"
     return Problem(Code.INCOMPATIBLE_FILTER, path, sentence, near, fatal=rules.strict)
 
 
-def _free_filters(query: ReportQuery, metrics: list[Metric]) -> list[str]:
+def _find_usable_filters(query: ReportQuery, metrics: list[Metric]) -> list[str]:
     """The filters that go with all of the metrics and that the query doesn't have yet."""
-    common = frozenset(Filter).intersection(*(family.filters for family in _families(metrics)))
+    common = frozenset(Filter).intersection(*(family.filters for family in _collect_families(metrics)))
     taken = dict(query.filters)
     return [each.name for each in Filter if each in common and each.name not in taken]
 
 
-def _product(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
+def _check_product(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
     if query.product not in Product.__members__:
         known = Product.__members__
-        yield _unknown(query.product, ("product",), "product", known, Code.UNKNOWN_PRODUCT, rules)
+        yield _make_name_problem(query.product, ("product",), "product", known, Code.UNKNOWN_PRODUCT, rules)
 
 
-def _scopes(query: ReportQuery, metrics: list[Metric], scopes: Collection[str]) -> Iterator[Problem]:
+def _check_scopes(query: ReportQuery, metrics: list[Metric], scopes: Collection[str]) -> Iterator[Problem]:
     held = frozenset(scopes)
     for metric in metrics:
         if not metric.family.scopes <= held:
@@ -260,38 +268,38 @@ def _scopes(query: ReportQuery, metrics: list[Metric], scopes: Collection[str]) 
             yield Problem(Code.SCOPE_MISSING, path, sentence, " ".join(lacking))
 
 
-def _families(metrics: Iterable[Metric]) -> frozenset[Family]:
+def _collect_families(metrics: Iterable[Metric]) -> frozenset[Family]:
     return frozenset(metric.family for metric in metrics)
 
 
 @cache
-def _row(family: Family, permissive: bool) -> frozenset[Dimension]:
+def _get_dimensions(family: Family, permissive: bool) -> frozenset[Dimension]:
     return family.dimensions(permissive=permissive)
 
 
-def _common(families: Iterable[Family], permissive: bool) -> frozenset[Dimension]:
-    return frozenset(Dimension).intersection(*(_row(family, permissive) for family in families))
+def _intersect_dimensions(families: Iterable[Family], permissive: bool) -> frozenset[Dimension]:
+    return frozenset(Dimension).intersection(*(_get_dimensions(family, permissive) for family in families))
 
 
 @cache
-def _refusing(dimension: Dimension, permissive: bool) -> frozenset[Family]:
+def _find_refusing_families(dimension: Dimension, permissive: bool) -> frozenset[Family]:
     """The families that don't go with a dimension."""
-    return frozenset(family for family in Family if dimension not in _row(family, permissive))
+    return frozenset(family for family in Family if dimension not in _get_dimensions(family, permissive))
 
 
 @cache
-def _fitting(dimension: Dimension, permissive: bool) -> str:
+def _format_fitting_metrics(dimension: Dimension, permissive: bool) -> str:
     """The metrics that go with a dimension, as a sentence lists them."""
-    return _listed([metric for metric in Metric if dimension in _row(metric.family, permissive)])
+    return _format_metrics([metric for metric in Metric if dimension in _get_dimensions(metric.family, permissive)])
 
 
 @cache
-def _like(dimension: Dimension) -> tuple[str, ...]:
+def _rank_similar_names(dimension: Dimension) -> tuple[str, ...]:
     """The names of the dimensions that are like that of one, the nearest first."""
     names = [each.name for each in Dimension]
     return tuple(difflib.get_close_matches(dimension.name, names, n=len(names), cutoff=_NEAR))
 
 
-def _listed(rows: list[Metric]) -> str:
+def _format_metrics(rows: list[Metric]) -> str:
     more = len(rows) - _NAMED
     return ", ".join(row.name for row in rows[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -21,11 +21,11 @@ def reach(step: str, subject: str = "") -> None:
     """Say that the step has just been done; kill this process, by SIGKILL, when that was rehearsed."""
     for rehearsed in os.environ.get(VARIABLE, "").split(","):
         name, _, once = rehearsed.partition(":")
-        if name == step and (not once or _removed(Path(once.replace("{subject}", subject)))):
+        if name == step and (not once or _try_remove(Path(once.replace("{subject}", subject)))):
             os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows ends it by either
 
 
-def _removed(file: Path) -> bool:
+def _try_remove(file: Path) -> bool:
     try:
         file.unlink()
     except FileNotFoundError:

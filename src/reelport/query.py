@@ -52,8 +52,8 @@ class ReportQuery:
     ) -> Self:
         """A query from names or rows of the catalog. Raises UsageError with every part that is of another kind."""
         wrong: list[str] = []
-        asked, by = _listed("metrics", metrics, wrong), _listed("dimensions", dimensions, wrong)
-        _refuse_other_kinds(start, end, filters, product, wrong)
+        asked, by = _read_names("metrics", metrics, wrong), _read_names("dimensions", dimensions, wrong)
+        _check_types(start, end, filters, product, wrong)
         pairs = sorted((str(name), str(value)) for name, value in (filters or {}).items())
         return cls(
             asked,
@@ -70,13 +70,13 @@ class ReportQuery:
 
         Raises QueryRefused with every date that is none. A null filter or product is one left out.
         """
-        dates, problems = _dates(wire)
+        dates, problems = _parse_dates(wire)
         if problems:
             raise QueryRefused(problems)
         filters = {name: str(value) for name, value in (wire.get("filters") or {}).items() if value is not None}
         return cls.of(
-            _names(wire["metrics"]),
-            _names(wire["dimensions"]),
+            _read_wire_names(wire["metrics"]),
+            _read_wire_names(wire["dimensions"]),
             dates["startDate"],
             dates["endDate"],
             filters,
@@ -130,7 +130,7 @@ def parse_day(text: str) -> date:
         raise ValueError(f"{text!r} leaves the calendar") from None
 
 
-def _dates(wire: Mapping[str, Any]) -> tuple[dict[str, date], tuple[Problem, ...]]:
+def _parse_dates(wire: Mapping[str, Any]) -> tuple[dict[str, date], tuple[Problem, ...]]:
     dates: dict[str, date] = {}
     problems: list[Problem] = []
     for name in ("startDate", "endDate"):
@@ -143,36 +143,40 @@ def _dates(wire: Mapping[str, Any]) -> tuple[dict[str, date], tuple[Problem, ...
     return dates, tuple(problems)
 
 
-def _names(items: Iterable[Any]) -> tuple[str, ...]:
+def _read_wire_names(items: Iterable[Any]) -> tuple[str, ...]:
     return tuple(NULL if item is None else str(item) for item in items)
 
 
-def _listed(part: str, items: object, wrong: list[str]) -> tuple[str, ...]:
+def _read_names(part: str, items: object, wrong: list[str]) -> tuple[str, ...]:
     """The names of a part. A lone text is none of them: it would pass for a list of its letters."""
     if isinstance(items, str) or not isinstance(items, Iterable):
-        wrong.append(f"{part} is a list of names, and not {_shown(items)}.")
+        wrong.append(f"{part} is a list of names, and not {_format_value(items)}.")
         return ()
     found = tuple(items)
-    wrong += [f"{part} holds {_shown(item)}, which is no name." for item in found if not isinstance(item, str | Enum)]
+    wrong += [
+        f"{part} holds {_format_value(item)}, which is no name." for item in found if not isinstance(item, str | Enum)
+    ]
     return tuple(map(str, found))
 
 
-def _refuse_other_kinds(start: object, end: object, filters: object, product: object, wrong: list[str]) -> None:
+def _check_types(start: object, end: object, filters: object, product: object, wrong: list[str]) -> None:
     """Raise UsageError with what was found wrong before, and with each of these that is of another kind."""
     for part, value in (("start", start), ("end", end)):
         # A datetime is a date to Python, and yet equals none.
         if isinstance(value, datetime) or not isinstance(value, date):
-            wrong.append(f"{part} is a datetime.date, and not {_shown(value)}.")
+            wrong.append(f"{part} is a datetime.date, and not {_format_value(value)}.")
     if isinstance(filters, Mapping):
         odd = {name: value for name, value in filters.items() if not isinstance(value, str | int | Enum)}
-        wrong += [f"filters: {name} takes a single text, and not {_shown(value)}." for name, value in odd.items()]
+        wrong += [
+            f"filters: {name} takes a single text, and not {_format_value(value)}." for name, value in odd.items()
+        ]
     elif filters is not None:
-        wrong.append(f"filters is a mapping of names to values, and not {_shown(filters)}.")
+        wrong.append(f"filters is a mapping of names to values, and not {_format_value(filters)}.")
     if not isinstance(product, str | Enum):
-        wrong.append(f"product is a name, and not {_shown(product)}.")
+        wrong.append(f"product is a name, and not {_format_value(product)}.")
     if wrong:
         raise UsageError("\n".join(wrong))
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     return repr(value)[:80]

@@ -38,15 +38,15 @@ _GENERATED = "<!-- Made by `make docs` from the catalog: change the catalog, not
 def catalog_page() -> str:
     """The page of metrics, dimensions, filters, products, scopes, limits and the matrix, as Markdown."""
     sections = (
-        ("Standing", _standings()),
-        ("Metrics", _metrics()),
-        ("Dimensions", _dimensions()),
-        ("What the numbers mean", _meanings()),
-        ("Which metrics go with which dimensions", _matrix()),
-        ("Filters", _filters()),
-        ("Products", _products()),
-        ("Scopes", _scopes()),
-        ("Limits", _limits()),
+        ("Standing", _format_standings()),
+        ("Metrics", _format_metrics()),
+        ("Dimensions", _format_dimensions()),
+        ("What the numbers mean", _format_meanings()),
+        ("Which metrics go with which dimensions", _format_matrix()),
+        ("Filters", _format_filters()),
+        ("Products", _format_products()),
+        ("Scopes", _format_scopes()),
+        ("Limits", _format_limits()),
     )
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections)
     return f"{_GENERATED}\n\n# What can be asked\n\n{body}\n"
@@ -54,8 +54,8 @@ def catalog_page() -> str:
 
 def errors_page() -> str:
     """The page of every error code that the service gives and of every error that the client raises, as Markdown."""
-    codes = _table(("code", "means"), ((f"`{code}`", code.sentence) for code in Code))
-    raised = _table(("error", "code", "exit status", "means"), _raised(ReelportError))
+    codes = _format_table(("code", "means"), ((f"`{code}`", code.sentence) for code in Code))
+    raised = _format_table(("error", "code", "exit status", "means"), _list_errors(ReelportError))
     return (
         f"{_GENERATED}\n\n# Errors\n\n## What the service answers\n\n"
         "Every entry of an `errors` list carries one of these as `extensions.code`. "
@@ -68,16 +68,16 @@ def errors_page() -> str:
     )
 
 
-def _raised(error: type[ReelportError], depth: int = 0) -> Iterator[tuple[object, ...]]:
+def _list_errors(error: type[ReelportError], depth: int = 0) -> Iterator[tuple[object, ...]]:
     """A row for an error and, set in, for each below it."""
     sentence = (error.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
     yield "&emsp;" * depth + f"`{error.__name__}`", f"`{error.code}`", error.exit_status, sentence
     for below in error.__subclasses__():
         if below.__module__ == error.__module__:
-            yield from _raised(below, depth + 1)
+            yield from _list_errors(below, depth + 1)
 
 
-def _standings() -> str:
+def _format_standings() -> str:
     legend = (
         "Each statement about a name has a standing of its own, and bears its letter: the name itself, what it means, "
         "how its numbers are made, in what unit, with what digits, and how they add up. A statement that is made of "
@@ -89,80 +89,84 @@ def _standings() -> str:
         (Standing.INFERRED, "Client code uses it, or it was reasoned out, mostly from the name."),
         (Standing.CHOSEN, "No source tells: it is what this project does."),
     )
-    return (
-        f"{legend}\n\n{_table(('letter', 'standing', 'means'), ((letter(each), each, says) for each, says in lines))}"
-    )
+    rows = ((standing_letter(each), each, says) for each, says in lines)
+    return f"{legend}\n\n{_format_table(('letter', 'standing', 'means'), rows)}"
 
 
-def letter(standing: Standing) -> str:
+def standing_letter(standing: Standing) -> str:
     """The standing in one letter: D, S, I or C."""
     return standing[0].upper()
 
 
-def _marked(text: object, standings: Standings, statement: Statement) -> str:
+def _append_letter(text: object, standings: Standings, statement: Statement) -> str:
     """The text of a statement with the letter of its standing."""
-    return f"{text} [{letter(standings[statement])}]" if statement in standings else str(text)
+    return f"{text} [{standing_letter(standings[statement])}]" if statement in standings else str(text)
 
 
-def _metrics() -> str:
+def _format_metrics() -> str:
     head = ("metric", "means", "how it is made", "unit", "digits and scale", "adds up", "family", "scopes")
     rows = (
         (
-            _marked(f"`{each}`", each.standings, Statement.NAME),
-            _marked(each.sentence, each.standings, Statement.MEANING),
-            _marked(_linked(made_of(each.rule)), each.standings, Statement.FORMULA),
-            _marked(each.unit, each.standings, Statement.UNIT),
-            _marked(scale_of(each), each.standings, Statement.SCALE),
-            _marked(adds_up(each.rule), each.standings, Statement.ADDING),
+            _append_letter(f"`{each}`", each.standings, Statement.NAME),
+            _append_letter(each.sentence, each.standings, Statement.MEANING),
+            _append_letter(_link_payees(describe_rule(each.rule)), each.standings, Statement.FORMULA),
+            _append_letter(each.unit, each.standings, Statement.UNIT),
+            _append_letter(describe_scale(each), each.standings, Statement.SCALE),
+            _append_letter(describe_adding(each.rule), each.standings, Statement.ADDING),
             each.family,
             ", ".join(f"`{scope}`" for scope in sorted(each.family.scopes)) or "-",
         )
         for each in Metric
     )
-    return _table(head, rows)
+    return _format_table(head, rows)
 
 
-def _linked(formula: str) -> str:
+def _link_payees(formula: str) -> str:
     """The formula with a link from each measure of a payee's to the section that says who that is."""
     return re.sub(r"\w+_of_payee\b", r"[\g<0>](#whose-the-money-is)", formula)
 
 
-def _dimensions() -> str:
+def _format_dimensions() -> str:
     head = ("dimension", "means", "cells", "rows add up over it")
     rows = (
         (
-            _marked(f"`{each}`", each.standings, Statement.NAME),
-            _marked(each.sentence, each.standings, Statement.MEANING),
-            _marked(each.type, each.standings, Statement.VALUES),
-            _marked("no" if each.many_valued else "yes", each.standings, Statement.ADDING),
+            _append_letter(f"`{each}`", each.standings, Statement.NAME),
+            _append_letter(each.sentence, each.standings, Statement.MEANING),
+            _append_letter(each.type, each.standings, Statement.VALUES),
+            _append_letter("no" if each.many_valued else "yes", each.standings, Statement.ADDING),
         )
         for each in Dimension
     )
-    return _table(head, rows)
+    return _format_table(head, rows)
 
 
-def _products() -> str:
+def _format_products() -> str:
     rows = (
         (
-            _marked(f"`{each}`", each.standings, Statement.NAME),
-            _marked(each.sentence, each.standings, Statement.MEANING),
+            _append_letter(f"`{each}`", each.standings, Statement.NAME),
+            _append_letter(each.sentence, each.standings, Statement.MEANING),
         )
         for each in Product
     )
-    return _table(("product", "keeps"), rows)
+    return _format_table(("product", "keeps"), rows)
 
 
-def _scopes() -> str:
-    rows = ((f"`{each}` [{letter(each.standing)}]", f"{each.sentence} [{letter(each.meaning)}]") for each in Scope)
-    return _table(("scope", "allows"), rows)
+def _format_scopes() -> str:
+    rows = (
+        (f"`{each}` [{standing_letter(each.standing)}]", f"{each.sentence} [{standing_letter(each.meaning)}]")
+        for each in Scope
+    )
+    return _format_table(("scope", "allows"), rows)
 
 
-def _meanings() -> str:
-    rules = _table(("about", "says", "standing"), ((each.title, each.sentence, each.standing) for each in Meaning))
-    return f"{rules}\n\n### Whose the money is\n\n{_payees()}"
+def _format_meanings() -> str:
+    rules = _format_table(
+        ("about", "says", "standing"), ((each.title, each.sentence, each.standing) for each in Meaning)
+    )
+    return f"{rules}\n\n### Whose the money is\n\n{_format_payees()}"
 
 
-def _payees() -> str:
+def _format_payees() -> str:
     head = ("monetization_type of the row", "payee", "counts in", "without such a channel", "standing")
     rows = (
         (
@@ -176,21 +180,21 @@ def _payees() -> str:
     )
     products = f"ALL; {', '.join(f'{p.name} if it is the {p.roles[0]}' for p in Product if len(p.roles) == 1)}"
     named = ("any, and `payee_channel_id` is filled", "that channel", products, "can't be", Standing.CHOSEN)
-    return _table(head, (*rows, named))
+    return _format_table(head, (*rows, named))
 
 
-def _matrix() -> str:
+def _format_matrix() -> str:
     legend = (
         "`D` documented; `i` inferred; `p` only where the service is set to be permissive; `-` not. "
         "A report may mix families when each of its dimensions suits every one of its metrics."
     )
-    families = "\n".join(f"- **{family}**: {family.sentence} {_members(family)}" for family in Family)
+    families = "\n".join(f"- **{family}**: {family.sentence} {_format_members(family)}" for family in Family)
     head = ("dimension", *(family.name for family in Family))
-    rows = ((f"`{each}`", *(mark(family, each) for family in Family)) for each in Dimension)
-    return f"{families}\n\n{legend}\n\n{_table(head, rows)}"
+    rows = ((f"`{each}`", *(matrix_letter(family, each) for family in Family)) for each in Dimension)
+    return f"{families}\n\n{legend}\n\n{_format_table(head, rows)}"
 
 
-def mark(family: Family, dimension: Dimension) -> str:
+def matrix_letter(family: Family, dimension: Dimension) -> str:
     """How a dimension stands to a family, in one letter: D, i, p or -."""
     if dimension in family.documented:
         return "D"
@@ -199,37 +203,39 @@ def mark(family: Family, dimension: Dimension) -> str:
     return "p" if dimension in family.carried else "-"
 
 
-def _members(family: Family) -> str:
+def _format_members(family: Family) -> str:
     return ", ".join(f"`{metric}`" for metric in Metric if metric.family is family)
 
 
-def _filters() -> str:
+def _format_filters() -> str:
     head = ("filter", "means", "values", "families")
     text = "a text; the empty text keeps empty cells"
     rows = (
         (
-            _marked(f"`{each}`", each.standings, Statement.NAME),
-            _marked(each.sentence, each.standings, Statement.MEANING),
-            _marked(", ".join(f"`{choice}`" for choice in each.choices) or text, each.standings, Statement.VALUES),
+            _append_letter(f"`{each}`", each.standings, Statement.NAME),
+            _append_letter(each.sentence, each.standings, Statement.MEANING),
+            _append_letter(
+                ", ".join(f"`{choice}`" for choice in each.choices) or text, each.standings, Statement.VALUES
+            ),
             ", ".join(family.name for family in Family if each in family.filters),
         )
         for each in Filter
     )
-    return _table(head, rows)
+    return _format_table(head, rows)
 
 
-def _limits() -> str:
+def _format_limits() -> str:
     settable = ((each.sentence, f"{each.default} {each.unit}", each.standing) for each in Limit)
     fixed = ((each.sentence, each.says, each.standing) for each in Convention)
-    return _table(("limit", "default, or how it is", "standing"), (*settable, *fixed))
+    return _format_table(("limit", "default, or how it is", "standing"), (*settable, *fixed))
 
 
-def scale_of(metric: Metric) -> str:
+def describe_scale(metric: Metric) -> str:
     """The digits after the point, and from where to where a share goes."""
     return f"{metric.digits}, from 0 to 1" if metric.unit is Unit.SHARE else str(metric.digits)
 
 
-def made_of(rule: Rule) -> str:
+def describe_rule(rule: Rule) -> str:
     """How a metric's numbers are made, in a few words."""
     match rule:
         case Sum(measure):
@@ -247,7 +253,7 @@ def made_of(rule: Rule) -> str:
             return f"sum of {measure} at your latest loaded day"
 
 
-def adds_up(rule: Rule) -> str:
+def describe_adding(rule: Rule) -> str:
     """Whether a metric's rows add up."""
     match rule:
         case Sum() | Total() | Difference():
@@ -260,6 +266,6 @@ def adds_up(rule: Rule) -> str:
             return "over rows, not over time"
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+def _format_table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

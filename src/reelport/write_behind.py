@@ -10,7 +10,7 @@ from functools import cache
 _STRIDE = 64 << 20
 
 
-class Ahead:
+class BackgroundSync:
     """Syncs a file that is being written after every 64 MB, beside whoever writes it."""
 
     def __init__(self, descriptor: int) -> None:
@@ -18,17 +18,17 @@ class Ahead:
         self._room = _STRIDE
         self._syncing: Future[None] | None = None
 
-    def wrote(self, size: int) -> None:
+    def count_written(self, size: int) -> None:
         """So many bytes more were written. Raises OSError when an earlier sync failed: the disk tells it once."""
         self._room -= size
         if self._room <= 0 and (self._syncing is None or self._syncing.done()):
-            self.settle()
+            self.wait()
             self._room = _STRIDE
             # Where no thread is to be had, whoever syncs the whole file at its end does it all.
             with suppress(RuntimeError):
-                self._syncing = _thread().submit(_sync, self._descriptor)
+                self._syncing = _get_thread().submit(_sync, self._descriptor)
 
-    def settle(self) -> None:
+    def wait(self) -> None:
         """Wait for the sync that is under way. Raises OSError when it failed."""
         if self._syncing is not None:
             syncing, self._syncing = self._syncing, None
@@ -41,5 +41,5 @@ def _sync(descriptor: int) -> None:
 
 
 @cache
-def _thread() -> ThreadPoolExecutor:
+def _get_thread() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "reelport-sync")

@@ -46,8 +46,8 @@ from pathlib import Path
 import duckdb, pyarrow as pa
 from deltalake import DeltaTable
 from reelport.engine.compile import compile_query
-from reelport.engine.pieces import alone
-from reelport.engine.tenant import Reader
+from reelport.engine.pieces import single_piece
+from reelport.engine.tenant import Tenant
 from reelport.engine.duckdb.engine import Engine
 from reelport.facts.loading.undo import undo
 from reelport.facts.loading.compaction import compact
@@ -61,8 +61,8 @@ query = ReportQuery.of(["VIEWS", "SHARES"], ["DAY"], date(2023, 6, 1), date(2023
 told = {}
 
 def look(name, engine):
-    plan = compile_query(query, Reader(frozenset({"c1", "c2"})), pin(root, ["plays"]))
-    engine.session().write(alone(plan), folder / "r.csv")
+    plan = compile_query(query, Tenant(frozenset({"c1", "c2"})), pin(root, ["plays"]))
+    engine.session().write(single_piece(plan), folder / "r.csv")
     lines = (folder / "r.csv").read_text().splitlines()[1:]
     files = list(pin(root, ["plays"]).files("plays"))
     table = DeltaTable(str(root / "plays"))

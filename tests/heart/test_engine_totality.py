@@ -7,7 +7,7 @@ import sqlglot
 from sqlglot import exp
 
 from reelport.catalog import Dimension, Family, Filter, Metric, Stock, Sum, measures
-from reelport.engine.mapping import CELLS, LOOKUPS, MEASURES, QUALIFYING, SOURCES, Found, carries, sources_of
+from reelport.engine.mapping import CELLS, LOOKUPS, MEASURES, QUALIFYING, SOURCES, LookupCell, can_split, find_sources
 from reelport.facts.tables import TABLES
 
 
@@ -33,19 +33,19 @@ def test_each_measure_reads_columns_that_exist(name: str) -> None:
 @pytest.mark.parametrize("family", Family, ids=str)
 def test_each_source_carries_what_its_family_offers(family: Family) -> None:
     """Every dimension and filter of a family, inferred ones too, is there in each source of its metrics."""
-    sources = sources_of(_metrics(family))
+    sources = find_sources(_metrics(family))
     assert sources
     offered = family.dimensions(permissive=True) | {row.dimension for row in family.filters}
-    lacking = {(source.name, each.name) for source in sources for each in offered if not carries(source, each)}
+    lacking = {(source.name, each.name) for source in sources for each in offered if not can_split(source, each)}
     assert not lacking
 
 
 @pytest.mark.parametrize("dimension", Dimension, ids=str)
 def test_each_dimension_has_a_cell(dimension: Dimension) -> None:
     """Every dimension has a place that at least one source carries, and a lookup that gives its column."""
-    assert any(carries(source, dimension) for source in SOURCES.values())
+    assert any(can_split(source, dimension) for source in SOURCES.values())
     cell = CELLS[dimension]
-    if isinstance(cell, Found):
+    if isinstance(cell, LookupCell):
         given = sqlglot.parse_one(LOOKUPS[cell.lookup].sql, read="duckdb", into=exp.Select).selects
         assert {"id", cell.column} <= {column.alias_or_name for column in given}
 
@@ -78,7 +78,7 @@ def test_a_source_of_stocks_holds_nothing_else() -> None:
 
 
 def _names(metric: Metric) -> set[str]:
-    return {source.name for source in sources_of((metric,))}
+    return {source.name for source in find_sources((metric,))}
 
 
 def test_names_inside_a_query_do_not_meet() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reelport.catalog import Dimension, Family, Filter, Grain, Metric, Product, Scope, Standing
-from reelport.reference import mark
+from reelport.reference import matrix_letter
 
 GOLDEN = Path(__file__).with_name("matrix.txt")
 
@@ -76,7 +76,9 @@ def rendered() -> str:
     """The matrix as a table of letters, one line a dimension."""
     head = " ".join(f"{family.name:>15}" for family in Family)
     lines = [f"{'':28}{head}"]
-    lines += [f"{each.name:28}" + " ".join(f"{mark(family, each):>15}" for family in Family) for each in Dimension]
+    lines += [
+        f"{each.name:28}" + " ".join(f"{matrix_letter(family, each):>15}" for family in Family) for each in Dimension
+    ]
     return "\n".join(lines) + "\n"
 
 

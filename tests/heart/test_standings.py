@@ -24,7 +24,7 @@ from reelport.catalog import (
     describe_standings,
 )
 from reelport.cli.glossary import explained
-from reelport.reference import catalog_page, letter
+from reelport.reference import catalog_page, standing_letter
 from reelport.server.graphql.schema import sdl
 
 Entry = Metric | Dimension | Filter | Product
@@ -129,7 +129,9 @@ def test_the_page_marks_every_statement() -> None:
     }
     assert set(rows) == {entry.name for entry in ENTRIES} | {str(scope) for scope in Scope}
     for entry in ENTRIES:
-        marks = [f"[{letter(entry.standings[each])}] |" for each in STATED[type(entry)] if each in entry.standings]
+        marks = [
+            f"[{standing_letter(entry.standings[each])}] |" for each in STATED[type(entry)] if each in entry.standings
+        ]
         found = list(
             chain.from_iterable(part.split()[-1:] for part in rows[entry.name].split(" |") if part.endswith("]"))
         )

@@ -18,7 +18,7 @@ from tests.patience import PATIENCE, child, end_of, until
 
 from reelport.engine.compile import Plan, compile_query
 from reelport.engine.duckdb.engine import Cancelled, Engine, Session
-from reelport.engine.pieces import Pieces, alone
+from reelport.engine.pieces import Pieces, single_piece
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError, ReelportError, StorageError, UsageError
 from reelport.facts.log.delta_log import DataFile
@@ -62,7 +62,7 @@ def test_the_bytes_are_the_same_for_any_number_of_threads(plan: Plan, tmp_path: 
     for threads, memory in ((1, "1GiB"), (2, "1GiB"), (4, "1GiB"), (2, "200MiB")):
         with Engine(memory, threads, tmp_path / "spill") as engine:
             for name in ("a.csv", "b.csv"):
-                written = engine.session().write(alone(plan), tmp_path / name)
+                written = engine.session().write(single_piece(plan), tmp_path / name)
                 content = (tmp_path / name).read_bytes()
                 assert (written.bytes, written.rows) == (len(content), content.count(b"\n") - 1)
                 found.add(content)
@@ -79,7 +79,7 @@ def test_the_same_query_is_the_same_sql(plays: Snapshot, plan: Plan) -> None:
 def test_a_report_is_stopped_at_any_moment(engine: Engine, tmp_path: Path, after: float) -> None:
     """`cancel` from another thread ends the write, which has no end by itself, and no file is left."""
     session, path, caught = engine.session(), tmp_path / "r.csv", _caught()
-    writing = threading.Thread(target=caught, args=(lambda: session.write(alone(ENDLESS), path),))
+    writing = threading.Thread(target=caught, args=(lambda: session.write(single_piece(ENDLESS), path),))
     writing.start()
     time.sleep(after)
     session.cancel()
@@ -93,7 +93,7 @@ def test_a_report_that_was_stopped_before_it_began_does_not_begin(engine: Engine
     session = engine.session()
     session.cancel()
     with pytest.raises(Cancelled):
-        session.write(alone(ENDLESS), tmp_path / "r.csv")
+        session.write(single_piece(ENDLESS), tmp_path / "r.csv")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -101,10 +101,10 @@ def test_stopping_one_report_leaves_the_others_alone(engine: Engine, plan: Plan,
     """Sessions run side by side: while one is stopped, another writes its file whole."""
     stopped, other = engine.session(), engine.session()
     caught = _caught()
-    writing = threading.Thread(target=caught, args=(lambda: stopped.write(alone(ENDLESS), tmp_path / "a.csv"),))
+    writing = threading.Thread(target=caught, args=(lambda: stopped.write(single_piece(ENDLESS), tmp_path / "a.csv"),))
     writing.start()
     threading.Timer(0.1, stopped.cancel).start()
-    written = other.write(alone(plan), tmp_path / "b.csv")
+    written = other.write(single_piece(plan), tmp_path / "b.csv")
     writing.join(PATIENCE)
     assert caught.errors
     assert written.bytes == (tmp_path / "b.csv").stat().st_size
@@ -116,14 +116,14 @@ def test_whatever_is_closed_stops_its_write(tmp_path: Path, what: type, after: f
     """The write ends as a cancelled one does, at once and without a file; none begins any more."""
     engine, caught = Engine("1GiB", 2, tmp_path / "spill"), _caught()
     session = engine.session()
-    writing = threading.Thread(target=caught, args=(lambda: session.write(alone(ENDLESS), tmp_path / "r.csv"),))
+    writing = threading.Thread(target=caught, args=(lambda: session.write(single_piece(ENDLESS), tmp_path / "r.csv"),))
     writing.start()
     time.sleep(after)
     (engine if what is Engine else session).close()
     writing.join(PATIENCE)
     assert [type(error) for error in caught.errors] == [Cancelled]
     with pytest.raises(Cancelled):
-        session.write(alone(ENDLESS), tmp_path / "r.csv")
+        session.write(single_piece(ENDLESS), tmp_path / "r.csv")
     assert not (tmp_path / "r.csv").exists()
     engine.close()
     with pytest.raises(UsageError, match="was closed"):
@@ -134,14 +134,14 @@ _WRITES = f"""
 import sys, threading
 from pathlib import Path
 from reelport.engine.compile import Plan
-from reelport.engine.pieces import alone
+from reelport.engine.pieces import single_piece
 from reelport.engine.duckdb.engine import Engine
 
 with Engine("1GiB", 2, Path(sys.argv[1], "spill")) as engine:
     session = engine.session()
     try:
         print("ready", flush=True)
-        session.write(alone({ENDLESS!r}), Path(sys.argv[1], "r.csv"))
+        session.write(single_piece({ENDLESS!r}), Path(sys.argv[1], "r.csv"))
     except KeyboardInterrupt:
         print("interrupted", *[each.name for each in threading.enumerate() if each.name == "outlet"])
 """
@@ -172,7 +172,7 @@ def test_a_file_that_is_gone_or_damaged_is_named(plays: Snapshot, tmp_path: Path
         if content is not None:
             bad.write_bytes(content)
         with Engine("1GiB", 2, tmp_path / "spill") as engine, pytest.raises(StorageError) as caught:
-            engine.session().write(alone(plan), tmp_path / "r.csv")
+            engine.session().write(single_piece(plan), tmp_path / "r.csv")
         assert "\n" not in str(caught.value)
         assert not (tmp_path / "r.csv").exists()
 
@@ -186,7 +186,7 @@ def test_no_file_is_taken_for_another(plays: Snapshot, tmp_path: Path) -> None:
         pinned = {**plays.listing, "plays": plays.listing["plays"][:1]}
         plan = compile_query(WIDE, Tenant(CHANNELS), Snapshot(tmp_path / name, plays.versions, pinned))
         with Engine("1GiB", 2, tmp_path / "spill") as engine, pytest.raises(StorageError):
-            engine.session().write(alone(plan), tmp_path / "r.csv")
+            engine.session().write(single_piece(plan), tmp_path / "r.csv")
 
 
 def test_a_file_that_can_not_be_written_is_named(engine: Engine, plan: Plan, tmp_path: Path) -> None:
@@ -194,25 +194,25 @@ def test_a_file_that_can_not_be_written_is_named(engine: Engine, plan: Plan, tmp
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "none" / "r.csv", tmp_path / "folder"):
         with pytest.raises(StorageError):
-            engine.session().write(alone(plan), path)
+            engine.session().write(single_piece(plan), path)
     with _largest_file(100_000), pytest.raises(StorageError):
-        engine.session().write(alone(plan), tmp_path / "r.csv")
+        engine.session().write(single_piece(plan), tmp_path / "r.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
-    assert engine.session().write(alone(plan), tmp_path / "r.csv").rows > 0
+    assert engine.session().write(single_piece(plan), tmp_path / "r.csv").rows > 0
 
 
 def test_a_spill_folder_that_was_removed_is_made_again(plan: Plan, tmp_path: Path) -> None:
     """Whoever cleans up under a running engine stops no report that begins later."""
     with Engine("1GiB", 2, tmp_path / "spill") as engine:
         (tmp_path / "spill").rmdir()
-        assert engine.session().write(alone(plan), tmp_path / "r.csv").rows > 0
+        assert engine.session().write(single_piece(plan), tmp_path / "r.csv").rows > 0
 
 
 def test_room_to_spill_is_what_is_free_now(tmp_path: Path) -> None:
     """A disk that was full at one report and is free at the next must not limit that one too."""
     plan = Plan("SELECT current_setting('max_temp_directory_size') AS room", ("room",))
     with Engine("200MiB", 1, tmp_path / "spill", within=(tmp_path,)) as engine:
-        engine.session().write(alone(plan), tmp_path / "r.csv")
+        engine.session().write(single_piece(plan), tmp_path / "r.csv")
     (_, room) = (tmp_path / "r.csv").read_text().split("\n", 1)
     assert re.fullmatch(r"\d+\.\d+ [KMGT]iB\n", room)
 
@@ -238,7 +238,7 @@ def test_a_cancel_that_comes_too_late_does_no_harm(engine: Engine, tmp_path: Pat
         session, path, caught = engine.session(), tmp_path / f"{number}.csv", _caught()
 
         def write(session: Session = session, path: Path = path, caught: _caught = caught) -> None:
-            caught(lambda: session.write(alone(plan), path))
+            caught(lambda: session.write(single_piece(plan), path))
             session.close()
 
         writing = threading.Thread(target=write)
@@ -252,8 +252,8 @@ def test_too_little_memory_is_said(plan: Plan, tmp_path: Path) -> None:
     """A report that can't be made within the limit fails in words, and the engine goes on."""
     with Engine("16MiB", 2, tmp_path / "spill") as engine:
         with pytest.raises(InternalError, match="memory"):
-            engine.session().write(alone(plan), tmp_path / "r.csv")
-        assert engine.session().write(alone(Plan("SELECT 1 AS n", ("n",))), tmp_path / "r.csv").rows == 1
+            engine.session().write(single_piece(plan), tmp_path / "r.csv")
+        assert engine.session().write(single_piece(Plan("SELECT 1 AS n", ("n",))), tmp_path / "r.csv").rows == 1
 
 
 def test_the_engine_stays_within_its_folders(plan: Plan, plays: Snapshot, tmp_path: Path) -> None:
@@ -263,10 +263,10 @@ def test_the_engine_stays_within_its_folders(plan: Plan, plays: Snapshot, tmp_pa
     outside.mkdir()
     (outside / "secret.csv").write_text("a\n1\n")
     with Engine("200MiB", 2, tmp_path / "spill", within=(inside, plays.root)) as engine:
-        assert engine.session().write(alone(plan), inside / "r.csv").rows > 0
+        assert engine.session().write(single_piece(plan), inside / "r.csv").rows > 0
         for sql in (f"FROM read_csv('{outside}/secret.csv')", f"FROM read_csv('{inside}/../out/secret.csv')"):
             with pytest.raises(ReelportError):
-                engine.session().write(alone(Plan(sql, ("a",))), inside / "s.csv")
+                engine.session().write(single_piece(Plan(sql, ("a",))), inside / "s.csv")
     assert [path.name for path in outside.iterdir()] == ["secret.csv"]
 
 
@@ -274,7 +274,7 @@ def test_an_amount_of_memory_is_understood_or_refused(tmp_path: Path) -> None:
     """Sizes are written as 2GB, 512 MiB or 1.5gib; anything else is a usage error."""
     for size in ("2GB", "512 MiB", "1.5gib", "800000000"):
         with Engine(size, 1, tmp_path) as engine:
-            assert engine.session().write(alone(Plan("SELECT 1 AS n", ("n",))), tmp_path / "r.csv").rows == 1
+            assert engine.session().write(single_piece(Plan("SELECT 1 AS n", ("n",))), tmp_path / "r.csv").rows == 1
     for size in ("", "much", "-1GB", "2XB"):
         with pytest.raises(UsageError):
             Engine(size, 1, tmp_path)

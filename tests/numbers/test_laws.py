@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from reelport.catalog import Dimension, Family, Filter, Metric, Product, Ratio, Role
 from reelport.engine.duckdb.engine import Engine
-from reelport.engine.mapping import SOURCES, sources_of
+from reelport.engine.mapping import SOURCES, find_sources
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 
@@ -317,4 +317,4 @@ def test_the_families_of_one_role_are_known() -> None:
 
 def _roles(family: Family) -> set[Role]:
     metrics = tuple(metric for metric in Metric if metric.family is family)
-    return {role for source in sources_of(metrics) for role in source.roles}
+    return {role for source in find_sources(metrics) for role in source.roles}

@@ -14,7 +14,7 @@ import pytest
 from reelport.catalog import Payee, Role
 from reelport.cli.main import main
 from reelport.engine.duckdb.engine import Engine
-from reelport.engine.payees import Paid, sum_by_payee
+from reelport.engine.payees import PayeeTotal, sum_by_payee
 from reelport.facts.layout import check_layout
 from reelport.facts.tables import MONETIZATION_TYPES
 
@@ -32,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> tuple[Path
     return folder, loaded({name: tables[name] for name in ("earnings", "channels")}, folder, engine)
 
 
-def by_hand(world: World, start: date, end: date) -> list[Paid]:
+def by_hand(world: World, start: date, end: date) -> list[PayeeTotal]:
     """The sums of the same rows in plain Python."""
     found: dict[object, list[Mapping[str, object]]] = defaultdict(list)
     for row in world.tables["earnings"]:
@@ -43,7 +43,7 @@ def by_hand(world: World, start: date, end: date) -> list[Paid]:
         (channel, slugs.get(channel), len(rows), *(_sum(rows, column) for column in ("eur", "usd")))
         for channel, rows in found.items()
     ]
-    return [Paid(*one) for one in sorted(sums, key=lambda one: (one[0] is None, str(one[0])))]  # type: ignore[arg-type]  # cells of rows
+    return [PayeeTotal(*one) for one in sorted(sums, key=lambda one: (one[0] is None, str(one[0])))]  # type: ignore[arg-type]  # cells of rows
 
 
 def _sum(rows: list[Mapping[str, object]], column: str) -> Decimal:

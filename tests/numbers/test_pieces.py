@@ -14,7 +14,7 @@ import pytest
 from reelport.catalog import Dimension, Family, Metric, Product
 from reelport.check import Rules, problems
 from reelport.engine.compile import compile_query
-from reelport.engine.pieces import pieces
+from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.errors import StorageError
 from reelport.facts.log.delta_log import DataFile
@@ -51,7 +51,7 @@ def test_a_report_by_time_is_the_same_however_it_was_made(world: World, family: 
 
 def asked(query: ReportQuery, rows: Iterator[int], **sizes: int) -> int:
     """How many pieces a report is made of whose pieces have so many rows."""
-    plans = pieces(query, READER, EMPTY, **sizes)
+    plans = plan_pieces(query, READER, EMPTY, **sizes)
     count, _ = 1, next(plans)
     for given in rows:
         try:
@@ -108,15 +108,15 @@ def test_few_facts_are_not_cut_at_all() -> None:
     files = (DataFile("a", 0, 600, "2023-01"), DataFile("b", 0, 500, "2023-02"))
     few = replace(EMPTY, listing={**EMPTY.listing, "plays": files[:1]})
     many = replace(EMPTY, listing={**EMPTY.listing, "plays": files})
-    assert len(list(pieces(YEAR, READER, few, worth=1000, size=1))) == 1
-    assert len(list(pieces(YEAR, READER, many, worth=1000, size=1))) > 1
+    assert len(list(plan_pieces(YEAR, READER, few, worth=1000, size=1))) == 1
+    assert len(list(plan_pieces(YEAR, READER, many, worth=1000, size=1))) > 1
 
 
 @pytest.mark.parametrize("dimensions", [[], ["VIDEO_ID"], ["VIDEO_ID", "DAY"]], ids=str)
 def test_rows_that_are_not_in_order_of_time_are_made_at_once(dimensions: list[str]) -> None:
     """Rows of different months that mix, or add up to one: one plan, that of the whole."""
     query = replace(YEAR, dimensions=tuple(dimensions))
-    assert list(pieces(query, READER, EMPTY, worth=0, size=1)) == [compile_query(query, READER, EMPTY)]
+    assert list(plan_pieces(query, READER, EMPTY, worth=0, size=1)) == [compile_query(query, READER, EMPTY)]
 
 
 def test_a_disk_that_fills_up_between_pieces_is_named(world: World, tmp_path: Path) -> None:
@@ -127,7 +127,9 @@ def test_a_disk_that_fills_up_between_pieces_is_named(world: World, tmp_path: Pa
     resource.setrlimit(resource.RLIMIT_FSIZE, (first + 10, limits[1]))
     try:
         with pytest.raises(StorageError, match="too large"):
-            world.engine.session().write(pieces(query, READER, world.snapshot, worth=0, size=1), tmp_path / "r.csv")
+            world.engine.session().write(
+                plan_pieces(query, READER, world.snapshot, worth=0, size=1), tmp_path / "r.csv"
+            )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []

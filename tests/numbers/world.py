@@ -18,7 +18,7 @@ from duckdb.func import FunctionNullHandling
 
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.engine import Engine
-from reelport.engine.pieces import pieces
+from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.delta_log import DataFile
@@ -57,7 +57,7 @@ class World:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "report.csv"
         session = self.engine.session()
-        session.write(pieces(query, Tenant(channels), self.snapshot, worth=worth, size=1), path)
+        session.write(plan_pieces(query, Tenant(channels), self.snapshot, worth=worth, size=1), path)
         session.close()
         return path.read_bytes().decode()
 

@@ -44,7 +44,7 @@ class State:
     def organization(self, name: str, *channels: str) -> int:
         """A new organization that may read these channels."""
         added = organizations.add_organization(self.db, name, self.now)
-        organizations.let_read(self.db, added.id, channels)
+        organizations.allow_channels(self.db, added.id, channels)
         return added.id
 
     def key(self, organization: str, *permissions: str, channels: tuple[str, ...] | None = None) -> NewKey:
@@ -55,13 +55,13 @@ class State:
 
     def token(self, key: NewKey, *scopes: str) -> str:
         """A token of a key."""
-        granted = callers.grant(self.db, self.service_secret, key.id, key.secret, scopes, self.now)
+        granted = callers.grant_token(self.db, self.service_secret, key.id, key.secret, scopes, self.now)
         assert isinstance(granted, Grant)
         return granted.token
 
     def caller(self, key: NewKey, *scopes: str) -> Caller:
         """Who a new token of a key stands for."""
-        caller = callers.bearer(self.db, self.service_secret, self.token(key, *scopes), self.now)
+        caller = callers.identify_caller(self.db, self.service_secret, self.token(key, *scopes), self.now)
         assert caller is not None
         return caller
 

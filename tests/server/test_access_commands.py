@@ -38,7 +38,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 def known(tmp_path: Path) -> tuple[Channel, ...]:
     """The channels of the tables."""
-    return channel_registry.known_channels(read(data=tmp_path / "data"))
+    return channel_registry.list_channels(read(data=tmp_path / "data"))
 
 
 def reads(run: Run, organization: str) -> list[str]:
@@ -177,7 +177,7 @@ def test_an_id_from_before_is_still_read_renamed_and_removed(run: Run, tmp_path:
     settings = read(data=tmp_path / "data")
     db = connect(settings)
     run("channel", "add", "--org", "demo", "--id", "c1", "--slug", "one")
-    organizations.let_read(db, organizations.organization(db, "demo").id, ["c,2 x", "c3"])
+    organizations.allow_channels(db, organizations.get_organization(db, "demo").id, ["c,2 x", "c3"])
     db.dispose()
     assert reads(run, "demo") == ["c,2 x", "c1", "c3"]
     assert run("channel", "remove", "--org", "demo", "--id", "c,2 x", "--id", "c3,c1")[0] == 0

@@ -23,7 +23,10 @@ def settings(tmp_path: Path) -> Settings:
 def readable(settings: Settings) -> dict[str, frozenset[str]]:
     db = connect(settings)
     try:
-        return {found.name: organizations.readable_channels(db, found.id) for found in organizations.organizations(db)}
+        return {
+            found.name: organizations.list_readable_channels(db, found.id)
+            for found in organizations.list_organizations(db)
+        }
     finally:
         db.dispose()
 

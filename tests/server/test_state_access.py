@@ -42,7 +42,7 @@ def test_scopes_are_granted_in_any_order_and_unknown_or_lacking_ones_left_out(st
     """Of the asked scopes those are granted that the key holds."""
     state.organization("demo")
     key = state.key("demo", "create_reports", "access_ads")
-    granted = callers.grant(
+    granted = callers.grant_token(
         state.db,
         state.service_secret,
         key.id,
@@ -59,7 +59,7 @@ def test_no_scope_asked_grants_all_of_the_keys(state: State) -> None:
     """A request without a scope gets what the key holds."""
     state.organization("demo")
     key = state.key("demo", "create_reports", "access_ads")
-    granted = callers.grant(state.db, state.service_secret, key.id, key.secret, [], state.now)
+    granted = callers.grant_token(state.db, state.service_secret, key.id, key.secret, [], state.now)
     assert isinstance(granted, Grant)
     assert granted.scopes == ("create_reports", "access_ads")
 
@@ -69,7 +69,7 @@ def test_nothing_granted_is_invalid_scope(state: State) -> None:
     state.organization("demo")
     key = state.key("demo", "create_reports")
     assert (
-        callers.grant(state.db, state.service_secret, key.id, key.secret, ["access_ads", "x"], state.now)
+        callers.grant_token(state.db, state.service_secret, key.id, key.secret, ["access_ads", "x"], state.now)
         is Refusal.INVALID_SCOPE
     )
 
@@ -97,7 +97,7 @@ def test_a_token_says_manage_reports_only_when_it_was_asked_for(state: State) ->
     key = state.key("demo", "create_reports", "read_reports", "access_ads", "access_revenue")
     scopes = []
     for asked in (["manage_reports", "create_reports"], ["manage_reports"], []):
-        granted = callers.grant(state.db, state.service_secret, key.id, key.secret, asked, state.now)
+        granted = callers.grant_token(state.db, state.service_secret, key.id, key.secret, asked, state.now)
         assert isinstance(granted, Grant)
         scopes.append(granted.scopes)
     assert scopes[:2] == [("create_reports", "manage_reports"), ("manage_reports",)]
@@ -110,8 +110,11 @@ def test_wrong_credentials_are_one_refusal(state: State, wrong: str) -> None:
     state.organization("demo")
     key = state.key("demo")
     for client_id, secret in [(key.id, wrong), (wrong, key.secret), (wrong, wrong), (key.id + "\0", key.secret)]:
-        assert callers.grant(state.db, state.service_secret, client_id, secret, [], state.now) is Refusal.INVALID_CLIENT
-    assert callers.bearer(state.db, state.service_secret, wrong, state.now) is None
+        assert (
+            callers.grant_token(state.db, state.service_secret, client_id, secret, [], state.now)
+            is Refusal.INVALID_CLIENT
+        )
+    assert callers.identify_caller(state.db, state.service_secret, wrong, state.now) is None
 
 
 def test_a_token_is_good_only_as_it_was_signed(state: State) -> None:
@@ -136,9 +139,9 @@ def test_a_token_is_good_only_as_it_was_signed(state: State) -> None:
     for each in forged:
         body = each[4:]
         checked = f"rpt_{body}{credentials._checksum('rpt', body)}"  # noqa: SLF001 - a forger can compute it
-        assert callers.bearer(state.db, state.service_secret, each, state.now) is None
-        assert callers.bearer(state.db, state.service_secret, checked, state.now) is None
-    assert callers.bearer(state.db, state.service_secret, token, state.now) is not None
+        assert callers.identify_caller(state.db, state.service_secret, each, state.now) is None
+        assert callers.identify_caller(state.db, state.service_secret, checked, state.now) is None
+    assert callers.identify_caller(state.db, state.service_secret, token, state.now) is not None
     assert state.token(state.key("demo")) != token
 
 
@@ -147,8 +150,8 @@ def test_token_expires(state: State) -> None:
     state.organization("demo")
     token = state.token(state.key("demo"))
     almost = state.now + timedelta(seconds=3599)
-    assert callers.bearer(state.db, state.service_secret, token, almost) is not None
-    assert callers.bearer(state.db, state.service_secret, token, almost + timedelta(seconds=1)) is None
+    assert callers.identify_caller(state.db, state.service_secret, token, almost) is not None
+    assert callers.identify_caller(state.db, state.service_secret, token, almost + timedelta(seconds=1)) is None
 
 
 def test_revoking_a_key_ends_its_tokens_at_once(state: State) -> None:
@@ -156,12 +159,14 @@ def test_revoking_a_key_ends_its_tokens_at_once(state: State) -> None:
     state.organization("demo")
     key = state.key("demo")
     token = state.token(key)
-    assert organizations.revoke(state.db, key.id, state.now)
-    assert not organizations.revoke(state.db, key.id, state.now)
-    assert callers.bearer(state.db, state.service_secret, token, state.now) is None
-    assert callers.grant(state.db, state.service_secret, key.id, key.secret, [], state.now) is Refusal.INVALID_CLIENT
+    assert organizations.revoke_key(state.db, key.id, state.now)
+    assert not organizations.revoke_key(state.db, key.id, state.now)
+    assert callers.identify_caller(state.db, state.service_secret, token, state.now) is None
+    assert (
+        callers.grant_token(state.db, state.service_secret, key.id, key.secret, [], state.now) is Refusal.INVALID_CLIENT
+    )
     with pytest.raises(UsageError, match="no key"):
-        organizations.revoke(state.db, "rpk_none", state.now)
+        organizations.revoke_key(state.db, "rpk_none", state.now)
 
 
 def test_limited_key_reads_its_channels_and_others_read_later_ones_too(state: State) -> None:
@@ -169,9 +174,9 @@ def test_limited_key_reads_its_channels_and_others_read_later_ones_too(state: St
     number = state.organization("demo", "c1", "c2")
     limited, free = state.caller(state.key("demo", channels=("c2",))), state.key("demo")
     assert limited.channels == {"c2"}
-    organizations.let_read(state.db, number, ["c2", "c3"])
+    organizations.allow_channels(state.db, number, ["c2", "c3"])
     assert state.caller(free).channels == {"c1", "c2", "c3"}
-    assert [key.channels for key in organizations.keys(state.db, "demo")].count(("c2",)) == 1
+    assert [key.channels for key in organizations.list_keys(state.db, "demo")].count(("c2",)) == 1
 
 
 def test_key_is_refused_with_every_reason(state: State) -> None:
@@ -201,7 +206,7 @@ def test_organization_name_is_taken_once(state: State) -> None:
     state.organization("Ünïcode 動画, Inc.")
     with pytest.raises(UsageError, match="already"):
         state.organization("Ünïcode 動画, Inc.")
-    assert [each.name for each in organizations.organizations(state.db)] == ["Ünïcode 動画, Inc."]
+    assert [each.name for each in organizations.list_organizations(state.db)] == ["Ünïcode 動画, Inc."]
 
 
 @given(st.integers(1, 64))
@@ -248,9 +253,9 @@ def test_another_secret_over_the_same_state_is_seen(state: State) -> None:
     for wrong in (other, state.settings):
         with pytest.raises(UsageError, match="another secret"):
             require_same_secret(state.db, wrong)
-    granted = callers.grant(state.db, require_same_secret(state.db, first), key.id, key.secret, [], state.now)
+    granted = callers.grant_token(state.db, require_same_secret(state.db, first), key.id, key.secret, [], state.now)
     assert isinstance(granted, Grant)
-    organizations.revoke(state.db, key.id, state.now)
+    organizations.revoke_key(state.db, key.id, state.now)
     assert require_same_secret(state.db, other) == load_service_secret(other)
 
 
@@ -262,7 +267,7 @@ def test_a_state_from_before_the_mark_takes_that_of_the_secret_in_use(state: Sta
         connection.execute(text("DELETE FROM seals"))  # as the migration leaves it that made the table
     db = connect(state.settings)
     assert isinstance(
-        callers.grant(db, require_same_secret(db, state.settings), key.id, key.secret, [], state.now), Grant
+        callers.grant_token(db, require_same_secret(db, state.settings), key.id, key.secret, [], state.now), Grant
     )
     with pytest.raises(UsageError, match="another secret"):
         require_same_secret(db, state.again(secret="a" * 32))

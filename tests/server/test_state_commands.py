@@ -58,9 +58,9 @@ def caller_of(run: Run, data: Path) -> Caller:
     _, out, _ = run("key", "create", "--org", "demo", "--permissions", "create_reports", "--json")
     key, settings = json.loads(out), read(data=data)
     db, service_secret = connect(settings), credentials.load_service_secret(settings)
-    granted = callers.grant(db, service_secret, key["id"], key["secret"], [], datetime.now(UTC))
+    granted = callers.grant_token(db, service_secret, key["id"], key["secret"], [], datetime.now(UTC))
     assert isinstance(granted, callers.Grant)
-    caller = callers.bearer(db, service_secret, granted.token, datetime.now(UTC))
+    caller = callers.identify_caller(db, service_secret, granted.token, datetime.now(UTC))
     db.dispose()
     assert caller is not None
     return caller
@@ -82,7 +82,7 @@ def test_key_is_made_listed_and_revoked(run: Run, tmp_path: Path) -> None:
     assert run("key", "revoke", key["id"])[0] == 0
     assert json.loads(run("key", "list", "--json")[1])[0]["revoked"]
     assert json.loads(run("org", "list", "--json")[1]) == [{"organization": "demo", "channels": 2}]
-    assert [each.slug for each in channel_registry.known_channels(read(data=tmp_path / "data"))] == [
+    assert [each.slug for each in channel_registry.list_channels(read(data=tmp_path / "data"))] == [
         "demo-news",
         "demo-sports",
     ]
@@ -143,7 +143,7 @@ def test_channel_is_renamed_but_no_slug_is_anothers(run: Run, tmp_path: Path) ->
         assert run("channel", "add", "--org", "demo", "--id", "c1", "--slug", slug)[0] == 0
     status, _, err = run("channel", "add", "--org", "demo", "--id", "c2", "--slug", "new")
     assert (status, "another channel's" in err) == (2, True)
-    assert [each.slug for each in channel_registry.known_channels(read(data=tmp_path / "data"))] == ["new"]
+    assert [each.slug for each in channel_registry.list_channels(read(data=tmp_path / "data"))] == ["new"]
 
 
 def test_what_is_not_said_of_a_channel_stays(run: Run, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_what_is_not_said_of_a_channel_stays(run: Run, tmp_path: Path) -> None:
         assert run(*add, *words.split())[0] == 0
         seen += [
             (each.slug, each.name, each.account_id)
-            for each in channel_registry.known_channels(read(data=tmp_path / "data"))
+            for each in channel_registry.list_channels(read(data=tmp_path / "data"))
         ]
     assert seen == [("one", "One", "a1"), ("uno", "One", "a1"), ("uno", "Uno", "a1"), ("uno", "Uno", "a2")]
 

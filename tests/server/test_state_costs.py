@@ -60,7 +60,7 @@ def test_a_token_costs_one_statement_and_writes_nothing(state: State) -> None:
     assert len(granting.statements) == 1
     assert granting.statements[0].lstrip("- ").startswith("key:")
     with seen(state.db) as calling:
-        caller = callers.bearer(state.db, state.service_secret, token, state.now)
+        caller = callers.identify_caller(state.db, state.service_secret, token, state.now)
     assert len(calling.statements) == 1
     assert caller is not None
     assert len(caller.channels) == 300
@@ -72,7 +72,7 @@ def test_a_look_costs_one_statement(state: State) -> None:
     caller = state.caller(state.key("demo"))
     asked = state.ask(caller)
     with seen(state.db) as looking:
-        assert use_cases.look(state.db, caller, asked.token, state.now) is not None
+        assert use_cases.find_report(state.db, caller, asked.token, state.now) is not None
     assert len(looking.statements) == 1
 
 

@@ -79,11 +79,11 @@ def test_database_refuses_what_can_not_be(state: State, broken: str) -> None:
 _PREPARED = """
 import sys
 from sqlalchemy import text
-from reelport.server.state.database import opened, reading, revision, upgrade, writing
+from reelport.server.state.database import open_database, reading, read_revision, upgrade, writing
 from reelport.server.settings import read
-db = opened(read())
+db = open_database(read())
 with reading(db) as connection:
-    revision(connection)
+    read_revision(connection)
 print("ready", flush=True)
 sys.stdin.readline()
 """
@@ -119,7 +119,7 @@ def test_processes_that_start_at_once_all_succeed(settings: Settings) -> None:
     code = """
 upgrade(db)
 with reading(db) as connection:
-    print(revision(connection))
+    print(read_revision(connection))
 """
     assert _at_once(settings, code) == [database.REVISION] * 4
 
@@ -148,7 +148,7 @@ def test_reading_goes_on_while_another_writes(state: State) -> None:
         writer.execute(text("UPDATE organizations SET name = 'changed'"))
         with reading(state.db) as reader:
             assert reader.execute(text("SELECT name FROM organizations")).scalar() == "demo"
-    assert [each.name for each in organizations.organizations(state.db)] == ["changed"]
+    assert [each.name for each in organizations.list_organizations(state.db)] == ["changed"]
 
 
 def test_failed_transaction_leaves_nothing(state: State) -> None:
@@ -212,7 +212,7 @@ def test_other_databases_are_refused(tmp_path: Path, address: str) -> None:
 )  # fmt: skip
 def test_write_ahead_log_only_where_it_is_safe(version: tuple[int, int, int], *, safe: bool) -> None:
     """A SQLite with the write-ahead reset race gets the rollback journal, and doctor says why."""
-    assert journal.write_ahead_is_safe(version) is safe
+    assert journal.is_write_ahead_safe(version) is safe
     assert ("known race" in journal.choose_journal(Path("/"), version).reason) is not safe
 
 
@@ -227,8 +227,8 @@ def test_write_ahead_log_only_on_a_local_file_system(tmp_path: Path) -> None:
         "43 22 0:38 / /mnt rw - fuse.sshfs host: rw\n"
     )
     kinds = {"/data": "ext4", "/srv/data": "nfs4", "/srv/my disk/data": "xfs", "/mnt/x": "fuse.sshfs", "/srvx": "ext4"}
-    assert {path: journal.file_system_of(Path(path), table) for path in kinds} == kinds
-    assert journal.file_system_of(Path("/data"), tmp_path / "none") == ""
+    assert {path: journal.detect_file_system(Path(path), table) for path in kinds} == kinds
+    assert journal.detect_file_system(Path("/data"), tmp_path / "none") == ""
     assert not journal.LOCAL & {"nfs4", "fuse.sshfs", ""}
 
 

@@ -67,13 +67,13 @@ def test_clock_that_jumps_ahead_and_back_ends_nothing(state: State) -> None:
         assert sweep(state, clock) == 0
         assert sweep(state, machine.start(state)) == 0
     caller = state.caller(state.key("demo"))
-    looked = use_cases.look(state.db, caller, asked.token, clock.now())
+    looked = use_cases.find_report(state.db, caller, asked.token, clock.now())
     assert looked is not None
     assert looked.status is ReportStatus.FINISHED
     machine.at -= AHEAD
     assert sweep(state, clock) == 0
     assert path.exists()
-    assert backlog.entry(state.db, asked.id).state == "finished"
+    assert backlog.get_entry(state.db, asked.id).state == "finished"
     assert clock.now() == machine.at
 
 

@@ -91,13 +91,13 @@ def test_silent_workers_job_is_taken_up_again_and_its_writes_count_for_nothing(s
     assert stalled is not None
     assert claim(state, "other") is None
     time.sleep(0.05)
-    assert losses.reap(state.db, 30) == (asked.id,)
+    assert losses.requeue_overdue(state.db, 30) == (asked.id,)
     second = claim(state, "other")
     assert second is not None
     assert second.attempt == 2
     assert not jobs.find_held(state.db, [stalled])
-    assert not jobs.beat(state.db, stalled, 30)
-    assert not jobs.pin(state.db, stalled, {"plays": 7})
+    assert not jobs.renew_lease(state.db, stalled, 30)
+    assert not jobs.pin_versions(state.db, stalled, {"plays": 7})
     assert not jobs.finish(state.db, stalled, FILE, state.now)
     assert not jobs.fail(state.db, stalled, "x", state.now)
     assert not jobs.retry(state.db, stalled, "x", 0)
@@ -114,8 +114,8 @@ def test_beating_keeps_a_job(state: State) -> None:
     assert taken is not None
     for _ in range(2):
         time.sleep(0.05)
-        assert jobs.beat(state.db, taken, 60)
-        assert losses.reap(state.db, 30) == ()
+        assert jobs.renew_lease(state.db, taken, 60)
+        assert losses.requeue_overdue(state.db, 30) == ()
 
 
 def test_retry_waits_and_keeps_the_reason(state: State) -> None:
@@ -127,7 +127,7 @@ def test_retry_waits_and_keeps_the_reason(state: State) -> None:
     before = datetime.now(UTC) - timedelta(milliseconds=1)
     assert jobs.retry(state.db, taken, "disk full", 60)
     assert told(state, asked.id) == ("IN_PROGRESS", "disk full", 1)
-    due = backlog.entry(state.db, asked.id).due_at
+    due = backlog.get_entry(state.db, asked.id).due_at
     assert due is not None
     assert due >= before + timedelta(seconds=60)
     assert claim(state) is None
@@ -175,10 +175,10 @@ def test_lease_by_a_clock_that_was_set_back_runs_out(state: State) -> None:
     state.organization("demo")
     asked = state.ask(state.caller(state.key("demo")))
     assert claim(state) is not None
-    assert losses.reap(state.db, 30) == ()
+    assert losses.requeue_overdue(state.db, 30) == ()
     with state.db.begin() as connection:
         connection.execute(text("UPDATE jobs SET leased_until = leased_until + 49 * 3600000"))
-    assert losses.reap(state.db, 30) == (asked.id,)
+    assert losses.requeue_overdue(state.db, 30) == (asked.id,)
     assert claim(state) is not None
 
 
@@ -191,7 +191,7 @@ def test_given_back_counts_as_nothing(state: State) -> None:
         assert taken is not None
         assert (taken.attempt, taken.failures) == (number, 0)
         assert jobs.give_back(state.db, taken)
-    found = backlog.entry(state.db, asked.id)
+    found = backlog.get_entry(state.db, asked.id)
     assert (found.attempts, found.failures, found.deaths, found.losses) == (5, 0, 0, 0)
 
 
@@ -202,12 +202,12 @@ def test_versions_are_pinned_once_and_kept(state: State) -> None:
     first = claim(state)
     assert first is not None
     assert first.versions is None
-    assert jobs.pin(state.db, first, {"plays": 4, "channels": 1})
+    assert jobs.pin_versions(state.db, first, {"plays": 4, "channels": 1})
     assert jobs.retry(state.db, first, "x", 0)
     second = claim(state)
     assert second is not None
     assert second.versions == {"plays": 4, "channels": 1}
-    assert not jobs.pin(state.db, second, {"plays": 5})
+    assert not jobs.pin_versions(state.db, second, {"plays": 5})
 
 
 def test_cancelled_report_fails_at_once_and_its_worker_finds_out(state: State) -> None:
@@ -253,11 +253,11 @@ def test_sweep_ends_what_is_over_and_keeps_what_is_not(state: State) -> None:
     assert not path.exists()
     assert [told(state, each.id)[0] for each in asked] == ["EXPIRED", "FAILED", "EXPIRED"]
     assert claim(state) is None
-    looked = use_cases.look(state.db, caller, asked[0].token, state.now)
+    looked = use_cases.find_report(state.db, caller, asked[0].token, state.now)
     assert looked is not None
     assert looked.status is ReportStatus.EXPIRED
     retention.sweep(state.db, state.settings, state.now + timedelta(days=40))
-    assert use_cases.look(state.db, caller, asked[0].token, state.now) is None
+    assert use_cases.find_report(state.db, caller, asked[0].token, state.now) is None
 
 
 def test_only_orphans_are_cleaned_away(state: State) -> None:
@@ -276,5 +276,5 @@ def test_only_orphans_are_cleaned_away(state: State) -> None:
     gone = {f"{done.report_id}-2.part", f"{runs.report_id}-0.csv", "nobody00-1.csv"}
     for name in kept | gone:
         (root / name).touch()
-    assert retention.clean(state.db, state.settings) == 3
+    assert retention.remove_orphans(state.db, state.settings) == 3
     assert {path.name for path in root.iterdir()} == kept

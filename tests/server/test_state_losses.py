@@ -43,7 +43,7 @@ def die(state: State, owner: str) -> tuple[str, ...]:
 
 def entry(state: State, report_id: str) -> Entry:
     """What `queue show` tells of it."""
-    return backlog.entry(state.db, report_id)
+    return backlog.get_entry(state.db, report_id)
 
 
 def skip_pause(state: State) -> None:
@@ -62,7 +62,7 @@ def ask(state: State, count: int = 1) -> list[str]:
 def test_reports_of_a_service_that_was_killed_are_logged_as_queued_again(state: State) -> None:
     """Its workers died with it and nobody watched: the next service's first worker takes them up, and says so once."""
     (report,) = ask(state)
-    owner = liveness.new_owner()
+    owner = liveness.make_owner_name()
     assert claim(state, owner)
     state.settings.workers_root.mkdir(exist_ok=True)
     (state.settings.workers_root / f"{owner}.lock").touch()
@@ -100,7 +100,7 @@ def test_of_several_in_a_dead_worker_nobody_is_blamed_and_each_is_made_alone(sta
         (0, 1, True)
     ] * 3
     assert claim(state, "w") is None
-    assert jobs.suspects_wait(state.db)
+    assert jobs.has_due_suspect(state.db)
     poison = asked[1]
     for number in range(5):
         taken = claim(state, f"i{number}", suspect=True)
@@ -109,7 +109,7 @@ def test_of_several_in_a_dead_worker_nobody_is_blamed_and_each_is_made_alone(sta
         elif taken is not None:
             assert jobs.fail(state.db, taken, "made", state.now)  # an end that isn't a death
         skip_pause(state)
-    assert not jobs.suspects_wait(state.db)
+    assert not jobs.has_due_suspect(state.db)
     assert [entry(state, name).deaths for name in asked] == [0, 3, 0]
 
 
@@ -130,7 +130,7 @@ def test_losses_that_nobody_saw_end_no_report(state: State) -> None:
     pauses = []
     for number in range(10):
         assert claim(state, f"w{number}", suspect=number >= losses.MOST_LOSSES) is not None
-        assert losses.release(state.db, f"w{number}") == (asked,)
+        assert losses.requeue_jobs(state.db, f"w{number}") == (asked,)
         with state.db.connect() as connection:
             pauses.append(connection.execute(text("SELECT not_before - clock_ms() FROM jobs")).scalar_one())
         skip_pause(state)
@@ -159,13 +159,13 @@ def test_out_of_memory_beside_others_is_tried_alone_and_counts_only_there(state:
 
 _WORKER = """
 import sys
-from reelport.server import jobs, presence
+from reelport.server.queue import jobs, liveness
 from reelport.server.state.database import connect
 from reelport.server.settings import read
 settings = read()
 db = connect(settings)
-owner = presence.new_owner()
-with presence.present(settings, owner, sys.argv[1]):
+owner = liveness.make_owner_name()
+with liveness.hold_name(settings, owner, sys.argv[1]):
     for number in range(int(sys.argv[2])):
         assert jobs.claim(db, owner, running=9, lease_seconds=30, beside=number > 0)
     print("ready", flush=True)
@@ -190,7 +190,7 @@ def worker(state: State, supervisor: str, reports: int = 1) -> Iterator[subproce
 
 def settled(deaths: Deaths, true: Callable[[], bool]) -> bool:
     """Whether it has become true by what a supervisor tells now."""
-    deaths.tick()
+    deaths.record_due()
     return true()
 
 
@@ -201,7 +201,7 @@ def test_death_of_a_watched_worker_is_its_supervisors_alone_to_settle(state: Sta
         deaths = Deaths(state.settings, state.db, supervisor, lambda: state.now)
         process.kill()
         deaths.add(process.pid, process.wait())
-        deaths.tick()
+        deaths.record_due()
         with liveness.lock_unwatched_dead(state.settings) as dead:
             assert dead == ()
         assert entry(state, asked).state == "running"
@@ -217,9 +217,9 @@ def test_death_that_the_supervisor_did_not_outlive_is_nobodys_fault(state: State
         deaths = Deaths(state.settings, state.db, supervisor, lambda: state.now)
         process.kill()
         deaths.add(process.pid, process.wait())
-        deaths.tick()
+        deaths.record_due()
     with liveness.lock_unwatched_dead(state.settings) as dead:
-        assert [losses.release(state.db, owner) for owner in dead] == [(asked,)]
+        assert [losses.requeue_jobs(state.db, owner) for owner in dead] == [(asked,)]
     found = entry(state, asked)
     assert (found.state, found.deaths, found.losses, found.suspect) == ("waiting", 0, 1, False)
     assert list(state.settings.workers_root.iterdir()) == []
@@ -228,8 +228,8 @@ def test_death_that_the_supervisor_did_not_outlive_is_nobodys_fault(state: State
 def test_supervisor_that_was_killed_is_known_to_be_dead(state: State) -> None:
     """Its lock goes with its process, and then its workers are anybody's to clear up after."""
     code = (
-        "import sys; from reelport.server import presence; from reelport.server.settings import read\n"
-        "with presence.supervising(read()) as name:\n    print(name, flush=True); sys.stdin.read()"
+        "import sys; from reelport.server.queue import liveness; from reelport.server.settings import read\n"
+        "with liveness.hold_supervisor_name(read()) as name:\n    print(name, flush=True); sys.stdin.read()"
     )
     (asked,) = ask(state)
     with subprocess.Popen(
@@ -248,7 +248,7 @@ def test_supervisor_that_was_killed_is_known_to_be_dead(state: State) -> None:
             process.kill()
             process.wait()
             with liveness.lock_unwatched_dead(state.settings) as dead:
-                assert [losses.release(state.db, owner) for owner in dead] == [(asked,)]
+                assert [losses.requeue_jobs(state.db, owner) for owner in dead] == [(asked,)]
     assert list(state.settings.workers_root.iterdir()) == []
 
 

@@ -24,7 +24,7 @@ from reelport.server.access.callers import Caller, Grant
 from reelport.server.doctor.checks import findings
 from reelport.server.files import report_files, retention
 from reelport.server.queue import jobs
-from reelport.server.queue.wakeups import Wakeup, listening
+from reelport.server.queue.wakeups import Wakeup, forward_notifications
 from reelport.server.reports import use_cases
 from reelport.server.settings import Settings, read
 from reelport.server.state.database import connect
@@ -37,16 +37,16 @@ def _caller(db: Engine, settings: Settings) -> Caller:
     service_secret, now = credentials.load_service_secret(settings), datetime.now(UTC)
     organizations.add_organization(db, "demo", now)
     key = organizations.create_key(db, service_secret, "demo", ["create_reports"], now)
-    granted = callers.grant(db, service_secret, key.id, key.secret, [], now)
+    granted = callers.grant_token(db, service_secret, key.id, key.secret, [], now)
     assert isinstance(granted, Grant)
-    caller = callers.bearer(db, service_secret, granted.token, now)
+    caller = callers.identify_caller(db, service_secret, granted.token, now)
     assert caller is not None
     return caller
 
 
 def _finished(db: Engine, caller: Caller, token: str) -> bool:
     def ended() -> bool:
-        found = use_cases.look(db, caller, token, datetime.now(UTC))
+        found = use_cases.find_report(db, caller, token, datetime.now(UTC))
         return found is not None and found.status is ReportStatus.FINISHED
 
     return until(ended)
@@ -59,7 +59,7 @@ def test_an_ask_rings_elsewhere_by_notify(new_database: Callable[[], str], tmp_p
     elsewhere.workers_root.mkdir(parents=True)
     db = connect(settings)
     caller = _caller(db, settings)
-    with Wakeup(elsewhere, "worker") as wakeup, listening(db, wakeup):
+    with Wakeup(elsewhere, "worker") as wakeup, forward_notifications(db, wakeup):
         assert wakeup.wait(PATIENCE), "it rings once when it begins to listen"
         for day in (1, 2):
             query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, day), date(2026, 1, day))
@@ -111,7 +111,7 @@ def test_file_published_while_orphans_are_looked_for_is_kept(new_database: Calla
         assert jobs.finish(worker, claim, record, datetime.now(UTC))
 
     event.listen(db, "after_cursor_execute", publish, once=True)  # that is, after the first look
-    assert retention.clean(db, settings) == 0
+    assert retention.remove_orphans(db, settings) == 0
     assert report_files.file_path(settings, record.name).exists()
     worker.dispose()
     db.dispose()
@@ -198,7 +198,7 @@ def test_the_short_scheme_is_the_long_one(new_database: Callable[[], str], tmp_p
     address = new_database().replace("postgresql://", "postgres://")
     settings = read(data=tmp_path / "data", database_url=address)
     db = connect(settings)
-    assert organizations.add_organization(db, "demo", datetime.now(UTC)) in organizations.organizations(db)
+    assert organizations.add_organization(db, "demo", datetime.now(UTC)) in organizations.list_organizations(db)
     assert all(well for well, _ in _told(settings)["database"])
     db.dispose()
 

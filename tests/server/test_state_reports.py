@@ -19,7 +19,7 @@ from reelport.query import ReportQuery
 from reelport.server.access import organizations
 from reelport.server.access.callers import Caller
 from reelport.server.credentials import ServiceSecret
-from reelport.server.files import report_files
+from reelport.server.files import report_files, signed_urls
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.queue.jobs import Claim
@@ -58,7 +58,7 @@ def test_same_ask_of_another_key_or_over_other_channels_is_another_report(state:
     """Only the same question of the same key is the same report."""
     first = state.ask(caller)
     assert state.ask(state.caller(state.key("demo"))).token != first.token
-    organizations.let_read(state.db, caller.organization_id, ["c3"])
+    organizations.allow_channels(state.db, caller.organization_id, ["c3"])
     wider = Caller(caller.key_id, caller.organization_id, "demo", caller.scopes, caller.channels | {"c3"})
     assert state.ask(wider).token != first.token
 
@@ -67,7 +67,7 @@ def test_pinned_report_answers_only_for_the_current_tables(state: State, caller:
     """Running or finished at today's versions it is given again; at older ones, or without its file, it is not."""
     first = state.ask(caller)
     claim = claimed(state)
-    assert jobs.pin(state.db, claim, {"plays": -1, "channels": -1})
+    assert jobs.pin_versions(state.db, claim, {"plays": -1, "channels": -1})
     assert state.ask(caller) == first
     assert jobs.finish(state.db, claim, FILE, state.now)
     file = report_files.file_path(state.settings, FILE.name)
@@ -150,7 +150,7 @@ def test_every_problem_is_told_and_nothing_queued(state: State) -> None:
 def test_look_follows_a_report_to_its_end(state: State, caller: Caller) -> None:
     """In progress, finished with its file, expired without it."""
     token = state.ask(caller).token
-    look = partial(use_cases.look, state.db, caller, token)
+    look = partial(use_cases.find_report, state.db, caller, token)
     waiting = look(state.now)
     assert waiting is not None
     assert (waiting.status, waiting.file) == (ReportStatus.IN_PROGRESS, None)
@@ -159,13 +159,13 @@ def test_look_follows_a_report_to_its_end(state: State, caller: Caller) -> None:
     assert finished is not None
     assert (finished.status, finished.file) == (ReportStatus.FINISHED, FILE)
     assert finished.created_at == NOW
-    assert use_cases.finished_file(state.db, finished.id, caller.key_id, state.now) == LinkedFile(
+    assert use_cases.find_linked_file(state.db, finished.id, caller.key_id, state.now) == LinkedFile(
         FILE, caller.organization_id
     )
     over = look(state.now + timedelta(hours=48))
     assert over is not None
     assert (over.status, over.file) == (ReportStatus.EXPIRED, None)
-    assert use_cases.finished_file(state.db, finished.id, caller.key_id, NOW + timedelta(hours=48)) is NoFile.OVER
+    assert use_cases.find_linked_file(state.db, finished.id, caller.key_id, NOW + timedelta(hours=48)) is NoFile.OVER
 
 
 def test_report_is_unknown_to_whoever_may_not_see_it(state: State, caller: Caller) -> None:
@@ -176,7 +176,7 @@ def test_report_is_unknown_to_whoever_may_not_see_it(state: State, caller: Calle
     rival = state.caller(state.key("rival"))
     narrow = state.caller(state.key("demo", channels=("c1",)))
     poor = state.caller(state.key("demo", "read_reports"))
-    see = partial(use_cases.look, state.db, now=state.now)
+    see = partial(use_cases.find_report, state.db, now=state.now)
     assert see(caller, money) is not None
     assert see(poor, plain) is not None
     for stranger, token in [(rival, plain), (narrow, plain), (poor, money), (caller, plain[:-1] + "!"), (caller, "")]:
@@ -188,7 +188,7 @@ def test_narrower_keys_reports_are_seen_by_wider_ones(state: State, caller: Call
     """A key sees a colleague's report when it may read all that is in it."""
     narrow = state.caller(state.key("demo", channels=("c1",)))
     token = state.ask(narrow).token
-    assert use_cases.look(state.db, caller, token, state.now) is not None
+    assert use_cases.find_report(state.db, caller, token, state.now) is not None
 
 
 def test_a_link_ends_with_its_key(state: State, caller: Caller) -> None:
@@ -196,10 +196,10 @@ def test_a_link_ends_with_its_key(state: State, caller: Caller) -> None:
     report = state.ask(caller)
     jobs.finish(state.db, claimed(state), FILE, state.now)
     other, narrow = state.key("demo"), state.key("demo", channels=("c1",))
-    file = partial(use_cases.finished_file, state.db, report.id, now=state.now)
+    file = partial(use_cases.find_linked_file, state.db, report.id, now=state.now)
     found = LinkedFile(FILE, caller.organization_id)
     assert (file(caller.key_id), file(other.id), file(narrow.id)) == (found, found, NoFile.WITHDRAWN)
-    organizations.revoke(state.db, caller.key_id, state.now)
+    organizations.revoke_key(state.db, caller.key_id, state.now)
     assert (file(caller.key_id), file(other.id), file("")) == (NoFile.WITHDRAWN, found, NoFile.WITHDRAWN)
 
 
@@ -207,13 +207,13 @@ def test_looking_needs_a_scope_for_reports(state: State, caller: Caller) -> None
     """A token for neither making nor reading reports is told which scope it lacks."""
     token = state.ask(caller).token
     with pytest.raises(QueryRefused, match="read_reports"):
-        use_cases.look(state.db, state.caller(state.key("demo", "access_ads")), token, state.now)
+        use_cases.find_report(state.db, state.caller(state.key("demo", "access_ads")), token, state.now)
 
 
 service_secret = ServiceSecret(b"x" * 32)
 sign: Callable[[str], tuple[str, str]] = lambda report: (  # noqa: E731 - two words of a link
-    report_files.sign_url(service_secret, report, "k", NOW).split("expires=")[1].split("&")[0],
-    report_files.sign_url(service_secret, report, "k", NOW).split("signature=")[1],
+    signed_urls.sign_url(service_secret, report, "k", NOW).split("expires=")[1].split("&")[0],
+    signed_urls.sign_url(service_secret, report, "k", NOW).split("signature=")[1],
 )
 
 
@@ -221,23 +221,23 @@ def test_link_is_good_for_its_report_and_its_time() -> None:
     """A signed link opens its own report up to its end."""
     expires, signature = sign("abc")
     before = NOW - timedelta(seconds=1)
-    assert report_files.is_signed(service_secret, "abc", "k", expires, signature, before)
-    assert not report_files.is_signed(service_secret, "abd", "k", expires, signature, before)
-    assert not report_files.is_signed(service_secret, "abc", "l", expires, signature, before)
-    assert not report_files.is_signed(service_secret, "abc", "k", expires, signature, NOW)
-    assert not report_files.is_signed(ServiceSecret(b"y" * 32), "abc", "k", expires, signature, before)
+    assert signed_urls.is_signed(service_secret, "abc", "k", expires, signature, before)
+    assert not signed_urls.is_signed(service_secret, "abd", "k", expires, signature, before)
+    assert not signed_urls.is_signed(service_secret, "abc", "l", expires, signature, before)
+    assert not signed_urls.is_signed(service_secret, "abc", "k", expires, signature, NOW)
+    assert not signed_urls.is_signed(ServiceSecret(b"y" * 32), "abc", "k", expires, signature, before)
 
 
 @given(st.text(max_size=20), st.text(max_size=80), st.text(max_size=12))
 def test_forged_links_are_refused(expires: str, signature: str, report: str) -> None:
     """No made-up expiry, signature or name opens anything."""
     right_expires, right_signature = sign("abc")
-    assert not report_files.is_signed(
+    assert not signed_urls.is_signed(
         service_secret, "abc", "k", expires, right_signature, NOW - timedelta(days=1)
     ) or int(expires) == int(right_expires)
-    assert not report_files.is_signed(service_secret, "abc", "k", right_expires, signature, NOW - timedelta(days=1))
+    assert not signed_urls.is_signed(service_secret, "abc", "k", right_expires, signature, NOW - timedelta(days=1))
     assert (
-        not report_files.is_signed(service_secret, report, "k", right_expires, right_signature, NOW - timedelta(days=1))
+        not signed_urls.is_signed(service_secret, report, "k", right_expires, right_signature, NOW - timedelta(days=1))
         or report == "abc"
     )
 

@@ -17,7 +17,7 @@ from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.reports import use_cases
 from reelport.server.settings import Settings
-from reelport.server.state.database import connect, opened, writing
+from reelport.server.state.database import connect, open_database, writing
 from reelport.server.state.secret_fingerprint import require_same_secret
 
 from .conftest import NOW
@@ -58,22 +58,22 @@ def test_a_state_of_the_first_version_goes_on(settings: Settings) -> None:
     check_layout(settings.data)
     own, secret = load_service_secret(settings), mint(KEY_SECRET)
     tokens = [mint(REPORT_TOKEN), mint(REPORT_TOKEN)]
-    old = opened(settings)
+    old = open_database(settings)
     with writing(old) as connection:
         _fill(connection, own.hash("key", secret), tokens)
     old.dispose()
     db = connect(settings)
-    granted = callers.grant(db, require_same_secret(db, settings), "rpk_a", secret, [], NOW)
+    granted = callers.grant_token(db, require_same_secret(db, settings), "rpk_a", secret, [], NOW)
     assert isinstance(granted, callers.Grant)
-    caller = callers.bearer(db, own, granted.token, NOW)
+    caller = callers.identify_caller(db, own, granted.token, NOW)
     assert isinstance(caller, Caller)
     assert (caller.organization, caller.channels) == ("demo", frozenset({"c2"}))
-    finished, waiting = (use_cases.look(db, caller, token, NOW) for token in tokens)
+    finished, waiting = (use_cases.find_report(db, caller, token, NOW) for token in tokens)
     assert finished is not None
     assert waiting is not None
     assert finished.file == FileRecord("done-1.csv", 1, 2, "ab")
     claim = jobs.claim(db, "worker", running=2, lease_seconds=30)
     assert claim is not None
     assert jobs.finish(db, claim, FileRecord("todo-3.csv", 1, 2, "ab"), NOW + timedelta(seconds=1))
-    assert organizations.keys(db)[0].channels == ("c2",)
+    assert organizations.list_keys(db)[0].channels == ("c2",)
     db.dispose()

@@ -20,10 +20,10 @@ from reelport.server.access import organizations
 from reelport.server.files import report_files, retention
 from reelport.server.queue import attempt, backlog, jobs
 from reelport.server.queue.jobs import Claim
-from reelport.server.queue.lease_keeper import LeaseKeeper, Running
-from reelport.server.queue.supervisor import supervised
+from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt
+from reelport.server.queue.supervisor import run_workers
 from reelport.server.queue.wakeups import Wakeup
-from reelport.server.queue.worker import Worker, work
+from reelport.server.queue.worker import Worker, run_worker
 from reelport.server.settings import read
 from reelport.server.state.database import connect
 
@@ -34,17 +34,19 @@ def test_file_that_can_not_be_removed_is_told_and_ends_no_keeper(state: State) -
     """What the disk refuses to a sweep is a StorageError, and the next tick is made."""
     (state.settings.files_root / "nobody00-1.csv").mkdir(parents=True)  # which no unlink removes
     with pytest.raises(StorageError, match="nobody00-1"):
-        retention.clean(state.db, state.settings)
-    LeaseKeeper(state.settings, state.db, running=tuple, clock=lambda: state.now, freed=lambda: None).tick()
+        retention.remove_orphans(state.db, state.settings)
+    LeaseKeeper(state.settings, state.db, running=tuple, clock=lambda: state.now, wake_worker=lambda: None).tick()
 
 
 def test_keeper_outlives_what_nobody_foresaw(state: State) -> None:
     """Without its ticks the leases of all running reports would run out."""
 
-    def unforeseen() -> tuple[Running, ...]:
+    def unforeseen() -> tuple[RunningAttempt, ...]:
         raise ZeroDivisionError
 
-    keeper = LeaseKeeper(state.settings, state.db, running=unforeseen, clock=lambda: state.now, freed=lambda: None)
+    keeper = LeaseKeeper(
+        state.settings, state.db, running=unforeseen, clock=lambda: state.now, wake_worker=lambda: None
+    )
     with structlog.testing.capture_logs() as logs:
         keeper.tick()
         keeper.tick()
@@ -68,7 +70,7 @@ def test_worker_that_fails_ends_whole(state: State, tmp_path: Path) -> None:
 def test_worker_that_can_not_be_started_is_tried_again(tmp_path: Path) -> None:
     """A machine that takes no new process for a while is only logged: the supervisor goes on."""
     settings = read(data=tmp_path, public_url="x" * 1_000_000)  # more than an environment holds
-    with structlog.testing.capture_logs() as logs, supervised(settings, 1):
+    with structlog.testing.capture_logs() as logs, run_workers(settings, 1):
         assert until(lambda: len(logs) >= 2)
     assert [log["event"] for log in logs[:2]] == ["worker ended"] * 2
     assert "could not be started" in logs[0]["reason"]
@@ -78,13 +80,13 @@ def test_data_directory_that_went_away_is_not_begun_anew(tmp_path: Path) -> None
     """A worker, and an attempt, without their directory are refused: a new one would hold no facts."""
     settings = read(data=tmp_path / "data")
     with pytest.raises(StorageError, match="is its disk there"):
-        work(settings)
+        run_worker(settings)
     assert not settings.data.exists()
     db = connect(settings)
     (settings.data / "layout.json").unlink()
     claim = Claim("r", "one", 1, ReportQuery.of(["VIEWS"], [], NOW.date(), NOW.date()), frozenset("c"), None)
     with Engine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="is its disk there"):
-        attempt.make(db, settings, claim, engine.session(), attempt.clock)
+        attempt.make_report(db, settings, claim, engine.session(), attempt.clock)
     db.dispose()
 
 
@@ -98,7 +100,7 @@ def test_draft_that_can_not_be_removed_hides_no_reason(state: State, tmp_path: P
         parents=True
     )  # neither written nor unlinked
     with Engine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="can't be written"):
-        attempt.make(state.db, state.settings, claim, engine.session(), attempt.clock)
+        attempt.make_report(state.db, state.settings, claim, engine.session(), attempt.clock)
 
 
 def test_full_disk_fails_a_report_only_after_its_time_of_waiting(state: State, tmp_path: Path) -> None:
@@ -117,14 +119,14 @@ def test_full_disk_fails_a_report_only_after_its_time_of_waiting(state: State, t
         thread = threading.Thread(target=worker.run)
         thread.start()
         try:
-            assert until(lambda: backlog.entry(state.db, asked.id).waited_for_room > 0)
-            reason = str(backlog.entry(state.db, asked.id).reason)
+            assert until(lambda: backlog.get_entry(state.db, asked.id).waited_for_room > 0)
+            reason = str(backlog.get_entry(state.db, asked.id).reason)
             assert ("waits for room" in reason, "run it again" in reason) == (True, False)
-            assert until(lambda: backlog.entry(state.db, asked.id).state == "failed")
+            assert until(lambda: backlog.get_entry(state.db, asked.id).state == "failed")
         finally:
             worker.stop()
             thread.join()
-    found = backlog.entry(state.db, asked.id)
+    found = backlog.get_entry(state.db, asked.id)
     assert "waited 4 seconds for room. Make room" in str(found.reason)
     assert (found.attempts, found.failures) == (5, 1)  # pauses of 1, 1, 1 and 1 second
 
@@ -138,10 +140,10 @@ def test_state_file_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:
     organizations.add_organization(db, "later", NOW)
     settings.state_file.unlink()
     with pytest.raises(StorageError, match="no such file"):
-        organizations.organizations(db)
+        organizations.list_organizations(db)
     before.rename(settings.state_file)
-    assert organizations.organizations(db) == ()
-    assert organizations.add_organization(db, "again", NOW) in organizations.organizations(db)
+    assert organizations.list_organizations(db) == ()
+    assert organizations.add_organization(db, "again", NOW) in organizations.list_organizations(db)
     db.dispose()
 
 
@@ -149,10 +151,10 @@ def test_signal_to_stop_waits_for_what_must_not_be_disturbed() -> None:
     """DuckDB, at its start, would make an error of its own of it, and the worker end with that error's traceback."""
     said = run_child(
         "import signal, threading\n"
-        "from reelport.server.queue.worker import undisturbed\n"
+        "from reelport.server.queue.worker import without_signals\n"
         "signal.signal(signal.SIGTERM, lambda *_: print('stopped'))\n"
         "print('ready', flush=True)\n"
-        "with undisturbed():\n"
+        "with without_signals():\n"
         "    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
         "    print('all is done')\n"
     )

@@ -74,8 +74,8 @@ def test_nothing_of_a_removed_channel_can_be_had_a_moment_later(state: State, ca
     report = finished(state, caller)
     ended = remove(state, "c2")
     assert (ended.finished, ended.keys, ended.narrowed) == (1, (), ())
-    assert use_cases.look(state.db, caller, report.token, state.now) is None
-    assert use_cases.finished_file(state.db, report.id, caller.key_id, state.now) is NoFile.WITHDRAWN
+    assert use_cases.find_report(state.db, caller, report.token, state.now) is None
+    assert use_cases.find_linked_file(state.db, report.id, caller.key_id, state.now) is NoFile.WITHDRAWN
     assert list(state.settings.files_root.iterdir()) == []
     assert state.caller(state.key("demo")).channels == {"c1"}
 
@@ -90,10 +90,10 @@ def test_a_report_over_other_channels_stays(state: State, caller: Caller) -> Non
     assert caller.channels == {"c1", "c2"}
     remove(state, "c2")
     for who, report in ((narrow, kept), (rival, foreign)):
-        linked = use_cases.finished_file(state.db, report.id, who.key_id, state.now)
+        linked = use_cases.find_linked_file(state.db, report.id, who.key_id, state.now)
         assert isinstance(linked, LinkedFile)
         assert report_files.file_path(state.settings, linked.file.name).exists()
-    assert use_cases.look(state.db, narrow, waiting.token, state.now) is not None
+    assert use_cases.find_report(state.db, narrow, waiting.token, state.now) is not None
     assert claimed(state).report_id == waiting.id
 
 
@@ -105,14 +105,14 @@ def test_a_waiting_and_a_running_report_are_cancelled_and_publish_nothing(state:
     ended = remove(state, "c1")
     assert (ended.waiting, ended.running, ended.finished) == (1, 1, 0)
     assert jobs.find_held(state.db, [claim]) == frozenset()
-    assert not jobs.pin(state.db, claim, {"plays": 1})
-    assert not jobs.beat(state.db, claim, 30)
+    assert not jobs.pin_versions(state.db, claim, {"plays": 1})
+    assert not jobs.renew_lease(state.db, claim, 30)
     assert not jobs.retry(state.db, claim, "x", 1)
     assert not jobs.fail(state.db, claim, "x", state.now)
     assert not jobs.finish(state.db, claim, record, state.now)
     assert jobs.claim(state.db, "worker", running=9, lease_seconds=30) is None
     for report in (running, waiting):
-        assert use_cases.look(state.db, caller, report.token, state.now) is None
+        assert use_cases.find_report(state.db, caller, report.token, state.now) is None
     assert report_files.file_path(state.settings, record.name).exists()
     retention.sweep(state.db, state.settings, state.now)
     assert list(state.settings.files_root.iterdir()) == []
@@ -123,11 +123,11 @@ def test_a_channel_that_is_added_again_brings_no_old_report_back(state: State, c
     report = finished(state, caller)
     narrowed = state.key("demo", channels=("c1", "c2"))
     remove(state, "c2")
-    organizations.let_read(state.db, caller.organization_id, ["c2"])
+    organizations.allow_channels(state.db, caller.organization_id, ["c2"])
     again = state.caller(state.key("demo"))
     assert again.channels == caller.channels
-    assert use_cases.look(state.db, again, report.token, state.now) is None
-    assert use_cases.finished_file(state.db, report.id, caller.key_id, state.now) is NoFile.WITHDRAWN
+    assert use_cases.find_report(state.db, again, report.token, state.now) is None
+    assert use_cases.find_linked_file(state.db, report.id, caller.key_id, state.now) is NoFile.WITHDRAWN
     assert state.ask(caller).token != report.token
     assert state.caller(narrowed).channels == {"c1"}
 
@@ -138,14 +138,15 @@ def test_a_key_without_a_channel_left_is_revoked_and_others_are_narrowed(state: 
     token, other = state.token(alone), state.token(both)
     ended = remove(state, "c2")
     assert (ended.keys, ended.narrowed) == ((alone.id,), (both.id,))
-    assert callers.bearer(state.db, state.service_secret, token, state.now) is None
+    assert callers.identify_caller(state.db, state.service_secret, token, state.now) is None
     assert (
-        callers.grant(state.db, state.service_secret, alone.id, alone.secret, [], state.now) is Refusal.INVALID_CLIENT
+        callers.grant_token(state.db, state.service_secret, alone.id, alone.secret, [], state.now)
+        is Refusal.INVALID_CLIENT
     )
-    seen = callers.bearer(state.db, state.service_secret, other, state.now)
+    seen = callers.identify_caller(state.db, state.service_secret, other, state.now)
     assert seen is not None
     assert seen.channels == {"c1"}
-    revoked = {key.id: key.revoked_at for key in organizations.keys(state.db)}
+    revoked = {key.id: key.revoked_at for key in organizations.list_keys(state.db)}
     assert revoked == {alone.id: state.now, both.id: None, caller.key_id: None}
 
 
@@ -159,7 +160,7 @@ def test_every_channel_that_is_not_read_is_named_and_none_removed(state: State, 
         remove(state, "c1", organization="dem")
     with pytest.raises(UsageError):
         remove(state)
-    assert use_cases.look(state.db, caller, report.token, state.now) is not None
+    assert use_cases.find_report(state.db, caller, report.token, state.now) is not None
 
 
 def test_nothing_of_a_removed_organization_is_left(state: State) -> None:
@@ -173,28 +174,30 @@ def test_nothing_of_a_removed_organization_is_left(state: State) -> None:
     report = finished(state, caller)
     state.ask(caller, 2), state.ask(caller, 3)
     claim = claimed(state)
-    preview = withdrawal.preview_organization(state.db, "demo")
+    preview = withdrawal.preview_removal(state.db, "demo")
     ended = withdrawal.remove_organization(state.db, state.settings, "demo")
     assert ended == preview
     assert (ended.channels, ended.keys) == (2, (key.id,))
     assert (ended.waiting, ended.running, ended.finished) == (1, 1, 1)
     assert rows(state) == before
-    assert callers.bearer(state.db, state.service_secret, token, state.now) is None
-    assert callers.grant(state.db, state.service_secret, key.id, key.secret, [], state.now) is Refusal.INVALID_CLIENT
-    assert use_cases.look(state.db, caller, report.token, state.now) is None
-    assert use_cases.finished_file(state.db, report.id, key.id, state.now) is NoFile.WITHDRAWN
+    assert callers.identify_caller(state.db, state.service_secret, token, state.now) is None
+    assert (
+        callers.grant_token(state.db, state.service_secret, key.id, key.secret, [], state.now) is Refusal.INVALID_CLIENT
+    )
+    assert use_cases.find_report(state.db, caller, report.token, state.now) is None
+    assert use_cases.find_linked_file(state.db, report.id, key.id, state.now) is NoFile.WITHDRAWN
     assert not jobs.finish(state.db, claim, FileRecord("x", 0, 0, ""), state.now)
     assert [path.name.partition("-")[0] for path in state.settings.files_root.iterdir()] == [theirs.id]
     with pytest.raises(UsageError, match="no organization"):
         withdrawal.remove_organization(state.db, state.settings, "demo")
     state.organization("demo", "c1")
-    assert organizations.keys(state.db, "demo") == ()
+    assert organizations.list_keys(state.db, "demo") == ()
 
 
 def test_an_ask_of_a_caller_whose_access_ended_meanwhile_makes_no_report(state: State, caller: Caller) -> None:
     """Its caller was recognised before: it is told to ask again, and is then what it is by now."""
     other = state.caller(state.key("demo"))
-    organizations.revoke(state.db, other.key_id, state.now)
+    organizations.revoke_key(state.db, other.key_id, state.now)
     remove(state, "c2")
     for gone in (caller, other, replace(other, key_id="rpk_none")):
         with pytest.raises(AccessError, match="ask again"):
@@ -256,12 +259,12 @@ def test_removals_beside_workers_and_grants_end_whole(state: State) -> None:
 
     def work(_: int) -> None:
         while (claim := jobs.claim(state.db, "worker", running=9, lease_seconds=30)) is not None:
-            jobs.pin(state.db, claim, {"plays": 1})
+            jobs.pin_versions(state.db, claim, {"plays": 1})
             jobs.finish(state.db, claim, FileRecord(f"{claim.report_id}-1.csv", 0, 0, "ab"), state.now)
 
     def grant(name: str) -> None:
         for _ in range(5):
-            callers.grant(state.db, state.service_secret, keys[name].id, keys[name].secret, [], state.now)
+            callers.grant_token(state.db, state.service_secret, keys[name].id, keys[name].secret, [], state.now)
 
     with ThreadPoolExecutor(8) as pool:
         working = [pool.submit(work, number) for number in range(2)]
@@ -285,12 +288,12 @@ def test_a_removal_and_a_look_for_lost_jobs_never_wait_for_each_other(state: Sta
     while jobs.claim(state.db, "worker", running=99, lease_seconds=0.001) is not None:
         pass
     with ThreadPoolExecutor(4) as pool:
-        lost = [pool.submit(losses.reap, state.db, 30) for _ in range(2)]
+        lost = [pool.submit(losses.requeue_overdue, state.db, 30) for _ in range(2)]
         removed = [pool.submit(remove, state, *channels[part:6:2]) for part in range(2)]
         for each in lost:
             each.result()
         assert [len(each.result().keys) for each in removed] == [3, 3]
-    losses.reap(state.db, 30)
+    losses.requeue_overdue(state.db, 30)
     with state.db.connect() as connection:
         owners = connection.execute(select(JOBS.c.owner)).scalars().all()
     assert owners == [None] * 12

@@ -54,17 +54,17 @@ def test_each_end_is_counted_once_with_its_reason(state: State) -> None:
         ("cancelled", "access_withdrawn"): 2,
         ("expired", ""): 1,
     }
-    assert tallies.read(state.db).ended == expected
+    assert tallies.read_tallies(state.db).ended == expected
     retention.sweep(state.db, state.settings, state.now + timedelta(days=365))
-    assert tallies.read(state.db).ended == expected
+    assert tallies.read_tallies(state.db).ended == expected
 
 
 def test_times_are_counted_in_buckets(state: State) -> None:
     """By the least bound that is not below; longer than every bound is a bucket too, and before the ask is at once."""
     with writing(state.db) as connection:
         for seconds in (-5.0, 0.1, 0.11, 7200.0, 9000.5):
-            tallies.count_begun(connection, seconds)
-    found = tallies.read(state.db).times
+            tallies.count_started(connection, seconds)
+    found = tallies.read_tallies(state.db).times
     counted = dict(zip((*BOUNDS, float("inf")), found[Times.WAITING].counts, strict=True))
     assert {bound: count for bound, count in counted.items() if count} == {0.1: 2, 0.25: 1, 7200.0: 1, float("inf"): 1}
     assert found[Times.WAITING].total == pytest.approx(16_200.71)
@@ -77,4 +77,4 @@ def test_only_a_first_attempt_counts_as_the_end_of_waiting(state: State) -> None
     state.ask(state.caller(state.key("demo")))
     jobs.give_back(state.db, claim(state))
     jobs.give_back(state.db, claim(state))
-    assert sum(tallies.read(state.db).times[Times.WAITING].counts) == 1
+    assert sum(tallies.read_tallies(state.db).times[Times.WAITING].counts) == 1

@@ -18,25 +18,25 @@ import json, sys
 from datetime import date
 from pathlib import Path
 from reelport.engine.compile import tables_of
-from reelport.engine.pieces import pieces
-from reelport.engine.tenant import Reader
-from reelport.facts import snapshot
+from reelport.engine.pieces import plan_pieces
+from reelport.engine.tenant import Tenant
+from reelport.facts.log import snapshot
 from reelport.query import ReportQuery
-from reelport.server import presence, worker
+from reelport.server.queue import liveness, worker
 from reelport.server.settings import read
 from reelport.server.queue.warm_up import warm_up
 
 settings = read()
-with worker._engine(settings, "one") as engine:
-    warm_up(settings.facts_root, engine, presence.spill_of(settings, "one"))
+with worker._make_engine(settings, "one") as engine:
+    warm_up(settings.facts_root, engine, liveness.spill_folder(settings, "one"))
     loaded, opened = set(sys.modules), snapshot._files_at.cache_info().misses
     rows = []
     for metrics, dimensions in (["VIEWS"], ["DAY", "VIDEO_TITLE"]), (["ESTIMATED_EARNINGS_EUR"], ["CHANNEL_SLUG"]):
         query = ReportQuery.of(metrics, dimensions, date(2026, 1, 1), date(2026, 1, 2))
         pinned = snapshot.pin(settings.facts_root, tables_of(query))
-        reader = Reader(frozenset(json.loads(sys.argv[1])))
-        rows.append(engine.session().write(pieces(query, reader, pinned), settings.data / "report.csv").rows)
-    left = [path.name for path in presence.spill_of(settings, "one").iterdir()]
+        tenant = Tenant(frozenset(json.loads(sys.argv[1])))
+        rows.append(engine.session().write(plan_pieces(query, tenant, pinned), settings.data / "report.csv").rows)
+    left = [path.name for path in liveness.spill_folder(settings, "one").iterdir()]
     again = snapshot._files_at.cache_info().misses
 print(json.dumps([rows, sorted(set(sys.modules) - loaded), opened, again, left]))
 """

@@ -12,11 +12,11 @@ from .conftest import State
 
 def test_a_worker_elsewhere_that_falls_silent_is_dead(state: State) -> None:
     """Neither in the future does a heartbeat count: a clock was set back since."""
-    worker_registry.beat(state.db, "elsewhere-7-abc")
+    worker_registry.record_heartbeat(state.db, "elsewhere-7-abc")
     for moved, expected in ((-20_000, True), (-40_000, False), (40_000, False)):
         with writing(state.db) as connection:
             connection.execute(text("UPDATE workers SET seen_at = clock_ms() + :moved"), {"moved": moved})
-        assert bool(worker_registry.ready(state.db, state.settings)) is expected
-    worker_registry.beat(state.db, "elsewhere-7-abc")
-    worker_registry.leave(state.db, "elsewhere-7-abc")
-    assert not worker_registry.ready(state.db, state.settings)
+        assert bool(worker_registry.list_ready(state.db, state.settings)) is expected
+    worker_registry.record_heartbeat(state.db, "elsewhere-7-abc")
+    worker_registry.unregister(state.db, "elsewhere-7-abc")
+    assert not worker_registry.list_ready(state.db, state.settings)

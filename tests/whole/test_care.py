@@ -55,7 +55,7 @@ def entry(service: Service, token: str) -> Entry:
     """What an operator sees of a report."""
     db = connect(service.settings)
     try:
-        return backlog.entry(db, token)
+        return backlog.get_entry(db, token)
     finally:
         db.dispose()
 
@@ -148,7 +148,7 @@ def test_waiting_reports_have_a_place_and_two_run(service: Service) -> None:
     db = connect(service.settings)
 
     def seen() -> list[tuple[str, int | None]]:
-        at_once = {each.id: (each.state, each.place) for each in backlog.entries(db)}
+        at_once = {each.id: (each.state, each.place) for each in backlog.list_entries(db)}
         return [at_once[name] for name in names]
 
     waiting = [("waiting", place) for place in (1, 2, 3)]

@@ -54,9 +54,9 @@ def opened(service: Service) -> Iterator[Engine]:
 def caller(service: Service, db: Engine, organization: str) -> Caller:
     """Who a new key of an organization stands for."""
     key, service_secret, now = service.key(organization), require_same_secret(db, service.settings), datetime.now(UTC)
-    granted = callers.grant(db, service_secret, key.id, key.secret, callers.REPORT_SCOPES, now)
+    granted = callers.grant_token(db, service_secret, key.id, key.secret, callers.REPORT_SCOPES, now)
     assert isinstance(granted, callers.Grant)
-    found = callers.bearer(db, service_secret, granted.token, now)
+    found = callers.identify_caller(db, service_secret, granted.token, now)
     assert found is not None
     return found
 
@@ -123,13 +123,13 @@ def test_service_that_is_killed_again_and_again_loses_no_report() -> None:
             service.start()
         assert until(partial(reached, REPORTS)), service.log
         for day, each in enumerate(asked):
-            found = backlog.entry(db, each.id)
+            found = backlog.get_entry(db, each.id)
             assert (found.state, found.deaths, found.failures) == ("finished", 0, 0), found
             assert found.file is not None
             expected = f"day,views\n{FIRST + timedelta(days=day)},{day + 1}\n"
             assert report_files.file_path(service.settings, found.file).read_text() == expected
             assert ask(day).id == each.id
-        assert len(backlog.entries(db, most=REPORTS * 2)) == REPORTS
+        assert len(backlog.list_entries(db, most=REPORTS * 2)) == REPORTS
         assert until(lambda: len(list(service.settings.files_root.iterdir())) == REPORTS)
 
 
@@ -160,7 +160,7 @@ def test_poison_report_fails_alone_and_takes_nobody_with_it(tmp_path: Path) -> N
             return use_cases.ask(db, service.settings, who, query, datetime.now(UTC)).id
 
         def entry(report: str) -> Entry:
-            return backlog.entry(db, report)
+            return backlog.get_entry(db, report)
 
         def fails_when_armed_again(report: str) -> bool:
             arm.touch()
@@ -232,11 +232,11 @@ def test_report_that_the_kernel_kills_for_its_memory_fails_alone(tmp_path: Path)
                 stderr=log,
             )
             try:
-                assert until(lambda: not backlog.entries(db, unfinished_only=True)), (tmp_path / "log").read_text()
+                assert until(lambda: not backlog.list_entries(db, unfinished_only=True)), (tmp_path / "log").read_text()
             finally:
                 worker.terminate()
                 assert worker.wait(300) == 0
-        assert (backlog.entry(db, poison).state, backlog.entry(db, poison).deaths) == ("failed", 3)
-        assert [(backlog.entry(db, each).state, backlog.entry(db, each).deaths) for each in beside] == [
+        assert (backlog.get_entry(db, poison).state, backlog.get_entry(db, poison).deaths) == ("failed", 3)
+        assert [(backlog.get_entry(db, each).state, backlog.get_entry(db, each).deaths) for each in beside] == [
             ("finished", 0)
         ] * 2

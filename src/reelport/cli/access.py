@@ -20,7 +20,7 @@ from reelport.wording import format_count
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from reelport.server.access.channel_registry import Entry, Wrong
+    from reelport.server.access.channel_registry import Entry, LineProblem
     from reelport.server.reports.withdrawal import Withdrawal
     from reelport.server.settings import Settings
 
@@ -86,8 +86,8 @@ def list_organizations(*, json: Json = False, data: Data = None) -> None:
 
     with state(data) as (_, db):
         rows = [
-            {"organization": each.name, "channels": len(organizations.readable_channels(db, each.id))}
-            for each in organizations.organizations(db)
+            {"organization": each.name, "channels": len(organizations.list_readable_channels(db, each.id))}
+            for each in organizations.list_organizations(db)
         ]
     listed(rows, as_json=json, none="There is no organization yet: `reelport org add NAME` makes one.")
 
@@ -103,7 +103,7 @@ def remove_organization(name: str, *, yes: Yes = False, json: Json = False, data
 
     with state(data) as (settings, db):
         if not yes:
-            print(_ending(name, withdrawal.preview_organization(db, name)), file=sys.stderr)
+            print(_ending(name, withdrawal.preview_removal(db, name)), file=sys.stderr)
             if not is_confirmed(f"Remove {name}?"):
                 print("Nothing was changed.", file=sys.stderr)
                 return
@@ -179,7 +179,7 @@ def add_channel(
 
 def _entries(
     source: Path | None, id_: str | None, slug: str | None, name: str | None, account: str | None
-) -> tuple[Sequence[Entry], Sequence[Wrong]]:
+) -> tuple[Sequence[Entry], Sequence[LineProblem]]:
     """The channels that a command names, by its options or in a file, and what is wrong with lines of the file."""
     from reelport.server.access.channel_list import read_channels
     from reelport.server.access.channel_registry import Channel, Entry
@@ -211,7 +211,7 @@ def remove_channels(
     from reelport.server.reports import withdrawal
 
     with state(data) as (settings, db):
-        known = organizations.readable_channels(db, organizations.organization(db, org).id)
+        known = organizations.list_readable_channels(db, organizations.get_organization(db, org).id)
         # Ids from before commas were refused are still to be removed.
         ids = [word for each in id for word in ([each] if each in known else _words([each]))]
         ended = withdrawal.remove_channels(db, settings, org, ids, _now())
@@ -227,8 +227,8 @@ def list_channels(*, org: Org, json: Json = False, data: Data = None) -> None:
     from reelport.server.access import channel_registry, organizations
 
     with state(data) as (settings, db):
-        readable = organizations.readable_channels(db, organizations.organization(db, org).id)
-        known = {each.id: each for each in channel_registry.known_channels(settings)}
+        readable = organizations.list_readable_channels(db, organizations.get_organization(db, org).id)
+        known = {each.id: each for each in channel_registry.list_channels(settings)}
     rows = [
         {
             "slug": known[id_].slug if id_ in known else None,
@@ -280,9 +280,9 @@ def list_keys(
     from reelport.server.access import channel_registry, organizations
 
     with state(data) as (settings, db):
-        keys = organizations.keys(db, org)
+        keys = organizations.list_keys(db, org)
         limited = any(key.channels for key in keys)
-        slugs = {each.id: each.slug for each in channel_registry.known_channels(settings)} if limited else {}
+        slugs = {each.id: each.slug for each in channel_registry.list_channels(settings)} if limited else {}
     rows = [
         {
             "id": key.id,
@@ -312,5 +312,5 @@ def revoke_key(
     from reelport.server.access import organizations
 
     with state(data) as (_, db):
-        ended = organizations.revoke(db, id, _now())
+        ended = organizations.revoke_key(db, id, _now())
     described({"id": id, "revoked": "now" if ended else "before"}, as_json=json)

@@ -24,7 +24,7 @@ from reelport.check import nearest
 from reelport.client.ranges.rules import Added, MergePlan, Rate, plan_merge
 from reelport.errors import MergeRefused, UsageError
 from reelport.query import ReportQuery
-from reelport.reference import adds_up, made_of
+from reelport.reference import describe_adding, describe_rule
 
 Facts = dict[str, object]
 """One entry: texts, and lists of names. What doesn't apply is left out."""
@@ -140,8 +140,8 @@ def _metric(metric: Metric) -> Facts:
     return {
         "unit": str(metric.unit),
         "cells": f"{digits}, in the column {metric.header}",
-        "made_of": made_of(metric.rule),
-        "adds_up": adds_up(metric.rule),
+        "made_of": describe_rule(metric.rule),
+        "adds_up": describe_adding(metric.rule),
         "ranges": ranges(metric),
         "scopes": [str(scope) for scope in (Scope.CREATE_REPORTS, *sorted(family.scopes))],
         "family": f"{family}: {family.sentence}",

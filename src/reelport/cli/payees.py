@@ -18,7 +18,7 @@ from reelport.errors import UsageError
 from reelport.facts.defaults import MEMORY
 
 if TYPE_CHECKING:
-    from reelport.engine.payees import Paid
+    from reelport.engine.payees import PayeeTotal
 
 NOBODY = "(nobody)"
 
@@ -50,7 +50,7 @@ def payees(
     print_rows(["payee", "slug", "rows", "EUR", "USD"], [*rows, ["total", "", *_numbers(found)]])
 
 
-def _numbers(found: Sequence[Paid]) -> list[str]:
+def _numbers(found: Sequence[PayeeTotal]) -> list[str]:
     eur = sum((one.eur for one in found), Decimal(0))
     usd = sum((one.usd for one in found), Decimal(0))
     return [f"{sum(one.rows for one in found):,}", f"{eur:,.6f}", f"{usd:,.6f}"]

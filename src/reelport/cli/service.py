@@ -35,7 +35,7 @@ def list_queue(
     from reelport.server.queue import backlog
 
     with state(data) as (_, db):
-        entries = backlog.entries(db, unfinished_only=not all)
+        entries = backlog.list_entries(db, unfinished_only=not all)
     rows = [
         {
             "report": each.id,
@@ -61,7 +61,7 @@ def show_report(report: Report, *, json: Json = False, data: Data = None) -> Non
     from reelport.server.queue import backlog
 
     with state(data) as (_, db):
-        described(_fields(backlog.entry(db, report)), as_json=json)
+        described(_fields(backlog.get_entry(db, report)), as_json=json)
 
 
 @QUEUE.command(name="cancel")
@@ -87,11 +87,11 @@ def verify(*, json: Json = False, data: Data = None) -> None:
     Example: reelport verify
     """
     from reelport.facts.loading.verification import verify as verify_tables
-    from reelport.server.files.verification import checked_files
+    from reelport.server.files.verification import check_files
 
     with state(data) as (settings, db):
         tables = verify_tables(settings.facts_root)
-        count, file_faults = checked_files(db, settings)
+        count, file_faults = check_files(db, settings)
     faults = [*(f"{table.table}: {finding}" for table in tables for finding in table.findings), *file_faults]
     left = {table.table: table.left for table in tables if table.left}
     if json:

@@ -8,12 +8,12 @@ from reelport.catalog import Grain
 from reelport.engine.mapping import MEASURES, QUALIFYING, Source
 from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.tenant_filter import qualifying_channel
-from reelport.engine.trees import call, number, typed, within
+from reelport.engine.trees import call, cast, number, qualify
 from reelport.errors import InternalError
 from reelport.facts.tables import Kind
 
 
-def column_of(source: Source, name: str) -> exp.Column:
+def source_column(source: Source, name: str) -> exp.Column:
     """The source's column of a usual name."""
     own = source.column(name)
     if own is None:
@@ -21,23 +21,23 @@ def column_of(source: Source, name: str) -> exp.Column:
     return exp.column(own, source.table)
 
 
-def key_of(part: SourceQuery, key: str) -> exp.Expr:
+def key_column(source_query: SourceQuery, key: str) -> exp.Expr:
     """The column that a lookup's id stands in; for QUALIFYING the reader's own channel."""
-    return qualifying_channel(part) if key == QUALIFYING else column_of(part.source, key)
+    return qualifying_channel(source_query) if key == QUALIFYING else source_column(source_query.source, key)
 
 
-def text_of(source: Source, name: str) -> exp.Expr:
+def text_column(source: Source, name: str) -> exp.Expr:
     """The column as text, which is how cells are grouped, filtered and sorted."""
-    column = column_of(source, name)
-    return column if source.kind(column.name) is Kind.TEXT else typed(column, "TEXT")
+    column = source_column(source, name)
+    return column if source.kind(column.name) is Kind.TEXT else cast(column, "TEXT")
 
 
-def value_of(measure: str, table: str) -> exp.Expr:
+def measure_value(measure: str, table: str) -> exp.Expr:
     """The measure's value in one row of the table."""
-    return within(MEASURES[measure].value, table)
+    return qualify(MEASURES[measure].value, table)
 
 
-def moment_of(source: Source, grain: Grain) -> exp.Expr:
+def time_bucket(source: Source, grain: Grain) -> exp.Expr:
     """The source's time cut to the grain: a date, or a time of UTC without a zone."""
     time: exp.Expr = exp.column(source.time, source.table)
     if source.kind(source.time) is Kind.MOMENT:
@@ -45,11 +45,11 @@ def moment_of(source: Source, grain: Grain) -> exp.Expr:
         time = call("MAKE_TIMESTAMP", call("EPOCH_US", time))
     match grain:
         case Grain.DAY:
-            return typed(time, "DATE")
+            return cast(time, "DATE")
         case Grain.MONTH:
             # Taking off the days that have passed in it is a quarter quicker than DATE_TRUNC.
-            day = typed(time, "DATE")
-            passed = exp.Sub(this=typed(exp.Day(this=day.copy()), "INTEGER"), expression=number(1))
+            day = cast(time, "DATE")
+            passed = exp.Sub(this=cast(exp.Day(this=day.copy()), "INTEGER"), expression=number(1))
             return exp.Sub(this=day, expression=exp.Paren(this=passed))
         case _:
             return call("DATE_TRUNC", exp.Literal.string(grain.name.lower()), time)

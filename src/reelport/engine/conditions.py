@@ -8,30 +8,30 @@ from datetime import date, timedelta
 from sqlglot import exp
 
 from reelport.catalog import Filter, Grain, Stock
-from reelport.engine.columns import key_of, moment_of, text_of
-from reelport.engine.mapping import CELLS, Found, Moment, Own, Source
+from reelport.engine.columns import key_column, text_column, time_bucket
+from reelport.engine.mapping import CELLS, ColumnCell, LookupCell, Source, TimeCell
 from reelport.engine.relations import Relations
 from reelport.engine.resolved_query import SourceQuery
-from reelport.engine.tenant_filter import is_own_row, joins
-from reelport.engine.trees import subquery, typed, within
+from reelport.engine.tenant_filter import channel_joins, is_own_row
+from reelport.engine.trees import cast, qualify, subquery
 from reelport.errors import InternalError
 from reelport.facts.tables import Kind
 
 
-def conditions(part: SourceQuery, relations: Relations) -> Iterable[exp.Expr]:
+def conditions(source_query: SourceQuery, relations: Relations) -> Iterable[exp.Expr]:
     """What a row of the source must meet to count."""
-    asked, source = part.asked, part.source
-    yield from _period(source, asked.start, asked.end)
+    resolved, source = source_query.resolved, source_query.source
+    yield from _is_in_range(source, resolved.start, resolved.end)
     if source.where:
-        yield within(source.where, source.table)
-    yield is_own_row(part)
-    for row, value in asked.filters:
-        yield _kept(part, row, value, relations)
-    if any(isinstance(rule, Stock) for rule in asked.rules_over(source)):
-        yield from _latest(part, relations)
+        yield qualify(source.where, source.table)
+    yield is_own_row(source_query)
+    for row, value in resolved.filters:
+        yield _matches_filter(source_query, row, value, relations)
+    if any(isinstance(rule, Stock) for rule in resolved.rules_over(source)):
+        yield from _is_latest_day(source_query, relations)
 
 
-def _period(source: Source, start: date, end: date) -> Iterable[exp.Expr]:
+def _is_in_range(source: Source, start: date, end: date) -> Iterable[exp.Expr]:
     time = exp.column(source.time, source.table)
     if source.kind(source.time) is Kind.DAY:
         yield exp.GTE(this=time, expression=_day(start))
@@ -42,31 +42,31 @@ def _period(source: Source, start: date, end: date) -> Iterable[exp.Expr]:
 
 
 def _day(day: date) -> exp.Expr:
-    return typed(exp.Literal.string(day.isoformat()), "DATE")
+    return cast(exp.Literal.string(day.isoformat()), "DATE")
 
 
 def _midnight(day: date) -> exp.Expr:
-    return typed(exp.Literal.string(f"{day.isoformat()} 00:00:00+00:00"), "TIMESTAMPTZ")
+    return cast(exp.Literal.string(f"{day.isoformat()} 00:00:00+00:00"), "TIMESTAMPTZ")
 
 
-def _kept(part: SourceQuery, row: Filter, value: str, relations: Relations) -> exp.Expr:
+def _matches_filter(source_query: SourceQuery, row: Filter, value: str, relations: Relations) -> exp.Expr:
     """Whether the filter's cell is the value; with the empty text, whether the cell is empty."""
     text = value.lower() if row.choices else value
     match CELLS[row.dimension]:
-        case Own(column):
-            return _is(text_of(part.source, column), text)
-        case Found(key, lookup, column):
-            by = key_of(part, key)
+        case ColumnCell(column):
+            return _equals(text_column(source_query.source, column), text)
+        case LookupCell(key, lookup, column):
+            by = key_column(source_query, key)
             ids = exp.select("id").from_(relations.lookup(lookup, lookup), copy=False)
             if text:
-                return exp.In(this=by, query=subquery(ids.where(_is(exp.column(column), text), copy=False)))
+                return exp.In(this=by, query=subquery(ids.where(_equals(exp.column(column), text), copy=False)))
             known = ids.where(exp.column(column).is_(exp.null()).not_(), copy=False)
             return exp.or_(by.is_(exp.null()), exp.In(this=by.copy(), query=subquery(known)).not_())
-        case Moment():
+        case TimeCell():
             raise InternalError(f"{row} narrows by time, which is the range's part")
 
 
-def _is(cell: exp.Expr, text: str) -> exp.Expr:
+def _equals(cell: exp.Expr, text: str) -> exp.Expr:
     if not text:
         return cell.is_(exp.null())
     try:
@@ -76,23 +76,23 @@ def _is(cell: exp.Expr, text: str) -> exp.Expr:
     return exp.EQ(this=cell, expression=exp.Literal.string(text))
 
 
-def _latest(part: SourceQuery, relations: Relations) -> Iterable[exp.Expr]:
+def _is_latest_day(source_query: SourceQuery, relations: Relations) -> Iterable[exp.Expr]:
     """Whether the day is the last of its time bucket on which the reader has any row of the source.
 
     Another partner's rows don't move it, nor does a filter: the reports of all values of a filter add up to the whole.
     """
-    asked, source = part.asked, part.source
-    finest = min((dimension.grain for dimension in asked.dimensions if dimension.grain), default=None)
+    resolved, source = source_query.resolved, source_query.source
+    finest = min((dimension.grain for dimension in resolved.dimensions if dimension.grain), default=None)
     if finest is not None and finest <= Grain.DAY:
         return
     day = exp.column(source.time, source.table)
-    rows = relations.facts(source.table, source.table, owned=part.owned)
+    rows = relations.facts(source.table, source.table, owned=source_query.owner_only)
     days = exp.select(exp.Max(this=day)).from_(rows, copy=False)
-    for channels, on in joins(part):
+    for channels, on in channel_joins(source_query):
         days = days.join(channels, on=on, join_type="left", copy=False)
-    days = days.where(*_period(source, asked.start, asked.end), is_own_row(part), copy=False)
+    days = days.where(*_is_in_range(source, resolved.start, resolved.end), is_own_row(source_query), copy=False)
     if source.where:
-        days = days.where(within(source.where, source.table), copy=False)
+        days = days.where(qualify(source.where, source.table), copy=False)
     if finest is not None:
-        days = days.group_by(moment_of(source, finest), copy=False)
+        days = days.group_by(time_bucket(source, finest), copy=False)
     yield exp.In(this=day.copy(), query=subquery(days))

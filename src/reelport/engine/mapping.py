@@ -82,7 +82,7 @@ def _counts(source: str, table: Table, prefix: str = "") -> dict[str, Measure]:
     return _columns(source, *(name for name in counts if name.startswith(prefix)))
 
 
-def _without(found: dict[str, Measure], *names: str) -> dict[str, Measure]:
+def _leave_out(found: dict[str, Measure], *names: str) -> dict[str, Measure]:
     return {name: measure for name, measure in found.items() if name not in names}
 
 
@@ -99,7 +99,7 @@ MEASURES: Mapping[str, Measure] = {
     "usd_of_payee": Measure(_EARNINGS, "usd", 6),
     "eur_old_of_payee": Measure(_EARNINGS, "eur_old", 6),
     "usd_old_of_payee": Measure(_EARNINGS, "usd_old", 6),
-    **_without(_counts("ads", TABLES["ads"]), "video_position"),
+    **_leave_out(_counts("ads", TABLES["ads"]), "video_position"),
     "nb_impression_of_payee": Measure(SOURCES["paid_ads"], "nb_impression"),
     "sellable_inventory_of_payee": Measure(SOURCES["paid_ads"], "sellable_inventory"),
     **_counts("bandwidth", TABLES["usage"], "bandwidth_"),
@@ -158,21 +158,21 @@ QUALIFYING = "qualifying_channel_id"
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class TimeCell:
     """A cell that is the source's time, cut to a grain."""
 
     grain: Grain
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class ColumnCell:
     """A cell that is a column of the facts."""
 
     column: str
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LookupCell:
     """A cell that is looked up: the facts' column that holds the id, the lookup, the column found there."""
 
     key: str
@@ -180,49 +180,49 @@ class Found:
     column: str
 
 
-Cell = Moment | Own | Found
+Cell = TimeCell | ColumnCell | LookupCell
 
 _D = Dimension
 _HOLDER, _PUBLISHER, _CLAIMER = _ROLES[Role.OWNER], _ROLES[Role.PUBLISHER], _ROLES[Role.CLAIMER]
 
 CELLS: Mapping[Dimension, Cell] = {
     # Where nothing else is said, a dimension is the facts' column of its name.
-    **{dimension: Own(dimension.header) for dimension in Dimension},
-    **{dimension: Moment(dimension.grain) for dimension in Dimension if dimension.grain is not None},
-    _D.CHANNEL_SLUG: Found(QUALIFYING, "channel", "slug"),
-    _D.VIDEO_OWNER_CHANNEL_SLUG: Found(_HOLDER, "channel", "slug"),
-    _D.VIDEO_OWNER_ID: Found(_HOLDER, "channel", "account_id"),
-    _D.VIDEO_OWNER_USERNAME: Found(_HOLDER, "holder", "username"),
-    _D.OWNER_OR_PARENT_USERNAME: Found(_HOLDER, "holder", "top_username"),
-    _D.PUBLISHER_CHANNEL: Found(_PUBLISHER, "channel", "slug"),
-    _D.PUBLISHER_ID: Found(_PUBLISHER, "channel", "account_id"),
-    _D.PUBLISHER_OR_PARENT_USERNAME: Found(_PUBLISHER, "holder", "top_username"),
-    _D.CLAIMER_CHANNEL: Found(_CLAIMER, "channel", "slug"),
-    _D.CLAIMER_OR_PARENT_USERNAME: Found(_CLAIMER, "holder", "top_username"),
-    _D.ACCOUNT_ID: Found(_HOLDER, "channel", "account_id"),
-    _D.ACCOUNT_USERNAME: Found(_HOLDER, "holder", "username"),
-    _D.PARENT_ACCOUNT_ID: Found(_HOLDER, "holder", "parent_account_id"),
-    _D.PARENT_ACCOUNT_USERNAME: Found(_HOLDER, "holder", "parent_username"),
-    _D.VIDEO_TITLE: Found("video_id", "video", "title"),
-    _D.CONTENT_TAG: Found("video_id", "tag", "tag"),
-    _D.CONTENT_TAG_LIST: Found("video_id", "video", "tag_list"),
-    _D.PLAYLIST_TITLE: Found("playlist_id", "playlist", "title"),
-    _D.PLAYLIST_TYPE: Found("playlist_id", "playlist", "type"),
-    _D.PLAYER_TITLE: Found("player_id", "player", "title"),
-    _D.PLAYER_TYPE: Found("player_id", "player", "type"),
+    **{dimension: ColumnCell(dimension.header) for dimension in Dimension},
+    **{dimension: TimeCell(dimension.grain) for dimension in Dimension if dimension.grain is not None},
+    _D.CHANNEL_SLUG: LookupCell(QUALIFYING, "channel", "slug"),
+    _D.VIDEO_OWNER_CHANNEL_SLUG: LookupCell(_HOLDER, "channel", "slug"),
+    _D.VIDEO_OWNER_ID: LookupCell(_HOLDER, "channel", "account_id"),
+    _D.VIDEO_OWNER_USERNAME: LookupCell(_HOLDER, "holder", "username"),
+    _D.OWNER_OR_PARENT_USERNAME: LookupCell(_HOLDER, "holder", "top_username"),
+    _D.PUBLISHER_CHANNEL: LookupCell(_PUBLISHER, "channel", "slug"),
+    _D.PUBLISHER_ID: LookupCell(_PUBLISHER, "channel", "account_id"),
+    _D.PUBLISHER_OR_PARENT_USERNAME: LookupCell(_PUBLISHER, "holder", "top_username"),
+    _D.CLAIMER_CHANNEL: LookupCell(_CLAIMER, "channel", "slug"),
+    _D.CLAIMER_OR_PARENT_USERNAME: LookupCell(_CLAIMER, "holder", "top_username"),
+    _D.ACCOUNT_ID: LookupCell(_HOLDER, "channel", "account_id"),
+    _D.ACCOUNT_USERNAME: LookupCell(_HOLDER, "holder", "username"),
+    _D.PARENT_ACCOUNT_ID: LookupCell(_HOLDER, "holder", "parent_account_id"),
+    _D.PARENT_ACCOUNT_USERNAME: LookupCell(_HOLDER, "holder", "parent_username"),
+    _D.VIDEO_TITLE: LookupCell("video_id", "video", "title"),
+    _D.CONTENT_TAG: LookupCell("video_id", "tag", "tag"),
+    _D.CONTENT_TAG_LIST: LookupCell("video_id", "video", "tag_list"),
+    _D.PLAYLIST_TITLE: LookupCell("playlist_id", "playlist", "title"),
+    _D.PLAYLIST_TYPE: LookupCell("playlist_id", "playlist", "type"),
+    _D.PLAYER_TITLE: LookupCell("player_id", "player", "title"),
+    _D.PLAYER_TYPE: LookupCell("player_id", "player", "type"),
 }
 
 
-def sources_of(metrics: tuple[Metric, ...]) -> tuple[Source, ...]:
+def find_sources(metrics: tuple[Metric, ...]) -> tuple[Source, ...]:
     """The sources that these metrics' measures lie in, each once, in the order of `SOURCES`."""
     needed = {MEASURES[name].source.name for metric in metrics for name in measures(metric.rule)}
     return tuple(source for source in SOURCES.values() if source.name in needed)
 
 
-def carries(source: Source, dimension: Dimension) -> bool:
+def can_split(source: Source, dimension: Dimension) -> bool:
     """Whether the source's rows can be split by the dimension."""
     match CELLS[dimension]:
-        case Moment(grain):
+        case TimeCell(grain):
             return grain >= Grain.DAY or source.kind(source.time) is Kind.MOMENT
-        case Own(name) | Found(key=name):
+        case ColumnCell(name) | LookupCell(key=name):
             return name == QUALIFYING or source.column(name) is not None

@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from reelport.engine.mapping import PAYEE
 from reelport.engine.relations import Relations
-from reelport.engine.trees import DIALECT, parsed
+from reelport.engine.trees import DIALECT, parse_sql
 from reelport.facts.defaults import MEMORY
 from reelport.facts.log.snapshot import pin
 from reelport.facts.storage.duckdb_session import reading_workspace
@@ -32,7 +32,7 @@ ORDER BY paid.payee NULLS LAST
 
 
 @dataclass(frozen=True, slots=True)
-class Paid:
+class PayeeTotal:
     """What one channel is paid: rows of earnings, and their sums. Without a `channel` it is nobody's money."""
 
     channel: str | None
@@ -42,17 +42,17 @@ class Paid:
     usd: Decimal
 
 
-def sum_by_payee(root: Path, start: date | None, end: date | None, memory: str = MEMORY) -> tuple[Paid, ...]:
+def sum_by_payee(root: Path, start: date | None, end: date | None, memory: str = MEMORY) -> tuple[PayeeTotal, ...]:
     """The earnings of these days by payee, in the order of the channels' ids, nobody's last; they add up to the table.
 
     A day that is None leaves that end open. Raises StorageError when a file can't be read.
     """
     first, last = start or _EVER[0], end or _EVER[1]
     relations = Relations(pin(root, ("earnings", "channels")), first, last, frozenset())
-    tree = parsed(_PAID).copy()
+    tree = parse_sql(_PAID).copy()
     for table in list(tree.find_all(exp.Table)):
         named = table.name, table.alias_or_name
         table.replace(relations.facts(*named, owned=False) if TABLES[table.name].is_fact else relations.objects(*named))
     with reading_workspace(root, memory) as work:
         found = work.stoppable(lambda: work.session.execute(tree.sql(DIALECT), [first, last]).fetchall())
-    return tuple(Paid(*row) for row in found)
+    return tuple(PayeeTotal(*row) for row in found)

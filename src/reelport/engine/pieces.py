@@ -30,24 +30,26 @@ _LONGEST = 120
 """Months of a piece at most, however few rows they give."""
 
 
-def alone(plan: Plan) -> Pieces:
+def single_piece(plan: Plan) -> Pieces:
     """A report that is made at once."""
     yield plan
 
 
-def pieces(query: ReportQuery, tenant: Tenant, snapshot: Snapshot, *, worth: int = _WORTH, size: int = _SIZE) -> Pieces:
+def plan_pieces(
+    query: ReportQuery, tenant: Tenant, snapshot: Snapshot, *, worth: int = _WORTH, size: int = _SIZE
+) -> Pieces:
     """The plans of a checked query.
 
     Where its rows stand in order of time they are those of whole months, as many at a time
     as should give `size` rows, by what the ones before gave: so one with few rows is cut once.
     Months without a row say nothing of the next one, which is then made alone.
     """
-    if not _timely(query) or _facts(query, snapshot) < worth:
+    if not _is_in_time_order(query) or _count_facts(query, snapshot) < worth:
         yield compile_query(query, tenant, snapshot)
         return
     start, months = query.start, 1
     while start <= query.end:
-        end = min(_last_day(start, months), query.end)
+        end = min(_find_last_day(start, months), query.end)
         rows = yield compile_query(replace(query, start=start, end=end), tenant, snapshot)
         after = end + timedelta(days=1)
         # By the days of the piece before: the month that a report begins in may be one day long.
@@ -55,18 +57,18 @@ def pieces(query: ReportQuery, tenant: Tenant, snapshot: Snapshot, *, worth: int
         start = after
 
 
-def _timely(query: ReportQuery) -> bool:
+def _is_in_time_order(query: ReportQuery) -> bool:
     """Whether rows of different months are never one row, and stand in the order of their months."""
     return bool(query.dimensions) and Dimension[query.dimensions[0]].grain is not None
 
 
-def _facts(query: ReportQuery, snapshot: Snapshot) -> int:
+def _count_facts(query: ReportQuery, snapshot: Snapshot) -> int:
     """The rows of facts in the files of these days, whoever they belong to."""
     tables = (name for name in tables_of(query) if TABLES[name].is_fact)
     return sum(file.rows for name in tables for file in snapshot.listing[name] if file.touches(query.start, query.end))
 
 
-def _last_day(start: date, months: int) -> date:
+def _find_last_day(start: date, months: int) -> date:
     """The last day of so many months, of which the day's own is the first."""
     passed = start.year * 12 + start.month - 1 + months
     return date(passed // 12, passed % 12 + 1, 1) - timedelta(days=1)

@@ -8,7 +8,7 @@ from datetime import date
 from sqlglot import exp
 
 from reelport.engine.mapping import LOOKUPS
-from reelport.engine.trees import parsed, subquery
+from reelport.engine.trees import parse_sql, subquery
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.storage.duckdb_session import parquet_source
 from reelport.facts.storage.projection import empty_sql, project_sql
@@ -35,7 +35,7 @@ class Relations:
 
     def lookup(self, name: str, alias: str) -> exp.Expr:
         """A lookup of the mapping's as a subquery."""
-        tree = parsed(LOOKUPS[name].sql).copy()
+        tree = parse_sql(LOOKUPS[name].sql).copy()
         for table in list(tree.find_all(exp.Table)):
             table.replace(self.objects(table.name, table.alias_or_name))
         return subquery(tree, alias)

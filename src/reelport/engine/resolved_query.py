@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from reelport.catalog import Dimension, Filter, Metric, Product, Role, Rule, measures
-from reelport.engine.mapping import MEASURES, Source, carries
+from reelport.engine.mapping import MEASURES, Source, can_split
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
 from reelport.query import ReportQuery
@@ -46,24 +46,24 @@ class ResolvedQuery:
 class SourceQuery:
     """One source's part in a report: the columns of the roles that count, first match first."""
 
-    asked: ResolvedQuery
+    resolved: ResolvedQuery
     source: Source
     roles: tuple[str, ...]
 
     @property
-    def owned(self) -> bool:
+    def owner_only(self) -> bool:
         """Whether only the owner's channel can make a row count."""
         return self.roles == (self.source.roles[Role.OWNER],)
 
 
-def source_query_of(asked: ResolvedQuery, source: Source) -> SourceQuery | None:
+def make_source_query(resolved: ResolvedQuery, source: Source) -> SourceQuery | None:
     """The source's part, or None where no row of it can be the reader's."""
-    lacking = [dimension.name for dimension in asked.dimensions if not carries(source, dimension)]
-    lacking += [row.name for row, _ in asked.filters if not carries(source, row.dimension)]
+    lacking = [dimension.name for dimension in resolved.dimensions if not can_split(source, dimension)]
+    lacking += [row.name for row, _ in resolved.filters if not can_split(source, row.dimension)]
     if lacking:
         raise InternalError(f"{source.name} facts carry no {', '.join(lacking)}: the query was not checked")
-    roles = tuple(source.roles[role] for role in asked.roles if role in source.roles)
-    return SourceQuery(asked, source, roles) if roles and asked.tenant.channels else None
+    roles = tuple(source.roles[role] for role in resolved.roles if role in source.roles)
+    return SourceQuery(resolved, source, roles) if roles and resolved.tenant.channels else None
 
 
 def resolve_query(query: ReportQuery, tenant: Tenant) -> ResolvedQuery:

@@ -11,19 +11,19 @@ DIALECT = "duckdb"
 
 
 @cache
-def parsed(sql: str) -> exp.Expr:
+def parse_sql(sql: str) -> exp.Expr:
     """The tree of a fixed piece of SQL: copy it before you change it or hang it into another."""
     return sqlglot.parse_one(sql, read=DIALECT)
 
 
-def named(tree: exp.Expr, name: str) -> exp.Expr:
+def alias(tree: exp.Expr, name: str) -> exp.Expr:
     """`tree AS name`."""
     return exp.Alias(this=tree, alias=exp.to_identifier(name))
 
 
-def typed(tree: exp.Expr, name: str) -> exp.Expr:
+def cast(tree: exp.Expr, name: str) -> exp.Expr:
     """`CAST(tree AS name)`."""
-    return exp.Cast(this=tree, to=_type(name).copy())
+    return exp.Cast(this=tree, to=_parse_type(name).copy())
 
 
 def subquery(tree: exp.Expr, name: str | None = None) -> exp.Subquery:
@@ -36,9 +36,9 @@ def call(function: str, *arguments: exp.Expr) -> exp.Expr:
     return exp.Anonymous(this=function, expressions=list(arguments))
 
 
-def within(sql: str, table: str) -> exp.Expr:
+def qualify(sql: str, table: str) -> exp.Expr:
     """A fixed expression over the table's columns, each named with its table."""
-    tree = parsed(sql).copy()
+    tree = parse_sql(sql).copy()
     named = [exp.column(column.name, table) for column in tree.find_all(exp.Column)]
     if isinstance(tree, exp.Column):
         return named[0]
@@ -53,5 +53,5 @@ def number(value: int) -> exp.Expr:
 
 
 @cache
-def _type(name: str) -> exp.DataType:
+def _parse_type(name: str) -> exp.DataType:
     return exp.DataType.build(name, dialect=DIALECT)

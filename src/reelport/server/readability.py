@@ -40,13 +40,13 @@ def unread_note(settings: Settings, owners: Mapping[str, int]) -> str | None:
 def _readable(settings: Settings) -> frozenset[str]:
     from sqlalchemy import create_engine, select  # noqa: PLC0415 - a load without a state needs none of it
 
-    from reelport.server.state.database import opened, parse_address, reading  # noqa: PLC0415 - the same
+    from reelport.server.state.database import open_database, parse_address, reading  # noqa: PLC0415 - the same
     from reelport.server.state.tables import READABLE  # noqa: PLC0415 - the same
 
     # The load has landed: nobody should wait long for a note on it.
     brief = {"connect_timeout": _CONNECT_SECONDS}
     address = settings.database_url
-    db = create_engine(parse_address(address), connect_args=brief) if address else opened(settings)
+    db = create_engine(parse_address(address), connect_args=brief) if address else open_database(settings)
     try:
         with reading(db) as connection:
             return frozenset(connection.execute(select(READABLE.c.channel_id).distinct()).scalars())

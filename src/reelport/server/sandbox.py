@@ -40,18 +40,18 @@ def fill(
     try:
         loaded = generate(settings.facts_root, start, end, rows, seed, progress)
         for name, channels in loaded.organizations.items():
-            organizations.let_read(db, _organization(db, name).id, channels)
+            organizations.allow_channels(db, _organization(db, name).id, channels)
     finally:
         db.dispose()
     return SandboxResult(loaded, loaded.slugs)
 
 
 def _organization(db: Engine, name: str) -> organizations.Organization:
-    known = {organization.name: organization for organization in organizations.organizations(db)}
+    known = {organization.name: organization for organization in organizations.list_organizations(db)}
     if name in known:
         return known[name]
     try:
         return organizations.add_organization(db, name, datetime.now(UTC))
     except UsageError:
         # Another process may have added it since: then it is there.
-        return organizations.organization(db, name)
+        return organizations.get_organization(db, name)

@@ -16,7 +16,7 @@ from reelport.server.doctor.open_files import raise_open_files
 from reelport.server.http.api_processes import api_processes
 from reelport.server.http.listening import address_of, listening
 from reelport.server.queue import wakeups
-from reelport.server.queue.supervisor import supervised
+from reelport.server.queue.supervisor import run_workers
 from reelport.server.queue.wakeups import Occasion
 from reelport.server.settings import Settings
 from reelport.server.state.database import connect, writing
@@ -43,7 +43,7 @@ def serve(settings: Settings) -> None:
             _LOG.warning("links lead nowhere", reason=fault)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, leave)
-        with supervised(settings, settings.workers):
+        with run_workers(settings, settings.workers):
             if settings.processes == 1:
                 from reelport.server.http.web_server import serve_on  # noqa: PLC0415 - while the workers start, on another core
 

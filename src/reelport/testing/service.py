@@ -94,7 +94,7 @@ class Service:
     def organization(self, name: str, channels: Iterable[Channel] = ()) -> None:
         """Have an organization of that name, and these channels in the tables and for it to read."""
         with self._state() as db:
-            if name not in {known.name for known in organizations.organizations(db)}:
+            if name not in {known.name for known in organizations.list_organizations(db)}:
                 organizations.add_organization(db, name, datetime.now(UTC))
             for channel in channels:
                 channel_registry.add_channel(db, self.settings, name, channel)
@@ -156,7 +156,7 @@ class Service:
         """The processes that make reports now."""
         from reelport.server.queue import liveness  # noqa: PLC0415 - most tests never look
 
-        return tuple(liveness.process_of(owner) for owner in liveness.list_living(self.settings))
+        return tuple(liveness.parse_pid(owner) for owner in liveness.list_living(self.settings))
 
     def start(self, *, environment: Mapping[str, str] | None = None) -> None:
         """Start it and wait until it is ready. InternalError, with its log, when it ends instead.

@@ -105,7 +105,7 @@ class Api:
     def _finish_all(self, body: bytes, complete: date | None) -> Iterator[FileRecord]:
         settings, db = self.service.settings, self.service.db
         while (claim := jobs.claim(db, "test-worker", running=9, lease_seconds=60)) is not None:
-            assert complete is None or jobs.pin(db, claim, {}, complete)
+            assert complete is None or jobs.pin_versions(db, claim, {}, complete)
             draft = report_files.draft_path(settings, claim.report_id, claim.attempt)
             draft.parent.mkdir(parents=True, exist_ok=True)
             draft.write_bytes(body)
@@ -129,7 +129,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         service: Service = app.state.service
         now = datetime.now(UTC)
         demo = organizations.add_organization(service.db, "demo", now)
-        organizations.let_read(service.db, demo.id, ["c-demo"])
+        organizations.allow_channels(service.db, demo.id, ["c-demo"])
         held = [scope for scope in REPORT_SCOPES if scope != "access_revenue"]
         key = organizations.create_key(service.db, service.secret, "demo", held, now)
         api = Api(client, service, key)

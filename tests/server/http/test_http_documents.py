@@ -53,7 +53,7 @@ def in_library(named: Counter[str]) -> int:
 
 def sender(api: Api, document: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Answers a document with these variables, in this thread."""
-    caller = callers.bearer(api.service.db, api.service.secret, api.token, api.service_now())
+    caller = callers.identify_caller(api.service.db, api.service.secret, api.token, api.service_now())
     assert caller is not None
 
     def send(variables: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from starlette.types import Message
 from tests.patience import count_calls
 
 from reelport.server.access import callers, organizations
-from reelport.server.files import report_files, retention
+from reelport.server.files import retention, signed_urls
 from reelport.server.http.byte_range import read_range
 from reelport.server.state.database import writing
 from reelport.server.state.expiry_clock import ExpiryClock
@@ -234,7 +234,7 @@ def test_an_expiry_that_is_none_is_403(api: Api, link: str, expires: str) -> Non
 def test_a_link_that_is_over_is_403(api: Api, link: str) -> None:
     """And a fresh look gives a good one."""
     report_id = urlsplit(link).path.removeprefix("/files/").removesuffix(".csv")
-    old = report_files.sign_url(api.service.secret, report_id, api.key.id, datetime.now(UTC) - timedelta(seconds=1))
+    old = signed_urls.sign_url(api.service.secret, report_id, api.key.id, datetime.now(UTC) - timedelta(seconds=1))
     assert api.client.get(old).status_code == 403
 
 
@@ -257,7 +257,7 @@ def test_a_file_that_isnt_what_its_record_says_is_never_served(api: Api) -> None
     api.ask(**api.new())
     record = api.finish(BODY)
     until = datetime.now(UTC) + timedelta(minutes=1)
-    link = report_files.sign_url(api.service.secret, record.name.split("-")[0], api.key.id, until)
+    link = signed_urls.sign_url(api.service.secret, record.name.split("-")[0], api.key.id, until)
     file_of(api, record).write_bytes(BODY[:-5])
     assert (api.client.get(link).status_code, api.client.get(link).json()["error"]) == (500, "internal_error")
     file_of(api, record).unlink()
@@ -325,12 +325,12 @@ def test_a_link_of_a_revoked_key_is_403(api: Api) -> None:
     kept = api.link(token)
     key = organizations.create_key(api.service.db, api.service.secret, "demo", ["read_reports"], datetime.now(UTC))
     now = datetime.now(UTC)
-    granted = callers.grant(api.service.db, api.service.secret, key.id, key.secret, [], now)
+    granted = callers.grant_token(api.service.db, api.service.secret, key.id, key.secret, [], now)
     assert isinstance(granted, callers.Grant)
     own, api.token = api.token, granted.token
     link, api.token = api.link(token), own
     assert api.client.get(link, headers={"Range": "bytes=0-3"}).status_code == 206
-    organizations.revoke(api.service.db, key.id, now)
+    organizations.revoke_key(api.service.db, key.id, now)
     for headers in ({}, {"Range": "bytes=4-"}):
         reply = api.client.get(link, headers=headers)
         assert (reply.status_code, reply.json()["error"]) == (403, "link_not_valid")

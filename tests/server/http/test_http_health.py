@@ -26,7 +26,7 @@ from reelport.facts.log.loaded_tables import tables_report
 from reelport.server import logs, sandbox
 from reelport.server.http.app import create_app
 from reelport.server.queue import worker_registry
-from reelport.server.queue.liveness import hold_name, new_owner
+from reelport.server.queue.liveness import hold_name, make_owner_name
 from reelport.server.settings import read
 from reelport.server.state.database import connect, writing
 from reelport.server.state.write_probe import StateProbe
@@ -38,7 +38,7 @@ def test_health_tells_every_part(tmp_path: Path) -> None:
     """200 when all are well: a worker elsewhere is one, though none is supervised here."""
     settings = read(data=tmp_path, workers=0)
     with TestClient(create_app(settings)) as client:
-        worker_registry.beat(connect(settings), "elsewhere-7-abc")
+        worker_registry.record_heartbeat(connect(settings), "elsewhere-7-abc")
         reply = client.get("/health")
     assert (reply.status_code, reply.json()["status"]) == (200, "ok")
     assert reply.json()["checks"] == {"database": "ok", "data": "ok", "workers": "ok"}
@@ -49,7 +49,7 @@ def test_health_tells_every_part(tmp_path: Path) -> None:
 def test_without_a_living_worker_the_service_isnt_well(tmp_path: Path, workers: int) -> None:
     """503 until one is warm, and again when it has gone; the process takes requests and is live all the time."""
     settings = read(data=tmp_path, workers=workers)
-    owner = new_owner()
+    owner = make_owner_name()
 
     def told() -> tuple[int, str]:
         reply = client.get("/health")
@@ -60,7 +60,7 @@ def test_without_a_living_worker_the_service_isnt_well(tmp_path: Path, workers: 
         assert told() == (503, "none is running")
         with hold_name(settings, owner):
             assert told() == (503, "starting")
-            worker_registry.beat(db, owner)
+            worker_registry.record_heartbeat(db, owner)
             assert told() == (200, "ok")
         assert told() == (503, "none is running"), "its heartbeat is fresh, but it died here"
         assert client.get("/health/ready").json() == {"status": "ok", "checks": {"database": "ok", "data": "ok"}}
@@ -225,7 +225,7 @@ def test_probes_are_not_logged_but_a_change_of_what_they_find(tmp_path: Path) ->
         for _ in range(3):
             for path in ("/health", "/health/ready", "/health/live", "/metrics"):
                 client.get(path)
-        worker_registry.beat(connect(settings), "elsewhere-7-abc")
+        worker_registry.record_heartbeat(connect(settings), "elsewhere-7-abc")
         for _ in range(3):
             client.get("/health")
     # The test's own client logs its requests too.

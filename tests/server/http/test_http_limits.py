@@ -126,7 +126,7 @@ BODIES: dict[str, bytes] = {
 @pytest.mark.parametrize("name", BODIES)
 def test_a_hostile_body_is_refused_cheaply(api: Api, name: str) -> None:
     """It costs a bounded number of calls, is answered in few words, and isn't executed."""
-    caller = callers.bearer(api.service.db, api.service.secret, api.token, api.service_now())
+    caller = callers.identify_caller(api.service.db, api.service.secret, api.token, api.service_now())
     assert caller is not None
     answers: list[dict[str, Any]] = []
     calls = count_calls(lambda: answers.append(_answer(api.service, caller, BODIES[name], "http://here").body))
@@ -194,7 +194,7 @@ def test_fifty_asks_in_one_document_are_taken(api: Api) -> None:
 
 def test_a_partner_whose_turns_are_taken_keeps_no_other_waiting(api: Api) -> None:
     """Two documents of one partner are worked on at a time: a third waits, another partner's is answered meanwhile."""
-    mine = callers.bearer(api.service.db, api.service.secret, api.token, api.service_now())
+    mine = callers.identify_caller(api.service.db, api.service.secret, api.token, api.service_now())
     assert mine is not None
     other = stranger(api)
     portal = api.client.portal

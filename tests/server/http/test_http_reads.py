@@ -27,7 +27,7 @@ def threads_of(api: Api) -> Iterator[set[str]]:
     def note(*_: object) -> None:
         found.add(threading.current_thread().name)
 
-    engines = [api.service.db, *filter(None, [api.service.reads._at_once])]  # noqa: SLF001 - to watch it
+    engines = [api.service.db, *filter(None, [api.service.reads._reader])]  # noqa: SLF001 - to watch it
     for engine in engines:
         event.listen(engine, "before_cursor_execute", note)
     try:

@@ -186,7 +186,7 @@ def test_a_key_that_is_revoked_meanwhile_is_told_nothing(idle: Wire, aside: Thre
     token = ask(short)
     (waiting,) = held(aside, short, token)
     db = connect(idle.service.settings)
-    organizations.revoke(db, short.key.id, datetime.now(UTC))
+    organizations.revoke_key(db, short.key.id, datetime.now(UTC))
     db.dispose()
     finish(idle.service, b"day,views\n")
     assert waiting.result().status == 401

@@ -108,7 +108,7 @@ def test_what_is_withdrawn_is_gone_in_every_process(several: Wire) -> None:
     other.token = other.fresh()
     assert {other.post({"query": "{ partner { id } }"}).status for _ in range(20)} == {200}
     db = connect(service.settings)
-    organizations.revoke(db, other.key.id, datetime.now(UTC))
+    organizations.revoke_key(db, other.key.id, datetime.now(UTC))
     db.dispose()
     assert {other.post({"query": "{ partner { id } }"}).status for _ in range(20)} == {401}
 

@@ -21,7 +21,7 @@ from reelport.client.files.locks import POSIX, held, put_in_place, still_named
 from reelport.client.files.shape import Lines
 from reelport.client.files.tally import Tally
 from reelport.errors import StorageError, UsageError
-from reelport.write_behind import Ahead
+from reelport.write_behind import BackgroundSync
 
 _AT_ONCE = 1 << 20
 _BUFFER = 1 << 16
@@ -121,7 +121,7 @@ class Part:
             _tidy(target, self.path)
             self.found = os.fstat(self._file.fileno()).st_size
         self.size, self._tally = 0, Tally()
-        self._ahead = Ahead(self._file.fileno())
+        self._ahead = BackgroundSync(self._file.fileno())
 
     def __enter__(self) -> Self:
         return self
@@ -137,7 +137,7 @@ class Part:
                 self.path.unlink()
         with suppress(OSError):
             # Its descriptor may soon be another file's.
-            self._ahead.settle()
+            self._ahead.wait()
         with suppress(OSError):
             self._file.close()
 
@@ -167,7 +167,7 @@ class Part:
         """
         with translate_io_errors(self.target):
             self._file.write(data)
-            self._ahead.wrote(len(data))
+            self._ahead.count_written(len(data))
         self._count(data, ends)
 
     def mark(self) -> Mark:
@@ -224,7 +224,7 @@ class Part:
         with translate_io_errors(self.target):
             self._file.flush()
             killpoints.reach("client-part")
-            self._ahead.settle()
+            self._ahead.wait()
             os.fsync(self._file.fileno())
             with _noted(self.target, content) as note, _folder(self.target.parent):
                 if beside is not None:

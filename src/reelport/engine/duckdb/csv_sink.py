@@ -13,9 +13,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from reelport.write_behind import Ahead
+from reelport.write_behind import BackgroundSync
 
-_AT_ONCE = 1 << 20
+_CHUNK = 1 << 20
 """Bytes taken from the pipe at once; the pipe holds as many, where the system lets it."""
 
 
@@ -28,22 +28,22 @@ class Written:
     sha256: str
 
 
-class Outlet:
+class CsvSink:
     """A new file that takes what is written into `pipe`, by one writer after another, until it is closed.
 
     The file has all of it once `close` has returned and `check` says nothing; `bytes` and `sha256` are then the file's.
     """
 
-    def __init__(self, file: int, pipe: Path, full: Callable[[], object]) -> None:
+    def __init__(self, file: int, pipe: Path, on_full: Callable[[], object]) -> None:
         self.pipe = pipe
         self.bytes = 0
         self._file = file
-        self._full = full
+        self._on_full = on_full
         self._failure: Exception | None = None
         self._digest = hashlib.sha256()
-        self._ahead = Ahead(file)
-        self._buffer = bytearray(_AT_ONCE)
-        self._thread = threading.Thread(target=self._take, name="outlet", daemon=True)
+        self._sync = BackgroundSync(file)
+        self._buffer = bytearray(_CHUNK)
+        self._thread = threading.Thread(target=self._read_pipe, name="outlet", daemon=True)
         with ExitStack() as undone:
             # Without waiting for a writer; then with one of our own, so that no writer's end is the pipe's.
             self._reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -53,7 +53,7 @@ class Outlet:
             os.set_blocking(self._reading, True)
             # Another program that looked into it would take bytes away: from here on it can be read by none but root.
             pipe.chmod(0o200)
-            _widen(self._reading)
+            _enlarge_pipe(self._reading)
             self._thread.start()
             undone.pop_all()
 
@@ -72,40 +72,40 @@ class Outlet:
         os.close(self._writing)
         self._thread.join()
         try:
-            self._ahead.settle()
-            self._still_there()
+            self._sync.wait()
+            self._check_pipe()
         except OSError as error:  # which the system tells once: the sync at the end would not hear of it
             self._failure = self._failure or error
         finally:
             os.close(self._reading)
 
-    def _still_there(self) -> None:
+    def _check_pipe(self) -> None:
         """A writer that did not find the pipe has made a file of its name: what it wrote is not in ours."""
         if not os.path.samestat(self.pipe.lstat(), os.fstat(self._reading)):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.pipe))
 
-    def _take(self) -> None:
+    def _read_pipe(self) -> None:
         view = memoryview(self._buffer)
         while size := os.readv(self._reading, [self._buffer]):
             # Whatever becomes of the file, the pipe is emptied: a writer must never be left hanging in it.
             try:
                 if self._failure is None:
-                    self._keep(view[:size])
+                    self._store(view[:size])
             except Exception as error:  # noqa: BLE001 - told by `check`, in the thread that waits for it
                 self._failure = error
             if self._failure is not None:
                 # As long as something comes: a writer that just began may not have heard it.
-                self._full()
+                self._on_full()
 
-    def _keep(self, data: memoryview) -> None:
+    def _store(self, data: memoryview) -> None:
         _write_all(self._file, data)
-        self._ahead.wrote(len(data))
+        self._sync.count_written(len(data))
         self._digest.update(data)
         self.bytes += len(data)
 
 
 @contextmanager
-def outlet(to: Path, folder: Path, full: Callable[[], object]) -> Iterator[Outlet]:
+def open_sink(to: Path, folder: Path, on_full: Callable[[], object]) -> Iterator[CsvSink]:
     """An outlet into a new file, by a pipe in the folder that goes away again; closed at the end of the block.
 
     When the file takes no more, `full` is called from another thread, again and again while something comes, and must
@@ -114,9 +114,9 @@ def outlet(to: Path, folder: Path, full: Callable[[], object]) -> Iterator[Outle
     file = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     pipe = folder / f"pipe-{secrets.token_hex(8)}"
     try:
-        _make(pipe)
+        _make_pipe(pipe)
         try:
-            opened = Outlet(file, pipe, full)
+            opened = CsvSink(file, pipe, on_full)
             try:
                 yield opened
             finally:
@@ -129,7 +129,7 @@ def outlet(to: Path, folder: Path, full: Callable[[], object]) -> Iterator[Outle
         os.close(file)
 
 
-def _make(pipe: Path) -> None:
+def _make_pipe(pipe: Path) -> None:
     """A pipe for this user alone."""
     try:
         os.mkfifo(pipe, 0o600)
@@ -143,8 +143,8 @@ def _write_all(file: int, data: memoryview) -> None:
         data = data[os.write(file, data) :]
 
 
-def _widen(pipe: int) -> None:
+def _enlarge_pipe(pipe: int) -> None:
     """Fewer turns between two threads: elsewhere than on Linux, or for one with many pipes, it stays as it is."""
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         with suppress(OSError):
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _AT_ONCE)
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _CHUNK)

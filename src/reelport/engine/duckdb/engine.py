@@ -17,7 +17,7 @@ import duckdb
 from sqlglot import exp
 
 from reelport.engine.compile import Plan
-from reelport.engine.duckdb.csv_sink import Outlet, Written, outlet
+from reelport.engine.duckdb.csv_sink import CsvSink, Written, open_sink
 from reelport.engine.pieces import Pieces
 from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, StorageError, UsageError
 from reelport.facts.durable import full_disk, reason_of, storage_error
@@ -27,12 +27,12 @@ _CSV = "FORMAT csv, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])?(i)?B?", re.IGNORECASE)
 _INTERPRETER = 160 << 20
 """Bytes that a worker holds beside what the engine counts, as measured."""
-_ROOM = "max_temp_directory_size"
-_SPILLED = 0.9
+_SPILL_LIMIT = "max_temp_directory_size"
+_SPILL_SHARE = 0.9
 """What spilled files may take of the room that is free: other things than reports live on the disk."""
-_PRESS = 0.02
+_INTERRUPT_SECONDS = 0.02
 """Seconds between two presses on the stop button."""
-_LOOK = 1.0
+_POLL_SECONDS = 1.0
 """Seconds between two looks for a Ctrl-C, where waiting hides it."""
 
 
@@ -53,12 +53,12 @@ class Engine:
     def __init__(self, memory_limit: str, threads: int, spill: Path, *, within: tuple[Path, ...] = ()) -> None:
         spill.mkdir(parents=True, exist_ok=True)
         self._spill = spill.absolute()
-        limit = _own_share(memory_limit)
+        limit = _compute_memory_limit(memory_limit)
         self._database = duckdb.connect(":memory:", config={"threads": threads, "memory_limit": f"{limit}B"})
-        for statement in _settings(spill, within):
+        for statement in _list_settings(spill, within):
             self._database.execute(statement)
         self._sessions: WeakSet[Session] = WeakSet()
-        self._changing = threading.Lock()
+        self._lock = threading.Lock()
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -69,7 +69,7 @@ class Engine:
 
     def close(self) -> None:
         """Free what it holds; sessions are over, and a write that runs is stopped."""
-        with self._changing:
+        with self._lock:
             self._closed, sessions = True, tuple(self._sessions)
         for session in sessions:
             session.close()
@@ -77,7 +77,7 @@ class Engine:
 
     def session(self) -> Session:
         """A session for one report. UsageError once the engine was closed."""
-        with self._changing:
+        with self._lock:
             if self._closed:
                 raise UsageError("This engine was closed: make another one.")
             session = Session(self._database.cursor(), self._spill)
@@ -92,7 +92,7 @@ class Session:
         self._connection = connection
         self._spill = spill
         self._cancelled = threading.Event()
-        self._pressing = threading.Lock()
+        self._interrupting = threading.Lock()
         self._idle = threading.Event()
         self._idle.set()
 
@@ -111,7 +111,7 @@ class Session:
             try:
                 writing = pool.submit(self._write, pieces, to)
                 while not writing.done():
-                    wait((writing,), _LOOK)
+                    wait((writing,), _POLL_SECONDS)
             finally:
                 if writing is None or not writing.done():
                     self.cancel()
@@ -121,10 +121,10 @@ class Session:
         whole = False
         self._idle.clear()
         try:
-            with _spoken(to):
+            with _translate_errors(to):
                 self._spill.mkdir(parents=True, exist_ok=True)
-                self._make_room()
-                with outlet(to, self._spill, self._press) as out:
+                self._raise_spill_limit()
+                with open_sink(to, self._spill, self._interrupt) as out:
                     rows = self._copy_all(pieces, out)
                 whole = True
                 return Written(rows, out.bytes, out.sha256)
@@ -139,37 +139,37 @@ class Session:
         """Stop the write that runs, or the next one, and return once it has stopped."""
         self._cancelled.set()
         # A press between two steps of the engine can be missed: press until it is heard.
-        while not self._idle.wait(_PRESS):
-            self._press()
+        while not self._idle.wait(_INTERRUPT_SECONDS):
+            self._interrupt()
 
     def close(self) -> None:
         """End the session; a write that runs is stopped, and none begins any more."""
         self.cancel()
-        with self._pressing:
+        with self._interrupting:
             self._connection.close()
 
-    def _press(self) -> None:
+    def _interrupt(self) -> None:
         # Who presses may come too late, when all is written and the session closed: there is nothing left to stop.
-        with self._pressing, suppress(duckdb.ConnectionException):
+        with self._interrupting, suppress(duckdb.ConnectionException):
             self._connection.interrupt()
 
-    def _make_room(self) -> None:
+    def _raise_spill_limit(self) -> None:
         """Let the engine spill as far as the disk goes now: by itself it keeps to what was free at its first spill."""
-        room = _size_of(self._spill) + int(_SPILLED * shutil.disk_usage(self._spill).free)
+        room = _measure_folder(self._spill) + int(_SPILL_SHARE * shutil.disk_usage(self._spill).free)
         # Refused where others have spilled more meanwhile: the limit that they keep to holds then. And a session that
         # was closed is told so by its next step.
         with suppress(duckdb.OutOfMemoryException, duckdb.ConnectionException):
-            self._connection.execute(f"SET {_ROOM} = '{room}B'")
+            self._connection.execute(f"SET {_SPILL_LIMIT} = '{room}B'")
 
-    def _copy_all(self, pieces: Pieces, out: Outlet) -> int:
+    def _copy_all(self, pieces: Pieces, out: CsvSink) -> int:
         """Write one piece after the other, the header above the first; the rows of them all."""
         total, rows = 0, None
-        while (plan := _following(pieces, rows)) is not None:
+        while (plan := _next_plan(pieces, rows)) is not None:
             rows = self._copy(plan, out, header=rows is None)
             total += rows
         return total
 
-    def _copy(self, plan: Plan, out: Outlet, *, header: bool) -> int:
+    def _copy(self, plan: Plan, out: CsvSink, *, header: bool) -> int:
         out.check()
         if self._cancelled.is_set():
             raise Cancelled("the report was stopped")
@@ -179,7 +179,7 @@ class Session:
         return int(answer[0][0])
 
 
-def _size_of(folder: Path) -> int:
+def _measure_folder(folder: Path) -> int:
     """The bytes of its files, which others make and remove meanwhile."""
     size = 0
     for file in folder.iterdir():
@@ -188,7 +188,7 @@ def _size_of(folder: Path) -> int:
     return size
 
 
-def _following(pieces: Pieces, rows: int | None) -> Plan | None:
+def _next_plan(pieces: Pieces, rows: int | None) -> Plan | None:
     """The piece after the one that gave so many rows; None after the last."""
     try:
         return pieces.send(rows)
@@ -196,7 +196,7 @@ def _following(pieces: Pieces, rows: int | None) -> Plan | None:
         return None
 
 
-def _own_share(memory_limit: str) -> int:
+def _compute_memory_limit(memory_limit: str) -> int:
     """The bytes that the engine may count on: the process's limit without the interpreter and its libraries."""
     size = _SIZE.fullmatch(memory_limit)
     if size is None:
@@ -206,7 +206,7 @@ def _own_share(memory_limit: str) -> int:
     return max(limit - _INTERPRETER, limit // 2)
 
 
-def _settings(spill: Path, within: tuple[Path, ...]) -> Iterator[str]:
+def _list_settings(spill: Path, within: tuple[Path, ...]) -> Iterator[str]:
     yield "SET TimeZone = 'UTC'"
     # A long query would draw its bar on stdout, where only data belongs.
     yield "SET enable_progress_bar = false"
@@ -221,12 +221,12 @@ def _settings(spill: Path, within: tuple[Path, ...]) -> Iterator[str]:
         folders = exp.Array(expressions=[exp.Literal.string(f"{path.absolute()}/") for path in (*within, spill)])
         yield f"SET allowed_directories = {folders.sql(dialect='duckdb')}"
         yield "SET enable_external_access = false"
-    yield f"SET allowed_configs = ['{_ROOM}']"
+    yield f"SET allowed_configs = ['{_SPILL_LIMIT}']"
     yield "SET lock_configuration = true"
 
 
 @contextmanager
-def _spoken(to: Path) -> Iterator[None]:
+def _translate_errors(to: Path) -> Iterator[None]:
     """The engine's errors as ours, each with what to do next."""
     try:
         yield
@@ -235,10 +235,10 @@ def _spoken(to: Path) -> Iterator[None]:
     except OSError as error:
         raise storage_error(f"{error.filename or to} can't be written: {reason_of(error)}", error) from error
     except duckdb.Error as error:
-        raise _ours(error, to) from error
+        raise _translate_error(error, to) from error
 
 
-def _ours(error: duckdb.Error, to: Path) -> ReelportError:
+def _translate_error(error: duckdb.Error, to: Path) -> ReelportError:
     message = str(error)
     first = message.splitlines()[0]
     if sentence := full_disk(message):

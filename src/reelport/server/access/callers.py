@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, Row, TextClause, select, text
 from reelport.catalog import Limit
 from reelport.server import credentials
 from reelport.server.credentials import ServiceSecret
-from reelport.server.state.database import reading, sql
+from reelport.server.state.database import load_statements, reading
 from reelport.server.state.tables import KEY_CHANNELS, READABLE
 from reelport.wire import Scope
 
@@ -60,7 +60,7 @@ class Caller:
     channels: frozenset[str]
 
 
-def grant(
+def grant_token(
     db: Engine,
     service_secret: ServiceSecret,
     client_id: str,
@@ -76,7 +76,7 @@ def grant(
     Scopes that nobody knows and those that the key lacks are left out; INVALID_SCOPE when that leaves none.
     """
     with reading(db) as connection:
-        held = _scopes_of(connection, service_secret, client_id, client_secret)
+        held = _find_key_scopes(connection, service_secret, client_id, client_secret)
     if held is None:
         return Refusal.INVALID_CLIENT
     asked = set(scopes)
@@ -85,14 +85,14 @@ def grant(
     if not granted:
         return Refusal.INVALID_SCOPE
     until = now + timedelta(seconds=seconds)
-    return Grant(_token(service_secret, client_id, granted, until), granted, seconds)
+    return Grant(_make_token(service_secret, client_id, granted, until), granted, seconds)
 
 
-def _scopes_of(
+def _find_key_scopes(
     connection: Connection, service_secret: ServiceSecret, client_id: str, client_secret: str
 ) -> frozenset[str] | None:
     """The scopes of the key; None when there is no such key, the secret is wrong or the key is revoked."""
-    found = connection.execute(_statement(connection, "key"), {"key_id": _text(client_id)}).first()
+    found = connection.execute(_get_statement(connection, "key"), {"key_id": _clean_text(client_id)}).first()
     # The hash is computed for an unknown key too: the time to refuse must not tell which ids exist.
     right = service_secret.matches("key", client_secret, found.secret_hash if found else None)
     if found is None or not right or found.revoked_at is not None:
@@ -100,43 +100,43 @@ def _scopes_of(
     return frozenset(found.permissions.split())
 
 
-def bearer(db: Engine, service_secret: ServiceSecret, token: str, now: datetime) -> Caller | None:
+def identify_caller(db: Engine, service_secret: ServiceSecret, token: str, now: datetime) -> Caller | None:
     """The caller that a token stands for; None when it isn't ours, expired, or its key is revoked."""
-    said = _said(service_secret, token, now)
+    said = _read_token(service_secret, token, now)
     if said is None:
         return None
     key_id, granted = said
     with reading(db) as connection:
-        found = _holder(connection, key_id)
+        found = _find_key(connection, key_id)
     if found is None:
         return None
-    scopes = _effective(granted, frozenset(found.permissions.split()))
-    return Caller(key_id, found.organization_id, found.organization, scopes, _channels(found))
+    scopes = _combine_scopes(granted, frozenset(found.permissions.split()))
+    return Caller(key_id, found.organization_id, found.organization, scopes, _parse_channels(found))
 
 
-def may_still(connection: Connection, caller: Caller) -> bool:
+def is_still_allowed(connection: Connection, caller: Caller) -> bool:
     """Whether a caller's key is good still, and may read all that it could when the caller was recognised."""
-    found = _holder(connection, caller.key_id)
-    return found is not None and caller.channels <= _channels(found)
+    found = _find_key(connection, caller.key_id)
+    return found is not None and caller.channels <= _parse_channels(found)
 
 
-def _holder(connection: Connection, key_id: str) -> Row[*tuple[Any, ...]] | None:
-    return connection.execute(_statement(connection, "holder"), {"key_id": key_id}).first()
+def _find_key(connection: Connection, key_id: str) -> Row[*tuple[Any, ...]] | None:
+    return connection.execute(_get_statement(connection, "holder"), {"key_id": key_id}).first()
 
 
-def _channels(found: Row[*tuple[Any, ...]]) -> frozenset[str]:
+def _parse_channels(found: Row[*tuple[Any, ...]]) -> frozenset[str]:
     # An empty list is none at all on PostgreSQL.
     return frozenset(json.loads(found.channels or "[]"))
 
 
-def _token(service_secret: ServiceSecret, key_id: str, scopes: Iterable[str], until: datetime) -> str:
+def _make_token(service_secret: ServiceSecret, key_id: str, scopes: Iterable[str], until: datetime) -> str:
     """A signed token: when it ends, its scopes as bits, what makes it unlike any other, and its key."""
     ends, bits = int(until.timestamp() * 1000), sum(1 << REPORT_SCOPES.index(scope) for scope in scopes)
     said = ends.to_bytes(6) + bits.to_bytes(2) + secrets.token_bytes(_NONCE_BYTES) + key_id.encode()
     return credentials.sign(service_secret, credentials.ACCESS_TOKEN, said, _SCOPES)
 
 
-def _said(service_secret: ServiceSecret, token: str, now: datetime) -> tuple[str, frozenset[str]] | None:
+def _read_token(service_secret: ServiceSecret, token: str, now: datetime) -> tuple[str, frozenset[str]] | None:
     """The key of a token and the scopes that were granted; None when it isn't ours, or over."""
     said = credentials.read_signed(service_secret, credentials.ACCESS_TOKEN, token, _SCOPES)
     if said is None or int.from_bytes(said[:6]) <= now.timestamp() * 1000:
@@ -147,22 +147,24 @@ def _said(service_secret: ServiceSecret, token: str, now: datetime) -> tuple[str
 
 
 @cache
-def _statements(dialect: str) -> dict[str, TextClause]:
+def _load_statements(dialect: str) -> dict[str, TextClause]:
     def fitting(statement: str) -> str:
         return statement if dialect == "sqlite" else statement.replace("json_group_array(", "json_agg(")
 
-    return {name: text(fitting(statement)) for name, statement in sql("access/callers").items()}
+    return {name: text(fitting(statement)) for name, statement in load_statements("access/callers").items()}
 
 
-def _statement(connection: Connection, name: str) -> TextClause:
-    return _statements(connection.dialect.name)[name]
+def _get_statement(connection: Connection, name: str) -> TextClause:
+    return _load_statements(connection.dialect.name)[name]
 
 
-def _effective(granted: frozenset[str], held: frozenset[str]) -> frozenset[str]:
+def _combine_scopes(granted: frozenset[str], held: frozenset[str]) -> frozenset[str]:
     return granted | held if Scope.MANAGE_REPORTS in granted else granted
 
 
-def readable(connection: Connection, organization_id: int, limited_key: str | None = None) -> frozenset[str]:
+def find_readable_channels(
+    connection: Connection, organization_id: int, limited_key: str | None = None
+) -> frozenset[str]:
     """The ids of the channels that an organization may read, or one of its keys that is limited to some."""
     channels = select(READABLE.c.channel_id).where(READABLE.c.organization_id == organization_id)
     if limited_key is not None:
@@ -172,6 +174,6 @@ def readable(connection: Connection, organization_id: int, limited_key: str | No
     return frozenset(connection.execute(channels).scalars())
 
 
-def _text(given: str) -> str:
+def _clean_text(given: str) -> str:
     """What a database can be asked for: no text that it holds has a NUL or half a surrogate pair."""
     return "" if "\0" in given else given.encode("utf-8", "replace").decode()

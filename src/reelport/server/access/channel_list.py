@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reelport.errors import StorageError, UsageError
 from reelport.facts.durable import reason_of
-from reelport.server.access.channel_registry import Channel, Entry, Wrong
+from reelport.server.access.channel_registry import Channel, Entry, LineProblem
 from reelport.wording import format_count
 
 STDIN = Path("-")
@@ -20,7 +20,7 @@ COLUMNS = ("id", "slug", "name", "account")
 """What the header may name, in any order; `id` and `slug` must be there."""
 
 
-def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[Wrong, ...]]:
+def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[LineProblem, ...]]:
     """The channels of a file, and a sentence for each line that holds none. An empty name or account isn't given.
 
     `-` is standard input. UsageError when its header or its text can't be read, StorageError when the file can't be.
@@ -28,14 +28,14 @@ def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[Wrong, ...]]:
     named = "standard input" if path == STDIN else str(path)
     try:
         text = (sys.stdin.buffer.read() if path == STDIN else path.read_bytes()).decode("utf-8-sig")
-        lines = list(_lines(StringIO(text, newline="")))
+        lines = list(_read_lines(StringIO(text, newline="")))
     except OSError as error:
         raise StorageError(f"{path}: {reason_of(error)}.") from error
     except UnicodeDecodeError:
         raise UsageError(f"{named} isn't text in UTF-8.") from None
     except csv.Error as error:
         raise UsageError(f"{named} isn't CSV: {error}.") from None
-    header = _header(named, lines)
+    header = _parse_header(named, lines)
     wrong = tuple(
         (
             line,
@@ -44,11 +44,11 @@ def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[Wrong, ...]]:
         for line, cells in lines[1:]
         if len(cells) != len(header)
     )
-    entries = tuple(Entry(_channel(header, cells), line) for line, cells in lines[1:] if len(cells) == len(header))
+    entries = tuple(Entry(_make_channel(header, cells), line) for line, cells in lines[1:] if len(cells) == len(header))
     return entries, wrong
 
 
-def _lines(file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+def _read_lines(file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
     """The cells of each line that isn't empty, with the number of the line that they begin on."""
     reader, begins = csv.reader(file, strict=True), 1
     for cells in reader:
@@ -57,7 +57,7 @@ def _lines(file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
         begins = reader.line_num + 1
 
 
-def _header(named: str, lines: Sequence[tuple[int, list[str]]]) -> list[str]:
+def _parse_header(named: str, lines: Sequence[tuple[int, list[str]]]) -> list[str]:
     names = [name.strip().lower() for name in lines[0][1]] if lines else []
     wrong = [f"there is no column {name!r}" for name in ("id", "slug") if name not in names]
     wrong += [f"{name!r} is none of {', '.join(COLUMNS)}" for name in names if name not in COLUMNS]
@@ -67,6 +67,6 @@ def _header(named: str, lines: Sequence[tuple[int, list[str]]]) -> list[str]:
     return names
 
 
-def _channel(header: Sequence[str], cells: Sequence[str]) -> Channel:
+def _make_channel(header: Sequence[str], cells: Sequence[str]) -> Channel:
     row = dict(zip(header, cells, strict=True))
     return Channel(row["id"], row["slug"], row.get("name") or None, row.get("account") or None)

@@ -45,7 +45,7 @@ class Rename:
     was: str
 
 
-Wrong = tuple[int, str]
+LineProblem = tuple[int, str]
 """A line of a list of channels, 0 for none, and what is wrong with it."""
 
 
@@ -59,19 +59,19 @@ def add_channel(db: Engine, settings: Settings, organization: str, channel: Chan
 
 
 def add_channels(
-    db: Engine, settings: Settings, organization: str, entries: Sequence[Entry], wrong: Iterable[Wrong] = ()
+    db: Engine, settings: Settings, organization: str, entries: Sequence[Entry], wrong: Iterable[LineProblem] = ()
 ) -> tuple[Rename, ...]:
     """Do what `add_channel` does for all of them, or for none: UsageError says all that is wrong, in order of lines."""
-    known = {each.id: each for each in known_channels(settings)}
-    found = sorted([*wrong, *_problems(entries, known)], key=itemgetter(0))
+    known = {each.id: each for each in list_channels(settings)}
+    found = sorted([*wrong, *_find_problems(entries, known)], key=itemgetter(0))
     lines = [f"line {line}: {sentence}" if line else sentence for line, sentence in found]
     try:
-        holder = organizations.organization(db, organization)
+        holder = organizations.get_organization(db, organization)
     except UsageError as error:
         raise UsageError("\n".join([str(error), *lines])) from None
     if lines:
         raise UsageError("\n".join(lines))
-    channels = [_completed(entry.channel, known.get(entry.channel.id)) for entry in entries]
+    channels = [_complete(entry.channel, known.get(entry.channel.id)) for entry in entries]
     rows = [
         {"id": each.id, "slug": each.slug, "name": each.name, "account_id": each.account_id}
         for each in channels
@@ -79,15 +79,15 @@ def add_channels(
     ]
     # Before they may be read: a command that is killed in between has let nobody read anything.
     if rows:
-        _load(settings, rows)
-    organizations.let_read(db, holder.id, [each.id for each in channels])
+        _load_channels(settings, rows)
+    organizations.allow_channels(db, holder.id, [each.id for each in channels])
     was = {each.id: known[each.id].slug for each in channels if each.id in known}
     return tuple(
         Rename(each.id, each.slug, was[each.id]) for each in channels if was.get(each.id, each.slug) != each.slug
     )
 
 
-def _load(settings: Settings, rows: list[dict[str, str | None]]) -> None:
+def _load_channels(settings: Settings, rows: list[dict[str, str | None]]) -> None:
     import pyarrow as pa  # noqa: PLC0415 - as slow to import as all else that commands about access need
 
     from reelport.facts.loading.load import load_arrow  # noqa: PLC0415 - the same
@@ -108,7 +108,7 @@ def refuse_undo(table: str, batch: str) -> None:
         )
 
 
-def _completed(channel: Channel, known: Channel | None) -> Channel:
+def _complete(channel: Channel, known: Channel | None) -> Channel:
     """The channel, with what isn't said of it as it is known."""
     if known is None:
         return channel
@@ -116,7 +116,7 @@ def _completed(channel: Channel, known: Channel | None) -> Channel:
     return replace(channel, name=known.name if channel.name is None else channel.name, account_id=account_id)
 
 
-def _problems(entries: Sequence[Entry], known: Mapping[str, Channel]) -> Iterator[Wrong]:
+def _find_problems(entries: Sequence[Entry], known: Mapping[str, Channel]) -> Iterator[LineProblem]:
     """Every reason why these can't be entered together, with its line."""
     named = {entry.channel.id for entry in entries}
     holders = {each.slug: each.id for each in known.values() if each.id not in named}
@@ -126,21 +126,21 @@ def _problems(entries: Sequence[Entry], known: Mapping[str, Channel]) -> Iterato
         by_slug.setdefault(entry.channel.slug, []).append(entry)
     for entry in entries:
         channel, line = entry.channel, entry.line
-        yield from ((line, sentence) for sentence in _wrong_words(channel, known.get(channel.id)))
+        yield from ((line, sentence) for sentence in _check_words(channel, known.get(channel.id)))
         if channel.id in first:
-            yield line, f"The channel {channel.id!r} is named before{_in_line(first[channel.id])}."
+            yield line, f"The channel {channel.id!r} is named before{_format_line(first[channel.id])}."
         elif channel.slug in holders:
             yield line, f"The slug {channel.slug!r} is another channel's already, {holders[channel.slug]!r}."
         elif others := [each for each in by_slug[channel.slug] if each.channel.id != channel.id]:
-            yield line, f"The slug {channel.slug!r} is given to {others[0].channel.id!r} too{_in_line(others[0])}."
+            yield line, f"The slug {channel.slug!r} is given to {others[0].channel.id!r} too{_format_line(others[0])}."
         first.setdefault(channel.id, entry)
 
 
-def _in_line(entry: Entry) -> str:
+def _format_line(entry: Entry) -> str:
     return f", in line {entry.line}" if entry.line else ""
 
 
-def _wrong_words(channel: Channel, known: Channel | None) -> Iterator[str]:
+def _check_words(channel: Channel, known: Channel | None) -> Iterator[str]:
     """A sentence for each word that a channel can't have; those that it has already stay as they are."""
     kept = set[str | None]() if known is None else {known.id, known.slug, known.account_id}
     for what, word in (("id", channel.id), ("slug", channel.slug), ("account", channel.account_id)):
@@ -151,7 +151,7 @@ def _wrong_words(channel: Channel, known: Channel | None) -> Iterator[str]:
         yield f"A channel's name has 1 to {_LONGEST} printable characters, no blanks around it."
 
 
-def known_channels(settings: Settings) -> tuple[Channel, ...]:
+def list_channels(settings: Settings) -> tuple[Channel, ...]:
     """Every channel of the tables, by slug."""
     from reelport.facts.log.snapshot import pin  # noqa: PLC0415 - who names no channel need not wait for tables
 
@@ -176,37 +176,37 @@ def create_key(
     channels: Collection[str] | None = None,
 ) -> NewKey:
     """A new key, limited to these channels, by slug or id, unless None; UsageError says all that is wrong."""
-    wrong = organizations.wrong_permissions(permissions)
+    wrong = organizations.find_permission_problems(permissions)
     try:
         if wrong:
-            organizations.organization(db, organization)
-        known = {} if channels is None else _by_name(db, settings, organization)
+            organizations.get_organization(db, organization)
+        known = {} if channels is None else _index_by_name(db, settings, organization)
     except UsageError as error:
         raise UsageError("\n".join([str(error), *wrong])) from None
-    wrong += [_no_channel(name, organization, known) for name in channels or () if name not in known]
-    wrong += [_unclear(name, known[name]) for name in channels or () if len(known.get(name, ())) > 1]
+    wrong += [_describe_unknown(name, organization, known) for name in channels or () if name not in known]
+    wrong += [_describe_ambiguity(name, known[name]) for name in channels or () if len(known.get(name, ())) > 1]
     if wrong:
         raise UsageError("\n".join(wrong))
     limit = None if channels is None else {id_ for name in channels for id_ in known[name]}
     return organizations.create_key(db, service_secret, organization, permissions, now, channels=limit)
 
 
-def _by_name(db: Engine, settings: Settings, organization: str) -> dict[str, set[str]]:
+def _index_by_name(db: Engine, settings: Settings, organization: str) -> dict[str, set[str]]:
     """The ids of an organization's channels by id and by slug; tables may hold a slug that another channel has too."""
-    readable = organizations.readable_channels(db, organizations.organization(db, organization).id)
+    readable = organizations.list_readable_channels(db, organizations.get_organization(db, organization).id)
     found = {id_: {id_} for id_ in readable}
-    for each in known_channels(settings):
+    for each in list_channels(settings):
         if each.id in readable:
             found.setdefault(each.slug, set()).add(each.id)
     return found
 
 
-def _unclear(name: str, ids: Collection[str]) -> str:
+def _describe_ambiguity(name: str, ids: Collection[str]) -> str:
     """What to say of a name that a key must not be limited by: it could come to another channel than was meant."""
     return f"{name!r} may mean {' or '.join(sorted(ids))}: name each channel by what is its own."
 
 
-def _no_channel(name: str, organization: str, known: Collection[str]) -> str:
+def _describe_unknown(name: str, organization: str, known: Collection[str]) -> str:
     near = nearest(name, known)
     return f"{organization} has no channel {name!r}." + (f" Did you mean {near}?" if near else "")
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from reelport.errors import UsageError
 from reelport.server import credentials
-from reelport.server.access.callers import REPORT_SCOPES, readable
+from reelport.server.access.callers import REPORT_SCOPES, find_readable_channels
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE
@@ -70,50 +70,50 @@ def is_id(word: str, longest: int) -> bool:
     return 1 <= len(word) <= longest and word.isprintable() and not any(sign.isspace() or sign == "," for sign in word)
 
 
-def organization(db: Engine, name: str) -> Organization:
+def get_organization(db: Engine, name: str) -> Organization:
     """The organization of that name; UsageError names the nearest one."""
     with reading(db) as connection:
-        return find(connection, name)
+        return find_organization(connection, name)
 
 
-def organizations(db: Engine) -> tuple[Organization, ...]:
+def list_organizations(db: Engine) -> tuple[Organization, ...]:
     """Every organization by name."""
     with reading(db) as connection:
         rows = connection.execute(select(ORGANIZATIONS.c.id, ORGANIZATIONS.c.name).order_by(ORGANIZATIONS.c.name))
         return tuple(Organization(row.id, row.name) for row in rows)
 
 
-def find(connection: Connection, name: str) -> Organization:
+def find_organization(connection: Connection, name: str) -> Organization:
     """The organization of that name, within a transaction; UsageError names the nearest one."""
     found = connection.execute(select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.name == name)).scalar()
     if found is not None:
         return Organization(found, name)
     names = connection.execute(select(ORGANIZATIONS.c.name)).scalars().all()
-    raise UsageError(f"There is no organization {name!r}.{_did_you_mean(name, names)}")
+    raise UsageError(f"There is no organization {name!r}.{_suggest(name, names)}")
 
 
-def lock(connection: Connection, name: str) -> Organization:
+def lock_organization(connection: Connection, name: str) -> Organization:
     """The same, and until the transaction ends nobody else asks, withdraws or makes keys for the organization."""
-    found = find(connection, name)
+    found = find_organization(connection, name)
     locked = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == found.id).with_for_update()
     # Where another transaction removed it meanwhile there is nothing left to lock.
-    return found if connection.execute(locked).first() is not None else find(connection, name)
+    return found if connection.execute(locked).first() is not None else find_organization(connection, name)
 
 
-def let_read(db: Engine, organization_id: int, channels: Iterable[str]) -> None:
+def allow_channels(db: Engine, organization_id: int, channels: Iterable[str]) -> None:
     """Let an organization read these channels (ids), their whole history included; those it may already are kept."""
     with writing(db) as connection:
         connection.execute(select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == organization_id).with_for_update())
-        known = readable(connection, organization_id)
+        known = find_readable_channels(connection, organization_id)
         rows = [{"organization_id": organization_id, "channel_id": channel} for channel in set(channels) - known]
         if rows:
             connection.execute(READABLE.insert(), rows)
 
 
-def readable_channels(db: Engine, organization_id: int) -> frozenset[str]:
+def list_readable_channels(db: Engine, organization_id: int) -> frozenset[str]:
     """The ids of the channels that an organization may read."""
     with reading(db) as connection:
-        return readable(connection, organization_id)
+        return find_readable_channels(connection, organization_id)
 
 
 def create_key(
@@ -131,9 +131,12 @@ def create_key(
     """
     new = NewKey(f"{credentials.KEY_ID}_{credentials.short_id()}", credentials.mint(credentials.KEY_SECRET))
     with writing(db) as connection:
-        holder = lock(connection, organization)
-        foreign = sorted(set(channels or ()) - readable(connection, holder.id))
-        wrong = [*wrong_permissions(permissions), *(f"Channel {id_!r} is not {organization}'s." for id_ in foreign)]
+        holder = lock_organization(connection, organization)
+        foreign = sorted(set(channels or ()) - find_readable_channels(connection, holder.id))
+        wrong = [
+            *find_permission_problems(permissions),
+            *(f"Channel {id_!r} is not {organization}'s." for id_ in foreign),
+        ]
         if channels is not None and not channels:
             wrong.append("A key that is limited to no channel could read nothing.")
         if wrong:
@@ -154,15 +157,15 @@ def create_key(
     return new
 
 
-def wrong_permissions(permissions: Collection[str]) -> list[str]:
+def find_permission_problems(permissions: Collection[str]) -> list[str]:
     """A sentence for each that nobody knows, with the nearest right one; empty when all is well."""
     if not permissions:
         return [f"A key needs permissions: {', '.join(REPORT_SCOPES)}."]
     unknown = [name for name in permissions if name not in REPORT_SCOPES]
-    return [f"There is no permission {name!r}.{_did_you_mean(name, REPORT_SCOPES)}" for name in unknown]
+    return [f"There is no permission {name!r}.{_suggest(name, REPORT_SCOPES)}" for name in unknown]
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
+def _suggest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     nearest = difflib.get_close_matches(name, names, n=1)
     if nearest:
@@ -170,7 +173,7 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Known: {', '.join(sorted(names)[:10])}." if names else ""
 
 
-def keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
+def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
     """Every key, or those of one organization, by organization and age."""
     query = (
         select(KEYS, ORGANIZATIONS.c.name)
@@ -179,7 +182,7 @@ def keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
     )
     with reading(db) as connection:
         if organization is not None:
-            query = query.where(KEYS.c.organization_id == find(connection, organization).id)
+            query = query.where(KEYS.c.organization_id == find_organization(connection, organization).id)
         rows = connection.execute(query).all()
         limits: dict[str, list[str]] = {}
         for key_id, channel in connection.execute(select(KEY_CHANNELS).order_by(KEY_CHANNELS.c.channel_id)):
@@ -197,11 +200,11 @@ def keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
     )
 
 
-def revoke(db: Engine, key_id: str, now: datetime) -> bool:
+def revoke_key(db: Engine, key_id: str, now: datetime) -> bool:
     """End a key and every token of it at once; False when it was ended before, UsageError when there is none."""
     with writing(db) as connection:
         if connection.execute(select(KEYS.c.id).where(KEYS.c.id == key_id)).first() is None:
             known = connection.execute(select(KEYS.c.id).where(KEYS.c.revoked_at.is_(None))).scalars().all()
-            raise UsageError(f"There is no key {key_id!r}.{_did_you_mean(key_id, known)}")
+            raise UsageError(f"There is no key {key_id!r}.{_suggest(key_id, known)}")
         ended = KEYS.update().where(KEYS.c.id == key_id, KEYS.c.revoked_at.is_(None)).values(revoked_at=now)
         return connection.execute(ended).rowcount == 1

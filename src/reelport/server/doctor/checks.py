@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, func, select, text
 
 from reelport.engine.compile import Plan
 from reelport.engine.duckdb.engine import Engine as ReportEngine
-from reelport.engine.pieces import alone
+from reelport.engine.pieces import single_piece
 from reelport.errors import ReelportError
 from reelport.facts.durable import reason_of
 from reelport.server.credentials import load_service_secret
@@ -95,16 +95,16 @@ def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
         if not settings.state_file.exists():
             yield True, "No state yet: the first serve, org or sample makes it."
             return
-    db = database.opened(settings)
+    db = database.open_database(settings)
     try:
         with database.reading(db) as connection:
-            found = database.revision(connection)
+            found = database.read_revision(connection)
             if found is None:
                 yield from _new(connection)
                 return
             current = found == database.REVISION
             behind = f"At revision {found}, not {database.REVISION}: serve brings it there."
-            yield current, f"At revision {found}." if current else database.ahead(found) or behind
+            yield current, f"At revision {found}." if current else database.describe_newer_revision(found) or behind
             if current:
                 skew = abs(connection.execute(text("SELECT clock_ms()")).scalar_one() / 1000 - time.time())
                 yield skew < _MOST_SKEW, f"Its clock and this machine's are {skew:.3f} s apart."
@@ -140,7 +140,7 @@ def _workers(settings: Settings) -> Iterator[tuple[bool, str]]:
     names = liveness.list_living(settings)
     with _current_state(settings) as db:
         count = _count_jobs(db) if db else 0
-        living = names or (worker_registry.ready(db, settings) if db else ())
+        living = names or (worker_registry.list_ready(db, settings) if db else ())
     if count and not living:
         waiting = format_count(count, "report waits or runs", "reports wait or run")
         yield False, f"{waiting}, and no worker lives: start `reelport serve` or `reelport worker`."
@@ -159,7 +159,7 @@ def _files(settings: Settings) -> Iterator[tuple[bool, str]]:
     with _current_state(settings) as db:
         if db is None:
             return
-        left = retention.orphans(db, settings)
+        left = retention.find_orphans(db, settings)
     gone = ": the next sweep removes that" if len(left) == 1 else ": the next sweep removes them"
     told = format_count(len(left), "file belongs to no report", "files belong to no report")
     yield not left, f"{told}{gone if left else ''}."
@@ -180,7 +180,7 @@ def _open_state(settings: Settings) -> Engine | None:
     if not settings.database_url and not settings.state_file.exists():
         return None
     try:
-        return database.opened(settings)
+        return database.open_database(settings)
     except ReelportError:
         return None
 
@@ -188,7 +188,7 @@ def _open_state(settings: Settings) -> Engine | None:
 def _is_current(db: Engine) -> bool:
     try:
         with database.reading(db) as connection:
-            return database.revision(connection) == database.REVISION
+            return database.read_revision(connection) == database.REVISION
     except ReelportError:
         return False
 
@@ -200,7 +200,7 @@ def _engine(settings: Settings) -> Iterator[tuple[bool, str]]:
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=around) as folder:
         spill = Path(folder)
         with ReportEngine(settings.worker_memory, threads, spill) as engine:
-            engine.session().write(alone(Plan("SELECT 1 AS n", ("n",))), spill / "probe.csv")
+            engine.session().write(single_piece(Plan("SELECT 1 AS n", ("n",))), spill / "probe.csv")
     yield True, f"DuckDB makes a report with {settings.worker_memory} of memory."
 
 

@@ -43,9 +43,9 @@ def _is_new(settings: Settings) -> bool:
     """Whether the database can be read and holds no state; what is wrong with it is told as its own."""
     db = None
     try:
-        db = database.opened(settings)
+        db = database.open_database(settings)
         with database.reading(db) as connection:
-            return database.revision(connection) is None
+            return database.read_revision(connection) is None
     except ReelportError:
         return False
     finally:

@@ -38,16 +38,16 @@ def sweep(db: Engine, settings: Settings, now: datetime) -> int:
     for report in over:
         # The file first: a record without a file is mended by the next sweep, a file without a record by nobody.
         if report.file is not None:
-            _remove(report_files.file_path(settings, report.file))
+            _delete_file(report_files.file_path(settings, report.file))
         killpoints.reach("delete")
-        _expire(db, report.id)
+        _expire_report(db, report.id)
         _log.info("report expired", report=report.id)
-    _forget(db, now)
-    clean(db, settings)
+    _delete_old_records(db, now)
+    remove_orphans(db, settings)
     return len(over)
 
 
-def _expire(db: Engine, report_id: str) -> None:
+def _expire_report(db: Engine, report_id: str) -> None:
     with writing(db) as connection:
         unmade = connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id)).rowcount
         connection.execute(
@@ -58,7 +58,7 @@ def _expire(db: Engine, report_id: str) -> None:
         tallies.count_end(connection, Outcome.EXPIRED, times=unmade)
 
 
-def _forget(db: Engine, now: datetime) -> None:
+def _delete_old_records(db: Engine, now: datetime) -> None:
     gone = REPORTS.c.expires_at <= now - REMEMBERED
     ended = REPORTS.c.status.in_([ReportStatus.EXPIRED.value, ReportStatus.FAILED.value])
     with reading(db) as connection:
@@ -69,7 +69,7 @@ def _forget(db: Engine, now: datetime) -> None:
         connection.execute(REPORTS.delete().where(ended, gone))
 
 
-def orphans(db: Engine, settings: Settings) -> tuple[Path, ...]:
+def find_orphans(db: Engine, settings: Settings) -> tuple[Path, ...]:
     """Files of ours that no finished report and no running attempt knows: what a killed process left."""
     # Listed before the records are read: whatever is made in between is known by then.
     found = [path for path in settings.files_root.glob("*") if _NAME.fullmatch(path.name)]
@@ -79,25 +79,25 @@ def orphans(db: Engine, settings: Settings) -> tuple[Path, ...]:
         held = select(JOBS.c.report_id, JOBS.c.attempt).where(JOBS.c.owner.is_not(None))
         running = {(row.report_id, row.attempt) for row in connection.execute(held)}
         kept = set(connection.execute(select(REPORTS.c.file).where(REPORTS.c.file.is_not(None))).scalars())
-    return tuple(path for path in sorted(found) if path.name not in kept and _attempt(path) not in running)
+    return tuple(path for path in sorted(found) if path.name not in kept and _parse_attempt(path) not in running)
 
 
-def clean(db: Engine, settings: Settings) -> int:
+def remove_orphans(db: Engine, settings: Settings) -> int:
     """Remove the orphans; how many there were."""
-    left = orphans(db, settings)
+    left = find_orphans(db, settings)
     for path in left:
-        _remove(path)
+        _delete_file(path)
     if left:
         _log.info("orphan files removed", count=len(left))
     return len(left)
 
 
-def _remove(path: Path) -> None:
+def _delete_file(path: Path) -> None:
     """StorageError when it can't be."""
     with translate_io_errors(path):
         path.unlink(missing_ok=True)
 
 
-def _attempt(path: Path) -> tuple[str, int]:
+def _parse_attempt(path: Path) -> tuple[str, int]:
     report_id, _, rest = path.name.partition("-")
     return report_id, int(rest.partition(".")[0])

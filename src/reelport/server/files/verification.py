@@ -14,7 +14,7 @@ from reelport.server.state.tables import REPORTS
 from reelport.wire import ReportStatus
 
 
-def checked_files(db: Engine, settings: Settings) -> tuple[int, tuple[str, ...]]:
+def check_files(db: Engine, settings: Settings) -> tuple[int, tuple[str, ...]]:
     """How many files were checked, and a sentence for each that isn't as its record says."""
     with reading(db) as connection:
         rows = connection.execute(
@@ -25,14 +25,14 @@ def checked_files(db: Engine, settings: Settings) -> tuple[int, tuple[str, ...]]
     faults = [
         f"Report {row.id}: {fault}"
         for row in rows
-        if (fault := _fault(report_files.file_path(settings, row.file), row.bytes, row.sha256))
-        and _still_there(db, row.id)
+        if (fault := _find_fault(report_files.file_path(settings, row.file), row.bytes, row.sha256))
+        and _is_still_finished(db, row.id)
     ]
-    faults += [f"{path.name} belongs to no report." for path in retention.orphans(db, settings)]
+    faults += [f"{path.name} belongs to no report." for path in retention.find_orphans(db, settings)]
     return len(rows), tuple(faults)
 
 
-def _fault(path: Path, size: int, sha256: str) -> str | None:
+def _find_fault(path: Path, size: int, sha256: str) -> str | None:
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -46,7 +46,7 @@ def _fault(path: Path, size: int, sha256: str) -> str | None:
     return None if found == sha256 else f"the bytes of its file {path.name} have changed."
 
 
-def _still_there(db: Engine, report_id: str) -> bool:
+def _is_still_finished(db: Engine, report_id: str) -> bool:
     """Whether the report wasn't swept away while we looked."""
     kept = select(REPORTS.c.id).where(REPORTS.c.id == report_id, REPORTS.c.status == ReportStatus.FINISHED.value)
     with reading(db) as connection:

@@ -100,7 +100,7 @@ def _foreseen(request: Request, prepared: Operation, context: Context, faults: l
         for argument in (field.arguments or ()) if field.name.value == "askPartnerReportFile" else ():
             wire = values.from_literal(argument.value, sent)
             for problem in judgement.foresee_problems(
-                wire, context.caller.scopes, context.now.date(), use_cases.rules(context.settings)
+                wire, context.caller.scopes, context.now.date(), use_cases.make_rules(context.settings)
             ):
                 if problem.fatal and (path, problem.path) not in told:
                     yield Fault.of_problem(problem, path, field)

@@ -26,7 +26,7 @@ def problems(wire: Mapping[str, Any], scopes: frozenset[str], today: date, rules
         wrong = refused.problems
         query = ReportQuery.from_wire(_mended(whole, {str(problem.path[0]) for problem in wrong}, today))
     said = {problem.path for problem in wrong}
-    found = use_cases.problems(query, scopes, today, rules)
+    found = use_cases.find_problems(query, scopes, today, rules)
     return (*wrong, *(problem for problem in found if problem.path not in said))
 
 

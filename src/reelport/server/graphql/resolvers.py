@@ -17,14 +17,14 @@ from graphql import GraphQLResolveInfo, GraphQLSchema
 
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
 from reelport.query import ReportQuery
-from reelport.server.files import report_files
+from reelport.server.files import signed_urls
 from reelport.server.graphql import judgement
 from reelport.server.graphql.context import Context
 from reelport.server.graphql.faults import Fault
 from reelport.server.graphql.schema import shipped
 from reelport.server.limits.request_size import LISTED
 from reelport.server.reports import use_cases
-from reelport.server.reports.use_cases import AskedReport, LookedReport
+from reelport.server.reports.use_cases import AskedReport, FoundReport
 from reelport.server.state.database import StateBusy
 from reelport.wire import Code, ReportStatus
 
@@ -70,7 +70,7 @@ def _asked(context: Context, wire: Object) -> AskedReport:
         query = ReportQuery.from_wire(wire)
     except QueryRefused:
         raise QueryRefused(
-            judgement.problems(wire, context.caller.scopes, context.now.date(), use_cases.rules(context.settings))
+            judgement.problems(wire, context.caller.scopes, context.now.date(), use_cases.make_rules(context.settings))
         ) from None
     return use_cases.ask(context.db, context.settings, context.caller, query, context.now)
 
@@ -90,7 +90,7 @@ def _report_file(_: object, info: _Info, reportToken: str) -> Object | None:  # 
     return None if found is None else _report(found)
 
 
-def _seen(context: Context, token: str) -> LookedReport | None:
+def _seen(context: Context, token: str) -> FoundReport | None:
     """The report by which a query begins: how it stands is what its caller wants to know."""
     found = _looked(context, token)
     if found is not None and found.status is ReportStatus.IN_PROGRESS:
@@ -98,14 +98,14 @@ def _seen(context: Context, token: str) -> LookedReport | None:
     return found
 
 
-def _looked(context: Context, token: str) -> LookedReport | None:
-    found = use_cases.look(context.db, context.caller, token, context.expiry_now)
+def _looked(context: Context, token: str) -> FoundReport | None:
+    found = use_cases.find_report(context.db, context.caller, token, context.expiry_now)
     if found is not None and found.file is not None and found.last_complete_day is not None:
         context.complete_days.add(found.last_complete_day)
     return found
 
 
-def _report(report: AskedReport | LookedReport) -> Object:
+def _report(report: AskedReport | FoundReport) -> Object:
     return {
         "__typename": "PartnerReportFile",
         "id": _id("PartnerReportFile", report.token),
@@ -135,14 +135,14 @@ def _download_links(root: Object, info: _Info, first: int | None = None, page: i
     return _connection(links, root["reportToken"], first, page)
 
 
-def _link(context: Context, report: LookedReport) -> Object:
+def _link(context: Context, report: FoundReport) -> Object:
     until = context.now + timedelta(seconds=context.settings.link_seconds)
     if context.now < report.expires_at:  # otherwise the clock is not believed just now
         until = min(until, report.expires_at)
     return {
         "__typename": "ReportFileDownloadLink",
         "id": _id("ReportFileDownloadLink", report.token),
-        "link": context.base + report_files.sign_url(context.service_secret, report.id, context.caller.key_id, until),
+        "link": context.base + signed_urls.sign_url(context.service_secret, report.id, context.caller.key_id, until),
     }
 
 
@@ -180,7 +180,7 @@ def _node(_: object, info: _Info, id: str) -> Object | None:  # noqa: A002 - the
     match type_, report:
         case _, None:
             return None
-        case "PartnerReportFile", LookedReport():
+        case "PartnerReportFile", FoundReport():
             return _report(report)
         case "Metadata", _:
             return _metadata(key)

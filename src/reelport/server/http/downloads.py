@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from reelport.errors import StorageError
-from reelport.server.files import report_files
+from reelport.server.files import report_files, signed_urls
 from reelport.server.files.report_files import FileRecord
 from reelport.server.http.byte_range import select_part
 from reelport.server.http.service import Service
@@ -98,7 +98,7 @@ async def download(request: Request) -> Response:
     """Answer a GET or HEAD of a link."""
     service: Service = request.app.state.service
     link = _Link.of(request)
-    if not report_files.is_signed(
+    if not signed_urls.is_signed(
         service.secret, link.report_id, link.key_id, link.expires, link.signature, datetime.now(UTC)
     ):
         return _refusal(_NO_LINK)
@@ -162,7 +162,7 @@ def _open(service: Service, link: _Link) -> _Opened | _Refused:
 def _allowed(service: Service, link: _Link) -> LinkedFile | _Refused:
     """The file that the link opens now."""
     try:
-        found = use_cases.finished_file(service.db, link.report_id, link.key_id, service.expiry.now())
+        found = use_cases.find_linked_file(service.db, link.report_id, link.key_id, service.expiry.now())
     except StorageError as error:
         _LOG.error("the state can't be used", reason=str(error))
         return _AWAY

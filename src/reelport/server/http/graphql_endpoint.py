@@ -112,7 +112,7 @@ async def _in_turn(
 
 def _known_read(service: Service, body: bytes) -> GraphqlRequest | None:
     """The request of a short body, if it is a query of little cost that was prepared before; else None."""
-    if not service.reads.at_once or len(body) > _SHORT_BODY:
+    if not service.reads.runs_on_event_loop or len(body) > _SHORT_BODY:
         return None
     asked = read(body)
     if isinstance(asked, Fault):
@@ -175,7 +175,7 @@ async def _caller(service: Service, request: HttpRequest) -> Caller | Response:
     now = datetime.now(UTC)
     # In turn: else thousands of requests with one token would all be looked up before anybody else's.
     async with service.concurrency.limiter_of(token):
-        caller = await service.reads.run(callers.bearer, service.secret, token.strip(), now)
+        caller = await service.reads.run(callers.identify_caller, service.secret, token.strip(), now)
     if caller is None:
         fault = Fault(Code.UNAUTHENTICATED, "The token is unknown, expired or revoked: ask for a new one.")
         challenge = f'{_REALM}, error="invalid_token", error_description="unknown, expired or revoked"'

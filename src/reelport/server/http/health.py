@@ -101,7 +101,7 @@ def _data(service: Service) -> str:
 def _workers(service: Service) -> str:
     """Whether any is ready, here or elsewhere; one that was just started has a report to warm up with first."""
     try:
-        if worker_registry.ready(service.db, service.settings):
+        if worker_registry.list_ready(service.db, service.settings):
             return "ok"
     except StorageError:
         return "not known: the database can't be read"

@@ -93,7 +93,7 @@ def _counted(service: Service, credentials: _Credentials) -> bytes:
 
 
 def _grant(db: Engine, service: Service, credentials: _Credentials, scopes: list[str]) -> Grant | Refusal:
-    return callers.grant(
+    return callers.grant_token(
         db,
         service.secret,
         credentials.id,

@@ -43,7 +43,7 @@ class StateMetrics(Collector):
                 continue
 
     def _workers(self) -> Iterator[Metric]:
-        alive = len(worker_registry.ready(self._db, self._settings))
+        alive = len(worker_registry.list_ready(self._db, self._settings))
         yield GaugeMetricFamily("reelport_workers", "Workers that are alive and ready, on all machines.", alive)
 
     def _jobs(self) -> Iterator[Metric]:
@@ -65,7 +65,7 @@ class StateMetrics(Collector):
         )
 
     def _reports(self) -> Iterator[Metric]:
-        read = tallies.read(self._db)
+        read = tallies.read_tallies(self._db)
         ended = CounterMetricFamily(
             "reelport_reports_ended", "Reports that ended, by how and why.", labels=("outcome", "reason")
         )

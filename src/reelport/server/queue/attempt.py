@@ -11,7 +11,7 @@ from sqlalchemy import Engine as Database
 from reelport import killpoints
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.engine import Session
-from reelport.engine.pieces import pieces
+from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
 from reelport.facts.durable import translate_io_errors
@@ -29,7 +29,9 @@ class LeaseLost(InternalError):
     """The job was taken away from this attempt: what it made counts for nothing."""
 
 
-def make(db: Database, settings: Settings, claim: Claim, session: Session, now: Callable[[], datetime]) -> FileRecord:
+def make_report(
+    db: Database, settings: Settings, claim: Claim, session: Session, now: Callable[[], datetime]
+) -> FileRecord:
     """Make the report of a claim and publish its file, whole; on any error nothing of it is left behind.
 
     Taken is raised when another attempt has the job by now, or when it was cancelled.
@@ -40,7 +42,7 @@ def make(db: Database, settings: Settings, claim: Claim, session: Session, now: 
     try:
         with translate_io_errors(draft.parent):
             draft.parent.mkdir(exist_ok=True)
-        plans = pieces(claim.query, Tenant(claim.channels), _pinned(db, settings, claim))
+        plans = plan_pieces(claim.query, Tenant(claim.channels), _pin_tables(db, settings, claim))
         written = session.write(plans, draft)
         with translate_io_errors(draft):
             record = report_files.publish_draft(draft, written)
@@ -56,10 +58,10 @@ def make(db: Database, settings: Settings, claim: Claim, session: Session, now: 
     return record
 
 
-def _pinned(db: Database, settings: Settings, claim: Claim) -> Snapshot:
+def _pin_tables(db: Database, settings: Settings, claim: Claim) -> Snapshot:
     """The tables at the versions of the first attempt; the first attempt takes the newest, and says so."""
     snapshot = pin(settings.facts_root, tables_of(claim.query), claim.versions)
-    if claim.versions is None and not jobs.pin(db, claim, snapshot.versions, last_complete_day(snapshot)):
+    if claim.versions is None and not jobs.pin_versions(db, claim, snapshot.versions, last_complete_day(snapshot)):
         raise LeaseLost("The job was taken away from this attempt.")
     return snapshot
 

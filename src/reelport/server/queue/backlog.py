@@ -71,39 +71,39 @@ _ENTRIES = (
 )
 
 
-def entries(db: Engine, *, unfinished_only: bool = False, most: int = _LISTED) -> tuple[Entry, ...]:
+def list_entries(db: Engine, *, unfinished_only: bool = False, most: int = _LISTED) -> tuple[Entry, ...]:
     """The newest reports, newest first; or those only that wait or run."""
     query = _ENTRIES.order_by(REPORTS.c.created_at.desc(), REPORTS.c.id).limit(most)
     if unfinished_only:
         query = query.where(JOBS.c.number.is_not(None))
     with reading(db) as connection:
         rows = connection.execute(query).all()
-        places = _places(connection.execute(_WAITING).all())
-    return tuple(_entry(row, places) for row in rows)
+        places = _count_places(connection.execute(_WAITING).all())
+    return tuple(_make_entry(row, places) for row in rows)
 
 
-def entry(db: Engine, name: str) -> Entry:
+def get_entry(db: Engine, name: str) -> Entry:
     """The report of that token or that public name; UsageError when there is none."""
     with reading(db) as connection:
         row = connection.execute(_ENTRIES.where(or_(REPORTS.c.id == name, REPORTS.c.token == name))).first()
-        places = _places(connection.execute(_WAITING).all())
+        places = _count_places(connection.execute(_WAITING).all())
     if row is None:
         raise UsageError("There is no report of that token or name.")
-    return _entry(row, places)
+    return _make_entry(row, places)
 
 
 def cancel(db: Engine, name: str, now: datetime) -> Entry:
     """End a report that waits or runs; UsageError when it has ended already."""
-    found = entry(db, name)
+    found = get_entry(db, name)
     if not jobs.cancel(db, found.id, CANCELLED, now):
-        raise UsageError(f"Report {found.id} has ended already: it is {entry(db, found.id).state}.")
-    return entry(db, found.id)
+        raise UsageError(f"Report {found.id} has ended already: it is {get_entry(db, found.id).state}.")
+    return get_entry(db, found.id)
 
 
 _WAITING = select(JOBS.c.report_id, JOBS.c.organization_id).where(JOBS.c.owner.is_(None)).order_by(JOBS.c.number)
 
 
-def _places(waiting: Iterable[Row[str, int]]) -> dict[str, int]:
+def _count_places(waiting: Iterable[Row[str, int]]) -> dict[str, int]:
     places: dict[str, int] = {}
     lengths: dict[int, int] = {}
     for report_id, organization_id in waiting:
@@ -112,7 +112,7 @@ def _places(waiting: Iterable[Row[str, int]]) -> dict[str, int]:
     return places
 
 
-def _entry(row: Row[*tuple[object, ...]], places: Mapping[str, int]) -> Entry:
+def _make_entry(row: Row[*tuple[object, ...]], places: Mapping[str, int]) -> Entry:
     state = row.status.lower() if row.number is None else "running" if row.owner is not None else "waiting"
     return Entry(
         id=row.id,

@@ -62,41 +62,41 @@ class Deaths:
         self._db = db
         self._supervisor = supervisor
         self._clock = clock
-        self._untold: list[Death] = []
-        self._changing = threading.Lock()
+        self._unrecorded: list[Death] = []
+        self._lock = threading.Lock()
 
     def add(self, pid: int, status: int) -> None:
         """A worker has just ended, and nobody here had asked it to."""
-        with self._changing:
-            self._untold.append(Death(pid, status, time.monotonic()))
+        with self._lock:
+            self._unrecorded.append(Death(pid, status, time.monotonic()))
 
-    def tick(self) -> None:
+    def record_due(self) -> None:
         """Tell the state what is due; what it can't take now is told later."""
-        with self._changing:
-            due = [death for death in self._untold if time.monotonic() - death.at >= OUTLIVED_SECONDS]
+        with self._lock:
+            due = [death for death in self._unrecorded if time.monotonic() - death.at >= OUTLIVED_SECONDS]
         for death in due:
             try:
-                self._tell(death)
+                self._record(death)
             except StorageError as error:
                 _log.warning("a worker's death could not be recorded yet", pid=death.pid, reason=str(error))
             except Exception:  # noqa: BLE001 - whatever it was, other deaths must be told
                 _log.exception("a worker's death could not be recorded yet", pid=death.pid)
 
-    def _tell(self, death: Death) -> None:
+    def _record(self, death: Death) -> None:
         reports: list[str] = []
         with liveness.lock_dead(self._settings, self._supervisor, death.pid) as owners:
             for owner in owners:
-                reports += self._settle(owner, death)
-        if liveness.is_remembered(self._settings, self._supervisor, death.pid):
+                reports += self._release_jobs(owner, death)
+        if liveness.is_unsettled(self._settings, self._supervisor, death.pid):
             return  # Another process looked at its lock just then.
-        with self._changing:
-            self._untold.remove(death)
+        with self._lock:
+            self._unrecorded.remove(death)
         if reports:
             _log.warning("reports of a dead worker queued again", reports=reports, reason=f"It {death.how}.")
             wakeups.notify(self._settings)
             wakeups.notify(self._settings, wakeups.Occasion.ENDED)
 
-    def _settle(self, owner: str, death: Death) -> tuple[str, ...]:
+    def _release_jobs(self, owner: str, death: Death) -> tuple[str, ...]:
         if not death.is_its_own:
-            return losses.release(self._db, owner)
+            return losses.requeue_jobs(self._db, owner)
         return losses.record_death(self._db, owner, death.how, limit=self._settings.attempts, now=self._clock())

@@ -20,7 +20,7 @@ from reelport.errors import InternalError
 from reelport.query import ReportQuery
 from reelport.server.files.report_files import FileRecord
 from reelport.server.state import tallies
-from reelport.server.state.database import reading, sql, writing
+from reelport.server.state.database import load_statements, reading, writing
 from reelport.server.state.tables import JOBS, REPORTS
 from reelport.server.state.tallies import Outcome
 from reelport.wire import NO_DAY, ReportStatus, format_complete_day
@@ -55,22 +55,22 @@ class Claim:
 
 
 @cache
-def _statements(dialect: str) -> dict[str, TextClause]:
+def _load_statements(dialect: str) -> dict[str, TextClause]:
     # SQLite has no row locks and needs none: a writer is alone.
     def fitting(statement: str) -> str:
         return statement if dialect == "postgresql" else statement.replace("FOR UPDATE SKIP LOCKED", "")
 
-    return {name: text(fitting(statement)) for name, statement in sql("queue/jobs").items()}
+    return {name: text(fitting(statement)) for name, statement in load_statements("queue/jobs").items()}
 
 
-def _sql(connection: Connection, name: str) -> TextClause:
-    return _statements(connection.dialect.name)[name]
+def _get_statement(connection: Connection, name: str) -> TextClause:
+    return _load_statements(connection.dialect.name)[name]
 
 
 def enqueue(connection: Connection, report_id: str, organization_id: int) -> None:
     """Queue a report, in the transaction that makes it."""
     queued = {"report_id": report_id, "organization_id": organization_id}
-    connection.execute(_sql(connection, "put"), queued)
+    connection.execute(_get_statement(connection, "put"), queued)
 
 
 def claim(
@@ -80,29 +80,31 @@ def claim(
 
     It is one of the suspects, or one of all others; `beside` says that the worker makes something else just now.
     """
-    due = {"longest": milliseconds(LONGEST_PAUSE), "suspect": int(suspect)}
+    due = {"longest": to_milliseconds(LONGEST_PAUSE), "suspect": int(suspect)}
     with reading(db) as connection:
-        if connection.execute(_sql(connection, "waiting"), due).first() is None:
+        if connection.execute(_get_statement(connection, "waiting"), due).first() is None:
             return None
     with writing(db) as connection:
-        partner = connection.execute(_sql(connection, "partner"), {"running": running, **due}).scalar()
+        partner = connection.execute(_get_statement(connection, "partner"), {"running": running, **due}).scalar()
         if partner is None:
             return None
         of = {"organization_id": partner}
         # Counted again in a statement of its own: another claim may have ended between the look and the lock.
-        if connection.execute(_sql(connection, "running"), of).scalar_one() >= running:
+        if connection.execute(_get_statement(connection, "running"), of).scalar_one() >= running:
             return None
-        number = connection.execute(_sql(connection, "oldest"), {**of, **due}).scalar()
+        number = connection.execute(_get_statement(connection, "oldest"), {**of, **due}).scalar()
         if number is None:
             return None
         if beside:
-            connection.execute(_sql(connection, "crowd"), {"owner": owner})
-        taken = {"number": number, "owner": owner, "alone": int(not beside), "lease": milliseconds(lease_seconds)}
-        report_id, attempt, waited = connection.execute(_sql(connection, "take"), taken).one()
-        connection.execute(_sql(connection, "serve"), of)
-        begun = connection.execute(_sql(connection, "begin"), {"report_id": report_id, "attempt": attempt}).one()
+            connection.execute(_get_statement(connection, "crowd"), {"owner": owner})
+        taken = {"number": number, "owner": owner, "alone": int(not beside), "lease": to_milliseconds(lease_seconds)}
+        report_id, attempt, waited = connection.execute(_get_statement(connection, "take"), taken).one()
+        connection.execute(_get_statement(connection, "serve"), of)
+        begun = connection.execute(
+            _get_statement(connection, "begin"), {"report_id": report_id, "attempt": attempt}
+        ).one()
         if attempt == 1:
-            tallies.count_begun(connection, begun.waited / 1000)
+            tallies.count_started(connection, begun.waited / 1000)
     return Claim(
         report_id,
         owner,
@@ -116,25 +118,27 @@ def claim(
     )
 
 
-def suspects_wait(db: Engine) -> bool:
+def has_due_suspect(db: Engine) -> bool:
     """Whether a suspect is due: it waits for an isolated worker."""
-    due = {"longest": milliseconds(LONGEST_PAUSE), "suspect": 1}
+    due = {"longest": to_milliseconds(LONGEST_PAUSE), "suspect": 1}
     with reading(db) as connection:
-        return connection.execute(_sql(connection, "waiting"), due).first() is not None
+        return connection.execute(_get_statement(connection, "waiting"), due).first() is not None
 
 
-def beat(db: Engine, claim: Claim, lease_seconds: float) -> bool:
+def renew_lease(db: Engine, claim: Claim, lease_seconds: float) -> bool:
     """Renew the lease; False when the job is no longer this attempt's."""
     with writing(db) as connection:
-        renewed = {**claim.fence, "lease": milliseconds(lease_seconds)}
-        return connection.execute(_sql(connection, "beat"), renewed).rowcount == 1
+        renewed = {**claim.fence, "lease": to_milliseconds(lease_seconds)}
+        return connection.execute(_get_statement(connection, "beat"), renewed).rowcount == 1
 
 
 def find_held(db: Engine, claims: Iterable[Claim]) -> frozenset[Claim]:
     """Those of the claims whose jobs are still theirs."""
     with reading(db) as connection:
         return frozenset(
-            claim for claim in claims if connection.execute(_sql(connection, "held"), claim.fence).first() is not None
+            claim
+            for claim in claims
+            if connection.execute(_get_statement(connection, "held"), claim.fence).first() is not None
         )
 
 
@@ -144,7 +148,7 @@ def find_unfinished(db: Engine, reports: Collection[str]) -> frozenset[str]:
         return frozenset(connection.execute(select(JOBS.c.report_id).where(JOBS.c.report_id.in_(reports))).scalars())
 
 
-def pin(db: Engine, claim: Claim, versions: Mapping[str, int], last_complete_day: date | None = None) -> bool:
+def pin_versions(db: Engine, claim: Claim, versions: Mapping[str, int], last_complete_day: date | None = None) -> bool:
     """Record the versions of the tables that this and every later attempt reads; False when the job was taken away.
 
     `last_complete_day` is that of the facts in these versions; None when no day is complete in all of them.
@@ -153,13 +157,13 @@ def pin(db: Engine, claim: Claim, versions: Mapping[str, int], last_complete_day
     with writing(db) as connection:
         versions_said = json.dumps(dict(versions), sort_keys=True)
         pinned = {**claim.fence, "versions": versions_said, "last_complete_day": said}
-        return connection.execute(_sql(connection, "pin"), pinned).rowcount == 1
+        return connection.execute(_get_statement(connection, "pin"), pinned).rowcount == 1
 
 
 def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
     """Publish the file and end the job; False, and nothing changed, when the job was taken away."""
     with writing(db) as connection:
-        published = end(connection, claim.fence) and update_report(
+        published = delete_job(connection, claim.fence) and update_report(
             connection,
             claim.report_id,
             status=ReportStatus.FINISHED.value,
@@ -181,7 +185,7 @@ def fail(db: Engine, claim: Claim, reason: str, now: datetime, *, code: str = In
     `reason` is for people, `code`, one of few, for metrics.
     """
     with writing(db) as connection:
-        failed = end(connection, claim.fence) and fail_report(
+        failed = delete_job(connection, claim.fence) and fail_report(
             connection, claim.report_id, reason, now, failures=claim.failures + 1
         )
         if failed:
@@ -228,23 +232,23 @@ def cancel(db: Engine, report_id: str, reason: str, now: datetime) -> bool:
 def list_owners(db: Engine) -> frozenset[str]:
     """The workers that hold jobs."""
     with reading(db) as connection:
-        return frozenset(connection.execute(_sql(connection, "owners")).scalars())
+        return frozenset(connection.execute(_get_statement(connection, "owners")).scalars())
 
 
 def claim_chore(db: Engine, chore: str, every_seconds: float) -> bool:
     """Whether a chore is due, and ours to do: of all processes that ask, one is told so."""
-    wanted = {"name": chore, "every": milliseconds(every_seconds)}
+    wanted = {"name": chore, "every": to_milliseconds(every_seconds)}
     with reading(db) as connection:
-        known = connection.execute(_sql(connection, "chore"), wanted).first()
+        known = connection.execute(_get_statement(connection, "chore"), wanted).first()
         if known is not None and not known.due:
             return False
     with writing(db) as connection:
-        return connection.execute(_sql(connection, "do"), wanted).rowcount == 1
+        return connection.execute(_get_statement(connection, "do"), wanted).rowcount == 1
 
 
-def end(connection: Connection, fence: Mapping[str, str | int]) -> bool:
+def delete_job(connection: Connection, fence: Mapping[str, str | int]) -> bool:
     """Remove the job of an attempt; False when it was taken away."""
-    return connection.execute(_sql(connection, "end"), fence).rowcount == 1
+    return connection.execute(_get_statement(connection, "end"), fence).rowcount == 1
 
 
 def requeue(
@@ -259,10 +263,10 @@ def requeue(
     freed = {
         **fence,
         "suspect": int(suspect),
-        "pause": milliseconds(min(pause_seconds, LONGEST_PAUSE)),
-        "waited": milliseconds(waited_seconds),
+        "pause": to_milliseconds(min(pause_seconds, LONGEST_PAUSE)),
+        "waited": to_milliseconds(waited_seconds),
     }
-    return connection.execute(_sql(connection, "again"), freed).rowcount == 1
+    return connection.execute(_get_statement(connection, "again"), freed).rowcount == 1
 
 
 def fail_report(connection: Connection, report_id: str, reason: str, now: datetime, **counts: int) -> bool:
@@ -276,6 +280,6 @@ def update_report(connection: Connection, report_id: str, **values: object) -> b
     return connection.execute(REPORTS.update().where(REPORTS.c.id == report_id).values(**values)).rowcount == 1
 
 
-def milliseconds(seconds: float) -> int:
+def to_milliseconds(seconds: float) -> int:
     """The unit of the state's times."""
     return round(seconds * 1000)

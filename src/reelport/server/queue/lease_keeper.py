@@ -29,7 +29,7 @@ _BEATS = 3
 _log = structlog.get_logger()
 
 
-class Stop(StrEnum):
+class StopReason(StrEnum):
     """Why a running attempt is interrupted."""
 
     TAKEN = "its job was cancelled or taken away"
@@ -38,16 +38,16 @@ class Stop(StrEnum):
 
 
 @dataclass(eq=False)
-class Running:
+class RunningAttempt:
     """One attempt at work, as its keeper sees it."""
 
     claim: Claim
     session: Session
-    since: float = field(default_factory=time.monotonic)
-    beaten: float = field(default_factory=time.monotonic)
-    stop: Stop | None = None
+    started_at: float = field(default_factory=time.monotonic)
+    renewed_at: float = field(default_factory=time.monotonic)
+    stop: StopReason | None = None
 
-    def interrupt(self, why: Stop) -> None:
+    def interrupt(self, why: StopReason) -> None:
         """Stop the engine; the first reason stays. It may be said again until the attempt has ended."""
         self.stop = self.stop or why
         self.session.cancel()
@@ -61,30 +61,30 @@ class LeaseKeeper:
         settings: Settings,
         db: Engine,
         *,
-        running: Callable[[], tuple[Running, ...]],
+        running: Callable[[], tuple[RunningAttempt, ...]],
         clock: Callable[[], datetime],
-        freed: Callable[[], None],
+        wake_worker: Callable[[], None],
         ready: str = "",
     ) -> None:
         """`ready` is the name of the worker, once it takes whatever report waits."""
         self._settings = settings
         self._db = db
         self._running = running
-        self._freed = freed
+        self._wake_worker = wake_worker
         self._ready = ready
-        self._beaten = time.monotonic()
+        self._heartbeat_at = time.monotonic()
         self._expiry = ExpiryClock(db, clock)
-        self._reaped = float("-inf")
+        self._reaped_at = float("-inf")
 
     def tick(self) -> None:
         """Do what is due; to be called every WATCH_SECONDS."""
         try:
             self._watch()
-            if self._ready and time.monotonic() - self._beaten >= worker_registry.BEAT_SECONDS:
-                self._beaten = time.monotonic()
-                worker_registry.beat(self._db, self._ready)
-            if time.monotonic() - self._reaped >= REAP_SECONDS:
-                self._reaped = time.monotonic()
+            if self._ready and time.monotonic() - self._heartbeat_at >= worker_registry.BEAT_SECONDS:
+                self._heartbeat_at = time.monotonic()
+                worker_registry.record_heartbeat(self._db, self._ready)
+            if time.monotonic() - self._reaped_at >= REAP_SECONDS:
+                self._reaped_at = time.monotonic()
                 self._reap()
         except StorageError as error:
             _log.warning("upkeep failed", reason=str(error))
@@ -98,20 +98,20 @@ class LeaseKeeper:
         held = jobs.find_held(self._db, [each.claim for each in running])
         for each in running:
             if each.claim not in held:
-                each.interrupt(Stop.TAKEN)
-            elif time.monotonic() - each.since > self._settings.generation_seconds:
-                each.interrupt(Stop.LATE)
-            elif time.monotonic() - each.beaten > self._settings.lease_seconds / _BEATS:
-                jobs.beat(self._db, each.claim, self._settings.lease_seconds)
-                each.beaten = time.monotonic()
+                each.interrupt(StopReason.TAKEN)
+            elif time.monotonic() - each.started_at > self._settings.generation_seconds:
+                each.interrupt(StopReason.LATE)
+            elif time.monotonic() - each.renewed_at > self._settings.lease_seconds / _BEATS:
+                jobs.renew_lease(self._db, each.claim, self._settings.lease_seconds)
+                each.renewed_at = time.monotonic()
 
     def _reap(self) -> None:
-        overdue = losses.reap(self._db, self._settings.lease_seconds)
+        overdue = losses.requeue_overdue(self._db, self._settings.lease_seconds)
         if overdue:
             reason = "It gave no sign of life for as long as its lease."
             _log.warning("reports of a lost worker queued again", reports=list(overdue), reason=reason)
         if release_dead_workers(self._db, self._settings) or overdue:
-            self._freed()
+            self._wake_worker()
         if jobs.claim_chore(self._db, "sweep", self._settings.sweep_seconds):
             retention.sweep(self._db, self._settings, self._expiry.agree())
 
@@ -122,7 +122,7 @@ def release_dead_workers(db: Engine, settings: Settings) -> tuple[str, ...]:
     with liveness.lock_unwatched_dead(settings) as dead:
         if dead:
             for owner in jobs.list_owners(db) & frozenset(dead):
-                released += losses.release(db, owner)
+                released += losses.requeue_jobs(db, owner)
     if released:
         reason = "It ended together with its service, or nobody watched it."
         _log.warning("reports of a dead worker queued again", reports=released, reason=reason)

@@ -24,21 +24,21 @@ _SUFFIX = ".lock"
 _SUPERVISOR = ".supervisor"
 
 
-def new_owner() -> str:
+def make_owner_name() -> str:
     """A name for this process, unlike any other's of any machine."""
-    return f"{_host()}-{os.getpid()}-{short_id()}"
+    return f"{_read_host_name()}-{os.getpid()}-{short_id()}"
 
 
-def _host() -> str:
+def _read_host_name() -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "", socket.gethostname())[:40] or "host"
 
 
 def is_of_this_machine(owner: str) -> bool:
     """Whether the process of this name runs, or ran, here."""
-    return owner.rsplit("-", 2)[0] == _host()
+    return owner.rsplit("-", 2)[0] == _read_host_name()
 
 
-def process_of(owner: str) -> int:
+def parse_pid(owner: str) -> int:
     """The number of the process, on its machine, that bears this name."""
     return int(owner.rsplit("-", 2)[1])
 
@@ -49,20 +49,20 @@ def hold_name(settings: Settings, owner: str, supervisor: str = "") -> Iterator[
 
     `supervisor` is the name of the one that watches this process, if one does.
     """
-    descriptor = _locked_file(settings, f"{owner}{_SUFFIX}", supervisor)
+    descriptor = _create_locked_file(settings, f"{owner}{_SUFFIX}", supervisor)
     try:
         with Wakeup(settings, owner) as wakeup:
             yield wakeup
     finally:
-        _forget(settings, owner)
+        _remove_files(settings, owner)
         os.close(descriptor)
 
 
 @contextmanager
 def hold_supervisor_name(settings: Settings) -> Iterator[str]:
     """Be known as a living supervisor, by the name that is given, until the block or the process ends."""
-    name = new_owner()
-    descriptor = _locked_file(settings, f"{name}{_SUPERVISOR}", "")
+    name = make_owner_name()
+    descriptor = _create_locked_file(settings, f"{name}{_SUPERVISOR}", "")
     try:
         yield name
     finally:
@@ -70,7 +70,7 @@ def hold_supervisor_name(settings: Settings) -> Iterator[str]:
         os.close(descriptor)
 
 
-def _locked_file(settings: Settings, name: str, content: str) -> int:
+def _create_locked_file(settings: Settings, name: str, content: str) -> int:
     """A new file that this process holds a lock on, until its descriptor is closed. StorageError when it can't be."""
     with translate_io_errors(settings.workers_root):
         settings.workers_root.mkdir(parents=True, exist_ok=True)
@@ -90,28 +90,30 @@ def lock_unwatched_dead(settings: Settings) -> Iterator[tuple[str, ...]]:
         if _is_free(path):
             path.unlink(missing_ok=True)
     supervisors = {path.name.removesuffix(_SUPERVISOR) for path in settings.workers_root.glob(f"*{_SUPERVISOR}")}
-    with _buried(settings, [path for path in _files(settings) if _supervisor_of(path) not in supervisors]) as owners:
+    with _lock_and_forget_dead(
+        settings, [path for path in _list_files(settings) if _read_supervisor(path) not in supervisors]
+    ) as owners:
         yield owners
 
 
 @contextmanager
 def lock_dead(settings: Settings, supervisor: str, pid: int) -> Iterator[tuple[str, ...]]:
     """The names of a dead process that this supervisor watched, to settle within the block and forgotten after it."""
-    with _buried(settings, _watched(settings, supervisor, pid)) as owners:
+    with _lock_and_forget_dead(settings, _find_watched(settings, supervisor, pid)) as owners:
         yield owners
 
 
-def is_remembered(settings: Settings, supervisor: str, pid: int) -> bool:
+def is_unsettled(settings: Settings, supervisor: str, pid: int) -> bool:
     """Whether a process that this supervisor watched still has a name: its death is not settled yet."""
-    return bool(_watched(settings, supervisor, pid))
+    return bool(_find_watched(settings, supervisor, pid))
 
 
-def _watched(settings: Settings, supervisor: str, pid: int) -> list[Path]:
-    found = settings.workers_root.glob(f"{_host()}-{pid}-*{_SUFFIX}")
-    return [path for path in found if _supervisor_of(path) == supervisor]
+def _find_watched(settings: Settings, supervisor: str, pid: int) -> list[Path]:
+    found = settings.workers_root.glob(f"{_read_host_name()}-{pid}-*{_SUFFIX}")
+    return [path for path in found if _read_supervisor(path) == supervisor]
 
 
-def _supervisor_of(path: Path) -> str:
+def _read_supervisor(path: Path) -> str:
     try:
         return path.read_text()
     except OSError:
@@ -119,17 +121,17 @@ def _supervisor_of(path: Path) -> str:
 
 
 @contextmanager
-def _buried(settings: Settings, files: Iterable[Path]) -> Iterator[tuple[str, ...]]:
+def _lock_and_forget_dead(settings: Settings, files: Iterable[Path]) -> Iterator[tuple[str, ...]]:
     """Those of the workers that are dead; no other process clears up after them meanwhile."""
     locked: dict[str, int] = {}
     try:
         for path in files:
-            descriptor = _take(path)
+            descriptor = _try_lock(path)
             if descriptor is not None:
                 locked[path.name.removesuffix(_SUFFIX)] = descriptor
         yield tuple(locked)
         for owner in locked:
-            _forget(settings, owner)
+            _remove_files(settings, owner)
     finally:
         for descriptor in locked.values():
             os.close(descriptor)
@@ -137,7 +139,7 @@ def _buried(settings: Settings, files: Iterable[Path]) -> Iterator[tuple[str, ..
 
 def list_living(settings: Settings) -> tuple[str, ...]:
     """The workers that are alive on this machine."""
-    return tuple(path.name.removesuffix(_SUFFIX) for path in _locked(settings))
+    return tuple(path.name.removesuffix(_SUFFIX) for path in _list_locked(settings))
 
 
 def spill_folder(settings: Settings, owner: str) -> Path:
@@ -145,27 +147,27 @@ def spill_folder(settings: Settings, owner: str) -> Path:
     return settings.spill_root / owner
 
 
-def _locked(settings: Settings) -> Iterator[Path]:
+def _list_locked(settings: Settings) -> Iterator[Path]:
     """The locks that are held. The dead are left as they are: clearing up after them is for `departed`."""
-    for path in _files(settings):
+    for path in _list_files(settings):
         if path.exists() and not _is_free(path):
             yield path
 
 
-def _files(settings: Settings) -> list[Path]:
+def _list_files(settings: Settings) -> list[Path]:
     return sorted(settings.workers_root.glob(f"*{_SUFFIX}"))
 
 
 def _is_free(path: Path) -> bool:
     """Whether nobody holds the lock of this file."""
-    descriptor = _take(path)
+    descriptor = _try_lock(path)
     if descriptor is None:
         return False
     os.close(descriptor)
     return True
 
 
-def _take(path: Path) -> int | None:
+def _try_lock(path: Path) -> int | None:
     try:
         descriptor = os.open(path, os.O_RDWR)
     except OSError:
@@ -178,7 +180,7 @@ def _take(path: Path) -> int | None:
     return descriptor
 
 
-def _forget(settings: Settings, owner: str) -> None:
+def _remove_files(settings: Settings, owner: str) -> None:
     shutil.rmtree(spill_folder(settings, owner), ignore_errors=True)
     for suffix in (".bell", _SUFFIX):
         (settings.workers_root / f"{owner}{suffix}").unlink(missing_ok=True)

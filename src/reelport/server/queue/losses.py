@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, RowMapping, TextClause, text
 from reelport.server.queue import jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.state import tallies
-from reelport.server.state.database import reading, sql, writing
+from reelport.server.state.database import load_statements, reading, writing
 from reelport.server.state.tallies import Outcome
 
 MOST_LOSSES = 3
@@ -34,28 +34,28 @@ _ENDED = (
 
 
 @cache
-def _statements() -> dict[str, TextClause]:
-    return {name: text(statement) for name, statement in sql("queue/losses").items()}
+def _load_statements() -> dict[str, TextClause]:
+    return {name: text(statement) for name, statement in load_statements("queue/losses").items()}
 
 
-def reap(db: Engine, lease_seconds: float) -> tuple[str, ...]:
+def requeue_overdue(db: Engine, lease_seconds: float) -> tuple[str, ...]:
     """Queue the jobs again whose lease ran out; the ids of their reports. Nobody is blamed.
 
     Leases are of `lease_seconds`, give or take what other workers' settings may be.
     """
-    overdue = _statements()["overdue"]
-    longest = {"longest": jobs.milliseconds(lease_seconds + _OTHER_LEASES)}
+    overdue = _load_statements()["overdue"]
+    longest = {"longest": jobs.to_milliseconds(lease_seconds + _OTHER_LEASES)}
     with reading(db) as connection:
         if connection.execute(overdue, longest).first() is None:
             return ()
     with writing(db) as connection:
-        return tuple(_lose(connection, row) for row in connection.execute(overdue, longest).mappings().all())
+        return tuple(_requeue_lost(connection, row) for row in connection.execute(overdue, longest).mappings().all())
 
 
-def release(db: Engine, owner: str) -> tuple[str, ...]:
+def requeue_jobs(db: Engine, owner: str) -> tuple[str, ...]:
     """Queue the jobs of a dead worker again; the ids of their reports. Nobody is blamed: nobody saw how it died."""
     with writing(db) as connection:
-        return tuple(_lose(connection, row) for row in _held_by(connection, owner))
+        return tuple(_requeue_lost(connection, row) for row in _find_jobs_of(connection, owner))
 
 
 def record_death(db: Engine, owner: str, how: str, *, limit: int, now: datetime) -> tuple[str, ...]:
@@ -65,11 +65,11 @@ def record_death(db: Engine, owner: str, how: str, *, limit: int, now: datetime)
     `how` completes the sentence "Its worker ...".
     """
     with writing(db) as connection:
-        held = _held_by(connection, owner)
+        held = _find_jobs_of(connection, owner)
         if len(held) == 1 and held[0]["alone"]:
             return (_blame(connection, held[0], how, limit, now),)
         reason = _SUSPECT.format(how=how, count=max(len(held), 2))
-        return tuple(_lose(connection, row, reason, suspect=True) for row in held)
+        return tuple(_requeue_lost(connection, row, reason, suspect=True) for row in held)
 
 
 def isolate(db: Engine, claim: Claim, reason: str) -> bool:
@@ -78,41 +78,41 @@ def isolate(db: Engine, claim: Claim, reason: str) -> bool:
     False, and nothing changed, when it ran alone: then it failed by itself.
     """
     with writing(db) as connection:
-        if connection.execute(_statements()["beside"], claim.fence).first() is None:
+        if connection.execute(_load_statements()["beside"], claim.fence).first() is None:
             return False
         return jobs.requeue(connection, claim.fence, suspect=True, pause_seconds=0) and jobs.update_report(
             connection, claim.report_id, reason=reason
         )
 
 
-def _held_by(connection: Connection, owner: str) -> list[RowMapping]:
-    return list(connection.execute(_statements()["held_by"], {"owner": owner}).mappings().all())
+def _find_jobs_of(connection: Connection, owner: str) -> list[RowMapping]:
+    return list(connection.execute(_load_statements()["held_by"], {"owner": owner}).mappings().all())
 
 
 def _blame(connection: Connection, row: RowMapping, how: str, limit: int, now: datetime) -> str:
     deaths = row["deaths"] + 1
     known = {"how": how, "deaths": deaths, "limit": limit}
     if deaths >= limit:
-        if jobs.end(connection, _fence(row)):
+        if jobs.delete_job(connection, _make_fence(row)):
             jobs.fail_report(connection, row["report_id"], _ENDED.format(**known), now, deaths=deaths)
             tallies.count_end(connection, Outcome.FAILED, "worker_died")
-    elif jobs.requeue(connection, _fence(row), suspect=True, pause_seconds=_pause(deaths)):
+    elif jobs.requeue(connection, _make_fence(row), suspect=True, pause_seconds=_compute_pause(deaths)):
         jobs.update_report(connection, row["report_id"], reason=_DIED.format(**known), deaths=deaths)
     return str(row["report_id"])
 
 
-def _lose(connection: Connection, row: RowMapping, reason: str = _LOST, *, suspect: bool = False) -> str:
+def _requeue_lost(connection: Connection, row: RowMapping, reason: str = _LOST, *, suspect: bool = False) -> str:
     losses = row["losses"] + 1
     suspect = suspect or bool(row["suspect"]) or losses >= MOST_LOSSES
-    if jobs.requeue(connection, _fence(row), suspect=suspect, pause_seconds=_pause(losses - MOST_LOSSES)):
+    if jobs.requeue(connection, _make_fence(row), suspect=suspect, pause_seconds=_compute_pause(losses - MOST_LOSSES)):
         jobs.update_report(connection, row["report_id"], reason=reason, losses=losses)
     return str(row["report_id"])
 
 
-def _fence(row: RowMapping) -> dict[str, str | int]:
+def _make_fence(row: RowMapping) -> dict[str, str | int]:
     return {name: row[name] for name in ("report_id", "owner", "attempt")}
 
 
-def _pause(times: int) -> float:
+def _compute_pause(times: int) -> float:
     """Seconds until the next attempt: none before the first time, then growing fourfold."""
     return float(4 ** min(times - 1, 9)) if times > 0 else 0.0

@@ -48,7 +48,7 @@ def supervise(settings: Settings) -> None:
     database.connect(settings).dispose()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _shut_down)
-    with supervised(settings, 1):
+    with run_workers(settings, 1):
         while True:
             signal.pause()
 
@@ -58,24 +58,26 @@ def _shut_down(*_: object) -> NoReturn:
 
 
 @contextmanager
-def supervised(settings: Settings, workers: int) -> Iterator[None]:
+def run_workers(settings: Settings, workers: int) -> Iterator[None]:
     """Keep so many worker processes running within the block, and an isolated one while suspects wait."""
     if workers == 0:
         yield
         return
-    db = database.opened(settings)
+    db = database.open_database(settings)
     try:
-        with liveness.hold_supervisor_name(settings) as name, _running(_Supervisor(settings, db, name), workers):
+        with liveness.hold_supervisor_name(settings) as name, _run_threads(_Supervisor(settings, db, name), workers):
             yield
     finally:
         db.dispose()
 
 
 @contextmanager
-def _running(supervisor: _Supervisor, workers: int) -> Iterator[None]:
+def _run_threads(supervisor: _Supervisor, workers: int) -> Iterator[None]:
     threads = [
         threading.Thread(target=work, name=f"supervisor-{number}", daemon=True)
-        for number, work in enumerate([supervisor.tell, supervisor.isolate, *[supervisor.keep] * workers])
+        for number, work in enumerate(
+            [supervisor.record_deaths, supervisor.keep_isolated_worker, *[supervisor.keep_worker] * workers]
+        )
     ]
     for thread in threads:
         thread.start()
@@ -97,27 +99,27 @@ class _Supervisor:
         self._name = name
         self._deaths = Deaths(settings, db, name, lambda: datetime.now(UTC))
 
-    def keep(self) -> None:
+    def keep_worker(self) -> None:
         """Keep one worker running."""
-        self._keep(lambda: True, ())
+        self._restart_while_needed(lambda: True, ())
 
-    def isolate(self) -> None:
+    def keep_isolated_worker(self) -> None:
         """Run an isolated worker whenever a suspect waits."""
-        self._keep(self._suspects_wait, ("--isolated",))
+        self._restart_while_needed(self._has_due_suspect, ("--isolated",))
 
-    def tell(self) -> None:
+    def record_deaths(self) -> None:
         """Tell the state of deaths."""
         while not self.ending.wait(_TELL_SECONDS):
-            self._deaths.tick()
+            self._deaths.record_due()
 
-    def _keep(self, needed: Callable[[], bool], words: tuple[str, ...]) -> None:
+    def _restart_while_needed(self, needed: Callable[[], bool], words: tuple[str, ...]) -> None:
         pause = _LEAST_PAUSE / _GROWTH
         while not self.ending.is_set():
             if not needed():
                 self.ending.wait(_SUSPECTS_SECONDS)
                 continue
             started = time.monotonic()
-            ended = self._run(words)
+            ended = self._run_worker(words)
             if self.ending.is_set():
                 return
             sound = time.monotonic() - started > _SOUND_SECONDS or ended == _DONE
@@ -126,33 +128,33 @@ class _Supervisor:
                 _log.warning("worker ended", **ended, restart_in=round(pause, 2))
             self.ending.wait(pause)
 
-    def _suspects_wait(self) -> bool:
+    def _has_due_suspect(self) -> bool:
         try:
-            return jobs.suspects_wait(self._db)
+            return jobs.has_due_suspect(self._db)
         except StorageError:
             return False  # Whoever claims says so already.
         except Exception:  # noqa: BLE001 - whatever it was, suspects must be looked for again
             _log.exception("suspects could not be looked for")
             return False
 
-    def _run(self, words: tuple[str, ...]) -> dict[str, int | str]:
+    def _run_worker(self, words: tuple[str, ...]) -> dict[str, int | str]:
         """One worker, from its start to its end or to the service's; what became of it."""
         try:
-            process = self._start(words)
+            process = self._start_worker(words)
         except OSError as error:  # too many processes or open files, too little memory: all of that passes
             return {"reason": f"it could not be started: {reason_of(error)}"}
         while process.poll() is None and not self.ending.wait(_LOOK_SECONDS):
             pass
         if self.ending.is_set():
-            _stop(process, self._settings)
+            _stop_process(process, self._settings)
         else:
             self._deaths.add(process.pid, process.returncode)
-        _close(process)
+        _close_stdin(process)
         if words and process.returncode == 0:
             return _DONE
         return {"pid": process.pid, "status": process.returncode}
 
-    def _start(self, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    def _start_worker(self, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
         """A worker whose standard input ends when this process does, however it does."""
         return subprocess.Popen(
             [sys.executable, "-m", "reelport.server.queue.worker_process", self._name, *words],
@@ -166,7 +168,7 @@ _DONE: dict[str, int | str] = {}
 """What became of an isolated worker that made all suspects."""
 
 
-def _stop(process: subprocess.Popen[bytes], settings: Settings) -> None:
+def _stop_process(process: subprocess.Popen[bytes], settings: Settings) -> None:
     process.terminate()
     try:
         process.wait(settings.drain_seconds + 5)
@@ -175,6 +177,6 @@ def _stop(process: subprocess.Popen[bytes], settings: Settings) -> None:
         process.wait()
 
 
-def _close(process: subprocess.Popen[bytes]) -> None:
+def _close_stdin(process: subprocess.Popen[bytes]) -> None:
     if process.stdin is not None:
         process.stdin.close()

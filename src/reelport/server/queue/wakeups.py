@@ -69,13 +69,13 @@ def open_wakeup(settings: Settings, owner: str, occasion: Occasion) -> Iterator[
 
 
 @contextlib.contextmanager
-def listening(db: Engine, wakeup: Wakeup) -> Iterator[None]:
+def forward_notifications(db: Engine, wakeup: Wakeup) -> Iterator[None]:
     """Let NOTIFY ring the bell within the block; SQLite has none, and needs none."""
     if db.dialect.name != "postgresql":
         yield
         return
     ended = threading.Event()
-    listener = threading.Thread(target=_listen, args=(db, wakeup, ended), name="listener", daemon=True)
+    listener = threading.Thread(target=_notify_from_database, args=(db, wakeup, ended), name="listener", daemon=True)
     listener.start()
     try:
         yield
@@ -84,7 +84,7 @@ def listening(db: Engine, wakeup: Wakeup) -> Iterator[None]:
         listener.join()
 
 
-def _listen(db: Engine, wakeup: Wakeup, ended: threading.Event) -> None:
+def _notify_from_database(db: Engine, wakeup: Wakeup, ended: threading.Event) -> None:
     # Imported here: with SQLite nobody need wait for it.
     import psycopg  # noqa: PLC0415 - see above
 

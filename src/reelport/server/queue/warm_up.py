@@ -12,7 +12,7 @@ from reelport.catalog import Dimension, Grain, Metric
 from reelport.check import problems
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.engine import Engine
-from reelport.engine.pieces import pieces
+from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.errors import ReelportError
 from reelport.facts.log.snapshot import pin
@@ -28,11 +28,11 @@ def warm_up(root: Path, engine: Engine, folder: Path) -> None:
     It opens the log of every table, and goes through the whole engine but reads no file of facts: one that is damaged
     is for the report that asks for it. What goes wrong is logged; a report that meets it tells its reader.
     """
-    for query in _queries():
+    for query in _choose_queries():
         draft = folder / "warm-up.csv"
         session = engine.session()
         try:
-            session.write(pieces(query, _NOBODY, pin(root, tables_of(query))), draft)
+            session.write(plan_pieces(query, _NOBODY, pin(root, tables_of(query))), draft)
         except ReelportError as error:
             _log.warning("warm-up failed", tables=sorted(tables_of(query)), reason=str(error))
         finally:
@@ -40,7 +40,7 @@ def warm_up(root: Path, engine: Engine, folder: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
-def _queries() -> Iterator[ReportQuery]:
+def _choose_queries() -> Iterator[ReportQuery]:
     """Checked queries that read every table between them: each metric by day, and the first one by each dimension."""
     today = datetime.now(UTC).date()
     days = next(dimension for dimension in Dimension if dimension.grain is Grain.DAY)

@@ -26,7 +26,13 @@ from reelport.server.memory import release_memory
 from reelport.server.queue import attempt, jobs, liveness, losses, wakeups, worker_registry
 from reelport.server.queue.attempt import LeaseLost, clock
 from reelport.server.queue.jobs import Claim
-from reelport.server.queue.lease_keeper import WATCH_SECONDS, LeaseKeeper, Running, Stop, release_dead_workers
+from reelport.server.queue.lease_keeper import (
+    WATCH_SECONDS,
+    LeaseKeeper,
+    RunningAttempt,
+    StopReason,
+    release_dead_workers,
+)
 from reelport.server.queue.wakeups import Occasion, Wakeup
 from reelport.server.queue.warm_up import warm_up
 from reelport.server.settings import Settings
@@ -55,57 +61,57 @@ class Worker:
         self._owner = owner
         self._wakeup = wakeup
         self._isolated = isolated
-        self._running: set[Running] = set()
-        self._changed = threading.Lock()
-        self._leaving = threading.Event()
+        self._running: set[RunningAttempt] = set()
+        self._running_lock = threading.Lock()
+        self._stopping = threading.Event()
         self._ended = threading.Event()
 
     def stop(self) -> None:
         """Claim nothing more, and end. Safe from a signal handler."""
-        self._leaving.set()
+        self._stopping.set()
         self._wakeup.notify()
 
     def run(self) -> None:
         """Make reports until `stop`; then running ones get a while to end, and are given back after it."""
-        keeper = threading.Thread(target=self._keep, name="keeper")
+        keeper = threading.Thread(target=self._keep_leases, name="keeper")
         keeper.start()
         try:
-            self._make_reports()
+            self._claim_until_stopped()
         finally:
             # Also on an error: a process that was kept by its keeper alone would never end, nor be started again.
             self._ended.set()
             keeper.join()
 
-    def _make_reports(self) -> None:
+    def _claim_until_stopped(self) -> None:
         with ThreadPoolExecutor(self._settings.slots, thread_name_prefix="report") as pool:
-            while not self._leaving.is_set():
+            while not self._stopping.is_set():
                 try:
                     claim = self._claim()
                 except StorageError as error:
                     _log.warning("no claim", reason=str(error))
                     claim = None
                 if claim is None:
-                    if self._isolated and not self._now_running():
+                    if self._isolated and not self._list_running():
                         return
                     self._wakeup.wait(IDLE_SECONDS)
                 else:
-                    pool.submit(self._work, self._begin(claim))
+                    pool.submit(self._make_report, self._start_attempt(claim))
             self._drain()
 
-    def _keep(self) -> None:
+    def _keep_leases(self) -> None:
         keeper = LeaseKeeper(
             self._settings,
             self._db,
-            running=self._now_running,
+            running=self._list_running,
             clock=clock,
-            freed=self._wakeup.notify,
+            wake_worker=self._wakeup.notify,
             ready="" if self._isolated else self._owner,
         )
         while not self._ended.wait(WATCH_SECONDS):
             keeper.tick()
 
     def _claim(self) -> Claim | None:
-        running = len(self._now_running())
+        running = len(self._list_running())
         if running >= self._settings.slots:
             return None
         return jobs.claim(
@@ -117,66 +123,66 @@ class Worker:
             beside=running > 0,
         )
 
-    def _begin(self, claim: Claim) -> Running:
-        running = Running(claim, self._engine.session())
-        with self._changed:
+    def _start_attempt(self, claim: Claim) -> RunningAttempt:
+        running = RunningAttempt(claim, self._engine.session())
+        with self._running_lock:
             self._running.add(running)
         return running
 
     def _drain(self) -> None:
         until = time.monotonic() + self._settings.drain_seconds
-        while running := self._now_running():
+        while running := self._list_running():
             if time.monotonic() >= until:
                 for each in running:
-                    each.interrupt(Stop.LEAVING)
+                    each.interrupt(StopReason.LEAVING)
             time.sleep(0.05)
 
-    def _now_running(self) -> tuple[Running, ...]:
-        with self._changed:
+    def _list_running(self) -> tuple[RunningAttempt, ...]:
+        with self._running_lock:
             return tuple(self._running)
 
-    def _work(self, running: Running) -> None:
+    def _make_report(self, running: RunningAttempt) -> None:
         claim = running.claim
         log = _log.bind(report=claim.report_id, attempt=claim.attempt)
         try:
-            record = attempt.make(self._db, self._settings, claim, running.session, clock)
-            seconds = round(time.monotonic() - running.since, 3)
+            record = attempt.make_report(self._db, self._settings, claim, running.session, clock)
+            seconds = round(time.monotonic() - running.started_at, 3)
             log.info("report finished", rows=record.rows, bytes=record.bytes, seconds=seconds)
         except (Cancelled, LeaseLost):
-            self._settle(running, log)
+            self._settle_interrupted(running, log)
         except DiskFull as error:
             self._wait_for_room(claim, str(error), log)
         except Exception as error:  # noqa: BLE001 - whatever it was, the report must reach a final state
-            self._failed(claim, error, log)
+            self._handle_failure(claim, error, log)
         finally:
-            with self._changed:
+            with self._running_lock:
                 self._running.discard(running)
             wakeups.notify(self._settings, Occasion.ENDED)
             running.session.close()
             self._wakeup.notify()
 
-    def _settle(self, running: Running, log: structlog.typing.FilteringBoundLogger) -> None:
+    def _settle_interrupted(self, running: RunningAttempt, log: structlog.typing.FilteringBoundLogger) -> None:
         """What becomes of an attempt that was interrupted."""
-        why = running.stop or Stop.TAKEN
+        why = running.stop or StopReason.TAKEN
         log.info("attempt interrupted", reason=why.value)
-        with _logged_only(log):
+        with _log_storage_errors(log):
             match why:
-                case Stop.LEAVING:
+                case StopReason.LEAVING:
                     jobs.give_back(self._db, running.claim)
-                case Stop.LATE:
+                case StopReason.LATE:
                     reason = f"It was not made in {self._settings.generation_seconds} seconds: ask for less."
                     jobs.fail(self._db, running.claim, reason, clock(), code="too_late")
-                case Stop.TAKEN:
+                case StopReason.TAKEN:
                     pass
 
-    def _failed(self, claim: Claim, error: Exception, log: structlog.typing.FilteringBoundLogger) -> None:
+    def _handle_failure(self, claim: Claim, error: Exception, log: structlog.typing.FilteringBoundLogger) -> None:
         """Try again later, or end the report when it was tried often enough or can't get better by itself."""
         known = isinstance(error, ReelportError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         code = error.code if isinstance(error, ReelportError) else InternalError.code
         last = claim.failures + 1 >= self._settings.attempts or isinstance(error, RequestError)
         log.warning("attempt failed", reason=reason, last=last, exc_info=None if known else error)
-        with _logged_only(log):
+        with _log_storage_errors(log):
             if isinstance(error, OutOfMemory | MemoryError) and losses.isolate(self._db, claim, reason):
                 log.info("attempt is made again alone")
             elif last:
@@ -189,7 +195,7 @@ class Worker:
         left = self._settings.room_seconds - claim.waited_for_room
         pause = min(max(claim.waited_for_room / 2, _LEAST_ROOM_PAUSE), jobs.LONGEST_PAUSE, left)
         log.warning("no room on the disk", reason=reason, waited=claim.waited_for_room, pause=pause)
-        with _logged_only(log):
+        with _log_storage_errors(log):
             if left <= 0:
                 waited = f"It waited {claim.waited_for_room:.0f} seconds for room. Make room, then ask again."
                 jobs.fail(self._db, claim, f"{reason}. {waited}", clock(), code=DiskFull.code)
@@ -198,7 +204,7 @@ class Worker:
 
 
 @contextmanager
-def _logged_only(log: structlog.typing.FilteringBoundLogger) -> Iterator[None]:
+def _log_storage_errors(log: structlog.typing.FilteringBoundLogger) -> Iterator[None]:
     """A database that is away now: the lease runs out, and the job is taken up again then."""
     try:
         yield
@@ -207,53 +213,53 @@ def _logged_only(log: structlog.typing.FilteringBoundLogger) -> Iterator[None]:
 
 
 @private()
-def work(settings: Settings, *, supervisor: str = "", isolated: bool = False) -> None:
+def run_worker(settings: Settings, *, supervisor: str = "", isolated: bool = False) -> None:
     """Run one worker until SIGTERM or SIGINT; with a supervisor, or until standard input ends with that one.
 
     An isolated worker makes one suspect after the other, and ends when none is due.
     """
     if isolated:
         settings = replace(settings, slots=1)
-    owner = liveness.new_owner()
+    owner = liveness.make_owner_name()
     with (
-        _leaving_in_order(),
-        _connected(settings) as db,
-        liveness.hold_name(settings, owner, supervisor) as own_bell,
-        _engine(settings, owner) as engine,
+        _exit_on_signals(),
+        _connect(settings) as db,
+        liveness.hold_name(settings, owner, supervisor) as wakeup,
+        _make_engine(settings, owner) as engine,
     ):
         release_dead_workers(db, settings)
-        retention.clean(db, settings)
-        worker = Worker(settings, db, engine, owner, own_bell, isolated=isolated)
+        retention.remove_orphans(db, settings)
+        worker = Worker(settings, db, engine, owner, wakeup, isolated=isolated)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
         if supervisor:
-            _attach()
+            _attach_to_supervisor()
         if not isolated:
             warm_up(settings.facts_root, engine, liveness.spill_folder(settings, owner))
             release_memory()
-        with wakeups.listening(db, own_bell), _registered(db, "" if isolated else owner):
+        with wakeups.forward_notifications(db, wakeup), _register(db, "" if isolated else owner):
             _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)
             worker.run()
             _log.info("worker stopped", worker=owner)
 
 
 @contextmanager
-def _registered(db: Database, owner: str) -> Iterator[None]:
+def _register(db: Database, owner: str) -> Iterator[None]:
     """Be known as ready within the block, unless without a name. The keeper of the worker keeps it known."""
     if not owner:
         yield
         return
-    with _logged_only(_log):
-        worker_registry.beat(db, owner)
+    with _log_storage_errors(_log):
+        worker_registry.record_heartbeat(db, owner)
     try:
         yield
     finally:
-        with _logged_only(_log):
-            worker_registry.leave(db, owner)
+        with _log_storage_errors(_log):
+            worker_registry.unregister(db, owner)
 
 
 @contextmanager
-def _leaving_in_order() -> Iterator[None]:
+def _exit_on_signals() -> Iterator[None]:
     """Within the block a signal to stop leaves through every open block, until there is a worker to stop in order."""
     before = {number: signal.signal(number, _shut_down) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -268,7 +274,7 @@ def _shut_down(*_: object) -> NoReturn:
 
 
 @contextmanager
-def _connected(settings: Settings) -> Iterator[Database]:
+def _connect(settings: Settings) -> Iterator[Database]:
     # Made by whoever serves or loads: a worker whose disk went away must not begin another one in its place.
     require_layout(settings.data)
     db = connect(settings)
@@ -278,7 +284,7 @@ def _connected(settings: Settings) -> Iterator[Database]:
         db.dispose()
 
 
-def _engine(settings: Settings, owner: str) -> Engine:
+def _make_engine(settings: Settings, owner: str) -> Engine:
     """The engine of a worker, which can have no more memory than is its, and of the disk reach nothing but facts."""
     with translate_io_errors(settings.spill_root), without_signals():
         return Engine(
@@ -299,16 +305,16 @@ def without_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _attach() -> None:
+def _attach_to_supervisor() -> None:
     """Be the worker of the supervisor that started this process."""
     # A Ctrl-C in the terminal is for the service, which then stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The API beside it answers in milliseconds; a report that takes seconds can wait for those.
     os.nice(_NICE)
-    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    threading.Thread(target=_exit_with_parent, name="parent", daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     # Not by a buffered reader: its lock, held by a thread that waits, breaks the end of the interpreter.
     while os.read(sys.stdin.fileno(), 1024):
         pass

@@ -18,14 +18,14 @@ def main() -> None:
     from reelport.errors import ReelportError  # noqa: PLC0415 - see above
     from reelport.facts.modes import let_read  # noqa: PLC0415 - see above
     from reelport.server import logs  # noqa: PLC0415 - see above
-    from reelport.server.queue.worker import work  # noqa: PLC0415 - see above
+    from reelport.server.queue.worker import run_worker  # noqa: PLC0415 - see above
     from reelport.server.settings import read  # noqa: PLC0415 - see above
 
     settings = read()
     let_read(settings.readers)
     logs.configure(settings)
     try:
-        work(settings, supervisor=sys.argv[1], isolated="--isolated" in sys.argv[2:])
+        run_worker(settings, supervisor=sys.argv[1], isolated="--isolated" in sys.argv[2:])
     except ReelportError as error:
         structlog.get_logger(__name__).error("no worker", reason=str(error))
         raise SystemExit(error.exit_status) from None

@@ -19,7 +19,7 @@ from reelport.facts.log.snapshot import versions_now
 from reelport.query import ReportQuery
 from reelport.server import credentials
 from reelport.server.access import callers
-from reelport.server.access.callers import Caller, readable
+from reelport.server.access.callers import Caller, find_readable_channels
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs, wakeups
@@ -28,10 +28,10 @@ from reelport.server.state.database import reading, write
 from reelport.server.state.tables import JOBS, KEYS, ORGANIZATIONS, REPORTS
 from reelport.wire import Code, ReportStatus, Scope, parse_complete_day
 
-_Standing = Row[*tuple[Any, ...]]
+_AskState = Row[*tuple[Any, ...]]
 """A row of `_STANDING`: the columns of a report, empty when none answers, and what its partner has unfinished."""
 
-_OF_PARTNER = select(func.count()).select_from(JOBS).where(JOBS.c.organization_id == bindparam("organization"))
+_UNFINISHED = select(func.count()).select_from(JOBS).where(JOBS.c.organization_id == bindparam("organization"))
 _SAME_ASK = (
     select(
         REPORTS.c.id,
@@ -52,16 +52,16 @@ _SAME_ASK = (
     .limit(1)
     .subquery("same")
 )
-_STANDING = select(
+_ASK_STATE = select(
     _SAME_ASK,
-    _OF_PARTNER.scalar_subquery().label("unfinished"),
-    _OF_PARTNER.where(JOBS.c.owner.is_(None)).scalar_subquery().label("waiting"),
+    _UNFINISHED.scalar_subquery().label("unfinished"),
+    _UNFINISHED.where(JOBS.c.owner.is_(None)).scalar_subquery().label("waiting"),
 ).select_from(select(literal(1).label("row")).subquery("one").outerjoin(_SAME_ASK, true()))
-_ALONE = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == bindparam("organization")).with_for_update()
-_LOOK = REPORTS.select().where(
+_LOCK_ORGANIZATION = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == bindparam("organization")).with_for_update()
+_SELECT_REPORT = REPORTS.select().where(
     REPORTS.c.token == bindparam("report_token"), REPORTS.c.organization_id == bindparam("organization")
 )
-_INSERT = REPORTS.insert()
+_INSERT_REPORT = REPORTS.insert()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class AskedReport:
 
 
 @dataclass(frozen=True, slots=True)
-class LookedReport:
+class FoundReport:
     """What a look gives back; `file` is there when the status is FINISHED.
 
     `last_complete_day` is that of the facts that the report is made of; None where that isn't known.
@@ -106,15 +106,15 @@ class NoFile(StrEnum):
     OVER = "the report isn't finished, or its time is over"
 
 
-def rules(settings: Settings) -> check.Rules:
+def make_rules(settings: Settings) -> check.Rules:
     """What this service holds a query to."""
     return check.Rules(settings.dimension_limit, settings.day_limit, permissive=settings.inferred == "permissive")
 
 
 @lru_cache(maxsize=50)  # One document may ask the same many times.
-def problems(query: ReportQuery, scopes: frozenset[str], today: date, held_to: check.Rules) -> tuple[Problem, ...]:
+def find_problems(query: ReportQuery, scopes: frozenset[str], today: date, held_to: check.Rules) -> tuple[Problem, ...]:
     """Why a caller with these scopes can't have that report: empty when there is no reason."""
-    may_ask = () if Scope.CREATE_REPORTS in scopes else (_lacking(Scope.CREATE_REPORTS, ()),)
+    may_ask = () if Scope.CREATE_REPORTS in scopes else (_make_scope_problem(Scope.CREATE_REPORTS, ()),)
     return (*may_ask, *check.problems(query, today=today, scopes=scopes, rules=held_to))
 
 
@@ -124,42 +124,44 @@ def ask(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now:
     QueryRefused says every problem; QueueFull when the partner has as many unfinished reports as may be; AccessError
     when what the caller may read has changed since it was recognised.
     """
-    found = problems(query, caller.scopes, now.date(), rules(settings))
+    found = find_problems(query, caller.scopes, now.date(), make_rules(settings))
     if any(problem.fatal for problem in found):
         raise QueryRefused(found)
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as it is stored
-    question = _fingerprint(query, caller)
+    question = _hash_ask(query, caller)
     # Read from the tables at most once, and where it can be before, not while, everyone else waits to write.
     versions = cache(lambda: versions_now(settings.facts_root))
     with reading(db) as connection:
-        standing = _standing(connection, caller, question, now)
-    if (answer := _answered(settings, standing, versions)) is not None:
+        state = _read_ask_state(connection, caller, question, now)
+    if (answer := _reuse_report(settings, state, versions)) is not None:
         return answer
 
     def enter(connection: Connection) -> AskedReport:
-        _alone(connection, caller)
-        standing = _standing(connection, caller, question, now)
-        if (answer := _answered(settings, standing, versions)) is not None:
+        _lock_organization(connection, caller)
+        state = _read_ask_state(connection, caller, question, now)
+        if (answer := _reuse_report(settings, state, versions)) is not None:
             return answer
-        _check_room(settings, standing)
-        return _put(connection, settings, caller, query, question, now)
+        _check_queue_limit(settings, state)
+        return _insert_report(connection, settings, caller, query, question, now)
 
     asked = write(db, enter)
     wakeups.notify(settings)
     return asked
 
 
-def look(db: Engine, caller: Caller, token: str, now: datetime) -> LookedReport | None:
+def find_report(db: Engine, caller: Caller, token: str, now: datetime) -> FoundReport | None:
     """The report of that token, or None when this caller may not know of it.
 
     QueryRefused when the token of the caller is for neither making nor reading reports.
     """
     if not caller.scopes & {Scope.CREATE_REPORTS, Scope.READ_REPORTS}:
-        raise QueryRefused((_lacking(Scope.READ_REPORTS, ("reportToken",)),))
+        raise QueryRefused((_make_scope_problem(Scope.READ_REPORTS, ("reportToken",)),))
     if not credentials.is_well_formed(credentials.REPORT_TOKEN, token):
         return None
     with reading(db) as connection:
-        row = connection.execute(_LOOK, {"report_token": token, "organization": caller.organization_id}).first()
+        row = connection.execute(
+            _SELECT_REPORT, {"report_token": token, "organization": caller.organization_id}
+        ).first()
     if (
         row is None
         or not caller.scopes >= set(row.scopes.split())
@@ -169,12 +171,12 @@ def look(db: Engine, caller: Caller, token: str, now: datetime) -> LookedReport 
     status = ReportStatus[row.status]
     if status is not ReportStatus.FAILED and row.expires_at <= now:
         status = ReportStatus.EXPIRED
-    file = _file(row) if status is ReportStatus.FINISHED else None
+    file = _make_file_record(row) if status is ReportStatus.FINISHED else None
     complete = parse_complete_day(row.last_complete_day)
-    return LookedReport(row.id, row.token, status, row.created_at, row.expires_at, file, complete)
+    return FoundReport(row.id, row.token, status, row.created_at, row.expires_at, file, complete)
 
 
-def finished_file(db: Engine, report_id: str, key_id: str, now: datetime) -> LinkedFile | NoFile:
+def find_linked_file(db: Engine, report_id: str, key_id: str, now: datetime) -> LinkedFile | NoFile:
     """The file that a link of a key opens now, by the report's public name; to be asked at every download.
 
     WITHDRAWN when the key is revoked or may not read every channel of the report any more.
@@ -187,49 +189,51 @@ def finished_file(db: Engine, report_id: str, key_id: str, now: datetime) -> Lin
         ).first()
         if row is None:
             return NoFile.WITHDRAWN
-        may_read = readable(connection, row.organization_id, key_id if row.limited else None)
+        may_read = find_readable_channels(connection, row.organization_id, key_id if row.limited else None)
     if not may_read >= set(json.loads(row.channels)):
         return NoFile.WITHDRAWN
     if row.status != ReportStatus.FINISHED.value or row.expires_at <= now:
         return NoFile.OVER
-    return LinkedFile(_file(row), row.organization_id, parse_complete_day(row.last_complete_day))
+    return LinkedFile(_make_file_record(row), row.organization_id, parse_complete_day(row.last_complete_day))
 
 
-def _file(row: Row[*tuple[Any, ...]]) -> FileRecord:
+def _make_file_record(row: Row[*tuple[Any, ...]]) -> FileRecord:
     return FileRecord(row.file, row.rows, row.bytes, row.sha256)
 
 
-def _lacking(scope: Scope, path: tuple[str, ...]) -> Problem:
+def _make_scope_problem(scope: Scope, path: tuple[str, ...]) -> Problem:
     return Problem(Code.SCOPE_MISSING, path, f"This needs the scope {scope}, which the token lacks.", scope.value)
 
 
-def _fingerprint(query: ReportQuery, caller: Caller) -> str:
+def _hash_ask(query: ReportQuery, caller: Caller) -> str:
     """The same question: the same query over the same channels."""
     return hashlib.sha256("\n".join([query.fingerprint(), *sorted(caller.channels)]).encode()).hexdigest()
 
 
-def _standing(connection: Connection, caller: Caller, question: str, now: datetime) -> _Standing:
+def _read_ask_state(connection: Connection, caller: Caller, question: str, now: datetime) -> _AskState:
     """The newest report that answers the same ask of this key, if any, and how many its partner has unfinished."""
     asked = {"organization": caller.organization_id, "key": caller.key_id, "question": question, "now": now}
-    return connection.execute(_STANDING, asked).one()
+    return connection.execute(_ASK_STATE, asked).one()
 
 
-def _answered(settings: Settings, standing: _Standing, versions: Callable[[], Mapping[str, int]]) -> AskedReport | None:
+def _reuse_report(
+    settings: Settings, state: _AskState, versions: Callable[[], Mapping[str, int]]
+) -> AskedReport | None:
     """The report that is still the answer to the ask."""
     if (
-        standing.id is None
-        or not (standing.versions is None or _current(standing.versions, versions()))
-        or not _has_its_file(settings, standing)
+        state.id is None
+        or not (state.versions is None or _are_current(state.versions, versions()))
+        or not _has_file(settings, state)
     ):
         return None
-    return AskedReport(standing.id, standing.token, ReportStatus[standing.status], standing.created_at)
+    return AskedReport(state.id, state.token, ReportStatus[state.status], state.created_at)
 
 
-def _current(pinned: str, now: Mapping[str, int]) -> bool:
+def _are_current(pinned: str, now: Mapping[str, int]) -> bool:
     return all(now.get(table, -1) == version for table, version in json.loads(pinned).items())
 
 
-def _has_its_file(settings: Settings, found: _Standing) -> bool:
+def _has_file(settings: Settings, found: _AskState) -> bool:
     """Whether a report, if it is finished, can be fetched: one whose file was lost or cut is made anew."""
     if found.file is None:
         return True
@@ -239,29 +243,27 @@ def _has_its_file(settings: Settings, found: _Standing) -> bool:
         return False
 
 
-def _alone(connection: Connection, caller: Caller) -> None:
+def _lock_organization(connection: Connection, caller: Caller) -> None:
     """Of two asks of a partner at the same moment the second waits here, and then sees the first.
 
     AccessError when access was withdrawn since the caller was recognised: no report may come of it.
     """
     if connection.dialect.name == "postgresql":  # Whoever writes to SQLite is alone.
-        connection.execute(_ALONE, {"organization": caller.organization_id})
-    if not callers.may_still(connection, caller):
+        connection.execute(_LOCK_ORGANIZATION, {"organization": caller.organization_id})
+    if not callers.is_still_allowed(connection, caller):
         raise AccessError("What this key may read has changed just now: ask again.")
 
 
-def _check_room(settings: Settings, standing: _Standing) -> None:
-    if settings.queue_policy == "refuse" and standing.unfinished >= settings.running_limit:
+def _check_queue_limit(settings: Settings, state: _AskState) -> None:
+    if settings.queue_policy == "refuse" and state.unfinished >= settings.running_limit:
         raise QueueFull(
-            f"{standing.unfinished} reports of this partner are unfinished already: ask again when one has ended."
+            f"{state.unfinished} reports of this partner are unfinished already: ask again when one has ended."
         )
-    if settings.queue_policy == "queue" and standing.waiting >= settings.waiting_limit:
-        raise QueueFull(
-            f"{standing.waiting} reports of this partner are waiting already: ask again when some have ended."
-        )
+    if settings.queue_policy == "queue" and state.waiting >= settings.waiting_limit:
+        raise QueueFull(f"{state.waiting} reports of this partner are waiting already: ask again when some have ended.")
 
 
-def _put(
+def _insert_report(
     connection: Connection, settings: Settings, caller: Caller, query: ReportQuery, question: str, now: datetime
 ) -> AskedReport:
     asked = AskedReport(
@@ -281,7 +283,7 @@ def _put(
         "expires_at": now + timedelta(hours=settings.retention_hours),
         "attempts": 0,
     }
-    connection.execute(_INSERT, row)
+    connection.execute(_INSERT_REPORT, row)
     jobs.enqueue(connection, asked.id, caller.organization_id)
     wakeups.notify_listeners(connection)
     return asked

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, Row, Select, select
 from reelport.check import nearest
 from reelport.errors import UsageError
 from reelport.server.access import organizations
-from reelport.server.access.callers import readable
+from reelport.server.access.callers import find_readable_channels
 from reelport.server.files import report_files
 from reelport.server.queue import wakeups
 from reelport.server.queue.wakeups import Occasion
@@ -54,22 +54,22 @@ def remove_channels(
     these, and is revoked when it has none left.
     """
     with writing(db) as connection:
-        holder = organizations.lock(connection, organization)
+        holder = organizations.lock_organization(connection, organization)
         _check_readable(connection, holder, channels)
         gone = frozenset(channels)
-        lists = _covering(connection, holder.id, gone)
-        ended = _withdrawal(connection, holder.id, gone, lists)
+        lists = _find_channel_lists(connection, holder.id, gone)
+        ended = _count_withdrawal(connection, holder.id, gone, lists)
         connection.execute(
             READABLE.delete().where(READABLE.c.organization_id == holder.id, READABLE.c.channel_id.in_(gone))
         )
         connection.execute(
             KEY_CHANNELS.delete().where(
-                KEY_CHANNELS.c.key_id.in_(_keys_of(holder.id)), KEY_CHANNELS.c.channel_id.in_(gone)
+                KEY_CHANNELS.c.key_id.in_(_select_keys(holder.id)), KEY_CHANNELS.c.channel_id.in_(gone)
             )
         )
         connection.execute(KEYS.update().where(KEYS.c.id.in_(ended.keys)).values(revoked_at=now))
         _delete_reports(connection, holder.id, lists)
-    _clear_up(settings, ended)
+    _delete_files(settings, ended)
     return ended
 
 
@@ -79,27 +79,27 @@ def remove_organization(db: Engine, settings: Settings, organization: str) -> Wi
     UsageError when there is none.
     """
     with writing(db) as connection:
-        holder = organizations.lock(connection, organization)
-        lists = _covering(connection, holder.id, None)
-        ended = _withdrawal(connection, holder.id, None, lists)
+        holder = organizations.lock_organization(connection, organization)
+        lists = _find_channel_lists(connection, holder.id, None)
+        ended = _count_withdrawal(connection, holder.id, None, lists)
         _delete_reports(connection, holder.id, lists)
-        connection.execute(KEY_CHANNELS.delete().where(KEY_CHANNELS.c.key_id.in_(_keys_of(holder.id))))
+        connection.execute(KEY_CHANNELS.delete().where(KEY_CHANNELS.c.key_id.in_(_select_keys(holder.id))))
         for table in (KEYS, READABLE):
             connection.execute(table.delete().where(table.c.organization_id == holder.id))
         connection.execute(ORGANIZATIONS.delete().where(ORGANIZATIONS.c.id == holder.id))
-    _clear_up(settings, ended)
+    _delete_files(settings, ended)
     return ended
 
 
-def preview_organization(db: Engine, organization: str) -> Withdrawal:
+def preview_removal(db: Engine, organization: str) -> Withdrawal:
     """What `remove_organization` would end now."""
     with reading(db) as connection:
-        holder = organizations.find(connection, organization)
-        return _withdrawal(connection, holder.id, None, _covering(connection, holder.id, None))
+        holder = organizations.find_organization(connection, organization)
+        return _count_withdrawal(connection, holder.id, None, _find_channel_lists(connection, holder.id, None))
 
 
 def _check_readable(connection: Connection, holder: organizations.Organization, channels: Collection[str]) -> None:
-    known = readable(connection, holder.id)
+    known = find_readable_channels(connection, holder.id)
     wrong = [f"{holder.name} reads no channel {id_!r}.{_suggest(id_, known)}" for id_ in channels if id_ not in known]
     if not channels:
         wrong = ["Name the channels that are to be removed by --id."]
@@ -112,15 +112,15 @@ def _suggest(id_: str, known: Collection[str]) -> str:
     return f" Did you mean {near}?" if near else ""
 
 
-def _withdrawal(
+def _count_withdrawal(
     connection: Connection, organization_id: int, gone: frozenset[str] | None, lists: Iterable[str]
 ) -> Withdrawal:
     """What ends with these channels of an organization, or with all of it when None; `lists` as `_covering` gives."""
-    ended, narrowed = _affected_keys(connection, organization_id, gone)
-    rows = [row for channels in lists for row in _reports(connection, organization_id, channels)]
-    states = [_state(row) for row in rows]
+    ended, narrowed = _find_affected_keys(connection, organization_id, gone)
+    rows = [row for channels in lists for row in _find_reports(connection, organization_id, channels)]
+    states = [_classify(row) for row in rows]
     return Withdrawal(
-        channels=len(readable(connection, organization_id) if gone is None else gone),
+        channels=len(find_readable_channels(connection, organization_id) if gone is None else gone),
         keys=ended,
         narrowed=narrowed,
         waiting=states.count("waiting"),
@@ -131,7 +131,7 @@ def _withdrawal(
     )
 
 
-def _affected_keys(
+def _find_affected_keys(
     connection: Connection, organization_id: int, gone: frozenset[str] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The keys that end, and those that lose some of their channels; keys that were revoked before are in neither."""
@@ -147,11 +147,11 @@ def _affected_keys(
     return ended, tuple(key for key in keys if key in held and held[key] & gone and key not in ended)
 
 
-def _keys_of(organization_id: int) -> Select[str]:
+def _select_keys(organization_id: int) -> Select[str]:
     return select(KEYS.c.id).where(KEYS.c.organization_id == organization_id)
 
 
-def _covering(connection: Connection, organization_id: int, gone: frozenset[str] | None) -> tuple[str, ...]:
+def _find_channel_lists(connection: Connection, organization_id: int, gone: frozenset[str] | None) -> tuple[str, ...]:
     """The lists of channels, as reports have them, that hold one of these; every one when None.
 
     Many reports have the same list: each is read once.
@@ -161,7 +161,7 @@ def _covering(connection: Connection, organization_id: int, gone: frozenset[str]
     return tuple(text for text in texts if gone is None or not gone.isdisjoint(json.loads(text)))
 
 
-def _reports(connection: Connection, organization_id: int, channels: str) -> Iterator[Row[*tuple[str, ...]]]:
+def _find_reports(connection: Connection, organization_id: int, channels: str) -> Iterator[Row[*tuple[str, ...]]]:
     found = (
         select(REPORTS.c.status, REPORTS.c.file, JOBS.c.number, JOBS.c.owner)
         .outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
@@ -170,7 +170,7 @@ def _reports(connection: Connection, organization_id: int, channels: str) -> Ite
     yield from connection.execute(found)
 
 
-def _state(row: Row[*tuple[str, ...]]) -> str:
+def _classify(row: Row[*tuple[str, ...]]) -> str:
     if row.number is not None:
         return "waiting" if row.owner is None else "running"
     return "finished" if row.status == ReportStatus.FINISHED.value else "forgotten"
@@ -191,7 +191,7 @@ def _delete_reports(connection: Connection, organization_id: int, lists: Iterabl
     tallies.count_end(connection, Outcome.CANCELLED, "access_withdrawn", times=unmade)
 
 
-def _clear_up(settings: Settings, ended: Withdrawal) -> None:
+def _delete_files(settings: Settings, ended: Withdrawal) -> None:
     """Delete the files at once, and wake whoever waits for one of the reports."""
     for name in ended.files:
         # What stays, as on another machine's disk, belongs to no report any more: the next sweep deletes it.

@@ -57,7 +57,7 @@ class StateBusy(StorageError):
 def connect(settings: Settings) -> Engine:
     """The state database, brought up to date; StorageError when it can't be, NewerData when it is ahead of us."""
     check_layout(settings.data)
-    db = opened(settings)
+    db = open_database(settings)
     try:
         with private():
             upgrade(db)
@@ -67,7 +67,7 @@ def connect(settings: Settings) -> Engine:
     return db
 
 
-def opened(settings: Settings) -> Engine:
+def open_database(settings: Settings) -> Engine:
     """The state database as it is, not brought up to date: for a look at one that may be out of order."""
     if settings.database_url:
         return create_engine(parse_address(settings.database_url), pool_pre_ping=True, pool_size=10, max_overflow=40)
@@ -79,8 +79,8 @@ def opened(settings: Settings) -> Engine:
         max_overflow=40,
         execution_options={"write_queue": WriteQueue()},
     )
-    event.listen(db, "connect", partial(_set_up, choose_journal(settings.data)))
-    event.listen(db, "checkout", partial(_still_there, settings.state_file))
+    event.listen(db, "connect", partial(_configure_connection, choose_journal(settings.data)))
+    event.listen(db, "checkout", partial(_check_file, settings.state_file))
     event.listen(db, "begin", _begin)
     return db
 
@@ -94,8 +94,8 @@ def open_reader(settings: Settings) -> Engine:
         pool_size=1,
         max_overflow=0,
     )
-    event.listen(db, "connect", _set_up_reader)
-    event.listen(db, "checkout", partial(_still_there, settings.state_file))
+    event.listen(db, "connect", _configure_reader)
+    event.listen(db, "checkout", partial(_check_file, settings.state_file))
     event.listen(db, "begin", _begin)
     return db
 
@@ -118,7 +118,7 @@ def parse_address(address: str) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
-def _set_up(journal: Journal, connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+def _configure_connection(journal: Journal, connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
     """Transactions begin by our word alone, are durable, and keep to the foreign keys."""
     connection.isolation_level = None
     connection.create_function("clock_ms", 0, lambda: time.time_ns() // 1_000_000)
@@ -127,12 +127,12 @@ def _set_up(journal: Journal, connection: sqlite3.Connection, _entry: Connection
     connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _set_up_reader(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+def _configure_reader(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
     connection.isolation_level = None
     connection.execute("PRAGMA query_only = ON")
 
 
-def _still_there(file: Path, _connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
+def _check_file(file: Path, _connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
     """A connection to a file that was removed or replaced would go on with what it was, and see nobody's changes."""
     try:
         found = file.stat()
@@ -148,11 +148,11 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
         return
     driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
-    if not _begun_soon(driver):
+    if not _try_begin(driver):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _begun_soon(driver: sqlite3.Connection) -> bool:
+def _try_begin(driver: sqlite3.Connection) -> bool:
     """Try for the writer's lock every few milliseconds, and say whether it came.
 
     SQLite's own wait pauses the longer the longer it has waited, up to 100 ms: whoever came last is served first, and
@@ -184,15 +184,15 @@ def _begun_soon(driver: sqlite3.Connection) -> bool:
 @contextmanager
 def reading(db: Engine) -> Iterator[Connection]:
     """A transaction that only reads, and keeps nobody from writing."""
-    with _explained(), db.connect().execution_options(reads=True) as connection, connection.begin():
+    with _translate_errors(), db.connect().execution_options(reads=True) as connection, connection.begin():
         yield connection
 
 
 @contextmanager
 def writing(db: Engine) -> Iterator[Connection]:
     """A transaction that writes: whole at its end, gone on an error. Writers of one process are let in in order."""
-    queue = _queue_of(db)
-    with nullcontext() if queue is None else queue.turn, _transaction(db) as connection:
+    queue = _get_queue(db)
+    with nullcontext() if queue is None else queue.writer_lock, _transaction(db) as connection:
         yield connection
 
 
@@ -202,7 +202,7 @@ def write(db: Engine, work: Callable[[Connection], T]) -> T:
     On SQLite what several threads write at a moment is brought to the disk at once: `work` may be called by another
     thread than the caller's.
     """
-    queue = _queue_of(db)
+    queue = _get_queue(db)
     if queue is not None:
         return queue.run(lambda: _transaction(db), work)
     with _transaction(db) as connection:
@@ -211,17 +211,17 @@ def write(db: Engine, work: Callable[[Connection], T]) -> T:
 
 @contextmanager
 def _transaction(db: Engine) -> Iterator[Connection]:
-    with _explained(), db.begin() as connection:
+    with _translate_errors(), db.begin() as connection:
         yield connection
 
 
-def _queue_of(db: Engine) -> WriteQueue | None:
+def _get_queue(db: Engine) -> WriteQueue | None:
     found: WriteQueue | None = db.get_execution_options().get("write_queue")
     return found
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
@@ -231,10 +231,10 @@ def _explained() -> Iterator[None]:
         if type(error) not in _AWAY:
             raise
         sentence = f"The state database can't be used: {_first_line(error)}."
-        raise _kind_of(error)(sentence) from error
+        raise _choose_error(error)(sentence) from error
 
 
-def _kind_of(error: DatabaseError) -> type[StorageError]:
+def _choose_error(error: DatabaseError) -> type[StorageError]:
     if isinstance(error.orig, sqlite3.Error) and _is_busy(error.orig):
         return StateBusy
     return DiskFull if full_disk(str(error.orig)) else StorageError
@@ -249,7 +249,7 @@ def _first_line(error: DatabaseError) -> str:
     return (str(error.orig).strip().splitlines() or ["no reason given"])[0].rstrip(".")
 
 
-def sql(name: str) -> dict[str, str]:
+def load_statements(name: str) -> dict[str, str]:
     """The statements of `server/{name}.sql` by their names: each begins with a line `-- name: what it does`."""
     statements: dict[str, list[str]] = {}
     body: list[str] = []
@@ -260,7 +260,7 @@ def sql(name: str) -> dict[str, str]:
     return {key: "\n".join(lines) for key, lines in statements.items()}
 
 
-def revision(connection: Connection) -> str | None:
+def read_revision(connection: Connection) -> str | None:
     """The migration that the database stands at; None when it is empty."""
     if not inspect(connection).has_table("alembic_version"):
         return None
@@ -271,7 +271,7 @@ def revision(connection: Connection) -> str | None:
 def upgrade(db: Engine) -> None:
     """Bring the database up to date; of several processes at the same moment one does it and the others wait."""
     with reading(db) as connection:
-        if revision(connection) == REVISION:
+        if read_revision(connection) == REVISION:
             return
     with writing(db) as connection:
         if connection.dialect.name == "postgresql":
@@ -279,17 +279,17 @@ def upgrade(db: Engine) -> None:
         _migrate(connection)
 
 
-def ahead(found: str | None) -> str | None:
+def describe_newer_revision(found: str | None) -> str | None:
     """What to say of a database at this revision when a newer version of Reelport made it; None when we know it."""
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - only where the revision is not the newest one
 
-    known = {script.revision for script in ScriptDirectory.from_config(_migrations()).walk_revisions()}
+    known = {script.revision for script in ScriptDirectory.from_config(_make_migration_config()).walk_revisions()}
     if found is None or found in known:
         return None
     return f"The state database is at revision {found}, this version of Reelport knows {REVISION}: update Reelport."
 
 
-def _migrations() -> Config:
+def _make_migration_config() -> Config:
     from alembic.config import Config  # noqa: PLC0415 - see above
 
     config = Config()
@@ -301,10 +301,10 @@ def _migrate(connection: Connection) -> None:
     # Imported here: a start that finds everything up to date need not wait for it.
     from alembic import command  # noqa: PLC0415 - see above
 
-    if sentence := ahead(revision(connection)):
+    if sentence := describe_newer_revision(read_revision(connection)):
         raise NewerData(sentence)
-    config = _migrations()
+    config = _make_migration_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-    if revision(connection) != REVISION:
+    if read_revision(connection) != REVISION:
         raise InternalError("The migrations don't lead to the revision that the code expects.")

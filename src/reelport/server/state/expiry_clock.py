@@ -44,56 +44,56 @@ class ExpiryClock:
         self._db = db
         self._wall = wall
         self._monotonic = monotonic
-        self._agreeing = threading.Lock()
+        self._lock = threading.Lock()
         # A time that was believed, and when by the monotonic clock; None before the first look into the state.
-        self._believed: tuple[datetime, float] | None = None
-        self._doubted: float | None = None
+        self._accepted: tuple[datetime, float] | None = None
+        self._doubted_since: float | None = None
         self._shared: datetime | None = None
 
     def now(self) -> datetime:
         """The time that what expires is held against. It reads nothing: before the first `agree` it is the clock's."""
-        wall, believed = self._wall(), self._believed
-        if believed is None:
+        wall, accepted = self._wall(), self._accepted
+        if accepted is None:
             return wall
-        expected = self._expected(believed)
+        expected = self._compute_expected(accepted)
         return wall if wall <= expected + JUMP else expected
 
     def agree(self) -> datetime:
         """Agree with the other processes of this state on the time; to be called before each sweep. Gives `now`."""
-        with self._agreeing:
-            shared = self._read()
+        with self._lock:
+            shared = self._read_shared()
             wall, passed = self._wall(), self._monotonic()
-            if self._believed is None:
+            if self._accepted is None:
                 ahead = shared is not None and wall > shared + JUMP
-                self._believed = (shared if ahead and shared is not None else wall, passed)
-            expected = self._expected(self._believed)
-            if self._believes(wall, passed, expected, shared):
-                self._believed, self._doubted = (wall, passed), None
+                self._accepted = (shared if ahead and shared is not None else wall, passed)
+            expected = self._compute_expected(self._accepted)
+            if self._is_accepted(wall, passed, expected, shared):
+                self._accepted, self._doubted_since = (wall, passed), None
                 self._share(wall)
             self._shared = shared
         return self.now()
 
-    def _expected(self, believed: tuple[datetime, float]) -> datetime:
+    def _compute_expected(self, accepted: tuple[datetime, float]) -> datetime:
         """What the clock should show."""
-        at, passed = believed
+        at, passed = accepted
         return at + timedelta(seconds=self._monotonic() - passed)
 
-    def _believes(self, wall: datetime, passed: float, expected: datetime, shared: datetime | None) -> bool:
+    def _is_accepted(self, wall: datetime, passed: float, expected: datetime, shared: datetime | None) -> bool:
         """Whether the clock is where it should be, or where others believe it to be, or has kept to a jump for long."""
         if wall <= expected + JUMP or (shared is not None and shared - JUMP <= wall <= shared + JUMP):
             return True
-        others_go_on = self._doubted is not None and shared != self._shared
-        if self._doubted is None or others_go_on:
-            self._doubted = passed
+        others_go_on = self._doubted_since is not None and shared != self._shared
+        if self._doubted_since is None or others_go_on:
+            self._doubted_since = passed
             _log.warning(
                 "the clock is far ahead of the time agreed upon: nothing expires by it until it has stayed there",
                 clock=wall.isoformat(),
                 expected=expected.isoformat(),
                 hours=HOLD_SECONDS / 3600,
             )
-        return passed - self._doubted >= HOLD_SECONDS
+        return passed - self._doubted_since >= HOLD_SECONDS
 
-    def _read(self) -> datetime | None:
+    def _read_shared(self) -> datetime | None:
         with reading(self._db) as connection:
             return connection.execute(select(MOMENTS.c.at).where(MOMENTS.c.name == "time")).scalar()
 

@@ -29,9 +29,9 @@ class Journal:
 
 def choose_journal(folder: Path, version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> Journal:
     """The journal for a state that lies in `folder`."""
-    if not write_ahead_is_safe(version):
+    if not is_write_ahead_safe(version):
         return Journal("TRUNCATE", "as the write-ahead log of this SQLite has a known race")
-    kind = file_system_of(folder)
+    kind = detect_file_system(folder)
     if kind not in LOCAL:
         return Journal(
             "TRUNCATE", f"as a write-ahead log needs a local file system and this one is {kind or 'unknown'}"
@@ -39,12 +39,12 @@ def choose_journal(folder: Path, version: tuple[int, int, int] = sqlite3.sqlite_
     return Journal("WAL", f"as this SQLite is free of the race of its write-ahead log, on a local file system ({kind})")
 
 
-def write_ahead_is_safe(version: tuple[int, int, int]) -> bool:
+def is_write_ahead_safe(version: tuple[int, int, int]) -> bool:
     """Whether this SQLite is free of the race that could lose commits when a write-ahead log was reset."""
     return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0)
 
 
-def file_system_of(path: Path, mounts: Path = _MOUNTS) -> str:
+def detect_file_system(path: Path, mounts: Path = _MOUNTS) -> str:
     """The type of the file system in which a path lies, or will lie; empty where the system doesn't say."""
     try:
         lines = mounts.read_text("utf-8", "surrogateescape").splitlines()

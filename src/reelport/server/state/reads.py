@@ -23,12 +23,12 @@ from reelport.server.state.database import BUSY_SECONDS, StateBusy, open_reader
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 _PAUSE = 0.002
-_MOST_AT_ONCE = 50
+_BATCH = 50
 """Reads after which others on the event loop come in between."""
 
 
 @dataclass(eq=False, slots=True)
-class _Waiting:
+class _WaitingRead:
     """A read that found the state busy. `woken` is set when it is done, or when its task is to look for all."""
 
     read: Callable[[Engine], Any]
@@ -58,54 +58,54 @@ class Reads:
 
     def __init__(self, db: Engine, settings: Settings) -> None:
         self._db = db
-        self._at_once = None if settings.database_url else open_reader(settings)
-        self._waiting: deque[_Waiting] = deque()
-        self._looking = False
+        self._reader = None if settings.database_url else open_reader(settings)
+        self._waiting: deque[_WaitingRead] = deque()
+        self._retrying = False
 
     @property
-    def at_once(self) -> bool:
+    def runs_on_event_loop(self) -> bool:
         """Whether a read runs on the event loop: it must be a short one, and free of side effects."""
-        return self._at_once is not None
+        return self._reader is not None
 
     async def run(self, read: Callable[[Engine, *Ts], T], *args: *Ts) -> T:
         """What `read` gives; it is called again where the state was busy. StorageError when it can't be used."""
-        if self._at_once is None:
+        if self._reader is None:
             return await anyio.to_thread.run_sync(read, self._db, *args)
         if not self._waiting:
             try:
-                return read(self._at_once, *args)
+                return read(self._reader, *args)
             except StateBusy:
                 pass
-        own = _Waiting(lambda db: read(db, *args))
-        await self._wait(own, self._at_once)
+        own = _WaitingRead(lambda db: read(db, *args))
+        await self._wait(own, self._reader)
         if own.error is not None:
             raise own.error
         result: T = own.result
         return result
 
-    async def _wait(self, own: _Waiting, db: Engine) -> None:
+    async def _wait(self, own: _WaitingRead, db: Engine) -> None:
         """Return when the read is done: by this task, which then looks for all that wait, or by another's."""
         self._waiting.append(own)
         try:
             while not own.done:
-                if self._looking:
+                if self._retrying:
                     await own.woken.wait()
                     own.woken = anyio.Event()
                     continue
-                self._looking = True
+                self._retrying = True
                 try:
-                    await self._look_for_all(own, db)
+                    await self._retry_all(own, db)
                 finally:
-                    self._looking = False
+                    self._retrying = False
         finally:
             if not own.done:  # its caller has gone
                 self._waiting.remove(own)
-            if self._waiting and not self._looking:
+            if self._waiting and not self._retrying:
                 self._waiting[0].woken.set()
 
-    async def _look_for_all(self, own: _Waiting, db: Engine) -> None:
+    async def _retry_all(self, own: _WaitingRead, db: Engine) -> None:
         while not own.done:
-            for _ in range(_MOST_AT_ONCE):
+            for _ in range(_BATCH):
                 if not self._waiting or not self._waiting[0].attempt(db):
                     break
                 self._waiting.popleft()
@@ -114,5 +114,5 @@ class Reads:
 
     def close(self) -> None:
         """Let go of the state."""
-        if self._at_once is not None:
-            self._at_once.dispose()
+        if self._reader is not None:
+            self._reader.dispose()

@@ -12,7 +12,7 @@ from reelport.server import credentials
 from reelport.server.credentials import ServiceSecret
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, writing
-from reelport.server.state.tables import KEYS, SEALS
+from reelport.server.state.tables import KEYS, SECRET_FINGERPRINTS
 
 _OTHER = (
     "The keys of this state were made under another secret: they would all be refused. Bring back REELPORT_SECRET, or "
@@ -24,13 +24,13 @@ def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
     """The seal of this service; UsageError when keys of the state that still count were made under another secret."""
     own = credentials.load_service_secret(settings)
     with reading(db) as connection:
-        known = _mark(connection) == own.fingerprint
+        known = _read_fingerprint(connection) == own.fingerprint
     if not known:
         with writing(db) as connection:
-            if not _may_take(connection, own):
+            if not _is_accepted(connection, own):
                 raise UsageError(_OTHER)
-            connection.execute(SEALS.delete())
-            connection.execute(SEALS.insert().values(number=1, mark=own.fingerprint))
+            connection.execute(SECRET_FINGERPRINTS.delete())
+            connection.execute(SECRET_FINGERPRINTS.insert().values(number=1, mark=own.fingerprint))
     return own
 
 
@@ -39,18 +39,18 @@ def describe(db: Engine, service_secret: ServiceSecret | None) -> tuple[bool, st
     with reading(db) as connection:
         if not _has_keys(connection):
             return True, "It holds no key yet: the first one is made under the secret of that time."
-        if service_secret is not None and _may_take(connection, service_secret):
+        if service_secret is not None and _is_accepted(connection, service_secret):
             return True, "Its keys were made under this secret."
     return False, _OTHER
 
 
-def _may_take(connection: Connection, service_secret: ServiceSecret) -> bool:
+def _is_accepted(connection: Connection, service_secret: ServiceSecret) -> bool:
     """Whether no key was made under another secret; a state from before the mark takes the first that comes."""
-    return _mark(connection) in {None, service_secret.fingerprint} or not _has_keys(connection)
+    return _read_fingerprint(connection) in {None, service_secret.fingerprint} or not _has_keys(connection)
 
 
-def _mark(connection: Connection) -> str | None:
-    return connection.execute(select(SEALS.c.mark)).scalar()
+def _read_fingerprint(connection: Connection) -> str | None:
+    return connection.execute(select(SECRET_FINGERPRINTS.c.mark)).scalar()
 
 
 def _has_keys(connection: Connection) -> bool:

@@ -89,7 +89,7 @@ KEY_CHANNELS: Final = Table(
 )
 
 # One row at most: what tells the secret under which keys were made from another, and is no help to guess it.
-SEALS: Final = Table(
+SECRET_FINGERPRINTS: Final = Table(
     "seals",
     METADATA,
     Column("number", Integer, primary_key=True, autoincrement=False),

@@ -13,7 +13,7 @@ from functools import cache
 
 from sqlalchemy import Connection, Engine, TextClause, text
 
-from reelport.server.state.database import reading, sql
+from reelport.server.state.database import load_statements, reading
 
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 7200.0)
 """Upper bounds of the buckets of times, in seconds; what took longer is in the last bucket, without a bound."""
@@ -55,8 +55,8 @@ class Tallies:
 
 
 @cache
-def _statements() -> dict[str, TextClause]:
-    return {name: text(statement) for name, statement in sql("state/tallies").items()}
+def _load_statements() -> dict[str, TextClause]:
+    return {name: text(statement) for name, statement in load_statements("state/tallies").items()}
 
 
 def count_end(connection: Connection, outcome: Outcome, reason: str = "", *, times: int = 1) -> None:
@@ -67,40 +67,40 @@ def count_end(connection: Connection, outcome: Outcome, reason: str = "", *, tim
 
 def count_finished(connection: Connection, seconds: float) -> None:
     """Count a report that finished, and how long its attempt took."""
-    _add(connection, {(_ENDED, f"{Outcome.FINISHED} "): 1, **_timed(Times.MAKING, seconds)})
+    _add(connection, {(_ENDED, f"{Outcome.FINISHED} "): 1, **_count_time(Times.MAKING, seconds)})
 
 
-def count_begun(connection: Connection, seconds: float) -> None:
+def count_started(connection: Connection, seconds: float) -> None:
     """Count a report whose first attempt begins, so many seconds after its ask."""
-    _add(connection, _timed(Times.WAITING, seconds))
+    _add(connection, _count_time(Times.WAITING, seconds))
 
 
-def read(db: Engine) -> Tallies:
+def read_tallies(db: Engine) -> Tallies:
     """All counts now. StorageError when the state can't be read."""
     with reading(db) as connection:
-        rows = {(name, label): value for name, label, value in connection.execute(_statements()["all"])}
+        rows = {(name, label): value for name, label, value in connection.execute(_load_statements()["all"])}
     ended = {}
     for (name, label), value in rows.items():
         if name == _ENDED:
             outcome, _, reason = label.partition(" ")
             ended[outcome, reason] = value
-    return Tallies(ended, {times: _histogram(rows, times) for times in Times})
+    return Tallies(ended, {times: _make_histogram(rows, times) for times in Times})
 
 
-def _histogram(rows: dict[tuple[str, str], int], times: Times) -> Histogram:
-    counts = tuple(rows.get((times, _bucket(place)), 0) for place in range(len(BOUNDS) + 1))
+def _make_histogram(rows: dict[tuple[str, str], int], times: Times) -> Histogram:
+    counts = tuple(rows.get((times, _format_bucket(place)), 0) for place in range(len(BOUNDS) + 1))
     return Histogram(counts, rows.get((times, _SUM), 0) / 1000)
 
 
-def _timed(times: Times, seconds: float) -> dict[tuple[str, str], int]:
+def _count_time(times: Times, seconds: float) -> dict[tuple[str, str], int]:
     seconds = max(seconds, 0.0)  # a clock may have been set back since
-    return {(times, _bucket(bisect_left(BOUNDS, seconds))): 1, (times, _SUM): round(seconds * 1000)}
+    return {(times, _format_bucket(bisect_left(BOUNDS, seconds))): 1, (times, _SUM): round(seconds * 1000)}
 
 
-def _bucket(place: int) -> str:
+def _format_bucket(place: int) -> str:
     return str(BOUNDS[place]) if place < len(BOUNDS) else "more"
 
 
 def _add(connection: Connection, counts: dict[tuple[str, str], int]) -> None:
     rows = [{"name": str(name), "label": label, "value": counts[name, label]} for name, label in sorted(counts)]
-    connection.execute(_statements()["add"], rows)
+    connection.execute(_load_statements()["add"], rows)

@@ -28,16 +28,16 @@ class StateProbe:
 
     def __init__(self, db: Engine) -> None:
         self._db = db
-        self._asking = threading.Lock()
-        self._asked = float("-inf")
+        self._lock = threading.Lock()
+        self._probed_at = float("-inf")
         self._writable = False
 
     def is_writable(self) -> bool:
         """Whether a row could be written just now. Waits as long as a writer of reports would for others."""
-        with self._asking:
-            if time.monotonic() - self._asked >= FRESH_SECONDS:
+        with self._lock:
+            if time.monotonic() - self._probed_at >= FRESH_SECONDS:
                 self._writable = self._write()
-                self._asked = time.monotonic()
+                self._probed_at = time.monotonic()
             return self._writable
 
     def _write(self) -> bool:

@@ -59,25 +59,25 @@ class WriteQueue:
     """The writers of one process to one SQLite file. `turn` is held by whoever has a transaction that writes."""
 
     def __init__(self) -> None:
-        self.turn = threading.Lock()
-        self._guard = threading.Lock()
+        self.writer_lock = threading.Lock()
+        self._waiting_lock = threading.Lock()
         self._waiting: list[_Work] = []
 
     def run(self, begin: Begin, do: Callable[[Connection], T]) -> T:
         """What `do` gives, once it is on the disk; StorageError when the transaction that held it failed."""
         own = _Work(do)
-        with self._guard:
+        with self._waiting_lock:
             self._waiting.append(own)
-        with self.turn:
+        with self.writer_lock:
             while not own.done:
-                self._write_next(begin)
+                self._write_batch(begin)
                 time.sleep(_BETWEEN_SECONDS)
         result: T = own.outcome()
         return result
 
-    def _write_next(self, begin: Begin) -> None:
+    def _write_batch(self, begin: Begin) -> None:
         """Write for those who came first; each of them is done afterwards, whatever happened."""
-        with self._guard:
+        with self._waiting_lock:
             batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
         try:
             _write(begin, batch)

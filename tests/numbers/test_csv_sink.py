@@ -15,7 +15,7 @@ from threading import Event
 import pytest
 from tests.patience import PATIENCE
 
-from reelport.engine.duckdb.csv_sink import outlet
+from reelport.engine.duckdb.csv_sink import open_sink
 
 LONG = bytes(range(256)) * 20_000
 """Five times what a pipe holds."""
@@ -26,7 +26,7 @@ NUMBERS = 500
 def test_what_several_writers_wrote_is_one_file(tmp_path: Path) -> None:
     """One writer after the other, of much or of nothing: their bytes end to end, and the SHA-256 of them all."""
     parts = [b"header\n", LONG, b"", b"\xff\n"]
-    with outlet(tmp_path / "file", tmp_path, Event().set) as out:
+    with open_sink(tmp_path / "file", tmp_path, Event().set) as out:
         for part in parts:
             out.pipe.write_bytes(part)
     content = (tmp_path / "file").read_bytes()
@@ -38,7 +38,7 @@ def test_what_several_writers_wrote_is_one_file(tmp_path: Path) -> None:
 def test_a_file_that_was_there_is_begun_anew(tmp_path: Path) -> None:
     """What an earlier attempt of the same name left is not under what comes."""
     (tmp_path / "file").write_bytes(LONG)
-    with outlet(tmp_path / "file", tmp_path, Event().set) as out:
+    with open_sink(tmp_path / "file", tmp_path, Event().set) as out:
         out.pipe.write_bytes(b"new")
     assert (tmp_path / "file").read_bytes() == b"new"
 
@@ -48,7 +48,7 @@ def test_a_full_disk_stops_the_writer_and_hangs_nobody(tmp_path: Path) -> None:
     told = Event()
 
     def write_on() -> None:
-        with outlet(Path("/dev/full"), tmp_path, told.set) as out:
+        with open_sink(Path("/dev/full"), tmp_path, told.set) as out:
             out.pipe.write_bytes(LONG)
             assert told.wait(PATIENCE)
             out.pipe.write_bytes(LONG)
@@ -61,7 +61,7 @@ def test_a_full_disk_stops_the_writer_and_hangs_nobody(tmp_path: Path) -> None:
 def test_a_writer_can_ask_whether_the_disk_is_full(tmp_path: Path) -> None:
     """Between two writers the error is there to be raised: the second need not begin."""
     told = Event()
-    with pytest.raises(OSError, match="No space left"), outlet(Path("/dev/full"), tmp_path, told.set) as out:  # noqa: PT012
+    with pytest.raises(OSError, match="No space left"), open_sink(Path("/dev/full"), tmp_path, told.set) as out:  # noqa: PT012
         out.pipe.write_bytes(LONG)
         assert told.wait(PATIENCE)
         out.check()
@@ -70,16 +70,16 @@ def test_a_writer_can_ask_whether_the_disk_is_full(tmp_path: Path) -> None:
 
 def test_an_error_of_the_writer_passes_and_leaves_no_pipe(tmp_path: Path) -> None:
     """Whatever ends the block, the file is closed and the pipe is gone."""
-    with pytest.raises(KeyError), outlet(tmp_path / "file", tmp_path, Event().set):
+    with pytest.raises(KeyError), open_sink(tmp_path / "file", tmp_path, Event().set):
         raise KeyError
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_without_a_folder_for_the_pipe_nothing_hangs(tmp_path: Path) -> None:
     """Neither the file nor the pipe can be made: an OSError that names the place."""
-    with pytest.raises(FileNotFoundError, match="none"), outlet(tmp_path / "none" / "file", tmp_path, Event().set):
+    with pytest.raises(FileNotFoundError, match="none"), open_sink(tmp_path / "none" / "file", tmp_path, Event().set):
         pass
-    with pytest.raises(FileNotFoundError, match="pipe"), outlet(tmp_path / "file", tmp_path / "none", Event().set):
+    with pytest.raises(FileNotFoundError, match="pipe"), open_sink(tmp_path / "file", tmp_path / "none", Event().set):
         pass
 
 
@@ -87,7 +87,7 @@ def test_what_passes_by_the_pipe_is_not_taken_for_written(tmp_path: Path) -> Non
     """Whoever removes the pipe lets the next writer make a file of that name: the outlet says so, and removes it."""
 
     def write_past() -> None:
-        with outlet(tmp_path / "file", tmp_path, Event().set) as out:
+        with open_sink(tmp_path / "file", tmp_path, Event().set) as out:
             out.pipe.write_bytes(b"in")
             out.pipe.unlink()
             out.pipe.write_bytes(b"past")
@@ -99,7 +99,7 @@ def test_what_passes_by_the_pipe_is_not_taken_for_written(tmp_path: Path) -> Non
 
 def test_nobody_reads_the_pipe_and_one_user_writes_it(tmp_path: Path) -> None:
     """Who read it would take bytes from the file, who wrote into it would add some: it is for writing by its user."""
-    with outlet(tmp_path / "file", tmp_path, Event().set) as out:
+    with open_sink(tmp_path / "file", tmp_path, Event().set) as out:
         assert stat.S_IMODE(out.pipe.stat().st_mode) == 0o200
         out.pipe.write_bytes(b"in")
     assert (tmp_path / "file").read_bytes() == b"in"
@@ -107,7 +107,7 @@ def test_nobody_reads_the_pipe_and_one_user_writes_it(tmp_path: Path) -> None:
 
 def test_a_pipe_that_went_away_is_told(tmp_path: Path) -> None:
     """Removed while nobody writes, it is missed at the end at the latest."""
-    with pytest.raises(FileNotFoundError, match="pipe"), outlet(tmp_path / "file", tmp_path, Event().set) as out:
+    with pytest.raises(FileNotFoundError, match="pipe"), open_sink(tmp_path / "file", tmp_path, Event().set) as out:
         out.pipe.unlink()
 
 
@@ -120,7 +120,7 @@ def test_too_many_open_files_leave_none_open(tmp_path: Path, more: int) -> None:
     free = sorted(set(range(NUMBERS)) - before)
     resource.setrlimit(resource.RLIMIT_NOFILE, (free[more], limits[1]))
     try:
-        with pytest.raises(OSError, match="Too many open files"), outlet(tmp_path / "file", tmp_path, Event().set):
+        with pytest.raises(OSError, match="Too many open files"), open_sink(tmp_path / "file", tmp_path, Event().set):
             pass
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
@@ -143,7 +143,7 @@ def _open_numbers() -> set[int]:
 def test_a_writer_that_missed_the_news_of_a_full_disk_is_told_again(tmp_path: Path) -> None:
     """A second writer that begins though the disk is full hears of it as soon as it writes."""
     told = Event()
-    with pytest.raises(OSError, match="No space left"), outlet(Path("/dev/full"), tmp_path, told.set) as out:  # noqa: PT012
+    with pytest.raises(OSError, match="No space left"), open_sink(Path("/dev/full"), tmp_path, told.set) as out:  # noqa: PT012
         out.pipe.write_bytes(LONG)
         assert told.wait(PATIENCE)
         told.clear()
@@ -154,11 +154,11 @@ def test_a_writer_that_missed_the_news_of_a_full_disk_is_told_again(tmp_path: Pa
 LAST = """
 import sys, threading
 from pathlib import Path
-from reelport.engine.duckdb.csv_sink import outlet
+from reelport.engine.duckdb.csv_sink import open_sink
 
 def write():
     threading.main_thread().join()
-    with outlet(Path(sys.argv[1]), Path(sys.argv[2]), print) as out:
+    with open_sink(Path(sys.argv[1]), Path(sys.argv[2]), print) as out:
         out.pipe.write_bytes(bytes(80 << 20))
 
 threading.Thread(target=write).start()

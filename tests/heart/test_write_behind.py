@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reelport.write_behind import Ahead
+from reelport.write_behind import BackgroundSync
 
 LONG = 64 << 20
 
@@ -16,16 +16,16 @@ def test_a_sync_that_fails_is_told_to_who_writes_on(tmp_path: Path) -> None:
     """The system tells of a lost write once: whoever is told must say it."""
     descriptor = os.open(tmp_path / "file", os.O_CREAT | os.O_WRONLY)
     os.close(descriptor)
-    ahead = Ahead(descriptor)
-    ahead.wrote(LONG)
+    ahead = BackgroundSync(descriptor)
+    ahead.count_written(LONG)
     with pytest.raises(OSError, match="Bad file descriptor"):
-        ahead.settle()
-    ahead.settle()
+        ahead.wait()
+    ahead.wait()
 
 
 def test_a_short_file_is_left_to_its_end() -> None:
     """Less than 64 MB costs no thread and no sync: a descriptor that is none is not touched."""
-    ahead = Ahead(-1)
+    ahead = BackgroundSync(-1)
     for _ in range(63):
-        ahead.wrote(1 << 20)
-    ahead.settle()
+        ahead.count_written(1 << 20)
+    ahead.wait()
