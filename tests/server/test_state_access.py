@@ -16,8 +16,8 @@ from reelport.errors import StorageError, UsageError
 from reelport.server import credentials
 from reelport.server.access import callers, organizations
 from reelport.server.access.callers import Grant, Refusal
+from reelport.server.access.readability import unread_note
 from reelport.server.credentials import load_service_secret
-from reelport.server.readability import unread_note
 from reelport.server.settings import read
 from reelport.server.state.database import connect, writing
 from reelport.server.state.secret_fingerprint import require_same_secret

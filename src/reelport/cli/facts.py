@@ -142,7 +142,7 @@ class _Asked:
 def _load(data: Path, asked: _Asked, *, as_json: bool) -> None:
     from reelport.cli.load_output import print_result
     from reelport.facts.loading.load import load as load_files
-    from reelport.server.readability import unread_note
+    from reelport.server.access.readability import unread_note
 
     bad, owners = asked.bad, Counter[str]()
     root = facts_root(data, make=True)
