@@ -1,1 +1,1 @@
-"""Access: organizations, the channels that they may read, their keys, and who calls with one."""
+"""Access: organizations, the channels that they may read, API keys, and the callers of requests."""

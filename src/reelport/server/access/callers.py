@@ -1,4 +1,4 @@
-"""Who calls and what they may: a key is exchanged for a token, and a token tells its caller."""
+"""Grants access tokens for API keys, and finds the caller that a token stands for."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from reelport.server.state.tables import KEY_CHANNELS, READABLE
 from reelport.wire import Scope
 
 REPORT_SCOPES = tuple(scope.value for scope in Scope)
-"""Every scope that a key may hold, in the order in which they are told."""
+"""Every scope that a key may hold, in the order of every list of scopes."""
 _SCOPES = " ".join(REPORT_SCOPES)
-"""A token names its scopes by their places in this list, and is good only while the list is the same."""
+"""A token encodes its scopes as positions in this list. Every token becomes invalid when the list changes."""
 _NONCE_BYTES = 8
 
 
 class Refusal(StrEnum):
-    """Why no token is granted, in the words of OAuth."""
+    """Why no token is granted: an error code of OAuth 2.0 (RFC 6749, section 5.2)."""
 
     INVALID_CLIENT = "invalid_client"
     INVALID_SCOPE = "invalid_scope"
@@ -36,7 +36,7 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A new access token: opaque, alive for `seconds`, with the granted scopes in our order."""
+    """A new access token: opaque, valid for `seconds`, with the granted scopes in the order of REPORT_SCOPES."""
 
     token: str
     scopes: tuple[str, ...]
@@ -48,9 +48,9 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who holds a token. `scopes` is what counts: `manage_reports` has brought every scope of the key.
+    """The key and organization behind a token. `scopes` already holds all that `manage_reports` stands for.
 
-    `channels` are the ids of the channels that may be read now.
+    `channels` are the ids of the channels that the key may read now.
     """
 
     key_id: str
@@ -70,10 +70,10 @@ def grant_token(
     *,
     seconds: int = Limit.TOKEN_SECONDS.default,
 ) -> Grant | Refusal:
-    """A token for a key: the asked scopes that the key holds, all of the key's when none is asked.
+    """Grant a token with the requested scopes that the key holds, or with all of the key's when none is requested.
 
-    `manage_reports` is granted to every key: it stands for the scopes that the key holds, and adds none to them.
-    Scopes that nobody knows and those that the key lacks are left out; INVALID_SCOPE when that leaves none.
+    Every key may have `manage_reports`: it stands for the scopes that the key holds, and adds none to them.
+    Unknown scopes and those that the key lacks are left out; INVALID_SCOPE when that leaves none.
     """
     with reading(db) as connection:
         held = _find_key_scopes(connection, service_secret, client_id, client_secret)
@@ -91,21 +91,21 @@ def grant_token(
 def _find_key_scopes(
     connection: Connection, service_secret: ServiceSecret, client_id: str, client_secret: str
 ) -> frozenset[str] | None:
-    """The scopes of the key; None when there is no such key, the secret is wrong or the key is revoked."""
+    """Find the scopes of a key; None when there is no such key, the secret is wrong or the key is revoked."""
     found = connection.execute(_get_statement(connection, "key"), {"key_id": _clean_text(client_id)}).first()
-    # The hash is computed for an unknown key too: the time to refuse must not tell which ids exist.
-    right = service_secret.matches("key", client_secret, found.secret_hash if found else None)
-    if found is None or not right or found.revoked_at is not None:
+    # Compute the hash for an unknown key too: the time that a refusal takes must not reveal which ids exist.
+    is_right = service_secret.matches("key", client_secret, found.secret_hash if found else None)
+    if found is None or not is_right or found.revoked_at is not None:
         return None
     return frozenset(found.permissions.split())
 
 
 def identify_caller(db: Engine, service_secret: ServiceSecret, token: str, now: datetime) -> Caller | None:
-    """The caller that a token stands for; None when it isn't ours, expired, or its key is revoked."""
-    said = _read_token(service_secret, token, now)
-    if said is None:
+    """Find the caller that a token stands for; None when the token is invalid or expired, or its key is revoked."""
+    content = _read_token(service_secret, token, now)
+    if content is None:
         return None
-    key_id, granted = said
+    key_id, granted = content
     with reading(db) as connection:
         found = _find_key(connection, key_id)
     if found is None:
@@ -115,7 +115,7 @@ def identify_caller(db: Engine, service_secret: ServiceSecret, token: str, now: 
 
 
 def is_still_allowed(connection: Connection, caller: Caller) -> bool:
-    """Whether a caller's key is good still, and may read all that it could when the caller was recognised."""
+    """Whether the caller's key is still valid, and still reads every channel that `caller.channels` names."""
     found = _find_key(connection, caller.key_id)
     return found is not None and caller.channels <= _parse_channels(found)
 
@@ -125,33 +125,33 @@ def _find_key(connection: Connection, key_id: str) -> Row[*tuple[Any, ...]] | No
 
 
 def _parse_channels(found: Row[*tuple[Any, ...]]) -> frozenset[str]:
-    # An empty list is none at all on PostgreSQL.
+    # PostgreSQL aggregates no rows to NULL, not to an empty list.
     return frozenset(json.loads(found.channels or "[]"))
 
 
 def _make_token(service_secret: ServiceSecret, key_id: str, scopes: Iterable[str], until: datetime) -> str:
-    """A signed token: when it ends, its scopes as bits, what makes it unlike any other, and its key."""
+    """Sign a token: expiry in milliseconds (6 bytes), scopes as bits (2 bytes), a nonce, and the id of the key."""
     ends, bits = int(until.timestamp() * 1000), sum(1 << REPORT_SCOPES.index(scope) for scope in scopes)
-    said = ends.to_bytes(6) + bits.to_bytes(2) + secrets.token_bytes(_NONCE_BYTES) + key_id.encode()
-    return credentials.sign(service_secret, credentials.ACCESS_TOKEN, said, _SCOPES)
+    content = ends.to_bytes(6) + bits.to_bytes(2) + secrets.token_bytes(_NONCE_BYTES) + key_id.encode()
+    return credentials.sign(service_secret, credentials.ACCESS_TOKEN, content, _SCOPES)
 
 
 def _read_token(service_secret: ServiceSecret, token: str, now: datetime) -> tuple[str, frozenset[str]] | None:
-    """The key of a token and the scopes that were granted; None when it isn't ours, or over."""
-    said = credentials.read_signed(service_secret, credentials.ACCESS_TOKEN, token, _SCOPES)
-    if said is None or int.from_bytes(said[:6]) <= now.timestamp() * 1000:
+    """Read the key's id and the granted scopes from a token; None when the signature is wrong or the token expired."""
+    content = credentials.read_signed(service_secret, credentials.ACCESS_TOKEN, token, _SCOPES)
+    if content is None or int.from_bytes(content[:6]) <= now.timestamp() * 1000:
         return None
-    bits = int.from_bytes(said[6:8])
+    bits = int.from_bytes(content[6:8])
     scopes = frozenset(scope for number, scope in enumerate(REPORT_SCOPES) if bits >> number & 1)
-    return said[8 + _NONCE_BYTES :].decode(), scopes
+    return content[8 + _NONCE_BYTES :].decode(), scopes
 
 
 @cache
 def _load_statements(dialect: str) -> dict[str, TextClause]:
-    def fitting(statement: str) -> str:
+    def adapt(statement: str) -> str:
         return statement if dialect == "sqlite" else statement.replace("json_group_array(", "json_agg(")
 
-    return {name: text(fitting(statement)) for name, statement in load_statements("access/callers").items()}
+    return {name: text(adapt(statement)) for name, statement in load_statements("access/callers").items()}
 
 
 def _get_statement(connection: Connection, name: str) -> TextClause:
@@ -165,7 +165,7 @@ def _combine_scopes(granted: frozenset[str], held: frozenset[str]) -> frozenset[
 def find_readable_channels(
     connection: Connection, organization_id: int, limited_key: str | None = None
 ) -> frozenset[str]:
-    """The ids of the channels that an organization may read, or one of its keys that is limited to some."""
+    """Find the ids of the channels that an organization may read; with `limited_key`, only those of that key."""
     channels = select(READABLE.c.channel_id).where(READABLE.c.organization_id == organization_id)
     if limited_key is not None:
         channels = channels.join(KEY_CHANNELS, KEY_CHANNELS.c.channel_id == READABLE.c.channel_id).where(
@@ -175,5 +175,5 @@ def find_readable_channels(
 
 
 def _clean_text(given: str) -> str:
-    """What a database can be asked for: no text that it holds has a NUL or half a surrogate pair."""
+    """Replace what a database driver refuses to compare with: a text with a NUL or half a surrogate pair."""
     return "" if "\0" in given else given.encode("utf-8", "replace").decode()

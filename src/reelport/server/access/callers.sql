@@ -1,9 +1,9 @@
--- key: what a key holds, to be granted a token
+-- key: the secret hash and scopes of a key, to grant a token
 SELECT secret_hash, permissions, revoked_at
 FROM keys
 WHERE id = :key_id
 
--- holder: who a key stands for, and the channels that it may read now; no row when it is revoked
+-- holder: the organization of a key and the channels that the key may read now; no row when it is revoked
 SELECT k.organization_id, o.name AS organization, k.permissions, CAST((
     SELECT json_group_array(r.channel_id)
     FROM readable_channels AS r

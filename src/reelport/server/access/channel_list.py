@@ -1,4 +1,4 @@
-"""Reads a list of channels from a CSV file: a header of `id`, `slug`, `name` and `account`, and a line a channel."""
+"""Reads a list of channels from a CSV file with the columns `id`, `slug`, `name` and `account`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from reelport.server.access.channel_registry import Channel, Entry, LineProblem
 from reelport.wording import format_count
 
 STDIN = Path("-")
-"""The name by which the list is read from standard input."""
+"""The path that stands for standard input."""
 
 COLUMNS = ("id", "slug", "name", "account")
-"""What the header may name, in any order; `id` and `slug` must be there."""
+"""The columns that the header may name, in any order; `id` and `slug` are required."""
 
 
 def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[LineProblem, ...]]:
-    """The channels of a file, and a sentence for each line that holds none. An empty name or account isn't given.
+    """Read the channels of a file, and a sentence for each line that is wrong. An empty name or account becomes None.
 
-    `-` is standard input. UsageError when its header or its text can't be read, StorageError when the file can't be.
+    `-` is standard input. UsageError when the header or the text is wrong, StorageError when the file can't be read.
     """
     named = "standard input" if path == STDIN else str(path)
     try:
@@ -49,7 +49,7 @@ def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[LineProblem, ...
 
 
 def _read_lines(file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-    """The cells of each line that isn't empty, with the number of the line that they begin on."""
+    """Yield the cells of each row that isn't empty, with the number of the line that the row begins on."""
     reader, begins = csv.reader(file, strict=True), 1
     for cells in reader:
         if cells:

@@ -1,4 +1,4 @@
-"""Channels as an operator names them: registered in the tables and in the access at once, found by slug or id."""
+"""Registers channels in the facts and grants access to them; limits keys to channels by slug or id."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reelport.server.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel as the tables have it."""
+    """A channel: one row of the `channels` table."""
 
     id: str
     slug: str
@@ -30,7 +30,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A channel to be entered, and the line of the file that named it; 0 where no file did."""
+    """A channel to be registered, and its line in the file; 0 when no file named it."""
 
     channel: Channel
     line: int = 0
@@ -38,7 +38,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """What a channel that was known is called now, and what it was called."""
+    """A known channel whose slug changed: `slug` is the new one, `was` the old one."""
 
     id: str
     slug: str
@@ -46,14 +46,14 @@ class Rename:
 
 
 LineProblem = tuple[int, str]
-"""A line of a list of channels, 0 for none, and what is wrong with it."""
+"""A line number in a list of channels (0 for none), and what is wrong with that line."""
 
 
 def add_channel(db: Engine, settings: Settings, organization: str, channel: Channel) -> tuple[Rename, ...]:
-    """Enter a channel, or change what it is called, and let the organization read it; repeated, it changes nothing.
+    """Register or rename a channel, and let the organization read it. Idempotent.
 
-    A name or an account that isn't given stays as it was. Gives the rename, if it is one. UsageError when the slug is
-    another channel's.
+    A name or an account that is None stays as it was. Returns the rename, if there was one. UsageError when the slug
+    belongs to another channel.
     """
     return add_channels(db, settings, organization, [Entry(channel)])
 
@@ -61,7 +61,7 @@ def add_channel(db: Engine, settings: Settings, organization: str, channel: Chan
 def add_channels(
     db: Engine, settings: Settings, organization: str, entries: Sequence[Entry], wrong: Iterable[LineProblem] = ()
 ) -> tuple[Rename, ...]:
-    """Do what `add_channel` does for all of them, or for none: UsageError says all that is wrong, in order of lines."""
+    """Do what `add_channel` does for all entries, or for none: UsageError lists every problem, in order of lines."""
     known = {each.id: each for each in list_channels(settings)}
     found = sorted([*wrong, *_find_problems(entries, known)], key=itemgetter(0))
     lines = [f"line {line}: {sentence}" if line else sentence for line, sentence in found]
@@ -77,7 +77,7 @@ def add_channels(
         for each in channels
         if each != known.get(each.id)
     ]
-    # Before they may be read: a command that is killed in between has let nobody read anything.
+    # Load before granting access: a command that is killed in between has granted nothing.
     if rows:
         _load_channels(settings, rows)
     organizations.allow_channels(db, holder.id, [each.id for each in channels])
@@ -98,7 +98,7 @@ def _load_channels(settings: Settings, rows: list[dict[str, str | None]]) -> Non
 
 
 def refuse_undo(table: str, batch: str) -> None:
-    """Raise UsageError where the batch is one of `channel add`: partners read its channels, by slug and name."""
+    """Raise UsageError when `channel add` made the batch: undoing it would take slug and name from channels in use."""
     if table == CHANNELS.name and batch.startswith(_BATCH):
         raise UsageError(
             f"batch {batch} was made by `reelport channel add`: without its rows, channels that partners may read "
@@ -109,7 +109,7 @@ def refuse_undo(table: str, batch: str) -> None:
 
 
 def _complete(channel: Channel, known: Channel | None) -> Channel:
-    """The channel, with what isn't said of it as it is known."""
+    """Fill the channel's missing name and account from the known row."""
     if known is None:
         return channel
     account_id = known.account_id if channel.account_id is None else channel.account_id
@@ -117,7 +117,7 @@ def _complete(channel: Channel, known: Channel | None) -> Channel:
 
 
 def _find_problems(entries: Sequence[Entry], known: Mapping[str, Channel]) -> Iterator[LineProblem]:
-    """Every reason why these can't be entered together, with its line."""
+    """Yield every reason why these entries can't be registered together, with its line."""
     named = {entry.channel.id for entry in entries}
     holders = {each.slug: each.id for each in known.values() if each.id not in named}
     first: dict[str, Entry] = {}
@@ -141,7 +141,7 @@ def _format_line(entry: Entry) -> str:
 
 
 def _check_words(channel: Channel, known: Channel | None) -> Iterator[str]:
-    """A sentence for each word that a channel can't have; those that it has already stay as they are."""
+    """Yield a sentence for each id, slug, account or name that is malformed; values already stored are accepted."""
     kept = set[str | None]() if known is None else {known.id, known.slug, known.account_id}
     for what, word in (("id", channel.id), ("slug", channel.slug), ("account", channel.account_id)):
         if word is not None and word not in kept and not organizations.is_id(word, _LONGEST):
@@ -152,8 +152,8 @@ def _check_words(channel: Channel, known: Channel | None) -> Iterator[str]:
 
 
 def list_channels(settings: Settings) -> tuple[Channel, ...]:
-    """Every channel of the tables, by slug."""
-    from reelport.facts.log.snapshot import pin  # noqa: PLC0415 - who names no channel need not wait for tables
+    """List every channel of the `channels` table, by slug."""
+    from reelport.facts.log.snapshot import pin  # noqa: PLC0415 - slow to import, and most commands name no channel
 
     files = pin(settings.facts_root, [CHANNELS.name]).files(CHANNELS.name)
     if not files:
@@ -175,7 +175,7 @@ def create_key(
     *,
     channels: Collection[str] | None = None,
 ) -> NewKey:
-    """A new key, limited to these channels, by slug or id, unless None; UsageError says all that is wrong."""
+    """Create a key, limited to `channels` (slugs or ids) unless None; UsageError lists every problem."""
     wrong = organizations.find_permission_problems(permissions)
     try:
         if wrong:
@@ -192,7 +192,7 @@ def create_key(
 
 
 def _index_by_name(db: Engine, settings: Settings, organization: str) -> dict[str, set[str]]:
-    """The ids of an organization's channels by id and by slug; tables may hold a slug that another channel has too."""
+    """Map ids and slugs to the ids of an organization's channels; two channels of the tables may share a slug."""
     readable = organizations.list_readable_channels(db, organizations.get_organization(db, organization).id)
     found = {id_: {id_} for id_ in readable}
     for each in list_channels(settings):
@@ -202,7 +202,7 @@ def _index_by_name(db: Engine, settings: Settings, organization: str) -> dict[st
 
 
 def _describe_ambiguity(name: str, ids: Collection[str]) -> str:
-    """What to say of a name that a key must not be limited by: it could come to another channel than was meant."""
+    """Say that a name means several channels: limiting a key by it could pick the wrong one."""
     return f"{name!r} may mean {' or '.join(sorted(ids))}: name each channel by what is its own."
 
 
@@ -213,4 +213,4 @@ def _describe_unknown(name: str, organization: str, known: Collection[str]) -> s
 
 _LONGEST = 1000
 _BATCH = "channel-"
-"""How the names of batches begin that enter or rename channels; a file's batch is named by digits of its hash."""
+"""Prefix of the batches that `channel add` makes; a loaded file's batch is named by hex digits of its hash."""

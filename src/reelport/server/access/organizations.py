@@ -1,4 +1,4 @@
-"""Organizations, the channels that they may read, and their keys, as an operator keeps them."""
+"""Creates and lists organizations, the channels that they may read, and their keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Organization:
-    """A partner."""
+    """A partner of the platform: the tenant of its reports."""
 
     id: int
     name: str
@@ -31,7 +31,7 @@ class Organization:
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key at the one moment when its secret is known."""
+    """A key just created: the only time that its secret is known."""
 
     id: str
     secret: str
@@ -42,7 +42,7 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key as it is listed. `channels` is None when it reads all of its organization's."""
+    """A key without its secret. `channels` is None when it reads all channels of its organization."""
 
     id: str
     organization: str
@@ -53,7 +53,7 @@ class Key:
 
 
 def add_organization(db: Engine, name: str, now: datetime) -> Organization:
-    """A new organization; UsageError when the name is taken or is none."""
+    """Create an organization; UsageError when the name is taken or malformed."""
     if not name.strip() or name != name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
         raise UsageError(f"An organization's name has 1 to {_LONGEST_NAME} printable characters, no blanks around it.")
     try:
@@ -66,25 +66,25 @@ def add_organization(db: Engine, name: str, now: datetime) -> Organization:
 
 
 def is_id(word: str, longest: int) -> bool:
-    """Whether a new id or slug is one word, which a list by commas and a line can hold."""
+    """Whether an id or slug is printable, without blanks or commas: it must fit into a comma-separated list."""
     return 1 <= len(word) <= longest and word.isprintable() and not any(sign.isspace() or sign == "," for sign in word)
 
 
 def get_organization(db: Engine, name: str) -> Organization:
-    """The organization of that name; UsageError names the nearest one."""
+    """Get the organization of that name; UsageError suggests the nearest name."""
     with reading(db) as connection:
         return find_organization(connection, name)
 
 
 def list_organizations(db: Engine) -> tuple[Organization, ...]:
-    """Every organization by name."""
+    """List every organization, by name."""
     with reading(db) as connection:
         rows = connection.execute(select(ORGANIZATIONS.c.id, ORGANIZATIONS.c.name).order_by(ORGANIZATIONS.c.name))
         return tuple(Organization(row.id, row.name) for row in rows)
 
 
 def find_organization(connection: Connection, name: str) -> Organization:
-    """The organization of that name, within a transaction; UsageError names the nearest one."""
+    """Get the organization of that name within a transaction; UsageError suggests the nearest name."""
     found = connection.execute(select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.name == name)).scalar()
     if found is not None:
         return Organization(found, name)
@@ -93,15 +93,15 @@ def find_organization(connection: Connection, name: str) -> Organization:
 
 
 def lock_organization(connection: Connection, name: str) -> Organization:
-    """The same, and until the transaction ends nobody else asks, withdraws or makes keys for the organization."""
+    """Get the organization and lock its row: until the transaction ends nobody else asks, withdraws or makes keys."""
     found = find_organization(connection, name)
     locked = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == found.id).with_for_update()
-    # Where another transaction removed it meanwhile there is nothing left to lock.
+    # No row to lock: another transaction removed it meanwhile, so this raises UsageError.
     return found if connection.execute(locked).first() is not None else find_organization(connection, name)
 
 
 def allow_channels(db: Engine, organization_id: int, channels: Iterable[str]) -> None:
-    """Let an organization read these channels (ids), their whole history included; those it may already are kept."""
+    """Let an organization read these channels (ids), with their whole history. Idempotent."""
     with writing(db) as connection:
         connection.execute(select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == organization_id).with_for_update())
         known = find_readable_channels(connection, organization_id)
@@ -111,7 +111,7 @@ def allow_channels(db: Engine, organization_id: int, channels: Iterable[str]) ->
 
 
 def list_readable_channels(db: Engine, organization_id: int) -> frozenset[str]:
-    """The ids of the channels that an organization may read."""
+    """List the ids of the channels that an organization may read."""
     with reading(db) as connection:
         return find_readable_channels(connection, organization_id)
 
@@ -125,9 +125,9 @@ def create_key(
     *,
     channels: Collection[str] | None = None,
 ) -> NewKey:
-    """A new key with these scopes, limited to these channels (ids) of its organization unless None.
+    """Create a key with these scopes, limited to `channels` (ids) unless None.
 
-    UsageError says every scope that nobody knows and every channel that the organization may not read.
+    UsageError lists every unknown scope and every channel that the organization may not read.
     """
     new = NewKey(f"{credentials.KEY_ID}_{credentials.short_id()}", credentials.mint(credentials.KEY_SECRET))
     with writing(db) as connection:
@@ -158,7 +158,7 @@ def create_key(
 
 
 def find_permission_problems(permissions: Collection[str]) -> list[str]:
-    """A sentence for each that nobody knows, with the nearest right one; empty when all is well."""
+    """List a sentence for each unknown permission, with the nearest known one; empty when all are known."""
     if not permissions:
         return [f"A key needs permissions: {', '.join(REPORT_SCOPES)}."]
     unknown = [name for name in permissions if name not in REPORT_SCOPES]
@@ -174,7 +174,7 @@ def _suggest(name: str, known: Iterable[str]) -> str:
 
 
 def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
-    """Every key, or those of one organization, by organization and age."""
+    """List every key, or those of one organization, by organization and age."""
     query = (
         select(KEYS, ORGANIZATIONS.c.name)
         .join(ORGANIZATIONS)
@@ -201,7 +201,7 @@ def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
 
 
 def revoke_key(db: Engine, key_id: str, now: datetime) -> bool:
-    """End a key and every token of it at once; False when it was ended before, UsageError when there is none."""
+    """Revoke a key, and with it every token; False when it was revoked before, UsageError when there is none."""
     with writing(db) as connection:
         if connection.execute(select(KEYS.c.id).where(KEYS.c.id == key_id)).first() is None:
             known = connection.execute(select(KEYS.c.id).where(KEYS.c.revoked_at.is_(None))).scalars().all()

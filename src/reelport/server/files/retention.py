@@ -1,4 +1,4 @@
-"""The end of things: reports whose time is over, files that no report knows."""
+"""Retention: expires reports whose time is over, and deletes files that belong to no report."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from reelport.server.state.tallies import Outcome
 from reelport.wire import ReportStatus
 
 REMEMBERED = timedelta(days=30)
-"""How long after its end a report is still told from one that never was."""
+"""How long the record of an expired or failed report is kept after `expires_at`."""
 
 _NAME = re.compile(r"([0-9a-z]+)-([0-9]+)\.(?:csv|part)")
 _log = structlog.get_logger()
 
 
 def sweep(db: Engine, settings: Settings, now: datetime) -> int:
-    """End every report whose time is over, with its file; how many. Killed at any instant, it goes on later."""
+    """Expire every report whose time is over and delete its file; returns how many. A killed sweep resumes later."""
     with reading(db) as connection:
         over = connection.execute(
             select(REPORTS.c.id, REPORTS.c.file).where(
@@ -36,7 +36,7 @@ def sweep(db: Engine, settings: Settings, now: datetime) -> int:
             )
         ).all()
     for report in over:
-        # The file first: a record without a file is mended by the next sweep, a file without a record by nobody.
+        # Delete the file first: the next sweep finds a record whose file is gone, nobody a file whose record is gone.
         if report.file is not None:
             _delete_file(report_files.file_path(settings, report.file))
         killpoints.reach("delete")
@@ -70,12 +70,12 @@ def _delete_old_records(db: Engine, now: datetime) -> None:
 
 
 def find_orphans(db: Engine, settings: Settings) -> tuple[Path, ...]:
-    """Files of ours that no finished report and no running attempt knows: what a killed process left."""
-    # Listed before the records are read: whatever is made in between is known by then.
+    """List report files that belong to no finished report and no running attempt: a killed process left them."""
+    # List files before reading records: a file made in between then has its record.
     found = [path for path in settings.files_root.glob("*") if _NAME.fullmatch(path.name)]
     with reading(db) as connection:
-        # Jobs before reports: one that ends in between has its file in its report by then. The other way round it
-        # would be in neither where each statement sees what is committed by then, as in PostgreSQL.
+        # Read jobs before reports: an attempt that ends in between has its file in its report by then. The other way
+        # round it could be in neither, as each statement of PostgreSQL sees what is committed when it begins.
         held = select(JOBS.c.report_id, JOBS.c.attempt).where(JOBS.c.owner.is_not(None))
         running = {(row.report_id, row.attempt) for row in connection.execute(held)}
         kept = set(connection.execute(select(REPORTS.c.file).where(REPORTS.c.file.is_not(None))).scalars())
@@ -83,7 +83,7 @@ def find_orphans(db: Engine, settings: Settings) -> tuple[Path, ...]:
 
 
 def remove_orphans(db: Engine, settings: Settings) -> int:
-    """Remove the orphans; how many there were."""
+    """Delete the orphans; returns how many there were."""
     left = find_orphans(db, settings)
     for path in left:
         _delete_file(path)
@@ -93,7 +93,7 @@ def remove_orphans(db: Engine, settings: Settings) -> int:
 
 
 def _delete_file(path: Path) -> None:
-    """StorageError when it can't be."""
+    """Delete a file if it exists; StorageError when that fails."""
     with translate_io_errors(path):
         path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Holds the finished files against their records: is each there, whole and unchanged, and is there nothing else."""
+"""Verifies finished files against their records: existence, size, SHA-256, and no orphans."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reelport.wire import ReportStatus
 
 
 def check_files(db: Engine, settings: Settings) -> tuple[int, tuple[str, ...]]:
-    """How many files were checked, and a sentence for each that isn't as its record says."""
+    """Check every finished file; returns how many were checked, and a sentence for each fault."""
     with reading(db) as connection:
         rows = connection.execute(
             select(REPORTS.c.id, REPORTS.c.file, REPORTS.c.bytes, REPORTS.c.sha256).where(
@@ -47,7 +47,7 @@ def _find_fault(path: Path, size: int, sha256: str) -> str | None:
 
 
 def _is_still_finished(db: Engine, report_id: str) -> bool:
-    """Whether the report wasn't swept away while we looked."""
+    """Whether the report is still finished: a sweep may have expired it during the check."""
     kept = select(REPORTS.c.id).where(REPORTS.c.id == report_id, REPORTS.c.status == ReportStatus.FINISHED.value)
     with reading(db) as connection:
         return connection.execute(kept).first() is not None
