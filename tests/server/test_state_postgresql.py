@@ -82,7 +82,7 @@ def test_worker_elsewhere_makes_what_is_asked(new_database: Callable[[], str], t
             ]
             first = use_cases.ask(db, settings, caller, queries[0], datetime.now(UTC))
             assert _finished(db, caller, first.token)
-            (wakeup,) = settings.workers_root.glob("*.bell")
+            (wakeup,) = settings.workers_root.glob("*.wakeup")
             wakeup.rename(wakeup.with_suffix(".silent"))
             for query in queries[1:]:
                 asked = use_cases.ask(db, settings, caller, query, datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""One attempt at one report: from a claim, by way of the engine, to a published file."""
+"""Makes one attempt at one report: takes a claim, runs the engine and publishes the file."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from reelport.server.settings import Settings
 
 
 class LeaseLost(InternalError):
-    """The job was taken away from this attempt: what it made counts for nothing."""
+    """This attempt no longer holds the job's lease: its result is discarded."""
 
 
 def make_report(
     db: Database, settings: Settings, claim: Claim, session: Session, now: Callable[[], datetime]
 ) -> FileRecord:
-    """Make the report of a claim and publish its file, whole; on any error nothing of it is left behind.
+    """Make the report of a claim and publish its complete file. On an error no file is left behind.
 
-    Taken is raised when another attempt has the job by now, or when it was cancelled.
+    Raises LeaseLost when another attempt has the job by now, or when the report was cancelled.
     """
     killpoints.reach("claim", claim.query.fingerprint())
     require_layout(settings.data)
@@ -47,10 +47,10 @@ def make_report(
         with translate_io_errors(draft):
             record = report_files.publish_draft(draft, written)
     finally:
-        # What stands in its way is the failure to tell of, and is told already; a sweep takes it later.
+        # The cause is already being raised; a later sweep deletes the draft.
         with suppress(OSError):
             draft.unlink(missing_ok=True)
-    # Should this fail half-way, the file stays: only the database knows then whether it was published.
+    # If this raises, keep the file: only the database knows whether the commit went through.
     if not jobs.finish(db, claim, record, now()):
         report_files.file_path(settings, record.name).unlink(missing_ok=True)
         raise LeaseLost("The job was taken away from this attempt.")
@@ -59,7 +59,7 @@ def make_report(
 
 
 def _pin_tables(db: Database, settings: Settings, claim: Claim) -> Snapshot:
-    """The tables at the versions of the first attempt; the first attempt takes the newest, and says so."""
+    """Pin the tables to the versions of the first attempt; the first attempt pins the newest and records them."""
     snapshot = pin(settings.facts_root, tables_of(claim.query), claim.versions)
     if claim.versions is None and not jobs.pin_versions(db, claim, snapshot.versions, last_complete_day(snapshot)):
         raise LeaseLost("The job was taken away from this attempt.")
@@ -67,5 +67,5 @@ def _pin_tables(db: Database, settings: Settings, claim: Claim) -> Snapshot:
 
 
 def clock() -> datetime:
-    """The time of this machine, in UTC."""
+    """Read the clock of this machine, in UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Reports as an operator sees them: what waits, what runs, how each ended and why."""
+"""Lists and cancels reports for an operator: which wait, which run, how each ended and why."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _LISTED = 200
 class Entry:
     """One report. `state` is `waiting` or `running` while its status is IN_PROGRESS, else the status in small letters.
 
-    `place` is its place among the waiting reports of its partner, from 1; it is made from `due_at` on. `reason` says
-    why it failed, or why the last attempt did. Of the `attempts` that were begun, `failures` ended by the report's own
-    fault, `deaths` with the death of a worker that made nothing else, and `losses` with a process for which it isn't
-    blamed. A `suspect` may have ended a worker beside others, and is made alone. `waited_for_room` is how many seconds
-    it has waited so far for a disk that is full.
+    `place` is its place among the waiting reports of its partner, from 1; a worker may claim it from `due_at` on.
+    `reason` says why it failed, or why the last attempt did. Of the `attempts` that were begun, `failures` ended with
+    an error of the report, `deaths` with the death of a worker that made nothing else, and `losses` with a process
+    whose end isn't blamed on the report. A `suspect` may have killed a worker that made other reports beside it, and
+    is made alone. `waited_for_room` is how many seconds it has waited so far for a full disk.
     """
 
     id: str
@@ -72,7 +72,7 @@ _ENTRIES = (
 
 
 def list_entries(db: Engine, *, unfinished_only: bool = False, most: int = _LISTED) -> tuple[Entry, ...]:
-    """The newest reports, newest first; or those only that wait or run."""
+    """List the `most` newest reports, newest first; with `unfinished_only`, those that wait or run."""
     query = _ENTRIES.order_by(REPORTS.c.created_at.desc(), REPORTS.c.id).limit(most)
     if unfinished_only:
         query = query.where(JOBS.c.number.is_not(None))
@@ -83,7 +83,7 @@ def list_entries(db: Engine, *, unfinished_only: bool = False, most: int = _LIST
 
 
 def get_entry(db: Engine, name: str) -> Entry:
-    """The report of that token or that public name; UsageError when there is none."""
+    """Get the report with that token or id; UsageError when there is none."""
     with reading(db) as connection:
         row = connection.execute(_ENTRIES.where(or_(REPORTS.c.id == name, REPORTS.c.token == name))).first()
         places = _count_places(connection.execute(_WAITING).all())
@@ -93,7 +93,7 @@ def get_entry(db: Engine, name: str) -> Entry:
 
 
 def cancel(db: Engine, name: str, now: datetime) -> Entry:
-    """End a report that waits or runs; UsageError when it has ended already."""
+    """Cancel a report that waits or runs; UsageError when it has ended already."""
     found = get_entry(db, name)
     if not jobs.cancel(db, found.id, CANCELLED, now):
         raise UsageError(f"Report {found.id} has ended already: it is {get_entry(db, found.id).state}.")

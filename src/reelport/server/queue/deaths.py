@@ -1,7 +1,7 @@
-"""Deaths of workers as their supervisor sees them, and which of them are told to the state as the worker's own.
+"""Records deaths of workers in the state, as their supervisor sees them.
 
-A death counts only when its supervisor outlives it by a second: whoever ends a whole service ends its processes one
-after the other, and the first of them didn't die by itself. A supervisor that ends meanwhile has told nothing.
+A death counts only when the supervisor outlives the worker by a second: stopping a whole service ends its processes one
+after the other, and the first of them didn't die by itself. A supervisor that ends within that second records nothing.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from reelport.server.queue import liveness, losses, wakeups
 from reelport.server.settings import Settings
 
 OUTLIVED_SECONDS = 1.0
-"""How long a supervisor must outlive its worker for the death to count."""
+"""Seconds that a supervisor must outlive its worker for the death to count."""
 
 _STOPS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
-"""By these somebody stops a process on purpose."""
+"""Signals by which somebody stops a process on purpose."""
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A worker that ended unasked: its process, its exit status (negative for a signal), and when by this machine."""
+    """A worker that ended unasked: process id, exit status (negative for a signal), monotonic time in seconds."""
 
     pid: int
     status: int
@@ -39,12 +39,12 @@ class Death:
 
     @property
     def is_its_own(self) -> bool:
-        """Whether it failed or was killed; otherwise somebody stopped it."""
+        """Whether the worker failed or was killed; False when somebody stopped it on purpose."""
         return self.status > 0 or (self.status < 0 and -self.status not in _STOPS)
 
     @property
     def how(self) -> str:
-        """What completes the sentence "Its worker ..."."""
+        """How the worker ended: the rest of the sentence "Its worker ..."."""
         if self.status >= 0:
             return f"ended with exit status {self.status}"
         try:
@@ -55,7 +55,7 @@ class Death:
 
 
 class Deaths:
-    """The deaths under one supervisor that are still to be told to the state. Safe from several threads."""
+    """The deaths under one supervisor that the state doesn't have yet. Thread-safe."""
 
     def __init__(self, settings: Settings, db: Engine, supervisor: str, clock: Callable[[], datetime]) -> None:
         self._settings = settings
@@ -66,12 +66,12 @@ class Deaths:
         self._lock = threading.Lock()
 
     def add(self, pid: int, status: int) -> None:
-        """A worker has just ended, and nobody here had asked it to."""
+        """Note that a worker has just ended unasked."""
         with self._lock:
             self._unrecorded.append(Death(pid, status, time.monotonic()))
 
     def record_due(self) -> None:
-        """Tell the state what is due; what it can't take now is told later."""
+        """Record in the state the deaths that are old enough; those that fail to be written stay for the next call."""
         with self._lock:
             due = [death for death in self._unrecorded if time.monotonic() - death.at >= OUTLIVED_SECONDS]
         for death in due:
@@ -79,7 +79,7 @@ class Deaths:
                 self._record(death)
             except StorageError as error:
                 _log.warning("a worker's death could not be recorded yet", pid=death.pid, reason=str(error))
-            except Exception:  # noqa: BLE001 - whatever it was, other deaths must be told
+            except Exception:  # noqa: BLE001 - whatever it was, other deaths must be recorded
                 _log.exception("a worker's death could not be recorded yet", pid=death.pid)
 
     def _record(self, death: Death) -> None:
@@ -88,7 +88,7 @@ class Deaths:
             for owner in owners:
                 reports += self._release_jobs(owner, death)
         if liveness.is_unsettled(self._settings, self._supervisor, death.pid):
-            return  # Another process looked at its lock just then.
+            return  # Another process held the worker's lock just then: try again at the next call.
         with self._lock:
             self._unrecorded.remove(death)
         if reports:

@@ -1,8 +1,8 @@
-"""The queue: jobs are claimed on a lease, kept by beating, and ended by whoever still holds them.
+"""The queue: workers claim jobs on a lease, renew it by heartbeats, and end or requeue the job.
 
-A lease goes by the database's clock. Every write of an attempt is fenced: it counts only
-while the job is held by that owner in that attempt, so a worker that stalled can do no harm.
-What becomes of attempts that end with their process is in `losses`.
+A lease goes by the database's clock. Every write of an attempt is fenced: it takes effect only while that owner
+holds the job in that attempt (the fencing token), so a stalled worker can do no harm. `losses` handles attempts
+that end with their process.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from reelport.server.state.tallies import Outcome
 from reelport.wire import NO_DAY, ReportStatus, format_complete_day
 
 LONGEST_PAUSE = 60.0
-"""Seconds that a failed report waits at most for its next attempt."""
+"""The longest backoff, in seconds, between two attempts at a report."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Claim:
     """One attempt at one report. `versions` are the pinned versions of its tables, None before the first pin.
 
-    `failures` of earlier attempts were the report's own; a `suspect` runs alone in its worker. For so many seconds in
-    all it `waited_for_room` on a full disk.
+    `failures` counts earlier attempts that ended with an error of the report; a `suspect` runs alone in its worker.
+    `waited_for_room` is how many seconds the report has waited in all for a full disk.
     """
 
     report_id: str
@@ -50,17 +50,17 @@ class Claim:
 
     @property
     def fence(self) -> dict[str, str | int]:
-        """What a write of this attempt is bound to."""
+        """The parameters that fence a write: it takes effect only while this attempt holds the job."""
         return {"report_id": self.report_id, "owner": self.owner, "attempt": self.attempt}
 
 
 @cache
 def _load_statements(dialect: str) -> dict[str, TextClause]:
-    # SQLite has no row locks and needs none: a writer is alone.
-    def fitting(statement: str) -> str:
+    # SQLite has no row locks and needs none: it has one writer at a time.
+    def adapt(statement: str) -> str:
         return statement if dialect == "postgresql" else statement.replace("FOR UPDATE SKIP LOCKED", "")
 
-    return {name: text(fitting(statement)) for name, statement in load_statements("queue/jobs").items()}
+    return {name: text(adapt(statement)) for name, statement in load_statements("queue/jobs").items()}
 
 
 def _get_statement(connection: Connection, name: str) -> TextClause:
@@ -68,7 +68,7 @@ def _get_statement(connection: Connection, name: str) -> TextClause:
 
 
 def enqueue(connection: Connection, report_id: str, organization_id: int) -> None:
-    """Queue a report, in the transaction that makes it."""
+    """Queue a report, in the transaction that inserts it."""
     queued = {"report_id": report_id, "organization_id": organization_id}
     connection.execute(_get_statement(connection, "put"), queued)
 
@@ -76,9 +76,10 @@ def enqueue(connection: Connection, report_id: str, organization_id: int) -> Non
 def claim(
     db: Engine, owner: str, *, running: int, lease_seconds: float, suspect: bool = False, beside: bool = False
 ) -> Claim | None:
-    """Take the next job of the partner that was served least recently and has fewer than `running` jobs running.
+    """Claim the next job of the partner that was served least recently and has fewer than `running` jobs running.
 
-    It is one of the suspects, or one of all others; `beside` says that the worker makes something else just now.
+    With `suspect` only suspects are claimed, without it only other jobs. `beside` says that the worker makes another
+    report at this moment.
     """
     due = {"longest": to_milliseconds(LONGEST_PAUSE), "suspect": int(suspect)}
     with reading(db) as connection:
@@ -89,7 +90,7 @@ def claim(
         if partner is None:
             return None
         of = {"organization_id": partner}
-        # Counted again in a statement of its own: another claim may have ended between the look and the lock.
+        # Count again in a statement of its own: another claim may have committed between the query and its lock.
         if connection.execute(_get_statement(connection, "running"), of).scalar_one() >= running:
             return None
         number = connection.execute(_get_statement(connection, "oldest"), {**of, **due}).scalar()
@@ -119,21 +120,21 @@ def claim(
 
 
 def has_due_suspect(db: Engine) -> bool:
-    """Whether a suspect is due: it waits for an isolated worker."""
+    """Whether a suspect waits for an isolated worker and is due."""
     due = {"longest": to_milliseconds(LONGEST_PAUSE), "suspect": 1}
     with reading(db) as connection:
         return connection.execute(_get_statement(connection, "waiting"), due).first() is not None
 
 
 def renew_lease(db: Engine, claim: Claim, lease_seconds: float) -> bool:
-    """Renew the lease; False when the job is no longer this attempt's."""
+    """Renew the lease of an attempt (its heartbeat); False when the attempt no longer holds the job."""
     with writing(db) as connection:
         renewed = {**claim.fence, "lease": to_milliseconds(lease_seconds)}
         return connection.execute(_get_statement(connection, "beat"), renewed).rowcount == 1
 
 
 def find_held(db: Engine, claims: Iterable[Claim]) -> frozenset[Claim]:
-    """Those of the claims whose jobs are still theirs."""
+    """Find the claims that still hold their jobs."""
     with reading(db) as connection:
         return frozenset(
             claim
@@ -143,25 +144,27 @@ def find_held(db: Engine, claims: Iterable[Claim]) -> frozenset[Claim]:
 
 
 def find_unfinished(db: Engine, reports: Collection[str]) -> frozenset[str]:
-    """Those of the reports, by their public names, that still have a job: the others have reached a final state."""
+    """Find the reports (ids) that still have a job: the others have reached a final state."""
     with reading(db) as connection:
         return frozenset(connection.execute(select(JOBS.c.report_id).where(JOBS.c.report_id.in_(reports))).scalars())
 
 
 def pin_versions(db: Engine, claim: Claim, versions: Mapping[str, int], last_complete_day: date | None = None) -> bool:
-    """Record the versions of the tables that this and every later attempt reads; False when the job was taken away.
+    """Record the versions of the tables that this and every later attempt reads; False when the lease was lost.
 
     `last_complete_day` is that of the facts in these versions; None when no day is complete in all of them.
     """
-    said = format_complete_day(last_complete_day or NO_DAY)
+    pinned = {
+        **claim.fence,
+        "versions": json.dumps(dict(versions), sort_keys=True),
+        "last_complete_day": format_complete_day(last_complete_day or NO_DAY),
+    }
     with writing(db) as connection:
-        versions_said = json.dumps(dict(versions), sort_keys=True)
-        pinned = {**claim.fence, "versions": versions_said, "last_complete_day": said}
         return connection.execute(_get_statement(connection, "pin"), pinned).rowcount == 1
 
 
 def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
-    """Publish the file and end the job; False, and nothing changed, when the job was taken away."""
+    """Publish the file and end the job; False, and nothing changed, when the lease was lost."""
     with writing(db) as connection:
         published = delete_job(connection, claim.fence) and update_report(
             connection,
@@ -180,9 +183,9 @@ def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
 
 
 def fail(db: Engine, claim: Claim, reason: str, now: datetime, *, code: str = InternalError.code) -> bool:
-    """End the report without a result; False, and nothing changed, when the job was taken away.
+    """End the report as FAILED; False, and nothing changed, when the lease was lost.
 
-    `reason` is for people, `code`, one of few, for metrics.
+    `reason` is a sentence for people; `code` is the error's code, for metrics.
     """
     with writing(db) as connection:
         failed = delete_job(connection, claim.fence) and fail_report(
@@ -194,7 +197,7 @@ def fail(db: Engine, claim: Claim, reason: str, now: datetime, *, code: str = In
 
 
 def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
-    """Let go of the job after an attempt that failed by the report's own fault; it is due again after the pause."""
+    """Requeue the job after an attempt that failed with an error of the report; it is due after the pause."""
     with writing(db) as connection:
         return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=pause_seconds) and update_report(
             connection, claim.report_id, reason=reason, failures=claim.failures + 1
@@ -202,7 +205,7 @@ def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
 
 
 def wait_for_room(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
-    """Let go of the job while the disk is full; it is due again after the pause, which counts as waited for room."""
+    """Requeue the job while the disk is full; it is due after the pause, which is added to `waited_for_room`."""
     with writing(db) as connection:
         return requeue(
             connection,
@@ -214,13 +217,13 @@ def wait_for_room(db: Engine, claim: Claim, reason: str, pause_seconds: float) -
 
 
 def give_back(db: Engine, claim: Claim) -> bool:
-    """Let go of the job, due again at once: the worker stops, and it's not the report's fault."""
+    """Requeue the job, due at once, without counting a failure: its worker is being stopped."""
     with writing(db) as connection:
         return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=0)
 
 
 def cancel(db: Engine, report_id: str, reason: str, now: datetime) -> bool:
-    """End a report that waits or runs; its worker finds the job gone and stops. False when it had ended before."""
+    """Cancel a report that waits or runs; its worker finds the job gone and stops. False when it had ended before."""
     with writing(db) as connection:
         ended = connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id)).rowcount == 1
         cancelled = ended and fail_report(connection, report_id, reason, now)
@@ -230,13 +233,13 @@ def cancel(db: Engine, report_id: str, reason: str, now: datetime) -> bool:
 
 
 def list_owners(db: Engine) -> frozenset[str]:
-    """The workers that hold jobs."""
+    """List the owners that hold jobs: names of worker processes."""
     with reading(db) as connection:
         return frozenset(connection.execute(_get_statement(connection, "owners")).scalars())
 
 
 def claim_chore(db: Engine, chore: str, every_seconds: float) -> bool:
-    """Whether a chore is due, and ours to do: of all processes that ask, one is told so."""
+    """Claim a recurring chore; True when it is due, for one process only of all that try."""
     wanted = {"name": chore, "every": to_milliseconds(every_seconds)}
     with reading(db) as connection:
         known = connection.execute(_get_statement(connection, "chore"), wanted).first()
@@ -247,7 +250,7 @@ def claim_chore(db: Engine, chore: str, every_seconds: float) -> bool:
 
 
 def delete_job(connection: Connection, fence: Mapping[str, str | int]) -> bool:
-    """Remove the job of an attempt; False when it was taken away."""
+    """Delete the job of an attempt; False when the lease was lost."""
     return connection.execute(_get_statement(connection, "end"), fence).rowcount == 1
 
 
@@ -259,7 +262,7 @@ def requeue(
     pause_seconds: float,
     waited_seconds: float = 0.0,
 ) -> bool:
-    """Have the job of an attempt wait again, for LONGEST_PAUSE at most; False when it was taken away."""
+    """Requeue the job of an attempt, due after the pause (LONGEST_PAUSE at most); False when the lease was lost."""
     freed = {
         **fence,
         "suspect": int(suspect),
@@ -270,16 +273,16 @@ def requeue(
 
 
 def fail_report(connection: Connection, report_id: str, reason: str, now: datetime, **counts: int) -> bool:
-    """End a report as FAILED, with its reason and what is counted."""
+    """Set a report's status to FAILED, with its reason and the given counts."""
     ended = {"status": ReportStatus.FAILED.value, "reason": reason, "ended_at": now}
     return update_report(connection, report_id, **ended, **counts)
 
 
 def update_report(connection: Connection, report_id: str, **values: object) -> bool:
-    """Set columns of a report; False when there is none of that id."""
+    """Set columns of a report; False when there is no report of that id."""
     return connection.execute(REPORTS.update().where(REPORTS.c.id == report_id).values(**values)).rowcount == 1
 
 
 def to_milliseconds(seconds: float) -> int:
-    """The unit of the state's times."""
+    """Convert seconds to milliseconds, the unit of times in the state."""
     return round(seconds * 1000)

@@ -1,15 +1,15 @@
--- put: a report is to be made, now
+-- put: queue a report, due now
 INSERT INTO jobs (report_id, organization_id, attempt, not_before)
 VALUES (:report_id, :organization_id, 0, clock_ms())
 
--- waiting: whether a job waits for a worker; one due later than any pause was put off by a clock that was set back since
+-- waiting: whether a job is due; one due later than the longest pause counts as due: the clock was set back since
 SELECT 1
 FROM jobs
 WHERE owner IS NULL AND suspect = :suspect
   AND not_before NOT BETWEEN clock_ms() + 1 AND clock_ms() + :longest
 LIMIT 1
 
--- partner: the partner with work and room that was served least recently, for this transaction alone
+-- partner: the least recently served partner that has a due job and runs fewer than its limit; locks its row
 SELECT o.id
 FROM organizations AS o
 WHERE EXISTS (
@@ -25,12 +25,12 @@ ORDER BY CASE WHEN o.served_at > clock_ms() THEN 0 ELSE o.served_at END, o.id
 LIMIT 1
 FOR UPDATE SKIP LOCKED
 
--- running: how many jobs of a partner run, counted again now that the partner is ours
+-- running: how many jobs of a partner run, counted again now that its row is locked
 SELECT count(*)
 FROM jobs
 WHERE organization_id = :organization_id AND leased_until > clock_ms()
 
--- oldest: the job of a partner that waits longest
+-- oldest: the due job of a partner that was queued first
 SELECT number
 FROM jobs
 WHERE organization_id = :organization_id AND owner IS NULL AND suspect = :suspect
@@ -39,39 +39,39 @@ ORDER BY number
 LIMIT 1
 FOR UPDATE SKIP LOCKED
 
--- take: one more attempt begins, on a lease; its number is the fencing token, and never goes back
+-- take: begin an attempt on a lease; its number is the fencing token, and only grows
 UPDATE jobs
 SET owner = :owner, attempt = attempt + 1, alone = :alone, leased_until = clock_ms() + :lease
 WHERE number = :number
 RETURNING report_id, attempt, waited_for_room
 
--- crowd: no attempt of this worker runs alone any more
+-- crowd: record that no attempt of this worker runs alone any more
 UPDATE jobs
 SET alone = 0
 WHERE owner = :owner AND alone = 1
 
--- serve: the partner goes to the end of the line
+-- serve: record that the partner was served now, which moves it behind all others
 UPDATE organizations
 SET served_at = clock_ms()
 WHERE id = :organization_id
 
--- begin: the report knows how often it was tried; what it asks for
+-- begin: record the number of attempts in the report, and read what it asks for
 UPDATE reports
 SET attempts = :attempt
 WHERE id = :report_id
 RETURNING query, channels, versions, failures, clock_ms() - created_at AS waited
 
--- beat: an attempt shows that it lives; no row when it was taken away
+-- beat: renew the lease of an attempt; no row when the lease was lost
 UPDATE jobs
 SET leased_until = clock_ms() + :lease
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
--- held: whether an attempt still has its job
+-- held: whether an attempt still holds its job
 SELECT 1
 FROM jobs
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
--- pin: the versions of tables that every attempt reads, and the last day that is complete in them
+-- pin: record the versions of the tables that every attempt reads, and the last day that is complete in them
 UPDATE reports
 SET versions = :versions, last_complete_day = :last_complete_day
 WHERE id = :report_id AND versions IS NULL AND EXISTS (
@@ -79,27 +79,27 @@ WHERE id = :report_id AND versions IS NULL AND EXISTS (
     WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
   )
 
--- end: nothing is left to do for an attempt that still has its job; no row when it was taken away
+-- end: delete the job of an attempt; no row when the lease was lost
 DELETE FROM jobs
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
--- again: an attempt lets go of its job, which is due again after a while
+-- again: requeue the job of an attempt, due after a pause
 UPDATE jobs
 SET owner = NULL, leased_until = NULL, suspect = :suspect, not_before = clock_ms() + :pause,
     waited_for_room = waited_for_room + :waited
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
--- owners: the workers that hold jobs
+-- owners: the workers that hold a job
 SELECT DISTINCT owner
 FROM jobs
 WHERE owner IS NOT NULL
 
--- chore: whether a chore is due; further off than its period was before the clock was set back
+-- chore: whether a chore is due; one due later than its period counts as due: the clock was set back since
 SELECT due_at NOT BETWEEN clock_ms() + 1 AND clock_ms() + :every AS due
 FROM chores
 WHERE name = :name
 
--- do: the chore is ours, and due again later; no row when another process was first
+-- do: claim a chore, and set when it is due next; no row when another process was first
 INSERT INTO chores (name, due_at)
 VALUES (:name, clock_ms() + :every)
 ON CONFLICT (name) DO UPDATE

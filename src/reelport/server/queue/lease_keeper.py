@@ -1,4 +1,4 @@
-"""What a worker does beside its reports: it keeps leases, watches for cancelled jobs, and clears up after the dead."""
+"""A worker's background duties: renew leases, stop cancelled attempts, requeue jobs of dead workers, sweep."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from reelport.server.settings import Settings
 from reelport.server.state.expiry_clock import ExpiryClock
 
 WATCH_SECONDS = 0.3
-"""How often running reports are compared with their jobs: a cancelled one stops within this and a little more."""
+"""Seconds between two checks of running attempts against their jobs: about how long a cancelled one goes on."""
 
 REAP_SECONDS = 1.0
-"""How often jobs of dead and silent workers are looked for."""
+"""Seconds between two searches for jobs of dead and silent workers."""
 
 _BEATS = 3
+"""Heartbeats within the length of a lease."""
 _log = structlog.get_logger()
 
 
 class StopReason(StrEnum):
-    """Why a running attempt is interrupted."""
+    """Why a running attempt is interrupted; the values are for the log."""
 
     TAKEN = "its job was cancelled or taken away"
     LATE = "it took too long"
@@ -39,7 +40,7 @@ class StopReason(StrEnum):
 
 @dataclass(eq=False)
 class RunningAttempt:
-    """One attempt at work, as its keeper sees it."""
+    """One attempt that is being made: its claim, its engine session, and monotonic times in seconds."""
 
     claim: Claim
     session: Session
@@ -48,13 +49,13 @@ class RunningAttempt:
     stop: StopReason | None = None
 
     def interrupt(self, why: StopReason) -> None:
-        """Stop the engine; the first reason stays. It may be said again until the attempt has ended."""
+        """Stop the engine; the first reason is kept. May be called again until the attempt has ended."""
         self.stop = self.stop or why
         self.session.cancel()
 
 
 class LeaseKeeper:
-    """Ticks beside the reports of one worker. A database that can't be reached for a while is only logged."""
+    """Keeps the leases of one worker's attempts. An unreachable database is only logged."""
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class LeaseKeeper:
         wake_worker: Callable[[], None],
         ready: str = "",
     ) -> None:
-        """`ready` is the name of the worker, once it takes whatever report waits."""
+        """`wake_worker` is called when jobs were requeued; `ready` names the worker to register, '' for none."""
         self._settings = settings
         self._db = db
         self._running = running
@@ -77,7 +78,7 @@ class LeaseKeeper:
         self._reaped_at = float("-inf")
 
     def tick(self) -> None:
-        """Do what is due; to be called every WATCH_SECONDS."""
+        """Do every duty that is due; call it every WATCH_SECONDS."""
         try:
             self._watch()
             if self._ready and time.monotonic() - self._heartbeat_at >= worker_registry.BEAT_SECONDS:
@@ -117,7 +118,7 @@ class LeaseKeeper:
 
 
 def release_dead_workers(db: Engine, settings: Settings) -> tuple[str, ...]:
-    """Release the jobs of workers that died on this machine unseen by a supervisor, and log it; their reports' ids."""
+    """Requeue and log the jobs of workers that died here unseen by a supervisor; returns the ids of the reports."""
     released: list[str] = []
     with liveness.lock_unwatched_dead(settings) as dead:
         if dead:

@@ -1,7 +1,7 @@
-"""Which workers of a data directory are alive: each holds a lock that the system lets go when its process ends.
+"""Detects dead workers of a data directory: each worker locks a file, and the system unlocks it when the process ends.
 
-So a worker that was killed is known to be dead at once, and not only when its lease runs out. A worker's file names its
-supervisor, which holds a lock of its own: while that one lives, the worker's death is for it alone to settle.
+So a killed worker is known to be dead at once, not only when its lease runs out. The file holds the name of the
+worker's supervisor, which locks a file of its own: while the supervisor lives, only it may handle the worker's death.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SUPERVISOR = ".supervisor"
 
 
 def make_owner_name() -> str:
-    """A name for this process, unlike any other's of any machine."""
+    """Make a name for this process that is unique over all machines: host, process id, random id."""
     return f"{_read_host_name()}-{os.getpid()}-{short_id()}"
 
 
@@ -34,20 +34,20 @@ def _read_host_name() -> str:
 
 
 def is_of_this_machine(owner: str) -> bool:
-    """Whether the process of this name runs, or ran, here."""
+    """Whether the process of this name runs, or ran, on this machine."""
     return owner.rsplit("-", 2)[0] == _read_host_name()
 
 
 def parse_pid(owner: str) -> int:
-    """The number of the process, on its machine, that bears this name."""
+    """Parse the process id out of an owner's name."""
     return int(owner.rsplit("-", 2)[1])
 
 
 @contextmanager
 def hold_name(settings: Settings, owner: str, supervisor: str = "") -> Iterator[Wakeup]:
-    """Be known as alive under this name, with a bell, until the block or the process ends.
+    """Count as alive under this name, and receive wake-ups, until the block or the process ends.
 
-    `supervisor` is the name of the one that watches this process, if one does.
+    `supervisor` is the name of the supervisor that watches this process, '' for none.
     """
     descriptor = _create_locked_file(settings, f"{owner}{_SUFFIX}", supervisor)
     try:
@@ -60,7 +60,7 @@ def hold_name(settings: Settings, owner: str, supervisor: str = "") -> Iterator[
 
 @contextmanager
 def hold_supervisor_name(settings: Settings) -> Iterator[str]:
-    """Be known as a living supervisor, by the name that is given, until the block or the process ends."""
+    """Count as a living supervisor, under the name that is yielded, until the block or the process ends."""
     name = make_owner_name()
     descriptor = _create_locked_file(settings, f"{name}{_SUPERVISOR}", "")
     try:
@@ -71,10 +71,10 @@ def hold_supervisor_name(settings: Settings) -> Iterator[str]:
 
 
 def _create_locked_file(settings: Settings, name: str, content: str) -> int:
-    """A new file that this process holds a lock on, until its descriptor is closed. StorageError when it can't be."""
+    """Create a file and lock it until its descriptor, which is returned, is closed. StorageError when that fails."""
     with translate_io_errors(settings.workers_root):
         settings.workers_root.mkdir(parents=True, exist_ok=True)
-        # Locked before it has its name: nobody can find it unlocked while we live.
+        # Lock it before it has its final name: nobody can find it unlocked while this process lives.
         draft = settings.workers_root / f"{name}.new"
         descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -85,7 +85,7 @@ def _create_locked_file(settings: Settings, name: str, content: str) -> int:
 
 @contextmanager
 def lock_unwatched_dead(settings: Settings) -> Iterator[tuple[str, ...]]:
-    """The dead workers whose supervisor is dead too, ours to clear up within the block and forgotten after it."""
+    """Lock the dead workers whose supervisor is dead too, for clean-up in the block; remove their files after it."""
     for path in settings.workers_root.glob(f"*{_SUPERVISOR}"):
         if _is_free(path):
             path.unlink(missing_ok=True)
@@ -98,13 +98,13 @@ def lock_unwatched_dead(settings: Settings) -> Iterator[tuple[str, ...]]:
 
 @contextmanager
 def lock_dead(settings: Settings, supervisor: str, pid: int) -> Iterator[tuple[str, ...]]:
-    """The names of a dead process that this supervisor watched, to settle within the block and forgotten after it."""
+    """Lock a dead process that this supervisor watched, for clean-up in the block; remove its files after it."""
     with _lock_and_forget_dead(settings, _find_watched(settings, supervisor, pid)) as owners:
         yield owners
 
 
 def is_unsettled(settings: Settings, supervisor: str, pid: int) -> bool:
-    """Whether a process that this supervisor watched still has a name: its death is not settled yet."""
+    """Whether a process that this supervisor watched still has its file: its death was not handled yet."""
     return bool(_find_watched(settings, supervisor, pid))
 
 
@@ -122,7 +122,7 @@ def _read_supervisor(path: Path) -> str:
 
 @contextmanager
 def _lock_and_forget_dead(settings: Settings, files: Iterable[Path]) -> Iterator[tuple[str, ...]]:
-    """Those of the workers that are dead; no other process clears up after them meanwhile."""
+    """Lock the files of dead workers and yield their names: no other process cleans up after them meanwhile."""
     locked: dict[str, int] = {}
     try:
         for path in files:
@@ -138,17 +138,17 @@ def _lock_and_forget_dead(settings: Settings, files: Iterable[Path]) -> Iterator
 
 
 def list_living(settings: Settings) -> tuple[str, ...]:
-    """The workers that are alive on this machine."""
+    """List the workers that are alive on this machine."""
     return tuple(path.name.removesuffix(_SUFFIX) for path in _list_locked(settings))
 
 
 def spill_folder(settings: Settings, owner: str) -> Path:
-    """Where a worker puts what doesn't fit into its memory; removed with it."""
+    """The folder that a worker spills to when its memory is full; removed together with its other files."""
     return settings.spill_root / owner
 
 
 def _list_locked(settings: Settings) -> Iterator[Path]:
-    """The locks that are held. The dead are left as they are: clearing up after them is for `departed`."""
+    """Yield the worker files that are locked. Files of the dead stay: `lock_unwatched_dead` cleans up after them."""
     for path in _list_files(settings):
         if path.exists() and not _is_free(path):
             yield path
@@ -159,7 +159,7 @@ def _list_files(settings: Settings) -> list[Path]:
 
 
 def _is_free(path: Path) -> bool:
-    """Whether nobody holds the lock of this file."""
+    """Whether no process holds the lock of this file."""
     descriptor = _try_lock(path)
     if descriptor is None:
         return False
@@ -182,5 +182,5 @@ def _try_lock(path: Path) -> int | None:
 
 def _remove_files(settings: Settings, owner: str) -> None:
     shutil.rmtree(spill_folder(settings, owner), ignore_errors=True)
-    for suffix in (".bell", _SUFFIX):
+    for suffix in (".wakeup", _SUFFIX):
         (settings.workers_root / f"{owner}{suffix}").unlink(missing_ok=True)

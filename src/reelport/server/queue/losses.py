@@ -1,8 +1,8 @@
-"""Attempts that ended with their process: whose fault that was, and what becomes of their reports.
+"""Handles attempts that ended with their process: requeues their reports, or blames and fails them.
 
-A report is blamed only for a death that its worker's supervisor saw, of a worker that made nothing else beside it. All
-other losses are counted apart and end no report: the service was killed, the machine went away, a lease ran out.
-Reports that may have been at fault become suspects, which an isolated worker makes one at a time.
+A report is blamed only for a death that the supervisor saw, of a worker that made nothing else at the time. All other
+losses (the service was killed, the machine went away, a lease ran out) are counted apart and fail no report. Reports
+that may have killed a worker become suspects, which an isolated worker makes one at a time.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from reelport.server.state.database import load_statements, reading, writing
 from reelport.server.state.tallies import Outcome
 
 MOST_LOSSES = 3
-"""After so many losses that nobody saw a report is a suspect: it might be what ends its workers."""
+"""After so many losses a report becomes a suspect: it might be what kills its workers."""
 
 _OTHER_LEASES = 3600.0
-"""How many seconds longer than ours the lease of another worker may be."""
+"""Seconds by which the lease of a worker with other settings may be longer than ours."""
 
 _LOST = "The process that made it ended, which is not its fault: it is made again."
 _SUSPECT = "Its worker {how} while {count} reports were made in it: each of them is made again, alone."
@@ -39,9 +39,9 @@ def _load_statements() -> dict[str, TextClause]:
 
 
 def requeue_overdue(db: Engine, lease_seconds: float) -> tuple[str, ...]:
-    """Queue the jobs again whose lease ran out; the ids of their reports. Nobody is blamed.
+    """Requeue the jobs whose lease ran out; returns the ids of their reports. No report is blamed.
 
-    Leases are of `lease_seconds`, give or take what other workers' settings may be.
+    A lease that ends later than `lease_seconds` and an hour from now counts as run out: the clock was set back.
     """
     overdue = _load_statements()["overdue"]
     longest = {"longest": jobs.to_milliseconds(lease_seconds + _OTHER_LEASES)}
@@ -53,16 +53,16 @@ def requeue_overdue(db: Engine, lease_seconds: float) -> tuple[str, ...]:
 
 
 def requeue_jobs(db: Engine, owner: str) -> tuple[str, ...]:
-    """Queue the jobs of a dead worker again; the ids of their reports. Nobody is blamed: nobody saw how it died."""
+    """Requeue the jobs of a dead worker; returns the ids of their reports. No report is blamed."""
     with writing(db) as connection:
         return tuple(_requeue_lost(connection, row) for row in _find_jobs_of(connection, owner))
 
 
 def record_death(db: Engine, owner: str, how: str, *, limit: int, now: datetime) -> tuple[str, ...]:
-    """Settle the jobs of a worker that was seen to die by itself; the ids of their reports.
+    """Requeue or fail the jobs of a worker that its supervisor saw die by itself; returns the ids of their reports.
 
-    A report that it made alone is blamed, and fails after `limit` such deaths. Of several none is: all are suspects.
-    `how` completes the sentence "Its worker ...".
+    A report that the worker made alone is blamed, and fails after `limit` such deaths. Of several reports none is
+    blamed, and all become suspects. `how` completes the sentence "Its worker ...".
     """
     with writing(db) as connection:
         held = _find_jobs_of(connection, owner)
@@ -73,9 +73,9 @@ def record_death(db: Engine, owner: str, how: str, *, limit: int, now: datetime)
 
 
 def isolate(db: Engine, claim: Claim, reason: str) -> bool:
-    """Let go of a job that ran out of memory beside others: whose fault it was isn't known, so it is made alone next.
+    """Requeue, as a suspect, a job that ran out of memory beside others: any of them may have used the memory.
 
-    False, and nothing changed, when it ran alone: then it failed by itself.
+    False, and nothing changed, when the job ran alone (it is itself too large) or the lease was lost.
     """
     with writing(db) as connection:
         if connection.execute(_load_statements()["beside"], claim.fence).first() is None:
@@ -114,5 +114,5 @@ def _make_fence(row: RowMapping) -> dict[str, str | int]:
 
 
 def _compute_pause(times: int) -> float:
-    """Seconds until the next attempt: none before the first time, then growing fourfold."""
+    """Compute the backoff in seconds: 0 for `times` below 1, then 1, 4, 16 and so on."""
     return float(4 ** min(times - 1, 9)) if times > 0 else 0.0

@@ -1,6 +1,6 @@
-"""Keeps worker processes running: it starts them, replaces those that end, and stops them in good order at the end.
+"""The supervisor: starts worker processes, restarts those that end, and stops them gracefully.
 
-While suspects wait, it runs one more worker, an isolated one that makes nothing beside a suspect.
+While suspects wait, it also runs an isolated worker, which makes one suspect at a time and nothing else.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _LEAST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
 _GROWTH = 1.5
 _SOUND_SECONDS = 30.0
-"""A worker that lived so long was sound: its death is no reason to wait."""
+"""A worker that lived so long is restarted without backoff."""
 
 _LOOK_SECONDS = 0.05
 _SUSPECTS_SECONDS = 1.0
-"""How often suspects are looked for."""
+"""Seconds between two checks for suspects."""
 
 _TELL_SECONDS = 0.2
 _log = structlog.get_logger()
@@ -43,7 +43,7 @@ _log = structlog.get_logger()
 
 def supervise(settings: Settings) -> None:
     """Keep one worker running until SIGTERM or SIGINT. StorageError when the data or the state can't be used."""
-    # Made by whoever serves or loads: workers whose disk went away must not begin another directory in its place.
+    # Only `serve` and loads create the directory: workers whose disk was unmounted must not make a new one.
     require_layout(settings.data)
     database.connect(settings).dispose()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -59,7 +59,7 @@ def _shut_down(*_: object) -> NoReturn:
 
 @contextmanager
 def run_workers(settings: Settings, workers: int) -> Iterator[None]:
-    """Keep so many worker processes running within the block, and an isolated one while suspects wait."""
+    """Keep `workers` worker processes running within the block, and an isolated one while suspects wait."""
     if workers == 0:
         yield
         return
@@ -90,7 +90,7 @@ def _run_threads(supervisor: _Supervisor, workers: int) -> Iterator[None]:
 
 
 class _Supervisor:
-    """What the threads of one supervisor share; each of its methods but `_run` is the work of a thread."""
+    """What the threads of one supervisor share; each public method is the work of one thread."""
 
     def __init__(self, settings: Settings, db: Engine, name: str) -> None:
         self.ending = threading.Event()
@@ -100,15 +100,15 @@ class _Supervisor:
         self._deaths = Deaths(settings, db, name, lambda: datetime.now(UTC))
 
     def keep_worker(self) -> None:
-        """Keep one worker running."""
+        """Keep one worker running until the supervisor ends."""
         self._restart_while_needed(lambda: True, ())
 
     def keep_isolated_worker(self) -> None:
-        """Run an isolated worker whenever a suspect waits."""
+        """Run an isolated worker whenever a suspect is due."""
         self._restart_while_needed(self._has_due_suspect, ("--isolated",))
 
     def record_deaths(self) -> None:
-        """Tell the state of deaths."""
+        """Record deaths of workers in the state."""
         while not self.ending.wait(_TELL_SECONDS):
             self._deaths.record_due()
 
@@ -132,16 +132,16 @@ class _Supervisor:
         try:
             return jobs.has_due_suspect(self._db)
         except StorageError:
-            return False  # Whoever claims says so already.
+            return False  # Workers log the same failure when they claim.
         except Exception:  # noqa: BLE001 - whatever it was, suspects must be looked for again
             _log.exception("suspects could not be looked for")
             return False
 
     def _run_worker(self, words: tuple[str, ...]) -> dict[str, int | str]:
-        """One worker, from its start to its end or to the service's; what became of it."""
+        """Run one worker until it ends or the supervisor stops; returns how it ended, for the log."""
         try:
             process = self._start_worker(words)
-        except OSError as error:  # too many processes or open files, too little memory: all of that passes
+        except OSError as error:  # too many processes or open files, too little memory: try again later
             return {"reason": f"it could not be started: {reason_of(error)}"}
         while process.poll() is None and not self.ending.wait(_LOOK_SECONDS):
             pass
@@ -155,7 +155,7 @@ class _Supervisor:
         return {"pid": process.pid, "status": process.returncode}
 
     def _start_worker(self, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
-        """A worker whose standard input ends when this process does, however it does."""
+        """Start a worker whose standard input closes when this process ends, even by SIGKILL."""
         return subprocess.Popen(
             [sys.executable, "-m", "reelport.server.queue.worker_process", self._name, *words],
             stdin=subprocess.PIPE,
@@ -165,7 +165,7 @@ class _Supervisor:
 
 
 _DONE: dict[str, int | str] = {}
-"""What became of an isolated worker that made all suspects."""
+"""Result of `_run_worker` for an isolated worker that made every suspect."""
 
 
 def _stop_process(process: subprocess.Popen[bytes], settings: Settings) -> None:

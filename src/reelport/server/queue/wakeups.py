@@ -1,7 +1,7 @@
-"""How processes hear of each other: workers that there is work, services that a report has ended.
+"""Cross-process wake-ups: tell workers that a job was queued, and API processes that a report ended.
 
-Each has a bell on its machine; that there is work is told across machines too, by NOTIFY on PostgreSQL. A bell
-that is missed loses nothing: both look by themselves as well, only later.
+Within a machine each process has a named pipe; across machines PostgreSQL's NOTIFY wakes the workers. A lost wake-up
+only costs time: both kinds of process also poll the state.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ _log = structlog.get_logger()
 
 
 class Occasion(StrEnum):
-    """What a bell is rung for; the end of its name."""
+    """What a wake-up announces; the value is the suffix of the pipe's name."""
 
-    WORK = ".bell"
+    WORK = ".wakeup"
     ENDED = ".ended"
 
 
 def notify_listeners(connection: Connection) -> None:
-    """Ring at the end of this transaction wherever a worker listens to the same PostgreSQL."""
+    """Wake the workers that listen to the same PostgreSQL, on any machine, once this transaction commits."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
 
 
 def notify(settings: Settings, occasion: Occasion = Occasion.WORK) -> None:
-    """Wake everyone of this data directory on this machine who has a bell for that."""
+    """Wake every process of this data directory on this machine that waits for this occasion."""
     with contextlib.suppress(FileNotFoundError):
         for wakeup in settings.workers_root.glob(f"*{occasion}"):
-            # Refused when nobody is behind it, or when it rings already.
+            # Fails when no process reads the pipe, or when the pipe is full: then a wake-up is pending already.
             with contextlib.suppress(OSError):
                 descriptor = os.open(wakeup, os.O_WRONLY | os.O_NONBLOCK)
                 try:
@@ -55,7 +55,7 @@ def notify(settings: Settings, occasion: Occasion = Occasion.WORK) -> None:
 
 @contextlib.contextmanager
 def open_wakeup(settings: Settings, owner: str, occasion: Occasion) -> Iterator[Wakeup]:
-    """A bell of one's own within the block; those of the same kind that killed processes left are taken down."""
+    """Open a wake-up pipe for the block, and remove pipes for the same occasion that killed processes left."""
     with translate_io_errors(settings.workers_root):
         settings.workers_root.mkdir(parents=True, exist_ok=True)
         for wakeup in settings.workers_root.glob(f"*{occasion}"):
@@ -70,7 +70,7 @@ def open_wakeup(settings: Settings, owner: str, occasion: Occasion) -> Iterator[
 
 @contextlib.contextmanager
 def forward_notifications(db: Engine, wakeup: Wakeup) -> Iterator[None]:
-    """Let NOTIFY ring the bell within the block; SQLite has none, and needs none."""
+    """Forward PostgreSQL's NOTIFY to the wake-up within the block. With SQLite do nothing: all are on this machine."""
     if db.dialect.name != "postgresql":
         yield
         return
@@ -85,7 +85,7 @@ def forward_notifications(db: Engine, wakeup: Wakeup) -> Iterator[None]:
 
 
 def _notify_from_database(db: Engine, wakeup: Wakeup, ended: threading.Event) -> None:
-    # Imported here: with SQLite nobody need wait for it.
+    # Imported here: SQLite doesn't need it.
     import psycopg  # noqa: PLC0415 - see above
 
     address = db.url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -103,32 +103,32 @@ def _notify_from_database(db: Engine, wakeup: Wakeup, ended: threading.Event) ->
 
 
 class Wakeup:
-    """One process's bell, a named pipe: it needs no port, and its name may be of any length."""
+    """The wake-up of one process: a named pipe, which needs no port and whose path may be of any length."""
 
     def __init__(self, settings: Settings, owner: str, occasion: Occasion = Occasion.WORK) -> None:
         self.path: Path = settings.workers_root / f"{owner}{occasion}"
         os.mkfifo(self.path, 0o600)
-        # Open for both, so that it never reads as ended when a ringer leaves.
+        # Open it for writing too: otherwise it would read as ended when the last writer closes it.
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
 
     def wait(self, seconds: float) -> bool:
-        """Until it rings, or so many seconds; whether it rang."""
+        """Wait for a wake-up, `seconds` at most; True when one came."""
         ready, _, _ = select.select([self._descriptor], [], [], seconds)
         if ready:
             self.clear()
         return bool(ready)
 
     def fileno(self) -> int:
-        """What becomes readable when it rings."""
+        """The descriptor that becomes readable on a wake-up."""
         return self._descriptor
 
     def clear(self) -> None:
-        """Ready to ring again."""
+        """Discard the wake-ups that have come so far."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._descriptor, 65536)
 
     def notify(self) -> None:
-        """Wake the one who waits; safe from any thread and from a signal handler."""
+        """Wake the waiting thread; safe to call from any thread and from a signal handler."""
         with contextlib.suppress(OSError):
             os.write(self._descriptor, b"!")
 

@@ -1,4 +1,4 @@
-"""Warms a worker up: what is slow the first time is done by reports that nobody waits for, before it is ready."""
+"""Warms up a worker: makes throw-away reports before the first real one, which would be slow otherwise."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _log = structlog.get_logger()
 
 
 def warm_up(root: Path, engine: Engine, folder: Path) -> None:
-    """Make a report from each table, for a reader of no channel, in `folder`, and throw it away.
+    """Make a report over each table in `folder`, for a tenant without channels, and delete it.
 
-    It opens the log of every table, and goes through the whole engine but reads no file of facts: one that is damaged
-    is for the report that asks for it. What goes wrong is logged; a report that meets it tells its reader.
+    This opens the log of every table and runs the whole engine, but reads no file of facts: a damaged file must fail
+    only the reports that need it. Errors are logged; a report that meets the same error fails with it.
     """
     for query in _choose_queries():
         draft = folder / "warm-up.csv"
@@ -41,7 +41,7 @@ def warm_up(root: Path, engine: Engine, folder: Path) -> None:
 
 
 def _choose_queries() -> Iterator[ReportQuery]:
-    """Checked queries that read every table between them: each metric by day, and the first one by each dimension."""
+    """Choose valid queries that together read every table: each metric by day, the first metric by each dimension."""
     today = datetime.now(UTC).date()
     days = next(dimension for dimension in Dimension if dimension.grain is Grain.DAY)
     first = next(iter(Metric))

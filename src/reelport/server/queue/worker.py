@@ -1,4 +1,4 @@
-"""The worker: a process that claims reports and makes them, a few at a time, with one warm engine."""
+"""The worker: a process that claims reports and makes them, up to `slots` at a time, with one warm engine."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from reelport.server.settings import Settings
 from reelport.server.state.database import connect
 
 IDLE_SECONDS = 1.0
-"""How long a worker waits for its bell before it looks by itself."""
+"""Seconds that a worker waits for a wake-up before it polls the queue."""
 
 _LEAST_ROOM_PAUSE = 1.0
 _NICE = 5
@@ -49,7 +49,7 @@ _log = structlog.get_logger()
 class Worker:
     """Claims on one thread, makes reports on `slots` others, and keeps leases on one more.
 
-    An isolated one makes suspects, and ends by itself when none is due.
+    An isolated worker makes only suspects, and ends when none is due.
     """
 
     def __init__(
@@ -67,18 +67,18 @@ class Worker:
         self._ended = threading.Event()
 
     def stop(self) -> None:
-        """Claim nothing more, and end. Safe from a signal handler."""
+        """Stop claiming and let `run` return. Safe to call from a signal handler."""
         self._stopping.set()
         self._wakeup.notify()
 
     def run(self) -> None:
-        """Make reports until `stop`; then running ones get a while to end, and are given back after it."""
+        """Make reports until `stop`; then wait `drain_seconds` for running ones, and requeue those that remain."""
         keeper = threading.Thread(target=self._keep_leases, name="keeper")
         keeper.start()
         try:
             self._claim_until_stopped()
         finally:
-            # Also on an error: a process that was kept by its keeper alone would never end, nor be started again.
+            # Also on an error: a process whose lease keeper alone goes on would never end, nor be restarted.
             self._ended.set()
             keeper.join()
 
@@ -162,7 +162,7 @@ class Worker:
             self._wakeup.notify()
 
     def _settle_interrupted(self, running: RunningAttempt, log: structlog.typing.FilteringBoundLogger) -> None:
-        """What becomes of an attempt that was interrupted."""
+        """Requeue or fail the job of an interrupted attempt, by the reason of the interruption."""
         why = running.stop or StopReason.TAKEN
         log.info("attempt interrupted", reason=why.value)
         with _log_storage_errors(log):
@@ -176,7 +176,7 @@ class Worker:
                     pass
 
     def _handle_failure(self, claim: Claim, error: Exception, log: structlog.typing.FilteringBoundLogger) -> None:
-        """Try again later, or end the report when it was tried often enough or can't get better by itself."""
+        """Retry with backoff, or fail the report when all attempts are used or the request itself is wrong."""
         known = isinstance(error, ReelportError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         code = error.code if isinstance(error, ReelportError) else InternalError.code
@@ -191,7 +191,7 @@ class Worker:
                 jobs.retry(self._db, claim, reason, pause_seconds=4**claim.failures)
 
     def _wait_for_room(self, claim: Claim, reason: str, log: structlog.typing.FilteringBoundLogger) -> None:
-        """Try again after a pause, half as long as all pauses so far; end the report when it waited long enough."""
+        """Requeue for half the time waited so far (1 to 60 s); fail the report after `room_seconds` in all."""
         left = self._settings.room_seconds - claim.waited_for_room
         pause = min(max(claim.waited_for_room / 2, _LEAST_ROOM_PAUSE), jobs.LONGEST_PAUSE, left)
         log.warning("no room on the disk", reason=reason, waited=claim.waited_for_room, pause=pause)
@@ -205,7 +205,7 @@ class Worker:
 
 @contextmanager
 def _log_storage_errors(log: structlog.typing.FilteringBoundLogger) -> Iterator[None]:
-    """A database that is away now: the lease runs out, and the job is taken up again then."""
+    """Log a StorageError of the state instead of raising it: the lease then runs out, and the job is requeued."""
     try:
         yield
     except StorageError as error:
@@ -214,7 +214,7 @@ def _log_storage_errors(log: structlog.typing.FilteringBoundLogger) -> Iterator[
 
 @private()
 def run_worker(settings: Settings, *, supervisor: str = "", isolated: bool = False) -> None:
-    """Run one worker until SIGTERM or SIGINT; with a supervisor, or until standard input ends with that one.
+    """Run one worker until SIGTERM or SIGINT; one with a supervisor also ends when standard input closes.
 
     An isolated worker makes one suspect after the other, and ends when none is due.
     """
@@ -245,7 +245,7 @@ def run_worker(settings: Settings, *, supervisor: str = "", isolated: bool = Fal
 
 @contextmanager
 def _register(db: Database, owner: str) -> Iterator[None]:
-    """Be known as ready within the block, unless without a name. The keeper of the worker keeps it known."""
+    """Register the worker as ready within the block, unless `owner` is ''. The lease keeper sends its heartbeats."""
     if not owner:
         yield
         return
@@ -260,7 +260,7 @@ def _register(db: Database, owner: str) -> Iterator[None]:
 
 @contextmanager
 def _exit_on_signals() -> Iterator[None]:
-    """Within the block a signal to stop leaves through every open block, until there is a worker to stop in order."""
+    """Let SIGTERM and SIGINT exit by SystemExit within the block, until there is a worker that can stop gracefully."""
     before = {number: signal.signal(number, _shut_down) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
@@ -275,7 +275,7 @@ def _shut_down(*_: object) -> NoReturn:
 
 @contextmanager
 def _connect(settings: Settings) -> Iterator[Database]:
-    # Made by whoever serves or loads: a worker whose disk went away must not begin another one in its place.
+    # Only `serve` and loads create the directory: a worker whose disk was unmounted must not make a new one.
     require_layout(settings.data)
     db = connect(settings)
     try:
@@ -285,7 +285,7 @@ def _connect(settings: Settings) -> Iterator[Database]:
 
 
 def _make_engine(settings: Settings, owner: str) -> Engine:
-    """The engine of a worker, which can have no more memory than is its, and of the disk reach nothing but facts."""
+    """Make the worker's engine: limited to `worker_memory`, and to the files of facts and its spill folder."""
     with translate_io_errors(settings.spill_root), without_signals():
         return Engine(
             settings.worker_memory,
@@ -297,7 +297,7 @@ def _make_engine(settings: Settings, owner: str) -> Engine:
 
 @contextmanager
 def without_signals() -> Iterator[None]:
-    """Signals to stop are heard at the end of the block: DuckDB would make an error of its own of one."""
+    """Delay SIGTERM and SIGINT to the end of the block: DuckDB would turn one into an error of its own."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:
         yield
@@ -306,17 +306,17 @@ def without_signals() -> Iterator[None]:
 
 
 def _attach_to_supervisor() -> None:
-    """Be the worker of the supervisor that started this process."""
-    # A Ctrl-C in the terminal is for the service, which then stops its workers.
+    """Ignore Ctrl-C, lower the priority, and end together with the supervisor that started this process."""
+    # A Ctrl-C in the terminal stops the service, which then stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The API beside it answers in milliseconds; a report that takes seconds can wait for those.
+    # The API on this machine must answer within milliseconds; a report takes seconds and can wait for it.
     os.nice(_NICE)
     threading.Thread(target=_exit_with_parent, name="parent", daemon=True).start()
 
 
 def _exit_with_parent() -> None:
-    # Not by a buffered reader: its lock, held by a thread that waits, breaks the end of the interpreter.
+    # Not sys.stdin.read(): a thread that waits in it holds a lock that breaks the shutdown of the interpreter.
     while os.read(sys.stdin.fileno(), 1024):
         pass
-    # At once, as if killed: there is nobody left to stop for, and another service may be starting already.
+    # Exit at once: nobody is left to stop this worker, and another service may be starting already.
     os._exit(1)

@@ -1,6 +1,6 @@
-"""One worker, as its supervisor starts it: `python -m reelport.server.queue.worker_process SUPERVISOR [--isolated]`.
+"""Runs one worker for a supervisor: `python -m reelport.server.queue.worker_process SUPERVISOR [--isolated]`.
 
-Not by a command: the command line's library would stay in its memory for nothing.
+This is no command of `reelport`: the command line's library would only take memory here.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import sys
 
 
 def main() -> None:
-    """Make reports until SIGTERM, or until the supervisor that started this process is gone."""
-    # A Ctrl-C in the terminal is for the service, also while the libraries are imported.
+    """Make reports until SIGTERM, or until the supervisor that started this process ends."""
+    # A Ctrl-C in the terminal is for the service: ignore it before the slow imports begin.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import structlog  # noqa: PLC0415 - see above
 

@@ -1,6 +1,6 @@
-"""Which workers are ready for reports, on whatever machine: each writes a heartbeat into the state, by its clock.
+"""Registers the workers of every machine that are ready: each writes heartbeats into the state, by the state's clock.
 
-Of a worker of this machine it is known at once when it dies (`presence`); of another one once its heartbeats stop.
+A worker of this machine is known to be dead at once (see `liveness`), one of another machine when its heartbeats stop.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from reelport.server.settings import Settings
 from reelport.server.state.database import load_statements, reading, writing
 
 BEAT_SECONDS = 10.0
-"""How often a worker writes its heartbeat."""
+"""Seconds between two heartbeats of a worker."""
 SILENT_SECONDS = 35.0
-"""After so long without one a worker counts as dead: three heartbeats, and some room."""
+"""Seconds without a heartbeat after which a worker counts as dead: three heartbeats and some slack."""
 _FORGOTTEN_SECONDS = 3600.0
 
 
@@ -26,20 +26,20 @@ def _load_statements() -> dict[str, TextClause]:
 
 
 def record_heartbeat(db: Engine, owner: str) -> None:
-    """Say that this worker is ready."""
+    """Record that this worker is alive and ready."""
     with writing(db) as connection:
         connection.execute(_load_statements()["beat"], {"owner": owner})
 
 
 def unregister(db: Engine, owner: str) -> None:
-    """Say that this worker takes no more reports, and forget those that have been silent for long."""
+    """Remove this worker, and every other that has sent no heartbeat for an hour."""
     with writing(db) as connection:
         connection.execute(_load_statements()["leave"], {"owner": owner})
         connection.execute(_load_statements()["forget"], {"longest": round(_FORGOTTEN_SECONDS * 1000)})
 
 
 def list_ready(db: Engine, settings: Settings) -> tuple[str, ...]:
-    """The workers that are ready now. StorageError when the state can't be read."""
+    """List the workers that are ready now. StorageError when the state can't be read."""
     with reading(db) as connection:
         fresh = (
             connection.execute(_load_statements()["fresh"], {"longest": round(SILENT_SECONDS * 1000)}).scalars().all()

@@ -1,4 +1,4 @@
-"""The use cases of a report: ask for one, look at one, fetch its file. All rules of access and queue are here."""
+"""Use cases of a report: ask for it, query its status, open its link. All rules of access and queue limits are here."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _INSERT_REPORT = REPORTS.insert()
 
 @dataclass(frozen=True, slots=True)
 class AskedReport:
-    """What an ask gives back. `id` is the public name, for logs; `token` is the asker's handle."""
+    """The answer to an ask. `id` is the public name, for logs and links; `token` is the caller's secret handle."""
 
     id: str
     token: str
@@ -76,9 +76,9 @@ class AskedReport:
 
 @dataclass(frozen=True, slots=True)
 class FoundReport:
-    """What a look gives back; `file` is there when the status is FINISHED.
+    """The answer to a status query; `file` is set when the status is FINISHED.
 
-    `last_complete_day` is that of the facts that the report is made of; None where that isn't known.
+    `last_complete_day` is that of the facts that the report is made of; None when it isn't known.
     """
 
     id: str
@@ -92,7 +92,7 @@ class FoundReport:
 
 @dataclass(frozen=True, slots=True)
 class LinkedFile:
-    """The file that a link opens, the partner whose it is, and the last complete day of its facts (None: not known)."""
+    """The file that a link opens, its organization, and the last complete day of its facts (None: not known)."""
 
     file: FileRecord
     organization_id: int
@@ -100,43 +100,43 @@ class LinkedFile:
 
 
 class NoFile(StrEnum):
-    """Why a link of ours opens nothing."""
+    """Why a link with a valid signature opens no file."""
 
     WITHDRAWN = "its key may not read the report any more, or there is no such report"
     OVER = "the report isn't finished, or its time is over"
 
 
 def make_rules(settings: Settings) -> check.Rules:
-    """What this service holds a query to."""
+    """Make the rules for queries from the settings of this service."""
     return check.Rules(settings.dimension_limit, settings.day_limit, permissive=settings.inferred == "permissive")
 
 
-@lru_cache(maxsize=50)  # One document may ask the same many times.
+@lru_cache(maxsize=50)  # One document may ask for the same report many times.
 def find_problems(query: ReportQuery, scopes: frozenset[str], today: date, held_to: check.Rules) -> tuple[Problem, ...]:
-    """Why a caller with these scopes can't have that report: empty when there is no reason."""
+    """Find every reason why a caller with these scopes can't ask for this report."""
     may_ask = () if Scope.CREATE_REPORTS in scopes else (_make_scope_problem(Scope.CREATE_REPORTS, ()),)
     return (*may_ask, *check.problems(query, today=today, scopes=scopes, rules=held_to))
 
 
 def ask(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now: datetime) -> AskedReport:
-    """Queue a report, or give back the one that answers the same ask of the same key already.
+    """Queue a report, or return an earlier one that the same key asked for and that is still current.
 
-    QueryRefused says every problem; QueueFull when the partner has as many unfinished reports as may be; AccessError
-    when what the caller may read has changed since it was recognised.
+    QueryRefused lists every problem; QueueFull when the partner is at its limit of unfinished reports; AccessError
+    when access was withdrawn since the caller was identified.
     """
     found = find_problems(query, caller.scopes, now.date(), make_rules(settings))
     if any(problem.fatal for problem in found):
         raise QueryRefused(found)
-    now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as it is stored
+    now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # the state stores milliseconds
     question = _hash_ask(query, caller)
-    # Read from the tables at most once, and where it can be before, not while, everyone else waits to write.
+    # Read at most once; and if possible now, not within the transaction, where all other writers wait.
     versions = cache(lambda: versions_now(settings.facts_root))
     with reading(db) as connection:
         state = _read_ask_state(connection, caller, question, now)
     if (answer := _reuse_report(settings, state, versions)) is not None:
         return answer
 
-    def enter(connection: Connection) -> AskedReport:
+    def reuse_or_insert(connection: Connection) -> AskedReport:
         _lock_organization(connection, caller)
         state = _read_ask_state(connection, caller, question, now)
         if (answer := _reuse_report(settings, state, versions)) is not None:
@@ -144,15 +144,15 @@ def ask(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now:
         _check_queue_limit(settings, state)
         return _insert_report(connection, settings, caller, query, question, now)
 
-    asked = write(db, enter)
+    asked = write(db, reuse_or_insert)
     wakeups.notify(settings)
     return asked
 
 
 def find_report(db: Engine, caller: Caller, token: str, now: datetime) -> FoundReport | None:
-    """The report of that token, or None when this caller may not know of it.
+    """Find the report of that token; None when there is none, or none that this caller may see.
 
-    QueryRefused when the token of the caller is for neither making nor reading reports.
+    QueryRefused when the caller's access token may neither create nor read reports.
     """
     if not caller.scopes & {Scope.CREATE_REPORTS, Scope.READ_REPORTS}:
         raise QueryRefused((_make_scope_problem(Scope.READ_REPORTS, ("reportToken",)),))
@@ -177,9 +177,9 @@ def find_report(db: Engine, caller: Caller, token: str, now: datetime) -> FoundR
 
 
 def find_linked_file(db: Engine, report_id: str, key_id: str, now: datetime) -> LinkedFile | NoFile:
-    """The file that a link of a key opens now, by the report's public name; to be asked at every download.
+    """Find the file that a key's link to a report opens now; call it at every download.
 
-    WITHDRAWN when the key is revoked or may not read every channel of the report any more.
+    WITHDRAWN when there is no such report, or the key is revoked or no longer reads every channel of the report.
     """
     with reading(db) as connection:
         row = connection.execute(
@@ -206,12 +206,12 @@ def _make_scope_problem(scope: Scope, path: tuple[str, ...]) -> Problem:
 
 
 def _hash_ask(query: ReportQuery, caller: Caller) -> str:
-    """The same question: the same query over the same channels."""
+    """Hash an ask: equal for the same query over the same channels."""
     return hashlib.sha256("\n".join([query.fingerprint(), *sorted(caller.channels)]).encode()).hexdigest()
 
 
 def _read_ask_state(connection: Connection, caller: Caller, question: str, now: datetime) -> _AskState:
-    """The newest report that answers the same ask of this key, if any, and how many its partner has unfinished."""
+    """Read this key's newest report for the same ask, if any, and how many reports its partner has unfinished."""
     asked = {"organization": caller.organization_id, "key": caller.key_id, "question": question, "now": now}
     return connection.execute(_ASK_STATE, asked).one()
 
@@ -219,7 +219,7 @@ def _read_ask_state(connection: Connection, caller: Caller, question: str, now: 
 def _reuse_report(
     settings: Settings, state: _AskState, versions: Callable[[], Mapping[str, int]]
 ) -> AskedReport | None:
-    """The report that is still the answer to the ask."""
+    """Return the earlier report if its facts are still the newest and its file is there; else None."""
     if (
         state.id is None
         or not (state.versions is None or _are_current(state.versions, versions()))
@@ -234,7 +234,7 @@ def _are_current(pinned: str, now: Mapping[str, int]) -> bool:
 
 
 def _has_file(settings: Settings, found: _AskState) -> bool:
-    """Whether a report, if it is finished, can be fetched: one whose file was lost or cut is made anew."""
+    """Whether a report can be reused: a finished one whose file is missing or truncated is made again."""
     if found.file is None:
         return True
     try:
@@ -244,11 +244,11 @@ def _has_file(settings: Settings, found: _AskState) -> bool:
 
 
 def _lock_organization(connection: Connection, caller: Caller) -> None:
-    """Of two asks of a partner at the same moment the second waits here, and then sees the first.
+    """Lock the partner's row: the second of two simultaneous asks waits here, and then sees the first.
 
-    AccessError when access was withdrawn since the caller was recognised: no report may come of it.
+    AccessError when access was withdrawn since the caller was identified: no report must be made for it.
     """
-    if connection.dialect.name == "postgresql":  # Whoever writes to SQLite is alone.
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time.
         connection.execute(_LOCK_ORGANIZATION, {"organization": caller.organization_id})
     if not callers.is_still_allowed(connection, caller):
         raise AccessError("What this key may read has changed just now: ask again.")

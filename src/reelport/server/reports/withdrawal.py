@@ -1,6 +1,6 @@
-"""Withdraws access: channels from an organization, or an organization as a whole, with all that was made by it.
+"""Withdraws access: removes channels from an organization, or the whole organization, and deletes the reports.
 
-Each is one transaction: whoever asks, looks or fetches after it finds nothing. Facts stay as they are.
+Each is one transaction: every request after it is refused or finds nothing. The loaded facts stay.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from reelport.wire import ReportStatus
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """What a withdrawal ends: keys and files by name, the others counted. `narrowed` keys lose some of their channels.
+    """What a withdrawal removes: keys and files by name, the others counted. `narrowed` keys lose some channels.
 
-    `forgotten` reports had ended before, by failing or by their age.
+    `forgotten` counts the records of reports that had failed or expired before.
     """
 
     channels: int
@@ -48,9 +48,9 @@ class Withdrawal:
 def remove_channels(
     db: Engine, settings: Settings, organization: str, channels: Collection[str], now: datetime
 ) -> Withdrawal:
-    """Let an organization read these channels (ids) no longer; UsageError names all that it doesn't read.
+    """Remove channels (ids) from those that an organization may read; UsageError lists all that it doesn't read.
 
-    Every report that covers one of them is gone at once, and its file. A key that is limited to channels loses
+    Every report that covers one of them is deleted at once, with its file. A key that is limited to channels loses
     these, and is revoked when it has none left.
     """
     with writing(db) as connection:
@@ -74,9 +74,9 @@ def remove_channels(
 
 
 def remove_organization(db: Engine, settings: Settings, organization: str) -> Withdrawal:
-    """End an organization: its keys, tokens and reports are gone, and its name is free.
+    """Delete an organization with its keys, tokens and reports; its name becomes free.
 
-    UsageError when there is none.
+    UsageError when there is no such organization.
     """
     with writing(db) as connection:
         holder = organizations.lock_organization(connection, organization)
@@ -92,7 +92,7 @@ def remove_organization(db: Engine, settings: Settings, organization: str) -> Wi
 
 
 def preview_removal(db: Engine, organization: str) -> Withdrawal:
-    """What `remove_organization` would end now."""
+    """Count what `remove_organization` would remove now, without removing it."""
     with reading(db) as connection:
         holder = organizations.find_organization(connection, organization)
         return _count_withdrawal(connection, holder.id, None, _find_channel_lists(connection, holder.id, None))
@@ -115,7 +115,10 @@ def _suggest(id_: str, known: Collection[str]) -> str:
 def _count_withdrawal(
     connection: Connection, organization_id: int, gone: frozenset[str] | None, lists: Iterable[str]
 ) -> Withdrawal:
-    """What ends with these channels of an organization, or with all of it when None; `lists` as `_covering` gives."""
+    """Count what goes with these channels (`gone`), or with the whole organization when None.
+
+    `lists` comes from `_find_channel_lists`.
+    """
     ended, narrowed = _find_affected_keys(connection, organization_id, gone)
     rows = [row for channels in lists for row in _find_reports(connection, organization_id, channels)]
     states = [_classify(row) for row in rows]
@@ -134,7 +137,7 @@ def _count_withdrawal(
 def _find_affected_keys(
     connection: Connection, organization_id: int, gone: frozenset[str] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The keys that end, and those that lose some of their channels; keys that were revoked before are in neither."""
+    """Find the keys to revoke, and those that lose some of their channels; revoked keys are in neither."""
     alive = KEYS.c.organization_id == organization_id, KEYS.c.revoked_at.is_(None)
     keys = connection.execute(select(KEYS.c.id).where(*alive).order_by(KEYS.c.id)).scalars().all()
     if gone is None:
@@ -152,9 +155,9 @@ def _select_keys(organization_id: int) -> Select[str]:
 
 
 def _find_channel_lists(connection: Connection, organization_id: int, gone: frozenset[str] | None) -> tuple[str, ...]:
-    """The lists of channels, as reports have them, that hold one of these; every one when None.
+    """Find the distinct channel lists of reports that contain one of these channels; every list when `gone` is None.
 
-    Many reports have the same list: each is read once.
+    Many reports have the same list, so each list is parsed once.
     """
     lists = select(REPORTS.c.channels).where(REPORTS.c.organization_id == organization_id).distinct()
     texts = connection.execute(lists).scalars().all()
@@ -177,14 +180,14 @@ def _classify(row: Row[*tuple[str, ...]]) -> str:
 
 
 def _delete_reports(connection: Connection, organization_id: int, lists: Iterable[str]) -> None:
-    """Delete the reports over these lists of channels. A worker that makes one finds its job gone, and stops."""
-    # By number, as whoever writes several jobs at once: two such transactions must not wait for each other.
+    """Delete the reports over these channel lists. A worker that makes one finds its job gone, and stops."""
+    # Lock jobs by number, as every transaction does that writes several: otherwise two could deadlock.
     held = select(JOBS.c.number).where(JOBS.c.organization_id == organization_id).order_by(JOBS.c.number)
     connection.execute(held.with_for_update())
     unmade = 0
     for channels in lists:
         these = REPORTS.c.organization_id == organization_id, REPORTS.c.channels == channels
-        # Jobs first, as wherever both are written, for the same reason.
+        # Jobs before reports, as in every transaction that writes both, for the same reason.
         jobs = JOBS.delete().where(JOBS.c.report_id.in_(select(REPORTS.c.id).where(*these)))
         unmade += connection.execute(jobs).rowcount
         connection.execute(REPORTS.delete().where(*these))
@@ -192,9 +195,9 @@ def _delete_reports(connection: Connection, organization_id: int, lists: Iterabl
 
 
 def _delete_files(settings: Settings, ended: Withdrawal) -> None:
-    """Delete the files at once, and wake whoever waits for one of the reports."""
+    """Delete the files, and wake the long polls that wait for one of the reports."""
     for name in ended.files:
-        # What stays, as on another machine's disk, belongs to no report any more: the next sweep deletes it.
+        # A file that can't be deleted, as on another machine's disk, is an orphan now: the next sweep deletes it.
         with suppress(OSError):
             report_files.file_path(settings, name).unlink(missing_ok=True)
     wakeups.notify(settings, Occasion.ENDED)

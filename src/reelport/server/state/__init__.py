@@ -1,1 +1,1 @@
-"""The state: its database, tables and migrations, and what is counted and timed in it."""
+"""The state: its database, tables and migrations, counters, the expiry clock and the secret's fingerprint."""

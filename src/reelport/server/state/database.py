@@ -1,6 +1,6 @@
-"""The state database: how it is opened, brought up to date, read and written; SQLite or PostgreSQL.
+"""Opens, migrates, reads and writes the state database, SQLite or PostgreSQL.
 
-It refuses to know what is in it.
+This module knows nothing of the tables' content.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REVISION = "0007"
-"""The newest migration: what this version of Reelport reads and writes."""
+"""The newest migration: the revision that this version of Reelport reads and writes."""
 
 BUSY_SECONDS = 30
 _TRY_SECONDS = 0.002
 _READ_SECONDS = 0.005
-"""Time between two commits in which those read whom a commit keeps out."""
-# The last is for a server that takes no writes now: a standby, or one that was set to read only.
+"""Pause after a wait for the writer's lock, in which readers that a commit kept out can read."""
+# PostgreSQL raises InternalError when it takes no writes now: a standby, or one that was set to read only.
 _AWAY = frozenset({DatabaseError, OperationalError, exc.InternalError})
 _NO_PRIVILEGE = "42501"
 _GRANT = " Grant it to the user of REELPORT_DATABASE_URL, which makes and changes the tables (GRANT CREATE ON SCHEMA)."
@@ -51,24 +51,24 @@ _UPGRADE_LOCK = 7_236_118_642
 
 
 class StateBusy(StorageError):
-    """Another one commits to the SQLite file, and a moment later it can be read."""
+    """The SQLite file is locked by a commit: try again a moment later."""
 
 
 def connect(settings: Settings) -> Engine:
-    """The state database, brought up to date; StorageError when it can't be, NewerData when it is ahead of us."""
+    """Open the state database and migrate it; StorageError when that fails, NewerData when a newer version made it."""
     check_layout(settings.data)
     db = open_database(settings)
     try:
         with private():
             upgrade(db)
-    except Exception:  # whatever it was goes on to the caller; the connections must not stay behind
+    except Exception:  # raised again; the connections must not stay open
         db.dispose()
         raise
     return db
 
 
 def open_database(settings: Settings) -> Engine:
-    """The state database as it is, not brought up to date: for a look at one that may be out of order."""
+    """Open the state database without migrating it, for example to diagnose one that may be damaged."""
     if settings.database_url:
         return create_engine(parse_address(settings.database_url), pool_pre_ping=True, pool_size=10, max_overflow=40)
     db = create_engine(
@@ -86,7 +86,7 @@ def open_database(settings: Settings) -> Engine:
 
 
 def open_reader(settings: Settings) -> Engine:
-    """The SQLite file for one thread that only reads, and waits for nothing: StateBusy while somebody commits."""
+    """Open the SQLite file read-only for one thread, without waiting for locks: StateBusy while a commit runs."""
     db = create_engine(
         URL.create("sqlite", database=str(settings.state_file)),
         connect_args={"timeout": 0, "check_same_thread": False},
@@ -101,7 +101,7 @@ def open_reader(settings: Settings) -> Engine:
 
 
 def parse_address(address: str) -> URL:
-    """The address of a PostgreSQL; UsageError, which repeats nothing of it, when it can't be read in one way."""
+    """Parse the URL of a PostgreSQL; UsageError, which quotes no part of it, when it is wrong or ambiguous."""
     if address.count("@") > 1:
         raise UsageError(_UNCLEAR)
     try:
@@ -112,14 +112,14 @@ def parse_address(address: str) -> URL:
         raise UsageError(
             "REELPORT_DATABASE_URL: only postgresql:// and postgres:// are known; leave it empty for SQLite."
         )
-    # A part of the password would be taken for the database or an option, and be named in errors.
+    # Part of the password would be parsed as the database or an option, and appear in errors.
     if "@" in address and url.username is None:
         raise UsageError(_UNCLEAR)
     return url.set(drivername="postgresql+psycopg")
 
 
 def _configure_connection(journal: Journal, connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-    """Transactions begin by our word alone, are durable, and keep to the foreign keys."""
+    """Set up a connection: transactions begin explicitly, commits are durable, foreign keys are enforced."""
     connection.isolation_level = None
     connection.create_function("clock_ms", 0, lambda: time.time_ns() // 1_000_000)
     connection.execute(f"PRAGMA journal_mode = {journal.mode}")
@@ -133,7 +133,7 @@ def _configure_reader(connection: sqlite3.Connection, _entry: ConnectionPoolEntr
 
 
 def _check_file(file: Path, _connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
-    """A connection to a file that was removed or replaced would go on with what it was, and see nobody's changes."""
+    """Discard a connection whose file was removed or replaced: it would still read and write the old file."""
     try:
         found = file.stat()
     except OSError as error:
@@ -143,7 +143,7 @@ def _check_file(file: Path, _connection: object, entry: ConnectionPoolEntry, _pr
 
 
 def _begin(connection: Connection) -> None:
-    """A writer takes its lock at the start: one that reads first and writes later could lose an update."""
+    """Begin a transaction; a writer takes its lock at once: reading first and locking later could lose an update."""
     if connection.get_execution_options().get("reads", False):
         connection.exec_driver_sql("BEGIN")
         return
@@ -153,10 +153,10 @@ def _begin(connection: Connection) -> None:
 
 
 def _try_begin(driver: sqlite3.Connection) -> bool:
-    """Try for the writer's lock every few milliseconds, and say whether it came.
+    """Try every 2 ms to begin and take the writer's lock; False when it fails or BUSY_SECONDS have passed.
 
-    SQLite's own wait pauses the longer the longer it has waited, up to 100 ms: whoever came last is served first, and
-    beside a busy process another one could wait for many seconds.
+    SQLite's own busy handler backs off up to 100 ms: the newest waiter is served first, and beside a busy process
+    another one could starve for many seconds.
     """
     until = time.monotonic() + BUSY_SECONDS
     waited = False
@@ -172,8 +172,8 @@ def _try_begin(driver: sqlite3.Connection) -> bool:
                 time.sleep(_TRY_SECONDS)
             else:
                 if waited:
-                    # Whoever has the lock keeps readers out only while it commits: else one commit would follow
-                    # another, and nobody would read in between.
+                    # A writer shuts readers out only while it commits. Without this pause one commit would follow
+                    # the other, and nobody could read in between.
                     time.sleep(_READ_SECONDS)
                 return True
     finally:
@@ -183,24 +183,26 @@ def _try_begin(driver: sqlite3.Connection) -> bool:
 
 @contextmanager
 def reading(db: Engine) -> Iterator[Connection]:
-    """A transaction that only reads, and keeps nobody from writing."""
+    """Run the block in a transaction that only reads; it blocks no writer."""
     with _translate_errors(), db.connect().execution_options(reads=True) as connection, connection.begin():
         yield connection
 
 
 @contextmanager
 def writing(db: Engine) -> Iterator[Connection]:
-    """A transaction that writes: whole at its end, gone on an error. Writers of one process are let in in order."""
+    """Run the block in a transaction that writes: commit at its end, roll back on an error.
+
+    On SQLite the writers of one process take turns by a lock.
+    """
     queue = _get_queue(db)
     with nullcontext() if queue is None else queue.writer_lock, _transaction(db) as connection:
         yield connection
 
 
 def write(db: Engine, work: Callable[[Connection], T]) -> T:
-    """What `work` gives in a transaction that writes; its error takes back all that it did, and is raised here.
+    """Call `work` in a transaction that writes and return its result; its error rolls it back and is raised here.
 
-    On SQLite what several threads write at a moment is brought to the disk at once: `work` may be called by another
-    thread than the caller's.
+    On SQLite writes of several threads share one transaction (group commit): another thread may call `work`.
     """
     queue = _get_queue(db)
     if queue is not None:
@@ -227,7 +229,7 @@ def _translate_errors() -> Iterator[None]:
     except DatabaseError as error:
         if getattr(error.orig, "sqlstate", None) == _NO_PRIVILEGE:
             raise StorageError(f"The state database can't be used: {_first_line(error)}.{_GRANT}") from error
-        # Its other subclasses tell of our own statements, and are for whoever made them.
+        # Other subclasses are errors in our own statements: raise them unchanged.
         if type(error) not in _AWAY:
             raise
         sentence = f"The state database can't be used: {_first_line(error)}."
@@ -241,7 +243,7 @@ def _choose_error(error: DatabaseError) -> type[StorageError]:
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
-    # Errors of the module itself have no code of SQLite's.
+    # Errors that Python's sqlite3 module raises by itself have no error code.
     return bool(getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY)
 
 
@@ -250,7 +252,7 @@ def _first_line(error: DatabaseError) -> str:
 
 
 def load_statements(name: str) -> dict[str, str]:
-    """The statements of `server/{name}.sql` by their names: each begins with a line `-- name: what it does`."""
+    """Load the statements of `server/{name}.sql` by name: each begins with a line `-- name: what it does`."""
     statements: dict[str, list[str]] = {}
     body: list[str] = []
     for line in resources.files("reelport.server").joinpath(f"{name}.sql").read_text("utf-8").splitlines():
@@ -261,7 +263,7 @@ def load_statements(name: str) -> dict[str, str]:
 
 
 def read_revision(connection: Connection) -> str | None:
-    """The migration that the database stands at; None when it is empty."""
+    """Read the database's revision, its newest migration; None when the database is empty."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -269,7 +271,7 @@ def read_revision(connection: Connection) -> str | None:
 
 
 def upgrade(db: Engine) -> None:
-    """Bring the database up to date; of several processes at the same moment one does it and the others wait."""
+    """Migrate the database to REVISION; of several processes one does it while the others wait."""
     with reading(db) as connection:
         if read_revision(connection) == REVISION:
             return
@@ -280,7 +282,7 @@ def upgrade(db: Engine) -> None:
 
 
 def describe_newer_revision(found: str | None) -> str | None:
-    """What to say of a database at this revision when a newer version of Reelport made it; None when we know it."""
+    """Describe a revision that a newer version of Reelport made; None when this version knows the revision."""
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - only where the revision is not the newest one
 
     known = {script.revision for script in ScriptDirectory.from_config(_make_migration_config()).walk_revisions()}
@@ -298,7 +300,7 @@ def _make_migration_config() -> Config:
 
 
 def _migrate(connection: Connection) -> None:
-    # Imported here: a start that finds everything up to date need not wait for it.
+    # Imported here: slow, and not needed when the database is up to date.
     from alembic import command  # noqa: PLC0415 - see above
 
     if sentence := describe_newer_revision(read_revision(connection)):

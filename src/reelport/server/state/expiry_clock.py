@@ -1,7 +1,7 @@
-"""The time that expiry goes by: the machine's clock, but what a jump ahead of it would end is kept for another hour.
+"""The clock for expiry: follows the machine's clock, but accepts a jump ahead only after an hour.
 
-A clock that is set 49 hours ahead, and back a minute later, would otherwise delete every file on its way. Time that
-passes does so by the monotonic clock too; over a restart the state remembers which time was agreed upon last.
+Otherwise a clock that is set 49 hours ahead, and back a minute later, would delete every file. The monotonic clock
+tells a jump from time that has passed; over a restart the state remembers the time that was accepted last.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import MOMENTS, Moment
 
 JUMP = timedelta(hours=1)
-"""A clock further ahead than this of what it should be is not believed at once."""
+"""A clock that is further ahead than this of the expected time is not accepted at once."""
 
 HOLD_SECONDS = 3600.0
-"""How long it must keep to the new time before it is."""
+"""Seconds that the clock must keep to the new time before it is accepted."""
 
 _SHARE = text("""
 INSERT INTO moments (name, at)
@@ -33,7 +33,7 @@ _log = structlog.get_logger()
 
 
 class ExpiryClock:
-    """One process's view of the time that expiry goes by. Safe from several threads."""
+    """One process's view of the time for expiry. Thread-safe."""
 
     def __init__(
         self,
@@ -45,13 +45,13 @@ class ExpiryClock:
         self._wall = wall
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        # A time that was believed, and when by the monotonic clock; None before the first look into the state.
+        # The time that was accepted last, and the monotonic time of that; None before the first `agree`.
         self._accepted: tuple[datetime, float] | None = None
         self._doubted_since: float | None = None
         self._shared: datetime | None = None
 
     def now(self) -> datetime:
-        """The time that what expires is held against. It reads nothing: before the first `agree` it is the clock's."""
+        """The time to compare `expires_at` with. Reads no database: before the first `agree` it is the clock's."""
         wall, accepted = self._wall(), self._accepted
         if accepted is None:
             return wall
@@ -59,7 +59,7 @@ class ExpiryClock:
         return wall if wall <= expected + JUMP else expected
 
     def agree(self) -> datetime:
-        """Agree with the other processes of this state on the time; to be called before each sweep. Gives `now`."""
+        """Agree on the time with the other processes of this state, and return it; call it before each sweep."""
         with self._lock:
             shared = self._read_shared()
             wall, passed = self._wall(), self._monotonic()
@@ -74,12 +74,12 @@ class ExpiryClock:
         return self.now()
 
     def _compute_expected(self, accepted: tuple[datetime, float]) -> datetime:
-        """What the clock should show."""
+        """Compute what the clock should show: the accepted time and what has passed since."""
         at, passed = accepted
         return at + timedelta(seconds=self._monotonic() - passed)
 
     def _is_accepted(self, wall: datetime, passed: float, expected: datetime, shared: datetime | None) -> bool:
-        """Whether the clock is where it should be, or where others believe it to be, or has kept to a jump for long."""
+        """Whether the clock shows what is expected, or what others accepted, or has kept to a jump for HOLD_SECONDS."""
         if wall <= expected + JUMP or (shared is not None and shared - JUMP <= wall <= shared + JUMP):
             return True
         others_go_on = self._doubted_since is not None and shared != self._shared

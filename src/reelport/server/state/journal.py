@@ -1,7 +1,8 @@
-"""Which journal SQLite keeps the state with: the write-ahead log where it is free of its race and on a local disk.
+"""Chooses SQLite's journal for the state: the write-ahead log (WAL) where it is safe, else the rollback journal.
 
-The race (sqlite.org/wal.html#walresetbug): of two connections that write or checkpoint at the same instant one may not
-see that the other reset the log, and commits are lost. Every SQLite from 3.7.0 has it but those named below.
+WAL needs a local file system, and a SQLite without the reset race (sqlite.org/wal.html#walresetbug): of two
+connections that write or checkpoint at the same instant one may not see that the other reset the log, and commits are
+lost. Every SQLite from 3.7.0 has the race but those named below.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from pathlib import Path
 LOCAL = frozenset(
     {"apfs", "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "reiserfs", "tmpfs", "xfs", "zfs"}
 )
-"""File systems of one machine: the write-ahead log needs memory that all of its processes share."""
+"""Local file systems: the write-ahead log needs memory that all of its processes share."""
 _MOUNTS = Path("/proc/self/mountinfo")
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The mode that SQLite is set to, and why it is that one."""
+    """A journal mode of SQLite, and why it was chosen."""
 
     mode: str
     reason: str
 
 
 def choose_journal(folder: Path, version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> Journal:
-    """The journal for a state that lies in `folder`."""
+    """Choose the journal for a state in `folder`."""
     if not is_write_ahead_safe(version):
         return Journal("TRUNCATE", "as the write-ahead log of this SQLite has a known race")
     kind = detect_file_system(folder)
@@ -40,12 +41,12 @@ def choose_journal(folder: Path, version: tuple[int, int, int] = sqlite3.sqlite_
 
 
 def is_write_ahead_safe(version: tuple[int, int, int]) -> bool:
-    """Whether this SQLite is free of the race that could lose commits when a write-ahead log was reset."""
+    """Whether this SQLite is free of the race that loses commits when the write-ahead log is reset."""
     return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0)
 
 
 def detect_file_system(path: Path, mounts: Path = _MOUNTS) -> str:
-    """The type of the file system in which a path lies, or will lie; empty where the system doesn't say."""
+    """Detect the type of the file system that holds a path, existing or not; empty when the system doesn't tell."""
     try:
         lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:

@@ -1,8 +1,7 @@
-"""Reads of the state for requests: at once on the event loop where SQLite keeps it, in a thread for PostgreSQL.
+"""Reads the state for requests: on the event loop for SQLite, in a thread for PostgreSQL.
 
 SQLite answers in a tenth of a millisecond, less than a thread costs. With its rollback journal it can't be read while
-somebody commits: then nothing waits but the requests themselves, one of which looks every few milliseconds for all of
-them, and between two commits all of them are read.
+a commit runs. Only the requests wait then, not the event loop: one of them retries every 2 ms for all that wait.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 _PAUSE = 0.002
 _BATCH = 50
-"""Reads after which others on the event loop come in between."""
+"""Waiting reads that are served before other tasks of the event loop run."""
 
 
 @dataclass(eq=False, slots=True)
 class _WaitingRead:
-    """A read that found the state busy. `woken` is set when it is done, or when its task is to look for all."""
+    """A read that found the state busy. `woken` is set when it is done, or when its task is to retry for all."""
 
     read: Callable[[Engine], Any]
     until: float = field(default_factory=lambda: time.monotonic() + BUSY_SECONDS)
@@ -39,7 +38,7 @@ class _WaitingRead:
     error: Exception | None = None
 
     def attempt(self, db: Engine) -> bool:
-        """Read; False when the state is busy still, and there is time left to wait."""
+        """Try to read; False when the state is still busy and there is time left to wait."""
         try:
             self.result = self.read(db)
         except StateBusy as busy:
@@ -54,7 +53,7 @@ class _WaitingRead:
 
 
 class Reads:
-    """How one process reads its state. To be used on its event loop only."""
+    """Reads the state for one process. Use it on the event loop only."""
 
     def __init__(self, db: Engine, settings: Settings) -> None:
         self._db = db
@@ -64,11 +63,11 @@ class Reads:
 
     @property
     def runs_on_event_loop(self) -> bool:
-        """Whether a read runs on the event loop: it must be a short one, and free of side effects."""
+        """Whether a read runs on the event loop: then it must be short, and free of side effects."""
         return self._reader is not None
 
     async def run(self, read: Callable[[Engine, *Ts], T], *args: *Ts) -> T:
-        """What `read` gives; it is called again where the state was busy. StorageError when it can't be used."""
+        """Call `read`, again while the state is busy, and return its result. StorageError when the state fails."""
         if self._reader is None:
             return await anyio.to_thread.run_sync(read, self._db, *args)
         if not self._waiting:
@@ -84,7 +83,7 @@ class Reads:
         return result
 
     async def _wait(self, own: _WaitingRead, db: Engine) -> None:
-        """Return when the read is done: by this task, which then looks for all that wait, or by another's."""
+        """Wait until the read is done, by this task, which then retries for all that wait, or by another task."""
         self._waiting.append(own)
         try:
             while not own.done:
@@ -113,6 +112,6 @@ class Reads:
                 await anyio.sleep(_PAUSE)
 
     def close(self) -> None:
-        """Let go of the state."""
+        """Close the connection to the state."""
         if self._reader is not None:
             self._reader.dispose()

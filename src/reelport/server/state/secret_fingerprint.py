@@ -1,6 +1,6 @@
-"""The secret and the state belong together: keys that were made under another secret would all be refused.
+"""The database stores a fingerprint of the service secret: starting with another secret fails.
 
-So a state bears a mark of its secret, and is not served with another one. It tells nothing of the secret itself.
+Under another secret every existing key would be refused. The fingerprint reveals nothing of the secret.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ _OTHER = (
 
 
 def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
-    """The seal of this service; UsageError when keys of the state that still count were made under another secret."""
+    """Load the service secret; UsageError when the state has unrevoked keys made under another secret.
+
+    Stores the secret's fingerprint when the state has none, or one that no key needs any more.
+    """
     own = credentials.load_service_secret(settings)
     with reading(db) as connection:
-        known = _read_fingerprint(connection) == own.fingerprint
-    if not known:
+        is_known = _read_fingerprint(connection) == own.fingerprint
+    if not is_known:
         with writing(db) as connection:
             if not _is_accepted(connection, own):
                 raise UsageError(_OTHER)
@@ -35,7 +38,7 @@ def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
 
 
 def describe(db: Engine, service_secret: ServiceSecret | None) -> tuple[bool, str]:
-    """Whether the state can be served with this seal, and a sentence; None is a secret that isn't made yet."""
+    """Whether the state can be served with this secret (None: not created yet), and a sentence about it."""
     with reading(db) as connection:
         if not _has_keys(connection):
             return True, "It holds no key yet: the first one is made under the secret of that time."
@@ -45,7 +48,7 @@ def describe(db: Engine, service_secret: ServiceSecret | None) -> tuple[bool, st
 
 
 def _is_accepted(connection: Connection, service_secret: ServiceSecret) -> bool:
-    """Whether no key was made under another secret; a state from before the mark takes the first that comes."""
+    """Whether no unrevoked key was made under another secret; a state without a fingerprint accepts any secret."""
     return _read_fingerprint(connection) in {None, service_secret.fingerprint} or not _has_keys(connection)
 
 

@@ -1,4 +1,4 @@
-"""The tables of the state as they are now: access, reports and jobs. How they came to be is in `migrations`."""
+"""The tables of the state at the newest migration: access, reports, jobs and counters."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 class Moment(TypeDecorator[datetime]):
-    """A moment, stored as milliseconds since 1970 so that both databases compare and add alike."""
+    """A UTC time, stored as milliseconds since 1970 so that both databases compare and add alike."""
 
     impl = BigInteger
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - the form
-        """Milliseconds; what lies between two is cut off."""
+        """Convert to milliseconds, rounding down."""
         return None if value is None else (value - _EPOCH) // _MILLISECOND
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the form
-        """A moment of UTC."""
+        """Convert milliseconds to a UTC time."""
         return None if value is None else _EPOCH + value * _MILLISECOND
 
 
-# Names given to constraints, so that a later migration can name them.
+# Constraints have names so that a later migration can change them.
 METADATA: Final = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -49,7 +49,7 @@ METADATA: Final = MetaData(
     }
 )
 
-# `served_at` orders the partners at a claim: the one that waited longest comes first.
+# `served_at` orders the partners at a claim: the one that was served least recently comes first.
 ORGANIZATIONS: Final = Table(
     "organizations",
     METADATA,
@@ -88,7 +88,7 @@ KEY_CHANNELS: Final = Table(
     Column("channel_id", Text, primary_key=True),
 )
 
-# One row at most: what tells the secret under which keys were made from another, and is no help to guess it.
+# One row at most: the fingerprint of the secret under which keys were made; it is no help to guess the secret.
 SECRET_FINGERPRINTS: Final = Table(
     "seals",
     METADATA,
@@ -97,10 +97,10 @@ SECRET_FINGERPRINTS: Final = Table(
     CheckConstraint("number = 1", name="one"),
 )
 
-# A report as its asker sees it. `versions` is filled at the first claim, and with it `last_complete_day` of the facts
-# in them, as the wire says it (NULL: pinned before that was noted); the file's columns are filled at the end.
-# `attempts` were begun. Of them `failures` ended with an error of the report's own, `deaths` with the death of a worker
-# that made nothing beside it, and `losses` with a process for which the report isn't blamed.
+# A report as its caller sees it. The first claim fills `versions`, and `last_complete_day` of the facts in those, as
+# the wire writes it (NULL: pinned before this column existed); the end of the report fills the columns of its file.
+# `attempts` were begun. Of them `failures` ended with an error of the report, `deaths` with the death of a worker that
+# made nothing beside it, and `losses` with a process whose end isn't blamed on the report.
 REPORTS: Final = Table(
     "reports",
     METADATA,
@@ -137,10 +137,10 @@ REPORTS: Final = Table(
     Index(None, "status", "expires_at"),
 )
 
-# What is still to do. A row lives from the ask to the final state; `number` keeps the order of asking.
-# `attempt` is the fencing token: it goes up at each claim, and never back. A `suspect` may have ended a worker, and is
-# made by an isolated one. `alone`: the worker of the attempt that runs has made nothing beside it. `waited_for_room` is
-# in milliseconds: pauses added up, and so by no clock.
+# The queue. A row lives from the ask to the report's final state; `number` keeps the order of asking. `attempt` is the
+# fencing token: it goes up at each claim, and never back. A `suspect` may have killed a worker, and is made by an
+# isolated one. `alone`: the worker of the running attempt has made nothing beside it. `waited_for_room` is the sum of
+# the pauses for a full disk, in milliseconds, and so depends on no clock.
 JOBS: Final = Table(
     "jobs",
     METADATA,
@@ -158,8 +158,8 @@ JOBS: Final = Table(
     Index(None, "organization_id", "owner", "number"),
 )
 
-# Moments that processes share: `time`, up to which expiry was agreed upon, and `probe`, when a service last wrote just
-# to see whether it can.
+# Times that processes share: `time`, accepted last by the expiry clock, and `probe`, the last test that the state can
+# be written.
 MOMENTS: Final = Table(
     "moments",
     METADATA,
@@ -167,7 +167,7 @@ MOMENTS: Final = Table(
     Column("at", Moment, nullable=False),
 )
 
-# Workers that are ready for reports, and when each last showed a sign of life.
+# Workers that are ready for reports, and the time of each one's last heartbeat.
 WORKERS: Final = Table(
     "workers",
     METADATA,
@@ -175,7 +175,7 @@ WORKERS: Final = Table(
     Column("seen_at", Moment, nullable=False),
 )
 
-# Counts that only grow, of all processes together: see `tallies`.
+# Counters of all processes together: see `tallies`.
 TALLIES: Final = Table(
     "tallies",
     METADATA,

@@ -1,7 +1,7 @@
-"""Counts that only grow, kept in the state: every process adds to them, and neither a restart nor a sweep loses any.
+"""Counters in the state, for metrics: they only grow, over all processes, restarts and sweeps.
 
-They are added to at the end of the transaction in which what they count becomes true, in one order: two transactions
-never wait for each other.
+A transaction increments them at its end, together with the change that they count, and always in the same order, so
+that two transactions never deadlock.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, TextClause, text
 from reelport.server.state.database import load_statements, reading
 
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 7200.0)
-"""Upper bounds of the buckets of times, in seconds; what took longer is in the last bucket, without a bound."""
+"""Upper bounds of the histogram's buckets, in seconds; one more bucket without a bound holds all longer times."""
 
 _ENDED = "ended"
 _SUM = "sum"
@@ -40,7 +40,7 @@ class Times(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How many took how long: `counts` by bucket, the last without a bound; `total` in seconds."""
+    """A histogram of durations: `counts` per bucket of BOUNDS and one without a bound; `total` in seconds."""
 
     counts: tuple[int, ...]
     total: float
@@ -48,7 +48,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Tallies:
-    """All counts: reports by outcome and reason, and times."""
+    """All counters: reports ended by (outcome, reason), and histograms of times."""
 
     ended: dict[tuple[str, str], int]
     times: dict[Times, Histogram]
@@ -60,23 +60,23 @@ def _load_statements() -> dict[str, TextClause]:
 
 
 def count_end(connection: Connection, outcome: Outcome, reason: str = "", *, times: int = 1) -> None:
-    """Count reports that ended so; `reason` is a code of few."""
+    """Count reports that ended with this outcome; `reason` is one of a few codes."""
     if times:
         _add(connection, {(_ENDED, f"{outcome} {reason}"): times})
 
 
 def count_finished(connection: Connection, seconds: float) -> None:
-    """Count a report that finished, and how long its attempt took."""
+    """Count a finished report, and the seconds that its attempt took."""
     _add(connection, {(_ENDED, f"{Outcome.FINISHED} "): 1, **_count_time(Times.MAKING, seconds)})
 
 
 def count_started(connection: Connection, seconds: float) -> None:
-    """Count a report whose first attempt begins, so many seconds after its ask."""
+    """Count a report whose first attempt begins `seconds` after its ask."""
     _add(connection, _count_time(Times.WAITING, seconds))
 
 
 def read_tallies(db: Engine) -> Tallies:
-    """All counts now. StorageError when the state can't be read."""
+    """Read all counters. StorageError when the state can't be read."""
     with reading(db) as connection:
         rows = {(name, label): value for name, label, value in connection.execute(_load_statements()["all"])}
     ended = {}

@@ -1,10 +1,10 @@
--- add: a count grows
+-- add: increment a counter
 INSERT INTO tallies (name, label, value)
 VALUES (:name, :label, :value)
 ON CONFLICT (name, label) DO UPDATE
 SET value = tallies.value + excluded.value
 
--- all: every count
+-- all: every counter
 SELECT name, label, value
 FROM tallies
 ORDER BY name, label

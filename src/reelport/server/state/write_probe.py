@@ -1,4 +1,4 @@
-"""Whether the state can be written: a row of its own is, which is the only way to know."""
+"""Tests whether the state can be written, by writing a row: there is no other way to know."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reelport.errors import StorageError
 from reelport.server.state.database import writing
 
 FRESH_SECONDS = 2.0
-"""How long an outcome stands: whoever asks in between writes nothing."""
+"""Seconds that a result is cached."""
 
 _PROBE = text("""
 INSERT INTO moments (name, at)
@@ -24,7 +24,7 @@ _log = structlog.get_logger()
 
 
 class StateProbe:
-    """Writes to the state, at most every FRESH_SECONDS however many ask. Safe from several threads."""
+    """Writes to the state, at most once in FRESH_SECONDS however many callers there are. Thread-safe."""
 
     def __init__(self, db: Engine) -> None:
         self._db = db
@@ -33,7 +33,7 @@ class StateProbe:
         self._writable = False
 
     def is_writable(self) -> bool:
-        """Whether a row could be written just now. Waits as long as a writer of reports would for others."""
+        """Whether a row could be written within the last FRESH_SECONDS. Waits for other writers as any writer does."""
         with self._lock:
             if time.monotonic() - self._probed_at >= FRESH_SECONDS:
                 self._writable = self._write()

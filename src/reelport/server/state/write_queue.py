@@ -1,7 +1,7 @@
-"""Group commit: what several threads of a process write to SQLite at a moment goes to the disk in one transaction.
+"""Group commit: writes of several threads of a process share one SQLite transaction, and so one sync of the disk.
 
-SQLite has one writer at a time, and a commit waits for the disk. So those who come while one commits wait in a line,
-and the next of them writes for all.
+SQLite has one writer at a time, and a commit waits for the disk. Threads that come during a commit queue up, and the
+next one of them writes for all.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from reelport.errors import StorageError
 
 T = TypeVar("T")
 Begin = Callable[[], AbstractContextManager[Connection]]
-"""Begins a transaction that writes; StorageError when the state can't be used."""
+"""Begins a transaction that writes; raises StorageError when the state can't be used."""
 _BETWEEN_SECONDS = 0.003
-"""Time between two transactions of a process, in which others come to read and to write."""
+"""Pause between two transactions of a process, in which other processes can read and write."""
 MOST = 50
-"""Most pieces of work in one transaction: a bound to what one that fails at its end takes with it."""
+"""Most pieces of work in one transaction: as many are lost when its commit fails."""
 
 
 @dataclass(eq=False, slots=True)
 class _Work:
-    """One piece of work of one thread, and what became of it."""
+    """One piece of work of one thread, and its result or error."""
 
     do: Callable[[Connection], Any]
     done: bool = False
@@ -37,26 +37,26 @@ class _Work:
     error: Exception | None = None
 
     def attempt(self, connection: Connection) -> None:
-        """Do it within a savepoint, so that its error takes back nothing of the others'."""
+        """Do the work within a savepoint, so that its error rolls back nothing of the others'."""
         try:
             with connection.begin_nested():
                 self.result = self.do(connection)
         except IntegrityError as error:
             self.error = error
-        except (DBAPIError, StorageError):  # the state itself: that is everybody's
+        except (DBAPIError, StorageError):  # the state itself failed: that fails the whole batch
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the thread whose work this is
             self.error = error
 
     def outcome(self) -> Any:  # noqa: ANN401 - what the work gives
-        """Its result; raises what it raised."""
+        """Return the result of the work, or raise its error."""
         if self.error is not None:
             raise self.error
         return self.result
 
 
 class WriteQueue:
-    """The writers of one process to one SQLite file. `turn` is held by whoever has a transaction that writes."""
+    """Queues the writes of one process to one SQLite file. Hold `writer_lock` for a transaction that writes."""
 
     def __init__(self) -> None:
         self.writer_lock = threading.Lock()
@@ -64,7 +64,7 @@ class WriteQueue:
         self._waiting: list[_Work] = []
 
     def run(self, begin: Begin, do: Callable[[Connection], T]) -> T:
-        """What `do` gives, once it is on the disk; StorageError when the transaction that held it failed."""
+        """Return the result of `do` once it is on the disk; StorageError when its transaction failed."""
         own = _Work(do)
         with self._waiting_lock:
             self._waiting.append(own)
@@ -76,14 +76,14 @@ class WriteQueue:
         return result
 
     def _write_batch(self, begin: Begin) -> None:
-        """Write for those who came first; each of them is done afterwards, whatever happened."""
+        """Write the first MOST pieces of work; each is done afterwards, with a result or an error."""
         with self._waiting_lock:
             batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
         try:
             _write(begin, batch)
-        except Exception as error:  # noqa: BLE001 - told to every thread whose work was lost by it
+        except Exception as error:  # noqa: BLE001 - raised in every thread whose work it rolled back
             _fail(batch, error)
-        except BaseException:  # a stop of the process: the other threads are told, and it goes on
+        except BaseException:  # the process is being stopped: fail the other threads' work, and raise it again
             _fail(batch, StorageError("The process is being stopped: nothing was written."))
             raise
         finally:
@@ -94,7 +94,7 @@ class WriteQueue:
 def _write(begin: Begin, batch: list[_Work]) -> None:
     with begin() as connection:
         match batch:
-            case [only]:  # it needs no savepoint: its error takes back the whole transaction
+            case [only]:  # needs no savepoint: its error rolls back the whole transaction
                 only.result = only.do(connection)
             case _:
                 for each in batch:

@@ -1,1 +1,1 @@
-"""How the state database came to be, step by step; each step is a file in `versions`."""
+"""Migrations of the state database by Alembic; each is a file in `versions`."""

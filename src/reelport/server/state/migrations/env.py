@@ -1,4 +1,4 @@
-"""What Alembic runs: the migrations, in the transaction of the connection that it was handed."""
+"""Alembic runs this file: it runs the migrations in the transaction of the connection that it is given."""
 
 from __future__ import annotations
 

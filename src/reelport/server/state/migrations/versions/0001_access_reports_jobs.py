@@ -1,4 +1,4 @@
-"""Access, reports and jobs.
+"""Tables of access, reports and jobs.
 
 Revision ID: 0001
 Revises:
@@ -19,7 +19,7 @@ AS 'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint'
 
 
 def upgrade() -> None:
-    """Make every table, and on PostgreSQL the clock that leases go by."""
+    """Create every table, and on PostgreSQL the function that leases take the time from."""
     if op.get_bind().dialect.name == "postgresql":
         op.execute(_CLOCK)
     _access()

@@ -1,4 +1,4 @@
-"""The mark of the secret under which keys were made.
+"""The fingerprint of the secret under which keys were made.
 
 Revision ID: 0002
 Revises: 0001
@@ -14,7 +14,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make its table; the mark itself is made by the next process that needs the secret."""
+    """Create its table; the next process that needs the secret writes the fingerprint."""
     op.create_table(
         "seals",
         sa.Column("number", sa.Integer(), nullable=False),

@@ -1,4 +1,4 @@
-"""Whose fault a lost attempt is: failures, deaths and losses of a report apart, and suspects that run alone.
+"""Separate counts of a report's failures, deaths and losses, and suspects that run alone.
 
 Revision ID: 0003
 Revises: 0002
@@ -14,7 +14,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Add the counts, at zero: of earlier attempts it isn't known how they ended."""
+    """Add the counts, at zero: how earlier attempts ended isn't known."""
     for name in ("failures", "deaths", "losses"):
         op.add_column("reports", sa.Column(name, sa.Integer(), server_default="0", nullable=False))
     for name in ("suspect", "alone"):

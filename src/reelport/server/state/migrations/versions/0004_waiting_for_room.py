@@ -1,4 +1,4 @@
-"""How long a report has waited for room on a full disk, and the moments that processes share.
+"""How long a report has waited for a full disk, and times that processes share.
 
 Revision ID: 0004
 Revises: 0003
@@ -14,7 +14,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Add the column, at zero, and the table, without rows: the first process that needs one makes it."""
+    """Add the column, at zero, and the table, without rows: the first process that needs a row inserts it."""
     op.add_column("jobs", sa.Column("waited_for_room", sa.Integer(), server_default="0", nullable=False))
     op.create_table(
         "moments",

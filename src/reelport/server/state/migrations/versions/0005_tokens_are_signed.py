@@ -1,4 +1,4 @@
-"""Tokens are signed and stored no more.
+"""Access tokens are signed, and no longer stored.
 
 Revision ID: 0005
 Revises: 0004
@@ -13,5 +13,5 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Drop their table: whoever holds one of them, good for an hour at most, takes a new one."""
+    """Drop their table: a client with an old token, valid for an hour at most, takes a new one."""
     op.execute("DROP TABLE IF EXISTS tokens")

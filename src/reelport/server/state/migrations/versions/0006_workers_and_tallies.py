@@ -1,4 +1,4 @@
-"""Workers that are ready, and counts that only grow.
+"""The registry of ready workers, and counters.
 
 Revision ID: 0006
 Revises: 0005
@@ -14,7 +14,7 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Make both tables; counting begins now."""
+    """Create both tables; counting begins now."""
     op.create_table(
         "workers",
         sa.Column("owner", sa.Text(), nullable=False),

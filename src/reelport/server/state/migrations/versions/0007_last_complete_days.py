@@ -14,5 +14,5 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    """Add it; of reports that were pinned before it isn't known."""
+    """Add the column; it stays NULL for reports that were pinned before."""
     op.add_column("reports", sa.Column("last_complete_day", sa.Text()))
