@@ -60,7 +60,7 @@ def test_an_ask_rings_elsewhere_by_notify(new_database: Callable[[], str], tmp_p
     db = connect(settings)
     caller = _caller(db, settings)
     with Wakeup(elsewhere, "worker") as wakeup, forward_notifications(db, wakeup):
-        assert wakeup.wait(PATIENCE), "it rings once when it begins to listen"
+        assert wakeup.wait(PATIENCE), "one wake-up comes when it begins to listen"
         for day in (1, 2):
             query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, day), date(2026, 1, day))
             use_cases.ask(db, settings, caller, query, datetime.now(UTC))
@@ -69,7 +69,7 @@ def test_an_ask_rings_elsewhere_by_notify(new_database: Callable[[], str], tmp_p
 
 
 def test_worker_elsewhere_makes_what_is_asked(new_database: Callable[[], str], tmp_path: Path) -> None:
-    """No bell reaches it and it makes what is asked; SIGTERM ends it in order."""
+    """Without a wake-up pipe it makes what is asked, by NOTIFY or polling; SIGTERM ends it gracefully."""
     settings = read(data=tmp_path / "data", database_url=new_database(), secret="s" * 32)
     db = connect(settings)
     caller = _caller(db, settings)

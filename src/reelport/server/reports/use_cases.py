@@ -29,7 +29,7 @@ from reelport.server.state.tables import JOBS, KEYS, ORGANIZATIONS, REPORTS
 from reelport.wire import Code, ReportStatus, Scope, parse_complete_day
 
 _AskState = Row[*tuple[Any, ...]]
-"""A row of `_STANDING`: the columns of a report, empty when none answers, and what its partner has unfinished."""
+"""A row of `_ASK_STATE`: an earlier report's columns (NULL when none fits), and the counts of the partner's jobs."""
 
 _UNFINISHED = select(func.count()).select_from(JOBS).where(JOBS.c.organization_id == bindparam("organization"))
 _SAME_ASK = (
@@ -132,16 +132,16 @@ def ask(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now:
     # Read at most once; and if possible now, not within the transaction, where all other writers wait.
     versions = cache(lambda: versions_now(settings.facts_root))
     with reading(db) as connection:
-        state = _read_ask_state(connection, caller, question, now)
-    if (answer := _reuse_report(settings, state, versions)) is not None:
+        ask_state = _read_ask_state(connection, caller, question, now)
+    if (answer := _reuse_report(settings, ask_state, versions)) is not None:
         return answer
 
     def reuse_or_insert(connection: Connection) -> AskedReport:
         _lock_organization(connection, caller)
-        state = _read_ask_state(connection, caller, question, now)
-        if (answer := _reuse_report(settings, state, versions)) is not None:
+        ask_state = _read_ask_state(connection, caller, question, now)
+        if (answer := _reuse_report(settings, ask_state, versions)) is not None:
             return answer
-        _check_queue_limit(settings, state)
+        _check_queue_limit(settings, ask_state)
         return _insert_report(connection, settings, caller, query, question, now)
 
     asked = write(db, reuse_or_insert)
@@ -217,16 +217,16 @@ def _read_ask_state(connection: Connection, caller: Caller, question: str, now: 
 
 
 def _reuse_report(
-    settings: Settings, state: _AskState, versions: Callable[[], Mapping[str, int]]
+    settings: Settings, ask_state: _AskState, versions: Callable[[], Mapping[str, int]]
 ) -> AskedReport | None:
     """Return the earlier report if its facts are still the newest and its file is there; else None."""
     if (
-        state.id is None
-        or not (state.versions is None or _are_current(state.versions, versions()))
-        or not _has_file(settings, state)
+        ask_state.id is None
+        or not (ask_state.versions is None or _are_current(ask_state.versions, versions()))
+        or not _has_file(settings, ask_state)
     ):
         return None
-    return AskedReport(state.id, state.token, ReportStatus[state.status], state.created_at)
+    return AskedReport(ask_state.id, ask_state.token, ReportStatus[ask_state.status], ask_state.created_at)
 
 
 def _are_current(pinned: str, now: Mapping[str, int]) -> bool:
@@ -254,13 +254,15 @@ def _lock_organization(connection: Connection, caller: Caller) -> None:
         raise AccessError("What this key may read has changed just now: ask again.")
 
 
-def _check_queue_limit(settings: Settings, state: _AskState) -> None:
-    if settings.queue_policy == "refuse" and state.unfinished >= settings.running_limit:
+def _check_queue_limit(settings: Settings, ask_state: _AskState) -> None:
+    if settings.queue_policy == "refuse" and ask_state.unfinished >= settings.running_limit:
         raise QueueFull(
-            f"{state.unfinished} reports of this partner are unfinished already: ask again when one has ended."
+            f"{ask_state.unfinished} reports of this partner are unfinished already: ask again when one has ended."
         )
-    if settings.queue_policy == "queue" and state.waiting >= settings.waiting_limit:
-        raise QueueFull(f"{state.waiting} reports of this partner are waiting already: ask again when some have ended.")
+    if settings.queue_policy == "queue" and ask_state.waiting >= settings.waiting_limit:
+        raise QueueFull(
+            f"{ask_state.waiting} reports of this partner are waiting already: ask again when some have ended."
+        )
 
 
 def _insert_report(
