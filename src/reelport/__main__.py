@@ -6,19 +6,19 @@ import io
 import os
 import sys
 
-from reelport.cli import stops
+from reelport.cli import stop_signals
 
 
 def run() -> None:
     """Run this process's command line. Stopped at whatever moment, it ends with a status and a line, or well."""
-    stops.hold()
+    stop_signals.hold()
     from reelport.cli.main import main  # noqa: PLC0415 - a stop must be held before anything slow is imported
 
     _fill()
     try:
         main()
     except SystemExit as end:
-        stops.over(end.code if isinstance(end.code, int) else 1)
+        stop_signals.over(end.code if isinstance(end.code, int) else 1)
         raise
 
 

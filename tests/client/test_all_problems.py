@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from reelport import UsageError, killpoints
+from reelport.cli.arguments.environment_variables import find_unknown
 from reelport.cli.main import main
-from reelport.cli.variables import find_unknown
 from reelport.client.settings.config import Settings
 from reelport.client.settings.profiles import CLIENT_VARIABLES, resolve
 from reelport.server import settings

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from reelport import AsyncClient, Client, ReportQuery, UsageError
-from reelport.sync import running
+from reelport.sync import sync_run
 from reelport.testing import Vendor
 
 
@@ -39,7 +39,7 @@ def test_a_deadline_that_is_none_is_refused(tmp_path: Path, deadline: float) -> 
             lambda: reports.run(query, tmp_path / "views.csv", deadline=deadline),
             lambda: reports.run_range(query, tmp_path / "views.csv", deadline=deadline),
             lambda: reports.attach("R").wait(deadline=deadline),
-            lambda: running.run([], client, deadline=deadline),
+            lambda: sync_run.run([], client, deadline=deadline),
             lambda: asyncio.run(_twin(query, tmp_path / "views.csv", deadline)),
         ]
         for call in calls:

@@ -9,8 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from reelport.cli.chart_text import cut, isolate, make_label, number, replace_undrawable, split_clusters, words, wrap
-from reelport.cli.vega_lite import find_missing
+from reelport.cli.charts.chart_text import (
+    cut,
+    isolate,
+    make_label,
+    number,
+    replace_undrawable,
+    split_clusters,
+    words,
+    wrap,
+)
+from reelport.cli.charts.vega_lite import find_missing
 
 TEXTS = st.text(
     st.sampled_from("ab 🎬👨👩👍🏽❤☺今ÄИאخहिก1️⃣🇫🇷\u200d\ufe0f\u0301\u0338\n\u202e") | st.characters(), max_size=60

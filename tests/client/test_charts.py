@@ -14,9 +14,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from reelport.catalog import Grain
-from reelport.cli.chart_bars import Drawing
-from reelport.cli.charts import Chart, chart_of
-from reelport.cli.vega_lite import describe, make_ticks
+from reelport.cli.charts.chart import Chart, chart_of
+from reelport.cli.charts.chart_bars import Drawing
+from reelport.cli.charts.vega_lite import describe, make_ticks
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from reelport.cli.arguments.completions import filters, metrics, profiles
 from reelport.cli.main import APP, CLIENT_COMMANDS, SERVER_COMMANDS, main
-from reelport.cli.shell import quote_command
-from reelport.cli.suggestions import filters, metrics, profiles
+from reelport.cli.output.shell_quoting import quote_command
 
 BIN = Path(sys.executable).parent
 PATH = f"{BIN}{os.pathsep}{os.environ['PATH']}"
@@ -60,7 +60,7 @@ def test_the_help_names_every_command_and_loads_none(capsys: pytest.CaptureFixtu
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr.split()
     ours = {module for module in loaded if module.startswith("reelport.cli.")}
-    assert ours <= {"reelport.cli.main", "reelport.cli.stops"}
+    assert ours <= {"reelport.cli.main", "reelport.cli.stop_signals"}
     assert not {"httpx2", "keyring", "duckdb", "rich.progress"} & set(loaded)
     # Each is read and run before the first word is printed: this is what the help costs.
     assert len(loaded) < 350

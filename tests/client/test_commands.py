@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reelport import Client
-from reelport.cli.options import Ask
+from reelport.cli.arguments.options import Ask
 from reelport.client.files.part import checked_target
 from reelport.errors import UsageError
 

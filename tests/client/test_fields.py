@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from reelport import check
 from reelport.catalog import Dimension, Filter, Metric, Product
-from reelport.cli.glossary import Part, entries, explained, named, ranges
+from reelport.cli.arguments.nearest_valid_query import nearest_valid_query
+from reelport.cli.client_commands.glossary import Part, entries, explained, named, ranges
 from reelport.cli.main import main
-from reelport.cli.nearest_valid_query import nearest_valid_query
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 

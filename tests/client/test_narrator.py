@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from rich.console import Console
 
-from reelport.cli.output import ProgressLines
+from reelport.cli.output.progress_lines import ProgressLines
 from reelport.client.events import (
     Asked,
     Bisected,

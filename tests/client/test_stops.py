@@ -37,7 +37,7 @@ def stopped(
 
 
 @pytest.mark.parametrize(("stop", "status"), STOPS)
-@pytest.mark.parametrize("module", ["reelport.errors", "reelport.query", "reelport.cli.options"])
+@pytest.mark.parametrize("module", ["reelport.errors", "reelport.query", "reelport.cli.arguments.options"])
 def test_a_stop_in_the_imports_ends_in_one_line(module: str, stop: signal.Signals, status: int) -> None:
     """No traceback; a status as shells have it; no command to go on with, for nothing was begun."""
     assert stopped(ASK, module, stop) == (status, "", [NOTHING])

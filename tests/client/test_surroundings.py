@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.whole.terminal import on_terminal, surroundings
 
-from reelport.cli.terminal_text import CleanedOutput
+from reelport.cli.output.terminal_text import CleanedOutput
 from reelport.client.settings.config import expand_path
 from reelport.errors import UsageError
 from reelport.testing import Vendor

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reelport.cli.load_progress import LoadProgress
+from reelport.cli.service_commands.load_progress import LoadProgress
 from reelport.facts.input.files import detect_format
 from reelport.facts.input.progress import Meter, Progress
 from reelport.facts.loading.load import load

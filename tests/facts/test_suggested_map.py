@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reelport.cli.load_suggestion import write_suggestion
+from reelport.cli.service_commands.load_suggestion import write_suggestion
 from reelport.errors import BadInput, StorageError, UsageError
 from reelport.facts.loading.load import load
 from reelport.facts.suggestion.export_shape import suggestion

@@ -23,7 +23,7 @@ from reelport.catalog import (
     Unit,
     describe_standings,
 )
-from reelport.cli.glossary import explained
+from reelport.cli.client_commands.glossary import explained
 from reelport.reference import catalog_page, standing_letter
 from reelport.server.graphql.schema import sdl
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelport.errors import NewerData, StorageError
+from reelport.sync.copy_state import State
 from reelport.sync.days import Days, month_first, month_last
 from reelport.sync.planning import lacking, windows
 from reelport.sync.spec import Kind, Place, Spec
-from reelport.sync.state import State
 
 ORIGIN = date(2026, 1, 1)
 HERE = "http://here"

@@ -8,9 +8,9 @@ import duckdb
 import pytest
 
 from reelport.errors import StorageError, UsageError
+from reelport.sync.copy_state import State
 from reelport.sync.duckdb_file import DuckFile
 from reelport.sync.spec import Kind, Place, Spec
-from reelport.sync.state import State
 
 from .conftest import HEADER, day, kept, put, spec_at
 

@@ -14,7 +14,7 @@ import pytest
 from reelport import Client, QueryRefused, ReelportError, SchemaDrift
 from reelport.client.events import FewerDays
 from reelport.errors import AskLost, Partial, ReportFailed, ServiceError, UsageError, WindowEmptied
-from reelport.sync import comparing, running
+from reelport.sync import comparison, sync_run
 from reelport.sync.coverage import coverage_of
 from reelport.sync.days import Days
 from reelport.sync.destinations import open_copies
@@ -40,7 +40,7 @@ def run(client: Client) -> Callable[..., Heard]:
 
     def go(*specs: Spec, allow_empty: bool = False, every_day: bool = False) -> Heard:
         heard: Heard = []
-        running.run(specs, client, tell=heard.append, deadline=300, allow_empty=allow_empty, every_day=every_day)
+        sync_run.run(specs, client, tell=heard.append, deadline=300, allow_empty=allow_empty, every_day=every_day)
         return heard
 
     return go
@@ -117,7 +117,7 @@ def test_a_window_that_fails_lets_the_others_through(
     vendor.fails = lambda wire: wire["startDate"] <= bad.isoformat() <= wire["endDate"]
     heard: Heard = []
     with pytest.raises(Partial, match="not loaded: 1"):
-        running.run([spec], client, tell=heard.append, deadline=300)
+        sync_run.run([spec], client, tell=heard.append, deadline=300)
     assert [str(event.window) for event in heard if isinstance(event, Failed)] == [f"{bad}..{bad}"]
     assert coverage_of(spec).missing == Days.between(bad, bad)
     vendor.fails = 0
@@ -145,7 +145,7 @@ def test_columns_that_drift_go_by_the_contract(run: Run, client: Client, numbers
     run(frozen)
     numbers.columns, numbers.more = "day,views,bots", ",1"
     with pytest.warns(UserWarning, match="views: new column bots"):
-        running.run([spec], client, deadline=300)
+        sync_run.run([spec], client, deadline=300)
     assert kept(spec, "DISTINCT bots") == [("1",)]
     assert kept(spec, "day, views") == expected(numbers)
 
@@ -159,7 +159,7 @@ def test_columns_in_another_order_are_taken_by_name(
     vendor.csv = lambda wire: b"".join(
         b",".join(reversed(line.split(b","))) + b"\n" for line in numbers.csv(wire).splitlines()
     )
-    running.run([ordered], client, every_day=True)
+    sync_run.run([ordered], client, every_day=True)
     assert kept(spec, "day, views") == expected(numbers)
 
 
@@ -174,7 +174,7 @@ def test_a_column_left_out_goes_by_the_contract(run: Run, client: Client, vendor
     for contract in (Contract.EVOLVE, Contract.DISCARD_VALUE, Contract.DISCARD_ROW):
         lenient = replace(spec, name=str(contract), contract=contract)
         with pytest.warns(UserWarning, match="the report has no column views: left empty"):
-            running.run([lenient], client, deadline=300)
+            sync_run.run([lenient], client, deadline=300)
         assert kept(lenient, "DISTINCT views") == [(None,)]
     vendor.csv = whole
     run(frozen)
@@ -196,10 +196,10 @@ def test_copies_of_another_service_are_not_mixed(run: Run, spec: Spec, tmp_path:
     run(spec)
     with Vendor() as other, Client(other.url, other.key, other.secret, ledger=tmp_path / "other.db") as stranger:
         with pytest.raises(UsageError, match=r"holds rows from http.*sync run --every-day"):
-            running.run([spec], stranger, tell=silent, deadline=300)
+            sync_run.run([spec], stranger, tell=silent, deadline=300)
         with pytest.raises(UsageError, match="holds rows from"):
-            comparing.verify(spec, stranger, tell=silent)
-        running.run([spec], stranger, tell=silent, deadline=300, every_day=True)
+            comparison.verify(spec, stranger, tell=silent)
+        sync_run.run([spec], stranger, tell=silent, deadline=300, every_day=True)
         assert open_copies(spec.place).state(spec).service == other.url
     assert len(coverage_of(spec).missing) == 0
 
@@ -241,11 +241,11 @@ def test_verify_shows_how_far_numbers_moved_and_changes_nothing(
     """By day: rows gone and come, sums before and now; and the lookback that would have caught them."""
     run(spec)
     before, state = kept(spec, "*"), open_copies(spec.place).state(spec)
-    assert comparing.verify(spec, client, tell=silent).moved == ()
+    assert comparison.verify(spec, client, tell=silent).moved == ()
     late, lost = TODAY - timedelta(days=6), TODAY - timedelta(days=2)
     numbers.changed[late] = 1
     numbers.empty.add(lost)
-    found = comparing.verify(spec, client, tell=silent)
+    found = comparison.verify(spec, client, tell=silent)
     assert [(each.day, each.verified, each.before, each.now, each.gone, each.come) for each in found.moved] == [
         (late, True, 1, 1, 1, 1),
         (lost, False, 1, 0, 1, 0),
@@ -253,9 +253,9 @@ def test_verify_shows_how_far_numbers_moved_and_changes_nothing(
     assert found.moved[0].sums == {"views": (late.toordinal(), 1)}
     assert (found.lookback, found.days) == (6, 10)
     assert (kept(spec, "*"), open_copies(spec.place).state(spec)) == (before, state)
-    assert len(comparing.verify(spec, client, tell=silent, start=START, end=START + timedelta(days=3)).moved) == 0
+    assert len(comparison.verify(spec, client, tell=silent, start=START, end=START + timedelta(days=3)).moved) == 0
     with pytest.raises(UsageError, match="none of the days"):
-        comparing.verify(spec, client, tell=silent, start=TODAY, end=TODAY)
+        comparison.verify(spec, client, tell=silent, start=TODAY, end=TODAY)
 
 
 def test_an_ask_whose_answer_is_lost_is_not_repeated(run: Run, vendor: Vendor, spec: Spec) -> None:
@@ -274,19 +274,19 @@ def test_windows_are_no_longer_than_the_client_lets_them_be(
 ) -> None:
     """The setting for a vendor who takes fewer days than a report's window has; a month must fit."""
     vendor.longest = 6
-    running.run([replace(spec, start=TODAY - timedelta(days=8))], client.with_options(windows=6), deadline=300)
+    sync_run.run([replace(spec, start=TODAY - timedelta(days=8))], client.with_options(windows=6), deadline=300)
     assert kept(spec, "day, views") == expected(numbers, TODAY - timedelta(days=8))
     assert sorted(asked(vendor)) == ["2-1", "8-3"]
     monthly = replace(spec, name="monthly", dimensions=("MONTH",), start=START.replace(day=1), window=31)
     with pytest.raises(UsageError, match="a window of 6 days is too short"):
-        running.run([monthly], client.with_options(windows=6))
+        sync_run.run([monthly], client.with_options(windows=6))
 
 
 def test_a_refused_query_stops_the_run_and_says_whose_it_is(client: Client, vendor: Vendor, spec: Spec) -> None:
     """The service speaks for all: nothing more is asked for."""
     vendor.refuses = lambda _: "There is no such thing."
     with pytest.raises(QueryRefused, match=r"^views\."):
-        running.run([spec, replace(spec, name="other")], client.with_options(slots=1), deadline=1)
+        sync_run.run([spec, replace(spec, name="other")], client.with_options(slots=1), deadline=1)
     assert not spec.place.path.exists()
 
 
@@ -301,7 +301,7 @@ def test_windows_are_cut_anew_where_the_vendor_takes_fewer_days(
     ]
     assert sorted(asked(vendor)) == ["10-6", "15-11", "20-16", "5-1"]
     assert kept(spec, "day, views") == expected(numbers)
-    again = running.run([spec], client.with_options(), tell=silent, every_day=True)
+    again = sync_run.run([spec], client.with_options(), tell=silent, every_day=True)
     assert (len(again), len(vendor.asks), vendor.refused_queries) == (4, 8, 1)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from reelport.cli.spool import open_spool
+from reelport.cli.client_commands.spool import open_spool
 from reelport.facts.layout import check_layout
 from reelport.testing import Vendor
 

@@ -23,8 +23,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from reelport.catalog import Dimension, Metric
-from reelport.cli.chart_text import make_label, words, wrap
-from reelport.cli.charts import chart_of
+from reelport.cli.charts.chart import chart_of
+from reelport.cli.charts.chart_text import make_label, words, wrap
 from reelport.client.client import Client
 from reelport.client.events import Event, Looked, Progress, Received
 from reelport.client.flows.download import Downloaded

@@ -18,7 +18,7 @@ def pages() -> dict[Path, str]:
         reference / "catalog.md": catalog_page(),
         reference / "errors.md": errors_page(),
         reference / "tables.md": tables_page(),
-        ROOT / "src" / "reelport" / "server" / "schema.graphql": sdl(),
+        ROOT / "src" / "reelport" / "server" / "graphql" / "schema.graphql": sdl(),
     }
 
 

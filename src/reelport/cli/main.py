@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
-from reelport.cli import stops
+from reelport.cli import stop_signals
 from reelport.errors import ReelportError, StorageError, UsageError
 
 SERVER_EXTRA = "pip install 'reelport[server]'"
@@ -25,32 +25,35 @@ COMPLETE = "__complete"
 Command = tuple[str, str]
 """Where a command is, and what it does."""
 
+_CLIENT = "reelport.cli.client_commands"
+_SERVICE = "reelport.cli.service_commands"
+
 CLIENT_COMMANDS = {
-    "report": ("reelport.cli.report:REPORT", "Ask for a report, wait for it, download it."),
-    "plan": ("reelport.cli.plan:plan", "Show the windows that a report over any range takes; calls nothing."),
-    "jobs": ("reelport.cli.jobs:JOBS", "Reports that this machine asked for, and which of them hold a slot."),
-    "sync": ("reelport.cli.sync:SYNC", "Keep a local copy of reports right: a DuckDB file or a Parquet folder."),
-    "fields": ("reelport.cli.fields:FIELDS", "Metrics, dimensions, filters and products, and what goes together."),
-    "check": ("reelport.cli.check:check", "Check address, key and permissions; asks for no report."),
-    "auth": ("reelport.cli.auth:AUTH", "Keep a key for later, say which one is used, forget it."),
-    "config": ("reelport.cli.config:CONFIG", "The settings in force, and where each comes from."),
+    "report": (f"{_CLIENT}.report:REPORT", "Ask for a report, wait for it, download it."),
+    "plan": (f"{_CLIENT}.plan:plan", "Show the windows that a report over any range takes; calls nothing."),
+    "jobs": (f"{_CLIENT}.jobs:JOBS", "Reports that this machine asked for, and which of them hold a slot."),
+    "sync": (f"{_CLIENT}.sync:SYNC", "Keep a local copy of reports right: a DuckDB file or a Parquet folder."),
+    "fields": (f"{_CLIENT}.fields:FIELDS", "Metrics, dimensions, filters and products, and what goes together."),
+    "check": (f"{_CLIENT}.check:check", "Check address, key and permissions; asks for no report."),
+    "auth": (f"{_CLIENT}.auth:AUTH", "Keep a key for later, say which one is used, forget it."),
+    "config": (f"{_CLIENT}.config:CONFIG", "The settings in force, and where each comes from."),
     "completion": ("reelport.cli.completion:completion", "Print the shell's completion script."),
 }
 SERVER_COMMANDS = {
-    "serve": ("reelport.cli.serving:serve", "Run the Reporting API and its workers."),
-    "worker": ("reelport.cli.serving:worker", "Run workers for a service that runs elsewhere."),
-    "load": ("reelport.cli.facts:LOAD", "Load facts and objects from files."),
-    "tables": ("reelport.cli.facts:tables", "Show what is loaded."),
-    "payees": ("reelport.cli.payees:payees", "Show whom the loaded earnings belong to."),
-    "compact": ("reelport.cli.facts:compact", "Merge settled days into month files."),
-    "vacuum": ("reelport.cli.facts:vacuum", "Delete files that no report can need any more."),
-    "sample": ("reelport.cli.sample:sample", "Fill the tables with believable facts to try things on."),
-    "org": ("reelport.cli.access:ORG", "Organizations: the partners."),
-    "channel": ("reelport.cli.access:CHANNEL", "Channels, and who may read them."),
-    "key": ("reelport.cli.access:KEY", "API keys of organizations."),
-    "queue": ("reelport.cli.service:QUEUE", "Reports that wait, run or ended."),
-    "verify": ("reelport.cli.service:verify", "Hold tables and files against their records."),
-    "doctor": ("reelport.cli.service:doctor", "Check this machine and this data directory."),
+    "serve": (f"{_SERVICE}.serving:serve", "Run the Reporting API and its workers."),
+    "worker": (f"{_SERVICE}.serving:worker", "Run workers for a service that runs elsewhere."),
+    "load": (f"{_SERVICE}.facts:LOAD", "Load facts and objects from files."),
+    "tables": (f"{_SERVICE}.facts:tables", "Show what is loaded."),
+    "payees": (f"{_SERVICE}.payees:payees", "Show whom the loaded earnings belong to."),
+    "compact": (f"{_SERVICE}.facts:compact", "Merge settled days into month files."),
+    "vacuum": (f"{_SERVICE}.facts:vacuum", "Delete files that no report can need any more."),
+    "sample": (f"{_SERVICE}.sample:sample", "Fill the tables with believable facts to try things on."),
+    "org": (f"{_SERVICE}.access:ORG", "Organizations: the partners."),
+    "channel": (f"{_SERVICE}.access:CHANNEL", "Channels, and who may read them."),
+    "key": (f"{_SERVICE}.access:KEY", "API keys of organizations."),
+    "queue": (f"{_SERVICE}.service:QUEUE", "Reports that wait, run or ended."),
+    "verify": (f"{_SERVICE}.service:verify", "Hold tables and files against their records."),
+    "doctor": (f"{_SERVICE}.service:doctor", "Check this machine and this data directory."),
 }
 
 
@@ -90,7 +93,7 @@ def main(words: list[str] | None = None) -> NoReturn:
         _run(sys.argv[1:] if words is None else words)
     except KeyboardInterrupt as stop:
         print("reelport: interrupted", file=sys.stderr)
-        sys.exit(stops.status_of(stop))
+        sys.exit(stop_signals.status_of(stop))
     sys.exit(0)
 
 
@@ -105,7 +108,7 @@ def _run(words: list[str]) -> None:
         _call(words)
         sys.stdout.flush()
     except CycloptsError as error:
-        from reelport.cli.words import describe, find_problems
+        from reelport.cli.syntax_problems import describe, find_problems
 
         _explain_words(words, UsageError("\n".join(find_problems(APP, words) or [describe(error)])))
     except ReelportError as error:
@@ -125,7 +128,7 @@ def _call(words: list[str]) -> None:
     """Read the words, and do what they say. One that tells what happens hears of a stop where it begins to tell."""
     command, bound, _ = APP.parse_args(words, exit_on_error=False, print_error=False)
     if tuple(words[:2]) not in TELLING:
-        stops.install_handlers()
+        stop_signals.install_handlers()
     if command.__module__.startswith("reelport") and not {tuple(words[:1]), tuple(words[:2])} & _OF_THEMSELVES:
         _warn_of_variables()
     command(*bound.args, **bound.kwargs)
@@ -133,7 +136,7 @@ def _call(words: list[str]) -> None:
 
 def _warn_of_variables() -> None:
     """Tell on stderr of variables of the environment that begin like ours and that nothing reads."""
-    from reelport.cli.variables import find_unknown
+    from reelport.cli.arguments.environment_variables import find_unknown
 
     for unknown in find_unknown():
         print(f"reelport: warning: {unknown}", file=sys.stderr)
@@ -189,7 +192,7 @@ def _explain_words(words: list[str], error: UsageError) -> NoReturn:
     if "--json" not in words or tuple(words[:2]) not in TELLING:
         print_error(error)
         sys.exit(error.exit_status)
-    from reelport.cli.progress import reporting
+    from reelport.cli.output.progress import reporting
 
     output = next((word for word in words if word.startswith(("-o", "--output"))), None)
     try:
@@ -202,7 +205,7 @@ def _explain_words(words: list[str], error: UsageError) -> NoReturn:
 
 def print_error(error: ReelportError) -> None:
     """Print an error on stderr: one line for each thing that it says, and no password of an address in it."""
-    from reelport.cli.terminal_text import plain
+    from reelport.cli.output.terminal_text import plain
 
     text = str(error)
     if ":/" in text:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 from reelport.errors import WindowEmptied
 from reelport.sync.columns import OWN, Field, literal, quoted, within
 from reelport.sync.contract import Agreement, time_of
+from reelport.sync.copy_state import State
 from reelport.sync.days import Days
 from reelport.sync.spec import Spec
 from reelport.sync.staging import STAGE, Delivery
-from reelport.sync.state import State
 from reelport.wording import format_count
 
 if TYPE_CHECKING:

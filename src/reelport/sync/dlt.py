@@ -41,10 +41,10 @@ from reelport.sync.days import NONE, Days
 from reelport.sync.events import Began, Loaded, OfWindow, SyncEvent, Tell, aloud
 from reelport.sync.fetching import dismissed, fetched
 from reelport.sync.planning import lacking, windows
-from reelport.sync.running import limited, named_days
 from reelport.sync.spec import Spec
 from reelport.sync.staging import Delivery
 from reelport.sync.sync_log import listener
+from reelport.sync.sync_run import limited, named_days
 from reelport.sync.tombstones import DAY, DELETED, KEY, Batch, Held, batch
 from reelport.wording import format_count
 

@@ -11,8 +11,8 @@ from typing import Self
 from reelport.client.files.part import translate_io_errors
 from reelport.errors import NewerData, StorageError
 from reelport.sync.columns import Field
-from reelport.sync.durable import synced
-from reelport.sync.state import State
+from reelport.sync.copy_state import State
+from reelport.sync.durable_files import synced
 
 NAME = "manifest.json"
 _FORMAT = 1

@@ -29,12 +29,12 @@ from reelport.killpoints import reach
 from reelport.sync.columns import OWN, Field, day_of, literal, quoted
 from reelport.sync.contract import Agreement, agree, time_of
 from reelport.sync.copies import Replaced, View, guard, replaced, stamped
+from reelport.sync.copy_state import State
 from reelport.sync.days import Days, month_first
-from reelport.sync.durable import point, pointed, share, synced
+from reelport.sync.durable_files import point, pointed, share, synced
 from reelport.sync.manifest import NAME, DataFile, Manifest
 from reelport.sync.spec import Place, Spec
 from reelport.sync.staging import Delivery, engine, stage
-from reelport.sync.state import State
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date
 
 from reelport.client.ranges.windows import Window, cut
+from reelport.sync.copy_state import State
 from reelport.sync.days import Days, month_first, month_last
 from reelport.sync.spec import Spec
-from reelport.sync.state import State
 
 
 def wanted(spec: Spec, today: date) -> Days:

@@ -11,10 +11,10 @@ from reelport.errors import StorageError
 from reelport.sync.columns import Field, day_of, quoted
 from reelport.sync.contract import agree, time_of
 from reelport.sync.copies import replaced, stamped
+from reelport.sync.copy_state import State
 from reelport.sync.days import NONE, Days, month_last
 from reelport.sync.spec import Spec
 from reelport.sync.staging import Delivery, engine, stage
-from reelport.sync.state import State
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,7 +14,7 @@ from reelport import AsyncClient, Client, ReportQuery, UsageError
 from reelport.client.files.locks import POSIX
 from reelport.client.ledger import owners
 from reelport.client.ranges.folder import Folder
-from reelport.sync import running
+from reelport.sync import sync_run
 from reelport.sync.coverage import coverage_of
 from reelport.sync.spec import Kind, Place, Spec
 
@@ -44,7 +44,7 @@ def main(home: Path) -> dict[str, object]:
         for place in places:
             spec = Spec("views", ("VIEWS",), ("DAY", "VIDEO_TITLE"), FIRST, place, window=4, lookback=2)
             for every_day in (False, False, True):
-                running.run([spec], client, every_day=every_day)
+                sync_run.run([spec], client, every_day=every_day)
             kept.append(coverage_of(spec).rows)
         refused = _refused(client, home)
     asyncio.run(_asynchronously(url, key, secret, home))

@@ -1,0 +1,150 @@
+"""The options that several commands share, and how their words become a query."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts import Token as Word
+
+from reelport.cli.arguments import completions
+from reelport.errors import UsageError
+from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
+
+_DAYS_AGO = re.compile(r"(\d{1,4})d")
+_RELATIVE = {"today": 0, "yesterday": 1}
+
+_DAY = "YYYY-MM-DD, today, yesterday, or 30d for 30 days ago"
+
+
+def _whole(_: type, tokens: Sequence[Word]) -> int:
+    """A whole number as it is written: 1.5 is none, where the library would round it."""
+    return int(tokens[0].value)
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+
+Token = Annotated[str, Parameter(help="What `report submit` printed.")]
+Url = Annotated[str | None, Parameter(help="The service; otherwise REELPORT_URL, otherwise Dailymotion.")]
+Insecure = Annotated[
+    bool, Parameter(negative=(), help="Send the key in clear text, to a plain http address of another machine.")
+]
+Profile = Annotated[
+    str | None,
+    Parameter(completer=completions.profiles, help="Address and key kept under this name by `reelport auth login`."),
+]
+Quiet = Annotated[bool, Parameter(["--quiet", "-q"], negative=(), help="Say nothing but errors.")]
+Json = Annotated[
+    bool,
+    Parameter("--json", negative=(), help="Tell what happens as lines of JSON, the last one a `result`."),
+]
+Deadline = Annotated[float, Parameter(help="Seconds to wait at most; the report can be taken up again afterwards.")]
+AnyColumns = Annotated[
+    bool, Parameter(negative=(), help="Take a report whose columns are others, fewer or in another order.")
+]
+WindowDays = Annotated[
+    int | None,
+    Parameter(
+        help="Days of a report at most; else REELPORT_WINDOW_DAYS, else as many as the service was found to take: 180."
+    ),
+]
+Again = Annotated[
+    bool,
+    Parameter(negative=(), help="Ask again where the answer to an ask was lost: there may be two reports then."),
+]
+Fresh = Annotated[bool, Parameter(negative=(), help="Ask anew, even where a report of before would serve.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What a command line asks for."""
+
+    metrics: Annotated[
+        list[str],
+        Parameter(
+            negative=(),
+            completer=completions.metrics,
+            help="What to count: VIEWS,TIME_WATCHED_SECONDS or the option repeated.",
+        ),
+    ]
+    dimensions: Annotated[
+        list[str] | None,
+        Parameter(
+            negative=(),
+            completer=completions.dimensions,
+            help="What to split it by, in the order of the columns.",
+        ),
+    ] = None
+    start: Annotated[str, Parameter(help=f"The first day (UTC): {_DAY}.")]
+    end: Annotated[str, Parameter(help="The last day, which is included.")]
+    product: Annotated[
+        str, Parameter(completer=completions.products, help="Whose data: CONTENT (what you own), EMBED, CLAIM or ALL.")
+    ] = DEFAULT_PRODUCT
+    filters: Annotated[
+        list[str] | None,
+        Parameter(
+            "--filter",
+            negative=(),
+            completer=completions.filters,
+            help="Keep only some rows: NAME=VALUE; repeat it for more filters.",
+        ),
+    ] = None
+
+    def query(self, today: date | None = None) -> ReportQuery:
+        """The query, on this day of UTC. Raises UsageError with every day and filter that is none."""
+        wrong: list[str] = []
+        query = self.read(today or datetime.now(UTC).date(), wrong)
+        if wrong:
+            raise UsageError("\n".join(wrong))
+        return query
+
+    def read(self, today: date, wrong: list[str]) -> ReportQuery:
+        """The query, as far as it can be read; what is wrong with days and filters goes to the list."""
+        start, end = day("--start", self.start, today, wrong), day("--end", self.end, today, wrong)
+        filters = _pairs(self.filters or [], wrong)
+        product = self.product.strip().upper()
+        return ReportQuery.of(names(self.metrics), names(self.dimensions or []), start, end, filters, product)
+
+
+def words_of(query: ReportQuery) -> list[str]:
+    """The options that ask for this very query, on whatever day they are used."""
+    words = ["--metrics", ",".join(query.metrics)]
+    words += ["--dimensions", ",".join(query.dimensions)] if query.dimensions else []
+    words += ["--start", query.start.isoformat(), "--end", query.end.isoformat()]
+    words += ["--product", query.product] if query.product != DEFAULT_PRODUCT else []
+    return words + [word for name, value in query.filters for word in ("--filter", f"{name}={value}")]
+
+
+def names(words: list[str]) -> list[str]:
+    """Names given by commas, by repeating the option, or both; in the upper case of the wire."""
+    return [name.strip().upper() for word in words for name in word.split(",") if name.strip()]
+
+
+def day(option: str, text: str, today: date, wrong: list[str]) -> date:
+    """The day that a word means; what is wrong with it goes to the list."""
+    word = text.strip().lower()
+    ago = _DAYS_AGO.fullmatch(word)
+    try:
+        back = int(ago[1]) if ago else _RELATIVE.get(word)
+        return parse_day(text.strip()) if back is None else today - timedelta(days=back)
+    except ValueError:
+        wrong.append(f"{option}: {text[:80]!r} is no day: give {_DAY}.")
+        return today
+
+
+def _pairs(words: list[str], wrong: list[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name.strip():
+            wrong.append(f"--filter: {word[:80]!r} is no filter: give NAME=VALUE.")
+        elif name.strip() in pairs:
+            wrong.append(f"--filter: {name.strip()} is given twice, but a filter takes a single value.")
+        else:
+            pairs[name.strip()] = value
+    return pairs

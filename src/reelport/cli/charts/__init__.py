@@ -1,0 +1,1 @@
+"""Bar charts of a report, in the terminal or as a picture."""

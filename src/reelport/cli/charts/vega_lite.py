@@ -1,0 +1,218 @@
+"""A chart in Vega-Lite's words, and its picture: bars of names or of times, a line where times are many."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from html import escape
+from typing import Any
+
+from reelport.catalog import Grain
+from reelport.cli.charts.chart_bars import YEAR, Drawing, parse_time
+from reelport.cli.charts.chart_text import UNDRAWABLE, cut, make_label, replace_undrawable
+from reelport.errors import UsageError
+
+MOST_BARS_OF_TIME = 190
+"""Times beyond which bars would be thinner than two points: they are added up, or drawn as a line."""
+
+_LABEL_WIDTH = 44
+_TICKS = 8
+_WIDTH = 720
+_BAND = 48
+_FEW = 6
+_NOTE = f"{UNDRAWABLE} stands for what no font here can draw."
+_MISSING, _MISSING_RIGHT_TO_LEFT = "\ufdd0", "\u05ff"
+"""Characters that no font has, as Unicode gives them no letter: written to the right and to the left."""
+
+_SVG = "http://www.w3.org/2000/svg"
+_FONTS = "DejaVu Sans, Liberation Sans, Arial, Noto Color Emoji, sans-serif"
+_NUMBERS = (
+    "abs(datum.value) >= 1e15 ? format(datum.value, '.2~e') :"
+    " abs(datum.value) >= 1000 ? replace(format(datum.value, '.3~s'), 'G', 'B') : format(datum.value, ',.4~f')"
+)
+_GREY, _DARK, _BLUE = "#6b7280", "#374151", "#2563eb"
+_BARS: dict[str, Any] = {"type": "bar", "color": _BLUE, "cornerRadiusEnd": 2}
+_PLACES: dict[str, Any] = {"field": "place", "type": "ordinal", "sort": None}
+_LOOK: dict[str, Any] = {
+    "font": _FONTS,
+    "title": {"fontSize": 18, "subtitleFontSize": 12, "subtitleColor": _GREY, "subtitlePadding": 6},
+    "axis": {
+        "labelFontSize": 11,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "titleColor": _DARK,
+        "labelColor": _DARK,
+        "gridColor": "#e5e7eb",
+        "domainColor": "#9ca3af",
+        "tickColor": "#9ca3af",
+        "titlePadding": 10,
+    },
+    "axisBand": {"grid": False},
+    "view": {"stroke": None},
+}
+
+
+def describe(drawing: Drawing, replace: Callable[[str], str] = str) -> dict[str, Any]:
+    """Return a chart in Vega-Lite's words. `replace` puts a square for what can't be drawn; a note says so."""
+    bars, grain = drawing.bars, drawing.grain
+    texts = [replace(cut(make_label(label), _LABEL_WIDTH)) for label, _ in bars] if grain is None else []
+    notes = list(map(replace, drawing.notes))
+    notes += [_NOTE] if any(UNDRAWABLE in text for text in (*texts, *notes)) else []
+    chart = {
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "background": "white",
+        "padding": 20,
+        "title": {"text": drawing.heading, "subtitle": notes, "anchor": "start", "offset": 16},
+        "config": _LOOK,
+    }
+    if all(value is None for _, value in bars):
+        return chart | _say("No row has a number." if bars else "The report has no rows to draw.")
+    values = [{"place": place, "value": _plain(value)} for place, (_, value) in enumerate(bars)]
+    shape = _describe_names(drawing, texts) if grain is None else _describe_times(drawing, grain)
+    return chart | {"data": {"values": values}} | shape
+
+
+def _describe_names(drawing: Drawing, texts: Sequence[str]) -> dict[str, Any]:
+    """Bars from left to right. They are told apart by their places: two labels may read alike."""
+    axis = {"labelExpr": _lookup(dict(enumerate(texts))), "labelLimit": 340, "title": None, "labelPadding": 6}
+    return {
+        "mark": _BARS,
+        "encoding": {"y": _PLACES | {"axis": axis}, "x": _describe_amounts(drawing)},
+        "width": 560,
+        "height": {"step": 22},
+    }
+
+
+def _describe_times(drawing: Drawing, grain: int) -> dict[str, Any]:
+    """Bars from bottom to top, or a line; a time without a number is a gap."""
+    ticks = make_ticks([label for label, _ in drawing.bars], grain)
+    axis = {"labelAngle": 0, "values": list(ticks), "labelExpr": _lookup(ticks), "title": None}
+    many = len(drawing.bars)
+    scale = {"domain": list(range(many))}  # Else times without a number would have no room.
+    return {
+        "mark": _mark(many),
+        "encoding": {"x": _PLACES | {"axis": axis, "scale": scale}, "y": _describe_amounts(drawing)},
+        "width": min(_WIDTH, _BAND * max(many, _FEW)),
+        "height": 320,
+    }
+
+
+def _describe_amounts(drawing: Drawing) -> dict[str, Any]:
+    numbers = [value for _, value in drawing.bars if value is not None]
+    whole = {"tickMinStep": 1} if all(value == int(value) for value in numbers) else {}
+    scale = {"zero": True} | ({} if any(numbers) else {"domain": [0, 1]})
+    axis = {"labelExpr": _NUMBERS, "grid": True, "tickCount": 5} | whole
+    return {"field": "value", "type": "quantitative", "title": drawing.unit, "axis": axis, "scale": scale}
+
+
+def make_ticks(labels: Sequence[str], grain: int) -> dict[int, str]:
+    """Return which times are named on the axis, by place, and how: with the year where years differ."""
+    years = {label[:4] for label in labels}
+    days = {label[:10] for label in labels}
+    chosen = next((found for found in _alignments(labels, grain) if 1 < len(found) <= _TICKS), None)
+    places = chosen or list(range(0, len(labels), max(1, -(-len(labels) // _TICKS))))
+    return {place: _tick(labels[place], grain, years=len(years) > 1, days=len(days) > 1) for place in places}
+
+
+def render(drawing: Drawing, suffix: str) -> bytes:
+    """Return the bytes of a PNG or SVG file; nothing is fetched. Whoever shows an SVG has fonts of their own."""
+    require_renderer()
+    import vl_convert
+
+    if suffix == ".svg":
+        return str(vl_convert.vegalite_to_svg(describe(drawing))).encode()
+    spec = describe(drawing, partial(replace_undrawable, find_missing=find_missing))
+    return bytes(vl_convert.vegalite_to_png(spec, scale=2))
+
+
+def require_renderer() -> None:
+    """Raise UsageError where charts can't be written as files."""
+    from importlib.util import find_spec
+
+    if find_spec("vl_convert") is None:
+        raise UsageError("A chart as a file needs an extra: pip install 'reelport[charts]'")
+
+
+def find_missing(text: str) -> set[str]:
+    """Return the characters of a text that no font draws where they stand: a noncharacter there gives the same picture.
+
+    One by one isn't enough: the renderer takes a letter from a second font in some texts only. A mark, which takes no
+    room in a text, is looked at alone.
+    """
+    suspects = {sign for sign in text if not sign.isascii() and sign.isprintable() and sign != UNDRAWABLE}
+    texts = {sign: sign if unicodedata.category(sign).startswith("M") else text for sign in suspects}
+    return {sign for sign, each in texts.items() if _picture_of(each) == _picture_of(_replace_by_missing(sign, each))}
+
+
+def _replace_by_missing(sign: str, text: str) -> str:
+    """The text with a missing character for one of its own, written in the same direction."""
+    leftwards = unicodedata.bidirectional(sign) in {"R", "AL"}
+    return text.replace(sign, _MISSING_RIGHT_TO_LEFT if leftwards else _MISSING)
+
+
+@lru_cache(maxsize=4096)
+def _picture_of(text: str) -> bytes:
+    import vl_convert
+
+    width = 40 + 16 * len(text)
+    words = f'<text x="20" y="24" font-size="12" font-family="{_FONTS}">{escape(text)}</text>'
+    return bytes(vl_convert.svg_to_png(f'<svg xmlns="{_SVG}" width="{width}" height="32">{words}</svg>'))
+
+
+def _lookup(texts: dict[int, str]) -> str:
+    """An expression of Vega that gives the text of a place."""
+    return f"{json.dumps({str(place): text for place, text in texts.items()})}[toString(datum.value)]"
+
+
+def _mark(bars: int) -> dict[str, Any]:
+    """Bars, which don't grow fat where they are few, or a line with gaps where they are many."""
+    if bars > MOST_BARS_OF_TIME:
+        return {"type": "line", "color": _BLUE, "strokeWidth": 1.5, "point": {"size": 4, "color": _BLUE}}
+    return _BARS | ({"width": 40} if bars < _FEW else {})
+
+
+def _plain(value: object) -> float | None:
+    return None if value is None else float(str(value))
+
+
+def _say(sentence: str) -> dict[str, Any]:
+    mark = {
+        "type": "text",
+        "text": sentence,
+        "fontSize": 14,
+        "color": _DARK,
+        "align": "left",
+        "x": 0,
+        "baseline": "top",
+    }
+    return {"data": {"values": [{}]}, "mark": mark, "width": 480, "height": 40}
+
+
+def _alignments(labels: Sequence[str], grain: int) -> list[list[int]]:
+    """The places of times that people count by: hours of the day, weeks, firsts of months; the finest first."""
+    moments = [(place, moment) for place, label in enumerate(labels) if (moment := parse_time(label))]
+    months = [(place, moment.month) for place, moment in moments if grain >= Grain.MONTH or moment.day == 1]
+    match grain:
+        case Grain.MINUTE:
+            every = [[p for p, at in moments if (at.hour * 60 + at.minute) % step == 0] for step in (5, 15, 60, 180)]
+        case Grain.HOUR:
+            every = [[p for p, at in moments if at.hour % step == 0] for step in (1, 3, 6, 12, 24)]
+        case Grain.DAY if len(labels) <= 7 * _TICKS:
+            every = [[p for p, _ in moments if p % step == 0] for step in (1, 2, 7)]
+        case _ if grain <= Grain.MONTH:
+            every = [[p for p, month in months if (month - 1) % step == 0] for step in (1, 3, 6, 12)]
+        case _:
+            every = []
+    return every
+
+
+def _tick(label: str, grain: int, *, years: bool, days: bool) -> str:
+    moment = parse_time(label)
+    if moment is None:
+        return label
+    day = f"{moment.day} {moment:%b}" + (f" {moment.year}" if years else "")
+    if grain <= Grain.HOUR:
+        return f"{day} {moment:%H:%M}" if days else f"{moment:%H:%M}"
+    return {Grain.DAY: day, Grain.MONTH: f"{moment:%b} {moment.year}", YEAR: str(moment.year)}[grain]

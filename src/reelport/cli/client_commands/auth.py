@@ -1,0 +1,248 @@
+"""`reelport auth`: keep a key for later, say which one is used and from where, forget it. Never prints a secret."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from reelport.cli.arguments.options import Insecure, Profile, Url
+from reelport.cli.arguments.usage_errors import find_error
+from reelport.cli.output.listing import listed, told
+from reelport.client.settings import layers, profile_file, secrets
+from reelport.client.settings.config import INSECURE, Settings, checked_url, home_of
+from reelport.client.settings.credentials import PrivateKey, PublicKey
+from reelport.client.settings.layers import PARTS, VARIABLES, Setting
+from reelport.client.settings.profiles import DEFAULT_PROFILE, PROFILE, USER_FILE, in_force, secret_names
+from reelport.errors import AccessError, ServiceError, UsageError
+from reelport.wording import format_list
+
+if TYPE_CHECKING:
+    from keyring.backend import KeyringBackend
+
+AUTH = App(name="auth", help="Keep a key for later, say which one is used, forget it.", help_format="plaintext")
+
+_LONGEST = 4096
+_SECONDS, _SILENCE = 9.0, 4.0
+
+Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
+
+
+class Kind(StrEnum):
+    """Kinds of key."""
+
+    PRIVATE = "private"
+    PUBLIC = "public"
+    BEARER = "bearer"
+
+
+class Store(StrEnum):
+    """Where a secret can be kept."""
+
+    KEYRING = "keyring"
+    FILE = "file"
+
+
+@AUTH.command
+def login(
+    *,
+    key: Annotated[str | None, Parameter(help="The key's id; asked for on a terminal.")] = None,
+    url: Url = None,
+    profile: Annotated[str | None, Parameter(help="The name to keep it under; otherwise `default`.")] = None,
+    kind: Annotated[Kind | None, Parameter(help="A private or a public API key, or a bearer token.")] = None,
+    username: Annotated[str | None, Parameter(help="The account of a public key.")] = None,
+    store: Annotated[
+        Store, Parameter(help="The system's keyring, or a file that holds the secret in clear for you alone.")
+    ] = Store.KEYRING,
+    insecure: Insecure = False,
+    offline: Annotated[bool, Parameter(negative=(), help="Keep it without trying it.")] = False,
+) -> None:
+    """Keep a key for later: asks for the secret without showing it, or reads it from stdin.
+
+    Example: echo "$SECRET" | reelport auth login --key "$KEY" --store file
+
+    The secret goes to the keyring, or to a file when --store file says so;
+    address and id go to config.toml. A public key has a secret and a
+    password: on stdin they are two lines.
+    """
+    home = home_of(os.environ)
+    name = profile_file.checked_name(profile or os.environ.get(PROFILE, "").strip() or DEFAULT_PROFILE)
+    known = profile_file.read(home / USER_FILE, alone=True).profiles.get(name, {})
+    given = _given(known, {"url": url, "kind": kind and str(kind), "key": key, "username": username})
+    ring = _ring(store)
+    parts = {part: _secret(part) for part in PARTS[given["kind"]]}
+    if not offline:
+        _try(given, parts, insecure=insecure)
+    profile_file.keep(home / USER_FILE, name, {**known, **given})
+    names = secret_names({part: Setting(part, given.get(part), "") for part in ("url", "kind", "key", "username")})
+    for part, entry in names.items():
+        keep = partial(secrets.keep_in_keyring, ring) if ring else partial(secrets.keep_in_file, home)
+        _say(f"{entry.entry} at {entry.url}: kept in {keep(entry, parts[part])}")
+    _say(f"profile {name}: {home / USER_FILE}{'' if name == DEFAULT_PROFILE else f'; use it with --profile {name}'}")
+    for part in ("url", "key", "username"):
+        if known.get(part, given.get(part)) != given.get(part):
+            _say(f"note: the {part} of this profile was {known[part]} before")
+    for part in (*names, "key", "url"):
+        if os.environ.get(VARIABLES[part], "").strip() not in {"", given.get(part, parts.get(part))}:
+            _say(f"note: {VARIABLES[part]} is set to something else, and goes first")
+
+
+@AUTH.command
+def status(*, url: Url = None, profile: Profile = None, json: Json = False) -> None:
+    """Say which key is used and where each part of it comes from. Calls nothing; `reelport check` tries it.
+
+    Example: reelport auth status
+
+    The exit status is 4 when the key isn't whole.
+    """
+    found = in_force(os.environ, profile=profile, url=url)
+    shown = [found.settings[part] for part in ("profile", "url", "kind", *found.needed)]
+    rows = [{"part": each.name, "value": spoken(each), "source": each.source} for each in shown]
+    if json:
+        told({"whole": not found.missing, "parts": rows})
+    else:
+        listed(rows, as_json=False)
+    if found.missing:
+        raise found.trouble or AccessError(f"The key isn't whole: set {' and '.join(found.missing)}, "
+                                           "or keep it with `reelport auth login`.")  # fmt: skip
+
+
+@AUTH.command
+def logout(*, url: Url = None, profile: Profile = None) -> None:
+    """Forget the secret of a key, wherever it is kept. The profile's address and id stay in config.toml.
+
+    Example: reelport auth logout
+    """
+    found = in_force(os.environ, profile=profile, url=url)
+    names = secret_names(found.settings)
+    if not names:
+        raise UsageError("There is no key to forget: no profile and no variable names one.")
+    for name in names.values():
+        places = secrets.forget(name, found.home)
+        gone = f"taken out of {' and '.join(places)}" if places else "was not kept"
+        _say(f"{name.entry} at {name.url}: {gone}")
+    for part in names:
+        if os.environ.get(VARIABLES[part], "").strip():
+            _say(f"note: {VARIABLES[part]} is still set")
+
+
+def spoken(setting: Setting) -> str:
+    """A setting's value as it may be shown: of a secret only whether there is one."""
+    if setting.secret:
+        return "set" if setting.value else "missing"
+    return setting.value or ""
+
+
+def _given(known: Mapping[str, str], words: Mapping[str, str | None]) -> dict[str, str]:
+    """The open parts of the key: from the words, else from the terminal, the profile of before, the environment.
+
+    Raises UsageError with each part that is nowhere.
+    """
+    kind = words["kind"] or known.get("kind", "private")
+    host = (PublicKey if kind == "public" else PrivateKey).host
+    url = words["url"] or known.get("url") or os.environ.get(VARIABLES["url"], "").strip() or host
+    wrong = find_error(lambda: checked_url(url))
+    if wrong and _at_terminal():
+        raise wrong
+    given = {"url": url if wrong else checked_url(url), "kind": kind}
+    wanted = {"private": ("key",), "public": ("key", "username"), "bearer": ()}[kind]
+    for part in wanted:
+        before = known.get(part) or os.environ.get(VARIABLES[part], "").strip()
+        answer = words[part] or _asked({"key": "Key id", "username": "Account"}[part], before)
+        given[part] = _sound(answer, part)
+    missing = [f"--{part}" for part in wanted if not given[part]]
+    lines = [f"Which key? Give {format_list(missing)}."] if missing else []
+    if wrong or lines:
+        raise UsageError("\n".join([*lines, *([str(wrong)] if wrong else [])]))
+    return given
+
+
+def _asked(question: str, before: str) -> str:
+    """The answer of whoever sits at the terminal; elsewhere, and to an empty answer, what was known before."""
+    if not _at_terminal():
+        return before
+    print(f"{question}{f' [{before}]' if before else ''}: ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline(_LONGEST + 2).strip() or before
+
+
+def _ring(store: Store) -> KeyringBackend | None:
+    """The keyring to keep the secret in; None when it is to be a file. Raises AccessError where there is no keyring."""
+    ring = secrets.keyring() if store is Store.KEYRING else None
+    if ring is None and store is Store.KEYRING:
+        raise AccessError(
+            "There is no keyring here that keeps secrets safe, so nothing was kept. Either\n"
+            f"  set the secret in the environment ({', '.join(layers.SECRETS.values())}), which suits servers, or\n"
+            "  install a keyring (pip install 'reelport[keyring]', and a desktop's secret service), or\n"
+            "  say --store file: a file of mode 0600 that holds the secret in clear."
+        )
+    return ring
+
+
+def _secret(part: str) -> str:
+    """A secret from the terminal, without showing it, or the next line of stdin."""
+    try:
+        secret = _unseen(part) if _at_terminal() else sys.stdin.readline(_LONGEST + 2) if sys.stdin else ""
+    except EOFError:
+        secret = ""
+    except UnicodeDecodeError:
+        raise UsageError(f"The {part} is no text of UTF-8.") from None
+    if not secret.strip():
+        raise UsageError(f"No {part} was given: type it on a terminal, or give it as a line of stdin.")
+    return _sound(secret, part)
+
+
+def _at_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _sound(text: str, part: str) -> str:
+    """The text without blanks around it. Raises UsageError where it can't be what it is said to be."""
+    text = text.strip()
+    if not text.isprintable() or len(text) > _LONGEST:
+        raise UsageError(f"The {part} can't be right: it is one line of at most {_LONGEST} characters that print.")
+    return text
+
+
+def _unseen(part: str) -> str:
+    import getpass
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return getpass.getpass(f"{part.capitalize()} (not shown): ")
+        except getpass.GetPassWarning:
+            raise UsageError("This terminal would show what is typed: give the secret on stdin.") from None
+
+
+def _try(given: Mapping[str, str], parts: Mapping[str, str], *, insecure: bool) -> None:
+    """Get a token for the key and use it. Nothing is kept when that fails."""
+    from reelport.cli.client_commands.check import within
+    from reelport.client.client import Client
+
+    texts = {part: text for part, text in {**given, **parts}.items() if part not in {"url", "kind"}}
+    settings = replace(
+        Settings.read({INSECURE: os.environ.get(INSECURE, "")}, given["url"], **texts, insecure=insecure),
+        timeout=_SILENCE,
+    )
+
+    def probe() -> None:
+        with Client(settings=settings, ledger=False) as client:
+            client.probe()
+
+    try:
+        within(_SECONDS, probe, given["url"])
+    except AccessError as error:
+        raise AccessError(f"{error}\nNothing was kept.") from error
+    except ServiceError as error:
+        raise type(error)(f"{error}\nNothing was kept; --offline keeps the key without trying it.") from error
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

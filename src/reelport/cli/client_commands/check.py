@@ -1,0 +1,175 @@
+"""`reelport check`: whether address, key, permissions and clock are fit for reports. Asks for none."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, TypeVar
+from urllib.parse import urlsplit
+
+from cyclopts import Parameter
+
+from reelport.catalog import Scope
+from reelport.cli.arguments.options import Insecure, Profile, Url
+from reelport.cli.output.listing import listed, told
+from reelport.errors import AccessError, ReelportError, ServiceError, Unreachable
+
+if TYPE_CHECKING:
+    from reelport.client.flows.probe import Probe
+    from reelport.client.settings.profiles import InForce
+
+T = TypeVar("T")
+
+_SILENCE = 4.0
+"""Seconds of silence after which a request is given up."""
+
+_ALL = 9.0
+"""Seconds that a check takes at most, whatever the network does."""
+
+_SAME = 2.0
+"""Seconds that two clocks seem to be apart when they are not: the service tells whole seconds."""
+
+_SKEW = 60.0
+"""Seconds that clocks may be apart: tokens are renewed as long before they end."""
+
+Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
+
+
+class Verdict(StrEnum):
+    """How a thing that was looked at is."""
+
+    WELL = "well"
+    UNSAID = "unsaid"
+    WARNING = "warning"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. Only what is wrong keeps reports from being had."""
+
+    subject: str
+    verdict: Verdict
+    sentence: str
+
+
+def check(*, url: Url = None, profile: Profile = None, insecure: Insecure = False, json: Json = False) -> None:
+    """Check address, key, permissions, kind of service and clock; asks for no report and takes under ten seconds.
+
+    Example: reelport check
+
+    The exit status is 0 when reports can be asked for, 4 when the key is refused, 1 when nobody answers.
+    """
+    from reelport.client.settings.profiles import in_force
+
+    found = in_force(os.environ, profile=profile, url=url, insecure=insecure)
+    failure: ReelportError | None = None
+    try:
+        findings = list(_findings(found, within(_ALL, lambda: _probe(found), found["url"])))
+    except ReelportError as error:
+        findings, failure = [], error
+    findings.insert(0, _address(found, failure))
+    if any(each.verdict is Verdict.WRONG for each in findings) and failure is None:
+        failure = AccessError("This key may not ask for reports: have its permissions changed, or use another.")
+    _print(found, findings, failure, as_json=json)
+    if failure is not None:
+        raise failure
+
+
+def within(seconds: float, task: Callable[[], T], host: str) -> T:
+    """What a task gives, or what it raises; Unreachable when it takes longer. Nothing of the network can hold it up."""
+    done: list[T] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(task())
+        except BaseException as error:  # noqa: BLE001 - it is raised again, in the thread that waits
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failed:
+        raise failed[0]
+    if not done:
+        raise Unreachable(f"{host} gave no answer within {seconds:.0f} seconds.")
+    return done[0]
+
+
+def _probe(found: InForce) -> Probe:
+    from reelport.client.client import Client
+    from reelport.client.settings.profiles import settings_of
+
+    settings = replace(settings_of(found), timeout=_SILENCE)
+    with Client(settings=settings, ledger=False) as client:
+        return client.probe()
+
+
+def _address(found: InForce, failure: ReelportError | None) -> Finding:
+    url = found["url"]
+    if isinstance(failure, ServiceError):
+        return Finding("address", Verdict.WRONG, url)
+    if found.missing:
+        return Finding("address", Verdict.UNSAID, f"{url}; not called without a key")
+    parts = urlsplit(url)
+    if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
+        return Finding("address", Verdict.WARNING, f"{url} is not encrypted: the key travels in clear. Use https.")
+    return Finding("address", Verdict.WELL, url)
+
+
+def _findings(found: InForce, probe: Probe) -> Iterator[Finding]:
+    key = f"{found['kind']} key {found['key']}".strip() if found["kind"] != "bearer" else "bearer token"
+    life = "" if probe.token_seconds is None else f"; its token is good for {probe.token_seconds / 60:.0f} minutes"
+    yield Finding("key", Verdict.WELL, f"{key}, accepted{life}")
+    yield _scopes(probe.scopes)
+    if probe.version is not None:
+        yield Finding(
+            "service", Verdict.WELL, f"Reelport {probe.version}: queries are held to all rules before they are sent"
+        )
+    else:
+        yield Finding(
+            "service", Verdict.UNSAID, "not a Reelport service: names and combinations unknown to us are only warned of"
+        )
+    yield _clock(probe.skew)
+
+
+def _scopes(scopes: tuple[str, ...] | None) -> Finding:
+    if scopes is None:
+        return Finding("scopes", Verdict.UNSAID, "the service doesn't say what the key is allowed to do")
+    lacking = [scope for scope in (Scope.ACCESS_ADS, Scope.ACCESS_REVENUE) if scope not in scopes]
+    may = ", ".join(scopes) or "none"
+    if not {Scope.CREATE_REPORTS, Scope.MANAGE_REPORTS} & set(scopes):
+        return Finding("scopes", Verdict.WRONG, f"{may}: asking for reports needs {Scope.CREATE_REPORTS}")
+    without = " and ".join(f"{scope} ({scope.sentence.removesuffix('.').lower()})" for scope in lacking)
+    return Finding("scopes", Verdict.WELL, f"{may}{f'; without {without}' if without else ''}")
+
+
+def _clock(skew: float | None) -> Finding:
+    if skew is None:
+        return Finding("clock", Verdict.UNSAID, "the service doesn't say what time it is")
+    if abs(skew) < _SAME:
+        return Finding("clock", Verdict.WELL, "the same as the service's")
+    if abs(skew) < _SKEW:
+        return Finding("clock", Verdict.WELL, _apart(skew))
+    return Finding(
+        "clock", Verdict.WARNING, f"{_apart(skew)}: set it right, or days begin and tokens end at the wrong time"
+    )
+
+
+def _apart(skew: float) -> str:
+    return f"{abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the service's"
+
+
+def _print(found: InForce, findings: list[Finding], failure: ReelportError | None, *, as_json: bool) -> None:
+    """What was found; what failed is for stderr, but programs get all of it at once."""
+    if as_json:
+        error = failure and {"code": failure.code, "sentence": str(failure)}
+        checked = [asdict(each) for each in findings]
+        told({"url": found["url"], "well": failure is None, "findings": checked, "error": error})
+        return
+    rows = [{"verdict": each.verdict, "subject": each.subject, "finding": each.sentence} for each in findings]
+    listed(rows, as_json=False)

@@ -1,0 +1,237 @@
+"""`reelport jobs`: what this machine has asked for, which of it holds a slot, and how each is taken up again."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from reelport.cli.arguments.confirmation import is_confirmed
+from reelport.cli.arguments.options import words_of
+from reelport.cli.output.listing import described, listed, told
+from reelport.cli.output.shell_quoting import quote_command
+from reelport.client.ledger import Ledger, Row, State
+from reelport.client.ledger.place import ledger_at
+from reelport.client.ledger.rows import TOKEN_STATES
+from reelport.errors import UsageError
+from reelport.query import ReportQuery
+from reelport.wording import format_count
+
+JOBS = App(
+    name="jobs", help="Reports that this machine asked for, and which of them hold a slot.", help_format="plaintext"
+)
+
+_RECENT = timedelta(hours=48)
+_AGE = re.compile(r"(\d{1,4})([dh])")
+
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON.")]
+Job = Annotated[str, Parameter(help="Its number in `jobs list`, or its token.")]
+
+
+@JOBS.command(name="list")
+def list_jobs(
+    *,
+    all_: Annotated[bool, Parameter(name="--all", negative=(), help="Older ones too, and those forgotten.")] = False,
+    json: Json = False,
+) -> None:
+    """List the reports that were asked for within 48 hours, and any that hold a slot. Calls nothing.
+
+    Example: reelport jobs list
+    """
+    now = datetime.now(UTC)
+    ledger = _ledger()
+    known = ledger.rows()
+    rows = [row for row in known if all_ or _matters(row, now)]
+    if json:
+        told([_details(row, now) for row in rows])
+        return
+    line = _for_eyes if sys.stdout.isatty() else _summary
+    older = f"No report of the last 48 hours, and none that holds a slot; `jobs list --all` shows {len(known):,} older."
+    empty = f"No report is remembered yet: `reelport report run` enters each that it asks for into {ledger.path}."
+    listed([line(row, now) for row in rows], as_json=False, none=older if known else empty)
+
+
+@JOBS.command
+def show(job: Job, /, *, json: Json = False) -> None:
+    """Show all that is known of a report, and the command that takes it up again. Calls nothing.
+
+    Example: reelport jobs show 1
+    """
+    row = _found(_ledger(), job)
+    details = _details(row, datetime.now(UTC))
+    if json:
+        told(details)
+        return
+    words = {False: "no", True: "yes"}
+    shown = {name: words[value] if isinstance(value, bool) else value for name, value in details.items()}
+    described({name: value for name, value in shown.items() if value is not None}, as_json=False)
+
+
+@JOBS.command
+def forget(*jobs: Job, json: Json = False) -> None:
+    """Forget reports: they hold no slot here any more, and their command asks anew. The service isn't told.
+
+    Example: reelport jobs forget 1
+    """
+    if not jobs:
+        raise UsageError("Name the reports to forget: their numbers in 'reelport jobs list', or their tokens.")
+    ledger = _ledger()
+    rows = [_found(ledger, job) for job in jobs]
+    for row in rows:
+        ledger.forget(row)
+    listed([{"id": row.id, "token": row.token, "state": State.FORGOTTEN} for row in rows], as_json=json)
+
+
+@JOBS.command
+def prune(
+    *,
+    older_than: Annotated[str, Parameter(help="The age since the ask: 30d for 30 days, 12h for 12 hours.")],
+    dry_run: Annotated[bool, Parameter(negative=(), help="List what would be removed, and remove nothing.")] = False,
+    yes: Annotated[bool, Parameter(negative=(), help="Do it without asking, as programs must.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove old reports from the ledger; files stay. What holds a slot or isn't delivered yet is kept.
+
+    Example: reelport jobs prune --older-than 30d --dry-run
+    """
+    now = datetime.now(UTC)
+    ledger, before = _ledger(), now - _age(older_than)
+    rows = ledger.prunable(before)
+    if rows and not dry_run:
+        if not yes and not is_confirmed(_question(rows, now)):
+            print("Nothing was changed.", file=sys.stderr)
+            return
+        rows = ledger.prune(before)
+    none = f"Nothing in {ledger.path} is older than {older_than} and can be removed."
+    listed([_pruned(row) for row in rows], as_json=json, none=none)
+    if rows:
+        done = "would be removed" if dry_run else "removed"
+        print(f"{format_count(len(rows), 'report')} {done} from {ledger.path}.", file=sys.stderr)
+
+
+def _age(text: str) -> timedelta:
+    """The age that a word means. Raises UsageError where it is none."""
+    found = _AGE.fullmatch(text.strip().lower())
+    if found is None:
+        raise UsageError(f"--older-than: {text[:80]!r} is no age: give days or hours, such as 30d or 12h.")
+    return timedelta(**{{"d": "days", "h": "hours"}[found[2]]: int(found[1])})
+
+
+def _question(rows: Sequence[Row], now: datetime) -> str:
+    """What is asked before rows are removed, and what is lost with them."""
+    living = sum(row.state in TOKEN_STATES and now < row.expires for row in rows)
+    lost = f" {living:,} of them could still be had without asking again." if living else ""
+    return f"Remove {format_count(len(rows), 'report')} from the ledger?{lost} Files stay."
+
+
+def _pruned(row: Row) -> Mapping[str, object]:
+    asked = row.asked or row.created
+    return {"id": row.id, "state": row.state, "asked": asked, "service": row.service, "report": _report(row.query, ",")}
+
+
+def _ledger() -> Ledger:
+    ledger = ledger_at(None, os.environ, lambda: datetime.now(UTC))
+    assert ledger is not None  # noqa: S101 - None stands for the user's own
+    return ledger
+
+
+def _found(ledger: Ledger, job: str) -> Row:
+    """The row of a number or a token. Raises UsageError when there is none."""
+    word = job.strip()
+    number = int(word) if word.isascii() and word.isdecimal() and len(word) < 19 else 0  # noqa: PLR2004 - SQLite's numbers
+    row = ledger.find(word) or (ledger.get(number) if number else None)
+    if row is None:
+        raise UsageError(f"There is no report {word[:80]!r} in {ledger.path}: see 'reelport jobs list --all'.")
+    return row
+
+
+def _matters(row: Row, now: datetime) -> bool:
+    recent = now - row.created < _RECENT and row.state is not State.FORGOTTEN
+    return recent or row.in_flight(now, reelport=False)
+
+
+def _summary(row: Row, now: datetime) -> Mapping[str, object]:
+    """A report in a line."""
+    return {
+        "id": row.id,
+        "state": f"{row.state}, delivered" if row.delivered else row.state,
+        "slot": _slot(row, now),
+        "process": row.worker(now),
+        "asked": row.asked or row.created,
+        "service": row.service,
+        "report": _report(row.query, ","),
+        "rows": row.rows,
+        "file": _file(row),
+        "token": row.token,
+    }
+
+
+def _for_eyes(row: Row, now: datetime) -> Mapping[str, object]:
+    """What of it a terminal has room for."""
+    return {
+        "id": row.id,
+        "state": "delivered" if row.delivered else row.state,
+        "slot": _slot(row, now),
+        "asked (UTC)": f"{row.asked or row.created:%m-%d %H:%M}",
+        "service": row.service.partition("://")[2] or row.service,
+        "report": _report(row.query, ", "),
+    }
+
+
+def _report(query: ReportQuery, comma: str) -> str:
+    split = f" by {comma.join(query.dimensions)}" if query.dimensions else ""
+    return f"{query.start}..{query.end} {comma.join(query.metrics)}{split}"
+
+
+def _slot(row: Row, now: datetime) -> str | None:
+    """Whether it holds one of the key's slots, and until when where that isn't known any better."""
+    if not row.in_flight(now, reelport=False):
+        return None
+    guessed = row.token is None and not row.lives(now)
+    return f"until {row.held_until:%H:%M} UTC" if guessed else "yes"
+
+
+def _details(row: Row, now: datetime) -> Mapping[str, object]:
+    return {
+        "id": row.id,
+        "token": row.token,
+        "state": row.state,
+        "meaning": row.state.sentence,
+        "delivered": row.delivered,
+        "slot": _slot(row, now),
+        "process": row.worker(now),
+        "service": row.service,
+        "key": row.identity,
+        "query": row.query.to_wire(),
+        "created": row.created,
+        "asked": row.asked,
+        "looked": row.looked,
+        "finished": row.finished,
+        "expires": row.expires if row.state in TOKEN_STATES else None,
+        "file": _file(row),
+        "bytes": row.bytes,
+        "rows": row.rows,
+        "sha256": row.sha256,
+        "proof": row.proof,
+        "error": row.error,
+        "again": _again(row),
+    }
+
+
+def _file(row: Row) -> Path | None:
+    """Its file, while it is there: one that was on its way to stdout or to another form is not."""
+    return row.path if row.path is not None and row.path.exists() else None
+
+
+def _again(row: Row) -> str:
+    """The command that asked for it, which takes it up again."""
+    words = ["reelport", "report", "run", *words_of(row.query)]
+    file = _file(row)
+    words += ["-o", str(file)] if file else []
+    return quote_command([*words, "--url", row.service])

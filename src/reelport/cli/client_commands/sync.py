@@ -1,0 +1,223 @@
+"""`reelport sync`: named reports, kept up to date in a DuckDB file or a Parquet folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from reelport.cli.arguments.options import Again, Deadline, Insecure, Json, Profile, Quiet, Url, WindowDays, day
+from reelport.cli.arguments.usage_errors import refuse_together
+from reelport.client.deadline import DEADLINE
+from reelport.errors import UsageError
+from reelport.sync import spec_file
+from reelport.sync.spec import LOOKBACK, SETTLE, Spec
+
+SYNC = App(
+    name="sync",
+    help="Keep a local copy of reports right: a DuckDB file or a Parquet folder.",
+    help_format="plaintext",
+)
+
+Names = Annotated[list[str] | None, Parameter(negative=(), help="Reports of the file, by name; all without one.")]
+Sheet = Annotated[Path, Parameter(["--file", "-f"], help="The file that names the reports.")]
+AllowEmpty = Annotated[
+    bool, Parameter(negative=(), help="Take a window that comes back empty where rows are: let them vanish.")
+]
+EveryDay = Annotated[bool, Parameter(negative=(), help="Read every day anew, the verified ones too.")]
+From = Annotated[
+    str | None, Parameter("--from", help="Read these days again and no others, verified or not: the first one.")
+]
+To = Annotated[str | None, Parameter("--to", help="The last one; without it, the last that is kept.")]
+PrintJson = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
+
+_FIRST = """\
+# Reports that `reelport sync run` keeps up to date. `reelport fields list` shows what can be asked.
+
+[defaults]
+destination = "reports.duckdb"  # or the name of a folder, for Parquet files
+start = {start}
+lookback = {lookback}  # days that are read again while their numbers move; `reelport sync verify` measures it
+settle = {settle}  # days at the end that are not read yet: today isn't over
+
+[reports.views_by_day]
+metrics = ["VIEWS", "TIME_WATCHED_SECONDS"]
+dimensions = ["DAY", "VIDEO_ID", "VIDEO_TITLE"]
+"""
+_DAYS = 30
+
+
+@SYNC.command
+def init(*, file: Sheet = Path(spec_file.NAME)) -> None:
+    """Write a file to begin with.
+
+    Example: reelport sync init
+    """
+    from reelport.client.files.part import translate_io_errors
+
+    start = datetime.now(UTC).date() - timedelta(days=_DAYS)
+    text = _FIRST.format(start=start, lookback=LOOKBACK, settle=SETTLE)
+    with translate_io_errors(file):
+        there = file.read_text("utf-8") if file.exists() else ""
+        if "[defaults]" in there or "[reports" in there:
+            raise UsageError(f"{file} names reports already: nothing was changed.")
+        file.write_text(f"{there.rstrip()}\n\n{text}" if there.strip() else text, "utf-8")
+    print(file)
+
+
+@SYNC.command
+def run(
+    names: Names = None,
+    /,
+    *,
+    file: Sheet = Path(spec_file.NAME),
+    allow_empty: AllowEmpty = False,
+    every_day: EveryDay = False,
+    again: Again = False,
+    window_days: WindowDays = None,
+    start: From = None,
+    end: To = None,
+    profile: Profile = None,
+    url: Url = None,
+    insecure: Insecure = False,
+    deadline: Deadline = DEADLINE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Bring copies up to date: read what is lacking or still moving, and replace it day for day.
+
+    Example: reelport sync run views_by_day
+
+    Whatever ends it early, the copies hold each window as it was before or as it is after; the same command goes on.
+    """
+    from reelport.cli.client_commands.connection import connect, read_settings
+    from reelport.cli.client_commands.sync_output import Telling, range_options
+    from reelport.cli.output.progress import reporting
+    from reelport.sync import sync_run
+
+    with reporting(json=json, quiet=quiet, output=str(file)) as tell:
+        settings = partial(read_settings, url, profile, insecure=insecure)
+        specs, first, last = _read(file, names, {"--from": start, "--to": end}, beside=settings)
+        rest = _rest(file, profile, url, window_days, insecure=insecure, allow_empty=allow_empty)
+        tell.group, tell.resume = "sync", ["run", *(names or []), *rest, *range_options(first, last)]
+        with connect(url, profile, insecure=insecure) as service:
+            loaded = sync_run.run(
+                specs,
+                service.with_options(again=again, windows=window_days),
+                tell=Telling(tell.voice),
+                deadline=deadline,
+                allow_empty=allow_empty,
+                every_day=every_day,
+                start=first,
+                end=last,
+            )
+        tell.rest()
+        tell.ended(windows=len(loaded), rows=sum(one.rows for one in loaded))
+
+
+@SYNC.command
+def status(names: Names = None, /, *, file: Sheet = Path(spec_file.NAME), json: PrintJson = False) -> None:
+    """Draw which days are there, which of them for good, and which are to be read. Calls nothing.
+
+    Example: reelport sync status
+    """
+    from reelport.cli.client_commands.sync_output import print_standings
+    from reelport.sync.coverage import coverage_of
+
+    print_standings([coverage_of(spec) for spec in spec_file.read(file, only=names or ())], json=json)
+
+
+@SYNC.command
+def verify(
+    names: Names = None,
+    /,
+    *,
+    file: Sheet = Path(spec_file.NAME),
+    start: Annotated[str | None, Parameter(help="The first day to compare; otherwise some two weeks ago.")] = None,
+    end: Annotated[str | None, Parameter(help="The last one; otherwise the last that is there.")] = None,
+    profile: Profile = None,
+    url: Url = None,
+    insecure: Insecure = False,
+    again: Again = False,
+    window_days: WindowDays = None,
+    deadline: Deadline = DEADLINE,
+    json: PrintJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Read days again and show how far their numbers have moved; changes nothing. That tells the right lookback.
+
+    Example: reelport sync verify views_by_day
+    """
+    from reelport.cli.client_commands.connection import connect, read_settings
+    from reelport.cli.client_commands.sync_output import Telling, comparisons_as_json, print_comparison
+    from reelport.cli.output.progress import reporting
+    from reelport.sync import comparison
+
+    settings = partial(read_settings, url, profile, insecure=insecure)
+    specs, first, last = _read(file, names, {"--start": start, "--end": end}, beside=settings)
+    rest = _rest(file, profile, url, window_days, insecure=insecure)
+    with reporting(json=False, quiet=quiet or json) as tell, connect(url, profile, insecure=insecure) as service:
+        tell.group, tell.resume = "sync", ["verify", *(names or []), *rest]
+        compared, client = [], service.with_options(again=again, windows=window_days)
+        for spec in specs:
+            found = comparison.verify(spec, client, tell=Telling(tell.voice), start=first, end=last, deadline=deadline)
+            compared.append(found)
+            if not json:
+                tell.rest()
+                print_comparison(found, rest)
+        if json:
+            comparisons_as_json(compared, rest)
+
+
+def checks_of(command: Callable[..., object], given: Mapping[str, Any]) -> list[Callable[[], object]]:
+    """What can be checked of the words of a command before it is called: the file that it reads, and its days."""
+    if command is init:
+        return []
+    names = ("--from", "--to") if command is run else ("--start", "--end")
+    days = dict(zip(names, (given.get("start"), given.get("end")), strict=True))
+    return _checks(given.get("file") or Path(spec_file.NAME), given.get("names"), days)
+
+
+def _checks(file: Path, names: list[str] | None, days: Mapping[str, str | None]) -> list[Callable[[], object]]:
+    return [partial(spec_file.read, file, only=names or ()), partial(_days, days)]
+
+
+def _read(
+    file: Path, names: list[str] | None, days: Mapping[str, str | None], *, beside: Callable[[], object]
+) -> tuple[tuple[Spec, ...], date | None, date | None]:
+    """The specs and the days that are meant. UsageError says all that is wrong with them, and with what is `beside`."""
+    refuse_together(*_checks(file, names, days), beside=[beside])
+    return spec_file.read(file, only=names or ()), *_days(days)
+
+
+def _days(given: Mapping[str, str | None]) -> tuple[date | None, date | None]:
+    """The first and the last day, from what was given by these two options. UsageError says all that is wrong."""
+    wrong: list[str] = []
+    today = datetime.now(UTC).date()
+    first, last = (None if text is None else day(name, text, today, wrong) for name, text in given.items())
+    if first and last and first > last:
+        wrong.append(f"{list(given)[1]}: {last} lies before {first}.")
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    return first, last
+
+
+def _rest(
+    file: Path,
+    profile: str | None,
+    url: str | None,
+    window_days: int | None,
+    *,
+    insecure: bool,
+    allow_empty: bool = False,
+) -> list[str]:
+    words = ["--file", str(file)] if file != Path(spec_file.NAME) else []
+    words += ["--profile", profile] if profile else []
+    words += ["--insecure"] if insecure else []
+    words += ["--allow-empty"] if allow_empty else []
+    words += [] if window_days is None else ["--window-days", str(window_days)]
+    return words + (["--url", url] if url else [])

@@ -1,0 +1,115 @@
+"""Where a report is given and in which form, as the options of a command say it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from reelport.cli.arguments.usage_errors import find_error
+from reelport.errors import UsageError
+
+
+class Format(StrEnum):
+    """How rows are given."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    NDJSON = "ndjson"
+    PARQUET = "parquet"
+
+
+_SUFFIXES = {
+    ".csv": Format.CSV,
+    ".json": Format.JSON,
+    ".ndjson": Format.NDJSON,
+    ".jsonl": Format.NDJSON,
+    ".parquet": Format.PARQUET,
+    ".pq": Format.PARQUET,
+}
+
+_WORKBOOKS = frozenset({".xls", ".xlsx"})
+"""Extensions of files that no form of ours can be."""
+
+_EXTENSION = re.compile(r"\.[a-z][a-z0-9]{0,9}")
+"""What is taken for a promise of a form; the `.10` of `views.2026-10` is none."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Where a report is given, and how."""
+
+    output: Annotated[
+        str | None, Parameter(["--output", "-o"], help="The file to write; without it the data goes to stdout.")
+    ] = None
+    form: Annotated[
+        Format | None,
+        Parameter(
+            "--format",
+            help="The form of the data; otherwise what the file's name says, otherwise table on a terminal, else csv.",
+        ),
+    ] = None
+    excel_safe: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            help="Put an apostrophe before each cell of the CSV that a spreadsheet would take for a formula.",
+        ),
+    ] = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether the report is wished as it came: a CSV, byte for byte."""
+        return self.form in {None, Format.CSV} and not self.excel_safe
+
+    def shape(self) -> Format:
+        """The form that is meant. Raises UsageError where it can't be had, or the file can't be written."""
+        from reelport.client.files.part import checked_csv_target, checked_target
+
+        shape = format_of(self.form, self.output, excel_safe=self.excel_safe)
+        if self.output is not None:
+            (checked_csv_target if shape is Format.CSV else checked_target)(self.output)
+        return shape
+
+    def problems(self) -> list[str]:
+        """What is wrong with it, a line each."""
+        error = find_error(self.shape)
+        return [] if error is None else str(error).splitlines()
+
+    def words(self) -> list[str]:
+        """The options that give it again."""
+        given = {"-o": self.output, "--format": self.form and self.form.value}
+        words = [word for option, value in given.items() if value is not None for word in (option, value)]
+        return words + (["--excel-safe"] if self.excel_safe else [])
+
+
+AS_IT_CAME = Delivery()
+
+
+def format_of(wished: Format | None, output: str | None, *, excel_safe: bool = False) -> Format:
+    """The form that is meant. Raises UsageError where it can't be had, before anything is asked for."""
+    suffix = Path(output).suffix.lower() if output else ""
+    if wished is None and suffix not in _SUFFIXES and _EXTENSION.fullmatch(suffix):
+        known = ", ".join(_SUFFIXES)
+        other = "" if suffix in _WORKBOOKS else ", or say which --format it has"
+        raise UsageError(f"--output: no report is written as {suffix}: name a file {known}{other}.")
+    if output is None and sys.__stdout__ is None:
+        raise UsageError("stdout is closed: give -o FILE.")
+    looked_at = output is None and sys.stdout.isatty() and not excel_safe
+    form = wished or _SUFFIXES.get(suffix, Format.TABLE if looked_at else Format.CSV)
+    if excel_safe and form is not Format.CSV:
+        raise UsageError(f"--excel-safe changes cells of a CSV alone: leave it out with {form.value}.")
+    if form is Format.PARQUET:
+        if output is None and sys.stdout.isatty():
+            raise UsageError("--format parquet is nothing for a terminal: give -o FILE, or send it into a pipe.")
+        if find_spec("pyarrow") is None:
+            raise UsageError("--format parquet needs pyarrow, which is not installed: pip install 'reelport[arrow]'")
+    return form

@@ -1,0 +1,220 @@
+"""The forms that a command gives rows in: a table to look at, CSV, JSON, NDJSON, Parquet; to stdout or into a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import date, datetime
+from decimal import Decimal
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from reelport.cli.output.delivery import Delivery, Format
+from reelport.errors import SchemaDrift, StorageError
+
+if TYPE_CHECKING:
+    from reelport.client.flows.download import Downloaded
+    from reelport.client.results.tables import Cell, Table
+
+_FLUSHED = 1 << 20
+
+
+class Sink(Protocol):
+    """Where a report's bytes go."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take the next bytes."""
+
+
+def give(done: Downloaded, to: Delivery) -> dict[str, object]:
+    """Give a downloaded CSV in a form: into its file, whole or not at all, or to stdout.
+
+    Returns what else there is to say of it: with `--excel-safe`, how many cells were changed.
+    """
+    form = to.shape()
+    try:
+        return _give(done, to, form)
+    except SchemaDrift as error:
+        what = str(error).partition(" To have the column")[0]
+        if to.form is None and form is Format.TABLE:
+            return _give(done, to, Format.CSV) | {"note": f"no table can be made of it. {what}"}
+        raise SchemaDrift(f"{what} --format csv gives the report as it is.") from error
+
+
+def _give(done: Downloaded, to: Delivery, form: Format) -> dict[str, object]:
+    from reelport.client.files.part import checked_target
+
+    cells = 0
+    if to.output is None:
+        cells = _to_stdout(done, form, excel_safe=to.excel_safe)
+    elif to.excel_safe or form is not Format.CSV:
+        target = checked_target(to.output)
+        cells = _into(target, done, form, excel_safe=to.excel_safe)
+        safe = {"excel_safe": True, "changed_cells": cells} if to.excel_safe else {}
+        _note(target, done, {"form": form.value, **safe})
+    return {"changed_cells": cells} if to.excel_safe else {}
+
+
+def _into(target: Path, done: Downloaded, form: Format, *, excel_safe: bool) -> int:
+    from reelport.client.results.tables import Table
+
+    if form is Format.PARQUET:
+        Table.of(done.path).parquet(target)
+        return 0
+    with _replaced(target) as file:
+        return _write(done, form, file, excel_safe=excel_safe)
+
+
+def _note(target: Path, done: Downloaded, made: dict[str, object]) -> None:
+    """Put the CSV's sidecar beside the file that was made of it; its bytes and its SHA-256 are this file's."""
+    from reelport.client.files.part import translate_io_errors
+    from reelport.client.files.sidecar import beside, read
+
+    place, known = beside(target), done.sidecar and read(done.sidecar)
+    if place is None or not known:
+        return
+    with translate_io_errors(target), target.open("rb") as file:
+        own = {"bytes": target.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    told = known | own | made | {"csv": {name: known.get(name) for name in own}}
+    with _replaced(place) as sidecar:
+        sidecar.write(json.dumps(told, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def lines(table: Table) -> Iterator[str]:
+    """Each row as a JSON object. Money and rates are numbers with all their digits; an empty cell is null."""
+    names = [json.dumps(column.name, ensure_ascii=False) for column in table.columns]
+    encode = _encode
+    for row in table.tuples():
+        yield "{" + ", ".join([f"{name}: {encode(cell)}" for name, cell in zip(names, row, strict=True)]) + "}"
+
+
+def _to_stdout(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
+    from rich.console import Console
+
+    from reelport.cli.output.table_view import show
+    from reelport.client.results.tables import Table
+
+    cells = 0
+    try:
+        if form is Format.TABLE:
+            show(Console(highlight=False), Table.of(done.path), done.rows)
+        else:
+            cells = _print(done, form, excel_safe=excel_safe)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # Whoever reads has enough; the command line knows what to do.
+    except OSError as error:
+        raise StorageError(f"stdout takes no more: {error.strerror or error}.") from error
+    return cells
+
+
+def _print(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
+    """Write a report to stdout: as it is where that is no terminal, and cleaned where it is one."""
+    from reelport.cli.output.terminal_text import CleanedOutput
+
+    if not sys.stdout.isatty():
+        return _write(done, form, sys.stdout.buffer, excel_safe=excel_safe)
+    cleaned = CleanedOutput(sys.stdout.buffer)
+    cells = _write(done, form, cleaned, excel_safe=excel_safe)
+    cleaned.finish()
+    return cells
+
+
+def _write(done: Downloaded, form: Format, file: Sink, *, excel_safe: bool) -> int:
+    """Write a report in a form; return how many of its cells were changed."""
+    from rich.console import Console
+
+    from reelport.cli.output.spreadsheet_guard import write_guarded
+    from reelport.cli.output.table_view import show
+    from reelport.client.results.tables import Table
+
+    report = done.path
+    match form:
+        case Format.CSV if excel_safe:
+            return write_guarded(report, file)
+        case Format.CSV:
+            _copy(report, file)
+        case Format.JSON:
+            _pour(_array(Table.of(report)), file)
+        case Format.NDJSON:
+            _pour((f"{line}\n" for line in lines(Table.of(report))), file)
+        case Format.PARQUET:
+            _copy(Table.of(report).parquet(report.with_suffix(".parquet")), file)
+        case Format.TABLE:
+            text = StringIO()
+            show(Console(file=text, color_system=None, highlight=False), Table.of(report), done.rows)
+            file.write(text.getvalue().encode())
+    return 0
+
+
+def _array(table: Table) -> Iterator[str]:
+    before = "[\n"
+    for line in lines(table):
+        yield f"{before}{line}"
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def _pour(texts: Iterator[str], file: Sink) -> None:
+    """Write texts, many at a time."""
+    held: list[str] = []
+    size = 0
+    for text in texts:
+        held.append(text)
+        size += len(text)
+        if size > _FLUSHED:
+            file.write("".join(held).encode())
+            held, size = [], 0
+    file.write("".join(held).encode())
+
+
+def _copy(path: Path, file: Sink) -> None:
+    with path.open("rb") as source:
+        shutil.copyfileobj(source, file, _FLUSHED)
+
+
+@contextmanager
+def _replaced(target: Path) -> Iterator[BinaryIO]:
+    """A file that takes the target's name at the end of the `with`, and is gone when that ends in an error."""
+    from reelport.client.files.locks import put_in_place
+    from reelport.client.files.part import translate_io_errors
+
+    part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with translate_io_errors(target), part.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        with translate_io_errors(target):
+            put_in_place(part, target)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def _encode(cell: Cell) -> str:
+    from reelport.cli.output.table_view import moment
+
+    match cell:
+        case None:
+            return "null"
+        case str():
+            return _quoted(cell)
+        case int():
+            return str(cell)
+        case Decimal():
+            return format(cell, "f")
+        case datetime():
+            return f'"{moment(cell)}"'
+        case date():
+            return f'"{cell.isoformat()}"'
+
+
+_quoted: Callable[[str], str] = json.JSONEncoder(ensure_ascii=False).encode

@@ -1,0 +1,316 @@
+"""`org`, `channel` and `key`: who may read what."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from reelport.cli.output.listing import described, listed
+from reelport.errors import UsageError
+from reelport.wire import Scope
+from reelport.wording import format_count
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from reelport.server.access.channel_registry import Entry, LineProblem
+    from reelport.server.reports.withdrawal import Withdrawal
+    from reelport.server.settings import Settings
+
+ORG = App(name="org", help="Organizations: the partners.")
+CHANNEL = App(name="channel", help="Channels, and who may read them.")
+KEY = App(name="key", help="API keys of organizations.")
+
+Org = Annotated[str, Parameter(help="The organization.")]
+Data = Annotated[Path | None, Parameter(help="The data directory; else REELPORT_DATA, else ./reelport-data.")]
+Yes = Annotated[bool, Parameter(negative="", help="Do it without a question.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
+
+
+@contextmanager
+def state(data: Path | None, *, make: bool = False) -> Iterator[tuple[Settings, Engine]]:
+    """The settings and the open state database of a command; the data directory must be there unless it may be made."""
+    from reelport.facts.layout import check_there
+    from reelport.facts.modes import let_read, private
+    from reelport.server.settings import read
+    from reelport.server.state.database import connect
+
+    settings = read(data=data)
+    let_read(settings.readers)
+    if not make:
+        check_there(settings.data)
+    with private():
+        db = connect(settings)
+        try:
+            yield settings, db
+        finally:
+            db.dispose()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _words(given: Iterable[str]) -> tuple[str, ...]:
+    """A list that is given by commas or by repeating the option."""
+    return tuple(word.strip() for each in given for word in each.split(",") if word.strip())
+
+
+@ORG.command(name="add")
+def add_organization(name: str, *, json: Json = False, data: Data = None) -> None:
+    """Add an organization.
+
+    Example: reelport org add acme
+    """
+    from reelport.server.access import organizations
+
+    with state(data, make=True) as (_, db):
+        added = organizations.add_organization(db, name, _now())
+    described({"organization": added.name}, as_json=json)
+
+
+@ORG.command(name="list")
+def list_organizations(*, json: Json = False, data: Data = None) -> None:
+    """List the organizations with how many channels they may read.
+
+    Example: reelport org list
+    """
+    from reelport.server.access import organizations
+
+    with state(data) as (_, db):
+        rows = [
+            {"organization": each.name, "channels": len(organizations.list_readable_channels(db, each.id))}
+            for each in organizations.list_organizations(db)
+        ]
+    listed(rows, as_json=json, none="There is no organization yet: `reelport org add NAME` makes one.")
+
+
+@ORG.command(name="remove")
+def remove_organization(name: str, *, yes: Yes = False, json: Json = False, data: Data = None) -> None:
+    """End an organization with its keys, tokens and reports, at once and for good; shows them and asks first.
+
+    Example: reelport org remove rival --yes
+    """
+    from reelport.cli.arguments.confirmation import is_confirmed
+    from reelport.server.reports import withdrawal
+
+    with state(data) as (settings, db):
+        if not yes:
+            print(_ending(name, withdrawal.preview_removal(db, name)), file=sys.stderr)
+            if not is_confirmed(f"Remove {name}?"):
+                print("Nothing was changed.", file=sys.stderr)
+                return
+        ended = withdrawal.remove_organization(db, settings, name)
+    described({"organization": name, **_counts(ended)}, as_json=json)
+
+
+def _ending(name: str, ended: Withdrawal) -> str:
+    reports = ended.waiting + ended.running + ended.finished
+    return (
+        f"Removing {name} ends its access to {format_count(ended.channels, 'channel')}, "
+        f"{format_count(len(ended.keys), 'key with its tokens', 'keys with their tokens')}, and "
+        f"{format_count(reports, 'report with its files', 'reports with their files')} "
+        f"({ended.waiting:,} waiting, {ended.running:,} running, {ended.finished:,} finished)."
+    )
+
+
+def _counts(ended: Withdrawal) -> dict[str, object]:
+    return {
+        "channels": ended.channels,
+        "keys": ended.keys,
+        "narrowed_keys": ended.narrowed,
+        "waiting_reports": ended.waiting,
+        "running_reports": ended.running,
+        "finished_reports": ended.finished,
+    }
+
+
+@CHANNEL.command(name="add")
+def add_channel(
+    *,
+    org: Org,
+    id: Annotated[str | None, Parameter(help="Its id, as facts carry it; it never changes.")] = None,  # noqa: A002 - the option's name
+    slug: Annotated[str | None, Parameter(help="Its slug, as in addresses.")] = None,
+    name: Annotated[str | None, Parameter(help="Its name.")] = None,
+    account: Annotated[str | None, Parameter(help="The id of the account that holds it.")] = None,
+    from_: Annotated[
+        Path | None,
+        Parameter(
+            name="--from",
+            allow_leading_hyphen=True,
+            help="Many, from a CSV file with the columns id, slug, name and account; - is standard input.",
+        ),
+    ] = None,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Enter a channel, or rename one, and let an organization read it. A name or an account that isn't given stays.
+
+    A rename counts for every organization that reads the channel, and is said with what it was called. Of a file's
+    channels all are entered or none: everything that is wrong with it is said at once.
+
+    Example: reelport channel add --org acme --id c-17 --slug acme-sports
+
+    Example: reelport channel add --org acme --from channels.csv
+    """
+    from reelport.server.access import channel_registry
+
+    entries, wrong = _entries(from_, id, slug, name, account)
+    with state(data) as (settings, db):
+        renames = channel_registry.add_channels(db, settings, org, entries, wrong)
+    if from_ is None:
+        was: dict[str, object] = {"was": renames[0].was if renames else None} if json or renames else {}
+        described({"organization": org, "id": id, "slug": slug, **was}, as_json=json)
+        return
+    renamed = [asdict(one) if json else f"{one.slug} (was {one.was})" for one in renames]
+    told: dict[str, object] = {"renamed": renamed} if json or renames else {}
+    described({"organization": org, "channels": len(entries), **told}, as_json=json)
+    if not entries:
+        named = "standard input" if from_ == Path("-") else from_
+        print(f"There is no channel below the header of {named}: nothing was changed.", file=sys.stderr)
+
+
+def _entries(
+    source: Path | None, id_: str | None, slug: str | None, name: str | None, account: str | None
+) -> tuple[Sequence[Entry], Sequence[LineProblem]]:
+    """The channels that a command names, by its options or in a file, and what is wrong with lines of the file."""
+    from reelport.server.access.channel_list import read_channels
+    from reelport.server.access.channel_registry import Channel, Entry
+
+    if source is not None:
+        if any(word is not None for word in (id_, slug, name, account)):
+            raise UsageError("--from FILE names the channels: leave out --id, --slug, --name and --account.")
+        return read_channels(source)
+    if id_ is None or slug is None:
+        raise UsageError("A channel is named by --id and --slug; many are by --from FILE.")
+    return (Entry(Channel(id_, slug, name, account)),), ()
+
+
+@CHANNEL.command(name="remove")
+def remove_channels(
+    *,
+    org: Org,
+    id: Annotated[list[str], Parameter(negative=(), help="Ids by commas.")],  # noqa: A002 - the option's name
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Let an organization read channels no longer, at once: every report that covers one is gone, with its file.
+
+    Keys that are limited to these channels alone are revoked. Facts stay.
+
+    Example: reelport channel remove --org acme --id c-17
+    """
+    from reelport.server.access import organizations
+    from reelport.server.reports import withdrawal
+
+    with state(data) as (settings, db):
+        known = organizations.list_readable_channels(db, organizations.get_organization(db, org).id)
+        # Ids from before commas were refused are still to be removed.
+        ids = [word for each in id for word in ([each] if each in known else _words([each]))]
+        ended = withdrawal.remove_channels(db, settings, org, ids, _now())
+    described({"organization": org, **_counts(ended)}, as_json=json)
+
+
+@CHANNEL.command(name="list")
+def list_channels(*, org: Org, json: Json = False, data: Data = None) -> None:
+    """List the channels that an organization may read.
+
+    Example: reelport channel list --org acme
+    """
+    from reelport.server.access import channel_registry, organizations
+
+    with state(data) as (settings, db):
+        readable = organizations.list_readable_channels(db, organizations.get_organization(db, org).id)
+        known = {each.id: each for each in channel_registry.list_channels(settings)}
+    rows = [
+        {
+            "slug": known[id_].slug if id_ in known else None,
+            "id": id_,
+            "name": known[id_].name if id_ in known else None,
+        }
+        for id_ in sorted(readable)
+    ]
+    listed(rows, as_json=json, none=f"{org} may read no channel yet: `reelport channel add --org {org}` enters one.")
+
+
+@KEY.command(name="create")
+def create_key(
+    *,
+    org: Org,
+    permissions: Annotated[list[str], Parameter(negative=(), help=f"Scopes by commas: {', '.join(Scope)}.")],
+    channels: Annotated[
+        list[str] | None, Parameter(negative=(), help="Slugs or ids by commas: read these channels only.")
+    ] = None,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Create a key and print its id and secret. The secret is shown this once and can't be had again.
+
+    Example: reelport key create --org acme --permissions create_reports,access_ads
+    """
+    from reelport.server.access import channel_registry
+    from reelport.server.state.secret_fingerprint import require_same_secret
+
+    with state(data) as (settings, db):
+        limit = None if channels is None else _words(channels)
+        key = channel_registry.create_key(
+            db, settings, require_same_secret(db, settings), org, _words(permissions), _now(), channels=limit
+        )
+    described({"id": key.id, "secret": key.secret}, as_json=json)
+
+
+@KEY.command(name="list")
+def list_keys(
+    *,
+    org: Annotated[str | None, Parameter(help="Only this organization's.")] = None,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """List the keys.
+
+    Example: reelport key list --org acme
+    """
+    from reelport.server.access import channel_registry, organizations
+
+    with state(data) as (settings, db):
+        keys = organizations.list_keys(db, org)
+        limited = any(key.channels for key in keys)
+        slugs = {each.id: each.slug for each in channel_registry.list_channels(settings)} if limited else {}
+    rows = [
+        {
+            "id": key.id,
+            "organization": key.organization,
+            "permissions": key.permissions,
+            "channels": "all" if key.channels is None else tuple(slugs.get(id_, id_) for id_ in key.channels),
+            "created": key.created_at,
+            "revoked": key.revoked_at,
+        }
+        for key in keys
+    ]
+    whose = "There is no key" if org is None else f"{org} has no key"
+    listed(rows, as_json=json, none=f"{whose} yet: `reelport key create --org {org or 'NAME'}` makes one.")
+
+
+@KEY.command(name="revoke")
+def revoke_key(
+    id: Annotated[str, Parameter(help="The id of the key.")],  # noqa: A002 - the argument's name
+    *,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """End a key and every token of it at once.
+
+    Example: reelport key revoke KEY
+    """
+    from reelport.server.access import organizations
+
+    with state(data) as (_, db):
+        ended = organizations.revoke_key(db, id, _now())
+    described({"id": id, "revoked": "now" if ended else "before"}, as_json=json)

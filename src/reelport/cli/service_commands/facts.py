@@ -1,0 +1,338 @@
+"""Commands that load facts, look at them and keep them in order."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from reelport.cli.arguments.confirmation import is_confirmed
+from reelport.cli.arguments.environment_variables import REJECT_BYTES_VARIABLE, REJECT_ROWS_VARIABLE
+from reelport.cli.arguments.options import Whole
+from reelport.cli.service_commands.facts_output import print_rows, print_undo_plan, size_text, stamp_text
+from reelport.cli.service_commands.load_output import to_json
+from reelport.cli.service_commands.load_progress import LoadProgress
+from reelport.errors import BadInput, UsageError
+from reelport.facts.defaults import KEPT_HOURS, MEMORY, REJECT_BYTES, REJECT_ROWS, SETTLED_AFTER
+from reelport.facts.input.tolerance import MaxBad, RejectCap, parse_max_bad
+from reelport.facts.layout import check_layout, check_there
+from reelport.facts.modes import let_read
+from reelport.facts.tables import TABLES
+from reelport.server.settings import read
+from reelport.wording import format_count
+
+if TYPE_CHECKING:
+    from reelport.facts.log.history import Load
+
+FACTS_FOLDER = "facts"
+_DAYS_SHOWN = 3
+
+DataOption = Annotated[
+    Path, Parameter(name="--data", env_var="REELPORT_DATA", help="The data directory; REELPORT_DATA names it too.")
+]
+JsonOption = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
+MemoryOption = Annotated[str, Parameter(name="--memory", help="Memory to sort in; more than that spills to the disk.")]
+DEFAULT_DATA = Path("reelport-data")
+
+LOAD = App(name="load", help="Load facts and objects from files; list and undo loads.")
+
+
+def facts_root(data: Path, *, make: bool = False) -> Path:
+    """Where the tables of a data directory lie; it must be there, and of a known version, unless it may be made."""
+    let_read(read(data=data).readers)
+    (check_layout if make else check_there)(data)
+    return data / FACTS_FOLDER
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadRows:
+    """What a load does about rows that can't be taken."""
+
+    strict: Annotated[bool, Parameter(negative="", help="Refuse the whole batch when any row is bad.")] = False
+    max_bad: Annotated[
+        str | None, Parameter(help="100 or 5%: more bad rows than this end the load, and nothing is loaded.")
+    ] = None
+    lenient: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Take texts outside their list (a country, a device) where no number depends on it, and count them.",
+        ),
+    ] = False
+    rejects: Annotated[Path | None, Parameter(help="Where bad rows go; default: beside the first file.")] = None
+    reject_rows: Annotated[
+        Whole, Parameter(env_var=REJECT_ROWS_VARIABLE, help="Bad rows that the reject file keeps; all are counted.")
+    ] = REJECT_ROWS
+    reject_bytes: Annotated[
+        Whole, Parameter(env_var=REJECT_BYTES_VARIABLE, help="Bytes that the reject file may have.")
+    ] = REJECT_BYTES
+
+    def limit(self) -> MaxBad | None:
+        """What `--max-bad` says; UsageError when that is no limit."""
+        return None if self.max_bad is None else parse_max_bad(self.max_bad)
+
+
+@LOAD.default
+def load(
+    table: Annotated[str, Parameter(help=f"One of: {', '.join(TABLES)}.")],
+    /,
+    *files: Annotated[Path, Parameter(help="Files of one batch; what each is, is read off its first bytes.")],
+    data: DataOption = DEFAULT_DATA,
+    map: Annotated[Path | None, Parameter(help="A file with one SELECT over `input`.")] = None,  # noqa: A002 - the option's name
+    dry_run: Annotated[bool, Parameter(negative="", help="Judge all rows, show the first ones, load nothing.")] = False,
+    suggest_map: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Write a mapping to start from, to TABLE.map.sql or where --map says; load nothing."
+        ),
+    ] = False,
+    force: Annotated[
+        bool, Parameter(["--force", "-f"], negative="", help="Let --suggest-map write over a file.")
+    ] = False,
+    replace_days: Annotated[str | None, Parameter(help="A day, or START:END: days that the files restate.")] = None,
+    bad_rows: BadRows | None = None,
+    memory: MemoryOption = MEMORY,
+    json: JsonOption = False,
+) -> None:
+    """Load Parquet, CSV or NDJSON files (plain, gzip, zstd) into a table.
+
+    Example: reelport load channels channels.csv
+
+    Bad rows go to a reject file with their line and reason. The same files loaded twice change nothing.
+    """
+    if suggest_map:
+        from reelport.cli.service_commands.load_suggestion import write_suggestion
+
+        write_suggestion(data / FACTS_FOLDER, table, files, map, memory, force=force, as_json=json)
+        return
+    if force:
+        raise UsageError("--force goes with --suggest-map: nothing else is written over a file")
+    span = None if replace_days is None else days_between(replace_days)
+    asked = _Asked(table, files, map, span, bad_rows or BadRows(), memory)
+    if dry_run:
+        _try(data / FACTS_FOLDER, asked, as_json=json)
+    else:
+        _load(data, asked, as_json=json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a load was asked for."""
+
+    table: str
+    files: Sequence[Path]
+    mapping: Path | None
+    span: tuple[date, date] | None
+    bad: BadRows
+    memory: str
+
+
+def _load(data: Path, asked: _Asked, *, as_json: bool) -> None:
+    from reelport.cli.service_commands.load_output import print_result
+    from reelport.facts.loading.load import load as load_files
+    from reelport.server.access.readability import unread_note
+
+    bad, owners = asked.bad, Counter[str]()
+    root = facts_root(data, make=True)
+    with LoadProgress(sys.stderr, as_json=as_json) as shown:
+        result = load_files(
+            root,
+            asked.table,
+            asked.files,
+            mapping=asked.mapping,
+            strict=bad.strict,
+            replace=asked.span,
+            rejects=bad.rejects,
+            max_bad=bad.limit(),
+            cap=RejectCap(bad.reject_rows, bad.reject_bytes),
+            lenient=bad.lenient,
+            owners=owners,
+            progress=shown.update,
+            memory=asked.memory,
+        )
+    note = None if result.already else unread_note(read(data=data), owners)
+    print_result(result, note, as_json=as_json)
+
+
+def _try(root: Path, asked: _Asked, *, as_json: bool) -> None:
+    """Judge the files; BadInput, once all is told, where the load would be refused."""
+    from reelport.cli.service_commands.load_output import print_preview
+    from reelport.facts.loading.preview import preview
+
+    bad = asked.bad
+    with LoadProgress(sys.stderr, as_json=as_json) as progress:
+        shown = preview(
+            root,
+            asked.table,
+            asked.files,
+            mapping=asked.mapping,
+            strict=bad.strict,
+            replace=asked.span,
+            max_bad=bad.limit(),
+            lenient=bad.lenient,
+            progress=progress.update,
+            memory=asked.memory,
+        )
+    print_preview(shown, as_json=as_json)
+    if shown.refusal is not None and not shown.already:
+        raise BadInput(f"nothing would be loaded: {shown.refusal}")
+
+
+def days_between(text: str) -> tuple[date, date]:
+    """The days of D, START:END or START..END; UsageError when that isn't what the text says."""
+    start, mark, end = text.replace("..", ":").partition(":")
+    try:
+        return date.fromisoformat(start), date.fromisoformat(end if mark else start)
+    except ValueError as error:
+        raise UsageError(
+            f"--replace-days takes a day or START:END, such as 2023-07-01 or 2023-07-01:2023-07-31, not {text!r}"
+        ) from error
+
+
+@LOAD.command(name="list")
+def load_list(
+    *,
+    data: DataOption = DEFAULT_DATA,
+    table: Annotated[str | None, Parameter(help="Only the loads of this table.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the loads of every table, oldest first.
+
+    Example: reelport load list --table channels
+    """
+    from reelport.facts.log.history import loads
+
+    found = loads(facts_root(data), table)
+    if json:
+        print(to_json([asdict(one) for one in found]))
+        return
+    if not found:
+        print(f"Nothing is loaded into {table or 'any table'} of {data} yet.", file=sys.stderr)
+        return
+    rows = [
+        [
+            one.batch,
+            one.table,
+            stamp_text(one.at),
+            f"{one.rows:,}",
+            f"{one.rejects:,}",
+            _days(one),
+            _note(one),
+            " ".join(one.sources[:_DAYS_SHOWN]),
+        ]
+        for one in found
+    ]
+    print_rows(["batch", "table", "when", "rows", "rejects", "days", "note", "files"], rows)
+
+
+def _days(one: Load) -> str:
+    first, last = one.replaced or ((one.days[0], one.days[-1]) if one.days else (None, None))
+    return "" if first is None else str(first) if first == last else f"{first}:{last}"
+
+
+def _note(one: Load) -> str:
+    if one.undone:
+        return "undone"
+    if one.left_out:
+        return f"{format_count(len(one.left_out), 'day')} left out"
+    return "replaced days" if one.replaced else ""
+
+
+@LOAD.command(name="undo")
+def load_undo(
+    batch: Annotated[str, Parameter(help="Its name, as `load list` shows it, or the beginning of it.")],
+    /,
+    *,
+    data: DataOption = DEFAULT_DATA,
+    table: Annotated[str | None, Parameter(help="The table, when batches of several have this name.")] = None,
+    yes: Annotated[bool, Parameter(negative="", help="Do it without asking, as programs must.")] = False,
+) -> None:
+    """Take back a load: its rows go, and what it replaced comes back. Shows both day by day and asks first.
+
+    Example: reelport load undo BATCH --yes
+    """
+    from reelport.facts.loading import undo
+    from reelport.server.access import channel_registry
+
+    root = facts_root(data)
+    plan = undo.plan_undo(root, batch, table)
+    channel_registry.refuse_undo(plan.load.table, plan.load.batch)
+    print_undo_plan(plan)
+    if not yes and not is_confirmed(f"Take back batch {plan.load.batch} of {plan.load.table}?"):
+        print("Nothing was changed.", file=sys.stderr)
+        return
+    done = undo.undo_load(root, plan.load)
+    back = f", {format_count(done.restored, 'row')} restored" if done.restored else ""
+    print(f"{done.table}: batch {done.batch} undone, {format_count(done.removed, 'row')} removed{back}")
+
+
+def tables(*, data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None:
+    """Show what is loaded: rows, first and last complete day, last load.
+
+    Example: reelport tables
+    """
+    from reelport.facts.log.loaded_tables import tables_report
+
+    found = tables_report(facts_root(data))
+    if json:
+        print(to_json([asdict(one) for one in found]))
+        return
+    rows = [
+        [
+            one.table,
+            f"{one.rows:,}",
+            str(one.first_day or ""),
+            str(one.last_day or ""),
+            stamp_text(one.last_load),
+            f"{one.files:,}",
+            size_text(one.bytes),
+        ]
+        for one in found
+    ]
+    print_rows(["table", "rows", "complete from", "complete to", "last load", "files", "size"], rows)
+    if not any(one.rows for one in found):
+        print(f"Nothing is loaded into {data} yet: `reelport load TABLE FILES`, or `reelport sample`.", file=sys.stderr)
+
+
+def compact(
+    *,
+    data: DataOption = DEFAULT_DATA,
+    table: Annotated[str | None, Parameter(help="Only this table.")] = None,
+    settled_after: Annotated[Whole, Parameter(help="Days after which a day is settled.")] = SETTLED_AFTER,
+    memory: MemoryOption = MEMORY,
+) -> None:
+    """Merge settled days into month files, which reports read faster. Rows stay as they are.
+
+    Example: reelport compact --settled-after 30
+    """
+    from reelport.facts.loading.compaction import compact as merge
+
+    done = merge(
+        facts_root(data), today=datetime.now(UTC).date(), settled_after=settled_after, table=table, memory=memory
+    )
+    for one in done:
+        print(f"{one.table}: {one.month} merged, {one.files:,} files into one, {format_count(one.rows, 'row')}")
+    if not done:
+        print("nothing to merge")
+
+
+def vacuum(
+    *,
+    data: DataOption = DEFAULT_DATA,
+    hours: Annotated[Whole, Parameter(help="Hours that a replaced file is kept.")] = KEPT_HOURS,
+) -> None:
+    """Delete files that were replaced, or left by a killed load, so long ago that no report reads them.
+
+    Example: reelport vacuum
+    """
+    from reelport.facts.loading.vacuuming import vacuum as delete
+
+    for one in delete(facts_root(data), now=datetime.now(UTC), hours=hours):
+        print(f"{one.table}: {format_count(one.files, 'file')} deleted, {size_text(one.bytes)}")

@@ -1,0 +1,140 @@
+"""What a load, or its dry run, came to: sentences and tables for people, one object for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from reelport.cli.output.listing import printable
+from reelport.cli.service_commands.facts_output import print_rows
+from reelport.wording import format_count
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from reelport.facts.input.landing import Outside
+    from reelport.facts.loading.load import LoadResult
+    from reelport.facts.loading.preview import Preview
+
+
+def to_json(value: object) -> str:
+    """The value as indented JSON; days and paths are texts."""
+    return json.dumps(value, default=str, ensure_ascii=False, indent=2)
+
+
+def print_result(result: LoadResult, note: str | None, *, as_json: bool) -> None:
+    """Print what a load did, and a note on its channels."""
+    if as_json:
+        print(to_json(asdict(result) | {"note": note}))
+        return
+    if result.already:
+        print(f"{result.table}: nothing changed, batch {result.batch} is loaded already")
+    else:
+        print(f"{result.table}: {_rows_and_days(result.rows, result.days, 'loaded')} (batch {result.batch})")
+    if result.left_out:
+        from reelport.facts.loading.changes import tell_left_out
+
+        print(f"{result.table}: {tell_left_out(result.left_out)}")
+    if result.rejects:
+        print(f"{result.table}: {format_count(result.rejects, 'row')} rejected, {_see_rejects(result)}")
+    if result.are_lines_of_output:
+        print(f"{result.table}: {_OF_OUTPUT}")
+    _print_outside(result.table, result.outside, "taken")
+    if note is not None:
+        print(f"{result.table}: {note}")
+
+
+_OF_OUTPUT = (
+    "rejected rows are told by their number in the mapping's output, as it doesn't make each row of one row of a file"
+)
+
+
+def _rows_and_days(rows: int, days: Sequence[date], done: str) -> str:
+    when = f", {format_count(len(days), 'day')} from {days[0]} to {days[-1]}" if days else ""
+    return f"{format_count(rows, 'row')} {done}{when}"
+
+
+def _see_rejects(result: LoadResult) -> str:
+    if result.rejects_file is None:
+        return "none of them kept"
+    if result.rejects_kept == result.rejects:
+        return f"see {result.rejects_file}"
+    return (
+        f"the first {result.rejects_kept:,} are in {result.rejects_file}, which is full (--reject-rows, --reject-bytes)"
+    )
+
+
+def _print_outside(table: str, outside: Sequence[Outside], done: str) -> None:
+    for one in outside:
+        print(f"{table}: {format_count(one.rows, 'row')} {done} all the same (--lenient), {one.reason}")
+
+
+def print_preview(shown: Preview, *, as_json: bool) -> None:
+    """Print what a dry run found: the first rows, then what all of them come to."""
+    if as_json:
+        print(to_json(_facts(shown)))
+        return
+    names = (*shown.columns, "problem")
+    rows = [(*row, reason) for row, reason in zip(shown.rows, shown.reasons, strict=True)]
+    used = [place for place, name in enumerate(names) if name == "problem" or any(row[place] for row in rows)]
+    if rows:
+        print_rows([names[place] for place in used], [[row[place] or "" for place in used] for row in rows])
+    _print_broken_lines(shown)
+    _print_judged(shown)
+
+
+def _facts(shown: Preview) -> Mapping[str, object]:
+    judged = shown.judged
+    rows = [
+        dict(zip((*shown.columns, "problem"), (*row, reason), strict=True))
+        for row, reason in zip(shown.rows, shown.reasons, strict=True)
+    ]
+    return {
+        "table": shown.table,
+        "batch": shown.batch,
+        "rows": shown.landing,
+        "rejects": judged.rejects,
+        "read": judged.read,
+        "days": list(judged.days),
+        "reasons": [asdict(one) for one in judged.reasons],
+        "outside": [asdict(one) for one in judged.outside],
+        "already": shown.already,
+        "left_out": [asdict(one) for one in shown.left_out],
+        "refusal": shown.refusal,
+        "first_rows": rows,
+        "first_broken_lines": [asdict(one) for one in shown.lines],
+    }
+
+
+def _print_broken_lines(shown: Preview) -> None:
+    if not shown.broken:
+        return
+    which = "" if shown.broken == len(shown.lines) else f"; the first {len(shown.lines):,} of them"
+    print(f"{format_count(shown.broken, 'line')} can't be taken{which}:")
+    for one in shown.lines:
+        print(f"  {printable(one.file)} line {one.line}: {printable(one.reason)}")
+
+
+def _print_judged(shown: Preview) -> None:
+    judged = shown.judged
+    if judged.rejects:
+        print(f"{shown.table}: {judged.rejects:,} of {format_count(judged.read, 'row')} would be rejected:")
+        reasons = [[f"{one.rows:,}", one.example, _place(one.file, one.line)] for one in judged.reasons]
+        print_rows(["rows", "reason, as the first row has it", "first row"], reasons)
+    _print_outside(shown.table, judged.outside, "would be taken")
+    if shown.already:
+        print(f"{shown.table}: nothing would change, batch {shown.batch} is loaded already")
+        return
+    if shown.left_out:
+        rows = sum(one.rows for one in shown.left_out)
+        days = ", ".join(str(one.day) for one in shown.left_out)
+        print(f"{shown.table}: {format_count(rows, 'row')} of days that were replaced since would be left out: {days}")
+    left = {one.day for one in shown.left_out}
+    days_landing = [] if shown.refusal else [day for day in judged.days if day not in left]
+    print(f"{shown.table}: {_rows_and_days(shown.landing, days_landing, 'would be loaded')}")
+
+
+def _place(file: str | None, line: int) -> str:
+    return f"row {line} of the mapping's output" if file is None else f"{file} line {line}"

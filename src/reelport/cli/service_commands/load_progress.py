@@ -1,0 +1,103 @@
+"""How far a load is, on stderr: a bar on a terminal, lines elsewhere, or lines of JSON for a program."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from threading import Event, Thread
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
+
+from reelport.cli.service_commands.facts_output import size_text
+from reelport.wording import format_count
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from reelport.facts.input.progress import Progress
+
+EVERY_SECONDS = 5.0
+
+
+class LoadProgress:
+    """Shows how far a load is: a moving bar on a terminal, elsewhere a line every few seconds, sorting included."""
+
+    def __init__(self, stream: TextIO, every: float = EVERY_SECONDS, *, as_json: bool = False) -> None:
+        self._stream = stream
+        self._every = every
+        self._as_json = as_json
+        self._last: Progress | None = None
+        self._ended = Event()
+        self._bar: Bar | None = None
+        self._speaker: Thread | None = None
+
+    def __enter__(self) -> Self:
+        if self._stream.isatty() and not self._as_json:
+            from rich.console import Console
+            from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Bar
+
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TimeElapsedColumn(),
+            )
+            self._bar = Bar(*columns, console=Console(file=self._stream), transient=True)
+            self._bar.add_task("reading", total=None)
+            self._bar.start()
+        else:
+            self._speaker = Thread(target=self._speak, daemon=True)
+            self._speaker.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        if self._bar is not None:
+            self._bar.stop()
+        if self._speaker is not None:
+            self._speaker.join()
+
+    def _speak(self) -> None:
+        began = time.monotonic()
+        while not self._ended.wait(self._every):
+            passed = time.monotonic() - began
+            line = _event(self._last, passed) if self._as_json else f"{_spoken(self._last)} ({passed:.0f} s)"
+            print(line, file=self._stream, flush=True)
+
+    def update(self, progress: Progress) -> None:
+        """Show this state."""
+        self._last = progress
+        if self._bar is not None:
+            share = progress.share
+            self._bar.update(
+                self._bar.task_ids[0],
+                description=_spoken(progress, with_share=False),
+                completed=share or 0,
+                total=None if share is None else 1,
+            )
+
+
+def _spoken(progress: Progress | None, *, with_share: bool = True) -> str:
+    """A state in words: `reading 12.0 MB of 48.0 MB (25%), 80,000 rows`."""
+    if progress is None:
+        return "reading"
+    rows = format_count(progress.rows, "row")
+    if progress.done is None or progress.total is None:
+        return f"{progress.stage} {rows}"
+    share = f" ({100 * (progress.share or 0):.0f}%)" if with_share else ""
+    if progress.unit == "bytes":
+        amounts = f"{size_text(progress.done)} of {size_text(progress.total)}{share}"
+        return f"{progress.stage} {amounts}" + (f", {rows}" if progress.rows else "")
+    return f"{progress.stage} {progress.done:,} of {format_count(progress.total, 'row')}{share}"
+
+
+def _event(progress: Progress | None, passed: float) -> str:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    facts = {"stage": "reading"} if progress is None else asdict(progress)
+    return json.dumps({"event": "progress", "time": now, **facts, "seconds": round(passed, 1)})

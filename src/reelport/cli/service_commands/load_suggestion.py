@@ -1,0 +1,74 @@
+"""`load --suggest-map`: writes a mapping to start from, and says what is to be done with it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from reelport.cli.output.listing import printable
+from reelport.cli.service_commands.load_output import to_json
+from reelport.errors import StorageError, UsageError
+from reelport.facts.suggestion.suggest import Suggestion
+from reelport.wording import format_count
+
+
+def write_suggestion(
+    root: Path, table: str, files: Sequence[Path], to: Path | None, memory: str, *, force: bool, as_json: bool
+) -> None:
+    """Write a mapping of the files to the table beside where the command runs, or where `to` says.
+
+    Raises UsageError when something is there already, unless `force`; what is to be loaded is never written over.
+    """
+    from reelport.facts.suggestion.export_shape import suggestion
+    from reelport.facts.suggestion.map_file import map_text
+
+    place = to or Path(f"{table}.map.sql")
+    found = suggestion(root, table, files, memory)
+    if place.exists() and any(place.samefile(file) for file in files):
+        raise UsageError(f"{place} is the file that is to be loaded: name another place for the mapping by --map")
+    try:
+        with place.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(map_text(found, files, place))
+    except FileExistsError:
+        raise UsageError(
+            f"{place} is there already: name another place by --map, or write over it by --force"
+        ) from None
+    except OSError as error:
+        raise StorageError(f"{place} can't be written: {error.strerror}") from error
+    command = shlex.join(["reelport", "load", table, *map(str, files), "--map", str(place), "--dry-run"])
+    if as_json:
+        print(to_json(_facts(found, place, command)))
+    else:
+        _print(found, place, command)
+
+
+def _print(found: Suggestion, place: Path, command: str) -> None:
+    for guess in found.guesses:
+        print(f"  {guess.column.name}: {printable(guess.given.name)!r}, {guess.confidence.value}")
+    missing = [gap.column.name for gap in found.gaps if gap.column.required]
+    count = format_count(len(found.guesses), "column")
+    print(f"{place}: {count} of {found.table.name} found in the file; look them over.")
+    if missing:
+        print(f"To fill in before it loads: {', '.join(missing)}.")
+    print(f"Then try it: {command}")
+
+
+def _facts(found: Suggestion, place: Path, command: str) -> dict[str, object]:
+    return {
+        "file": place,
+        "found": [
+            {
+                "column": guess.column.name,
+                "from": guess.given.name,
+                "confidence": guess.confidence.value,
+                "why": guess.why,
+                "sql": guess.way.sql,
+            }
+            for guess in found.guesses
+        ],
+        "to_fill_in": [gap.column.name for gap in found.gaps if gap.column.required],
+        "left_out": [gap.column.name for gap in found.gaps if not gap.column.required],
+        "unused": found.unused,
+        "command": command,
+    }

@@ -1,0 +1,77 @@
+"""The command `reelport sample`: believable facts to try things on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reelport.cli.arguments.options import Whole
+from reelport.wording import format_count
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from reelport.facts.sample import sample as facts
+
+
+def sample(*, start: date, end: date, rows: Whole = 100_000, seed: Whole = 1, data: Path | None = None) -> None:
+    """Fill the tables with believable facts, for the organizations demo and rival.
+
+    Example: reelport sample --start 2024-01-01 --end 2024-01-31 --rows 5000
+
+    The same days, rows and seed give the same facts. The same call twice
+    changes nothing; another call adds another range, and is refused when
+    sample facts lie on one of its days.
+
+    Args:
+        start: First day, from 2020-01-01.
+        end: Last day, included.
+        rows: Facts in all tables together; seven in ten are plays.
+        seed: Whole number that the facts are drawn from.
+        data: Directory of the tables and the state.
+    """
+    from reelport.facts.modes import let_read
+    from reelport.server.sandbox import fill
+    from reelport.server.settings import read
+
+    settings = read(data=data)
+    let_read(settings.readers)
+    with _watched() as progress:
+        found = fill(settings, start, end, rows, seed, progress)
+    if not found.loaded.changed:
+        print(f"These sample facts are in {settings.data} already; nothing was changed.", file=sys.stderr)
+    for table, count in found.loaded.rows.items():
+        print(f"{table:<10}{count:>14,}")
+    for organization, slugs in found.channels.items():
+        print(f"{organization:<10}{', '.join(slugs)}")
+
+
+@contextmanager
+def _watched() -> Iterator[facts.Progress]:
+    """Bars on a terminal, a line for each table elsewhere; both on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _line
+        return
+    columns = (TextColumn("{task.description:<9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(table: str, done: int, total: int) -> None:
+            if table not in tasks:
+                tasks[table] = bars.add_task(table, total=total)
+            bars.update(tasks[table], completed=done)
+
+        yield tell
+
+
+def _line(table: str, done: int, total: int) -> None:
+    if done == total:
+        print(f"{table}: {format_count(total, 'row')} drawn", file=sys.stderr, flush=True)

@@ -1,0 +1,124 @@
+"""`queue`, `verify` and `doctor`: the care of a service."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from reelport.cli.output.listing import described, listed, told
+from reelport.cli.service_commands.access import Data, Json, state
+from reelport.errors import StorageError
+from reelport.wording import format_count
+
+if TYPE_CHECKING:
+    from reelport.server.queue import backlog
+
+QUEUE = App(name="queue", help="Reports that wait, run or ended.")
+
+Report = Annotated[str, Parameter(help="Its token, or its name in the list and in the log.")]
+
+
+@QUEUE.command(name="list")
+def list_queue(
+    *,
+    all: Annotated[bool, Parameter(negative="", help="Those that ended too.")] = False,  # noqa: A002 - the option's name
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """List the reports that wait or run.
+
+    Example: reelport queue list --all
+    """
+    from reelport.server.queue import backlog
+
+    with state(data) as (_, db):
+        entries = backlog.list_entries(db, unfinished_only=not all)
+    rows = [
+        {
+            "report": each.id,
+            "organization": each.organization,
+            "state": each.state,
+            "place": each.place,
+            "attempts": each.attempts,
+            "created": each.created_at,
+            "reason": each.reason,
+        }
+        for each in entries
+    ]
+    none = "There is no report yet." if all else "No report waits or runs: `queue list --all` shows those that ended."
+    listed(rows, as_json=json, none=none)
+
+
+@QUEUE.command(name="show")
+def show_report(report: Report, *, json: Json = False, data: Data = None) -> None:
+    """Show all that is known of a report, and why it failed if it did.
+
+    Example: reelport queue show REPORT
+    """
+    from reelport.server.queue import backlog
+
+    with state(data) as (_, db):
+        described(_fields(backlog.get_entry(db, report)), as_json=json)
+
+
+@QUEUE.command(name="cancel")
+def cancel_report(report: Report, *, json: Json = False, data: Data = None) -> None:
+    """End a report that waits or runs: it has failed then, and its partner's place is free.
+
+    Example: reelport queue cancel REPORT
+    """
+    from reelport.server.queue import backlog
+
+    with state(data) as (_, db):
+        ended = backlog.cancel(db, report, datetime.now(UTC))
+    described({"report": ended.id, "state": ended.state, "reason": ended.reason}, as_json=json)
+
+
+def _fields(entry: backlog.Entry) -> dict[str, object]:
+    return {**asdict(entry), "query": entry.query.to_wire()}
+
+
+def verify(*, json: Json = False, data: Data = None) -> None:
+    """Hold tables and finished files against their records; the exit status is 1 when something is wrong.
+
+    Example: reelport verify
+    """
+    from reelport.facts.loading.verification import verify as verify_tables
+    from reelport.server.files.verification import check_files
+
+    with state(data) as (settings, db):
+        tables = verify_tables(settings.facts_root)
+        count, file_faults = check_files(db, settings)
+    faults = [*(f"{table.table}: {finding}" for table in tables for finding in table.findings), *file_faults]
+    left = {table.table: table.left for table in tables if table.left}
+    if json:
+        told({"files": count, "faults": faults, "left": left})
+    if faults:
+        raise StorageError("\n".join(faults))
+    if not json:
+        print(f"All is as recorded: every table, and {format_count(count, 'finished file')}.")
+        for name, paths in left.items():
+            print(
+                f"{name}: {format_count(len(paths), 'file')} in no commit, such as {paths[0]}: left by a command that "
+                "runs or was killed (vacuum deletes such files), or the newest commit is lost (then `load list` lacks "
+                "a load)."
+            )
+
+
+def doctor(*, json: Json = False, data: Data = None) -> None:
+    """Check this machine and this data directory; the exit status is 1 when something is wrong.
+
+    Example: reelport doctor
+    """
+    from reelport.server.doctor.checks import findings
+    from reelport.server.settings import read
+
+    found = findings(read(data=data))
+    rows = [{"well": "yes" if each.well else "NO", "subject": each.subject, "finding": each.sentence} for each in found]
+    listed(rows, as_json=json)
+    wrong = [f"{each.subject}: {each.sentence}" for each in found if not each.well]
+    if wrong:
+        raise StorageError("\n".join(wrong))

@@ -1,0 +1,125 @@
+"""`serve` and `worker`: the service at work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, make_dataclass
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+from cyclopts import Parameter, Token
+
+from reelport.cli.arguments.environment_variables import find_unknown, refuse_mistyped
+from reelport.cli.arguments.usage_errors import find_error, refuse_together
+from reelport.facts.modes import let_read
+from reelport.server.masking import hide_passwords
+from reelport.server.setting import Secret
+from reelport.server.settings import Settings, read, variable
+
+
+def _written(_: type, words: Sequence[Token]) -> str:
+    """A flag's value as it was written: all that is wrong with settings is told at once, when they are read."""
+    return words[0].value
+
+
+def _flags(*, worker: bool) -> list[tuple[str, Any, None]]:
+    """A flag for each setting, or each that a worker reads; absent unless given: its default is told with its use."""
+    kinds: dict[str, Any] = get_type_hints(Settings)
+    flags = []
+    for field in fields(Settings):
+        if worker and not field.metadata["worker"]:
+            continue
+        kind = str if kinds[field.name] == Secret | None else kinds[field.name]
+        default = "" if field.default in {None, ""} else f" [default: {field.default}]"
+        help_ = f"{field.metadata['description']} [env var: {variable(field.name)}]{default}"
+        flags.append((field.name, Annotated[kind | None, Parameter(help=help_, converter=_written)], None))
+    return flags
+
+
+class _Given:
+    """The flags that were given."""
+
+    def problems(self) -> list[str]:
+        """What is wrong with the settings in force, a line each."""
+        error = find_error(lambda: _read(self))
+        return [] if error is None else str(error).splitlines()
+
+
+if TYPE_CHECKING:
+
+    class Flags(_Given):
+        """A flag for each setting."""
+
+    class WorkerFlags(_Given):
+        """A flag for each setting that a worker reads."""
+
+else:
+    _MADE = {"kw_only": True, "bases": (_Given,), "namespace": {"__module__": __name__}}
+    Flags = make_dataclass("Flags", _flags(worker=False), **_MADE)
+    WorkerFlags = make_dataclass("WorkerFlags", _flags(worker=True), **_MADE)
+
+AllSettings = Annotated[Flags | None, Parameter(name="*")]
+WorkerSettings = Annotated[WorkerFlags | None, Parameter(name="*")]
+
+
+def serve(*, settings: AllSettings = None) -> None:
+    """Run the Reporting API and its workers, until SIGTERM or Ctrl-C.
+
+    Example: reelport serve --data reelport-data --port 8642
+
+    A flag goes before its variable, which goes before the default.
+    """
+    used = _begin(settings)
+    from reelport.server.serve import serve as run
+
+    run(used)
+
+
+def worker(*, settings: WorkerSettings = None) -> None:
+    """Run a worker for a service that runs elsewhere, until SIGTERM or Ctrl-C; one that dies is replaced.
+
+    Example: reelport worker --data reelport-data
+
+    A flag goes before its variable, which goes before the default.
+    """
+    used = _begin(settings)
+    from reelport.server.queue.supervisor import supervise
+
+    supervise(used)
+
+
+def _begin(flags: _Given | None) -> Settings:
+    """The settings in force, with the log set up and told what is odd about how they were given."""
+    settings = _read(flags)
+    let_read(settings.readers)
+    from reelport.server import logs
+
+    logs.configure(settings)
+    import structlog
+
+    log = structlog.get_logger(__name__)
+    for unknown in find_unknown():
+        log.warning("unknown variable", reason=str(unknown))
+    for sentence in _find_shown(flags):
+        log.warning("others can see a secret", reason=sentence)
+    return settings
+
+
+def _read(flags: _Given | None) -> Settings:
+    """The settings in force. UsageError with each that is wrong, and with variables that are mistyped."""
+    given = {} if flags is None else vars(flags)
+    refuse_together(lambda: read(**given), refuse_mistyped)
+    return read(**given)
+
+
+def _find_shown(flags: _Given | None) -> Iterator[str]:
+    """What was given as a flag and is secret, a sentence each."""
+    given = {} if flags is None else vars(flags)
+    if given.get("secret"):
+        yield _format_shown("--secret", variable("secret"), "or in the file secret.key of the data directory")
+    address = given.get("database_url") or ""
+    if hide_passwords(address) != address:
+        yield _format_shown("--database-url with a password", variable("database_url"), "or the password in ~/.pgpass")
+
+
+def _format_shown(option: str, name: str, otherwise: str) -> str:
+    return f"{option} is seen by everybody who can list this machine's processes: give it as {name}, {otherwise}."
