@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.costs import questions
 from reelport.server.access import callers, organizations
 from reelport.server.access.callers import Caller, Grant
-from reelport.server.http.app import compose
-from reelport.server.http.graphql_endpoint import _answer
-from reelport.server.settings import read
+from reelport.server.http.app import build_service
+from reelport.server.http.graphql_endpoint import _parse_and_execute
+from reelport.server.settings import read_settings
 from reelport.server.state.database import connect
 from reelport.wire import ASK, LOOK
 
@@ -34,16 +34,16 @@ _WARM = 50
 
 def calls(data: Path) -> Mapping[str, Callable[[], object]]:
     """What the service does for each kind of request, over a state of its own in that folder."""
-    settings = read(data=data, workers=0, waiting_limit=1_000_000)
+    settings = read_settings(data=data, workers=0, waiting_limit=1_000_000)
     db = connect(settings)
-    service = compose(settings, db)
+    service = build_service(settings, db)
     partner = organizations.add_organization(db, "one", datetime.now(UTC))
     organizations.allow_channels(db, partner.id, ["c1"])
-    key = organizations.create_key(db, service.secret, "one", callers.REPORT_SCOPES, datetime.now(UTC))
+    key = organizations.create_key(db, service.service_secret, "one", callers.REPORT_SCOPES, datetime.now(UTC))
     fresh = questions()
 
     def grant() -> str:
-        granted = callers.grant_token(db, service.secret, key.id, key.secret, (), datetime.now(UTC))
+        granted = callers.grant_token(db, service.service_secret, key.id, key.secret, (), datetime.now(UTC))
         if not isinstance(granted, Grant):
             raise TypeError(granted)
         return granted.token
@@ -51,14 +51,14 @@ def calls(data: Path) -> Mapping[str, Callable[[], object]]:
     token = grant()
 
     def caller() -> Caller:
-        found = callers.identify_caller(db, service.secret, token, datetime.now(UTC))
+        found = callers.identify_caller(db, service.service_secret, token, datetime.now(UTC))
         if found is None:
             raise TypeError(token)
         return found
 
     def send(document: str, variables: Mapping[str, object]) -> str:
         body = json.dumps({"query": document, "variables": variables}).encode()
-        return json.dumps(_answer(service, caller(), body, "http://here").body)
+        return json.dumps(_parse_and_execute(service, caller(), body, "http://here").body)
 
     def ask() -> str:
         return send(ASK, {"input": next(fresh).to_wire()})

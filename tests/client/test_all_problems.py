@@ -202,6 +202,6 @@ def test_every_variable_that_is_read_is_known() -> None:
     texts = [path.read_text() for root in (SOURCES, Path(__file__).parents[1]) for path in root.rglob("*.py")]
     read = {name for text in texts for name in re.findall(r"environ(?:\.get)?[\[(]\"(REELPORT_[A-Z_]+)\"", text)}
     read |= {name for text in texts for name in re.findall(r"env_var=\"(REELPORT_[A-Z_]+)\"", text)}
-    named = {settings.variable(name) for name in settings.names()}
+    named = {settings.variable_name(name) for name in settings.setting_names()}
     assert read >= {"REELPORT_KILLS", "REELPORT_TRENDING"}
     assert not find_unknown(dict.fromkeys(read | named | CLIENT_VARIABLES | killpoints.REHEARSALS, "1"))

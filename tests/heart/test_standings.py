@@ -25,7 +25,7 @@ from reelport.catalog import (
 )
 from reelport.cli.client_commands.glossary import explained
 from reelport.reference import catalog_page, standing_letter
-from reelport.server.graphql.schema import sdl
+from reelport.server.graphql.schema import build_sdl
 
 Entry = Metric | Dimension | Filter | Product
 
@@ -119,7 +119,7 @@ def test_standings_are_told_best_known_first() -> None:
 def test_each_standing_is_shown(entry: Entry) -> None:
     """`fields explain` has every one of them, and the schema's description tells them in words."""
     assert explained(entry)["standings"] == {str(each): str(rank) for each, rank in entry.standings.items()}
-    assert f'{entry.sentence} ({describe_standings(entry.standings)})"""\n  {entry.name}' in sdl()
+    assert f'{entry.sentence} ({describe_standings(entry.standings)})"""\n  {entry.name}' in build_sdl()
 
 
 def test_the_page_marks_every_statement() -> None:

@@ -24,7 +24,7 @@ from reelport.server.access.organizations import NewKey
 from reelport.server.credentials import ServiceSecret
 from reelport.server.reports import use_cases
 from reelport.server.reports.use_cases import AskedReport
-from reelport.server.settings import Settings, names, read
+from reelport.server.settings import Settings, read_settings, setting_names
 from reelport.server.state.database import connect
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -72,7 +72,7 @@ class State:
 
     def again(self, **given: object) -> Settings:
         """The same settings with some set otherwise."""
-        return read(**{**{name: getattr(self.settings, name) for name in names()}, **given})
+        return read_settings(**{**{name: getattr(self.settings, name) for name in setting_names()}, **given})
 
 
 def _initdb() -> Path | None:
@@ -127,7 +127,7 @@ def new_database(postgresql: str) -> Iterator[Callable[..., str]]:
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file that is up to date and holds no row: migrations take longer than most tests."""
-    settings = read(data=tmp_path_factory.mktemp("migrated"))
+    settings = read_settings(data=tmp_path_factory.mktemp("migrated"))
     connect(settings).dispose()
     return settings.state_file
 
@@ -137,7 +137,7 @@ def migrated_database(postgresql: str, tmp_path_factory: pytest.TempPathFactory)
     """The name of such a database on that server."""
     with psycopg.connect(f"{postgresql}/postgres", autocommit=True) as connection:
         connection.execute("CREATE DATABASE migrated")
-    connect(read(data=tmp_path_factory.mktemp("migrated"), database_url=f"{postgresql}/migrated")).dispose()
+    connect(read_settings(data=tmp_path_factory.mktemp("migrated"), database_url=f"{postgresql}/migrated")).dispose()
     return "migrated"
 
 
@@ -152,7 +152,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def settings(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """Settings over a data directory and an empty database of this test."""
     address = request.getfixturevalue("new_database")() if kind == "postgresql" else ""
-    return read(data=tmp_path / "data", database_url=address, workers=0)
+    return read_settings(data=tmp_path / "data", database_url=address, workers=0)
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def state(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
     address, data = "", tmp_path / "data"
     if kind == "postgresql":
         address = request.getfixturevalue("new_database")(request.getfixturevalue("migrated_database"))
-    settings = read(data=data, database_url=address, workers=0)
+    settings = read_settings(data=data, database_url=address, workers=0)
     if kind == "sqlite":
         settings.state_file.parent.mkdir(parents=True)
         shutil.copy(request.getfixturevalue("migrated_file"), settings.state_file)

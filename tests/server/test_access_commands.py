@@ -15,7 +15,7 @@ from reelport.cli.main import main
 from reelport.facts.log.snapshot import versions_now
 from reelport.server.access import channel_registry, organizations
 from reelport.server.access.channel_registry import Channel
-from reelport.server.settings import read
+from reelport.server.settings import read_settings
 from reelport.server.state.database import connect
 
 Run = Callable[..., tuple[int, str, str]]
@@ -38,7 +38,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 def known(tmp_path: Path) -> tuple[Channel, ...]:
     """The channels of the tables."""
-    return channel_registry.list_channels(read(data=tmp_path / "data"))
+    return channel_registry.list_channels(read_settings(data=tmp_path / "data"))
 
 
 def reads(run: Run, organization: str) -> list[str]:
@@ -174,7 +174,7 @@ def test_ids_that_a_list_could_not_hold_are_refused(run: Run, tmp_path: Path, wo
 
 def test_an_id_from_before_is_still_read_renamed_and_removed(run: Run, tmp_path: Path) -> None:
     """A state may hold ids with commas and blanks: they are listed, and every command takes them whole."""
-    settings = read(data=tmp_path / "data")
+    settings = read_settings(data=tmp_path / "data")
     db = connect(settings)
     run("channel", "add", "--org", "demo", "--id", "c1", "--slug", "one")
     organizations.allow_channels(db, organizations.get_organization(db, "demo").id, ["c,2 x", "c3"])

@@ -46,7 +46,7 @@ async def app(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[
         pass
     body = bytes(LONG) if scope["path"] == "/long" else b"ok"
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
-    await asyncio.sleep(2 * Hasty.seconds)
+    await asyncio.sleep(2 * Hasty.request_seconds)
     half = len(body) // 2
     await send({"type": "http.response.body", "body": body[:half], "more_body": True})
     await send({"type": "http.response.body", "body": body[half:]})
@@ -316,7 +316,7 @@ def test_a_body_without_end_ends_its_connection_after_so_many_bytes() -> None:
 
     class Seen(Connection):
         def connection_lost(self, exc: Exception | None) -> None:
-            thrown.append(self._thrown_away)
+            thrown.append(self._discarded)
             over.set()
             super().connection_lost(exc)
 
@@ -354,8 +354,9 @@ import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, tuple(map(int, sys.argv[1:])))
 from reelport.server.http.connections import Connection
 from reelport.server.doctor.open_files import raise_open_files
-from reelport.server.settings import read
-print(Connection.limited(read(), raise_open_files()).most, *resource.getrlimit(resource.RLIMIT_NOFILE))
+from reelport.server.settings import read_settings
+connections = Connection.limited(read_settings(), raise_open_files())
+print(connections.max_connections, *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
     few, raised, none = (
         subprocess.run([sys.executable, "-c", code, *limits], capture_output=True, text=True, check=False)

@@ -10,9 +10,9 @@ from pathlib import Path
 from tests.disks import small_disk
 
 from reelport.facts.modes import private
-from reelport.server.doctor.checks import findings
+from reelport.server.doctor.checks import run_checks
 from reelport.server.queue import liveness
-from reelport.server.settings import Settings, read
+from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect
 
 from .conftest import State
@@ -20,7 +20,7 @@ from .conftest import State
 
 def told(settings: Settings, subject: str) -> list[tuple[bool, str]]:
     """What doctor says of a subject."""
-    return [(found.well, found.sentence) for found in findings(settings) if found.subject == subject]
+    return [(found.well, found.sentence) for found in run_checks(settings) if found.subject == subject]
 
 
 def test_reports_that_nobody_makes_are_told(state: State) -> None:
@@ -37,7 +37,7 @@ def test_reports_that_nobody_makes_are_told(state: State) -> None:
 def test_too_few_open_files_are_told(tmp_path: Path) -> None:
     """Where serve would refuse to start, in a process of its own that may have 64."""
     with private():
-        connect(read(data=tmp_path / "data")).dispose()
+        connect(read_settings(data=tmp_path / "data")).dispose()
     words = [sys.executable, "-m", "reelport", "doctor", "--data", str(tmp_path / "data")]
     limited = ["/bin/sh", "-c", 'ulimit -n 64 && exec "$@"', "sh", *words]
     done = subprocess.run(limited, capture_output=True, text=True, check=False)
@@ -48,15 +48,15 @@ def test_too_few_open_files_are_told(tmp_path: Path) -> None:
 def test_a_small_disk_is_told_in_a_unit_that_shows_what_is_free(tmp_path: Path) -> None:
     """And how much should be, and what to do."""
     with small_disk(tmp_path / "data", "40m") as data:
-        (well, sentence), _ = told(read(data=data), "disk")
+        (well, sentence), _ = told(read_settings(data=data), "disk")
     assert not well
     assert re.search(r"\d\d\.\d MB of 41\.9 MB are free, and 1\.0 GB should be .*Make room", sentence), sentence
 
 
 def test_a_database_that_cannot_be_used_is_told_once(tmp_path: Path) -> None:
     """Not by each look that would have read it."""
-    settings = read(data=tmp_path / "data", database_url="postgresql://nobody@127.0.0.1:1/state")
+    settings = read_settings(data=tmp_path / "data", database_url="postgresql://nobody@127.0.0.1:1/state")
     settings.files_root.mkdir(parents=True)
-    assert [found.subject for found in findings(settings) if "127.0.0.1" in found.sentence and not found.well] == [
+    assert [found.subject for found in run_checks(settings) if "127.0.0.1" in found.sentence and not found.well] == [
         "database"
     ]

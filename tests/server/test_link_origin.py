@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reelport.server.doctor.link_origin import find_link_fault
-from reelport.server.settings import read
+from reelport.server.settings import read_settings
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from reelport.server.settings import read
 )
 def test_links_that_lead_nowhere_are_told(public_url: str, host: str) -> None:
     """A sentence with the setting that is to be changed."""
-    fault = find_link_fault(read(public_url=public_url, host=host))
+    fault = find_link_fault(read_settings(public_url=public_url, host=host))
     assert fault is not None
     assert public_url in fault
     assert "REELPORT_PUBLIC_URL" in fault
@@ -44,13 +44,13 @@ def test_links_that_lead_nowhere_are_told(public_url: str, host: str) -> None:
 )
 def test_links_that_may_lead_somewhere_are_left_alone(public_url: str, host: str) -> None:
     """A service behind a proxy on its own machine is a usual thing."""
-    assert find_link_fault(read(public_url=public_url, host=host)) is None
+    assert find_link_fault(read_settings(public_url=public_url, host=host)) is None
 
 
 @pytest.mark.parametrize("before", ["user:s3cr3t@", "user@", ":s3cr3t@", "@"])
 def test_an_address_with_a_password_is_told_without_it(before: str) -> None:
     """It would be in every link, and the sentence goes to logs."""
-    fault = find_link_fault(read(public_url=f"https://{before}reports.example.com"))
+    fault = find_link_fault(read_settings(public_url=f"https://{before}reports.example.com"))
     assert fault is not None
     assert "REELPORT_PUBLIC_URL" in fault
     assert "s3cr3t" not in fault

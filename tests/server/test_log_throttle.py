@@ -14,16 +14,16 @@ import pytest
 import structlog
 
 from reelport.server import logs
-from reelport.server.http.web_server import tell_exhaustion
+from reelport.server.http.web_server import log_exhaustion
 from reelport.server.log_throttle import LogThrottle
-from reelport.server.settings import read
+from reelport.server.settings import read_settings
 
 
 @pytest.fixture
 def written() -> Iterator[io.StringIO]:
     """What this process logs, as the service would."""
     stream = io.StringIO()
-    logs.configure(read(), stream)
+    logs.configure(read_settings(), stream)
     yield stream
     structlog.reset_defaults()
     logging.getLogger().handlers.clear()
@@ -76,8 +76,8 @@ def test_an_accept_that_finds_no_open_file_is_a_sentence_and_no_traceback(writte
     with closing(asyncio.new_event_loop()) as loop:
         for _ in range(1000):
             error = OSError(errno.EMFILE, "Too many open files")
-            tell_exhaustion(loop, {"message": "socket.accept() out of system resource", "exception": error})
-        tell_exhaustion(loop, {"message": "a callback failed", "exception": ValueError("why")})
+            log_exhaustion(loop, {"message": "socket.accept() out of system resource", "exception": error})
+        log_exhaustion(loop, {"message": "a callback failed", "exception": ValueError("why")})
     found = lines(written)
     assert [line["event"] for line in found[:10]] == ["no further connection can be accepted now"] * 10
     assert "Traceback" not in json.dumps(found[:10])

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from reelport.cli.main import main
 from reelport.errors import StorageError, UsageError
-from reelport.server.doctor.checks import findings
-from reelport.server.logs import hidden
+from reelport.server.doctor.checks import run_checks
+from reelport.server.logs import redact_text
 from reelport.server.masking import EXAMPLE, hide_passwords
-from reelport.server.settings import read
+from reelport.server.settings import read_settings
 from reelport.server.state.database import connect, parse_address
 
 ODD = st.text(st.sampled_from("@:/%#?&=+[]'\"\\ ~é動😀a0"), max_size=8)
@@ -38,7 +38,7 @@ def test_no_text_shows_the_password_of_an_address(password: str, scheme: str) ->
         assert not tells(masked)
         assert "db.example" in masked
         assert hide_passwords(masked) == masked
-        assert not tells(hidden(text))
+        assert not tells(redact_text(text))
 
 
 def test_an_example_of_an_address_can_be_read_beside_one_that_is_masked() -> None:
@@ -51,7 +51,7 @@ def test_an_example_of_an_address_can_be_read_beside_one_that_is_masked() -> Non
     with pytest.raises(UsageError) as refused:
         parse_address("mysql://user:s3cr3t@127.0.0.1/state")
     assert "postgres:// are known" in str(refused.value)
-    (fault,) = (found for found in findings(read(database_url="state")) if found.subject == "database")
+    (fault,) = (found for found in run_checks(read_settings(database_url="state")) if found.subject == "database")
     assert EXAMPLE in fault.sentence
 
 
@@ -86,12 +86,12 @@ def test_an_address_is_read_in_one_way_or_refused_without_a_word_of_it(password:
 )
 def test_no_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str], address: str) -> None:
     """Neither one that can't reach the database nor doctor, nor the settings, nor a slip on the command line."""
-    settings = read(data=tmp_path / "data", database_url=address)
+    settings = read_settings(data=tmp_path / "data", database_url=address)
     assert not tells(repr(settings))
     with pytest.raises((StorageError, UsageError)) as refused:
         connect(settings)
     assert not tells(str(refused.value))
-    assert not tells("".join(found.sentence for found in findings(settings)))
+    assert not tells("".join(found.sentence for found in run_checks(settings)))
     for words in (["serve", address], ["serve", "--port", address], ["serve", "--database-url", address], ["doctor"]):
         with pytest.raises(SystemExit):
             main([*words, "--data", f"{tmp_path / 'data'}"])

@@ -14,9 +14,9 @@ import pytest
 from starlette.requests import Request
 
 from reelport.server.limits.body_budget import BodyBudget
-from reelport.server.limits.download_slots import Crowded, DownloadSlots, Limit, Running
-from reelport.server.limits.grant_rate import GrantRate, caller_of
-from reelport.server.settings import read
+from reelport.server.limits.download_slots import DownloadSlots, Limit, NoFreeSlot, RunningDownload
+from reelport.server.limits.grant_rate import GrantRate, hash_caller
+from reelport.server.settings import read_settings
 
 
 class Upload:
@@ -54,7 +54,7 @@ class Caller:
         with budget.hold(owner) as pending:
             body = await pending.read(cast("Request", self.upload), 100)
             if keeping:
-                pending.keep()
+                pending.protect()
                 await asyncio.Event().wait()
             return body
         return b"dropped"
@@ -144,10 +144,10 @@ class Downloads:
 
     def __init__(self, **settings: int) -> None:
         self.now = 0.0
-        self.slots = DownloadSlots(read(**settings), lambda: self.now)
+        self.slots = DownloadSlots(read_settings(**settings), lambda: self.now)
         self.held = ExitStack()
 
-    def begin(self, report: str, partner: int) -> Running:
+    def begin(self, report: str, partner: int) -> RunningDownload:
         """Begin one, which lasts; raises Crowded."""
         with ExitStack() as held:
             running = held.enter_context(self.slots.hold_report(report, 900))
@@ -157,11 +157,11 @@ class Downloads:
 
     def refused(self, report: str, partner: int) -> Limit:
         """Which limit keeps one from beginning."""
-        with pytest.raises(Crowded) as crowded:
+        with pytest.raises(NoFreeSlot) as crowded:
             self.begin(report, partner)
         return crowded.value.limit
 
-    def take(self, seconds: int, rates: Mapping[Running, int]) -> None:
+    def take(self, seconds: int, rates: Mapping[RunningDownload, int]) -> None:
         """Let time pass, in which readers take so many bytes a second."""
         for _ in range(seconds):
             self.now += 1
@@ -243,7 +243,7 @@ def test_a_key_has_a_sixth_of_its_grants_at_once_and_the_rest_in_a_minute() -> N
     """Beyond them it is told when to come again, which other keys don't feel, nor a key whose id another one uses."""
     now = 0.0
     rate = GrantRate(60, lambda: now)
-    mine, other = caller_of("key", "secret"), caller_of("key", "wrong")
+    mine, other = hash_caller("key", "secret"), hash_caller("key", "wrong")
     assert [rate.take(mine) for _ in range(10)] == [0] * 10
     assert rate.take(mine) == pytest.approx(1)
     assert rate.take(other) == 0
@@ -260,7 +260,7 @@ def test_keys_that_nobody_has_fill_no_memory() -> None:
     rate = GrantRate(600, lambda: now)
     for number in range(30_000):
         now += 0.01
-        rate.take(caller_of("key", str(number)))
+        rate.take(hash_caller("key", str(number)))
     assert len(rate) <= 10_001
 
 

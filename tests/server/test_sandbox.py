@@ -9,7 +9,7 @@ from reelport.errors import UsageError
 from reelport.facts.sample.world import ORGANIZATIONS
 from reelport.server.access import organizations
 from reelport.server.sandbox import fill
-from reelport.server.settings import Settings, read
+from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect
 
 START, END = date(2023, 7, 1), date(2023, 7, 2)
@@ -17,7 +17,7 @@ START, END = date(2023, 7, 1), date(2023, 7, 2)
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return read(data=tmp_path / "data")
+    return read_settings(data=tmp_path / "data")
 
 
 def readable(settings: Settings) -> dict[str, frozenset[str]]:

@@ -14,7 +14,7 @@ import pytest
 
 from reelport import UsageError
 from reelport.server.setting import Secret
-from reelport.server.settings import Settings, names, read, variable
+from reelport.server.settings import Settings, read_settings, setting_names, variable_name
 from reelport.testing import Service
 
 
@@ -32,7 +32,7 @@ def test_each_wrong_value_is_told_with_what_its_setting_takes() -> None:
     """One line a setting, in the order of the table; what a secret holds is never repeated."""
     wrong = {"port": "80a", "secret": "too short", "link_seconds": 0, "queue_policy": "drop", "retention_hours": "nan"}
     with pytest.raises(UsageError) as refused:
-        read(**wrong, workers=65, slots=True, lease_seconds="1e999", worker_memory="2")
+        read_settings(**wrong, workers=65, slots=True, lease_seconds="1e999", worker_memory="2")
     assert str(refused.value).splitlines() == [
         "REELPORT_SECRET (--secret): It has at least 32 characters, and not 9.",
         "REELPORT_PORT (--port): It is a whole number from 0 to 65535, and not '80a'.",
@@ -48,11 +48,11 @@ def test_each_wrong_value_is_told_with_what_its_setting_takes() -> None:
 
 def test_settings_pass_through_the_environment_as_they_are(tmp_path: Path) -> None:
     """What a service hands to its workers reads back equal; nothing shows the secret."""
-    given = read(data=str(tmp_path), secret="s" * 32, workers=2, retention_hours=0.001)
+    given = read_settings(data=str(tmp_path), secret="s" * 32, workers=2, retention_hours=0.001)
     assert (given.data, given.secret, given.workers) == (tmp_path, Secret("s" * 32), 2)
     environment = {name.removeprefix("REELPORT_").lower(): text for name, text in given.environment().items()}
-    assert read(**environment) == given
-    assert isinstance(read(**environment), Settings)
+    assert read_settings(**environment) == given
+    assert isinstance(read_settings(**environment), Settings)
     assert replace(given, secret=None) != given
     assert "sss" not in f"{given!r} {given.secret}"
 
@@ -89,8 +89,8 @@ def command(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
 def test_the_help_of_serve_names_each_variable_beside_its_option() -> None:
     """With the default, where there is one."""
     told = " ".join(re.sub(r"[│\s]+", " ", command("serve", "--help").stdout).split())
-    for name in names():
-        assert re.search(rf"--{name.replace('_', '-')} [A-Z]+ .*?\[env var: {variable(name)}\]", told), name
+    for name in setting_names():
+        assert re.search(rf"--{name.replace('_', '-')} [A-Z]+ .*?\[env var: {variable_name(name)}\]", told), name
     assert "[env var: REELPORT_PORT] [default: 8642]" in told
 
 

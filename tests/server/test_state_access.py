@@ -18,7 +18,7 @@ from reelport.server.access import callers, organizations
 from reelport.server.access.callers import Grant, Refusal
 from reelport.server.access.readability import unread_note
 from reelport.server.credentials import load_service_secret
-from reelport.server.settings import read
+from reelport.server.settings import read_settings
 from reelport.server.state.database import connect, writing
 from reelport.server.state.secret_fingerprint import require_same_secret
 
@@ -222,13 +222,13 @@ def test_minted_secrets_are_well_formed_and_a_slip_is_seen(size: int) -> None:
 
 def test_secret_file_is_private_and_made_once(tmp_path: Path) -> None:
     """The service's secret is readable by its user alone, and the same for every process."""
-    settings = read(data=tmp_path)
+    settings = read_settings(data=tmp_path)
     first = load_service_secret(settings)
     path = tmp_path / "secret.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [each.name for each in tmp_path.iterdir()] == ["secret.key"]
     assert load_service_secret(settings).hash("key", "x") == first.hash("key", "x")
-    assert load_service_secret(read(data=tmp_path, secret="o" * 32)).hash("key", "x") != first.hash("key", "x")
+    assert load_service_secret(read_settings(data=tmp_path, secret="o" * 32)).hash("key", "x") != first.hash("key", "x")
     assert first.hash("key", "x") != first.hash("link", "x")
     assert len(path.read_text().strip()) == 64
 
@@ -237,7 +237,7 @@ def test_empty_secret_file_is_refused(tmp_path: Path) -> None:
     """A secret that was cut to nothing would seal nothing."""
     (tmp_path / "secret.key").touch()
     with pytest.raises(StorageError, match=r"secret\.key"):
-        load_service_secret(read(data=tmp_path))
+        load_service_secret(read_settings(data=tmp_path))
 
 
 def test_another_secret_over_the_same_state_is_seen(state: State) -> None:

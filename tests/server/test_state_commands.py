@@ -29,7 +29,7 @@ from reelport.server.access.callers import Caller
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.reports import use_cases
-from reelport.server.settings import read
+from reelport.server.settings import read_settings
 from reelport.server.state.database import REVISION, connect
 
 Run = Callable[..., tuple[int, str, str]]
@@ -56,7 +56,7 @@ def caller_of(run: Run, data: Path) -> Caller:
     run("org", "add", "demo")
     run("channel", "add", "--org", "demo", "--id", "c1", "--slug", "demo-news")
     _, out, _ = run("key", "create", "--org", "demo", "--permissions", "create_reports", "--json")
-    key, settings = json.loads(out), read(data=data)
+    key, settings = json.loads(out), read_settings(data=data)
     db, service_secret = connect(settings), credentials.load_service_secret(settings)
     granted = callers.grant_token(db, service_secret, key["id"], key["secret"], [], datetime.now(UTC))
     assert isinstance(granted, callers.Grant)
@@ -82,7 +82,7 @@ def test_key_is_made_listed_and_revoked(run: Run, tmp_path: Path) -> None:
     assert run("key", "revoke", key["id"])[0] == 0
     assert json.loads(run("key", "list", "--json")[1])[0]["revoked"]
     assert json.loads(run("org", "list", "--json")[1]) == [{"organization": "demo", "channels": 2}]
-    assert [each.slug for each in channel_registry.list_channels(read(data=tmp_path / "data"))] == [
+    assert [each.slug for each in channel_registry.list_channels(read_settings(data=tmp_path / "data"))] == [
         "demo-news",
         "demo-sports",
     ]
@@ -143,7 +143,7 @@ def test_channel_is_renamed_but_no_slug_is_anothers(run: Run, tmp_path: Path) ->
         assert run("channel", "add", "--org", "demo", "--id", "c1", "--slug", slug)[0] == 0
     status, _, err = run("channel", "add", "--org", "demo", "--id", "c2", "--slug", "new")
     assert (status, "another channel's" in err) == (2, True)
-    assert [each.slug for each in channel_registry.list_channels(read(data=tmp_path / "data"))] == ["new"]
+    assert [each.slug for each in channel_registry.list_channels(read_settings(data=tmp_path / "data"))] == ["new"]
 
 
 def test_what_is_not_said_of_a_channel_stays(run: Run, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_what_is_not_said_of_a_channel_stays(run: Run, tmp_path: Path) -> None:
         assert run(*add, *words.split())[0] == 0
         seen += [
             (each.slug, each.name, each.account_id)
-            for each in channel_registry.list_channels(read(data=tmp_path / "data"))
+            for each in channel_registry.list_channels(read_settings(data=tmp_path / "data"))
         ]
     assert seen == [("one", "One", "a1"), ("uno", "One", "a1"), ("uno", "Uno", "a1"), ("uno", "Uno", "a2")]
 
@@ -199,9 +199,9 @@ def test_queue_is_listed_shown_and_cancelled(run: Run, tmp_path: Path) -> None:
     """A report is found by its name and by its token; cancelled it has failed and says why."""
     data = tmp_path / "data"
     caller = caller_of(run, data)
-    db = connect(read(data=data))
+    db = connect(read_settings(data=data))
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 2))
-    asked = use_cases.ask(db, read(data=data), caller, query, datetime.now(UTC))
+    asked = use_cases.ask(db, read_settings(data=data), caller, query, datetime.now(UTC))
     db.dispose()
     (row,) = json.loads(run("queue", "list", "--json")[1])
     assert (row["report"], row["state"], row["place"]) == (asked.id, "waiting", 1)
@@ -220,7 +220,7 @@ def test_queue_is_listed_shown_and_cancelled(run: Run, tmp_path: Path) -> None:
 def test_verify_finds_files_that_are_not_as_recorded(run: Run, tmp_path: Path) -> None:
     """A file that is gone, cut, changed or nobody's is told; untouched ones are not."""
     data = tmp_path / "data"
-    caller, settings = caller_of(run, data), read(data=data)
+    caller, settings = caller_of(run, data), read_settings(data=data)
     db = connect(settings)
     settings.files_root.mkdir()
     names = []
@@ -249,7 +249,7 @@ def test_verify_finds_files_that_are_not_as_recorded(run: Run, tmp_path: Path) -
 def test_verify_tells_of_files_in_no_commit_and_is_content(run: Run, tmp_path: Path) -> None:
     """What a killed command left is told with its reasons, and nothing is wrong with it."""
     run("sample", "--start", "2026-01-01", "--end", "2026-01-01", "--rows", "10")
-    (read(data=tmp_path / "data").facts_root / "plays" / "left.parquet").touch()
+    (read_settings(data=tmp_path / "data").facts_root / "plays" / "left.parquet").touch()
     status, out, _ = run("verify")
     assert status == 0
     assert "plays: 1 file in no commit, such as left.parquet" in out

@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, text
 
 from reelport.errors import NewerData, StorageError, UsageError
 from reelport.server.access import organizations
-from reelport.server.settings import Settings, read
+from reelport.server.settings import Settings, read_settings
 from reelport.server.state import database, journal
 from reelport.server.state.database import connect, reading, writing
 from reelport.server.state.tables import METADATA
@@ -35,7 +35,7 @@ def test_migrations_lead_to_the_tables_that_the_code_knows(state: State) -> None
 
 def test_checks_of_the_migrations_are_those_of_the_tables(tmp_path: Path) -> None:
     """Every statement that made the migrated SQLite, CHECK constraints included, is that of the metadata."""
-    connect(read(data=tmp_path)).dispose()
+    connect(read_settings(data=tmp_path)).dispose()
     fresh = create_engine(f"sqlite:///{tmp_path / 'fresh.db'}")
     METADATA.create_all(fresh)
     fresh.dispose()
@@ -80,8 +80,8 @@ _PREPARED = """
 import sys
 from sqlalchemy import text
 from reelport.server.state.database import open_database, reading, read_revision, upgrade, writing
-from reelport.server.settings import read
-db = open_database(read())
+from reelport.server.settings import read_settings
+db = open_database(read_settings())
 with reading(db) as connection:
     read_revision(connection)
 print("ready", flush=True)
@@ -179,22 +179,22 @@ def test_newer_data_directory_is_refused(tmp_path: Path) -> None:
     """A data directory that a later version laid out is left alone."""
     (tmp_path / "layout.json").write_text(json.dumps({"layout": 99}))
     with pytest.raises(NewerData):
-        connect(read(data=tmp_path))
+        connect(read_settings(data=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["layout.json"]
 
 
 def test_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     """Rubbish under the name of the state is a clear error."""
-    connect(read(data=tmp_path)).dispose()
+    connect(read_settings(data=tmp_path)).dispose()
     (tmp_path / "state.db").write_bytes(b"not a database, but long enough to look like one" * 100)
     with pytest.raises(StorageError, match="not a database"):
-        connect(read(data=tmp_path))
+        connect(read_settings(data=tmp_path))
 
 
 def test_unreachable_postgresql_is_told(tmp_path: Path) -> None:
     """A PostgreSQL that isn't there is a clear error, and its password is in no message."""
     with pytest.raises(StorageError) as refused:
-        connect(read(data=tmp_path, database_url="postgresql://me:hunter2@127.0.0.1:1/none"))
+        connect(read_settings(data=tmp_path, database_url="postgresql://me:hunter2@127.0.0.1:1/none"))
     assert "hunter2" not in str(refused.value)
 
 
@@ -202,7 +202,7 @@ def test_unreachable_postgresql_is_told(tmp_path: Path) -> None:
 def test_other_databases_are_refused(tmp_path: Path, address: str) -> None:
     """Only PostgreSQL is reached by address."""
     with pytest.raises(UsageError, match="REELPORT_DATABASE_URL"):
-        connect(read(data=tmp_path, database_url=address))
+        connect(read_settings(data=tmp_path, database_url=address))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_write_ahead_log_only_on_a_local_file_system(tmp_path: Path) -> None:
 
 def test_sqlite_is_opened_durable(tmp_path: Path) -> None:
     """Every connection syncs fully, checks foreign keys, and uses the journal that is safe here."""
-    db = connect(read(data=tmp_path))
+    db = connect(read_settings(data=tmp_path))
     with reading(db) as connection:
         names = ("synchronous", "foreign_keys", "journal_mode")
         asked = [connection.execute(text(f"PRAGMA {name}")).scalar() for name in names]
@@ -245,22 +245,26 @@ def test_sqlite_is_opened_durable(tmp_path: Path) -> None:
 def test_every_wrong_setting_is_told() -> None:
     """Settings are refused with every reason at once, by the names that they are set by."""
     with pytest.raises(UsageError) as refused:
-        read(port=99999, slots=0, queue_policy="maybe")
+        read_settings(port=99999, slots=0, queue_policy="maybe")
     for name in ("REELPORT_PORT", "REELPORT_SLOTS", "--queue-policy"):
         assert name in str(refused.value)
 
 
 def test_a_partner_alone_does_not_fill_a_worker() -> None:
     """By default a worker makes more reports at a time than one partner may have running: there is room for another."""
-    plain = read()
+    plain = read_settings()
     assert plain.slots > plain.running_limit
 
 
 def test_settings_are_handed_on_as_environment(tmp_path: Path) -> None:
     """A process that is started with the settings' environment reads the same settings."""
-    settings = read(data=tmp_path, secret="s" * 40, port=0, retention_hours=0.5, database_url="postgresql://x/y")
+    settings = read_settings(
+        data=tmp_path, secret="s" * 40, port=0, retention_hours=0.5, database_url="postgresql://x/y"
+    )
     handed = settings.environment()
     assert {name: getattr(settings, name.removeprefix("REELPORT_").lower()) for name in handed}
     assert handed["REELPORT_SECRET"] == "s" * 40
     assert "s" * 40 not in repr(settings)
-    assert read(**{name.removeprefix("REELPORT_").lower(): value for name, value in handed.items()}) == settings
+    assert (
+        read_settings(**{name.removeprefix("REELPORT_").lower(): value for name, value in handed.items()}) == settings
+    )

@@ -12,7 +12,7 @@ import anyio.to_thread
 from tests.patience import PATIENCE
 
 from reelport.server.files.report_files import FileRecord
-from reelport.server.http.long_poll import End, LongPolls
+from reelport.server.http.long_poll import LongPolls, PollOutcome
 from reelport.server.queue import jobs, wakeups
 from reelport.server.queue.wakeups import Occasion, Wakeup
 
@@ -35,7 +35,7 @@ def finish(state: State) -> None:
     assert jobs.finish(state.db, claim, FILE, state.now)
 
 
-async def _wait(state: State, report: str, seconds: float, meanwhile: Callable[[], None]) -> End:
+async def _wait(state: State, report: str, seconds: float, meanwhile: Callable[[], None]) -> PollOutcome:
     held = LongPolls(state.db, state.settings)
     ends = []
     async with held.watch_reports(), anyio.create_task_group() as tasks:
@@ -50,26 +50,26 @@ async def _wait(state: State, report: str, seconds: float, meanwhile: Callable[[
     return end
 
 
-def wait(state: State, report: str, seconds: float, meanwhile: Callable[[], None]) -> End:
+def wait(state: State, report: str, seconds: float, meanwhile: Callable[[], None]) -> PollOutcome:
     """How a held look ended while something was done."""
     return anyio.run(_wait, state, report, seconds, meanwhile)
 
 
 def test_the_end_of_a_report_is_seen_without_a_bell(state: State) -> None:
     """By the state alone, and not only when an hour is over."""
-    assert wait(state, asked(state), HOUR, partial(finish, state)) is End.CHANGED
+    assert wait(state, asked(state), HOUR, partial(finish, state)) is PollOutcome.CHANGED
 
 
 def test_a_report_that_goes_on_is_waited_for_to_the_end_of_the_time(state: State) -> None:
     """A bell for another's report changes nothing."""
-    assert wait(state, asked(state), 0.5, partial(wakeups.notify, state.settings, Occasion.ENDED)) is End.OVER
+    assert wait(state, asked(state), 0.5, partial(wakeups.notify, state.settings, Occasion.ENDED)) is PollOutcome.OVER
 
 
 def test_what_had_ended_before_it_was_held_is_seen_at_once(state: State) -> None:
     """Between the look that saw it unfinished and its being held."""
     report = asked(state)
     finish(state)
-    assert wait(state, report, HOUR, lambda: None) is End.CHANGED
+    assert wait(state, report, HOUR, lambda: None) is PollOutcome.CHANGED
 
 
 def test_one_partner_takes_no_more_than_its_share(state: State) -> None:
@@ -83,8 +83,8 @@ def test_one_partner_takes_no_more_than_its_share(state: State) -> None:
                 tasks.start_soon(held.wait, partner, report, HOUR)
                 await anyio.wait_all_tasks_blocked()
             assert len(held) == 6
-            assert [await held.wait(partner, report, 0) for partner in (1, 2, 3)] == [End.FULL] * 3
-            assert await held.wait(4, report, 0) is End.OVER
+            assert [await held.wait(partner, report, 0) for partner in (1, 2, 3)] == [PollOutcome.FULL] * 3
+            assert await held.wait(4, report, 0) is PollOutcome.OVER
             held.stop()
 
     anyio.run(run)

@@ -23,7 +23,7 @@ from reelport.server.queue.backlog import Entry
 from reelport.server.queue.deaths import Death, Deaths
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.lease_keeper import release_dead_workers
-from reelport.server.settings import read
+from reelport.server.settings import read_settings
 from reelport.server.state.database import connect
 
 from .conftest import State
@@ -161,8 +161,8 @@ _WORKER = """
 import sys
 from reelport.server.queue import jobs, liveness
 from reelport.server.state.database import connect
-from reelport.server.settings import read
-settings = read()
+from reelport.server.settings import read_settings
+settings = read_settings()
 db = connect(settings)
 owner = liveness.make_owner_name()
 with liveness.hold_name(settings, owner, sys.argv[1]):
@@ -228,8 +228,8 @@ def test_death_that_the_supervisor_did_not_outlive_is_nobodys_fault(state: State
 def test_supervisor_that_was_killed_is_known_to_be_dead(state: State) -> None:
     """Its lock goes with its process, and then its workers are anybody's to clear up after."""
     code = (
-        "import sys; from reelport.server.queue import liveness; from reelport.server.settings import read\n"
-        "with liveness.hold_supervisor_name(read()) as name:\n    print(name, flush=True); sys.stdin.read()"
+        "import sys; from reelport.server.queue import liveness; from reelport.server.settings import read_settings\n"
+        "with liveness.hold_supervisor_name(read_settings()) as name:\n    print(name, flush=True); sys.stdin.read()"
     )
     (asked,) = ask(state)
     with subprocess.Popen(
@@ -278,7 +278,7 @@ def test_death_says_how() -> None:
 
 def test_worker_beside_no_service_is_watched_and_replaced(tmp_path: Path) -> None:
     """`reelport worker` outlives the death of the process that makes reports: it is counted, and the report is made."""
-    settings = read(data=tmp_path / "data", workers=0)
+    settings = read_settings(data=tmp_path / "data", workers=0)
     db = connect(settings)
     state = State(settings, db, credentials.load_service_secret(settings), datetime.now(UTC))
     (asked,) = ask(state)

@@ -21,12 +21,12 @@ from reelport.query import ReportQuery
 from reelport.server import credentials
 from reelport.server.access import callers, organizations
 from reelport.server.access.callers import Caller, Grant
-from reelport.server.doctor.checks import findings
+from reelport.server.doctor.checks import run_checks
 from reelport.server.files import report_files, retention
 from reelport.server.queue import jobs
 from reelport.server.queue.wakeups import Wakeup, forward_notifications
 from reelport.server.reports import use_cases
-from reelport.server.settings import Settings, read
+from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.write_probe import StateProbe
@@ -54,8 +54,8 @@ def _finished(db: Engine, caller: Caller, token: str) -> bool:
 
 def test_an_ask_rings_elsewhere_by_notify(new_database: Callable[[], str], tmp_path: Path) -> None:
     """A bell under another data directory, which only NOTIFY reaches, rings for each ask."""
-    settings = read(data=tmp_path / "data", database_url=new_database(), secret="s" * 32)
-    elsewhere = read(data=tmp_path / "elsewhere", database_url=settings.database_url)
+    settings = read_settings(data=tmp_path / "data", database_url=new_database(), secret="s" * 32)
+    elsewhere = read_settings(data=tmp_path / "elsewhere", database_url=settings.database_url)
     elsewhere.workers_root.mkdir(parents=True)
     db = connect(settings)
     caller = _caller(db, settings)
@@ -70,7 +70,7 @@ def test_an_ask_rings_elsewhere_by_notify(new_database: Callable[[], str], tmp_p
 
 def test_worker_elsewhere_makes_what_is_asked(new_database: Callable[[], str], tmp_path: Path) -> None:
     """Without a wake-up pipe it makes what is asked, by NOTIFY or polling; SIGTERM ends it gracefully."""
-    settings = read(data=tmp_path / "data", database_url=new_database(), secret="s" * 32)
+    settings = read_settings(data=tmp_path / "data", database_url=new_database(), secret="s" * 32)
     db = connect(settings)
     caller = _caller(db, settings)
     with tempfile.TemporaryFile() as log:
@@ -95,7 +95,7 @@ def test_worker_elsewhere_makes_what_is_asked(new_database: Callable[[], str], t
 
 def test_file_published_while_orphans_are_looked_for_is_kept(new_database: Callable[[], str], tmp_path: Path) -> None:
     """Between two looks into the state its attempt may end: the file is then the report's, and nobody's orphan."""
-    settings = read(data=tmp_path / "data", database_url=new_database())
+    settings = read_settings(data=tmp_path / "data", database_url=new_database())
     db = connect(settings)
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 1))
     use_cases.ask(db, settings, _caller(db, settings), query, datetime.now(UTC))
@@ -119,7 +119,7 @@ def test_file_published_while_orphans_are_looked_for_is_kept(new_database: Calla
 
 def test_database_that_takes_no_writes_is_told(new_database: Callable[[], str], tmp_path: Path) -> None:
     """A standby, or a server that was set to read only, is a state that can't be used now, and no defect of ours."""
-    settings = read(data=tmp_path / "data", database_url=new_database())
+    settings = read_settings(data=tmp_path / "data", database_url=new_database())
     connect(settings).dispose()
     name = settings.database_url.rpartition("/")[2]
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
@@ -133,7 +133,7 @@ def test_database_that_takes_no_writes_is_told(new_database: Callable[[], str], 
 
 def test_database_that_goes_away_is_waited_for(new_database: Callable[[], str], tmp_path: Path) -> None:
     """Connections that the server ends are made anew; a report asked afterwards is made by the same worker."""
-    settings = read(data=tmp_path / "data", database_url=new_database())
+    settings = read_settings(data=tmp_path / "data", database_url=new_database())
     db = connect(settings)
     caller = _caller(db, settings)
     words = [sys.executable, "-m", "reelport", "worker"]
@@ -159,14 +159,14 @@ def test_database_that_goes_away_is_waited_for(new_database: Callable[[], str], 
 def _told(settings: Settings) -> dict[str, list[tuple[bool, str]]]:
     """What doctor says of each thing."""
     told: dict[str, list[tuple[bool, str]]] = {}
-    for found in findings(settings):
+    for found in run_checks(settings):
         told.setdefault(found.subject, []).append((found.well, found.sentence))
     return told
 
 
 def test_doctor_says_of_a_new_database_that_it_is_new(new_database: Callable[[], str], tmp_path: Path) -> None:
     """Before the first start, with and without a data directory; then before the first key; then with one."""
-    settings = read(data=tmp_path / "data", database_url=new_database())
+    settings = read_settings(data=tmp_path / "data", database_url=new_database())
     for _ in range(2):
         told = _told(settings)
         assert all(well for findings in told.values() for well, _ in findings), told
@@ -176,19 +176,19 @@ def test_doctor_says_of_a_new_database_that_it_is_new(new_database: Callable[[],
         with private():
             settings.data.mkdir(exist_ok=True)
     db = connect(settings)
-    elsewhere = read(data=tmp_path / "mistyped", database_url=settings.database_url)
+    elsewhere = read_settings(data=tmp_path / "mistyped", database_url=settings.database_url)
     ((well, sentence),) = _told(elsewhere)["data directory"]
     assert (well, "org add" in sentence) == (False, True), "whoever has a state has a directory too"
     settings.files_root.mkdir()
     for secret in (None, "s" * 32):
-        settings = read(data=settings.data, database_url=settings.database_url, secret=secret)
+        settings = read_settings(data=settings.data, database_url=settings.database_url, secret=secret)
         told = _told(settings)
         assert [well for well, _ in (*told["database"], *told["files"])] == [True] * 4
         assert "no key yet" in told["database"][-1][1]
     organizations.add_organization(db, "demo", datetime.now(UTC))
     organizations.create_key(db, require_same_secret(db, settings), "demo", ["create_reports"], datetime.now(UTC))
     assert _told(settings)["database"][-1] == (True, "Its keys were made under this secret.")
-    other = read(data=settings.data, database_url=settings.database_url, secret="o" * 32)
+    other = read_settings(data=settings.data, database_url=settings.database_url, secret="o" * 32)
     assert "another secret" in _told(other)["database"][-1][1]
     db.dispose()
 
@@ -196,7 +196,7 @@ def test_doctor_says_of_a_new_database_that_it_is_new(new_database: Callable[[],
 def test_the_short_scheme_is_the_long_one(new_database: Callable[[], str], tmp_path: Path) -> None:
     """Providers hand out addresses that begin with postgres://: state and worker take them."""
     address = new_database().replace("postgresql://", "postgres://")
-    settings = read(data=tmp_path / "data", database_url=address)
+    settings = read_settings(data=tmp_path / "data", database_url=address)
     db = connect(settings)
     assert organizations.add_organization(db, "demo", datetime.now(UTC)) in organizations.list_organizations(db)
     assert all(well for well, _ in _told(settings)["database"])
@@ -209,7 +209,7 @@ def test_a_user_that_may_make_no_tables_is_told_so(new_database: Callable[[], st
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute("DROP ROLE IF EXISTS plain")
         connection.execute("CREATE ROLE plain LOGIN")
-    settings = read(data=tmp_path / "data", database_url=address.replace("postgres@", "plain@"))
+    settings = read_settings(data=tmp_path / "data", database_url=address.replace("postgres@", "plain@"))
     with pytest.raises(StorageError, match="GRANT CREATE"):
         connect(settings)
     assert [well for well, _ in _told(settings)["database"]] == [True, False]

@@ -24,7 +24,7 @@ from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt
 from reelport.server.queue.supervisor import run_workers
 from reelport.server.queue.wakeups import Wakeup
 from reelport.server.queue.worker import Worker, run_worker
-from reelport.server.settings import read
+from reelport.server.settings import read_settings
 from reelport.server.state.database import connect
 
 from .conftest import NOW, State
@@ -69,7 +69,7 @@ def test_worker_that_fails_ends_whole(state: State, tmp_path: Path) -> None:
 
 def test_worker_that_can_not_be_started_is_tried_again(tmp_path: Path) -> None:
     """A machine that takes no new process for a while is only logged: the supervisor goes on."""
-    settings = read(data=tmp_path, public_url="x" * 1_000_000)  # more than an environment holds
+    settings = read_settings(data=tmp_path, public_url="x" * 1_000_000)  # more than an environment holds
     with structlog.testing.capture_logs() as logs, run_workers(settings, 1):
         assert until(lambda: len(logs) >= 2)
     assert [log["event"] for log in logs[:2]] == ["worker ended"] * 2
@@ -78,7 +78,7 @@ def test_worker_that_can_not_be_started_is_tried_again(tmp_path: Path) -> None:
 
 def test_data_directory_that_went_away_is_not_begun_anew(tmp_path: Path) -> None:
     """A worker, and an attempt, without their directory are refused: a new one would hold no facts."""
-    settings = read(data=tmp_path / "data")
+    settings = read_settings(data=tmp_path / "data")
     with pytest.raises(StorageError, match="is its disk there"):
         run_worker(settings)
     assert not settings.data.exists()
@@ -133,7 +133,7 @@ def test_full_disk_fails_a_report_only_after_its_time_of_waiting(state: State, t
 
 def test_state_file_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:
     """No connection goes on with a file that is gone: it is missed, and what stands in its place is read."""
-    settings = read(data=tmp_path)
+    settings = read_settings(data=tmp_path)
     db = connect(settings)
     before = settings.state_file.with_name("before.db")
     shutil.copy(settings.state_file, before)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reelport.facts.tables import TABLES
 from reelport.server import sandbox
-from reelport.server.settings import read
+from reelport.server.settings import read_settings
 
 # A worker's own start, then a report of each kind; what these load, and which logs of tables they read.
 _RUN = """
@@ -23,10 +23,10 @@ from reelport.engine.tenant import Tenant
 from reelport.facts.log import snapshot
 from reelport.query import ReportQuery
 from reelport.server.queue import liveness, worker
-from reelport.server.settings import read
+from reelport.server.settings import read_settings
 from reelport.server.queue.warm_up import warm_up
 
-settings = read()
+settings = read_settings()
 with worker._make_engine(settings, "one") as engine:
     warm_up(settings.facts_root, engine, liveness.spill_folder(settings, "one"))
     loaded, opened = set(sys.modules), snapshot._files_at.cache_info().misses
@@ -44,7 +44,7 @@ print(json.dumps([rows, sorted(set(sys.modules) - loaded), opened, again, left])
 
 def test_the_first_report_loads_and_opens_nothing_anew(tmp_path: Path) -> None:
     """No library, no module of ours, no log of a table: a warm-up went through all of it, and left nothing behind."""
-    settings = read(data=tmp_path)
+    settings = read_settings(data=tmp_path)
     made = sandbox.fill(settings, date(2026, 1, 1), date(2026, 1, 2), 500)
     channels = json.dumps([id_ for ids in made.loaded.organizations.values() for id_ in ids])
     ran = subprocess.run(

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 
 from reelport.facts.log.commits import CHECKPOINT_EVERY
-from reelport.server.doctor.checks import findings
-from reelport.server.settings import Settings, read
+from reelport.server.doctor.checks import run_checks
+from reelport.server.settings import Settings, read_settings
 from reelport.testing import Service
 
 from .partner import Partner
@@ -40,7 +40,7 @@ def modes(data: Path) -> dict[str, int]:
 
 def told(settings: Settings) -> list[tuple[bool, str]]:
     """What doctor says of who may read."""
-    return [(found.well, found.sentence) for found in findings(settings) if found.subject == "permissions"]
+    return [(found.well, found.sentence) for found in run_checks(settings) if found.subject == "permissions"]
 
 
 @pytest.mark.usefixtures("_open_mask")
@@ -96,7 +96,7 @@ def test_a_program_that_loads_by_itself_writes_for_its_owner_alone(tmp_path: Pat
 def test_doctor_tells_what_is_open_and_its_command_mends_it(tmp_path: Path) -> None:
     """From an older version, or copied in by hand: how many, one of them, and one command, for owner and group."""
     for readable_by, wide in (("owner", 0o640), ("group", 0o644)):
-        settings = read(data=tmp_path / f"a {readable_by}", readable_by=readable_by)
+        settings = read_settings(data=tmp_path / f"a {readable_by}", readable_by=readable_by)
         (settings.data / "facts" / "plays").mkdir(parents=True)
         (settings.data / "facts" / "plays" / "a.parquet").touch()
         subprocess.run(["/bin/chmod", "-R", "755", str(settings.data)], check=True)
@@ -116,7 +116,7 @@ def test_doctor_tells_what_its_group_cannot_read_and_its_command_mends_it(tmp_pa
     for folder in (made.data, made.data / "facts", made.data / "facts" / "plays"):
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
-    switched = read(data=made.data, readable_by="group")
+    switched = read_settings(data=made.data, readable_by="group")
     ((well, sentence),) = told(switched)
     assert (well, "closed to its group" in sentence, "REELPORT_READABLE_BY" in sentence) == (False, True, True)
     subprocess.run(["/bin/sh", "-c", sentence.rpartition(": ")[2]], check=True)
@@ -132,19 +132,19 @@ def test_doctor_names_the_setting_where_a_group_can_read(tmp_path: Path) -> None
     for folder in (tmp_path / "data", tmp_path / "data" / "facts"):
         folder.mkdir()
         folder.chmod(0o750)
-    ((well, sentence),) = told(read(data=tmp_path / "data"))
+    ((well, sentence),) = told(read_settings(data=tmp_path / "data"))
     assert (well, "REELPORT_READABLE_BY=group" in sentence) == (False, True)
-    assert [well for well, _ in told(read(data=tmp_path / "data", readable_by="group"))] == [True]
+    assert [well for well, _ in told(read_settings(data=tmp_path / "data", readable_by="group"))] == [True]
 
 
 def test_doctor_tells_what_its_own_user_cannot_use_and_its_command_mends_it(tmp_path: Path) -> None:
     """A state that can't be written, and folders in which the next load could make no file."""
-    settings = read(data=tmp_path / "data")
+    settings = read_settings(data=tmp_path / "data")
     (settings.facts_root / "plays").mkdir(parents=True)
     settings.state_file.touch()
 
     def access() -> list[tuple[bool, str]]:
-        return [(found.well, found.sentence) for found in findings(settings) if found.subject == "access"]
+        return [(found.well, found.sentence) for found in run_checks(settings) if found.subject == "access"]
 
     for path, mode in ((settings.state_file, 0o400), (settings.facts_root / "plays", 0o500)):
         assert [well for well, _ in access()] == [True]
@@ -158,7 +158,7 @@ def test_doctor_tells_what_its_own_user_cannot_use_and_its_command_mends_it(tmp_
 def test_doctor_tells_of_folders_in_which_others_could_replace_it(tmp_path: Path) -> None:
     """Open to everybody, unless it is sticky as /tmp is; what is mended as it says is well."""
     above = tmp_path / "above" / "deep"
-    settings = read(data=above / "data")
+    settings = read_settings(data=above / "data")
     settings.data.mkdir(parents=True, mode=0o700)
     settings.data.chmod(0o700)
     assert [well for well, _ in told(settings)] == [True]
@@ -175,7 +175,7 @@ def test_doctor_tells_of_folders_in_which_others_could_replace_it(tmp_path: Path
 def test_doctor_tells_of_folders_that_belong_to_others(tmp_path: Path) -> None:
     """To another user than its own, or open to a group of others, also where a link leads to it."""
     above = tmp_path / "above"
-    settings = read(data=above / "data")
+    settings = read_settings(data=above / "data")
     settings.data.mkdir(parents=True)
     settings.data.chmod(0o700)
     for owner, group, mode, says in ((4321, 0, 0o755, "another user"), (0, 4321, 0o775, "its group")):
@@ -184,7 +184,7 @@ def test_doctor_tells_of_folders_that_belong_to_others(tmp_path: Path) -> None:
         _, (well, sentence) = told(settings)
         assert (well, says in sentence) == (False, True)
         (tmp_path / f"link{group}").symlink_to(settings.data)
-        assert told(read(data=tmp_path / f"link{group}"))[1:] == [(well, sentence)]
+        assert told(read_settings(data=tmp_path / f"link{group}"))[1:] == [(well, sentence)]
     for path in (above, settings.data):
         os.chown(path, 4321, 4321)
     above.chmod(0o755)

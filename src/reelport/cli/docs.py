@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reelport.facts.reference import tables_page
 from reelport.reference import catalog_page, errors_page
-from reelport.server.graphql.schema import sdl
+from reelport.server.graphql.schema import build_sdl
 
 ROOT = Path(__file__).parents[3]
 
@@ -18,7 +18,7 @@ def pages() -> dict[Path, str]:
         reference / "catalog.md": catalog_page(),
         reference / "errors.md": errors_page(),
         reference / "tables.md": tables_page(),
-        ROOT / "src" / "reelport" / "server" / "graphql" / "schema.graphql": sdl(),
+        ROOT / "src" / "reelport" / "server" / "graphql" / "schema.graphql": build_sdl(),
     }
 
 

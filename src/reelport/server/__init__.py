@@ -1,1 +1,1 @@
-"""The Reporting API: access, GraphQL, reports, jobs and files."""
+"""The service: access control, GraphQL and HTTP endpoints, report jobs and their files."""

@@ -14,17 +14,17 @@ from reelport.errors import ReelportError
 from reelport.facts.modes import let_read, private
 from reelport.server import logs
 from reelport.server.http.web_server import serve_on
-from reelport.server.serve import leave
-from reelport.server.settings import read
+from reelport.server.serve import exit_process
+from reelport.server.settings import read_settings
 
 
 def main() -> None:
     """Answer on the inherited socket until SIGTERM, or until the service that started this process is gone."""
-    settings = read()
+    settings = read_settings()
     let_read(settings.readers)
     logs.configure(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, leave)
+        signal.signal(number, exit_process)
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     with private(), socket.socket(fileno=int(sys.argv[1])) as listener:
         try:

@@ -12,10 +12,10 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict
 
-_MOST = 10
+_MAX_LINES = 10
 """Lines of one cause in a window."""
-_SECONDS = 60.0
-_CAUSES = 1000
+_WINDOW_SECONDS = 60.0
+_MAX_CAUSES = 1000
 """Causes that are known at a time; a cause is a sentence of ours, so that there are not many."""
 _LEVELS = frozenset({"warning", "error", "critical"})
 
@@ -39,22 +39,22 @@ class LogThrottle:
         now = self._clock()
         with self._lock:
             window = self._windows.get(cause)
-            if window is None or now >= window.began + _SECONDS:
-                missed = max(window.count - _MOST, 0) if window else 0
+            if window is None or now >= window.began + _WINDOW_SECONDS:
+                missed = max(window.count - _MAX_LINES, 0) if window else 0
                 self._windows.pop(cause, None)
-                self._forget()
+                self._drop_oldest()
                 self._windows[cause] = _Window(now, 1)
                 return f"{missed} such lines were left out before" if missed else ""
             window.count += 1
-            if window.count == _MOST:
-                return f"further such lines are left out for {_SECONDS:.0f} seconds"
-            return None if window.count > _MOST else ""
+            if window.count == _MAX_LINES:
+                return f"further such lines are left out for {_WINDOW_SECONDS:.0f} seconds"
+            return None if window.count > _MAX_LINES else ""
 
     def process(self, _logger: object, method: str, event: EventDict) -> EventDict:
         """Drop a line of ours, or note what is left out; a processor of structlog."""
         if method not in _LEVELS:
             return event
-        note = self.admit((event.get("event"), event.get("reason"), _kind(event.get("exc_info"))))
+        note = self.admit((event.get("event"), event.get("reason"), _name_error(event.get("exc_info"))))
         if note is None:
             raise structlog.DropEvent
         return {**event, "throttled": note} if note else event
@@ -63,14 +63,14 @@ class LogThrottle:
         """Whether a line of a library is logged; a filter of a handler."""
         if record.levelno < logging.WARNING:
             return True
-        return self.admit((record.name, str(record.msg)[:200], _kind(record.exc_info))) is not None
+        return self.admit((record.name, str(record.msg)[:200], _name_error(record.exc_info))) is not None
 
-    def _forget(self) -> None:
-        while len(self._windows) >= _CAUSES:
+    def _drop_oldest(self) -> None:
+        while len(self._windows) >= _MAX_CAUSES:
             del self._windows[next(iter(self._windows))]
 
 
-def _kind(raised: Any) -> str:  # noqa: ANN401 - whatever logging was given
+def _name_error(raised: Any) -> str:  # noqa: ANN401 - whatever logging was given
     """The class of what was raised; two failures of one class at one place are one cause."""
     if raised is True:
         return "raised"

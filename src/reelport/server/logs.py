@@ -31,7 +31,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     """Set up the logging of this process; may be repeated. `stream` is stderr unless given."""
     out = stream or sys.stderr
     number = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    render = _renderer(out)
+    render = _make_renderer(out)
     throttle = LogThrottle()
     before: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -61,30 +61,30 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
 
 def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Hide what must not be read in a log, by the name that it has or by what it looks like."""
-    return {name: _redacted(name, value) for name, value in event.items()}
+    return {name: _redact_value(name, value) for name, value in event.items()}
 
 
-def _redacted(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever was logged
+def _redact_value(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever was logged
     if value is not None and _SECRET_NAMES.search(name):
         return HIDDEN
     match value:
         case bool() | int() | float() | None:
             return value
         case dict():
-            return {str(key): _redacted(str(key), each) for key, each in value.items()}
+            return {str(key): _redact_value(str(key), each) for key, each in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [_redacted("", each) for each in value]
+            return [_redact_value("", each) for each in value]
         case _:
-            return value if name.startswith("_") else hidden(str(value))
+            return value if name.startswith("_") else redact_text(str(value))
 
 
-def hidden(text: str) -> str:
+def redact_text(text: str) -> str:
     """The text without anything that looks like a secret, and not longer than a log can bear."""
     kept = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
     return hide_passwords(_SECRET_TEXT.sub(lambda found: found["keep"] + HIDDEN, kept))
 
 
-def _renderer(out: TextIO) -> Processor:
+def _make_renderer(out: TextIO) -> Processor:
     if out.isatty():
         return structlog.dev.ConsoleRenderer(colors=True, exception_formatter=structlog.dev.plain_traceback)
     rendered = structlog.processors.JSONRenderer()

@@ -13,8 +13,8 @@ from reelport.server.credentials import short_id
 from reelport.server.doctor import permissions
 from reelport.server.doctor.link_origin import find_link_fault
 from reelport.server.doctor.open_files import raise_open_files
-from reelport.server.http.api_processes import api_processes
-from reelport.server.http.listening import address_of, listening
+from reelport.server.http.api_processes import run_api_processes
+from reelport.server.http.listening import format_address, open_listener
 from reelport.server.queue import wakeups
 from reelport.server.queue.supervisor import run_workers
 from reelport.server.queue.wakeups import Occasion
@@ -34,28 +34,28 @@ def serve(settings: Settings) -> None:
     logs.configure(settings)
     # Its processes inherit it; where that is too few files, nothing begins.
     raise_open_files()
-    with listening(settings) as listener:
+    with open_listener(settings) as listener:
         # Before the workers: they need the state brought up to date, and a state that can't be used ends here.
-        _prepare(settings)
-        for sentence in permissions.list_movable(settings.data):
+        _prepare_state(settings)
+        for sentence in permissions.describe_replaceable(settings.data):
             _LOG.warning("the data directory can be replaced", reason=sentence)
         if (fault := find_link_fault(settings)) is not None:
             _LOG.warning("links lead nowhere", reason=fault)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, leave)
+            signal.signal(number, exit_process)
         with run_workers(settings, settings.workers):
             if settings.processes == 1:
                 from reelport.server.http.web_server import serve_on  # noqa: PLC0415 - while the workers start, on another core
 
                 serve_on(settings, listener)
                 return
-            with api_processes(settings, listener):
-                _LOG.info("serving", address=address_of(listener), processes=settings.processes)
+            with run_api_processes(settings, listener):
+                _LOG.info("serving", address=format_address(listener), processes=settings.processes)
                 while True:
                     signal.pause()
 
 
-def _prepare(settings: Settings) -> None:
+def _prepare_state(settings: Settings) -> None:
     """Bring the state up to date and see that it and the data directory can be written: StorageError where not."""
     db = connect(settings)
     try:
@@ -68,6 +68,6 @@ def _prepare(settings: Settings) -> None:
         db.dispose()
 
 
-def leave(*_: object) -> NoReturn:
+def exit_process(*_: object) -> NoReturn:
     """Leave through every open block. The web server takes the signal first, ends its requests and raises it again."""
     raise SystemExit(0)

@@ -47,39 +47,39 @@ def setting(
     return dataclasses.field(default=default, repr=shown, metadata={"description": description, **rules})
 
 
-def value_of(kind: object, rules: Mapping[str, Any], given: object) -> object:
+def parse_value(kind: object, rules: Mapping[str, Any], given: object) -> object:
     """A value that was given, in the type of its setting; ValueError says what the setting takes."""
     if isinstance(kind, UnionType):  # it may be absent, and then nothing is given
         kind = get_args(kind)[0]
     if get_origin(kind) is Literal:
-        return _choice(get_args(kind), given)
+        return _parse_choice(get_args(kind), given)
     if kind is int or kind is float:
-        return _number(kind is int, rules, given)
+        return _parse_number(kind is int, rules, given)
     if kind is Path:
-        return _path(str(given))
+        return _parse_path(str(given))
     if kind is Secret:
-        return _secret(rules, given)
+        return _parse_secret(rules, given)
     text = str(given)
     if rules["pattern"] and not re.fullmatch(rules["pattern"], text):
         raise ValueError(f"It is {rules['form']}, and not {text[:_SHOWN]!r}.")
     return text
 
 
-def _choice(choices: tuple[str, ...], given: object) -> str:
+def _parse_choice(choices: tuple[str, ...], given: object) -> str:
     if given not in choices:
         raise ValueError(f"It is {' or '.join(map(repr, choices))}, and not {str(given)[:_SHOWN]!r}.")
     return str(given)
 
 
-def _path(given: str) -> Path:
+def _parse_path(given: str) -> Path:
     try:
         return Path(given).expanduser().absolute()
     except RuntimeError:
         raise ValueError(f"It is a path, and {given[:_SHOWN]!r} begins with the home of a user who has none.") from None
 
 
-def _number(whole: bool, rules: Mapping[str, Any], given: object) -> float:
-    wrong = f"It is a {'whole ' if whole else ''}number{_bounds(rules)}, and not {str(given)[:_SHOWN]!r}."
+def _parse_number(whole: bool, rules: Mapping[str, Any], given: object) -> float:
+    wrong = f"It is a {'whole ' if whole else ''}number{_describe_bounds(rules)}, and not {str(given)[:_SHOWN]!r}."
     if isinstance(given, bool) or (whole and isinstance(given, float)):
         raise ValueError(wrong)
     try:
@@ -93,7 +93,7 @@ def _number(whole: bool, rules: Mapping[str, Any], given: object) -> float:
     return value
 
 
-def _bounds(rules: Mapping[str, Any]) -> str:
+def _describe_bounds(rules: Mapping[str, Any]) -> str:
     match rules:
         case {"ge": float() | int() as least, "le": float() | int() as most}:
             return f" from {least} to {most}"
@@ -106,7 +106,7 @@ def _bounds(rules: Mapping[str, Any]) -> str:
     return ""
 
 
-def _secret(rules: Mapping[str, Any], given: object) -> Secret:
+def _parse_secret(rules: Mapping[str, Any], given: object) -> Secret:
     """What was given is never repeated."""
     secret = given if isinstance(given, Secret) else Secret(str(given))
     if len(secret.text) < rules["min_length"]:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_type_hints
 from reelport.catalog import Limit
 from reelport.errors import UsageError
 from reelport.facts.modes import Readers
-from reelport.server.setting import Secret, setting, value_of
+from reelport.server.setting import Secret, parse_value, setting
 
 PREFIX = "REELPORT_"
 
@@ -190,23 +190,23 @@ class Settings:
 
     def environment(self) -> dict[str, str]:
         """These settings as environment variables, for a process that shall have the same."""
-        values = {name: value for name in names() if (value := getattr(self, name)) is not None}
+        values = {name: value for name in setting_names() if (value := getattr(self, name)) is not None}
         if self.secret is not None:
             values["secret"] = self.secret.text
-        return {variable(name): str(value) for name, value in values.items()}
+        return {variable_name(name): str(value) for name, value in values.items()}
 
 
-def names() -> tuple[str, ...]:
+def setting_names() -> tuple[str, ...]:
     """The name of every setting."""
     return tuple(field.name for field in fields(Settings))
 
 
-def variable(name: str) -> str:
+def variable_name(name: str) -> str:
     """The variable of the environment that holds a setting."""
     return f"{PREFIX}{name.upper()}"
 
 
-def read(**given: object) -> Settings:
+def read_settings(**given: object) -> Settings:
     """The settings from what was given, the environment and the defaults; UsageError lists every wrong one.
 
     None is nothing given, and so is an empty variable of the environment.
@@ -217,11 +217,11 @@ def read(**given: object) -> Settings:
     for field in fields(Settings):
         value = given.get(field.name)
         if value is None:
-            value = os.environ.get(variable(field.name)) or field.default
+            value = os.environ.get(variable_name(field.name)) or field.default
         try:
-            values[field.name] = None if value is None else value_of(kinds[field.name], field.metadata, value)
+            values[field.name] = None if value is None else parse_value(kinds[field.name], field.metadata, value)
         except ValueError as error:
-            wrong.append(f"{variable(field.name)} (--{field.name.replace('_', '-')}): {error}")
+            wrong.append(f"{variable_name(field.name)} (--{field.name.replace('_', '-')}): {error}")
     if wrong:
         raise UsageError("\n".join(wrong))
     return Settings(**values)

@@ -39,7 +39,7 @@ from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.organizations import NewKey as Key
 from reelport.server.credentials import short_id
-from reelport.server.settings import PREFIX, Settings, names, read
+from reelport.server.settings import PREFIX, Settings, read_settings, setting_names
 from reelport.server.state.database import connect
 from reelport.server.state.secret_fingerprint import require_same_secret
 
@@ -70,7 +70,9 @@ class Service:
     ) -> None:
         _refuse_unknown(settings)
         self._own = Path(tempfile.mkdtemp(prefix="reelport-"))
-        self.settings: Settings = read(**{"data": data or self._own / "data", "port": _free_port(), **settings})
+        self.settings: Settings = read_settings(
+            **{"data": data or self._own / "data", "port": _free_port(), **settings}
+        )
         self._environment = dict(environment or {})
         self._rented = "port" not in settings
         self._process: subprocess.Popen[bytes] | None = None
@@ -281,7 +283,7 @@ def _is_arrow(rows: object) -> bool:
 
 
 def _refuse_unknown(settings: Iterable[str]) -> None:
-    known = names()
+    known = setting_names()
     near = {name: nearest(name, known) for name in settings if name not in known}
     if near:
         said = [

@@ -27,7 +27,7 @@ from reelport.server.files.report_files import FileRecord
 from reelport.server.http.app import create_app
 from reelport.server.http.service import Service
 from reelport.server.queue import jobs
-from reelport.server.settings import read
+from reelport.server.settings import read_settings
 from reelport.wire import GRAPHQL_PATH, LOOK, TOKEN_PATH
 
 ASK = """
@@ -123,7 +123,7 @@ class Api:
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """One app for the tests of a module; its key holds every scope but that of earnings."""
-    settings = read(data=tmp_path_factory.mktemp("data"), workers=0)
+    settings = read_settings(data=tmp_path_factory.mktemp("data"), workers=0)
     app = create_app(settings)
     with TestClient(app, raise_server_exceptions=False) as client:
         service: Service = app.state.service
@@ -131,7 +131,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         demo = organizations.add_organization(service.db, "demo", now)
         organizations.allow_channels(service.db, demo.id, ["c-demo"])
         held = [scope for scope in REPORT_SCOPES if scope != "access_revenue"]
-        key = organizations.create_key(service.db, service.secret, "demo", held, now)
+        key = organizations.create_key(service.db, service.service_secret, "demo", held, now)
         api = Api(client, service, key)
         api.token = api.grant().json()["access_token"]
         yield api

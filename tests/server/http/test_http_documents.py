@@ -12,11 +12,11 @@ from types import CodeType, FrameType
 from typing import Any
 
 from reelport.server.access import callers
-from reelport.server.graphql import documents
-from reelport.server.graphql.documents import Documents, Operation
-from reelport.server.graphql.resolvers import schema
-from reelport.server.http.graphql_endpoint import _answer
-from reelport.server.limits.request_size import CHARACTERS, DocumentLimits
+from reelport.server.graphql import document_cache
+from reelport.server.graphql.document_cache import DocumentCache, Operation
+from reelport.server.graphql.resolvers import build_schema
+from reelport.server.http.graphql_endpoint import _parse_and_execute
+from reelport.server.limits.request_size import MAX_CHARACTERS, DocumentLimits
 from reelport.wire import LOOK
 
 from .conftest import ASK, INPUT, Api
@@ -53,18 +53,18 @@ def in_library(named: Counter[str]) -> int:
 
 def sender(api: Api, document: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Answers a document with these variables, in this thread."""
-    caller = callers.identify_caller(api.service.db, api.service.secret, api.token, api.service_now())
+    caller = callers.identify_caller(api.service.db, api.service.service_secret, api.token, api.service_now())
     assert caller is not None
 
     def send(variables: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps({"query": document, "variables": variables}).encode()
-        return _answer(api.service, caller, body, "http://here").body
+        return _parse_and_execute(api.service, caller, body, "http://here").body
 
     return send
 
 
-def narrow() -> Documents:
-    return Documents(schema(), DocumentLimits(tokens=4000, depth=15, aliases=50))
+def narrow() -> DocumentCache:
+    return DocumentCache(build_schema(), DocumentLimits(tokens=4000, depth=15, aliases=50))
 
 
 def test_equal_text_is_parsed_and_validated_once(api: Api) -> None:
@@ -131,7 +131,7 @@ def test_what_breaks_a_limit_is_never_kept() -> None:
     too_much = (
         "{" + "a " * 5000 + "}",
         "{ a" * 30 + "}" * 30,
-        "#" * (CHARACTERS + 1),
+        "#" * (MAX_CHARACTERS + 1),
         "\n" * 3000 + "{ partner { id } }",
     )
     for text in too_much * 2:
@@ -143,15 +143,15 @@ def test_what_is_kept_is_bounded_by_number_and_length() -> None:
     """The text that was used least recently goes first, and a very long one is not kept at all."""
     known = narrow()
     hot = "{ partner { id } }"
-    for number in range(documents.KEPT + 50):
+    for number in range(document_cache.MAX_DOCUMENTS + 50):
         known.prepare(f"{{ partner {{ a{number}: id }} }}", None)
         known.prepare(hot, None)
-    assert len(known) == documents.KEPT
-    assert known.known(hot, None) is not None
-    assert known.known("{ partner { a0: id } }", None) is None
+    assert len(known) == document_cache.MAX_DOCUMENTS
+    assert known.find_prepared(hot, None) is not None
+    assert known.find_prepared("{ partner { a0: id } }", None) is None
     for number in range(30):
         known.prepare(f"{{ partner {{ a{number}: id }} }} #{'x' * 10_000}", None)
-    assert 0 < known.characters <= documents.KEPT_CHARACTERS
+    assert 0 < known.characters <= document_cache.MAX_CACHED_CHARACTERS
     long = f"{{ partner {{ id }} }} #{'x' * 50_000}"
     assert isinstance(known.prepare(long, None), Operation)
-    assert known.known(long, None) is None
+    assert known.find_prepared(long, None) is None

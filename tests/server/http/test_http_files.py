@@ -18,7 +18,7 @@ from tests.patience import count_calls
 
 from reelport.server.access import callers, organizations
 from reelport.server.files import retention, signed_urls
-from reelport.server.http.byte_range import read_range
+from reelport.server.http.byte_range import parse_range
 from reelport.server.state.database import writing
 from reelport.server.state.expiry_clock import ExpiryClock
 from reelport.server.state.tables import REPORTS
@@ -161,8 +161,8 @@ def test_five_thousand_ranges_cost_nothing(api: Api, link: str) -> None:
     """The header isn't even taken apart: it costs no call more than a short one."""
     header = "bytes=" + ",".join(f"{n}-{n}" for n in range(5000))
     assert api.client.get(link, headers={"Range": header}).status_code == 200
-    assert read_range(header, SIZE) == (200, 0, SIZE)
-    assert count_calls(lambda: read_range(header, SIZE)) <= count_calls(lambda: read_range("bytes=0-0,1-1", SIZE))
+    assert parse_range(header, SIZE) == (200, 0, SIZE)
+    assert count_calls(lambda: parse_range(header, SIZE)) <= count_calls(lambda: parse_range("bytes=0-0,1-1", SIZE))
 
 
 def test_a_range_is_sent_only_of_the_file_that_was_meant(api: Api, link: str) -> None:
@@ -234,7 +234,9 @@ def test_an_expiry_that_is_none_is_403(api: Api, link: str, expires: str) -> Non
 def test_a_link_that_is_over_is_403(api: Api, link: str) -> None:
     """And a fresh look gives a good one."""
     report_id = urlsplit(link).path.removeprefix("/files/").removesuffix(".csv")
-    old = signed_urls.sign_url(api.service.secret, report_id, api.key.id, datetime.now(UTC) - timedelta(seconds=1))
+    old = signed_urls.sign_url(
+        api.service.service_secret, report_id, api.key.id, datetime.now(UTC) - timedelta(seconds=1)
+    )
     assert api.client.get(old).status_code == 403
 
 
@@ -257,7 +259,7 @@ def test_a_file_that_isnt_what_its_record_says_is_never_served(api: Api) -> None
     api.ask(**api.new())
     record = api.finish(BODY)
     until = datetime.now(UTC) + timedelta(minutes=1)
-    link = signed_urls.sign_url(api.service.secret, record.name.split("-")[0], api.key.id, until)
+    link = signed_urls.sign_url(api.service.service_secret, record.name.split("-")[0], api.key.id, until)
     file_of(api, record).write_bytes(BODY[:-5])
     assert (api.client.get(link).status_code, api.client.get(link).json()["error"]) == (500, "internal_error")
     file_of(api, record).unlink()
@@ -323,9 +325,11 @@ def test_a_link_of_a_revoked_key_is_403(api: Api) -> None:
     """The next request of it is refused, a range of a download that was cut too; the report's other links go on."""
     token = api.finished()
     kept = api.link(token)
-    key = organizations.create_key(api.service.db, api.service.secret, "demo", ["read_reports"], datetime.now(UTC))
+    key = organizations.create_key(
+        api.service.db, api.service.service_secret, "demo", ["read_reports"], datetime.now(UTC)
+    )
     now = datetime.now(UTC)
-    granted = callers.grant_token(api.service.db, api.service.secret, key.id, key.secret, [], now)
+    granted = callers.grant_token(api.service.db, api.service.service_secret, key.id, key.secret, [], now)
     assert isinstance(granted, callers.Grant)
     own, api.token = api.token, granted.token
     link, api.token = api.link(token), own

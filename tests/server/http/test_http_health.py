@@ -27,7 +27,7 @@ from reelport.server import logs, sandbox
 from reelport.server.http.app import create_app
 from reelport.server.queue import worker_registry
 from reelport.server.queue.liveness import hold_name, make_owner_name
-from reelport.server.settings import read
+from reelport.server.settings import read_settings
 from reelport.server.state.database import connect, writing
 from reelport.server.state.write_probe import StateProbe
 
@@ -36,7 +36,7 @@ from .conftest import Api
 
 def test_health_tells_every_part(tmp_path: Path) -> None:
     """200 when all are well: a worker elsewhere is one, though none is supervised here."""
-    settings = read(data=tmp_path, workers=0)
+    settings = read_settings(data=tmp_path, workers=0)
     with TestClient(create_app(settings)) as client:
         worker_registry.record_heartbeat(connect(settings), "elsewhere-7-abc")
         reply = client.get("/health")
@@ -48,7 +48,7 @@ def test_health_tells_every_part(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_without_a_living_worker_the_service_isnt_well(tmp_path: Path, workers: int) -> None:
     """503 until one is warm, and again when it has gone; the process takes requests and is live all the time."""
-    settings = read(data=tmp_path, workers=workers)
+    settings = read_settings(data=tmp_path, workers=workers)
     owner = make_owner_name()
 
     def told() -> tuple[int, str]:
@@ -70,7 +70,7 @@ def test_without_a_living_worker_the_service_isnt_well(tmp_path: Path, workers: 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
 def test_a_data_directory_that_cant_be_written_is_told(tmp_path: Path) -> None:
     """503 with the system's word for it."""
-    settings = read(data=tmp_path / "data", workers=0)
+    settings = read_settings(data=tmp_path / "data", workers=0)
     with TestClient(create_app(settings)) as client:
         settings.data.chmod(0o500)
         reply = client.get("/health/ready")
@@ -80,7 +80,7 @@ def test_a_data_directory_that_cant_be_written_is_told(tmp_path: Path) -> None:
 
 def test_a_data_directory_that_is_gone_is_told(tmp_path: Path) -> None:
     """503, and the process goes on answering."""
-    settings = read(data=tmp_path / "data", workers=0)
+    settings = read_settings(data=tmp_path / "data", workers=0)
     with TestClient(create_app(settings)) as client:
         settings.data.rename(tmp_path / "elsewhere")
         checks = client.get("/health/ready").json()["checks"]
@@ -90,7 +90,7 @@ def test_a_data_directory_that_is_gone_is_told(tmp_path: Path) -> None:
 
 def test_a_database_that_is_no_more_is_told(tmp_path: Path) -> None:
     """A file of other bytes is not taken for a database, though it can be opened."""
-    settings = read(data=tmp_path / "data", workers=0)
+    settings = read_settings(data=tmp_path / "data", workers=0)
     with TestClient(create_app(settings)) as client:
         settings.state_file.write_bytes(b"no database" * 10_000)
         reply = client.get("/health/ready")
@@ -106,7 +106,7 @@ def database_check(client: TestClient) -> tuple[int, str]:
 def test_a_state_without_room_is_told_until_there_is_room(tmp_path: Path) -> None:
     """It can be read, so only a write shows it: 503, and 200 again with room."""
     with small_disk(tmp_path / "data", "4m") as disk:
-        settings = read(data=disk, workers=0)
+        settings = read_settings(data=disk, workers=0)
         with TestClient(create_app(settings)) as client:
             assert database_check(client) == (200, "ok")
             with (disk / "all-of-it").open("wb", buffering=0) as file, contextlib.suppress(OSError):
@@ -131,7 +131,7 @@ def froze(disk: Path, app: Starlette) -> bool:
 def test_a_state_on_a_read_only_disk_is_told(tmp_path: Path) -> None:
     """The same of a file system that takes no writes any more."""
     with small_disk(tmp_path / "data", "4m") as disk:
-        app = create_app(read(data=disk, workers=0))
+        app = create_app(read_settings(data=disk, workers=0))
         with TestClient(app) as client:
             assert database_check(client) == (200, "ok")
             assert until(lambda: froze(disk, app))
@@ -143,7 +143,7 @@ def test_a_state_on_a_read_only_disk_is_told(tmp_path: Path) -> None:
 
 def test_a_state_is_written_once_for_many_who_ask(tmp_path: Path) -> None:
     """Hundreds of probes from many threads are a few statements that write."""
-    db = connect(read(data=tmp_path))
+    db = connect(read_settings(data=tmp_path))
     written: list[object] = []
     event.listen(db, "commit", written.append)
     probe = StateProbe(db)
@@ -195,7 +195,7 @@ def test_every_metric_is_on_the_page(api: Api) -> None:
 
 def test_the_oldest_waiting_report_and_last_complete_days_are_told(tmp_path: Path) -> None:
     """The age since the ask, not since a retry is due; the day as `tables` shows it."""
-    settings = read(data=tmp_path, workers=0)
+    settings = read_settings(data=tmp_path, workers=0)
     sandbox.fill(settings, date(2026, 1, 1), date(2026, 1, 3), 200)
     shown = {report.table: report.last_day for report in tables_report(settings.facts_root) if report.last_day}
     assert shown
@@ -219,7 +219,7 @@ def test_the_age_of_the_oldest_waiting_report_counts_from_its_ask(api: Api) -> N
 
 def test_probes_are_not_logged_but_a_change_of_what_they_find(tmp_path: Path) -> None:
     """A probe comes every few seconds: what is wrong is a line once, and so is that it is over."""
-    settings, written = read(data=tmp_path, workers=0), io.StringIO()
+    settings, written = read_settings(data=tmp_path, workers=0), io.StringIO()
     with TestClient(create_app(settings)) as client:
         logs.configure(settings, written)
         for _ in range(3):

@@ -16,9 +16,9 @@ from tests.patience import PATIENCE, count_calls
 
 from reelport.catalog import Dimension, Metric
 from reelport.server.access import callers, organizations
-from reelport.server.http.graphql_endpoint import _answer
-from reelport.server.limits.concurrency import AT_ONCE
-from reelport.server.limits.request_size import DocumentLimits, excesses
+from reelport.server.http.graphql_endpoint import _parse_and_execute
+from reelport.server.limits.concurrency import MAX_CONCURRENT
+from reelport.server.limits.request_size import DocumentLimits, find_excesses
 from reelport.server.state.database import reading
 from reelport.server.state.tables import REPORTS
 from reelport.wire import GRAPHQL_PATH
@@ -126,10 +126,12 @@ BODIES: dict[str, bytes] = {
 @pytest.mark.parametrize("name", BODIES)
 def test_a_hostile_body_is_refused_cheaply(api: Api, name: str) -> None:
     """It costs a bounded number of calls, is answered in few words, and isn't executed."""
-    caller = callers.identify_caller(api.service.db, api.service.secret, api.token, api.service_now())
+    caller = callers.identify_caller(api.service.db, api.service.service_secret, api.token, api.service_now())
     assert caller is not None
     answers: list[dict[str, Any]] = []
-    calls = count_calls(lambda: answers.append(_answer(api.service, caller, BODIES[name], "http://here").body))
+    calls = count_calls(
+        lambda: answers.append(_parse_and_execute(api.service, caller, BODIES[name], "http://here").body)
+    )
     (answer,) = answers
     assert calls < CALLS
     assert len(json.dumps(answer)) < 60_000
@@ -177,7 +179,7 @@ def test_fragments_are_counted_as_often_as_they_are_used(query: str, told: tuple
     from graphql import parse  # noqa: PLC0415 - for this test alone
 
     narrow = DocumentLimits(tokens=4000, depth=2 if told == ("levels",) else 15, aliases=1)
-    found = excesses(parse(query), narrow)
+    found = find_excesses(parse(query), narrow)
     assert len(found) == len(told)
     assert all(word in sentence for word, sentence in zip(told, found, strict=True))
 
@@ -194,21 +196,21 @@ def test_fifty_asks_in_one_document_are_taken(api: Api) -> None:
 
 def test_a_partner_whose_turns_are_taken_keeps_no_other_waiting(api: Api) -> None:
     """Two documents of one partner are worked on at a time: a third waits, another partner's is answered meanwhile."""
-    mine = callers.identify_caller(api.service.db, api.service.secret, api.token, api.service_now())
+    mine = callers.identify_caller(api.service.db, api.service.service_secret, api.token, api.service_now())
     assert mine is not None
     other = stranger(api)
     portal = api.client.portal
     assert portal is not None
     with ThreadPoolExecutor() as pool:
         turns = portal.call(api.service.concurrency.limiter_of, mine.organization_id)
-        for borrower in range(AT_ONCE):
+        for borrower in range(MAX_CONCURRENT):
             portal.call(turns.acquire_on_behalf_of_nowait, borrower)
         third = pool.submit(api.graphql, "{ partner { id } }")
         while not third.done() and not turns.statistics().tasks_waiting:
             pass
         assert api.post(b'{"query": "{ partner { id } }"}', Authorization=f"Bearer {other}").json()["data"]["partner"]
         assert not third.done()
-        for borrower in range(AT_ONCE):
+        for borrower in range(MAX_CONCURRENT):
             portal.call(turns.release_on_behalf_of, borrower)
         assert third.result(PATIENCE)["data"]["partner"]
 
@@ -247,5 +249,5 @@ def stranger(api: Api) -> str:
     """A token of another partner."""
     now = api.service_now()
     organizations.add_organization(api.service.db, "other", now)
-    key = organizations.create_key(api.service.db, api.service.secret, "other", ["create_reports"], now)
+    key = organizations.create_key(api.service.db, api.service.service_secret, "other", ["create_reports"], now)
     return str(Api(api.client, api.service, key).grant().json()["access_token"])

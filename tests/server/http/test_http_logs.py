@@ -67,7 +67,7 @@ def test_no_secret_of_a_run_is_in_its_log(api: Api, log: io.StringIO) -> None:
 )
 def test_what_looks_like_a_secret_is_hidden(given: str, kept: str) -> None:
     """And nothing else of the line."""
-    assert logs.hidden(given) == kept
+    assert logs.redact_text(given) == kept
 
 
 def test_a_long_text_is_cut(log: io.StringIO) -> None:

@@ -43,22 +43,25 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     assert rows["body"] == f"{default['body_bytes']:,} bytes, else 413"
     assert rows["tokens of a document"] == f"{default['document_tokens']:,}"
     assert rows["nested levels, fragments expanded"] == str(default["document_depth"])
-    aliases = f"{default['document_aliases']}; {request_size.INTROSPECTING_ALIASES} when the schema is asked for"
+    aliases = f"{default['document_aliases']}; {request_size.MAX_INTROSPECTION_ALIASES} when the schema is asked for"
     assert rows["aliases, fragments expanded"] == aliases
-    assert rows["fields, fragments expanded"] == f"{request_size.FIELDS:,}"
-    assert rows["the same field under the same name"] == str(request_size.REPEATS)
-    sizes = f"{request_size.CHARACTERS:,}, {request_size.LINES:,}, {request_size.COMMENTS}"
+    assert rows["fields, fragments expanded"] == f"{request_size.MAX_FIELDS:,}"
+    assert rows["the same field under the same name"] == str(request_size.MAX_REPEATS)
+    sizes = f"{request_size.MAX_CHARACTERS:,}, {request_size.MAX_LINES:,}, {request_size.MAX_COMMENTS}"
     assert rows["characters, lines, comments of a document"] == sizes
     assert (
         rows["operations and fragments; spreads of fragments"]
-        == f"{request_size.DEFINITIONS}; {request_size.FRAGMENTS}"
+        == f"{request_size.MAX_DEFINITIONS}; {request_size.MAX_FRAGMENT_SPREADS}"
     )
-    assert rows["items of a list, characters of a text"] == f"{request_size.ITEMS}, {request_size.TEXT:,}"
+    assert (
+        rows["items of a list, characters of a text"]
+        == f"{request_size.MAX_LIST_ITEMS}, {request_size.MAX_TEXT_LENGTH:,}"
+    )
     assert (
         f"({default['link_seconds'] // 60} minutes" in PAGE
         or f"good for {default['link_seconds'] // 60} minutes" in PAGE
     )
-    assert f"up to {request_size.LISTED}" in PAGE
+    assert f"up to {request_size.MAX_LISTED}" in PAGE
     assert f"`look_seconds` ({default['look_seconds']})" in PAGE
     assert f"`held_looks` ({default['held_looks']})" in PAGE
 

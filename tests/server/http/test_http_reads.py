@@ -139,6 +139,6 @@ def test_only_one_of_those_that_wait_tries_again(api: Api) -> None:
 def test_introspection_and_mutations_are_no_short_reads(api: Api, document: str) -> None:
     """The first is long, the second writes: a thread takes them, however often they come."""
     api.graphql(document)
-    operation = api.service.documents.known(document, None)
+    operation = api.service.documents.find_prepared(document, None)
     assert operation is not None
     assert not operation.is_short_read

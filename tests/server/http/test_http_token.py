@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 import httpx2
 import pytest
 
-from reelport.server.limits.grant_rate import caller_of
-from reelport.server.limits.request_size import FORM
+from reelport.server.limits.grant_rate import hash_caller
+from reelport.server.limits.request_size import TOKEN_BODY_BYTES
 from reelport.wire import TOKEN_PATH
 
 from .conftest import Api
@@ -179,7 +179,7 @@ def test_credentials_in_both_places_are_refused(api: Api) -> None:
 def test_a_long_body_is_too_large(api: Api) -> None:
     """Exactly the limit is still read; more of it is 413, as JSON, however costly it would be to read."""
     at_limit = urlencode(fields(api)).encode() + b"&x="
-    at_limit += b"%" * (FORM - len(at_limit))
+    at_limit += b"%" * (TOKEN_BODY_BYTES - len(at_limit))
     assert api.client.post(TOKEN_PATH, content=at_limit, headers=FORM_HEADER).status_code == 200
     reply = api.client.post(TOKEN_PATH, content=at_limit + b"%", headers=FORM_HEADER)
     assert (reply.status_code, reply.json()["error"]) == (413, "invalid_request")
@@ -195,9 +195,9 @@ def test_only_post_is_taken(api: Api) -> None:
 def test_a_key_that_asks_too_often_is_told_when_to_come_again(api: Api) -> None:
     """429 with Retry-After; the id alone, with a wrong secret, uses up nothing of it."""
     for _ in range(200):
-        api.service.grants.take(caller_of(api.key.id, "wrong"))
+        api.service.grants.take(hash_caller(api.key.id, "wrong"))
     assert api.grant().status_code == 200
-    while not api.service.grants.take(caller_of(api.key.id, api.key.secret)):
+    while not api.service.grants.take(hash_caller(api.key.id, api.key.secret)):
         pass
     reply = api.grant()
     assert (reply.status_code, reply.json()["error"]) == (429, "too_many_requests")

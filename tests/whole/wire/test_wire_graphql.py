@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from graphql import build_client_schema, build_schema, get_introspection_query, print_schema
 
-from reelport.server.graphql.schema import shipped
+from reelport.server.graphql.schema import read_shipped_sdl
 from reelport.testing import Service
 
 from .conftest import ASK, INPUT, PAYLOAD, Wire, token_of
@@ -186,7 +186,7 @@ def test_a_foreign_or_unknown_report_is_null(wire: Wire, service: Service) -> No
 def test_introspection_gives_the_shipped_schema(wire: Wire) -> None:
     """A tool that reads the schema over the wire has the file, descriptions included."""
     answer = wire.graphql(get_introspection_query(input_value_deprecation=True))
-    assert print_schema(build_client_schema(answer["data"])) == print_schema(build_schema(shipped()))
+    assert print_schema(build_client_schema(answer["data"])) == print_schema(build_schema(read_shipped_sdl()))
 
 
 def test_polling_with_a_fresh_token_each_time_is_never_throttled(wire: Wire) -> None:

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from reelport.errors import InternalError
-from reelport.server.http.listening import listening
-from reelport.server.settings import read
+from reelport.server.http.listening import open_listener
+from reelport.server.settings import read_settings
 from reelport.testing import Service
 from reelport.wire import LOOK
 
@@ -188,7 +188,7 @@ def test_an_answer_waits_for_no_acknowledgement(tmp_path: Path) -> None:
             writer.close()
             return await told
 
-    with listening(read(data=tmp_path, port=0)) as listener:
+    with open_listener(read_settings(data=tmp_path, port=0)) as listener:
         assert asyncio.run(accepted(listener)) != 0
 
 

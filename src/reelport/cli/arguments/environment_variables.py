@@ -56,7 +56,7 @@ def _known() -> Iterator[frozenset[str]]:
     yield CLIENT_VARIABLES
     from reelport.server import settings
 
-    yield frozenset(map(settings.variable, settings.names()))
+    yield frozenset(map(settings.variable_name, settings.setting_names()))
 
 
 def _nearest(name: str, known: set[str]) -> str | None:

@@ -39,10 +39,10 @@ def state(data: Path | None, *, make: bool = False) -> Iterator[tuple[Settings, 
     """The settings and the open state database of a command; the data directory must be there unless it may be made."""
     from reelport.facts.layout import check_there
     from reelport.facts.modes import let_read, private
-    from reelport.server.settings import read
+    from reelport.server.settings import read_settings
     from reelport.server.state.database import connect
 
-    settings = read(data=data)
+    settings = read_settings(data=data)
     let_read(settings.readers)
     if not make:
         check_there(settings.data)

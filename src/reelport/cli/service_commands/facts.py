@@ -24,7 +24,7 @@ from reelport.facts.input.tolerance import MaxBad, RejectCap, parse_max_bad
 from reelport.facts.layout import check_layout, check_there
 from reelport.facts.modes import let_read
 from reelport.facts.tables import TABLES
-from reelport.server.settings import read
+from reelport.server.settings import read_settings
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ LOAD = App(name="load", help="Load facts and objects from files; list and undo l
 
 def facts_root(data: Path, *, make: bool = False) -> Path:
     """Where the tables of a data directory lie; it must be there, and of a known version, unless it may be made."""
-    let_read(read(data=data).readers)
+    let_read(read_settings(data=data).readers)
     (check_layout if make else check_there)(data)
     return data / FACTS_FOLDER
 
@@ -157,7 +157,7 @@ def _load(data: Path, asked: _Asked, *, as_json: bool) -> None:
             progress=shown.update,
             memory=asked.memory,
         )
-    note = None if result.already else unread_note(read(data=data), owners)
+    note = None if result.already else unread_note(read_settings(data=data), owners)
     print_result(result, note, as_json=as_json)
 
 

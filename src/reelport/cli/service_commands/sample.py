@@ -36,9 +36,9 @@ def sample(*, start: date, end: date, rows: Whole = 100_000, seed: Whole = 1, da
     """
     from reelport.facts.modes import let_read
     from reelport.server.sandbox import fill
-    from reelport.server.settings import read
+    from reelport.server.settings import read_settings
 
-    settings = read(data=data)
+    settings = read_settings(data=data)
     let_read(settings.readers)
     with _watched() as progress:
         found = fill(settings, start, end, rows, seed, progress)

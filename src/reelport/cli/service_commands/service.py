@@ -113,10 +113,10 @@ def doctor(*, json: Json = False, data: Data = None) -> None:
 
     Example: reelport doctor
     """
-    from reelport.server.doctor.checks import findings
-    from reelport.server.settings import read
+    from reelport.server.doctor.checks import run_checks
+    from reelport.server.settings import read_settings
 
-    found = findings(read(data=data))
+    found = run_checks(read_settings(data=data))
     rows = [{"well": "yes" if each.well else "NO", "subject": each.subject, "finding": each.sentence} for each in found]
     listed(rows, as_json=json)
     wrong = [f"{each.subject}: {each.sentence}" for each in found if not each.well]

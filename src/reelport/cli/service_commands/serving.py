@@ -13,7 +13,7 @@ from reelport.cli.arguments.usage_errors import find_error, refuse_together
 from reelport.facts.modes import let_read
 from reelport.server.masking import hide_passwords
 from reelport.server.setting import Secret
-from reelport.server.settings import Settings, read, variable
+from reelport.server.settings import Settings, read_settings, variable_name
 
 
 def _written(_: type, words: Sequence[Token]) -> str:
@@ -30,7 +30,7 @@ def _flags(*, worker: bool) -> list[tuple[str, Any, None]]:
             continue
         kind = str if kinds[field.name] == Secret | None else kinds[field.name]
         default = "" if field.default in {None, ""} else f" [default: {field.default}]"
-        help_ = f"{field.metadata['description']} [env var: {variable(field.name)}]{default}"
+        help_ = f"{field.metadata['description']} [env var: {variable_name(field.name)}]{default}"
         flags.append((field.name, Annotated[kind | None, Parameter(help=help_, converter=_written)], None))
     return flags
 
@@ -107,18 +107,20 @@ def _begin(flags: _Given | None) -> Settings:
 def _read(flags: _Given | None) -> Settings:
     """The settings in force. UsageError with each that is wrong, and with variables that are mistyped."""
     given = {} if flags is None else vars(flags)
-    refuse_together(lambda: read(**given), refuse_mistyped)
-    return read(**given)
+    refuse_together(lambda: read_settings(**given), refuse_mistyped)
+    return read_settings(**given)
 
 
 def _find_shown(flags: _Given | None) -> Iterator[str]:
     """What was given as a flag and is secret, a sentence each."""
     given = {} if flags is None else vars(flags)
     if given.get("secret"):
-        yield _format_shown("--secret", variable("secret"), "or in the file secret.key of the data directory")
+        yield _format_shown("--secret", variable_name("secret"), "or in the file secret.key of the data directory")
     address = given.get("database_url") or ""
     if hide_passwords(address) != address:
-        yield _format_shown("--database-url with a password", variable("database_url"), "or the password in ~/.pgpass")
+        yield _format_shown(
+            "--database-url with a password", variable_name("database_url"), "or the password in ~/.pgpass"
+        )
 
 
 def _format_shown(option: str, name: str, otherwise: str) -> str:

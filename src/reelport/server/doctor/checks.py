@@ -23,7 +23,7 @@ from reelport.engine.pieces import single_piece
 from reelport.errors import ReelportError
 from reelport.facts.durable import reason_of
 from reelport.server.credentials import load_service_secret
-from reelport.server.doctor.data_directory import look_at_access, look_at_disk, look_at_mark, look_at_readers
+from reelport.server.doctor.data_directory import check_access, check_directory, check_disk, check_permissions
 from reelport.server.doctor.link_origin import find_link_fault
 from reelport.server.doctor.open_files import find_file_fault
 from reelport.server.files import retention
@@ -47,26 +47,28 @@ class Finding:
     sentence: str
 
 
-def findings(settings: Settings) -> tuple[Finding, ...]:
+def run_checks(settings: Settings) -> tuple[Finding, ...]:
     """Everything that was looked at. A fault in one thing keeps none of the others from being looked at."""
     looks: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
-        "data directory": look_at_mark,
-        "permissions": look_at_readers,
-        "access": look_at_access,
-        "disk": look_at_disk,
-        "open files": _open_files,
-        "secret": _secret,
-        "database": _database,
-        "workers": _workers,
-        "files": _files,
-        "engine": _engine,
-        "port": _port,
-        "links": _links,
+        "data directory": check_directory,
+        "permissions": check_permissions,
+        "access": check_access,
+        "disk": check_disk,
+        "open files": _check_open_files,
+        "secret": _check_secret,
+        "database": _check_database,
+        "workers": _check_workers,
+        "files": _check_files,
+        "engine": _check_engine,
+        "port": _check_port,
+        "links": _check_links,
     }
-    return tuple(Finding(subject, *found) for subject, look in looks.items() for found in _looked(look, settings))
+    return tuple(Finding(subject, *found) for subject, look in looks.items() for found in _run_check(look, settings))
 
 
-def _looked(look: Callable[[Settings], Iterator[tuple[bool, str]]], settings: Settings) -> Iterator[tuple[bool, str]]:
+def _run_check(
+    look: Callable[[Settings], Iterator[tuple[bool, str]]], settings: Settings
+) -> Iterator[tuple[bool, str]]:
     try:
         yield from ((well, hide_passwords(sentence)) for well, sentence in look(settings))
     except OSError as error:
@@ -76,7 +78,7 @@ def _looked(look: Callable[[Settings], Iterator[tuple[bool, str]]], settings: Se
         yield False, hide_passwords(str(error))
 
 
-def _secret(settings: Settings) -> Iterator[tuple[bool, str]]:
+def _check_secret(settings: Settings) -> Iterator[tuple[bool, str]]:
     path = settings.data / "secret.key"
     if settings.secret is not None:
         yield True, "Given by REELPORT_SECRET."
@@ -88,7 +90,7 @@ def _secret(settings: Settings) -> Iterator[tuple[bool, str]]:
         yield private, f"{path} is {'readable by its user alone' if private else 'readable by others: chmod 600 it'}."
 
 
-def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
+def _check_database(settings: Settings) -> Iterator[tuple[bool, str]]:
     if not settings.database_url:
         journal = choose_journal(settings.data)
         yield True, f"SQLite {sqlite3.sqlite_version}, journal {journal.mode}, {journal.reason}."
@@ -100,7 +102,7 @@ def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
         with database.reading(db) as connection:
             found = database.read_revision(connection)
             if found is None:
-                yield from _new(connection)
+                yield from _check_new_database(connection)
                 return
             current = found == database.REVISION
             behind = f"At revision {found}, not {database.REVISION}: serve brings it there."
@@ -108,7 +110,7 @@ def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
             if current:
                 skew = abs(connection.execute(text("SELECT clock_ms()")).scalar_one() / 1000 - time.time())
                 yield skew < _MOST_SKEW, f"Its clock and this machine's are {skew:.3f} s apart."
-                yield _marked(settings, db)
+                yield _check_secret_fingerprint(settings, db)
             if not settings.database_url:
                 sound = connection.execute(text("PRAGMA quick_check")).scalar()
                 yield sound == "ok", f"SQLite's own check of the file says: {sound}."
@@ -116,7 +118,7 @@ def _database(settings: Settings) -> Iterator[tuple[bool, str]]:
         db.dispose()
 
 
-def _new(connection: Connection) -> Iterator[tuple[bool, str]]:
+def _check_new_database(connection: Connection) -> Iterator[tuple[bool, str]]:
     """A database that is there and holds no state; PostgreSQL may keep its user from making tables in it."""
     yield True, "It is new and holds no state yet: the first serve, org or sample makes it."
     if connection.dialect.name == "postgresql":
@@ -125,18 +127,18 @@ def _new(connection: Connection) -> Iterator[tuple[bool, str]]:
             yield False, "Its user may make no tables in it: GRANT CREATE ON SCHEMA public TO that user."
 
 
-def _marked(settings: Settings, db: Engine) -> tuple[bool, str]:
+def _check_secret_fingerprint(settings: Settings, db: Engine) -> tuple[bool, str]:
     # Not without a secret: asking for the seal would make one.
     made = settings.secret is not None or (settings.data / "secret.key").exists()
     return secret_fingerprint.describe(db, load_service_secret(settings) if made else None)
 
 
-def _open_files(_: Settings) -> Iterator[tuple[bool, str]]:
+def _check_open_files(_: Settings) -> Iterator[tuple[bool, str]]:
     fault = find_file_fault()
     yield fault is None, fault or "A process may have enough of them."
 
 
-def _workers(settings: Settings) -> Iterator[tuple[bool, str]]:
+def _check_workers(settings: Settings) -> Iterator[tuple[bool, str]]:
     names = liveness.list_living(settings)
     with _current_state(settings) as db:
         count = _count_jobs(db) if db else 0
@@ -153,7 +155,7 @@ def _count_jobs(db: Engine) -> int:
         return connection.execute(select(func.count()).select_from(JOBS)).scalar_one()
 
 
-def _files(settings: Settings) -> Iterator[tuple[bool, str]]:
+def _check_files(settings: Settings) -> Iterator[tuple[bool, str]]:
     if not settings.files_root.is_dir():
         return
     with _current_state(settings) as db:
@@ -193,7 +195,7 @@ def _is_current(db: Engine) -> bool:
         return False
 
 
-def _engine(settings: Settings) -> Iterator[tuple[bool, str]]:
+def _check_engine(settings: Settings) -> Iterator[tuple[bool, str]]:
     """A report of one row, made where reports are made: a file system without pipes makes none."""
     around = settings.data if settings.data.is_dir() else None
     threads = settings.worker_threads or os.cpu_count() or 1
@@ -204,14 +206,14 @@ def _engine(settings: Settings) -> Iterator[tuple[bool, str]]:
     yield True, f"DuckDB makes a report with {settings.worker_memory} of memory."
 
 
-def _port(settings: Settings) -> Iterator[tuple[bool, str]]:
+def _check_port(settings: Settings) -> Iterator[tuple[bool, str]]:
     with socket.socket() as probe:
         probe.settimeout(1)
         taken = settings.port != 0 and probe.connect_ex((settings.host, settings.port)) == 0
     yield True, f"Port {settings.port} of {settings.host} is {'in use (by a running serve?)' if taken else 'free'}."
 
 
-def _links(settings: Settings) -> Iterator[tuple[bool, str]]:
+def _check_links(settings: Settings) -> Iterator[tuple[bool, str]]:
     fault = find_link_fault(settings)
     begin = f"with {settings.public_url}" if settings.public_url else "with the scheme and host that their caller used"
     yield fault is None, fault or f"They begin {begin}."

@@ -16,14 +16,14 @@ from reelport.server.doctor import permissions
 from reelport.server.settings import Settings
 from reelport.server.state import database
 
-_LEAST_FREE = 1_000_000_000
-_LEAST_FREE_SHARE = 0.05
-_SLOWEST_SYNC = 0.2
+_MIN_FREE_BYTES = 1_000_000_000
+_MIN_FREE_SHARE = 0.05
+_MAX_SYNC_SECONDS = 0.2
 _THOUSAND = 1000
-_BEGUN_BY = "the first load, sample, org add or serve makes it"
+_HOW_MADE = "the first load, sample, org add or serve makes it"
 
 
-def look_at_mark(settings: Settings) -> Iterator[tuple[bool, str]]:
+def check_directory(settings: Settings) -> Iterator[tuple[bool, str]]:
     """Whether it is a data directory of this version. None yet is well where the state, in PostgreSQL, is new too."""
     data = settings.data
     if (data / "layout.json").exists():
@@ -32,11 +32,11 @@ def look_at_mark(settings: Settings) -> Iterator[tuple[bool, str]]:
     elif data.is_dir() and any(data.iterdir()):
         yield False, f"{data} has no layout.json: is it a data directory of Reelport?"
     elif settings.database_url and _is_new(settings):
-        yield True, f"{data} is new, as the database is: {_BEGUN_BY}."
+        yield True, f"{data} is new, as the database is: {_HOW_MADE}."
     else:
         what = "holds no layout.json" if data.is_dir() else "isn't there"
         # Whoever has begun something lost it, or named another one: only a database could tell that from a first start.
-        yield False, f"{data.absolute()} {what}: {_BEGUN_BY}. If there is one, name it by --data or REELPORT_DATA."
+        yield False, f"{data.absolute()} {what}: {_HOW_MADE}. If there is one, name it by --data or REELPORT_DATA."
 
 
 def _is_new(settings: Settings) -> bool:
@@ -53,56 +53,59 @@ def _is_new(settings: Settings) -> bool:
             db.dispose()
 
 
-def look_at_readers(settings: Settings) -> Iterator[tuple[bool, str]]:
+def check_permissions(settings: Settings) -> Iterator[tuple[bool, str]]:
     """Whether those can read it who should, and nobody else; and that nobody else can replace it."""
     data, readers = settings.data, settings.readers
     if not data.is_dir():
         return
     whose = "its owner" if readers is Readers.OWNER else "its owner and group"
     unless = " (its group may read them where REELPORT_READABLE_BY=group)" if readers is Readers.OWNER else ""
-    wider, narrower = permissions.list_wider(data, readers), permissions.list_narrower(data, readers)
+    wider, narrower = permissions.list_too_open(data, readers), permissions.list_too_closed(data, readers)
     if wider:
-        closing = permissions.mending(data, readers)
-        yield False, f"{_counted(wider)} open to more than {whose}{unless}. To close them: {closing}"
+        closing = permissions.format_closing_command(data, readers)
+        yield False, f"{_count_paths(wider)} open to more than {whose}{unless}. To close them: {closing}"
     if narrower:
-        opening = permissions.widening(data)
+        opening = permissions.format_group_command(data)
         why = "though REELPORT_READABLE_BY=group lets it"
-        yield False, f"{_counted(narrower)} closed to its group, {why}. To open them: {opening}"
+        yield False, f"{_count_paths(narrower)} closed to its group, {why}. To open them: {opening}"
     if not wider and not narrower:
         yield True, f"Open to {whose} alone."
-    yield from ((False, sentence) for sentence in permissions.list_movable(data))
+    yield from ((False, sentence) for sentence in permissions.describe_replaceable(data))
 
 
-def look_at_access(settings: Settings) -> Iterator[tuple[bool, str]]:
+def check_access(settings: Settings) -> Iterator[tuple[bool, str]]:
     """Whether this user can read and write what is in it, as every command that writes has to."""
     if not settings.data.is_dir():
         return
-    if shut := permissions.list_shut(settings.data):
-        mend = permissions.opening(settings.data)
-        yield False, f"{_counted(shut)} closed to the user of its commands, who has to read and write. Mend it: {mend}"
+    if shut := permissions.list_inaccessible(settings.data):
+        mend = permissions.format_owner_command(settings.data)
+        yield (
+            False,
+            f"{_count_paths(shut)} closed to the user of its commands, who has to read and write. Mend it: {mend}",
+        )
     else:
         yield True, "Its user can read and write what is in it."
 
 
-def _counted(paths: Sequence[Path]) -> str:
+def _count_paths(paths: Sequence[Path]) -> str:
     return f"{len(paths)} files and folders, such as {paths[0]}, are" if len(paths) > 1 else f"{paths[0]} is"
 
 
-def look_at_disk(settings: Settings) -> Iterator[tuple[bool, str]]:
+def check_disk(settings: Settings) -> Iterator[tuple[bool, str]]:
     """Whether its disk has room, and takes a write and its sync in good time."""
     if not settings.data.is_dir():
         return
     space = shutil.disk_usage(settings.data)
-    needed = max(_LEAST_FREE, round(_LEAST_FREE_SHARE * space.total))
-    said = f"{_sized(space.free)} of {_sized(space.total)} are free"
+    needed = max(_MIN_FREE_BYTES, round(_MIN_FREE_SHARE * space.total))
+    said = f"{_format_bytes(space.free)} of {_format_bytes(space.total)} are free"
     advice = (
-        f", and {_sized(needed)} should be (1 GB, and 5 % of the disk). Make room, move the data directory to a larger "
-        "disk, or keep reports for less long (REELPORT_RETENTION_HOURS)."
+        f", and {_format_bytes(needed)} should be (1 GB, and 5 % of the disk). Make room, move the data directory to "
+        "a larger disk, or keep reports for less long (REELPORT_RETENTION_HOURS)."
     )
     enough = space.free >= needed
     yield enough, f"{said}{'.' if enough else advice}"
     seconds = _time_sync(settings.data / f".probe-{short_id()}")
-    yield seconds < _SLOWEST_SYNC, f"Writing and syncing 4 kB takes {seconds * 1000:.1f} ms."
+    yield seconds < _MAX_SYNC_SECONDS, f"Writing and syncing 4 kB takes {seconds * 1000:.1f} ms."
 
 
 def _time_sync(probe: Path) -> float:
@@ -118,7 +121,7 @@ def _time_sync(probe: Path) -> float:
     return time.perf_counter() - started
 
 
-def _sized(count: int) -> str:
+def _format_bytes(count: int) -> str:
     """Bytes in the unit in which they are a number from 1 to 999."""
     size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
     while size >= _THOUSAND and len(units) > 1:

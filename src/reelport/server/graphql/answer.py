@@ -14,99 +14,107 @@ import structlog
 from graphql import GraphQLError, GraphQLSchema, Node, OperationDefinitionNode, execute_sync
 
 from reelport.errors import Problem
-from reelport.server.graphql import judgement, values
+from reelport.server.graphql import query_problems, values
 from reelport.server.graphql.context import Context
-from reelport.server.graphql.documents import Documents, Operation
-from reelport.server.graphql.faults import CODES, Fault, Path, entries, location_of, locations_of, refusal
-from reelport.server.graphql.places import Places
+from reelport.server.graphql.document_cache import DocumentCache, Operation
+from reelport.server.graphql.faults import (
+    CODES,
+    Fault,
+    Path,
+    format_errors,
+    format_refusal,
+    list_locations,
+    locate_node,
+)
+from reelport.server.graphql.node_paths import NodePaths
 from reelport.server.graphql.request import Request
 from reelport.server.graphql.validation import ValueProblem
 from reelport.server.graphql.values import NameSuggestions
-from reelport.server.limits.request_size import LISTED
+from reelport.server.limits.request_size import MAX_LISTED
 from reelport.server.reports import use_cases
 from reelport.server.state.database import StateBusy
 from reelport.wire import Code
 
 _LOG = structlog.get_logger(__name__)
-_NAMES = frozenset({Code.UNKNOWN_METRIC, Code.UNKNOWN_DIMENSION, Code.UNKNOWN_PRODUCT, Code.UNKNOWN_FILTER})
-_NAMES |= {Code.UNKNOWN_FILTER_VALUE, Code.BAD_DATE}
+_NAME_CODES = frozenset({Code.UNKNOWN_METRIC, Code.UNKNOWN_DIMENSION, Code.UNKNOWN_PRODUCT, Code.UNKNOWN_FILTER})
+_NAME_CODES |= {Code.UNKNOWN_FILTER_VALUE, Code.BAD_DATE}
 """Problems of names: the shape around them is right."""
 
 
-def answer(documents: Documents, request: Request, context: Context) -> dict[str, Any]:
+def answer_request(documents: DocumentCache, request: Request, context: Context) -> dict[str, Any]:
     """The whole answer, `data` always in it and `errors` only when there are any."""
     prepared = documents.prepare(request.query, request.operation)
     if not isinstance(prepared, Operation):
-        return refusal(prepared)
-    faults = _faults(request, prepared, context)
+        return format_refusal(prepared)
+    faults = _find_faults(request, prepared, context)
     if faults:
-        return refusal(faults)
+        return format_refusal(faults)
     return _execute(documents.schema, request, prepared, context)
 
 
-def _faults(request: Request, prepared: Operation, context: Context) -> list[Fault]:
+def _find_faults(request: Request, prepared: Operation, context: Context) -> list[Fault]:
     """Why the document must be refused: empty when only single fields may have to be."""
     errors = prepared.errors
-    unfit = [*islice(_of_variables(request, prepared), LISTED + 1)]
-    if all(_for_field(error) for error in errors) and not any(problem.fatal for problem, _ in unfit):
+    unfit = [*islice(_check_variables(request, prepared), MAX_LISTED + 1)]
+    if all(_is_left_to_field(error) for error in errors) and not any(problem.fatal for problem, _ in unfit):
         return []
-    wrong = [_of_validation(error, prepared.places) for error in errors]
+    wrong = [_convert_validation_error(error, prepared.paths) for error in errors]
     faults = [*wrong, *(fault for _, fault in unfit)]
-    return [*faults, *islice(_foreseen(request, prepared, context, faults), LISTED + 1)]
+    return [*faults, *islice(_foresee_faults(request, prepared, context, faults), MAX_LISTED + 1)]
 
 
-def _for_field(error: GraphQLError) -> bool:
+def _is_left_to_field(error: GraphQLError) -> bool:
     return isinstance(error, ValueProblem) and not error.problem.fatal
 
 
-def _of_validation(error: GraphQLError, places: Places) -> Fault:
+def _convert_validation_error(error: GraphQLError, places: NodePaths) -> Fault:
     nodes: Sequence[Node] = (error.value,) if isinstance(error, ValueProblem) else error.nodes or ()
-    place = next((place for node in nodes if (place := places.of(node))), None)
+    place = next((place for node in nodes if (place := places.find(node))), None)
     path = place.path if place else None
     if isinstance(error, ValueProblem):
         problem = error.problem
         inside = (*(place.input if place else ()), *problem.path)
-        where = location_of(values.part_of(error.value, problem.path))
+        where = locate_node(values.find_part(error.value, problem.path))
         return Fault(CODES[problem.code], problem.sentence, path, where, inside or None, problem.nearest)
-    return Fault(Code.INVALID_DOCUMENT, error.message, path, locations_of(error), (place and place.input) or None)
+    return Fault(Code.INVALID_DOCUMENT, error.message, path, list_locations(error), (place and place.input) or None)
 
 
-def _of_variables(request: Request, prepared: Operation) -> Iterator[tuple[Problem, Fault]]:
+def _check_variables(request: Request, prepared: Operation) -> Iterator[tuple[Problem, Fault]]:
     guesses = NameSuggestions()
     for definition, type_ in prepared.variables:
         name = definition.variable.name.value
         if definition.default_value is not None and name not in request.variables:
             continue
-        place = prepared.places.variables.get(name)
+        place = prepared.paths.variables.get(name)
         above = place.input if place else ()
-        found = values.problems(request.variables.get(name), type_, guesses=guesses)
+        found = values.find_problems(request.variables.get(name), type_, guesses=guesses)
         for problem in found:
             sentence = problem.sentence
             if not problem.path and name not in request.variables:
                 sentence = f"The variable ${name[:80]} is missing."
-            where = location_of(definition)
+            where = locate_node(definition)
             inside = (*above, *problem.path) or None
             path = place.path if place else None
             yield problem, Fault(CODES[problem.code], sentence, path, where, inside, problem.nearest, f"${name}")
 
 
-def _foreseen(request: Request, prepared: Operation, context: Context, faults: list[Fault]) -> Iterator[Fault]:
+def _foresee_faults(request: Request, prepared: Operation, context: Context, faults: list[Fault]) -> Iterator[Fault]:
     """What the asks of a refused document would be refused for once their names are right."""
-    if len(faults) > LISTED or any(fault.code not in _NAMES for fault in faults):
+    if len(faults) > MAX_LISTED or any(fault.code not in _NAME_CODES for fault in faults):
         return
     told = {(fault.path, fault.input_path) for fault in faults}
-    sent = _values(request, prepared.node)
-    for field, path in prepared.places.roots:
+    sent = _read_variables(request, prepared.node)
+    for field, path in prepared.paths.roots:
         for argument in (field.arguments or ()) if field.name.value == "askPartnerReportFile" else ():
             wire = values.from_literal(argument.value, sent)
-            for problem in judgement.foresee_problems(
+            for problem in query_problems.foresee_problems(
                 wire, context.caller.scopes, context.now.date(), use_cases.make_rules(context.settings)
             ):
                 if problem.fatal and (path, problem.path) not in told:
-                    yield Fault.of_problem(problem, path, field)
+                    yield Fault.from_problem(problem, path, field)
 
 
-def _values(request: Request, operation: OperationDefinitionNode) -> Mapping[str, Any]:
+def _read_variables(request: Request, operation: OperationDefinitionNode) -> Mapping[str, Any]:
     defaults = {
         definition.variable.name.value: values.from_literal(definition.default_value)
         for definition in operation.variable_definitions or ()
@@ -126,17 +134,17 @@ def _execute(schema: GraphQLSchema, request: Request, prepared: Operation, conte
     for error in result.errors or ():
         if context.repeatable and isinstance(error.original_error, StateBusy):
             raise error.original_error
-    faults = [*context.faults, *(_of_execution(error) for error in result.errors or ())]
+    faults = [*context.faults, *(_convert_execution_error(error) for error in result.errors or ())]
     body: dict[str, Any] = {"data": result.data}
     if faults:
-        body["errors"] = entries(faults)
+        body["errors"] = format_errors(faults)
     return body
 
 
-def _of_execution(error: GraphQLError) -> Fault:
+def _convert_execution_error(error: GraphQLError) -> Fault:
     """An error that no resolver told itself: our own, unless GraphQL found it in the request."""
     path: Path | None = tuple(error.path) if error.path is not None else None
     if error.original_error is None and not isinstance(error, ValueProblem):
-        return Fault(Code.INVALID_VALUE, error.message, path, locations_of(error))
+        return Fault(Code.INVALID_VALUE, error.message, path, list_locations(error))
     _LOG.error("a field failed", path=path, exc_info=error.original_error)
-    return Fault(Code.INTERNAL, "The service failed here; it isn't the request's fault.", path, locations_of(error))
+    return Fault(Code.INTERNAL, "The service failed here; it isn't the request's fault.", path, list_locations(error))

@@ -9,7 +9,7 @@ from typing import Any, Self
 from graphql import GraphQLError, Node
 
 from reelport.errors import Problem
-from reelport.server.limits.request_size import LISTED
+from reelport.server.limits.request_size import MAX_LISTED
 from reelport.wire import Code
 
 Path = tuple[str | int, ...]
@@ -44,23 +44,23 @@ class Fault:
     variable: str | None = None
 
     @classmethod
-    def of_problem(cls, problem: Problem, path: Path | None, node: Node | None = None) -> Self:
+    def from_problem(cls, problem: Problem, path: Path | None, node: Node | None = None) -> Self:
         """A problem of a query, told at the field that asked, which lies at `node`."""
-        where = () if node is None else location_of(node)
+        where = () if node is None else locate_node(node)
         return cls(CODES[problem.code], problem.sentence, path, where, problem.path or None, problem.nearest)
 
-    def entry(self) -> dict[str, Any]:
+    def format(self) -> dict[str, Any]:
         """The error as it goes over the wire; `locations` only when there are any."""
         extensions: dict[str, Any] = {"code": self.code.value}
         if self.input_path is not None:
-            extensions["inputPath"] = _steps(self.input_path)
+            extensions["inputPath"] = _shorten_path(self.input_path)
         if self.variable is not None:
             extensions["variable"] = self.variable
         if self.nearest is not None:
             extensions["nearest"] = self.nearest
         entry: dict[str, Any] = {
-            "message": shortened(self.message),
-            "path": None if self.path is None else _steps(self.path),
+            "message": shorten(self.message),
+            "path": None if self.path is None else _shorten_path(self.path),
         }
         if self.locations:
             entry["locations"] = [{"line": line, "column": column} for line, column in self.locations]
@@ -72,35 +72,35 @@ class Fault:
         return entry
 
 
-def refusal(faults: Iterable[Fault]) -> dict[str, Any]:
+def format_refusal(faults: Iterable[Fault]) -> dict[str, Any]:
     """The answer to a document of which nothing was executed."""
-    return {"data": None, "errors": entries(faults)}
+    return {"data": None, "errors": format_errors(faults)}
 
 
-def entries(faults: Iterable[Fault]) -> list[dict[str, Any]]:
+def format_errors(faults: Iterable[Fault]) -> list[dict[str, Any]]:
     """The errors of one answer: each once, and when they are very many a last one says so."""
     distinct = list(dict.fromkeys(faults))
-    listed = [fault.entry() for fault in distinct[:LISTED]]
-    if len(distinct) > LISTED:
-        listed.append(Fault(Code.TOO_LARGE, "There are more problems than are listed here.").entry())
+    listed = [fault.format() for fault in distinct[:MAX_LISTED]]
+    if len(distinct) > MAX_LISTED:
+        listed.append(Fault(Code.TOO_LARGE, "There are more problems than are listed here.").format())
     return listed
 
 
-def locations_of(error: GraphQLError | None) -> tuple[tuple[int, int], ...]:
+def list_locations(error: GraphQLError | None) -> tuple[tuple[int, int], ...]:
     """Where in the document an error lies."""
     found: Sequence[Any] = (error.locations if error is not None else None) or ()
     return tuple((each.line, each.column) for each in found[:5])
 
 
-def location_of(node: Node) -> tuple[tuple[int, int], ...]:
+def locate_node(node: Node) -> tuple[tuple[int, int], ...]:
     """Where in the document a node begins."""
     return ((node.loc.start_token.line, node.loc.start_token.column),) if node.loc else ()
 
 
-def shortened(text: str, most: int = _LONGEST) -> str:
+def shorten(text: str, most: int = _LONGEST) -> str:
     """A text that doesn't repeat a whole request."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _steps(path: Path) -> list[str | int]:
-    return [shortened(step, _LONGEST_STEP) if isinstance(step, str) else step for step in path]
+def _shorten_path(path: Path) -> list[str | int]:
+    return [shorten(step, _LONGEST_STEP) if isinstance(step, str) else step for step in path]

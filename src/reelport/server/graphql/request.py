@@ -21,65 +21,68 @@ class Request:
     operation: str | None = None
 
 
-def read(body: bytes) -> Request | Fault:
+def parse_body(body: bytes) -> Request | Fault:
     """The request of a body, or what is wrong with it."""
     try:
         given = json.loads(
-            body.decode("utf-8-sig"), object_pairs_hook=_distinct, parse_constant=_no_number, parse_float=_finite
+            body.decode("utf-8-sig"),
+            object_pairs_hook=_build_object,
+            parse_constant=_refuse_constant,
+            parse_float=_parse_finite,
         )
     except UnicodeDecodeError:
-        return _wrong("The body isn't UTF-8.")
+        return _bad_body("The body isn't UTF-8.")
     except RecursionError:
-        return _wrong("The body is JSON that is nested too deeply.")
-    except _Refused as refused:
-        return _wrong(str(refused))
+        return _bad_body("The body is JSON that is nested too deeply.")
+    except _AmbiguousJson as refused:
+        return _bad_body(str(refused))
     except json.JSONDecodeError as error:
-        return _wrong(f"The body isn't JSON: {error.msg}, at line {error.lineno}, column {error.colno}.")
+        return _bad_body(f"The body isn't JSON: {error.msg}, at line {error.lineno}, column {error.colno}.")
     except ValueError:
-        return _wrong("The body holds a number with too many digits.")
-    return _request(given)
+        return _bad_body("The body holds a number with too many digits.")
+    return _parse_request(given)
 
 
-def _request(given: Any) -> Request | Fault:  # noqa: ANN401 - JSON
+def _parse_request(given: Any) -> Request | Fault:  # noqa: ANN401 - JSON
     match given:
         case list():
-            return _wrong("The body is a list: send one object a request, with as many aliased fields as you need.")
+            return _bad_body("The body is a list: send one object a request, with as many aliased fields as you need.")
         case {"query": str(query)} if query.strip():
             pass
         case dict():
-            return _wrong("The body has no `query`: send the document as a text of that name.")
+            return _bad_body("The body has no `query`: send the document as a text of that name.")
         case _:
-            return _wrong("The body isn't an object: send one with a `query`.")
+            return _bad_body("The body isn't an object: send one with a `query`.")
     variables, operation = given.get("variables"), given.get("operationName")
     if not (variables is None or isinstance(variables, dict)):
-        return _wrong("`variables` isn't an object.")
+        return _bad_body("`variables` isn't an object.")
     if not (operation is None or isinstance(operation, str)):
-        return _wrong("`operationName` isn't a text.")
+        return _bad_body("`operationName` isn't a text.")
     return Request(query, variables or {}, operation or None)
 
 
-class _Refused(ValueError):
+class _AmbiguousJson(ValueError):
     """JSON that has no one meaning."""
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise _Refused(f"The body has the key {name[:80]!r} twice in one object.")
+        raise _AmbiguousJson(f"The body has the key {name[:80]!r} twice in one object.")
     return found
 
 
-def _no_number(word: str) -> float:
-    raise _Refused(f"The body holds {word}, which isn't JSON.")
+def _refuse_constant(word: str) -> float:
+    raise _AmbiguousJson(f"The body holds {word}, which isn't JSON.")
 
 
-def _finite(digits: str) -> float:
+def _parse_finite(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise _Refused(f"The body holds {digits[:80]}, which is larger than any number that is read here.")
+        raise _AmbiguousJson(f"The body holds {digits[:80]}, which is larger than any number that is read here.")
     return number
 
 
-def _wrong(sentence: str) -> Fault:
+def _bad_body(sentence: str) -> Fault:
     return Fault(Code.BAD_BODY, sentence)

@@ -18,11 +18,11 @@ from graphql import GraphQLResolveInfo, GraphQLSchema
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
 from reelport.query import ReportQuery
 from reelport.server.files import signed_urls
-from reelport.server.graphql import judgement
+from reelport.server.graphql import query_problems
 from reelport.server.graphql.context import Context
 from reelport.server.graphql.faults import Fault
-from reelport.server.graphql.schema import shipped
-from reelport.server.limits.request_size import LISTED
+from reelport.server.graphql.schema import read_shipped_sdl
+from reelport.server.limits.request_size import MAX_LISTED
 from reelport.server.reports import use_cases
 from reelport.server.reports.use_cases import AskedReport, FoundReport
 from reelport.server.state.database import StateBusy
@@ -42,73 +42,75 @@ _SPACE = ObjectType("PartnerSpace")
 _REPORT = ObjectType("PartnerReportFile")
 
 
-def schema() -> GraphQLSchema:
+def build_schema() -> GraphQLSchema:
     """The public schema, executable."""
-    return make_executable_schema(shipped(), _DATE_TIME, _QUERY, _MUTATION, _SPACE, _REPORT)
+    return make_executable_schema(read_shipped_sdl(), _DATE_TIME, _QUERY, _MUTATION, _SPACE, _REPORT)
 
 
 @_DATE_TIME.serializer
-def _moment(value: datetime) -> str:
+def _format_moment(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @_MUTATION.field("askPartnerReportFile")
-def _ask(_: object, info: _Info, input: Object) -> Object | None:  # noqa: A002 - the schema's name
+def _resolve_ask(_: object, info: _Info, input: Object) -> Object | None:  # noqa: A002 - the schema's name
     context: Context = info.context
-    asked = _told(info, lambda: _asked(context, input))
+    asked = _run_or_refuse(info, lambda: _ask_report(context, input))
     if asked is None:
         return None
     return {
-        "reportFile": _report(asked),
+        "reportFile": _make_report(asked),
         "status": "SUCCESS",
         "clientMutationId": input.get("clientMutationId"),
     }
 
 
-def _asked(context: Context, wire: Object) -> AskedReport:
+def _ask_report(context: Context, wire: Object) -> AskedReport:
     try:
         query = ReportQuery.from_wire(wire)
     except QueryRefused:
         raise QueryRefused(
-            judgement.problems(wire, context.caller.scopes, context.now.date(), use_cases.make_rules(context.settings))
+            query_problems.find_problems(
+                wire, context.caller.scopes, context.now.date(), use_cases.make_rules(context.settings)
+            )
         ) from None
     return use_cases.ask(context.db, context.settings, context.caller, query, context.now)
 
 
 @_QUERY.field("partner")
-def _partner(_: object, info: _Info) -> Object:
-    return _partner_of(info.context)
+def _resolve_partner(_: object, info: _Info) -> Object:
+    return _make_partner(info.context)
 
 
-def _partner_of(context: Context) -> Object:
-    return {"__typename": "PartnerSpace", "id": _id("PartnerSpace", context.caller.organization)}
+def _make_partner(context: Context) -> Object:
+    return {"__typename": "PartnerSpace", "id": _encode_id("PartnerSpace", context.caller.organization)}
 
 
 @_SPACE.field("reportFile")
-def _report_file(_: object, info: _Info, reportToken: str) -> Object | None:  # noqa: N803 - the schema's
-    found = _told(info, lambda: _seen(info.context, reportToken))
-    return None if found is None else _report(found)
+def _resolve_report_file(_: object, info: _Info, reportToken: str) -> Object | None:  # noqa: N803 - the schema's
+    found = _run_or_refuse(info, lambda: _find_report(info.context, reportToken))
+    return None if found is None else _make_report(found)
 
 
-def _seen(context: Context, token: str) -> FoundReport | None:
+def _find_report(context: Context, token: str) -> FoundReport | None:
     """The report by which a query begins: how it stands is what its caller wants to know."""
-    found = _looked(context, token)
+    found = _read_report(context, token)
     if found is not None and found.status is ReportStatus.IN_PROGRESS:
         context.unfinished.add(found.id)
     return found
 
 
-def _looked(context: Context, token: str) -> FoundReport | None:
+def _read_report(context: Context, token: str) -> FoundReport | None:
     found = use_cases.find_report(context.db, context.caller, token, context.expiry_now)
     if found is not None and found.file is not None and found.last_complete_day is not None:
         context.complete_days.add(found.last_complete_day)
     return found
 
 
-def _report(report: AskedReport | FoundReport) -> Object:
+def _make_report(report: AskedReport | FoundReport) -> Object:
     return {
         "__typename": "PartnerReportFile",
-        "id": _id("PartnerReportFile", report.token),
+        "id": _encode_id("PartnerReportFile", report.token),
         "reportToken": report.token,
         "status": report.status.value,
         "createDate": report.created_at,
@@ -118,35 +120,35 @@ def _report(report: AskedReport | FoundReport) -> Object:
 
 
 @_REPORT.field("downloadLinks")
-def _download_links(root: Object, info: _Info, first: int | None = None, page: int | None = 1) -> Object | None:
+def _resolve_download_links(root: Object, info: _Info, first: int | None = None, page: int | None = 1) -> Object | None:
     page = 1 if page is None else page
     least = {"first": (first, 0), "page": (page, 1)}
     below = [name for name, (value, bound) in least.items() if value is not None and value < bound]
     if below:
         context: Context = info.context
         problems = (Problem(Code.INVALID_VALUE, (name,), f"{name} is too small.") for name in below)
-        context.faults.extend(_fault(info, problem) for problem in problems)
+        context.faults.extend(_make_fault(info, problem) for problem in problems)
         return None
     report = root["report"]
     if isinstance(report, AskedReport):
         # An ask that was answered by an older report may be finished already.
-        report = _told(info, lambda: _looked(info.context, report.token))
-    links = [] if report is None or report.file is None else [_link(info.context, report)]
-    return _connection(links, root["reportToken"], first, page)
+        report = _run_or_refuse(info, lambda: _read_report(info.context, report.token))
+    links = [] if report is None or report.file is None else [_make_link(info.context, report)]
+    return _make_connection(links, root["reportToken"], first, page)
 
 
-def _link(context: Context, report: FoundReport) -> Object:
+def _make_link(context: Context, report: FoundReport) -> Object:
     until = context.now + timedelta(seconds=context.settings.link_seconds)
     if context.now < report.expires_at:  # otherwise the clock is not believed just now
         until = min(until, report.expires_at)
     return {
         "__typename": "ReportFileDownloadLink",
-        "id": _id("ReportFileDownloadLink", report.token),
+        "id": _encode_id("ReportFileDownloadLink", report.token),
         "link": context.base + signed_urls.sign_url(context.service_secret, report.id, context.caller.key_id, until),
     }
 
 
-def _connection(links: list[Object], token: str, first: int | None, page: int) -> Object:
+def _make_connection(links: list[Object], token: str, first: int | None, page: int) -> Object:
     size = len(links) if first is None else first
     shown = links[(page - 1) * size : page * size]
     more = page * size < len(links)
@@ -159,41 +161,41 @@ def _connection(links: list[Object], token: str, first: int | None, page: int) -
             "startCursor": shown[0]["id"] if shown else None,
             "endCursor": shown[-1]["id"] if shown else None,
         },
-        "metadata": _metadata(token),
+        "metadata": _make_metadata(token),
         "totalCount": len(links),
     }
 
 
-def _metadata(token: str) -> Object:
-    return {"__typename": "Metadata", "id": _id("Metadata", token), "algorithm": None}
+def _make_metadata(token: str) -> Object:
+    return {"__typename": "Metadata", "id": _encode_id("Metadata", token), "algorithm": None}
 
 
 @_QUERY.field("node")
-def _node(_: object, info: _Info, id: str) -> Object | None:  # noqa: A002 - the schema's name
+def _resolve_node(_: object, info: _Info, id: str) -> Object | None:  # noqa: A002 - the schema's name
     context: Context = info.context
-    type_, key = _parts(id)
+    type_, key = _decode_id(id)
     if type_ == "PartnerSpace":
-        return _partner_of(context) if key == context.caller.organization else None
+        return _make_partner(context) if key == context.caller.organization else None
     if type_ not in {"PartnerReportFile", "ReportFileDownloadLink", "Metadata"}:
         return None
-    report = _told(info, lambda: _seen(context, key))
+    report = _run_or_refuse(info, lambda: _find_report(context, key))
     match type_, report:
         case _, None:
             return None
         case "PartnerReportFile", FoundReport():
-            return _report(report)
+            return _make_report(report)
         case "Metadata", _:
-            return _metadata(key)
+            return _make_metadata(key)
         case _:
-            return _link(context, report) if report.file is not None else None
+            return _make_link(context, report) if report.file is not None else None
 
 
-def _id(type_: str, key: str) -> str:
+def _encode_id(type_: str, key: str) -> str:
     """An id that says nothing to its holder and all to us."""
     return base64.urlsafe_b64encode(f"{type_}:{key}".encode()).decode().rstrip("=")
 
 
-def _parts(id_: str) -> tuple[str, str]:
+def _decode_id(id_: str) -> tuple[str, str]:
     try:
         text = base64.urlsafe_b64decode(id_ + "=" * (-len(id_) % 4)).decode()
     except (binascii.Error, ValueError):
@@ -202,26 +204,26 @@ def _parts(id_: str) -> tuple[str, str]:
     return type_, key
 
 
-def _told(info: _Info, do: Callable[[], _T]) -> _T | None:
+def _run_or_refuse(info: _Info, do: Callable[[], _T]) -> _T | None:
     """What `do` gives; None when it was refused, and then every reason is told at this field."""
     context: Context = info.context
     try:
         return do()
     except QueryRefused as refused:
-        if len(context.faults) <= LISTED:  # What is beyond them isn't told.
-            context.faults.extend(_fault(info, problem) for problem in refused.problems if problem.fatal)
+        if len(context.faults) <= MAX_LISTED:  # What is beyond them isn't told.
+            context.faults.extend(_make_fault(info, problem) for problem in refused.problems if problem.fatal)
     except QueueFull as full:
-        context.faults.append(_fault(info, Problem(Code.TOO_MANY_REPORTS, (), str(full))))
+        context.faults.append(_make_fault(info, Problem(Code.TOO_MANY_REPORTS, (), str(full))))
     except AccessError as changed:
-        context.faults.append(_fault(info, Problem(Code.UNAVAILABLE, (), str(changed))))
+        context.faults.append(_make_fault(info, Problem(Code.UNAVAILABLE, (), str(changed))))
     except StorageError as error:
         if context.repeatable and isinstance(error, StateBusy):
             raise
         _LOG.error("the state can't be used", reason=str(error))
         sentence = "The service can't do this now: try again."
-        context.faults.append(_fault(info, Problem(Code.UNAVAILABLE, (), sentence)))
+        context.faults.append(_make_fault(info, Problem(Code.UNAVAILABLE, (), sentence)))
     return None
 
 
-def _fault(info: _Info, problem: Problem) -> Fault:
-    return Fault.of_problem(problem, tuple(info.path.as_list()), info.field_nodes[0])
+def _make_fault(info: _Info, problem: Problem) -> Fault:
+    return Fault.from_problem(problem, tuple(info.path.as_list()), info.field_nodes[0])

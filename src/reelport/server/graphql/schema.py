@@ -192,41 +192,41 @@ type Algorithm {
 '''
 
 
-def sdl() -> str:
+def build_sdl() -> str:
     """The whole schema, as it is written to `schema.graphql`."""
-    filters = "\n\n".join(_field(each) for each in Filter)
+    filters = "\n\n".join(_format_field(each) for each in Filter)
     enums = [
-        _enum("PartnerReportStatus", "Where a report stands.", ((s.value, s.sentence) for s in ReportStatus)),
-        _enum("PartnerReportMetric", "What can be counted.", ((m.name, _described(m)) for m in Metric)),
-        _enum("PartnerReportDimension", "What it can be split by.", ((d.name, _described(d)) for d in Dimension)),
-        _enum("PartnerReportProduct", "Whose data a report keeps.", ((p.name, _described(p)) for p in Product)),
-        *(_choices(each) for each in Filter if each.choices),
+        _format_enum("PartnerReportStatus", "Where a report stands.", ((s.value, s.sentence) for s in ReportStatus)),
+        _format_enum("PartnerReportMetric", "What can be counted.", ((m.name, _describe(m)) for m in Metric)),
+        _format_enum("PartnerReportDimension", "What it can be split by.", ((d.name, _describe(d)) for d in Dimension)),
+        _format_enum("PartnerReportProduct", "Whose data a report keeps.", ((p.name, _describe(p)) for p in Product)),
+        *(_format_choices(each) for each in Filter if each.choices),
     ]
     return "\n".join([_TYPES % {"filters": filters}, *enums])
 
 
-def shipped() -> str:
+def read_shipped_sdl() -> str:
     """The SDL file that the service is built from."""
     return resources.files(__package__).joinpath(FILE).read_text("utf-8")
 
 
-def _field(row: Filter) -> str:
-    return f'  """{_described(row)}"""\n  {row.name}: {row.wire_type}'
+def _format_field(row: Filter) -> str:
+    return f'  """{_describe(row)}"""\n  {row.name}: {row.wire_type}'
 
 
-def _described(row: Metric | Dimension | Filter | Product) -> str:
+def _describe(row: Metric | Dimension | Filter | Product) -> str:
     """What it means, and how well each statement about it is known."""
     return f"{row.sentence} ({describe_standings(row.standings)})"
 
 
-def _choices(row: Filter) -> str:
-    return _enum(row.wire_type, row.sentence, ((choice, "") for choice in row.choices))
+def _format_choices(row: Filter) -> str:
+    return _format_enum(row.wire_type, row.sentence, ((choice, "") for choice in row.choices))
 
 
-def _enum(name: str, sentence: str, values: Iterable[tuple[str, str]]) -> str:
+def _format_enum(name: str, sentence: str, values: Iterable[tuple[str, str]]) -> str:
     lines = [f'  """{said}"""\n  {value}' if said else f"  {value}" for value, said in values]
     return f'"""{sentence}"""\nenum {name} {{\n' + "\n".join(lines) + "\n}\n"
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name(FILE).write_text(sdl(), "utf-8")
+    Path(__file__).with_name(FILE).write_text(build_sdl(), "utf-8")

@@ -27,7 +27,7 @@ from reelport.errors import Problem
 from reelport.server.graphql import values
 from reelport.server.graphql.values import NameSuggestions
 from reelport.server.limits import request_size
-from reelport.server.limits.request_size import LISTED
+from reelport.server.limits.request_size import MAX_LISTED
 
 
 class ValueProblem(GraphQLError):
@@ -40,7 +40,7 @@ class ValueProblem(GraphQLError):
         self.value = node
 
 
-class _Literals(ValuesOfCorrectTypeRule):
+class _LiteralRule(ValuesOfCorrectTypeRule):
     """The rule of the specification, telling every problem in our words, up to one more than are listed."""
 
     def __init__(self, context: ValidationContext, found: list[GraphQLError]) -> None:
@@ -52,14 +52,14 @@ class _Literals(ValuesOfCorrectTypeRule):
         """Note what is wrong with a value, and don't look inside it again."""
         if input_type:
             value = values.from_literal(node)
-            for problem in values.problems(value, input_type, literal=True, guesses=self.guesses):
+            for problem in values.find_problems(value, input_type, literal=True, guesses=self.guesses):
                 self.found.append(ValueProblem(problem, node))
-                if len(self.found) > LISTED:
+                if len(self.found) > MAX_LISTED:
                     return BREAK
         return SKIP
 
 
-class _Directives(UniqueDirectivesPerLocationRule):
+class _DirectiveRule(UniqueDirectivesPerLocationRule):
     """The rule of the specification, the only one that asks to see each value: a value has no directives."""
 
     def get_enter_leave_for_kind(self, kind: str) -> EnterLeaveVisitor:
@@ -67,22 +67,22 @@ class _Directives(UniqueDirectivesPerLocationRule):
         return EnterLeaveVisitor(None, None) if kind.endswith("_value") else super().get_enter_leave_for_kind(kind)
 
 
-_OTHERS = {ValuesOfCorrectTypeRule: None, UniqueDirectivesPerLocationRule: _Directives}
-_RULES = (*filter(None, (_OTHERS.get(rule, rule) for rule in specified_rules)), MaxIntrospectionDepthRule)
+_REPLACED_RULES = {ValuesOfCorrectTypeRule: None, UniqueDirectivesPerLocationRule: _DirectiveRule}
+_RULES = (*filter(None, (_REPLACED_RULES.get(rule, rule) for rule in specified_rules)), MaxIntrospectionDepthRule)
 
 
 def validate_document(schema: GraphQLSchema, document: DocumentNode) -> list[GraphQLError]:
     """Everything that is wrong with a document whatever its variables are; its values come last."""
-    errors = _literal_problems(schema, document)
-    if len(errors) > LISTED:
+    errors = _find_literal_problems(schema, document)
+    if len(errors) > MAX_LISTED:
         return errors
-    return [*validate(schema, document, _RULES, max_errors=request_size.INVALID), *errors]
+    return [*validate(schema, document, _RULES, max_errors=request_size.MAX_INVALID), *errors]
 
 
-def _literal_problems(schema: GraphQLSchema, document: DocumentNode) -> list[GraphQLError]:
+def _find_literal_problems(schema: GraphQLSchema, document: DocumentNode) -> list[GraphQLError]:
     """What is wrong with the values of a document, in a walk that doesn't go into them a second time."""
     found: list[GraphQLError] = []
     types = TypeInfo(schema)
     context = ValidationContext(schema, document, types, found.append)
-    visit(document, TypeInfoVisitor(types, _Literals(context, found)))
+    visit(document, TypeInfoVisitor(types, _LiteralRule(context, found)))
     return found

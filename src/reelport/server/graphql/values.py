@@ -32,7 +32,7 @@ from reelport.catalog import Filter
 from reelport.errors import Problem
 from reelport.query import parse_day
 from reelport.server.graphql.faults import Path
-from reelport.server.limits.request_size import GUESSES, ITEMS, TEXT
+from reelport.server.limits.request_size import MAX_LIST_ITEMS, MAX_SUGGESTIONS, MAX_TEXT_LENGTH
 from reelport.wire import Code
 
 _ENUMS: Final = {
@@ -64,7 +64,7 @@ class EnumName(str):
 class NameSuggestions:
     """The nearest right name, for as many wrong ones as one request may cost."""
 
-    def __init__(self, left: int = GUESSES) -> None:
+    def __init__(self, left: int = MAX_SUGGESTIONS) -> None:
         self._left = left
 
     def nearest(self, name: str, names: Iterable[str]) -> str | None:
@@ -99,7 +99,7 @@ def from_literal(node: ValueNode, variables: Mapping[str, Any] | None = None) ->
             return None
 
 
-def part_of(node: ValueNode, path: Path) -> ValueNode:
+def find_part(node: ValueNode, path: Path) -> ValueNode:
     """The part of a value that a problem's path leads to, as far as it is there."""
     for step in path:
         match node:
@@ -115,7 +115,7 @@ def part_of(node: ValueNode, path: Path) -> ValueNode:
     return node
 
 
-def problems(
+def find_problems(
     value: Any,  # noqa: ANN401 - JSON
     type_: GraphQLInputType,
     path: Path = (),
@@ -130,23 +130,23 @@ def problems(
     guesses = guesses or NameSuggestions()
     if isinstance(type_, GraphQLNonNull):
         if value is None:
-            yield Problem(Code.INVALID_VALUE, path, f"A null is no {_name(type_)}: give a value.")
+            yield Problem(Code.INVALID_VALUE, path, f"A null is no {_name_type(type_)}: give a value.")
             return
         type_ = type_.of_type
     if value is None or value is Undefined:
         return
     match type_:
         case GraphQLList():
-            yield from _list(value, type_, path, literal, guesses)
+            yield from _check_list(value, type_, path, literal, guesses)
         case GraphQLInputObjectType():
-            yield from _object(value, type_, path, literal, guesses)
+            yield from _check_object(value, type_, path, literal, guesses)
         case GraphQLEnumType():
-            yield from _enum(value, type_, path, literal, guesses)
+            yield from _check_enum(value, type_, path, literal, guesses)
         case _:
-            yield from _scalar(value, type_.name, path)
+            yield from _check_scalar(value, type_.name, path)
 
 
-def _list(
+def _check_list(
     value: Any,  # noqa: ANN401 - JSON
     type_: GraphQLList[Any],
     path: Path,
@@ -154,15 +154,17 @@ def _list(
     guesses: NameSuggestions,
 ) -> Iterator[Problem]:
     if not isinstance(value, list):
-        yield from problems(value, type_.of_type, path, literal=literal, guesses=guesses)
-    elif len(value) > ITEMS:
-        yield Problem(Code.TOO_LARGE, path, f"{len(value)} items are more than the {ITEMS} that a list may have.")
+        yield from find_problems(value, type_.of_type, path, literal=literal, guesses=guesses)
+    elif len(value) > MAX_LIST_ITEMS:
+        yield Problem(
+            Code.TOO_LARGE, path, f"{len(value)} items are more than the {MAX_LIST_ITEMS} that a list may have."
+        )
     else:
         for index, item in enumerate(value):
-            yield from problems(item, type_.of_type, (*path, index), literal=literal, guesses=guesses)
+            yield from find_problems(item, type_.of_type, (*path, index), literal=literal, guesses=guesses)
 
 
-def _object(
+def _check_object(
     value: Any,  # noqa: ANN401 - JSON
     type_: GraphQLInputObjectType,
     path: Path,
@@ -170,19 +172,19 @@ def _object(
     guesses: NameSuggestions,
 ) -> Iterator[Problem]:
     if not isinstance(value, dict):
-        yield Problem(Code.INVALID_VALUE, path, f"{_shown(value)} is no {type_.name}: give an object.")
+        yield Problem(Code.INVALID_VALUE, path, f"{_show(value)} is no {type_.name}: give an object.")
         return
     for name, field in type_.fields.items():
         if name in value:
-            yield from problems(value[name], field.type, (*path, name), literal=literal, guesses=guesses)
+            yield from find_problems(value[name], field.type, (*path, name), literal=literal, guesses=guesses)
         elif isinstance(field.type, GraphQLNonNull) and field.default_value is Undefined:
             yield Problem(Code.INVALID_VALUE, (*path, name), f"{name} is missing: {type_.name} needs it.")
     strange = [name for name in value if name not in type_.fields]
-    for name in strange[:ITEMS]:
-        yield _strange(name, type_, path, guesses)
+    for name in strange[:MAX_LIST_ITEMS]:
+        yield _refuse_unknown_field(name, type_, path, guesses)
 
 
-def _strange(name: str, type_: GraphQLInputObjectType, path: Path, guesses: NameSuggestions) -> Problem:
+def _refuse_unknown_field(name: str, type_: GraphQLInputObjectType, path: Path, guesses: NameSuggestions) -> Problem:
     near = guesses.nearest(name, type_.fields)
     advice = check.advice(near, type_.fields)
     if type_.name == _FILTERS:
@@ -191,7 +193,7 @@ def _strange(name: str, type_: GraphQLInputObjectType, path: Path, guesses: Name
     return Problem(Code.INVALID_VALUE, (*path, name[:80]), sentence, near)
 
 
-def _enum(
+def _check_enum(
     value: Any,  # noqa: ANN401 - JSON
     type_: GraphQLEnumType,
     path: Path,
@@ -200,10 +202,10 @@ def _enum(
 ) -> Iterator[Problem]:
     noun, code = _ENUMS.get(type_.name, (type_.name, Code.INVALID_VALUE))
     if not isinstance(value, str):
-        yield Problem(Code.INVALID_VALUE, path, f"{_shown(value)} is no {noun}: give a name.")
+        yield Problem(Code.INVALID_VALUE, path, f"{_show(value)} is no {noun}: give a name.")
     elif literal and not isinstance(value, EnumName):
         near = value if value in type_.values else None
-        sentence = f"{_shown(value)} is a text and no {noun}: write the name without quotes."
+        sentence = f"{_show(value)} is a text and no {noun}: write the name without quotes."
         yield Problem(Code.INVALID_VALUE, path, sentence, near)
     elif value not in type_.values:
         near = guesses.nearest(value, type_.values)
@@ -211,22 +213,24 @@ def _enum(
         yield Problem(code, path, f"There is no {noun} {str(value)[:80]!r}.{advice}", near)
 
 
-def _scalar(value: Any, name: str, path: Path) -> Iterator[Problem]:  # noqa: ANN401 - JSON
+def _check_scalar(value: Any, name: str, path: Path) -> Iterator[Problem]:  # noqa: ANN401 - JSON
     kind, wanted = _SCALARS[name]
     named = isinstance(value, EnumName) or isinstance(value, bool) is not (name == "Boolean")
     if named or not isinstance(value, kind):
-        yield Problem(Code.INVALID_VALUE, path, f"{_shown(value)} is no {name}: give {wanted}.")
-    elif isinstance(value, str) and len(value) > TEXT:
-        yield Problem(Code.TOO_LARGE, path, f"{len(value)} characters are more than the {TEXT} that a text may have.")
+        yield Problem(Code.INVALID_VALUE, path, f"{_show(value)} is no {name}: give {wanted}.")
+    elif isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
+        yield Problem(
+            Code.TOO_LARGE, path, f"{len(value)} characters are more than the {MAX_TEXT_LENGTH} that a text may have."
+        )
     elif isinstance(value, str) and _UNSTORABLE.search(value):
         yield Problem(Code.INVALID_VALUE, path, "The text holds a NUL or half a surrogate pair, which no text may.")
     elif name == "Int" and value not in _INT:
         yield Problem(Code.INVALID_VALUE, path, "The number is too large: give one of 32 bits.")
     elif name == "DateTime" and isinstance(value, str):
-        yield from _date(value, path)
+        yield from _check_date(value, path)
 
 
-def _date(value: str, path: Path) -> Iterator[Problem]:
+def _check_date(value: str, path: Path) -> Iterator[Problem]:
     try:
         parse_day(value)
     except ValueError:
@@ -234,12 +238,12 @@ def _date(value: str, path: Path) -> Iterator[Problem]:
         yield Problem(Code.BAD_DATE, path, sentence, fatal=False)
 
 
-def _name(type_: GraphQLNonNull[Any]) -> str:
+def _name_type(type_: GraphQLNonNull[Any]) -> str:
     inner = type_.of_type
     return "list" if isinstance(inner, GraphQLList) else str(inner.name)
 
 
-def _shown(value: Any) -> str:  # noqa: ANN401 - JSON
+def _show(value: Any) -> str:  # noqa: ANN401 - JSON
     match value:
         case dict():
             return "An object"

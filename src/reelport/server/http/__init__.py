@@ -1,1 +1,1 @@
-"""HTTP: the app and its endpoints, connections, limits around requests, health and metrics."""
+"""HTTP: the ASGI app and its endpoints, connections, long polling, health and metrics."""

@@ -1,7 +1,7 @@
-"""API processes that share one listening socket: started, replaced when they die, and stopped with the service.
+"""Starts API processes on one listening socket, restarts those that die, and stops them with the service.
 
-Each accepts connections by itself, so one that died takes only its own with it. Their counts are kept in files of one
-folder, and whichever of them is asked for its metrics tells those of all.
+Each process accepts connections by itself, so a process that dies loses only its own connections. All of them keep
+their metrics in files of one folder, and each reports the sum.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from reelport.facts.durable import reason_of
 from reelport.server.settings import Settings
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable by which the library learns, before it is imported, that several processes count together."""
+"""Environment variable that makes `prometheus_client` sum the metrics of several processes; read at its import."""
 STOP_SECONDS = 15.0
 _LEAST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.1, 10.0, 1.5
-_SOUND_SECONDS = 30.0
-"""A process that lived so long was sound: its death is no reason to wait."""
-_LOOK_SECONDS = 0.05
+_HEALTHY_SECONDS = 30.0
+"""A process that lived longer than this is restarted after the shortest pause."""
+_POLL_SECONDS = 0.05
 _LOG = structlog.get_logger(__name__)
 
 
 @contextmanager
-def api_processes(settings: Settings, listener: socket.socket) -> Iterator[None]:
-    """Keep `settings.processes` processes answering on this socket within the block."""
+def run_api_processes(settings: Settings, listener: socket.socket) -> Iterator[None]:
+    """Keep `settings.processes` processes serving this socket within the block."""
     with tempfile.TemporaryDirectory(prefix="reelport-metrics-") as folder:
-        kept = _Kept(settings, listener, Path(folder))
+        supervisor = _ProcessSupervisor(settings, listener, Path(folder))
         threads = [
-            threading.Thread(target=kept.keep_one, name=f"api-{number}", daemon=True)
+            threading.Thread(target=supervisor.keep_one_running, name=f"api-{number}", daemon=True)
             for number in range(settings.processes)
         ]
         for thread in threads:
@@ -47,61 +47,61 @@ def api_processes(settings: Settings, listener: socket.socket) -> Iterator[None]
         try:
             yield
         finally:
-            kept.ending.set()
+            supervisor.stopping.set()
             for thread in threads:
                 thread.join()
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """What the keepers of all processes share."""
+class _ProcessSupervisor:
+    """Keeps API processes running, one thread for each; the threads share this object."""
 
     settings: Settings
     listener: socket.socket
-    metrics: Path
-    ending: threading.Event = field(default_factory=threading.Event)
+    metrics_folder: Path
+    stopping: threading.Event = field(default_factory=threading.Event)
 
-    def keep_one(self) -> None:
-        """Keep one process running; each death soon after its start is followed by a longer pause."""
+    def keep_one_running(self) -> None:
+        """Restart one process until the service stops; the pause grows with each early death (backoff)."""
         pause = _LEAST_PAUSE / _GROWTH
-        while not self.ending.is_set():
+        while not self.stopping.is_set():
             started = time.monotonic()
-            ended = self._run()
-            if self.ending.is_set():
+            ended = self._run_once()
+            if self.stopping.is_set():
                 return
-            sound = time.monotonic() - started > _SOUND_SECONDS
-            pause = _LEAST_PAUSE if sound else min(pause * _GROWTH, _LONGEST_PAUSE)
+            was_healthy = time.monotonic() - started > _HEALTHY_SECONDS
+            pause = _LEAST_PAUSE if was_healthy else min(pause * _GROWTH, _LONGEST_PAUSE)
             _LOG.warning("API process ended", **ended, restart_in=round(pause, 2))
-            self.ending.wait(pause)
+            self.stopping.wait(pause)
 
-    def _run(self) -> dict[str, int | str]:
-        """One process, from its start to its end or to the service's; what became of it."""
+    def _run_once(self) -> dict[str, int | str]:
+        """Run one process until it ends or the service stops; return pid and exit status, or why it didn't start."""
         try:
             process = self._start()
         except OSError as error:  # too many processes or open files, too little memory: all of that passes
             return {"reason": f"it could not be started: {reason_of(error)}"}
-        while process.poll() is None and not self.ending.wait(_LOOK_SECONDS):
+        while process.poll() is None and not self.stopping.wait(_POLL_SECONDS):
             pass
         if process.poll() is None:
             _stop(process)
         if process.stdin is not None:
             process.stdin.close()
-        # What it did stays counted; what it was doing is over.
-        for file in self.metrics.glob(f"gauge_live*_{process.pid}.db"):
+        # Its counters stay in the sum; its gauges of current activity must go.
+        for file in self.metrics_folder.glob(f"gauge_live*_{process.pid}.db"):
             file.unlink(missing_ok=True)
         return {"pid": process.pid, "status": process.returncode}
 
     def _start(self) -> subprocess.Popen[bytes]:
-        """A process whose standard input ends when this one does, however it does."""
+        """Start a process that exits with this one: its standard input is a pipe that closes when this one ends."""
         number = self.listener.fileno()
         return subprocess.Popen(
             [sys.executable, "-m", "reelport.server.api_process", str(number)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             pass_fds=[number],
-            # A Ctrl-C in the terminal is for the service, which then stops its processes.
+            # A process group of its own: Ctrl-C reaches the service only, which then stops its processes.
             process_group=0,
-            env={**os.environ, **self.settings.environment(), METRICS_FOLDER: str(self.metrics)},
+            env={**os.environ, **self.settings.environment(), METRICS_FOLDER: str(self.metrics_folder)},
         )
 
 

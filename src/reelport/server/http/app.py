@@ -1,4 +1,4 @@
-"""The API as an ASGI app: where its parts are put together, and which path leads where."""
+"""Builds the ASGI app: routes, middleware, and the service object that every request uses."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from starlette.routing import Route
 
 from reelport.errors import StorageError
 from reelport.server.files import retention
-from reelport.server.graphql.documents import Documents
-from reelport.server.graphql.resolvers import schema
+from reelport.server.graphql.document_cache import DocumentCache
+from reelport.server.graphql.resolvers import build_schema
 from reelport.server.http import health
 from reelport.server.http.downloads import download
-from reelport.server.http.graphql_endpoint import graphql
+from reelport.server.http.graphql_endpoint import answer_graphql
 from reelport.server.http.long_poll import LongPolls
 from reelport.server.http.metrics import Metrics
-from reelport.server.http.oauth import token
+from reelport.server.http.oauth import answer_token
 from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH, RequestLog
 from reelport.server.http.service import Service
 from reelport.server.http.state_metrics import StateMetrics
 from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.download_slots import DownloadSlots
 from reelport.server.limits.grant_rate import GrantRate
-from reelport.server.limits.request_size import FORMS, FORMS_OF_ONE, DocumentLimits
+from reelport.server.limits.request_size import ADDRESS_TOKEN_BODIES_BYTES, TOKEN_BODIES_BYTES, DocumentLimits
 from reelport.server.memory import release_memory
 from reelport.server.queue import jobs
 from reelport.server.settings import Settings
@@ -44,17 +44,17 @@ from reelport.server.state.write_probe import StateProbe
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH
 
 _LOG = structlog.get_logger(__name__)
-_ANY = ()
-"""Every method: which are taken is said where the answer is made, in the form of its errors."""
+_ANY_METHOD = ()
+"""Route every method: the endpoint refuses wrong ones itself, in the form of GraphQL errors."""
 
 
 def create_app(settings: Settings) -> Starlette:
-    """The API over the state and the files that the settings name; its lifespan brings the state up to date."""
+    """Create the API app for these settings; its lifespan opens the database and migrates it."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         db = await anyio.to_thread.run_sync(connect, settings)
-        app.state.service = await anyio.to_thread.run_sync(compose, settings, db)
+        app.state.service = await anyio.to_thread.run_sync(build_service, settings, db)
         async with app.state.service.long_polls.watch_reports(), anyio.create_task_group() as tasks:
             tasks.start_soon(_sweep, settings, db, app.state.service.expiry)
             yield
@@ -64,37 +64,37 @@ def create_app(settings: Settings) -> Starlette:
 
     app = Starlette(
         routes=[
-            Route(TOKEN_PATH, token, methods=["POST"]),
-            Route(GRAPHQL_PATH, graphql, methods=_ANY),
+            Route(TOKEN_PATH, answer_token, methods=["POST"]),
+            Route(GRAPHQL_PATH, answer_graphql, methods=_ANY_METHOD),
             Route(FILES_PATH + "/{report_id:str}.csv", download, methods=["GET"]),
-            Route(HEALTH_PATH, health.whole, methods=["GET"]),
-            Route(READY_PATH, health.ready, methods=["GET"]),
-            Route(LIVE_PATH, health.live, methods=["GET"]),
-            Route(METRICS_PATH, health.metrics, methods=["GET"]),
+            Route(HEALTH_PATH, health.answer_health, methods=["GET"]),
+            Route(READY_PATH, health.answer_ready, methods=["GET"]),
+            Route(LIVE_PATH, health.answer_live, methods=["GET"]),
+            Route(METRICS_PATH, health.answer_metrics, methods=["GET"]),
         ],
         middleware=[Middleware(RequestLog)],
-        exception_handlers={HTTPException: _no_such},
+        exception_handlers={HTTPException: _answer_not_found},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     return app
 
 
-def compose(settings: Settings, db: Engine) -> Service:
-    """The parts of the API over an open state."""
-    held = LongPolls(db, settings)
-    documents = Documents(schema(), DocumentLimits.of(settings))
+def build_service(settings: Settings, db: Engine) -> Service:
+    """Assemble the parts of the API around an open database."""
+    long_polls = LongPolls(db, settings)
+    documents = DocumentCache(build_schema(), DocumentLimits.from_settings(settings))
     return Service(
         settings,
         db,
         Reads(db, settings),
         require_same_secret(db, settings),
         documents,
-        Metrics(StateMetrics(db, settings), lambda: len(held)),
-        held,
+        Metrics(StateMetrics(db, settings), lambda: len(long_polls)),
+        long_polls,
         DownloadSlots(settings),
         BodyBudget(settings.pending_bytes, max(settings.partner_pending_bytes, settings.body_bytes)),
-        BodyBudget(FORMS, FORMS_OF_ONE),
+        BodyBudget(TOKEN_BODIES_BYTES, ADDRESS_TOKEN_BODIES_BYTES),
         GrantRate(settings.key_grants),
         StateProbe(db),
         ExpiryClock(db),
@@ -102,7 +102,7 @@ def compose(settings: Settings, db: Engine) -> Service:
 
 
 async def _sweep(settings: Settings, db: Engine, expiry: ExpiryClock) -> None:
-    """End what is over, now and then; across processes each time is done once."""
+    """Periodically delete expired reports and files; of several processes one does it each time."""
     while True:
         try:
             await anyio.to_thread.run_sync(_sweep_once, settings, db, expiry)
@@ -118,13 +118,15 @@ def _sweep_once(settings: Settings, db: Engine, expiry: ExpiryClock) -> None:
         retention.sweep(db, settings, now)
 
 
-def _no_such(request: Request, error: Exception) -> JSONResponse:
-    """Nothing at this path, or not by this method."""
+def _answer_not_found(request: Request, error: Exception) -> JSONResponse:
+    """Answer 404 for an unknown path, 405 for a wrong method."""
     status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (404, None)
     if status == 405:  # noqa: PLR2004 - a status of HTTP
-        said = f"{request.method} is not taken here."
-        body = {"error": "invalid_request", "error_description": said}
+        description = f"{request.method} is not taken here."
+        body = {"error": "invalid_request", "error_description": description}
     else:
-        said = f"Nothing is here. Tokens: POST {TOKEN_PATH}; reports: POST {GRAPHQL_PATH}; links are given by reports."
-        body = {"error": "not_found", "error_description": said}
+        description = (
+            f"Nothing is here. Tokens: POST {TOKEN_PATH}; reports: POST {GRAPHQL_PATH}; links are given by reports."
+        )
+        body = {"error": "not_found", "error_description": description}
     return JSONResponse(body, status, headers=headers)

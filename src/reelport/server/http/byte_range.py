@@ -1,4 +1,4 @@
-"""Which part of a file a request gets: its conditions and its range, as RFC 9110 has them."""
+"""HTTP range requests: which bytes of a file a request gets, by its conditions and its Range (RFC 9110)."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from starlette.requests import Request
 _RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNORECASE)
 
 
-def select_part(request: Request, tag: str, size: int) -> tuple[int, int, int]:
-    """The status, the first byte and the length of what is sent of a file: conditions first, then the range."""
+def select_range(request: Request, tag: str, size: int) -> tuple[int, int, int]:
+    """Return status, first byte and length of the part to send. Conditions (If-Match …) come before the range."""
     match_, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
-    if match_ is not None and not _names(match_, tag):
+    if match_ is not None and not _matches_tag(match_, tag):
         return 412, 0, 0
-    if none_match is not None and _names(none_match, tag):
+    if none_match is not None and _matches_tag(none_match, tag):
         return 304, 0, 0
     wanted = request.headers.get("range")
     if_range = request.headers.get("if-range")
     if wanted is None or request.method != "GET" or (if_range is not None and if_range.strip() != tag):
         return 200, 0, size
-    return read_range(wanted, size)
+    return parse_range(wanted, size)
 
 
-def _names(header: str, tag: str) -> bool:
+def _matches_tag(header: str, tag: str) -> bool:
     return header.strip() == "*" or tag in (each.strip().removeprefix("W/") for each in header.split(",", 50))
 
 
-def read_range(header: str, size: int) -> tuple[int, int, int]:
-    """One range is honoured; several, or what is no range at all, count as none."""
+def parse_range(header: str, size: int) -> tuple[int, int, int]:
+    """Parse a Range header into status, first byte and length; several or malformed ranges mean the whole file."""
     found = _RANGE.fullmatch(header.strip()) if len(header) < 100 else None  # noqa: PLR2004 - one range is short
     if found is None or not any(found.groups()):
         return 200, 0, size

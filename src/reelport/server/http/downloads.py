@@ -1,8 +1,8 @@
-"""A finished file over HTTP: by signed link alone, whole or one range of it, from a file that stays open.
+"""Downloads: serves a finished report file by signed URL, whole or one byte range.
 
-Once a download has begun it ends whole, even when the report expires meanwhile; only a key that may read the
-report no more ends it, or a new download that needs the place of a slow one. A reader costs a small piece of memory,
-however slowly it takes the file.
+The file stays open, so a download that has begun completes even when the report expires meanwhile. It is cut short
+only when its key loses access to the report, or when a new download needs the slot of a slow one. A download takes
+little memory, however slow its client is.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from starlette.types import Receive, Scope, Send
 from reelport.errors import StorageError
 from reelport.server.files import report_files, signed_urls
 from reelport.server.files.report_files import FileRecord
-from reelport.server.http.byte_range import select_part
+from reelport.server.http.byte_range import select_range
 from reelport.server.http.service import Service
-from reelport.server.limits.download_slots import Crowded, Limit, Running
+from reelport.server.limits.download_slots import Limit, NoFreeSlot, RunningDownload
 from reelport.server.reports import use_cases
 from reelport.server.reports.use_cases import LinkedFile, NoFile
 from reelport.wire import COMPLETE_HEADER, ROWS_HEADER, format_complete_day
 
 _LOG = structlog.get_logger(__name__)
-_PIECE = 65_536
-"""What is read and sent at once. A reader that takes nothing keeps one in memory, and as much on its way."""
-_CHECKED = 16
-"""Pieces between two looks whether the reader is there yet."""
-_NO_WAITING = getattr(os, "RWF_NOWAIT", None)
-_SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_CHUNK_BYTES = 65_536
+"""Bytes read and sent at once. A stalled client keeps one chunk in memory and one in the write buffer."""
+_CHUNKS_PER_CHECK = 16
+"""Chunks between two checks whether the client is still connected."""
+_READ_NOWAIT = getattr(os, "RWF_NOWAIT", None)
+_SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Refused:
-    """Why there is no file; the sentence says what to do."""
+class _Refusal:
+    """Why there is no file; the description says what to do."""
 
     status: int
     error: str
@@ -52,20 +52,20 @@ class _Refused:
 
 
 _RETRY_SECONDS = "5"
-_NO_LINK = _Refused(
+_INVALID_URL = _Refusal(
     403,
     "link_not_valid",
     "The link is over, or isn't ours, or access was taken back. A key that may still read the report gets a fresh one "
     "by looking at it; any other gets none.",
 )
-_GONE = _Refused(410, "report_expired", "The report's time is over and its file is gone: ask for it again.")
-_AWAY = _Refused(503, "temporarily_unavailable", "The service can't read its state or its files now: try again.")
-_DAMAGED = _Refused(500, "internal_error", "The file isn't what its record says: ask for the report again.")
+_EXPIRED = _Refusal(410, "report_expired", "The report's time is over and its file is gone: ask for it again.")
+_UNAVAILABLE = _Refusal(503, "temporarily_unavailable", "The service can't read its state or its files now: try again.")
+_DAMAGED = _Refusal(500, "internal_error", "The file isn't what its record says: ask for the report again.")
 
 
 @dataclass(frozen=True, slots=True)
-class _Link:
-    """What a link says: the public name of a report, for whom it was signed, until when, and the signature."""
+class _SignedUrl:
+    """The parts of a signed URL: public report id, key it was signed for, expiry (Unix seconds), signature."""
 
     report_id: str
     key_id: str
@@ -73,20 +73,20 @@ class _Link:
     signature: str
 
     @property
-    def seconds(self) -> float:
-        """For how long it is still good."""
+    def seconds_left(self) -> float:
+        """Seconds until the URL expires."""
         return int(self.expires) - datetime.now(UTC).timestamp()
 
     @classmethod
-    def of(cls, request: Request) -> Self:
-        """The link that was called."""
+    def from_request(cls, request: Request) -> Self:
+        """Read the signed URL of a request."""
         query = request.query_params
         return cls(request.path_params["report_id"], *(query.get(name, "") for name in ("key", "expires", "signature")))
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """A file that is open and has the length that its record says, the partner whose it is, and its complete day."""
+class _OpenFile:
+    """An open file of the recorded length, its partner, and its report's last complete day."""
 
     record: FileRecord
     organization_id: int
@@ -95,32 +95,34 @@ class _Opened:
 
 
 async def download(request: Request) -> Response:
-    """Answer a GET or HEAD of a link."""
+    """Answer a GET or HEAD request for a signed URL."""
     service: Service = request.app.state.service
-    link = _Link.of(request)
+    link = _SignedUrl.from_request(request)
     if not signed_urls.is_signed(
-        service.secret, link.report_id, link.key_id, link.expires, link.signature, datetime.now(UTC)
+        service.service_secret, link.report_id, link.key_id, link.expires, link.signature, datetime.now(UTC)
     ):
-        return _refusal(_NO_LINK)
+        return _refuse(_INVALID_URL)
     try:
         with ExitStack() as held:
-            running = held.enter_context(service.download_slots.hold_report(link.report_id, link.seconds))
-            found = await anyio.to_thread.run_sync(_open, service, link)
-            if isinstance(found, _Refused):
-                return _refusal(found)
+            running = held.enter_context(service.download_slots.hold_report(link.report_id, link.seconds_left))
+            found = await anyio.to_thread.run_sync(_open_file, service, link)
+            if isinstance(found, _Refusal):
+                return _refuse(found)
             held.callback(os.close, found.descriptor)
             held.enter_context(service.download_slots.hold_partner(running, found.organization_id))
             return _answer(request, link, found, running, held)
-    except Crowded as crowded:
+    except NoFreeSlot as crowded:
         # The connection ends with it: whoever opens thousands of links keeps none of them.
-        return _refusal(_crowded(crowded.limit), **{"Retry-After": _RETRY_SECONDS, "Connection": "close"})
+        return _refuse(_describe_full(crowded.limit), **{"Retry-After": _RETRY_SECONDS, "Connection": "close"})
 
 
-def _answer(request: Request, link: _Link, found: _Opened, running: Running, held: ExitStack) -> Response:
+def _answer(
+    request: Request, link: _SignedUrl, found: _OpenFile, running: RunningDownload, held: ExitStack
+) -> Response:
     """The file, which keeps what is held until it is sent, or why none of it is."""
     tag = f'"{found.record.sha256}"'
     headers = {
-        **_SAFE,
+        **_SECURITY_HEADERS,
         "ETag": tag,
         ROWS_HEADER: str(found.record.rows),
         "Accept-Ranges": "bytes",
@@ -130,157 +132,157 @@ def _answer(request: Request, link: _Link, found: _Opened, running: Running, hel
     }
     if found.last_complete_day is not None:
         headers[COMPLETE_HEADER] = format_complete_day(found.last_complete_day)
-    status, first, length = select_part(request, tag, found.record.bytes)
+    status, first, length = select_range(request, tag, found.record.bytes)
     if status in {206, 416}:
         part = f"{first}-{first + length - 1}" if status == 206 else "*"  # noqa: PLR2004 - a status of HTTP
         headers["Content-Range"] = f"bytes {part}/{found.record.bytes}"
     if status not in {200, 206}:
         return Response(status_code=status, headers=headers)
-    sent = _Sent(request.app.state.service, link, found, first, length, running, held.pop_all())
+    sent = _Transfer(request.app.state.service, link, found, first, length, running, held.pop_all())
     return _Download(status, headers, sent)
 
 
-def _refusal(refused: _Refused, **headers: str) -> Response:
+def _refuse(refused: _Refusal, **headers: str) -> Response:
     body = {"error": refused.error, "error_description": refused.description}
-    return JSONResponse(body, refused.status, {**_SAFE, "Cache-Control": "no-store", **headers})
+    return JSONResponse(body, refused.status, {**_SECURITY_HEADERS, "Cache-Control": "no-store", **headers})
 
 
-def _crowded(limit: Limit) -> _Refused:
+def _describe_full(limit: Limit) -> _Refusal:
     sentence = f"As many downloads of {limit} are running as may be: try again when one has ended."
     if limit is Limit.SERVICE:
-        return _Refused(503, "temporarily_unavailable", sentence)
-    return _Refused(429, "too_many_downloads", sentence)
+        return _Refusal(503, "temporarily_unavailable", sentence)
+    return _Refusal(429, "too_many_downloads", sentence)
 
 
-def _open(service: Service, link: _Link) -> _Opened | _Refused:
-    found = _allowed(service, link)
-    if isinstance(found, _Refused):
+def _open_file(service: Service, link: _SignedUrl) -> _OpenFile | _Refusal:
+    found = _find_file(service, link)
+    if isinstance(found, _Refusal):
         return found
-    return _opened(report_files.file_path(service.settings, found.file.name), found)
+    return _open_record(report_files.file_path(service.settings, found.file.name), found)
 
 
-def _allowed(service: Service, link: _Link) -> LinkedFile | _Refused:
-    """The file that the link opens now."""
+def _find_file(service: Service, link: _SignedUrl) -> LinkedFile | _Refusal:
+    """Find the file behind a URL whose signature is right, if its key may still read the report."""
     try:
         found = use_cases.find_linked_file(service.db, link.report_id, link.key_id, service.expiry.now())
     except StorageError as error:
         _LOG.error("the state can't be used", reason=str(error))
-        return _AWAY
+        return _UNAVAILABLE
     match found:
         case NoFile.WITHDRAWN:
-            return _NO_LINK
+            return _INVALID_URL
         case NoFile.OVER:
-            return _GONE
+            return _EXPIRED
     return found
 
 
-def _opened(path: Path, found: LinkedFile) -> _Opened | _Refused:
+def _open_record(path: Path, found: LinkedFile) -> _OpenFile | _Refusal:
     record = found.file
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         _LOG.error("a finished file is missing", file=record.name)
-        # Where not even its folder is there, it is a disk that is away: the report's time isn't over.
-        return _GONE if path.parent.is_dir() else _AWAY
+        # Where the folder is missing too, the disk isn't mounted, and the report hasn't expired.
+        return _EXPIRED if path.parent.is_dir() else _UNAVAILABLE
     except OSError:
         _LOG.exception("a finished file can't be read", file=record.name)
-        return _AWAY
+        return _UNAVAILABLE
     if os.fstat(descriptor).st_size != record.bytes:
         os.close(descriptor)
         _LOG.error("a finished file has another length than its record", file=record.name)
         return _DAMAGED
-    return _Opened(record, found.organization_id, found.last_complete_day, descriptor)
+    return _OpenFile(record, found.organization_id, found.last_complete_day, descriptor)
 
 
 @dataclass(frozen=True, slots=True)
-class _Sent:
-    """The part of an open file that is sent, and what is held meanwhile: its slots and the file."""
+class _Transfer:
+    """The part of an open file to send, and what to release afterwards: the slots and the file."""
 
     service: Service
-    link: _Link
-    file: _Opened
+    link: _SignedUrl
+    file: _OpenFile
     first: int
     length: int
-    running: Running
-    held: ExitStack
+    running: RunningDownload
+    resources: ExitStack
 
 
 class _Download(Response):
-    """Sends a part of an open file, and lets go of it whatever happens."""
+    """A response that sends a part of an open file and always closes the file."""
 
-    def __init__(self, status: int, headers: dict[str, str], sent: _Sent) -> None:
+    def __init__(self, status: int, headers: dict[str, str], sent: _Transfer) -> None:
         super().__init__(None, status, headers)
         self.headers["Content-Length"] = str(sent.length)
         self._sent = sent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; a reader who goes away ends it."""
-        with self._sent.held:
+        """Send the part of the file; stop when the client disconnects."""
+        with self._sent.resources:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if scope["method"] == "HEAD" or not self._sent.length:
                 await send({"type": "http.response.body", "body": b""})
                 return
             running = self._sent.running
             with anyio.CancelScope() as sending:
-                running.stop_by(sending.cancel)
-                await self._pieces(Request(scope, receive), send)
+                running.set_stop(sending.cancel)
+                await self._send_chunks(Request(scope, receive), send)
             if running.ended:
-                # Without its end, too.
+                # No end of the body either: the client sees that the file is incomplete.
                 _LOG.warning("a slow download ends early: a new one needs its place", report=running.report_id)
 
-    async def _pieces(self, request: Request, send: Send) -> None:
+    async def _send_chunks(self, request: Request, send: Send) -> None:
         at, end = self._sent.first, self._sent.first + self._sent.length
         pause = self._sent.service.settings.recheck_seconds
         allowed_until = time.monotonic() + pause
         count = 0
         while at < end:
-            if count % _CHECKED == 0 and await request.is_disconnected():
-                # The web server takes what is sent to nobody without a word: the rest of the file would be read for it.
+            if count % _CHUNKS_PER_CHECK == 0 and await request.is_disconnected():
+                # The web server drops what is sent after a disconnect: the rest of the file would be read in vain.
                 raise ClientDisconnect
             if time.monotonic() > allowed_until:
-                if not await self._still_allowed():
-                    # Without its end: the reader sees that it isn't whole.
+                if not await self._is_still_allowed():
+                    # No end of the body: the client sees that the file is incomplete.
                     return
                 allowed_until = time.monotonic() + pause
-            piece = await _read(self._sent.file.descriptor, min(_PIECE, end - at), at)
+            piece = await _read_chunk(self._sent.file.descriptor, min(_CHUNK_BYTES, end - at), at)
             at += len(piece)
             count += 1
             await send({"type": "http.response.body", "body": piece, "more_body": at < end})
-            self._sent.service.metrics.sent(len(piece))
+            self._sent.service.metrics.count_sent_bytes(len(piece))
             self._sent.running.count(len(piece))
 
-    async def _still_allowed(self) -> bool:
-        """Whether the link's key may still read the report: revoking it ends what it has begun, too."""
-        found = await anyio.to_thread.run_sync(_allowed, self._sent.service, self._sent.link)
-        if found is _NO_LINK:
+    async def _is_still_allowed(self) -> bool:
+        """Whether the URL's key may still read the report: revoking a key also ends its running downloads."""
+        found = await anyio.to_thread.run_sync(_find_file, self._sent.service, self._sent.link)
+        if found is _INVALID_URL:
             _LOG.warning(
                 "a download ends early: its key may not read the report any more", report=self._sent.link.report_id
             )
-        return found is not _NO_LINK
+        return found is not _INVALID_URL
 
 
-async def _read(descriptor: int, count: int, at: int) -> bytes:
-    """Read a piece: here what is in memory already, in a thread what has to come from the disk."""
+async def _read_chunk(descriptor: int, count: int, at: int) -> bytes:
+    """Read a chunk: directly when it is in the page cache, else in a thread."""
     piece = _read_cached(descriptor, count, at)
     if piece is None:
         piece = await anyio.to_thread.run_sync(os.pread, descriptor, count, at)
     else:
-        # A fast reader of a file in memory never waits: others get their turn between its pieces.
+        # Yield to other requests: a fast client and a cached file would never wait otherwise.
         await asyncio.sleep(0)
     if not piece:
-        # Shorter than when it was opened: closing early lets the reader see that it isn't whole.
+        # Shorter than when it was opened: closing early shows the client that the file is incomplete.
         raise StorageError("A finished file was cut while it was sent.")
     return piece
 
 
 def _read_cached(descriptor: int, count: int, at: int) -> bytes | None:
-    """What can be read without waiting for the disk; None when that is nothing, or can't be told here."""
-    if _NO_WAITING is None:
+    """Read from the page cache only; None when nothing is cached, or this system has no such read."""
+    if _READ_NOWAIT is None:
         return None
     buffer = bytearray(count)
     try:
-        read = os.preadv(descriptor, [buffer], at, _NO_WAITING)
+        read = os.preadv(descriptor, [buffer], at, _READ_NOWAIT)
     except OSError:
-        # Nothing of it is in memory, or the file system doesn't know such reads.
+        # Nothing is cached, or the file system doesn't support such reads.
         return None
     return bytes(memoryview(buffer)[:read])

@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it can take requests, and whether the whole service does its work."""
+"""Health endpoints (live, ready, whole service) and the metrics endpoint."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ _LOG = structlog.get_logger(__name__)
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
-async def live(_: Request) -> JSONResponse:
-    """The process answers: no more is looked at."""
+async def answer_live(_: Request) -> JSONResponse:
+    """Answer 200 while the process runs; nothing else is checked."""
     return JSONResponse({"status": "ok"}, headers=_NO_STORE)
 
 
-async def whole(request: Request) -> JSONResponse:
-    """200 when reports can be asked for and made, else 503; every part is told."""
-    checks = await anyio.to_thread.run_sync(_checks, request.app.state.service)
+async def answer_health(request: Request) -> JSONResponse:
+    """Answer 200 when reports can be requested and made, else 503; list the result of every check."""
+    checks = await anyio.to_thread.run_sync(_check_service, request.app.state.service)
     _log_change(request.app.state, checks)
-    return _answer(checks)
+    return _answer_checks(checks)
 
 
-async def ready(request: Request) -> JSONResponse:
-    """200 when this process can take requests, whether or not a worker lives: what a load balancer goes by."""
-    return _answer(await anyio.to_thread.run_sync(_own_checks, request.app.state.service))
+async def answer_ready(request: Request) -> JSONResponse:
+    """Answer 200 when this process can take requests, even without a worker: for load balancers."""
+    return _answer_checks(await anyio.to_thread.run_sync(_check_process, request.app.state.service))
 
 
 def _log_change(state: State, checks: Mapping[str, str]) -> None:
-    """Log what is wrong when that has changed since the last look: probes come every few seconds."""
+    """Log failed checks only when they changed since the last probe: probes come every few seconds."""
     before, state.checks = getattr(state, "checks", None), checks
     wrong = {part: found for part, found in checks.items() if found != "ok"}
     if wrong and checks != before:
@@ -52,38 +52,38 @@ def _log_change(state: State, checks: Mapping[str, str]) -> None:
         _LOG.info("well again")
 
 
-def _answer(checks: Mapping[str, str]) -> JSONResponse:
+def _answer_checks(checks: Mapping[str, str]) -> JSONResponse:
     well = all(found == "ok" for found in checks.values())
     body = {"status": "ok" if well else "unavailable", "checks": checks}
     return JSONResponse(body, 200 if well else 503, headers=_NO_STORE)
 
 
-async def metrics(request: Request) -> Response:
-    """The counters, in the text form of Prometheus."""
+async def answer_metrics(request: Request) -> Response:
+    """Answer with all metrics in Prometheus' text format."""
     service: Service = request.app.state.service
-    page = await anyio.to_thread.run_sync(service.metrics.page)
+    page = await anyio.to_thread.run_sync(service.metrics.render)
     return Response(page, media_type=CONTENT_TYPE, headers=_NO_STORE)
 
 
-def _checks(service: Service) -> dict[str, str]:
-    return _own_checks(service) | {"workers": _workers(service)}
+def _check_service(service: Service) -> dict[str, str]:
+    return _check_process(service) | {"workers": _check_workers(service)}
 
 
-def _own_checks(service: Service) -> dict[str, str]:
-    return {"database": _database(service), "data": _data(service)}
+def _check_process(service: Service) -> dict[str, str]:
+    return {"database": _check_database(service), "data": _check_data_directory(service)}
 
 
-def _database(service: Service) -> str:
+def _check_database(service: Service) -> str:
     try:
         with reading(service.db) as connection:
-            # A row: SQLite reads nothing of its file for less.
+            # Select a row: for anything less SQLite doesn't read its file.
             connection.execute(select(ORGANIZATIONS.c.id).limit(1)).first()
     except StorageError:
         return "can't be read"
     return "ok" if service.probe.is_writable() else "can't be written"
 
 
-def _data(service: Service) -> str:
+def _check_data_directory(service: Service) -> str:
     folder = service.settings.data
     try:
         require_layout(folder)
@@ -98,8 +98,8 @@ def _data(service: Service) -> str:
     return "ok"
 
 
-def _workers(service: Service) -> str:
-    """Whether any is ready, here or elsewhere; one that was just started has a report to warm up with first."""
+def _check_workers(service: Service) -> str:
+    """Check that a worker is ready, on any machine; a new one is "starting" until it has made its warm-up report."""
     try:
         if worker_registry.list_ready(service.db, service.settings):
             return "ok"

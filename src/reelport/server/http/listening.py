@@ -1,4 +1,4 @@
-"""The socket that a service listens on, and what to say where there can be none."""
+"""Opens the socket that the service listens on, and explains why it can't be opened."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ BACKLOG = 2048
 
 
 @contextmanager
-def listening(settings: Settings) -> Iterator[socket.socket]:
-    """A socket that listens where the settings say."""
+def open_listener(settings: Settings) -> Iterator[socket.socket]:
+    """Open a listening socket on the host and port of the settings; UsageError when that fails."""
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        # With its protocol named: asyncio turns TCP_NODELAY on only then, and without it each answer waits 40 ms.
+        # Name the protocol: only then asyncio sets TCP_NODELAY, without which each answer waits 40 ms.
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise UsageError(f"The host {settings.host!r} is none of this machine's: {error.strerror}.") from None
@@ -30,11 +30,11 @@ def listening(settings: Settings) -> Iterator[socket.socket]:
             listener.bind(where)
             listener.listen(BACKLOG)
         except OSError as error:
-            raise UsageError(_why(settings, error)) from None
+            raise UsageError(_explain_bind_error(settings, error)) from None
         yield listener
 
 
-def _why(settings: Settings, error: OSError) -> str:
+def _explain_bind_error(settings: Settings, error: OSError) -> str:
     place = f"{settings.host}:{settings.port}"
     match error.errno:
         case errno.EADDRINUSE:
@@ -48,7 +48,7 @@ def _why(settings: Settings, error: OSError) -> str:
             return f"{place} can't be listened on: {error.strerror}."
 
 
-def address_of(listener: socket.socket) -> str:
-    """Where a socket listens, as an address to call."""
+def format_address(listener: socket.socket) -> str:
+    """Format the address of a listening socket as a URL."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

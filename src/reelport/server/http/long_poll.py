@@ -1,7 +1,7 @@
-"""Looks that are held back until a report that they saw ends: one watch of the state for all of them.
+"""Long polling: a status query waits until its report ends. One poller of the database serves all waiting queries.
 
-A worker of this machine rings when a report has ended. Whatever rings no bell here is seen by looking: after
-10 ms, then ever more seldom, up to four times a second.
+A worker on this machine sends a wake-up when a report has ended. What workers elsewhere finish is found by polling:
+first after 10 ms, then at growing intervals of at most 250 ms.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from reelport.server.queue import jobs, wakeups
 from reelport.server.queue.wakeups import Occasion, Wakeup
 from reelport.server.settings import Settings
 
-_LEAST_PAUSE = 0.01
+_FIRST_PAUSE = 0.01
 _LONGEST_PAUSE = 0.25
 _GROWTH = 1.1
 _LOG = structlog.get_logger(__name__)
 
 
-class End(StrEnum):
-    """Why a look is held no longer, or wasn't."""
+class PollOutcome(StrEnum):
+    """Why a long poll ended, or didn't begin. The values are labels of a metric."""
 
     CHANGED = "changed"
     OVER = "over"
@@ -38,99 +38,99 @@ class End(StrEnum):
     STOPPING = "stopping"
 
     @property
-    def waited(self) -> bool:
-        """Whether there is something new to say, or the caller has waited as long as it was willing to."""
-        return self in {End.CHANGED, End.OVER}
+    def needs_new_answer(self) -> bool:
+        """Whether to run the query again: a report has ended, or the wait is over."""
+        return self in {PollOutcome.CHANGED, PollOutcome.OVER}
 
 
 @dataclass(eq=False, slots=True)
-class _Look:
+class _Waiter:
     partner: int
     reports: frozenset[str]
-    let_go: anyio.Event = field(default_factory=anyio.Event)
-    end: End = End.OVER
+    released: anyio.Event = field(default_factory=anyio.Event)
+    outcome: PollOutcome = PollOutcome.OVER
 
-    def release(self, end: End) -> None:
-        self.end = end
-        self.let_go.set()
+    def release(self, end: PollOutcome) -> None:
+        self.outcome = end
+        self.released.set()
 
 
 class LongPolls:
-    """The looks that one process holds. To be used on its event loop only, while `watched` runs."""
+    """The long polls of one process. Use only on its event loop, within `watch_reports`."""
 
     def __init__(self, db: Engine, settings: Settings) -> None:
         self._db = db
         self._settings = settings
-        self._looks: set[_Look] = set()
-        self._stirred = anyio.Event()
-        self._pause = _LEAST_PAUSE
+        self._waiters: set[_Waiter] = set()
+        self._poll_now = anyio.Event()
+        self._pause = _FIRST_PAUSE
         self._stopping = False
 
     def __len__(self) -> int:
-        return len(self._looks)
+        return len(self._waiters)
 
-    async def wait(self, partner: int, reports: frozenset[str], seconds: float) -> End:
-        """Return when one of these unfinished reports has ended or the time is over; at once when none more is held."""
+    async def wait(self, partner: int, reports: frozenset[str], seconds: float) -> PollOutcome:
+        """Wait until one of these unfinished reports ends or the time is over; return at once beyond the limits."""
         if self._stopping or self._is_full(partner):
-            return End.STOPPING if self._stopping else End.FULL
-        look = _Look(partner, reports)
-        self._looks.add(look)
-        self._pause = _LEAST_PAUSE
-        # A look at once: the report may have ended since it was seen.
-        self._stirred.set()
+            return PollOutcome.STOPPING if self._stopping else PollOutcome.FULL
+        waiter = _Waiter(partner, reports)
+        self._waiters.add(waiter)
+        self._pause = _FIRST_PAUSE
+        # Check at once: the report may have ended since the query read it.
+        self._poll_now.set()
         try:
             with anyio.move_on_after(seconds):
-                await look.let_go.wait()
+                await waiter.released.wait()
         finally:
-            self._looks.discard(look)
-        return look.end
+            self._waiters.discard(waiter)
+        return waiter.outcome
 
     def _is_full(self, partner: int) -> bool:
-        """Whether no look of a partner is held now: one without any has one, whatever the others do."""
+        """Whether a partner may not wait now. Its first long poll is always allowed, whatever other partners do."""
         most = self._settings.held_looks
-        own = sum(look.partner == partner for look in self._looks)
-        return not most or own >= self._settings.partner_held_looks or (own > 0 and len(self._looks) >= most)
+        own = sum(waiter.partner == partner for waiter in self._waiters)
+        return not most or own >= self._settings.partner_held_looks or (own > 0 and len(self._waiters) >= most)
 
     def stop(self) -> None:
-        """Let every look go, and hold none any more: the service is about to end."""
+        """End every long poll and refuse new ones: the service is about to stop."""
         self._stopping = True
-        for look in self._looks:
-            look.release(End.STOPPING)
+        for waiter in self._waiters:
+            waiter.release(PollOutcome.STOPPING)
 
     @contextlib.asynccontextmanager
     async def watch_reports(self) -> AsyncIterator[None]:
-        """Look after the reports of held looks within the block."""
+        """Poll the reports of all waiting queries within the block."""
         with wakeups.open_wakeup(self._settings, f"looks-{short_id()}", Occasion.ENDED) as wakeup:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._listen, wakeup)
-                tasks.start_soon(self._watch)
+                tasks.start_soon(self._listen_for_wakeups, wakeup)
+                tasks.start_soon(self._poll_reports)
                 yield
                 tasks.cancel_scope.cancel()
 
-    async def _listen(self, wakeup: Wakeup) -> None:
+    async def _listen_for_wakeups(self, wakeup: Wakeup) -> None:
         while True:
             await anyio.wait_readable(wakeup.fileno())
             wakeup.clear()
-            self._stirred.set()
+            self._poll_now.set()
 
-    async def _watch(self) -> None:
+    async def _poll_reports(self) -> None:
         while True:
-            # With nothing held there is nothing to look for, whatever rings.
-            with anyio.move_on_after(self._pause if self._looks else None):
-                await self._stirred.wait()
-            self._stirred = anyio.Event()
+            # Without a waiting query there is nothing to poll, whatever wake-ups come.
+            with anyio.move_on_after(self._pause if self._waiters else None):
+                await self._poll_now.wait()
+            self._poll_now = anyio.Event()
             self._pause = min(self._pause * _GROWTH, _LONGEST_PAUSE)
-            if self._looks:
-                await self._look()
+            if self._waiters:
+                await self._check_reports()
 
-    async def _look(self) -> None:
-        seen = frozenset[str]().union(*(look.reports for look in self._looks))
+    async def _check_reports(self) -> None:
+        seen = frozenset[str]().union(*(waiter.reports for waiter in self._waiters))
         try:
             unfinished = await anyio.to_thread.run_sync(jobs.find_unfinished, self._db, seen)
         except StorageError as error:
-            # Whoever is held hears of it at the end of its time, from the look that is made then.
-            _LOG.warning("no look for held ones", reason=str(error))
+            # Waiting queries meet the same error when they run again at the end of their time.
+            _LOG.warning("long polls can't read the state", reason=str(error))
             return
-        for look in self._looks:
-            if look.reports & seen - unfinished:
-                look.release(End.CHANGED)
+        for waiter in self._waiters:
+            if waiter.reports & seen - unfinished:
+                waiter.release(PollOutcome.CHANGED)

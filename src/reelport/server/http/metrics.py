@@ -1,4 +1,4 @@
-"""What the service counts, for Prometheus. No label ever names a partner, a report or a path with an id."""
+"""Prometheus metrics of an API process. No label ever names a partner, a report or a path with an id."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
 class Metrics:
-    """What one process counts, in a registry of its own; of several processes each tells what all have counted.
+    """The metrics of one process, in a registry of its own. With several processes, each exports the sum of all.
 
-    `shared` is what is the same from whichever process answers.
+    `shared` collects metrics that are the same in every process; `held` counts the long polls of this one.
     """
 
     def __init__(self, shared: Collector, held: Callable[[], int]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._held = held
         self._registry = CollectorRegistry()
-        self._told = _of_all_processes() if METRICS_FOLDER in os.environ else self._registry
-        if self._told is self._registry:
+        self._exported = _make_shared_registry() if METRICS_FOLDER in os.environ else self._registry
+        if self._exported is self._registry:
             ProcessCollector(registry=self._registry)
-        self._told.register(shared)
+        self._exported.register(shared)
         self._requests = Counter(
             "reelport_requests", "Requests answered.", ("route", "method", "status"), registry=self._registry
         )
@@ -60,35 +60,35 @@ class Metrics:
         )
         self._bytes = Counter("reelport_download_bytes", "Bytes of files sent.", registry=self._registry)
 
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """An answer was begun."""
+    def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request whose answer has begun."""
         self._held_now.set(self._held())
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def granted(self, outcome: str) -> None:
-        """A token was granted, or refused for that reason."""
+    def count_token_request(self, outcome: str) -> None:
+        """Count a request for an access token: granted, or refused for that reason."""
         self._tokens.labels(outcome).inc()
 
-    def told(self, code: str) -> None:
-        """An error of that code was told."""
+    def count_error(self, code: str) -> None:
+        """Count an error of an answer by its code."""
         self._errors.labels(code).inc()
 
-    def held(self, outcome: str) -> None:
-        """A look was held and ended so; or it wasn't, since as many as may be were."""
+    def count_long_poll(self, outcome: str) -> None:
+        """Count a long poll by its outcome, refused ones included."""
         self._looks.labels(outcome).inc()
 
-    def sent(self, count: int) -> None:
-        """So many bytes of a file went out."""
+    def count_sent_bytes(self, count: int) -> None:
+        """Count sent bytes of report files."""
         self._bytes.inc(count)
 
-    def page(self) -> bytes:
-        """Everything, as text; blocks for a look at the state."""
+    def render(self) -> bytes:
+        """Render all metrics as text. Blocks while it reads the database."""
         self._held_now.set(self._held())
-        return generate_latest(self._told)
+        return generate_latest(self._exported)
 
 
-def _of_all_processes() -> CollectorRegistry:
+def _make_shared_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry

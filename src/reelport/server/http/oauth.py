@@ -1,6 +1,6 @@
-"""The token endpoint: a key for a token, in the words of OAuth 2.0 (RFC 6749).
+"""The token endpoint: exchanges an API key for an access token (OAuth 2.0 client credentials, RFC 6749).
 
-Generous in how the form arrives, since clients in the wild send it in several ways; strict in what it says.
+It takes the form in several encodings, since clients in the wild send several; it is strict about the content.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from reelport.errors import StorageError
 from reelport.server.access import callers
 from reelport.server.access.callers import Grant, Refusal
 from reelport.server.http.service import Service
-from reelport.server.limits.grant_rate import caller_of
-from reelport.server.limits.request_size import FORM
+from reelport.server.limits.grant_rate import hash_caller
+from reelport.server.limits.request_size import TOKEN_BODY_BYTES
 
 _LOG = structlog.get_logger(__name__)
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -37,7 +37,7 @@ _FIELDS = 20
 
 @dataclass(frozen=True, slots=True)
 class _Refused(Exception):
-    """Why there is no token: a code of RFC 6749, and what to change."""
+    """The request is refused: an error code of RFC 6749, and what to change."""
 
     code: str
     description: str
@@ -52,50 +52,50 @@ class _Credentials:
     basic: bool
 
 
-async def token(request: Request) -> JSONResponse:
-    """Answer one request for a token. Always the same five keys, or an error of RFC 6749 as JSON."""
+async def answer_token(request: Request) -> JSONResponse:
+    """Answer a token request: always the same five keys, or an RFC 6749 error as JSON."""
     service: Service = request.app.state.service
     try:
-        form = await _form(request, min(service.settings.body_bytes, FORM))
-        _check_grant(form)
-        credentials = _credentials(request, form)
-        caller = _counted(service, credentials)
+        form = await _read_form(request, min(service.settings.body_bytes, TOKEN_BODY_BYTES))
+        _check_grant_type(form)
+        credentials = _read_credentials(request, form)
+        caller = _take_grant(service, credentials)
     except _Refused as refused:
-        return _refusal(refused)
+        return _answer_refused(refused)
     scopes = form.get("scope", "").split()
     try:
         async with service.concurrency.limiter_of(caller):
-            found = await service.reads.run(_grant, service, credentials, scopes)
+            found = await service.reads.run(_grant_token, service, credentials, scopes)
     except StorageError as error:
         _LOG.error("the state can't be used", reason=str(error))
-        return _refusal(_Refused("temporarily_unavailable", "The service can't answer now: try again.", 503, 5))
-    service.metrics.granted("granted" if isinstance(found, Grant) else found.value)
+        return _answer_refused(_Refused("temporarily_unavailable", "The service can't answer now: try again.", 503, 5))
+    service.metrics.count_token_request("granted" if isinstance(found, Grant) else found.value)
     match found:
         case Grant():
-            return _granted(found)
+            return _answer_granted(found)
         case Refusal.INVALID_CLIENT if credentials.basic:
-            return _refusal(_Refused(found.value, "There is no such key, or the secret is wrong.", 401), _BASIC)
+            return _answer_refused(_Refused(found.value, "There is no such key, or the secret is wrong.", 401), _BASIC)
         case Refusal.INVALID_CLIENT:
-            return _refusal(_Refused(found.value, "There is no such key, or the secret is wrong."))
+            return _answer_refused(_Refused(found.value, "There is no such key, or the secret is wrong."))
         case Refusal.INVALID_SCOPE:
-            return _refusal(_Refused(found.value, "The key holds none of the scopes that were asked for."))
+            return _answer_refused(_Refused(found.value, "The key holds none of the scopes that were asked for."))
 
 
-def _counted(service: Service, credentials: _Credentials) -> bytes:
-    """Whose grant this is, where there is one left for it now."""
-    caller = caller_of(credentials.id, credentials.secret)
+def _take_grant(service: Service, credentials: _Credentials) -> bytes:
+    """Count a grant against the key's rate limit and return the hashed key; `_Refused` when the limit is reached."""
+    caller = hash_caller(credentials.id, credentials.secret)
     pause = service.grants.take(caller)
     if pause > 0:
-        service.metrics.granted("too_many_requests")
+        service.metrics.count_token_request("too_many_requests")
         sentence = "This key asks for tokens too often: use each as long as it is good, or try again."
         raise _Refused("too_many_requests", sentence, 429, math.ceil(pause))
     return caller
 
 
-def _grant(db: Engine, service: Service, credentials: _Credentials, scopes: list[str]) -> Grant | Refusal:
+def _grant_token(db: Engine, service: Service, credentials: _Credentials, scopes: list[str]) -> Grant | Refusal:
     return callers.grant_token(
         db,
-        service.secret,
+        service.service_secret,
         credentials.id,
         credentials.secret,
         scopes,
@@ -104,7 +104,7 @@ def _grant(db: Engine, service: Service, credentials: _Credentials, scopes: list
     )
 
 
-def _granted(grant: Grant) -> JSONResponse:
+def _answer_granted(grant: Grant) -> JSONResponse:
     body = {
         "access_token": grant.token,
         "refresh_token": None,
@@ -115,13 +115,13 @@ def _granted(grant: Grant) -> JSONResponse:
     return JSONResponse(body, headers=_NO_STORE)
 
 
-def _refusal(refused: _Refused, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def _answer_refused(refused: _Refused, headers: Mapping[str, str] | None = None) -> JSONResponse:
     body = {"error": refused.code, "error_description": refused.description}
     pause = {} if refused.retry_after is None else {"Retry-After": str(refused.retry_after)}
     return JSONResponse(body, refused.status, headers={**_NO_STORE, **pause, **(headers or {})})
 
 
-def _check_grant(form: Mapping[str, str]) -> None:
+def _check_grant_type(form: Mapping[str, str]) -> None:
     match form.get("grant_type"):
         case "client_credentials":
             pass
@@ -135,7 +135,7 @@ def _check_grant(form: Mapping[str, str]) -> None:
             raise _Refused("unsupported_grant_type", "Only client_credentials is known here.")
 
 
-def _credentials(request: Request, form: Mapping[str, str]) -> _Credentials:
+def _read_credentials(request: Request, form: Mapping[str, str]) -> _Credentials:
     headers = request.headers.getlist("authorization")
     if len(headers) > 1:
         raise _Refused("invalid_request", f"There are {len(headers)} Authorization headers: send one.")
@@ -157,8 +157,8 @@ def _credentials(request: Request, form: Mapping[str, str]) -> _Credentials:
     return credentials
 
 
-async def _form(request: Request, most: int) -> dict[str, str]:
-    """The fields of the body: a form, a form in parts, or a JSON object, whatever the header calls it."""
+async def _read_form(request: Request, most: int) -> dict[str, str]:
+    """Read the fields of the body: a URL-encoded or multipart form, or a JSON object sent as either."""
     forms = request.app.state.service.forms
     with forms.hold(request.client.host if request.client else "") as pending:
         body = await pending.read(request, most)
@@ -168,18 +168,18 @@ async def _form(request: Request, most: int) -> dict[str, str]:
         raise _Refused("invalid_request", f"The body is longer than {most} bytes.", 413)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        fields = await _parts(request, body)
+        fields = await _parse_multipart(request, body)
     elif body.lstrip()[:1] == b"{":
-        fields = _json(body)
+        fields = _parse_json(body)
     else:
-        fields = _urlencoded(body)
+        fields = _parse_urlencoded(body)
     repeated = [name for name, count in Counter(name for name, _ in fields).items() if count > 1]
     if repeated:
-        raise _Refused("invalid_request", f"{_told(repeated[0])} came more than once.")
+        raise _Refused("invalid_request", f"{_printable(repeated[0])} came more than once.")
     return dict(fields)
 
 
-def _urlencoded(body: bytes) -> list[tuple[str, str]]:
+def _parse_urlencoded(body: bytes) -> list[tuple[str, str]]:
     try:
         text = body.decode()
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_FIELDS)
@@ -189,24 +189,24 @@ def _urlencoded(body: bytes) -> list[tuple[str, str]]:
         raise _Refused("invalid_request", f"The form can't be read, or has more than {_FIELDS} fields.") from None
 
 
-def _json(body: bytes) -> list[tuple[str, str]]:
+def _parse_json(body: bytes) -> list[tuple[str, str]]:
     try:
-        # As pairs: a name that comes twice is to be seen.
+        # As pairs, so that a repeated name can be refused.
         given: list[tuple[str, Any]] = json.loads(body, object_pairs_hook=list)
     except (ValueError, RecursionError):
         raise _Refused("invalid_request", "The body begins like JSON but isn't.") from None
     strange = [name for name, value in given if not isinstance(value, str)]
     if strange:
-        raise _Refused("invalid_request", f"{_told(strange[0])} isn't a text.")
+        raise _Refused("invalid_request", f"{_printable(strange[0])} isn't a text.")
     return given
 
 
-def _told(name: str) -> str:
-    """A name that came, as an answer can say it: half a surrogate pair can't be sent."""
+def _printable(name: str) -> str:
+    """Shorten a received name and replace lone surrogates, which no answer can carry."""
     return name[:80].encode("utf-8", "replace").decode()
 
 
-async def _parts(request: Request, body: bytes) -> list[tuple[str, str]]:
+async def _parse_multipart(request: Request, body: bytes) -> list[tuple[str, str]]:
     async def stream() -> AsyncIterator[bytes]:
         yield body
 

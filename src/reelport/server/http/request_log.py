@@ -1,4 +1,4 @@
-"""Around every request: it is counted, timed and logged, says who answers, and a failure becomes a plain answer."""
+"""Middleware that counts, times and logs every request, adds the version header, and answers 500 for exceptions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reelport.server.credentials import short_id
-from reelport.server.graphql.faults import Fault, refusal
+from reelport.server.graphql.faults import Fault, format_refusal
 from reelport.server.http.service import Service
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH, VERSION_HEADER, Code
 
@@ -29,12 +29,12 @@ _QUIET = frozenset({HEALTH_PATH, READY_PATH, LIVE_PATH, METRICS_PATH})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SCHEMES = frozenset({"http", "https"})
 _VERSION = (VERSION_HEADER.lower().encode(), version("reelport").encode())
-_SENTENCE = "The service failed; it isn't the request's fault."
+_FAILURE = "The service failed; it isn't the request's fault."
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What became of one request so far."""
+class _RequestRecord:
+    """What is known about one request so far: its route, and how much of its answer was sent."""
 
     route: str
     method: str
@@ -44,32 +44,32 @@ class _Seen:
 
 
 class RequestLog:
-    """The ASGI app that stands around the others."""
+    """ASGI middleware around the whole app."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on; nothing of an exception is told to the caller."""
+        """Pass a request on and log it; the client never sees the text of an exception."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})
         if scope.get("scheme") not in _SCHEMES:
-            # A proxy's X-Forwarded-Proto may say wss as well; links begin with it.
+            # Links begin with the scheme, and a proxy's X-Forwarded-Proto may say wss.
             scope["scheme"] = "http"
-        seen = _Seen(_route(scope["path"]), scope["method"] if scope["method"] in _METHODS else "other")
+        record = _RequestRecord(_name_route(scope["path"]), scope["method"] if scope["method"] in _METHODS else "other")
         request_id = short_id()
         service: Service = scope["app"].state.service
 
-        async def watched(message: Message) -> None:
+        async def send_recorded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                seen.status = message["status"]
+                record.status = message["status"]
                 message["headers"] = [*message["headers"], _VERSION, (b"x-request-id", request_id.encode())]
-                took = time.perf_counter() - seen.began - scope["state"].get("held", 0.0)
-                service.metrics.answered(seen.route, seen.method, seen.status or 0, took)
+                took = time.perf_counter() - record.began - scope["state"].get("held", 0.0)
+                service.metrics.count_request(record.route, record.method, record.status or 0, took)
             else:
-                seen.bytes += len(message.get("body", b""))
+                record.bytes += len(message.get("body", b""))
             try:
                 await send(message)
             except OSError:
@@ -77,41 +77,41 @@ class RequestLog:
 
         with structlog.contextvars.bound_contextvars(request=request_id):
             try:
-                await self._app(scope, receive, watched)
+                await self._app(scope, receive, send_recorded)
             except ClientDisconnect:
-                _LOG.info("the caller went away", route=seen.route)
-            except Exception:  # the outermost place: a defect is logged whole and answered in our form
-                _LOG.exception("a request failed", route=seen.route)
-                if seen.status is not None:
-                    # The answer has begun: only an end without its length tells the reader that it isn't whole.
+                _LOG.info("the caller went away", route=record.route)
+            except Exception:  # the outermost handler: log the defect with its traceback, answer in the API's form
+                _LOG.exception("a request failed", route=record.route)
+                if record.status is not None:
+                    # The answer has begun: only a body shorter than its Content-Length shows the client the failure.
                     raise
-                await _fail(seen.route, watched)
-            _log(seen, scope["state"])
+                await _send_failure(record.route, send_recorded)
+            _log_request(record, scope["state"])
 
 
-def _log(seen: _Seen, state: Mapping[str, Any]) -> None:
-    log = _LOG.debug if seen.route in _QUIET else _LOG.info
+def _log_request(record: _RequestRecord, state: Mapping[str, Any]) -> None:
+    log = _LOG.debug if record.route in _QUIET else _LOG.info
     log(
         "request",
-        route=seen.route,
-        method=seen.method,
-        status=seen.status,
-        milliseconds=round((time.perf_counter() - seen.began) * 1000, 1),
-        sent=seen.bytes,
+        route=record.route,
+        method=record.method,
+        status=record.status,
+        milliseconds=round((time.perf_counter() - record.began) * 1000, 1),
+        sent=record.bytes,
         **({"held": round(state["held"] * 1000, 1)} if "held" in state else {}),
         **state.get("note", {}),
     )
 
 
-def _route(path: str) -> str:
+def _name_route(path: str) -> str:
     if path in _ROUTES:
         return path
     return FILES_PATH if path.startswith(f"{FILES_PATH}/") else "other"
 
 
-async def _fail(route: str, send: Send) -> None:
-    told = refusal([Fault(Code.INTERNAL, _SENTENCE)])
-    body = told if route == GRAPHQL_PATH else {"error": "internal_error", "error_description": _SENTENCE}
+async def _send_failure(route: str, send: Send) -> None:
+    errors = format_refusal([Fault(Code.INTERNAL, _FAILURE)])
+    body = errors if route == GRAPHQL_PATH else {"error": "internal_error", "error_description": _FAILURE}
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": 500, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})

@@ -1,4 +1,4 @@
-"""What one running API process holds: made once at the start, handed to every request, closed at the end."""
+"""The service object of an API process: built at its start, shared by all requests, closed at its end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Engine
 
 from reelport.server.credentials import ServiceSecret
-from reelport.server.graphql.documents import Documents
+from reelport.server.graphql.document_cache import DocumentCache
 from reelport.server.http.long_poll import LongPolls
 from reelport.server.http.metrics import Metrics
 from reelport.server.limits.body_budget import BodyBudget
@@ -22,13 +22,13 @@ from reelport.server.state.write_probe import StateProbe
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The parts of the API; none of them may change while it runs."""
+    """Everything that endpoints use. No field is replaced while the process runs."""
 
     settings: Settings
     db: Engine
     reads: Reads
-    secret: ServiceSecret
-    documents: Documents
+    service_secret: ServiceSecret
+    documents: DocumentCache
     metrics: Metrics
     long_polls: LongPolls
     download_slots: DownloadSlots

@@ -1,4 +1,4 @@
-"""What /metrics reads off the state, the tables and the disk at each scrape: the same in every process of a service."""
+"""Metrics read from the database, the fact tables and the disk at each scrape; the same in every API process."""
 
 from __future__ import annotations
 
@@ -24,29 +24,35 @@ from reelport.server.state.tallies import BOUNDS, Histogram, Times
 
 
 class StateMetrics(Collector):
-    """Whatever can't be read just now is left out: a missing series is told from a zero."""
+    """Collects metrics at scrape time. Leaves out what can't be read: a missing series isn't a zero."""
 
     def __init__(self, db: Engine, settings: Settings) -> None:
         self._db = db
         self._settings = settings
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing: describing must not need a database."""
+        """Yield nothing, so that registering needs no database."""
         yield from ()
 
     def collect(self) -> Iterator[Metric]:
-        """Every series."""
-        for part in (self._workers, self._jobs, self._reports, self._tables, self._disk):
+        """Yield every metric family that can be read."""
+        for part in (
+            self._collect_workers,
+            self._collect_jobs,
+            self._collect_reports,
+            self._collect_tables,
+            self._collect_disk,
+        ):
             try:
                 yield from part()
             except (StorageError, OSError):
                 continue
 
-    def _workers(self) -> Iterator[Metric]:
+    def _collect_workers(self) -> Iterator[Metric]:
         alive = len(worker_registry.list_ready(self._db, self._settings))
         yield GaugeMetricFamily("reelport_workers", "Workers that are alive and ready, on all machines.", alive)
 
-    def _jobs(self) -> Iterator[Metric]:
+    def _collect_jobs(self) -> Iterator[Metric]:
         waits = JOBS.c.owner.is_(None)
         with reading(self._db) as connection:
             running = connection.execute(select(func.count()).select_from(JOBS).where(~waits)).scalar_one()
@@ -64,7 +70,7 @@ class StateMetrics(Collector):
             max(age, 0.0),
         )
 
-    def _reports(self) -> Iterator[Metric]:
+    def _collect_reports(self) -> Iterator[Metric]:
         read = tallies.read_tallies(self._db)
         ended = CounterMetricFamily(
             "reelport_reports_ended", "Reports that ended, by how and why.", labels=("outcome", "reason")
@@ -73,10 +79,14 @@ class StateMetrics(Collector):
             ended.add_metric(labels, count)
         yield ended
         waiting, making = read.times[Times.WAITING], read.times[Times.MAKING]
-        yield _family("reelport_report_waiting_seconds", "Time from an ask to its report's first attempt.", waiting)
-        yield _family("reelport_report_making_seconds", "Time of the attempts that made a report's file.", making)
+        yield _make_histogram(
+            "reelport_report_waiting_seconds", "Time from an ask to its report's first attempt.", waiting
+        )
+        yield _make_histogram(
+            "reelport_report_making_seconds", "Time of the attempts that made a report's file.", making
+        )
 
-    def _tables(self) -> Iterator[Metric]:
+    def _collect_tables(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(
             "reelport_table_last_complete_day_timestamp_seconds",
             "Beginning (UTC) of the last day that a table of facts holds whole.",
@@ -91,12 +101,12 @@ class StateMetrics(Collector):
                 family.add_metric((name,), datetime.combine(last, time(), UTC).timestamp())
         yield family
 
-    def _disk(self) -> Iterator[Metric]:
+    def _collect_disk(self) -> Iterator[Metric]:
         free = shutil.disk_usage(self._settings.data).free
         yield GaugeMetricFamily("reelport_data_free_bytes", "Room on the disk of the data directory.", free)
 
 
-def _family(name: str, sentence: str, histogram: Histogram) -> HistogramMetricFamily:
+def _make_histogram(name: str, sentence: str, histogram: Histogram) -> HistogramMetricFamily:
     bounds = [*map(str, BOUNDS), "+Inf"]
     buckets = list(zip(bounds, map(float, accumulate(histogram.counts)), strict=True))
     return HistogramMetricFamily(name, sentence, buckets=buckets, sum_value=histogram.total)

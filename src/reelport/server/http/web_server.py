@@ -1,4 +1,4 @@
-"""The web server of one API process: what comes to a socket is answered until a signal to stop."""
+"""Runs the web server (uvicorn) of one API process on an open socket, until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from reelport.server.doctor.open_files import raise_open_files
 from reelport.server.http.app import create_app
 from reelport.server.http.connections import ACCEPTED_AT_ONCE, Connection
-from reelport.server.http.listening import BACKLOG, address_of
+from reelport.server.http.listening import BACKLOG, format_address
 from reelport.server.http.long_poll import LongPolls
 from reelport.server.settings import Settings
 
@@ -23,12 +23,12 @@ _LOG = structlog.get_logger(__name__)
 _GRACE_SECONDS = 10
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _SWITCH_SECONDS = 0.001
-"""How long a thread may compute while another waits for its turn: Python's own 5 ms, at each of the waits for the state
-that a look has, would add up while a large document is read."""
+"""How long a thread may run before it must yield the GIL. A status query waits for the database several times; with
+Python's default of 5 ms each such wait could take as long while another thread parses a large document."""
 
 
 def serve_on(settings: Settings, listener: socket.socket) -> None:
-    """Answer what comes to this socket until a signal to stop; what keeps the app from starting up is raised."""
+    """Serve this socket until SIGTERM or SIGINT; raise what keeps the app from starting."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     connection = Connection.limited(settings, raise_open_files())
     app = create_app(settings)
@@ -37,68 +37,68 @@ def serve_on(settings: Settings, listener: socket.socket) -> None:
         log_config=None,
         access_log=False,
         http=connection,
-        # One of several takes no more than one before it looks again: else the first to wake would have all of a burst.
+        # One of several processes accepts one connection at a time: else the first to wake would take a whole burst.
         backlog=ACCEPTED_AT_ONCE if settings.processes == 1 else 1,
         server_header=False,
-        lifespan="off",  # the server sees to the app's life itself
+        lifespan="off",  # `_Server` runs the lifespan itself
         ws="none",
-        # Uvicorn's time for a next request counts from when an answer was handed over, not from when it was taken.
-        timeout_keep_alive=int(connection.seconds) + 1,
+        # Longer than ours: uvicorn counts from when an answer was buffered, not from when the client has read it.
+        timeout_keep_alive=int(connection.request_seconds) + 1,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     _Server(config, app, settings).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """A web server that lets held looks go as soon as it is told to stop, and does not wait for their time.
+    """A uvicorn server that ends long polls as soon as it has to stop, instead of waiting for them.
 
-    It sees to the app's life as well: uvicorn would log the traceback of what the app can't start up with, and exit.
+    It also runs the app's lifespan: uvicorn would log a traceback and exit where the app can't start.
     """
 
     def __init__(self, config: uvicorn.Config, app: Starlette, settings: Settings) -> None:
         super().__init__(config)
         self._app = app
         self._settings = settings
-        self._over = asyncio.Event()
-        self._life: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._lifespan: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve. More may wait to be accepted than are accepted at once: uvicorn has one number for both."""
+        """Start serving, with a longer listen queue than uvicorn's, which equals the number accepted at once."""
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(tell_exhaustion)
+        loop.set_exception_handler(log_exhaustion)
         begun = loop.create_future()
-        self._life = asyncio.create_task(self._live(begun))
+        self._lifespan = asyncio.create_task(self._run_lifespan(begun))
         await begun
         await super().startup(sockets)
         for listener in sockets or ():
             listener.listen(BACKLOG)
-            where, settings = address_of(listener), self._settings
+            where, settings = format_address(listener), self._settings
             _LOG.info("listening", address=where, data=str(settings.data), workers=settings.workers)
 
-    async def _live(self, begun: asyncio.Future[None]) -> None:
-        """The app from its start to its end, in a task of its own: what goes wrong in it later ends no request."""
+    async def _run_lifespan(self, begun: asyncio.Future[None]) -> None:
+        """Run the app's lifespan in a task of its own, so that a later failure in it ends no request."""
         try:
             async with self._app.router.lifespan_context(self._app):
                 begun.set_result(None)
-                await self._over.wait()
-        except Exception as error:  # noqa: BLE001 - raised where it was begun, or logged
+                await self._stopping.wait()
+        except Exception as error:  # noqa: BLE001 - raised by `startup`, or logged
             if begun.done():
                 _LOG.exception("the app's life ended early")
             else:
                 begun.set_exception(error)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the requests, the held ones first."""
-        held: LongPolls = self._app.state.service.held
-        held.stop()
+        """End all requests, the long polls first, then the app's lifespan."""
+        long_polls: LongPolls = self._app.state.service.long_polls
+        long_polls.stop()
         await super().shutdown(sockets)
-        self._over.set()
-        if self._life is not None and not self.force_exit:
-            await self._life
+        self._stopping.set()
+        if self._lifespan is not None and not self.force_exit:
+            await self._lifespan
 
 
-def tell_exhaustion(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Say in a sentence that no connection can be accepted; asyncio tries again in a second. Log the rest whole."""
+def log_exhaustion(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log one line when no connection can be accepted (asyncio retries in a second); handle other errors as usual."""
     error = context.get("exception")
     if isinstance(error, OSError) and error.errno in _EXHAUSTED:
         _LOG.error("no further connection can be accepted now", reason=error.strerror)

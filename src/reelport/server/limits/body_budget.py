@@ -38,15 +38,15 @@ class PendingBody:
             size += len(part)
             if size > most:
                 break
-            self._budget.grow(self, len(part))
+            self._budget.count_received(self, len(part))
             parts.append(part)
         # A body that was dropped ends here at the latest.
         await checkpoint_if_cancelled()
         return b"".join(parts) if size <= most else None
 
-    def keep(self) -> None:
+    def protect(self) -> None:
         """Drop it no more: its work begins."""
-        self._budget.settle(self)
+        self._budget.protect(self)
 
 
 class BodyBudget:
@@ -70,10 +70,10 @@ class BodyBudget:
             with body.scope:
                 yield body
         finally:
-            self.settle(body)
+            self.protect(body)
             self._count(body, -body.size)
 
-    def grow(self, body: PendingBody, count: int) -> None:
+    def count_received(self, body: PendingBody, count: int) -> None:
         """Count bytes that have come, and drop what is too much for them."""
         if body.dropped:
             return
@@ -83,7 +83,7 @@ class BodyBudget:
         while body.size and self.bytes > self._total:
             self._drop(self._oldest(max(self._bytes, key=self._bytes.__getitem__)) or body)
 
-    def settle(self, body: PendingBody) -> None:
+    def protect(self, body: PendingBody) -> None:
         """Leave a body alone from now on."""
         mine = self._droppable.get(body.owner, {})
         mine.pop(body, None)
@@ -95,7 +95,7 @@ class BodyBudget:
 
     def _drop(self, body: PendingBody) -> None:
         body.dropped = True
-        self.settle(body)
+        self.protect(body)
         self._count(body, -body.size)
         body.scope.cancel()
 

@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-AT_ONCE = 2
+MAX_CONCURRENT = 2
 """Requests of one caller. Python computes for one of them at a moment; the second makes use of waits for the state."""
 
 
@@ -22,5 +22,5 @@ class Concurrency:
         """What a request of this caller holds while it is worked on; first come, first served."""
         turns = self._of.get(caller)
         if turns is None:
-            turns = self._of[caller] = anyio.CapacityLimiter(AT_ONCE)
+            turns = self._of[caller] = anyio.CapacityLimiter(MAX_CONCURRENT)
         return turns

@@ -17,11 +17,11 @@ from typing import TypeVar
 from reelport.server.settings import Settings
 
 _Name = TypeVar("_Name", str, int)
-_PERIOD = 120.0
+_RATE_SECONDS = 120.0
 """Seconds over which a reader's rate is averaged at least; at most twice as many."""
 
 
-class Crowded(Exception):
+class NoFreeSlot(Exception):
     """No further download may begin now. `limit` says which limit it met."""
 
     def __init__(self, limit: Limit) -> None:
@@ -37,7 +37,7 @@ class Limit(StrEnum):
     SERVICE = "this service"
 
 
-class Running:
+class RunningDownload:
     """One download: how long its link is good, how much of it was taken lately, and a way to end it."""
 
     def __init__(self, report_id: str, link_seconds: float, clock: Callable[[], float]) -> None:
@@ -57,24 +57,24 @@ class Running:
     def count(self, count: int) -> None:
         """Count bytes that a reader has taken."""
         self._sent += count
-        self._mark()
+        self._record_progress()
 
     @property
-    def link_is_over(self) -> bool:
+    def is_link_expired(self) -> bool:
         """Whether the link that it began with opens nothing any more."""
         return self._clock() >= self._link_ends
 
     @property
     def rate(self) -> float:
         """Bytes a second of late."""
-        self._mark()
+        self._record_progress()
         since, sent = self._earlier
         return (self._sent - sent) / max(self._clock() - since, 1.0)
 
     @property
-    def is_settled(self) -> bool:
+    def is_ratable(self) -> bool:
         """Whether it has run for long enough to be judged by its rate."""
-        return self._clock() - self._earlier[0] >= _PERIOD
+        return self._clock() - self._earlier[0] >= _RATE_SECONDS
 
     def end(self) -> None:
         """Send no more of it."""
@@ -82,15 +82,15 @@ class Running:
         if self._stop is not None:
             self._stop()
 
-    def stop_by(self, stop: Callable[[], object]) -> None:
+    def set_stop(self, stop: Callable[[], object]) -> None:
         """Be ended by this from now on; at once, if it has to end already."""
         self._stop = stop
         if self.ended:
             stop()
 
-    def _mark(self) -> None:
+    def _record_progress(self) -> None:
         now = self._clock()
-        if now - self._later[0] >= _PERIOD:
+        if now - self._later[0] >= _RATE_SECONDS:
             self._earlier, self._later = self._later, (now, self._sent)
 
 
@@ -100,18 +100,18 @@ class DownloadSlots:
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock
-        self._of_report: defaultdict[str, set[Running]] = defaultdict(set)
-        self._of_partner: defaultdict[int, set[Running]] = defaultdict(set)
+        self._of_report: defaultdict[str, set[RunningDownload]] = defaultdict(set)
+        self._of_partner: defaultdict[int, set[RunningDownload]] = defaultdict(set)
 
     def __len__(self) -> int:
         return sum(map(len, self._of_partner.values()))
 
     @contextmanager
-    def hold_report(self, report_id: str, link_seconds: float) -> Iterator[Running]:
+    def hold_report(self, report_id: str, link_seconds: float) -> Iterator[RunningDownload]:
         """Count a download of a report, by a link that is good for so long, within the block; raises Crowded."""
         if len(self._of_report.get(report_id, ())) >= self._settings.report_downloads:
             self._make_room(self._of_report[report_id], Limit.REPORT)
-        running = Running(report_id, link_seconds, self._clock)
+        running = RunningDownload(report_id, link_seconds, self._clock)
         self._of_report[report_id].add(running)
         try:
             yield running
@@ -119,13 +119,13 @@ class DownloadSlots:
             self._drop(running)
 
     @contextmanager
-    def hold_partner(self, running: Running, organization_id: int) -> Iterator[None]:
+    def hold_partner(self, running: RunningDownload, organization_id: int) -> Iterator[None]:
         """Count it as its partner's as well within the block; raises Crowded."""
         partners = self._of_partner.get(organization_id, set())
         if len(partners) >= self._settings.partner_downloads:
             self._make_room(partners, Limit.PARTNER)
         elif partners and len(self) >= self._settings.downloads:
-            raise Crowded(Limit.SERVICE)
+            raise NoFreeSlot(Limit.SERVICE)
         running.organization_id = organization_id
         self._of_partner[organization_id].add(running)
         try:
@@ -133,24 +133,24 @@ class DownloadSlots:
         finally:
             self._drop(running)
 
-    def _make_room(self, among: set[Running], limit: Limit) -> None:
-        over = [each for each in among if each.link_is_over]
+    def _make_room(self, among: set[RunningDownload], limit: Limit) -> None:
+        over = [each for each in among if each.is_link_expired]
         least = self._settings.download_rate
-        slow = [each for each in among if each.is_settled and each.rate < least]
+        slow = [each for each in among if each.is_ratable and each.rate < least]
         if not (candidates := over or slow):
-            raise Crowded(limit)
+            raise NoFreeSlot(limit)
         slowest = min(candidates, key=lambda each: each.rate)
         slowest.end()
         self._drop(slowest)
 
-    def _drop(self, running: Running) -> None:
+    def _drop(self, running: RunningDownload) -> None:
         """Count it no more."""
-        _forget(self._of_report, running.report_id, running)
+        _discard(self._of_report, running.report_id, running)
         if running.organization_id is not None:
-            _forget(self._of_partner, running.organization_id, running)
+            _discard(self._of_partner, running.organization_id, running)
 
 
-def _forget(running: dict[_Name, set[Running]], name: _Name, one: Running) -> None:
+def _discard(running: dict[_Name, set[RunningDownload]], name: _Name, one: RunningDownload) -> None:
     running.get(name, set()).discard(one)
     if not running.get(name):
         running.pop(name, None)

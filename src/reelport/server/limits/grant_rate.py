@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_AT_ONCE = 6
+_BURSTS_PER_MINUTE = 6
 """The part of a minute's grants that may come at once."""
-_KEPT = 10_000
+_MAX_BUCKETS = 10_000
 """Buckets beside which full ones are forgotten."""
 
 
@@ -24,7 +24,7 @@ class GrantRate:
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = per_minute / 60
-        self._most = max(per_minute / _AT_ONCE, 1)
+        self._most = max(per_minute / _BURSTS_PER_MINUTE, 1)
         self._clock = clock
         self._buckets: dict[bytes, _Bucket] = {}
 
@@ -36,7 +36,7 @@ class GrantRate:
         now = self._clock()
         bucket = self._buckets.get(caller)
         if bucket is None:
-            self._forget(now)
+            self._drop_full_buckets(now)
             bucket = self._buckets[caller] = _Bucket(self._most, now)
         bucket.left, bucket.at = min(self._most, bucket.left + (now - bucket.at) * self._rate), now
         if bucket.left < 1:
@@ -44,12 +44,12 @@ class GrantRate:
         bucket.left -= 1
         return 0.0
 
-    def _forget(self, now: float) -> None:
-        if len(self._buckets) >= _KEPT:
+    def _drop_full_buckets(self, now: float) -> None:
+        if len(self._buckets) >= _MAX_BUCKETS:
             full = self._most / self._rate
             self._buckets = {who: each for who, each in self._buckets.items() if now < each.at + full}
 
 
-def caller_of(key_id: str, secret: str) -> bytes:
+def hash_caller(key_id: str, secret: str) -> bytes:
     """Whose grants are counted: an id with its secret, so that who has only the id can't use them up."""
     return hashlib.sha256(f"{key_id}\0{secret}".encode("utf-8", "surrogatepass")).digest()

@@ -12,36 +12,36 @@ from graphql import DocumentNode, FieldNode, FragmentDefinitionNode, FragmentSpr
 
 from reelport.server.settings import Settings
 
-FORM = 16_384
+TOKEN_BODY_BYTES = 16_384
 """Longest body of a request for a token: whoever asks is still unknown, and it is read where all requests are."""
-FORMS = 4 * 1_048_576
+TOKEN_BODIES_BYTES = 4 * 1_048_576
 """Bytes of such bodies in memory: of unknown callers, who can't be told from each other but by their address."""
-FORMS_OF_ONE = 1_048_576
+ADDRESS_TOKEN_BODIES_BYTES = 1_048_576
 """Bytes of those of one address."""
-CHARACTERS = 100_000
+MAX_CHARACTERS = 100_000
 """Longest document, its blanks included."""
-LINES = 2000
+MAX_LINES = 2000
 """Most lines of a document: finding the line of an error costs time in their number."""
-COMMENTS = 500
-DEFINITIONS = 100
+MAX_COMMENTS = 500
+MAX_DEFINITIONS = 100
 """Most operations and fragments of one document."""
-FIELDS = 1000
+MAX_FIELDS = 1000
 """Most fields of one document, fragments expanded."""
-REPEATS = 20
+MAX_REPEATS = 20
 """How often one field may be given the same name in the answer: comparing them is quadratic."""
-FRAGMENTS = 40
+MAX_FRAGMENT_SPREADS = 40
 """Most spreads of fragments: comparing them is quadratic too."""
-INTROSPECTING_ALIASES = 5
+MAX_INTROSPECTION_ALIASES = 5
 """Most aliased fields of a document that asks for the schema, which is a large thing to give many times."""
-ITEMS = 100
+MAX_LIST_ITEMS = 100
 """Longest list of a value: there are not as many metrics, nor dimensions."""
-TEXT = 1000
+MAX_TEXT_LENGTH = 1000
 """Longest text of a value."""
-LISTED = 100
+MAX_LISTED = 100
 """Most problems that one answer lists."""
-INVALID = 20
+MAX_INVALID = 20
 """Most problems of a document, its values apart, that one answer lists."""
-GUESSES = 20
+MAX_SUGGESTIONS = 20
 """For how many wrong names of one request the nearest right one is searched."""
 
 _INTROSPECTION = frozenset({"__schema", "__type"})
@@ -56,7 +56,7 @@ class DocumentLimits:
     aliases: int
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: Settings) -> Self:
         """The limits that the settings name."""
         return cls(settings.document_tokens, settings.document_depth, settings.document_aliases)
 
@@ -78,7 +78,7 @@ class Size:
         return Size(self.depth + 1, self.aliases + (field.alias is not None), self.fields + 1)
 
 
-class Sizes:
+class SizeMeter:
     """The sizes of the selections of one document: each fragment is measured once, and a circle is noticed."""
 
     def __init__(self, document: DocumentNode) -> None:
@@ -92,46 +92,46 @@ class Sizes:
         self.spreads = 0
         self.introspects = False
 
-    def of(self, selection: SelectionSetNode) -> Size:
+    def measure(self, selection: SelectionSetNode) -> Size:
         """The size of a selection."""
         size = Size()
         for node in selection.selections:
-            size = size.beside(self._of_node(node))
+            size = size.beside(self._measure_node(node))
         return size
 
-    def of_fragment(self, name: str) -> Size:
+    def measure_fragment(self, name: str) -> Size:
         """The size of a fragment; nothing for one that isn't there, or that is being measured: a circle."""
         if name not in self._fragments:
             return Size()
         if name not in self._known:
             self._known[name] = None
-            self._known[name] = self.of(self._fragments[name].selection_set)
+            self._known[name] = self.measure(self._fragments[name].selection_set)
         size = self._known[name]
         if size is None:
             self.circle = name
         return size or Size()
 
-    def _of_node(self, node: Node) -> Size:
+    def _measure_node(self, node: Node) -> Size:
         if isinstance(node, FragmentSpreadNode):
             self.spreads += 1
-            return self.of_fragment(node.name.value)
+            return self.measure_fragment(node.name.value)
         if isinstance(node, FieldNode) and node.name.value in _INTROSPECTION:
             self.introspects = True
         selection: SelectionSetNode | None = getattr(node, "selection_set", None)
-        inner = self.of(selection) if selection else Size()
+        inner = self.measure(selection) if selection else Size()
         return inner.under(node) if isinstance(node, FieldNode) else inner
 
 
-def excesses(document: DocumentNode, limits: DocumentLimits) -> tuple[str, ...]:
+def find_excesses(document: DocumentNode, limits: DocumentLimits) -> tuple[str, ...]:
     """A sentence for every limit that the document breaks; costs time in the length of the document only."""
-    if len(document.definitions) > DEFINITIONS:
-        return (f"The document has {len(document.definitions)} definitions: at most {DEFINITIONS} are taken.",)
-    sizes = Sizes(document)
+    if len(document.definitions) > MAX_DEFINITIONS:
+        return (f"The document has {len(document.definitions)} definitions: at most {MAX_DEFINITIONS} are taken.",)
+    sizes = SizeMeter(document)
     try:
         parts = [
-            sizes.of_fragment(definition.name.value)
+            sizes.measure_fragment(definition.name.value)
             if isinstance(definition, FragmentDefinitionNode)
-            else sizes.of(definition.selection_set)
+            else sizes.measure(definition.selection_set)
             for definition in document.definitions
             if hasattr(definition, "selection_set")
         ]
@@ -139,19 +139,19 @@ def excesses(document: DocumentNode, limits: DocumentLimits) -> tuple[str, ...]:
         return (f"The document is nested deeper than {limits.depth}.",)
     if sizes.circle is not None:
         return (f"The fragment {sizes.circle[:80]!r} leads back to itself.",)
-    aliases = min(limits.aliases, INTROSPECTING_ALIASES) if sizes.introspects else limits.aliases
+    aliases = min(limits.aliases, MAX_INTROSPECTION_ALIASES) if sizes.introspects else limits.aliases
     found = (
         ("nested levels", max((part.depth for part in parts), default=0), limits.depth),
         ("aliases", sum(part.aliases for part in parts), aliases),
-        ("fields", sum(part.fields for part in parts), FIELDS),
-        ("spreads of fragments", sizes.spreads, FRAGMENTS),
+        ("fields", sum(part.fields for part in parts), MAX_FIELDS),
+        ("spreads of fragments", sizes.spreads, MAX_FRAGMENT_SPREADS),
     )
     return tuple(
-        f"The document has {_told(count)} {noun}: at most {most} are taken, with fragments expanded."
+        f"The document has {_format_count(count)} {noun}: at most {most} are taken, with fragments expanded."
         for noun, count, most in found
         if count > most
     )
 
 
-def _told(count: int) -> str:
+def _format_count(count: int) -> str:
     return str(count) if count < 1_000_000 else "over a million"  # noqa: PLR2004 - said once, here

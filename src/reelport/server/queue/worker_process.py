@@ -19,9 +19,9 @@ def main() -> None:
     from reelport.facts.modes import let_read  # noqa: PLC0415 - see above
     from reelport.server import logs  # noqa: PLC0415 - see above
     from reelport.server.queue.worker import run_worker  # noqa: PLC0415 - see above
-    from reelport.server.settings import read  # noqa: PLC0415 - see above
+    from reelport.server.settings import read_settings  # noqa: PLC0415 - see above
 
-    settings = read()
+    settings = read_settings()
     let_read(settings.readers)
     logs.configure(settings)
     try:

@@ -9,7 +9,7 @@ _WAIT = re.compile(r'\s*wait\s*=\s*(?:"([0-9]{1,9})"|([0-9]{1,9}))\s*(?:;.*)?', 
 _LONGEST = 200
 
 
-def wait_of(headers: Iterable[str], most: int) -> int:
+def parse_wait(headers: Iterable[str], most: int) -> int:
     """The seconds of the first `wait` in the `Prefer` headers, at most `most`; 0 when none can be read."""
     for header in headers:
         for preference in header.split(",") if len(header) <= _LONGEST else ():

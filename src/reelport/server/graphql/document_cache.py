@@ -24,19 +24,19 @@ from graphql import (
     type_from_ast,
 )
 
-from reelport.server.graphql.faults import Fault, locations_of
-from reelport.server.graphql.places import Places
+from reelport.server.graphql.faults import Fault, list_locations
+from reelport.server.graphql.node_paths import NodePaths
 from reelport.server.graphql.validation import validate_document
 from reelport.server.graphql.values import NameSuggestions
 from reelport.server.limits import request_size
 from reelport.server.limits.request_size import DocumentLimits
 from reelport.wire import Code
 
-KEPT = 500
+MAX_DOCUMENTS = 500
 """Most documents that are kept; those that were used least recently go first."""
-KEPT_CHARACTERS = 100_000
+MAX_CACHED_CHARACTERS = 100_000
 """Most characters of all kept documents: a parsed one takes up to 250 bytes of memory a character."""
-_SHORT = 50
+_SHORT_FIELDS = 50
 """Most fields of a query that is answered on the event loop: each costs some 50 microseconds."""
 _INTROSPECTION = frozenset({"__schema", "__type"})
 _ABORTED = "Parsing aborted."
@@ -49,7 +49,7 @@ class Operation:
 
     document: DocumentNode
     node: OperationDefinitionNode
-    places: Places
+    paths: NodePaths
     variables: tuple[tuple[VariableDefinitionNode, GraphQLInputType], ...]
     errors: Sequence[GraphQLError]
     """What is wrong with the document, whatever its variables are."""
@@ -57,8 +57,8 @@ class Operation:
     @property
     def is_short_read(self) -> bool:
         """Whether it is a query, of few fields that are ours: it changes nothing, and takes little time."""
-        ours = all(field.name.value not in _INTROSPECTION for field, _ in self.places.roots)
-        return self.node.operation is OperationType.QUERY and ours and self.places.fields <= _SHORT
+        ours = all(field.name.value not in _INTROSPECTION for field, _ in self.paths.roots)
+        return self.node.operation is OperationType.QUERY and ours and self.paths.field_count <= _SHORT_FIELDS
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class _Document:
     operations: dict[str | None, Operation] = field(default_factory=dict)
 
 
-class Documents:
+class DocumentCache:
     """The documents that one process has seen lately. Safe to use from any thread."""
 
     def __init__(self, schema: GraphQLSchema, bounds: DocumentLimits) -> None:
@@ -86,7 +86,7 @@ class Documents:
         """The length of all kept documents together."""
         return self._characters
 
-    def known(self, text: str, name: str | None) -> Operation | None:
+    def find_prepared(self, text: str, name: str | None) -> Operation | None:
         """The operation of a document that was prepared before; None when it has to be prepared."""
         with self._lock:
             document = self._kept.get(text)
@@ -97,7 +97,7 @@ class Documents:
 
     def prepare(self, text: str, name: str | None) -> Operation | list[Fault]:
         """The operation of that name, or the only one, of a document; or why the document can't be taken."""
-        if operation := self.known(text, name):
+        if operation := self.find_prepared(text, name):
             return operation
         with self._lock:
             document = self._kept.get(text)
@@ -105,61 +105,63 @@ class Documents:
             parsed = _parse(self._bounds, text)
             if not isinstance(parsed, DocumentNode):
                 return parsed
-            document = self._keep(text, _Document(parsed))
-        found = self._operation(document, name)
+            document = self._store(text, _Document(parsed))
+        found = self._prepare_operation(document, name)
         if isinstance(found, Operation):
             document.operations[name] = found
         return found
 
-    def _keep(self, text: str, document: _Document) -> _Document:
+    def _store(self, text: str, document: _Document) -> _Document:
         """Keep a document, unless it is so long that few others could be kept beside it."""
-        if len(text) > KEPT_CHARACTERS // 4:
+        if len(text) > MAX_CACHED_CHARACTERS // 4:
             return document
         with self._lock:
             if text in self._kept:
                 return self._kept[text]
             self._kept[text] = document
             self._characters += len(text)
-            while len(self._kept) > KEPT or self._characters > KEPT_CHARACTERS:
+            while len(self._kept) > MAX_DOCUMENTS or self._characters > MAX_CACHED_CHARACTERS:
                 gone, _ = self._kept.popitem(last=False)
                 self._characters -= len(gone)
         return document
 
-    def _operation(self, document: _Document, name: str | None) -> Operation | list[Fault]:
+    def _prepare_operation(self, document: _Document, name: str | None) -> Operation | list[Fault]:
         node = _find_operation(document.node, name)
         if isinstance(node, str):
             return [Fault(Code.INVALID_DOCUMENT, node)]
-        places = Places(document.node, node)
+        places = NodePaths(document.node, node)
         path, count = places.most_repeated
-        if count > request_size.REPEATS:
+        if count > request_size.MAX_REPEATS:
             shown = ".".join(map(str, path))[:80]
-            sentence = f"{shown} is asked for {count} times: at most {request_size.REPEATS} are taken."
+            sentence = f"{shown} is asked for {count} times: at most {request_size.MAX_REPEATS} are taken."
             return [Fault(Code.TOO_LARGE, sentence, path)]
         if document.errors is None:
             document.errors = validate_document(self.schema, document.node)
-        return Operation(document.node, node, places, self._variables(node), document.errors)
+        return Operation(document.node, node, places, self._type_variables(node), document.errors)
 
-    def _variables(self, node: OperationDefinitionNode) -> tuple[tuple[VariableDefinitionNode, GraphQLInputType], ...]:
+    def _type_variables(
+        self, node: OperationDefinitionNode
+    ) -> tuple[tuple[VariableDefinitionNode, GraphQLInputType], ...]:
         typed = ((each, type_from_ast(self.schema, each.type)) for each in node.variable_definitions or ())
         return tuple((each, type_) for each, type_ in typed if type_ is not None)  # type: ignore[misc]
 
 
 def _parse(bounds: DocumentLimits, text: str) -> DocumentNode | list[Fault]:
     """The document when it is one and within the limits."""
-    if len(_LINE_END.findall(text)) >= request_size.LINES:
-        return [Fault(Code.TOO_LARGE, f"The document has more than {request_size.LINES} lines.")]
+    if len(_LINE_END.findall(text)) >= request_size.MAX_LINES:
+        return [Fault(Code.TOO_LARGE, f"The document has more than {request_size.MAX_LINES} lines.")]
     try:
         document = parse(
             text,
             max_lexical_tokens=bounds.tokens,
-            max_comments=request_size.COMMENTS,
-            max_source_length=request_size.CHARACTERS,
+            max_comments=request_size.MAX_COMMENTS,
+            max_source_length=request_size.MAX_CHARACTERS,
             allow_empty_selection_sets=False,
         )
     except GraphQLError as error:
         code = Code.TOO_LARGE if error.message.endswith(_ABORTED) else Code.SYNTAX
-        return [Fault(code, error.message, None, locations_of(error))]
-    excesses = request_size.excesses(document, bounds)
+        return [Fault(code, error.message, None, list_locations(error))]
+    excesses = request_size.find_excesses(document, bounds)
     return [Fault(Code.TOO_LARGE, sentence) for sentence in excesses] or document
 
 
