@@ -143,7 +143,7 @@ with Engine("1GiB", 2, Path(sys.argv[1], "spill")) as engine:
         print("ready", flush=True)
         session.write(single_piece({ENDLESS!r}), Path(sys.argv[1], "r.csv"))
     except KeyboardInterrupt:
-        print("interrupted", *[each.name for each in threading.enumerate() if each.name == "outlet"])
+        print("interrupted", *[each.name for each in threading.enumerate() if each.name == "csv-sink"])
 """
 
 

@@ -1,1 +1,1 @@
-"""From a query and a snapshot to SQL and a CSV file; knows no HTTP and no jobs."""
+"""The engine: compiles a query over a snapshot to SQL, and runs it into a CSV file. Knows no HTTP and no jobs."""

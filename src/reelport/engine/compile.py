@@ -1,7 +1,7 @@
-"""From a query, its reader and a snapshot to SQL: a list of pure steps over trees.
+"""Compiles a query for a tenant and a snapshot to DuckDB SQL, by pure steps over sqlglot trees.
 
-rows of each source -> stacked -> grouped once -> the last cells looked up -> written, in order. The SQL is
-DuckDB's; its columns and their order are the CSV's.
+Select rows of each source, UNION ALL them, group once, join late lookups, format the cells and sort. Columns and rows
+of the SQL are those of the CSV, in that order.
 """
 
 from __future__ import annotations
@@ -32,34 +32,29 @@ _TIME_FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the engine runs: one SELECT whose rows, in their order, are the CSV's; and the CSV's header."""
+    """What the engine runs: one SELECT that gives the rows of the CSV in order, and the CSV's header."""
 
     sql: str
     columns: tuple[str, ...]
 
 
 def compile_query(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> Plan:
-    """The plan of a checked query: it reads only pinned files, and gives only the reader's rows.
+    """Compile a checked query to a plan that reads only pinned files and gives only the tenant's rows.
 
     The same arguments give the same SQL. InternalError when the query was not checked.
     """
     resolved = resolve_query(query, tenant)
     relations = Relations(snapshot, query.start, query.end, tenant.channels)
-    parts = [
-        source_query
-        for source in find_sources(resolved.metrics)
-        if (source_query := make_source_query(resolved, source))
-    ]
-    if not parts:
+    source_queries = (make_source_query(resolved, source) for source in find_sources(resolved.metrics))
+    selects = [select_rows(source_query, relations) for source_query in source_queries if source_query]
+    if not selects:
         return Plan(_select_nothing(resolved).sql(dialect=DIALECT, copy=False), resolved.headers)
-    tree = _format_rows(
-        resolved, _group(resolved, [select_rows(source_query, relations) for source_query in parts]), relations
-    )
+    tree = _format_rows(resolved, _group(resolved, selects), relations)
     return Plan(tree.sql(dialect=DIALECT, copy=False), resolved.headers)
 
 
 def tables_of(query: ReportQuery) -> frozenset[str]:
-    """The tables that the report of a checked query reads: what to pin."""
+    """The tables that a checked query reads: those to pin."""
     metrics = tuple(Metric[name] for name in query.metrics)
     looked_at = [Dimension[name] for name in query.dimensions] + [Filter[name].dimension for name, _ in query.filters]
     found = [cell for cell in (CELLS[dimension] for dimension in looked_at) if isinstance(cell, LookupCell)]
@@ -67,23 +62,23 @@ def tables_of(query: ReportQuery) -> frozenset[str]:
     return frozenset({source.table for source in find_sources(metrics)} | objects)
 
 
-def _group(resolved: ResolvedQuery, parts: list[exp.Select]) -> exp.Select:
-    """One row a combination of cells, with what the metrics need of it."""
+def _group(resolved: ResolvedQuery, selects: list[exp.Select]) -> exp.Select:
+    """Group the stacked rows to one per combination of cells, with the aggregates that the metrics need."""
     kept: dict[str, exp.Expr] = {}
     for metric in resolved.metrics:
         kept |= numbers.aggregate_measures(metric.rule, _STACKED)
     late = late_lookups(resolved)
     cells = [exp.column(dimension.header, _STACKED) for dimension in resolved.dimensions if dimension not in late]
     tree = exp.select(*cells, *(alias(value, name) for name, value in kept.items()))
-    tree = tree.from_(subquery(_stack(parts), _STACKED), copy=False)
+    tree = tree.from_(subquery(_stack(selects), _STACKED), copy=False)
     if cells:
         return tree.group_by(*(cell.copy() for cell in cells), copy=False)
-    # Totals over no facts at all would be a row: none is invented.
+    # Without dimensions SQL gives one row even over no facts: leave that row out.
     return tree.having(exp.GT(this=exp.Count(this=exp.Star()), expression=number(0)), copy=False)
 
 
-def _stack(parts: list[exp.Select]) -> exp.Query:
-    first, *others = parts
+def _stack(selects: list[exp.Select]) -> exp.Query:
+    first, *others = selects
     tree: exp.Query = first
     for other in others:
         tree = exp.Union(this=tree, expression=other, distinct=False)
@@ -91,7 +86,7 @@ def _stack(parts: list[exp.Select]) -> exp.Query:
 
 
 def _format_rows(resolved: ResolvedQuery, grouped: exp.Select, relations: Relations) -> exp.Select:
-    """The rows as their cells are written, sorted by the asked cells in the asked order, empty ones last."""
+    """Format the cells as text, and sort by the dimensions in the query's order, empty cells last."""
     cells = _build_cells(resolved)
     written = [alias(_format_cell(dimension, cell), dimension.header) for dimension, cell in cells.items()]
     tree = exp.select(*written, *(alias(numbers.metric_value(row, _GROUPED), row.header) for row in resolved.metrics))
@@ -102,19 +97,19 @@ def _format_rows(resolved: ResolvedQuery, grouped: exp.Select, relations: Relati
 
 
 def _build_cells(resolved: ResolvedQuery) -> dict[Dimension, exp.Expr]:
-    """The asked cells: of the group, or looked up by what is of the group."""
+    """Build the cell of each dimension: a grouped column, or a late lookup by one."""
     cells: dict[Dimension, exp.Expr] = {row: exp.column(row.header, _GROUPED) for row in resolved.dimensions}
     return cells | {dimension: lookup_column(found) for dimension, found in late_lookups(resolved).items()}
 
 
 def _format_cell(dimension: Dimension, cell: exp.Expr) -> exp.Expr:
-    """The cell as the file has it."""
+    """Format a time as the CSV writes it; leave any other cell as it is."""
     if dimension.type not in _TIME_FORMATS:
         return cell
     return call("STRFTIME", cell, exp.Literal.string(_TIME_FORMATS[dimension.type]))
 
 
 def _select_nothing(resolved: ResolvedQuery) -> exp.Select:
-    """No row, under the report's header."""
+    """Select no row, with the report's columns."""
     columns = (alias(cast(exp.null(), "TEXT"), header) for header in resolved.headers)
     return exp.select(*columns).where(exp.false())

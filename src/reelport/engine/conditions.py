@@ -1,4 +1,4 @@
-"""Which rows of a source count: those of the asked days, of the reader, kept by the filters."""
+"""The WHERE conditions of a source: the query's days, the tenant's rows, and the filters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reelport.facts.tables import Kind
 
 
 def conditions(source_query: SourceQuery, relations: Relations) -> Iterable[exp.Expr]:
-    """What a row of the source must meet to count."""
+    """Yield the conditions that a row of the source must meet."""
     resolved, source = source_query.resolved, source_query.source
     yield from _is_in_range(source, resolved.start, resolved.end)
     if source.where:
@@ -50,7 +50,7 @@ def _midnight(day: date) -> exp.Expr:
 
 
 def _matches_filter(source_query: SourceQuery, row: Filter, value: str, relations: Relations) -> exp.Expr:
-    """Whether the filter's cell is the value; with the empty text, whether the cell is empty."""
+    """Whether the filter's cell equals the value; with an empty value, whether the cell is empty."""
     text = value.lower() if row.choices else value
     match CELLS[row.dimension]:
         case ColumnCell(column):
@@ -63,7 +63,7 @@ def _matches_filter(source_query: SourceQuery, row: Filter, value: str, relation
             known = ids.where(exp.column(column).is_(exp.null()).not_(), copy=False)
             return exp.or_(by.is_(exp.null()), exp.In(this=by.copy(), query=subquery(known)).not_())
         case TimeCell():
-            raise InternalError(f"{row} narrows by time, which is the range's part")
+            raise InternalError(f"{row} narrows by time, which only the range does")
 
 
 def _equals(cell: exp.Expr, text: str) -> exp.Expr:
@@ -77,16 +77,17 @@ def _equals(cell: exp.Expr, text: str) -> exp.Expr:
 
 
 def _is_latest_day(source_query: SourceQuery, relations: Relations) -> Iterable[exp.Expr]:
-    """Whether the day is the last of its time bucket on which the reader has any row of the source.
+    """Whether the day is the last of its time bucket on which the tenant has any row of the source.
 
-    Another partner's rows don't move it, nor does a filter: the reports of all values of a filter add up to the whole.
+    Other tenants' rows don't move that day, nor does a filter: the reports of all values of a filter add up to the
+    whole.
     """
     resolved, source = source_query.resolved, source_query.source
     finest = min((dimension.grain for dimension in resolved.dimensions if dimension.grain), default=None)
     if finest is not None and finest <= Grain.DAY:
         return
     day = exp.column(source.time, source.table)
-    rows = relations.facts(source.table, source.table, owned=source_query.owner_only)
+    rows = relations.facts(source.table, source.table, owner_only=source_query.owner_only)
     days = exp.select(exp.Max(this=day)).from_(rows, copy=False)
     for channels, on in channel_joins(source_query):
         days = days.join(channels, on=on, join_type="left", copy=False)

@@ -1,4 +1,4 @@
-"""Cells that are looked up by an id: which ones before rows are grouped, and which only in what the groups came to."""
+"""Cells that are looked up by an id: early, before rows are grouped, or late, in the grouped rows."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LookupCells = Mapping[Dimension, LookupCell]
 
 
 def late_lookups(resolved: ResolvedQuery) -> LookupCells:
-    """The cells whose id is itself a cell of the report: one value for each of its rows, so no part of the group.
+    """The lookups whose id is itself a dimension of the report: each id has one value, so they need no grouping.
 
-    A title that is looked up once a row of the report, not once a row of facts, need be neither hashed nor compared.
+    A title that is looked up once per row of the report, not per row of facts, is neither hashed nor compared.
     """
     ids = {
         cell.column for cell in (CELLS[dimension] for dimension in resolved.dimensions) if isinstance(cell, ColumnCell)
@@ -27,18 +27,18 @@ def late_lookups(resolved: ResolvedQuery) -> LookupCells:
 
 
 def early_lookups(resolved: ResolvedQuery) -> LookupCells:
-    """The cells that rows are grouped by, though their facts hold no more than an id."""
+    """The lookups to join before grouping: rows are grouped by what they find."""
     late = late_lookups(resolved)
     return {dimension: cell for dimension, cell in _all_lookups(resolved).items() if dimension not in late}
 
 
 def lookup_column(found: LookupCell) -> exp.Column:
-    """The cell, once its lookup was joined."""
+    """The column of a lookup that was joined by `join_lookups`."""
     return exp.column(found.column, _alias(found))
 
 
 def join_lookups(tree: exp.Select, cells: Iterable[LookupCell], name: str, relations: Relations) -> exp.Select:
-    """The tree with the lookups of these cells, whose ids are columns of its relation `name`; no row is lost by it."""
+    """Left-join the lookups of these cells to the tree, by ids that are columns of its relation `name`."""
     for lookup, cell in {_alias(cell): cell for cell in cells}.items():
         by = exp.EQ(this=exp.column("id", lookup), expression=exp.column(cell.key, name))
         tree = tree.join(relations.lookup(cell.lookup, lookup), on=by, join_type="left", copy=False)

@@ -1,6 +1,6 @@
-"""Where the catalog's words lie in the tables: each measure, each dimension, and what ids are looked up in.
+"""Maps the catalog to the tables: where each measure and dimension is stored, and what ids are looked up in.
 
-The only place that locates them. It refuses to know how a query is put together.
+No other module knows this. This one doesn't know how a query is built.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from reelport.facts.tables import TABLES, Kind, Table
 class Source:
     """The rows of one table that a family counts: all of them, or those that `where` keeps.
 
-    `roles` gives the column of each role that a channel can have there. `renamed`
-    gives a column that is spelled differently from the facts' usual name. Rows of a `paid`
-    source count for their payee alone.
+    `roles` maps each role of a channel to its column. `renamed` maps a usual column name to the table's own spelling.
+    Rows of a `paid` source count for their payee alone.
     """
 
     name: str
@@ -30,12 +29,12 @@ class Source:
     paid: bool = False
 
     def column(self, name: str) -> str | None:
-        """The table's own spelling of a usual name, None when the table has no such column."""
+        """The table's own name for a usual column name; None when the table has no such column."""
         own = self.renamed.get(name, name)
         return own if any(column.name == own for column in TABLES[self.table].columns) else None
 
     def kind(self, name: str) -> Kind:
-        """What a column of the table holds."""
+        """The kind of a column of the table."""
         return TABLES[self.table].column(name).kind
 
 
@@ -44,7 +43,7 @@ _ROLES = _OWNER | {Role.PUBLISHER: "publisher_channel_id", Role.CLAIMER: "claime
 
 _WHENS = " ".join(f"WHEN '{row.kind}' THEN {_ROLES[row.role]}" for row in Payee if row.kind)
 PAYEE = f"COALESCE(payee_channel_id, CASE monetization_type {_WHENS} ELSE {_ROLES[Payee.UNTOLD.role]} END)"
-"""The channel that a row of a paid source counts for; empty where it is nobody's."""
+"""SQL of the channel that a row of a paid source counts for; NULL when the money belongs to nobody."""
 
 SOURCES: Mapping[str, Source] = {
     source.name: source
@@ -65,7 +64,7 @@ SOURCES: Mapping[str, Source] = {
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Where one measure lies: its source, the SQL of its value in one row, digits after the point of that value."""
+    """Where one measure is stored: its source, the SQL of its value in one row, and that value's decimal digits."""
 
     source: Source
     value: str
@@ -77,7 +76,7 @@ def _columns(source: str, *names: str) -> dict[str, Measure]:
 
 
 def _counts(source: str, table: Table, prefix: str = "") -> dict[str, Measure]:
-    """Every count of the table whose name begins so, each a measure of that name."""
+    """Make a measure of every count column of the table whose name begins with `prefix`."""
     counts = (column.name for column in table.columns if column.kind is Kind.COUNT)
     return _columns(source, *(name for name in counts if name.startswith(prefix)))
 
@@ -111,10 +110,10 @@ MEASURES: Mapping[str, Measure] = {
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """What an id stands for: SQL over object tables with a column `id` to look up by.
+    """SQL over object tables with a column `id` to join by.
 
-    `id` is `unique`, so that a join by it keeps every row once; where it is not, each of
-    its rows is meant to count. `many` says that a report can have about as many ids as rows.
+    Where `id` is `unique`, a join keeps every row once; where it is not, a row counts once per match. `many` says that
+    a report can have about as many different ids as rows.
     """
 
     sql: str
@@ -135,7 +134,7 @@ LOOKUPS: Mapping[str, Lookup] = {
         ("videos",),
         many=True,
     ),
-    # A video without tags has no row here, and so keeps its one row with an empty tag.
+    # A video without tags has no row here: the left join keeps its one row, with an empty tag.
     "tag": Lookup("SELECT id, UNNEST(tags) AS tag FROM videos", ("videos",), unique=False),
     "player": Lookup("SELECT id, title, type FROM players", ("players",)),
     "playlist": Lookup("SELECT id, title, type FROM playlists", ("playlists",)),
@@ -154,12 +153,12 @@ LOOKUPS: Mapping[str, Lookup] = {
 }
 
 QUALIFYING = "qualifying_channel_id"
-"""Stands for the reader's channel by which a row qualifies, which no table has as a column."""
+"""Stands for the tenant's channel by which a row is the tenant's; no table has it as a column."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeCell:
-    """A cell that is the source's time, cut to a grain."""
+    """A cell that is the source's time, truncated to a grain."""
 
     grain: Grain
 
@@ -173,7 +172,7 @@ class ColumnCell:
 
 @dataclass(frozen=True, slots=True)
 class LookupCell:
-    """A cell that is looked up: the facts' column that holds the id, the lookup, the column found there."""
+    """A cell that is looked up: the facts' column with the id, the lookup, and the column to take from it."""
 
     key: str
     lookup: str
@@ -186,7 +185,7 @@ _D = Dimension
 _HOLDER, _PUBLISHER, _CLAIMER = _ROLES[Role.OWNER], _ROLES[Role.PUBLISHER], _ROLES[Role.CLAIMER]
 
 CELLS: Mapping[Dimension, Cell] = {
-    # Where nothing else is said, a dimension is the facts' column of its name.
+    # By default a dimension is the facts' column of its name.
     **{dimension: ColumnCell(dimension.header) for dimension in Dimension},
     **{dimension: TimeCell(dimension.grain) for dimension in Dimension if dimension.grain is not None},
     _D.CHANNEL_SLUG: LookupCell(QUALIFYING, "channel", "slug"),
@@ -214,7 +213,7 @@ CELLS: Mapping[Dimension, Cell] = {
 
 
 def find_sources(metrics: tuple[Metric, ...]) -> tuple[Source, ...]:
-    """The sources that these metrics' measures lie in, each once, in the order of `SOURCES`."""
+    """Find the sources of these metrics' measures, each once, in the order of `SOURCES`."""
     needed = {MEASURES[name].source.name for metric in metrics for name in measures(metric.rule)}
     return tuple(source for source in SOURCES.values() if source.name in needed)
 

@@ -1,4 +1,4 @@
-"""How the sums of a group become the number in a cell: exact, in integers and decimals, never through a float."""
+"""Aggregates measures and computes a metric's cell from them: exactly, in integers and decimals, never in floats."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from reelport.engine.mapping import MEASURES
 from reelport.engine.trees import call, cast, number
 
 _WIDEST = 38
-"""Digits of the widest decimal there is; whatever needs more fails aloud."""
+"""Digits of DuckDB's widest decimal; overflow raises an error."""
 
 
 def aggregate_measures(rule: Rule, table: str) -> dict[str, exp.Expr]:
-    """What a group keeps of each measure of the rule: its sum, or how many different values it has."""
+    """The aggregate of each measure of the rule: its sum, or its number of distinct values."""
     counted = isinstance(rule, Distinct)
     return {name: _aggregate(exp.column(name, table), counted=counted) for name in measures(rule)}
 
 
 def metric_value(metric: Metric, table: str) -> exp.Expr:
-    """The metric's cell, from what its group kept: an additive one without facts is 0, any other is empty."""
+    """The metric's cell, computed from the aggregates: without facts 0 if the metric is additive, else empty."""
     match metric.rule:
         case Sum(measure, digits):
             total = _sum_or_zero(measure, table)
@@ -52,7 +52,7 @@ def _add_sums(parts: tuple[str, ...], table: str) -> exp.Expr:
 
 
 def _divide(ratio: Ratio, table: str) -> exp.Expr:
-    """Of `n / d` with whole n and d, half up and away from zero: sign(n) * ((2 * |n| + d) // (2 * d))."""
+    """Divide integers n / d, rounding half away from zero: sign(n) * ((2 * |n| + d) // (2 * d))."""
     money = MEASURES[ratio.numerator].digits
     numerator = _to_integer(_sum_or_zero(ratio.numerator, table), money)
     above = _multiply(exp.Abs(this=numerator.copy()), 2 * ratio.scale * 10**ratio.digits)
@@ -67,19 +67,19 @@ def _divide(ratio: Ratio, table: str) -> exp.Expr:
 
 
 def _to_integer(amount: exp.Expr, digits: int) -> exp.Expr:
-    """A decimal as a whole number of its smallest unit."""
+    """Convert a decimal to an integer number of its smallest unit."""
     return cast(_multiply(amount, 10**digits), "HUGEINT") if digits else amount
 
 
 def _multiply(amount: exp.Expr, factor: int) -> exp.Expr:
     if factor == 1:
         return amount
-    # A cast of its own keeps the product whole: a bare number could be taken for a small one.
+    # The cast keeps the product from overflowing: DuckDB gives a bare number the smallest type that fits.
     return exp.Mul(this=amount, expression=cast(number(factor), "BIGINT"))
 
 
 def _to_decimal(whole: exp.Expr, digits: int) -> exp.Expr:
-    """A whole number of the smallest unit as a decimal: by a product, since a division would be a double."""
+    """Convert an integer number of the smallest unit to a decimal: by a product, as a division would give a double."""
     unit = exp.Literal.string(f"{10**-digits:.{digits}f}")
     wide = cast(whole, f"DECIMAL({_WIDEST - digits}, 0)")
     return exp.Mul(this=wide, expression=cast(unit, f"DECIMAL({digits}, {digits})"))

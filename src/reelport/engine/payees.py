@@ -1,4 +1,4 @@
-"""Whom the loaded earnings belong to, channel by channel: what an operator holds its payouts against."""
+"""Sums the loaded earnings by payee, for an operator to compare with its payouts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ORDER BY paid.payee NULLS LAST
 
 @dataclass(frozen=True, slots=True)
 class PayeeTotal:
-    """What one channel is paid: rows of earnings, and their sums. Without a `channel` it is nobody's money."""
+    """What one channel is paid: its rows of earnings, and their sums. `channel` is None for money of nobody."""
 
     channel: str | None
     slug: str | None
@@ -43,16 +43,18 @@ class PayeeTotal:
 
 
 def sum_by_payee(root: Path, start: date | None, end: date | None, memory: str = MEMORY) -> tuple[PayeeTotal, ...]:
-    """The earnings of these days by payee, in the order of the channels' ids, nobody's last; they add up to the table.
+    """Sum the earnings of these days by payee, in order of the channels' ids, nobody's last.
 
-    A day that is None leaves that end open. Raises StorageError when a file can't be read.
+    Together the sums are those of the whole table. A day that is None leaves that end open. Raises StorageError when a
+    file can't be read.
     """
     first, last = start or _EVER[0], end or _EVER[1]
     relations = Relations(pin(root, ("earnings", "channels")), first, last, frozenset())
     tree = parse_sql(_PAID).copy()
     for table in list(tree.find_all(exp.Table)):
-        named = table.name, table.alias_or_name
-        table.replace(relations.facts(*named, owned=False) if TABLES[table.name].is_fact else relations.objects(*named))
+        name, alias = table.name, table.alias_or_name
+        is_fact = TABLES[name].is_fact
+        table.replace(relations.facts(name, alias, owner_only=False) if is_fact else relations.objects(name, alias))
     with reading_workspace(root, memory) as work:
         found = work.stoppable(lambda: work.session.execute(tree.sql(DIALECT), [first, last]).fetchall())
     return tuple(PayeeTotal(*row) for row in found)

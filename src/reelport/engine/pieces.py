@@ -1,7 +1,7 @@
-"""A long report in pieces: plans of a few months each, whose rows one after another are the report's.
+"""Splits a long report into pieces: plans of a few months each, whose rows in sequence are the report's.
 
-A piece needs a fraction of the memory that the whole would, and its rows are on their way to the
-disk while the next one is made. What a report says does not depend on how it was cut.
+A piece needs a fraction of the memory of the whole report, and its rows are written to the disk while the next one is
+computed. The result does not depend on where the report is split.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 
 Pieces = Generator[Plan, int | None, None]
-"""Plans in the order of their rows. Whoever runs them sends how many rows the one before gave, None at first."""
+"""Yields plans in the order of their rows. Send it the number of rows that the previous plan gave, None at first."""
 
 _WORTH = 1_000_000
-"""Rows of facts in the report's days, everybody's, below which it is made as one: a piece costs some 4 ms."""
+"""Rows of facts in the report's days, of all tenants, below which it isn't split: each piece costs about 4 ms."""
 _SIZE = 500_000
-"""Rows that a piece should have."""
+"""Rows of the report that a piece should have."""
 _MONTH = 30
-"""Days of a month, about."""
+"""Days of a month, roughly."""
 _LONGEST = 120
-"""Months of a piece at most, however few rows they give."""
+"""Most months of a piece, however few rows they give."""
 
 
 def single_piece(plan: Plan) -> Pieces:
-    """A report that is made at once."""
+    """Yield the one plan of a report that isn't split."""
     yield plan
 
 
 def plan_pieces(
     query: ReportQuery, tenant: Tenant, snapshot: Snapshot, *, worth: int = _WORTH, size: int = _SIZE
 ) -> Pieces:
-    """The plans of a checked query.
+    """Yield the plans of a checked query.
 
-    Where its rows stand in order of time they are those of whole months, as many at a time
-    as should give `size` rows, by what the ones before gave: so one with few rows is cut once.
-    Months without a row say nothing of the next one, which is then made alone.
+    A query over at least `worth` rows of facts whose rows are in order of time is split by months: first one month,
+    then as many as should give `size` rows, estimated from the previous piece. After a piece without rows, which gives
+    no estimate, comes one month again.
     """
     if not _is_in_time_order(query) or _count_facts(query, snapshot) < worth:
         yield compile_query(query, tenant, snapshot)
@@ -52,23 +52,23 @@ def plan_pieces(
         end = min(_find_last_day(start, months), query.end)
         rows = yield compile_query(replace(query, start=start, end=end), tenant, snapshot)
         after = end + timedelta(days=1)
-        # By the days of the piece before: the month that a report begins in may be one day long.
+        # Estimate by days, not months: the report may begin on the last day of a month.
         months = min(max(1, size * (after - start).days // (_MONTH * rows)), _LONGEST) if rows else 1
         start = after
 
 
 def _is_in_time_order(query: ReportQuery) -> bool:
-    """Whether rows of different months are never one row, and stand in the order of their months."""
+    """Whether the report's rows are in order of time, and no row spans two months."""
     return bool(query.dimensions) and Dimension[query.dimensions[0]].grain is not None
 
 
 def _count_facts(query: ReportQuery, snapshot: Snapshot) -> int:
-    """The rows of facts in the files of these days, whoever they belong to."""
+    """Count the rows of facts in the files of the query's days, of all tenants."""
     tables = (name for name in tables_of(query) if TABLES[name].is_fact)
     return sum(file.rows for name in tables for file in snapshot.listing[name] if file.touches(query.start, query.end))
 
 
 def _find_last_day(start: date, months: int) -> date:
-    """The last day of so many months, of which the day's own is the first."""
+    """Find the last day of a span of months that begins with the month of `start`."""
     passed = start.year * 12 + start.month - 1 + months
     return date(passed // 12, passed % 12 + 1, 1) - timedelta(days=1)

@@ -1,4 +1,4 @@
-"""The pinned files of a table as a relation of DuckDB's, and lookups over them."""
+"""Turns the pinned files of tables into relations of DuckDB, and builds lookups over them."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from reelport.facts.tables import TABLES
 
 @dataclass(frozen=True, slots=True)
 class Relations:
-    """The tables of one report: pinned, and pruned to its days and, where owners alone count, to its channels."""
+    """The pinned tables of one report: files are pruned to its days and, where only owners count, to its channels."""
 
     snapshot: Snapshot
     start: date
     end: date
     channels: frozenset[str]
 
-    def facts(self, table: str, alias: str, *, owned: bool) -> exp.Expr:
-        """The table's rows of at least these days; with `owned`, of at least what the channels own."""
-        files = self.snapshot.files(table, self.start, self.end, self.channels if owned else None)
+    def facts(self, table: str, alias: str, *, owner_only: bool) -> exp.Expr:
+        """A superset of the table's rows of these days; with `owner_only`, of those that the channels own."""
+        files = self.snapshot.files(table, self.start, self.end, self.channels if owner_only else None)
         return _relation(table, files, alias)
 
     def objects(self, table: str, alias: str) -> exp.Expr:
-        """All rows of an object table."""
+        """A relation of all rows of an object table."""
         return _relation(table, self.snapshot.files(table), alias)
 
     def lookup(self, name: str, alias: str) -> exp.Expr:
-        """A lookup of the mapping's as a subquery."""
+        """A lookup of the mapping as a subquery."""
         tree = parse_sql(LOOKUPS[name].sql).copy()
         for table in list(tree.find_all(exp.Table)):
             table.replace(self.objects(table.name, table.alias_or_name))
@@ -42,9 +42,9 @@ class Relations:
 
 
 def _relation(name: str, files: tuple[str, ...], alias: str) -> exp.Expr:
-    """The table's declared columns over these files, whichever of them each file has.
+    """A subquery of the table's declared columns over these files, which may lack some of the columns.
 
-    The projection is fixed text and hung in as it is: a tree of it would take longer to copy than the rest to compile.
+    The projection is inserted as text: copying its tree would take longer than compiling all the rest.
     """
     table = TABLES[name]
     text = project_sql(table, parquet_source(list(files))) if files else empty_sql(table)

@@ -1,4 +1,4 @@
-"""What a checked query asks, in rows of the catalog, and each source's part in it."""
+"""Resolves a checked query's names to rows of the catalog, and splits it by source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reelport.query import ReportQuery
 
 @dataclass(frozen=True, slots=True)
 class ResolvedQuery:
-    """A checked query in rows of the catalog, and who asks."""
+    """A checked query in rows of the catalog, and the tenant that asks."""
 
     metrics: tuple[Metric, ...]
     dimensions: tuple[Dimension, ...]
@@ -32,11 +32,11 @@ class ResolvedQuery:
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """Every measure that the metrics are made of, once."""
+        """Every measure of the metrics, each once."""
         return tuple(dict.fromkeys(name for metric in self.metrics for name in measures(metric.rule)))
 
     def rules_over(self, source: Source) -> Iterator[Rule]:
-        """The rules that count the source's rows."""
+        """Yield the rules of the metrics that have a measure in the source."""
         for metric in self.metrics:
             if any(MEASURES[name].source is source for name in measures(metric.rule)):
                 yield metric.rule
@@ -44,7 +44,7 @@ class ResolvedQuery:
 
 @dataclass(frozen=True, slots=True)
 class SourceQuery:
-    """One source's part in a report: the columns of the roles that count, first match first."""
+    """The part of a report that comes from one source: `roles` are its role columns that count, first match first."""
 
     resolved: ResolvedQuery
     source: Source
@@ -52,12 +52,12 @@ class SourceQuery:
 
     @property
     def owner_only(self) -> bool:
-        """Whether only the owner's channel can make a row count."""
+        """Whether a row counts only by its owner's channel."""
         return self.roles == (self.source.roles[Role.OWNER],)
 
 
 def make_source_query(resolved: ResolvedQuery, source: Source) -> SourceQuery | None:
-    """The source's part, or None where no row of it can be the reader's."""
+    """Make the query over one source; None when no row of the source can be the tenant's."""
     lacking = [dimension.name for dimension in resolved.dimensions if not can_split(source, dimension)]
     lacking += [row.name for row, _ in resolved.filters if not can_split(source, row.dimension)]
     if lacking:
@@ -67,7 +67,7 @@ def make_source_query(resolved: ResolvedQuery, source: Source) -> SourceQuery | 
 
 
 def resolve_query(query: ReportQuery, tenant: Tenant) -> ResolvedQuery:
-    """The query's names as rows of the catalog."""
+    """Resolve the query's names to rows of the catalog."""
     return ResolvedQuery(
         tuple(Metric[name] for name in query.metrics),
         tuple(Dimension[name] for name in query.dimensions),

@@ -1,4 +1,4 @@
-"""The rows that one source gives to a report: its days, its reader's, filtered, with every cell they are grouped by."""
+"""Selects the rows of one source for a report: filtered, with early lookups joined, one column per cell and measure."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from reelport.engine.tenant_filter import channel_joins
 from reelport.engine.trees import alias, subquery
 
 _FEW, _FEW_OF_MANY = 3, 1
-"""Up to so many dimensions, rows are summed by the ids of their cells before those are looked up.
+"""Up to so many dimensions, rows are summed by ids before their cells are looked up (_FEW_OF_MANY: with many ids).
 
-It halves the time of a report whose groups are few, and costs up to a third where nearly
-every row is a group of its own: with many dimensions, or by day and video.
+Summing first halves the time of a report with few groups, and costs up to a third more where nearly every row is a
+group of its own: with many dimensions, or by day and video.
 """
 
 
 def select_rows(source_query: SourceQuery, relations: Relations) -> exp.Select:
-    """The part's rows: a column a dimension by its header, then a column a measure of the whole report.
+    """Select the source's rows: a column per dimension, named by its header, then one per measure of the whole report.
 
     Dimensions that are looked up late have no column yet.
     """
@@ -39,7 +39,7 @@ def select_rows(source_query: SourceQuery, relations: Relations) -> exp.Select:
 
 
 def _sums_first(source_query: SourceQuery, found: LookupCells) -> bool:
-    """Whether rows are summed before cells are looked up: where that is right, and quicker."""
+    """Whether to sum rows before looking up cells: where that is correct, and probably faster."""
     counted = any(isinstance(rule, Distinct) for rule in source_query.resolved.rules_over(source_query.source))
     most = _FEW_OF_MANY if any(LOOKUPS[cell.lookup].many for cell in found.values()) else _FEW
     return bool(found) and not counted and len(source_query.resolved.dimensions) <= most
@@ -67,7 +67,7 @@ def _select_measures(source_query: SourceQuery) -> Iterable[exp.Expr]:
 
 
 def _select_facts(source_query: SourceQuery, relations: Relations, *, summed: bool) -> exp.Select:
-    """The needed columns of the rows that count, as they are or summed by ids."""
+    """Select the needed columns of the rows that count; with `summed`, summed by ids."""
     resolved, table = source_query.resolved, source_query.source.table
     columns = _needed_columns(source_query)
     values = {
@@ -75,7 +75,7 @@ def _select_facts(source_query: SourceQuery, relations: Relations, *, summed: bo
     }
     selected = [alias(tree, name) for name, tree in columns.items()]
     selected += [alias(exp.Sum(this=tree) if summed else tree, name) for name, tree in values.items()]
-    tree = exp.select(*selected).from_(relations.facts(table, table, owned=source_query.owner_only), copy=False)
+    tree = exp.select(*selected).from_(relations.facts(table, table, owner_only=source_query.owner_only), copy=False)
     for channels, on in channel_joins(source_query):
         tree = tree.join(channels, on=on, join_type="left", copy=False)
     tree = tree.where(*conditions(source_query, relations), copy=False)
@@ -83,7 +83,7 @@ def _select_facts(source_query: SourceQuery, relations: Relations, *, summed: bo
 
 
 def _needed_columns(source_query: SourceQuery) -> dict[str, exp.Expr]:
-    """What the cells are taken from or looked up by."""
+    """The columns that cells are taken from or looked up by, by name."""
     columns: dict[str, exp.Expr] = {}
     for dimension in source_query.resolved.dimensions:
         match CELLS[dimension]:

@@ -1,4 +1,4 @@
-"""Who a report is for: the wall between partners, as a value without which no SQL is built."""
+"""The tenant that a report is for. No SQL is built without one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """The ids of the channels that a partner may read. With none, it sees nothing."""
+    """A partner, as the ids of the channels that it may read. Without channels it sees no row."""
 
     channels: frozenset[str]

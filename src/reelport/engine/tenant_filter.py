@@ -1,4 +1,4 @@
-"""The wall between partners: which rows are the reader's, and by which of its channels."""
+"""Row-level security: selects the tenant's rows, and the channel by which each row is the tenant's."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _PAYEE = "payee"
 
 
 def is_own_row(source_query: SourceQuery) -> exp.Expr:
-    """Whether one of the reader's channels stands in one of the part's roles, and is the payee of a paid row.
+    """Whether a row is the tenant's: one of its channels has one of the query's roles, and is the payee of a paid row.
 
-    Over all roles a payee counts whichever it stands in, and also where it stands in none.
+    Where several roles count, a paid row needs only its payee to be the tenant's, in whatever role or none.
     """
     if len(source_query.roles) > 1:
         return exp.or_(
             *(_joined_id(name).is_(exp.null()).not_() for name in _candidate_channels(source_query)), copy=False
         )
-    # A list next to the column lets the engine leave out whole blocks of a file.
+    # A list of constants lets DuckDB skip whole row groups of a file.
     listed = exp.In(this=qualifying_channel(source_query), expressions=_ids(source_query))
     return (
         exp.and_(listed, exp.EQ(this=_payee(source_query), expression=qualifying_channel(source_query)))
@@ -32,10 +32,10 @@ def is_own_row(source_query: SourceQuery) -> exp.Expr:
 
 
 def channel_joins(source_query: SourceQuery) -> Iterator[tuple[exp.Expr, exp.Expr]]:
-    """What `mine` and `qualifying` look at where several roles count: the reader's channels, joined by each of them.
+    """Where several roles count, yield joins of the tenant's channels by each role column, with their conditions.
 
-    Lists of many channels in several columns would be gone through row by row: joins
-    take a tenth of the time. A channel is listed once, so that each row stays once.
+    `is_own_row` and `qualifying_channel` read these joins. Comparing several columns with a list of many channels goes
+    row by row; joins take a tenth of the time. Each channel is listed once, so a join never duplicates a row.
     """
     if len(source_query.roles) > 1:
         for name, channel in _candidate_channels(source_query).items():
@@ -44,7 +44,7 @@ def channel_joins(source_query: SourceQuery) -> Iterator[tuple[exp.Expr, exp.Exp
 
 
 def qualifying_channel(source_query: SourceQuery) -> exp.Expr:
-    """The reader's channel by which the row is its own: its payee, or the first of the roles that matches."""
+    """The tenant's channel by which the row is the tenant's: the payee, or the first of the roles that matches."""
     if len(source_query.roles) == 1:
         return exp.column(source_query.roles[0], source_query.source.table)
     first, *others = (_joined_id(name) for name in _candidate_channels(source_query))
@@ -52,7 +52,7 @@ def qualifying_channel(source_query: SourceQuery) -> exp.Expr:
 
 
 def _candidate_channels(source_query: SourceQuery) -> dict[str, exp.Expr]:
-    """The channels that can make a row the reader's where several roles count: its payee's, or one a role."""
+    """Where several roles count, the channels that can make a row the tenant's: the payee, or one per role."""
     if source_query.source.paid:
         return {_PAYEE: _payee(source_query)}
     return {role: exp.column(role, source_query.source.table) for role in source_query.roles}
@@ -71,4 +71,4 @@ def _joined_id(name: str) -> exp.Column:
 
 
 def _alias(name: str) -> str:
-    return f"mine_by_{name}"
+    return f"own_by_{name}"

@@ -1,4 +1,4 @@
-"""Small trees of SQL, hung together without copying: each tree that goes in is used once."""
+"""Builds sqlglot trees without copying their parts: use each tree that you pass in only once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DIALECT = "duckdb"
 
 @cache
 def parse_sql(sql: str) -> exp.Expr:
-    """The tree of a fixed piece of SQL: copy it before you change it or hang it into another."""
+    """Parse a constant piece of SQL. The tree is cached: copy it before you change it or insert it into another."""
     return sqlglot.parse_one(sql, read=DIALECT)
 
 
@@ -32,12 +32,12 @@ def subquery(tree: exp.Expr, name: str | None = None) -> exp.Subquery:
 
 
 def call(function: str, *arguments: exp.Expr) -> exp.Expr:
-    """`function(arguments)`, by the engine's own name of it."""
+    """`function(arguments)`, by DuckDB's name of the function."""
     return exp.Anonymous(this=function, expressions=list(arguments))
 
 
 def qualify(sql: str, table: str) -> exp.Expr:
-    """A fixed expression over the table's columns, each named with its table."""
+    """Parse a constant expression and qualify each of its columns with the table."""
     tree = parse_sql(sql).copy()
     named = [exp.column(column.name, table) for column in tree.find_all(exp.Column)]
     if isinstance(tree, exp.Column):
@@ -48,7 +48,7 @@ def qualify(sql: str, table: str) -> exp.Expr:
 
 
 def number(value: int) -> exp.Expr:
-    """A whole number."""
+    """An integer literal."""
     return exp.Literal.number(value)
 
 

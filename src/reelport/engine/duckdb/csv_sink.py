@@ -1,4 +1,4 @@
-"""Where the engine's bytes come out: through a pipe into a file, hashed, counted and synced while the engine works."""
+"""The sink for DuckDB's CSV: reads a named pipe into a file, and hashes, counts and syncs it while DuckDB writes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pathlib import Path
 from reelport.write_behind import BackgroundSync
 
 _CHUNK = 1 << 20
-"""Bytes taken from the pipe at once; the pipe holds as many, where the system lets it."""
+"""Bytes per read from the pipe; also the size of the pipe's buffer, where the system allows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A finished CSV: its rows, the header not counted, its bytes, and their SHA-256."""
+    """A finished CSV: rows without the header, bytes, and the SHA-256 in hex."""
 
     rows: int
     bytes: int
@@ -29,9 +29,9 @@ class Written:
 
 
 class CsvSink:
-    """A new file that takes what is written into `pipe`, by one writer after another, until it is closed.
+    """Copies what is written into `pipe`, by one writer after another, into a new file until it is closed.
 
-    The file has all of it once `close` has returned and `check` says nothing; `bytes` and `sha256` are then the file's.
+    The file is complete once `close` has returned and `check` raises nothing; then `bytes` and `sha256` are the file's.
     """
 
     def __init__(self, file: int, pipe: Path, on_full: Callable[[], object]) -> None:
@@ -43,15 +43,15 @@ class CsvSink:
         self._digest = hashlib.sha256()
         self._sync = BackgroundSync(file)
         self._buffer = bytearray(_CHUNK)
-        self._thread = threading.Thread(target=self._read_pipe, name="outlet", daemon=True)
+        self._thread = threading.Thread(target=self._read_pipe, name="csv-sink", daemon=True)
         with ExitStack() as undone:
-            # Without waiting for a writer; then with one of our own, so that no writer's end is the pipe's.
+            # Open it without waiting for a writer, then open a writer of our own: the pipe must not end with DuckDB's.
             self._reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             undone.callback(os.close, self._reading)
             self._writing = os.open(pipe, os.O_WRONLY | os.O_CLOEXEC)
             undone.callback(os.close, self._writing)
             os.set_blocking(self._reading, True)
-            # Another program that looked into it would take bytes away: from here on it can be read by none but root.
+            # Another program that reads the pipe would take bytes away: from here on nobody but root can open it.
             pipe.chmod(0o200)
             _enlarge_pipe(self._reading)
             self._thread.start()
@@ -59,42 +59,42 @@ class CsvSink:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of what was written."""
+        """The SHA-256, in hex, of the bytes written so far."""
         return self._digest.hexdigest()
 
     def check(self) -> None:
-        """Raise the error, an OSError as a rule, for which the file lacks what was written."""
+        """Raise the error, usually an OSError, that kept bytes from reaching the file."""
         if self._failure is not None:
             raise self._failure
 
     def close(self) -> None:
-        """Wait for the last byte. What was written is not durable yet."""
+        """Wait until the last byte is in the file. The file is not durable yet."""
         os.close(self._writing)
         self._thread.join()
         try:
             self._sync.wait()
             self._check_pipe()
-        except OSError as error:  # which the system tells once: the sync at the end would not hear of it
+        except OSError as error:  # the system reports it once: the sync at the end would not see it
             self._failure = self._failure or error
         finally:
             os.close(self._reading)
 
     def _check_pipe(self) -> None:
-        """A writer that did not find the pipe has made a file of its name: what it wrote is not in ours."""
+        """Raise FileExistsError when the pipe was replaced: DuckDB then wrote to a new file of that name."""
         if not os.path.samestat(self.pipe.lstat(), os.fstat(self._reading)):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.pipe))
 
     def _read_pipe(self) -> None:
         view = memoryview(self._buffer)
         while size := os.readv(self._reading, [self._buffer]):
-            # Whatever becomes of the file, the pipe is emptied: a writer must never be left hanging in it.
+            # Empty the pipe even after an error: a writer must never block in it.
             try:
                 if self._failure is None:
                     self._store(view[:size])
-            except Exception as error:  # noqa: BLE001 - told by `check`, in the thread that waits for it
+            except Exception as error:  # noqa: BLE001 - raised by `check`, in the thread that waits for it
                 self._failure = error
             if self._failure is not None:
-                # As long as something comes: a writer that just began may not have heard it.
+                # Call it at every read: a writer that has just begun may have missed the last call.
                 self._on_full()
 
     def _store(self, data: memoryview) -> None:
@@ -106,10 +106,10 @@ class CsvSink:
 
 @contextmanager
 def open_sink(to: Path, folder: Path, on_full: Callable[[], object]) -> Iterator[CsvSink]:
-    """An outlet into a new file, by a pipe in the folder that goes away again; closed at the end of the block.
+    """Open a sink into a new file, through a pipe in `folder`; both are closed and the pipe removed after the block.
 
-    When the file takes no more, `full` is called from another thread, again and again while something comes, and must
-    not raise; the block ends with the file's error.
+    When the file can't be written, the sink's thread calls `on_full` at every further read; it must not raise. The
+    block then ends with the file's error.
     """
     file = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     pipe = folder / f"pipe-{secrets.token_hex(8)}"
@@ -121,7 +121,7 @@ def open_sink(to: Path, folder: Path, on_full: Callable[[], object]) -> Iterator
                 yield opened
             finally:
                 opened.close()
-                # The disk's refusal comes before what the writer made of being stopped for it.
+                # Raise the file's error rather than the interruption that it caused in the writer.
                 opened.check()
         finally:
             pipe.unlink(missing_ok=True)
@@ -130,11 +130,11 @@ def open_sink(to: Path, folder: Path, on_full: Callable[[], object]) -> Iterator
 
 
 def _make_pipe(pipe: Path) -> None:
-    """A pipe for this user alone."""
+    """Make a pipe that only this user can open."""
     try:
         os.mkfifo(pipe, 0o600)
     except OSError as error:
-        error.filename = str(pipe)  # which the system leaves out
+        error.filename = str(pipe)  # os.mkfifo leaves it out
         raise
 
 
@@ -144,7 +144,7 @@ def _write_all(file: int, data: memoryview) -> None:
 
 
 def _enlarge_pipe(pipe: int) -> None:
-    """Fewer turns between two threads: elsewhere than on Linux, or for one with many pipes, it stays as it is."""
+    """Enlarge the pipe's buffer, for fewer switches of threads; not outside Linux, or over the user's limit."""
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         with suppress(OSError):
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _CHUNK)

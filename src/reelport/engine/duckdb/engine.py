@@ -1,4 +1,4 @@
-"""The embedded engine: a warm DuckDB that writes plans as CSV files, within a memory limit, and can be stopped."""
+"""The embedded engine: one DuckDB that writes plans to CSV files, within a memory limit, and can be interrupted."""
 
 from __future__ import annotations
 
@@ -23,31 +23,30 @@ from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError,
 from reelport.facts.durable import full_disk, reason_of, storage_error
 
 _CSV = "FORMAT csv, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
-"""RFC 4180 with bare newlines: an absent value is nothing, and what needs quotes gets them."""
+"""RFC 4180 with LF line ends: NULL is an empty cell, and only cells that need quotes are quoted."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])?(i)?B?", re.IGNORECASE)
 _INTERPRETER = 160 << 20
-"""Bytes that a worker holds beside what the engine counts, as measured."""
+"""Bytes of a worker process outside the memory that DuckDB counts, as measured."""
 _SPILL_LIMIT = "max_temp_directory_size"
 _SPILL_SHARE = 0.9
-"""What spilled files may take of the room that is free: other things than reports live on the disk."""
+"""The share of free disk space that spilled files may take: other files live on the disk too."""
 _INTERRUPT_SECONDS = 0.02
-"""Seconds between two presses on the stop button."""
+"""Seconds between two interrupts while a write is being cancelled."""
 _POLL_SECONDS = 1.0
-"""Seconds between two looks for a Ctrl-C, where waiting hides it."""
+"""Seconds between two checks for Ctrl-C, which waiting for another thread hides."""
 
 
 class Cancelled(ReelportError):
-    """The report was stopped on request; nothing of it is left."""
+    """The report was stopped on request; no file of it is left."""
 
     code = "cancelled"
 
 
 class Engine:
-    """One DuckDB in this process. Give each report a session of its own; sessions run side by side.
+    """One DuckDB in this process. Open one session per report; sessions run concurrently.
 
-    `memory_limit` ('1GiB') is what the whole process should hold; what is more goes to
-    files in `spill`, which is made when needed. With `within`, SQL can neither read nor
-    write a file outside those directories and `spill`.
+    `memory_limit` ('1GiB') is for the whole process; DuckDB spills what exceeds it to files in `spill`, a directory
+    that is made when needed. With `within`, SQL can read and write files only in those directories and `spill`.
     """
 
     def __init__(self, memory_limit: str, threads: int, spill: Path, *, within: tuple[Path, ...] = ()) -> None:
@@ -68,7 +67,7 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """Free what it holds; sessions are over, and a write that runs is stopped."""
+        """Close all sessions, which stops running writes, and free the memory."""
         with self._lock:
             self._closed, sessions = True, tuple(self._sessions)
         for session in sessions:
@@ -76,7 +75,7 @@ class Engine:
         self._database.close()
 
     def session(self) -> Session:
-        """A session for one report. UsageError once the engine was closed."""
+        """Open a session for one report. UsageError once the engine is closed."""
         with self._lock:
             if self._closed:
                 raise UsageError("This engine was closed: make another one.")
@@ -86,7 +85,7 @@ class Engine:
 
 
 class Session:
-    """The run of one report. `write` belongs to one thread; `cancel` may be called from any other."""
+    """Runs one report. Call `write` from one thread; `cancel` from any other."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, spill: Path) -> None:
         self._connection = connection
@@ -99,13 +98,12 @@ class Session:
     def write(self, pieces: Pieces, to: Path) -> Written:
         """Write the rows of all pieces to a new CSV file. It is not yet durable: fsync it before you rename it.
 
-        Raises Cancelled, StorageError when a disk or a pinned file fails, InternalError
-        for any other reason; then no file is left. Nor is one after a Ctrl-C, which is raised
-        as what it is.
+        Raises Cancelled, StorageError when a disk or a pinned file fails, InternalError for any other reason, and
+        KeyboardInterrupt on Ctrl-C. After any error no file is left.
         """
         if threading.current_thread() is not threading.main_thread():
             return self._write(pieces, to)
-        # Here the engine would hear of a Ctrl-C late or never, and raise what is no error of ours.
+        # In the main thread DuckDB would notice Ctrl-C late or never, and raise an error of its own for it.
         with ThreadPoolExecutor(1, "report") as pool:
             writing = None
             try:
@@ -130,39 +128,39 @@ class Session:
                 return Written(rows, out.bytes, out.sha256)
         finally:
             if not whole:
-                # What stands in its way is the failure to tell of, and was told just now.
+                # The cause is already being raised.
                 with suppress(OSError):
                     to.unlink(missing_ok=True)
             self._idle.set()
 
     def cancel(self) -> None:
-        """Stop the write that runs, or the next one, and return once it has stopped."""
+        """Stop the running write, or the next one, and return once it has stopped."""
         self._cancelled.set()
-        # A press between two steps of the engine can be missed: press until it is heard.
+        # DuckDB misses an interrupt between two statements: repeat it until the write has stopped.
         while not self._idle.wait(_INTERRUPT_SECONDS):
             self._interrupt()
 
     def close(self) -> None:
-        """End the session; a write that runs is stopped, and none begins any more."""
+        """Close the session: stop a running write, and let none begin."""
         self.cancel()
         with self._interrupting:
             self._connection.close()
 
     def _interrupt(self) -> None:
-        # Who presses may come too late, when all is written and the session closed: there is nothing left to stop.
+        # The interrupt may come after the end, when the session is closed: then there is nothing left to stop.
         with self._interrupting, suppress(duckdb.ConnectionException):
             self._connection.interrupt()
 
     def _raise_spill_limit(self) -> None:
-        """Let the engine spill as far as the disk goes now: by itself it keeps to what was free at its first spill."""
+        """Raise DuckDB's spill limit to the disk's free space now: DuckDB keeps to what was free at its first spill."""
         room = _measure_folder(self._spill) + int(_SPILL_SHARE * shutil.disk_usage(self._spill).free)
-        # Refused where others have spilled more meanwhile: the limit that they keep to holds then. And a session that
-        # was closed is told so by its next step.
+        # DuckDB refuses a limit below what others have spilled meanwhile: then the old limit stays. If the session is
+        # closed, the next statement raises the error.
         with suppress(duckdb.OutOfMemoryException, duckdb.ConnectionException):
             self._connection.execute(f"SET {_SPILL_LIMIT} = '{room}B'")
 
     def _copy_all(self, pieces: Pieces, out: CsvSink) -> int:
-        """Write one piece after the other, the header above the first; the rows of them all."""
+        """Write one piece after the other, with the header above the first; returns the number of rows."""
         total, rows = 0, None
         while (plan := _next_plan(pieces, rows)) is not None:
             rows = self._copy(plan, out, header=rows is None)
@@ -174,13 +172,13 @@ class Session:
         if self._cancelled.is_set():
             raise Cancelled("the report was stopped")
         path = exp.Literal.string(str(out.pipe)).sql(dialect="duckdb")
-        # All rows are fetched: a result that is left open keeps its files open.
+        # Fetch all rows: an open result keeps its files open.
         answer = self._connection.execute(f"COPY ({plan.sql}) TO {path} ({_CSV}, HEADER {header})").fetchall()
         return int(answer[0][0])
 
 
 def _measure_folder(folder: Path) -> int:
-    """The bytes of its files, which others make and remove meanwhile."""
+    """Add up the bytes of the folder's files, some of which may vanish meanwhile."""
     size = 0
     for file in folder.iterdir():
         with suppress(FileNotFoundError):
@@ -189,7 +187,7 @@ def _measure_folder(folder: Path) -> int:
 
 
 def _next_plan(pieces: Pieces, rows: int | None) -> Plan | None:
-    """The piece after the one that gave so many rows; None after the last."""
+    """Get the plan of the next piece, given the rows of the previous one; None after the last."""
     try:
         return pieces.send(rows)
     except StopIteration:
@@ -197,7 +195,7 @@ def _next_plan(pieces: Pieces, rows: int | None) -> Plan | None:
 
 
 def _compute_memory_limit(memory_limit: str) -> int:
-    """The bytes that the engine may count on: the process's limit without the interpreter and its libraries."""
+    """Compute DuckDB's limit in bytes: the process's limit without the interpreter and its libraries."""
     size = _SIZE.fullmatch(memory_limit)
     if size is None:
         raise UsageError(f"{memory_limit!r} is no amount of memory: write it like 2GB or 512MiB")
@@ -208,14 +206,14 @@ def _compute_memory_limit(memory_limit: str) -> int:
 
 def _list_settings(spill: Path, within: tuple[Path, ...]) -> Iterator[str]:
     yield "SET TimeZone = 'UTC'"
-    # A long query would draw its bar on stdout, where only data belongs.
+    # A long query would draw its progress bar on stdout, where only data belongs.
     yield "SET enable_progress_bar = false"
     yield f"SET temp_directory = {exp.Literal.string(str(spill)).sql(dialect='duckdb')}"
     yield "SET python_enable_replacements = false"
     yield "SET autoinstall_known_extensions = false"
     yield "SET autoload_known_extensions = false"
     yield "SET allow_community_extensions = false"
-    # Files are written once and never changed, so what their footers say stays true.
+    # Files are never changed once written, so their footers can be cached.
     yield "SET parquet_metadata_cache = true"
     if within:
         folders = exp.Array(expressions=[exp.Literal.string(f"{path.absolute()}/") for path in (*within, spill)])
@@ -227,7 +225,7 @@ def _list_settings(spill: Path, within: tuple[Path, ...]) -> Iterator[str]:
 
 @contextmanager
 def _translate_errors(to: Path) -> Iterator[None]:
-    """The engine's errors as ours, each with what to do next."""
+    """Raise DuckDB's and the system's errors as errors of ours, each with what to do next."""
     try:
         yield
     except duckdb.InterruptException as error:
@@ -248,7 +246,7 @@ def _translate_error(error: duckdb.Error, to: Path) -> ReelportError:
             return DiskFull(f"{to.name} needs more room to spill than is left: free some, or ask for less ({first})")
         case duckdb.OutOfMemoryException():
             return OutOfMemory(f"{to.name} needs more memory than the engine has: give it more ({first})")
-        case duckdb.InvalidInputException():  # a file that is no Parquet, though it counts as a wrong program
+        case duckdb.InvalidInputException():  # a file that is no Parquet; DuckDB's class for it is a ProgrammingError
             pass
         case duckdb.ProgrammingError() | duckdb.DataError() | duckdb.InternalError() | duckdb.NotSupportedError():
             return InternalError(f"the engine failed while making {to.name}: {first}")
