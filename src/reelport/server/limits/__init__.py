@@ -1,1 +1,1 @@
-"""What a caller may take: memory, downloads, tokens, documents at a time, and the size of a request."""
+"""Limits on callers: memory of request bodies, downloads, token grants, concurrency, and the size of a request."""

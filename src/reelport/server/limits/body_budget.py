@@ -1,7 +1,8 @@
-"""Bounds the memory of request bodies: of each owner and altogether, from their first byte to their answer.
+"""Limits the memory of request bodies, for each owner and in total, from their first byte to their answer.
 
-Beyond an owner's share its oldest unfinished body is dropped, beyond the total the oldest of the owner that holds
-the most. A body that comes at once is never the oldest for long, so that whoever sends half bodies hurts itself.
+Beyond an owner's share, its oldest unfinished body is dropped; beyond the total, the oldest body of the owner that
+holds the most. A body that arrives promptly is never the oldest for long, so a client that sends half bodies hurts
+only itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from starlette.requests import Request
 
 
 class PendingBody:
-    """One body, and whether it had to be dropped."""
+    """A request body that is being received, and whether it was dropped."""
 
     def __init__(self, budget: BodyBudget, owner: Hashable) -> None:
         self._budget = budget
@@ -24,46 +25,46 @@ class PendingBody:
         self.dropped = False
         self.scope = anyio.CancelScope()
 
-    async def read(self, request: Request, most: int) -> bytes | None:
-        """Read the whole body; None as soon as it is longer than `most` bytes, by its header or as it comes.
+    async def read(self, request: Request, limit: int) -> bytes | None:
+        """Read the whole body; return None as soon as its header or its length so far exceeds `limit` bytes.
 
-        The rest is left unread: the connection ends, and lets its caller see the answer.
+        The rest stays unread: the connection discards it and closes after the answer.
         """
         declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > most:
+        if declared.isdecimal() and int(declared) > limit:
             return None
-        parts: list[bytes] = []
+        chunks: list[bytes] = []
         size = 0
-        async for part in request.stream():
-            size += len(part)
-            if size > most:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
                 break
-            self._budget.count_received(self, len(part))
-            parts.append(part)
-        # A body that was dropped ends here at the latest.
+            self._budget.count_received(self, len(chunk))
+            chunks.append(chunk)
+        # Raises if the body was dropped.
         await checkpoint_if_cancelled()
-        return b"".join(parts) if size <= most else None
+        return b"".join(chunks) if size <= limit else None
 
     def protect(self) -> None:
-        """Drop it no more: its work begins."""
+        """Protect the body from being dropped: the request is being answered."""
         self._budget.protect(self)
 
 
 class BodyBudget:
-    """The bodies that one process holds. To be used on its event loop only."""
+    """Accounts for the request bodies of one process. Use on its event loop only."""
 
     def __init__(self, total: int, share: int) -> None:
         self._total = total
         self._share = share
         self._bytes: dict[Hashable, int] = {}
-        """By owner; who has none isn't in it."""
+        """Bytes by owner; owners without any are left out."""
         self._droppable: dict[Hashable, dict[PendingBody, None]] = {}
         self.bytes = 0
-        """Of all bodies that are held now."""
+        """Bytes of all bodies now in memory."""
 
     @contextmanager
     def hold(self, owner: Hashable) -> Iterator[PendingBody]:
-        """Account for one body of an owner within the block. The block is left early when it is dropped: ask it."""
+        """Account for one body within the block. Dropping it leaves the block early: check `dropped` afterwards."""
         body = PendingBody(self, owner)
         self._droppable.setdefault(owner, {})[body] = None
         try:
@@ -74,7 +75,7 @@ class BodyBudget:
             self._count(body, -body.size)
 
     def count_received(self, body: PendingBody, count: int) -> None:
-        """Count bytes that have come, and drop what is too much for them."""
+        """Count received bytes, and drop the oldest bodies that exceed the limits."""
         if body.dropped:
             return
         self._count(body, count)
@@ -84,10 +85,10 @@ class BodyBudget:
             self._drop(self._oldest(max(self._bytes, key=self._bytes.__getitem__)) or body)
 
     def protect(self, body: PendingBody) -> None:
-        """Leave a body alone from now on."""
-        mine = self._droppable.get(body.owner, {})
-        mine.pop(body, None)
-        if not mine:
+        """Never drop this body from now on."""
+        bodies = self._droppable.get(body.owner, {})
+        bodies.pop(body, None)
+        if not bodies:
             self._droppable.pop(body.owner, None)
 
     def _oldest(self, owner: Hashable) -> PendingBody | None:

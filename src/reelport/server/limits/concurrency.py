@@ -1,4 +1,4 @@
-"""Whose requests are worked on: two of one caller at a time, so that many of them don't keep the others waiting."""
+"""Limits each caller to two requests at a time, so that one caller can't starve the others."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from weakref import WeakValueDictionary
 import anyio
 
 MAX_CONCURRENT = 2
-"""Requests of one caller. Python computes for one of them at a moment; the second makes use of waits for the state."""
+"""Requests of one caller at a time. Python runs one of them at once; the second uses the waits for the database."""
 
 
 class Concurrency:
-    """The turns of every caller of one process. To be used on its event loop only."""
+    """One limiter for each caller of this process. Use on its event loop only."""
 
     def __init__(self) -> None:
-        # Whoever has a turn or waits for one keeps them alive.
-        self._of: WeakValueDictionary[Hashable, anyio.CapacityLimiter] = WeakValueDictionary()
+        # Requests that hold a limiter or wait for it keep it alive.
+        self._limiters: WeakValueDictionary[Hashable, anyio.CapacityLimiter] = WeakValueDictionary()
 
     def limiter_of(self, caller: Hashable) -> anyio.CapacityLimiter:
-        """What a request of this caller holds while it is worked on; first come, first served."""
-        turns = self._of.get(caller)
-        if turns is None:
-            turns = self._of[caller] = anyio.CapacityLimiter(MAX_CONCURRENT)
-        return turns
+        """Return the limiter that requests of this caller hold while they run; first come, first served."""
+        limiter = self._limiters.get(caller)
+        if limiter is None:
+            limiter = self._limiters[caller] = anyio.CapacityLimiter(MAX_CONCURRENT)
+        return limiter

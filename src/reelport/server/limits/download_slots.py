@@ -1,8 +1,8 @@
-"""Limits downloads that run at the same time: of one report, of one partner, and altogether.
+"""Limits concurrent downloads: of one report, of one partner, and in total.
 
-A partner without any download always gets one: what others do never keeps it from its file. Where a report or a
-partner has as many as may be, a new one takes the place of a slow one that began with a link that is over by now, or
-else of one whose reader has long taken too little. A slow reader goes on as long as nobody needs its place.
+A partner's first download always gets a slot, whatever other partners do. Where a report or a partner is at its
+limit, a new download takes the slot of the slowest one whose signed URL has expired, or else of the slowest one below
+the minimum rate. A slow download continues as long as nobody needs its slot.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from reelport.server.settings import Settings
 
 _Name = TypeVar("_Name", str, int)
 _RATE_SECONDS = 120.0
-"""Seconds over which a reader's rate is averaged at least; at most twice as many."""
+"""Shortest period, in seconds, over which a download's rate is averaged; the longest is twice that."""
 
 
 class NoFreeSlot(Exception):
-    """No further download may begin now. `limit` says which limit it met."""
+    """No download may begin now; `limit` says which limit is reached."""
 
     def __init__(self, limit: Limit) -> None:
         super().__init__(limit.value)
@@ -30,7 +30,7 @@ class NoFreeSlot(Exception):
 
 
 class Limit(StrEnum):
-    """What there are as many downloads of as may be."""
+    """What a limit counts the downloads of; the value is used in the refusal."""
 
     REPORT = "this report"
     PARTNER = "this partner"
@@ -38,52 +38,52 @@ class Limit(StrEnum):
 
 
 class RunningDownload:
-    """One download: how long its link is good, how much of it was taken lately, and a way to end it."""
+    """A running download: when its signed URL expires, its recent rate, and a way to stop it."""
 
     def __init__(self, report_id: str, link_seconds: float, clock: Callable[[], float]) -> None:
         self.report_id = report_id
         self.organization_id: int | None = None
-        """Whose it is, once that is known."""
+        """The partner, once it is known."""
         self.ended = False
-        """Whether it had to give its place away."""
+        """Whether a new download took its slot."""
         self._stop: Callable[[], object] | None = None
         self._clock = clock
         self._sent = 0
         now = clock()
         self._link_ends = now + link_seconds
         self._earlier = self._later = (now, 0)
-        """Two moments, and how much had been sent by then."""
+        """Two samples: a time, and the bytes sent by then."""
 
     def count(self, count: int) -> None:
-        """Count bytes that a reader has taken."""
+        """Count bytes that the client has taken."""
         self._sent += count
         self._record_progress()
 
     @property
     def is_link_expired(self) -> bool:
-        """Whether the link that it began with opens nothing any more."""
+        """Whether the signed URL that it began with has expired."""
         return self._clock() >= self._link_ends
 
     @property
     def rate(self) -> float:
-        """Bytes a second of late."""
+        """Recent rate in bytes a second."""
         self._record_progress()
         since, sent = self._earlier
         return (self._sent - sent) / max(self._clock() - since, 1.0)
 
     @property
     def is_ratable(self) -> bool:
-        """Whether it has run for long enough to be judged by its rate."""
+        """Whether it has run long enough for its rate to count."""
         return self._clock() - self._earlier[0] >= _RATE_SECONDS
 
     def end(self) -> None:
-        """Send no more of it."""
+        """Stop the download."""
         self.ended = True
         if self._stop is not None:
             self._stop()
 
     def set_stop(self, stop: Callable[[], object]) -> None:
-        """Be ended by this from now on; at once, if it has to end already."""
+        """Set the function that stops the download; call it at once if the slot is already taken away."""
         self._stop = stop
         if self.ended:
             stop()
@@ -95,7 +95,7 @@ class RunningDownload:
 
 
 class DownloadSlots:
-    """The downloads that one process sends. To be used on its event loop only."""
+    """Accounts for the downloads of one process. Use on its event loop only."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
@@ -108,7 +108,10 @@ class DownloadSlots:
 
     @contextmanager
     def hold_report(self, report_id: str, link_seconds: float) -> Iterator[RunningDownload]:
-        """Count a download of a report, by a link that is good for so long, within the block; raises Crowded."""
+        """Hold one of a report's slots within the block; NoFreeSlot when all are taken.
+
+        `link_seconds` is how long the download's signed URL is still valid.
+        """
         if len(self._of_report.get(report_id, ())) >= self._settings.report_downloads:
             self._make_room(self._of_report[report_id], Limit.REPORT)
         running = RunningDownload(report_id, link_seconds, self._clock)
@@ -120,7 +123,7 @@ class DownloadSlots:
 
     @contextmanager
     def hold_partner(self, running: RunningDownload, organization_id: int) -> Iterator[None]:
-        """Count it as its partner's as well within the block; raises Crowded."""
+        """Hold one of the partner's slots too within the block; NoFreeSlot when all are taken."""
         partners = self._of_partner.get(organization_id, set())
         if len(partners) >= self._settings.partner_downloads:
             self._make_room(partners, Limit.PARTNER)
@@ -134,17 +137,17 @@ class DownloadSlots:
             self._drop(running)
 
     def _make_room(self, among: set[RunningDownload], limit: Limit) -> None:
-        over = [each for each in among if each.is_link_expired]
+        expired = [each for each in among if each.is_link_expired]
         least = self._settings.download_rate
         slow = [each for each in among if each.is_ratable and each.rate < least]
-        if not (candidates := over or slow):
+        if not (candidates := expired or slow):
             raise NoFreeSlot(limit)
         slowest = min(candidates, key=lambda each: each.rate)
         slowest.end()
         self._drop(slowest)
 
     def _drop(self, running: RunningDownload) -> None:
-        """Count it no more."""
+        """Free the slots of a download."""
         _discard(self._of_report, running.report_id, running)
         if running.organization_id is not None:
             _discard(self._of_partner, running.organization_id, running)

@@ -1,4 +1,4 @@
-"""Limits how often one key is granted a token: a token bucket for each key, so that none keeps the others waiting."""
+"""Rate limit for access tokens: a token bucket for each key, so that one key can't slow down the others."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _BURSTS_PER_MINUTE = 6
-"""The part of a minute's grants that may come at once."""
+"""A burst may use a sixth of a minute's grants."""
 _MAX_BUCKETS = 10_000
-"""Buckets beside which full ones are forgotten."""
+"""Buckets at which full ones are dropped."""
 
 
 @dataclass(slots=True)
 class _Bucket:
     left: float
-    at: float
+    filled_at: float
 
 
 class GrantRate:
-    """The grants of every key in one process. To be used on its event loop only."""
+    """The token buckets of all keys of one process. Use on its event loop only."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = per_minute / 60
-        self._most = max(per_minute / _BURSTS_PER_MINUTE, 1)
+        self._capacity = max(per_minute / _BURSTS_PER_MINUTE, 1)
         self._clock = clock
         self._buckets: dict[bytes, _Bucket] = {}
 
@@ -32,13 +32,13 @@ class GrantRate:
         return len(self._buckets)
 
     def take(self, caller: bytes) -> float:
-        """Count a grant and give 0, or the seconds after which there is one again."""
+        """Take one grant and return 0, or return the seconds until the next one is available."""
         now = self._clock()
         bucket = self._buckets.get(caller)
         if bucket is None:
             self._drop_full_buckets(now)
-            bucket = self._buckets[caller] = _Bucket(self._most, now)
-        bucket.left, bucket.at = min(self._most, bucket.left + (now - bucket.at) * self._rate), now
+            bucket = self._buckets[caller] = _Bucket(self._capacity, now)
+        bucket.left, bucket.filled_at = min(self._capacity, bucket.left + (now - bucket.filled_at) * self._rate), now
         if bucket.left < 1:
             return (1 - bucket.left) / self._rate
         bucket.left -= 1
@@ -46,10 +46,10 @@ class GrantRate:
 
     def _drop_full_buckets(self, now: float) -> None:
         if len(self._buckets) >= _MAX_BUCKETS:
-            full = self._most / self._rate
-            self._buckets = {who: each for who, each in self._buckets.items() if now < each.at + full}
+            full = self._capacity / self._rate
+            self._buckets = {who: each for who, each in self._buckets.items() if now < each.filled_at + full}
 
 
 def hash_caller(key_id: str, secret: str) -> bytes:
-    """Whose grants are counted: an id with its secret, so that who has only the id can't use them up."""
+    """Hash a key's id and secret, the owner of a bucket: who knows only the id can't use up the key's grants."""
     return hashlib.sha256(f"{key_id}\0{secret}".encode("utf-8", "surrogatepass")).digest()

@@ -1,6 +1,6 @@
-"""What a request may cost before anything is done for it: its body, and the size of its document.
+"""Size limits of a request: its body, and its GraphQL document (depth, aliases, fields, fragments).
 
-Settings hold what an operator may want to change; the rest is here.
+Limits that an operator may want to change are settings; the others are constants here.
 """
 
 from __future__ import annotations
@@ -13,43 +13,43 @@ from graphql import DocumentNode, FieldNode, FragmentDefinitionNode, FragmentSpr
 from reelport.server.settings import Settings
 
 TOKEN_BODY_BYTES = 16_384
-"""Longest body of a request for a token: whoever asks is still unknown, and it is read where all requests are."""
+"""Longest body of a token request: its sender isn't authenticated yet, and it is parsed on the event loop."""
 TOKEN_BODIES_BYTES = 4 * 1_048_576
-"""Bytes of such bodies in memory: of unknown callers, who can't be told from each other but by their address."""
+"""Most bytes of token request bodies in memory, of all clients."""
 ADDRESS_TOKEN_BODIES_BYTES = 1_048_576
-"""Bytes of those of one address."""
+"""Most bytes of token request bodies in memory from one IP address."""
 MAX_CHARACTERS = 100_000
-"""Longest document, its blanks included."""
+"""Longest document, white space included."""
 MAX_LINES = 2000
-"""Most lines of a document: finding the line of an error costs time in their number."""
+"""Most lines of a document: finding the line of an error takes time in proportion to them."""
 MAX_COMMENTS = 500
 MAX_DEFINITIONS = 100
 """Most operations and fragments of one document."""
 MAX_FIELDS = 1000
 """Most fields of one document, fragments expanded."""
 MAX_REPEATS = 20
-"""How often one field may be given the same name in the answer: comparing them is quadratic."""
+"""Most selections that share one name in the answer: comparing them takes quadratic time."""
 MAX_FRAGMENT_SPREADS = 40
-"""Most spreads of fragments: comparing them is quadratic too."""
+"""Most fragment spreads: comparing them takes quadratic time too."""
 MAX_INTROSPECTION_ALIASES = 5
-"""Most aliased fields of a document that asks for the schema, which is a large thing to give many times."""
+"""Most aliased fields of an introspection query: each may return the whole schema."""
 MAX_LIST_ITEMS = 100
-"""Longest list of a value: there are not as many metrics, nor dimensions."""
+"""Longest list in a value: longer than the lists of all metrics or all dimensions."""
 MAX_TEXT_LENGTH = 1000
-"""Longest text of a value."""
+"""Longest text in a value."""
 MAX_LISTED = 100
-"""Most problems that one answer lists."""
+"""Most errors that one answer lists."""
 MAX_INVALID = 20
-"""Most problems of a document, its values apart, that one answer lists."""
+"""Most validation errors of a document, apart from its values, that one answer lists."""
 MAX_SUGGESTIONS = 20
-"""For how many wrong names of one request the nearest right one is searched."""
+"""Most wrong names of one request for which a similar right one is searched."""
 
 _INTROSPECTION = frozenset({"__schema", "__type"})
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentLimits:
-    """What one document may have, as an operator sets it."""
+    """The limits of one document that are settings."""
 
     tokens: int
     depth: int
@@ -57,29 +57,29 @@ class DocumentLimits:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """The limits that the settings name."""
+        """Read the limits from the settings."""
         return cls(settings.document_tokens, settings.document_depth, settings.document_aliases)
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How deep a selection is, how many aliases and fields it has; fragments are expanded."""
+    """The size of a selection with fragments expanded: depth, aliased fields, fields."""
 
     depth: int = 0
     aliases: int = 0
     fields: int = 0
 
-    def beside(self, other: Size) -> Size:
-        """Both in one selection."""
+    def add(self, other: Size) -> Size:
+        """Return the size of one selection that holds both."""
         return Size(max(self.depth, other.depth), self.aliases + other.aliases, self.fields + other.fields)
 
-    def under(self, field: FieldNode) -> Size:
-        """All of it as the selection of a field."""
+    def nest(self, field: FieldNode) -> Size:
+        """Return the size of a field with this selection."""
         return Size(self.depth + 1, self.aliases + (field.alias is not None), self.fields + 1)
 
 
 class SizeMeter:
-    """The sizes of the selections of one document: each fragment is measured once, and a circle is noticed."""
+    """Measures the selections of one document. Measures each fragment once, and detects cycles of fragments."""
 
     def __init__(self, document: DocumentNode) -> None:
         self._fragments = {
@@ -88,19 +88,19 @@ class SizeMeter:
             if isinstance(definition, FragmentDefinitionNode)
         }
         self._known: dict[str, Size | None] = {}
-        self.circle: str | None = None
+        self.cycle: str | None = None
         self.spreads = 0
         self.introspects = False
 
     def measure(self, selection: SelectionSetNode) -> Size:
-        """The size of a selection."""
+        """Return the size of a selection."""
         size = Size()
         for node in selection.selections:
-            size = size.beside(self._measure_node(node))
+            size = size.add(self._measure_node(node))
         return size
 
     def measure_fragment(self, name: str) -> Size:
-        """The size of a fragment; nothing for one that isn't there, or that is being measured: a circle."""
+        """Return the size of a fragment; zero if it is missing, or if it is being measured (a cycle)."""
         if name not in self._fragments:
             return Size()
         if name not in self._known:
@@ -108,7 +108,7 @@ class SizeMeter:
             self._known[name] = self.measure(self._fragments[name].selection_set)
         size = self._known[name]
         if size is None:
-            self.circle = name
+            self.cycle = name
         return size or Size()
 
     def _measure_node(self, node: Node) -> Size:
@@ -119,11 +119,11 @@ class SizeMeter:
             self.introspects = True
         selection: SelectionSetNode | None = getattr(node, "selection_set", None)
         inner = self.measure(selection) if selection else Size()
-        return inner.under(node) if isinstance(node, FieldNode) else inner
+        return inner.nest(node) if isinstance(node, FieldNode) else inner
 
 
 def find_excesses(document: DocumentNode, limits: DocumentLimits) -> tuple[str, ...]:
-    """A sentence for every limit that the document breaks; costs time in the length of the document only."""
+    """Return a sentence for every limit that the document exceeds. Takes linear time in the document's length."""
     if len(document.definitions) > MAX_DEFINITIONS:
         return (f"The document has {len(document.definitions)} definitions: at most {MAX_DEFINITIONS} are taken.",)
     sizes = SizeMeter(document)
@@ -137,8 +137,8 @@ def find_excesses(document: DocumentNode, limits: DocumentLimits) -> tuple[str, 
         ]
     except RecursionError:
         return (f"The document is nested deeper than {limits.depth}.",)
-    if sizes.circle is not None:
-        return (f"The fragment {sizes.circle[:80]!r} leads back to itself.",)
+    if sizes.cycle is not None:
+        return (f"The fragment {sizes.cycle[:80]!r} leads back to itself.",)
     aliases = min(limits.aliases, MAX_INTROSPECTION_ALIASES) if sizes.introspects else limits.aliases
     found = (
         ("nested levels", max((part.depth for part in parts), default=0), limits.depth),
@@ -147,11 +147,11 @@ def find_excesses(document: DocumentNode, limits: DocumentLimits) -> tuple[str, 
         ("spreads of fragments", sizes.spreads, MAX_FRAGMENT_SPREADS),
     )
     return tuple(
-        f"The document has {_format_count(count)} {noun}: at most {most} are taken, with fragments expanded."
-        for noun, count, most in found
-        if count > most
+        f"The document has {_format_count(count)} {noun}: at most {limit} are taken, with fragments expanded."
+        for noun, count, limit in found
+        if count > limit
     )
 
 
 def _format_count(count: int) -> str:
-    return str(count) if count < 1_000_000 else "over a million"  # noqa: PLR2004 - said once, here
+    return str(count) if count < 1_000_000 else "over a million"  # noqa: PLR2004 - used only here
