@@ -1,1 +1,1 @@
-"""The GraphQL end of the wire: from a body to one answer, every problem in the same form."""
+"""GraphQL: parses and validates a request, executes it, and reports every error in one form."""

@@ -1,7 +1,7 @@
-"""From a request to its answer: the prepared document, the values of its variables, and only then execution.
+"""Answers a GraphQL request: prepares the document, checks its variables, then executes it.
 
-Whatever is wrong with a document is told at once, in the form of `faults`; nothing
-of a document that is refused is executed. It refuses to know HTTP.
+All errors of a document are reported together, in the form of `faults`; nothing of a refused document is executed.
+This module knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from reelport.wire import Code
 _LOG = structlog.get_logger(__name__)
 _NAME_CODES = frozenset({Code.UNKNOWN_METRIC, Code.UNKNOWN_DIMENSION, Code.UNKNOWN_PRODUCT, Code.UNKNOWN_FILTER})
 _NAME_CODES |= {Code.UNKNOWN_FILTER_VALUE, Code.BAD_DATE}
-"""Problems of names: the shape around them is right."""
+"""Codes of wrong names and dates, which leave the shape of the input right."""
 
 
 def answer_request(documents: DocumentCache, request: Request, context: Context) -> dict[str, Any]:
-    """The whole answer, `data` always in it and `errors` only when there are any."""
+    """Return the answer: always with `data`, and with `errors` only when there are any."""
     prepared = documents.prepare(request.query, request.operation)
     if not isinstance(prepared, Operation):
         return format_refusal(prepared)
@@ -53,13 +53,13 @@ def answer_request(documents: DocumentCache, request: Request, context: Context)
 
 
 def _find_faults(request: Request, prepared: Operation, context: Context) -> list[Fault]:
-    """Why the document must be refused: empty when only single fields may have to be."""
+    """List why the whole document is refused; empty when at most single fields will be refused."""
     errors = prepared.errors
-    unfit = [*islice(_check_variables(request, prepared), MAX_LISTED + 1)]
-    if all(_is_left_to_field(error) for error in errors) and not any(problem.fatal for problem, _ in unfit):
+    variable_problems = [*islice(_check_variables(request, prepared), MAX_LISTED + 1)]
+    if all(_is_left_to_field(error) for error in errors) and not any(problem.fatal for problem, _ in variable_problems):
         return []
     wrong = [_convert_validation_error(error, prepared.paths) for error in errors]
-    faults = [*wrong, *(fault for _, fault in unfit)]
+    faults = [*wrong, *(fault for _, fault in variable_problems)]
     return [*faults, *islice(_foresee_faults(request, prepared, context, faults), MAX_LISTED + 1)]
 
 
@@ -67,50 +67,52 @@ def _is_left_to_field(error: GraphQLError) -> bool:
     return isinstance(error, ValueProblem) and not error.problem.fatal
 
 
-def _convert_validation_error(error: GraphQLError, places: NodePaths) -> Fault:
+def _convert_validation_error(error: GraphQLError, paths: NodePaths) -> Fault:
     nodes: Sequence[Node] = (error.value,) if isinstance(error, ValueProblem) else error.nodes or ()
-    place = next((place for node in nodes if (place := places.find(node))), None)
-    path = place.path if place else None
+    node_path = next((node_path for node in nodes if (node_path := paths.find(node))), None)
+    path = node_path.path if node_path else None
     if isinstance(error, ValueProblem):
         problem = error.problem
-        inside = (*(place.input if place else ()), *problem.path)
+        input_path = (*(node_path.input if node_path else ()), *problem.path)
         where = locate_node(values.find_part(error.value, problem.path))
-        return Fault(CODES[problem.code], problem.sentence, path, where, inside or None, problem.nearest)
-    return Fault(Code.INVALID_DOCUMENT, error.message, path, list_locations(error), (place and place.input) or None)
+        return Fault(CODES[problem.code], problem.sentence, path, where, input_path or None, problem.nearest)
+    return Fault(
+        Code.INVALID_DOCUMENT, error.message, path, list_locations(error), (node_path and node_path.input) or None
+    )
 
 
 def _check_variables(request: Request, prepared: Operation) -> Iterator[tuple[Problem, Fault]]:
-    guesses = NameSuggestions()
+    suggestions = NameSuggestions()
     for definition, type_ in prepared.variables:
         name = definition.variable.name.value
         if definition.default_value is not None and name not in request.variables:
             continue
-        place = prepared.paths.variables.get(name)
-        above = place.input if place else ()
-        found = values.find_problems(request.variables.get(name), type_, guesses=guesses)
+        node_path = prepared.paths.variables.get(name)
+        above = node_path.input if node_path else ()
+        found = values.find_problems(request.variables.get(name), type_, suggestions=suggestions)
         for problem in found:
             sentence = problem.sentence
             if not problem.path and name not in request.variables:
                 sentence = f"The variable ${name[:80]} is missing."
             where = locate_node(definition)
-            inside = (*above, *problem.path) or None
-            path = place.path if place else None
-            yield problem, Fault(CODES[problem.code], sentence, path, where, inside, problem.nearest, f"${name}")
+            input_path = (*above, *problem.path) or None
+            path = node_path.path if node_path else None
+            yield problem, Fault(CODES[problem.code], sentence, path, where, input_path, problem.nearest, f"${name}")
 
 
 def _foresee_faults(request: Request, prepared: Operation, context: Context, faults: list[Fault]) -> Iterator[Fault]:
-    """What the asks of a refused document would be refused for once their names are right."""
+    """Yield the further problems that the report queries of a refused document would have with right names."""
     if len(faults) > MAX_LISTED or any(fault.code not in _NAME_CODES for fault in faults):
         return
-    told = {(fault.path, fault.input_path) for fault in faults}
-    sent = _read_variables(request, prepared.node)
+    reported = {(fault.path, fault.input_path) for fault in faults}
+    variables = _read_variables(request, prepared.node)
     for field, path in prepared.paths.roots:
         for argument in (field.arguments or ()) if field.name.value == "askPartnerReportFile" else ():
-            wire = values.from_literal(argument.value, sent)
+            wire = values.from_literal(argument.value, variables)
             for problem in query_problems.foresee_problems(
                 wire, context.caller.scopes, context.now.date(), use_cases.make_rules(context.settings)
             ):
-                if problem.fatal and (path, problem.path) not in told:
+                if problem.fatal and (path, problem.path) not in reported:
                     yield Fault.from_problem(problem, path, field)
 
 
@@ -142,7 +144,7 @@ def _execute(schema: GraphQLSchema, request: Request, prepared: Operation, conte
 
 
 def _convert_execution_error(error: GraphQLError) -> Fault:
-    """An error that no resolver told itself: our own, unless GraphQL found it in the request."""
+    """Convert an error that no resolver caught: a defect of ours, unless graphql-core found it in the request."""
     path: Path | None = tuple(error.path) if error.path is not None else None
     if error.original_error is None and not isinstance(error, ValueProblem):
         return Fault(Code.INVALID_VALUE, error.message, path, list_locations(error))

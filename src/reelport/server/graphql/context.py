@@ -1,4 +1,4 @@
-"""What the fields of one GraphQL request may use: who asks, when, of which state, and where to tell errors."""
+"""The context that resolvers of one GraphQL request share: caller, time, database, and collected errors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from reelport.server.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One request. `base` is what links begin with; `faults` collects what fields were refused for.
+    """The context of one request. `base` is the beginning of download links.
 
-    `expiry_now` is the time that expiry goes by.
-    It is `repeatable` when it is answered again in a moment where the state was busy.
-    `unfinished` collects the public names of the reports that a query has looked at and that are still to be made,
-    `complete_days` the last complete days of those that are made.
+    `expiry_now` is the time by which reports expire. `repeatable`: the request is retried when the database was busy.
+    Resolvers add to the last three: `faults` are the errors of refused fields, `unfinished` the public ids of
+    unfinished reports that the query read, `complete_days` the last complete days of finished ones.
     """
 
     db: Engine

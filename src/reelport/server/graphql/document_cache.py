@@ -1,7 +1,7 @@
-"""Documents that are within the limits, and what is wrong with them: parsed and validated once for equal text.
+"""Cache of parsed and validated GraphQL documents, keyed by their text.
 
-Programs send the same few documents all the time with other variables. A text is looked up before anything is
-parsed, and only a text that has passed the hard limits is kept, so they hold for every request.
+Programs send the same few documents again and again with other variables. A text is looked up before it is parsed;
+only documents within the hard limits are cached, so the limits hold for every request.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from reelport.server.limits.request_size import DocumentLimits
 from reelport.wire import Code
 
 MAX_DOCUMENTS = 500
-"""Most documents that are kept; those that were used least recently go first."""
+"""Most cached documents; the least recently used are dropped first."""
 MAX_CACHED_CHARACTERS = 100_000
-"""Most characters of all kept documents: a parsed one takes up to 250 bytes of memory a character."""
+"""Most characters of all cached documents: a parsed document takes up to 250 bytes of memory a character."""
 _SHORT_FIELDS = 50
-"""Most fields of a query that is answered on the event loop: each costs some 50 microseconds."""
+"""Most fields of a query that is answered on the event loop: each takes some 50 microseconds."""
 _INTROSPECTION = frozenset({"__schema", "__type"})
 _ABORTED = "Parsing aborted."
 _LINE_END = re.compile(r"\r\n|[\n\r]")
@@ -45,20 +45,22 @@ _LINE_END = re.compile(r"\r\n|[\n\r]")
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of a document: where its parts belong in the answer, and the types of its variables."""
+    """One operation of a document, with the answer paths of its nodes and the types of its variables."""
 
     document: DocumentNode
     node: OperationDefinitionNode
     paths: NodePaths
     variables: tuple[tuple[VariableDefinitionNode, GraphQLInputType], ...]
     errors: Sequence[GraphQLError]
-    """What is wrong with the document, whatever its variables are."""
+    """Validation errors of the document, which don't depend on variables."""
 
     @property
     def is_short_read(self) -> bool:
-        """Whether it is a query, of few fields that are ours: it changes nothing, and takes little time."""
-        ours = all(field.name.value not in _INTROSPECTION for field, _ in self.paths.roots)
-        return self.node.operation is OperationType.QUERY and ours and self.paths.field_count <= _SHORT_FIELDS
+        """Whether it is a query of few fields without introspection: it changes nothing and takes little time."""
+        introspects = any(field.name.value in _INTROSPECTION for field, _ in self.paths.roots)
+        return (
+            self.node.operation is OperationType.QUERY and not introspects and self.paths.field_count <= _SHORT_FIELDS
+        )
 
 
 @dataclass(slots=True)
@@ -69,38 +71,38 @@ class _Document:
 
 
 class DocumentCache:
-    """The documents that one process has seen lately. Safe to use from any thread."""
+    """Least-recently-used cache of the documents of one process. Thread-safe."""
 
     def __init__(self, schema: GraphQLSchema, bounds: DocumentLimits) -> None:
         self.schema = schema
         self._bounds = bounds
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, _Document] = OrderedDict()
+        self._cached: OrderedDict[str, _Document] = OrderedDict()
         self._characters = 0
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._cached)
 
     @property
     def characters(self) -> int:
-        """The length of all kept documents together."""
+        """Characters of all cached documents."""
         return self._characters
 
     def find_prepared(self, text: str, name: str | None) -> Operation | None:
-        """The operation of a document that was prepared before; None when it has to be prepared."""
+        """Return the cached operation of a document; None when it isn't prepared yet."""
         with self._lock:
-            document = self._kept.get(text)
+            document = self._cached.get(text)
             if document is None:
                 return None
-            self._kept.move_to_end(text)
+            self._cached.move_to_end(text)
             return document.operations.get(name)
 
     def prepare(self, text: str, name: str | None) -> Operation | list[Fault]:
-        """The operation of that name, or the only one, of a document; or why the document can't be taken."""
+        """Return the operation of that name (None: the only one) of a document, or why the document is refused."""
         if operation := self.find_prepared(text, name):
             return operation
         with self._lock:
-            document = self._kept.get(text)
+            document = self._cached.get(text)
         if document is None:
             parsed = _parse(self._bounds, text)
             if not isinstance(parsed, DocumentNode):
@@ -112,32 +114,32 @@ class DocumentCache:
         return found
 
     def _store(self, text: str, document: _Document) -> _Document:
-        """Keep a document, unless it is so long that few others could be kept beside it."""
+        """Cache a document, unless it would take more than a quarter of the cache."""
         if len(text) > MAX_CACHED_CHARACTERS // 4:
             return document
         with self._lock:
-            if text in self._kept:
-                return self._kept[text]
-            self._kept[text] = document
+            if text in self._cached:
+                return self._cached[text]
+            self._cached[text] = document
             self._characters += len(text)
-            while len(self._kept) > MAX_DOCUMENTS or self._characters > MAX_CACHED_CHARACTERS:
-                gone, _ = self._kept.popitem(last=False)
-                self._characters -= len(gone)
+            while len(self._cached) > MAX_DOCUMENTS or self._characters > MAX_CACHED_CHARACTERS:
+                dropped, _ = self._cached.popitem(last=False)
+                self._characters -= len(dropped)
         return document
 
     def _prepare_operation(self, document: _Document, name: str | None) -> Operation | list[Fault]:
         node = _find_operation(document.node, name)
         if isinstance(node, str):
             return [Fault(Code.INVALID_DOCUMENT, node)]
-        places = NodePaths(document.node, node)
-        path, count = places.most_repeated
+        paths = NodePaths(document.node, node)
+        path, count = paths.most_repeated
         if count > request_size.MAX_REPEATS:
             shown = ".".join(map(str, path))[:80]
             sentence = f"{shown} is asked for {count} times: at most {request_size.MAX_REPEATS} are taken."
             return [Fault(Code.TOO_LARGE, sentence, path)]
         if document.errors is None:
             document.errors = validate_document(self.schema, document.node)
-        return Operation(document.node, node, places, self._type_variables(node), document.errors)
+        return Operation(document.node, node, paths, self._type_variables(node), document.errors)
 
     def _type_variables(
         self, node: OperationDefinitionNode
@@ -147,7 +149,7 @@ class DocumentCache:
 
 
 def _parse(bounds: DocumentLimits, text: str) -> DocumentNode | list[Fault]:
-    """The document when it is one and within the limits."""
+    """Parse a document; return the errors instead when it has a syntax error or exceeds a limit."""
     if len(_LINE_END.findall(text)) >= request_size.MAX_LINES:
         return [Fault(Code.TOO_LARGE, f"The document has more than {request_size.MAX_LINES} lines.")]
     try:
@@ -166,7 +168,7 @@ def _parse(bounds: DocumentLimits, text: str) -> DocumentNode | list[Fault]:
 
 
 def _find_operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode | str:
-    """The operation of that name, or the only one; else what is wrong."""
+    """Find the operation of that name (None: the only one); else return a sentence that says what is wrong."""
     operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
     if name is None:
         match operations:

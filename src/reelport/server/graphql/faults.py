@@ -1,4 +1,4 @@
-"""The one form of every error on the GraphQL wire: `message`, `path`, `locations`, `type`, `reason`, `extensions`."""
+"""Errors of GraphQL answers in their one form: message, path, locations, type, reason, extensions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TYPES = (_BAD_REQUEST, *sorted(set(_TYPES.values())))
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One error. `path` leads into the answer, `input_path` into the field's `input`."""
+    """One error of an answer. `path` leads into the answer, `input_path` into the field's `input`."""
 
     code: Code
     message: str
@@ -45,12 +45,12 @@ class Fault:
 
     @classmethod
     def from_problem(cls, problem: Problem, path: Path | None, node: Node | None = None) -> Self:
-        """A problem of a query, told at the field that asked, which lies at `node`."""
+        """Make the error for a problem of the field at this path; `node` is the field in the document."""
         where = () if node is None else locate_node(node)
         return cls(CODES[problem.code], problem.sentence, path, where, problem.path or None, problem.nearest)
 
     def format(self) -> dict[str, Any]:
-        """The error as it goes over the wire; `locations` only when there are any."""
+        """Return the error as JSON; `locations` only when there are any."""
         extensions: dict[str, Any] = {"code": self.code.value}
         if self.input_path is not None:
             extensions["inputPath"] = _shorten_path(self.input_path)
@@ -73,12 +73,12 @@ class Fault:
 
 
 def format_refusal(faults: Iterable[Fault]) -> dict[str, Any]:
-    """The answer to a document of which nothing was executed."""
+    """Return the answer to a request of which nothing was executed."""
     return {"data": None, "errors": format_errors(faults)}
 
 
 def format_errors(faults: Iterable[Fault]) -> list[dict[str, Any]]:
-    """The errors of one answer: each once, and when they are very many a last one says so."""
+    """Return the errors of one answer as JSON, each once; beyond the limit, a last entry says that there are more."""
     distinct = list(dict.fromkeys(faults))
     listed = [fault.format() for fault in distinct[:MAX_LISTED]]
     if len(distinct) > MAX_LISTED:
@@ -87,18 +87,18 @@ def format_errors(faults: Iterable[Fault]) -> list[dict[str, Any]]:
 
 
 def list_locations(error: GraphQLError | None) -> tuple[tuple[int, int], ...]:
-    """Where in the document an error lies."""
+    """Return line and column of at most five places of an error in the document."""
     found: Sequence[Any] = (error.locations if error is not None else None) or ()
     return tuple((each.line, each.column) for each in found[:5])
 
 
 def locate_node(node: Node) -> tuple[tuple[int, int], ...]:
-    """Where in the document a node begins."""
+    """Return line and column at which a node begins in the document."""
     return ((node.loc.start_token.line, node.loc.start_token.column),) if node.loc else ()
 
 
 def shorten(text: str, most: int = _LONGEST) -> str:
-    """A text that doesn't repeat a whole request."""
+    """Cut a text that quotes the request."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -1,4 +1,4 @@
-"""Where in the answer each part of a document belongs, so that an error can say which field it is about."""
+"""Maps each node of a GraphQL document to its path in the answer, so that an error can name its field."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _INPUT = "input"
 
 @dataclass(frozen=True, slots=True)
 class NodePath:
-    """A field by its path in the answer, and the way into its input."""
+    """A field's path in the answer, and the path within its `input`."""
 
     path: Path
     input: Path = ()
 
 
 class NodePaths:
-    """The places of one operation's fields, values and variables, fragments expanded.
+    """The paths of one operation's fields, values and variables, with fragments expanded.
 
-    Made for documents that are within the limits: without circles, and with a bounded
-    number of fields. Of several uses of one node or variable the first counts.
+    Only for documents within the limits: without cycles, and with a bounded number of fields. Where a node or variable
+    is used several times, its first use counts.
     """
 
     def __init__(self, document: DocumentNode, operation: OperationDefinitionNode) -> None:
@@ -52,17 +52,17 @@ class NodePaths:
         self._visit_selection(operation.selection_set, ())
 
     def find(self, node: Node | None) -> NodePath | None:
-        """The place of a node; None when it belongs to no field."""
+        """Return the path of a node; None when it belongs to no field."""
         return self._nodes.get(id(node))
 
     @property
     def field_count(self) -> int:
-        """How many fields there are, fragments expanded."""
+        """Number of fields, with fragments expanded."""
         return self._repeats.total()
 
     @property
     def most_repeated(self) -> tuple[Path, int]:
-        """The path that most fields share, and how many they are."""
+        """The path that most fields share, and the number of those fields."""
         return max(self._repeats.items(), key=lambda item: item[1], default=((), 0))
 
     def _visit_selection(self, selection: SelectionSetNode, path: Path) -> None:
@@ -78,31 +78,31 @@ class NodePaths:
                 case _:
                     self._visit_selection(node.selection_set, path)  # type: ignore[attr-defined]
 
-    def _visit_field(self, node: FieldNode, above: Path) -> None:
-        path = (*above, (node.alias or node.name).value)
+    def _visit_field(self, node: FieldNode, parent_path: Path) -> None:
+        path = (*parent_path, (node.alias or node.name).value)
         self._repeats[path] += 1
-        if not above:
+        if not parent_path:
             self.roots.append((node, path))
         if id(node) not in self._nodes:
             self._nodes[id(node)] = NodePath(path)
             for argument in node.arguments or ():
                 name = argument.name.value
-                inside = () if name == _INPUT else (name,)
-                self._nodes[id(argument)] = NodePath(path, inside)
-                self._visit_value(argument.value, NodePath(path, inside))
+                input_path = () if name == _INPUT else (name,)
+                self._nodes[id(argument)] = NodePath(path, input_path)
+                self._visit_value(argument.value, NodePath(path, input_path))
         if node.selection_set:
             self._visit_selection(node.selection_set, path)
 
-    def _visit_value(self, node: ValueNode, place: NodePath) -> None:
-        self._nodes[id(node)] = place
+    def _visit_value(self, node: ValueNode, node_path: NodePath) -> None:
+        self._nodes[id(node)] = node_path
         match node:
             case VariableNode():
-                self.variables.setdefault(node.name.value, place)
+                self.variables.setdefault(node.name.value, node_path)
             case ListValueNode():
                 for index, each in enumerate(node.values):
-                    self._visit_value(each, NodePath(place.path, (*place.input, index)))
+                    self._visit_value(each, NodePath(node_path.path, (*node_path.input, index)))
             case ObjectValueNode():
                 for field in node.fields:
-                    inside = NodePath(place.path, (*place.input, field.name.value))
-                    self._nodes[id(field)] = inside
-                    self._visit_value(field.value, inside)
+                    field_path = NodePath(node_path.path, (*node_path.input, field.name.value))
+                    self._nodes[id(field)] = field_path
+                    self._visit_value(field.value, field_path)

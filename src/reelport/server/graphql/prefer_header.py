@@ -1,4 +1,4 @@
-"""How long a caller prefers to wait for an answer: `Prefer: wait=N` (RFC 7240)."""
+"""Parses the `Prefer: wait=N` header (RFC 7240), by which a client asks for long polling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LONGEST = 200
 
 
 def parse_wait(headers: Iterable[str], most: int) -> int:
-    """The seconds of the first `wait` in the `Prefer` headers, at most `most`; 0 when none can be read."""
+    """Return the seconds of the first valid `wait` in the `Prefer` headers, at most `most`; 0 when there is none."""
     for header in headers:
         for preference in header.split(",") if len(header) <= _LONGEST else ():
             if found := _WAIT.fullmatch(preference):

@@ -1,4 +1,4 @@
-"""The problems of an ask that can't be a query yet: names or dates are wrong, and all the rest is told with them."""
+"""Finds every problem of a report query whose names or dates are wrong, so that all are reported together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OTHER_END = {"startDate": "endDate", "endDate": "startDate"}
 
 
 def find_problems(wire: Mapping[str, Any], scopes: frozenset[str], today: date, rules: Rules) -> tuple[Problem, ...]:
-    """Every problem of an `AskPartnerReportFileInput` whose shape is right, its dates right or not."""
+    """Find every problem of an `AskPartnerReportFileInput` of the right shape, wrong dates included."""
     whole = {**wire, **{name: _as_list(wire[name]) for name in _LISTS}}
     wrong: tuple[Problem, ...] = ()
     try:
@@ -25,13 +25,13 @@ def find_problems(wire: Mapping[str, Any], scopes: frozenset[str], today: date, 
     except QueryRefused as refused:
         wrong = refused.problems
         query = ReportQuery.from_wire(_repair_dates(whole, {str(problem.path[0]) for problem in wrong}, today))
-    said = {problem.path for problem in wrong}
+    reported = {problem.path for problem in wrong}
     found = use_cases.find_problems(query, scopes, today, rules)
-    return (*wrong, *(problem for problem in found if problem.path not in said))
+    return (*wrong, *(problem for problem in found if problem.path not in reported))
 
 
 def foresee_problems(wire: Mapping[str, Any], scopes: frozenset[str], today: date, rules: Rules) -> tuple[Problem, ...]:
-    """The same of one in which there are names that no enum knows: of those nothing is said."""
+    """Find the problems of an input with unknown enum names, apart from those names themselves."""
     unknown = set(_find_unknown(wire))
     return tuple(each for each in find_problems(_drop_unknown(wire), scopes, today, rules) if each.path not in unknown)
 
@@ -44,7 +44,7 @@ def _find_unknown(wire: Mapping[str, Any]) -> Iterator[tuple[str | int, ...]]:
 
 
 def _drop_unknown(wire: Mapping[str, Any]) -> dict[str, Any]:
-    """The same without what no enum knows, each item of a list at its place: a null stands for what is left out."""
+    """Remove unknown names from an input. In lists a null replaces them, so that other items keep their index."""
     filters = {name: value for name, value in (wire.get("filters") or {}).items() if _is_known_filter(name, value)}
     product = wire.get("product")
     return {
@@ -60,11 +60,11 @@ def _is_known_filter(name: str, value: object) -> bool:
 
 
 def _as_list(value: object) -> list[Any]:
-    """A list, or the list of one that a value stands for in GraphQL."""
+    """Return a list as it is, and a single value as a list of one, as GraphQL coerces it."""
     return value if isinstance(value, list) else [value]
 
 
 def _repair_dates(wire: Mapping[str, Any], wrong: set[str], today: date) -> dict[str, Any]:
-    """The same with a date that is wrong set to the other, so that nothing is said of how long the range is."""
+    """Replace a wrong date by the other date, so that no problem about the length of the range is reported."""
     dates = {name: wire[other] if other not in wrong else today for name, other in _OTHER_END.items() if name in wrong}
     return {**wire, **dates}

@@ -1,4 +1,4 @@
-"""The body of a GraphQL request: JSON, read strictly, or the reason why it can't be taken."""
+"""Parses the JSON body of a GraphQL request strictly, or says why it is refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reelport.wire import Code
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a body asks for: a document, the values of its variables, and which operation of it."""
+    """A parsed request: the document, the values of its variables, and the name of the operation."""
 
     query: str
     variables: dict[str, Any] = field(default_factory=dict)
@@ -22,7 +22,7 @@ class Request:
 
 
 def parse_body(body: bytes) -> Request | Fault:
-    """The request of a body, or what is wrong with it."""
+    """Parse a body; return what is wrong with it instead when it is refused."""
     try:
         given = json.loads(
             body.decode("utf-8-sig"),
@@ -62,7 +62,7 @@ def _parse_request(given: Any) -> Request | Fault:  # noqa: ANN401 - JSON
 
 
 class _AmbiguousJson(ValueError):
-    """JSON that has no one meaning."""
+    """JSON without a single meaning: a repeated key, NaN, or a number too large for a float."""
 
 
 def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

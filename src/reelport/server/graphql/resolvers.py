@@ -1,6 +1,6 @@
-"""The fields of the schema: each hands to a use case and gives back what that says, in the schema's words.
+"""Resolvers: each calls a use case and returns its result as an object of the schema.
 
-A field that is refused is null, and tells every reason in the context: it never takes another field with it.
+A refused field is null and adds its reasons to the context's `faults`; other fields are not affected.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 _Info = GraphQLResolveInfo[Context]
 
 Object = Mapping[str, Any]
-"""An object of the graph: its fields by their names in the schema, and its type as `__typename`."""
+"""An object of the schema: its fields by name, and its type as `__typename`."""
 
 _DATE_TIME = ScalarType("DateTime")
 _QUERY = QueryType()
@@ -43,7 +43,7 @@ _REPORT = ObjectType("PartnerReportFile")
 
 
 def build_schema() -> GraphQLSchema:
-    """The public schema, executable."""
+    """Build the executable schema from the shipped SDL and the resolvers of this module."""
     return make_executable_schema(read_shipped_sdl(), _DATE_TIME, _QUERY, _MUTATION, _SPACE, _REPORT)
 
 
@@ -93,7 +93,7 @@ def _resolve_report_file(_: object, info: _Info, reportToken: str) -> Object | N
 
 
 def _find_report(context: Context, token: str) -> FoundReport | None:
-    """The report by which a query begins: how it stands is what its caller wants to know."""
+    """Read the report that a query is about; an unfinished one is noted for long polling."""
     found = _read_report(context, token)
     if found is not None and found.status is ReportStatus.IN_PROGRESS:
         context.unfinished.add(found.id)
@@ -131,7 +131,7 @@ def _resolve_download_links(root: Object, info: _Info, first: int | None = None,
         return None
     report = root["report"]
     if isinstance(report, AskedReport):
-        # An ask that was answered by an older report may be finished already.
+        # A request that an earlier report answers may be finished already.
         report = _run_or_refuse(info, lambda: _read_report(info.context, report.token))
     links = [] if report is None or report.file is None else [_make_link(info.context, report)]
     return _make_connection(links, root["reportToken"], first, page)
@@ -191,7 +191,7 @@ def _resolve_node(_: object, info: _Info, id: str) -> Object | None:  # noqa: A0
 
 
 def _encode_id(type_: str, key: str) -> str:
-    """An id that says nothing to its holder and all to us."""
+    """Encode type and key as an opaque global id."""
     return base64.urlsafe_b64encode(f"{type_}:{key}".encode()).decode().rstrip("=")
 
 
@@ -205,12 +205,12 @@ def _decode_id(id_: str) -> tuple[str, str]:
 
 
 def _run_or_refuse(info: _Info, do: Callable[[], _T]) -> _T | None:
-    """What `do` gives; None when it was refused, and then every reason is told at this field."""
+    """Run `do` and return its result; when it is refused, add every reason to the context and return None."""
     context: Context = info.context
     try:
         return do()
     except QueryRefused as refused:
-        if len(context.faults) <= MAX_LISTED:  # What is beyond them isn't told.
+        if len(context.faults) <= MAX_LISTED:  # What is beyond them isn't listed anyway.
             context.faults.extend(_make_fault(info, problem) for problem in refused.problems if problem.fatal)
     except QueueFull as full:
         context.faults.append(_make_fault(info, Problem(Code.TOO_MANY_REPORTS, (), str(full))))

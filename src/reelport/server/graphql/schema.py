@@ -1,7 +1,7 @@
-"""The public schema as SDL text: the fixed types of the wire, and the enums as the catalog has them.
+"""Generates the public schema as SDL text: the fixed types, and the enums of the catalog.
 
-`python -m reelport.server.graphql.schema` writes the text into `schema.graphql`, which is shipped and
-which the service is built from; a test compares the two.
+`python -m reelport.server.graphql.schema` writes it to `schema.graphql`. The package ships that file and the service
+reads it; a test compares the two.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ type Algorithm {
 
 
 def build_sdl() -> str:
-    """The whole schema, as it is written to `schema.graphql`."""
+    """Build the whole schema as SDL text."""
     filters = "\n\n".join(_format_field(each) for each in Filter)
     enums = [
         _format_enum("PartnerReportStatus", "Where a report stands.", ((s.value, s.sentence) for s in ReportStatus)),
@@ -206,7 +206,7 @@ def build_sdl() -> str:
 
 
 def read_shipped_sdl() -> str:
-    """The SDL file that the service is built from."""
+    """Read the shipped SDL file."""
     return resources.files(__package__).joinpath(FILE).read_text("utf-8")
 
 
@@ -215,7 +215,7 @@ def _format_field(row: Filter) -> str:
 
 
 def _describe(row: Metric | Dimension | Filter | Product) -> str:
-    """What it means, and how well each statement about it is known."""
+    """Describe a catalog row: its meaning, and how well each statement about it is known."""
     return f"{row.sentence} ({describe_standings(row.standings)})"
 
 

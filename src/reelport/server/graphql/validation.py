@@ -1,4 +1,4 @@
-"""What is wrong with a document against the schema, its values in our own words."""
+"""Validates a document against the schema; errors of values come in our own words and codes."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ from reelport.server.limits.request_size import MAX_LISTED
 
 
 class ValueProblem(GraphQLError):
-    """A value of the document doesn't fit; `problem` says how."""
+    """A value in the document doesn't fit its type; `problem` says why."""
 
     def __init__(self, problem: Problem, node: ValueNode) -> None:
-        # Without the node: the library would count the lines up to it, which costs time in the document's length.
+        # Not with the node: the library would count the lines up to it, which takes linear time for each error.
         super().__init__(problem.sentence)
         self.problem = problem
         self.value = node
 
 
 class _LiteralRule(ValuesOfCorrectTypeRule):
-    """The rule of the specification, telling every problem in our words, up to one more than are listed."""
+    """The specification's rule for values, with all problems in our words, up to one more than are listed."""
 
     def __init__(self, context: ValidationContext, found: list[GraphQLError]) -> None:
         super().__init__(context)
         self.found = found
-        self.guesses = NameSuggestions()
+        self.suggestions = NameSuggestions()
 
     def is_valid_value_node(self, node: ValueNode, input_type: Any) -> VisitorAction:  # noqa: ANN401 - as in the library
-        """Note what is wrong with a value, and don't look inside it again."""
+        """Collect the problems of a value and everything in it; then skip its children."""
         if input_type:
             value = values.from_literal(node)
-            for problem in values.find_problems(value, input_type, literal=True, guesses=self.guesses):
+            for problem in values.find_problems(value, input_type, literal=True, suggestions=self.suggestions):
                 self.found.append(ValueProblem(problem, node))
                 if len(self.found) > MAX_LISTED:
                     return BREAK
@@ -60,10 +60,10 @@ class _LiteralRule(ValuesOfCorrectTypeRule):
 
 
 class _DirectiveRule(UniqueDirectivesPerLocationRule):
-    """The rule of the specification, the only one that asks to see each value: a value has no directives."""
+    """The specification's rule for repeated directives, without visiting values: they have no directives."""
 
     def get_enter_leave_for_kind(self, kind: str) -> EnterLeaveVisitor:
-        """As in the library, but nothing for values, of which there are thousands."""
+        """Return the library's visitor, and an empty one for values, of which there may be thousands."""
         return EnterLeaveVisitor(None, None) if kind.endswith("_value") else super().get_enter_leave_for_kind(kind)
 
 
@@ -72,7 +72,7 @@ _RULES = (*filter(None, (_REPLACED_RULES.get(rule, rule) for rule in specified_r
 
 
 def validate_document(schema: GraphQLSchema, document: DocumentNode) -> list[GraphQLError]:
-    """Everything that is wrong with a document whatever its variables are; its values come last."""
+    """List every error of a document that doesn't depend on variables; errors of values come last."""
     errors = _find_literal_problems(schema, document)
     if len(errors) > MAX_LISTED:
         return errors
@@ -80,7 +80,7 @@ def validate_document(schema: GraphQLSchema, document: DocumentNode) -> list[Gra
 
 
 def _find_literal_problems(schema: GraphQLSchema, document: DocumentNode) -> list[GraphQLError]:
-    """What is wrong with the values of a document, in a walk that doesn't go into them a second time."""
+    """List the errors of a document's values in a walk of its own, which visits each value once."""
     found: list[GraphQLError] = []
     types = TypeInfo(schema)
     context = ValidationContext(schema, document, types, found.append)

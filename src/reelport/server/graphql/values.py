@@ -1,6 +1,6 @@
-"""Every reason why a value, of a variable or in the document, doesn't fit its type of the schema.
+"""Checks values, of variables and in the document, against their types in the schema; finds every problem.
 
-GraphQL's own check stops at shapes; this one gives all problems in the words and codes of `check`.
+graphql-core checks only shapes; this check also suggests names, and uses the sentences and codes of `check`.
 """
 
 from __future__ import annotations
@@ -56,19 +56,19 @@ _SCALARS: Final[dict[str, tuple[type | tuple[type, ...], str]]] = {
 
 
 class EnumName(str):
-    """A name that stands in a document without quotes."""
+    """An enum name in a document, which is written without quotes."""
 
     __slots__ = ()
 
 
 class NameSuggestions:
-    """The nearest right name, for as many wrong ones as one request may cost."""
+    """Suggests a similar right name for a wrong one; for a limited number of names in one request."""
 
     def __init__(self, left: int = MAX_SUGGESTIONS) -> None:
         self._left = left
 
     def nearest(self, name: str, names: Iterable[str]) -> str | None:
-        """The name that was probably meant, or None."""
+        """Return the name that was probably meant, or None."""
         known = list(names)
         if name.upper() in known:
             return name.upper()
@@ -79,7 +79,7 @@ class NameSuggestions:
 
 
 def from_literal(node: ValueNode, variables: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401, PLR0911 - JSON; a kind a line
-    """What stands in a document as a plain value. A variable that isn't among `variables` is Undefined."""
+    """Convert a value node to a Python value. A variable that isn't in `variables` becomes Undefined."""
     match node:
         case VariableNode():
             return (variables or {}).get(node.name.value, Undefined)
@@ -100,7 +100,7 @@ def from_literal(node: ValueNode, variables: Mapping[str, Any] | None = None) ->
 
 
 def find_part(node: ValueNode, path: Path) -> ValueNode:
-    """The part of a value that a problem's path leads to, as far as it is there."""
+    """Find the node that a problem's path leads to, or the deepest one on the way that exists."""
     for step in path:
         match node:
             case ObjectValueNode():
@@ -121,13 +121,13 @@ def find_problems(
     path: Path = (),
     *,
     literal: bool = False,
-    guesses: NameSuggestions | None = None,
+    suggestions: NameSuggestions | None = None,
 ) -> Iterator[Problem]:
-    """Every problem of a value. One that isn't fatal may be left to the field: only a date that is none is such.
+    """Yield every problem of a value. Only an invalid date isn't fatal: its field may report it.
 
-    `literal` is for what stands in a document, where names have no quotes.
+    `literal`: the value stands in a document, where enum names have no quotes.
     """
-    guesses = guesses or NameSuggestions()
+    suggestions = suggestions or NameSuggestions()
     if isinstance(type_, GraphQLNonNull):
         if value is None:
             yield Problem(Code.INVALID_VALUE, path, f"A null is no {_name_type(type_)}: give a value.")
@@ -137,11 +137,11 @@ def find_problems(
         return
     match type_:
         case GraphQLList():
-            yield from _check_list(value, type_, path, literal, guesses)
+            yield from _check_list(value, type_, path, literal, suggestions)
         case GraphQLInputObjectType():
-            yield from _check_object(value, type_, path, literal, guesses)
+            yield from _check_object(value, type_, path, literal, suggestions)
         case GraphQLEnumType():
-            yield from _check_enum(value, type_, path, literal, guesses)
+            yield from _check_enum(value, type_, path, literal, suggestions)
         case _:
             yield from _check_scalar(value, type_.name, path)
 
@@ -151,17 +151,17 @@ def _check_list(
     type_: GraphQLList[Any],
     path: Path,
     literal: bool,
-    guesses: NameSuggestions,
+    suggestions: NameSuggestions,
 ) -> Iterator[Problem]:
     if not isinstance(value, list):
-        yield from find_problems(value, type_.of_type, path, literal=literal, guesses=guesses)
+        yield from find_problems(value, type_.of_type, path, literal=literal, suggestions=suggestions)
     elif len(value) > MAX_LIST_ITEMS:
         yield Problem(
             Code.TOO_LARGE, path, f"{len(value)} items are more than the {MAX_LIST_ITEMS} that a list may have."
         )
     else:
         for index, item in enumerate(value):
-            yield from find_problems(item, type_.of_type, (*path, index), literal=literal, guesses=guesses)
+            yield from find_problems(item, type_.of_type, (*path, index), literal=literal, suggestions=suggestions)
 
 
 def _check_object(
@@ -169,28 +169,30 @@ def _check_object(
     type_: GraphQLInputObjectType,
     path: Path,
     literal: bool,
-    guesses: NameSuggestions,
+    suggestions: NameSuggestions,
 ) -> Iterator[Problem]:
     if not isinstance(value, dict):
         yield Problem(Code.INVALID_VALUE, path, f"{_show(value)} is no {type_.name}: give an object.")
         return
     for name, field in type_.fields.items():
         if name in value:
-            yield from find_problems(value[name], field.type, (*path, name), literal=literal, guesses=guesses)
+            yield from find_problems(value[name], field.type, (*path, name), literal=literal, suggestions=suggestions)
         elif isinstance(field.type, GraphQLNonNull) and field.default_value is Undefined:
             yield Problem(Code.INVALID_VALUE, (*path, name), f"{name} is missing: {type_.name} needs it.")
-    strange = [name for name in value if name not in type_.fields]
-    for name in strange[:MAX_LIST_ITEMS]:
-        yield _refuse_unknown_field(name, type_, path, guesses)
+    unknown = [name for name in value if name not in type_.fields]
+    for name in unknown[:MAX_LIST_ITEMS]:
+        yield _refuse_unknown_field(name, type_, path, suggestions)
 
 
-def _refuse_unknown_field(name: str, type_: GraphQLInputObjectType, path: Path, guesses: NameSuggestions) -> Problem:
-    near = guesses.nearest(name, type_.fields)
-    advice = check.advice(near, type_.fields)
+def _refuse_unknown_field(
+    name: str, type_: GraphQLInputObjectType, path: Path, suggestions: NameSuggestions
+) -> Problem:
+    nearest = suggestions.nearest(name, type_.fields)
+    advice = check.advice(nearest, type_.fields)
     if type_.name == _FILTERS:
-        return Problem(Code.UNKNOWN_FILTER, (*path, name[:80]), f"There is no filter {name[:80]!r}.{advice}", near)
+        return Problem(Code.UNKNOWN_FILTER, (*path, name[:80]), f"There is no filter {name[:80]!r}.{advice}", nearest)
     sentence = f"{type_.name} has no field {name[:80]!r}.{advice}"
-    return Problem(Code.INVALID_VALUE, (*path, name[:80]), sentence, near)
+    return Problem(Code.INVALID_VALUE, (*path, name[:80]), sentence, nearest)
 
 
 def _check_enum(
@@ -198,19 +200,19 @@ def _check_enum(
     type_: GraphQLEnumType,
     path: Path,
     literal: bool,
-    guesses: NameSuggestions,
+    suggestions: NameSuggestions,
 ) -> Iterator[Problem]:
     noun, code = _ENUMS.get(type_.name, (type_.name, Code.INVALID_VALUE))
     if not isinstance(value, str):
         yield Problem(Code.INVALID_VALUE, path, f"{_show(value)} is no {noun}: give a name.")
     elif literal and not isinstance(value, EnumName):
-        near = value if value in type_.values else None
+        nearest = value if value in type_.values else None
         sentence = f"{_show(value)} is a text and no {noun}: write the name without quotes."
-        yield Problem(Code.INVALID_VALUE, path, sentence, near)
+        yield Problem(Code.INVALID_VALUE, path, sentence, nearest)
     elif value not in type_.values:
-        near = guesses.nearest(value, type_.values)
-        advice = check.advice(near, type_.values)
-        yield Problem(code, path, f"There is no {noun} {str(value)[:80]!r}.{advice}", near)
+        nearest = suggestions.nearest(value, type_.values)
+        advice = check.advice(nearest, type_.values)
+        yield Problem(code, path, f"There is no {noun} {str(value)[:80]!r}.{advice}", nearest)
 
 
 def _check_scalar(value: Any, name: str, path: Path) -> Iterator[Problem]:  # noqa: ANN401 - JSON
