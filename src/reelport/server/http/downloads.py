@@ -103,23 +103,23 @@ async def download(request: Request) -> Response:
     ):
         return _refuse(_INVALID_URL)
     try:
-        with ExitStack() as held:
-            running = held.enter_context(service.download_slots.hold_report(link.report_id, link.seconds_left))
+        with ExitStack() as resources:
+            running = resources.enter_context(service.download_slots.hold_report(link.report_id, link.seconds_left))
             found = await anyio.to_thread.run_sync(_open_file, service, link)
             if isinstance(found, _Refusal):
                 return _refuse(found)
-            held.callback(os.close, found.descriptor)
-            held.enter_context(service.download_slots.hold_partner(running, found.organization_id))
-            return _answer(request, link, found, running, held)
-    except NoFreeSlot as crowded:
-        # The connection ends with it: whoever opens thousands of links keeps none of them.
-        return _refuse(_describe_full(crowded.limit), **{"Retry-After": _RETRY_SECONDS, "Connection": "close"})
+            resources.callback(os.close, found.descriptor)
+            resources.enter_context(service.download_slots.hold_partner(running, found.organization_id))
+            return _answer(request, link, found, running, resources)
+    except NoFreeSlot as error:
+        # Close the connection: a client that opens thousands of URLs must not keep as many connections.
+        return _refuse(_describe_full(error.limit), **{"Retry-After": _RETRY_SECONDS, "Connection": "close"})
 
 
 def _answer(
-    request: Request, link: _SignedUrl, found: _OpenFile, running: RunningDownload, held: ExitStack
+    request: Request, link: _SignedUrl, found: _OpenFile, running: RunningDownload, resources: ExitStack
 ) -> Response:
-    """The file, which keeps what is held until it is sent, or why none of it is."""
+    """Make the response: a range of the file or none, by the request's conditions and Range header."""
     tag = f'"{found.record.sha256}"'
     headers = {
         **_SECURITY_HEADERS,
@@ -138,8 +138,8 @@ def _answer(
         headers["Content-Range"] = f"bytes {part}/{found.record.bytes}"
     if status not in {200, 206}:
         return Response(status_code=status, headers=headers)
-    sent = _Transfer(request.app.state.service, link, found, first, length, running, held.pop_all())
-    return _Download(status, headers, sent)
+    transfer = _Transfer(request.app.state.service, link, found, first, length, running, resources.pop_all())
+    return _Download(status, headers, transfer)
 
 
 def _refuse(refused: _Refusal, **headers: str) -> Response:
@@ -210,19 +210,19 @@ class _Transfer:
 class _Download(Response):
     """A response that sends a part of an open file and always closes the file."""
 
-    def __init__(self, status: int, headers: dict[str, str], sent: _Transfer) -> None:
+    def __init__(self, status: int, headers: dict[str, str], transfer: _Transfer) -> None:
         super().__init__(None, status, headers)
-        self.headers["Content-Length"] = str(sent.length)
-        self._sent = sent
+        self.headers["Content-Length"] = str(transfer.length)
+        self._transfer = transfer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the part of the file; stop when the client disconnects."""
-        with self._sent.resources:
+        with self._transfer.resources:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            if scope["method"] == "HEAD" or not self._sent.length:
+            if scope["method"] == "HEAD" or not self._transfer.length:
                 await send({"type": "http.response.body", "body": b""})
                 return
-            running = self._sent.running
+            running = self._transfer.running
             with anyio.CancelScope() as sending:
                 running.set_stop(sending.cancel)
                 await self._send_chunks(Request(scope, receive), send)
@@ -231,11 +231,11 @@ class _Download(Response):
                 _LOG.warning("a slow download ends early: a new one needs its place", report=running.report_id)
 
     async def _send_chunks(self, request: Request, send: Send) -> None:
-        at, end = self._sent.first, self._sent.first + self._sent.length
-        pause = self._sent.service.settings.recheck_seconds
+        position, end = self._transfer.first, self._transfer.first + self._transfer.length
+        pause = self._transfer.service.settings.recheck_seconds
         allowed_until = time.monotonic() + pause
         count = 0
-        while at < end:
+        while position < end:
             if count % _CHUNKS_PER_CHECK == 0 and await request.is_disconnected():
                 # The web server drops what is sent after a disconnect: the rest of the file would be read in vain.
                 raise ClientDisconnect
@@ -244,44 +244,44 @@ class _Download(Response):
                     # No end of the body: the client sees that the file is incomplete.
                     return
                 allowed_until = time.monotonic() + pause
-            piece = await _read_chunk(self._sent.file.descriptor, min(_CHUNK_BYTES, end - at), at)
-            at += len(piece)
+            chunk = await _read_chunk(self._transfer.file.descriptor, min(_CHUNK_BYTES, end - position), position)
+            position += len(chunk)
             count += 1
-            await send({"type": "http.response.body", "body": piece, "more_body": at < end})
-            self._sent.service.metrics.count_sent_bytes(len(piece))
-            self._sent.running.count(len(piece))
+            await send({"type": "http.response.body", "body": chunk, "more_body": position < end})
+            self._transfer.service.metrics.count_sent_bytes(len(chunk))
+            self._transfer.running.count(len(chunk))
 
     async def _is_still_allowed(self) -> bool:
         """Whether the URL's key may still read the report: revoking a key also ends its running downloads."""
-        found = await anyio.to_thread.run_sync(_find_file, self._sent.service, self._sent.link)
+        found = await anyio.to_thread.run_sync(_find_file, self._transfer.service, self._transfer.link)
         if found is _INVALID_URL:
             _LOG.warning(
-                "a download ends early: its key may not read the report any more", report=self._sent.link.report_id
+                "a download ends early: its key may not read the report any more", report=self._transfer.link.report_id
             )
         return found is not _INVALID_URL
 
 
-async def _read_chunk(descriptor: int, count: int, at: int) -> bytes:
+async def _read_chunk(descriptor: int, count: int, position: int) -> bytes:
     """Read a chunk: directly when it is in the page cache, else in a thread."""
-    piece = _read_cached(descriptor, count, at)
-    if piece is None:
-        piece = await anyio.to_thread.run_sync(os.pread, descriptor, count, at)
+    chunk = _read_cached(descriptor, count, position)
+    if chunk is None:
+        chunk = await anyio.to_thread.run_sync(os.pread, descriptor, count, position)
     else:
         # Yield to other requests: a fast client and a cached file would never wait otherwise.
         await asyncio.sleep(0)
-    if not piece:
+    if not chunk:
         # Shorter than when it was opened: closing early shows the client that the file is incomplete.
         raise StorageError("A finished file was cut while it was sent.")
-    return piece
+    return chunk
 
 
-def _read_cached(descriptor: int, count: int, at: int) -> bytes | None:
+def _read_cached(descriptor: int, count: int, position: int) -> bytes | None:
     """Read from the page cache only; None when nothing is cached, or this system has no such read."""
     if _READ_NOWAIT is None:
         return None
     buffer = bytearray(count)
     try:
-        read = os.preadv(descriptor, [buffer], at, _READ_NOWAIT)
+        read = os.preadv(descriptor, [buffer], position, _READ_NOWAIT)
     except OSError:
         # Nothing is cached, or the file system doesn't support such reads.
         return None

@@ -82,18 +82,18 @@ async def _answer_or_wait(
 ) -> Response:
     """Answer now, or after a long poll: with `Prefer: wait`, an answer with unfinished reports waits until one ends."""
     base = service.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
-    answered = await _answer_in_turn(service, request, caller, body, base, pending)
+    answer = await _answer_in_turn(service, request, caller, body, base, pending)
     seconds = parse_wait(request.headers.getlist("prefer"), service.settings.look_seconds)
-    seen = answered.unfinished
+    seen = answer.unfinished
     if not (seconds and seen and (await _wait_for_reports(service, request, caller, seen, seconds)).needs_new_answer):
-        return _reply(request, answered.body, body, headers=answered.headers)
+        return _reply(request, answer.body, body, headers=answer.headers)
     # Authenticate again: the key may have been revoked, or may have lost a channel, during the long poll.
     again = await _authenticate(service, request)
     if isinstance(again, Response):
         return again
-    answered = await _answer_in_turn(service, request, again, body, base, pending)
-    headers = {**answered.headers, "Preference-Applied": f"wait={seconds}"}
-    return _reply(request, answered.body, body, headers=headers)
+    answer = await _answer_in_turn(service, request, again, body, base, pending)
+    headers = {**answer.headers, "Preference-Applied": f"wait={seconds}"}
+    return _reply(request, answer.body, body, headers=headers)
 
 
 async def _answer_in_turn(
@@ -104,9 +104,9 @@ async def _answer_in_turn(
         if await request.is_disconnected():
             raise ClientDisconnect
         pending.protect()
-        asked = _find_short_query(service, body)
-        if asked is not None:
-            return await service.reads.run(_execute, service, caller, asked, base)
+        graphql_request = _find_short_query(service, body)
+        if graphql_request is not None:
+            return await service.reads.run(_execute, service, caller, graphql_request, base)
         return await anyio.to_thread.run_sync(_parse_and_execute, service, caller, body, base)
 
 
@@ -114,11 +114,11 @@ def _find_short_query(service: Service, body: bytes) -> GraphqlRequest | None:
     """Parse a short body; return its request if it is a cheap query whose document is cached, else None."""
     if not service.reads.runs_on_event_loop or len(body) > _SHORT_BODY:
         return None
-    asked = parse_body(body)
-    if isinstance(asked, Fault):
+    graphql_request = parse_body(body)
+    if isinstance(graphql_request, Fault):
         return None
-    operation = service.documents.find_prepared(asked.query, asked.operation)
-    return asked if operation is not None and operation.is_short_read else None
+    operation = service.documents.find_prepared(graphql_request.query, graphql_request.operation)
+    return graphql_request if operation is not None and operation.is_short_read else None
 
 
 async def _wait_for_reports(
@@ -145,18 +145,18 @@ async def _cancel_when_gone(request: HttpRequest, scope: anyio.CancelScope) -> N
 
 
 def _parse_and_execute(service: Service, caller: Caller, body: bytes, base: str) -> _Answer:
-    asked = parse_body(body)
-    if isinstance(asked, Fault):
-        return _Answer(format_refusal([asked]))
-    return _execute(service.db, service, caller, asked, base)
+    graphql_request = parse_body(body)
+    if isinstance(graphql_request, Fault):
+        return _Answer(format_refusal([graphql_request]))
+    return _execute(service.db, service, caller, graphql_request, base)
 
 
-def _execute(db: Engine, service: Service, caller: Caller, asked: GraphqlRequest, base: str) -> _Answer:
+def _execute(db: Engine, service: Service, caller: Caller, graphql_request: GraphqlRequest, base: str) -> _Answer:
     repeatable = db is not service.db
     context = Context(
         db, service.settings, service.service_secret, caller, datetime.now(UTC), service.expiry.now(), base, repeatable
     )
-    body = answer_request(service.documents, asked, context)
+    body = answer_request(service.documents, graphql_request, context)
     unfinished = frozenset() if "errors" in body else frozenset(context.unfinished)
     return _Answer(body, unfinished, min(context.complete_days, default=None))
 
@@ -189,20 +189,20 @@ def _refuse(request: HttpRequest, fault: Fault, status: int, **headers: str) -> 
 
 def _reply(
     request: HttpRequest,
-    answered: dict[str, Any],
+    answer: dict[str, Any],
     body: bytes,
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Make the JSON response; note error codes for the request log and metrics, never their texts."""
-    codes = sorted({str(error["extensions"]["code"]) for error in answered.get("errors", ())})
+    codes = sorted({str(error["extensions"]["code"]) for error in answer.get("errors", ())})
     if codes:
         service: Service = request.app.state.service
         for code in codes:
             service.metrics.count_error(code)
         request.state.note = {"codes": codes, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()[:16]}
     return Response(
-        json.dumps(answered, separators=(",", ":")),
+        json.dumps(answer, separators=(",", ":")),
         status,
         {"Cache-Control": "no-store", **(headers or {})},
         media_type="application/json",

@@ -87,9 +87,9 @@ class LongPolls:
 
     def _is_full(self, partner: int) -> bool:
         """Whether a partner may not wait now. Its first long poll is always allowed, whatever other partners do."""
-        most = self._settings.held_looks
+        limit = self._settings.held_looks
         own = sum(waiter.partner == partner for waiter in self._waiters)
-        return not most or own >= self._settings.partner_held_looks or (own > 0 and len(self._waiters) >= most)
+        return not limit or own >= self._settings.partner_held_looks or (own > 0 and len(self._waiters) >= limit)
 
     def stop(self) -> None:
         """End every long poll and refuse new ones: the service is about to stop."""

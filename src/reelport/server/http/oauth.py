@@ -157,15 +157,15 @@ def _read_credentials(request: Request, form: Mapping[str, str]) -> _Credentials
     return credentials
 
 
-async def _read_form(request: Request, most: int) -> dict[str, str]:
+async def _read_form(request: Request, max_bytes: int) -> dict[str, str]:
     """Read the fields of the body: a URL-encoded or multipart form, or a JSON object sent as either."""
     forms = request.app.state.service.forms
     with forms.hold(request.client.host if request.client else "") as pending:
-        body = await pending.read(request, most)
+        body = await pending.read(request, max_bytes)
     if pending.dropped:
         raise _Refused("temporarily_unavailable", "Too many requests are coming in at once: try again.", 503, 5)
     if body is None:
-        raise _Refused("invalid_request", f"The body is longer than {most} bytes.", 413)
+        raise _Refused("invalid_request", f"The body is longer than {max_bytes} bytes.", 413)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         fields = await _parse_multipart(request, body)
@@ -195,9 +195,9 @@ def _parse_json(body: bytes) -> list[tuple[str, str]]:
         given: list[tuple[str, Any]] = json.loads(body, object_pairs_hook=list)
     except (ValueError, RecursionError):
         raise _Refused("invalid_request", "The body begins like JSON but isn't.") from None
-    strange = [name for name, value in given if not isinstance(value, str)]
-    if strange:
-        raise _Refused("invalid_request", f"{_printable(strange[0])} isn't a text.")
+    wrong = [name for name, value in given if not isinstance(value, str)]
+    if wrong:
+        raise _Refused("invalid_request", f"{_printable(wrong[0])} isn't a text.")
     return given
 
 
