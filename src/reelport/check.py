@@ -1,6 +1,6 @@
-"""Every reason to refuse a query, all at once; and what may still be added to one.
+"""Finds every reason to refuse a query, all at once, and what may still be added to a query.
 
-Both ends run it: the client before anything is sent, the service before anything is made.
+Client and service both run it: the client before it sends a query, the service before it queues a report.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from reelport.query import NULL, ReportQuery
 from reelport.wire import Code, Scope
 
 _NAMED = 4
-"""How many names a sentence lists before it says how many more there are."""
+"""Most names that a sentence lists before it says how many more there are."""
 _FEW = 5
-"""How many names there may be at most for all of them to be named where none is near."""
+"""Up to so many known names, a sentence lists them all when none is near."""
 _NEAR = 0.6
-"""How alike two names must be, of 1, for one to be meant by the other."""
+"""How similar two names must be (difflib's ratio, 0 to 1) for one to be suggested for the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a service holds a query to: its limits, and whether inferred rows of the matrix are permissive.
+    """A service's rules for queries: its limits, and whether inferred rows of the matrix are permissive.
 
-    `strict` is for a Reelport service. Towards another host a name that this version doesn't know, and a pair
-    that the vendor's documentation doesn't rule out, are warnings.
+    `strict` is for a Reelport service. For another host an unknown name, and a pair that the vendor's documentation
+    doesn't rule out, are warnings only.
     """
 
     dimensions: int = Limit.DIMENSIONS.default
@@ -40,7 +40,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What may still be added to a query without making it wrong."""
+    """What may still be added to a query without making it invalid."""
 
     metrics: tuple[Metric, ...]
     dimensions: tuple[Dimension, ...]
@@ -55,9 +55,9 @@ def problems(
     scopes: Collection[str] | None = None,
     rules: Rules = Rules(),
 ) -> tuple[Problem, ...]:
-    """Every problem of the query, in the order of its parts; empty when there is none.
+    """Find every problem of the query, in the order of its parts; empty when there is none.
 
-    `today` is the day of UTC. With `scopes` None nothing is said of scopes.
+    `today` is the day in UTC. With `scopes` None, scopes are not checked.
     """
     metrics = [Metric[name] for name in dict.fromkeys(query.metrics) if name in Metric.__members__]
     dimensions = [Dimension[name] for name in dict.fromkeys(query.dimensions) if name in Dimension.__members__]
@@ -78,10 +78,9 @@ def problems(
 
 
 def allowed_with(partial: ReportQuery, rules: Rules = Rules()) -> Allowed:
-    """What may still be added to `partial`, given its metrics, dimensions and filters; its dates are not looked at.
+    """Find what may still be added to `partial`, given its metrics, dimensions and filters; dates are ignored.
 
-    As long as it has no metric, nothing is given that would leave it without one that goes with all the rest.
-    Unknown names in `partial` are passed over.
+    While it has no metric, only what leaves at least one metric possible is returned. Unknown names are ignored.
     """
     metrics = [Metric[name] for name in partial.metrics if name in Metric.__members__]
     dimensions = {Dimension[name] for name in partial.dimensions if name in Dimension.__members__}
@@ -107,20 +106,20 @@ def allowed_with(partial: ReportQuery, rules: Rules = Rules()) -> Allowed:
 
 
 def scopes_of(query: ReportQuery) -> frozenset[Scope]:
-    """The scopes that the metrics of a query need beside the one to ask."""
+    """The scopes that the metrics of a query need, besides the one to ask for reports."""
     known = [Metric[name] for name in query.metrics if name in Metric.__members__]
     return frozenset[Scope]().union(*(metric.family.scopes for metric in known))
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The name that was probably meant, or None when none is near."""
+    """Find the known name that was probably meant; None when none is similar."""
     by_upper = {each.upper(): each for each in names}
     close = difflib.get_close_matches(name[:100].upper(), by_upper, n=1, cutoff=_NEAR)
     return by_upper[close[0]] if close else None
 
 
 def advice(near: str | None, names: Iterable[str]) -> str:
-    """What to say after a name that isn't among `names`: the nearest, or all of them when they are few."""
+    """Suggest, after an unknown name, the nearest of `names`, or all of them when they are few."""
     known = list(names)
     few = f" There are {', '.join(known)}." if len(known) <= _FEW else ""
     return f" Did you mean {near}?" if near else few
@@ -167,7 +166,7 @@ def _check_pairs(
 ) -> Iterator[Problem]:
     families = _collect_families(metrics)
     others = frozenset(each.name for each in _intersect_dimensions(families, rules.permissive).difference(dimensions))
-    against: dict[frozenset[Family], str] = {}  # Many dimensions are refused by the same families.
+    against: dict[frozenset[Family], str] = {}  # Cached: the same families refuse many dimensions.
     for dimension in dimensions:
         refusing = families & _find_refusing_families(dimension, rules.permissive)
         if refusing:
@@ -202,7 +201,7 @@ def _make_pair_problem(
 
 
 def _is_ruled_out(family: Family, dimension: Dimension) -> bool:
-    """Whether the vendor's documentation says no: it knows the dimension, and lists all that goes with the metrics."""
+    """Whether the vendor's documentation rules the pair out: it documents both, and doesn't list them together."""
     return family.standing is dimension.standing is Standing.DOCUMENTED
 
 
@@ -246,7 +245,7 @@ def _make_filter_problem(path: tuple[str, str], against: list[Metric], free: lis
 
 
 def _find_usable_filters(query: ReportQuery, metrics: list[Metric]) -> list[str]:
-    """The filters that go with all of the metrics and that the query doesn't have yet."""
+    """Find the filters that go with all of the metrics and that the query doesn't have yet."""
     common = frozenset(Filter).intersection(*(family.filters for family in _collect_families(metrics)))
     taken = dict(query.filters)
     return [each.name for each in Filter if each in common and each.name not in taken]
@@ -283,19 +282,19 @@ def _intersect_dimensions(families: Iterable[Family], permissive: bool) -> froze
 
 @cache
 def _find_refusing_families(dimension: Dimension, permissive: bool) -> frozenset[Family]:
-    """The families that don't go with a dimension."""
+    """Find the families that don't go with a dimension."""
     return frozenset(family for family in Family if dimension not in _get_dimensions(family, permissive))
 
 
 @cache
 def _format_fitting_metrics(dimension: Dimension, permissive: bool) -> str:
-    """The metrics that go with a dimension, as a sentence lists them."""
+    """Format the metrics that go with a dimension, as a sentence lists them."""
     return _format_metrics([metric for metric in Metric if dimension in _get_dimensions(metric.family, permissive)])
 
 
 @cache
 def _rank_similar_names(dimension: Dimension) -> tuple[str, ...]:
-    """The names of the dimensions that are like that of one, the nearest first."""
+    """Rank the dimensions whose names are similar to that of one, the nearest first."""
     names = [each.name for each in Dimension]
     return tuple(difflib.get_close_matches(dimension.name, names, n=len(names), cutoff=_NEAR))
 

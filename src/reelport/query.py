@@ -1,7 +1,6 @@
-"""ReportQuery: what is asked, as a frozen value; to and from the wire, canonical form and fingerprint.
+"""ReportQuery, the question that a report answers: conversion to and from the wire, canonical form, fingerprint.
 
-Names are strings, since a vendor adds values that this version doesn't know; whether
-they make sense is for `reelport.check` to say.
+Names are strings, since a vendor may add names that this version doesn't know; `reelport.check` checks them.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from reelport.wire import Code
 
 DEFAULT_PRODUCT = "CONTENT"
 NULL = "null"
-"""Stands for a null in a list of metrics or dimensions, which the wire's schema allows."""
+"""Stands for a null in a list of metrics or dimensions: the wire's schema allows one."""
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?([Zz]|[+-]\d{2}(:?\d{2})?)?")
@@ -28,7 +27,7 @@ _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?(
 
 @dataclass(frozen=True, slots=True)
 class ReportQuery:
-    """One report: metrics and dimensions in the order of their columns, days of UTC with both ends included.
+    """The query of one report: metrics and dimensions in order of their columns, days in UTC, both ends included.
 
     `filters` are pairs of a filter's name and its value, in order of name.
     """
@@ -50,25 +49,19 @@ class ReportQuery:
         filters: Mapping[str, object] | None = None,
         product: object = DEFAULT_PRODUCT,
     ) -> Self:
-        """A query from names or rows of the catalog. Raises UsageError with every part that is of another kind."""
+        """Make a query from names or rows of the catalog. Raises UsageError with every argument of a wrong type."""
         wrong: list[str] = []
-        asked, by = _read_names("metrics", metrics, wrong), _read_names("dimensions", dimensions, wrong)
+        metric_names = _read_names("metrics", metrics, wrong)
+        dimension_names = _read_names("dimensions", dimensions, wrong)
         _check_types(start, end, filters, product, wrong)
         pairs = sorted((str(name), str(value)) for name, value in (filters or {}).items())
-        return cls(
-            asked,
-            by,
-            start,
-            end,
-            tuple(pairs),
-            str(product),
-        )
+        return cls(metric_names, dimension_names, start, end, tuple(pairs), str(product))
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Self:
-        """The query that an `AskPartnerReportFileInput` asks for.
+        """Make a query from an `AskPartnerReportFileInput`.
 
-        Raises QueryRefused with every date that is none. A null filter or product is one left out.
+        Raises QueryRefused with every date that can't be parsed. A null filter or product counts as left out.
         """
         dates, problems = _parse_dates(wire)
         if problems:
@@ -84,7 +77,7 @@ class ReportQuery:
         )
 
     def to_wire(self) -> dict[str, Any]:
-        """The `AskPartnerReportFileInput` that asks for this query."""
+        """Convert the query to an `AskPartnerReportFileInput`."""
         wire: dict[str, Any] = {
             "metrics": list(self.metrics),
             "dimensions": list(self.dimensions),
@@ -97,25 +90,25 @@ class ReportQuery:
         return wire
 
     def canonical(self) -> str:
-        """One text for one meaning: equal queries have equal texts. Order of columns is part of the meaning."""
+        """The canonical JSON of the query: equal queries have equal texts. The order of columns matters."""
         return json.dumps(self.to_wire(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     def fingerprint(self) -> str:
-        """A SHA-256 of the canonical form, in hex."""
+        """The SHA-256 of the canonical form, in hex."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
 
     def within(self, start: date, end: date) -> Self:
-        """The same query over other days."""
+        """Copy the query with another range of days."""
         return replace(self, start=start, end=end)
 
     @property
     def days(self) -> int:
-        """How many days it covers; below 1 when it is reversed."""
+        """How many days the query covers; below 1 when the range is reversed."""
         return (self.end - self.start).days + 1
 
 
 def parse_day(text: str) -> date:
-    """The day of UTC that an ISO 8601 date or time falls on. ValueError when it is neither.
+    """Parse an ISO 8601 date or time to its day in UTC. ValueError for any other text.
 
     A time without an offset is UTC.
     """
@@ -148,7 +141,7 @@ def _read_wire_names(items: Iterable[Any]) -> tuple[str, ...]:
 
 
 def _read_names(part: str, items: object, wrong: list[str]) -> tuple[str, ...]:
-    """The names of a part. A lone text is none of them: it would pass for a list of its letters."""
+    """Read the names of `part`. A single string is refused: it would pass for a list of its letters."""
     if isinstance(items, str) or not isinstance(items, Iterable):
         wrong.append(f"{part} is a list of names, and not {_format_value(items)}.")
         return ()
@@ -160,9 +153,9 @@ def _read_names(part: str, items: object, wrong: list[str]) -> tuple[str, ...]:
 
 
 def _check_types(start: object, end: object, filters: object, product: object, wrong: list[str]) -> None:
-    """Raise UsageError with what was found wrong before, and with each of these that is of another kind."""
+    """Raise UsageError with the problems in `wrong` and with each of these arguments that has a wrong type."""
     for part, value in (("start", start), ("end", end)):
-        # A datetime is a date to Python, and yet equals none.
+        # A datetime is a subclass of date, but never equals one.
         if isinstance(value, datetime) or not isinstance(value, date):
             wrong.append(f"{part} is a datetime.date, and not {_format_value(value)}.")
     if isinstance(filters, Mapping):

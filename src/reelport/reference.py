@@ -1,4 +1,4 @@
-"""The reference pages that are read off the catalog: what can be asked, and which errors there are."""
+"""Generates the reference pages from the catalog: what can be asked, and which errors there are."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _GENERATED = "<!-- Made by `make docs` from the catalog: change the catalog, not
 
 
 def catalog_page() -> str:
-    """The page of metrics, dimensions, filters, products, scopes, limits and the matrix, as Markdown."""
+    """Generate the page of metrics, dimensions, filters, products, scopes, limits and the matrix, as Markdown."""
     sections = (
         ("Standing", _format_standings()),
         ("Metrics", _format_metrics()),
@@ -53,7 +53,7 @@ def catalog_page() -> str:
 
 
 def errors_page() -> str:
-    """The page of every error code that the service gives and of every error that the client raises, as Markdown."""
+    """Generate the page of the service's error codes and of the errors that the client raises, as Markdown."""
     codes = _format_table(("code", "means"), ((f"`{code}`", code.sentence) for code in Code))
     raised = _format_table(("error", "code", "exit status", "means"), _list_errors(ReelportError))
     return (
@@ -69,7 +69,7 @@ def errors_page() -> str:
 
 
 def _list_errors(error: type[ReelportError], depth: int = 0) -> Iterator[tuple[object, ...]]:
-    """A row for an error and, set in, for each below it."""
+    """Yield a row for an error and, indented, one for each subclass."""
     sentence = (error.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
     yield "&emsp;" * depth + f"`{error.__name__}`", f"`{error.code}`", error.exit_status, sentence
     for below in error.__subclasses__():
@@ -94,12 +94,12 @@ def _format_standings() -> str:
 
 
 def standing_letter(standing: Standing) -> str:
-    """The standing in one letter: D, S, I or C."""
+    """Abbreviate a standing to one letter: D, S, I or C."""
     return standing[0].upper()
 
 
 def _append_letter(text: object, standings: Standings, statement: Statement) -> str:
-    """The text of a statement with the letter of its standing."""
+    """Append the letter of a statement's standing to its text."""
     return f"{text} [{standing_letter(standings[statement])}]" if statement in standings else str(text)
 
 
@@ -122,7 +122,7 @@ def _format_metrics() -> str:
 
 
 def _link_payees(formula: str) -> str:
-    """The formula with a link from each measure of a payee's to the section that says who that is."""
+    """Link each measure `…_of_payee` in a formula to the section that explains payees."""
     return re.sub(r"\w+_of_payee\b", r"[\g<0>](#whose-the-money-is)", formula)
 
 
@@ -195,7 +195,7 @@ def _format_matrix() -> str:
 
 
 def matrix_letter(family: Family, dimension: Dimension) -> str:
-    """How a dimension stands to a family, in one letter: D, i, p or -."""
+    """Tell by one letter whether a dimension goes with a family: D, i, p or -, as the page's legend says."""
     if dimension in family.documented:
         return "D"
     if dimension in family.inferred:
@@ -231,12 +231,12 @@ def _format_limits() -> str:
 
 
 def describe_scale(metric: Metric) -> str:
-    """The digits after the point, and from where to where a share goes."""
+    """Describe a metric's decimal digits and, for a share, its range."""
     return f"{metric.digits}, from 0 to 1" if metric.unit is Unit.SHARE else str(metric.digits)
 
 
 def describe_rule(rule: Rule) -> str:
-    """How a metric's numbers are made, in a few words."""
+    """Describe a metric's formula in a few words."""
     match rule:
         case Sum(measure):
             return f"sum of {measure}"
@@ -254,7 +254,7 @@ def describe_rule(rule: Rule) -> str:
 
 
 def describe_adding(rule: Rule) -> str:
-    """Whether a metric's rows add up."""
+    """Describe whether a metric's rows add up."""
     match rule:
         case Sum() | Total() | Difference():
             return "yes"

@@ -1,6 +1,6 @@
-"""What both ends say to each other: paths, headers, documents, scopes and states of a report.
+"""The wire format that client and service share: paths, headers, GraphQL documents, scopes, statuses, error codes.
 
-Facts of the Reporting API as Dailymotion documents it or as its public schema shows it.
+These are facts of the Reporting API, as Dailymotion documents it or as its public schema shows it.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ GRAPHQL_PATH = "/graphql"
 FILES_PATH = "/files"
 PUBLIC_TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path, no secret
 PUBLIC_GRAPHQL_PATH = "/"
-"""Where public API keys go; private ones and plain bearer tokens use the paths above."""
+"""Paths for public API keys; private keys and plain bearer tokens use the paths above."""
 
 ROWS_HEADER, VERSION_HEADER = "Reelport-Rows", "Reelport-Version"
-"""In every answer of a Reelport service, and of no other."""
+"""Headers in every answer of a Reelport service, and of no other service."""
 COMPLETE_HEADER = "Reelport-Last-Complete-Day"
-"""The last day that is complete in every table of facts that a report was made of: a date, or `none`."""
+"""The header with the last day that is complete in every table that the report was made of: a date, or `none`."""
 PREFER_HEADER, APPLIED_HEADER = "Prefer", "Preference-Applied"
-"""By which (RFC 7240) a look asks to be held until the report ends, `wait=10`, and hears that it was."""
+"""Headers (RFC 7240) by which a status query asks for long polling, `wait=10` seconds, and the service confirms it."""
 
 NO_DAY = date.min
-"""Stands for a last complete day where no day is complete: it lies before every other day."""
+"""The last complete day when no day is complete: it is before every other day."""
 _NONE = "none"
 
 TOUCH = "{ __typename }"
-"""The cheapest document that a GraphQL service answers."""
+"""The cheapest valid GraphQL document, to test a connection."""
 
 ASK = """\
 mutation AskReport($input: AskPartnerReportFileInput!) {
@@ -79,12 +79,12 @@ query LookAtReport($reportToken: String!, $page: Int = 1) {
 
 
 def format_complete_day(day: date) -> str:
-    """A last complete day as the header and sidecars say it: `2026-10-31`, or `none` for NO_DAY."""
+    """Format a last complete day as the header and sidecars have it: `2026-10-31`, or `none` for NO_DAY."""
     return _NONE if day == NO_DAY else day.isoformat()
 
 
 def parse_complete_day(text: object) -> date | None:
-    """The day of `format_complete_day`; None where nothing of the kind was said."""
+    """Parse what `format_complete_day` gives; None for anything else."""
     if text == _NONE:
         return NO_DAY
     try:
@@ -94,7 +94,7 @@ def parse_complete_day(text: object) -> date | None:
 
 
 class ReportStatus(StrEnum):
-    """Where a report stands. A final status never changes, but FINISHED becomes EXPIRED in the end."""
+    """The status of a report. A final status never changes, except that FINISHED becomes EXPIRED in the end."""
 
     sentence: str
 
@@ -104,7 +104,7 @@ class ReportStatus(StrEnum):
     EXPIRED = "EXPIRED", "Its time is over, and its file is gone."
 
     def __new__(cls, word: str, sentence: str) -> Self:
-        """A status is the word that the wire uses, and knows what it means."""
+        """Make a status of the wire's word and the sentence that explains it."""
         status = str.__new__(cls, word)
         status._value_ = word
         status.sentence = sentence
@@ -112,12 +112,12 @@ class ReportStatus(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether waiting any longer is of no use."""
+        """Whether the report has ended, so that waiting is of no use."""
         return self is not ReportStatus.IN_PROGRESS
 
 
 class Code(StrEnum):
-    """Every `extensions.code` that an error of the service can carry: a closed list, each with its sentence."""
+    """Every `extensions.code` that an error of the service can have: a closed list, each with its sentence."""
 
     sentence: str
 
@@ -149,7 +149,7 @@ class Code(StrEnum):
     INTERNAL = "internal_error", "The service failed; it isn't the request's fault."
 
     def __new__(cls, word: str, sentence: str) -> Self:
-        """A code is the word that the wire uses, and knows what it means."""
+        """Make a code of the wire's word and the sentence that explains it."""
         code = str.__new__(cls, word)
         code._value_ = word
         code.sentence = sentence

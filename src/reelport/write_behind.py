@@ -1,4 +1,4 @@
-"""A long file brought to the disk while more of it still comes, so that its end needs little waiting."""
+"""Syncs a long file in the background while it is still being written, so that the last fsync is short."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _STRIDE = 64 << 20
 
 
 class BackgroundSync:
-    """Syncs a file that is being written after every 64 MB, beside whoever writes it."""
+    """Syncs a file in a background thread after every 64 MiB written to it."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -19,17 +19,17 @@ class BackgroundSync:
         self._syncing: Future[None] | None = None
 
     def count_written(self, size: int) -> None:
-        """So many bytes more were written. Raises OSError when an earlier sync failed: the disk tells it once."""
+        """Count bytes just written. Raises OSError when an earlier sync failed: the system reports that only once."""
         self._room -= size
         if self._room <= 0 and (self._syncing is None or self._syncing.done()):
             self.wait()
             self._room = _STRIDE
-            # Where no thread is to be had, whoever syncs the whole file at its end does it all.
+            # When no thread can be started, the fsync at the end does all the work.
             with suppress(RuntimeError):
                 self._syncing = _get_thread().submit(_sync, self._descriptor)
 
     def wait(self) -> None:
-        """Wait for the sync that is under way. Raises OSError when it failed."""
+        """Wait for the running sync, if any. Raises OSError when it failed."""
         if self._syncing is not None:
             syncing, self._syncing = self._syncing, None
             syncing.result()

@@ -1,4 +1,4 @@
-"""The heart: what can be asked, as data, for both ends."""
+"""The catalog: all that can be asked, as data, shared by client and service."""
 
 from reelport.catalog.dimensions import Dimension
 from reelport.catalog.families import Family

@@ -1,4 +1,4 @@
-"""Every dimension: what it splits a report by. Names are the wire's."""
+"""Every dimension by which a report can be split. Names are the wire's."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _TIME = DOCUMENTED_NAME.but(meaning=_DOCUMENTED)
 class Dimension(KnownRow):
     """One dimension: how well it is known, its sentence, the type of its cells.
 
-    `grain` is set on the four of time. A dimension that is `many_valued` gives a fact
-    to more than one row, so that rows don't add up over it.
+    `grain` is set on the four dimensions of time. A `many_valued` dimension puts one fact into several rows, so rows
+    don't add up over it.
     """
 
     MINUTE = _SEEN, "Minute of the event (UTC).", CellType.MINUTE, Grain.MINUTE

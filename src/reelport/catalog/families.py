@@ -1,10 +1,9 @@
-"""The compatibility matrix: one row a family of metrics, with the dimensions and filters that go with it.
+"""The compatibility matrix: one row per family of metrics, with the dimensions and filters that go with it.
 
-A report may mix families when each asked dimension suits every asked metric. Where the
-reference's matrix could not be read, a row says so cell by cell: `documented` holds what
-Dailymotion's page lists, `inferred` what client code uses, what was suggested, or what the
-family's facts carry; `carried` holds what the facts carry beyond the row, and counts only where a
-service is set to be permissive about inferred rows.
+A report may mix families when each of its dimensions goes with every one of its metrics. Where the reference's matrix
+could not be read, a row says so by cell: `documented` holds what Dailymotion's page lists, `inferred` what client code
+uses, what was suggested, or what the family's facts have; `carried` holds what the facts have beyond that, and counts
+only where a service is set to be permissive about inferred rows.
 """
 
 from __future__ import annotations
@@ -171,10 +170,10 @@ class Family(Row):
 
     @property
     def standing(self) -> Standing:
-        """DOCUMENTED when the whole row is; INFERRED when any part of it had to be reasoned out."""
+        """DOCUMENTED when the whole row is documented; INFERRED when any part of it is inferred."""
         return Standing.INFERRED if self.inferred else Standing.DOCUMENTED
 
     def dimensions(self, *, permissive: bool = False) -> Dimensions:
-        """What goes with the family's metrics; with `permissive`, all that its facts carry."""
+        """The dimensions that go with the family's metrics; with `permissive`, all that its facts have."""
         row = self.documented | self.inferred
         return row | self.carried if permissive else row

@@ -1,4 +1,4 @@
-"""Every filter: how a report can be narrowed. Names are the wire's; each holds a single value."""
+"""Every filter by which a report can be narrowed. Names are the wire's; each takes a single value."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from reelport.catalog.rules import Standing
 from reelport.catalog.standings import Known, KnownRow
 
 _NAMED = Known(Standing.DOCUMENTED, Standing.INFERRED, Standing.CHOSEN)
-"""A filter that the documentation names; what it keeps is read from that, and which texts it takes is ours."""
+"""A filter that the documentation names; its meaning is inferred from the name, and its values are our choice."""
 _SEEN = _NAMED.but(name=Standing.SCHEMA)
 
 
 @unique
 class Filter(KnownRow):
-    """One filter: the dimension whose cells it looks at, and its closed list of values, if it has one.
+    """One filter: the dimension whose cells it compares, and its closed list of values, if it has one.
 
     A filter with `choices` takes one of them (upper case, an enum of the wire named
     `wire_type`); any other takes a text, and the empty text keeps the rows whose cell is empty.

@@ -1,4 +1,4 @@
-"""Every limit of the API: those that a service can set otherwise, as defaults, and those that are as they are."""
+"""Every limit of the API: defaults that a service can change, and conventions that it can't."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Limit(Row):
 
 @unique
 class Convention(Row):
-    """What bounds a report and is no number to set: how it is, how well it is known."""
+    """A bound that is no setting: what it is, and how well it is known."""
 
     DATES = "required", Standing.DOCUMENTED, "First and last day of a report."
     LEAST_DAYS = "1 day", Standing.DOCUMENTED, "The shortest range."

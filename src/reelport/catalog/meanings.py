@@ -1,4 +1,4 @@
-"""What a report's numbers and cells mean where a sentence a name is not enough: each rule with its standing."""
+"""Rules for a report's numbers and cells that one sentence per name can't tell, each with its standing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MONEY = ("REVENUE", "REVENUE_LEGACY", "REVENUE_ADS")
 
 @unique
 class Meaning(Row):
-    """One rule: its title, how well it is known, the names and families that it is about, what it says."""
+    """One rule: its title, how well it is known, the names and families that it is about, and its text."""
 
     # fmt: off
     STOCK_DAY = "The day of a stock", _CHOSEN, ("STORAGE",), (

@@ -1,6 +1,6 @@
 """Every metric: its family, how it adds up, its unit. Names are the wire's.
 
-Measures, the words inside the rules, are located by the engine's mapping alone.
+The rules name measures; only the engine's mapping knows in which tables those are.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DIFFERENCE = _D.but(formula=_DOCUMENTED)
 _DISTINCT = _D.but(meaning=_CHOSEN, formula=_CHOSEN, adding=_CHOSEN)
 _SEEN_RATE = Known(_DOCUMENTED, _CHOSEN, None, _INFERRED, _INFERRED, _INFERRED, _CHOSEN)
 _READ_RATE = _RATE.but(meaning=_INFERRED, formula=_INFERRED)
-# Whose a row of money is, no source tells.
+# No source tells whose money a row is.
 _MONEY, _SCHEMA_MONEY = _D.but(formula=_CHOSEN, scale=_CHOSEN), _S.but(formula=_CHOSEN, scale=_CHOSEN)
 _MONEY_RATE, _SCHEMA_MONEY_RATE = _RATE.but(formula=_CHOSEN), _SCHEMA_RATE.but(formula=_CHOSEN)
 
@@ -48,7 +48,7 @@ _INVENTORY = ("sellable_inventory", "no_ads")
 class Metric(KnownRow):
     """One metric: how well it is known, family, rule, unit, sentence."""
 
-    # A row a metric reads best in one or two lines.
+    # One metric per line or two reads best.
     # fmt: off
     VIEWS = _D, F.AUDIENCE, Sum("views"), U.VIEWS, "Views of videos and live streams."
     TIME_WATCHED_SECONDS = _D, F.AUDIENCE, Sum("time_watched_seconds"), U.SECONDS, "Time watched."

@@ -1,4 +1,4 @@
-"""Whose the money of a row is: one channel's alone, so that no euro counts twice over all partners."""
+"""Payees: each row of money belongs to one channel alone, so that no euro counts twice over all partners."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from reelport.catalog.rules import Role, Row, Standing
 class Payee(Row):
     """One kind of monetization as the facts spell it, and the role of the channel that its money belongs to.
 
-    The empty kind stands for rows that tell none. Where a row has no channel in that role its money is
-    nobody's. A payee that the platform names in the row itself wins over all of these.
+    The empty kind stands for rows without a kind. Money of a row without a channel in that role belongs to nobody. A
+    payee that the platform names in the row itself takes precedence.
     """
 
     VIDEO_MONETIZATION = "video_monetization", Role.OWNER, Standing.CHOSEN, "A video's money is its owner's."

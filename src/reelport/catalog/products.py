@@ -1,4 +1,4 @@
-"""Every product: whose data a report keeps."""
+"""Every product: the selection of facts by the role of the tenant's channels."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _DOCUMENTED, _, _INFERRED, _ = Standing
 
 @unique
 class Product(KnownRow):
-    """One product: the roles in which one of the reader's channels must stand to a fact, first match first.
+    """One product: a fact counts when one of the tenant's channels has one of these roles, first match first.
 
-    `phrase` names it inside a sentence.
+    `phrase` names the product inside a sentence.
     """
 
     CONTENT = (

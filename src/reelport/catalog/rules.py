@@ -1,4 +1,4 @@
-"""The words that the catalog's rows are made of: how a number adds up, its unit, its standing, a cell's type."""
+"""The types of which catalog rows are made: rules of aggregation, units, standings, cell types."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from enum import Enum, IntEnum, StrEnum
 
 
 class Standing(StrEnum):
-    """How well a fact of the wire is known."""
+    """How well a fact of the wire is known: the kind of its source."""
 
     DOCUMENTED = "documented"
     """Dailymotion's own documentation states it."""
     SCHEMA = "schema"
-    """A public copy of the real GraphQL schema shows it, and nothing more is said of it."""
+    """A public copy of the real GraphQL schema shows it, without explaining it."""
     INFERRED = "inferred"
-    """Public client code uses it, or we reasoned it out: the weakest that a source has a part in."""
+    """Public client code uses it, or it was reasoned out from a source: the weakest standing with a source."""
     CHOSEN = "chosen"
-    """No source tells: it is what this project does."""
+    """No source tells: this project chose it."""
 
 
 class Grain(IntEnum):
-    """A width of time, from fine to coarse."""
+    """A unit of time by which rows are grouped, from fine to coarse."""
 
     MINUTE = 1
     HOUR = 2
@@ -66,7 +66,7 @@ class Unit(StrEnum):
 
 
 class Role(StrEnum):
-    """How a channel can stand to a fact."""
+    """A channel's role in a fact."""
 
     OWNER = "owner"
     PUBLISHER = "publisher"
@@ -75,7 +75,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """The sum of one measure; adds up over rows. `digits` after the point, 0 for a count."""
+    """The sum of one measure; adds up over rows. `digits` are decimal digits, 0 for a count."""
 
     measure: str
     digits: int = 0
@@ -90,7 +90,7 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One measure's sum less another's; adds up over rows."""
+    """The sum of one measure minus that of another; adds up over rows."""
 
     minuend: str
     subtrahend: str
@@ -98,10 +98,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """`scale` times the sum of one measure over the sum of others, empty where those sum to 0.
+    """`scale` times the sum of one measure divided by the sum of others, empty where those sum to 0.
 
-    Never adds up: it is computed anew from its sums at every grain, and rounded half
-    up to `digits` after the point.
+    Never adds up: it is computed from its sums at every grain, and rounded half up to `digits` decimal digits.
     """
 
     numerator: str
@@ -112,14 +111,14 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Distinct:
-    """How many different values there are, exactly; absent ones count none; doesn't add up."""
+    """The exact number of distinct values; absent ones don't count; doesn't add up."""
 
     of: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """The sum at one day of each asked time bucket: the latest on which the reader has any row of the source.
+    """The sum on one day of each time bucket: the latest on which the tenant has any row of the source.
 
     Adds up over rows, not over time.
     """
@@ -131,7 +130,7 @@ Rule = Sum | Total | Difference | Ratio | Distinct | Stock
 
 
 def measures(rule: Rule) -> tuple[str, ...]:
-    """The measures that a rule is made of, in the rule's order."""
+    """The measures that a rule uses, in the rule's order."""
     match rule:
         case Sum(measure) | Stock(measure):
             return (measure,)
@@ -146,7 +145,7 @@ def measures(rule: Rule) -> tuple[str, ...]:
 
 
 class Row(Enum):
-    """An enum whose members are rows of the catalog: it prints its name, not its whole definition."""
+    """An enum whose members are rows of the catalog; a member prints as its name, not its whole definition."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}.{self.name}"

@@ -1,4 +1,4 @@
-"""Every scope: what a key may be allowed to do."""
+"""Every scope: a permission that a key can hold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _DOCUMENTED, _, _INFERRED, _CHOSEN = Standing
 
 
 class Scope(StrEnum):
-    """A permission that a key holds and a token is granted; each with its sentence, and how well both are known."""
+    """A permission of keys and tokens: its word, its sentence, and how well each of the two is known."""
 
     sentence: str
     standing: Standing
@@ -40,7 +40,7 @@ class Scope(StrEnum):
     )
 
     def __new__(cls, word: str, sentence: str, standing: Standing, meaning: Standing) -> Self:
-        """A scope is the word that the wire uses, and knows more about itself."""
+        """Make a scope of the wire's word, its sentence and the standing of both."""
         scope = str.__new__(cls, word)
         scope._value_ = word
         scope.sentence = sentence

@@ -1,4 +1,4 @@
-"""How well each statement about a name is known: the name, what it means, and how its numbers come about."""
+"""Standings: how well each statement of the catalog is known (a name, its meaning, its formula and so on)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DOCUMENTED, _SCHEMA, _INFERRED, _CHOSEN = Standing
 
 
 class Statement(StrEnum):
-    """What the catalog says of a name, each with a standing of its own."""
+    """A kind of statement about a name; each has a standing of its own."""
 
     NAME = "name"
     MEANING = "meaning"
@@ -31,7 +31,7 @@ Standings = Mapping[Statement, Standing]
 class Known:
     """The standing of each statement about one name; None where nothing is stated.
 
-    A statement that is made of several has the weakest standing of them.
+    A statement that combines several has the weakest of their standings.
     """
 
     name: Standing
@@ -43,12 +43,12 @@ class Known:
     adding: Standing | None = None
 
     def but(self, **standings: Standing) -> Known:
-        """The same, with other standings for some statements."""
+        """Copy with other standings for some statements."""
         return replace(self, **standings)
 
     @property
     def standings(self) -> Standings:
-        """The standing of everything that is stated."""
+        """The standing of each statement that is made."""
         found = {statement: getattr(self, statement.name.lower()) for statement in Statement}
         return MappingProxyType({statement: standing for statement, standing in found.items() if standing})
 
@@ -70,24 +70,24 @@ class KnownRow(Row):
 
 
 def describe_standings(standings: Standings) -> str:
-    """The statements by their standing, the best known first: "Documented: name, meaning. Inferred: adding up."."""
+    """Describe the statements by standing, the best known first: "Documented: name, meaning. Inferred: adding up."."""
     by_standing = {rank: [each for each, standing in standings.items() if standing is rank] for rank in Standing}
     return " ".join(f"{rank.capitalize()}: {', '.join(found)}." for rank, found in by_standing.items() if found)
 
 
 DOCUMENTED_COUNT = Known(_DOCUMENTED, _DOCUMENTED, unit=_DOCUMENTED, scale=_INFERRED, adding=_INFERRED)
-"""A count whose meaning the documentation tells; that cells are whole numbers is seen in client code."""
+"""A count whose meaning is documented; client code shows that its cells are integers."""
 SCHEMA_COUNT = Known(_SCHEMA, _INFERRED, unit=_INFERRED, scale=_INFERRED, adding=_INFERRED)
-"""A count of which only the name is known; meaning and unit are read from it."""
+"""A count of which only the name is known; meaning and unit are inferred from the name."""
 DOCUMENTED_RATE = Known(_DOCUMENTED, _DOCUMENTED, None, _DOCUMENTED, _DOCUMENTED, _CHOSEN, _INFERRED)
-"""A rate whose meaning and formula the documentation tells, and neither digits nor whether it is 0 to 1 or to 100."""
+"""A rate whose meaning and formula are documented, but not its digits, nor whether it is 0 to 1 or 0 to 100."""
 SCHEMA_RATE = Known(_SCHEMA, _INFERRED, None, _INFERRED, _INFERRED, _CHOSEN, _INFERRED)
 """A rate of which only the name is known."""
 STOCK = Known(_SCHEMA, _CHOSEN, None, _CHOSEN, _INFERRED, _INFERRED, _CHOSEN)
-"""What is stored: the unit is in the name; on which day, and how days add up, no source tells."""
+"""A stock: the unit is in the name; no source tells on which day it is taken, or how days add up."""
 
 DOCUMENTED_NAME = Known(_DOCUMENTED, _INFERRED, _CHOSEN, adding=_INFERRED)
-"""A dimension that the documentation names; what it means is read from the name, its cells are what is loaded."""
+"""A dimension that the documentation names; its meaning is inferred from the name, its cells are what is loaded."""
 SCHEMA_NAME = DOCUMENTED_NAME.but(name=_SCHEMA)
 """A dimension of which only the name in the schema is known."""
 DESCRIBED_NAME = SCHEMA_NAME.but(meaning=_SCHEMA)

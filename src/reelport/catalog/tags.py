@@ -1,15 +1,15 @@
-"""Several tags in one cell: how they are joined, and how a reader of the cell gets them back."""
+"""Joins several tags into one cell, and splits such a cell."""
 
 from __future__ import annotations
 
 import re
 
 TAG_SEPARATOR = "|"
-"""Between the tags of one CONTENT_TAG_LIST cell. No source shows the original's; ours to choose."""
+"""Separates the tags of one CONTENT_TAG_LIST cell. No source shows the original's separator: this one is our choice."""
 TAG_ESCAPE = "\\"
-"""Before a separator, or another of itself, that is part of a tag: without it two lists could be one cell.
+"""Escapes a separator or an escape within a tag: without it two different lists could give the same cell.
 
-A doubled separator could not do this: `a|` and `b` would read like `a` and `|b`.
+Doubling the separator would not do: the tags `a|` and `b` would read like `a` and `|b`.
 """
 
 _TAG = re.compile(r"(?:[^\\|]|\\.)+", re.DOTALL)
@@ -17,5 +17,5 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def split_tags(cell: str) -> tuple[str, ...]:
-    """The tags of a CONTENT_TAG_LIST cell that Reelport wrote, in their order; none of an empty cell."""
+    """Split a CONTENT_TAG_LIST cell that Reelport wrote into its tags, in order; an empty cell has none."""
     return tuple(_ESCAPED.sub(r"\1", tag) for tag in _TAG.findall(cell))
