@@ -10,9 +10,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reelport.facts.input.files import Form, Input
-from reelport.facts.input.progress import Meter
-from reelport.facts.input.text_batches import batches, header_of
+from reelport.facts.input.files import FileFormat, InputFile
+from reelport.facts.input.progress import ProgressMeter
+from reelport.facts.input.text_batches import read_batches, read_header
 
 Cells = Sequence[Sequence[str]]
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
@@ -34,12 +34,14 @@ def test_every_text_survives_csv(rows: Cells, quoting: int, ending: str) -> None
                 # Python's writer leaves a bare carriage return unquoted, which is no CSV.
                 rows = [[cell.replace("\r", "") for cell in row] for row in rows]
             writer.writerows([("a", "b", "c"), *rows])
-        found = Input(path, Form.CSV, None, (0, 0, 0))
+        found = InputFile(path, FileFormat.CSV, None, (0, 0, 0))
         refused: list[object] = []
-        names = header_of(found)
+        names = read_header(found)
         read = [
             tuple(row[name] for name in names)
-            for batch in batches([(0, found)], names, lambda *bad: refused.append(bad), Meter([found], lambda _: None))
+            for batch in read_batches(
+                [(0, found)], names, lambda *bad: refused.append(bad), ProgressMeter([found], lambda _: None)
+            )
             for row in batch.to_pylist()
         ]
     assert refused == []

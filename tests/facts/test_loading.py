@@ -15,7 +15,7 @@ import pytest
 from reelport.errors import BadInput, UsageError
 from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.log.snapshot import pin
-from reelport.facts.schema import stored
+from reelport.facts.schema import stored_schema
 
 Ask = Callable[..., list[tuple[object, ...]]]
 PLAYS = (
@@ -201,7 +201,7 @@ def test_files_are_sorted_typed_and_without_their_partition(root: Path) -> None:
     load_arrow(root, "plays", rows, "made")
     (path,) = pin(root, ["plays"]).files("plays")
     found = pq.ParquetFile(path)
-    assert found.schema_arrow.equals(stored("plays"), check_metadata=False)
+    assert found.schema_arrow.equals(stored_schema("plays"), check_metadata=False)
     assert found.read(columns=["video_id"]).column(0).to_pylist() == ["v3", "v4", "v2", "v1"]
     assert Path(path).parent.name == "month=2023-07"
     assert Path(path).name.startswith("2023-07-01-")

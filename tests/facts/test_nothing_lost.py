@@ -20,8 +20,8 @@ from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load
 from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
-from reelport.facts.log.history import loads
-from reelport.facts.log.snapshot import pin, versions_now
+from reelport.facts.log.history import list_loads
+from reelport.facts.log.snapshot import newest_versions, pin
 from reelport.killpoints import VARIABLE
 
 Ask = Callable[..., list[tuple[object, ...]]]
@@ -62,7 +62,7 @@ def test_a_load_killed_at_any_step_lands_once_when_it_is_run_again(
     assert [one.findings for one in verify(root)] == [()]
     assert load(root, "plays", [path]).already == committed
     assert ask("plays", "SELECT count(*) FROM t") == [(6,)]
-    assert len(loads(root)) == 2
+    assert len(list_loads(root)) == 2
     vacuum(root, now=datetime.now(UTC) + timedelta(hours=73))
     assert ask("plays", "SELECT count(*) FROM t") == [(6,)]
     in_use = {Path(path) for path in pin(root, ["plays"]).files("plays")}
@@ -167,11 +167,11 @@ def test_a_full_disk_refuses_the_load_and_leaves_no_trace(small_disk: Path, play
     """The refusal says that the disk is full; the table is as before and takes a small load still."""
     root = small_disk / "data" / "facts"
     load(root, "plays", [plays("a.csv", ("2023-07-01", "v", "c", 1))])
-    before, files = versions_now(root), set(small_disk.rglob("*"))
+    before, files = newest_versions(root), set(small_disk.rglob("*"))
     rows = ((f"2023-07-{n % 28 + 1:02}T05:00", os.urandom(9).hex(), "c", n) for n in range(300_000))
     with pytest.raises(StorageError, match="the disk is full"):
         load(root, "plays", [plays("big.csv", *rows)])
-    assert versions_now(root) == before
+    assert newest_versions(root) == before
     assert {path for path in small_disk.rglob("*") if path.is_file()} <= files
     assert load(root, "plays", [plays("b.csv", ("2023-07-02", "v", "c", 1))]).rows == 1
     assert [one.findings for one in verify(root)] == [()]
@@ -192,7 +192,7 @@ def test_a_disk_that_is_full_at_the_commit_refuses_the_load(small_disk: Path, pl
             landed += 1
         except StorageError as error:
             assert "the disk is full" in str(error)  # noqa: PT017 - either outcome is right, a vague one is not
-        assert len(loads(root)) == landed
+        assert len(list_loads(root)) == landed
         assert [one.findings for one in verify(root)] == [()]
     assert 1 < landed < 11
 
@@ -249,4 +249,4 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, root: P
 
     with pytest.raises(BadInput, match="changed while it was read"):
         load(root, "channels", [path], progress=grow)
-    assert versions_now(root)["channels"] == -1
+    assert newest_versions(root)["channels"] == -1

@@ -22,7 +22,7 @@ import reelport
 from reelport.errors import NewerData
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.verification import verify
-from reelport.facts.log.delta_log import tables_in
+from reelport.facts.log.delta_log import list_tables
 from reelport.facts.log.snapshot import pin
 
 ARCHIVE = Path(__file__).with_name("older_data.tar.xz")
@@ -204,8 +204,8 @@ def test_a_version_that_lacks_the_column_reads_and_changes_nothing(life: dict[st
 def test_this_version_reads_what_the_older_one_wrote(older: Path) -> None:
     """All of it is right by `verify`, which holds each column that was declared since against what it may be."""
     assert [one.table for one in verify(older) if one.findings] == []
-    assert [table.name for table in tables_in(older)] == ["plays", "ads", "earnings", "videos", "channels"]
-    for table in tables_in(older):
+    assert [table.name for table in list_tables(older)] == ["plays", "ads", "earnings", "videos", "channels"]
+    for table in list_tables(older):
         for path in pin(older, [table.name]).files(table.name):
             names = pq.ParquetFile(path).schema_arrow.names
             late = [column for column in table.columns if column.name not in names]

@@ -16,7 +16,7 @@ import pytest
 
 from reelport.cli.service_commands.load_progress import LoadProgress
 from reelport.facts.input.files import detect_format
-from reelport.facts.input.progress import Meter, Progress
+from reelport.facts.input.progress import Progress, ProgressMeter
 from reelport.facts.loading.load import load
 
 
@@ -49,17 +49,17 @@ def test_what_only_the_engine_reads_is_told_by_its_share(tmp_path: Path) -> None
     pq.write_table(pa.table({"id": ["c1"]}), stored)
     told: list[Progress] = []
     size = text.stat().st_size
-    rows, mapped, sorting = (Meter(detect_format([path]), told.append) for path in (stored, text, text))
+    rows, mapped, sorting = (ProgressMeter(detect_format([path]), told.append) for path in (stored, text, text))
     rows.stored = 1_000
-    rows.engine(0.25)
+    rows.report_engine_share(0.25)
     mapped.is_engine_reading = True
-    mapped.engine(0.5)
+    mapped.report_engine_share(0.5)
     for meter in (mapped, sorting):
-        meter.reach(0, size)
-        meter.read(10)
-        meter.engine(0.5)
-    rows.write(1, 1_000)
-    rows.engine(0.9)
+        meter.set_position(0, size)
+        meter.add_read_rows(10)
+        meter.report_engine_share(0.5)
+    rows.report_written(1, 1_000)
+    rows.report_engine_share(0.9)
     assert [one for one in told if one.unit == "rows" or not one.rows] == [
         Progress("reading", 0, 250, 1_000),
         Progress("reading", 0, size // 2, size, "bytes"),

@@ -21,8 +21,8 @@ from reelport.facts.input.tolerance import MaxBad, RejectCap, parse_max_bad
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load
 from reelport.facts.loading.vacuuming import vacuum
-from reelport.facts.log.snapshot import versions_now
-from reelport.facts.storage.work_folders import SPILL, work_folder
+from reelport.facts.log.snapshot import newest_versions
+from reelport.facts.storage.work_folders import SPILL, open_work_folder
 
 HEADER = "id,slug\n"
 SLOW = """
@@ -180,7 +180,7 @@ def test_more_bad_rows_than_allowed_end_the_load(
         return
     with pytest.raises(BadInput, match=rf"nothing was loaded \(--max-bad {most}\): {bad} (of 100 rows|rows so far)"):
         load(root, "channels", [path], max_bad=parse_max_bad(most))
-    assert versions_now(root)["channels"] == -1
+    assert newest_versions(root)["channels"] == -1
     assert _kept(path.with_name("x.csv.rejects.csv")) == bad
 
 
@@ -261,6 +261,6 @@ def _start(root: Path, path: Path) -> subprocess.Popen[str]:
 def test_a_folder_of_an_older_version_is_left_to_its_age(root: Path) -> None:
     """It has no lock, and its load may run."""
     (root / SPILL / "17-older").mkdir(parents=True)
-    with work_folder(root) as folder:
+    with open_work_folder(root) as folder:
         assert {path.name for path in (root / SPILL).iterdir()} == {"17-older", folder.name}
     assert [path.name for path in (root / SPILL).iterdir()] == ["17-older"]

@@ -17,7 +17,7 @@ from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.undo import plan_undo, undo
 from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
-from reelport.facts.log.history import loads
+from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import pin
 from reelport.facts.storage.duckdb_session import parquet_source
 from reelport.facts.storage.sorted_files import MONTH_FILE
@@ -116,7 +116,7 @@ def test_undo_removes_exactly_the_rows_of_the_batch(root: Path, ask: Ask, earnin
     assert ask("earnings", SEEN) == seen
     with pytest.raises(UsageError, match="undone already"):
         undo(root, batch)
-    assert [(one.batch, one.undone) for one in loads(root)] == [(kept.batch, False), (batch, True)]
+    assert [(one.batch, one.undone) for one in list_loads(root)] == [(kept.batch, False), (batch, True)]
     assert not load(root, "earnings", [other]).already
     assert len(ask("earnings", SEEN)) == len(seen) + 2
 

@@ -14,7 +14,7 @@ import pytest
 
 from reelport.errors import UsageError
 from reelport.facts.loading.undo import undo
-from reelport.facts.log.snapshot import pin, versions_now
+from reelport.facts.log.snapshot import newest_versions, pin
 from reelport.facts.sample.sample import generate
 from reelport.facts.sample.world import ORGANIZATIONS
 from reelport.facts.tables import TABLES
@@ -59,9 +59,9 @@ def test_the_result_tells_rows_and_channels(filled: Path) -> None:
 
 def test_the_same_call_twice_changes_nothing(filled: Path) -> None:
     """No table gets another version, not even an object table, and the result says so."""
-    before = versions_now(filled)
+    before = newest_versions(filled)
     assert not generate(filled, START, END, ROWS, seed=7).changed
-    assert versions_now(filled) == before
+    assert newest_versions(filled) == before
 
 
 def test_the_same_seed_fills_another_directory_alike(filled: Path, tmp_path: Path) -> None:
@@ -90,11 +90,11 @@ def test_a_second_call_adds_another_range(tmp_path: Path) -> None:
 
 def test_days_that_hold_a_sample_are_refused(filled: Path) -> None:
     """Another sample over the same days is refused by the names of the batches that lie there, and changes nothing."""
-    before = versions_now(filled)
+    before = newest_versions(filled)
     for start, end, rows, seed in ((END, date(2023, 8, 1), 100, 7), (START, END, ROWS, 8), (START, END, ROWS + 1, 7)):
         with pytest.raises(UsageError, match="reelport load undo sample-2023-06-29-2023-07-02-2000-7-plays"):
             generate(filled, start, end, rows, seed)
-    assert versions_now(filled) == before
+    assert newest_versions(filled) == before
 
 
 def test_of_two_calls_at_the_same_moment_one_is_refused(tmp_path: Path) -> None:

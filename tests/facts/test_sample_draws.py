@@ -7,10 +7,10 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from reelport.facts.sample.lots import counts
-from reelport.facts.sample.rows import fact_portions, fact_schema, object_tables
-from reelport.facts.sample.scenes import KINDS, Lot, Stage
-from reelport.facts.sample.videos import videos
+from reelport.facts.sample.lots import spread_rows
+from reelport.facts.sample.rows import draw_fact_portions, fact_schema, make_object_tables
+from reelport.facts.sample.scenes import KINDS, Lot, SampleEngine
+from reelport.facts.sample.videos import make_videos
 from reelport.facts.sample.world import ORGANIZATIONS
 from reelport.facts.tables import TABLES, Kind
 
@@ -20,10 +20,10 @@ FACTS = tuple(name for name, table in TABLES.items() if table.is_fact)
 
 
 def drawn(table: str, seed: int = 1, threads: int | None = None) -> pa.Table:
-    with_videos = list(videos(seed, START, END))
-    stage = Stage(seed, with_videos, threads)
+    with_videos = list(make_videos(seed, START, END))
+    stage = SampleEngine(seed, with_videos, threads)
     try:
-        return pa.concat_tables(fact_portions(table, stage, counts(ROWS, START, END, seed)))
+        return pa.concat_tables(draw_fact_portions(table, stage, spread_rows(ROWS, START, END, seed)))
     finally:
         stage.close()
 
@@ -34,7 +34,7 @@ def facts() -> Iterator[duckdb.DuckDBPyConnection]:
     for name in FACTS:
         db.register(f"{name}_rows", _without_zone(drawn(name)))
         db.execute(f"CREATE TABLE {name} AS FROM {name}_rows")
-    for name, rows in object_tables(list(videos(1, START, END))).items():
+    for name, rows in make_object_tables(list(make_videos(1, START, END))).items():
         db.register(f"{name}_rows", _without_zone(rows))
         db.execute(f"CREATE TABLE {name} AS FROM {name}_rows")
     yield db
@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_facts(table: str) -> None:
 
 def test_portions_do_not_change_the_facts() -> None:
     """A day drawn in two lots has the rows of the day drawn in one."""
-    stage = Stage(1, list(videos(1, START, END)))
+    stage = SampleEngine(1, list(make_videos(1, START, END)))
     whole = stage.draw("plays", [Lot(START, 0, 500)])
     parts = pa.concat_tables([stage.draw("plays", [Lot(START, 0, 200)]), stage.draw("plays", [Lot(START, 200, 300)])])
     stage.close()
@@ -237,7 +237,7 @@ def test_a_second_range_is_drawn_like_the_first() -> None:
     day = START + timedelta(days=2)
     found = []
     for start in (START, day):
-        stage = Stage(1, list(videos(1, start, END)))
+        stage = SampleEngine(1, list(make_videos(1, start, END)))
         rows = stage.draw("ads", [Lot(day, 0, 300)])
         stage.close()
         found.append(rows.sort_by([(name, "ascending") for name in rows.schema.names]))

@@ -4,18 +4,18 @@ from datetime import date, timedelta
 
 import pytest
 
-from reelport.facts.sample.lots import STORED, counts
-from reelport.facts.sample.rows import object_tables
-from reelport.facts.sample.videos import MEMORY, SLOTS, Video, uploads_on, videos
+from reelport.facts.sample.lots import STORED, spread_rows
+from reelport.facts.sample.rows import make_object_tables
+from reelport.facts.sample.videos import MEMORY, SLOTS, Video, count_uploads, make_videos
 from reelport.facts.sample.world import ACCOUNTS, CHANNELS, ORGANIZATIONS, SITES
-from reelport.facts.schema import stored
+from reelport.facts.schema import stored_schema
 
 START, END = date(2023, 6, 28), date(2023, 7, 4)
 
 
 @pytest.fixture(scope="module")
 def cast() -> list[Video]:
-    return list(videos(1, START, END))
+    return list(make_videos(1, START, END))
 
 
 def test_each_organization_has_its_channels() -> None:
@@ -37,19 +37,19 @@ def test_names_lead_to_things_that_exist() -> None:
 
 def test_objects_have_the_columns_of_their_tables(cast: list[Video]) -> None:
     """Each object table has exactly the stored columns, and no id twice."""
-    for name, rows in object_tables(cast).items():
-        assert rows.schema.equals(stored(name)), name
+    for name, rows in make_object_tables(cast).items():
+        assert rows.schema.equals(stored_schema(name)), name
         assert len(set(rows["id"].to_pylist())) == len(rows), name
 
 
 def test_the_same_seed_gives_the_same_videos_in_any_range(cast: list[Video]) -> None:
     """Two ranges agree on every video that both know; the later one adds uploads."""
-    later = {video.number: video for video in videos(1, START + timedelta(days=3), END + timedelta(days=3))}
+    later = {video.number: video for video in make_videos(1, START + timedelta(days=3), END + timedelta(days=3))}
     known = {video.number: video for video in cast}
     shared = known.keys() & later.keys()
     assert all(known[number] == later[number] for number in shared)
     assert later.keys() - known.keys()
-    assert next(videos(2, START, END)).id != cast[0].id
+    assert next(make_videos(2, START, END)).id != cast[0].id
 
 
 def test_titles_are_as_awkward_as_real_ones(cast: list[Video]) -> None:
@@ -82,7 +82,7 @@ def test_every_day_has_its_uploads(cast: list[Video]) -> None:
     day = START - MEMORY
     while day <= END:
         of_day = [video for video in cast if video.number >= SLOTS * 18_000 and video.created.date() == day]
-        assert len(of_day) == uploads_on(day) + 1
+        assert len(of_day) == count_uploads(day) + 1
         assert sum(video.deleted is not None for video in of_day) == 1
         day += timedelta(days=1)
 
@@ -90,7 +90,7 @@ def test_every_day_has_its_uploads(cast: list[Video]) -> None:
 @pytest.mark.parametrize("rows", [1, 7, 1000, 123_457, 50_000_000])
 def test_rows_are_spread_to_the_last_one(rows: int) -> None:
     """The counts of all kinds and days add up to what was asked, and storage never shrinks nor exceeds the shelf."""
-    found = counts(rows, START, END, 1)
+    found = spread_rows(rows, START, END, 1)
     assert sum(sum(of_day.values()) for of_day in found.values()) == rows
     kept = list(found["storage"].values())
     assert kept == sorted(kept)

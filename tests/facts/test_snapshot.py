@@ -13,7 +13,7 @@ from reelport.facts.layout import LAYOUT, check_layout
 from reelport.facts.loading.load import load
 from reelport.facts.log.commits import CHECKPOINT_EVERY
 from reelport.facts.log.loaded_tables import tables_report
-from reelport.facts.log.snapshot import pin, versions_now
+from reelport.facts.log.snapshot import newest_versions, pin
 from reelport.facts.tables import TABLES
 
 Write = Callable[..., Path]
@@ -21,7 +21,7 @@ Write = Callable[..., Path]
 
 def test_an_absent_table_has_version_minus_one_and_no_files(root: Path) -> None:
     """Before the first load every table can be pinned, and is empty."""
-    assert dict(versions_now(root)) == dict.fromkeys(TABLES, -1)
+    assert dict(newest_versions(root)) == dict.fromkeys(TABLES, -1)
     snapshot = pin(root, ["plays", "videos"])
     assert dict(snapshot.versions) == {"plays": -1, "videos": -1}
     assert snapshot.files("plays") == snapshot.files("videos") == ()

@@ -15,8 +15,8 @@ import pytest
 from reelport.cli.service_commands.load_suggestion import write_suggestion
 from reelport.errors import BadInput, StorageError, UsageError
 from reelport.facts.loading.load import load
-from reelport.facts.suggestion.export_shape import suggestion
-from reelport.facts.suggestion.map_file import map_text
+from reelport.facts.suggestion.export_shape import suggest_for_files
+from reelport.facts.suggestion.map_file import format_map
 from reelport.facts.suggestion.suggest import Suggestion
 
 Ask = Callable[..., list[tuple[object, ...]]]
@@ -34,8 +34,8 @@ def suggested(tmp_path: Path, root: Path) -> Callable[..., tuple[Suggestion, Pat
     def run(table: str, text: str, name: str = "export.csv") -> tuple[Suggestion, Path, Path]:
         path, to = tmp_path / name, tmp_path / "made.map.sql"
         path.write_text(text)
-        found = suggestion(root, table, [path])
-        to.write_text(map_text(found, [path], to))
+        found = suggest_for_files(root, table, [path])
+        to.write_text(format_map(found, [path], to))
         return found, path, to
 
     return run
@@ -211,10 +211,10 @@ def test_types_tell_where_names_do_not(tmp_path: Path, root: Path, ask: Ask) -> 
     row = {"x1": moment, "video": "v1", "channel": 7, "live": False, "plays": 3, "watched_s": 1.6, "player": [1]}
     rows = [row | {"where_from": place} for place in ("FR", "DE")]
     pq.write_table(pa.Table.from_pylist(rows), path)
-    found = suggestion(root, "plays", [path])
+    found = suggest_for_files(root, "plays", [path])
     assert (_gaps(found), _from(found)["visitor_country"], _from(found)["started_at"]) == ([], "where_from", "x1")
     assert found.unused == ("player",)
-    to.write_text(map_text(found, [path], to))
+    to.write_text(format_map(found, [path], to))
     assert load(root, "plays", [path], mapping=to).rejects == 0
     told = ask("plays", "SELECT DISTINCT started_at, owner_channel_id, media_type, views, time_watched_seconds FROM t")
     assert told == [(moment, "7", "video", 3, 2)]
@@ -226,9 +226,9 @@ def test_fields_inside_of_columns_are_found(tmp_path: Path, root: Path, ask: Ask
     event = {"event_date": "20230701", "video_id": "v1", "channel": {"id": "c1"}, "views": 1, "live": False}
     event |= {"watch time": {"seconds": 7}, "device": {"category": "mobile"}, "geo": {"country": "fr", "city": "Paris"}}
     path.write_text(json.dumps(event) + "\n")
-    found = suggestion(root, "plays", [path])
+    found = suggest_for_files(root, "plays", [path])
     assert _gaps(found) == []
-    to.write_text(map_text(found, [path], to))
+    to.write_text(format_map(found, [path], to))
     assert load(root, "plays", [path], mapping=to).rejects == 0
     told = ask("plays", "SELECT owner_channel_id, visitor_device_type, visitor_country, time_watched_seconds FROM t")
     assert told == [("c1", "mobile", "FR", 7)]
@@ -239,8 +239,8 @@ def test_objects_of_ndjson_are_suggested_too(tmp_path: Path, root: Path, ask: As
     path, to = tmp_path / "v.ndjson", tmp_path / "v.map.sql"
     row = {"videoId": "v1", "channelId": "c1", "title": "One", "keywords": ["a", "b"], "length": 61, "more": {"a": 1}}
     path.write_text(json.dumps(row) + "\n")
-    found = suggestion(root, "videos", [path])
-    to.write_text(map_text(found, [path], to))
+    found = suggest_for_files(root, "videos", [path])
+    to.write_text(format_map(found, [path], to))
     assert load(root, "videos", [path], mapping=to).rejects == 0
     assert ask("videos", "SELECT id, owner_channel_id, title, tags, duration_seconds FROM t") == [
         ("v1", "c1", "One", ["a", "b"], 61)

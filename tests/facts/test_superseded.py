@@ -22,9 +22,9 @@ from reelport.facts.loading.undo import DayUndone, plan_undo, undo
 from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.delta_log import DayLeftOut
-from reelport.facts.log.history import loads
+from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import pin
-from reelport.facts.storage.rewriting import rows_of
+from reelport.facts.storage.rewriting import read_rows
 from reelport.facts.tables import EARNINGS
 
 Ask = Callable[..., list[tuple[object, ...]]]
@@ -53,7 +53,7 @@ def test_a_load_that_comes_back_leaves_out_replaced_days(root: Path, ask: Ask, f
     assert (again.batch, again.rows, again.days) == (first.batch, 2, (FIRST, THIRD))
     assert again.left_out == (DayLeftOut(SECOND, 1, second.batch),)
     assert ask("earnings", SEEN) == [(1, "a"), (2, "b"), (3, "a")]
-    assert loads(root)[-1].left_out == again.left_out
+    assert list_loads(root)[-1].left_out == again.left_out
     assert {path.name for path in root.rglob("month=*/*.parquet")} == {
         Path(path).name for path in pin(root, ["earnings"]).files("earnings")
     }
@@ -220,7 +220,7 @@ def _rows(name: str, days: Sequence[int]) -> pa.Table:
 def _seen(root: Path) -> Counter[tuple[int, str]]:
     found: Counter[tuple[int, str]] = Counter()
     for path in pin(root, ["earnings"]).files("earnings"):
-        for rows in rows_of(Path(path), EARNINGS):
+        for rows in read_rows(Path(path), EARNINGS):
             found.update((row["day"].day, row["owner_channel_id"]) for row in rows.to_pylist())
     return found
 

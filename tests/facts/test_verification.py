@@ -13,11 +13,11 @@ from reelport.errors import StorageError
 from reelport.facts.loading.load import load
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.commits import Change, commit
-from reelport.facts.log.delta_log import LOG_FOLDER, Entry, current, log_file
+from reelport.facts.log.delta_log import LOG_FOLDER, LogEntry, log_file, read_newest
 from reelport.facts.log.snapshot import pin
-from reelport.facts.schema import table_named
-from reelport.facts.storage.rewriting import rows_of
-from reelport.facts.storage.sorted_files import Writing
+from reelport.facts.schema import find_table
+from reelport.facts.storage.rewriting import read_rows
+from reelport.facts.storage.sorted_files import StagedFiles
 from reelport.facts.storage.work_folders import SPILL
 
 Write = Callable[..., Path]
@@ -74,12 +74,12 @@ def test_other_rows_than_recorded_are_found(root: Path, loaded: Path) -> None:
 
 def test_unsorted_rows_and_rows_of_another_month_are_found(root: Path, loaded: Path) -> None:
     """A commit of files that break the table's promises is found by reading them."""
-    table = table_named("plays")
-    (rows,) = rows_of(loaded, table)
-    with Writing(root / "plays", table) as writing:
-        writing.take("2023-08-01-x", "2023-08", rows.take([1, 0]))
+    table = find_table("plays")
+    (rows,) = read_rows(loaded, table)
+    with StagedFiles(root / "plays", table) as writing:
+        writing.write("2023-08-01-x", "2023-08", rows.take([1, 0]))
         files = writing.finish()
-        commit(root, table, lambda _: Change(Entry("load", "by-hand", rows=2), files))
+        commit(root, table, lambda _: Change(LogEntry("load", "by-hand", rows=2), files))
         writing.keep()
     assert sorted(finding.split(": ")[1] for finding in _findings(root)) == [
         "rows lie outside the times or the month of the file's record",
@@ -90,7 +90,7 @@ def test_unsorted_rows_and_rows_of_another_month_are_found(root: Path, loaded: P
 def test_a_broken_log_is_found(root: Path, loaded: Path) -> None:
     """A commit that can't be read, or is missing, is a finding of its table and no crash."""
     assert loaded.is_file()
-    newest = root / "plays" / "_delta_log" / f"{current(root, table_named('plays')).version:020}.json"
+    newest = root / "plays" / "_delta_log" / f"{read_newest(root, find_table('plays')).version:020}.json"
     newest.write_text('{"add":')
     (finding,) = _findings(root)
     assert finding.startswith("commit 1 of the log can't be read")

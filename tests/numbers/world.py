@@ -23,7 +23,7 @@ from reelport.engine.tenant import Tenant
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.delta_log import DataFile
 from reelport.facts.log.snapshot import Snapshot, pin
-from reelport.facts.schema import BATCH, stored
+from reelport.facts.schema import BATCH, stored_schema
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 
@@ -119,7 +119,7 @@ def arrow(tables: Tables) -> dict[str, pa.Table]:
     for name, rows in tables.items():
         columns = TABLES[name].columns
         full = [{column.name: row.get(column.name, column.default) for column in columns} for row in rows]
-        schema = pa.schema([stored(name).field(column.name) for column in columns])
+        schema = pa.schema([stored_schema(name).field(column.name) for column in columns])
         found[name] = pa.Table.from_pylist(full, schema)
     return found
 

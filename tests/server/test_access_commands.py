@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reelport.cli.main import main
-from reelport.facts.log.snapshot import versions_now
+from reelport.facts.log.snapshot import newest_versions
 from reelport.server.access import channel_registry, organizations
 from reelport.server.access.channel_registry import Channel
 from reelport.server.settings import read_settings
@@ -72,9 +72,9 @@ def test_many_channels_are_added_and_changed_from_a_file(run: Run, tmp_path: Pat
 def test_the_same_file_again_writes_nothing(run: Run, tmp_path: Path) -> None:
     """Neither tables nor access change."""
     add_from(run, tmp_path, "id,slug\nc1,one\n")
-    version = versions_now(tmp_path / "data" / "facts")
+    version = newest_versions(tmp_path / "data" / "facts")
     assert add_from(run, tmp_path, "id,slug\nc1,one\n")[0] == 0
-    assert versions_now(tmp_path / "data" / "facts") == version
+    assert newest_versions(tmp_path / "data" / "facts") == version
 
 
 def test_of_a_file_with_faults_nothing_is_added_and_each_is_told(run: Run, tmp_path: Path) -> None:

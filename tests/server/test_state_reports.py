@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from reelport.errors import QueryRefused, QueueFull
-from reelport.facts.log.snapshot import versions_now
+from reelport.facts.log.snapshot import newest_versions
 from reelport.query import ReportQuery
 from reelport.server.access import organizations
 from reelport.server.access.callers import Caller
@@ -83,7 +83,7 @@ def test_pinned_report_answers_only_for_the_current_tables(state: State, caller:
     log = state.settings.facts_root / "plays" / "_delta_log"
     log.mkdir(parents=True)
     (log / f"{0:020}.json").touch()
-    assert versions_now(state.settings.facts_root)["plays"] == 0
+    assert newest_versions(state.settings.facts_root)["plays"] == 0
     assert state.ask(caller).token != first.token
 
 

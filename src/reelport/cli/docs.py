@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reelport.facts.reference import tables_page
+from reelport.facts.reference import format_tables_page
 from reelport.reference import catalog_page, errors_page
 from reelport.server.graphql.schema import build_sdl
 
@@ -17,7 +17,7 @@ def pages() -> dict[Path, str]:
     return {
         reference / "catalog.md": catalog_page(),
         reference / "errors.md": errors_page(),
-        reference / "tables.md": tables_page(),
+        reference / "tables.md": format_tables_page(),
         ROOT / "src" / "reelport" / "server" / "graphql" / "schema.graphql": build_sdl(),
     }
 

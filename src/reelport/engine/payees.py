@@ -14,7 +14,7 @@ from reelport.engine.relations import Relations
 from reelport.engine.trees import DIALECT, parse_sql
 from reelport.facts.defaults import MEMORY
 from reelport.facts.log.snapshot import pin
-from reelport.facts.storage.duckdb_session import reading_workspace
+from reelport.facts.storage.duckdb_session import open_reading_workspace
 from reelport.facts.tables import TABLES
 
 _EVER = date(1, 1, 1), date(9999, 12, 31)
@@ -55,6 +55,6 @@ def sum_by_payee(root: Path, start: date | None, end: date | None, memory: str =
         name, alias = table.name, table.alias_or_name
         is_fact = TABLES[name].is_fact
         table.replace(relations.facts(name, alias, owner_only=False) if is_fact else relations.objects(name, alias))
-    with reading_workspace(root, memory) as work:
-        found = work.stoppable(lambda: work.session.execute(tree.sql(DIALECT), [first, last]).fetchall())
+    with open_reading_workspace(root, memory) as work:
+        found = work.run_interruptibly(lambda: work.session.execute(tree.sql(DIALECT), [first, last]).fetchall())
     return tuple(PayeeTotal(*row) for row in found)

@@ -11,7 +11,7 @@ from reelport.engine.mapping import LOOKUPS
 from reelport.engine.trees import parse_sql, subquery
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.storage.duckdb_session import parquet_source
-from reelport.facts.storage.projection import empty_sql, project_sql
+from reelport.facts.storage.projection import project_sql, select_no_rows_sql
 from reelport.facts.tables import TABLES
 
 
@@ -47,5 +47,5 @@ def _relation(name: str, files: tuple[str, ...], alias: str) -> exp.Expr:
     The projection is inserted as text: copying its tree would take longer than compiling all the rest.
     """
     table = TABLES[name]
-    text = project_sql(table, parquet_source(list(files))) if files else empty_sql(table)
+    text = project_sql(table, parquet_source(list(files))) if files else select_no_rows_sql(table)
     return subquery(exp.Var(this=text), alias)

@@ -40,47 +40,47 @@ def translate_io_errors(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else place
-        raise storage_error(f"{path}: {reason_of(error, path)}", error) from error
+        raise to_storage_error(f"{path}: {describe_os_error(error, path)}", error) from error
 
 
-def storage_error(sentence: str, error: OSError) -> StorageError:
+def to_storage_error(sentence: str, error: OSError) -> StorageError:
     """What to raise for a refusal of the operating system: DiskFull where there is no room."""
-    full = error.errno in {errno.ENOSPC, errno.EDQUOT} or full_disk(str(error)) is not None
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT} or full_disk_sentence(str(error)) is not None
     return DiskFull(sentence) if full else StorageError(sentence)
 
 
-def reason_of(error: OSError, place: Path | None = None) -> str:
+def describe_os_error(error: OSError, place: Path | None = None) -> str:
     """Why the operating system refused, in words that say what to do where there is something.
 
     Where permission is denied, and the place is given, they say whose it is.
     """
     if error.errno in _SENTENCES:
-        return _sentence(error.errno, place)
-    return reason_in(str(error), place) or error.strerror or plain_line(str(error))
+        return _describe_errno(error.errno, place)
+    return describe_message(str(error), place) or error.strerror or to_plain_line(str(error))
 
 
-def reason_in(message: str, place: Path | None = None) -> str | None:
+def describe_message(message: str, place: Path | None = None) -> str | None:
     """The same when a library's message tells of the refusal, by its number or by a full disk's words; else None."""
-    if sentence := full_disk(message):
+    if sentence := full_disk_sentence(message):
         return sentence
     found = _NUMBER.search(message)
     if found is None:
         return None
-    named = _NAMED.search(plain_line(message))
-    return _sentence(int(found[1]), place if named is None else Path(named[1]))
+    named = _NAMED.search(to_plain_line(message))
+    return _describe_errno(int(found[1]), place if named is None else Path(named[1]))
 
 
-def plain_line(message: str) -> str:
+def to_plain_line(message: str) -> str:
     """A library's message on one line, without what colours it on a terminal."""
     return " ".join(_ESCAPES.sub("", message).replace("↳", " ").split())
 
 
-def _sentence(number: int, place: Path | None) -> str:
+def _describe_errno(number: int, place: Path | None) -> str:
     sentence = _SENTENCES.get(number) or os.strerror(number).lower()
-    return f"{sentence}{_whose(place)}" if place and number in {errno.EACCES, errno.EPERM} else sentence
+    return f"{sentence}{_describe_owner(place)}" if place and number in {errno.EACCES, errno.EPERM} else sentence
 
 
-def _whose(place: Path) -> str:
+def _describe_owner(place: Path) -> str:
     """Whose the nearest place is that there is, and what to do."""
     for near in (place, *place.parents):
         with suppress(OSError):
@@ -94,7 +94,7 @@ def _whose(place: Path) -> str:
     return ""
 
 
-def full_disk(message: str) -> str | None:
+def full_disk_sentence(message: str) -> str | None:
     """The sentence for a full disk when a library's message tells of one."""
     lowered = message.lower()
     if any(words in lowered for words in _FULL):
@@ -126,7 +126,7 @@ def make_folder(path: Path) -> None:
 
 
 @private()
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write the file so that it is there whole, or not at all, even after a power cut."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from reelport.errors import NewerData, StorageError, UsageError
-from reelport.facts.durable import translate_io_errors, write_whole
+from reelport.facts.durable import translate_io_errors, write_atomically
 from reelport.facts.modes import private
 
 LAYOUT = 1
@@ -22,12 +22,12 @@ def check_layout(data: Path) -> None:
     with translate_io_errors(data), private():
         data.mkdir(parents=True, exist_ok=True)
         if not mark.exists():
-            write_whole(mark, json.dumps({"layout": LAYOUT}).encode() + b"\n")
+            write_atomically(mark, json.dumps({"layout": LAYOUT}).encode() + b"\n")
             return
-    _check_mark(data)
+    _check_file(data)
 
 
-def check_there(data: Path) -> None:
+def check_existing(data: Path) -> None:
     """Check the mark of a data directory that has to be there already, and make nothing.
 
     So do all commands that could find or change nothing in a new one: a name that was mistyped is told, and is not
@@ -35,7 +35,7 @@ def check_there(data: Path) -> None:
     """
     with translate_io_errors(data):
         if (data / FILE_NAME).exists():
-            _check_mark(data)
+            _check_file(data)
             return
         what = f"holds no {FILE_NAME}" if data.exists() else "isn't there"
     raise UsageError(
@@ -44,11 +44,11 @@ def check_there(data: Path) -> None:
     )
 
 
-def _check_mark(data: Path) -> None:
+def _check_file(data: Path) -> None:
     mark = data / FILE_NAME
     with translate_io_errors(mark):
         text = mark.read_bytes()
-    found = _layout_of(text, mark)
+    found = _parse_layout(text, mark)
     if found > LAYOUT:
         raise NewerData(
             f"{data} was written by a newer version of Reelport (layout {found}, this one knows {LAYOUT}): "
@@ -65,15 +65,15 @@ def require_layout(data: Path) -> None:
         raise StorageError(f"{data} is no data directory of Reelport: is its disk there?")
 
 
-def _layout_of(text: bytes, mark: Path) -> int:
+def _parse_layout(text: bytes, mark: Path) -> int:
     try:
         found = json.loads(text)["layout"]
     except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(_damaged(mark)) from error
+        raise StorageError(_damaged_sentence(mark)) from error
     if not isinstance(found, int):
-        raise StorageError(_damaged(mark))
+        raise StorageError(_damaged_sentence(mark))
     return found
 
 
-def _damaged(mark: Path) -> str:
+def _damaged_sentence(mark: Path) -> str:
     return f'{mark} is damaged, or no file of Reelport: it should hold {{"layout": {LAYOUT}}}'

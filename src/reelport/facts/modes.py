@@ -21,11 +21,11 @@ class Readers(StrEnum):
     GROUP = "group"
 
     @property
-    def denied(self) -> int:
+    def denied_bits(self) -> int:
         """The bits that no file and no folder may have."""
         return 0o077 if self is Readers.OWNER else 0o027
 
-    def granted(self, mode: int) -> int:
+    def needed_bits(self, mode: int) -> int:
         """The bits beyond the owner's that what has this mode needs, a file or a folder, for them to read it."""
         if self is Readers.OWNER:
             return 0
@@ -34,7 +34,7 @@ class Readers(StrEnum):
         return 0o040 if stat.S_ISREG(mode) else 0
 
 
-class _Process:
+class _UmaskState:
     """What this process goes by: how many blocks are open, and its mask from before the first one."""
 
     readers = Readers.OWNER
@@ -43,22 +43,22 @@ class _Process:
     before = 0
 
 
-def let_read(readers: Readers) -> None:
+def set_readers(readers: Readers) -> None:
     """Say for whom this process writes, from the next block of `private` on."""
-    _Process.readers = readers
+    _UmaskState.readers = readers
 
 
 @contextmanager
 def private() -> Iterator[None]:
     """Within the block new files and folders are for those who may read them, whatever the process's mask was."""
-    with _Process.changing:
-        _Process.blocks += 1
-        if _Process.blocks == 1:
-            _Process.before = os.umask(_Process.readers.denied)
+    with _UmaskState.changing:
+        _UmaskState.blocks += 1
+        if _UmaskState.blocks == 1:
+            _UmaskState.before = os.umask(_UmaskState.readers.denied_bits)
     try:
         yield
     finally:
-        with _Process.changing:
-            _Process.blocks -= 1
-            if _Process.blocks == 0:
-                os.umask(_Process.before)
+        with _UmaskState.changing:
+            _UmaskState.blocks -= 1
+            if _UmaskState.blocks == 0:
+                os.umask(_UmaskState.before)

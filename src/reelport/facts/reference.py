@@ -34,9 +34,9 @@ _LISTS = (
 )
 
 
-def tables_page() -> str:
+def format_tables_page() -> str:
     """The page, as Markdown."""
-    kinds = _grid(("type", "what is taken"), ((kind.value, sentence) for kind, sentence in _KINDS.items()))
+    kinds = _format_grid(("type", "what is taken"), ((kind.value, sentence) for kind, sentence in _KINDS.items()))
     parts = [
         "<!-- Made by `make docs` from the tables: change the tables, not this page. -->",
         "# The tables",
@@ -51,11 +51,11 @@ def tables_page() -> str:
         _LISTS,
     ]
     for table in TABLES.values():
-        parts += [f"## {table.name}", table.sentence, _layout(table), _columns(table)]
+        parts += [f"## {table.name}", table.sentence, _format_layout(table), _format_columns(table)]
     return "\n\n".join(parts) + "\n"
 
 
-def _layout(table: Table) -> str:
+def _format_layout(table: Table) -> str:
     if table.key is not None:
         return f"An object table: a load replaces the rows of the same `{table.key}`, whole, and adds the others."
     keys = ", ".join(f"`{key}`" for key in sort_keys(table))
@@ -65,22 +65,22 @@ def _layout(table: Table) -> str:
     )
 
 
-def _columns(table: Table) -> str:
-    return _grid(("column", "type", "unit", "may be empty", "meaning"), map(_row, table.columns))
+def _format_columns(table: Table) -> str:
+    return _format_grid(("column", "type", "unit", "may be empty", "meaning"), map(_format_row, table.columns))
 
 
-def _row(column: Column) -> tuple[str, ...]:
+def _format_row(column: Column) -> tuple[str, ...]:
     empty = "no" if column.required else "yes" if column.default is None else f"yes, then {column.default}"
-    return (f"`{column.name}`", column.kind.value, column.unit or "", empty, column.sentence + _choices(column))
+    return (f"`{column.name}`", column.kind.value, column.unit or "", empty, column.sentence + _format_choices(column))
 
 
-def _choices(column: Column) -> str:
+def _format_choices(column: Column) -> str:
     if not column.choices:
         return ""
     listed = f"A {column.called}" if column.called else f"One of: {', '.join(f'`{one}`' for one in column.choices)}"
     return f" {listed}." if column.decisive else f" {listed} ([lists](#lists))."
 
 
-def _grid(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def _format_grid(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [header, tuple("---" for _ in header), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

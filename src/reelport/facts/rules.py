@@ -47,7 +47,7 @@ _SLICED_OFFSET = r"([+-]\d{2})(\d{2})$"
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RowRefusal:
     """Why a row is refused: the condition (SQL), the sentence, and the value (SQL) that it is said of, if any.
 
     `column` is told first. `is_outside` where the value is fine but for its list, which a lenient load overlooks.
@@ -68,8 +68,8 @@ class Refusal:
     def reason(self) -> str:
         """SQL of the whole reason, with the value."""
         if self.value is None:
-            return literal(self.kind)
-        return f"{literal(self.column + ': ')} || {_shown(self.value)} || {literal(' ' + self.sentence)}"
+            return quote_text(self.kind)
+        return f"{quote_text(self.column + ': ')} || {_shown_sql(self.value)} || {quote_text(' ' + self.sentence)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,105 +77,105 @@ class Rule:
     """A column's value as SQL, and what refuses a row."""
 
     value: str
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[RowRefusal, ...] = ()
 
 
-def quoted(name: str) -> str:
+def quote_name(name: str) -> str:
     """The name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def literal(text: str) -> str:
+def quote_text(text: str) -> str:
     """The text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def absent(column: Column) -> str:
+def absent_sql(column: Column) -> str:
     """The SQL of a column that the input doesn't have."""
     if column.default is None:
-        return empty(column)
-    default = literal(column.default) if isinstance(column.default, str) else str(column.default)
+        return null_sql(column)
+    default = quote_text(column.default) if isinstance(column.default, str) else str(column.default)
     return f"CAST({default} AS {_SQL_TYPES[column.kind]})"
 
 
-def empty(column: Column) -> str:
+def null_sql(column: Column) -> str:
     """The SQL of an empty cell of the column."""
     return f"CAST(NULL AS {_SQL_TYPES[column.kind]})"
 
 
-def rule(column: Column, source: str, relation: str) -> Rule | str:
+def make_rule(column: Column, source: str, relation: str) -> Rule | str:
     """The rule for the relation's values of that SQL type; or, when the type can't do, the sentence that says so."""
-    name = f"{relation}.{quoted(column.name)}"
-    made = _by_kind(column, name, "VARCHAR" if source in {'"NULL"', "NULL"} else source)
+    name = f"{relation}.{quote_name(column.name)}"
+    made = _rule_by_kind(column, name, "VARCHAR" if source in {'"NULL"', "NULL"} else source)
     if made is None:
         return f"column {column.name} holds {source}, where {_EXPECTED[column.kind]} should be"
     value, refusals = made.value, list(made.refusals)
     if column.choices:
-        listed = ", ".join(literal(choice) for choice in column.choices)
+        listed = ", ".join(quote_text(choice) for choice in column.choices)
         sentence = f"is no {column.called}" if column.called else f"is none of: {', '.join(column.choices)}"
         # A cast looks a text up at once, where NOT IN joins each row with the list.
         other = f"({value}) IS NOT NULL AND TRY_CAST(({value}) AS ENUM({listed})) IS NULL"
-        refusals.append(Refusal(other, sentence, value, is_outside=not column.decisive))
+        refusals.append(RowRefusal(other, sentence, value, is_outside=not column.decisive))
     if column.required:
-        refusals.append(Refusal(_empty(name, source), "is empty, and must not be"))
+        refusals.append(RowRefusal(_is_empty_sql(name, source), "is empty, and must not be"))
     if column.default is not None:
-        value = f"coalesce({value}, {absent(column)})"
+        value = f"coalesce({value}, {absent_sql(column)})"
     return Rule(value, tuple(replace(one, column=column.name) for one in refusals))
 
 
-def _empty(name: str, source: str) -> str:
+def _is_empty_sql(name: str, source: str) -> str:
     return f"({name} IS NULL OR {name} = '')" if source == "VARCHAR" else f"{name} IS NULL"
 
 
-def _shown(value: str) -> str:
+def _shown_sql(value: str) -> str:
     """SQL of a value in a reason: quoted, and cut when it is long."""
     text = f"CAST({value} AS VARCHAR)"
     return f"('''' || left({text}, 60) || CASE WHEN length({text}) > 60 THEN '…' ELSE '' END || '''')"
 
 
-def _by_kind(column: Column, name: str, source: str) -> Rule | None:
+def _rule_by_kind(column: Column, name: str, source: str) -> Rule | None:
     match column.kind:
         case Kind.TEXT:
-            return _text(name, source)
+            return _text_rule(name, source)
         case Kind.COUNT:
-            return _count(name, source)
+            return _count_rule(name, source)
         case Kind.MONEY:
-            return _money(name, source)
+            return _money_rule(name, source)
         case Kind.DAY:
-            return _day(name, source)
+            return _day_rule(name, source)
         case Kind.MOMENT:
-            return _moment(name, source)
+            return _moment_rule(name, source)
         case Kind.TEXTS:
-            return _texts(name, source)
+            return _texts_rule(name, source)
 
 
-def _text(name: str, source: str) -> Rule | None:
+def _text_rule(name: str, source: str) -> Rule | None:
     if source in {"VARCHAR", "JSON"}:
-        too_long = Refusal(f"strlen({name}) > {LONGEST_TEXT}", _TOO_LONG)
-        refusals = too_long, Refusal(f"contains({name}, chr(0))", _NUL)
+        too_long = RowRefusal(f"strlen({name}) > {LONGEST_TEXT}", _TOO_LONG)
+        refusals = too_long, RowRefusal(f"contains({name}, chr(0))", _NUL)
         return Rule(f"nullif({name}, '')", refusals)
     if source in _INTEGERS | _WIDE_INTEGERS or source == "UUID" or source.startswith("ENUM("):
         return Rule(f"nullif(CAST({name} AS VARCHAR), '')")
     return None
 
 
-def _count(name: str, source: str) -> Rule | None:
+def _count_rule(name: str, source: str) -> Rule | None:
     value = f"TRY_CAST({name} AS BIGINT)"
-    negative = Refusal(f"{name} < 0", "is less than 0", name)
+    negative = RowRefusal(f"{name} < 0", "is less than 0", name)
     large = f"is larger than {_COUNT_BOUND}"
     if source in _INTEGERS - _WIDE_INTEGERS:
         return Rule(f"CAST({name} AS BIGINT)", (negative,))
     if source in _WIDE_INTEGERS:
-        return Rule(value, (negative, Refusal(f"{name} > {_COUNT_BOUND}", large, name)))
+        return Rule(value, (negative, RowRefusal(f"{name} > {_COUNT_BOUND}", large, name)))
     if source in _FLOATS or _DECIMAL.fullmatch(source):
         finite = f"isfinite({name})" if source in _FLOATS else "true"
         whole = f"NOT coalesce({finite} AND {name} = trunc({name}), true)"
         return Rule(
             value,
             (
-                Refusal(whole, "is no whole number", name),
+                RowRefusal(whole, "is no whole number", name),
                 negative,
-                Refusal(f"{finite} AND {name} >= 0 AND {value} IS NULL", large, name),
+                RowRefusal(f"{finite} AND {name} >= 0 AND {value} IS NULL", large, name),
             ),
         )
     if source == "VARCHAR":
@@ -185,27 +185,27 @@ def _count(name: str, source: str) -> Rule | None:
         return Rule(
             value,
             (
-                Refusal(f"regexp_full_match({given}, '-[0-9]+([.]0+)?')", "is less than 0", given),
-                Refusal(f"NOT regexp_full_match({given}, '-?[0-9]+([.]0+)?')", "is no whole number", given),
-                Refusal(f"{form} AND {value} IS NULL", large, given),
+                RowRefusal(f"regexp_full_match({given}, '-[0-9]+([.]0+)?')", "is less than 0", given),
+                RowRefusal(f"NOT regexp_full_match({given}, '-?[0-9]+([.]0+)?')", "is no whole number", given),
+                RowRefusal(f"{form} AND {value} IS NULL", large, given),
             ),
         )
     return None
 
 
-def _money(name: str, source: str) -> Rule | None:
+def _money_rule(name: str, source: str) -> Rule | None:
     value = f"TRY_CAST({name} AS {MONEY_TYPE})"
-    large = Refusal(f"{name} IS NOT NULL AND {value} IS NULL", "is too large", name)
+    large = RowRefusal(f"{name} IS NOT NULL AND {value} IS NULL", "is too large", name)
     finer = "has more than 6 digits after the point"
     if source in _INTEGERS | _WIDE_INTEGERS:
         return Rule(value, (large,))
     if decimal := _DECIMAL.fullmatch(source):
-        exact = (Refusal(f"{name} <> round({name}, 6)", finer, name),) if int(decimal[2]) > 6 else ()  # noqa: PLR2004 - money's digits
+        exact = (RowRefusal(f"{name} <> round({name}, 6)", finer, name),) if int(decimal[2]) > 6 else ()  # noqa: PLR2004 - money's digits
         return Rule(value, (*exact, large))
     if source in _FLOATS:
         # By its shortest text: 0.1 is then 0.1, and halves are rounded up as they read.
         value = f"CASE WHEN abs({name}) < {_MONEY_BOUND} THEN TRY_CAST(CAST({name} AS VARCHAR) AS {MONEY_TYPE}) END"
-        return Rule(value, (Refusal(f"{name} IS NOT NULL AND ({value}) IS NULL", "is no number below 10^12", name),))
+        return Rule(value, (RowRefusal(f"{name} IS NOT NULL AND ({value}) IS NULL", "is no number below 10^12", name),))
     if source == "VARCHAR":
         given = f"nullif({name}, '')"
         value = f"TRY_CAST({given} AS {MONEY_TYPE})"
@@ -215,37 +215,37 @@ def _money(name: str, source: str) -> Rule | None:
         return Rule(
             value,
             (
-                Refusal(f"NOT {form}", "is no decimal number", given),
-                Refusal(f"({rounded} OR {more})", finer, given),
-                Refusal(f"{form} AND {value} IS NULL", "is too large", given),
+                RowRefusal(f"NOT {form}", "is no decimal number", given),
+                RowRefusal(f"({rounded} OR {more})", finer, given),
+                RowRefusal(f"{form} AND {value} IS NULL", "is too large", given),
             ),
         )
     return None
 
 
-def _in_range(value: str, shown: str) -> Refusal:
+def _range_refusal(value: str, shown: str) -> RowRefusal:
     inside = f"{value} >= '{FIRST_DAY}' AND {value} < '{END_DAY}'"
-    return Refusal(f"NOT ({inside})", f"is out of range ({FIRST_DAY} to {END_DAY})", shown)
+    return RowRefusal(f"NOT ({inside})", f"is out of range ({FIRST_DAY} to {END_DAY})", shown)
 
 
-def _day(name: str, source: str) -> Rule | None:
+def _day_rule(name: str, source: str) -> Rule | None:
     if source == "DATE":
-        return Rule(name, (_in_range(name, name),))
-    moment = _moment(name, source)
+        return Rule(name, (_range_refusal(name, name),))
+    moment = _moment_rule(name, source)
     if moment is None:
         return None
     return Rule(f"CAST({moment.value} AS DATE)", moment.refusals)
 
 
-def _moment(name: str, source: str) -> Rule | None:
+def _moment_rule(name: str, source: str) -> Rule | None:
     if source in _NANOSECONDS:
-        value = _cut_nanoseconds(name)
-        out = _in_range(f"({value})", name)
+        value = _cut_nanoseconds_sql(name)
+        out = _range_refusal(f"({value})", name)
         lost = f"({name} IS NOT NULL AND ({value}) IS NULL) OR {out.condition}"
         return Rule(value, (replace(out, condition=lost),))
     if source == "DATE" or source.startswith("TIMESTAMP"):
         value = f"CAST({name} AS TIMESTAMPTZ)"
-        return Rule(value, (_in_range(value, name),))
+        return Rule(value, (_range_refusal(value, name),))
     if source == "VARCHAR":
         given = f"nullif({name}, '')"
         value = rf"TRY_CAST(regexp_replace({given}, '{_SLICED_OFFSET}', '\1:\2') AS TIMESTAMPTZ)"
@@ -253,20 +253,23 @@ def _moment(name: str, source: str) -> Rule | None:
         form = f"regexp_full_match({given}, '{_MOMENT_FORM}')"
         value = f"CASE WHEN {form} THEN {short} END"
         no_time = f"{given} IS NOT NULL AND ({value}) IS NULL"
-        refusals = Refusal(no_time, "is no date or time in ISO 8601 form", given), _in_range(f"({value})", given)
+        refusals = (
+            RowRefusal(no_time, "is no date or time in ISO 8601 form", given),
+            _range_refusal(f"({value})", given),
+        )
         return Rule(value, refusals)
     return None
 
 
-def _cut_nanoseconds(name: str) -> str:
+def _cut_nanoseconds_sql(name: str) -> str:
     """SQL of the moment cut to the microsecond, as texts are: a cast would round it, at midnight to the next day."""
     nanoseconds = f"epoch_ns({name})"
     cut = f"make_timestamp({nanoseconds} // 1000 - CAST({nanoseconds} % 1000 < 0 AS BIGINT))"
     return f"CASE WHEN isfinite(CAST({name} AS TIMESTAMPTZ)) THEN CAST({cut} AS TIMESTAMPTZ) END"
 
 
-def _texts(name: str, source: str) -> Rule | None:
-    refusals: tuple[Refusal, ...] = ()
+def _texts_rule(name: str, source: str) -> Rule | None:
+    refusals: tuple[RowRefusal, ...] = ()
     if source.endswith("[]") and source.count("[]") == 1:
         listed = f"CAST({name} AS VARCHAR[])"
     elif source in {"VARCHAR", "JSON"}:
@@ -274,11 +277,11 @@ def _texts(name: str, source: str) -> Rule | None:
         array = f"TRY_CAST(TRY_CAST({text} AS JSON) AS VARCHAR[])"
         is_array = f"starts_with(ltrim({text}), '[')"
         listed = f"CASE WHEN {is_array} THEN {array} ELSE string_split({text}, '|') END"
-        refusals = (Refusal(f"{is_array} AND {array} IS NULL", "is no list of texts", text),)
+        refusals = (RowRefusal(f"{is_array} AND {array} IS NULL", "is no list of texts", text),)
     else:
         return None
     # Empty and repeated ones go, the order of the first ones stays, and no tags at all is NULL.
     kept = f"list_filter({listed}, lambda one, place: one <> '' AND list_position({listed}, one) = place)"
-    long = Refusal(f"strlen(CAST({name} AS VARCHAR)) > {LONGEST_TEXT}", _TOO_LONG)
-    nul = Refusal(f"contains(array_to_string({listed}, ''), chr(0))", _NUL)
+    long = RowRefusal(f"strlen(CAST({name} AS VARCHAR)) > {LONGEST_TEXT}", _TOO_LONG)
+    nul = RowRefusal(f"contains(array_to_string({listed}, ''), chr(0))", _NUL)
     return Rule(f"CASE WHEN len({kept}) > 0 THEN {kept} END", (*refusals, long, nul))

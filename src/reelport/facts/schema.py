@@ -19,7 +19,7 @@ BATCH = "batch"
 OWNER = "owner_channel_id"
 
 
-def table_named(name: str) -> Table:
+def find_table(name: str) -> Table:
     """The table of that name; UsageError with the nearest name when there is none."""
     if name in TABLES:
         return TABLES[name]
@@ -29,7 +29,7 @@ def table_named(name: str) -> Table:
 
 
 @cache
-def _types() -> dict[Kind, pa.DataType]:
+def _arrow_types() -> dict[Kind, pa.DataType]:
     import pyarrow as pa  # noqa: PLC0415 - whoever only looks at tables need not wait for it
 
     return {
@@ -48,27 +48,27 @@ def stored_names(table: Table) -> tuple[str, ...]:
 
 
 @cache
-def stored(name: str) -> pa.Schema:
+def stored_schema(name: str) -> pa.Schema:
     """The columns of the table's Parquet files, in order; facts end with their batch."""
     import pyarrow as pa  # noqa: PLC0415 - see above
 
     table = TABLES[name]
-    fields = [pa.field(column.name, _types()[column.kind]) for column in table.columns]
-    return pa.schema(fields + ([pa.field(BATCH, _types()[Kind.TEXT])] if table.is_fact else []))
+    fields = [pa.field(column.name, _arrow_types()[column.kind]) for column in table.columns]
+    return pa.schema(fields + ([pa.field(BATCH, _arrow_types()[Kind.TEXT])] if table.is_fact else []))
 
 
 @cache
-def logical(name: str) -> pa.Schema:
+def delta_schema(name: str) -> pa.Schema:
     """The columns of the Delta table: the stored ones, and the partition of facts."""
     table = TABLES[name]
     if not table.is_fact:
-        return stored(name)
+        return stored_schema(name)
     import pyarrow as pa  # noqa: PLC0415 - see above
 
-    return stored(name).append(pa.field(MONTH, _types()[Kind.TEXT]))
+    return stored_schema(name).append(pa.field(MONTH, _arrow_types()[Kind.TEXT]))
 
 
-def partition_by(table: Table) -> list[str]:
+def partition_columns(table: Table) -> list[str]:
     """The Delta partition columns."""
     return [MONTH] if table.is_fact else []
 

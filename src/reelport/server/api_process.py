@@ -11,7 +11,7 @@ import threading
 import structlog
 
 from reelport.errors import ReelportError
-from reelport.facts.modes import let_read, private
+from reelport.facts.modes import private, set_readers
 from reelport.server import logs
 from reelport.server.http.web_server import serve_on
 from reelport.server.serve import exit_process
@@ -21,7 +21,7 @@ from reelport.server.settings import read_settings
 def main() -> None:
     """Answer on the inherited socket until SIGTERM, or until the service that started this process is gone."""
     settings = read_settings()
-    let_read(settings.readers)
+    set_readers(settings.readers)
     logs.configure(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, exit_process)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from reelport.check import nearest
 from reelport.errors import BadInput, UsageError
-from reelport.facts.schema import table_named
+from reelport.facts.schema import find_table
 from reelport.facts.tables import Kind, Table
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def arrow_of(name: str, rows: Iterable[Row]) -> pa.Table:
     """
     import pyarrow as pa  # noqa: PLC0415 - a service without facts need not wait for it
 
-    table = table_named(name)
+    table = find_table(name)
     given = _listed(name, rows)
     problems = [problem for number, row in enumerate(given, start=1) for problem in _problems(table, number, row)]
     if problems:

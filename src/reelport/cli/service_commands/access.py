@@ -37,15 +37,15 @@ Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")
 @contextmanager
 def state(data: Path | None, *, make: bool = False) -> Iterator[tuple[Settings, Engine]]:
     """The settings and the open state database of a command; the data directory must be there unless it may be made."""
-    from reelport.facts.layout import check_there
-    from reelport.facts.modes import let_read, private
+    from reelport.facts.layout import check_existing
+    from reelport.facts.modes import private, set_readers
     from reelport.server.settings import read_settings
     from reelport.server.state.database import connect
 
     settings = read_settings(data=data)
-    let_read(settings.readers)
+    set_readers(settings.readers)
     if not make:
-        check_there(settings.data)
+        check_existing(settings.data)
     with private():
         db = connect(settings)
         try:

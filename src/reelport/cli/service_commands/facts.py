@@ -21,8 +21,8 @@ from reelport.cli.service_commands.load_progress import LoadProgress
 from reelport.errors import BadInput, UsageError
 from reelport.facts.defaults import KEPT_HOURS, MEMORY, REJECT_BYTES, REJECT_ROWS, SETTLED_AFTER
 from reelport.facts.input.tolerance import MaxBad, RejectCap, parse_max_bad
-from reelport.facts.layout import check_layout, check_there
-from reelport.facts.modes import let_read
+from reelport.facts.layout import check_existing, check_layout
+from reelport.facts.modes import set_readers
 from reelport.facts.tables import TABLES
 from reelport.server.settings import read_settings
 from reelport.wording import format_count
@@ -45,8 +45,8 @@ LOAD = App(name="load", help="Load facts and objects from files; list and undo l
 
 def facts_root(data: Path, *, make: bool = False) -> Path:
     """Where the tables of a data directory lie; it must be there, and of a known version, unless it may be made."""
-    let_read(read_settings(data=data).readers)
-    (check_layout if make else check_there)(data)
+    set_readers(read_settings(data=data).readers)
+    (check_layout if make else check_existing)(data)
     return data / FACTS_FOLDER
 
 
@@ -207,9 +207,9 @@ def load_list(
 
     Example: reelport load list --table channels
     """
-    from reelport.facts.log.history import loads
+    from reelport.facts.log.history import list_loads
 
-    found = loads(facts_root(data), table)
+    found = list_loads(facts_root(data), table)
     if json:
         print(to_json([asdict(one) for one in found]))
         return

@@ -14,7 +14,7 @@ from reelport.wording import format_count
 if TYPE_CHECKING:
     from datetime import date
 
-    from reelport.facts.input.landing import Outside
+    from reelport.facts.input.landing import OutsideRows
     from reelport.facts.loading.load import LoadResult
     from reelport.facts.loading.preview import Preview
 
@@ -34,9 +34,9 @@ def print_result(result: LoadResult, note: str | None, *, as_json: bool) -> None
     else:
         print(f"{result.table}: {_rows_and_days(result.rows, result.days, 'loaded')} (batch {result.batch})")
     if result.left_out:
-        from reelport.facts.loading.changes import tell_left_out
+        from reelport.facts.loading.changes import format_left_out
 
-        print(f"{result.table}: {tell_left_out(result.left_out)}")
+        print(f"{result.table}: {format_left_out(result.left_out)}")
     if result.rejects:
         print(f"{result.table}: {format_count(result.rejects, 'row')} rejected, {_see_rejects(result)}")
     if result.are_lines_of_output:
@@ -66,7 +66,7 @@ def _see_rejects(result: LoadResult) -> str:
     )
 
 
-def _print_outside(table: str, outside: Sequence[Outside], done: str) -> None:
+def _print_outside(table: str, outside: Sequence[OutsideRows], done: str) -> None:
     for one in outside:
         print(f"{table}: {format_count(one.rows, 'row')} {done} all the same (--lenient), {one.reason}")
 

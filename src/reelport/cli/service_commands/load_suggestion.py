@@ -20,16 +20,16 @@ def write_suggestion(
 
     Raises UsageError when something is there already, unless `force`; what is to be loaded is never written over.
     """
-    from reelport.facts.suggestion.export_shape import suggestion
-    from reelport.facts.suggestion.map_file import map_text
+    from reelport.facts.suggestion.export_shape import suggest_for_files
+    from reelport.facts.suggestion.map_file import format_map
 
     place = to or Path(f"{table}.map.sql")
-    found = suggestion(root, table, files, memory)
+    found = suggest_for_files(root, table, files, memory)
     if place.exists() and any(place.samefile(file) for file in files):
         raise UsageError(f"{place} is the file that is to be loaded: name another place for the mapping by --map")
     try:
         with place.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(map_text(found, files, place))
+            file.write(format_map(found, files, place))
     except FileExistsError:
         raise UsageError(
             f"{place} is there already: name another place by --map, or write over it by --force"

@@ -34,12 +34,12 @@ def sample(*, start: date, end: date, rows: Whole = 100_000, seed: Whole = 1, da
         seed: Whole number that the facts are drawn from.
         data: Directory of the tables and the state.
     """
-    from reelport.facts.modes import let_read
+    from reelport.facts.modes import set_readers
     from reelport.server.sandbox import fill
     from reelport.server.settings import read_settings
 
     settings = read_settings(data=data)
-    let_read(settings.readers)
+    set_readers(settings.readers)
     with _watched() as progress:
         found = fill(settings, start, end, rows, seed, progress)
     if not found.loaded.changed:

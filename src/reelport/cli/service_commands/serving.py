@@ -10,7 +10,7 @@ from cyclopts import Parameter, Token
 
 from reelport.cli.arguments.environment_variables import find_unknown, refuse_mistyped
 from reelport.cli.arguments.usage_errors import find_error, refuse_together
-from reelport.facts.modes import let_read
+from reelport.facts.modes import set_readers
 from reelport.server.masking import hide_passwords
 from reelport.server.setting import Secret
 from reelport.server.settings import Settings, read_settings, variable_name
@@ -90,7 +90,7 @@ def worker(*, settings: WorkerSettings = None) -> None:
 def _begin(flags: _Given | None) -> Settings:
     """The settings in force, with the log set up and told what is odd about how they were given."""
     settings = _read(flags)
-    let_read(settings.readers)
+    set_readers(settings.readers)
     from reelport.server import logs
 
     logs.configure(settings)

@@ -20,7 +20,7 @@ from reelport.engine.compile import Plan
 from reelport.engine.duckdb.csv_sink import CsvSink, Written, open_sink
 from reelport.engine.pieces import Pieces
 from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, StorageError, UsageError
-from reelport.facts.durable import full_disk, reason_of, storage_error
+from reelport.facts.durable import describe_os_error, full_disk_sentence, to_storage_error
 
 _CSV = "FORMAT csv, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
 """RFC 4180 with LF line ends: NULL is an empty cell, and only cells that need quotes are quoted."""
@@ -231,7 +231,7 @@ def _translate_errors(to: Path) -> Iterator[None]:
     except duckdb.InterruptException as error:
         raise Cancelled("the report was stopped") from error
     except OSError as error:
-        raise storage_error(f"{error.filename or to} can't be written: {reason_of(error)}", error) from error
+        raise to_storage_error(f"{error.filename or to} can't be written: {describe_os_error(error)}", error) from error
     except duckdb.Error as error:
         raise _translate_error(error, to) from error
 
@@ -239,7 +239,7 @@ def _translate_errors(to: Path) -> Iterator[None]:
 def _translate_error(error: duckdb.Error, to: Path) -> ReelportError:
     message = str(error)
     first = message.splitlines()[0]
-    if sentence := full_disk(message):
+    if sentence := full_disk_sentence(message):
         return DiskFull(f"{to.name} can't be written: {sentence}")
     match error:
         case duckdb.OutOfMemoryException() if "max_temp_directory_size" in message:

@@ -8,14 +8,14 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from reelport.errors import BadInput
-from reelport.facts.input.checking import FILE, LINE, Source
-from reelport.facts.input.sources import arrow_source
+from reelport.facts.input.checking import FILE, LINE, RowSource
+from reelport.facts.input.sources import make_arrow_source
 from reelport.facts.storage.duckdb_session import Workspace
 
 ArrowRows: TypeAlias = pa.Table | pa.RecordBatchReader | Iterable[pa.RecordBatch]
 
 
-def arrow_rows(space: Workspace, rows: ArrowRows, batch: str) -> Source:
+def make_arrow_rows_source(space: Workspace, rows: ArrowRows, batch: str) -> RowSource:
     """The rows as a source of that batch; BadInput when there is not even a part of them."""
     if isinstance(rows, pa.Table):
         rows = rows.to_reader()
@@ -24,20 +24,20 @@ def arrow_rows(space: Workspace, rows: ArrowRows, batch: str) -> Source:
         first = next(parts, None)
         if first is None:
             raise BadInput(f"batch {batch} holds no rows")
-        rows = pa.RecordBatchReader.from_batches(first.schema, _chained(first, parts))
+        rows = pa.RecordBatchReader.from_batches(first.schema, _chain(first, parts))
     described = space.session.from_arrow(rows.schema.empty_table())
     types = dict(zip(described.columns, map(str, described.types), strict=True))
     places = pa.schema([*rows.schema, pa.field(FILE, pa.int32()), pa.field(LINE, pa.int64())])
-    placed = pa.RecordBatchReader.from_batches(places, _placed(rows, places))
-    return arrow_source(space.session, placed, types, f"batch {batch}", 0)
+    placed = pa.RecordBatchReader.from_batches(places, _add_places(rows, places))
+    return make_arrow_source(space.session, placed, types, f"batch {batch}", 0)
 
 
-def _chained(first: pa.RecordBatch, rest: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+def _chain(first: pa.RecordBatch, rest: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
     yield first
     yield from rest
 
 
-def _placed(rows: pa.RecordBatchReader, schema: pa.Schema) -> Iterable[pa.RecordBatch]:
+def _add_places(rows: pa.RecordBatchReader, schema: pa.Schema) -> Iterable[pa.RecordBatch]:
     line = 1
     for part in rows:
         at = pa.array(range(line, line + part.num_rows), pa.int64())

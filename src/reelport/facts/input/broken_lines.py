@@ -33,12 +33,12 @@ class BrokenLines:
         self._most = most
         self._lock = Lock()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Begin anew: the files are read again."""
         with self._lock:
             self.first, self.count, self.kinds = [], 0, {}
 
-    def take(self, file: int, line: int, reason: str, _raw: str) -> None:
+    def add(self, file: int, line: int, reason: str, _raw: str) -> None:
         """Take a line of the file of that number, from 0."""
         broken = BrokenLine(self._names[file], line, reason)
         kind = _NUMBER.sub("N", _DETAIL.sub(r"\1", reason))

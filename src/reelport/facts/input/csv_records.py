@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 
-from reelport.facts.input.lines import Lines
+from reelport.facts.input.lines import LineReader
 
 LONGEST_RECORD = 1 << 20
 """Bytes that a record with line breaks inside quotes may hold: an unclosed quote ends there."""
@@ -14,7 +14,7 @@ Record = tuple[int, list[str] | str, str]
 """The line where it begins, its fields or the reason why it is none, and its raw text."""
 
 
-def records(lines: Lines, before: int | None = None) -> Iterator[Record]:
+def read_records(lines: LineReader, before: int | None = None) -> Iterator[Record]:
     """Each record that begins before that line; empty lines are passed over."""
     for line, raw in lines:
         if before is not None and line >= before:
@@ -23,13 +23,13 @@ def records(lines: Lines, before: int | None = None) -> Iterator[Record]:
         if not raw.strip(b"\r\n"):
             continue
         if b'"' in raw:
-            yield _quoted_record(lines, line, raw)
+            yield _read_quoted_record(lines, line, raw)
             continue
-        text, reason = decoded(raw.removesuffix(b"\r"))
+        text, reason = decode_line(raw.removesuffix(b"\r"))
         yield line, (reason or text.split(",")), text
 
 
-def decoded(raw: bytes) -> tuple[str, str | None]:
+def decode_line(raw: bytes) -> tuple[str, str | None]:
     """The text of a line, and the reason why it can't be taken as it is, if any."""
     try:
         text = raw.decode("utf-8")
@@ -44,18 +44,18 @@ def decoded(raw: bytes) -> tuple[str, str | None]:
     return text, None
 
 
-def _quoted_record(lines: Lines, line: int, raw: bytes) -> Record:
+def _read_quoted_record(lines: LineReader, line: int, raw: bytes) -> Record:
     taken = [raw]
 
     def feed() -> Iterator[str]:
         size = len(raw)
-        yield _strict(raw)
+        yield _decode_strictly(raw)
         for _, part in lines:
             taken.append(part)
             size += len(part)
             if size > LONGEST_RECORD:
                 raise csv.Error("a quote is opened and not closed")
-            yield _strict(part)
+            yield _decode_strictly(part)
 
     try:
         fields = next(csv.reader(feed(), strict=True))
@@ -63,18 +63,18 @@ def _quoted_record(lines: Lines, line: int, raw: bytes) -> Record:
         # Only the first line is set aside: the lines that its quote swallowed are read again.
         if len(taken) > 1:
             lines.push_back(line + 1, taken[1:])
-        text, undecodable = decoded(raw.removesuffix(b"\r"))
-        return line, undecodable or _stray(error, len(taken)), text
+        text, undecodable = decode_line(raw.removesuffix(b"\r"))
+        return line, undecodable or _describe_error(error, len(taken)), text
     if any("\0" in field for field in fields):
         return line, "it holds a NUL character", "\n".join(part.decode() for part in taken)
     return line, fields, "\n".join(part.decode() for part in taken)
 
 
-def _strict(raw: bytes) -> str:
+def _decode_strictly(raw: bytes) -> str:
     return raw.decode("utf-8") + "\n"
 
 
-def _stray(error: Exception, lines: int) -> str:
+def _describe_error(error: Exception, lines: int) -> str:
     if "expected after" in str(error):
         return "a stray quote: a quoted field must end before a comma or the line's end"
     if "field limit" in str(error) and lines == 1:

@@ -23,7 +23,7 @@ _UTF8_MARK = b"\xef\xbb\xbf"
 _HEAD = 4096
 
 
-class Form(StrEnum):
+class FileFormat(StrEnum):
     """How the rows of a file are written."""
 
     PARQUET = "Parquet"
@@ -32,12 +32,12 @@ class Form(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class InputFile:
     """One file of a load."""
 
     path: Path
-    form: Form
-    packing: str | None
+    format: FileFormat
+    compression: str | None
     stamp: tuple[int, int, int]
     """Its inode, size and time of change when it was first looked at."""
 
@@ -52,22 +52,22 @@ class Input:
         return self.stamp[1]
 
     @contextmanager
-    def open(self) -> Iterator[Opened]:
+    def open(self) -> Iterator[OpenedFile]:
         """The file's bytes, unpacked; reading may raise the errors of `READ_ERRORS`."""
         with self.path.open("rb") as raw:
-            match self.packing:
+            match self.compression:
                 case "gzip":
                     with gzip.open(raw, "rb") as stream:
-                        yield Opened(stream, raw)
+                        yield OpenedFile(stream, raw)
                 case "zstd":
                     with pa.CompressedInputStream(raw, "zstd") as stream:
-                        yield Opened(stream, raw)
+                        yield OpenedFile(stream, raw)
                 case _:
-                    yield Opened(raw, raw)
+                    yield OpenedFile(raw, raw)
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedFile:
     """A file that is being read: its bytes, unpacked, and the file as it lies on the disk."""
 
     stream: IO[bytes] | gzip.GzipFile
@@ -78,7 +78,7 @@ class Opened:
         return self.stream.read(size)
 
     @property
-    def place(self) -> int:
+    def position(self) -> int:
         """How many of the bytes on the disk were read."""
         return self.raw.tell()
 
@@ -87,14 +87,14 @@ READ_ERRORS = (EOFError, OSError, zlib.error, pa.ArrowException)
 """What reading an unpacked file can raise when the file is cut or damaged."""
 
 
-def detect_format(paths: Sequence[Path]) -> tuple[Input, ...]:
+def detect_format(paths: Sequence[Path]) -> tuple[InputFile, ...]:
     """What each file is, by its first bytes and then by its name; BadInput with the problems of all of them."""
     if not paths:
         raise BadInput("no file was given")
     found, problems = [], []
     for path in paths:
         try:
-            found.append(_recognise(path))
+            found.append(_detect_file(path))
         except BadInput as problem:
             problems.append(str(problem))
     if problems:
@@ -102,7 +102,7 @@ def detect_format(paths: Sequence[Path]) -> tuple[Input, ...]:
     return tuple(found)
 
 
-def _recognise(path: Path) -> Input:
+def _detect_file(path: Path) -> InputFile:
     try:
         if path.is_dir():
             raise BadInput(f"{path} is a folder: name its files")
@@ -112,42 +112,42 @@ def _recognise(path: Path) -> Input:
             raise BadInput(f"{path} is no regular file: write what it gives to a file, and load that")
         with path.open("rb") as file:
             start = file.read(4)
-        stamp = _stamp(path)
+        stamp = _read_stamp(path)
     except OSError as error:
         raise BadInput(f"{path} can't be read: {error.strerror}") from error
     if not stamp[1]:
         raise BadInput(f"{path} is empty")
     packing = "gzip" if start.startswith(_GZIP) else "zstd" if start.startswith(_ZSTD) else None
-    unpacked = Input(path, Form.CSV, packing, stamp)
+    unpacked = InputFile(path, FileFormat.CSV, packing, stamp)
     try:
         with unpacked.open() as file:
             head = file.read(_HEAD)
     except READ_ERRORS as error:
-        raise BadInput(damaged(unpacked, error)) from error
-    return Input(path, _form(path, packing, head), packing, stamp)
+        raise BadInput(damaged_sentence(unpacked, error)) from error
+    return InputFile(path, _detect_by_content(path, packing, head), packing, stamp)
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def _read_stamp(path: Path) -> tuple[int, int, int]:
     status = path.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def check_unchanged(files: Sequence[Input]) -> None:
+def check_unchanged(files: Sequence[InputFile]) -> None:
     """Refuse the load when a file is not what its batch was named for: BadInput."""
     for file in files:
         try:
-            same = _stamp(file.path) == file.stamp
+            same = _read_stamp(file.path) == file.stamp
         except OSError:
             same = False
         if not same:
             raise BadInput(f"nothing was loaded: {file.path} changed while it was read; load it when it is complete")
 
 
-def _form(path: Path, packing: str | None, head: bytes) -> Form:
+def _detect_by_content(path: Path, packing: str | None, head: bytes) -> FileFormat:
     if head.startswith(_PARQUET):
         if packing is not None:
             raise BadInput(f"{path}: Parquet inside {packing} can't be read; unpack it first")
-        return Form.PARQUET
+        return FileFormat.PARQUET
     if not head.strip():
         raise BadInput(f"{path} is empty")
     if head.startswith(_UTF16_MARKS) or (b"\0" in head and head.count(b"\0") * 3 > len(head)):
@@ -156,32 +156,32 @@ def _form(path: Path, packing: str | None, head: bytes) -> Form:
     if ".parquet" in endings:
         raise BadInput(f"{path} is no Parquet file, for all its name: it doesn't begin with PAR1")
     if endings & {".ndjson", ".jsonl"}:
-        return Form.NDJSON
+        return FileFormat.NDJSON
     if ".csv" in endings:
-        return Form.CSV
+        return FileFormat.CSV
     first = head.removeprefix(_UTF8_MARK).lstrip()[:1]
     if first == b"[" or (".json" in endings and first != b"{"):
         raise BadInput(f"{path} is a JSON list: write one object a line (jq -c '.[]')")
-    return Form.NDJSON if first == b"{" else Form.CSV
+    return FileFormat.NDJSON if first == b"{" else FileFormat.CSV
 
 
-def damaged(file: Input, error: BaseException) -> str:
+def damaged_sentence(file: InputFile, error: BaseException) -> str:
     """The sentence for a file that can't be read to its end."""
-    what = f"{file.packing} data" if file.packing else "file"
+    what = f"{file.compression} data" if file.compression else "file"
     return f"{file.path}: the {what} is cut or damaged ({str(error).splitlines()[0] if str(error) else error!r})"
 
 
-def batch_id(table: Table, mapping: str | None, span: tuple[str, str] | None, files: Sequence[Input]) -> str:
+def batch_id(table: Table, mapping: str | None, span: tuple[str, str] | None, files: Sequence[InputFile]) -> str:
     """The name of the batch that these files make: the same bytes asked for the same thing have the same name."""
     digest = hashlib.sha256()
     for part in ("reelport-batch-1", table.name, mapping or "", *(span or ("", ""))):
         digest.update(hashlib.sha256(part.encode()).digest())
     for file in files:
-        digest.update(_digest(file))
+        digest.update(_hash_file(file))
     return digest.hexdigest()[:16]
 
 
-def _digest(file: Input) -> bytes:
+def _hash_file(file: InputFile) -> bytes:
     try:
         with file.path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").digest()

@@ -6,8 +6,8 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from reelport.facts.input.files import Input
-from reelport.facts.input.lines import Lines
+from reelport.facts.input.files import InputFile
+from reelport.facts.input.lines import LineReader
 
 
 class ObjectPlaces:
@@ -16,12 +16,12 @@ class ObjectPlaces:
     Lines that hold no object are either told, file by file, or looked for when the first object is.
     """
 
-    def __init__(self, files: Sequence[Input]) -> None:
+    def __init__(self, files: Sequence[InputFile]) -> None:
         self._files = files
         self._others: list[array[int]] = []
         self._ends: list[int] = []
 
-    def add(self, lines: int, others: array[int]) -> None:
+    def add_file(self, lines: int, others: array[int]) -> None:
         """Take note that the next file has so many lines, and that these of them, in order, hold no object."""
         self._others.append(others)
         self._ends.append((self._ends[-1] if self._ends else 0) + lines - len(others))
@@ -29,22 +29,22 @@ class ObjectPlaces:
     def locate(self, number: int) -> tuple[int, int]:
         """The file, from 0, and the line, from 1."""
         if not self._ends:
-            self._look()
+            self._count_lines()
         file = bisect_left(self._ends, number)
-        return file, _line(number - (self._ends[file - 1] if file else 0), self._others[file])
+        return file, _line_of_object(number - (self._ends[file - 1] if file else 0), self._others[file])
 
-    def _look(self) -> None:
+    def _count_lines(self) -> None:
         for file in self._files:
             lines, blank = 0, array("q")
             with file.open() as stream:
-                for line, raw in Lines(stream, file):
+                for line, raw in LineReader(stream, file):
                     lines = line
                     if not raw.strip():
                         blank.append(line)
-            self.add(lines, blank)
+            self.add_file(lines, blank)
 
 
-def _line(number: int, others: array[int]) -> int:
+def _line_of_object(number: int, others: array[int]) -> int:
     """The line of the object of that number, where these lines hold none."""
     low, high = 0, len(others)
     while low < high:

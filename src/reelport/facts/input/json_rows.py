@@ -14,7 +14,7 @@ class _Number(str):
 _DECODER = json.JSONDecoder(parse_float=_Number, parse_int=_Number, parse_constant=_Number)
 
 
-def json_value(raw: bytes) -> object:
+def parse_json(raw: bytes) -> object:
     """The JSON value of a line; when it is none, the reason as a ValueError."""
     try:
         return _DECODER.decode(raw.decode("utf-8"))
@@ -26,36 +26,36 @@ def json_value(raw: bytes) -> object:
         raise ValueError(f"it is no JSON: {error}") from error
 
 
-def json_row(raw: bytes, known: frozenset[str]) -> dict[str, str | None] | str:
+def parse_row(raw: bytes, known: frozenset[str]) -> dict[str, str | None] | str:
     """The row that a line holds, or the reason why it is none."""
     try:
-        value = json_value(raw)
+        value = parse_json(raw)
     except ValueError as reason:
         return str(reason)
     if not isinstance(value, dict):
         return "it is no JSON object"
-    if _colons(raw) > len(value) and (twice := _told_twice(raw)):
+    if _count_key_signs(raw) > len(value) and (twice := _find_repeated_keys(raw)):
         return f"{twice[0]}: it is told more than once"
     problems = [] if value.keys() <= known else [f"unknown column {name!r}" for name in value if name not in known]
     for name, one in value.items():
         if one is None or isinstance(one, str):
             continue
-        text = _text(one)
+        text = _list_to_text(one)
         if text is None:
             what = "true or false" if isinstance(one, bool) else "nested"
             problems.append(f"{name}: a value that is {what} can't be taken")
         value[name] = text
     if b"\\u" in raw:
-        problems += [f"{name}: {why}" for name, one in value.items() if (why := _broken(one))]
+        problems += [f"{name}: {why}" for name, one in value.items() if (why := _find_bad_text(one))]
     return "; ".join(problems) or value
 
 
-def _colons(raw: bytes) -> int:
+def _count_key_signs(raw: bytes) -> int:
     """How many keys a line may hold: texts with a colon behind a quote count too, which costs a second look only."""
     return raw.count(b'":') + raw.count(b'" ') + raw.count(b'"\t')
 
 
-def _told_twice(raw: bytes) -> list[str]:
+def _find_repeated_keys(raw: bytes) -> list[str]:
     """The keys that an object of the line tells more than once: none of their values is more right than the other."""
     twice: list[str] = []
 
@@ -67,7 +67,7 @@ def _told_twice(raw: bytes) -> list[str]:
     return twice
 
 
-def _broken(text: str | None) -> str | None:
+def _find_bad_text(text: str | None) -> str | None:
     """Why an escaped text is none, if so."""
     if text is None:
         return None
@@ -80,7 +80,7 @@ def _broken(text: str | None) -> str | None:
     return None
 
 
-def _text(value: object) -> str | None:
+def _list_to_text(value: object) -> str | None:
     """The text of a list of texts; None for what a column can't hold."""
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return json.dumps(value, ensure_ascii=False)

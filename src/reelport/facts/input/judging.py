@@ -9,10 +9,10 @@ from datetime import date
 from typing import Any
 
 from reelport.facts.input.broken_lines import BrokenLines
-from reelport.facts.input.checking import FILE, LINE, OUTSIDE, PROBLEMS, Source, judged
-from reelport.facts.input.landing import Outside
-from reelport.facts.input.progress import Meter
-from reelport.facts.rules import quoted
+from reelport.facts.input.checking import FILE, LINE, OUTSIDE, PROBLEMS, RowSource, judged_sql
+from reelport.facts.input.landing import OutsideRows
+from reelport.facts.input.progress import ProgressMeter
+from reelport.facts.rules import quote_name
 from reelport.facts.storage.duckdb_session import Workspace
 from reelport.facts.tables import Table
 
@@ -48,7 +48,7 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Judgement:
     """What all rows come to: how many were read, how many of them land and lie on which day, and why others don't.
 
     Of an object's rows one lands. A row may have several reasons; the most frequent reason comes first.
@@ -59,22 +59,22 @@ class Judged:
     rejects: int
     days: Mapping[date, int]
     reasons: tuple[Reason, ...]
-    outside: tuple[Outside, ...]
+    outside: tuple[OutsideRows, ...]
 
 
 def judge(
     space: Workspace,
     table: Table,
-    given: Sequence[Source],
+    given: Sequence[RowSource],
     bad: BrokenLines,
     names: Sequence[str],
     *,
     lenient: bool,
-    meter: Meter,
-) -> Judged:
+    meter: ProgressMeter,
+) -> Judgement:
     """Read the sources to their end and count; `bad` counts lines that are no rows meanwhile."""
-    query = _query(table, given, lenient=lenient)
-    groups = space.stoppable(lambda: space.session.execute(query).fetchall(), meter.engine)
+    query = _counting_sql(table, given, lenient=lenient)
+    groups = space.run_interruptibly(lambda: space.session.execute(query).fetchall(), meter.report_engine_share)
     days: Counter[date] = Counter()
     outside: Counter[str] = Counter()
     read = rows = 0
@@ -86,32 +86,34 @@ def judge(
         days.update({day: count} if table.is_fact else {})
         outside.update(dict.fromkeys(beyond or (), count))
     rejects = sum(group[3] for group in groups if group[1] is not None) + bad.count
-    reasons = (*_reasons(groups, given, names), *_broken(bad))
-    return Judged(
+    reasons = (*_collect_reasons(groups, given, names), *_broken_line_reasons(bad))
+    return Judgement(
         read + bad.count,
         rows,
         rejects,
         dict(sorted(days.items())),
         tuple(sorted(reasons, key=lambda one: -one.rows)),
-        tuple(Outside(reason, count) for reason, count in sorted(outside.items())),
+        tuple(OutsideRows(reason, count) for reason, count in sorted(outside.items())),
     )
 
 
-def _query(table: Table, given: Sequence[Source], *, lenient: bool) -> str:
-    name = quoted(table.time or table.key or "")
+def _counting_sql(table: Table, given: Sequence[RowSource], *, lenient: bool) -> str:
+    name = quote_name(table.time or table.key or "")
     return _COUNTED.format(
         day=f"CASE WHEN {PROBLEMS} IS NULL THEN CAST({name} AS DATE) END" if table.is_fact else "NULL",
         key="NULL" if table.is_fact else name,
         problems=PROBLEMS,
         outside=OUTSIDE,
-        file=quoted(FILE),
-        line=quoted(LINE),
+        file=quote_name(FILE),
+        line=quote_name(LINE),
         apart=_FILES_APART,
-        rows=" UNION ALL ".join(judged(table, source, lenient=lenient) for source in given),
+        rows=" UNION ALL ".join(judged_sql(table, source, lenient=lenient) for source in given),
     )
 
 
-def _reasons(groups: Sequence[tuple[Any, ...]], given: Sequence[Source], names: Sequence[str]) -> Iterator[Reason]:
+def _collect_reasons(
+    groups: Sequence[tuple[Any, ...]], given: Sequence[RowSource], names: Sequence[str]
+) -> Iterator[Reason]:
     """The reasons of rows, each with the first row that has it."""
     counts: Counter[str] = Counter()
     first: dict[str, tuple[int, int, dict[str, Any], str]] = {}
@@ -130,6 +132,6 @@ def _reasons(groups: Sequence[tuple[Any, ...]], given: Sequence[Source], names: 
         yield Reason(kind, count, reason, None if file is None else names[file], line)
 
 
-def _broken(bad: BrokenLines) -> Iterator[Reason]:
+def _broken_line_reasons(bad: BrokenLines) -> Iterator[Reason]:
     for kind, (count, line) in bad.kinds.items():
         yield Reason(kind, count, line.reason, line.file, line.line)

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelport.facts.input.checking import DAY, OUTSIDE, REJECT
-from reelport.facts.input.progress import Meter
+from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.rejects import Rejects
 from reelport.facts.schema import OWNER
-from reelport.facts.storage.sorted_files import ROW_GROUP, Writing
+from reelport.facts.storage.sorted_files import ROW_GROUP, StagedFiles
 from reelport.facts.tables import Table
 
 Total = Callable[[], int | None]
@@ -23,23 +23,23 @@ Total = Callable[[], int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class OutsideRows:
     """Rows that a lenient load took with a text outside its column's list: of which list, and how many."""
 
     reason: str
     rows: int
 
 
-class Landing:
+class RowWriter:
     """Writes the rows of a load's query, and counts them, their days and owners, and texts outside their lists."""
 
     def __init__(
         self,
         table: Table,
         batch: str,
-        writing: Writing,
+        writing: StagedFiles,
         bad: Rejects,
-        meter: Meter,
+        meter: ProgressMeter,
         total: Total,
         owners: Counter[str] | None = None,
     ) -> None:
@@ -63,40 +63,40 @@ class Landing:
             part = pa.Table.from_batches([batch])
             refused = part.num_rows - part.column(REJECT).null_count
             for row in part.column(REJECT).slice(0, refused).to_pylist():
-                self._bad.row(row["file"], row["line"], row["reason"], row["raw"])
+                self._bad.add_row(row["file"], row["line"], row["reason"], row["raw"])
             part = part.slice(refused)
             if part.num_rows:
-                self._take(part)
+                self._write_good_rows(part)
 
-    def _take(self, part: pa.Table) -> None:
+    def _write_good_rows(self, part: pa.Table) -> None:
         read = self._total()
         if not self.rows and read is not None:
             self._bad.check_share(read)
         self._count(part)
         kept = part.select([name for name in part.column_names if name not in {REJECT, OUTSIDE}])
         if self._table.is_fact:
-            for day, of_day in _by_day(kept):
-                self._writing.day(day, self._batch, of_day)
+            for day, of_day in _split_by_day(kept):
+                self._writing.write_day(day, self._batch, of_day)
                 if not self.days or self.days[-1] != day:
                     self.days.append(day)
         else:
-            self._writing.take("rows", None, kept.drop_columns([DAY]))
+            self._writing.write("rows", None, kept.drop_columns([DAY]))
         self.rows += part.num_rows
-        self._meter.write(self.rows, None if read is None else read - self._bad.count)
+        self._meter.report_written(self.rows, None if read is None else read - self._bad.count)
 
     def _count(self, part: pa.Table) -> None:
         if OUTSIDE in part.column_names:
-            _add(self.outside, pc.list_flatten(part.column(OUTSIDE)))
+            _add_counts(self.outside, pc.list_flatten(part.column(OUTSIDE)))
         if self._owners is not None and OWNER in part.column_names:
-            _add(self._owners, part.column(OWNER))
+            _add_counts(self._owners, part.column(OWNER))
 
 
-def _add(counter: Counter[str], texts: pa.ChunkedArray) -> None:
+def _add_counts(counter: Counter[str], texts: pa.ChunkedArray) -> None:
     for one in pc.value_counts(texts.combine_chunks()).to_pylist():
         counter[one["values"]] += one["counts"]
 
 
-def _by_day(part: pa.Table) -> Iterable[tuple[date, pa.Table]]:
+def _split_by_day(part: pa.Table) -> Iterable[tuple[date, pa.Table]]:
     """The rows of each day; they come sorted by it."""
     runs = pc.run_end_encode(part.column(DAY).combine_chunks())
     start = 0

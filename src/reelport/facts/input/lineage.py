@@ -18,21 +18,21 @@ Node = dict[str, Any]
 _PLACES = (FILE, LINE)
 
 
-def traced(session: duckdb.DuckDBPyConnection, text: str, name: str, numbered: str) -> str | None:
+def trace_rows(session: duckdb.DuckDBPyConnection, text: str, name: str, numbered: str) -> str | None:
     """The SELECT over `name`, with two more columns: the file and the line of the row that each of its rows is made of.
 
     It reads them from `numbered`, the same rows with `FILE` and `LINE`. None where a row isn't made of one row: where
     the SELECT groups, joins, unites or leaves out repeated rows.
     """
-    tree: Node = json.loads(_converted(session, "json_serialize_sql", text))
+    tree: Node = json.loads(_convert(session, "json_serialize_sql", text))
     if tree["error"] or len(tree["statements"]) != 1:
         return None
-    if _reads_whole_rows(tree, name) or not _trace(tree["statements"][0]["node"], tree, {}, name, numbered):
+    if _reads_whole_rows(tree, name) or not _trace_select(tree["statements"][0]["node"], tree, {}, name, numbered):
         return None
-    return _converted(session, "json_deserialize_sql", json.dumps(tree))
+    return _convert(session, "json_deserialize_sql", json.dumps(tree))
 
 
-def _converted(session: duckdb.DuckDBPyConnection, function: str, text: str) -> str:
+def _convert(session: duckdb.DuckDBPyConnection, function: str, text: str) -> str:
     return str(session.execute(f"SELECT {function}(?)", [text]).fetchall()[0][0])
 
 
@@ -41,31 +41,31 @@ def _reads_whole_rows(tree: Node, name: str) -> bool:
 
     It names a table where a column would stand (`to_json(input)`), or has a star inside (`hash(COLUMNS(*))`).
     """
-    called = {name, *(part["alias"].lower() for part in _parts(tree) if "alias" in part and "table_name" in part)}
-    called |= {part["alias"].lower() for part in _parts(tree) if part.get("type") == "SUBQUERY" and "alias" in part}
-    called |= {entry["key"].lower() for part in _parts(tree) for entry in part.get("cte_map", {}).get("map", ())}
-    for part in _parts(tree):
+    called = {name, *(part["alias"].lower() for part in _walk(tree) if "alias" in part and "table_name" in part)}
+    called |= {part["alias"].lower() for part in _walk(tree) if part.get("type") == "SUBQUERY" and "alias" in part}
+    called |= {entry["key"].lower() for part in _walk(tree) for entry in part.get("cte_map", {}).get("map", ())}
+    for part in _walk(tree):
         if part.get("class") == "COLUMN_REF" and part["column_names"][-1].lower() in called:
             return True
-    stars = sum(part.get("class") == "STAR" for part in _parts(tree))
-    listed = [item for part in _parts(tree) for item in part.get("select_list", ()) if item["class"] == "STAR"]
-    orders = [order["expression"] for part in _parts(tree) for order in part.get("orders", ())]
+    stars = sum(part.get("class") == "STAR" for part in _walk(tree))
+    listed = [item for part in _walk(tree) for item in part.get("select_list", ()) if item["class"] == "STAR"]
+    orders = [order["expression"] for part in _walk(tree) for order in part.get("orders", ())]
     ordered = [item for item in orders if item["class"] == "STAR"]
     return bool(stars > len(listed) + len(ordered))
 
 
-def _parts(part: object) -> Iterator[Node]:
+def _walk(part: object) -> Iterator[Node]:
     """Each node of the tree."""
     if isinstance(part, list):
         for each in part:
-            yield from _parts(each)
+            yield from _walk(each)
     elif isinstance(part, dict):
         yield part
         for each in part.values():
-            yield from _parts(each)
+            yield from _walk(each)
 
 
-def _trace(node: Node, tree: Node, known: dict[str, Node], name: str, numbered: str) -> bool:
+def _trace_select(node: Node, tree: Node, known: dict[str, Node], name: str, numbered: str) -> bool:
     """Have the SELECT give the places of its rows; False where it can't."""
     if not _is_one_to_one(node):
         return False
@@ -74,7 +74,7 @@ def _trace(node: Node, tree: Node, known: dict[str, Node], name: str, numbered: 
         return False
     for star in (item for item in node["select_list"] if item["class"] == "STAR"):
         star["exclude_list"] += _PLACES
-    node["select_list"] += [_reference(place) for place in _PLACES]
+    node["select_list"] += [_column_reference(place) for place in _PLACES]
     return True
 
 
@@ -94,10 +94,10 @@ def _trace_table(table: Node, tree: Node, known: dict[str, Node], name: str, num
     if table.get("column_name_alias") or table.get("sample"):
         return False
     if table["type"] == "SUBQUERY":
-        return _trace(table["subquery"]["node"], tree, known, name, numbered)
+        return _trace_select(table["subquery"]["node"], tree, known, name, numbered)
     called = table["table_name"].lower() if table["type"] == "BASE_TABLE" and not table["schema_name"] else None
     if called in known:
-        return _trace_part(called, tree, known, name, numbered)
+        return _trace_cte(called, tree, known, name, numbered)
     if called != name:
         return False
     table["alias"] = table["alias"] or table["table_name"]
@@ -106,17 +106,17 @@ def _trace_table(table: Node, tree: Node, known: dict[str, Node], name: str, num
     return True
 
 
-def _trace_part(called: str, tree: Node, known: dict[str, Node], name: str, numbered: str) -> bool:
+def _trace_cte(called: str, tree: Node, known: dict[str, Node], name: str, numbered: str) -> bool:
     """Have a named part (WITH) give the places of its rows; not where something else reads it too, and its columns."""
     part = known[called]
-    tables = (each["table_name"].lower() for each in _parts(tree) if each.get("type") == "BASE_TABLE")
+    tables = (each["table_name"].lower() for each in _walk(tree) if each.get("type") == "BASE_TABLE")
     if part["aliases"] or sum(table == called for table in tables) > 1:
         return False
     others = {key: value for key, value in known.items() if key != called}
-    return _trace(part["query_node"], tree, others, name, numbered)
+    return _trace_select(part["query_node"], tree, others, name, numbered)
 
 
-def _reference(column: str) -> Node:
+def _column_reference(column: str) -> Node:
     return {
         "class": "COLUMN_REF",
         "type": "COLUMN_REF",

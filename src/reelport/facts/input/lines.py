@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from reelport.errors import BadInput
-from reelport.facts.input.files import Input, Opened
+from reelport.facts.input.files import InputFile, OpenedFile
 
 _CHUNK = 1 << 22
 LONGEST_LINE = 1 << 24
@@ -14,10 +14,10 @@ LONGEST_LINE = 1 << 24
 _MARK = b"\xef\xbb\xbf"
 
 
-class Lines:
+class LineReader:
     """Numbered lines, from 1, without their line feed; the mark of UTF-8 at the start is dropped."""
 
-    def __init__(self, stream: Opened, file: Input) -> None:
+    def __init__(self, stream: OpenedFile, file: InputFile) -> None:
         self._stream = stream
         self._file = file
         self._rest = b""
@@ -36,7 +36,7 @@ class Lines:
                 continue
             yield self._given_back.popleft()
 
-    def block(self) -> tuple[int, list[bytes]] | None:
+    def read_block(self) -> tuple[int, list[bytes]] | None:
         """The number of the next line, and as many lines as are at hand; None at the end."""
         if self._given_back:
             first = self._given_back[0][0]

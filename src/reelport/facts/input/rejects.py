@@ -56,7 +56,7 @@ class Rejects:
         self._most = most
         self._strict = strict
         self._claim = claim
-        self._bytes = len(_csv_line(HEADER))
+        self._bytes = len(_format_csv_line(HEADER))
         self._places: list[_Place] = []
         self._is_full = False
         # A name that nothing has: what stands there already, or a link, is never written to.
@@ -64,12 +64,12 @@ class Rejects:
         self._file: IO[bytes] | None = None
         self._lock = RLock()
 
-    def text(self, file: int, line: int, reason: str, raw: str) -> None:
+    def add_broken_line(self, file: int, line: int, reason: str, raw: str) -> None:
         """Take a line that is no row at all. Raises BadInput when it is one too many."""
         self.lines += 1
-        self.row(file, line, reason, json.dumps(raw, ensure_ascii=False))
+        self.add_row(file, line, reason, json.dumps(raw, ensure_ascii=False))
 
-    def row(self, file: int | None, line: int, reason: str, raw: str) -> None:
+    def add_row(self, file: int | None, line: int, reason: str, raw: str) -> None:
         """Take a row, of a mapping's output when it is of no file; `raw` is its JSON.
 
         Raises BadInput when it is one more than `most` rows, or when the load is strict and the file is full.
@@ -85,27 +85,27 @@ class Rejects:
                 self.first.append(f"{place}: {reason}")
             self._write(len(self._names) if file is None else file, (name, line, reason, raw))
             if self._most is not None and self._most.rows is not None and self.count > self._most.rows:
-                raise self.refusal(None, f"--max-bad {self._most.text}")
+                raise self.make_refusal(None, f"--max-bad {self._most.text}")
             if self._strict and self._is_full:
-                raise self.refusal(None, "--strict")
+                raise self.make_refusal(None, "--strict")
 
     def check_share(self, total: int) -> None:
         """Raise BadInput when all bad rows are known, and are too many of so many rows in all."""
         if self._most is not None and self._most.is_exceeded(self.count, total):
-            raise self.refusal(total, f"--max-bad {self._most.text}")
+            raise self.make_refusal(total, f"--max-bad {self._most.text}")
         if self._strict and self.count:
-            raise self.refusal(total, "--strict")
+            raise self.make_refusal(total, "--strict")
 
-    def refusal(self, total: int | None, why: str) -> BadInput:
+    def make_refusal(self, total: int | None, why: str) -> BadInput:
         """The error that ends a load for its bad rows; those that are known are in their file by then."""
         self.finish()
-        return BadInput(f"nothing was loaded{f' ({why})' if why else ''}: {self.summary(total)}")
+        return BadInput(f"nothing was loaded{f' ({why})' if why else ''}: {self.format_summary(total)}")
 
     def _write(self, file: int, row: tuple[str, int, str, str]) -> None:
         if self._part is None or self._is_full:
             return
         with translate_io_errors(self._part):
-            line = _csv_line(row)
+            line = _format_csv_line(row)
             if self.kept >= self._cap.rows or self._bytes + len(line) > self._cap.bytes:
                 self._is_full = True
                 return
@@ -113,7 +113,7 @@ class Rejects:
                 self._part.parent.mkdir(parents=True, exist_ok=True)
                 self._claim(self._part)
                 self._file = self._part.open("xb")
-                self._file.write(_csv_line(HEADER))
+                self._file.write(_format_csv_line(HEADER))
             self._file.write(line)
             self._places.append((file, row[1], self._bytes, len(line)))
             self.kept += 1
@@ -141,7 +141,7 @@ class Rejects:
         with part.open("rb") as rows:
             part.unlink()
             self._file = part.open("xb")
-            self._file.write(_csv_line(HEADER))
+            self._file.write(_format_csv_line(HEADER))
             for _, _, start, length in places:
                 self._file.write(os.pread(rows.fileno(), length, start))
             self._file.close()
@@ -156,22 +156,22 @@ class Rejects:
                     self._part.unlink(missing_ok=True)
                 self._file = None
 
-    def summary(self, total: int | None) -> str:
+    def format_summary(self, total: int | None) -> str:
         """How many rows were bad, of how many if that is known, the first few reasons, and where the rest is."""
         more = self.count - len(self.first)
         listed = "\n".join(f"  {line}" for line in self.first) + (f"\n  … and {more:,} more" if more else "")
         count = format_count(self.count, "row")
         among = f"{count} so far" if total is None else f"{self.count:,} of {format_count(total, 'row')}"
-        return f"{among} can't be taken{self._where()}:\n{listed}"
+        return f"{among} can't be taken{self._format_where()}:\n{listed}"
 
-    def _where(self) -> str:
+    def _format_where(self) -> str:
         if not self.path or not self.kept:
             return ""
         which = "all" if self.kept == self.count else f"the first {self.kept:,}"
         return f" ({which} are in {self.path})"
 
 
-def _csv_line(cells: Sequence[object]) -> bytes:
+def _format_csv_line(cells: Sequence[object]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue().encode("utf-8", "backslashreplace")
@@ -181,7 +181,7 @@ def _is_reject_file(path: Path) -> bool:
     if not path.is_file():
         return False
     with translate_io_errors(path), path.open("rb") as file:
-        return file.readline(_LONGEST_HEADER) in {b"", _csv_line(HEADER)}
+        return file.readline(_LONGEST_HEADER) in {b"", _format_csv_line(HEADER)}
 
 
 def check_rejects_path(path: Path, root: Path, others: Sequence[Path]) -> None:

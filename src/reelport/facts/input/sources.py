@@ -12,27 +12,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reelport.errors import BadInput
-from reelport.facts.durable import full_disk
-from reelport.facts.input.checking import FILE, LINE, OUTPUT, Source, column_problems
-from reelport.facts.input.files import Form, Input, check_unchanged
-from reelport.facts.input.progress import Meter
-from reelport.facts.input.text_batches import Reject, batches, header_of, text_schema
-from reelport.facts.rules import quoted
-from reelport.facts.storage.duckdb_session import Workspace, engine_errors, parquet_source
+from reelport.facts.durable import full_disk_sentence
+from reelport.facts.input.checking import FILE, LINE, OUTPUT, RowSource, find_column_problems
+from reelport.facts.input.files import FileFormat, InputFile, check_unchanged
+from reelport.facts.input.progress import ProgressMeter
+from reelport.facts.input.text_batches import Reject, read_batches, read_header, text_schema
+from reelport.facts.rules import quote_name
+from reelport.facts.storage.duckdb_session import Workspace, parquet_source, translate_engine_errors
 from reelport.facts.storage.sorted_files import ROW_GROUP
 from reelport.facts.tables import Table
 
 ROW_NUMBER = "file_row_number"
 
 
-class Failure:
+class ReaderFailure:
     """Keeps what went wrong in a reader that the engine pulls, as the engine only keeps its text."""
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def reraise(self) -> Iterator[None]:
         """Raise what was kept in the place of what the engine makes of it."""
         try:
             yield
@@ -41,42 +41,51 @@ class Failure:
                 raise self.error from None
             raise
 
-    def watched(self, source: Iterator[pa.RecordBatch], meter: Meter) -> Iterator[pa.RecordBatch]:
+    def watch(self, source: Iterator[pa.RecordBatch], meter: ProgressMeter) -> Iterator[pa.RecordBatch]:
         """The same batches; an error, or a Ctrl-C, is kept on its way out."""
         try:
             for batch in source:
-                meter.read(batch.num_rows)
+                meter.add_read_rows(batch.num_rows)
                 yield batch
         except (Exception, KeyboardInterrupt) as error:
             self.error = error
             raise
 
 
-def sources(
-    space: Workspace, table: Table, files: Sequence[Input], reject: Reject, failure: Failure, meter: Meter
-) -> tuple[Source, ...]:
+def make_sources(
+    space: Workspace,
+    table: Table,
+    files: Sequence[InputFile],
+    reject: Reject,
+    failure: ReaderFailure,
+    meter: ProgressMeter,
+) -> tuple[RowSource, ...]:
     """A source for each group of files with the same columns; BadInput with the problems of all files."""
-    groups: dict[tuple[Form, tuple[tuple[str, str], ...]], list[tuple[int, Input]]] = defaultdict(list)
+    groups: dict[tuple[FileFormat, tuple[tuple[str, str], ...]], list[tuple[int, InputFile]]] = defaultdict(list)
     problems = []
     for number, file in enumerate(files):
         try:
-            columns = parquet_columns(space.session, file) if file.form is Form.PARQUET else text_columns(file, table)
+            columns = (
+                read_parquet_columns(space.session, file)
+                if file.format is FileFormat.PARQUET
+                else read_text_columns(file, table)
+            )
         except BadInput as problem:
             problems.append(str(problem))
         else:
-            groups[(file.form, columns)].append((number, file))
+            groups[(file.format, columns)].append((number, file))
     if problems:
         raise BadInput("\n".join(problems))
-    meter.stored = sum(pq.read_metadata(file.path).num_rows for file in files if file.form is Form.PARQUET)
+    meter.stored = sum(pq.read_metadata(file.path).num_rows for file in files if file.format is FileFormat.PARQUET)
     return tuple(
-        parquet_rows(group, dict(columns))
-        if form is Form.PARQUET
-        else text_source(space.session, group, dict(columns), reject, failure, meter)
+        parquet_source_rows(group, dict(columns))
+        if form is FileFormat.PARQUET
+        else make_text_source(space.session, group, dict(columns), reject, failure, meter)
         for (form, columns), group in groups.items()
     )
 
 
-def parquet_columns(session: duckdb.DuckDBPyConnection, file: Input) -> tuple[tuple[str, str], ...]:
+def read_parquet_columns(session: duckdb.DuckDBPyConnection, file: InputFile) -> tuple[tuple[str, str], ...]:
     """The columns of a Parquet file and their SQL types."""
     try:
         with pq.ParquetFile(file.path) as whole:
@@ -89,14 +98,14 @@ def parquet_columns(session: duckdb.DuckDBPyConnection, file: Input) -> tuple[tu
         raise BadInput(f"{file.path} names {', '.join(map(repr, repeated))} more than once")
     if not names:
         raise BadInput(f"{file.path} has no columns")
-    with engine_errors(file.path):
+    with translate_engine_errors(file.path):
         described = session.execute(f"DESCRIBE SELECT * FROM {parquet_source([str(file.path)])}").fetchall()  # noqa: S608 - the path is quoted
     return tuple((name, kind) for name, kind, *_ in described)
 
 
-def check_columns(table: Table, found: Sequence[Source], files: Sequence[Input]) -> None:
+def check_columns(table: Table, found: Sequence[RowSource], files: Sequence[InputFile]) -> None:
     """Raise BadInput with every reason why the sources' columns can't be the table's, and the way to map them."""
-    problems = [problem for source in found for problem in column_problems(table, source)]
+    problems = [problem for source in found for problem in find_column_problems(table, source)]
     if not problems:
         return
     if files and not any(source.named == OUTPUT for source in found):
@@ -108,7 +117,7 @@ def check_columns(table: Table, found: Sequence[Source], files: Sequence[Input])
 
 
 @contextmanager
-def blamed(space: Workspace, files: Sequence[Input], found: Sequence[Source]) -> Iterator[None]:
+def blame_input(space: Workspace, files: Sequence[InputFile], found: Sequence[RowSource]) -> Iterator[None]:
     """When the engine fails inside the block say what is to blame: the Parquet file by its name, or the mapping.
 
     The engine tells of the bytes or the value that it stumbled over, and seldom of where they are. Raises BadInput.
@@ -116,11 +125,11 @@ def blamed(space: Workspace, files: Sequence[Input], found: Sequence[Source]) ->
     try:
         yield
     except duckdb.Error as error:
-        if isinstance(error, duckdb.OutOfMemoryException) or full_disk(str(error)):
+        if isinstance(error, duckdb.OutOfMemoryException) or full_disk_sentence(str(error)):
             raise
         check_unchanged(files)
         for file in files:
-            if file.form is Form.PARQUET and not _readable(space, file):
+            if file.format is FileFormat.PARQUET and not _is_readable(space, file):
                 raise BadInput(f"{file.path}: the Parquet file is damaged and can't be read to its end") from error
         if isinstance(error, duckdb.DataError | duckdb.InvalidInputException) and any(
             one.named == OUTPUT for one in found
@@ -129,61 +138,61 @@ def blamed(space: Workspace, files: Sequence[Input], found: Sequence[Source]) ->
         raise
 
 
-def _readable(space: Workspace, file: Input) -> bool:
+def _is_readable(space: Workspace, file: InputFile) -> bool:
     def read() -> None:
         for _ in space.session.sql(f"FROM {parquet_source([str(file.path)])}").to_arrow_reader(ROW_GROUP):
             pass
 
     try:
-        space.stoppable(read)
+        space.run_interruptibly(read)
     except duckdb.Error as error:
         return isinstance(error, duckdb.OutOfMemoryException)
     return True
 
 
-def text_columns(file: Input, table: Table) -> tuple[tuple[str, str], ...]:
+def read_text_columns(file: InputFile, table: Table) -> tuple[tuple[str, str], ...]:
     """The columns of a text file, all of them text. NDJSON may have any column of the table in any line."""
-    names = header_of(file)
-    if file.form is Form.NDJSON:
+    names = read_header(file)
+    if file.format is FileFormat.NDJSON:
         names = tuple(dict.fromkeys((*names, *(column.name for column in table.columns))))
     return tuple((name, "VARCHAR") for name in names)
 
 
-def _spoken(group: Sequence[tuple[int, Input]]) -> str:
+def _name_group(group: Sequence[tuple[int, InputFile]]) -> str:
     first = str(group[0][1].path)
     return first if len(group) == 1 else f"{first} and {len(group) - 1} more"
 
 
-def parquet_rows(group: Sequence[tuple[int, Input]], types: dict[str, str]) -> Source:
+def parquet_source_rows(group: Sequence[tuple[int, InputFile]], types: dict[str, str]) -> RowSource:
     """The rows of Parquet files, each with its file and its number there."""
     paths = [str(file.path) for _, file in group]
     relation = parquet_source(paths, filename=f"'{FILE}'", file_row_number="true")
     numbers = f"[{', '.join(str(number) for number, _ in group)}]"
     named = "[" + ", ".join("'" + path.replace("'", "''") + "'" for path in paths) + "]"
-    file = f"{numbers}[list_position({named}, {quoted(FILE)})]"
-    return Source(relation, types, file, f"{ROW_NUMBER} + 1", _spoken(group))
+    file = f"{numbers}[list_position({named}, {quote_name(FILE)})]"
+    return RowSource(relation, types, file, f"{ROW_NUMBER} + 1", _name_group(group))
 
 
-def text_source(
+def make_text_source(
     session: duckdb.DuckDBPyConnection,
-    group: Sequence[tuple[int, Input]],
+    group: Sequence[tuple[int, InputFile]],
     types: dict[str, str],
     reject: Reject,
-    failure: Failure,
-    meter: Meter,
-) -> Source:
+    failure: ReaderFailure,
+    meter: ProgressMeter,
+) -> RowSource:
     """Text files that share their columns as one stream; it can be read once."""
     names = tuple(types)
-    stream = failure.watched(batches(group, names, reject, meter), meter)
-    return arrow_source(
-        session, pa.RecordBatchReader.from_batches(text_schema(names), stream), types, _spoken(group), group[0][0]
+    stream = failure.watch(read_batches(group, names, reject, meter), meter)
+    return make_arrow_source(
+        session, pa.RecordBatchReader.from_batches(text_schema(names), stream), types, _name_group(group), group[0][0]
     )
 
 
-def arrow_source(
+def make_arrow_source(
     session: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader, types: dict[str, str], named: str, number: int
-) -> Source:
+) -> RowSource:
     """A stream of Arrow batches that carry the places of their rows."""
     relation = f"_reelport_input_{number}"
     session.register(relation, reader)
-    return Source(relation, types, quoted(FILE), quoted(LINE), named)
+    return RowSource(relation, types, quote_name(FILE), quote_name(LINE), named)

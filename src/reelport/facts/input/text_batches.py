@@ -12,11 +12,11 @@ import pyarrow.csv as pacsv
 
 from reelport.errors import BadInput
 from reelport.facts.input.checking import FILE, LINE
-from reelport.facts.input.csv_records import Record, decoded, records
-from reelport.facts.input.files import READ_ERRORS, Form, Input, damaged
-from reelport.facts.input.json_rows import json_row, json_value
-from reelport.facts.input.lines import Lines
-from reelport.facts.input.progress import Meter
+from reelport.facts.input.csv_records import Record, decode_line, read_records
+from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, damaged_sentence
+from reelport.facts.input.json_rows import parse_json, parse_row
+from reelport.facts.input.lines import LineReader
+from reelport.facts.input.progress import ProgressMeter
 from reelport.wording import format_count
 
 BATCH_ROWS = 20_000
@@ -25,20 +25,20 @@ Reject = Callable[[int, int, str, str], None]
 """Takes the number of a file, a line, a reason and the raw text."""
 
 
-def header_of(file: Input) -> tuple[str, ...]:
+def read_header(file: InputFile) -> tuple[str, ...]:
     """The column names of a text file: a CSV's first record, or the keys of an NDJSON's first object."""
     try:
         with file.open() as stream:
-            lines = Lines(stream, file)
-            if file.form is Form.CSV:
-                return _csv_header(lines, file)
-            return _first_keys(lines, file)
+            lines = LineReader(stream, file)
+            if file.format is FileFormat.CSV:
+                return _read_csv_header(lines, file)
+            return _read_first_keys(lines, file)
     except READ_ERRORS as error:
-        raise BadInput(damaged(file, error)) from error
+        raise BadInput(damaged_sentence(file, error)) from error
 
 
-def _csv_header(lines: Lines, file: Input) -> tuple[str, ...]:
-    record = next(records(lines), None)
+def _read_csv_header(lines: LineReader, file: InputFile) -> tuple[str, ...]:
+    record = next(read_records(lines), None)
     if record is None or isinstance(record[1], str):
         reason = record[1] if record else "it is empty"
         raise BadInput(f"{file.path}: the header can't be read: {reason}")
@@ -52,18 +52,18 @@ def _csv_header(lines: Lines, file: Input) -> tuple[str, ...]:
     return names
 
 
-def _first_keys(lines: Lines, file: Input) -> tuple[str, ...]:
+def _read_first_keys(lines: LineReader, file: InputFile) -> tuple[str, ...]:
     for _, raw in lines:
         if raw.strip():
             with suppress(ValueError):
-                value = json_value(raw)
+                value = parse_json(raw)
                 if isinstance(value, dict):
                     return tuple(value)
     raise BadInput(f"{file.path}: no line holds a JSON object")
 
 
-def batches(
-    files: Sequence[tuple[int, Input]], names: tuple[str, ...], reject: Reject, meter: Meter
+def read_batches(
+    files: Sequence[tuple[int, InputFile]], names: tuple[str, ...], reject: Reject, meter: ProgressMeter
 ) -> Iterator[pa.RecordBatch]:
     """The records of the files, which share these columns, as text; what is no record goes to `reject`.
 
@@ -72,14 +72,14 @@ def batches(
     for number, file in files:
         try:
             with file.open() as stream:
-                lines = Lines(stream, file)
-                read = _csv_batches if file.form is Form.CSV else _json_batches
+                lines = LineReader(stream, file)
+                read = _read_csv_batches if file.format is FileFormat.CSV else _read_json_batches
                 for batch in read(lines, number, names, reject):
-                    meter.reach(number, stream.place)
+                    meter.set_position(number, stream.position)
                     yield batch
-                meter.reach(number, file.size)
+                meter.set_position(number, file.size)
         except READ_ERRORS as error:
-            raise BadInput(damaged(file, error)) from error
+            raise BadInput(damaged_sentence(file, error)) from error
 
 
 def text_schema(names: Sequence[str]) -> pa.Schema:
@@ -88,30 +88,32 @@ def text_schema(names: Sequence[str]) -> pa.Schema:
     return pa.schema([*(pa.field(name, pa.string()) for name in names), *places])
 
 
-def _batch(
+def _make_batch(
     columns: Sequence[pa.Array], number: int, at: Sequence[int] | pa.Array, names: Sequence[str]
 ) -> pa.RecordBatch:
     places = [pa.repeat(pa.scalar(number, pa.int32()), len(at)), pa.array(at, pa.int64())]
     return pa.RecordBatch.from_arrays([*columns, *places], schema=text_schema(names))
 
 
-def _csv_batches(lines: Lines, number: int, names: tuple[str, ...], reject: Reject) -> Iterator[pa.RecordBatch]:
-    next(records(lines))
-    while block := lines.block():
+def _read_csv_batches(
+    lines: LineReader, number: int, names: tuple[str, ...], reject: Reject
+) -> Iterator[pa.RecordBatch]:
+    next(read_records(lines))
+    while block := lines.read_block():
         first, raw = block
-        plain = _plain(raw, names) or _quoted(raw, names)
+        plain = _parse_unquoted(raw, names) or _parse_quoted(raw, names)
         if plain is not None:
-            yield _batch(plain, number, pa.array(range(first, first + len(raw)), pa.int64()), names)
+            yield _make_batch(plain, number, pa.array(range(first, first + len(raw)), pa.int64()), names)
             continue
         lines.push_back(first, raw)
         last = first + len(raw)
-        careful = records(lines, before=last)
+        careful = read_records(lines, before=last)
         while rows := list(islice(careful, BATCH_ROWS)):
-            if made := _careful(rows, number, names, reject):
+            if made := _check_records(rows, number, names, reject):
                 yield made
 
 
-def _plain(raw: Sequence[bytes], names: Sequence[str]) -> list[pa.Array] | None:
+def _parse_unquoted(raw: Sequence[bytes], names: Sequence[str]) -> list[pa.Array] | None:
     """The columns of lines that hold nothing but fields and commas; None when a line needs a careful look."""
     text = b"\n".join(raw)
     if b'"' in text or b"\0" in text or b"\n\n" in text or text.startswith(b"\n") or text.endswith(b"\n"):
@@ -134,7 +136,7 @@ def _plain(raw: Sequence[bytes], names: Sequence[str]) -> list[pa.Array] | None:
     return [column.combine_chunks() for column in table.columns]
 
 
-def _quoted(raw: Sequence[bytes], names: Sequence[str]) -> list[pa.Array] | None:
+def _parse_quoted(raw: Sequence[bytes], names: Sequence[str]) -> list[pa.Array] | None:
     """The columns of lines that are each a whole record; None when a line needs a careful look."""
     if any(line.count(b'"') & 1 or b"\0" in line for line in raw):
         return None
@@ -148,7 +150,7 @@ def _quoted(raw: Sequence[bytes], names: Sequence[str]) -> list[pa.Array] | None
     return [pa.array(column, pa.string()) for column in columns]
 
 
-def _careful(rows: Sequence[Record], number: int, names: Sequence[str], reject: Reject) -> pa.RecordBatch | None:
+def _check_records(rows: Sequence[Record], number: int, names: Sequence[str], reject: Reject) -> pa.RecordBatch | None:
     good, at = [], []
     for line, fields, raw in rows:
         if isinstance(fields, str):
@@ -160,23 +162,25 @@ def _careful(rows: Sequence[Record], number: int, names: Sequence[str], reject: 
             at.append(line)
     if not good:
         return None
-    return _batch([pa.array(column, pa.string()) for column in zip(*good, strict=True)], number, at, names)
+    return _make_batch([pa.array(column, pa.string()) for column in zip(*good, strict=True)], number, at, names)
 
 
-def _json_batches(lines: Lines, number: int, names: tuple[str, ...], reject: Reject) -> Iterator[pa.RecordBatch]:
+def _read_json_batches(
+    lines: LineReader, number: int, names: tuple[str, ...], reject: Reject
+) -> Iterator[pa.RecordBatch]:
     known, shape = frozenset(names), pa.struct([pa.field(name, pa.string()) for name in names])
-    while block := lines.block():
+    while block := lines.read_block():
         first, raw = block
         rows: list[dict[str, str | None]] = []
         at: list[int] = []
         for line, text in enumerate(raw, first):
             if not text.strip():
                 continue
-            made = json_row(text, known)
+            made = parse_row(text, known)
             if isinstance(made, str):
-                reject(number, line, made, decoded(text)[0])
+                reject(number, line, made, decode_line(text)[0])
             else:
                 rows.append(made)
                 at.append(line)
         if rows:
-            yield _batch(pa.array(rows, shape).flatten(), number, at, names)
+            yield _make_batch(pa.array(rows, shape).flatten(), number, at, names)

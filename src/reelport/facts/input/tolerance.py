@@ -40,14 +40,14 @@ class MaxBad:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class LoadTerms:
     """On what terms a load takes its rows: which bad ones it bears, and which days it replaces, both included."""
 
     strict: bool = False
     span: tuple[date, date] | None = None
     most: MaxBad | None = None
 
-    def against(self, rows: int, bad: int, total: int) -> str | None:
+    def refuse_bad_rows(self, rows: int, bad: int, total: int) -> str | None:
         """What speaks against landing so many rows beside so many bad ones; empty where no row is good."""
         if bad and not rows:
             return ""
@@ -57,7 +57,7 @@ class Terms:
             return "--strict"
         return "a replacement takes no bad rows" if bad and self.span is not None else None
 
-    def problem(self, rows: int, days: Sequence[date], names: Sequence[str]) -> str | None:
+    def find_problem(self, rows: int, days: Sequence[date], names: Sequence[str]) -> str | None:
         """What is wrong with the good rows of these files, all in all."""
         if self.span is None:
             return None if rows else f"there are no rows in {', '.join(names)}"

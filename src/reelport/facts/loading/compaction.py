@@ -14,18 +14,18 @@ import pyarrow as pa
 from reelport.errors import StorageError, UsageError
 from reelport.facts.defaults import MEMORY, SETTLED_AFTER
 from reelport.facts.log.commits import Change, commit
-from reelport.facts.log.delta_log import Current, DataFile, Entry, current, tables_in
-from reelport.facts.rules import quoted
-from reelport.facts.schema import sort_keys, table_named
-from reelport.facts.storage.duckdb_session import parquet_source, workspace
+from reelport.facts.log.delta_log import DataFile, LogEntry, TableVersion, list_tables, read_newest
+from reelport.facts.rules import quote_name
+from reelport.facts.schema import find_table, sort_keys
+from reelport.facts.storage.duckdb_session import open_workspace, parquet_source
 from reelport.facts.storage.projection import project_sql
-from reelport.facts.storage.sorted_files import MONTH_FILE, ROW_GROUP, Writing
-from reelport.facts.storage.work_folders import clear_killed
+from reelport.facts.storage.sorted_files import MONTH_FILE, ROW_GROUP, StagedFiles
+from reelport.facts.storage.work_folders import clear_dead_folders
 from reelport.facts.tables import Table
 
 
 @dataclass(frozen=True, slots=True)
-class Compacted:
+class CompactedMonth:
     """One month that was merged: how many files became one, and their rows."""
 
     table: str
@@ -41,26 +41,26 @@ def compact(
     settled_after: int = SETTLED_AFTER,
     table: str | None = None,
     memory: str = MEMORY,
-    progress: Callable[[Compacted], None] | None = None,
-) -> tuple[Compacted, ...]:
+    progress: Callable[[CompactedMonth], None] | None = None,
+) -> tuple[CompactedMonth, ...]:
     """Merge the days that ended more than `settled_after` days before today, a month at a time."""
     if settled_after < 0:
         raise UsageError("days settle after 0 days or more")
-    clear_killed(root)
+    clear_dead_folders(root)
     before = today - timedelta(days=settled_after)
     done = []
-    for found in tables_in(root) if table is None else (table_named(table),):
+    for found in list_tables(root) if table is None else (find_table(table),):
         if not found.is_fact:
             continue
-        for month, files in _due(current(root, found).files, before):
+        for month, files in _find_months_to_merge(read_newest(root, found).files, before):
             if _merge(root, found, month, files, memory):
-                done.append(Compacted(found.name, month, len(files), sum(file.rows for file in files)))
+                done.append(CompactedMonth(found.name, month, len(files), sum(file.rows for file in files)))
                 if progress is not None:
                     progress(done[-1])
     return tuple(done)
 
 
-def _due(files: Iterable[DataFile], before: date) -> list[tuple[str, tuple[DataFile, ...]]]:
+def _find_months_to_merge(files: Iterable[DataFile], before: date) -> list[tuple[str, tuple[DataFile, ...]]]:
     months: dict[str, list[DataFile]] = defaultdict(list)
     for file in files:
         if file.month is not None and file.last_day < before:
@@ -71,23 +71,23 @@ def _due(files: Iterable[DataFile], before: date) -> list[tuple[str, tuple[DataF
 def _merge(root: Path, table: Table, month: str, files: tuple[DataFile, ...], memory: str) -> bool:
     """Whether the month was merged: it is left alone when others changed its files meanwhile."""
     folder = root / table.name
-    keys = ", ".join(map(quoted, sort_keys(table)))
+    keys = ", ".join(map(quote_name, sort_keys(table)))
     source = parquet_source([str((folder / file.path).absolute()) for file in files])
     with ExitStack() as stack:
-        space = stack.enter_context(workspace(root, memory))
-        writing = stack.enter_context(Writing(folder, table))
+        space = stack.enter_context(open_workspace(root, memory))
+        writing = stack.enter_context(StagedFiles(folder, table))
         merged = space.session.sql(f"{project_sql(table, source)} ORDER BY {keys}")
         for batch in merged.to_arrow_reader(ROW_GROUP):
-            writing.take(MONTH_FILE.removesuffix("-"), month, pa.Table.from_batches([batch]))
+            writing.write(MONTH_FILE.removesuffix("-"), month, pa.Table.from_batches([batch]))
         made = writing.finish()
         rows = sum(file.rows for file in files)
         if sum(file.rows for file in made) != rows:
             raise StorageError(f"{folder}: merging {month} would change its {rows:,} rows; run reelport verify")
 
-        def propose(now: Current) -> Change | None:
+        def propose(now: TableVersion) -> Change | None:
             if not set(files) <= set(now.files):
                 return None
-            return Change(Entry("compact", rows=rows), made, files)
+            return Change(LogEntry("compact", rows=rows), made, files)
 
         version = commit(root, table, propose)
         if version is not None:

@@ -13,21 +13,21 @@ from tempfile import TemporaryFile
 
 from reelport.errors import BadInput, UsageError
 from reelport.facts.defaults import MEMORY
-from reelport.facts.input.arrow_input import ArrowRows, arrow_rows
-from reelport.facts.input.checking import Source, sorted_rows
-from reelport.facts.input.files import Input, batch_id, check_unchanged, detect_format
-from reelport.facts.input.landing import Landing, Outside, Total
-from reelport.facts.input.mapping import mapped, mapping_text
-from reelport.facts.input.progress import Meter, Tell
+from reelport.facts.input.arrow_input import ArrowRows, make_arrow_rows_source
+from reelport.facts.input.checking import RowSource, sorted_rows_sql
+from reelport.facts.input.files import InputFile, batch_id, check_unchanged, detect_format
+from reelport.facts.input.landing import OutsideRows, RowWriter, Total
+from reelport.facts.input.mapping import read_mapping, run_mapping
+from reelport.facts.input.progress import ProgressCallback, ProgressMeter
 from reelport.facts.input.rejects import Rejects, check_rejects_path
-from reelport.facts.input.sources import Failure, blamed, check_columns, sources
-from reelport.facts.input.tolerance import MaxBad, RejectCap, Terms
-from reelport.facts.loading.changes import Landed, Loaded, apply_load
-from reelport.facts.log.delta_log import DayLeftOut, Entry, current
-from reelport.facts.schema import table_named
-from reelport.facts.storage.duckdb_session import Workspace, workspace
-from reelport.facts.storage.sorted_files import Writing
-from reelport.facts.storage.work_folders import claim as claim_file
+from reelport.facts.input.sources import ReaderFailure, blame_input, check_columns, make_sources
+from reelport.facts.input.tolerance import LoadTerms, MaxBad, RejectCap
+from reelport.facts.loading.changes import AppliedLoad, PreparedLoad, apply_load
+from reelport.facts.log.delta_log import DayLeftOut, LogEntry, read_newest
+from reelport.facts.schema import find_table
+from reelport.facts.storage.duckdb_session import Workspace, open_workspace
+from reelport.facts.storage.sorted_files import StagedFiles
+from reelport.facts.storage.work_folders import claim_file
 from reelport.facts.tables import Table
 
 
@@ -52,18 +52,18 @@ class LoadResult:
     already: bool = False
     left_out: tuple[DayLeftOut, ...] = ()
     are_lines_of_output: bool = False
-    outside: tuple[Outside, ...] = ()
+    outside: tuple[OutsideRows, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
+class _LoadRequest:
     """What was asked of a load."""
 
     root: Path
     table: Table
     batch: str
     names: tuple[str, ...]
-    terms: Terms = field(default_factory=Terms)
+    terms: LoadTerms = field(default_factory=LoadTerms)
     memory: str = MEMORY
     lenient: bool = False
     owners: Counter[str] | None = None
@@ -87,7 +87,7 @@ def load(
     cap: RejectCap | None = None,
     lenient: bool = False,
     owners: Counter[str] | None = None,
-    progress: Tell | None = None,
+    progress: ProgressCallback | None = None,
     memory: str = MEMORY,
     threads: int | None = None,
 ) -> LoadResult:
@@ -100,22 +100,22 @@ def load(
     rows of each owner channel. Raises BadInput, UsageError or StorageError, and then the table
     is unchanged.
     """
-    found = table_named(table)
+    found = find_table(table)
     check_span(found, replace)
     inputs = detect_format([Path(file) for file in files])
-    text = None if mapping is None else mapping_text(mapping)
-    batch = batch_of(found, text, replace, inputs)
-    into = rejects or _rejects_path(root, batch, inputs)
+    text = None if mapping is None else read_mapping(mapping)
+    batch = name_batch(found, text, replace, inputs)
+    into = rejects or _choose_rejects_path(root, batch, inputs)
     check_rejects_path(into, root, [*(file.path for file in inputs), *([mapping] if mapping else [])])
     names = tuple(str(file.path) for file in inputs)
-    order = _Order(root, found, batch, names, Terms(strict, replace, max_bad), memory, lenient, owners)
-    if found.is_fact and replace is None and current(root, found).has(batch):
+    order = _LoadRequest(root, found, batch, names, LoadTerms(strict, replace, max_bad), memory, lenient, owners)
+    if found.is_fact and replace is None and read_newest(root, found).is_loaded(batch):
         return LoadResult(table, batch, already=True)
-    with workspace(root, memory, threads) as space:
+    with open_workspace(root, memory, threads) as space:
         claim = partial(claim_file, space.folder)
         bad = Rejects(into, names, cap, max_bad, claim, strict=strict)
         try:
-            return _from_files(order, space, inputs, text, bad, Meter(inputs, progress))
+            return _load_files(order, space, inputs, text, bad, ProgressMeter(inputs, progress))
         finally:
             bad.discard()
 
@@ -128,7 +128,7 @@ def load_arrow(
     *,
     replace: tuple[date, date] | None = None,
     lenient: bool = False,
-    progress: Tell | None = None,
+    progress: ProgressCallback | None = None,
     memory: str = MEMORY,
 ) -> LoadResult:
     """Load Arrow rows, which carry the table's columns or those that must be there, under the batch's given name.
@@ -136,17 +136,24 @@ def load_arrow(
     A batch of facts that is loaded already changes nothing. A row that the table's rules
     refuse refuses them all, by BadInput; `lenient` as in `load`.
     """
-    found = table_named(table)
+    found = find_table(table)
     check_span(found, replace)
     if not batch:
         raise UsageError("a batch needs a name")
-    order = _Order(root, found, batch, (batch,), Terms(strict=True, span=replace), memory, lenient)
-    if found.is_fact and replace is None and current(root, found).has(batch):
+    order = _LoadRequest(root, found, batch, (batch,), LoadTerms(strict=True, span=replace), memory, lenient)
+    if found.is_fact and replace is None and read_newest(root, found).is_loaded(batch):
         return LoadResult(table, batch, already=True)
-    with workspace(root, memory) as space:
+    with open_workspace(root, memory) as space:
         bad = Rejects(None, (batch,), strict=True)
         try:
-            return _load(order, space, (arrow_rows(space, rows, batch),), bad, Failure(), Meter((), progress))
+            return _load_sources(
+                order,
+                space,
+                (make_arrow_rows_source(space, rows, batch),),
+                bad,
+                ReaderFailure(),
+                ProgressMeter((), progress),
+            )
         finally:
             bad.discard()
 
@@ -161,7 +168,7 @@ def check_span(table: Table, span: tuple[date, date] | None) -> None:
         raise UsageError(f"the days to replace are reversed: {span[0]} is after {span[1]}")
 
 
-def _rejects_path(root: Path, batch: str, files: Sequence[Input]) -> Path:
+def _choose_rejects_path(root: Path, batch: str, files: Sequence[InputFile]) -> Path:
     """Beside the first file when that folder can be written, otherwise under the data directory."""
     beside = files[0].path.absolute()
     try:
@@ -172,57 +179,64 @@ def _rejects_path(root: Path, batch: str, files: Sequence[Input]) -> Path:
     return beside.with_name(f"{beside.name}.rejects.csv")
 
 
-def batch_of(table: Table, mapping: str | None, span: tuple[date, date] | None, files: Sequence[Input]) -> str:
+def name_batch(table: Table, mapping: str | None, span: tuple[date, date] | None, files: Sequence[InputFile]) -> str:
     """The name of the batch that a load of these files has."""
     return batch_id(table, mapping, (span[0].isoformat(), span[1].isoformat()) if span else None, files)
 
 
-def _from_files(
-    order: _Order, space: Workspace, files: Sequence[Input], text: str | None, bad: Rejects, meter: Meter
+def _load_files(
+    order: _LoadRequest,
+    space: Workspace,
+    files: Sequence[InputFile],
+    text: str | None,
+    bad: Rejects,
+    meter: ProgressMeter,
 ) -> LoadResult:
-    failure = Failure()
+    failure = ReaderFailure()
     if text is not None:
-        found: tuple[Source, ...] = (mapped(space, files, text, bad.text, failure, meter),)
+        found: tuple[RowSource, ...] = (run_mapping(space, files, text, bad.add_broken_line, failure, meter),)
         bad.locate = found[0].locate
     else:
-        found = sources(space, order.table, files, bad.text, failure, meter)
+        found = make_sources(space, order.table, files, bad.add_broken_line, failure, meter)
 
     def total() -> int | None:
         return None if text is not None else meter.rows + bad.lines + meter.stored
 
-    return _load(order, space, found, bad, failure, meter, files, total)
+    return _load_sources(order, space, found, bad, failure, meter, files, total)
 
 
-def _load(
-    order: _Order,
+def _load_sources(
+    order: _LoadRequest,
     space: Workspace,
-    found: Sequence[Source],
+    found: Sequence[RowSource],
     bad: Rejects,
-    failure: Failure,
-    meter: Meter,
-    inputs: Sequence[Input] = (),
+    failure: ReaderFailure,
+    meter: ProgressMeter,
+    inputs: Sequence[InputFile] = (),
     total: Total = lambda: None,
 ) -> LoadResult:
     check_columns(order.table, found, inputs)
     with ExitStack() as stack:
-        writing = stack.enter_context(Writing(order.root / order.table.name, order.table))
-        landing = Landing(order.table, order.batch, writing, bad, meter, total, order.owners)
-        with failure.told(), blamed(space, inputs, found):
-            query = sorted_rows(order.table, found, lenient=order.lenient)
-            space.stoppable(lambda: landing.write(space.session.sql(query)), meter.engine)
+        writing = stack.enter_context(StagedFiles(order.root / order.table.name, order.table))
+        landing = RowWriter(order.table, order.batch, writing, bad, meter, total, order.owners)
+        with failure.reraise(), blame_input(space, inputs, found):
+            query = sorted_rows_sql(order.table, found, lenient=order.lenient)
+            space.run_interruptibly(lambda: landing.write(space.session.sql(query)), meter.report_engine_share)
         check_unchanged(inputs)
-        _refuse(order, landing, bad, total)
+        _refuse_bad_rows(order, landing, bad, total)
         files = writing.finish()
         bad.finish()
-        meter.commit(landing.rows)
-        done = apply_load(order.root, order.table, Loaded(_entry(order, landing, bad), files, order.span), order.memory)
+        meter.report_committing(landing.rows)
+        done = apply_load(
+            order.root, order.table, PreparedLoad(_make_entry(order, landing, bad), files, order.span), order.memory
+        )
         writing.keep(done.files)
-    return _result(order, landing, bad, done)
+    return _make_result(order, landing, bad, done)
 
 
-def _entry(order: _Order, landing: Landing, bad: Rejects) -> Entry:
+def _make_entry(order: _LoadRequest, landing: RowWriter, bad: Rejects) -> LogEntry:
     """What the log records of the load."""
-    return Entry(
+    return LogEntry(
         kind="replace" if order.span else "load",
         batch=order.batch,
         rows=landing.rows,
@@ -233,7 +247,7 @@ def _entry(order: _Order, landing: Landing, bad: Rejects) -> Entry:
     )
 
 
-def _result(order: _Order, landing: Landing, bad: Rejects, done: Landed) -> LoadResult:
+def _make_result(order: _LoadRequest, landing: RowWriter, bad: Rejects, done: AppliedLoad) -> LoadResult:
     told = LoadResult(
         order.table.name,
         order.batch,
@@ -250,14 +264,14 @@ def _result(order: _Order, landing: Landing, bad: Rejects, done: Landed) -> Load
         days=tuple(map(date.fromisoformat, done.entry.days)),
         version=done.version,
         left_out=done.entry.left_out,
-        outside=tuple(Outside(reason, rows) for reason, rows in sorted(landing.outside.items())),
+        outside=tuple(OutsideRows(reason, rows) for reason, rows in sorted(landing.outside.items())),
     )
 
 
-def _refuse(order: _Order, landing: Landing, bad: Rejects, total: Total) -> None:
+def _refuse_bad_rows(order: _LoadRequest, landing: RowWriter, bad: Rejects, total: Total) -> None:
     """Refuse the batch when it must not land."""
     read = total() or landing.rows + bad.count
-    if (why := order.terms.against(landing.rows, bad.count, read)) is not None:
-        raise bad.refusal(read, why)
-    if (problem := order.terms.problem(landing.rows, landing.days, order.names)) is not None:
+    if (why := order.terms.refuse_bad_rows(landing.rows, bad.count, read)) is not None:
+        raise bad.make_refusal(read, why)
+    if (problem := order.terms.find_problem(landing.rows, landing.days, order.names)) is not None:
         raise BadInput(f"nothing was loaded: {problem}")

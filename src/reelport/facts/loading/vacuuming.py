@@ -12,13 +12,13 @@ from pathlib import Path
 from reelport.errors import UsageError
 from reelport.facts.defaults import KEPT_HOURS
 from reelport.facts.durable import translate_io_errors
-from reelport.facts.log.delta_log import LOG_FOLDER, current, tables_in
-from reelport.facts.storage.work_folders import LOCK, clear_killed, work_folders
+from reelport.facts.log.delta_log import LOG_FOLDER, list_tables, read_newest
+from reelport.facts.storage.work_folders import LOCK, clear_dead_folders, list_work_folders
 from reelport.facts.tables import Table
 
 
 @dataclass(frozen=True, slots=True)
-class Vacuumed:
+class VacuumResult:
     """What was deleted of a table."""
 
     table: str
@@ -26,40 +26,40 @@ class Vacuumed:
     bytes: int
 
 
-def vacuum(root: Path, *, now: datetime, hours: int = KEPT_HOURS) -> tuple[Vacuumed, ...]:
+def vacuum(root: Path, *, now: datetime, hours: int = KEPT_HOURS) -> tuple[VacuumResult, ...]:
     """Delete the files that were replaced, or written and never committed, more than `hours` before now."""
     if hours < KEPT_HOURS:
         raise UsageError(f"files are kept for at least {KEPT_HOURS} hours: a running report may read them")
     before = now - timedelta(hours=hours)
-    done = [_vacuum_table(root, table, before) for table in tables_in(root)]
-    clear_killed(root)
-    for folder in work_folders(root):
+    done = [_vacuum_table(root, table, before) for table in list_tables(root)]
+    clear_dead_folders(root)
+    for folder in list_work_folders(root):
         # Without a lock only time tells: the version before wrote it, or its file system has none.
         if not (folder / LOCK).exists() and folder.stat().st_mtime < before.timestamp():
             shutil.rmtree(folder, ignore_errors=True)
     return tuple(done)
 
 
-def _vacuum_table(root: Path, table: Table, before: datetime) -> Vacuumed:
+def _vacuum_table(root: Path, table: Table, before: datetime) -> VacuumResult:
     folder = root / table.name
     with translate_io_errors(folder):
         # Listed before the log is read: a file that is committed in between is in the log by then.
-        old = [path for path in _data_files(folder) if path.stat().st_mtime < before.timestamp()]
-        kept = {file.path for file in current(root, table).files} | set(_removed_since(folder, before))
+        old = [path for path in _find_data_files(folder) if path.stat().st_mtime < before.timestamp()]
+        kept = {file.path for file in read_newest(root, table).files} | set(_read_removed_since(folder, before))
         doomed = [path for path in old if path.relative_to(folder).as_posix() not in kept]
         size = sum(path.stat().st_size for path in doomed)
         for path in doomed:
             path.unlink(missing_ok=True)
-    return Vacuumed(table.name, len(doomed), size)
+    return VacuumResult(table.name, len(doomed), size)
 
 
-def _data_files(folder: Path) -> Iterator[Path]:
+def _find_data_files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*.parquet"):
         if LOG_FOLDER not in path.relative_to(folder).parts:
             yield path
 
 
-def _removed_since(folder: Path, before: datetime) -> Iterator[str]:
+def _read_removed_since(folder: Path, before: datetime) -> Iterator[str]:
     for path in (folder / LOG_FOLDER).glob("*.json"):
         if path.stat().st_mtime < before.timestamp():
             continue

@@ -11,17 +11,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelport.errors import NewerData, StorageError
-from reelport.facts.log.checks import log_checks
-from reelport.facts.log.delta_log import LOG_FOLDER, DataFile, current
-from reelport.facts.schema import BATCH, MONTH, sort_keys, stored
+from reelport.facts.log.checks import check_log
+from reelport.facts.log.delta_log import LOG_FOLDER, DataFile, read_newest
+from reelport.facts.schema import BATCH, MONTH, sort_keys, stored_schema
 from reelport.facts.storage.sorted_files import ROW_GROUP
-from reelport.facts.storage.work_folders import work_folders
+from reelport.facts.storage.work_folders import list_work_folders
 from reelport.facts.tables import TABLES, Table
 from reelport.wording import format_count
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifyResult:
     """What was found of one table; it is right when there are no findings."""
 
     table: str
@@ -32,7 +32,7 @@ class Verified:
     """Data files that no commit names, by their paths in the table."""
 
 
-def verify(root: Path) -> tuple[Verified, ...]:
+def verify(root: Path) -> tuple[VerifyResult, ...]:
     """Check every table: a log that lost something, files that are missing, unreadable, unsorted or with other rows.
 
     Files in no commit are no finding: a command that runs or was killed wrote them. Those of newest commits that
@@ -41,33 +41,33 @@ def verify(root: Path) -> tuple[Verified, ...]:
     return tuple(_verify_table(root, table) for table in TABLES.values() if (root / table.name).is_dir())
 
 
-def _verify_table(root: Path, table: Table) -> Verified:
-    before = tuple(_data_files(root / table.name))
-    log = log_checks(root / table.name, table)
+def _verify_table(root: Path, table: Table) -> VerifyResult:
+    before = tuple(_find_data_files(root / table.name))
+    log = check_log(root / table.name, table)
     try:
-        now = current(root, table)
+        now = read_newest(root, table)
     except (StorageError, NewerData) as error:
-        return Verified(table.name, 0, 0, log.findings or (str(error),))
-    left = _unnamed(now.folder, before, log.named)
+        return VerifyResult(table.name, 0, 0, log.findings or (str(error),))
+    left = _find_uncommitted(now.folder, before, log.named)
     findings = [*log.findings]
-    if left and not log.commits and not any(work_folders(root)):
+    if left and not log.commits and not any(list_work_folders(root)):
         findings.append(f"its log is lost: {len(left)} files, such as {left[0]}, are in no commit")
     for file in now.files:
         columns = log.columns.get(file.path, frozenset())
-        findings += [f"{file.path}: {finding}" for finding in _file_findings(now.folder, table, file, columns)]
-    return Verified(table.name, len(now.files), sum(file.rows for file in now.files), tuple(findings), left)
+        findings += [f"{file.path}: {finding}" for finding in _check_file(now.folder, table, file, columns)]
+    return VerifyResult(table.name, len(now.files), sum(file.rows for file in now.files), tuple(findings), left)
 
 
-def _data_files(folder: Path) -> Iterator[Path]:
+def _find_data_files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*.parquet") if LOG_FOLDER not in path.relative_to(folder).parts)
 
 
-def _unnamed(folder: Path, files: Iterable[Path], named: frozenset[str]) -> tuple[str, ...]:
+def _find_uncommitted(folder: Path, files: Iterable[Path], named: frozenset[str]) -> tuple[str, ...]:
     paths = {path: path.relative_to(folder).as_posix() for path in files}
     return tuple(sorted(name for path, name in paths.items() if name not in named and path.is_file()))
 
 
-def _file_findings(folder: Path, table: Table, file: DataFile, columns: frozenset[str]) -> Iterator[str]:
+def _check_file(folder: Path, table: Table, file: DataFile, columns: frozenset[str]) -> Iterator[str]:
     path = folder / file.path
     if not path.is_file():
         yield "the file is missing"
@@ -78,17 +78,17 @@ def _file_findings(folder: Path, table: Table, file: DataFile, columns: frozense
         with pq.ParquetFile(path, page_checksum_verification=True) as whole:
             if whole.metadata.num_rows != file.rows:
                 yield f"the file has {format_count(whole.metadata.num_rows, 'row')}, its record {file.rows:,}"
-            if wrong := list(_column_findings(whole.schema_arrow, table, columns)):
+            if wrong := list(_check_columns(whole.schema_arrow, table, columns)):
                 yield from wrong
                 return
-            yield from _row_findings(whole, table, file)
+            yield from _check_rows(whole, table, file)
     except (pa.ArrowException, OSError) as error:
         yield f"the file can't be read: {str(error).splitlines()[0]}"
 
 
-def _column_findings(found: pa.Schema, table: Table, columns: frozenset[str]) -> Iterator[str]:
+def _check_columns(found: pa.Schema, table: Table, columns: frozenset[str]) -> Iterator[str]:
     """A file has the columns that its table had when it was written, and no others, as the table declares them."""
-    declared = stored(table.name)
+    declared = stored_schema(table.name)
     if foreign := [name for name in found.names if name not in declared.names]:
         yield f"the file's columns are not the table's: it has {', '.join(foreign)} more"
     if lost := [name for name in declared.names if name in columns and name not in found.names]:
@@ -98,7 +98,7 @@ def _column_findings(found: pa.Schema, table: Table, columns: frozenset[str]) ->
         yield "the file's columns are not the table's: their order or types differ"
 
 
-def _row_findings(whole: pq.ParquetFile, table: Table, file: DataFile) -> Iterator[str]:
+def _check_rows(whole: pq.ParquetFile, table: Table, file: DataFile) -> Iterator[str]:
     keys = list(sort_keys(table))
     last: pa.Table | None = None
     sorted_so_far, in_range, with_batch = True, True, True

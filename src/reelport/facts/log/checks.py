@@ -32,7 +32,7 @@ class LogChecks:
     columns: Mapping[str, frozenset[str]]
 
 
-def log_checks(folder: Path, table: Table) -> LogChecks:
+def check_log(folder: Path, table: Table) -> LogChecks:
     """Read every commit of the table, which lies in the folder."""
     versions = {int(path.stem) for path in (folder / LOG_FOLDER).glob("*.json") if path.stem.isdigit()}
     findings: list[str] = []
@@ -42,7 +42,7 @@ def log_checks(folder: Path, table: Table) -> LogChecks:
     columns: dict[str, frozenset[str]] = {}
     for version in range(max(versions, default=-1) + 1):
         try:
-            told = _commit(log_file(folder, version))
+            told = _read_commit(log_file(folder, version))
         except FileNotFoundError:
             findings.append(f"commit {version} is missing from the log")
             continue
@@ -53,7 +53,7 @@ def log_checks(folder: Path, table: Table) -> LogChecks:
         columns |= dict.fromkeys(told.rows, schema)
         named |= told.rows.keys() | told.removed
         standing = (standing - told.removed) | told.rows.keys()
-        findings += (f"commit {version} of the log {wrong}" for wrong in _wrong(told, table, standing))
+        findings += (f"commit {version} of the log {wrong}" for wrong in _find_faults(told, table, standing))
     return LogChecks(len(versions), tuple(findings), frozenset(named), columns)
 
 
@@ -67,22 +67,22 @@ class _Commit:
     schema: frozenset[str] | None
 
 
-def _commit(path: Path) -> _Commit:
+def _read_commit(path: Path) -> _Commit:
     actions = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
     adds = [action["add"] for action in actions if "add" in action]
     return _Commit(
         next((action["commitInfo"] for action in actions if "commitInfo" in action), None),
         {add["path"]: int(json.loads(add["stats"])["numRecords"]) for add in adds},
         frozenset(action["remove"]["path"] for action in actions if "remove" in action),
-        next((_names(action["metaData"]) for action in actions if "metaData" in action), None),
+        next((_column_names(action["metaData"]) for action in actions if "metaData" in action), None),
     )
 
 
-def _names(meta: Mapping[str, Any]) -> frozenset[str]:
+def _column_names(meta: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(field["name"] for field in json.loads(meta["schemaString"])["fields"])
 
 
-def _wrong(told: _Commit, table: Table, standing: Collection[str]) -> Iterator[str]:
+def _find_faults(told: _Commit, table: Table, standing: Collection[str]) -> Iterator[str]:
     if told.info is None:
         yield "is cut: it doesn't say what it did"
         return

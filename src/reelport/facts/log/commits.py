@@ -17,22 +17,22 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from reelport import killpoints
 from reelport.errors import StorageError
-from reelport.facts.durable import full_disk, make_folder, sync_file, sync_folder, translate_io_errors
+from reelport.facts.durable import full_disk_sentence, make_folder, sync_file, sync_folder, translate_io_errors
 from reelport.facts.log.delta_log import (
     LOG_FOLDER,
-    Current,
     DataFile,
-    Entry,
-    application,
-    current,
-    delta_errors,
+    LogEntry,
+    TableVersion,
+    counter_name,
     entry_to_json,
     folder_uri,
     log_file,
+    read_newest,
+    translate_delta_errors,
 )
-from reelport.facts.log.evolution import NO_HOOKS, add_columns, lacking_columns
+from reelport.facts.log.evolution import NO_HOOKS, add_columns, find_missing_columns
 from reelport.facts.modes import private
-from reelport.facts.schema import BATCH, MONTH, OWNER, logical, partition_by
+from reelport.facts.schema import BATCH, MONTH, OWNER, delta_schema, partition_columns
 from reelport.facts.tables import Table
 
 CHECKPOINT_EVERY = 20
@@ -43,7 +43,7 @@ _ATTEMPTS = 200
 class Change:
     """What a commit is to do."""
 
-    entry: Entry
+    entry: LogEntry
     adds: tuple[DataFile, ...] = ()
     removes: tuple[DataFile, ...] = ()
     loaded: bool | None = None
@@ -51,7 +51,7 @@ class Change:
 
 
 @private()
-def commit(root: Path, table: Table, propose: Callable[[Current], Change | None]) -> int | None:
+def commit(root: Path, table: Table, propose: Callable[[TableVersion], Change | None]) -> int | None:
     """Commit what `propose` makes of the newest version, durably; the new version, or None when it wants nothing.
 
     When another process commits first, `propose` is asked again with the version that
@@ -61,50 +61,50 @@ def commit(root: Path, table: Table, propose: Callable[[Current], Change | None]
         try:
             return _try_commit(root, table, propose)
         except StorageError as error:
-            if not isinstance(error.__cause__, CommitFailedError) or full_disk(str(error)):
+            if not isinstance(error.__cause__, CommitFailedError) or full_disk_sentence(str(error)):
                 raise
             time.sleep(random.uniform(0, 0.02 * min(attempt + 1, 10)))  # noqa: S311 - spreads rivals, keeps no secret
     raise StorageError(f"{root / table.name}: other processes kept committing first; run it again")
 
 
-def _try_commit(root: Path, table: Table, propose: Callable[[Current], Change | None]) -> int | None:
-    now = _with_every_column(root, table)
+def _try_commit(root: Path, table: Table, propose: Callable[[TableVersion], Change | None]) -> int | None:
+    now = _add_missing_columns(root, table)
     change = propose(now)
     if change is None:
         return None
     delta = now.delta or _create(root, table)
-    with delta_errors(now.folder):
-        _commit_once(delta, table, change, now.loads_of(change.entry.batch))
+    with translate_delta_errors(now.folder):
+        _commit_once(delta, table, change, now.load_counter(change.entry.batch))
     version = delta.version() + 1
     killpoints.reach("load-commit")
     _sync_commit(now.folder, version)
     return version
 
 
-def _with_every_column(root: Path, table: Table) -> Current:
+def _add_missing_columns(root: Path, table: Table) -> TableVersion:
     """The newest version of the table, which first gains the columns that this version declares and its log lacks."""
-    now = current(root, table)
-    lacking = lacking_columns(now)
+    now = read_newest(root, table)
+    lacking = find_missing_columns(now)
     if not lacking:
         return now
     add_columns(now, lacking)
     _sync_commit(now.folder, now.version + 1)
-    return current(root, table)
+    return read_newest(root, table)
 
 
 def _create(root: Path, table: Table) -> DeltaTable:
     folder = root / table.name
     with translate_io_errors(folder):
         make_folder(folder / LOG_FOLDER)
-    with delta_errors(folder):
+    with translate_delta_errors(folder):
         # The log is the only memory of what was loaded: it is never cleaned up.
         configuration = {"delta.enableExpiredLogCleanup": "false"}
         with suppress(DeltaError):  # another process made it a moment ago
             DeltaTable.create(
                 folder_uri(folder),
-                Schema.from_arrow(logical(table.name)),
+                Schema.from_arrow(delta_schema(table.name)),
                 "error",
-                partition_by(table),
+                partition_columns(table),
                 table.name,
                 table.sentence,
                 configuration=configuration,
@@ -117,28 +117,28 @@ def _create(root: Path, table: Table) -> DeltaTable:
 def _commit_once(delta: DeltaTable, table: Table, change: Change, loads: int) -> None:
     stamp = time.time_ns() // 1_000_000
     actions: list[AddAction | RemoveAction] = [
-        RemoveAction(file.path, True, stamp, file.size, _partition(file)) for file in change.removes
+        RemoveAction(file.path, True, stamp, file.size, _partition_values(file)) for file in change.removes
     ]
     actions += [
-        AddAction(file.path, file.size, _partition(file), stamp, True, json.dumps(_statistics(file, table)))
+        AddAction(file.path, file.size, _partition_values(file), stamp, True, json.dumps(_statistics(file, table)))
         for file in change.adds
     ]
     told = entry_to_json(change.entry)
     marks = []
     if change.loaded is not None:
         ahead = 1 if (loads % 2 == 1) != change.loaded else 2
-        marks = [Transaction(application(change.entry.batch), loads + ahead)]
+        marks = [Transaction(counter_name(change.entry.batch), loads + ahead)]
     delta.create_write_transaction(
         actions,
         "append",
         delta.schema(),
-        partition_by(table),
+        partition_columns(table),
         commit_properties=CommitProperties({"reelport": told}, max_commit_retries=0, app_transactions=marks),
         post_commithook_properties=NO_HOOKS,
     )
 
 
-def _partition(file: DataFile) -> dict[str, str | None]:
+def _partition_values(file: DataFile) -> dict[str, str | None]:
     return {} if file.month is None else {MONTH: file.month}
 
 
@@ -147,13 +147,13 @@ def _statistics(file: DataFile, table: Table) -> dict[str, object]:
         return {"numRecords": file.rows}
     return {
         "numRecords": file.rows,
-        "minValues": {table.time: _stamp(file.first), OWNER: file.low_owner},
-        "maxValues": {table.time: _stamp(file.last), OWNER: file.high_owner},
+        "minValues": {table.time: _format_moment(file.first), OWNER: file.low_owner},
+        "maxValues": {table.time: _format_moment(file.last), OWNER: file.high_owner},
         "nullCount": {table.time: 0, OWNER: 0, BATCH: 0},
     }
 
 
-def _stamp(moment: datetime | date) -> str:
+def _format_moment(moment: datetime | date) -> str:
     if isinstance(moment, datetime):
         return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return moment.isoformat()

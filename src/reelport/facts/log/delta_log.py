@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from reelport.errors import NewerData, StorageError
-from reelport.facts.durable import plain_line, reason_in, translate_io_errors
+from reelport.facts.durable import describe_message, to_plain_line, translate_io_errors
 from reelport.facts.schema import MONTH, OWNER
 from reelport.facts.tables import TABLES, Table
 
@@ -50,19 +50,19 @@ class DataFile:
     @property
     def first_day(self) -> date:
         """The day of its first row; files of object tables lie on no day and say the first of all."""
-        return _day(self.first) or date.min
+        return _to_day(self.first) or date.min
 
     @property
     def last_day(self) -> date:
         """The day of its last row; files of object tables lie on no day and say the last of all."""
-        return _day(self.last) or date.max
+        return _to_day(self.last) or date.max
 
     def touches(self, start: date | None, end: date | None) -> bool:
         """Whether a row may lie between the two days, both included."""
         return (end is None or self.first_day <= end) and (start is None or self.last_day >= start)
 
 
-def _day(moment: datetime | date | None) -> date | None:
+def _to_day(moment: datetime | date | None) -> date | None:
     return moment.astimezone(UTC).date() if isinstance(moment, datetime) else moment
 
 
@@ -76,7 +76,7 @@ class DayLeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LogEntry:
     """What one commit did, as it is recorded in the commit itself.
 
     `undoes` is the version of the load that an undo takes back, 0 where that isn't told.
@@ -96,7 +96,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Current:
+class TableVersion:
     """A table at one version."""
 
     table: Table
@@ -105,30 +105,32 @@ class Current:
     files: tuple[DataFile, ...]
     delta: DeltaTable | None = None
 
-    def loads_of(self, batch: str) -> int:
+    def load_counter(self, batch: str) -> int:
         """A counter of the batch's loads and undos: odd while it is loaded."""
-        return (self.delta.transaction_version(application(batch)) or 0) if self.delta else 0
+        return (self.delta.transaction_version(counter_name(batch)) or 0) if self.delta else 0
 
-    def has(self, batch: str) -> bool:
+    def is_loaded(self, batch: str) -> bool:
         """Whether the batch is loaded."""
-        return self.loads_of(batch) % 2 == 1
+        return self.load_counter(batch) % 2 == 1
 
 
-def application(batch: str) -> str:
+def counter_name(batch: str) -> str:
     """The name under which the log counts the loads and undos of a batch."""
     return f"reelport-load:{batch}"
 
 
 @contextmanager
-def delta_errors(folder: Path) -> Iterator[None]:
+def translate_delta_errors(folder: Path) -> Iterator[None]:
     """Turn the Delta library's refusals inside the block into a StorageError that names the table."""
     try:
         with translate_io_errors(folder):
             yield
     except DeltaError as error:
-        first = plain_line(str(error).strip().splitlines()[0])
+        first = to_plain_line(str(error).strip().splitlines()[0])
         said = f"{first[:_LONGEST]}…" if len(first) > _LONGEST else first
-        raise StorageError(f"{folder}: {reason_in(str(error), folder) or f'{said}; run reelport verify'}") from error
+        raise StorageError(
+            f"{folder}: {describe_message(str(error), folder) or f'{said}; run reelport verify'}"
+        ) from error
 
 
 def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
@@ -138,7 +140,7 @@ def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
     """
     if not (folder / LOG_FOLDER).is_dir():
         return None
-    with delta_errors(folder):
+    with translate_delta_errors(folder):
         try:
             delta = DeltaTable(folder_uri(folder), version=version)
         except TableNotFoundError:
@@ -162,16 +164,16 @@ def folder_uri(folder: Path) -> str:
     return folder.absolute().as_uri()
 
 
-def current(root: Path, table: Table) -> Current:
+def read_newest(root: Path, table: Table) -> TableVersion:
     """The table at its newest version; version -1 without files when it doesn't exist yet."""
     folder = root / table.name
     delta = open_table(folder)
     if delta is None:
-        return Current(table, folder, -1, ())
-    return Current(table, folder, delta.version(), files_of(delta, table), delta)
+        return TableVersion(table, folder, -1, ())
+    return TableVersion(table, folder, delta.version(), list_files(delta, table), delta)
 
 
-def files_of(delta: DeltaTable, table: Table) -> tuple[DataFile, ...]:
+def list_files(delta: DeltaTable, table: Table) -> tuple[DataFile, ...]:
     """The files of this version of the table, in the order of their paths."""
     time_name = table.time or ""
     wanted = {"path", "size_bytes", "num_records", f"partition.{MONTH}"}
@@ -206,21 +208,21 @@ def _values(column: ChunkedArray) -> list[Any]:
     return [None if each is None else _EPOCH + each * _MICROSECOND for each in microseconds]
 
 
-def entries(delta: DeltaTable | None) -> tuple[Entry, ...]:
+def read_entries(delta: DeltaTable | None) -> tuple[LogEntry, ...]:
     """What each commit did, oldest first; commits of other tools are left out."""
     if delta is None:
         return ()
-    found = [_entry(commit) for commit in reversed(delta.history()) if "reelport" in commit]
+    found = [_parse_entry(commit) for commit in reversed(delta.history()) if "reelport" in commit]
     return tuple(found)
 
 
-def _entry(commit: dict[str, object]) -> Entry:
+def _parse_entry(commit: dict[str, object]) -> LogEntry:
     told = commit["reelport"]
     stamp, version = commit.get("timestamp"), commit.get("version")
     if not isinstance(told, dict) or not isinstance(stamp, int) or not isinstance(version, int):
         raise StorageError(f"commit {version} of the table tells of itself in a form that this version can't read")
     span = told.get("span")
-    return Entry(
+    return LogEntry(
         kind=str(told["kind"]),
         batch=str(told.get("batch", "")),
         rows=int(told.get("rows", 0)),
@@ -228,14 +230,14 @@ def _entry(commit: dict[str, object]) -> Entry:
         days=tuple(told.get("days", ())),
         sources=tuple(told.get("sources", ())),
         span=(span[0], span[1]) if span else None,
-        left_out=tuple(_day_left_out(*one) for one in told.get("left_out", ())),
+        left_out=tuple(_parse_day_left_out(*one) for one in told.get("left_out", ())),
         undoes=int(told.get("undoes", 0)),
         version=version,
         at=datetime.fromtimestamp(stamp / 1000, UTC),
     )
 
 
-def entry_to_json(entry: Entry) -> dict[str, object]:
+def entry_to_json(entry: LogEntry) -> dict[str, object]:
     """The entry as its commit records it; the commit itself knows its version and its time."""
     told = {name: value for name, value in asdict(entry).items() if name not in {"version", "at"} and value}
     if entry.left_out:
@@ -243,7 +245,7 @@ def entry_to_json(entry: Entry) -> dict[str, object]:
     return told
 
 
-def _day_left_out(day: str, rows: int, replaced_by: str) -> DayLeftOut:
+def _parse_day_left_out(day: str, rows: int, replaced_by: str) -> DayLeftOut:
     return DayLeftOut(date.fromisoformat(day), rows, replaced_by)
 
 
@@ -252,7 +254,7 @@ def log_file(folder: Path, version: int) -> Path:
     return folder / LOG_FOLDER / f"{version:020}.json"
 
 
-def removed_by(folder: Path, version: int) -> tuple[str, ...]:
+def read_removed_paths(folder: Path, version: int) -> tuple[str, ...]:
     """The paths of the files that the commit of that version removed."""
     with translate_io_errors(folder):
         lines = log_file(folder, version).read_text("utf-8").splitlines()
@@ -260,6 +262,6 @@ def removed_by(folder: Path, version: int) -> tuple[str, ...]:
     return tuple(action["remove"]["path"] for action in actions if "remove" in action)
 
 
-def tables_in(root: Path) -> tuple[Table, ...]:
+def list_tables(root: Path) -> tuple[Table, ...]:
     """The tables that exist under the root, in their usual order."""
     return tuple(table for name, table in TABLES.items() if (root / name / LOG_FOLDER).is_dir())

@@ -5,13 +5,13 @@ from __future__ import annotations
 from deltalake import CommitProperties, Field, PostCommitHookProperties, Schema
 
 from reelport.errors import NewerData
-from reelport.facts.log.delta_log import Current, delta_errors
-from reelport.facts.schema import logical
+from reelport.facts.log.delta_log import TableVersion, translate_delta_errors
+from reelport.facts.schema import delta_schema
 
 NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 
-def lacking_columns(now: Current) -> tuple[str, ...]:
+def find_missing_columns(now: TableVersion) -> tuple[str, ...]:
     """The declared columns that the table's log doesn't know yet.
 
     Raises NewerData when the log knows columns that this version doesn't: rows that it writes again would lose them.
@@ -19,7 +19,7 @@ def lacking_columns(now: Current) -> tuple[str, ...]:
     if now.delta is None:
         return ()
     known = [field.name for field in now.delta.schema().fields]
-    declared = logical(now.table.name).names
+    declared = delta_schema(now.table.name).names
     foreign = [name for name in known if name not in declared]
     if foreign:
         raise NewerData(
@@ -29,10 +29,10 @@ def lacking_columns(now: Current) -> tuple[str, ...]:
     return tuple(name for name in declared if name not in known)
 
 
-def add_columns(now: Current, names: tuple[str, ...]) -> None:
+def add_columns(now: TableVersion, names: tuple[str, ...]) -> None:
     """Commit the columns to the log's schema; the files stay as they are."""
     assert now.delta is not None  # noqa: S101 - a table that isn't there lacks no columns
-    with delta_errors(now.folder):
+    with translate_delta_errors(now.folder):
         now.delta.alter.add_columns(
             [_field(now, name) for name in names],
             commit_properties=CommitProperties(max_commit_retries=0),
@@ -40,6 +40,6 @@ def add_columns(now: Current, names: tuple[str, ...]) -> None:
         )
 
 
-def _field(now: Current, name: str) -> Field:
-    fields = Schema.from_arrow(logical(now.table.name)).fields
+def _field(now: TableVersion, name: str) -> Field:
+    fields = Schema.from_arrow(delta_schema(now.table.name)).fields
     return next(field for field in fields if field.name == name)

@@ -8,8 +8,8 @@ from datetime import date, datetime
 from pathlib import Path
 
 from reelport.errors import UsageError
-from reelport.facts.log.delta_log import Current, DayLeftOut, Entry, current, entries, tables_in
-from reelport.facts.schema import table_named
+from reelport.facts.log.delta_log import DayLeftOut, LogEntry, TableVersion, list_tables, read_entries, read_newest
+from reelport.facts.schema import find_table
 from reelport.facts.tables import Table
 
 
@@ -39,31 +39,31 @@ class Load:
         return any(start <= day <= end for day in (*self.days, *(one.day for one in self.left_out)))
 
 
-def loads(root: Path, table: str | None = None) -> tuple[Load, ...]:
+def list_loads(root: Path, table: str | None = None) -> tuple[Load, ...]:
     """Every load, oldest first within each table."""
-    chosen = tables_in(root) if table is None else (table_named(table),)
-    return tuple(load for one in chosen for load in history_of(current(root, one)))
+    chosen = list_tables(root) if table is None else (find_table(table),)
+    return tuple(load for one in chosen for load in read_history(read_newest(root, one)))
 
 
-def history_of(now: Current) -> tuple[Load, ...]:
+def read_history(now: TableVersion) -> tuple[Load, ...]:
     """Every load of one table, oldest first."""
     found: list[Load] = []
-    for entry in entries(now.delta):
+    for entry in read_entries(now.delta):
         match entry.kind:
             case "load" | "replace":
-                found.append(_load(now.table, entry))
+                found.append(_to_load(now.table, entry))
             case "undo":
                 place = max(place for place, load in enumerate(found) if _is_undone_by(load, entry))
                 found[place] = replace(found[place], undone=True)
     return tuple(found)
 
 
-def _is_undone_by(load: Load, entry: Entry) -> bool:
+def _is_undone_by(load: Load, entry: LogEntry) -> bool:
     """An undo names the version that it takes back; logs of older versions name the batch alone."""
     return load.batch == entry.batch and not load.undone and entry.undoes in {0, load.version}
 
 
-def _load(table: Table, entry: Entry) -> Load:
+def _to_load(table: Table, entry: LogEntry) -> Load:
     span = entry.span and (date.fromisoformat(entry.span[0]), date.fromisoformat(entry.span[1]))
     days = tuple(map(date.fromisoformat, entry.days))
     return Load(
@@ -80,12 +80,12 @@ def _load(table: Table, entry: Entry) -> Load:
     )
 
 
-def standing_batches(history: Iterable[Load]) -> frozenset[str]:
+def active_batches(history: Iterable[Load]) -> frozenset[str]:
     """The batches of which a load stands."""
     return frozenset(load.batch for load in history if not load.undone)
 
 
-def superseded_days(history: Iterable[Load], batch: str, days: Iterable[date]) -> Mapping[date, str]:
+def find_superseded_days(history: Iterable[Load], batch: str, days: Iterable[date]) -> Mapping[date, str]:
     """Those of the days that were replaced since the batch was first loaded, and the batch that replaced each last.
 
     A load keeps the place in history that it had first: undone and loaded again, it comes back to where it was, and
@@ -103,7 +103,7 @@ def superseded_days(history: Iterable[Load], batch: str, days: Iterable[date]) -
     }
 
 
-def load_to_undo(known: Iterable[Load], batch: str) -> Load:
+def find_load_to_undo(known: Iterable[Load], batch: str) -> Load:
     """The newest standing load of the one batch that is meant, by its name or the beginning of it.
 
     Raises UsageError when there is none, or several batches begin so.

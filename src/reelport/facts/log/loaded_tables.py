@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from reelport.facts.log.delta_log import DataFile, current
-from reelport.facts.log.history import loads
+from reelport.facts.log.delta_log import DataFile, read_newest
+from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES, Table
 
@@ -30,12 +30,12 @@ class TableReport:
 
 def tables_report(root: Path) -> tuple[TableReport, ...]:
     """Every table, in the usual order; the days are the first and the last complete one."""
-    return tuple(_report(root, table) for table in TABLES.values())
+    return tuple(_report_table(root, table) for table in TABLES.values())
 
 
-def _report(root: Path, table: Table) -> TableReport:
-    files = current(root, table).files
-    standing = [load for load in loads(root, table.name) if not load.undone]
+def _report_table(root: Path, table: Table) -> TableReport:
+    files = read_newest(root, table).files
+    standing = [load for load in list_loads(root, table.name) if not load.undone]
     last = standing[-1] if standing else None
     first_day, last_day = complete_days(files) if table.is_fact else (None, None)
     return TableReport(

@@ -12,8 +12,8 @@ from types import MappingProxyType
 
 from reelport.errors import StorageError
 from reelport.facts.durable import translate_io_errors
-from reelport.facts.log.delta_log import LOG_FOLDER, DataFile, files_of, log_file, open_table
-from reelport.facts.schema import table_named
+from reelport.facts.log.delta_log import LOG_FOLDER, DataFile, list_files, log_file, open_table
+from reelport.facts.schema import find_table
 from reelport.facts.tables import TABLES
 
 ABSENT = -1
@@ -67,18 +67,20 @@ def pin(root: Path, tables: Iterable[str], versions: Mapping[str, int] | None = 
         asked = versions.get(name) if versions is not None else None
         version = newest_version(root, name) if asked is None else asked
         pinned[name] = version
-        listing[name] = () if version == ABSENT else _files_at(root, name, version, _identity(root, name, version))
+        listing[name] = (
+            () if version == ABSENT else _list_files_at(root, name, version, _commit_identity(root, name, version))
+        )
     return Snapshot(root, MappingProxyType(pinned), MappingProxyType(listing))
 
 
-def versions_now(root: Path) -> Mapping[str, int]:
+def newest_versions(root: Path) -> Mapping[str, int]:
     """The newest version of every table, -1 for those that don't exist yet."""
     return {name: newest_version(root, name) for name in TABLES}
 
 
 def newest_version(root: Path, name: str) -> int:
     """The newest version of the table, -1 when it doesn't exist yet."""
-    folder = root / table_named(name).name / LOG_FOLDER
+    folder = root / find_table(name).name / LOG_FOLDER
     if not folder.is_dir():
         return ABSENT
     with translate_io_errors(folder):
@@ -86,7 +88,7 @@ def newest_version(root: Path, name: str) -> int:
     return max((int(match[1]) for match in found if match), default=ABSENT)
 
 
-def _identity(root: Path, name: str, version: int) -> tuple[int, int]:
+def _commit_identity(root: Path, name: str, version: int) -> tuple[int, int]:
     """What tells this commit from one of the same number in a table that was made anew."""
     try:
         status = log_file(root / name, version).stat()
@@ -96,8 +98,8 @@ def _identity(root: Path, name: str, version: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=256)
-def _files_at(root: Path, name: str, version: int, _identity: tuple[int, int]) -> tuple[DataFile, ...]:
+def _list_files_at(root: Path, name: str, version: int, _identity: tuple[int, int]) -> tuple[DataFile, ...]:
     delta = open_table(root / name, version)
     if delta is None:
         raise StorageError(f"version {version} of {root / name} is gone")
-    return files_of(delta, TABLES[name])
+    return list_files(delta, TABLES[name])

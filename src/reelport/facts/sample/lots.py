@@ -30,33 +30,33 @@ STORED = SHELF * RENDITIONS
 
 _WEEK = (100, 98, 97, 99, 108, 120, 112)
 
-Counts = Mapping[str, Mapping[date, int]]
+RowCounts = Mapping[str, Mapping[date, int]]
 """Rows by kind and day."""
 
 
-def counts(rows: int, start: date, end: date, seed: int) -> Counts:
+def spread_rows(rows: int, start: date, end: date, seed: int) -> RowCounts:
     """How the rows are spread: exactly `rows` in all, by kind and by day, weekends being busier.
 
     Storage grows from day to day and never beyond what there is to store; plays take what it leaves.
     """
     days = [start + timedelta(days=passed) for passed in range((end - start).days + 1)]
-    totals = dict(zip(SHARES, _shared(rows, list(SHARES.values())), strict=True))
+    totals = dict(zip(SHARES, _split_by_weight(rows, list(SHARES.values())), strict=True))
     growing = [1000 + (day - FIRST_DAY).days for day in days]
-    stored = [min(STORED, share) for share in sorted(_shared(totals.pop("storage"), growing))]
+    stored = [min(STORED, share) for share in sorted(_split_by_weight(totals.pop("storage"), growing))]
     totals["plays"] = rows - sum(stored) - sum(total for kind, total in totals.items() if kind != "plays")
     busy = [_WEEK[day.weekday()] * 100 + _noise(day, seed) for day in days]
-    spread = {kind: _shared(total, busy) for kind, total in totals.items()} | {"storage": stored}
+    spread = {kind: _split_by_weight(total, busy) for kind, total in totals.items()} | {"storage": stored}
     return {kind: dict(zip(days, numbers, strict=True)) for kind, numbers in spread.items()}
 
 
-def portions(table: str, found: Counts) -> Iterator[Mapping[str, list[Lot]]]:
+def split_into_portions(table: str, found: RowCounts) -> Iterator[Mapping[str, list[Lot]]]:
     """The lots of a table in the order of their days, by kind, each portion of a bearable size."""
     kinds = [kind for kind, of_table in KINDS.items() if of_table == table]
     portion: dict[str, list[Lot]] = {}
     filled = 0
     for day in found[kinds[0]]:
         for kind in kinds:
-            for lot in _lots(day, found[kind][day]):
+            for lot in _split_day(day, found[kind][day]):
                 if filled and filled + lot.rows > PORTION:
                     yield portion
                     portion, filled = {}, 0
@@ -66,12 +66,12 @@ def portions(table: str, found: Counts) -> Iterator[Mapping[str, list[Lot]]]:
         yield portion
 
 
-def _lots(day: date, rows: int) -> Iterator[Lot]:
+def _split_day(day: date, rows: int) -> Iterator[Lot]:
     for first in range(0, rows, PORTION):
         yield Lot(day, first, min(PORTION, rows - first))
 
 
-def _shared(total: int, weights: list[int]) -> list[int]:
+def _split_by_weight(total: int, weights: list[int]) -> list[int]:
     """The total cut by weight into whole numbers that add up to it."""
     ends = [total * reached // sum(weights) for reached in accumulate(weights)]
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]

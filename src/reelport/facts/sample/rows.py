@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
-from reelport.facts.sample.lots import Counts, portions
-from reelport.facts.sample.scenes import Stage
+from reelport.facts.sample.lots import RowCounts, split_into_portions
+from reelport.facts.sample.scenes import SampleEngine
 from reelport.facts.sample.videos import Video, video_rows
 from reelport.facts.sample.world import account_rows, channel_rows, player_rows, playlist_rows
-from reelport.facts.schema import BATCH, stored
+from reelport.facts.schema import BATCH, stored_schema
 
 
-def object_tables(cast: Sequence[Video]) -> Mapping[str, pa.Table]:
+def make_object_tables(cast: Sequence[Video]) -> Mapping[str, pa.Table]:
     """The object tables by name: everything that facts about these videos speak of."""
     return {
         "accounts": account_rows(),
@@ -24,20 +24,20 @@ def object_tables(cast: Sequence[Video]) -> Mapping[str, pa.Table]:
     }
 
 
-def fact_portions(table: str, stage: Stage, counts: Counts) -> Iterator[pa.Table]:
+def draw_fact_portions(table: str, stage: SampleEngine, counts: RowCounts) -> Iterator[pa.Table]:
     """The rows of a fact table in the order of their days, portion by portion."""
     schema = fact_schema(table)
-    for portion in portions(table, counts):
-        drawn = [_fitted(stage.draw(kind, lots), schema) for kind, lots in portion.items()]
+    for portion in split_into_portions(table, counts):
+        drawn = [_fit_to_schema(stage.draw(kind, lots), schema) for kind, lots in portion.items()]
         yield pa.concat_tables(drawn)
 
 
 def fact_schema(table: str) -> pa.Schema:
     """The columns of a fact table without the batch, which the load adds."""
-    return pa.schema([field for field in stored(table) if field.name != BATCH])
+    return pa.schema([field for field in stored_schema(table) if field.name != BATCH])
 
 
-def _fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+def _fit_to_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """The rows in the table's columns; those that the rows don't have are empty."""
     columns = [
         rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)

@@ -16,11 +16,11 @@ import pyarrow as pa
 from reelport.errors import UsageError
 from reelport.facts.durable import make_folder, translate_io_errors
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.log.delta_log import current, entries
-from reelport.facts.sample.lots import Counts, counts
-from reelport.facts.sample.rows import fact_portions, fact_schema, object_tables
-from reelport.facts.sample.scenes import KINDS, Stage
-from reelport.facts.sample.videos import FIRST_DAY, videos
+from reelport.facts.log.delta_log import read_entries, read_newest
+from reelport.facts.sample.lots import RowCounts, spread_rows
+from reelport.facts.sample.rows import draw_fact_portions, fact_schema, make_object_tables
+from reelport.facts.sample.scenes import KINDS, SampleEngine
+from reelport.facts.sample.videos import FIRST_DAY, make_videos
 from reelport.facts.sample.world import CHANNELS, ORGANIZATIONS
 from reelport.facts.tables import TABLES
 
@@ -56,13 +56,13 @@ def generate(
     interrupted, or changes nothing. UsageError for a range or a number that can't be, and when other
     sample facts lie on one of the days.
     """
-    _check(start, end, rows, seed)
-    with _alone(root):
+    _check_arguments(start, end, rows, seed)
+    with _lock_root(root):
         return _generate(root, start, end, rows, seed, progress)
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
+def _lock_root(root: Path) -> Iterator[None]:
     """Of two calls at the same moment the second waits, and then sees what the first has loaded."""
     with translate_io_errors(root):
         make_folder(root)
@@ -76,24 +76,24 @@ def _alone(root: Path) -> Iterator[None]:
 
 def _generate(root: Path, start: date, end: date, rows: int, seed: int, progress: Progress | None) -> SampleResult:
     call = f"sample-{start}-{end}-{rows}-{seed}"
-    _check_free(root, start, end, call)
-    spread = counts(rows, start, end, seed)
-    cast = list(videos(seed, start, end))
-    loads = [load_arrow(root, name, held, f"{call}-{name}") for name, held in object_tables(cast).items()]
-    totals = _totals(spread)
-    stage = Stage(seed, cast)
+    _check_days_free(root, start, end, call)
+    spread = spread_rows(rows, start, end, seed)
+    cast = list(make_videos(seed, start, end))
+    loads = [load_arrow(root, name, held, f"{call}-{name}") for name, held in make_object_tables(cast).items()]
+    totals = _sum_by_table(spread)
+    stage = SampleEngine(seed, cast)
     try:
         for name in (name for name, total in totals.items() if total):
-            drawn = _batches(name, stage, spread, totals[name], progress)
+            drawn = _draw_batches(name, stage, spread, totals[name], progress)
             reader = pa.RecordBatchReader.from_batches(fact_schema(name), drawn)
             loads.append(load_arrow(root, name, reader, f"{call}-{name}"))
     finally:
         stage.close()
     changed = any(not load.already for load in loads)
-    return SampleResult(totals, changed, ORGANIZATIONS, _slugs())
+    return SampleResult(totals, changed, ORGANIZATIONS, _slugs_by_organization())
 
 
-def _check(start: date, end: date, rows: int, seed: int) -> None:
+def _check_arguments(start: date, end: date, rows: int, seed: int) -> None:
     problems = []
     if start < FIRST_DAY:
         problems.append(f"sample facts begin on {FIRST_DAY} at the earliest, not on {start}")
@@ -109,15 +109,17 @@ def _check(start: date, end: date, rows: int, seed: int) -> None:
         raise UsageError("\n".join(problems))
 
 
-def _check_free(root: Path, start: date, end: date, call: str) -> None:
+def _check_days_free(root: Path, start: date, end: date, call: str) -> None:
     """Refuse to pour a second sample over the days of another: a day would hold the rows of both."""
     taken = {
         entry.batch
         for table in TABLES.values()
         if table.is_fact
-        for now in (current(root, table),)
-        for entry in entries(now.delta)
-        if entry.batch != f"{call}-{table.name}" and _overlaps(entry.batch, start, end) and now.has(entry.batch)
+        for now in (read_newest(root, table),)
+        for entry in read_entries(now.delta)
+        if entry.batch != f"{call}-{table.name}"
+        and _is_overlapping(entry.batch, start, end)
+        and now.is_loaded(entry.batch)
     }
     if taken:
         undo = "\n".join(f"reelport load undo {batch}" for batch in sorted(taken))
@@ -126,28 +128,28 @@ def _check_free(root: Path, start: date, end: date, call: str) -> None:
         )
 
 
-def _overlaps(batch: str, start: date, end: date) -> bool:
+def _is_overlapping(batch: str, start: date, end: date) -> bool:
     found = _BATCH.fullmatch(batch)
     return found is not None and found[1] <= end.isoformat() and found[2] >= start.isoformat()
 
 
-def _totals(spread: Counts) -> dict[str, int]:
+def _sum_by_table(spread: RowCounts) -> dict[str, int]:
     totals = dict.fromkeys((name for name, table in TABLES.items() if table.is_fact), 0)
     for kind, of_day in spread.items():
         totals[KINDS[kind]] += sum(of_day.values())
     return totals
 
 
-def _batches(
-    table: str, stage: Stage, spread: Counts, total: int, progress: Progress | None
+def _draw_batches(
+    table: str, stage: SampleEngine, spread: RowCounts, total: int, progress: Progress | None
 ) -> Iterator[pa.RecordBatch]:
     done = 0
-    for portion in fact_portions(table, stage, spread):
+    for portion in draw_fact_portions(table, stage, spread):
         yield from portion.to_batches()
         done += len(portion)
         if progress is not None:
             progress(table, done, total)
 
 
-def _slugs() -> Mapping[str, tuple[str, ...]]:
+def _slugs_by_organization() -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(channel.slug for channel in CHANNELS if channel.organization == name) for name in ORGANIZATIONS}

@@ -55,7 +55,7 @@ class Lot:
     rows: int
 
 
-class Stage:
+class SampleEngine:
     """An engine in memory with the sample world in it; rows are drawn lot by lot. Close it when done."""
 
     def __init__(self, seed: int, cast: Iterable[Video], threads: int | None = None) -> None:
@@ -73,11 +73,11 @@ class Stage:
             "weekend_uploads": WEEKEND_UPLOADS,
         }
         self._engine.execute("SET VARIABLE world = $world", {"world": world})
-        self._engine.execute(_sql("macros"))
-        self._keep("casting", cast_rows(cast))
-        self._keep("sites", site_rows())
-        self._keep("weighted", _weighted(country=_COUNTRIES, device=_DEVICES, hour=_HOURS, action=_ACTIONS))
-        self._engine.execute(_sql("scenes"))
+        self._engine.execute(_read_sql("macros"))
+        self._store("casting", cast_rows(cast))
+        self._store("sites", site_rows())
+        self._store("weighted", _weighted_slots(country=_COUNTRIES, device=_DEVICES, hour=_HOURS, action=_ACTIONS))
+        self._engine.execute(_read_sql("scenes"))
 
     def draw(self, kind: str, lots: Sequence[Lot]) -> pa.Table:
         """Rows of one of the `KINDS` for these lots: the same ones whenever and in whatever company they are asked.
@@ -91,22 +91,22 @@ class Stage:
                 "rows": pa.array([lot.rows for lot in lots], pa.int64()),
             }
         )
-        self._keep("lots", days)
+        self._store("lots", days)
         self._engine.execute("TRUNCATE ordinals")
         self._engine.execute(_ORDINALS, {"kind": kind})
-        return self._engine.sql(_sql(kind)).to_arrow_table()
+        return self._engine.sql(_read_sql(kind)).to_arrow_table()
 
     def close(self) -> None:
         """End the engine."""
         self._engine.close()
 
-    def _keep(self, name: str, rows: pa.Table) -> None:
+    def _store(self, name: str, rows: pa.Table) -> None:
         self._engine.register("incoming", rows)
         self._engine.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM incoming")  # noqa: S608 - our names
         self._engine.unregister("incoming")
 
 
-def _weighted(**choices: str) -> pa.Table:
+def _weighted_slots(**choices: str) -> pa.Table:
     """A thousand slots for each name, filled by weight; `-` is an empty cell."""
     names, slots, values = [], [], []
     for name, words in choices.items():
@@ -119,5 +119,5 @@ def _weighted(**choices: str) -> pa.Table:
     return pa.table({"name": names, "slot": pa.array(slots, pa.int64()), "value": pa.array(values, pa.string())})
 
 
-def _sql(name: str) -> str:
+def _read_sql(name: str) -> str:
     return resources.files("reelport.facts.sample").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")

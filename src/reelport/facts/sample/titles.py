@@ -111,7 +111,7 @@ _PATTERNS = (
 )
 
 
-def title(theme: str, dice: Random) -> str:
+def draw_title(theme: str, dice: Random) -> str:
     """One title of that theme."""
     words = THEMES[theme]
     return dice.choice(_PATTERNS).format(
@@ -122,7 +122,7 @@ def title(theme: str, dice: Random) -> str:
     )
 
 
-def tags(theme: str, dice: Random) -> list[str]:
+def draw_tags(theme: str, dice: Random) -> list[str]:
     """Its tags: none for every fifth video, else one to all of the theme's, in an order of their own."""
     words = THEMES[theme].tags
     return [] if dice.random() < 0.2 else dice.sample(words, dice.randint(1, len(words)))  # noqa: PLR2004 - a fifth

@@ -13,8 +13,8 @@ from random import Random
 
 import pyarrow as pa
 
-from reelport.facts.sample.titles import CLAIMED, PLANTED, tags, title
-from reelport.facts.sample.world import CHANNELS, PLAYLIST_TYPES, SITES, Channel, playlist_id, short_id
+from reelport.facts.sample.titles import CLAIMED, PLANTED, draw_tags, draw_title
+from reelport.facts.sample.world import CHANNELS, PLAYLIST_TYPES, SITES, SampleChannel, playlist_id, short_id
 
 FIRST_DAY = date(2020, 1, 1)
 """Sample facts begin here at the earliest: whatever is on the shelf is older."""
@@ -48,8 +48,8 @@ class Video:
     number: int
     id: str
     title: str | None
-    owner: Channel
-    claimer: Channel | None
+    owner: SampleChannel
+    claimer: SampleChannel | None
     duration: int | None
     tags: list[str]
     visibility: str
@@ -57,21 +57,21 @@ class Video:
     deleted: datetime | None = None
 
 
-def uploads_on(day: date) -> int:
+def count_uploads(day: date) -> int:
     """How many uploads of that day stay: fewer on a weekend."""
     return UPLOADS if day.isoweekday() <= 5 else WEEKEND_UPLOADS  # noqa: PLR2004 - Monday to Friday
 
 
-def videos(seed: int, start: date, end: date) -> Iterator[Video]:
+def make_videos(seed: int, start: date, end: date) -> Iterator[Video]:
     """Every video that facts from `start` to `end` may speak of, each with a number of its own."""
     dice = Random(f"{seed}/ids")  # noqa: S311 - sample facts must repeat, not be secret
     shift = dice.randrange(36**7)
     for number in range(1, RETIRED.stop):
-        yield _old(number, seed, shift)
+        yield _make_old_video(number, seed, shift)
     day = start - MEMORY
     while day <= end:
-        for slot in (*range(uploads_on(day)), SLOTS - 1):
-            yield _upload(day, slot, seed, shift)
+        for slot in (*range(count_uploads(day)), SLOTS - 1):
+            yield _make_upload(day, slot, seed, shift)
         day += timedelta(days=1)
 
 
@@ -139,7 +139,7 @@ def cast_rows(found: Iterable[Video]) -> pa.Table:
     )
 
 
-def _old(number: int, seed: int, shift: int) -> Video:
+def _make_old_video(number: int, seed: int, shift: int) -> Video:
     dice = Random(f"{seed}/{number}")  # noqa: S311 - sample facts must repeat, not be secret
     created = datetime(2015, 1, 1, tzinfo=UTC) + timedelta(minutes=dice.randrange(5 * 365 * 24 * 60))
     deleted = None
@@ -147,59 +147,70 @@ def _old(number: int, seed: int, shift: int) -> Video:
         owner = _BY_SLUG[_STREAM_OWNERS[number % len(_STREAM_OWNERS)]]
         duration = None
     else:
-        owner = _BY_SLUG[PLANTED[number][0]] if number in PLANTED else _some_owner(dice)
-        duration = _duration(dice)
+        owner = _BY_SLUG[PLANTED[number][0]] if number in PLANTED else _draw_owner(dice)
+        duration = _draw_duration(dice)
     if number in RETIRED:
         deleted = min(created + timedelta(days=dice.randint(1, 400)), datetime(2019, 12, 31, tzinfo=UTC))
         created = min(created, deleted)
-    name = PLANTED[number][1] if number in PLANTED else title(owner.theme, dice)
-    claimer = _BY_SLUG[CLAIMED[number]] if number in CLAIMED else _some_claimer(owner, dice)
-    visibility = "public" if number in PLANTED else _visibility(dice)
+    name = PLANTED[number][1] if number in PLANTED else draw_title(owner.theme, dice)
+    claimer = _BY_SLUG[CLAIMED[number]] if number in CLAIMED else _draw_claimer(owner, dice)
+    visibility = "public" if number in PLANTED else _draw_visibility(dice)
     return Video(
         number,
-        _id(number, shift),
+        _video_id(number, shift),
         name,
         owner,
         claimer,
         duration,
-        tags(owner.theme, dice),
+        draw_tags(owner.theme, dice),
         visibility,
         created,
         deleted,
     )
 
 
-def _upload(day: date, slot: int, seed: int, shift: int) -> Video:
+def _make_upload(day: date, slot: int, seed: int, shift: int) -> Video:
     number = (day - _EPOCH).days * SLOTS + slot
     dice = Random(f"{seed}/{number}")  # noqa: S311 - sample facts must repeat, not be secret
-    owner = _BY_SLUG[dice.choice(_EVENT_OWNERS)] if slot == EVENT else _some_owner(dice)
+    owner = _BY_SLUG[dice.choice(_EVENT_OWNERS)] if slot == EVENT else _draw_owner(dice)
     hour = 17 if slot == EVENT else dice.randint(4, 6) if slot == SLOTS - 1 else dice.randint(3, 15)
     created = datetime.combine(day, time(hour, dice.randrange(60), dice.randrange(60)), UTC)
     deleted = created.replace(hour=20) if slot == SLOTS - 1 else None
-    duration, claimer = _duration(dice), _some_claimer(owner, dice)
-    name, words = title(owner.theme, dice), tags(owner.theme, dice)
-    return Video(number, _id(number, shift), name, owner, claimer, duration, words, _visibility(dice), created, deleted)
+    duration, claimer = _draw_duration(dice), _draw_claimer(owner, dice)
+    name, words = draw_title(owner.theme, dice), draw_tags(owner.theme, dice)
+    return Video(
+        number,
+        _video_id(number, shift),
+        name,
+        owner,
+        claimer,
+        duration,
+        words,
+        _draw_visibility(dice),
+        created,
+        deleted,
+    )
 
 
-def _id(number: int, shift: int) -> str:
+def _video_id(number: int, shift: int) -> str:
     # The factor has no divisor in common with 36 to the 7th: no two numbers meet.
     return short_id((number * 29_996_224_275_833 + shift) % 36**7)
 
 
-def _some_owner(dice: Random) -> Channel:
+def _draw_owner(dice: Random) -> SampleChannel:
     return dice.choices(CHANNELS, [channel.share for channel in CHANNELS])[0]
 
 
-def _some_claimer(owner: Channel, dice: Random) -> Channel | None:
+def _draw_claimer(owner: SampleChannel, dice: Random) -> SampleChannel | None:
     claimer = _BY_SLUG[dice.choice(_CLAIMERS)]
     claimed = dice.random() < 0.08 and (owner.organization is None or owner.organization != claimer.organization)  # noqa: PLR2004 - one in twelve
     return claimer if claimed and claimer != owner else None
 
 
-def _duration(dice: Random) -> int | None:
+def _draw_duration(dice: Random) -> int | None:
     # A few are not measured; the others lie between twenty seconds and an hour, short ones being many.
     return None if dice.random() < 0.02 else int(20 * 180 ** dice.random())  # noqa: PLR2004 - one in fifty
 
 
-def _visibility(dice: Random) -> str:
+def _draw_visibility(dice: Random) -> str:
     return dice.choices(("public", "private", "password"), (92, 5, 3))[0]

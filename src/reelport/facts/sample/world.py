@@ -45,7 +45,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Channel:
+class SampleChannel:
     """A channel: who holds it, what it shows, and its share of the videos in percent."""
 
     slug: str
@@ -85,18 +85,18 @@ ACCOUNTS = (
 )
 
 CHANNELS = (
-    Channel("demo-news", "Demo News", "demo", "demo", "news", 30),
-    Channel("demo-sports", "Demo Sports, daily", "demo", "demo", "sports", 14),
-    Channel("demo-live", "Demo Live 🔴", "demo-studio", "demo", "live", 6),
-    Channel("rival-news", 'Rival "First" News', "rival", "rival", "news", 13),
-    Channel("rival-sports", "Rival Sports", "rival", "rival", "sports", 7),
-    Channel("rival-music", "Rival Música", "rival-music", "rival", "music", 5),
-    Channel("kitchen-table", "The Kitchen Table", "kitchen-table", None, "food", 7),
-    Channel("kino-klub", "Kino Klub Žižkov", "kino_klub", None, "film", 5),
-    Channel("hakol", "הכול מהשטח", "hakol", None, "hebrew", 4),
-    Channel("tarfih", "ترفيه اليوم", "tarfih", None, "arabic", 4),
-    Channel("garage-tests", "Garage Tests", "the.garage", None, "cars", 3),
-    Channel("garage-extra", "Garage Extra", None, None, "cars", 2),
+    SampleChannel("demo-news", "Demo News", "demo", "demo", "news", 30),
+    SampleChannel("demo-sports", "Demo Sports, daily", "demo", "demo", "sports", 14),
+    SampleChannel("demo-live", "Demo Live 🔴", "demo-studio", "demo", "live", 6),
+    SampleChannel("rival-news", 'Rival "First" News', "rival", "rival", "news", 13),
+    SampleChannel("rival-sports", "Rival Sports", "rival", "rival", "sports", 7),
+    SampleChannel("rival-music", "Rival Música", "rival-music", "rival", "music", 5),
+    SampleChannel("kitchen-table", "The Kitchen Table", "kitchen-table", None, "food", 7),
+    SampleChannel("kino-klub", "Kino Klub Žižkov", "kino_klub", None, "film", 5),
+    SampleChannel("hakol", "הכול מהשטח", "hakol", None, "hebrew", 4),
+    SampleChannel("tarfih", "ترفيه اليوم", "tarfih", None, "arabic", 4),
+    SampleChannel("garage-tests", "Garage Tests", "the.garage", None, "cars", 3),
+    SampleChannel("garage-extra", "Garage Extra", None, None, "cars", 2),
 )
 
 ORGANIZATIONS: Mapping[str, tuple[str, ...]] = {
@@ -141,7 +141,7 @@ def account_rows() -> pa.Table:
         }
         for account in ACCOUNTS
     ]
-    return _texts(rows, "id", "username", "parent_account_id")
+    return _text_table(rows, "id", "username", "parent_account_id")
 
 
 def channel_rows() -> pa.Table:
@@ -155,7 +155,7 @@ def channel_rows() -> pa.Table:
         }
         for channel in CHANNELS
     ]
-    return _texts(rows, "id", "slug", "name", "account_id")
+    return _text_table(rows, "id", "slug", "name", "account_id")
 
 
 def player_rows() -> pa.Table:
@@ -166,7 +166,7 @@ def player_rows() -> pa.Table:
         if site.channel
         for kind in PLAYER_TYPES
     ]
-    return _texts(rows, "id", "title", "type")
+    return _text_table(rows, "id", "title", "type")
 
 
 def player_id(group: str, kind: str) -> str:
@@ -185,7 +185,7 @@ def playlist_rows() -> pa.Table:
         for channel in CHANNELS
         for kind in PLAYLIST_TYPES
     ]
-    return _texts(rows, "id", "title", "type")
+    return _text_table(rows, "id", "title", "type")
 
 
 def playlist_id(slug: str, kind: str) -> str:
@@ -219,5 +219,5 @@ def site_rows() -> pa.Table:
     )
 
 
-def _texts(rows: Sequence[Mapping[str, str | None]], *columns: str) -> pa.Table:
+def _text_table(rows: Sequence[Mapping[str, str | None]], *columns: str) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=pa.schema([(column, pa.string()) for column in columns]))

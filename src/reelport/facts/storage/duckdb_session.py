@@ -15,9 +15,9 @@ import duckdb
 
 from reelport.errors import BadInput, StorageError, UsageError
 from reelport.facts.defaults import MEMORY
-from reelport.facts.durable import full_disk
+from reelport.facts.durable import full_disk_sentence
 from reelport.facts.modes import private
-from reelport.facts.storage.work_folders import SPILL, work_folder
+from reelport.facts.storage.work_folders import SPILL, open_work_folder
 
 Result = TypeVar("Result")
 
@@ -36,7 +36,7 @@ class Workspace:
     session: duckdb.DuckDBPyConnection
     folder: Path
 
-    def stoppable(self, work: Callable[[], Result], tick: Callable[[float], None] = lambda _: None) -> Result:
+    def run_interruptibly(self, work: Callable[[], Result], tick: Callable[[float], None] = lambda _: None) -> Result:
         """What the work with the session gives; a Ctrl-C ends it at once, wherever the engine is.
 
         `tick` is told now and then what part, from 0 to 1, the engine has done of the query that it is at.
@@ -60,9 +60,9 @@ class Workspace:
 
 
 @contextmanager
-def workspace(root: Path, memory: str = MEMORY, threads: int | None = None) -> Iterator[Workspace]:
+def open_workspace(root: Path, memory: str = MEMORY, threads: int | None = None) -> Iterator[Workspace]:
     """A session in UTC that keeps within `memory` and spills under the root."""
-    with private(), work_folder(root) as folder:
+    with private(), open_work_folder(root) as folder:
         try:
             session = duckdb.connect(config={"memory_limit": memory, "temp_directory": str(folder / "spill")})
         except duckdb.Error as error:
@@ -77,26 +77,26 @@ def workspace(root: Path, memory: str = MEMORY, threads: int | None = None) -> I
             session.execute("SET autoload_known_extensions = false")
             if threads is not None:
                 session.execute(f"SET threads = {threads:d}")
-            with engine_errors(root):
+            with translate_engine_errors(root):
                 yield Workspace(session, folder)
         finally:
             session.close()
 
 
 @contextmanager
-def reading_workspace(root: Path, memory: str = MEMORY) -> Iterator[Workspace]:
+def open_reading_workspace(root: Path, memory: str = MEMORY) -> Iterator[Workspace]:
     """A session for what only reads: in a temporary directory where the root is absent or not this user's to write."""
     work = root / SPILL
     if os.access(work if work.is_dir() else root, os.W_OK | os.X_OK):
-        with workspace(root, memory) as space:
+        with open_workspace(root, memory) as space:
             yield space
         return
-    with TemporaryDirectory(prefix="reelport-") as folder, workspace(Path(folder), memory) as space:
+    with TemporaryDirectory(prefix="reelport-") as folder, open_workspace(Path(folder), memory) as space:
         yield space
 
 
 @contextmanager
-def engine_errors(place: Path) -> Iterator[None]:
+def translate_engine_errors(place: Path) -> Iterator[None]:
     """Turn the engine's refusals inside the block into ours: the disk's and the memory's, or the input's."""
     try:
         yield
@@ -107,7 +107,7 @@ def engine_errors(place: Path) -> Iterator[None]:
     except duckdb.Error as error:
         message = str(error)
         first = message.splitlines()[0]
-        if sentence := full_disk(message):
+        if sentence := full_disk_sentence(message):
             raise StorageError(f"{place}: {sentence}") from error
         if isinstance(error, duckdb.OutOfMemoryException):
             raise StorageError(f"{place}: more memory or room to spill is needed ({first})") from error
@@ -116,13 +116,13 @@ def engine_errors(place: Path) -> Iterator[None]:
         raise BadInput(f"the input can't be read to its end: {first}") from error
 
 
-def path_list(paths: list[str]) -> str:
+def path_list_sql(paths: list[str]) -> str:
     """The paths as an SQL list in which no character stands for others."""
-    quoted = ("'" + literal_path(path).replace("'", "''") + "'" for path in paths)
+    quoted = ("'" + escape_glob(path).replace("'", "''") + "'" for path in paths)
     return f"[{', '.join(quoted)}]"
 
 
-def literal_path(path: str) -> str:
+def escape_glob(path: str) -> str:
     """The path as a pattern of DuckDB's in which no character stands for others."""
     return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in path)
 
@@ -130,4 +130,4 @@ def literal_path(path: str) -> str:
 def parquet_source(paths: list[str], **options: str) -> str:
     """An SQL table function that reads these Parquet files, and takes no column from the names of their folders."""
     further = "".join(f", {name} = {value}" for name, value in options.items())
-    return f"read_parquet({path_list(paths)}, union_by_name = true, hive_partitioning = false{further})"
+    return f"read_parquet({path_list_sql(paths)}, union_by_name = true, hive_partitioning = false{further})"

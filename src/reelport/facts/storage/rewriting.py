@@ -16,14 +16,14 @@ from reelport.facts.durable import translate_io_errors
 from reelport.facts.log.delta_log import DataFile
 from reelport.facts.schema import BATCH
 from reelport.facts.storage.projection import project_rows
-from reelport.facts.storage.sorted_files import MONTH_FILE, ROW_GROUP, Writing
+from reelport.facts.storage.sorted_files import MONTH_FILE, ROW_GROUP, StagedFiles
 from reelport.facts.tables import Kind, Table
 
 Mask = Callable[[pa.Table], pa.ChunkedArray]
 """Says of each row whether it stays."""
 
 
-def within(table: Table, start: date, end: date) -> Mask:
+def in_days(table: Table, start: date, end: date) -> Mask:
     """Rows of these days, both included."""
     assert table.time is not None  # noqa: S101 - only facts lie on days
     name = table.time
@@ -42,7 +42,7 @@ def _bound(table: Table, day: date) -> pa.Scalar:
     return pa.scalar(datetime.combine(day, time(), UTC), pa.timestamp("us", "UTC"))
 
 
-def of_batches(batches: frozenset[str]) -> Mask:
+def in_batches(batches: frozenset[str]) -> Mask:
     """Rows of these batches."""
     wanted = pa.array(sorted(batches), pa.string())
     return lambda rows: pc.is_in(rows.column(BATCH), value_set=wanted)
@@ -53,26 +53,26 @@ def every_row(rows: pa.Table) -> pa.ChunkedArray:
     return pa.chunked_array([pa.repeat(pa.scalar(True), rows.num_rows)])
 
 
-def other_than(mask: Mask) -> Mask:
+def negate(mask: Mask) -> Mask:
     """The rows that the mask leaves out."""
     return lambda rows: pc.invert(mask(rows))
 
 
-def both(one: Mask, other: Mask) -> Mask:
+def all_of(one: Mask, other: Mask) -> Mask:
     """Rows that both let stay."""
     return lambda rows: pc.and_(one(rows), other(rows))
 
 
-def rewrite(writing: Writing, table: Table, folder: Path, file: DataFile, mask: Mask) -> None:
+def rewrite_file(writing: StagedFiles, table: Table, folder: Path, file: DataFile, mask: Mask) -> None:
     """Write the file's rows that the mask lets stay into a new file of the same kind; none when no row stays."""
     name = Path(file.path).name
     stem = f"{MONTH_FILE[:-1]}" if name.startswith(MONTH_FILE) else "-".join(name.split("-")[:-1])
-    for rows in rows_of(folder / file.path, table):
-        writing.take(stem, file.month, rows.filter(mask(rows)))
-    writing.cut()
+    for rows in read_rows(folder / file.path, table):
+        writing.write(stem, file.month, rows.filter(mask(rows)))
+    writing.end_file()
 
 
-def rows_of(path: Path, table: Table) -> Iterator[pa.Table]:
+def read_rows(path: Path, table: Table) -> Iterator[pa.Table]:
     """The rows of a file in their order and in the columns of this version, a row group's worth at a time."""
     try:
         with translate_io_errors(path), pq.ParquetFile(path) as whole:
@@ -85,7 +85,7 @@ def rows_of(path: Path, table: Table) -> Iterator[pa.Table]:
 def count_days(path: Path, table: Table, mask: Mask) -> Counter[date | None]:
     """How many of the file's rows that the mask means lie on each day; rows of objects lie on none."""
     counts: Counter[date | None] = Counter()
-    for rows in rows_of(path, table):
+    for rows in read_rows(path, table):
         chosen = rows.filter(mask(rows))
         if table.time is None:
             counts[None] += chosen.num_rows
@@ -95,7 +95,7 @@ def count_days(path: Path, table: Table, mask: Mask) -> Counter[date | None]:
     return counts
 
 
-def batches_in(path: Path) -> frozenset[str]:
+def read_batches(path: Path) -> frozenset[str]:
     """The batches that a file's rows came from."""
     try:
         with translate_io_errors(path), pq.ParquetFile(path) as whole:

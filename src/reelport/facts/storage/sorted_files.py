@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from reelport import killpoints
 from reelport.facts.durable import make_folder, sync_file, sync_folder, translate_io_errors
 from reelport.facts.log.delta_log import DataFile
-from reelport.facts.schema import BATCH, MONTH, OWNER, stored
+from reelport.facts.schema import BATCH, MONTH, OWNER, stored_schema
 from reelport.facts.tables import Table
 
 ROW_GROUP = 122_880
@@ -32,7 +32,7 @@ def file_stem(day: date, batch: str) -> str:
     return f"{day.isoformat()}-{hashlib.sha256(batch.encode()).hexdigest()[:12]}"
 
 
-class SortedFile:
+class SortedFileWriter:
     """One Parquet file in the making; rows must come sorted."""
 
     def __init__(self, folder: Path, table: Table, stem: str, month: str | None = None) -> None:
@@ -52,7 +52,7 @@ class SortedFile:
         self._file = pa.OSFile(str(self.path), "wb")
         try:
             self._writer = pq.ParquetWriter(
-                self._file, stored(table.name), compression="zstd", write_page_checksum=True
+                self._file, stored_schema(table.name), compression="zstd", write_page_checksum=True
             )
         except OSError:
             # A full disk gives it a name, and no room for its first bytes.
@@ -103,13 +103,13 @@ class SortedFile:
             self.path.unlink(missing_ok=True)
 
 
-class Writing:
+class StagedFiles:
     """The files of one change: unless `keep` is called before the block ends, none of them stays."""
 
     def __init__(self, folder: Path, table: Table) -> None:
         self._folder = folder
         self._table = table
-        self._open: SortedFile | None = None
+        self._open: SortedFileWriter | None = None
         self._stem: tuple[str, str | None] | None = None
         self._done: list[DataFile] = []
         self._kept = False
@@ -132,24 +132,24 @@ class Writing:
                 (self._folder / file.path).unlink(missing_ok=True)
         self._done = []
 
-    def day(self, day: date, batch: str, rows: pa.Table) -> None:
+    def write_day(self, day: date, batch: str, rows: pa.Table) -> None:
         """Write rows of that day; days come one after the other, each sorted. The batch column is added."""
         batches = pa.repeat(pa.scalar(batch), rows.num_rows)
-        self.take(file_stem(day, batch), f"{day:%Y-%m}", rows.append_column(BATCH, batches))
+        self.write(file_stem(day, batch), f"{day:%Y-%m}", rows.append_column(BATCH, batches))
 
-    def take(self, stem: str, month: str | None, rows: pa.Table) -> None:
+    def write(self, stem: str, month: str | None, rows: pa.Table) -> None:
         """Write sorted rows as they are into the file of that stem and month; another stem begins another file."""
         if not rows.num_rows:
             return
         with translate_io_errors(self._folder):
             if self._stem != (stem, month):
                 self._end()
-                self._open = SortedFile(self._folder, self._table, stem, month)
+                self._open = SortedFileWriter(self._folder, self._table, stem, month)
                 self._stem = (stem, month)
             if self._open is not None:
-                self._open.write(rows.cast(stored(self._table.name)))
+                self._open.write(rows.cast(stored_schema(self._table.name)))
 
-    def cut(self) -> None:
+    def end_file(self) -> None:
         """End the file that is open; the next rows begin another, whatever their stem."""
         self._end()
 

@@ -26,15 +26,15 @@ _CLAIMED = "claimed"
 
 
 @contextmanager
-def work_folder(root: Path) -> Iterator[Path]:
+def open_work_folder(root: Path) -> Iterator[Path]:
     """A folder of this load's own, which goes when the block ends; what killed loads left is cleared first."""
     spill = root / SPILL
     with translate_io_errors(root):
         spill.mkdir(parents=True, exist_ok=True)
-        with _locked(spill):
-            _clear(root)
+        with _lock_spill(spill):
+            _clear_dead_folders(root)
             folder = Path(mkdtemp(prefix=f"{os.getpid()}-", dir=spill))
-            lock = _lock(folder)
+            lock = _lock_own_folder(folder)
     try:
         yield folder
     finally:
@@ -43,27 +43,27 @@ def work_folder(root: Path) -> Iterator[Path]:
             os.close(lock)
 
 
-def claim(folder: Path, path: Path) -> None:
+def claim_file(folder: Path, path: Path) -> None:
     """Note a file that is about to be made outside of the work folder: it goes with it if the process is killed."""
     with (folder / _CLAIMED).open("ab") as claimed:
         claimed.write(os.fsencode(path.absolute()) + b"\n")
 
 
-def clear_killed(root: Path) -> None:
+def clear_dead_folders(root: Path) -> None:
     """Clear away what killed loads left: their folders, and the files elsewhere that they had claimed."""
     spill = root / SPILL
     if spill.is_dir():
-        with translate_io_errors(spill), _locked(spill):
-            _clear(root)
+        with translate_io_errors(spill), _lock_spill(spill):
+            _clear_dead_folders(root)
 
 
-def work_folders(root: Path) -> Iterator[Path]:
+def list_work_folders(root: Path) -> Iterator[Path]:
     """The folders of loads that run, or that were killed."""
     return (path for path in (root / SPILL).glob("*") if path.is_dir())
 
 
-def _clear(root: Path) -> None:
-    for folder in work_folders(root):
+def _clear_dead_folders(root: Path) -> None:
+    for folder in list_work_folders(root):
         # Another user's folder is theirs to clear, and one that ends just now is gone.
         with suppress(OSError), (folder / LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,7 +86,7 @@ def _is_without_log(table: Path) -> bool:
 
 
 @contextmanager
-def _locked(spill: Path) -> Iterator[None]:
+def _lock_spill(spill: Path) -> Iterator[None]:
     """Keep others from taking a folder that is made, and not locked yet, for a killed one's."""
     handle = os.open(spill, os.O_RDONLY)
     try:
@@ -97,7 +97,7 @@ def _locked(spill: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _lock(folder: Path) -> int | None:
+def _lock_own_folder(folder: Path) -> int | None:
     handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -31,7 +31,7 @@ _IDLE = {"in", "of", "the", "count", "number", "total", "nb", "utc", "at", "sum"
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class NamedUnit:
     """What a name says it counts: in what (`seconds`, `bytes`, `EUR`, `USD`), and how many of it one is.
 
     `divides` where it is the other way round: so many of it are one (milliseconds).
@@ -50,11 +50,11 @@ class ColumnName:
     words: str
     bare: str
     whole: str
-    unit: Unit | None
+    unit: NamedUnit | None
     is_micro: bool
 
 
-def read_name(name: str) -> ColumnName:
+def parse_column_name(name: str) -> ColumnName:
     """The words of a name in snake case, camel case, with blanks, or with its unit in brackets."""
     for sign, word in _SIGNS.items():
         name = name.replace(sign, word)
@@ -67,7 +67,7 @@ def read_name(name: str) -> ColumnName:
     if place is not None:
         word = rest.pop(place)
         of, factor = _UNITS[word]
-        unit = Unit(of, factor, word, divides=word in _PARTS)
+        unit = NamedUnit(of, factor, word, divides=word in _PARTS)
     bare = [word for word in rest if word not in _IDLE] or rest
     return ColumnName(" ".join(rest), " ".join(bare), " ".join(words), unit, is_micro)
 

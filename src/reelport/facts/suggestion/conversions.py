@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
-from reelport.facts.rules import literal, quoted
-from reelport.facts.suggestion.column_names import ColumnName, Unit
+from reelport.facts.rules import quote_name, quote_text
+from reelport.facts.suggestion.column_names import ColumnName, NamedUnit
 from reelport.facts.suggestion.export_names import DEVICES, MEDIA, UNKNOWN
 from reelport.facts.tables import Column, Kind
 
@@ -41,7 +41,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ExportColumn:
     """A column of an export: its name, SQL type, and different texts of its first rows, no empty ones.
 
     `path` are the names that lead to a field inside of a column; without it the column is the name's.
@@ -55,14 +55,14 @@ class Given:
     @property
     def sql(self) -> str:
         """The column in SQL."""
-        return ".".join(map(quoted, self.path or (self.name,)))
+        return ".".join(map(quote_name, self.path or (self.name,)))
 
     @property
     def text(self) -> str:
         """The column as a text, in SQL."""
         return self.sql if self.type == "VARCHAR" else f"CAST({self.sql} AS VARCHAR)"
 
-    def every(self, form: re.Pattern[str]) -> bool:
+    def all_match(self, form: re.Pattern[str]) -> bool:
         """Whether each value has the form."""
         return all(form.fullmatch(value) for value in self.values)
 
@@ -76,73 +76,77 @@ class Conversion:
     is_doubtful: bool = False
 
 
-Ways = Sequence[Conversion]
+Conversions = Sequence[Conversion]
 """Ways to make a cell: none where the values can't be, several where they don't tell which is right."""
 
 
-def conversions(session: duckdb.DuckDBPyConnection, column: Column, given: Given, name: ColumnName) -> Ways:
+def find_conversions(
+    session: duckdb.DuckDBPyConnection, column: Column, given: ExportColumn, name: ColumnName
+) -> Conversions:
     """The ways to make the column's cells of the export's, whose name tells its unit."""
     match column.kind:
         case Kind.DAY | Kind.MOMENT:
-            return _moments(session, given)
+            return _convert_moments(session, given)
         case Kind.COUNT:
-            return _counts(column, given, name)
+            return _convert_counts(column, given, name)
         case Kind.MONEY:
-            return _moneys(column, given, name)
+            return _convert_money(column, given, name)
         case Kind.TEXTS:
-            return _lists(given)
+            return _convert_lists(given)
         case Kind.TEXT:
-            return _texts(column, given)
+            return _convert_texts(column, given)
 
 
-def _moments(session: duckdb.DuckDBPyConnection, given: Given) -> Ways:
+def _convert_moments(session: duckdb.DuckDBPyConnection, given: ExportColumn) -> Conversions:
     if given.type == "DATE" or given.type.startswith("TIMESTAMP"):
         return (Conversion(given.sql),)
     if not given.values:
         return ()
-    if given.type == "VARCHAR" and given.every(_ISO):
+    if given.type == "VARCHAR" and given.all_match(_ISO):
         return (Conversion(given.sql),)
     sizes = {len(value) for value in given.values}
     size = sizes.pop() if len(sizes) == 1 else 0
-    if size in _EPOCHS and given.every(re.compile("1[0-9]+")):
+    if size in _EPOCHS and given.all_match(re.compile("1[0-9]+")):
         made = _EPOCHS[size].format(f"TRY_CAST({given.sql} AS BIGINT)")
-        return (Conversion(_or_as_it_is(made, given), "counted since 1970"),)
-    found = [form for form in _FORMATS if _parses(session, given.values, form)]
-    if not found and given.type == "VARCHAR" and _mostly(given.values, lambda value: bool(_ISO.fullmatch(value))):
+        return (Conversion(_or_original_sql(made, given), "counted since 1970"),)
+    found = [form for form in _FORMATS if _all_parse(session, given.values, form)]
+    if not found and given.type == "VARCHAR" and _most_match(given.values, lambda value: bool(_ISO.fullmatch(value))):
         return (Conversion(given.sql),)
     return tuple(
         Conversion(
-            f"coalesce(strftime(try_strptime({given.text}, {literal(form)}), '%Y-%m-%dT%H:%M:%S'), {given.text})",
+            f"coalesce(strftime(try_strptime({given.text}, {quote_text(form)}), '%Y-%m-%dT%H:%M:%S'), {given.text})",
             f"read as {form}",
         )
         for form in found
     )
 
 
-def _parses(session: duckdb.DuckDBPyConnection, values: Sequence[str], form: str) -> bool:
+def _all_parse(session: duckdb.DuckDBPyConnection, values: Sequence[str], form: str) -> bool:
     """Whether each value is a moment of that form, between 1990 and 2100."""
-    asked = f"SELECT bool_and(year(try_strptime(one, {literal(form)})) BETWEEN 1990 AND 2100) FROM unnest(?) AS t(one)"  # noqa: S608
-    nones = f"SELECT count(*) FROM unnest(?) AS t(one) WHERE try_strptime(one, {literal(form)}) IS NULL"  # noqa: S608
+    asked = (
+        f"SELECT bool_and(year(try_strptime(one, {quote_text(form)})) BETWEEN 1990 AND 2100) FROM unnest(?) AS t(one)"  # noqa: S608
+    )
+    nones = f"SELECT count(*) FROM unnest(?) AS t(one) WHERE try_strptime(one, {quote_text(form)}) IS NULL"  # noqa: S608
     listed = [list(values)]
     return session.execute(nones, listed).fetchall() == [(0,)] and session.execute(asked, listed).fetchall() == [
         (True,)
     ]
 
 
-def _counts(column: Column, given: Given, name: ColumnName) -> Ways:
+def _convert_counts(column: Column, given: ExportColumn, name: ColumnName) -> Conversions:
     unit = name.unit
     is_measure = column.unit in {"seconds", "bytes"}
     if unit is not None and unit.of != column.unit:
         return ()
-    if is_measure and column.unit == "seconds" and given.values and given.every(_CLOCK):
+    if is_measure and column.unit == "seconds" and given.values and given.all_match(_CLOCK):
         made = f"CAST(epoch(TRY_CAST({given.text} AS INTERVAL)) AS BIGINT)"
-        return (Conversion(_or_as_it_is(made, given), "hours, minutes and seconds to seconds"),)
-    plain = _plain(given)
+        return (Conversion(_or_original_sql(made, given), "hours, minutes and seconds to seconds"),)
+    plain = _number_sql(given)
     if plain is None:
         return ()
     text, is_grouped = plain
-    whole = _mostly(given.values, lambda value: bool(_WHOLE.fullmatch(value.replace(",", ""))))
-    factor = _factor(unit)
+    whole = _most_match(given.values, lambda value: bool(_WHOLE.fullmatch(value.replace(",", ""))))
+    factor = _factor_sql(unit)
     note = "commas taken out" if is_grouped else ""
     if not is_measure:
         return (Conversion(text, note),) if whole else ()
@@ -154,39 +158,39 @@ def _counts(column: Column, given: Given, name: ColumnName) -> Ways:
         return (Conversion(text, note, is_doubtful=unit is None),)
     number = f"TRY_CAST({text} AS DECIMAL(24,6))"
     made = f"TRY_CAST(round({number}{factor}) AS BIGINT)"
-    return (Conversion(_or_as_it_is(made, given), note or "rounded", is_doubtful=unit is None),)
+    return (Conversion(_or_original_sql(made, given), note or "rounded", is_doubtful=unit is None),)
 
 
-def _factor(unit: Unit | None) -> str:
+def _factor_sql(unit: NamedUnit | None) -> str:
     if unit is None or unit.factor == "1":
         return ""
     return f" / {unit.factor}" if unit.divides else f" * {unit.factor}"
 
 
-def _plain(given: Given) -> tuple[str, bool] | None:
+def _number_sql(given: ExportColumn) -> tuple[str, bool] | None:
     """The column as SQL of a number without commas, and whether it has some; None when it holds no numbers."""
     if _NUMBERS.fullmatch(given.type):
         return given.sql, False
     if given.type != "VARCHAR" or not given.values:
         return None
-    if not _mostly(given.values, lambda value: bool(_DECIMAL.fullmatch(value) or _GROUPED.fullmatch(value))):
+    if not _most_match(given.values, lambda value: bool(_DECIMAL.fullmatch(value) or _GROUPED.fullmatch(value))):
         return None
     is_grouped = any(_GROUPED.fullmatch(value) for value in given.values)
     return (f"replace({given.sql}, ',', '')", True) if is_grouped else (given.sql, False)
 
 
-def _mostly(values: Sequence[str], fits: Callable[[str], bool]) -> bool:
+def _most_match(values: Sequence[str], fits: Callable[[str], bool]) -> bool:
     """Whether most of the values fit: the load refuses a few slips by itself, and they tell nothing of the column."""
     return sum(map(fits, values)) * 2 > len(values)
 
 
-def _moneys(column: Column, given: Given, name: ColumnName) -> Ways:
+def _convert_money(column: Column, given: ExportColumn, name: ColumnName) -> Conversions:
     signs = {sign for value in given.values for sign in _CURRENCY if sign in value}
     told = {_CURRENCY[sign] for sign in signs} | ({name.unit.of} if name.unit is not None else set())
     if told - {column.unit}:
         return ()
-    bare = replace(given, values=tuple(_without(value, signs) for value in given.values))
-    plain = _plain(bare)
+    bare = replace(given, values=tuple(_remove_signs(value, signs) for value in given.values))
+    plain = _number_sql(bare)
     if plain is None:
         return ()
     text, is_grouped = plain
@@ -194,20 +198,20 @@ def _moneys(column: Column, given: Given, name: ColumnName) -> Ways:
         text = f"regexp_replace({given.sql}, '[^0-9.eE-]', '', 'g')"
     note = "signs and commas taken out" if signs or is_grouped else ""
     if name.is_micro:
-        text, note = _or_as_it_is(f"TRY_CAST({text} AS DECIMAL(26,6)) / 1000000", given), "millionths to units"
+        text, note = _or_original_sql(f"TRY_CAST({text} AS DECIMAL(26,6)) / 1000000", given), "millionths to units"
     elif given.type == "VARCHAR" and any(len(value.partition(".")[2]) > 6 for value in given.values):  # noqa: PLR2004
-        text, note = _or_as_it_is(f"round(TRY_CAST({text} AS DECIMAL(38,18)), 6)", given), "rounded to 6 digits"
+        text, note = _or_original_sql(f"round(TRY_CAST({text} AS DECIMAL(38,18)), 6)", given), "rounded to 6 digits"
     doubt = f"its name tells no currency: only if it is {column.unit}"
     return (Conversion(text, note or doubt if told else doubt, is_doubtful=not told),)
 
 
-def _without(value: str, signs: set[str]) -> str:
+def _remove_signs(value: str, signs: set[str]) -> str:
     for sign in signs:
         value = value.replace(sign, "")
     return value.strip()
 
 
-def _lists(given: Given) -> Ways:
+def _convert_lists(given: ExportColumn) -> Conversions:
     if given.type.endswith("[]"):
         return (Conversion(given.sql),)
     if given.type not in {"VARCHAR", "JSON"}:
@@ -219,7 +223,7 @@ def _lists(given: Given) -> Ways:
     return (Conversion(given.sql),)
 
 
-def _texts(column: Column, given: Given) -> Ways:
+def _convert_texts(column: Column, given: ExportColumn) -> Conversions:
     if special := _SPECIAL.get(column.name):
         return special(column, given)
     if column.choices:
@@ -233,7 +237,7 @@ def _texts(column: Column, given: Given) -> Ways:
     return ()
 
 
-def _countries(column: Column, given: Given) -> Ways:
+def _convert_countries(column: Column, given: ExportColumn) -> Conversions:
     strange = [value for value in given.values if value.upper() not in {*column.choices, *UNKNOWN}]
     # A few strange ones are rejected and told; where most are strange the column holds something else.
     if not given.values or len(strange) * 2 > len(given.values):
@@ -243,24 +247,24 @@ def _countries(column: Column, given: Given) -> Ways:
     sql = f"upper({given.text})" if raised else given.text
     notes = ["in capitals"] if raised else []
     if unknown:
-        sql = f"CASE WHEN upper({given.text}) NOT IN ({', '.join(map(literal, unknown))}) THEN {sql} END"
+        sql = f"CASE WHEN upper({given.text}) NOT IN ({', '.join(map(quote_text, unknown))}) THEN {sql} END"
         notes.append(f"{', '.join(unknown)} to empty")
     if strange:
-        notes.append(f"{_some(strange)} would be refused, or kept by --lenient")
+        notes.append(f"{_format_examples(strange)} would be refused, or kept by --lenient")
     return (Conversion(sql, "; ".join(notes)),)
 
 
-def _devices(column: Column, given: Given) -> Ways:
-    return _known(column, given, DEVICES)
+def _convert_devices(column: Column, given: ExportColumn) -> Conversions:
+    return _translate_words(column, given, DEVICES)
 
 
-def _media(column: Column, given: Given) -> Ways:
+def _convert_media(column: Column, given: ExportColumn) -> Conversions:
     if given.type == "BOOLEAN" or (given.values and all(value.lower() in {"true", "false"} for value in given.values)):
         return (Conversion(f"CASE lower({given.text}) WHEN 'true' THEN 'live' WHEN 'false' THEN 'video' END"),)
-    return _known(column, given, MEDIA)
+    return _translate_words(column, given, MEDIA)
 
 
-def _known(column: Column, given: Given, words: Mapping[str, str]) -> Ways:
+def _translate_words(column: Column, given: ExportColumn, words: Mapping[str, str]) -> Conversions:
     """The column's words in its own spelling, other known words translated."""
     met = [value for value in given.values if value.lower() in {*column.choices, *words}]
     if not met or len(met) * 2 < len(given.values):
@@ -268,26 +272,26 @@ def _known(column: Column, given: Given, words: Mapping[str, str]) -> Ways:
     if len(met) == len(given.values) and all(value in column.choices for value in met):
         return (Conversion(given.text),)
     cases = " ".join(
-        f"WHEN lower({given.text}) IN ({', '.join(literal(word) for word, own in words.items() if own == choice)}) "
-        f"THEN {literal(choice)}"
+        f"WHEN lower({given.text}) IN ({', '.join(quote_text(word) for word, own in words.items() if own == choice)}) "
+        f"THEN {quote_text(choice)}"
         for choice in dict.fromkeys(words.values())
     )
     strange = [value for value in given.values if value not in met]
-    note = "other words to those of the table" + (f"; {_some(strange)} would be refused" if strange else "")
+    note = "other words to those of the table" + (f"; {_format_examples(strange)} would be refused" if strange else "")
     return (Conversion(f"CASE {cases} ELSE lower({given.text}) END", note),)
 
 
-def _some(values: Sequence[str]) -> str:
+def _format_examples(values: Sequence[str]) -> str:
     return ", ".join(map(repr, values[:_SHOWN])) + (" …" if len(values) > _SHOWN else "")
 
 
-def _or_as_it_is(made: str, given: Given) -> str:
+def _or_original_sql(made: str, given: ExportColumn) -> str:
     """The value that was made, as text, or else the text as it is, which the load then refuses with its row."""
     return f"coalesce(CAST({made} AS VARCHAR), {given.text})"
 
 
-_SPECIAL: dict[str, Callable[[Column, Given], Ways]] = {
-    "visitor_country": _countries,
-    "visitor_device_type": _devices,
-    "media_type": _media,
+_SPECIAL: dict[str, Callable[[Column, ExportColumn], Conversions]] = {
+    "visitor_country": _convert_countries,
+    "visitor_device_type": _convert_devices,
+    "media_type": _convert_media,
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import wrap
 
-from reelport.facts.rules import quoted
+from reelport.facts.rules import quote_name
 from reelport.facts.suggestion.suggest import Gap, Guess, Suggestion
 
 _WIDTH = 110
@@ -20,37 +20,44 @@ _OFTEN = {
 """What exports that lack a column often mean, and when."""
 
 
-def map_text(found: Suggestion, files: Sequence[Path], to: Path) -> str:
+def format_map(found: Suggestion, files: Sequence[Path], to: Path) -> str:
     """The SQL: what is to be filled in first, then what was found."""
-    gaps = [line for gap in found.gaps if gap.column.required for line in _gap(gap)]
-    others = [line for gap in found.gaps if not gap.column.required for line in _gap(gap)]
+    gaps = [line for gap in found.gaps if gap.column.required for line in _format_gap(gap)]
+    others = [line for gap in found.gaps if not gap.column.required for line in _format_gap(gap)]
     guesses = [
-        line for place, guess in enumerate(found.guesses) for line in _guess(guess, place + 1 == len(found.guesses))
+        line
+        for place, guess in enumerate(found.guesses)
+        for line in _format_guess(guess, place + 1 == len(found.guesses))
     ]
-    return "\n".join([*_head(found, files, to), "SELECT", *gaps, *others, *guesses, "FROM input", *_foot(found)]) + "\n"
-
-
-def _head(found: Suggestion, files: Sequence[Path], to: Path) -> Iterator[str]:
-    words = ["reelport", "load", found.table.name, *map(str, files), "--map", str(to), "--dry-run"]
-    yield from _comment(
-        f"A mapping of {_plain(files[0].name)} to the table {found.table.name}, to start from: guessed by names, "
-        "types and the first rows. [sure] is the same name, [likely] one that other exports give it, [guess] wants a "
-        "look. A value that can't be converted stays as it is, and the load rejects its row."
+    return (
+        "\n".join(
+            [*_format_head(found, files, to), "SELECT", *gaps, *others, *guesses, "FROM input", *_format_foot(found)]
+        )
+        + "\n"
     )
-    yield f"-- Try it: {_plain(shlex.join(words))}"
 
 
-def _gap(gap: Gap) -> Iterator[str]:
+def _format_head(found: Suggestion, files: Sequence[Path], to: Path) -> Iterator[str]:
+    words = ["reelport", "load", found.table.name, *map(str, files), "--map", str(to), "--dry-run"]
+    yield from _format_comment(
+        f"A mapping of {_to_printable(files[0].name)} to the table {found.table.name}, to start from: guessed by "
+        "names, types and the first rows. [sure] is the same name, [likely] one that other exports give it, [guess] "
+        "wants a look. A value that can't be converted stays as it is, and the load rejects its row."
+    )
+    yield f"-- Try it: {_to_printable(shlex.join(words))}"
+
+
+def _format_gap(gap: Gap) -> Iterator[str]:
     """The column as comments: why it isn't filled, and the lines that would."""
     column = gap.column
     need = "TO FILL IN" if column.required else "LEFT OUT"
-    seen = f"{_plain(gap.ways[0][0].name)!r}: " if gap.ways else ""
-    yield from _comment(f"{need}: {column.name}, a {column.kind.value}: {seen}{_plain(gap.why)}.", "    ")
-    yield from _comment(column.sentence, "    ")
+    seen = f"{_to_printable(gap.ways[0][0].name)!r}: " if gap.ways else ""
+    yield from _format_comment(f"{need}: {column.name}, a {column.kind.value}: {seen}{_to_printable(gap.why)}.", "    ")
+    yield from _format_comment(column.sentence, "    ")
     if column.choices and not column.called:
         yield f"    -- One of: {', '.join(column.choices)}."
     for given, way in gap.ways:
-        yield f"    -- {way.sql} AS {column.name},  -- {_plain(given.name)!r} {_plain(way.note)}"
+        yield f"    -- {way.sql} AS {column.name},  -- {_to_printable(given.name)!r} {_to_printable(way.note)}"
     if column.name in _OFTEN:
         sql, when = _OFTEN[column.name]
         yield f"    -- {sql} AS {column.name},  -- {when}"
@@ -58,27 +65,31 @@ def _gap(gap: Gap) -> Iterator[str]:
         yield f"    -- … AS {column.name},"
 
 
-def _guess(guess: Guess, is_last: bool) -> Iterator[str]:
-    values = ", ".join(repr(_plain(value[:40])) for value in guess.given.values[:_SHOWN])
+def _format_guess(guess: Guess, is_last: bool) -> Iterator[str]:
+    values = ", ".join(repr(_to_printable(value[:40])) for value in guess.given.values[:_SHOWN])
     note = f"; {guess.way.note}" if guess.way.note else ""
     shown = f" (such as {values})" if values else ""
-    yield from _comment(f"[{guess.confidence.value}] {_plain(guess.given.name)!r}: {guess.why}{shown}{note}.", "    ")
-    yield f"    {guess.way.sql} AS {quoted(guess.column.name)}{'' if is_last else ','}"
+    yield from _format_comment(
+        f"[{guess.confidence.value}] {_to_printable(guess.given.name)!r}: {guess.why}{shown}{note}.", "    "
+    )
+    yield f"    {guess.way.sql} AS {quote_name(guess.column.name)}{'' if is_last else ','}"
 
 
-def _foot(found: Suggestion) -> Iterator[str]:
+def _format_foot(found: Suggestion) -> Iterator[str]:
     done = {guess.column.name for guess in found.guesses} | {gap.column.name for gap in found.gaps}
     rest = [column.name for column in found.table.columns if column.name not in done]
     if found.unused:
-        yield from _comment(f"Columns of the file that nothing is made of: {', '.join(map(_plain, found.unused))}.")
+        yield from _format_comment(
+            f"Columns of the file that nothing is made of: {', '.join(map(_to_printable, found.unused))}."
+        )
     if rest:
-        yield from _comment(f"Columns of the table that stay empty: {', '.join(rest)}.")
+        yield from _format_comment(f"Columns of the table that stay empty: {', '.join(rest)}.")
 
 
-def _comment(text: str, margin: str = "") -> Iterator[str]:
+def _format_comment(text: str, margin: str = "") -> Iterator[str]:
     return (f"{margin}-- {line}" for line in wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False))
 
 
-def _plain(text: str) -> str:
+def _to_printable(text: str) -> str:
     """The text without what would end a comment's line."""
     return "".join(sign if sign.isprintable() else " " for sign in text)

@@ -10,8 +10,8 @@ from functools import cache
 
 import duckdb
 
-from reelport.facts.suggestion.column_names import ColumnName, read_name
-from reelport.facts.suggestion.conversions import Conversion, Given, conversions
+from reelport.facts.suggestion.column_names import ColumnName, parse_column_name
+from reelport.facts.suggestion.conversions import Conversion, ExportColumn, find_conversions
 from reelport.facts.suggestion.export_names import KEYS, NAMES
 from reelport.facts.tables import Column, Kind, Table
 
@@ -36,7 +36,7 @@ class Guess:
     """A column of the table, the export's that is taken for it, why, and how it is converted."""
 
     column: Column
-    given: Given
+    given: ExportColumn
     confidence: Confidence
     why: str
     way: Conversion
@@ -48,7 +48,7 @@ class Gap:
 
     column: Column
     why: str
-    ways: tuple[tuple[Given, Conversion], ...] = ()
+    ways: tuple[tuple[ExportColumn, Conversion], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class _Match:
 
     score: float
     column: Column
-    given: Given
+    given: ExportColumn
     why: str
 
     @property
@@ -80,9 +80,9 @@ class _Match:
 _SURE, _LIKELY = 90, 70
 
 
-def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[Given]) -> Suggestion:
+def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[ExportColumn]) -> Suggestion:
     """What of the export's columns can be made the table's; each of them is used once."""
-    matches = sorted(_matches(table, columns), key=lambda match: -match.score)
+    matches = sorted(_find_matches(table, columns), key=lambda match: -match.score)
     guesses: dict[str, Guess] = {}
     gaps: dict[str, Gap] = {}
     used: set[str] = set()
@@ -90,14 +90,14 @@ def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[
         column, given = match.column, match.given
         if column.name in guesses or given.name in used:
             continue
-        ways = conversions(session, column, given, read_name(given.name))
-        if len(ways) == 1 and not _must_be_told(column, ways[0]):
+        ways = find_conversions(session, column, given, parse_column_name(given.name))
+        if len(ways) == 1 and not _needs_person(column, ways[0]):
             confidence = Confidence.GUESS if ways[0].is_doubtful else match.confidence
             guesses[column.name] = Guess(column, given, confidence, match.why, ways[0])
             gaps.pop(column.name, None)
             used.add(given.name)
         elif column.name not in gaps:
-            gaps[column.name] = _gap(match, ways)
+            gaps[column.name] = _make_gap(match, ways)
     for column in table.columns:
         if column.required and column.name not in {*guesses, *gaps}:
             gaps[column.name] = Gap(column, "no column of the file looks like it")
@@ -110,12 +110,12 @@ def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[
     )
 
 
-def _must_be_told(column: Column, way: Conversion) -> bool:
+def _needs_person(column: Column, way: Conversion) -> bool:
     """Whether a doubtful way is not to be taken without a person: money in an unknown currency."""
     return way.is_doubtful and column.kind is Kind.MONEY
 
 
-def _gap(match: _Match, ways: Sequence[Conversion]) -> Gap:
+def _make_gap(match: _Match, ways: Sequence[Conversion]) -> Gap:
     shown = ", ".join(repr(value[:40]) for value in match.given.values[:3])
     if ways:
         why = ways[0].note if len(ways) == 1 else f"its values ({shown}) can be read in {len(ways)} ways"
@@ -124,26 +124,26 @@ def _gap(match: _Match, ways: Sequence[Conversion]) -> Gap:
     return Gap(match.column, f"{match.why}, but {why}", tuple((match.given, way) for way in ways))
 
 
-def _matches(table: Table, columns: Sequence[Given]) -> Iterator[_Match]:
+def _find_matches(table: Table, columns: Sequence[ExportColumn]) -> Iterator[_Match]:
     for column in table.columns:
         for given in columns:
-            score, why = _by_name(table, column, given.name)
+            score, why = _match_by_name(table, column, given.name)
             if score:
                 yield _Match(score, column, given, why)
-            elif found := _by_content(column, given, columns):
+            elif found := _match_by_content(column, given, columns):
                 yield _Match(found[0], column, given, found[1])
 
 
-def _by_name(table: Table, column: Column, name: str) -> tuple[float, str]:
+def _match_by_name(table: Table, column: Column, name: str) -> tuple[float, str]:
     """How well a name fits a column, from 100 to 0, and why."""
     if name == column.name:
         return 100, "the same name"
-    read, own = read_name(name), read_name(column.name)
+    read, own = parse_column_name(name), parse_column_name(column.name)
     if read.whole == own.whole:
         return 95, "the same name, spelled in another way"
     if read.words == own.words and (read.unit is not None or own.unit is not None):
         return 90, "the same name but for its unit"
-    names = _names(table, column)
+    names = _known_names(table, column)
     for place, known in enumerate(names):
         if {read.words, read.bare} & {known.words, known.bare} or read.whole == known.whole:
             return 88 - place / 2, f"a known name of {column.name}"
@@ -151,23 +151,23 @@ def _by_name(table: Table, column: Column, name: str) -> tuple[float, str]:
     return (50, "a name that is nearly one of its names") if near >= _NEAR else (0, "")
 
 
-def _names(table: Table, column: Column) -> tuple[ColumnName, ...]:
+def _known_names(table: Table, column: Column) -> tuple[ColumnName, ...]:
     names = KEYS.get(table.name, "") if column.name == table.key else NAMES.get(column.name, "")
     return _read_names(names)
 
 
 @cache
 def _read_names(names: str) -> tuple[ColumnName, ...]:
-    return tuple(read_name(name) for name in names.split(";") if name)
+    return tuple(parse_column_name(name) for name in names.split(";") if name)
 
 
-def _by_content(column: Column, given: Given, columns: Sequence[Given]) -> tuple[float, str] | None:
+def _match_by_content(column: Column, given: ExportColumn, columns: Sequence[ExportColumn]) -> tuple[float, str] | None:
     """What a column's type or values tell where its name tells nothing."""
     if column.kind in _BY_TYPE and column.required:
         dated = [each for each in columns if each.type == "DATE" or each.type.startswith("TIMESTAMP")]
         if dated == [given]:
             return 40, "the only column of dates"
-        if given.type == "VARCHAR" and _DATED & set(read_name(given.name).words.split()):
+        if given.type == "VARCHAR" and _DATED & set(parse_column_name(given.name).words.split()):
             return 45, "its name tells of a date"
     if column.name in _BY_VALUES and len(given.values) >= _FEW_VALUES:
         known = [value for value in given.values if value in column.choices]

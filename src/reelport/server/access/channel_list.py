@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path
 
 from reelport.errors import StorageError, UsageError
-from reelport.facts.durable import reason_of
+from reelport.facts.durable import describe_os_error
 from reelport.server.access.channel_registry import Channel, Entry, LineProblem
 from reelport.wording import format_count
 
@@ -30,7 +30,7 @@ def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[LineProblem, ...
         text = (sys.stdin.buffer.read() if path == STDIN else path.read_bytes()).decode("utf-8-sig")
         lines = list(_read_lines(StringIO(text, newline="")))
     except OSError as error:
-        raise StorageError(f"{path}: {reason_of(error)}.") from error
+        raise StorageError(f"{path}: {describe_os_error(error)}.") from error
     except UnicodeDecodeError:
         raise UsageError(f"{named} isn't text in UTF-8.") from None
     except csv.Error as error:

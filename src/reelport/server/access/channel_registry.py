@@ -91,9 +91,9 @@ def _load_channels(settings: Settings, rows: list[dict[str, str | None]]) -> Non
     import pyarrow as pa  # noqa: PLC0415 - as slow to import as all else that commands about access need
 
     from reelport.facts.loading.load import load_arrow  # noqa: PLC0415 - the same
-    from reelport.facts.schema import stored  # noqa: PLC0415 - the same
+    from reelport.facts.schema import stored_schema  # noqa: PLC0415 - the same
 
-    table = pa.Table.from_pylist(rows, stored(CHANNELS.name))
+    table = pa.Table.from_pylist(rows, stored_schema(CHANNELS.name))
     load_arrow(settings.facts_root, CHANNELS.name, table, f"{_BATCH}{short_id()}")
 
 

@@ -21,7 +21,7 @@ from reelport.engine.compile import Plan
 from reelport.engine.duckdb.engine import Engine as ReportEngine
 from reelport.engine.pieces import single_piece
 from reelport.errors import ReelportError
-from reelport.facts.durable import reason_of
+from reelport.facts.durable import describe_os_error
 from reelport.server.credentials import load_service_secret
 from reelport.server.doctor.data_directory import check_access, check_directory, check_disk, check_permissions
 from reelport.server.doctor.link_origin import find_link_fault
@@ -73,7 +73,7 @@ def _run_check(
         yield from ((well, hide_passwords(sentence)) for well, sentence in look(settings))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        yield False, hide_passwords(f"{where}{reason_of(error)}.")
+        yield False, hide_passwords(f"{where}{describe_os_error(error)}.")
     except ReelportError as error:
         yield False, hide_passwords(str(error))
 

@@ -18,7 +18,7 @@ _OWNER_ONLY = ("secret.key", "workers", "spill", "facts/.work")
 
 def list_too_open(data: Path, readers: Readers) -> tuple[Path, ...]:
     """The directory itself and all in it that others may read or change. What goes away meanwhile is not there."""
-    return tuple(path for path, mode in _walk_modes(data) if stat.S_IMODE(mode) & readers.denied)
+    return tuple(path for path, mode in _walk_modes(data) if stat.S_IMODE(mode) & readers.denied_bits)
 
 
 def format_closing_command(data: Path, readers: Readers) -> str:
@@ -31,7 +31,9 @@ def list_too_closed(data: Path, readers: Readers) -> tuple[Path, ...]:
     """The directory itself and all in it that its group should be able to read and can't; none where it should not."""
     own = {data / name for name in _OWNER_ONLY}
     return tuple(
-        path for path, mode in _walk_modes(data) if readers.granted(mode) & ~mode and not own & {path, *path.parents}
+        path
+        for path, mode in _walk_modes(data)
+        if readers.needed_bits(mode) & ~mode and not own & {path, *path.parents}
     )
 
 

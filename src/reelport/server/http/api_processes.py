@@ -20,7 +20,7 @@ from pathlib import Path
 
 import structlog
 
-from reelport.facts.durable import reason_of
+from reelport.facts.durable import describe_os_error
 from reelport.server.settings import Settings
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -79,7 +79,7 @@ class _ProcessSupervisor:
         try:
             process = self._start()
         except OSError as error:  # too many processes or open files, too little memory: all of that passes
-            return {"reason": f"it could not be started: {reason_of(error)}"}
+            return {"reason": f"it could not be started: {describe_os_error(error)}"}
         while process.poll() is None and not self.stopping.wait(_POLL_SECONDS):
             pass
         if process.poll() is None:

@@ -20,7 +20,7 @@ import structlog
 from sqlalchemy import Engine
 
 from reelport.errors import StorageError
-from reelport.facts.durable import reason_of
+from reelport.facts.durable import describe_os_error
 from reelport.facts.layout import require_layout
 from reelport.server.queue import jobs, liveness
 from reelport.server.queue.deaths import Deaths
@@ -142,7 +142,7 @@ class _Supervisor:
         try:
             process = self._start_worker(words)
         except OSError as error:  # too many processes or open files, too little memory: try again later
-            return {"reason": f"it could not be started: {reason_of(error)}"}
+            return {"reason": f"it could not be started: {describe_os_error(error)}"}
         while process.poll() is None and not self.ending.wait(_LOOK_SECONDS):
             pass
         if self.ending.is_set():

@@ -16,13 +16,13 @@ def main() -> None:
     import structlog  # noqa: PLC0415 - see above
 
     from reelport.errors import ReelportError  # noqa: PLC0415 - see above
-    from reelport.facts.modes import let_read  # noqa: PLC0415 - see above
+    from reelport.facts.modes import set_readers  # noqa: PLC0415 - see above
     from reelport.server import logs  # noqa: PLC0415 - see above
     from reelport.server.queue.worker import run_worker  # noqa: PLC0415 - see above
     from reelport.server.settings import read_settings  # noqa: PLC0415 - see above
 
     settings = read_settings()
-    let_read(settings.readers)
+    set_readers(settings.readers)
     logs.configure(settings)
     try:
         run_worker(settings, supervisor=sys.argv[1], isolated="--isolated" in sys.argv[2:])

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, Row, bindparam, func, literal, select
 
 from reelport import check
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
-from reelport.facts.log.snapshot import versions_now
+from reelport.facts.log.snapshot import newest_versions
 from reelport.query import ReportQuery
 from reelport.server import credentials
 from reelport.server.access import callers
@@ -130,7 +130,7 @@ def ask(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now:
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # the state stores milliseconds
     question = _hash_ask(query, caller)
     # Read at most once; and if possible now, not within the transaction, where all other writers wait.
-    versions = cache(lambda: versions_now(settings.facts_root))
+    versions = cache(lambda: newest_versions(settings.facts_root))
     with reading(db) as connection:
         ask_state = _read_ask_state(connection, caller, question, now)
     if (answer := _reuse_report(settings, ask_state, versions)) is not None:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from reelport.errors import DiskFull, InternalError, NewerData, StorageError, UsageError
-from reelport.facts.durable import full_disk, reason_of
+from reelport.facts.durable import describe_os_error, full_disk_sentence
 from reelport.facts.layout import check_layout
 from reelport.facts.modes import private
 from reelport.server.masking import EXAMPLE
@@ -137,7 +137,7 @@ def _check_file(file: Path, _connection: object, entry: ConnectionPoolEntry, _pr
     try:
         found = file.stat()
     except OSError as error:
-        raise StorageError(f"The state database can't be used: {file}: {reason_of(error)}.") from error
+        raise StorageError(f"The state database can't be used: {file}: {describe_os_error(error)}.") from error
     if entry.info.setdefault("file", (found.st_dev, found.st_ino)) != (found.st_dev, found.st_ino):
         raise exc.DisconnectionError
 
@@ -239,7 +239,7 @@ def _translate_errors() -> Iterator[None]:
 def _choose_error(error: DatabaseError) -> type[StorageError]:
     if isinstance(error.orig, sqlite3.Error) and _is_busy(error.orig):
         return StateBusy
-    return DiskFull if full_disk(str(error.orig)) else StorageError
+    return DiskFull if full_disk_sentence(str(error.orig)) else StorageError
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
