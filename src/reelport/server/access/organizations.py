@@ -23,7 +23,7 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Organization:
-    """A partner of the platform: the tenant of its reports."""
+    """A partner of the platform, and the tenant of its reports."""
 
     id: int
     name: str

@@ -1,4 +1,4 @@
-"""Whether what was loaded can be read: rows of channels that no organization may read are told of."""
+"""Warns after a load about rows whose owner channel no organization may read."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _CONNECT_SECONDS = 5
 
 
 def unread_note(settings: Settings, owners: Mapping[str, int]) -> str | None:
-    """A sentence on rows whose owner channel no organization may read, or None where there are none.
+    """Describe rows whose owner channel no organization may read; None when there are none.
 
-    `owners` are rows by owner channel. None too where there is no state that says who may read what.
+    `owners` maps owner channels to numbers of rows. Also None when there is no state yet, which holds access.
     """
     if not owners or not (settings.database_url or settings.state_file.is_file()):
         return None
@@ -38,12 +38,12 @@ def unread_note(settings: Settings, owners: Mapping[str, int]) -> str | None:
 
 
 def _readable(settings: Settings) -> frozenset[str]:
-    from sqlalchemy import create_engine, select  # noqa: PLC0415 - a load without a state needs none of it
+    from sqlalchemy import create_engine, select  # noqa: PLC0415 - slow to import, and a load without a state needs none
 
     from reelport.server.state.database import open_database, parse_address, reading  # noqa: PLC0415 - the same
     from reelport.server.state.tables import READABLE  # noqa: PLC0415 - the same
 
-    # The load has landed: nobody should wait long for a note on it.
+    # The load is committed: its command should not wait long just to warn.
     brief = {"connect_timeout": _CONNECT_SECONDS}
     address = settings.database_url
     db = create_engine(parse_address(address), connect_args=brief) if address else open_database(settings)

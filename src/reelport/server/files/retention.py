@@ -36,7 +36,7 @@ def sweep(db: Engine, settings: Settings, now: datetime) -> int:
             )
         ).all()
     for report in over:
-        # Delete the file first: the next sweep finds a record whose file is gone, nobody a file whose record is gone.
+        # Delete the file before the record: a sweep that is killed in between is repeated by the next one.
         if report.file is not None:
             _delete_file(report_files.file_path(settings, report.file))
         killpoints.reach("delete")

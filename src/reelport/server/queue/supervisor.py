@@ -133,8 +133,8 @@ class _Supervisor:
             return jobs.has_due_suspect(self._db)
         except StorageError:
             return False  # Workers log the same failure when they claim.
-        except Exception:  # noqa: BLE001 - whatever it was, suspects must be looked for again
-            _log.exception("suspects could not be looked for")
+        except Exception:  # noqa: BLE001 - whatever it was, the next check must come
+            _log.exception("the check for suspects failed")
             return False
 
     def _run_worker(self, words: tuple[str, ...]) -> dict[str, int | str]:

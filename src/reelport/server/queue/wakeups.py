@@ -98,7 +98,7 @@ def _notify_from_database(db: Engine, wakeup: Wakeup, ended: threading.Event) ->
                     for _ in connection.notifies(timeout=_LISTEN_SECONDS, stop_after=1):
                         wakeup.notify()
         except psycopg.OperationalError as error:
-            _log.warning("not listening", reason=str(error).strip())
+            _log.warning("can't listen for NOTIFY, trying again", reason=str(error).strip())
             ended.wait(_LISTEN_SECONDS)
 
 

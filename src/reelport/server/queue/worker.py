@@ -88,7 +88,7 @@ class Worker:
                 try:
                     claim = self._claim()
                 except StorageError as error:
-                    _log.warning("no claim", reason=str(error))
+                    _log.warning("the queue can't be read, trying again", reason=str(error))
                     claim = None
                 if claim is None:
                     if self._isolated and not self._list_running():
@@ -209,7 +209,7 @@ def _log_storage_errors(log: structlog.typing.FilteringBoundLogger) -> Iterator[
     try:
         yield
     except StorageError as error:
-        log.warning("the state could not be told", reason=str(error))
+        log.warning("the state can't be written", reason=str(error))
 
 
 @private()

@@ -27,7 +27,7 @@ def main() -> None:
     try:
         run_worker(settings, supervisor=sys.argv[1], isolated="--isolated" in sys.argv[2:])
     except ReelportError as error:
-        structlog.get_logger(__name__).error("no worker", reason=str(error))
+        structlog.get_logger(__name__).error("the worker can't start", reason=str(error))
         raise SystemExit(error.exit_status) from None
 
 

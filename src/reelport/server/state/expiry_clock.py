@@ -86,7 +86,7 @@ class ExpiryClock:
         if self._doubted_since is None or others_go_on:
             self._doubted_since = passed
             _log.warning(
-                "the clock is far ahead of the time agreed upon: nothing expires by it until it has stayed there",
+                "the clock is far ahead of the expected time: reports expire by the expected time for now",
                 clock=wall.isoformat(),
                 expected=expected.isoformat(),
                 hours=HOLD_SECONDS / 3600,

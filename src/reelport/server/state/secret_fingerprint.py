@@ -15,8 +15,8 @@ from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import KEYS, SECRET_FINGERPRINTS
 
 _OTHER = (
-    "The keys of this state were made under another secret: they would all be refused. Bring back REELPORT_SECRET, or "
-    "secret.key in the data directory, as it was; or revoke every key, and make them anew."
+    "The keys of this state were made under another secret: they would all be refused. Restore REELPORT_SECRET, or "
+    "secret.key in the data directory; or revoke every key, and create new ones."
 )
 
 
