@@ -1,1 +1,1 @@
-"""`reelport doctor`: what is looked at on a machine and in a data directory."""
+"""`reelport doctor`: checks a machine and a data directory."""

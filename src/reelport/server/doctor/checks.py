@@ -1,6 +1,6 @@
-"""Looks this machine and a data directory over, and says of each thing whether it is well and what to do if not.
+"""The checks of `reelport doctor`: each says whether one thing is fine, and what to do if it isn't.
 
-It changes nothing, apart from probe files that it removes again.
+They change nothing, apart from probe files that they remove again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MOST_SKEW = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: whether it is well, and a sentence."""
+    """The result of a check: its subject, whether it is fine, and a sentence."""
 
     subject: str
     well: bool
@@ -48,8 +48,8 @@ class Finding:
 
 
 def run_checks(settings: Settings) -> tuple[Finding, ...]:
-    """Everything that was looked at. A fault in one thing keeps none of the others from being looked at."""
-    looks: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
+    """Run all checks. A failing check doesn't keep the others from running."""
+    checks: dict[str, Callable[[Settings], Iterator[tuple[bool, str]]]] = {
         "data directory": check_directory,
         "permissions": check_permissions,
         "access": check_access,
@@ -63,14 +63,14 @@ def run_checks(settings: Settings) -> tuple[Finding, ...]:
         "port": _check_port,
         "links": _check_links,
     }
-    return tuple(Finding(subject, *found) for subject, look in looks.items() for found in _run_check(look, settings))
+    return tuple(Finding(subject, *found) for subject, check in checks.items() for found in _run_check(check, settings))
 
 
 def _run_check(
-    look: Callable[[Settings], Iterator[tuple[bool, str]]], settings: Settings
+    check: Callable[[Settings], Iterator[tuple[bool, str]]], settings: Settings
 ) -> Iterator[tuple[bool, str]]:
     try:
-        yield from ((well, hide_passwords(sentence)) for well, sentence in look(settings))
+        yield from ((well, hide_passwords(sentence)) for well, sentence in check(settings))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         yield False, hide_passwords(f"{where}{describe_os_error(error)}.")
@@ -119,7 +119,7 @@ def _check_database(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 
 def _check_new_database(connection: Connection) -> Iterator[tuple[bool, str]]:
-    """A database that is there and holds no state; PostgreSQL may keep its user from making tables in it."""
+    """Check an empty database: on PostgreSQL, whether its user may create tables."""
     yield True, "It is new and holds no state yet: the first serve, org or sample makes it."
     if connection.dialect.name == "postgresql":
         allowed = connection.execute(text("SELECT has_schema_privilege(current_schema(), 'CREATE')")).scalar()
@@ -128,7 +128,7 @@ def _check_new_database(connection: Connection) -> Iterator[tuple[bool, str]]:
 
 
 def _check_secret_fingerprint(settings: Settings, db: Engine) -> tuple[bool, str]:
-    # Not without a secret: asking for the seal would make one.
+    # Without a secret yet, don't load it: loading would create one.
     made = settings.secret is not None or (settings.data / "secret.key").exists()
     return secret_fingerprint.describe(db, load_service_secret(settings) if made else None)
 
@@ -161,15 +161,15 @@ def _check_files(settings: Settings) -> Iterator[tuple[bool, str]]:
     with _current_state(settings) as db:
         if db is None:
             return
-        left = retention.find_orphans(db, settings)
-    gone = ": the next sweep removes that" if len(left) == 1 else ": the next sweep removes them"
-    told = format_count(len(left), "file belongs to no report", "files belong to no report")
-    yield not left, f"{told}{gone if left else ''}."
+        orphans = retention.find_orphans(db, settings)
+    advice = ": the next sweep removes that" if len(orphans) == 1 else ": the next sweep removes them"
+    count = format_count(len(orphans), "file belongs to no report", "files belong to no report")
+    yield not orphans, f"{count}{advice if orphans else ''}."
 
 
 @contextmanager
 def _current_state(settings: Settings) -> Iterator[Engine | None]:
-    """The state within the block; None when there is none to be read at our revision, of which `database` tells."""
+    """Open the database within the block; None unless its schema is current, which `_check_database` reports."""
     db = _open_state(settings)
     try:
         yield db if db is not None and _is_current(db) else None
@@ -196,7 +196,7 @@ def _is_current(db: Engine) -> bool:
 
 
 def _check_engine(settings: Settings) -> Iterator[tuple[bool, str]]:
-    """A report of one row, made where reports are made: a file system without pipes makes none."""
+    """Make a report of one row in the data directory: a file system without named pipes can't make any."""
     around = settings.data if settings.data.is_dir() else None
     threads = settings.worker_threads or os.cpu_count() or 1
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=around) as folder:

@@ -1,4 +1,4 @@
-"""What doctor looks at in a data directory itself: its mark, its readers and writers, and its disk."""
+"""Checks of a data directory itself: its layout file, its permissions, and its disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HOW_MADE = "the first load, sample, org add or serve makes it"
 
 
 def check_directory(settings: Settings) -> Iterator[tuple[bool, str]]:
-    """Whether it is a data directory of this version. None yet is well where the state, in PostgreSQL, is new too."""
+    """Check that it is a data directory of this version. A missing one is fine if PostgreSQL is new too."""
     data = settings.data
     if (data / "layout.json").exists():
         check_layout(data)
@@ -35,12 +35,12 @@ def check_directory(settings: Settings) -> Iterator[tuple[bool, str]]:
         yield True, f"{data} is new, as the database is: {_HOW_MADE}."
     else:
         what = "holds no layout.json" if data.is_dir() else "isn't there"
-        # Whoever has begun something lost it, or named another one: only a database could tell that from a first start.
+        # It may have been lost, or the path may be wrong: without a database nothing tells that from a first start.
         yield False, f"{data.absolute()} {what}: {_HOW_MADE}. If there is one, name it by --data or REELPORT_DATA."
 
 
 def _is_new(settings: Settings) -> bool:
-    """Whether the database can be read and holds no state; what is wrong with it is told as its own."""
+    """Whether the database can be read and is empty; errors of the database are reported by its own check."""
     db = None
     try:
         db = database.open_database(settings)
@@ -54,35 +54,33 @@ def _is_new(settings: Settings) -> bool:
 
 
 def check_permissions(settings: Settings) -> Iterator[tuple[bool, str]]:
-    """Whether those can read it who should, and nobody else; and that nobody else can replace it."""
+    """Check that the right users can read it, and nobody else, and that nobody else can replace it."""
     data, readers = settings.data, settings.readers
     if not data.is_dir():
         return
-    whose = "its owner" if readers is Readers.OWNER else "its owner and group"
-    unless = " (its group may read them where REELPORT_READABLE_BY=group)" if readers is Readers.OWNER else ""
-    wider, narrower = permissions.list_too_open(data, readers), permissions.list_too_closed(data, readers)
-    if wider:
+    audience = "its owner" if readers is Readers.OWNER else "its owner and group"
+    hint = " (its group may read them where REELPORT_READABLE_BY=group)" if readers is Readers.OWNER else ""
+    too_open, too_closed = permissions.list_too_open(data, readers), permissions.list_too_closed(data, readers)
+    if too_open:
         closing = permissions.format_closing_command(data, readers)
-        yield False, f"{_count_paths(wider)} open to more than {whose}{unless}. To close them: {closing}"
-    if narrower:
+        yield False, f"{_count_paths(too_open)} open to more than {audience}{hint}. To close them: {closing}"
+    if too_closed:
         opening = permissions.format_group_command(data)
         why = "though REELPORT_READABLE_BY=group lets it"
-        yield False, f"{_count_paths(narrower)} closed to its group, {why}. To open them: {opening}"
-    if not wider and not narrower:
-        yield True, f"Open to {whose} alone."
+        yield False, f"{_count_paths(too_closed)} closed to its group, {why}. To open them: {opening}"
+    if not too_open and not too_closed:
+        yield True, f"Open to {audience} alone."
     yield from ((False, sentence) for sentence in permissions.describe_replaceable(data))
 
 
 def check_access(settings: Settings) -> Iterator[tuple[bool, str]]:
-    """Whether this user can read and write what is in it, as every command that writes has to."""
+    """Check that this user can read and write everything in it, as every command that writes must."""
     if not settings.data.is_dir():
         return
-    if shut := permissions.list_inaccessible(settings.data):
+    if inaccessible := permissions.list_inaccessible(settings.data):
         mend = permissions.format_owner_command(settings.data)
-        yield (
-            False,
-            f"{_count_paths(shut)} closed to the user of its commands, who has to read and write. Mend it: {mend}",
-        )
+        closed = f"{_count_paths(inaccessible)} closed to the user of its commands, who has to read and write."
+        yield False, f"{closed} Mend it: {mend}"
     else:
         yield True, "Its user can read and write what is in it."
 
@@ -92,24 +90,24 @@ def _count_paths(paths: Sequence[Path]) -> str:
 
 
 def check_disk(settings: Settings) -> Iterator[tuple[bool, str]]:
-    """Whether its disk has room, and takes a write and its sync in good time."""
+    """Check that its disk has free space, and writes and syncs 4 kB fast enough."""
     if not settings.data.is_dir():
         return
     space = shutil.disk_usage(settings.data)
     needed = max(_MIN_FREE_BYTES, round(_MIN_FREE_SHARE * space.total))
-    said = f"{_format_bytes(space.free)} of {_format_bytes(space.total)} are free"
+    free_space = f"{_format_bytes(space.free)} of {_format_bytes(space.total)} are free"
     advice = (
         f", and {_format_bytes(needed)} should be (1 GB, and 5 % of the disk). Make room, move the data directory to "
         "a larger disk, or keep reports for less long (REELPORT_RETENTION_HOURS)."
     )
     enough = space.free >= needed
-    yield enough, f"{said}{'.' if enough else advice}"
+    yield enough, f"{free_space}{'.' if enough else advice}"
     seconds = _time_sync(settings.data / f".probe-{short_id()}")
     yield seconds < _MAX_SYNC_SECONDS, f"Writing and syncing 4 kB takes {seconds * 1000:.1f} ms."
 
 
 def _time_sync(probe: Path) -> float:
-    """The seconds that it takes to write 4 kB and sync them."""
+    """Return the seconds that it takes to write 4 kB and sync them."""
     started = time.perf_counter()
     try:
         with probe.open("wb") as file:
@@ -122,7 +120,7 @@ def _time_sync(probe: Path) -> float:
 
 
 def _format_bytes(count: int) -> str:
-    """Bytes in the unit in which they are a number from 1 to 999."""
+    """Format a number of bytes in the unit that makes it a number from 1 to 999."""
     size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
     while size >= _THOUSAND and len(units) > 1:
         size /= _THOUSAND

@@ -1,4 +1,4 @@
-"""What links begin with: the public address, and what is wrong with it as far as the service can know."""
+"""Checks the public URL that download links begin with, as far as the settings can show a fault."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reelport.server.settings import Settings
 
 
 def find_link_fault(settings: Settings) -> str | None:
-    """A sentence on why links lead nowhere; None where the settings show no reason."""
+    """Return a sentence that says why download links can't work; None when the settings show no fault."""
     if not settings.public_url:
         return None
     try:
@@ -37,7 +37,7 @@ def find_link_fault(settings: Settings) -> str | None:
 
 
 def _is_local(host: str) -> bool:
-    """Whether only this machine is reached by a host."""
+    """Whether a host name or address is this machine's loopback."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""How many open files a process may have, and that they are enough."""
+"""Raises the limit of open files of this process, and checks that it is high enough."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import resource
 from reelport.errors import UsageError
 
 _MIN_FILES = 256
-"""Open files without which there would be too few connections to serve anybody."""
+"""Fewest open files with which the service starts: fewer would leave too few connections."""
 _MAX_FILES = 65_536
-"""More are of no use: every file costs each new process of some systems a look."""
+"""Most open files to ask for: more are of no use, and on some systems a new process visits every possible one."""
 
 
 def raise_open_files() -> int:
-    """Let this process have as many open files as it may, and say how many; UsageError when they are too few."""
+    """Raise the soft limit of open files to the hard one and return it; UsageError when it is too low."""
     soft, hard = _read_limits()
     files = max(soft, hard)
     if files > soft:
@@ -24,7 +24,7 @@ def raise_open_files() -> int:
 
 
 def find_file_fault() -> str | None:
-    """A sentence where a process that is started as this one may have too few open files to serve; else None."""
+    """Return a sentence when processes started like this one may have too few open files; else None."""
     files = max(_read_limits())
     if files >= _MIN_FILES:
         return None
@@ -35,7 +35,7 @@ def find_file_fault() -> str | None:
 
 
 def _read_limits() -> tuple[int, int]:
-    """How many files this process may have open as it is, and how many it may allow itself; no more than are of use."""
+    """Return the soft and the hard limit of open files, each at most `_MAX_FILES`."""
     soft, hard = (
         _MAX_FILES if limit == resource.RLIM_INFINITY else limit for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
     )

@@ -1,4 +1,4 @@
-"""Who can read and change a data directory: others than those who should, fewer than those, and this user itself."""
+"""File permissions of a data directory: finds files that are too open or too closed, and the commands that fix them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pathlib import Path
 from reelport.facts.modes import Readers
 
 _OWNER_ONLY = ("secret.key", "workers", "spill", "facts/.work")
-"""What is for its user alone, whoever reads the rest: the secret, and what processes hold while they run."""
+"""Paths that only the owner may read, whatever the setting: the secret, and files of running processes."""
 
 
 def list_too_open(data: Path, readers: Readers) -> tuple[Path, ...]:
-    """The directory itself and all in it that others may read or change. What goes away meanwhile is not there."""
+    """List files and folders that more users may read or change than should. Skips files that vanish meanwhile."""
     return tuple(path for path, mode in _walk_modes(data) if stat.S_IMODE(mode) & readers.denied_bits)
 
 
 def format_closing_command(data: Path, readers: Readers) -> str:
-    """The command after which others may neither read nor change anything in it."""
+    """Return the shell command that takes read and write permission from other users."""
     denied = "go-rwx" if readers is Readers.OWNER else "g-w,o-rwx"
     return f"chmod -R {denied} {shlex.quote(str(data))}"
 
 
 def list_too_closed(data: Path, readers: Readers) -> tuple[Path, ...]:
-    """The directory itself and all in it that its group should be able to read and can't; none where it should not."""
+    """List files and folders that the group should be able to read and can't; none if only the owner should."""
     own = {data / name for name in _OWNER_ONLY}
     return tuple(
         path
@@ -38,21 +38,21 @@ def list_too_closed(data: Path, readers: Readers) -> tuple[Path, ...]:
 
 
 def format_group_command(data: Path) -> str:
-    """The command after which its group may read all in it that it should."""
+    """Return the shell command that lets the group read everything that it should."""
     own = " ".join(f"-name {Path(name).name} -prune -o" for name in _OWNER_ONLY)
     return f"find {shlex.quote(str(data))}/. {own} -exec chmod g+rX {{}} +"
 
 
 def list_inaccessible(data: Path) -> tuple[Path, ...]:
-    """All in it that this user can't use: folders and state that it can't change, others that it can't read.
+    """List what this user can't use: folders and database files that it can't write, other files that it can't read.
 
-    Root is kept from nothing. It is told what the owner is kept from, whose services those files are for.
+    Nothing is closed to root. For root, list what the owner can't use: the owner's services need those files.
     """
     return tuple(path for path, mode in _walk_modes(data) if not _is_usable(path, mode))
 
 
 def format_owner_command(data: Path) -> str:
-    """The command after which this user may use all in it."""
+    """Return the shell command, or the advice, that lets this user use everything in the directory."""
     owner = data.stat().st_uid
     if os.geteuid() in {0, owner}:
         return f"chmod -R u+rwX {shlex.quote(str(data))}"
@@ -65,7 +65,7 @@ def _is_usable(path: Path, mode: int) -> bool:
         needed = os.R_OK | os.W_OK | os.X_OK
     else:
         needed = os.R_OK | os.W_OK if path.name.startswith("state.db") else os.R_OK
-    # The owner's three bits are these very numbers, shifted.
+    # The owner's permission bits are R_OK, W_OK and X_OK, shifted by six.
     denied_to_owner = os.geteuid() == 0 and needed << 6 & ~mode
     return not denied_to_owner and (os.access(path, needed) or not path.exists())
 
@@ -78,9 +78,9 @@ def _name_user(user: int) -> str:
 
 
 def describe_replaceable(data: Path) -> tuple[str, ...]:
-    """A sentence for each folder above it in which another user could move it away, and put another in its place."""
+    """Return a sentence for each parent folder in which another user could replace the data directory."""
     owner = data.stat().st_uid
-    # Where it is reached by a link, the link could be replaced as well.
+    # The parents of its symbolic link too: the link could be replaced as well.
     above = dict.fromkeys((*data.absolute().parents, *data.resolve().parents))
     return tuple(sentence for folder in above for sentence in _describe_writers(folder, owner))
 
@@ -89,7 +89,7 @@ def _describe_writers(folder: Path, owner: int) -> Iterator[str]:
     found = folder.stat()
     if found.st_uid not in {0, owner}:
         yield f"{folder} above it belongs to another user, who could put another directory in its place."
-    # In a sticky folder, such as /tmp, only its owner moves what is in it.
+    # In a sticky folder, such as /tmp, only the owner of a file may move it.
     elif found.st_mode & stat.S_ISVTX:
         return
     elif found.st_mode & stat.S_IWOTH:
@@ -104,7 +104,7 @@ def _describe_open_folder(folder: Path, whom: str, mode: str) -> str:
 
 
 def _is_private_group(number: int, owner: int) -> bool:
-    """Whether nobody else is in a group: it is root's, or the one that this user alone is in."""
+    """Whether a group is root's, or the primary group of this user without other members."""
     if number == 0:
         return True
     try:
@@ -114,7 +114,7 @@ def _is_private_group(number: int, owner: int) -> bool:
 
 
 def _walk_modes(folder: Path) -> Iterator[tuple[Path, int]]:
-    """All in a folder, and it, with their modes; links are not followed, and have none of their own."""
+    """Yield a folder and everything in it with modes. Skips symbolic links, and doesn't follow them."""
     waiting = [folder]
     yield folder, folder.stat().st_mode
     while waiting:
@@ -127,5 +127,5 @@ def _walk_modes(folder: Path) -> Iterator[tuple[Path, int]]:
                     if stat.S_ISDIR(mode):
                         waiting.append(Path(entry.path))
         except (FileNotFoundError, PermissionError):
-            # One that may not be listed is told by `list_shut`.
+            # `list_inaccessible` reports folders that can't be listed.
             continue
