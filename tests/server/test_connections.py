@@ -26,7 +26,7 @@ Connect = Callable[[bytes], Coroutine[Any, Any, asyncio.StreamReader]]
 class Hasty(Connection):
     """Gives a request a moment to come."""
 
-    seconds = 0.05
+    request_seconds = 0.05
 
 
 class Impatient(Connection):
@@ -38,7 +38,7 @@ class Impatient(Connection):
 class Few(Connection):
     """Of which there are at most two."""
 
-    most = 2
+    max_connections = 2
 
 
 async def app(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[object], Any]) -> None:

@@ -1,4 +1,4 @@
-"""One of several API processes, as `api_processes` starts it: `python -m reelport.server.api_process SOCKET`."""
+"""Entry point of one API process among several: `python -m reelport.server.api_process SOCKET`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reelport.server.settings import read_settings
 
 
 def main() -> None:
-    """Answer on the inherited socket until SIGTERM, or until the service that started this process is gone."""
+    """Serve the inherited socket until SIGTERM, or until the service that started this process is gone."""
     settings = read_settings()
     set_readers(settings.readers)
     logs.configure(settings)
@@ -35,10 +35,10 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    # Not by a buffered reader: its lock, held by a thread that waits, breaks the end of the interpreter.
+    # Not `sys.stdin.read`: a thread that waits in it holds the buffer's lock, which breaks the interpreter's exit.
     while os.read(sys.stdin.fileno(), 1024):
         pass
-    # At once, as if killed: another service may be starting already, and nobody would keep this process any more.
+    # Exit at once, as if killed: nobody supervises this process any more, and a new service may be starting already.
     os._exit(1)
 
 

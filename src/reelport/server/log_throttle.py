@@ -1,4 +1,4 @@
-"""Keeps one cause from filling the disk with lines: the first of each minute are logged, the others counted."""
+"""Limits repeated warnings and errors in the log to ten lines a minute for each cause, and counts the rest."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import structlog
 from structlog.typing import EventDict
 
 _MAX_LINES = 10
-"""Lines of one cause in a window."""
+"""Lines of one cause that are logged in a window."""
 _WINDOW_SECONDS = 60.0
 _MAX_CAUSES = 1000
-"""Causes that are known at a time; a cause is a sentence of ours, so that there are not many."""
+"""Most causes remembered at a time. There are few, because a cause is one of our own sentences."""
 _LEVELS = frozenset({"warning", "error", "critical"})
 
 
@@ -27,7 +27,7 @@ class _Window:
 
 
 class LogThrottle:
-    """Which warnings and errors of this process are logged. It may be used from any thread."""
+    """Decides which warnings and errors of this process are logged. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -35,7 +35,7 @@ class LogThrottle:
         self._lock = threading.Lock()
 
     def admit(self, cause: object) -> str | None:
-        """A note for the next line of a cause, empty for most of them; None when the line is to be left out."""
+        """Return None when the next line of a cause is to be left out, else a note for it, which is mostly empty."""
         now = self._clock()
         with self._lock:
             window = self._windows.get(cause)
@@ -51,7 +51,7 @@ class LogThrottle:
             return None if window.count > _MAX_LINES else ""
 
     def process(self, _logger: object, method: str, event: EventDict) -> EventDict:
-        """Drop a line of ours, or note what is left out; a processor of structlog."""
+        """Drop or annotate one of our own lines; a structlog processor."""
         if method not in _LEVELS:
             return event
         note = self.admit((event.get("event"), event.get("reason"), _name_error(event.get("exc_info"))))
@@ -60,7 +60,7 @@ class LogThrottle:
         return {**event, "throttled": note} if note else event
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a line of a library is logged; a filter of a handler."""
+        """Whether to log a line of a library; a filter of a `logging` handler."""
         if record.levelno < logging.WARNING:
             return True
         return self.admit((record.name, str(record.msg)[:200], _name_error(record.exc_info))) is not None
@@ -70,8 +70,8 @@ class LogThrottle:
             del self._windows[next(iter(self._windows))]
 
 
-def _name_error(raised: Any) -> str:  # noqa: ANN401 - whatever logging was given
-    """The class of what was raised; two failures of one class at one place are one cause."""
+def _name_error(raised: Any) -> str:  # noqa: ANN401 - the type of `exc_info` varies
+    """Name the class of an exception: two of one class at one place count as one cause."""
     if raised is True:
         return "raised"
     error = raised[1] if isinstance(raised, tuple) else raised

@@ -1,6 +1,6 @@
-"""What this process says: one JSON object a line to stderr, or easy reading on a terminal; never a secret.
+"""Sets up logging: one JSON object a line on stderr (readable text on a terminal), with secrets redacted.
 
-Everything goes through here, the web server's and the libraries' own lines included.
+It covers the lines of the web server and of all libraries too.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _QUIET = ("sqlalchemy", "alembic", "uvicorn.access", "asyncio", "python_multipar
 
 
 def configure(settings: Settings, stream: TextIO | None = None) -> None:
-    """Set up the logging of this process; may be repeated. `stream` is stderr unless given."""
+    """Set up the logging of this process. May be called again. `stream` is stderr unless given."""
     out = stream or sys.stderr
     number = logging.getLevelNamesMapping()[settings.log_level.upper()]
     render = _make_renderer(out)
     throttle = LogThrottle()
-    before: list[Processor] = [
+    processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper("iso", utc=True),
@@ -41,7 +41,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
         redact,
     ]
     structlog.configure(
-        processors=[throttle.process, *before, render],
+        processors=[throttle.process, *processors, render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=False,
@@ -50,7 +50,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     handler.addFilter(throttle.filter)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=before,
+            foreign_pre_chain=processors,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, render],
         )
     )
@@ -60,7 +60,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
 
 
 def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Hide what must not be read in a log, by the name that it has or by what it looks like."""
+    """Hide secrets, recognised by the name of a field or by the look of its value; a structlog processor."""
     return {name: _redact_value(name, value) for name, value in event.items()}
 
 
@@ -79,7 +79,7 @@ def _redact_value(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever was 
 
 
 def redact_text(text: str) -> str:
-    """The text without anything that looks like a secret, and not longer than a log can bear."""
+    """Hide everything in a text that looks like a secret, and cut the text to 4000 characters."""
     kept = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
     return hide_passwords(_SECRET_TEXT.sub(lambda found: found["keep"] + HIDDEN, kept))
 

@@ -1,4 +1,4 @@
-"""Hides passwords in text that people or logs will read: in addresses of databases and of others, and by name."""
+"""Hides passwords in text for people and logs: in URLs of databases and others, and after `password=`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 
 HIDDEN = "[hidden]"
 EXAMPLE = "postgresql://USER:PASSWORD@HOST:PORT/NAME"
-"""How an address is written: it shows nobody's password, and is left as it is."""
+"""Shows users how to write a database URL. It holds no real password, so it isn't masked."""
 
 _PATTERNS = (
-    # To the last @ of the line: a password may hold any sign that should have been escaped, an @ and blanks too. One
-    # slash is left of two where the address was taken for a path.
+    # Up to the last @ of the line: a password may hold characters that should have been escaped, even @ and blanks.
+    # One slash instead of two: what is left of the URL where it was taken for a path.
     re.compile(r"(?P<keep>\bpostgres(?:ql)?(?:\+\w+)?:/{1,2}(?:[^:/@\s]*:)?)[^\r\n]*(?=@)", re.IGNORECASE),
     re.compile(r"(?P<keep>://[^/\s:@]*:)[^/\s@]+(?=@)"),
     re.compile(r"(?P<keep>\bpassword=)[^\s&\"']+", re.IGNORECASE),
@@ -18,7 +18,7 @@ _PATTERNS = (
 
 
 def hide_passwords(text: str) -> str:
-    """The text with HIDDEN for each password, and for what else stands before the @ where that is no name."""
+    """Replace each password in a text by HIDDEN; in a PostgreSQL URL, everything before the last @ except `user:`."""
     return EXAMPLE.join(_hide(part) for part in text.split(EXAMPLE))
 
 

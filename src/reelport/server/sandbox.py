@@ -1,4 +1,4 @@
-"""A service filled for trying: sample facts, and the organizations that may read them."""
+"""Fills a service with sample data to try it: sample facts, and organizations that may read them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reelport.server.state.database import connect
 
 @dataclass(frozen=True, slots=True)
 class SandboxResult:
-    """What was loaded, and the slugs of each organization's sample channels."""
+    """What was loaded, and the channel slugs of each sample organization."""
 
     loaded: SampleResult
     channels: Mapping[str, tuple[str, ...]]
@@ -33,8 +33,7 @@ def fill(
 ) -> SandboxResult:
     """Load sample facts of these days and let the organizations `demo` and `rival` read their channels.
 
-    Repeated, it changes nothing; UsageError
-    when other sample facts lie on one of the days.
+    A second call changes nothing. UsageError when other sample facts are loaded for one of the days.
     """
     db = connect(settings)
     try:
@@ -53,5 +52,5 @@ def _organization(db: Engine, name: str) -> organizations.Organization:
     try:
         return organizations.add_organization(db, name, datetime.now(UTC))
     except UsageError:
-        # Another process may have added it since: then it is there.
+        # Another process may have added it meanwhile.
         return organizations.get_organization(db, name)

@@ -1,4 +1,4 @@
-"""`reelport serve`: the API in this process or in several, workers beside it, until it is told to stop."""
+"""`reelport serve`: runs the API, in this process or in several, and its workers, until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _LOG = structlog.get_logger(__name__)
 
 @private()
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. UsageError when the port is taken; nothing has been started then.
+    """Serve until SIGTERM or SIGINT. UsageError, before anything is started, when the port is taken.
 
-    What keeps the app from starting up is raised as it is, and nobody was told that it listens.
+    An error that keeps the app from starting is raised unchanged, before the log says that the service listens.
     """
     logs.configure(settings)
-    # Its processes inherit it; where that is too few files, nothing begins.
+    # Child processes inherit the limit. Raises UsageError when it is too low.
     raise_open_files()
     with open_listener(settings) as listener:
-        # Before the workers: they need the state brought up to date, and a state that can't be used ends here.
+        # Before the workers: they need a migrated database, and an unusable database ends the start here.
         _prepare_state(settings)
         for sentence in permissions.describe_replaceable(settings.data):
             _LOG.warning("the data directory can be replaced", reason=sentence)
@@ -56,7 +56,7 @@ def serve(settings: Settings) -> None:
 
 
 def _prepare_state(settings: Settings) -> None:
-    """Bring the state up to date and see that it and the data directory can be written: StorageError where not."""
+    """Migrate the database; StorageError when the database or the data directory can't be written."""
     db = connect(settings)
     try:
         with writing(db):
@@ -69,5 +69,8 @@ def _prepare_state(settings: Settings) -> None:
 
 
 def exit_process(*_: object) -> NoReturn:
-    """Leave through every open block. The web server takes the signal first, ends its requests and raises it again."""
+    """Exit through every open `with` block; a signal handler.
+
+    The web server takes the signal first, ends its requests, and raises the signal again.
+    """
     raise SystemExit(0)

@@ -1,6 +1,6 @@
-"""One setting of the service: how it is written down, and how a value of it is read.
+"""Declares one setting of the service, and parses values of it.
 
-By hand: the library that would do it takes as long to import as a short command may run.
+Written by hand: importing a settings library would take as long as a short command runs.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 _SHOWN = 80
-"""Characters of a wrong value that are repeated."""
+"""Characters of a wrong value that the error quotes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A text that no log and no traceback shows."""
+    """A text that its `repr` hides, so that no log and no traceback shows it."""
 
     text: str = dataclasses.field(repr=False)
 
@@ -37,19 +37,19 @@ def setting(
     form: str = "",
     shown: bool = True,
     worker: bool = False,
-) -> Any:  # noqa: ANN401 - a field of whatever type
-    """A field of the table of settings: its default, what it is for, and which values it takes.
+) -> Any:  # noqa: ANN401 - a field of any type
+    """Declare a setting: its default, its description, and the values it takes.
 
-    `form` says in words what `pattern` asks for. What isn't `shown` is left out where the settings are printed. A
-    `worker` reads it too.
+    `form` says in words what `pattern` requires. `shown=False` keeps the setting out of `repr`. `worker`: worker
+    processes read it too.
     """
     rules = {"ge": ge, "gt": gt, "le": le, "min_length": min_length, "pattern": pattern, "form": form, "worker": worker}
     return dataclasses.field(default=default, repr=shown, metadata={"description": description, **rules})
 
 
 def parse_value(kind: object, rules: Mapping[str, Any], given: object) -> object:
-    """A value that was given, in the type of its setting; ValueError says what the setting takes."""
-    if isinstance(kind, UnionType):  # it may be absent, and then nothing is given
+    """Parse a given value to the type of its setting; ValueError says what the setting takes."""
+    if isinstance(kind, UnionType):  # `X | None`: None is never given
         kind = get_args(kind)[0]
     if get_origin(kind) is Literal:
         return _parse_choice(get_args(kind), given)
@@ -107,7 +107,7 @@ def _describe_bounds(rules: Mapping[str, Any]) -> str:
 
 
 def _parse_secret(rules: Mapping[str, Any], given: object) -> Secret:
-    """What was given is never repeated."""
+    """Parse a secret; its error never quotes the value."""
     secret = given if isinstance(given, Secret) else Secret(str(given))
     if len(secret.text) < rules["min_length"]:
         raise ValueError(f"It has at least {rules['min_length']} characters, and not {len(secret.text)}.")

@@ -1,7 +1,7 @@
-"""Every setting of the service in one table: name, type, default, sentence.
+"""All settings of the service in one table: name, type, default, description.
 
-A setting comes from a flag, else from the environment (`REELPORT_<NAME>`), else
-from the default here. Nothing else reads the environment.
+A value comes from a command-line option, else from the environment variable `REELPORT_<NAME>`, else from the default
+here. Nothing else reads the environment.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PREFIX = "REELPORT_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What one service, its workers and its commands agree on. Only `read` holds values to their bounds."""
+    """The settings of a service, its workers and its commands. Only `read_settings` checks values."""
 
     # Where things are
     data: Path = setting(
@@ -46,7 +46,7 @@ class Settings:
         description="What keys and links are sealed with; empty: the file secret.key in the data directory.",
     )
 
-    # The wire
+    # HTTP
     host: str = setting("127.0.0.1", description="Address to listen on.")
     port: int = setting(8642, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     processes: int = setting(
@@ -67,7 +67,7 @@ class Settings:
     document_depth: int = setting(15, ge=5, description="Deepest nesting of one GraphQL document, fragments expanded.")
     document_aliases: int = setting(50, ge=1, description="Most aliased fields of one GraphQL document.")
 
-    # What callers may take of one API process
+    # Limits of one API process
     connections: int = setting(
         4000, ge=16, description="Most connections at the same time, as far as there may be open files for them."
     )
@@ -153,14 +153,14 @@ class Settings:
     )
     sweep_seconds: float = setting(60, gt=0, worker=True, description="How often what is over is swept away.")
 
-    # What is said
+    # Log
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", worker=True, description="Least level that is logged."
     )
 
     @property
     def facts_root(self) -> Path:
-        """Where the tables lie."""
+        """Directory of the fact tables."""
         return self.data / "facts"
 
     @property
@@ -170,26 +170,26 @@ class Settings:
 
     @property
     def files_root(self) -> Path:
-        """Where finished files lie."""
+        """Directory of finished report files."""
         return self.data / "files"
 
     @property
     def spill_root(self) -> Path:
-        """Where workers put what doesn't fit into their memory."""
+        """Directory where workers spill what doesn't fit into their memory."""
         return self.data / "spill"
 
     @property
     def workers_root(self) -> Path:
-        """Where living workers of this machine are known by."""
+        """Directory of the lock files by which live workers of this machine are known."""
         return self.data / "workers"
 
     @property
     def state_file(self) -> Path:
-        """The SQLite file of the state, in use unless `database_url` is set."""
+        """The SQLite database file, used unless `database_url` is set."""
         return self.data / "state.db"
 
     def environment(self) -> dict[str, str]:
-        """These settings as environment variables, for a process that shall have the same."""
+        """Return these settings as environment variables, for a child process."""
         values = {name: value for name in setting_names() if (value := getattr(self, name)) is not None}
         if self.secret is not None:
             values["secret"] = self.secret.text
@@ -197,19 +197,19 @@ class Settings:
 
 
 def setting_names() -> tuple[str, ...]:
-    """The name of every setting."""
+    """List the names of all settings."""
     return tuple(field.name for field in fields(Settings))
 
 
 def variable_name(name: str) -> str:
-    """The variable of the environment that holds a setting."""
+    """Return the name of a setting's environment variable."""
     return f"{PREFIX}{name.upper()}"
 
 
 def read_settings(**given: object) -> Settings:
-    """The settings from what was given, the environment and the defaults; UsageError lists every wrong one.
+    """Read the settings from the given values, the environment and the defaults; UsageError lists every wrong one.
 
-    None is nothing given, and so is an empty variable of the environment.
+    A given None and an empty environment variable count as not given.
     """
     kinds = get_type_hints(Settings)
     values: dict[str, Any] = {}
