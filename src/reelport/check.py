@@ -16,11 +16,11 @@ from reelport.errors import Problem
 from reelport.query import NULL, ReportQuery
 from reelport.wire import Code, Scope
 
-_NAMED = 4
+_MOST_NAMED = 4
 """Most names that a sentence lists before it says how many more there are."""
-_FEW = 5
+_MOST_SUGGESTED = 5
 """Up to so many known names, a sentence lists them all when none is near."""
-_NEAR = 0.6
+_MIN_SIMILARITY = 0.6
 """How similar two names must be (difflib's ratio, 0 to 1) for one to be suggested for the other."""
 
 
@@ -114,14 +114,14 @@ def scopes_of(query: ReportQuery) -> frozenset[Scope]:
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """Find the known name that was probably meant; None when none is similar."""
     by_upper = {each.upper(): each for each in names}
-    close = difflib.get_close_matches(name[:100].upper(), by_upper, n=1, cutoff=_NEAR)
+    close = difflib.get_close_matches(name[:100].upper(), by_upper, n=1, cutoff=_MIN_SIMILARITY)
     return by_upper[close[0]] if close else None
 
 
 def advice(near: str | None, names: Iterable[str]) -> str:
     """Suggest, after an unknown name, the nearest of `names`, or all of them when they are few."""
     known = list(names)
-    few = f" There are {', '.join(known)}." if len(known) <= _FEW else ""
+    few = f" There are {', '.join(known)}." if len(known) <= _MOST_SUGGESTED else ""
     return f" Did you mean {near}?" if near else few
 
 
@@ -296,9 +296,9 @@ def _format_fitting_metrics(dimension: Dimension, permissive: bool) -> str:
 def _rank_similar_names(dimension: Dimension) -> tuple[str, ...]:
     """Rank the dimensions whose names are similar to that of one, the nearest first."""
     names = [each.name for each in Dimension]
-    return tuple(difflib.get_close_matches(dimension.name, names, n=len(names), cutoff=_NEAR))
+    return tuple(difflib.get_close_matches(dimension.name, names, n=len(names), cutoff=_MIN_SIMILARITY))
 
 
 def _format_metrics(rows: list[Metric]) -> str:
-    more = len(rows) - _NAMED
-    return ", ".join(row.name for row in rows[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(rows) - _MOST_NAMED
+    return ", ".join(row.name for row in rows[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

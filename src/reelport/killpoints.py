@@ -13,14 +13,14 @@ from pathlib import Path
 
 VARIABLE = "REELPORT_STOP_AT"
 
-REHEARSALS = frozenset({VARIABLE, "REELPORT_KILLS", "REELPORT_KILLS_SEED", "REELPORT_TRENDING"})
+TEST_VARIABLES = frozenset({VARIABLE, "REELPORT_KILLS", "REELPORT_KILLS_SEED", "REELPORT_TRENDING"})
 """Environment variables for tests only: VARIABLE, and those that control the project's own tests."""
 
 
 def reach(step: str, subject: str = "") -> None:
     """Mark that a step has just been done: kill this process by SIGKILL when VARIABLE names the step."""
-    for rehearsed in os.environ.get(VARIABLE, "").split(","):
-        name, _, once = rehearsed.partition(":")
+    for requested in os.environ.get(VARIABLE, "").split(","):
+        name, _, once = requested.partition(":")
         if name == step and (not once or _try_remove(Path(once.replace("{subject}", subject)))):
             os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows ends it by either
 

@@ -234,7 +234,7 @@ def test_secret_file_is_private_and_made_once(tmp_path: Path) -> None:
 
 
 def test_empty_secret_file_is_refused(tmp_path: Path) -> None:
-    """A secret that was cut to nothing would seal nothing."""
+    """A secret that was truncated to nothing would protect nothing."""
     (tmp_path / "secret.key").touch()
     with pytest.raises(StorageError, match=r"secret\.key"):
         load_service_secret(read_settings(data=tmp_path))

@@ -52,8 +52,8 @@ def _finished(db: Engine, caller: Caller, token: str) -> bool:
     return until(ended)
 
 
-def test_an_ask_rings_elsewhere_by_notify(new_database: Callable[[], str], tmp_path: Path) -> None:
-    """A bell under another data directory, which only NOTIFY reaches, rings for each ask."""
+def test_an_ask_wakes_workers_elsewhere_by_notify(new_database: Callable[[], str], tmp_path: Path) -> None:
+    """A wake-up under another data directory, which only NOTIFY reaches, comes for each ask."""
     settings = read_settings(data=tmp_path / "data", database_url=new_database(), secret="s" * 32)
     elsewhere = read_settings(data=tmp_path / "elsewhere", database_url=settings.database_url)
     elsewhere.workers_root.mkdir(parents=True)

@@ -17,8 +17,8 @@ from reelport.facts.log.snapshot import pin
 from reelport.facts.storage.duckdb_session import open_reading_workspace
 from reelport.facts.tables import TABLES
 
-_EVER = date(1, 1, 1), date(9999, 12, 31)
-_PAID = f"""
+_ALL_DAYS = date(1, 1, 1), date(9999, 12, 31)
+_SUM_BY_PAYEE = f"""
 SELECT paid.payee, channels.slug, paid.facts, paid.eur, paid.usd
 FROM (
     SELECT {PAYEE} AS payee, COUNT(*) AS facts, SUM(eur) AS eur, SUM(usd) AS usd
@@ -48,9 +48,9 @@ def sum_by_payee(root: Path, start: date | None, end: date | None, memory: str =
     Together the sums are those of the whole table. A day that is None leaves that end open. Raises StorageError when a
     file can't be read.
     """
-    first, last = start or _EVER[0], end or _EVER[1]
+    first, last = start or _ALL_DAYS[0], end or _ALL_DAYS[1]
     relations = Relations(pin(root, ("earnings", "channels")), first, last, frozenset())
-    tree = parse_sql(_PAID).copy()
+    tree = parse_sql(_SUM_BY_PAYEE).copy()
     for table in list(tree.find_all(exp.Table)):
         name, alias = table.name, table.alias_or_name
         is_fact = TABLES[name].is_fact

@@ -20,13 +20,13 @@ from reelport.query import ReportQuery
 Pieces = Generator[Plan, int | None, None]
 """Yields plans in the order of their rows. Send it the number of rows that the previous plan gave, None at first."""
 
-_WORTH = 1_000_000
+_SPLIT_FROM_ROWS = 1_000_000
 """Rows of facts in the report's days, of all tenants, below which it isn't split: each piece costs about 4 ms."""
-_SIZE = 500_000
+_PIECE_ROWS = 500_000
 """Rows of the report that a piece should have."""
-_MONTH = 30
+_DAYS_PER_MONTH = 30
 """Days of a month, roughly."""
-_LONGEST = 120
+_MOST_MONTHS = 120
 """Most months of a piece, however few rows they give."""
 
 
@@ -36,7 +36,7 @@ def single_piece(plan: Plan) -> Pieces:
 
 
 def plan_pieces(
-    query: ReportQuery, tenant: Tenant, snapshot: Snapshot, *, worth: int = _WORTH, size: int = _SIZE
+    query: ReportQuery, tenant: Tenant, snapshot: Snapshot, *, worth: int = _SPLIT_FROM_ROWS, size: int = _PIECE_ROWS
 ) -> Pieces:
     """Yield the plans of a checked query.
 
@@ -53,7 +53,7 @@ def plan_pieces(
         rows = yield compile_query(replace(query, start=start, end=end), tenant, snapshot)
         after = end + timedelta(days=1)
         # Estimate by days, not months: the report may begin on the last day of a month.
-        months = min(max(1, size * (after - start).days // (_MONTH * rows)), _LONGEST) if rows else 1
+        months = min(max(1, size * (after - start).days // (_DAYS_PER_MONTH * rows)), _MOST_MONTHS) if rows else 1
         start = after
 
 

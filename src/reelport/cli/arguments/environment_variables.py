@@ -50,7 +50,7 @@ def refuse_mistyped() -> None:
 
 def _known() -> Iterator[frozenset[str]]:
     """The names that there are, those that cost least to know first."""
-    yield frozenset({REJECT_ROWS_VARIABLE, REJECT_BYTES_VARIABLE}) | killpoints.REHEARSALS
+    yield frozenset({REJECT_ROWS_VARIABLE, REJECT_BYTES_VARIABLE}) | killpoints.TEST_VARIABLES
     from reelport.client.settings.profiles import CLIENT_VARIABLES
 
     yield CLIENT_VARIABLES
@@ -64,6 +64,6 @@ def _nearest(name: str, known: set[str]) -> str | None:
     from reelport.check import nearest
 
     near = nearest(
-        name.removeprefix(PREFIX), sorted(each.removeprefix(PREFIX) for each in known - killpoints.REHEARSALS)
+        name.removeprefix(PREFIX), sorted(each.removeprefix(PREFIX) for each in known - killpoints.TEST_VARIABLES)
     )
     return None if near is None else f"{PREFIX}{near}"

@@ -19,7 +19,7 @@ from reelport.server.state.tables import JOBS, REPORTS
 from reelport.server.state.tallies import Outcome
 from reelport.wire import ReportStatus
 
-REMEMBERED = timedelta(days=30)
+RECORDS_KEPT = timedelta(days=30)
 """How long the record of an expired or failed report is kept after `expires_at`."""
 
 _NAME = re.compile(r"([0-9a-z]+)-([0-9]+)\.(?:csv|part)")
@@ -59,7 +59,7 @@ def _expire_report(db: Engine, report_id: str) -> None:
 
 
 def _delete_old_records(db: Engine, now: datetime) -> None:
-    gone = REPORTS.c.expires_at <= now - REMEMBERED
+    gone = REPORTS.c.expires_at <= now - RECORDS_KEPT
     ended = REPORTS.c.status.in_([ReportStatus.EXPIRED.value, ReportStatus.FAILED.value])
     with reading(db) as connection:
         idle = connection.execute(select(REPORTS.c.id).where(ended, gone).limit(1)).first() is None

@@ -16,7 +16,7 @@ from reelport.server.state.database import reading
 from reelport.server.state.tables import JOBS, ORGANIZATIONS, REPORTS
 
 CANCELLED = "It was cancelled by an operator."
-_LISTED = 200
+_MOST_LISTED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ _ENTRIES = (
 )
 
 
-def list_entries(db: Engine, *, unfinished_only: bool = False, most: int = _LISTED) -> tuple[Entry, ...]:
+def list_entries(db: Engine, *, unfinished_only: bool = False, most: int = _MOST_LISTED) -> tuple[Entry, ...]:
     """List the `most` newest reports, newest first; with `unfinished_only`, those that wait or run."""
     query = _ENTRIES.order_by(REPORTS.c.created_at.desc(), REPORTS.c.id).limit(most)
     if unfinished_only:

@@ -89,18 +89,18 @@ def claim(
         partner = connection.execute(_get_statement(connection, "partner"), {"running": running, **due}).scalar()
         if partner is None:
             return None
-        of = {"organization_id": partner}
+        of_partner = {"organization_id": partner}
         # Count again in a statement of its own: another claim may have committed between the query and its lock.
-        if connection.execute(_get_statement(connection, "running"), of).scalar_one() >= running:
+        if connection.execute(_get_statement(connection, "running"), of_partner).scalar_one() >= running:
             return None
-        number = connection.execute(_get_statement(connection, "oldest"), {**of, **due}).scalar()
+        number = connection.execute(_get_statement(connection, "oldest"), {**of_partner, **due}).scalar()
         if number is None:
             return None
         if beside:
             connection.execute(_get_statement(connection, "crowd"), {"owner": owner})
         taken = {"number": number, "owner": owner, "alone": int(not beside), "lease": to_milliseconds(lease_seconds)}
         report_id, attempt, waited = connection.execute(_get_statement(connection, "take"), taken).one()
-        connection.execute(_get_statement(connection, "serve"), of)
+        connection.execute(_get_statement(connection, "serve"), of_partner)
         begun = connection.execute(
             _get_statement(connection, "begin"), {"report_id": report_id, "attempt": attempt}
         ).one()

@@ -30,14 +30,14 @@ from reelport.server.state import database
 _LEAST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
 _GROWTH = 1.5
-_SOUND_SECONDS = 30.0
+_STABLE_SECONDS = 30.0
 """A worker that lived so long is restarted without backoff."""
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _SUSPECTS_SECONDS = 1.0
 """Seconds between two checks for suspects."""
 
-_TELL_SECONDS = 0.2
+_RECORD_SECONDS = 0.2
 _log = structlog.get_logger()
 
 
@@ -109,21 +109,21 @@ class _Supervisor:
 
     def record_deaths(self) -> None:
         """Record deaths of workers in the state."""
-        while not self.ending.wait(_TELL_SECONDS):
+        while not self.ending.wait(_RECORD_SECONDS):
             self._deaths.record_due()
 
-    def _restart_while_needed(self, needed: Callable[[], bool], words: tuple[str, ...]) -> None:
+    def _restart_while_needed(self, needed: Callable[[], bool], arguments: tuple[str, ...]) -> None:
         pause = _LEAST_PAUSE / _GROWTH
         while not self.ending.is_set():
             if not needed():
                 self.ending.wait(_SUSPECTS_SECONDS)
                 continue
             started = time.monotonic()
-            ended = self._run_worker(words)
+            ended = self._run_worker(arguments)
             if self.ending.is_set():
                 return
-            sound = time.monotonic() - started > _SOUND_SECONDS or ended == _DONE
-            pause = _LEAST_PAUSE if sound else min(pause * _GROWTH, _LONGEST_PAUSE)
+            is_stable = time.monotonic() - started > _STABLE_SECONDS or ended == _DONE
+            pause = _LEAST_PAUSE if is_stable else min(pause * _GROWTH, _LONGEST_PAUSE)
             if ended != _DONE:
                 _log.warning("worker ended", **ended, restart_in=round(pause, 2))
             self.ending.wait(pause)
@@ -137,27 +137,27 @@ class _Supervisor:
             _log.exception("the check for suspects failed")
             return False
 
-    def _run_worker(self, words: tuple[str, ...]) -> dict[str, int | str]:
+    def _run_worker(self, arguments: tuple[str, ...]) -> dict[str, int | str]:
         """Run one worker until it ends or the supervisor stops; returns how it ended, for the log."""
         try:
-            process = self._start_worker(words)
+            process = self._start_worker(arguments)
         except OSError as error:  # too many processes or open files, too little memory: try again later
             return {"reason": f"it could not be started: {describe_os_error(error)}"}
-        while process.poll() is None and not self.ending.wait(_LOOK_SECONDS):
+        while process.poll() is None and not self.ending.wait(_POLL_SECONDS):
             pass
         if self.ending.is_set():
             _stop_process(process, self._settings)
         else:
             self._deaths.add(process.pid, process.returncode)
         _close_stdin(process)
-        if words and process.returncode == 0:
+        if arguments and process.returncode == 0:
             return _DONE
         return {"pid": process.pid, "status": process.returncode}
 
-    def _start_worker(self, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    def _start_worker(self, arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
         """Start a worker whose standard input closes when this process ends, even by SIGKILL."""
         return subprocess.Popen(
-            [sys.executable, "-m", "reelport.server.queue.worker_process", self._name, *words],
+            [sys.executable, "-m", "reelport.server.queue.worker_process", self._name, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env={**os.environ, **self._settings.environment()},

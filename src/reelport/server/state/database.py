@@ -40,7 +40,7 @@ _TRY_SECONDS = 0.002
 _READ_SECONDS = 0.005
 """Pause after a wait for the writer's lock, in which readers that a commit kept out can read."""
 # PostgreSQL raises InternalError when it takes no writes now: a standby, or one that was set to read only.
-_AWAY = frozenset({DatabaseError, OperationalError, exc.InternalError})
+_UNAVAILABLE = frozenset({DatabaseError, OperationalError, exc.InternalError})
 _NO_PRIVILEGE = "42501"
 _GRANT = " Grant it to the user of REELPORT_DATABASE_URL, which makes and changes the tables (GRANT CREATE ON SCHEMA)."
 _UNCLEAR = (
@@ -230,7 +230,7 @@ def _translate_errors() -> Iterator[None]:
         if getattr(error.orig, "sqlstate", None) == _NO_PRIVILEGE:
             raise StorageError(f"The state database can't be used: {_first_line(error)}.{_GRANT}") from error
         # Other subclasses are errors in our own statements: raise them unchanged.
-        if type(error) not in _AWAY:
+        if type(error) not in _UNAVAILABLE:
             raise
         sentence = f"The state database can't be used: {_first_line(error)}."
         raise _choose_error(error)(sentence) from error

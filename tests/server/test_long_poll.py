@@ -1,4 +1,4 @@
-"""Held looks over both databases: the end of a report is seen there, and heard of by a bell."""
+"""Long polling over both databases: a waiting query sees the end of a report by polling or by a wake-up."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILE = FileRecord("x.csv", 1, 2, "ab")
 
 
 def asked(state: State) -> str:
-    """The public name of a report that waits."""
+    """The id of a report that waits."""
     state.organization("demo", "c")
     return state.ask(state.caller(state.key("demo"))).id
 
@@ -36,12 +36,12 @@ def finish(state: State) -> None:
 
 
 async def _wait(state: State, report: str, seconds: float, meanwhile: Callable[[], None]) -> PollOutcome:
-    held = LongPolls(state.db, state.settings)
+    polls = LongPolls(state.db, state.settings)
     ends = []
-    async with held.watch_reports(), anyio.create_task_group() as tasks:
+    async with polls.watch_reports(), anyio.create_task_group() as tasks:
 
         async def wait() -> None:
-            ends.append(await held.wait(1, frozenset({report}), seconds))
+            ends.append(await polls.wait(1, frozenset({report}), seconds))
 
         tasks.start_soon(wait)
         await anyio.sleep(0.2)
@@ -51,47 +51,47 @@ async def _wait(state: State, report: str, seconds: float, meanwhile: Callable[[
 
 
 def wait(state: State, report: str, seconds: float, meanwhile: Callable[[], None]) -> PollOutcome:
-    """How a held look ended while something was done."""
+    """How a long poll ends when `meanwhile` runs during it."""
     return anyio.run(_wait, state, report, seconds, meanwhile)
 
 
-def test_the_end_of_a_report_is_seen_without_a_bell(state: State) -> None:
-    """By the state alone, and not only when an hour is over."""
+def test_the_end_of_a_report_is_seen_without_a_wakeup(state: State) -> None:
+    """Polling the state finds it, long before the hour is over."""
     assert wait(state, asked(state), HOUR, partial(finish, state)) is PollOutcome.CHANGED
 
 
 def test_a_report_that_goes_on_is_waited_for_to_the_end_of_the_time(state: State) -> None:
-    """A bell for another's report changes nothing."""
+    """A wake-up for another report changes nothing."""
     assert wait(state, asked(state), 0.5, partial(wakeups.notify, state.settings, Occasion.ENDED)) is PollOutcome.OVER
 
 
-def test_what_had_ended_before_it_was_held_is_seen_at_once(state: State) -> None:
-    """Between the look that saw it unfinished and its being held."""
+def test_a_report_that_ended_before_the_poll_began_is_seen_at_once(state: State) -> None:
+    """It ended between the query that saw it unfinished and the long poll."""
     report = asked(state)
     finish(state)
     assert wait(state, report, HOUR, lambda: None) is PollOutcome.CHANGED
 
 
 def test_one_partner_takes_no_more_than_its_share(state: State) -> None:
-    """What is beyond it is answered at once; another partner has the rest, and one without any has one beyond all."""
+    """A poll beyond it is answered at once; another partner has the rest, and one without polls has one beyond all."""
 
     async def run() -> None:
-        held = LongPolls(state.db, replace(state.settings, held_looks=5, partner_held_looks=3))
+        polls = LongPolls(state.db, replace(state.settings, held_looks=5, partner_held_looks=3))
         report = frozenset({asked(state)})
-        async with held.watch_reports(), anyio.create_task_group() as tasks:
+        async with polls.watch_reports(), anyio.create_task_group() as tasks:
             for partner in (1, 1, 1, 2, 2, 3):
-                tasks.start_soon(held.wait, partner, report, HOUR)
+                tasks.start_soon(polls.wait, partner, report, HOUR)
                 await anyio.wait_all_tasks_blocked()
-            assert len(held) == 6
-            assert [await held.wait(partner, report, 0) for partner in (1, 2, 3)] == [PollOutcome.FULL] * 3
-            assert await held.wait(4, report, 0) is PollOutcome.OVER
-            held.stop()
+            assert len(polls) == 6
+            assert [await polls.wait(partner, report, 0) for partner in (1, 2, 3)] == [PollOutcome.FULL] * 3
+            assert await polls.wait(4, report, 0) is PollOutcome.OVER
+            polls.stop()
 
     anyio.run(run)
 
 
-def test_bells_that_killed_services_left_are_taken_down(state: State) -> None:
-    """Those of the living stay, and ring."""
+def test_wakeup_pipes_that_killed_services_left_are_removed(state: State) -> None:
+    """Those of living services stay, and receive wake-ups."""
     folder = state.settings.workers_root
     folder.mkdir(parents=True)
     os.mkfifo(folder / f"dead{Occasion.ENDED}")
