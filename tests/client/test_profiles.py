@@ -181,6 +181,24 @@ def test_all_that_is_wrong_in_a_file_is_said_at_once(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('profil = "team"\n[profiles.team]\n', "there is no setting 'profil'. Did you mean profile?"),
+        ("[profils.team]\n[profiles.team]\n", "there is no setting 'profils'. Did you mean profiles?"),
+        ("colour = 1\n", "there is no setting 'colour'."),
+    ],
+)
+def test_a_mistyped_name_in_a_projects_file_is_refused_with_the_nearest(desk: Desk, text: str, said: str) -> None:
+    """It is not ignored, which would speak to Dailymotion; foreign tables and those of `sync` are left alone."""
+    desk.project(text)
+    with pytest.raises(UsageError) as caught:
+        in_force(desk.environment, folder=desk.folder)
+    assert str(caught.value) == f"{desk.folder / 'reelport.toml'}: {said}"
+    desk.project('profile = "team"\n[defaults]\nstrat = 1\n[reports.x]\n[tool.other]\n[profiles.team]\n')
+    assert in_force(desk.environment, folder=desk.folder)["profile"] == "team"
+
+
+@pytest.mark.parametrize(
     "text", ["[profiles.a", "profiles = 3", "profile = 3", "[profiles]\na = 1", "\x00", "a = " + "[" * 5000]
 )
 def test_a_file_that_is_none_ends_in_a_sentence(desk: Desk, text: str) -> None:

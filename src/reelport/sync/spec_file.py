@@ -16,6 +16,7 @@ from reelport.catalog import Dimension, Limit
 from reelport.check import nearest
 from reelport.client.ranges.windows import LONGEST_MONTH
 from reelport.client.settings.config import expand_path
+from reelport.client.settings.profile_file import PROJECT_NAMES
 from reelport.errors import StorageError, UsageError
 from reelport.query import DEFAULT_PRODUCT
 from reelport.sync.spec import LOOKBACK, SETTLE, Contract, Kind, Place, Spec
@@ -24,9 +25,6 @@ NAME = "reelport.toml"
 
 _COMMON = ("destination", "start", "product", "lookback", "settle", "window", "contract")
 _OWN = ("metrics", "dimensions", "filters", *_COMMON)
-_TABLES = ("defaults", "reports", "profile", "profiles")
-"""What a file holds. Profiles are not read here: they say whom to speak to."""
-
 _NAMES = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _DUCKDB = frozenset({".duckdb", ".ddb", ".db"})
 _LONGEST = 3660
@@ -79,7 +77,7 @@ class _Sheet:
         self.problems.append(f"{where}: {what}" if where else what)
 
     def specs(self, content: Mapping[str, Any]) -> tuple[Spec, ...]:
-        content = self._known("", content, _TABLES)
+        content = self._known("", content, PROJECT_NAMES)  # profiles are read by the client
         defaults = self._known("defaults", self._table("defaults", content.get("defaults", {})), _COMMON)
         defaults = self._sound({key: value for key, value in defaults.items() if key in _COMMON})
         reports = self._table("reports", content.get("reports", {}))

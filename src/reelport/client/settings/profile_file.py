@@ -25,6 +25,12 @@ KINDS = ("private", "public", "bearer")
 TEXTS = ("url", "kind", "key", "username")
 NUMBERS = ("slots", "window_days")
 _FIELDS = (*TEXTS, *NUMBERS)
+OURS = ("profile", "profiles")
+"""What a file of profiles holds: the name of one of them, and their tables."""
+
+PROJECT_NAMES = ("defaults", "reports", *OURS)
+"""What a project's file holds: specs of reports too, which are read elsewhere."""
+
 _SECRETS = frozenset(
     {"secret", "api_secret", "client_secret", "password", "token", "access_token", "refresh_token", "bearer"}
 )
@@ -174,21 +180,33 @@ def _misplaced(found: Mapping[str, Any], *, alone: bool) -> Iterator[str]:
     if not isinstance(found.get("profile", ""), str):
         meant = ", or [profiles.NAME] for a profile itself" if isinstance(found["profile"], dict) else ""
         yield f'profile is no name: write profile = "NAME", above the first [table]{meant}.'
-    for key in found if alone else [key for key in found if key in _FIELDS]:
+    for key in found:
         if key in _FIELDS:
             yield f"{key} stands outside of a profile: write it below [profiles.default]."
-        elif key not in {"profile", "profiles"} and not _is_secret(key):
-            near = nearest(key, ("profile", "profiles"))
+        elif not _is_secret(key) and _is_unknown(key, found[key], alone=alone):
+            near = _find_near(key, alone=alone)
             yield f"there is no setting {key[:80]!r}.{f' Did you mean {near}?' if near else ''}"
+
+
+def _is_unknown(key: str, value: object, *, alone: bool) -> bool:
+    """Tell whether nobody reads a key. A foreign table of a project's file is one only where it is near to ours."""
+    if alone or not isinstance(value, dict):
+        return key not in (OURS if alone else PROJECT_NAMES)
+    return key not in PROJECT_NAMES and _find_near(key, alone=alone) in OURS
+
+
+def _find_near(key: str, *, alone: bool) -> str | None:
+    return nearest(key, OURS if alone else PROJECT_NAMES)
 
 
 def _mistyped(found: Mapping[str, Any], *, alone: bool) -> dict[str, Any]:
     """The tables of profiles that stand under a word that is near to `profiles`: their faults are told as well."""
-    near = [key for key in found if key == "profile" or (alone and nearest(key, ("profile", "profiles")))]
+    near = [key for key in found if key not in PROJECT_NAMES and _find_near(key, alone=alone) in OURS]
+    near += ["profile"] if "profile" in found else []
     return {
         name: table
         for key in near
-        if key != "profiles" and isinstance(found[key], dict)
+        if isinstance(found[key], dict)
         for name, table in found[key].items()
         if isinstance(table, dict)
     }
