@@ -78,9 +78,10 @@ def problems(
 
 
 def allowed_with(partial: ReportQuery, rules: Rules = Rules()) -> Allowed:
-    """Find what may still be added to `partial`, given its metrics, dimensions and filters; dates are ignored.
+    """Find what may still be added to `partial`, given its metrics, dimensions and filters.
 
-    While it has no metric, only what leaves at least one metric possible is returned. Unknown names are ignored.
+    Dates are ignored. While it has no metric, only what leaves at least one metric possible is returned. Unknown
+    names are ignored.
     """
     metrics = [Metric[name] for name in partial.metrics if name in Metric.__members__]
     dimensions = {Dimension[name] for name in partial.dimensions if name in Dimension.__members__}
@@ -201,7 +202,10 @@ def _make_pair_problem(
 
 
 def _is_ruled_out(family: Family, dimension: Dimension) -> bool:
-    """Whether the vendor's documentation rules the pair out: it documents both, and doesn't list them together."""
+    """Whether the vendor's documentation rules the pair out.
+
+    It documents both, and doesn't list them together.
+    """
     return family.standing is dimension.standing is Standing.DOCUMENTED
 
 

@@ -1,6 +1,7 @@
-"""ReportQuery, the question that a report answers: conversion to and from the wire, canonical form, fingerprint.
+"""ReportQuery, the question that a report answers.
 
-Names are strings, since a vendor may add names that this version doesn't know; `reelport.check` checks them.
+It converts to and from the wire, and has a canonical form and a fingerprint. Names are strings, since a vendor may add
+names that this version doesn't know; `reelport.check` checks them.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ class ReportQuery:
         filters: Mapping[str, object] | None = None,
         product: object = DEFAULT_PRODUCT,
     ) -> Self:
-        """Make a query from names or rows of the catalog. Raises UsageError with every argument of a wrong type."""
+        """Make a query from names or rows of the catalog.
+
+        Raises UsageError with every argument of a wrong type.
+        """
         wrong: list[str] = []
         metric_names = _read_names("metrics", metrics, wrong)
         dimension_names = _read_names("dimensions", dimensions, wrong)

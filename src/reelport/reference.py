@@ -195,7 +195,10 @@ def _format_matrix() -> str:
 
 
 def matrix_letter(family: Family, dimension: Dimension) -> str:
-    """Tell by one letter whether a dimension goes with a family: D, i, p or -, as the page's legend says."""
+    """Tell by one letter whether a dimension goes with a family.
+
+    The letters are D, i, p and -; the page's legend explains them.
+    """
     if dimension in family.documented:
         return "D"
     if dimension in family.inferred:

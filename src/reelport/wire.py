@@ -1,6 +1,7 @@
-"""The wire format that client and service share: paths, headers, GraphQL documents, scopes, statuses, error codes.
+"""The wire format that client and service share.
 
-These are facts of the Reporting API, as Dailymotion documents it or as its public schema shows it.
+Paths, headers, GraphQL documents, scopes, statuses and error codes: facts of the Reporting API, as Dailymotion
+documents it or as its public schema shows it.
 """
 
 from __future__ import annotations
@@ -79,7 +80,10 @@ query LookAtReport($reportToken: String!, $page: Int = 1) {
 
 
 def format_complete_day(day: date) -> str:
-    """Format a last complete day as the header and sidecars have it: `2026-10-31`, or `none` for NO_DAY."""
+    """Format a last complete day as the header and sidecars have it.
+
+    For example `2026-10-31`; `none` for NO_DAY.
+    """
     return _NONE if day == NO_DAY else day.isoformat()
 
 
@@ -117,7 +121,10 @@ class ReportStatus(StrEnum):
 
 
 class Code(StrEnum):
-    """Every `extensions.code` that an error of the service can have: a closed list, each with its sentence."""
+    """Every `extensions.code` that an error of the service can have.
+
+    The list is closed; each code has its sentence.
+    """
 
     sentence: str
 

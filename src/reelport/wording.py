@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 
 def format_count(number: int, noun: str, plural: str | None = None) -> str:
-    """Format a number with its noun, such as `1 row` or `1,200 rows`; `plural` is for irregular nouns."""
+    """Format a number with its noun, such as `1 row` or `1,200 rows`.
+
+    `plural` is for irregular nouns.
+    """
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 

@@ -19,7 +19,10 @@ class BackgroundSync:
         self._syncing: Future[None] | None = None
 
     def count_written(self, size: int) -> None:
-        """Count bytes just written. Raises OSError when an earlier sync failed: the system reports that only once."""
+        """Count bytes just written. Raises OSError when an earlier sync failed.
+
+        The system reports that only once.
+        """
         self._room -= size
         if self._room <= 0 and (self._syncing is None or self._syncing.done()):
             self.wait()

@@ -1,4 +1,7 @@
-"""Every filter by which a report can be narrowed. Names are the wire's; each takes a single value."""
+"""Every filter by which a report can be narrowed.
+
+Names are the wire's; each takes a single value.
+"""
 
 from __future__ import annotations
 

@@ -118,9 +118,9 @@ class Distinct:
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """The sum on one day of each time bucket: the latest on which the tenant has any row of the source.
+    """The sum on one day of each time bucket.
 
-    Adds up over rows, not over time.
+    It is the latest day on which the tenant has any row of the source. Adds up over rows, not over time.
     """
 
     measure: str
@@ -145,7 +145,10 @@ def measures(rule: Rule) -> tuple[str, ...]:
 
 
 class Row(Enum):
-    """An enum whose members are rows of the catalog; a member prints as its name, not its whole definition."""
+    """An enum whose members are rows of the catalog.
+
+    A member prints as its name, not its whole definition.
+    """
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}.{self.name}"

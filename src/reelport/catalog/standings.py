@@ -70,7 +70,10 @@ class KnownRow(Row):
 
 
 def describe_standings(standings: Standings) -> str:
-    """Describe the statements by standing, the best known first: "Documented: name, meaning. Inferred: adding up."."""
+    """Describe the statements by standing, the best known first.
+
+    For example "Documented: name, meaning. Inferred: adding up.".
+    """
     by_standing = {rank: [each for each, standing in standings.items() if standing is rank] for rank in Standing}
     return " ".join(f"{rank.capitalize()}: {', '.join(found)}." for rank, found in by_standing.items() if found)
 

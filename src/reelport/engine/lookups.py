@@ -15,9 +15,10 @@ LookupCells = Mapping[Dimension, LookupCell]
 
 
 def late_lookups(resolved: ResolvedQuery) -> LookupCells:
-    """The lookups whose id is itself a dimension of the report: each id has one value, so they need no grouping.
+    """The lookups whose id is itself a dimension of the report.
 
-    A title that is looked up once per row of the report, not per row of facts, is neither hashed nor compared.
+    Each id has one value, so they need no grouping. A title that is looked up once per row of the report, not per
+    row of facts, is neither hashed nor compared.
     """
     ids = {
         cell.column for cell in (CELLS[dimension] for dimension in resolved.dimensions) if isinstance(cell, ColumnCell)

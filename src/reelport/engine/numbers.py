@@ -1,4 +1,7 @@
-"""Aggregates measures and computes a metric's cell from them: exactly, in integers and decimals, never in floats."""
+"""Aggregates measures and computes a metric's cell from them.
+
+All arithmetic is exact: in integers and decimals, never in floats.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ def aggregate_measures(rule: Rule, table: str) -> dict[str, exp.Expr]:
 
 
 def metric_value(metric: Metric, table: str) -> exp.Expr:
-    """The metric's cell, computed from the aggregates: without facts 0 if the metric is additive, else empty."""
+    """The metric's cell, computed from the aggregates.
+
+    Without facts it is 0 if the metric is additive, else empty.
+    """
     match metric.rule:
         case Sum(measure, digits):
             total = _sum_or_zero(measure, table)
@@ -79,7 +85,10 @@ def _multiply(amount: exp.Expr, factor: int) -> exp.Expr:
 
 
 def _to_decimal(whole: exp.Expr, digits: int) -> exp.Expr:
-    """Convert an integer number of the smallest unit to a decimal: by a product, as a division would give a double."""
+    """Convert an integer number of the smallest unit to a decimal.
+
+    It multiplies, as a division would give a double.
+    """
     unit = exp.Literal.string(f"{10**-digits:.{digits}f}")
     wide = cast(whole, f"DECIMAL({_WIDEST - digits}, 0)")
     return exp.Mul(this=wide, expression=cast(unit, f"DECIMAL({digits}, {digits})"))

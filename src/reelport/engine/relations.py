@@ -25,7 +25,10 @@ class Relations:
     channels: frozenset[str]
 
     def facts(self, table: str, alias: str, *, owner_only: bool) -> exp.Expr:
-        """A superset of the table's rows of these days; with `owner_only`, of those that the channels own."""
+        """A superset of the table's rows of these days.
+
+        With `owner_only`, of those that the channels own.
+        """
         files = self.snapshot.files(table, self.start, self.end, self.channels if owner_only else None)
         return _relation(table, files, alias)
 

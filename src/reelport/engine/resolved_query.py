@@ -44,7 +44,10 @@ class ResolvedQuery:
 
 @dataclass(frozen=True, slots=True)
 class SourceQuery:
-    """The part of a report that comes from one source: `roles` are its role columns that count, first match first."""
+    """The part of a report that comes from one source.
+
+    `roles` are its role columns that count, first match first.
+    """
 
     resolved: ResolvedQuery
     source: Source

@@ -1,4 +1,7 @@
-"""Selects the rows of one source for a report: filtered, with early lookups joined, one column per cell and measure."""
+"""Selects the rows of one source for a report.
+
+They are filtered, have the early lookups joined, and have one column per cell and measure.
+"""
 
 from __future__ import annotations
 

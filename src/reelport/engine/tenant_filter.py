@@ -44,7 +44,10 @@ def channel_joins(source_query: SourceQuery) -> Iterator[tuple[exp.Expr, exp.Exp
 
 
 def qualifying_channel(source_query: SourceQuery) -> exp.Expr:
-    """The tenant's channel by which the row is the tenant's: the payee, or the first of the roles that matches."""
+    """The tenant's channel by which the row is the tenant's.
+
+    It is the payee, or the first of the roles that matches.
+    """
     if len(source_query.roles) == 1:
         return exp.column(source_query.roles[0], source_query.source.table)
     first, *others = (_joined_id(name) for name in _candidate_channels(source_query))
@@ -52,7 +55,10 @@ def qualifying_channel(source_query: SourceQuery) -> exp.Expr:
 
 
 def _candidate_channels(source_query: SourceQuery) -> dict[str, exp.Expr]:
-    """Where several roles count, the channels that can make a row the tenant's: the payee, or one per role."""
+    """Where several roles count, the channels that can make a row the tenant's.
+
+    They are the payee, or one per role.
+    """
     if source_query.source.paid:
         return {_PAYEE: _payee(source_query)}
     return {role: exp.column(role, source_query.source.table) for role in source_query.roles}

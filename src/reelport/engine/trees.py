@@ -12,7 +12,10 @@ DIALECT = "duckdb"
 
 @cache
 def parse_sql(sql: str) -> exp.Expr:
-    """Parse a constant piece of SQL. The tree is cached: copy it before you change it or insert it into another."""
+    """Parse a constant piece of SQL. The tree is cached.
+
+    Copy it before you change it or insert it into another.
+    """
     return sqlglot.parse_one(sql, read=DIALECT)
 
 

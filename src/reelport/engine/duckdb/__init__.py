@@ -1,1 +1,1 @@
-"""DuckDB as the engine: a warm session that runs plans, and the CSV file that they are written into."""
+"""DuckDB as the engine: runs plans, and writes their rows into a CSV file."""

@@ -106,10 +106,10 @@ class CsvSink:
 
 @contextmanager
 def open_sink(to: Path, folder: Path, on_full: Callable[[], object]) -> Iterator[CsvSink]:
-    """Open a sink into a new file, through a pipe in `folder`; both are closed and the pipe removed after the block.
+    """Open a sink into a new file, through a pipe in `folder`.
 
-    When the file can't be written, the sink's thread calls `on_full` at every further read; it must not raise. The
-    block then ends with the file's error.
+    Both are closed and the pipe removed after the block. When the file can't be written, the sink's thread calls
+    `on_full` at every further read; it must not raise. The block then ends with the file's error.
     """
     file = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     pipe = folder / f"pipe-{secrets.token_hex(8)}"
@@ -144,7 +144,10 @@ def _write_all(file: int, data: memoryview) -> None:
 
 
 def _enlarge_pipe(pipe: int) -> None:
-    """Enlarge the pipe's buffer, for fewer switches of threads; not outside Linux, or over the user's limit."""
+    """Enlarge the pipe's buffer, for fewer switches of threads.
+
+    It stays as it is outside Linux, and over the user's limit.
+    """
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         with suppress(OSError):
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _CHUNK)

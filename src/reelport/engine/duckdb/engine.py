@@ -96,10 +96,11 @@ class Session:
         self._idle.set()
 
     def write(self, pieces: Pieces, to: Path) -> Written:
-        """Write the rows of all pieces to a new CSV file. It is not yet durable: fsync it before you rename it.
+        """Write the rows of all pieces to a new CSV file.
 
-        Raises Cancelled, StorageError when a disk or a pinned file fails, InternalError for any other reason, and
-        KeyboardInterrupt on Ctrl-C. After any error no file is left.
+        It is not yet durable: fsync it before you rename it. Raises Cancelled, StorageError when a disk or a
+        pinned file fails, InternalError for any other reason, and KeyboardInterrupt on Ctrl-C. After any error
+        no file is left.
         """
         if threading.current_thread() is not threading.main_thread():
             return self._write(pieces, to)
@@ -152,7 +153,10 @@ class Session:
             self._connection.interrupt()
 
     def _raise_spill_limit(self) -> None:
-        """Raise DuckDB's spill limit to the disk's free space now: DuckDB keeps to what was free at its first spill."""
+        """Raise DuckDB's spill limit to the disk's free space now.
+
+        DuckDB keeps to what was free at its first spill.
+        """
         room = _measure_folder(self._spill) + int(_SPILL_SHARE * shutil.disk_usage(self._spill).free)
         # DuckDB refuses a limit below what others have spilled meanwhile: then the old limit stays. If the session is
         # closed, the next statement raises the error.

@@ -48,9 +48,10 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The key and organization behind a token. `scopes` already holds all that `manage_reports` stands for.
+    """The key and organization behind a token.
 
-    `channels` are the ids of the channels that the key may read now.
+    `scopes` already holds all that `manage_reports` stands for. `channels` are the ids of the channels that the key
+    may read now.
     """
 
     key_id: str
@@ -101,7 +102,10 @@ def _find_key_scopes(
 
 
 def identify_caller(db: Engine, service_secret: ServiceSecret, token: str, now: datetime) -> Caller | None:
-    """Find the caller that a token stands for; None when the token is invalid or expired, or its key is revoked."""
+    """Find the caller that a token stands for.
+
+    None when the token is invalid or expired, or its key is revoked.
+    """
     content = _read_token(service_secret, token, now)
     if content is None:
         return None
@@ -137,7 +141,10 @@ def _make_token(service_secret: ServiceSecret, key_id: str, scopes: Iterable[str
 
 
 def _read_token(service_secret: ServiceSecret, token: str, now: datetime) -> tuple[str, frozenset[str]] | None:
-    """Read the key's id and the granted scopes from a token; None when the signature is wrong or the token expired."""
+    """Read the key's id and the granted scopes from a token.
+
+    None when the signature is wrong or the token expired.
+    """
     content = credentials.read_signed(service_secret, credentials.ACCESS_TOKEN, token, _SCOPES)
     if content is None or int.from_bytes(content[:6]) <= now.timestamp() * 1000:
         return None
@@ -165,7 +172,10 @@ def _combine_scopes(granted: frozenset[str], held: frozenset[str]) -> frozenset[
 def find_readable_channels(
     connection: Connection, organization_id: int, limited_key: str | None = None
 ) -> frozenset[str]:
-    """Find the ids of the channels that an organization may read; with `limited_key`, only those of that key."""
+    """Find the ids of the channels that an organization may read.
+
+    With `limited_key`, only those of that key.
+    """
     channels = select(READABLE.c.channel_id).where(READABLE.c.organization_id == organization_id)
     if limited_key is not None:
         channels = channels.join(KEY_CHANNELS, KEY_CHANNELS.c.channel_id == READABLE.c.channel_id).where(
@@ -175,5 +185,5 @@ def find_readable_channels(
 
 
 def _clean_text(given: str) -> str:
-    """Replace what a database driver refuses to compare with: a text with a NUL or half a surrogate pair."""
+    """Replace a text that a database refuses: one with a NUL or half a surrogate pair."""
     return "" if "\0" in given else given.encode("utf-8", "replace").decode()

@@ -21,9 +21,10 @@ COLUMNS = ("id", "slug", "name", "account")
 
 
 def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[LineProblem, ...]]:
-    """Read the channels of a file, and a sentence for each line that is wrong. An empty name or account becomes None.
+    """Read the channels of a file, and a sentence for each line that is wrong.
 
-    `-` is standard input. UsageError when the header or the text is wrong, StorageError when the file can't be read.
+    An empty name or account becomes None. `-` is standard input. UsageError when the header or the text is wrong,
+    StorageError when the file can't be read.
     """
     named = "standard input" if path == STDIN else str(path)
     try:

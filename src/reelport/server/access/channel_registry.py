@@ -1,4 +1,7 @@
-"""Registers channels in the facts and grants access to them; limits keys to channels by slug or id."""
+"""Registers channels in the facts and grants access to them.
+
+Also creates keys that are limited to channels, by slug or id.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,10 @@ def add_channel(db: Engine, settings: Settings, organization: str, channel: Chan
 def add_channels(
     db: Engine, settings: Settings, organization: str, entries: Sequence[Entry], wrong: Iterable[LineProblem] = ()
 ) -> tuple[Rename, ...]:
-    """Do what `add_channel` does for all entries, or for none: UsageError lists every problem, in order of lines."""
+    """Do what `add_channel` does for all entries, or for none.
+
+    UsageError lists every problem, in order of lines.
+    """
     known = {each.id: each for each in list_channels(settings)}
     found = sorted([*wrong, *_find_problems(entries, known)], key=itemgetter(0))
     lines = [f"line {line}: {sentence}" if line else sentence for line, sentence in found]
@@ -98,7 +104,10 @@ def _load_channels(settings: Settings, rows: list[dict[str, str | None]]) -> Non
 
 
 def refuse_undo(table: str, batch: str) -> None:
-    """Raise UsageError when `channel add` made the batch: undoing it would take slug and name from channels in use."""
+    """Raise UsageError when `channel add` made the batch.
+
+    Undoing it would take slug and name from channels in use.
+    """
     if table == CHANNELS.name and batch.startswith(_BATCH):
         raise UsageError(
             f"batch {batch} was made by `reelport channel add`: without its rows, channels that partners may read "
@@ -141,7 +150,10 @@ def _format_line(entry: Entry) -> str:
 
 
 def _check_words(channel: Channel, known: Channel | None) -> Iterator[str]:
-    """Yield a sentence for each id, slug, account or name that is malformed; values already stored are accepted."""
+    """Yield a sentence for each id, slug, account or name that is malformed.
+
+    Values already stored are accepted.
+    """
     kept = set[str | None]() if known is None else {known.id, known.slug, known.account_id}
     for what, word in (("id", channel.id), ("slug", channel.slug), ("account", channel.account_id)):
         if word is not None and word not in kept and not organizations.is_id(word, _LONGEST):
@@ -192,7 +204,10 @@ def create_key(
 
 
 def _index_by_name(db: Engine, settings: Settings, organization: str) -> dict[str, set[str]]:
-    """Map ids and slugs to the ids of an organization's channels; two channels of the tables may share a slug."""
+    """Map ids and slugs to the ids of an organization's channels.
+
+    Two channels of the tables may share a slug.
+    """
     readable = organizations.list_readable_channels(db, organizations.get_organization(db, organization).id)
     found = {id_: {id_} for id_ in readable}
     for each in list_channels(settings):

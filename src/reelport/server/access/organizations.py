@@ -66,7 +66,10 @@ def add_organization(db: Engine, name: str, now: datetime) -> Organization:
 
 
 def is_id(word: str, longest: int) -> bool:
-    """Whether an id or slug is printable, without blanks or commas: it must fit into a comma-separated list."""
+    """Whether an id or slug is printable, without blanks or commas.
+
+    It must fit into a comma-separated list.
+    """
     return 1 <= len(word) <= longest and word.isprintable() and not any(sign.isspace() or sign == "," for sign in word)
 
 
@@ -158,7 +161,10 @@ def create_key(
 
 
 def find_permission_problems(permissions: Collection[str]) -> list[str]:
-    """List a sentence for each unknown permission, with the nearest known one; empty when all are known."""
+    """List a sentence for each unknown permission, with the nearest known one.
+
+    Empty when all are known.
+    """
     if not permissions:
         return [f"A key needs permissions: {', '.join(REPORT_SCOPES)}."]
     unknown = [name for name in permissions if name not in REPORT_SCOPES]

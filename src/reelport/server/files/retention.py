@@ -27,7 +27,10 @@ _log = structlog.get_logger()
 
 
 def sweep(db: Engine, settings: Settings, now: datetime) -> int:
-    """Expire every report whose time is over and delete its file; returns how many. A killed sweep resumes later."""
+    """Expire every report whose time is over and delete its file; returns how many.
+
+    A killed sweep resumes later.
+    """
     with reading(db) as connection:
         over = connection.execute(
             select(REPORTS.c.id, REPORTS.c.file).where(
@@ -70,7 +73,10 @@ def _delete_old_records(db: Engine, now: datetime) -> None:
 
 
 def find_orphans(db: Engine, settings: Settings) -> tuple[Path, ...]:
-    """List report files that belong to no finished report and no running attempt: a killed process left them."""
+    """List report files that belong to no finished report and no running attempt.
+
+    A killed process left them.
+    """
     # List files before reading records: a file made in between then has its record.
     found = [path for path in settings.files_root.glob("*") if _NAME.fullmatch(path.name)]
     with reading(db) as connection:

@@ -59,7 +59,10 @@ def make_report(
 
 
 def _pin_tables(db: Database, settings: Settings, claim: Claim) -> Snapshot:
-    """Pin the tables to the versions of the first attempt; the first attempt pins the newest and records them."""
+    """Pin the tables to the versions of the first attempt.
+
+    The first attempt pins the newest and records them.
+    """
     snapshot = pin(settings.facts_root, tables_of(claim.query), claim.versions)
     if claim.versions is None and not jobs.pin_versions(db, claim, snapshot.versions, last_complete_day(snapshot)):
         raise LeaseLost("The job was taken away from this attempt.")

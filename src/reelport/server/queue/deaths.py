@@ -71,7 +71,10 @@ class Deaths:
             self._unrecorded.append(Death(pid, status, time.monotonic()))
 
     def record_due(self) -> None:
-        """Record in the state the deaths that are old enough; those that fail to be written stay for the next call."""
+        """Record in the state the deaths that are old enough.
+
+        Those that fail to be written stay for the next call.
+        """
         with self._lock:
             due = [death for death in self._unrecorded if time.monotonic() - death.at >= OUTLIVED_SECONDS]
         for death in due:

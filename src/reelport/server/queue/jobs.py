@@ -150,9 +150,10 @@ def find_unfinished(db: Engine, reports: Collection[str]) -> frozenset[str]:
 
 
 def pin_versions(db: Engine, claim: Claim, versions: Mapping[str, int], last_complete_day: date | None = None) -> bool:
-    """Record the versions of the tables that this and every later attempt reads; False when the lease was lost.
+    """Record the versions of the tables that this and every later attempt reads.
 
-    `last_complete_day` is that of the facts in these versions; None when no day is complete in all of them.
+    False when the lease was lost. `last_complete_day` is that of the facts in these versions; None when no day is
+    complete in all of them.
     """
     pinned = {
         **claim.fence,
@@ -197,7 +198,10 @@ def fail(db: Engine, claim: Claim, reason: str, now: datetime, *, code: str = In
 
 
 def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
-    """Requeue the job after an attempt that failed with an error of the report; it is due after the pause."""
+    """Requeue the job after an attempt that failed with an error of the report.
+
+    It is due after the pause.
+    """
     with writing(db) as connection:
         return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=pause_seconds) and update_report(
             connection, claim.report_id, reason=reason, failures=claim.failures + 1
@@ -205,7 +209,10 @@ def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
 
 
 def wait_for_room(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
-    """Requeue the job while the disk is full; it is due after the pause, which is added to `waited_for_room`."""
+    """Requeue the job while the disk is full.
+
+    It is due after the pause, which is added to `waited_for_room`.
+    """
     with writing(db) as connection:
         return requeue(
             connection,
@@ -223,7 +230,10 @@ def give_back(db: Engine, claim: Claim) -> bool:
 
 
 def cancel(db: Engine, report_id: str, reason: str, now: datetime) -> bool:
-    """Cancel a report that waits or runs; its worker finds the job gone and stops. False when it had ended before."""
+    """Cancel a report that waits or runs; its worker finds the job gone and stops.
+
+    False when it had ended before.
+    """
     with writing(db) as connection:
         ended = connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id)).rowcount == 1
         cancelled = ended and fail_report(connection, report_id, reason, now)
@@ -262,7 +272,10 @@ def requeue(
     pause_seconds: float,
     waited_seconds: float = 0.0,
 ) -> bool:
-    """Requeue the job of an attempt, due after the pause (LONGEST_PAUSE at most); False when the lease was lost."""
+    """Requeue the job of an attempt, due after the pause (LONGEST_PAUSE at most).
+
+    False when the lease was lost.
+    """
     freed = {
         **fence,
         "suspect": int(suspect),

@@ -67,7 +67,10 @@ class LeaseKeeper:
         wake_worker: Callable[[], None],
         ready: str = "",
     ) -> None:
-        """`wake_worker` is called when jobs were requeued; `ready` names the worker to register, '' for none."""
+        """`wake_worker` is called when jobs were requeued.
+
+        `ready` names the worker to register, '' for none.
+        """
         self._settings = settings
         self._db = db
         self._running = running
@@ -118,7 +121,10 @@ class LeaseKeeper:
 
 
 def release_dead_workers(db: Engine, settings: Settings) -> tuple[str, ...]:
-    """Requeue and log the jobs of workers that died here unseen by a supervisor; returns the ids of the reports."""
+    """Requeue and log the jobs of workers that died here unseen by a supervisor.
+
+    Returns the ids of the reports.
+    """
     released: list[str] = []
     with liveness.lock_unwatched_dead(settings) as dead:
         if dead:

@@ -1,7 +1,8 @@
-"""Detects dead workers of a data directory: each worker locks a file, and the system unlocks it when the process ends.
+"""Detects dead workers of a data directory.
 
-So a killed worker is known to be dead at once, not only when its lease runs out. The file holds the name of the
-worker's supervisor, which locks a file of its own: while the supervisor lives, only it may handle the worker's death.
+Each worker locks a file, and the system unlocks it when the process ends. So a killed worker is known to be dead at
+once, not only when its lease runs out. The file holds the name of the worker's supervisor, which locks a file of its
+own: while the supervisor lives, only it may handle the worker's death.
 """
 
 from __future__ import annotations
@@ -71,7 +72,10 @@ def hold_supervisor_name(settings: Settings) -> Iterator[str]:
 
 
 def _create_locked_file(settings: Settings, name: str, content: str) -> int:
-    """Create a file and lock it until its descriptor, which is returned, is closed. StorageError when that fails."""
+    """Create a file and lock it until its descriptor, which is returned, is closed.
+
+    StorageError when that fails.
+    """
     with translate_io_errors(settings.workers_root):
         settings.workers_root.mkdir(parents=True, exist_ok=True)
         # Lock it before it has its final name: nobody can find it unlocked while this process lives.
@@ -85,7 +89,10 @@ def _create_locked_file(settings: Settings, name: str, content: str) -> int:
 
 @contextmanager
 def lock_unwatched_dead(settings: Settings) -> Iterator[tuple[str, ...]]:
-    """Lock the dead workers whose supervisor is dead too, for clean-up in the block; remove their files after it."""
+    """Lock the dead workers whose supervisor is dead too, for clean-up in the block.
+
+    Remove their files after it.
+    """
     for path in settings.workers_root.glob(f"*{_SUPERVISOR}"):
         if _is_free(path):
             path.unlink(missing_ok=True)
@@ -98,13 +105,19 @@ def lock_unwatched_dead(settings: Settings) -> Iterator[tuple[str, ...]]:
 
 @contextmanager
 def lock_dead(settings: Settings, supervisor: str, pid: int) -> Iterator[tuple[str, ...]]:
-    """Lock a dead process that this supervisor watched, for clean-up in the block; remove its files after it."""
+    """Lock a dead process that this supervisor watched, for clean-up in the block.
+
+    Remove its files after it.
+    """
     with _lock_and_forget_dead(settings, _find_watched(settings, supervisor, pid)) as owners:
         yield owners
 
 
 def is_unsettled(settings: Settings, supervisor: str, pid: int) -> bool:
-    """Whether a process that this supervisor watched still has its file: its death was not handled yet."""
+    """Whether a process that this supervisor watched still has its file.
+
+    Then its death was not handled yet.
+    """
     return bool(_find_watched(settings, supervisor, pid))
 
 
@@ -122,7 +135,10 @@ def _read_supervisor(path: Path) -> str:
 
 @contextmanager
 def _lock_and_forget_dead(settings: Settings, files: Iterable[Path]) -> Iterator[tuple[str, ...]]:
-    """Lock the files of dead workers and yield their names: no other process cleans up after them meanwhile."""
+    """Lock the files of dead workers and yield their names.
+
+    No other process cleans up after them meanwhile.
+    """
     locked: dict[str, int] = {}
     try:
         for path in files:
@@ -143,12 +159,18 @@ def list_living(settings: Settings) -> tuple[str, ...]:
 
 
 def spill_folder(settings: Settings, owner: str) -> Path:
-    """The folder that a worker spills to when its memory is full; removed together with its other files."""
+    """The folder that a worker spills to when its memory is full.
+
+    It is removed together with the worker's other files.
+    """
     return settings.spill_root / owner
 
 
 def _list_locked(settings: Settings) -> Iterator[Path]:
-    """Yield the worker files that are locked. Files of the dead stay: `lock_unwatched_dead` cleans up after them."""
+    """Yield the worker files that are locked.
+
+    Files of the dead stay: `lock_unwatched_dead` cleans up after them.
+    """
     for path in _list_files(settings):
         if path.exists() and not _is_free(path):
             yield path

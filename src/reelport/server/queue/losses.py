@@ -1,8 +1,9 @@
-"""Handles attempts that ended with their process: requeues their reports, or blames and fails them.
+"""Handles attempts that ended with their process.
 
-A report is blamed only for a death that the supervisor saw, of a worker that made nothing else at the time. All other
-losses (the service was killed, the machine went away, a lease ran out) are counted apart and fail no report. Reports
-that may have killed a worker become suspects, which an isolated worker makes one at a time.
+Requeues their reports, or blames and fails them. A report is blamed only for a death that the supervisor saw, of a
+worker that made nothing else at the time. All other losses (the service was killed, the machine went away, a lease ran
+out) are counted apart and fail no report. Reports that may have killed a worker become suspects, which an isolated
+worker makes one at a time.
 """
 
 from __future__ import annotations
@@ -59,10 +60,11 @@ def requeue_jobs(db: Engine, owner: str) -> tuple[str, ...]:
 
 
 def record_death(db: Engine, owner: str, how: str, *, limit: int, now: datetime) -> tuple[str, ...]:
-    """Requeue or fail the jobs of a worker that its supervisor saw die by itself; returns the ids of their reports.
+    """Requeue or fail the jobs of a worker that its supervisor saw die by itself.
 
-    A report that the worker made alone is blamed, and fails after `limit` such deaths. Of several reports none is
-    blamed, and all become suspects. `how` completes the sentence "Its worker ...".
+    Returns the ids of their reports. A report that the worker made alone is blamed, and fails after `limit` such
+    deaths. Of several reports none is blamed, and all become suspects. `how` completes the sentence "Its worker
+    ...".
     """
     with writing(db) as connection:
         held = _find_jobs_of(connection, owner)
@@ -73,9 +75,10 @@ def record_death(db: Engine, owner: str, how: str, *, limit: int, now: datetime)
 
 
 def isolate(db: Engine, claim: Claim, reason: str) -> bool:
-    """Requeue, as a suspect, a job that ran out of memory beside others: any of them may have used the memory.
+    """Requeue, as a suspect, a job that ran out of memory beside others.
 
-    False, and nothing changed, when the job ran alone (it is itself too large) or the lease was lost.
+    Any of them may have used the memory. False, and nothing changed, when the job ran alone (it is itself too
+    large) or the lease was lost.
     """
     with writing(db) as connection:
         if connection.execute(_load_statements()["beside"], claim.fence).first() is None:

@@ -42,7 +42,10 @@ _log = structlog.get_logger()
 
 
 def supervise(settings: Settings) -> None:
-    """Keep one worker running until SIGTERM or SIGINT. StorageError when the data or the state can't be used."""
+    """Keep one worker running until SIGTERM or SIGINT.
+
+    StorageError when the data or the state can't be used.
+    """
     # Only `serve` and loads create the directory: workers whose disk was unmounted must not make a new one.
     require_layout(settings.data)
     database.connect(settings).dispose()

@@ -70,7 +70,10 @@ def open_wakeup(settings: Settings, owner: str, occasion: Occasion) -> Iterator[
 
 @contextlib.contextmanager
 def forward_notifications(db: Engine, wakeup: Wakeup) -> Iterator[None]:
-    """Forward PostgreSQL's NOTIFY to the wake-up within the block. With SQLite do nothing: all are on this machine."""
+    """Forward PostgreSQL's NOTIFY to the wake-up within the block.
+
+    With SQLite do nothing: all are on this machine.
+    """
     if db.dialect.name != "postgresql":
         yield
         return

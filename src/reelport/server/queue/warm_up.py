@@ -41,7 +41,10 @@ def warm_up(root: Path, engine: Engine, folder: Path) -> None:
 
 
 def _choose_queries() -> Iterator[ReportQuery]:
-    """Choose valid queries that together read every table: each metric by day, the first metric by each dimension."""
+    """Choose valid queries that together read every table.
+
+    They ask for each metric by day, and for the first metric by each dimension.
+    """
     today = datetime.now(UTC).date()
     days = next(dimension for dimension in Dimension if dimension.grain is Grain.DAY)
     first = next(iter(Metric))

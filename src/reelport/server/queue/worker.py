@@ -1,4 +1,4 @@
-"""The worker: a process that claims reports and makes them, up to `slots` at a time, with one warm engine."""
+"""The worker: a process that claims reports and makes them with one engine, up to `slots` at a time."""
 
 from __future__ import annotations
 
@@ -191,7 +191,10 @@ class Worker:
                 jobs.retry(self._db, claim, reason, pause_seconds=4**claim.failures)
 
     def _wait_for_room(self, claim: Claim, reason: str, log: structlog.typing.FilteringBoundLogger) -> None:
-        """Requeue for half the time waited so far (1 to 60 s); fail the report after `room_seconds` in all."""
+        """Requeue for half the time waited so far (1 to 60 s).
+
+        Fail the report after `room_seconds` in all.
+        """
         left = self._settings.room_seconds - claim.waited_for_room
         pause = min(max(claim.waited_for_room / 2, _LEAST_ROOM_PAUSE), jobs.LONGEST_PAUSE, left)
         log.warning("no room on the disk", reason=reason, waited=claim.waited_for_room, pause=pause)
@@ -205,7 +208,10 @@ class Worker:
 
 @contextmanager
 def _log_storage_errors(log: structlog.typing.FilteringBoundLogger) -> Iterator[None]:
-    """Log a StorageError of the state instead of raising it: the lease then runs out, and the job is requeued."""
+    """Log a StorageError of the state instead of raising it.
+
+    The lease then runs out, and the job is requeued.
+    """
     try:
         yield
     except StorageError as error:
@@ -214,9 +220,10 @@ def _log_storage_errors(log: structlog.typing.FilteringBoundLogger) -> Iterator[
 
 @private()
 def run_worker(settings: Settings, *, supervisor: str = "", isolated: bool = False) -> None:
-    """Run one worker until SIGTERM or SIGINT; one with a supervisor also ends when standard input closes.
+    """Run one worker until SIGTERM or SIGINT.
 
-    An isolated worker makes one suspect after the other, and ends when none is due.
+    One with a supervisor also ends when standard input closes. An isolated worker makes one suspect after the
+    other, and ends when none is due.
     """
     if isolated:
         settings = replace(settings, slots=1)
@@ -245,7 +252,10 @@ def run_worker(settings: Settings, *, supervisor: str = "", isolated: bool = Fal
 
 @contextmanager
 def _register(db: Database, owner: str) -> Iterator[None]:
-    """Register the worker as ready within the block, unless `owner` is ''. The lease keeper sends its heartbeats."""
+    """Register the worker as ready within the block, unless `owner` is ''.
+
+    The lease keeper sends its heartbeats.
+    """
     if not owner:
         yield
         return
@@ -297,7 +307,10 @@ def _make_engine(settings: Settings, owner: str) -> Engine:
 
 @contextmanager
 def without_signals() -> Iterator[None]:
-    """Delay SIGTERM and SIGINT to the end of the block: DuckDB would turn one into an error of its own."""
+    """Delay SIGTERM and SIGINT to the end of the block.
+
+    DuckDB would turn one into an error of its own.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:
         yield

@@ -1,6 +1,7 @@
-"""Registers the workers of every machine that are ready: each writes heartbeats into the state, by the state's clock.
+"""Registers the workers of every machine that are ready.
 
-A worker of this machine is known to be dead at once (see `liveness`), one of another machine when its heartbeats stop.
+Each writes heartbeats into the state, by the state's clock. A worker of this machine is known to be dead at once (see
+`liveness`), one of another machine when its heartbeats stop.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Reports: ask for one, query its status, find its file; and withdraw access, with the reports made by it."""
+"""Reports: ask for one, query its status, find its file, and withdraw access."""

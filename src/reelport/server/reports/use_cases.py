@@ -1,4 +1,7 @@
-"""Use cases of a report: ask for it, query its status, open its link. All rules of access and queue limits are here."""
+"""Use cases of a report: ask for it, query its status, open its link.
+
+All rules of access and queue limits are here.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,10 @@ _INSERT_REPORT = REPORTS.insert()
 
 @dataclass(frozen=True, slots=True)
 class AskedReport:
-    """The answer to an ask. `id` is the public name, for logs and links; `token` is the caller's secret handle."""
+    """The answer to an ask. `id` is the public name, for logs and links.
+
+    `token` is the caller's secret handle.
+    """
 
     id: str
     token: str

@@ -30,9 +30,9 @@ from reelport.wire import ReportStatus
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """What a withdrawal removes: keys and files by name, the others counted. `narrowed` keys lose some channels.
+    """What a withdrawal removes: keys and files by name, the others counted.
 
-    `forgotten` counts the records of reports that had failed or expired before.
+    `narrowed` keys lose some channels. `forgotten` counts the records of reports that had failed or expired before.
     """
 
     channels: int
@@ -48,10 +48,10 @@ class Withdrawal:
 def remove_channels(
     db: Engine, settings: Settings, organization: str, channels: Collection[str], now: datetime
 ) -> Withdrawal:
-    """Remove channels (ids) from those that an organization may read; UsageError lists all that it doesn't read.
+    """Remove channels (ids) from those that an organization may read.
 
-    Every report that covers one of them is deleted at once, with its file. A key that is limited to channels loses
-    these, and is revoked when it has none left.
+    UsageError lists all that it doesn't read. Every report that covers one of them is deleted at once, with its
+    file. A key that is limited to channels loses these, and is revoked when it has none left.
     """
     with writing(db) as connection:
         holder = organizations.lock_organization(connection, organization)
@@ -137,7 +137,10 @@ def _count_withdrawal(
 def _find_affected_keys(
     connection: Connection, organization_id: int, gone: frozenset[str] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Find the keys to revoke, and those that lose some of their channels; revoked keys are in neither."""
+    """Find the keys to revoke, and those that lose some of their channels.
+
+    Revoked keys are in neither.
+    """
     alive = KEYS.c.organization_id == organization_id, KEYS.c.revoked_at.is_(None)
     keys = connection.execute(select(KEYS.c.id).where(*alive).order_by(KEYS.c.id)).scalars().all()
     if gone is None:
@@ -155,9 +158,9 @@ def _select_keys(organization_id: int) -> Select[str]:
 
 
 def _find_channel_lists(connection: Connection, organization_id: int, gone: frozenset[str] | None) -> tuple[str, ...]:
-    """Find the distinct channel lists of reports that contain one of these channels; every list when `gone` is None.
+    """Find the distinct channel lists of reports that contain one of these channels.
 
-    Many reports have the same list, so each list is parsed once.
+    Every list when `gone` is None. Many reports have the same list, so each list is parsed once.
     """
     lists = select(REPORTS.c.channels).where(REPORTS.c.organization_id == organization_id).distinct()
     texts = connection.execute(lists).scalars().all()
@@ -180,7 +183,10 @@ def _classify(row: Row[*tuple[str, ...]]) -> str:
 
 
 def _delete_reports(connection: Connection, organization_id: int, lists: Iterable[str]) -> None:
-    """Delete the reports over these channel lists. A worker that makes one finds its job gone, and stops."""
+    """Delete the reports over these channel lists.
+
+    A worker that makes one finds its job gone, and stops.
+    """
     # Lock jobs by number, as every transaction does that writes several: otherwise two could deadlock.
     held = select(JOBS.c.number).where(JOBS.c.organization_id == organization_id).order_by(JOBS.c.number)
     connection.execute(held.with_for_update())

@@ -55,7 +55,10 @@ class StateBusy(StorageError):
 
 
 def connect(settings: Settings) -> Engine:
-    """Open the state database and migrate it; StorageError when that fails, NewerData when a newer version made it."""
+    """Open the state database and migrate it.
+
+    StorageError when that fails, NewerData when a newer version made it.
+    """
     check_layout(settings.data)
     db = open_database(settings)
     try:
@@ -86,7 +89,10 @@ def open_database(settings: Settings) -> Engine:
 
 
 def open_reader(settings: Settings) -> Engine:
-    """Open the SQLite file read-only for one thread, without waiting for locks: StateBusy while a commit runs."""
+    """Open the SQLite file read-only for one thread, without waiting for locks.
+
+    StateBusy while a commit runs.
+    """
     db = create_engine(
         URL.create("sqlite", database=str(settings.state_file)),
         connect_args={"timeout": 0, "check_same_thread": False},
@@ -133,7 +139,10 @@ def _configure_reader(connection: sqlite3.Connection, _entry: ConnectionPoolEntr
 
 
 def _check_file(file: Path, _connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
-    """Discard a connection whose file was removed or replaced: it would still read and write the old file."""
+    """Discard a connection whose file was removed or replaced.
+
+    It would still read and write the old file.
+    """
     try:
         found = file.stat()
     except OSError as error:
@@ -143,7 +152,10 @@ def _check_file(file: Path, _connection: object, entry: ConnectionPoolEntry, _pr
 
 
 def _begin(connection: Connection) -> None:
-    """Begin a transaction; a writer takes its lock at once: reading first and locking later could lose an update."""
+    """Begin a transaction; a writer takes its lock at once.
+
+    Reading first and locking later could lose an update.
+    """
     if connection.get_execution_options().get("reads", False):
         connection.exec_driver_sql("BEGIN")
         return
@@ -153,10 +165,10 @@ def _begin(connection: Connection) -> None:
 
 
 def _try_begin(driver: sqlite3.Connection) -> bool:
-    """Try every 2 ms to begin and take the writer's lock; False when it fails or BUSY_SECONDS have passed.
+    """Try every 2 ms to begin and take the writer's lock.
 
-    SQLite's own busy handler backs off up to 100 ms: the newest waiter is served first, and beside a busy process
-    another one could starve for many seconds.
+    False when it fails or BUSY_SECONDS have passed. SQLite's own busy handler backs off up to 100 ms: the newest
+    waiter is served first, and beside a busy process another one could starve for many seconds.
     """
     until = time.monotonic() + BUSY_SECONDS
     waited = False
@@ -200,9 +212,10 @@ def writing(db: Engine) -> Iterator[Connection]:
 
 
 def write(db: Engine, work: Callable[[Connection], T]) -> T:
-    """Call `work` in a transaction that writes and return its result; its error rolls it back and is raised here.
+    """Call `work` in a transaction that writes and return its result.
 
-    On SQLite writes of several threads share one transaction (group commit): another thread may call `work`.
+    Its error rolls it back and is raised here. On SQLite writes of several threads share one transaction (group
+    commit): another thread may call `work`.
     """
     queue = _get_queue(db)
     if queue is not None:
@@ -252,7 +265,10 @@ def _first_line(error: DatabaseError) -> str:
 
 
 def load_statements(name: str) -> dict[str, str]:
-    """Load the statements of `server/{name}.sql` by name: each begins with a line `-- name: what it does`."""
+    """Load the statements of `server/{name}.sql` by name.
+
+    Each begins with a line `-- name: what it does`.
+    """
     statements: dict[str, list[str]] = {}
     body: list[str] = []
     for line in resources.files("reelport.server").joinpath(f"{name}.sql").read_text("utf-8").splitlines():
@@ -282,7 +298,10 @@ def upgrade(db: Engine) -> None:
 
 
 def describe_newer_revision(found: str | None) -> str | None:
-    """Describe a revision that a newer version of Reelport made; None when this version knows the revision."""
+    """Describe a revision that a newer version of Reelport made.
+
+    None when this version knows the revision.
+    """
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - only where the revision is not the newest one
 
     known = {script.revision for script in ScriptDirectory.from_config(_make_migration_config()).walk_revisions()}

@@ -51,7 +51,10 @@ class ExpiryClock:
         self._shared: datetime | None = None
 
     def now(self) -> datetime:
-        """The time to compare `expires_at` with. Reads no database: before the first `agree` it is the clock's."""
+        """The time to compare `expires_at` with. Reads no database.
+
+        Before the first `agree` it is the clock's.
+        """
         wall, accepted = self._wall(), self._accepted
         if accepted is None:
             return wall
@@ -59,7 +62,10 @@ class ExpiryClock:
         return wall if wall <= expected + JUMP else expected
 
     def agree(self) -> datetime:
-        """Agree on the time with the other processes of this state, and return it; call it before each sweep."""
+        """Agree on the time with the other processes of this state, and return it.
+
+        Call it before each sweep.
+        """
         with self._lock:
             shared = self._read_shared()
             wall, passed = self._wall(), self._monotonic()

@@ -1,8 +1,9 @@
-"""Chooses SQLite's journal for the state: the write-ahead log (WAL) where it is safe, else the rollback journal.
+"""Chooses SQLite's journal for the state.
 
-WAL needs a local file system, and a SQLite without the reset race (sqlite.org/wal.html#walresetbug): of two
-connections that write or checkpoint at the same instant one may not see that the other reset the log, and commits are
-lost. Every SQLite from 3.7.0 has the race but those named below.
+It is the write-ahead log (WAL) where that is safe, else the rollback journal. WAL needs a local file system, and a
+SQLite without the reset race (sqlite.org/wal.html#walresetbug): of two connections that write or checkpoint at the same
+instant one may not see that the other reset the log, and commits are lost. Every SQLite from 3.7.0 has the race but
+those named below.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ def is_write_ahead_safe(version: tuple[int, int, int]) -> bool:
 
 
 def detect_file_system(path: Path, mounts: Path = _MOUNTS) -> str:
-    """Detect the type of the file system that holds a path, existing or not; empty when the system doesn't tell."""
+    """Detect the type of the file system that holds a path, existing or not.
+
+    Empty when the system doesn't tell.
+    """
     try:
         lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:

@@ -67,7 +67,10 @@ class Reads:
         return self._reader is not None
 
     async def run(self, read: Callable[[Engine, *Ts], T], *args: *Ts) -> T:
-        """Call `read`, again while the state is busy, and return its result. StorageError when the state fails."""
+        """Call `read`, again while the state is busy, and return its result.
+
+        StorageError when the state fails.
+        """
         if self._reader is None:
             return await anyio.to_thread.run_sync(read, self._db, *args)
         if not self._waiting:

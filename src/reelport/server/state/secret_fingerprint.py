@@ -48,7 +48,10 @@ def describe(db: Engine, service_secret: ServiceSecret | None) -> tuple[bool, st
 
 
 def _is_accepted(connection: Connection, service_secret: ServiceSecret) -> bool:
-    """Whether no unrevoked key was made under another secret; a state without a fingerprint accepts any secret."""
+    """Whether no unrevoked key was made under another secret.
+
+    A state without a fingerprint accepts any secret.
+    """
     return _read_fingerprint(connection) in {None, service_secret.fingerprint} or not _has_keys(connection)
 
 

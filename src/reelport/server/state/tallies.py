@@ -40,7 +40,10 @@ class Times(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """A histogram of durations: `counts` per bucket of BOUNDS and one without a bound; `total` in seconds."""
+    """A histogram of durations: `counts` per bucket of BOUNDS and one without a bound.
+
+    `total` is in seconds.
+    """
 
     counts: tuple[int, ...]
     total: float

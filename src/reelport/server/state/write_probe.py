@@ -33,7 +33,10 @@ class StateProbe:
         self._writable = False
 
     def is_writable(self) -> bool:
-        """Whether a row could be written within the last FRESH_SECONDS. Waits for other writers as any writer does."""
+        """Whether a row could be written within the last FRESH_SECONDS.
+
+        Waits for other writers as any writer does.
+        """
         with self._lock:
             if time.monotonic() - self._probed_at >= FRESH_SECONDS:
                 self._writable = self._write()

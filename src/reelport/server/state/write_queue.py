@@ -56,7 +56,10 @@ class _Work:
 
 
 class WriteQueue:
-    """Queues the writes of one process to one SQLite file. Hold `writer_lock` for a transaction that writes."""
+    """Queues the writes of one process to one SQLite file.
+
+    Hold `writer_lock` for a transaction that writes.
+    """
 
     def __init__(self) -> None:
         self.writer_lock = threading.Lock()

@@ -14,7 +14,10 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Add the column, at zero, and the table, without rows: the first process that needs a row inserts it."""
+    """Add the column, at zero, and the table, without rows.
+
+    The first process that needs a row inserts it.
+    """
     op.add_column("jobs", sa.Column("waited_for_room", sa.Integer(), server_default="0", nullable=False))
     op.create_table(
         "moments",
