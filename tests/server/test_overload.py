@@ -274,6 +274,7 @@ library = ctypes.CDLL(None)
 library.malloc.restype = ctypes.c_void_p
 library.free.argtypes = [ctypes.c_void_p]
 library.mallopt(-3, 1 << 26)
+holes = [library.malloc(64) for _ in range(20_000)]  # fill free blocks: those below shall lie between the large ones
 large = []
 for _ in range(1000):
     large.append(library.malloc(65536))
