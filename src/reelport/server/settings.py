@@ -43,7 +43,7 @@ class Settings:
     secret: Secret | None = setting(
         None,
         min_length=32,
-        description="What keys and links are sealed with; empty: the file secret.key in the data directory.",
+        description="Secret for hashing keys and signing links; empty: the file secret.key in the data directory.",
     )
 
     # HTTP
@@ -53,14 +53,19 @@ class Settings:
         1, ge=1, le=64, description="Processes that answer on the port; with 1 it is the serving process itself."
     )
     public_url: str = setting("", description="Address that links begin with; empty: the one that the caller used.")
-    link_seconds: int = setting(900, ge=1, description="Life of a download link, signed anew at each look.")
+    link_seconds: int = setting(900, ge=1, description="Life of a download link; each status query signs a new one.")
     look_seconds: int = setting(
-        10, ge=0, le=3600, description="Longest time that a look is held whose caller prefers to wait; 0: none is held."
+        10,
+        ge=0,
+        le=3600,
+        description="Longest time that a status query may wait for its report (Prefer: wait); 0: none waits.",
     )
     held_looks: int = setting(
-        100, ge=0, description="Looks held at the same time; beyond them each is answered at once."
+        100, ge=0, description="Status queries that may wait at the same time; beyond them each is answered at once."
     )
-    partner_held_looks: int = setting(50, ge=1, description="Looks of one partner that are held at the same time.")
+    partner_held_looks: int = setting(
+        50, ge=1, description="Status queries of one partner that may wait at the same time."
+    )
     token_seconds: int = setting(Limit.TOKEN_SECONDS.default, ge=1, description="Life of an access token.")
     body_bytes: int = setting(1_048_576, ge=1024, description="Longest request body.")
     document_tokens: int = setting(4000, ge=50, description="Most tokens in one GraphQL document.")
@@ -69,21 +74,21 @@ class Settings:
 
     # Limits of one API process
     connections: int = setting(
-        4000, ge=16, description="Most connections at the same time, as far as there may be open files for them."
+        4000, ge=16, description="Most connections at the same time, if the limit of open files allows them."
     )
     request_seconds: float = setting(
-        75, gt=0, description="Longest time that a request, with its body, may take to come."
+        75, gt=0, description="Longest time that a request, with its body, may take to arrive."
     )
-    stalled_seconds: float = setting(60, gt=0, description="Longest time that a reader may take nothing of its answer.")
+    stalled_seconds: float = setting(60, gt=0, description="Longest time that a client may read nothing of its answer.")
     unsent_bytes: int = setting(
-        134_217_728, ge=1_048_576, description="Bytes of answers in memory that readers have not taken yet."
+        134_217_728, ge=1_048_576, description="Bytes of answers in memory that clients have not read yet."
     )
     downloads: int = setting(1000, ge=1, description="Downloads at the same time.")
     partner_downloads: int = setting(64, ge=1, description="Downloads of one partner at the same time.")
     download_rate: int = setting(
         10_000,
         ge=0,
-        description="Bytes a second below which a download makes room for one of its report or partner.",
+        description="Bytes a second below which a download may lose its place to a new one of its report or partner.",
     )
     report_downloads: int = setting(20, ge=1, description="Downloads of one report at the same time.")
     pending_bytes: int = setting(
@@ -143,7 +148,7 @@ class Settings:
         description="How many failed attempts, or deaths of a worker that made nothing else, end a report.",
     )
     lease_seconds: float = setting(
-        30, ge=1, worker=True, description="How long a worker that gives no sign of life keeps its report."
+        30, ge=1, worker=True, description="How long a worker without a heartbeat keeps its report."
     )
     room_seconds: float = setting(
         3600, ge=0, worker=True, description="How long a report waits in all for room on a full disk before it fails."
@@ -151,7 +156,9 @@ class Settings:
     drain_seconds: float = setting(
         5, ge=0, worker=True, description="Time that running reports get to end when a worker is stopped."
     )
-    sweep_seconds: float = setting(60, gt=0, worker=True, description="How often what is over is swept away.")
+    sweep_seconds: float = setting(
+        60, gt=0, worker=True, description="Seconds between two sweeps, which delete expired reports and files."
+    )
 
     # Log
     log_level: Literal["debug", "info", "warning", "error"] = setting(

@@ -233,6 +233,6 @@ def test_probes_are_not_logged_but_a_change_of_what_they_find(tmp_path: Path) ->
     structlog.reset_defaults()
     logging.getLogger().handlers.clear()
     assert [(line["level"], line["event"], line.get("workers")) for line in lines] == [
-        ("warning", "not well", "none is running"),
-        ("info", "well again", None),
+        ("warning", "unhealthy", "none is running"),
+        ("info", "healthy again", None),
     ]

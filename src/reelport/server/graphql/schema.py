@@ -37,7 +37,7 @@ type Query {
 }
 
 type Mutation {
-  """Ask for a report. It is made in the background: look at it by its token."""
+  """Ask for a report. It is made in the background: query its status by its token."""
   askPartnerReportFile(
     """What is asked."""
     input: AskPartnerReportFileInput!
@@ -77,7 +77,7 @@ type AskPartnerReportFilePayload {
   """The report."""
   reportFile: PartnerReportFile
 
-  """Whether it was taken in."""
+  """Whether the request was accepted."""
   status: Status
 
   """What came in as `clientMutationId`."""
@@ -94,9 +94,9 @@ type PartnerSpace implements Node {
   """The id of the node."""
   id: ID!
 
-  """A report by the token that the ask gave; null when there is none or it isn't yours."""
+  """A report by its token; null when there is none or it isn't yours."""
   reportFile(
-    """The token that the ask gave."""
+    """The token that askPartnerReportFile returned."""
     reportToken: String!
   ): PartnerReportFile
 }
@@ -106,7 +106,7 @@ type PartnerReportFile implements Node {
   """The id of the node."""
   id: ID!
 
-  """The token to look at the report by."""
+  """The token to query the report by."""
   reportToken: String
 
   """Where the report stands."""
@@ -118,7 +118,7 @@ type PartnerReportFile implements Node {
   """When it was asked for."""
   createdAt: DateTime @deprecated(reason: "Use `createDate`.")
 
-  """The files of a finished report; no edges before. Links are signed anew at each look, for a short time."""
+  """The files of a finished report; no edges before. Each query signs new links, which are valid for a short time."""
   downloadLinks(
     """How many links to give at most."""
     first: Int
@@ -167,10 +167,10 @@ type PageInfo {
   """The number of the page after this one."""
   nextPage: Int
 
-  """A mark of the first item of this page."""
+  """The cursor of the first item of this page."""
   startCursor: String
 
-  """A mark of the last item of this page."""
+  """The cursor of the last item of this page."""
   endCursor: String
 }
 

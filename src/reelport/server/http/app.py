@@ -108,7 +108,7 @@ async def _sweep(settings: Settings, db: Engine, expiry: ExpiryClock) -> None:
             await anyio.to_thread.run_sync(_sweep_once, settings, db, expiry)
             await anyio.to_thread.run_sync(release_memory)
         except (StorageError, OSError) as error:
-            _LOG.warning("no sweep", reason=str(error))
+            _LOG.warning("the sweep failed", reason=str(error))
         await anyio.sleep(settings.sweep_seconds)
 
 

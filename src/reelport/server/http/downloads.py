@@ -55,12 +55,12 @@ _RETRY_SECONDS = "5"
 _INVALID_URL = _Refusal(
     403,
     "link_not_valid",
-    "The link is over, or isn't ours, or access was taken back. A key that may still read the report gets a fresh one "
-    "by looking at it; any other gets none.",
+    "The link has expired, isn't ours, or its key may no longer read the report. Only a key that may still read the "
+    "report gets a new link, with each status query.",
 )
-_EXPIRED = _Refusal(410, "report_expired", "The report's time is over and its file is gone: ask for it again.")
+_EXPIRED = _Refusal(410, "report_expired", "The report has expired and its file is deleted: ask for it again.")
 _UNAVAILABLE = _Refusal(503, "temporarily_unavailable", "The service can't read its state or its files now: try again.")
-_DAMAGED = _Refusal(500, "internal_error", "The file isn't what its record says: ask for the report again.")
+_DAMAGED = _Refusal(500, "internal_error", "The file is damaged: ask for the report again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _refuse(refused: _Refusal, **headers: str) -> Response:
 
 
 def _describe_full(limit: Limit) -> _Refusal:
-    sentence = f"As many downloads of {limit} are running as may be: try again when one has ended."
+    sentence = f"The limit of running downloads of {limit} is reached: try again when one has ended."
     if limit is Limit.SERVICE:
         return _Refusal(503, "temporarily_unavailable", sentence)
     return _Refusal(429, "too_many_downloads", sentence)

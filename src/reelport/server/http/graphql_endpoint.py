@@ -69,7 +69,7 @@ async def answer_graphql(request: HttpRequest) -> Response:
                 sentence = f"The body is longer than {service.settings.body_bytes} bytes."
                 return _refuse(request, Fault(Code.TOO_LARGE, sentence), 413)
             return await _answer_or_wait(service, request, caller, body, pending)
-        fault = Fault(Code.UNAVAILABLE, "Too much of this partner is coming in at once: try again.")
+        fault = Fault(Code.UNAVAILABLE, "This partner is sending too much at once: try again.")
         return _refuse(request, fault, 503, **{"Retry-After": "5"})
     except StorageError as error:
         _LOG.error("the state can't be used", reason=str(error))

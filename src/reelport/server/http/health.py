@@ -47,9 +47,9 @@ def _log_change(state: State, checks: Mapping[str, str]) -> None:
     before, state.checks = getattr(state, "checks", None), checks
     wrong = {part: found for part, found in checks.items() if found != "ok"}
     if wrong and checks != before:
-        _LOG.warning("not well", **wrong)
+        _LOG.warning("unhealthy", **wrong)
     elif not wrong and before not in (None, checks):
-        _LOG.info("well again")
+        _LOG.info("healthy again")
 
 
 def _answer_checks(checks: Mapping[str, str]) -> JSONResponse:

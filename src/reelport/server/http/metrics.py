@@ -42,19 +42,22 @@ class Metrics:
         )
         self._seconds = Histogram(
             "reelport_request_seconds",
-            "Time to the first byte of an answer, without the time that a look was held.",
+            "Time to the first byte of an answer, without the time of a long poll.",
             ("route",),
             buckets=_SECONDS,
             registry=self._registry,
         )
-        self._tokens = Counter("reelport_tokens", "Asks for a token.", ("outcome",), registry=self._registry)
-        self._errors = Counter("reelport_errors", "Errors told, by code.", ("code",), registry=self._registry)
+        self._tokens = Counter("reelport_tokens", "Requests for a token.", ("outcome",), registry=self._registry)
+        self._errors = Counter("reelport_errors", "Errors in answers, by code.", ("code",), registry=self._registry)
         self._held_now = Gauge(
-            "reelport_held_looks", "Looks held now.", registry=self._registry, multiprocess_mode="livesum"
+            "reelport_held_looks",
+            "Status queries that wait for a report now (long polls).",
+            registry=self._registry,
+            multiprocess_mode="livesum",
         )
         self._looks = Counter(
             "reelport_held_looks_ended",
-            "Looks whose callers prefer to wait for an unfinished report, by what became of that.",
+            "Status queries that preferred to wait for an unfinished report, by outcome.",
             ("outcome",),
             registry=self._registry,
         )

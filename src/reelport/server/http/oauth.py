@@ -87,7 +87,7 @@ def _take_grant(service: Service, credentials: _Credentials) -> bytes:
     pause = service.grants.take(caller)
     if pause > 0:
         service.metrics.count_token_request("too_many_requests")
-        sentence = "This key asks for tokens too often: use each as long as it is good, or try again."
+        sentence = "This key asks for tokens too often: use each token until it expires, or try again later."
         raise _Refused("too_many_requests", sentence, 429, math.ceil(pause))
     return caller
 
@@ -126,7 +126,10 @@ def _check_grant_type(form: Mapping[str, str]) -> None:
         case "client_credentials":
             pass
         case "refresh_token" if form.get("refresh_token"):
-            raise _Refused("invalid_grant", "The refresh token is unknown: a private key gets none. Ask anew.")
+            raise _Refused(
+                "invalid_grant",
+                "The refresh token is unknown: a private key gets none. Ask for a new token with client_credentials.",
+            )
         case "refresh_token":
             raise _Refused("invalid_request", "refresh_token is missing.")
         case None | "":

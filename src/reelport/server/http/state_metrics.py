@@ -66,7 +66,7 @@ class StateMetrics(Collector):
         age = (datetime.now(UTC) - oldest).total_seconds() if oldest is not None else 0.0
         yield GaugeMetricFamily(
             "reelport_oldest_waiting_report_seconds",
-            "How long ago the oldest report was asked for that waits now; 0 when none does.",
+            "Age of the oldest waiting report; 0 when none waits.",
             max(age, 0.0),
         )
 
@@ -80,7 +80,7 @@ class StateMetrics(Collector):
         yield ended
         waiting, making = read.times[Times.WAITING], read.times[Times.MAKING]
         yield _make_histogram(
-            "reelport_report_waiting_seconds", "Time from an ask to its report's first attempt.", waiting
+            "reelport_report_waiting_seconds", "Time from the request for a report to its first attempt.", waiting
         )
         yield _make_histogram(
             "reelport_report_making_seconds", "Time of the attempts that made a report's file.", making
