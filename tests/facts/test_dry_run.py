@@ -71,7 +71,7 @@ def test_a_dry_run_counts_what_a_load_counts(
     assert max((one.rows for one in told), default=0) <= 30_000
     assert _listing(tmp_path) == before
     done = load(root, "earnings", [path], **options)
-    assert (shown.batch, shown.landing, shown.judged.rejects) == (done.batch, done.rows, done.rejects)
+    assert (shown.batch, shown.rows_to_load, shown.judged.rejects) == (done.batch, done.rows, done.rejects)
     assert tuple(shown.judged.days) == done.days
     assert shown.judged.outside == done.outside
     assert done.rows + done.rejects == (21 if mapping is GROUPED else 30_000)
@@ -121,7 +121,7 @@ def test_a_dry_run_tells_why_nothing_would_land(
         "day,owner_channel_id,visitor_country,eur,usd\n2023-07-01,c1,FR,1,1\n2023-07-02,c1,FR,1,1\n2023-07-01,c1,zz,1,1\n"
     )
     shown = preview(root, "earnings", [path], **options)
-    assert (shown.refusal, shown.landing) == (why, 0 if why else 2)
+    assert (shown.refusal, shown.rows_to_load) == (why, 0 if why else 2)
     if why:
         with pytest.raises(BadInput):
             load(root, "earnings", [path], **options)
@@ -136,10 +136,10 @@ def test_a_dry_run_knows_what_is_there(root: Path, earnings: Callable[..., Path]
     def look() -> Preview:
         return preview(root, "earnings", [first])
 
-    assert (look().already, look().landing) == (True, 0)
+    assert (look().already, look().rows_to_load) == (True, 0)
     load(root, "earnings", [other], replace=JULY_1)
     undo(root, done.batch)
-    assert ([one.day for one in look().left_out], look().landing) == ([JULY_1[0]], 1)
+    assert ([one.day for one in look().left_out], look().rows_to_load) == ([JULY_1[0]], 1)
     assert load(root, "earnings", [first]).left_out == look().left_out
 
 
@@ -148,7 +148,7 @@ def test_of_an_object_one_row_counts(tmp_path: Path, root: Path) -> None:
     path = tmp_path / "c.csv"
     path.write_text("id,slug\nc1,a\nc1,b\nc2,c\nc2,\n")
     shown = preview(root, "channels", [path])
-    assert (shown.landing, shown.judged.rejects) == (2, 1)
+    assert (shown.rows_to_load, shown.judged.rejects) == (2, 1)
     done = load(root, "channels", [path])
     assert (done.rows, done.rejects) == (2, 1)
 

@@ -1,1 +1,1 @@
-"""Where the numbers live: tables, loading, snapshots, sample data."""
+"""Facts in Delta tables: their columns, storage, loading, snapshots and sample data."""

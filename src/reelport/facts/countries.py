@@ -1,8 +1,8 @@
-"""The codes by which a fact names a country: those of ISO 3166-1 alpha-2, and Kosovo's.
+"""The country codes that facts may hold: those of ISO 3166-1 alpha-2, and Kosovo's.
 
 Source: `iso3166.tab` of the tz database 2026b (https://www.iana.org/time-zones), which is in the public domain and
-current as of ISO/TC 46 N1127 (2024-02-29): the 249 codes that are officially assigned. Take a new list from there
-when the standard gains a code.
+current as of ISO/TC 46 N1127 (2024-02-29): the 249 codes that are officially assigned. When the standard gains a code,
+take the new list from there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ASSIGNED = (
     "TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW"
 )
 _USER_ASSIGNED = "XK"
-"""Kosovo has no assigned code; this one, of the range for users, is what the EU, the IMF and CLDR write."""
+"""Kosovo has no assigned code. The EU, the IMF and CLDR use this one, from the range reserved for users."""
 
 COUNTRIES = tuple(sorted([*_ASSIGNED.split(), _USER_ASSIGNED]))
-"""Every code that a country's cell may hold. Codes that were withdrawn, reserved or made up are none of them."""
+"""Every code that a country cell may hold; withdrawn, reserved and private codes are not included."""

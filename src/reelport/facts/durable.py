@@ -1,4 +1,4 @@
-"""Bytes that stay: what is synced to the disk before anybody relies on it, and the disk's refusals in clear words."""
+"""Durable writes (fsync, atomic replace), and clear messages for errors of the operating system."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _SENTENCES = {
 
 _NUMBER = re.compile(r"(?:os error |errno )(\d+)", re.IGNORECASE)
 _NAMED = re.compile(r"(?:file|directory|path) (/\S+/)\S+(?=.*os error)")
-"""The folder of the file that a library's message is about; a path with blanks isn't told from its words."""
+"""Finds the folder of the file that a library's message is about; not if the path has blanks."""
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _FULL = ("no space left", "os error 28", "errno 28", "disk full", "disk is full")
 
 
 @contextmanager
 def translate_io_errors(place: Path) -> Iterator[None]:
-    """Turn the operating system's refusals inside the block into a StorageError that names the place."""
+    """Turn an OSError inside the block into a StorageError that names the path."""
     try:
         yield
     except OSError as error:
@@ -44,15 +44,15 @@ def translate_io_errors(place: Path) -> Iterator[None]:
 
 
 def to_storage_error(sentence: str, error: OSError) -> StorageError:
-    """What to raise for a refusal of the operating system: DiskFull where there is no room."""
+    """Make the StorageError for an OSError: a DiskFull when the disk is full."""
     full = error.errno in {errno.ENOSPC, errno.EDQUOT} or full_disk_sentence(str(error)) is not None
     return DiskFull(sentence) if full else StorageError(sentence)
 
 
 def describe_os_error(error: OSError, place: Path | None = None) -> str:
-    """Why the operating system refused, in words that say what to do where there is something.
+    """Describe an OSError, with what to do about it where possible.
 
-    Where permission is denied, and the place is given, they say whose it is.
+    If permission is denied and `place` is given, also name the owner of the file or folder.
     """
     if error.errno in _SENTENCES:
         return _describe_errno(error.errno, place)
@@ -60,7 +60,7 @@ def describe_os_error(error: OSError, place: Path | None = None) -> str:
 
 
 def describe_message(message: str, place: Path | None = None) -> str | None:
-    """The same when a library's message tells of the refusal, by its number or by a full disk's words; else None."""
+    """Describe the system error in a library's message, found by number or by words for a full disk; else None."""
     if sentence := full_disk_sentence(message):
         return sentence
     found = _NUMBER.search(message)
@@ -71,7 +71,7 @@ def describe_message(message: str, place: Path | None = None) -> str | None:
 
 
 def to_plain_line(message: str) -> str:
-    """A library's message on one line, without what colours it on a terminal."""
+    """Put a library's message on one line, without terminal escape sequences."""
     return " ".join(_ESCAPES.sub("", message).replace("↳", " ").split())
 
 
@@ -81,7 +81,7 @@ def _describe_errno(number: int, place: Path | None) -> str:
 
 
 def _describe_owner(place: Path) -> str:
-    """Whose the nearest place is that there is, and what to do."""
+    """Name the owner of the nearest existing folder of the path, and say what to do."""
     for near in (place, *place.parents):
         with suppress(OSError):
             found = near.stat()
@@ -95,7 +95,7 @@ def _describe_owner(place: Path) -> str:
 
 
 def full_disk_sentence(message: str) -> str | None:
-    """The sentence for a full disk when a library's message tells of one."""
+    """Return the sentence for a full disk if a library's message reports one, else None."""
     lowered = message.lower()
     if any(words in lowered for words in _FULL):
         return _SENTENCES[errno.ENOSPC]
@@ -112,13 +112,13 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Return once the folder's names are on the disk."""
+    """Return once the folder's entries are on the disk."""
     sync_file(path)
 
 
 @private()
 def make_folder(path: Path) -> None:
-    """Make the folder and those above it, each synced into its parent."""
+    """Create the folder and its parents, and sync each new one's entry in its parent."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
@@ -127,7 +127,7 @@ def make_folder(path: Path) -> None:
 
 @private()
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write the file so that it is there whole, or not at all, even after a power cut."""
+    """Write the file atomically and durably: complete or not at all, even after a power cut."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(content)

@@ -1,4 +1,4 @@
-"""The version of a data directory: made on first use, and refused when a newer Reelport made it."""
+"""The layout version of a data directory: written on first use, refused if a newer Reelport wrote it."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ FILE_NAME = "layout.json"
 
 
 def check_layout(data: Path) -> None:
-    """Make the data directory with this version's mark, or check the mark that is there.
+    """Create the data directory with its layout file, or check the layout file that exists.
 
-    Raises NewerData when a newer version made it, StorageError when it can't be read or made.
+    Raises NewerData when a newer version wrote it, StorageError when it can't be read or created.
     """
-    mark = data / FILE_NAME
+    path = data / FILE_NAME
     with translate_io_errors(data), private():
         data.mkdir(parents=True, exist_ok=True)
-        if not mark.exists():
-            write_atomically(mark, json.dumps({"layout": LAYOUT}).encode() + b"\n")
+        if not path.exists():
+            write_atomically(path, json.dumps({"layout": LAYOUT}).encode() + b"\n")
             return
     _check_file(data)
 
 
 def check_existing(data: Path) -> None:
-    """Check the mark of a data directory that has to be there already, and make nothing.
+    """Check the layout file of a data directory that must exist already; create nothing.
 
-    So do all commands that could find or change nothing in a new one: a name that was mistyped is told, and is not
-    made true. Raises UsageError when there is none, NewerData and StorageError as `check_layout` does.
+    For all commands that could find or change nothing in a new directory: a mistyped name is an error, and no
+    directory is created. Raises UsageError when there is none, NewerData and StorageError as `check_layout` does.
     """
     with translate_io_errors(data):
         if (data / FILE_NAME).exists():
@@ -45,10 +45,10 @@ def check_existing(data: Path) -> None:
 
 
 def _check_file(data: Path) -> None:
-    mark = data / FILE_NAME
-    with translate_io_errors(mark):
-        text = mark.read_bytes()
-    found = _parse_layout(text, mark)
+    path = data / FILE_NAME
+    with translate_io_errors(path):
+        text = path.read_bytes()
+    found = _parse_layout(text, path)
     if found > LAYOUT:
         raise NewerData(
             f"{data} was written by a newer version of Reelport (layout {found}, this one knows {LAYOUT}): "
@@ -57,23 +57,23 @@ def _check_file(data: Path) -> None:
 
 
 def require_layout(data: Path) -> None:
-    """StorageError unless the data directory is there with its mark, as it is before anything reads from it.
+    """Raise StorageError unless the data directory exists with its layout file. Called before anything reads facts.
 
-    One whose disk went away looks like one without facts: what is made of it would be empty, and wrong.
+    If its disk were unmounted, the directory would look like one without facts, and reports would be empty.
     """
     if not (data / FILE_NAME).exists():
         raise StorageError(f"{data} is no data directory of Reelport: is its disk there?")
 
 
-def _parse_layout(text: bytes, mark: Path) -> int:
+def _parse_layout(text: bytes, path: Path) -> int:
     try:
         found = json.loads(text)["layout"]
     except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(_damaged_sentence(mark)) from error
+        raise StorageError(_damaged_sentence(path)) from error
     if not isinstance(found, int):
-        raise StorageError(_damaged_sentence(mark))
+        raise StorageError(_damaged_sentence(path))
     return found
 
 
-def _damaged_sentence(mark: Path) -> str:
-    return f'{mark} is damaged, or no file of Reelport: it should hold {{"layout": {LAYOUT}}}'
+def _damaged_sentence(path: Path) -> str:
+    return f'{path} is damaged, or no file of Reelport: it should hold {{"layout": {LAYOUT}}}'

@@ -1,7 +1,7 @@
-"""Who may read what this process writes into a data directory: its owner alone, or its group too; never others.
+"""Set who may read what this process writes into a data directory: its owner, or its group too; never others.
 
-The one rule for tables, state, finished files and what spills, whichever library writes them: the process's mask for
-new files. It holds for the whole process while a block is open, and is what it was after the last one.
+Tables, state, report files and spill files are written by several libraries, so one umask applies to all of them. The
+umask is set for the whole process while a `private` block is open, and restored after the last one.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Readers(StrEnum):
 
     @property
     def denied_bits(self) -> int:
-        """The bits that no file and no folder may have."""
+        """The permission bits that no file or folder may have."""
         return 0o077 if self is Readers.OWNER else 0o027
 
     def needed_bits(self, mode: int) -> int:
-        """The bits beyond the owner's that what has this mode needs, a file or a folder, for them to read it."""
+        """The permission bits, beyond the owner's, that a file or folder of this mode needs to be readable to them."""
         if self is Readers.OWNER:
             return 0
         if stat.S_ISDIR(mode):
@@ -35,7 +35,7 @@ class Readers(StrEnum):
 
 
 class _UmaskState:
-    """What this process goes by: how many blocks are open, and its mask from before the first one."""
+    """The process's state: the number of open blocks, and the umask from before the first one."""
 
     readers = Readers.OWNER
     changing = threading.Lock()
@@ -44,13 +44,13 @@ class _UmaskState:
 
 
 def set_readers(readers: Readers) -> None:
-    """Say for whom this process writes, from the next block of `private` on."""
+    """Set who may read what this process writes, from the next `private` block on."""
     _UmaskState.readers = readers
 
 
 @contextmanager
 def private() -> Iterator[None]:
-    """Within the block new files and folders are for those who may read them, whatever the process's mask was."""
+    """Inside the block, create files and folders with the permissions that `set_readers` chose."""
     with _UmaskState.changing:
         _UmaskState.blocks += 1
         if _UmaskState.blocks == 1:

@@ -1,4 +1,4 @@
-"""The reference page of the tables, read off their one definition."""
+"""Generate the reference page of the tables from their definition."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LISTS = (
 
 
 def format_tables_page() -> str:
-    """The page, as Markdown."""
+    """Format the page as Markdown."""
     kinds = _format_grid(("type", "what is taken"), ((kind.value, sentence) for kind, sentence in _KINDS.items()))
     parts = [
         "<!-- Made by `make docs` from the tables: change the tables, not this page. -->",

@@ -1,6 +1,6 @@
-"""The rules of a column as SQL: how a value of each source type becomes the column's, and what refuses it.
+"""Write a column's rules as SQL: how to convert a value of each source type, and when to refuse it.
 
-It knows kinds and SQL types, and refuses to know files, tables of facts or names of columns.
+Rules depend on the column's kind and the SQL type of the source only, not on files, tables or column names.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from reelport.facts.tables import Column, Kind
 
 LONGEST_TEXT = 16_384
-"""Bytes that one text may hold."""
+"""The most bytes that one text may have."""
 FIRST_DAY, END_DAY = "1970-01-01", "2200-01-01"
-"""Days from the first, before the second, are believed; others are a slip."""
+"""The valid range of days, the end excluded; a day outside it is taken for a mistake."""
 MONEY_TYPE = "DECIMAL(18,6)"
 _MONEY_BOUND = "1000000000000"
 _COUNT_BOUND = "9223372036854775807"
@@ -48,9 +48,10 @@ _SLICED_OFFSET = r"([+-]\d{2})(\d{2})$"
 
 @dataclass(frozen=True, slots=True)
 class RowRefusal:
-    """Why a row is refused: the condition (SQL), the sentence, and the value (SQL) that it is said of, if any.
+    """One reason to refuse a row: the condition (SQL), the sentence, and the value (SQL) to quote in it, if any.
 
-    `column` is told first. `is_outside` where the value is fine but for its list, which a lenient load overlooks.
+    The message begins with `column`. `is_outside` is true where the value is only not in the column's list, which a
+    lenient load allows.
     """
 
     condition: str
@@ -61,12 +62,12 @@ class RowRefusal:
 
     @property
     def kind(self) -> str:
-        """What refuses, whatever the value."""
+        """The reason without the value, which is the same for all rows that it refuses."""
         return f"{self.column}: {self.sentence}"
 
     @property
     def reason(self) -> str:
-        """SQL of the whole reason, with the value."""
+        """The SQL of the whole message, with the value."""
         if self.value is None:
             return quote_text(self.kind)
         return f"{quote_text(self.column + ': ')} || {_shown_sql(self.value)} || {quote_text(' ' + self.sentence)}"
@@ -74,24 +75,24 @@ class RowRefusal:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A column's value as SQL, and what refuses a row."""
+    """The SQL of a column's converted value, and the reasons to refuse a row."""
 
     value: str
     refusals: tuple[RowRefusal, ...] = ()
 
 
 def quote_name(name: str) -> str:
-    """The name as an SQL identifier."""
+    """Quote the name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def quote_text(text: str) -> str:
-    """The text as an SQL literal."""
+    """Quote the text as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def absent_sql(column: Column) -> str:
-    """The SQL of a column that the input doesn't have."""
+    """Write the SQL of a column that the input doesn't have: its default or null."""
     if column.default is None:
         return null_sql(column)
     default = quote_text(column.default) if isinstance(column.default, str) else str(column.default)
@@ -99,12 +100,12 @@ def absent_sql(column: Column) -> str:
 
 
 def null_sql(column: Column) -> str:
-    """The SQL of an empty cell of the column."""
+    """Write the SQL of an empty cell of the column: a null of its type."""
     return f"CAST(NULL AS {_SQL_TYPES[column.kind]})"
 
 
 def make_rule(column: Column, source: str, relation: str) -> Rule | str:
-    """The rule for the relation's values of that SQL type; or, when the type can't do, the sentence that says so."""
+    """Make the rule for values of this SQL type; return an error sentence when the type can't be converted."""
     name = f"{relation}.{quote_name(column.name)}"
     made = _rule_by_kind(column, name, "VARCHAR" if source in {'"NULL"', "NULL"} else source)
     if made is None:
@@ -113,7 +114,7 @@ def make_rule(column: Column, source: str, relation: str) -> Rule | str:
     if column.choices:
         listed = ", ".join(quote_text(choice) for choice in column.choices)
         sentence = f"is no {column.called}" if column.called else f"is none of: {', '.join(column.choices)}"
-        # A cast looks a text up at once, where NOT IN joins each row with the list.
+        # A cast to ENUM looks the text up directly; NOT IN would join each row with the list.
         other = f"({value}) IS NOT NULL AND TRY_CAST(({value}) AS ENUM({listed})) IS NULL"
         refusals.append(RowRefusal(other, sentence, value, is_outside=not column.decisive))
     if column.required:
@@ -128,7 +129,7 @@ def _is_empty_sql(name: str, source: str) -> str:
 
 
 def _shown_sql(value: str) -> str:
-    """SQL of a value in a reason: quoted, and cut when it is long."""
+    """Write the SQL of a value as messages show it: in quotes, and cut after 60 characters."""
     text = f"CAST({value} AS VARCHAR)"
     return f"('''' || left({text}, 60) || CASE WHEN length({text}) > 60 THEN '…' ELSE '' END || '''')"
 
@@ -203,7 +204,7 @@ def _money_rule(name: str, source: str) -> Rule | None:
         exact = (RowRefusal(f"{name} <> round({name}, 6)", finer, name),) if int(decimal[2]) > 6 else ()  # noqa: PLR2004 - money's digits
         return Rule(value, (*exact, large))
     if source in _FLOATS:
-        # By its shortest text: 0.1 is then 0.1, and halves are rounded up as they read.
+        # Convert through the shortest decimal text: 0.1 is then exactly 0.1, and halves round up as written.
         value = f"CASE WHEN abs({name}) < {_MONEY_BOUND} THEN TRY_CAST(CAST({name} AS VARCHAR) AS {MONEY_TYPE}) END"
         return Rule(value, (RowRefusal(f"{name} IS NOT NULL AND ({value}) IS NULL", "is no number below 10^12", name),))
     if source == "VARCHAR":
@@ -262,7 +263,7 @@ def _moment_rule(name: str, source: str) -> Rule | None:
 
 
 def _cut_nanoseconds_sql(name: str) -> str:
-    """SQL of the moment cut to the microsecond, as texts are: a cast would round it, at midnight to the next day."""
+    """Write SQL that cuts a moment to microseconds, as for texts; a cast would round up, even into the next day."""
     nanoseconds = f"epoch_ns({name})"
     cut = f"make_timestamp({nanoseconds} // 1000 - CAST({nanoseconds} % 1000 < 0 AS BIGINT))"
     return f"CASE WHEN isfinite(CAST({name} AS TIMESTAMPTZ)) THEN CAST({cut} AS TIMESTAMPTZ) END"
@@ -280,7 +281,7 @@ def _texts_rule(name: str, source: str) -> Rule | None:
         refusals = (RowRefusal(f"{is_array} AND {array} IS NULL", "is no list of texts", text),)
     else:
         return None
-    # Empty and repeated ones go, the order of the first ones stays, and no tags at all is NULL.
+    # Drop empty and repeated texts, keep the order of first occurrence; an empty list becomes NULL.
     kept = f"list_filter({listed}, lambda one, place: one <> '' AND list_position({listed}, one) = place)"
     long = RowRefusal(f"strlen(CAST({name} AS VARCHAR)) > {LONGEST_TEXT}", _TOO_LONG)
     nul = RowRefusal(f"contains(array_to_string({listed}, ''), chr(0))", _NUL)

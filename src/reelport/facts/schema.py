@@ -1,4 +1,4 @@
-"""How each table's columns lie in Parquet and in Delta: Arrow types, sort order, partition."""
+"""The Parquet and Delta schema of each table: Arrow types, sort order, partition column."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 MONTH = "month"
 """The partition column of fact tables. It is never stored in the files."""
 BATCH = "batch"
-"""The last column of every fact file: which load the row came from."""
+"""The last column of every fact file: the batch that the row was loaded with."""
 OWNER = "owner_channel_id"
 
 
 def find_table(name: str) -> Table:
-    """The table of that name; UsageError with the nearest name when there is none."""
+    """Find the table by name; UsageError with the nearest name when there is none."""
     if name in TABLES:
         return TABLES[name]
     hint = nearest(name, TABLES)
@@ -30,7 +30,7 @@ def find_table(name: str) -> Table:
 
 @cache
 def _arrow_types() -> dict[Kind, pa.DataType]:
-    import pyarrow as pa  # noqa: PLC0415 - whoever only looks at tables need not wait for it
+    import pyarrow as pa  # noqa: PLC0415 - slow to import; not needed to list tables
 
     return {
         Kind.TEXT: pa.string(),
@@ -43,13 +43,13 @@ def _arrow_types() -> dict[Kind, pa.DataType]:
 
 
 def stored_names(table: Table) -> tuple[str, ...]:
-    """The names of the columns of the table's Parquet files, in order."""
+    """List the columns of the table's Parquet files, in order."""
     return (*(column.name for column in table.columns), *((BATCH,) if table.is_fact else ()))
 
 
 @cache
 def stored_schema(name: str) -> pa.Schema:
-    """The columns of the table's Parquet files, in order; facts end with their batch."""
+    """Make the Arrow schema of the table's Parquet files; those of facts end with the batch column."""
     import pyarrow as pa  # noqa: PLC0415 - see above
 
     table = TABLES[name]
@@ -59,7 +59,7 @@ def stored_schema(name: str) -> pa.Schema:
 
 @cache
 def delta_schema(name: str) -> pa.Schema:
-    """The columns of the Delta table: the stored ones, and the partition of facts."""
+    """Make the Arrow schema of the Delta table: the stored columns, and for facts the partition column."""
     table = TABLES[name]
     if not table.is_fact:
         return stored_schema(name)
@@ -69,14 +69,14 @@ def delta_schema(name: str) -> pa.Schema:
 
 
 def partition_columns(table: Table) -> list[str]:
-    """The Delta partition columns."""
+    """List the Delta partition columns."""
     return [MONTH] if table.is_fact else []
 
 
 def sort_keys(table: Table) -> tuple[str, ...]:
-    """The columns that files are sorted by.
+    """List the columns that files are sorted by.
 
-    A channel's rows lie together and in time, so that a report of one channel reads
+    The rows of a channel lie together, ordered by time, so that a report on one channel reads
     few row groups; the video comes next, for reports by video and for compression.
     """
     if table.key is not None:

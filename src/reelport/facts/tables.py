@@ -1,6 +1,6 @@
-"""The columns of every table: the one place that knows their names, types, units and whether they may be empty.
+"""Declare the columns of every table: names, types, units and whether they may be empty.
 
-It refuses to know how tables are stored, loaded or queried.
+How tables are stored, loaded and queried is defined elsewhere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from reelport.facts.countries import COUNTRIES
 
 
 class Kind(StrEnum):
-    """What a column holds, in the words of its reference page."""
+    """The type of a column, in the words of its reference page."""
 
     TEXT = "text"
     COUNT = "count"
@@ -24,14 +24,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: name, kind, sentence, unit, whether a row may leave it empty.
+    """One column: name, kind, description (`sentence`), unit, and whether a row must have a value.
 
-    `default` stands in for a value that is absent, and for the whole column when an
-    input has none or a file of ours was written before the column was; without a default,
-    absent is empty. So a column that is added later can't be `required`. `choices` closes
-    the list of texts, and `called` names the list where it is too long to be told. Where the list is
-    `decisive`, numbers depend on it: not even a lenient load keeps another text. A count is a whole
-    number from 0; money may be negative (a correction).
+    `default` replaces a missing value. It also replaces the whole column when the input doesn't have it,
+    or when a data file was written before the column was added. Without a default, a missing value is
+    empty; so a column that is added later can't be `required`. `choices` lists the only texts that are
+    allowed, and `called` names the list where it is too long to print. If the list is `decisive`, numbers
+    depend on it, and not even a lenient load keeps another text. A count is a whole number from 0; money
+    may be negative (a correction).
     """
 
     name: str
@@ -57,11 +57,11 @@ class Table:
 
     @property
     def is_fact(self) -> bool:
-        """Whether rows are facts in time, partitioned by month, and not objects replaced by key."""
+        """Whether the rows are facts with a time, partitioned by month, rather than objects replaced by key."""
         return self.time is not None
 
     def column(self, name: str) -> Column:
-        """The column of that name; KeyError when there is none."""
+        """Find the column by name; KeyError when there is none."""
         return {column.name: column for column in self.columns}[name]
 
 

@@ -1,1 +1,1 @@
-"""Sorted Parquet files of a table, the folders that they are made in, and the engine that sorts them."""
+"""Sorted Parquet files, the work folders of running loads, and the DuckDB session that sorts."""

@@ -1,4 +1,4 @@
-"""A DuckDB session that sorts more than fits in memory, with a spill folder of its own that goes when it ends."""
+"""Open a DuckDB session with a memory limit and a spill folder that is deleted when the session ends."""
 
 from __future__ import annotations
 
@@ -22,46 +22,46 @@ from reelport.facts.storage.work_folders import SPILL, open_work_folder
 Result = TypeVar("Result")
 
 _STOP_AGAIN = 0.1
-"""Seconds after which the engine is told again to stop: it may not have been at work when it was told first."""
+"""Seconds after which an interrupt is sent again: the first may come before the query has started."""
 _TICK = 0.5
-"""Seconds between two looks at how far the engine is."""
-_OURS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.ResourceInUseException)
-"""A query of ours is wrong when these are raised, and no input is to blame."""
+"""Seconds between two polls of the query's progress."""
+_BUGS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.ResourceInUseException)
+"""Errors that mean that a query of Reelport itself is wrong, not the input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A session and its folder."""
+    """A DuckDB session and its work folder."""
 
     session: duckdb.DuckDBPyConnection
     folder: Path
 
     def run_interruptibly(self, work: Callable[[], Result], tick: Callable[[float], None] = lambda _: None) -> Result:
-        """What the work with the session gives; a Ctrl-C ends it at once, wherever the engine is.
+        """Run the work, which uses the session, and return its result; Ctrl-C interrupts it at once.
 
-        `tick` is told now and then what part, from 0 to 1, the engine has done of the query that it is at.
+        `tick` is called every half second with the query's progress, from 0 to 1.
 
-        The engine would only look for one between two batches, and a sort of millions of rows comes before the first:
-        so it works beside the thread that signals come to.
+        The work runs in another thread than the one that receives signals: DuckDB checks for signals only between two
+        batches of a result, and a sort of millions of rows comes before the first batch.
         """
-        with ThreadPoolExecutor(1) as beside:
-            doing = beside.submit(work)
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(work)
             try:
-                while not wait([doing], timeout=_TICK).done:
+                while not wait([running], timeout=_TICK).done:
                     if (percent := self.session.query_progress()) >= 0:
                         tick(percent / 100)
-                return doing.result()
+                return running.result()
             except KeyboardInterrupt:
-                while not doing.done():
+                while not running.done():
                     with suppress(KeyboardInterrupt):
                         self.session.interrupt()
-                        wait([doing], timeout=_STOP_AGAIN)
+                        wait([running], timeout=_STOP_AGAIN)
                 raise
 
 
 @contextmanager
 def open_workspace(root: Path, memory: str = MEMORY, threads: int | None = None) -> Iterator[Workspace]:
-    """A session in UTC that keeps within `memory` and spills under the root."""
+    """Open a session in UTC that stays within `memory` and spills to disk under the root."""
     with private(), open_work_folder(root) as folder:
         try:
             session = duckdb.connect(config={"memory_limit": memory, "temp_directory": str(folder / "spill")})
@@ -69,7 +69,7 @@ def open_workspace(root: Path, memory: str = MEMORY, threads: int | None = None)
             raise UsageError(f"memory is a number and a unit, such as {MEMORY}, and not {memory!r}") from error
         try:
             session.execute("SET TimeZone = 'UTC'")
-            session.execute("SET enable_progress_bar = true")  # without it the engine doesn't say how far it is
+            session.execute("SET enable_progress_bar = true")  # query_progress() needs it
             session.execute("SET enable_progress_bar_print = false")
             session.execute("SET preserve_insertion_order = false")
             session.execute("SET python_enable_replacements = false")
@@ -85,7 +85,7 @@ def open_workspace(root: Path, memory: str = MEMORY, threads: int | None = None)
 
 @contextmanager
 def open_reading_workspace(root: Path, memory: str = MEMORY) -> Iterator[Workspace]:
-    """A session for what only reads: in a temporary directory where the root is absent or not this user's to write."""
+    """Open a session that only reads; it spills to a temporary directory if the user can't write to the root."""
     work = root / SPILL
     if os.access(work if work.is_dir() else root, os.W_OK | os.X_OK):
         with open_workspace(root, memory) as space:
@@ -97,12 +97,12 @@ def open_reading_workspace(root: Path, memory: str = MEMORY) -> Iterator[Workspa
 
 @contextmanager
 def translate_engine_errors(place: Path) -> Iterator[None]:
-    """Turn the engine's refusals inside the block into ours: the disk's and the memory's, or the input's."""
+    """Turn DuckDB errors inside the block into StorageError (disk, memory) or BadInput; our own bugs pass through."""
     try:
         yield
     except RuntimeError as error:
         if "interrupted" in str(error):
-            raise KeyboardInterrupt from error  # the engine's word for a Ctrl-C while it ran
+            raise KeyboardInterrupt from error  # this is how DuckDB reports a Ctrl-C during a query
         raise
     except duckdb.Error as error:
         message = str(error)
@@ -111,23 +111,23 @@ def translate_engine_errors(place: Path) -> Iterator[None]:
             raise StorageError(f"{place}: {sentence}") from error
         if isinstance(error, duckdb.OutOfMemoryException):
             raise StorageError(f"{place}: more memory or room to spill is needed ({first})") from error
-        if isinstance(error, _OURS):
+        if isinstance(error, _BUGS):
             raise
         raise BadInput(f"the input can't be read to its end: {first}") from error
 
 
 def path_list_sql(paths: list[str]) -> str:
-    """The paths as an SQL list in which no character stands for others."""
+    """Write the paths as an SQL list of strings, with glob characters escaped."""
     quoted = ("'" + escape_glob(path).replace("'", "''") + "'" for path in paths)
     return f"[{', '.join(quoted)}]"
 
 
 def escape_glob(path: str) -> str:
-    """The path as a pattern of DuckDB's in which no character stands for others."""
+    """Escape the glob characters of a path, so that DuckDB takes it literally."""
     return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in path)
 
 
 def parquet_source(paths: list[str], **options: str) -> str:
-    """An SQL table function that reads these Parquet files, and takes no column from the names of their folders."""
-    further = "".join(f", {name} = {value}" for name, value in options.items())
-    return f"read_parquet({path_list_sql(paths)}, union_by_name = true, hive_partitioning = false{further})"
+    """Write the SQL table function that reads these Parquet files, without columns from their folder names."""
+    extra = "".join(f", {name} = {value}" for name, value in options.items())
+    return f"read_parquet({path_list_sql(paths)}, union_by_name = true, hive_partitioning = false{extra})"

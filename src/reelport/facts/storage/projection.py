@@ -1,6 +1,6 @@
-"""The columns that a table declares, read off files of any version: what a file lacks is empty, or its default.
+"""Read a table's declared columns from files of any version; a missing column is null or its default.
 
-Reports, compaction, undo and the merge of objects all read through here, as SQL or as Arrow rows.
+Reports, compaction, undo and the merge of objects all read through this module, as SQL or as Arrow rows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SOURCE = "_reelport_files"
 
 
 def project_sql(table: Table, source: str) -> str:
-    """A SELECT of every stored column from the rows of `source`, an SQL table function that may lack some of them."""
+    """Write the SELECT of every stored column from `source`, an SQL table function that may lack some of them."""
     return _projection_sql(table).replace(_SOURCE, source)
 
 
@@ -39,14 +39,14 @@ def _column_sql(table: Table, name: str) -> str:
 
 @cache
 def select_no_rows_sql(table: Table) -> str:
-    """A SELECT of every stored column, with its type and without rows."""
+    """Write a SELECT that has every stored column, with its type, and no rows."""
     columns = [f"{null_sql(column)} AS {quote_name(column.name)}" for column in table.columns]
     columns += [f"CAST(NULL AS VARCHAR) AS {quote_name(BATCH)}"] if table.is_fact else []
     return f"SELECT {', '.join(columns)} WHERE false"
 
 
 def project_rows(table: Table, rows: pa.Table) -> pa.Table:
-    """The rows with every stored column, in its order and type, whatever version wrote them."""
+    """Return the rows with every stored column, in order and with its type, whichever version wrote them."""
     schema, known = stored_schema(table.name), frozenset(rows.column_names)
     if schema.names == rows.column_names:
         return rows.cast(schema)
@@ -56,7 +56,7 @@ def project_rows(table: Table, rows: pa.Table) -> pa.Table:
         else _missing_column(table, field, rows.num_rows)
         for field in schema
     ]
-    import pyarrow as pa  # noqa: PLC0415 - only a rewriting pays for it
+    import pyarrow as pa  # noqa: PLC0415 - slow to import; only rewriting needs it
 
     return pa.Table.from_arrays(columns, schema=schema)
 

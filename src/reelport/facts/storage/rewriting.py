@@ -1,4 +1,4 @@
-"""Files written again without some of their rows, in the order that they have."""
+"""Rewrite data files with only some of their rows, in the same order; masks choose the rows."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from reelport.facts.storage.sorted_files import MONTH_FILE, ROW_GROUP, StagedFil
 from reelport.facts.tables import Kind, Table
 
 Mask = Callable[[pa.Table], pa.ChunkedArray]
-"""Says of each row whether it stays."""
+"""A function that returns for each row whether it is chosen."""
 
 
 def in_days(table: Table, start: date, end: date) -> Mask:
-    """Rows of these days, both included."""
+    """Make a mask of the rows of these days, both included."""
     assert table.time is not None  # noqa: S101 - only facts lie on days
     name = table.time
     low, high = _bound(table, start), _bound(table, end + timedelta(days=1))
@@ -43,37 +43,37 @@ def _bound(table: Table, day: date) -> pa.Scalar:
 
 
 def in_batches(batches: frozenset[str]) -> Mask:
-    """Rows of these batches."""
+    """Make a mask of the rows of these batches."""
     wanted = pa.array(sorted(batches), pa.string())
     return lambda rows: pc.is_in(rows.column(BATCH), value_set=wanted)
 
 
 def every_row(rows: pa.Table) -> pa.ChunkedArray:
-    """All rows."""
+    """A mask that chooses all rows."""
     return pa.chunked_array([pa.repeat(pa.scalar(True), rows.num_rows)])
 
 
 def negate(mask: Mask) -> Mask:
-    """The rows that the mask leaves out."""
+    """Make a mask of the rows that this mask doesn't choose."""
     return lambda rows: pc.invert(mask(rows))
 
 
 def all_of(one: Mask, other: Mask) -> Mask:
-    """Rows that both let stay."""
+    """Make a mask of the rows that both masks choose."""
     return lambda rows: pc.and_(one(rows), other(rows))
 
 
-def rewrite_file(writing: StagedFiles, table: Table, folder: Path, file: DataFile, mask: Mask) -> None:
-    """Write the file's rows that the mask lets stay into a new file of the same kind; none when no row stays."""
+def rewrite_file(staged: StagedFiles, table: Table, folder: Path, file: DataFile, mask: Mask) -> None:
+    """Write the rows that the mask chooses into a new file of the same kind; no file when it chooses none."""
     name = Path(file.path).name
     stem = f"{MONTH_FILE[:-1]}" if name.startswith(MONTH_FILE) else "-".join(name.split("-")[:-1])
     for rows in read_rows(folder / file.path, table):
-        writing.write(stem, file.month, rows.filter(mask(rows)))
-    writing.end_file()
+        staged.write(stem, file.month, rows.filter(mask(rows)))
+    staged.end_file()
 
 
 def read_rows(path: Path, table: Table) -> Iterator[pa.Table]:
-    """The rows of a file in their order and in the columns of this version, a row group's worth at a time."""
+    """Yield the rows of a file in order, with the columns of this version, one row group's worth at a time."""
     try:
         with translate_io_errors(path), pq.ParquetFile(path) as whole:
             for batch in whole.iter_batches(ROW_GROUP):
@@ -83,7 +83,7 @@ def read_rows(path: Path, table: Table) -> Iterator[pa.Table]:
 
 
 def count_days(path: Path, table: Table, mask: Mask) -> Counter[date | None]:
-    """How many of the file's rows that the mask means lie on each day; rows of objects lie on none."""
+    """Count the rows that the mask chooses by day; under None for object tables, whose rows have no day."""
     counts: Counter[date | None] = Counter()
     for rows in read_rows(path, table):
         chosen = rows.filter(mask(rows))
@@ -96,7 +96,7 @@ def count_days(path: Path, table: Table, mask: Mask) -> Counter[date | None]:
 
 
 def read_batches(path: Path) -> frozenset[str]:
-    """The batches that a file's rows came from."""
+    """Read which batches the file's rows came from."""
     try:
         with translate_io_errors(path), pq.ParquetFile(path) as whole:
             found: set[str] = set()

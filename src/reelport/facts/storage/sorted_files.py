@@ -1,4 +1,4 @@
-"""Sorted Parquet files of a table, written whole and synced before any log names them."""
+"""Write sorted Parquet files of a table; each is complete and synced before a log names it."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from reelport.facts.schema import BATCH, MONTH, OWNER, stored_schema
 from reelport.facts.tables import Table
 
 ROW_GROUP = 122_880
-"""Rows of a row group: small enough to skip most of a month, large enough to scan well."""
+"""Rows per row group: small enough to skip most of a month, large enough to scan well."""
 MONTH_FILE = "month-"
-"""How the names of compacted files begin; a day file begins with its day."""
+"""Prefix of the names of compacted files; the name of a day file begins with its day."""
 
 
 def file_stem(day: date, batch: str) -> str:
-    """The name of a day's file without its ending: the day, then what can be told of its batch."""
+    """Name a day's file without its suffix: the day, then a hash of the batch name."""
     return f"{day.isoformat()}-{hashlib.sha256(batch.encode()).hexdigest()[:12]}"
 
 
 class SortedFileWriter:
-    """One Parquet file in the making; rows must come sorted."""
+    """Writes one Parquet file; rows must come sorted."""
 
     def __init__(self, folder: Path, table: Table, stem: str, month: str | None = None) -> None:
         self._table = table
@@ -55,13 +55,13 @@ class SortedFileWriter:
                 self._file, stored_schema(table.name), compression="zstd", write_page_checksum=True
             )
         except OSError:
-            # A full disk gives it a name, and no room for its first bytes.
+            # A full disk creates the file, but has no room for its first bytes.
             self._file.close()
             self.path.unlink(missing_ok=True)
             raise
 
     def write(self, rows: pa.Table) -> None:
-        """Take further rows; they go to the disk one row group at a time."""
+        """Add rows; they are written to disk one row group at a time."""
         if not rows.num_rows:
             return
         self._rows += rows.num_rows
@@ -77,13 +77,13 @@ class SortedFileWriter:
             self._flush(ROW_GROUP)
 
     def _flush(self, step: int) -> None:
-        held = pa.concat_tables(self._waiting)
-        whole = held.num_rows - held.num_rows % step
-        self._writer.write_table(held.slice(0, whole), row_group_size=ROW_GROUP)
-        self._waiting = [held.slice(whole)] if whole < held.num_rows else []
+        rows = pa.concat_tables(self._waiting)
+        whole = rows.num_rows - rows.num_rows % step
+        self._writer.write_table(rows.slice(0, whole), row_group_size=ROW_GROUP)
+        self._waiting = [rows.slice(whole)] if whole < rows.num_rows else []
 
     def close(self) -> DataFile:
-        """End the file, sync it, and say what it holds."""
+        """Finish and sync the file; return its record for the log."""
         if self._waiting:
             self._flush(1)
         self._writer.close()
@@ -94,8 +94,8 @@ class SortedFileWriter:
         return DataFile(self._relative, size, self._rows, self._month, self._first, self._last, self._low, self._high)
 
     def discard(self) -> None:
-        """Leave nothing of the file."""
-        with suppress(Exception):  # a full disk refuses the end of the file too, and it is to go anyway
+        """Delete the unfinished file."""
+        with suppress(Exception):  # on a full disk closing fails too, and the file is deleted anyway
             self._writer.close()
         with suppress(OSError):
             self._file.close()
@@ -104,7 +104,7 @@ class SortedFileWriter:
 
 
 class StagedFiles:
-    """The files of one change: unless `keep` is called before the block ends, none of them stays."""
+    """The new files of one change. Leaving the block deletes them, unless `keep` was called."""
 
     def __init__(self, folder: Path, table: Table) -> None:
         self._folder = folder
@@ -133,12 +133,12 @@ class StagedFiles:
         self._done = []
 
     def write_day(self, day: date, batch: str, rows: pa.Table) -> None:
-        """Write rows of that day; days come one after the other, each sorted. The batch column is added."""
+        """Write sorted rows of one day, with the batch column added; all rows of a day must come together."""
         batches = pa.repeat(pa.scalar(batch), rows.num_rows)
         self.write(file_stem(day, batch), f"{day:%Y-%m}", rows.append_column(BATCH, batches))
 
     def write(self, stem: str, month: str | None, rows: pa.Table) -> None:
-        """Write sorted rows as they are into the file of that stem and month; another stem begins another file."""
+        """Write sorted rows to the file of this stem and month; a new stem or month starts a new file."""
         if not rows.num_rows:
             return
         with translate_io_errors(self._folder):
@@ -150,7 +150,7 @@ class StagedFiles:
                 self._open.write(rows.cast(stored_schema(self._table.name)))
 
     def end_file(self) -> None:
-        """End the file that is open; the next rows begin another, whatever their stem."""
+        """Finish the open file; the next rows start a new one, even with the same stem."""
         self._end()
 
     def _end(self) -> None:
@@ -161,7 +161,7 @@ class StagedFiles:
         self._stem = None
 
     def finish(self) -> tuple[DataFile, ...]:
-        """End the last file and sync the folders; the files so far. They are durable, and still nobody's."""
+        """Finish the last file, sync the folders and return all files; they are durable but not committed yet."""
         self._end()
         with translate_io_errors(self._folder):
             for parent in {(self._folder / file.path).parent for file in self._done}:
@@ -170,7 +170,7 @@ class StagedFiles:
         return tuple(self._done)
 
     def keep(self, files: Collection[DataFile] | None = None) -> None:
-        """Leave the files, or only these of them, where they are: a commit names them now."""
+        """Keep all files, or only these: a commit names them now."""
         if files is None:
             self._kept = True
         else:

@@ -1,6 +1,6 @@
-"""The folders that running loads work in: each is locked by its process, so those of killed ones are told and cleared.
+"""Work folders of running loads: each process locks its own, so the folders of killed processes are found and deleted.
 
-A lock goes with its process, however that ends; neither a time nor a process number says as much.
+The operating system releases a lock when its process ends, however it ends. Ages and process ids are less reliable.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from reelport.facts.log.delta_log import LOG_FOLDER
 from reelport.facts.tables import TABLES
 
 SPILL = ".work"
-"""The folder under the tables' root that holds them."""
+"""The folder under the tables' root that holds the work folders."""
 LOCK = "lock"
-"""The file in each of them that its process keeps locked. Where files can't be locked there is none."""
+"""The file in each work folder that its process keeps locked; absent if the file system can't lock files."""
 _CLAIMED = "claimed"
-"""The file in each of them that names files elsewhere which go when its process is gone, one a line."""
+"""The file in each work folder that lists unfinished files elsewhere, one a line: to delete if the process dies."""
 
 
 @contextmanager
 def open_work_folder(root: Path) -> Iterator[Path]:
-    """A folder of this load's own, which goes when the block ends; what killed loads left is cleared first."""
+    """Create a work folder and delete it when the block ends; first delete what killed loads left."""
     spill = root / SPILL
     with translate_io_errors(root):
         spill.mkdir(parents=True, exist_ok=True)
@@ -44,13 +44,13 @@ def open_work_folder(root: Path) -> Iterator[Path]:
 
 
 def claim_file(folder: Path, path: Path) -> None:
-    """Note a file that is about to be made outside of the work folder: it goes with it if the process is killed."""
+    """Record an unfinished file outside the work folder, to be deleted with the folder if the process is killed."""
     with (folder / _CLAIMED).open("ab") as claimed:
         claimed.write(os.fsencode(path.absolute()) + b"\n")
 
 
 def clear_dead_folders(root: Path) -> None:
-    """Clear away what killed loads left: their folders, and the files elsewhere that they had claimed."""
+    """Delete what killed loads left: their work folders, and the files elsewhere that they had claimed."""
     spill = root / SPILL
     if spill.is_dir():
         with translate_io_errors(spill), _lock_spill(spill):
@@ -58,13 +58,13 @@ def clear_dead_folders(root: Path) -> None:
 
 
 def list_work_folders(root: Path) -> Iterator[Path]:
-    """The folders of loads that run, or that were killed."""
+    """List the work folders of loads that are running or were killed."""
     return (path for path in (root / SPILL).glob("*") if path.is_dir())
 
 
 def _clear_dead_folders(root: Path) -> None:
     for folder in list_work_folders(root):
-        # Another user's folder is theirs to clear, and one that ends just now is gone.
+        # Suppressed: the folder is another user's, is still locked, or its load has just ended.
         with suppress(OSError), (folder / LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _clear_folder(root, folder)
@@ -81,16 +81,16 @@ def _clear_folder(root: Path, folder: Path) -> None:
 
 
 def _is_without_log(table: Path) -> bool:
-    """Whether a first load was killed before its commit: its folder tells that the log was not lost."""
+    """Whether the table has files but no log: its first load was killed, and the work folder is the proof of that."""
     return table.is_dir() and not (table / LOG_FOLDER).is_dir()
 
 
 @contextmanager
 def _lock_spill(spill: Path) -> Iterator[None]:
-    """Keep others from taking a folder that is made, and not locked yet, for a killed one's."""
+    """Lock the parent folder, so that nobody takes a new, not yet locked work folder for a dead one."""
     handle = os.open(spill, os.O_RDONLY)
     try:
-        with suppress(OSError):  # a file system without locks: then nothing is cleared either
+        with suppress(OSError):  # a file system without locks; nothing is cleared there either
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
