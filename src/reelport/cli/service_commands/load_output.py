@@ -14,7 +14,7 @@ from reelport.wording import format_count
 if TYPE_CHECKING:
     from datetime import date
 
-    from reelport.facts.input.landing import OutsideRows
+    from reelport.facts.input.row_writer import OutsideRows
     from reelport.facts.loading.load import LoadResult
     from reelport.facts.loading.preview import Preview
 
@@ -94,7 +94,7 @@ def _facts(shown: Preview) -> Mapping[str, object]:
     return {
         "table": shown.table,
         "batch": shown.batch,
-        "rows": shown.landing,
+        "rows": shown.rows_to_load,
         "rejects": judged.rejects,
         "read": judged.read,
         "days": list(judged.days),
@@ -133,7 +133,7 @@ def _print_judged(shown: Preview) -> None:
         print(f"{shown.table}: {format_count(rows, 'row')} of days that were replaced since would be left out: {days}")
     left = {one.day for one in shown.left_out}
     days_landing = [] if shown.refusal else [day for day in judged.days if day not in left]
-    print(f"{shown.table}: {_rows_and_days(shown.landing, days_landing, 'would be loaded')}")
+    print(f"{shown.table}: {_rows_and_days(shown.rows_to_load, days_landing, 'would be loaded')}")
 
 
 def _place(file: str | None, line: int) -> str:

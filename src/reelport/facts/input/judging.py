@@ -10,8 +10,8 @@ from typing import Any
 
 from reelport.facts.input.broken_lines import BrokenLines
 from reelport.facts.input.checking import FILE, LINE, OUTSIDE, PROBLEMS, RowSource, judged_sql
-from reelport.facts.input.landing import OutsideRows
 from reelport.facts.input.progress import ProgressMeter
+from reelport.facts.input.row_writer import OutsideRows
 from reelport.facts.rules import quote_name
 from reelport.facts.storage.duckdb_session import Workspace
 from reelport.facts.tables import Table

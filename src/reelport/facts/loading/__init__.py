@@ -1,1 +1,1 @@
-"""Changes of tables: load, replace, undo, compact, vacuum, verify."""
+"""Change and maintain tables: load, preview, replace, undo, compact, vacuum, verify."""

@@ -1,4 +1,7 @@
-"""How a load lands: added once, put in the place of days, or merged by key, whatever others commit meanwhile."""
+"""Commit a prepared load: add it once, replace days with it, or merge it by key.
+
+Each way is safe while other processes commit to the same table.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,12 @@ from reelport.facts.tables import Table
 from reelport.wording import format_count
 
 _SHOWN = 5
-"""Days that a sentence names."""
+"""The most days that an error message lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedLoad:
-    """A batch that is written and durable, and not yet in its table."""
+    """A batch whose files are written and durable, but not yet committed to its table."""
 
     entry: LogEntry
     files: tuple[DataFile, ...]
@@ -38,10 +41,10 @@ class PreparedLoad:
 
 @dataclass(frozen=True, slots=True)
 class AppliedLoad:
-    """What a load came to.
+    """The result of committing a load.
 
-    `version` is the one at which it landed, None when nothing had to change; `files` are those of its own that are in
-    use, `entry` is what its commit records.
+    `version` is the table's new version, None when nothing had to change. `files` are the prepared files that the
+    commit uses, `entry` is what it records.
     """
 
     version: int | None
@@ -50,7 +53,7 @@ class AppliedLoad:
 
 
 def apply_load(root: Path, table: Table, loaded: PreparedLoad, memory: str) -> AppliedLoad:
-    """Commit the batch; `memory` bounds what merging objects may take."""
+    """Commit the batch; `memory` limits what the merge of object rows may use."""
     if not table.is_fact:
         with open_workspace(root, memory) as space:
             return _apply_merge(root, table, loaded, space)
@@ -60,7 +63,7 @@ def apply_load(root: Path, table: Table, loaded: PreparedLoad, memory: str) -> A
 
 
 def _apply_addition(root: Path, table: Table, loaded: PreparedLoad) -> AppliedLoad:
-    """Add the batch, but for the days that were replaced since it was first loaded."""
+    """Add the batch, without the days that were replaced since it was first loaded."""
     changes: list[Change] = []
 
     def propose(now: TableVersion) -> Change | None:
@@ -76,7 +79,7 @@ def _apply_addition(root: Path, table: Table, loaded: PreparedLoad) -> AppliedLo
 
 
 def _leave_out_superseded(now: TableVersion, loaded: PreparedLoad) -> Change:
-    """The load without the files of superseded days: each of its files holds the rows of one day."""
+    """Make the change without the files of days that were replaced since; each file holds the rows of one day."""
     entry = loaded.entry
     rows = Counter({file.first_day: 0 for file in loaded.files})
     for file in loaded.files:
@@ -84,25 +87,25 @@ def _leave_out_superseded(now: TableVersion, loaded: PreparedLoad) -> Change:
     left_out = find_days_left_out(now, entry.batch, rows)
     if not left_out:
         return Change(entry, loaded.files, loaded=True)
-    closed = {one.day for one in left_out}
-    adds = tuple(file for file in loaded.files if file.first_day not in closed)
+    replaced = {one.day for one in left_out}
+    adds = tuple(file for file in loaded.files if file.first_day not in replaced)
     if not adds:
         raise BadInput(f"nothing was loaded: {format_left_out(left_out)}")
-    days = tuple(day for day in entry.days if date.fromisoformat(day) not in closed)
+    days = tuple(day for day in entry.days if date.fromisoformat(day) not in replaced)
     kept = replace(entry, rows=sum(file.rows for file in adds), days=days, left_out=left_out)
     return Change(kept, adds, loaded=True)
 
 
 def find_days_left_out(now: TableVersion, batch: str, rows: Mapping[date, int]) -> tuple[DayLeftOut, ...]:
-    """Of the days of a batch, with their rows, those that were replaced since it was first loaded."""
-    # Only a batch that was loaded before can have been superseded: the others spare reading all of the log.
+    """Find the days of a batch that were replaced since it was first loaded; `rows` counts its rows by day."""
+    # Only a batch that was loaded before can have such days. For any other, don't read the whole log.
     known = read_history(now) if now.load_counter(batch) else ()
-    closed = find_superseded_days(known, batch, rows)
-    return tuple(DayLeftOut(day, rows[day], closed[day]) for day in sorted(closed))
+    replaced = find_superseded_days(known, batch, rows)
+    return tuple(DayLeftOut(day, rows[day], replaced[day]) for day in sorted(replaced))
 
 
 def format_left_out(left_out: Sequence[DayLeftOut]) -> str:
-    """What was left out of a load, why, and what to do about it."""
+    """Say which days a load skipped, why, and what to do about it."""
     rows = sum(one.rows for one in left_out)
     days = ", ".join(f"{one.day} ({one.rows:,}, replaced by batch {one.replaced_by})" for one in left_out[:_SHOWN])
     more = f" and {format_count(len(left_out) - _SHOWN, 'more day')}" if len(left_out) > _SHOWN else ""
@@ -117,13 +120,13 @@ def _apply_replacement(root: Path, table: Table, loaded: PreparedLoad, span: tup
         attempts: list[StagedFiles] = []
 
         def propose(now: TableVersion) -> Change:
-            writing = stack.enter_context(StagedFiles(now.folder, table))
-            attempts.append(writing)
+            staged = stack.enter_context(StagedFiles(now.folder, table))
+            attempts.append(staged)
             touched = tuple(file for file in now.files if file.touches(*span))
             for file in touched:
                 if file.first_day < span[0] or file.last_day > span[1]:
-                    rewrite_file(writing, table, now.folder, file, negate(in_days(table, *span)))
-            return Change(loaded.entry, (*loaded.files, *writing.finish()), touched, loaded=True)
+                    rewrite_file(staged, table, now.folder, file, negate(in_days(table, *span)))
+            return Change(loaded.entry, (*loaded.files, *staged.finish()), touched, loaded=True)
 
         version = commit(root, table, propose)
         attempts[-1].keep()
@@ -139,11 +142,11 @@ def _apply_merge(root: Path, table: Table, loaded: PreparedLoad, space: Workspac
             old = [str((now.folder / file.path).absolute()) for file in now.files]
             if old and not count_missing(table, new, old, space):
                 return None
-            writing = stack.enter_context(StagedFiles(now.folder, table))
-            attempts.append(writing)
+            staged = stack.enter_context(StagedFiles(now.folder, table))
+            attempts.append(staged)
             for batch in space.session.sql(_merge_sql(table, new, old)).to_arrow_reader(ROW_GROUP):
-                writing.write("rows", None, pa.Table.from_batches([batch]))
-            return Change(loaded.entry, writing.finish(), now.files, loaded=True)
+                staged.write("rows", None, pa.Table.from_batches([batch]))
+            return Change(loaded.entry, staged.finish(), now.files, loaded=True)
 
         version = commit(root, table, propose)
         if version is not None:
@@ -152,7 +155,7 @@ def _apply_merge(root: Path, table: Table, loaded: PreparedLoad, space: Workspac
 
 
 def count_missing(table: Table, these: list[str], those: list[str], space: Workspace) -> int:
-    """How many different rows of the Parquet files at `these` paths no file at `those` has, cell by cell."""
+    """Count the distinct rows in the Parquet files at `these` paths that are in no file at `those` paths."""
     rows, others = (
         project_sql(table, parquet_source(paths)) if paths else select_no_rows_sql(table) for paths in (these, those)
     )

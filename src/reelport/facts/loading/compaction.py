@@ -1,4 +1,7 @@
-"""Settled days merged into month files, which readers scan faster; rows and pinned readers stay as they are."""
+"""Compact tables: merge the files of settled days into one file per month, which scans faster.
+
+The rows don't change, and pinned snapshots stay readable.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from reelport.facts.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class CompactedMonth:
-    """One month that was merged: how many files became one, and their rows."""
+    """One month that was merged: how many files became one, and how many rows they hold."""
 
     table: str
     month: str
@@ -43,7 +46,7 @@ def compact(
     memory: str = MEMORY,
     progress: Callable[[CompactedMonth], None] | None = None,
 ) -> tuple[CompactedMonth, ...]:
-    """Merge the days that ended more than `settled_after` days before today, a month at a time."""
+    """Merge the files of days more than `settled_after` days before today, one month at a time."""
     if settled_after < 0:
         raise UsageError("days settle after 0 days or more")
     clear_dead_folders(root)
@@ -65,31 +68,31 @@ def _find_months_to_merge(files: Iterable[DataFile], before: date) -> list[tuple
     for file in files:
         if file.month is not None and file.last_day < before:
             months[file.month].append(file)
-    return [(month, tuple(held)) for month, held in sorted(months.items()) if len(held) > 1]
+    return [(month, tuple(found)) for month, found in sorted(months.items()) if len(found) > 1]
 
 
 def _merge(root: Path, table: Table, month: str, files: tuple[DataFile, ...], memory: str) -> bool:
-    """Whether the month was merged: it is left alone when others changed its files meanwhile."""
+    """Merge the month's files; False when another process changed them meanwhile, and nothing was merged."""
     folder = root / table.name
     keys = ", ".join(map(quote_name, sort_keys(table)))
     source = parquet_source([str((folder / file.path).absolute()) for file in files])
     with ExitStack() as stack:
         space = stack.enter_context(open_workspace(root, memory))
-        writing = stack.enter_context(StagedFiles(folder, table))
+        staged = stack.enter_context(StagedFiles(folder, table))
         merged = space.session.sql(f"{project_sql(table, source)} ORDER BY {keys}")
         for batch in merged.to_arrow_reader(ROW_GROUP):
-            writing.write(MONTH_FILE.removesuffix("-"), month, pa.Table.from_batches([batch]))
-        made = writing.finish()
+            staged.write(MONTH_FILE.removesuffix("-"), month, pa.Table.from_batches([batch]))
+        written = staged.finish()
         rows = sum(file.rows for file in files)
-        if sum(file.rows for file in made) != rows:
+        if sum(file.rows for file in written) != rows:
             raise StorageError(f"{folder}: merging {month} would change its {rows:,} rows; run reelport verify")
 
         def propose(now: TableVersion) -> Change | None:
             if not set(files) <= set(now.files):
                 return None
-            return Change(LogEntry("compact", rows=rows), made, files)
+            return Change(LogEntry("compact", rows=rows), written, files)
 
         version = commit(root, table, propose)
         if version is not None:
-            writing.keep()
+            staged.keep()
     return version is not None

@@ -1,4 +1,4 @@
-"""Loading: files or Arrow rows become durable, sorted files of a table in one commit, once for each batch."""
+"""Load files or Arrow rows into a table: sorted and durable, in one commit, once per batch."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from reelport.facts.defaults import MEMORY
 from reelport.facts.input.arrow_input import ArrowRows, make_arrow_rows_source
 from reelport.facts.input.checking import RowSource, sorted_rows_sql
 from reelport.facts.input.files import InputFile, batch_id, check_unchanged, detect_format
-from reelport.facts.input.landing import OutsideRows, RowWriter, Total
 from reelport.facts.input.mapping import read_mapping, run_mapping
 from reelport.facts.input.progress import ProgressCallback, ProgressMeter
 from reelport.facts.input.rejects import Rejects, check_rejects_path
+from reelport.facts.input.row_writer import OutsideRows, RowWriter, Total
 from reelport.facts.input.sources import ReaderFailure, blame_input, check_columns, make_sources
 from reelport.facts.input.tolerance import LoadTerms, MaxBad, RejectCap
 from reelport.facts.loading.changes import AppliedLoad, PreparedLoad, apply_load
@@ -33,12 +33,12 @@ from reelport.facts.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What a load did. `already` says that nothing changed, as the batch was there.
+    """The result of a load. `already` is true when nothing changed because the batch is loaded already.
 
-    `rejects_kept` of its bad rows are in their file, as many as it may hold. `left_out` are days of its files that
-    were replaced since the batch was first loaded, and that it didn't take. `are_lines_of_output` where a mapping
-    doesn't keep rows one to one, so that a reject's line is its row in what the mapping gave. `outside` are rows that
-    were taken as they are, because the load was lenient.
+    `rejects_kept` is how many of the bad rows the reject file holds, up to its limit. `left_out` are days of the files
+    that the load skipped, because they were replaced since the batch was first loaded. `are_lines_of_output` is true
+    where a mapping doesn't keep rows one to one: a reject's line is then its row number in the mapping's output.
+    `outside` counts rows that a lenient load kept although a text is not in its column's list.
     """
 
     table: str
@@ -57,7 +57,7 @@ class LoadResult:
 
 @dataclass(frozen=True, slots=True)
 class _LoadRequest:
-    """What was asked of a load."""
+    """The arguments of a load, checked."""
 
     root: Path
     table: Table
@@ -70,7 +70,7 @@ class _LoadRequest:
 
     @property
     def span(self) -> tuple[date, date] | None:
-        """The days that are replaced, if any."""
+        """The days to replace, first and last, if any."""
         return self.terms.span
 
 
@@ -93,12 +93,12 @@ def load(
 ) -> LoadResult:
     """Load files into a table.
 
-    Bad rows go to the rejects file, which holds as many as `cap` says; with `strict` or
-    `replace` any of them refuses the batch, and more than `max_bad` do so always. `replace`
-    empties these days (both included) and takes what the files hold of them. `lenient` takes
-    texts outside their list where no number depends on it. `owners`, when given, counts the
-    rows of each owner channel. Raises BadInput, UsageError or StorageError, and then the table
-    is unchanged.
+    Bad rows go to the reject file, which holds as many as `cap` allows. With `strict` or
+    `replace` a single bad row refuses the batch; more than `max_bad` of them always do. `replace`
+    deletes the rows of these days (both included) before it adds those of the files. `lenient` keeps
+    texts outside their column's list where no number depends on the list. `owners`, when given,
+    counts the rows of each owner channel. Raises BadInput, UsageError or StorageError; the table
+    is then unchanged.
     """
     found = find_table(table)
     check_span(found, replace)
@@ -108,14 +108,14 @@ def load(
     into = rejects or _choose_rejects_path(root, batch, inputs)
     check_rejects_path(into, root, [*(file.path for file in inputs), *([mapping] if mapping else [])])
     names = tuple(str(file.path) for file in inputs)
-    order = _LoadRequest(root, found, batch, names, LoadTerms(strict, replace, max_bad), memory, lenient, owners)
+    request = _LoadRequest(root, found, batch, names, LoadTerms(strict, replace, max_bad), memory, lenient, owners)
     if found.is_fact and replace is None and read_newest(root, found).is_loaded(batch):
         return LoadResult(table, batch, already=True)
     with open_workspace(root, memory, threads) as space:
         claim = partial(claim_file, space.folder)
         bad = Rejects(into, names, cap, max_bad, claim, strict=strict)
         try:
-            return _load_files(order, space, inputs, text, bad, ProgressMeter(inputs, progress))
+            return _load_files(request, space, inputs, text, bad, ProgressMeter(inputs, progress))
         finally:
             bad.discard()
 
@@ -131,23 +131,23 @@ def load_arrow(
     progress: ProgressCallback | None = None,
     memory: str = MEMORY,
 ) -> LoadResult:
-    """Load Arrow rows, which carry the table's columns or those that must be there, under the batch's given name.
+    """Load Arrow rows, which have all or at least the required columns of the table, as the named batch.
 
-    A batch of facts that is loaded already changes nothing. A row that the table's rules
-    refuse refuses them all, by BadInput; `lenient` as in `load`.
+    Loading a batch of facts that is loaded already changes nothing. One row that breaks the
+    table's rules refuses the whole batch with BadInput; `lenient` as in `load`.
     """
     found = find_table(table)
     check_span(found, replace)
     if not batch:
         raise UsageError("a batch needs a name")
-    order = _LoadRequest(root, found, batch, (batch,), LoadTerms(strict=True, span=replace), memory, lenient)
+    request = _LoadRequest(root, found, batch, (batch,), LoadTerms(strict=True, span=replace), memory, lenient)
     if found.is_fact and replace is None and read_newest(root, found).is_loaded(batch):
         return LoadResult(table, batch, already=True)
     with open_workspace(root, memory) as space:
         bad = Rejects(None, (batch,), strict=True)
         try:
             return _load_sources(
-                order,
+                request,
                 space,
                 (make_arrow_rows_source(space, rows, batch),),
                 bad,
@@ -159,7 +159,7 @@ def load_arrow(
 
 
 def check_span(table: Table, span: tuple[date, date] | None) -> None:
-    """Raise UsageError where these days of the table can't be replaced."""
+    """Raise UsageError if these days of the table can't be replaced."""
     if span is None:
         return
     if not table.is_fact:
@@ -169,7 +169,7 @@ def check_span(table: Table, span: tuple[date, date] | None) -> None:
 
 
 def _choose_rejects_path(root: Path, batch: str, files: Sequence[InputFile]) -> Path:
-    """Beside the first file when that folder can be written, otherwise under the data directory."""
+    """Choose the reject file's path: beside the first file if that folder is writable, else in the data directory."""
     beside = files[0].path.absolute()
     try:
         with TemporaryFile(dir=beside.parent):
@@ -180,12 +180,12 @@ def _choose_rejects_path(root: Path, batch: str, files: Sequence[InputFile]) -> 
 
 
 def name_batch(table: Table, mapping: str | None, span: tuple[date, date] | None, files: Sequence[InputFile]) -> str:
-    """The name of the batch that a load of these files has."""
+    """Name the batch that a load of these files makes: a hash of table, mapping, days and file contents."""
     return batch_id(table, mapping, (span[0].isoformat(), span[1].isoformat()) if span else None, files)
 
 
 def _load_files(
-    order: _LoadRequest,
+    request: _LoadRequest,
     space: Workspace,
     files: Sequence[InputFile],
     text: str | None,
@@ -197,16 +197,16 @@ def _load_files(
         found: tuple[RowSource, ...] = (run_mapping(space, files, text, bad.add_broken_line, failure, meter),)
         bad.locate = found[0].locate
     else:
-        found = make_sources(space, order.table, files, bad.add_broken_line, failure, meter)
+        found = make_sources(space, request.table, files, bad.add_broken_line, failure, meter)
 
     def total() -> int | None:
         return None if text is not None else meter.rows + bad.lines + meter.stored
 
-    return _load_sources(order, space, found, bad, failure, meter, files, total)
+    return _load_sources(request, space, found, bad, failure, meter, files, total)
 
 
 def _load_sources(
-    order: _LoadRequest,
+    request: _LoadRequest,
     space: Workspace,
     found: Sequence[RowSource],
     bad: Rejects,
@@ -215,63 +215,62 @@ def _load_sources(
     inputs: Sequence[InputFile] = (),
     total: Total = lambda: None,
 ) -> LoadResult:
-    check_columns(order.table, found, inputs)
+    check_columns(request.table, found, inputs)
     with ExitStack() as stack:
-        writing = stack.enter_context(StagedFiles(order.root / order.table.name, order.table))
-        landing = RowWriter(order.table, order.batch, writing, bad, meter, total, order.owners)
+        staged = stack.enter_context(StagedFiles(request.root / request.table.name, request.table))
+        writer = RowWriter(request.table, request.batch, staged, bad, meter, total, request.owners)
         with failure.reraise(), blame_input(space, inputs, found):
-            query = sorted_rows_sql(order.table, found, lenient=order.lenient)
-            space.run_interruptibly(lambda: landing.write(space.session.sql(query)), meter.report_engine_share)
+            query = sorted_rows_sql(request.table, found, lenient=request.lenient)
+            space.run_interruptibly(lambda: writer.write(space.session.sql(query)), meter.report_engine_share)
         check_unchanged(inputs)
-        _refuse_bad_rows(order, landing, bad, total)
-        files = writing.finish()
+        _refuse_bad_rows(request, writer, bad, total)
+        files = staged.finish()
         bad.finish()
-        meter.report_committing(landing.rows)
-        done = apply_load(
-            order.root, order.table, PreparedLoad(_make_entry(order, landing, bad), files, order.span), order.memory
-        )
-        writing.keep(done.files)
-    return _make_result(order, landing, bad, done)
+        meter.report_committing(writer.rows)
+        loaded = PreparedLoad(_make_entry(request, writer, bad), files, request.span)
+        done = apply_load(request.root, request.table, loaded, request.memory)
+        staged.keep(done.files)
+    return _make_result(request, writer, bad, done)
 
 
-def _make_entry(order: _LoadRequest, landing: RowWriter, bad: Rejects) -> LogEntry:
-    """What the log records of the load."""
+def _make_entry(request: _LoadRequest, writer: RowWriter, bad: Rejects) -> LogEntry:
+    """Make the log entry of the load."""
     return LogEntry(
-        kind="replace" if order.span else "load",
-        batch=order.batch,
-        rows=landing.rows,
+        kind="replace" if request.span else "load",
+        batch=request.batch,
+        rows=writer.rows,
         rejects=bad.count,
-        days=tuple(day.isoformat() for day in landing.days),
-        sources=tuple(Path(name).name for name in order.names),
-        span=(order.span[0].isoformat(), order.span[1].isoformat()) if order.span else None,
+        days=tuple(day.isoformat() for day in writer.days),
+        sources=tuple(Path(name).name for name in request.names),
+        span=(request.span[0].isoformat(), request.span[1].isoformat()) if request.span else None,
     )
 
 
-def _make_result(order: _LoadRequest, landing: RowWriter, bad: Rejects, done: AppliedLoad) -> LoadResult:
-    told = LoadResult(
-        order.table.name,
-        order.batch,
+def _make_result(request: _LoadRequest, writer: RowWriter, bad: Rejects, done: AppliedLoad) -> LoadResult:
+    result = LoadResult(
+        request.table.name,
+        request.batch,
         rejects=bad.count,
         rejects_kept=bad.kept,
         rejects_file=bad.path if bad.kept else None,
         are_lines_of_output=bad.are_lines_of_output,
     )
     if done.version is None:
-        return replace(told, already=True)
+        return replace(result, already=True)
     return replace(
-        told,
+        result,
         rows=done.entry.rows,
         days=tuple(map(date.fromisoformat, done.entry.days)),
         version=done.version,
         left_out=done.entry.left_out,
-        outside=tuple(OutsideRows(reason, rows) for reason, rows in sorted(landing.outside.items())),
+        outside=tuple(OutsideRows(reason, rows) for reason, rows in sorted(writer.outside.items())),
     )
 
 
-def _refuse_bad_rows(order: _LoadRequest, landing: RowWriter, bad: Rejects, total: Total) -> None:
-    """Refuse the batch when it must not land."""
-    read = total() or landing.rows + bad.count
-    if (why := order.terms.refuse_bad_rows(landing.rows, bad.count, read)) is not None:
+def _refuse_bad_rows(request: _LoadRequest, writer: RowWriter, bad: Rejects, total: Total) -> None:
+    """Raise BadInput if the load's terms don't allow its bad rows, or its good rows can't be committed."""
+    read = total() or writer.rows + bad.count
+    if (why := request.terms.refuse_bad_rows(writer.rows, bad.count, read)) is not None:
         raise bad.make_refusal(read, why)
-    if (problem := order.terms.find_problem(landing.rows, landing.days, order.names)) is not None:
+    if (problem := request.terms.find_problem(writer.rows, writer.days, request.names)) is not None:
         raise BadInput(f"nothing was loaded: {problem}")

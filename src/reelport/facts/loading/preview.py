@@ -1,4 +1,4 @@
-"""What a load would come to, without loading: its first rows, converted, and all of its rows, judged and counted."""
+"""Preview a load without loading (dry run): convert its first rows, check and count all of them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ from reelport.facts.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The first rows in the table's columns, as text, each with the reason why it would be refused, if any.
+    """What a load would do: its first rows, converted to the table's columns as text, and the check of all rows.
 
-    `lines` are the first that are no rows at all, of `broken` in all files. `judged` is what all rows come to,
-    `refusal` is why the batch would not land, `already` that it is there, `left_out` are days that it would not take.
+    `reasons` gives for each of these rows why the load would refuse it, None where it wouldn't. `lines` are the first
+    of the `broken` lines, which can't be parsed as rows. `judged` counts all rows. `refusal` is why the batch would
+    not be loaded. `already` is true when it is loaded already. `left_out` are the days that the load would skip.
     """
 
     table: str
@@ -47,14 +48,14 @@ class Preview:
     left_out: tuple[DayLeftOut, ...] = ()
 
     @property
-    def landing(self) -> int:
-        """How many rows would land."""
+    def rows_to_load(self) -> int:
+        """How many rows the load would add or merge."""
         return 0 if self.already or self.refusal else self.judged.rows - sum(one.rows for one in self.left_out)
 
 
 @dataclass(frozen=True, slots=True)
 class _PreviewRequest:
-    """What is looked at."""
+    """The arguments of a preview, checked."""
 
     table: Table
     inputs: tuple[InputFile, ...]
@@ -65,18 +66,18 @@ class _PreviewRequest:
     meter: ProgressMeter
 
     def sources(self, space: Workspace) -> tuple[RowSource, ...]:
-        """Where the rows come from; a text file's can be read once."""
+        """Make the sources of the rows; the source of a text file can be read only once."""
         if self.mapping is not None:
             return (run_mapping(space, self.inputs, self.mapping, self.bad.add, self.failure, self.meter),)
         return make_sources(space, self.table, self.inputs, self.bad.add, self.failure, self.meter)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The files' names."""
+        """The paths of the files, as text."""
         return tuple(str(file.path) for file in self.inputs)
 
     def refusal(self, terms: LoadTerms, judged: Judgement) -> str | None:
-        """Why the batch would not land on these terms."""
+        """Say why the batch would not be loaded on these terms; None when it would."""
         read = judged.read if self.mapping is None else judged.rows + judged.rejects
         why = terms.refuse_bad_rows(judged.rows, judged.rejects, read)
         if why is not None:
@@ -98,19 +99,19 @@ def preview(
     progress: ProgressCallback | None = None,
     memory: str = MEMORY,
 ) -> Preview:
-    """What a load of these files would come to, and the first `count` rows and broken lines of them.
+    """Preview a load of these files, with its first `count` rows and broken lines.
 
-    Raises as `load` does, but for bad rows and days, whose refusal it tells.
+    Raises what `load` raises, except for bad rows and days: these are reported as `refusal`.
     """
     found = find_table(table)
     check_span(found, replace)
     inputs = detect_format([Path(file) for file in files])
     text = None if mapping is None else read_mapping(mapping)
     bad = BrokenLines(tuple(str(file.path) for file in inputs), count)
-    look = _PreviewRequest(found, inputs, text, lenient, bad, ReaderFailure(), ProgressMeter(inputs, progress))
+    request = _PreviewRequest(found, inputs, text, lenient, bad, ReaderFailure(), ProgressMeter(inputs, progress))
     with open_reading_workspace(root, memory) as space:
-        shown, judged = _examine(space, look, count)
-    made = Preview(
+        shown, judged = _examine(space, request, count)
+    result = Preview(
         table,
         name_batch(found, text, replace, inputs),
         tuple(column.name for column in found.columns),
@@ -119,42 +120,44 @@ def preview(
         tuple(bad.first),
         bad.count,
         judged,
-        look.refusal(LoadTerms(strict, replace, max_bad), judged),
+        request.refusal(LoadTerms(strict, replace, max_bad), judged),
     )
     is_added = found.is_fact and replace is None and (root / found.name).is_dir()
-    return _compare_with_table(made, read_newest(root, found)) if is_added else made
+    return _compare_with_table(result, read_newest(root, found)) if is_added else result
 
 
-def _examine(space: Workspace, look: _PreviewRequest, count: int) -> tuple[list[tuple[str | None, ...]], Judgement]:
-    """The first rows, and what all of them come to."""
+def _examine(space: Workspace, request: _PreviewRequest, count: int) -> tuple[list[tuple[str | None, ...]], Judgement]:
+    """Read the first rows, then check and count all of them."""
     space.session.execute("SET preserve_insertion_order = true")
-    given = look.sources(space)
-    check_columns(look.table, given, look.inputs)
-    shown = _read_first_rows(space, look, given, count)
-    if look.mapping is None:
-        look.bad.reset()
-        look.meter.restart()
-        given = look.sources(space)
-    with look.failure.reraise(), blame_input(space, look.inputs, given):
-        judged = judge(space, look.table, given, look.bad, look.names, lenient=look.lenient, meter=look.meter)
+    given = request.sources(space)
+    check_columns(request.table, given, request.inputs)
+    shown = _read_first_rows(space, request, given, count)
+    if request.mapping is None:
+        request.bad.reset()
+        request.meter.restart()
+        given = request.sources(space)
+    with request.failure.reraise(), blame_input(space, request.inputs, given):
+        judged = judge(
+            space, request.table, given, request.bad, request.names, lenient=request.lenient, meter=request.meter
+        )
     return shown, judged
 
 
-def _compare_with_table(made: Preview, now: TableVersion) -> Preview:
-    """The same, with what the table has already."""
-    left_out = find_days_left_out(now, made.batch, made.judged.days)
-    refusal = made.refusal
-    if left_out and len(left_out) == len(made.judged.days):
+def _compare_with_table(result: Preview, now: TableVersion) -> Preview:
+    """Add to the preview what depends on the table: whether the batch is loaded, and the days it would skip."""
+    left_out = find_days_left_out(now, result.batch, result.judged.days)
+    refusal = result.refusal
+    if left_out and len(left_out) == len(result.judged.days):
         refusal = refusal or format_left_out(left_out)
-    return dataclasses.replace(made, refusal=refusal, already=now.is_loaded(made.batch), left_out=left_out)
+    return dataclasses.replace(result, refusal=refusal, already=now.is_loaded(result.batch), left_out=left_out)
 
 
 def _read_first_rows(
-    space: Workspace, look: _PreviewRequest, given: Sequence[RowSource], count: int
+    space: Workspace, request: _PreviewRequest, given: Sequence[RowSource], count: int
 ) -> list[tuple[str | None, ...]]:
-    """The first rows as texts, each with its reason at the end."""
-    texts = ", ".join(f"CAST({quote_name(column.name)} AS VARCHAR)" for column in look.table.columns)
-    rows = " UNION ALL ".join(checked_sql(look.table, source, lenient=look.lenient) for source in given)
+    """Read the first rows as texts, each with the reason for its refusal as the last cell."""
+    texts = ", ".join(f"CAST({quote_name(column.name)} AS VARCHAR)" for column in request.table.columns)
+    rows = " UNION ALL ".join(checked_sql(request.table, source, lenient=request.lenient) for source in given)
     query = f"SELECT {texts}, {REJECT}.reason FROM ({rows}) LIMIT {count:d}"  # noqa: S608 - our tables' own names
-    with look.failure.reraise(), blame_input(space, look.inputs, given):
+    with request.failure.reraise(), blame_input(space, request.inputs, given):
         return space.run_interruptibly(lambda: space.session.execute(query).fetchall())

@@ -1,4 +1,4 @@
-"""Taking back a load: what would go and what would come back, day by day, and the one commit that does it."""
+"""Undo a load in one commit, or plan the undo: rows to remove and to restore, by day."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from reelport.facts.storage.sorted_files import StagedFiles
 from reelport.wording import format_count
 
 _Chosen = tuple[DataFile, Mask]
-"""A file, and which of its rows are meant."""
+"""A file, and the mask of its rows that an undo removes or restores."""
 
 
 @dataclass(frozen=True, slots=True)
 class DayUndone:
-    """How many rows of a day an undo takes away and gives back; rows of objects lie on no day.
+    """How many rows of one day an undo removes and restores; `day` is None for objects.
 
-    An object that was another before counts in both.
+    An object that the load changed counts in both.
     """
 
     day: date | None
@@ -49,7 +49,7 @@ class DayUndone:
 
 @dataclass(frozen=True, slots=True)
 class UndoPlan:
-    """What taking back a load would do, day by day."""
+    """What undoing a load would do, by day."""
 
     load: Load
     days: tuple[DayUndone, ...]
@@ -57,7 +57,7 @@ class UndoPlan:
 
 @dataclass(frozen=True, slots=True)
 class UndoResult:
-    """What taking back a load did."""
+    """What undoing a load did."""
 
     table: str
     batch: str
@@ -68,23 +68,26 @@ class UndoResult:
 
 @dataclass(frozen=True, slots=True)
 class _UndoChange:
-    """A load that is to be taken back at one version: the rows that go, and those that come back."""
+    """The undo of a load at one version of its table: rows to remove, and rows to restore.
+
+    `remains_loaded` is true when another load of the same batch is active.
+    """
 
     load: Load
-    stands_still: bool
-    taken: tuple[_Chosen, ...]
-    given: tuple[_Chosen, ...]
+    remains_loaded: bool
+    removed: tuple[_Chosen, ...]
+    restored: tuple[_Chosen, ...]
 
 
 def plan_undo(root: Path, batch: str, table: str | None = None) -> UndoPlan:
-    """What `undo` would do now; it changes nothing, and raises what `undo` raises."""
+    """Plan what `undo` would do now. Changes nothing, and raises what `undo` raises."""
     load = find_load_to_undo(list_loads(root, table), batch)
     found = find_table(load.table)
     now = read_newest(root, found)
     undoing = _plan_change(now, load)
     if not found.is_fact:
         return UndoPlan(load, (DayUndone(None, *_count_objects(root, now, undoing)),))
-    removed, restored = _count_by_day(now, undoing.taken), _count_by_day(now, undoing.given)
+    removed, restored = _count_by_day(now, undoing.removed), _count_by_day(now, undoing.restored)
     days = sorted(removed.keys() | restored.keys(), key=str)
     return UndoPlan(load, tuple(DayUndone(day, removed[day], restored[day]) for day in days))
 
@@ -97,9 +100,10 @@ def _count_by_day(now: TableVersion, chosen: Iterable[_Chosen]) -> Counter[date 
 
 
 def _count_objects(root: Path, now: TableVersion, undoing: _UndoChange) -> tuple[int, int]:
-    """How many rows go and come: one that is the same before and after does neither, one that changes does both."""
+    """Count the object rows to remove and to restore: an unchanged row counts in neither, a changed one in both."""
     present, former = (
-        [str((now.folder / file.path).absolute()) for file, _ in chosen] for chosen in (undoing.taken, undoing.given)
+        [str((now.folder / file.path).absolute()) for file, _ in chosen]
+        for chosen in (undoing.removed, undoing.restored)
     )
     with open_reading_workspace(root) as space:
         table = now.table
@@ -107,17 +111,17 @@ def _count_objects(root: Path, now: TableVersion, undoing: _UndoChange) -> tuple
 
 
 def undo(root: Path, batch: str, table: str | None = None) -> UndoResult:
-    """Take back the newest standing load of the batch, named whole or by its beginning.
+    """Undo the newest active load of the batch, given by its name or the beginning of it.
 
-    A load loses exactly its rows, wherever they lie by now. A replacement also gives back
-    what it replaced, as long as the old files are there and no later load touched these
-    days. Raises UsageError when it can't be done; then nothing changed.
+    This removes exactly the load's rows, whichever files they are in by now. Undoing a replacement
+    also restores what it replaced, as long as the old files exist and no later load touched these
+    days. Raises UsageError when the load can't be undone; then nothing has changed.
     """
     return undo_load(root, find_load_to_undo(list_loads(root, table), batch))
 
 
 def undo_load(root: Path, load: Load) -> UndoResult:
-    """Take back this very load, as `undo` does; UsageError when it doesn't stand any more."""
+    """Undo this load, as `undo` does; UsageError when it is undone already."""
     found = find_table(load.table)
     with ExitStack() as stack:
         attempts: list[StagedFiles] = []
@@ -125,21 +129,21 @@ def undo_load(root: Path, load: Load) -> UndoResult:
 
         def propose(now: TableVersion) -> Change:
             undoing = _plan_change(now, load)
-            writing = stack.enter_context(StagedFiles(now.folder, found))
-            attempts.append(writing)
-            touched = tuple(file for file, _ in undoing.taken)
-            for file, mask in undoing.taken if found.is_fact else ():
-                rewrite_file(writing, found, now.folder, file, negate(mask))
-            left = _sum_rows(writing.finish())
-            _restore(now, undoing.given, writing)
-            adds = writing.finish()
-            removed, restored = _sum_rows(touched) - left, _sum_rows(adds) - left
+            staged = stack.enter_context(StagedFiles(now.folder, found))
+            attempts.append(staged)
+            touched = tuple(file for file, _ in undoing.removed)
+            for file, mask in undoing.removed if found.is_fact else ():
+                rewrite_file(staged, found, now.folder, file, negate(mask))
+            kept = _sum_rows(staged.finish())
+            _restore(now, undoing.restored, staged)
+            adds = staged.finish()
+            removed, restored = _sum_rows(touched) - kept, _sum_rows(adds) - kept
             if not found.is_fact:
                 removed, restored = _count_objects(root, now, undoing)
             counts.append((removed, restored))
             days = tuple(day.isoformat() for day in load.days)
             entry = LogEntry("undo", load.batch, removed, days=days, undoes=load.version)
-            return Change(entry, adds, touched, loaded=undoing.stands_still)
+            return Change(entry, adds, touched, loaded=undoing.remains_loaded)
 
         version = commit(root, found, propose)
         attempts[-1].keep()
@@ -150,13 +154,13 @@ def _sum_rows(files: Iterable[DataFile]) -> int:
     return sum(file.rows for file in files)
 
 
-def _restore(now: TableVersion, given: Iterable[_Chosen], writing: StagedFiles) -> None:
+def _restore(now: TableVersion, given: Iterable[_Chosen], staged: StagedFiles) -> None:
     for file, mask in given:
         if now.table.is_fact:
-            rewrite_file(writing, now.table, now.folder, file, mask)
+            rewrite_file(staged, now.table, now.folder, file, mask)
         else:
             for rows in read_rows(now.folder / file.path, now.table):
-                writing.write("rows", None, rows)
+                staged.write("rows", None, rows)
 
 
 def _plan_change(now: TableVersion, load: Load) -> _UndoChange:
@@ -164,17 +168,17 @@ def _plan_change(now: TableVersion, load: Load) -> _UndoChange:
     if not any(one.version == load.version and not one.undone for one in history):
         raise UsageError(f"batch {load.batch} of {load.table} is undone already")
     others = [one for one in history if one.version != load.version]
-    stands_still = load.batch in active_batches(others)
+    remains_loaded = load.batch in active_batches(others)
     if not now.table.is_fact:
         _refuse_if_changed_later(load, [one for one in others if one.version > load.version and not one.undone])
         old = tuple((file, every_row) for file in _find_replaced_files(now, load))
-        return _UndoChange(load, stands_still, tuple((file, every_row) for file in now.files), old)
-    given = () if load.replaced is None else _find_replaced_rows(now, load, load.replaced, others)
-    return _UndoChange(load, stands_still, _find_own_rows(now, load), given)
+        return _UndoChange(load, remains_loaded, tuple((file, every_row) for file in now.files), old)
+    restored = () if load.replaced is None else _find_replaced_rows(now, load, load.replaced, others)
+    return _UndoChange(load, remains_loaded, _find_own_rows(now, load), restored)
 
 
 def _find_own_rows(now: TableVersion, load: Load) -> tuple[_Chosen, ...]:
-    """The files that hold rows of the load."""
+    """Find the files that hold rows of the load, and the mask of these rows."""
     span = load.replaced or ((min(load.days), max(load.days)) if load.days else None)
     if span is None:
         return ()
@@ -186,7 +190,7 @@ def _find_own_rows(now: TableVersion, load: Load) -> tuple[_Chosen, ...]:
 def _find_replaced_rows(
     now: TableVersion, load: Load, span: tuple[date, date], others: Iterable[Load]
 ) -> tuple[_Chosen, ...]:
-    """The rows that the load put others in the place of, but those of batches that were undone meanwhile."""
+    """Find the rows that the load replaced, without those of batches that were undone in the meantime."""
     others = tuple(others)
     later = [one for one in others if one.version > load.version and not one.undone and one.touches(*span)]
     _refuse_if_changed_later(load, later)
@@ -197,21 +201,21 @@ def _find_replaced_rows(
 
 def _refuse_if_changed_later(load: Load, later: list[Load]) -> None:
     if later:
-        told = ", ".join(one.batch for one in later[:5])
+        listed = ", ".join(one.batch for one in later[:5])
         raise UsageError(
             f"batch {load.batch} can't be undone: {format_count(len(later), 'later load')} changed the same rows "
-            f"({told}); undo those first, newest first"
+            f"({listed}); undo those first, newest first"
         )
 
 
 def _find_replaced_files(now: TableVersion, load: Load) -> list[DataFile]:
-    """The files that the load put others in the place of."""
+    """Find the files that the load replaced; UsageError when vacuum has deleted any of them."""
     paths = read_removed_paths(now.folder, load.version)
-    lost = [path for path in paths if not (now.folder / path).is_file()]
-    if lost:
+    deleted = [path for path in paths if not (now.folder / path).is_file()]
+    if deleted:
         raise UsageError(
             f"batch {load.batch} can't be undone: what it replaced was vacuumed "
-            f"({format_count(len(lost), 'file')} of it); load the former rows again with --replace-days"
+            f"({format_count(len(deleted), 'file')} of it); load the former rows again with --replace-days"
         )
     return [DataFile(path, 0, 0, _parse_month(path)) for path in paths]
 

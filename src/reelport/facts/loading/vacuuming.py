@@ -1,4 +1,4 @@
-"""Deleting files that no pinned reader can need any more: those replaced long ago, and what killed loads left."""
+"""Vacuum: delete files that no snapshot can need any more, and leftovers of killed loads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reelport.facts.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class VacuumResult:
-    """What was deleted of a table."""
+    """How many files, and bytes of them, a vacuum deleted from one table."""
 
     table: str
     files: int
@@ -27,14 +27,14 @@ class VacuumResult:
 
 
 def vacuum(root: Path, *, now: datetime, hours: int = KEPT_HOURS) -> tuple[VacuumResult, ...]:
-    """Delete the files that were replaced, or written and never committed, more than `hours` before now."""
+    """Delete files that were replaced, or written but never committed, more than `hours` before now."""
     if hours < KEPT_HOURS:
         raise UsageError(f"files are kept for at least {KEPT_HOURS} hours: a running report may read them")
     before = now - timedelta(hours=hours)
     done = [_vacuum_table(root, table, before) for table in list_tables(root)]
     clear_dead_folders(root)
     for folder in list_work_folders(root):
-        # Without a lock only time tells: the version before wrote it, or its file system has none.
+        # No lock file: an older version made the folder, or its file system can't lock. Then only its age counts.
         if not (folder / LOCK).exists() and folder.stat().st_mtime < before.timestamp():
             shutil.rmtree(folder, ignore_errors=True)
     return tuple(done)
@@ -43,14 +43,14 @@ def vacuum(root: Path, *, now: datetime, hours: int = KEPT_HOURS) -> tuple[Vacuu
 def _vacuum_table(root: Path, table: Table, before: datetime) -> VacuumResult:
     folder = root / table.name
     with translate_io_errors(folder):
-        # Listed before the log is read: a file that is committed in between is in the log by then.
+        # List the files before reading the log, so that a file committed in between is found in the log.
         old = [path for path in _find_data_files(folder) if path.stat().st_mtime < before.timestamp()]
         kept = {file.path for file in read_newest(root, table).files} | set(_read_removed_since(folder, before))
-        doomed = [path for path in old if path.relative_to(folder).as_posix() not in kept]
-        size = sum(path.stat().st_size for path in doomed)
-        for path in doomed:
+        unneeded = [path for path in old if path.relative_to(folder).as_posix() not in kept]
+        size = sum(path.stat().st_size for path in unneeded)
+        for path in unneeded:
             path.unlink(missing_ok=True)
-    return VacuumResult(table.name, len(doomed), size)
+    return VacuumResult(table.name, len(unneeded), size)
 
 
 def _find_data_files(folder: Path) -> Iterator[Path]:

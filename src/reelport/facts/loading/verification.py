@@ -1,4 +1,4 @@
-"""Holding a table's log against the files on the disk, each of which is read to its end."""
+"""Verify tables: compare each Delta log with the data files, which are read in full."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from reelport.wording import format_count
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """What was found of one table; it is right when there are no findings."""
+    """The result for one table; the table is intact when there are no findings."""
 
     table: str
     files: int
     rows: int
     findings: tuple[str, ...]
     left: tuple[str, ...] = ()
-    """Data files that no commit names, by their paths in the table."""
+    """Data files that no commit names, by their paths in the table's folder."""
 
 
 def verify(root: Path) -> tuple[VerifyResult, ...]:
-    """Check every table: a log that lost something, files that are missing, unreadable, unsorted or with other rows.
+    """Verify every table: find gaps in its log, and files that are missing, unreadable, unsorted or have other rows.
 
-    Files in no commit are no finding: a command that runs or was killed wrote them. Those of newest commits that
-    were lost look the same.
+    Files that no commit names are not a finding: a running or killed command wrote them. If the newest commits of a
+    log were lost, their files look the same.
     """
     return tuple(_verify_table(root, table) for table in TABLES.values() if (root / table.name).is_dir())
 
@@ -87,7 +87,7 @@ def _check_file(folder: Path, table: Table, file: DataFile, columns: frozenset[s
 
 
 def _check_columns(found: pa.Schema, table: Table, columns: frozenset[str]) -> Iterator[str]:
-    """A file has the columns that its table had when it was written, and no others, as the table declares them."""
+    """Check that a file has exactly the columns its table had when it was written, in declared order and type."""
     declared = stored_schema(table.name)
     if foreign := [name for name in found.names if name not in declared.names]:
         yield f"the file's columns are not the table's: it has {', '.join(foreign)} more"
@@ -121,7 +121,7 @@ def _check_rows(whole: pq.ParquetFile, table: Table, file: DataFile) -> Iterator
 
 
 def is_sorted(rows: pa.Table) -> bool:
-    """Whether the rows ascend by their columns, the first one first; an empty cell comes last."""
+    """Whether the rows are sorted by their columns, the first one first; nulls last."""
     if rows.num_rows < 2:  # noqa: PLR2004 - one row is always sorted
         return True
     before, after = rows.slice(0, rows.num_rows - 1), rows.slice(1)

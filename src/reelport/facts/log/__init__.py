@@ -1,1 +1,1 @@
-"""A table's Delta log: read, written, checked, pinned."""
+"""A table's Delta log: read it, commit to it, check it, pin a snapshot of it."""

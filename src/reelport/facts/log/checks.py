@@ -1,6 +1,6 @@
-"""What a table's log tells of itself: that no commit is lost, cut, or at odds with what it says that it did.
+"""Check a table's Delta log: no commit is missing, truncated or at odds with its own record.
 
-It reads the files of the log as they are, for the library that reads them otherwise passes over an empty one.
+This module parses the log's files itself, because the Delta library skips an empty one.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from reelport.facts.log.delta_log import LOG_FOLDER, log_file
 from reelport.facts.tables import Table
 from reelport.wording import format_count
 
-_WRITES = {"load", "compact"}
-"""Commits of facts whose files hold as many rows as they tell."""
+_WRITING_KINDS = {"load", "compact"}
+"""Kinds of commits to fact tables whose files must hold exactly the rows that the commit records."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogChecks:
-    """How many commits a log has, what is wrong with it, and what it says of every data file that it ever added.
+    """The result of checking a log: number of commits, findings, and every data file that it ever named.
 
-    `columns` are those of the log's schema at the commit that added the file, which the file must have.
+    `named` are the paths of all files that a commit added or removed. `columns` gives for each added file the columns
+    of the log's schema at that commit; the file must have them.
     """
 
     commits: int
@@ -33,33 +34,33 @@ class LogChecks:
 
 
 def check_log(folder: Path, table: Table) -> LogChecks:
-    """Read every commit of the table, which lies in the folder."""
+    """Read and check every commit in the table's folder."""
     versions = {int(path.stem) for path in (folder / LOG_FOLDER).glob("*.json") if path.stem.isdigit()}
     findings: list[str] = []
     named: set[str] = set()
-    standing: set[str] = set()
+    active: set[str] = set()
     schema: frozenset[str] = frozenset()
     columns: dict[str, frozenset[str]] = {}
     for version in range(max(versions, default=-1) + 1):
         try:
-            told = _read_commit(log_file(folder, version))
+            commit = _read_commit(log_file(folder, version))
         except FileNotFoundError:
             findings.append(f"commit {version} is missing from the log")
             continue
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             findings.append(f"commit {version} of the log can't be read: {error!r}")
             continue
-        schema = told.schema or schema
-        columns |= dict.fromkeys(told.rows, schema)
-        named |= told.rows.keys() | told.removed
-        standing = (standing - told.removed) | told.rows.keys()
-        findings += (f"commit {version} of the log {wrong}" for wrong in _find_faults(told, table, standing))
+        schema = commit.schema or schema
+        columns |= dict.fromkeys(commit.rows, schema)
+        named |= commit.rows.keys() | commit.removed
+        active = (active - commit.removed) | commit.rows.keys()
+        findings += (f"commit {version} of the log {fault}" for fault in _find_faults(commit, table, active))
     return LogChecks(len(versions), tuple(findings), frozenset(named), columns)
 
 
 @dataclass(frozen=True, slots=True)
 class _Commit:
-    """What a commit did and says of itself: its files and their rows, those that it took away, the schema it set."""
+    """One parsed commit: its record, the files it added with their rows, the files it removed, the schema it set."""
 
     info: Mapping[str, Any] | None
     rows: Mapping[str, int]
@@ -82,15 +83,16 @@ def _column_names(meta: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(field["name"] for field in json.loads(meta["schemaString"])["fields"])
 
 
-def _find_faults(told: _Commit, table: Table, standing: Collection[str]) -> Iterator[str]:
-    if told.info is None:
+def _find_faults(commit: _Commit, table: Table, active: Collection[str]) -> Iterator[str]:
+    """Yield what is wrong with a commit; `active` are the files in use after it."""
+    if commit.info is None:
         yield "is cut: it doesn't say what it did"
         return
     if not table.is_fact:
-        if told.rows and len(standing) > len(told.rows):
+        if commit.rows and len(active) > len(commit.rows):
             yield "leaves files standing that it put others in the place of"
         return
-    entry = told.info.get("reelport", {})
-    rows = sum(told.rows.values())
-    if entry.get("kind") in _WRITES and rows != entry.get("rows", 0):
+    entry = commit.info.get("reelport", {})
+    rows = sum(commit.rows.values())
+    if entry.get("kind") in _WRITING_KINDS and rows != entry.get("rows", 0):
         yield f"names files of {format_count(rows, 'row')}, and says that it wrote {entry.get('rows', 0):,}"

@@ -1,4 +1,4 @@
-"""Durable commits to a table's Delta log, each checked against the very version that it builds on."""
+"""Commit to a table's Delta log: durably, and retried on the newest version after a conflict."""
 
 from __future__ import annotations
 
@@ -41,21 +41,22 @@ _ATTEMPTS = 200
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a commit is to do."""
+    """What to commit: the log entry, and the data files to add and remove."""
 
     entry: LogEntry
     adds: tuple[DataFile, ...] = ()
     removes: tuple[DataFile, ...] = ()
     loaded: bool | None = None
-    """True when the commit leaves the entry's batch loaded, False when undone, None when it says nothing of it."""
+    """True if the batch is loaded after the commit, False if it is undone, None if the commit doesn't change that."""
 
 
 @private()
 def commit(root: Path, table: Table, propose: Callable[[TableVersion], Change | None]) -> int | None:
-    """Commit what `propose` makes of the newest version, durably; the new version, or None when it wants nothing.
+    """Commit durably the change that `propose` returns for the newest version of the table.
 
-    When another process commits first, `propose` is asked again with the version that
-    then is the newest: what it checks always holds at the version it builds on.
+    Returns the new version, or None when `propose` returns None. This is optimistic concurrency: when another process
+    commits first, `propose` is called again with the then newest version. So what it checks holds at the version that
+    its change builds on.
     """
     for attempt in range(_ATTEMPTS):
         try:
@@ -63,7 +64,7 @@ def commit(root: Path, table: Table, propose: Callable[[TableVersion], Change | 
         except StorageError as error:
             if not isinstance(error.__cause__, CommitFailedError) or full_disk_sentence(str(error)):
                 raise
-            time.sleep(random.uniform(0, 0.02 * min(attempt + 1, 10)))  # noqa: S311 - spreads rivals, keeps no secret
+            time.sleep(random.uniform(0, 0.02 * min(attempt + 1, 10)))  # noqa: S311 - jitter, not a secret
     raise StorageError(f"{root / table.name}: other processes kept committing first; run it again")
 
 
@@ -82,12 +83,12 @@ def _try_commit(root: Path, table: Table, propose: Callable[[TableVersion], Chan
 
 
 def _add_missing_columns(root: Path, table: Table) -> TableVersion:
-    """The newest version of the table, which first gains the columns that this version declares and its log lacks."""
+    """Return the newest version of the table, after adding the declared columns that its log lacks."""
     now = read_newest(root, table)
-    lacking = find_missing_columns(now)
-    if not lacking:
+    missing = find_missing_columns(now)
+    if not missing:
         return now
-    add_columns(now, lacking)
+    add_columns(now, missing)
     _sync_commit(now.folder, now.version + 1)
     return read_newest(root, table)
 
@@ -97,9 +98,9 @@ def _create(root: Path, table: Table) -> DeltaTable:
     with translate_io_errors(folder):
         make_folder(folder / LOG_FOLDER)
     with translate_delta_errors(folder):
-        # The log is the only memory of what was loaded: it is never cleaned up.
+        # Only the log records what was loaded, so it must never be cleaned up.
         configuration = {"delta.enableExpiredLogCleanup": "false"}
-        with suppress(DeltaError):  # another process made it a moment ago
+        with suppress(DeltaError):  # another process has just created it
             DeltaTable.create(
                 folder_uri(folder),
                 Schema.from_arrow(delta_schema(table.name)),
@@ -109,9 +110,9 @@ def _create(root: Path, table: Table) -> DeltaTable:
                 table.sentence,
                 configuration=configuration,
             )
-        made = DeltaTable(folder_uri(folder), version=0)
+        created = DeltaTable(folder_uri(folder), version=0)
         _sync_commit(folder, 0)
-    return made
+    return created
 
 
 def _commit_once(delta: DeltaTable, table: Table, change: Change, loads: int) -> None:
@@ -123,17 +124,17 @@ def _commit_once(delta: DeltaTable, table: Table, change: Change, loads: int) ->
         AddAction(file.path, file.size, _partition_values(file), stamp, True, json.dumps(_statistics(file, table)))
         for file in change.adds
     ]
-    told = entry_to_json(change.entry)
-    marks = []
+    record = entry_to_json(change.entry)
+    counters = []
     if change.loaded is not None:
-        ahead = 1 if (loads % 2 == 1) != change.loaded else 2
-        marks = [Transaction(counter_name(change.entry.batch), loads + ahead)]
+        step = 1 if (loads % 2 == 1) != change.loaded else 2  # the counter is odd while the batch is loaded
+        counters = [Transaction(counter_name(change.entry.batch), loads + step)]
     delta.create_write_transaction(
         actions,
         "append",
         delta.schema(),
         partition_columns(table),
-        commit_properties=CommitProperties({"reelport": told}, max_commit_retries=0, app_transactions=marks),
+        commit_properties=CommitProperties({"reelport": record}, max_commit_retries=0, app_transactions=counters),
         post_commithook_properties=NO_HOOKS,
     )
 
@@ -164,7 +165,7 @@ def _sync_commit(folder: Path, version: int) -> None:
         sync_file(log_file(folder, version))
         sync_folder(folder / LOG_FOLDER)
     if version and version % CHECKPOINT_EVERY == 0:
-        # The commit stands already, and a checkpoint only spares reading time: a disk that is full now fails nothing.
+        # The commit is complete; a checkpoint only makes reading faster, so a full disk must not fail it.
         with suppress(DeltaError, OSError):
             DeltaTable(folder_uri(folder), version=version).create_checkpoint()
             sync_file(folder / LOG_FOLDER / f"{version:020}.checkpoint.parquet")

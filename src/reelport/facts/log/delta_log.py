@@ -1,4 +1,4 @@
-"""The Delta log of a table, read: which files hold its rows, and what each commit did."""
+"""Read a table's Delta log: which files hold its rows, and what each commit did."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from reelport.facts.tables import TABLES, Table
 
 LOG_FOLDER = "_delta_log"
 _LONGEST = 120
-"""Characters of what the library says: it goes on with its own structures."""
+"""Characters kept of the Delta library's message, which goes on with dumps of its own structures."""
 _ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -32,10 +32,10 @@ WRITER_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """One Parquet file of a table, as its log tells of it.
+    """One Parquet file of a table, as the Delta log records it.
 
-    `path` is relative to the table's folder. Fact files know their month, the first
-    and last moment (or day) of their rows, and the lowest and highest owner.
+    `path` is relative to the table's folder. Files of fact tables have a month, the first
+    and last moment (or day) of their rows, and the lowest and highest owner channel.
     """
 
     path: str
@@ -49,16 +49,16 @@ class DataFile:
 
     @property
     def first_day(self) -> date:
-        """The day of its first row; files of object tables lie on no day and say the first of all."""
+        """The day of the first row; `date.min` for files of object tables, whose rows have no day."""
         return _to_day(self.first) or date.min
 
     @property
     def last_day(self) -> date:
-        """The day of its last row; files of object tables lie on no day and say the last of all."""
+        """The day of the last row; `date.max` for files of object tables, whose rows have no day."""
         return _to_day(self.last) or date.max
 
     def touches(self, start: date | None, end: date | None) -> bool:
-        """Whether a row may lie between the two days, both included."""
+        """Whether the file may hold a row between the two days, both included."""
         return (end is None or self.first_day <= end) and (start is None or self.last_day >= start)
 
 
@@ -68,7 +68,7 @@ def _to_day(moment: datetime | date | None) -> date | None:
 
 @dataclass(frozen=True, slots=True)
 class DayLeftOut:
-    """A day that a load didn't take, how many rows its files hold of it, and the batch that had replaced the day."""
+    """A day that a load skipped: the rows its files hold of that day, and the batch that had replaced the day."""
 
     day: date
     rows: int
@@ -77,9 +77,9 @@ class DayLeftOut:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """What one commit did, as it is recorded in the commit itself.
+    """What one commit did, as recorded in the commit itself.
 
-    `undoes` is the version of the load that an undo takes back, 0 where that isn't told.
+    `undoes` is the version of the load that an undo takes back, 0 where the commit doesn't say.
     """
 
     kind: str
@@ -97,7 +97,7 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class TableVersion:
-    """A table at one version."""
+    """One version of a table: its files, and the open Delta table (None before the first commit)."""
 
     table: Table
     folder: Path
@@ -106,7 +106,7 @@ class TableVersion:
     delta: DeltaTable | None = None
 
     def load_counter(self, batch: str) -> int:
-        """A counter of the batch's loads and undos: odd while it is loaded."""
+        """Count the loads and undos of the batch: odd while the batch is loaded."""
         return (self.delta.transaction_version(counter_name(batch)) or 0) if self.delta else 0
 
     def is_loaded(self, batch: str) -> bool:
@@ -115,28 +115,28 @@ class TableVersion:
 
 
 def counter_name(batch: str) -> str:
-    """The name under which the log counts the loads and undos of a batch."""
+    """Name the Delta application id under which the log counts the loads and undos of a batch."""
     return f"reelport-load:{batch}"
 
 
 @contextmanager
 def translate_delta_errors(folder: Path) -> Iterator[None]:
-    """Turn the Delta library's refusals inside the block into a StorageError that names the table."""
+    """Turn errors of the Delta library inside the block into a StorageError that names the table."""
     try:
         with translate_io_errors(folder):
             yield
     except DeltaError as error:
         first = to_plain_line(str(error).strip().splitlines()[0])
-        said = f"{first[:_LONGEST]}…" if len(first) > _LONGEST else first
+        message = f"{first[:_LONGEST]}…" if len(first) > _LONGEST else first
         raise StorageError(
-            f"{folder}: {describe_message(str(error), folder) or f'{said}; run reelport verify'}"
+            f"{folder}: {describe_message(str(error), folder) or f'{message}; run reelport verify'}"
         ) from error
 
 
 def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
-    """The Delta table in the folder, or None when there is none yet.
+    """Open the Delta table in the folder; None when there is none yet.
 
-    Raises NewerData when its protocol asks for more than this version knows.
+    Raises NewerData when its protocol needs a newer reader or writer than this version has.
     """
     if not (folder / LOG_FOLDER).is_dir():
         return None
@@ -155,9 +155,9 @@ def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
 
 
 def folder_uri(folder: Path) -> str:
-    """The folder as the Delta library takes it.
+    """Convert the folder's path to the URI that the Delta library expects.
 
-    Raises StorageError for a path that the library would misread: it decodes `%20` even in its own addresses.
+    Raises StorageError for a path with a percent escape such as `%20`: the library would decode it.
     """
     if _ENCODED.search(str(folder.absolute())):
         raise StorageError(f"{folder}: a folder's name can't hold a percent sign with two hex digits; choose another")
@@ -165,7 +165,7 @@ def folder_uri(folder: Path) -> str:
 
 
 def read_newest(root: Path, table: Table) -> TableVersion:
-    """The table at its newest version; version -1 without files when it doesn't exist yet."""
+    """Read the newest version of the table; version -1 without files when it doesn't exist yet."""
     folder = root / table.name
     delta = open_table(folder)
     if delta is None:
@@ -174,7 +174,7 @@ def read_newest(root: Path, table: Table) -> TableVersion:
 
 
 def list_files(delta: DeltaTable, table: Table) -> tuple[DataFile, ...]:
-    """The files of this version of the table, in the order of their paths."""
+    """List the files of this version of the table, ordered by path."""
     time_name = table.time or ""
     wanted = {"path", "size_bytes", "num_records", f"partition.{MONTH}"}
     wanted |= {f"{end}.{column}" for end in ("min", "max") for column in (time_name, OWNER)}
@@ -198,9 +198,10 @@ def list_files(delta: DeltaTable, table: Table) -> tuple[DataFile, ...]:
 
 
 def _values(column: ChunkedArray) -> list[Any]:
-    """The values of a column of the library's own Arrow: pyarrow would take longer to import than the log to read.
+    """Convert a column of arro3, the Delta library's own Arrow, to Python values.
 
-    Moments are counted out here, for that Arrow looks UTC up in a database of time zones, which a machine may lack.
+    Importing pyarrow would take longer than reading the log. Timestamps are computed here, because arro3 looks UTC
+    up in a time zone database, which a machine may lack.
     """
     if not DataType.is_timestamp(column.type):
         return list(column.to_pylist())
@@ -209,7 +210,7 @@ def _values(column: ChunkedArray) -> list[Any]:
 
 
 def read_entries(delta: DeltaTable | None) -> tuple[LogEntry, ...]:
-    """What each commit did, oldest first; commits of other tools are left out."""
+    """Read what each commit did, oldest first; commits of other tools are left out."""
     if delta is None:
         return ()
     found = [_parse_entry(commit) for commit in reversed(delta.history()) if "reelport" in commit]
@@ -217,32 +218,32 @@ def read_entries(delta: DeltaTable | None) -> tuple[LogEntry, ...]:
 
 
 def _parse_entry(commit: dict[str, object]) -> LogEntry:
-    told = commit["reelport"]
+    record = commit["reelport"]
     stamp, version = commit.get("timestamp"), commit.get("version")
-    if not isinstance(told, dict) or not isinstance(stamp, int) or not isinstance(version, int):
+    if not isinstance(record, dict) or not isinstance(stamp, int) or not isinstance(version, int):
         raise StorageError(f"commit {version} of the table tells of itself in a form that this version can't read")
-    span = told.get("span")
+    span = record.get("span")
     return LogEntry(
-        kind=str(told["kind"]),
-        batch=str(told.get("batch", "")),
-        rows=int(told.get("rows", 0)),
-        rejects=int(told.get("rejects", 0)),
-        days=tuple(told.get("days", ())),
-        sources=tuple(told.get("sources", ())),
+        kind=str(record["kind"]),
+        batch=str(record.get("batch", "")),
+        rows=int(record.get("rows", 0)),
+        rejects=int(record.get("rejects", 0)),
+        days=tuple(record.get("days", ())),
+        sources=tuple(record.get("sources", ())),
         span=(span[0], span[1]) if span else None,
-        left_out=tuple(_parse_day_left_out(*one) for one in told.get("left_out", ())),
-        undoes=int(told.get("undoes", 0)),
+        left_out=tuple(_parse_day_left_out(*one) for one in record.get("left_out", ())),
+        undoes=int(record.get("undoes", 0)),
         version=version,
         at=datetime.fromtimestamp(stamp / 1000, UTC),
     )
 
 
 def entry_to_json(entry: LogEntry) -> dict[str, object]:
-    """The entry as its commit records it; the commit itself knows its version and its time."""
-    told = {name: value for name, value in asdict(entry).items() if name not in {"version", "at"} and value}
+    """Convert the entry to the JSON that its commit records; version and time are Delta's own fields."""
+    record = {name: value for name, value in asdict(entry).items() if name not in {"version", "at"} and value}
     if entry.left_out:
-        told["left_out"] = [[one.day.isoformat(), one.rows, one.replaced_by] for one in entry.left_out]
-    return told
+        record["left_out"] = [[one.day.isoformat(), one.rows, one.replaced_by] for one in entry.left_out]
+    return record
 
 
 def _parse_day_left_out(day: str, rows: int, replaced_by: str) -> DayLeftOut:
@@ -250,12 +251,12 @@ def _parse_day_left_out(day: str, rows: int, replaced_by: str) -> DayLeftOut:
 
 
 def log_file(folder: Path, version: int) -> Path:
-    """Where the commit of that version is written."""
+    """The path of the log file that holds the commit of this version."""
     return folder / LOG_FOLDER / f"{version:020}.json"
 
 
 def read_removed_paths(folder: Path, version: int) -> tuple[str, ...]:
-    """The paths of the files that the commit of that version removed."""
+    """Read the paths of the data files that the commit of this version removed."""
     with translate_io_errors(folder):
         lines = log_file(folder, version).read_text("utf-8").splitlines()
     actions = [json.loads(line) for line in lines if line.strip()]
@@ -263,5 +264,5 @@ def read_removed_paths(folder: Path, version: int) -> tuple[str, ...]:
 
 
 def list_tables(root: Path) -> tuple[Table, ...]:
-    """The tables that exist under the root, in their usual order."""
+    """List the tables that exist under the root, in the order of their declaration."""
     return tuple(table for name, table in TABLES.items() if (root / name / LOG_FOLDER).is_dir())

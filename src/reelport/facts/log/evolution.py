@@ -1,4 +1,4 @@
-"""How a table of an older version gains the columns that this one declares, and what this one must leave alone."""
+"""Schema evolution: add newly declared columns to an existing table's Delta schema."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_log
 
 
 def find_missing_columns(now: TableVersion) -> tuple[str, ...]:
-    """The declared columns that the table's log doesn't know yet.
+    """List the declared columns that the table's log lacks.
 
-    Raises NewerData when the log knows columns that this version doesn't: rows that it writes again would lose them.
+    Raises NewerData when the log has columns that this version doesn't declare: rewriting rows would lose them.
     """
     if now.delta is None:
         return ()
@@ -30,8 +30,8 @@ def find_missing_columns(now: TableVersion) -> tuple[str, ...]:
 
 
 def add_columns(now: TableVersion, names: tuple[str, ...]) -> None:
-    """Commit the columns to the log's schema; the files stay as they are."""
-    assert now.delta is not None  # noqa: S101 - a table that isn't there lacks no columns
+    """Commit the columns to the log's schema; the data files don't change."""
+    assert now.delta is not None  # noqa: S101 - a table that doesn't exist has no missing columns
     with translate_delta_errors(now.folder):
         now.delta.alter.add_columns(
             [_field(now, name) for name in names],

@@ -1,4 +1,7 @@
-"""The loads that a table's log remembers, which of them stand, and which days a batch may not come back to."""
+"""The history of loads in a table's log: which are active, which are undone, which days were replaced since.
+
+A load is active until it is undone.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ from reelport.facts.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One load of a batch into a table. `replaced` is the range of days that it emptied first.
+    """One load of a batch into a table. `replaced` is the range of days that it deleted first, if any.
 
-    `left_out` are days of its files that it didn't take, as they were replaced after the batch was first loaded.
+    `left_out` are days of its files that it skipped, because they were replaced after the batch was first loaded.
     """
 
     table: str
@@ -33,20 +36,20 @@ class Load:
     left_out: tuple[DayLeftOut, ...] = ()
 
     def touches(self, start: date, end: date) -> bool:
-        """Whether it wrote, emptied or left out any of these days."""
+        """Whether the load wrote, deleted or skipped any of these days."""
         if self.replaced is not None and self.replaced[0] <= end and self.replaced[1] >= start:
             return True
         return any(start <= day <= end for day in (*self.days, *(one.day for one in self.left_out)))
 
 
 def list_loads(root: Path, table: str | None = None) -> tuple[Load, ...]:
-    """Every load, oldest first within each table."""
+    """List every load of the table, or of all tables, oldest first within each table."""
     chosen = list_tables(root) if table is None else (find_table(table),)
     return tuple(load for one in chosen for load in read_history(read_newest(root, one)))
 
 
 def read_history(now: TableVersion) -> tuple[Load, ...]:
-    """Every load of one table, oldest first."""
+    """Read every load of one table, oldest first, with undone loads marked."""
     found: list[Load] = []
     for entry in read_entries(now.delta):
         match entry.kind:
@@ -59,7 +62,7 @@ def read_history(now: TableVersion) -> tuple[Load, ...]:
 
 
 def _is_undone_by(load: Load, entry: LogEntry) -> bool:
-    """An undo names the version that it takes back; logs of older versions name the batch alone."""
+    """Whether the undo took back this load. An undo names the load's version; older logs name the batch only."""
     return load.batch == entry.batch and not load.undone and entry.undoes in {0, load.version}
 
 
@@ -81,15 +84,15 @@ def _to_load(table: Table, entry: LogEntry) -> Load:
 
 
 def active_batches(history: Iterable[Load]) -> frozenset[str]:
-    """The batches of which a load stands."""
+    """The batches that have a load which is not undone."""
     return frozenset(load.batch for load in history if not load.undone)
 
 
 def find_superseded_days(history: Iterable[Load], batch: str, days: Iterable[date]) -> Mapping[date, str]:
-    """Those of the days that were replaced since the batch was first loaded, and the batch that replaced each last.
+    """Find which of the days were replaced since the batch was first loaded, and the last batch that replaced each.
 
-    A load keeps the place in history that it had first: undone and loaded again, it comes back to where it was, and
-    whatever was put in the place of its days after that stays there until it is itself undone.
+    A batch keeps its first place in history: undone and loaded again, it doesn't overwrite days that were replaced
+    in between. Those replacements stay until they are undone themselves.
     """
     known = tuple(history)
     first = min((load.version for load in known if load.batch == batch), default=None)
@@ -104,21 +107,21 @@ def find_superseded_days(history: Iterable[Load], batch: str, days: Iterable[dat
 
 
 def find_load_to_undo(known: Iterable[Load], batch: str) -> Load:
-    """The newest standing load of the one batch that is meant, by its name or the beginning of it.
+    """Find the newest active load of the batch whose name is, or begins with, `batch`.
 
-    Raises UsageError when there is none, or several batches begin so.
+    Raises UsageError when there is none, or when several batches begin that way.
     """
     if not batch:
         raise UsageError("the batch to undo has no name: see reelport load list")
-    begun = [load for load in known if load.batch.startswith(batch)]
-    exact = [load for load in begun if load.batch == batch] or begun
-    names = sorted({(load.table, load.batch) for load in exact})
+    prefixed = [load for load in known if load.batch.startswith(batch)]
+    matches = [load for load in prefixed if load.batch == batch] or prefixed
+    names = sorted({(load.table, load.batch) for load in matches})
     if not names:
         raise UsageError(f"no load has a batch that begins with {batch!r}: see reelport load list")
     if len(names) > 1:
-        told = ", ".join(f"{name} in {table}" for table, name in names[:5])
-        raise UsageError(f"{batch!r} names {len(names)} batches ({told}): write more of it, or give --table")
-    standing = [load for load in exact if not load.undone]
-    if not standing:
-        raise UsageError(f"batch {exact[-1].batch} of {exact[-1].table} is undone already")
-    return standing[-1]
+        listed = ", ".join(f"{name} in {table}" for table, name in names[:5])
+        raise UsageError(f"{batch!r} names {len(names)} batches ({listed}): write more of it, or give --table")
+    active = [load for load in matches if not load.undone]
+    if not active:
+        raise UsageError(f"batch {matches[-1].batch} of {matches[-1].table} is undone already")
+    return active[-1]

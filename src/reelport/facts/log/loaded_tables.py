@@ -1,4 +1,4 @@
-"""What is loaded, table by table: rows, complete days, the last load."""
+"""Report what each table holds: rows, files, complete days, the last load."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LAST_HOUR = 23
 
 @dataclass(frozen=True, slots=True)
 class TableReport:
-    """One table. A table that nothing was loaded into has no rows, days or load."""
+    """What one table holds. A table that nothing was loaded into has no rows, days or load."""
 
     table: str
     rows: int
@@ -29,14 +29,14 @@ class TableReport:
 
 
 def tables_report(root: Path) -> tuple[TableReport, ...]:
-    """Every table, in the usual order; the days are the first and the last complete one."""
+    """Report on every table, in the order of their declaration, with its first and last complete day."""
     return tuple(_report_table(root, table) for table in TABLES.values())
 
 
 def _report_table(root: Path, table: Table) -> TableReport:
     files = read_newest(root, table).files
-    standing = [load for load in list_loads(root, table.name) if not load.undone]
-    last = standing[-1] if standing else None
+    active = [load for load in list_loads(root, table.name) if not load.undone]
+    last = active[-1] if active else None
     first_day, last_day = complete_days(files) if table.is_fact else (None, None)
     return TableReport(
         table.name,
@@ -51,10 +51,10 @@ def _report_table(root: Path, table: Table) -> TableReport:
 
 
 def complete_days(files: tuple[DataFile, ...]) -> tuple[date | None, date | None]:
-    """The first and the last complete day that the files hold.
+    """Find the first and the last complete day that the files hold.
 
-    A day that one row sums up is complete. With hours, the latest day counts when its
-    last hour is there, and the earliest when its first is; otherwise the day beside it.
+    In daily facts every day is complete. In hourly facts the last day is complete when it has its
+    last hour, and the first day when it has its first; otherwise the next day inwards counts.
     """
     firsts = [file.first for file in files if file.first is not None]
     lasts = [file.last for file in files if file.last is not None]
@@ -71,7 +71,7 @@ def complete_days(files: tuple[DataFile, ...]) -> tuple[date | None, date | None
 
 
 def last_complete_day(snapshot: Snapshot) -> date | None:
-    """The last day that is complete in every table of facts of a snapshot; None when one of them has none."""
+    """Find the last day that is complete in every fact table of a snapshot; None when one of them has none."""
     lasts = [complete_days(files)[1] for name, files in snapshot.listing.items() if TABLES[name].is_fact]
     known = [last for last in lasts if last is not None]
     return min(known, default=None) if len(known) == len(lasts) else None

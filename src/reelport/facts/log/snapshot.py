@@ -1,4 +1,4 @@
-"""A pinned view of tables: one version of each, and which of its files a question has to read."""
+"""Pin a snapshot of tables: one version of each, and which of its files a query must read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COMMIT = re.compile(r"(\d{20})\.json")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Tables, each at one version. It stays readable for 72 hours after its files are replaced."""
+    """Tables, each at one version. A snapshot stays readable for 72 hours after its files are replaced."""
 
     root: Path
     versions: Mapping[str, int]
@@ -36,10 +36,10 @@ class Snapshot:
         end: date | None = None,
         channels: frozenset[str] | None = None,
     ) -> tuple[str, ...]:
-        """Absolute paths of the files that may hold rows of these days (both included), always in the same order.
+        """List absolute paths of the files that may hold rows of these days (both included), in a fixed order.
 
-        `channels` further leaves out files that hold no row *owned* by one of them: give
-        it only for reads by owner. KeyError when the table is not pinned.
+        `channels` also leaves out files without a row *owned* by one of these channels: give
+        it only for queries by owner. Raises KeyError when the table is not pinned.
         """
         chosen = [file for file in self.listing[table] if not TABLES[table].is_fact or file.touches(start, end)]
         if channels is not None:
@@ -57,15 +57,15 @@ def _may_own(file: DataFile, owners: list[str]) -> bool:
 
 
 def pin(root: Path, tables: Iterable[str], versions: Mapping[str, int] | None = None) -> Snapshot:
-    """The tables at these versions, or at their newest where `versions` doesn't name them.
+    """Pin the tables at these versions, or at their newest where `versions` doesn't name them.
 
-    Raises StorageError when a version is gone or can't be read, NewerData when a newer version wrote it.
+    Raises StorageError when a version is gone or can't be read, NewerData when a newer Reelport wrote it.
     """
     pinned: dict[str, int] = {}
     listing: dict[str, tuple[DataFile, ...]] = {}
     for name in sorted(set(tables)):
-        asked = versions.get(name) if versions is not None else None
-        version = newest_version(root, name) if asked is None else asked
+        wanted = versions.get(name) if versions is not None else None
+        version = newest_version(root, name) if wanted is None else wanted
         pinned[name] = version
         listing[name] = (
             () if version == ABSENT else _list_files_at(root, name, version, _commit_identity(root, name, version))
@@ -89,7 +89,10 @@ def newest_version(root: Path, name: str) -> int:
 
 
 def _commit_identity(root: Path, name: str, version: int) -> tuple[int, int]:
-    """What tells this commit from one of the same number in a table that was made anew."""
+    """Return the log file's inode and time of change.
+
+    They tell this commit from one of the same number in a table that was deleted and created again.
+    """
     try:
         status = log_file(root / name, version).stat()
     except OSError as error:

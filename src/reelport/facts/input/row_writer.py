@@ -37,7 +37,7 @@ class RowWriter:
         self,
         table: Table,
         batch: str,
-        writing: StagedFiles,
+        staged: StagedFiles,
         bad: Rejects,
         meter: ProgressMeter,
         total: Total,
@@ -48,7 +48,7 @@ class RowWriter:
         self.outside: Counter[str] = Counter()
         self._table = table
         self._batch = batch
-        self._writing = writing
+        self._staged = staged
         self._bad = bad
         self._meter = meter
         self._total = total
@@ -76,11 +76,11 @@ class RowWriter:
         kept = part.select([name for name in part.column_names if name not in {REJECT, OUTSIDE}])
         if self._table.is_fact:
             for day, of_day in _split_by_day(kept):
-                self._writing.write_day(day, self._batch, of_day)
+                self._staged.write_day(day, self._batch, of_day)
                 if not self.days or self.days[-1] != day:
                     self.days.append(day)
         else:
-            self._writing.write("rows", None, kept.drop_columns([DAY]))
+            self._staged.write("rows", None, kept.drop_columns([DAY]))
         self.rows += part.num_rows
         self._meter.report_written(self.rows, None if read is None else read - self._bad.count)
 
