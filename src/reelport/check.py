@@ -204,7 +204,7 @@ def _make_pair_problem(
 def _is_ruled_out(family: Family, dimension: Dimension) -> bool:
     """Whether the vendor's documentation rules the pair out.
 
-    It documents both, and doesn't list them together.
+    That is so when it documents both, and doesn't list them together.
     """
     return family.standing is dimension.standing is Standing.DOCUMENTED
 

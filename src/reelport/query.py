@@ -1,7 +1,7 @@
 """ReportQuery, the question that a report answers.
 
-It converts to and from the wire, and has a canonical form and a fingerprint. Names are strings, since a vendor may add
-names that this version doesn't know; `reelport.check` checks them.
+A query converts to and from the wire, and has a canonical form and a fingerprint. Names are strings, since a vendor may
+add names that this version doesn't know; `reelport.check` checks them.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ class Distinct:
 class Stock:
     """The sum on one day of each time bucket.
 
-    It is the latest day on which the tenant has any row of the source. Adds up over rows, not over time.
+    That day is the latest on which the tenant has any row of the source. Adds up over rows, not over time.
     """
 
     measure: str

@@ -24,7 +24,7 @@ def aggregate_measures(rule: Rule, table: str) -> dict[str, exp.Expr]:
 def metric_value(metric: Metric, table: str) -> exp.Expr:
     """The metric's cell, computed from the aggregates.
 
-    Without facts it is 0 if the metric is additive, else empty.
+    Without facts the cell is 0 if the metric is additive, else empty.
     """
     match metric.rule:
         case Sum(measure, digits):
@@ -87,7 +87,7 @@ def _multiply(amount: exp.Expr, factor: int) -> exp.Expr:
 def _to_decimal(whole: exp.Expr, digits: int) -> exp.Expr:
     """Convert an integer number of the smallest unit to a decimal.
 
-    It multiplies, as a division would give a double.
+    This multiplies, as a division would give a double.
     """
     unit = exp.Literal.string(f"{10**-digits:.{digits}f}")
     wide = cast(whole, f"DECIMAL({_WIDEST - digits}, 0)")

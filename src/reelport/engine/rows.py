@@ -1,6 +1,6 @@
 """Selects the rows of one source for a report.
 
-They are filtered, have the early lookups joined, and have one column per cell and measure.
+The rows are filtered, have the early lookups joined, and have one column per cell and measure.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def channel_joins(source_query: SourceQuery) -> Iterator[tuple[exp.Expr, exp.Exp
 def qualifying_channel(source_query: SourceQuery) -> exp.Expr:
     """The tenant's channel by which the row is the tenant's.
 
-    It is the payee, or the first of the roles that matches.
+    That is the payee, or the first of the roles that matches.
     """
     if len(source_query.roles) == 1:
         return exp.column(source_query.roles[0], source_query.source.table)
@@ -57,7 +57,7 @@ def qualifying_channel(source_query: SourceQuery) -> exp.Expr:
 def _candidate_channels(source_query: SourceQuery) -> dict[str, exp.Expr]:
     """Where several roles count, the channels that can make a row the tenant's.
 
-    They are the payee, or one per role.
+    That is the payee, or one channel per role.
     """
     if source_query.source.paid:
         return {_PAYEE: _payee(source_query)}

@@ -146,7 +146,7 @@ def _write_all(file: int, data: memoryview) -> None:
 def _enlarge_pipe(pipe: int) -> None:
     """Enlarge the pipe's buffer, for fewer switches of threads.
 
-    It stays as it is outside Linux, and over the user's limit.
+    The buffer keeps its size outside Linux, and over the user's limit.
     """
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         with suppress(OSError):

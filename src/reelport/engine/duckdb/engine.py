@@ -98,7 +98,7 @@ class Session:
     def write(self, pieces: Pieces, to: Path) -> Written:
         """Write the rows of all pieces to a new CSV file.
 
-        It is not yet durable: fsync it before you rename it. Raises Cancelled, StorageError when a disk or a
+        The file is not yet durable: fsync it before you rename it. Raises Cancelled, StorageError when a disk or a
         pinned file fails, InternalError for any other reason, and KeyboardInterrupt on Ctrl-C. After any error
         no file is left.
         """

@@ -68,7 +68,7 @@ def add_organization(db: Engine, name: str, now: datetime) -> Organization:
 def is_id(word: str, longest: int) -> bool:
     """Whether an id or slug is printable, without blanks or commas.
 
-    It must fit into a comma-separated list.
+    Each must fit into a comma-separated list.
     """
     return 1 <= len(word) <= longest and word.isprintable() and not any(sign.isspace() or sign == "," for sign in word)
 

@@ -200,7 +200,7 @@ def fail(db: Engine, claim: Claim, reason: str, now: datetime, *, code: str = In
 def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
     """Requeue the job after an attempt that failed with an error of the report.
 
-    It is due after the pause.
+    The job is due after the pause.
     """
     with writing(db) as connection:
         return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=pause_seconds) and update_report(
@@ -211,7 +211,7 @@ def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
 def wait_for_room(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
     """Requeue the job while the disk is full.
 
-    It is due after the pause, which is added to `waited_for_room`.
+    The job is due after the pause, which is added to `waited_for_room`.
     """
     with writing(db) as connection:
         return requeue(

@@ -91,7 +91,7 @@ def _create_locked_file(settings: Settings, name: str, content: str) -> int:
 def lock_unwatched_dead(settings: Settings) -> Iterator[tuple[str, ...]]:
     """Lock the dead workers whose supervisor is dead too, for clean-up in the block.
 
-    Remove their files after it.
+    Remove their files after the block.
     """
     for path in settings.workers_root.glob(f"*{_SUPERVISOR}"):
         if _is_free(path):
@@ -107,7 +107,7 @@ def lock_unwatched_dead(settings: Settings) -> Iterator[tuple[str, ...]]:
 def lock_dead(settings: Settings, supervisor: str, pid: int) -> Iterator[tuple[str, ...]]:
     """Lock a dead process that this supervisor watched, for clean-up in the block.
 
-    Remove its files after it.
+    Remove its files after the block.
     """
     with _lock_and_forget_dead(settings, _find_watched(settings, supervisor, pid)) as owners:
         yield owners
@@ -161,7 +161,7 @@ def list_living(settings: Settings) -> tuple[str, ...]:
 def spill_folder(settings: Settings, owner: str) -> Path:
     """The folder that a worker spills to when its memory is full.
 
-    It is removed together with the worker's other files.
+    The folder is removed together with the worker's other files.
     """
     return settings.spill_root / owner
 

@@ -141,7 +141,7 @@ def _configure_reader(connection: sqlite3.Connection, _entry: ConnectionPoolEntr
 def _check_file(file: Path, _connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
     """Discard a connection whose file was removed or replaced.
 
-    It would still read and write the old file.
+    The connection would still read and write the old file.
     """
     try:
         found = file.stat()

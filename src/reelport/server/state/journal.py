@@ -1,6 +1,6 @@
 """Chooses SQLite's journal for the state.
 
-It is the write-ahead log (WAL) where that is safe, else the rollback journal. WAL needs a local file system, and a
+That is the write-ahead log (WAL) where WAL is safe, else the rollback journal. WAL needs a local file system, and a
 SQLite without the reset race (sqlite.org/wal.html#walresetbug): of two connections that write or checkpoint at the same
 instant one may not see that the other reset the log, and commits are lost. Every SQLite from 3.7.0 has the race but
 those named below.
