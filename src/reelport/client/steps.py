@@ -1,8 +1,8 @@
-"""The steps that a flow asks its driver to take, and what it gets back for each.
+"""Steps that a flow yields to its driver, and the result that each step gives back.
 
-A flow is a generator: it yields a step, is sent the step's outcome, and returns its
-result. It does no network and no waiting itself, so the blocking client, the asyncio
-client and a test drive the same flow.
+A flow is a generator: it yields a step, the driver sends the step's outcome back, and the
+flow returns its result. A flow does no I/O and no waiting itself, so the blocking client,
+the asyncio client and a test drive the same flow.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request. It prints neither its headers nor its body: they hold secrets; nor what signs its address.
+    """One HTTP request.
 
-    After `timeout` seconds of silence it is given up.
+    Its `repr` leaves out headers, body and address: they hold secrets and signatures. The driver gives the request up
+    after `timeout` seconds of silence.
     """
 
     method: str
@@ -32,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer; the names of headers are in lower case."""
+    """A complete HTTP response; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -41,7 +42,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """No answer, or not all of it. `sent` is false only when the request surely never reached the service."""
+    """No response, or an incomplete one. `sent` is false only when the request surely never reached the service."""
 
     reason: str
     sent: bool = True
@@ -49,42 +50,45 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a request and read the whole answer: a Reply or Lost."""
+    """Send a request and read the whole response. Gives a Reply or Lost."""
 
     request: Request
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Send a request and leave its body to be read: a Reply without a body, or Lost. Closes what was open before."""
+    """Send a request and leave the response's body open. Gives a Reply without a body, or Lost.
+
+    Closes the body that was open before.
+    """
 
     request: Request
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The next bytes of the open body as they came over the wire: bytes, none at its end, or Lost."""
+    """Read the next bytes of the open body as they came over the wire. Gives bytes (none at the end) or Lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Let this many seconds pass: None."""
+    """Let this many seconds pass. Gives None."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Do something slow on this machine: its result, which the flow knows the type of."""
+    """Run a slow local task. Gives the task's result, whose type the flow knows."""
 
     task: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Drive several flows, at most `at_once` at a time: a list of what each came to, a result or a ReelportError.
+    """Run several flows, at most `at_once` at a time. Gives a list of each flow's result or ReelportError.
 
-    A flow that has begun is seen to its end, whatever becomes of the others.
+    A flow that has begun runs to its end, even when others fail.
     """
 
     flows: tuple[Flow[object], ...]
@@ -93,7 +97,7 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """Drive a flow while no other flow of the same client is driven so: its result. What it raises is raised here."""
+    """Run a flow under the client's lock, so that no two run at once. Gives its result and raises its errors."""
 
     flow: Flow[object]
 
@@ -103,39 +107,39 @@ Flow = Generator[Step, object, T]
 
 
 def send(request: Request) -> Flow[Reply | Lost]:
-    """The answer to a request."""
+    """Send a request and return the whole response."""
     answer = yield Send(request)
     assert isinstance(answer, Reply | Lost)  # noqa: S101 - the driver's promise, told to the type checker
     return answer
 
 
 def opened(request: Request) -> Flow[Reply | Lost]:
-    """The head of the answer to a request, whose body is then read piece by piece."""
+    """Send a request and return the response's head; `read` then returns its body piece by piece."""
     answer = yield Open(request)
     assert isinstance(answer, Reply | Lost)  # noqa: S101 - the driver's promise, told to the type checker
     return answer
 
 
 def read() -> Flow[bytes | Lost]:
-    """The next bytes of the open body."""
+    """Read the next bytes of the open body; none at its end."""
     answer = yield Read()
     assert isinstance(answer, bytes | Lost)  # noqa: S101 - the driver's promise, told to the type checker
     return answer
 
 
 def fork(flows: Iterable[Flow[T]], at_once: int) -> Flow[list[T | ReelportError]]:
-    """What each flow came to, in their order."""
+    """Run flows side by side and return each one's result or error, in their order."""
     answer = yield Fork(tuple(flows), at_once)
     return answer  # type: ignore[return-value]  # the driver sends back what the flows gave
 
 
 def work(task: Callable[[], T]) -> Flow[T]:
-    """The result of a task; what it raises is raised here."""
+    """Run a slow local task and return its result; its errors are raised here."""
     answer = yield Work(task)
     return answer  # type: ignore[return-value]  # the driver sends back what the task gave
 
 
 def alone(flow: Flow[T]) -> Flow[T]:
-    """What a flow comes to that no other such flow runs beside."""
+    """Run a flow under the client's lock and return its result."""
     answer = yield Alone(flow)
     return answer  # type: ignore[return-value]  # the driver sends back what the flow gave

@@ -1,1 +1,1 @@
-"""Drivers: run the steps of a flow, by threads or on an event loop, over HTTP."""
+"""Drivers: run the steps of a flow over HTTP, blocking or on asyncio."""

@@ -1,7 +1,7 @@
-"""Several flows driven side by side, by threads or on the event loop, that stop together and promptly.
+"""Run several flows side by side, in threads or on the event loop, and stop them together and promptly.
 
-Threads are daemons: one that waits is woken when all is to stop, and one that hangs in the network
-is left behind, so that it keeps no interpreter alive.
+Threads are daemons: a stop wakes those that wait, and leaves behind one that hangs in the network,
+so that it keeps no interpreter alive.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from reelport.client.steps import Flow
 from reelport.errors import ReelportError
 
 _GRACE = 2.0
-"""Seconds that threads get to put their things in order when all is to stop."""
+"""Seconds that threads get to clean up when all must stop."""
 
 _LOOK = 1.0
-"""Seconds between two looks for a Ctrl-C, where waiting for a lock hides it."""
+"""Seconds between two checks for a Ctrl-C, where waiting for a lock hides it."""
 
 
 class Halted(BaseException):
-    """Another thread was interrupted: this one stops, and puts its things in order on the way out."""
+    """Raised in a thread to stop it because another thread failed or was interrupted."""
 
 
 class Halt:
-    """One switch for all threads of a fork, and of the forks within it."""
+    """One stop switch for all threads of a fork, and of the forks within it."""
 
     def __init__(self) -> None:
         self._off = threading.Event()
 
     def stop(self) -> None:
-        """Have every thread stop at its next step, and wake those that wait."""
+        """Make every thread stop at its next step, and wake those that wait."""
         self._off.set()
 
     def check(self) -> None:
-        """Raise Halted when all is to stop."""
+        """Raise Halted when the switch is on."""
         if self._off.is_set():
             raise Halted
 
     def pause(self, seconds: float, sleep: Callable[[float], None]) -> None:
-        """Let seconds pass, unless all is to stop: then raise Halted at once."""
+        """Let seconds pass. Raises Halted as soon as all must stop."""
         if sleep is time.sleep:
             self._off.wait(seconds)
         else:
@@ -50,16 +50,16 @@ class Halt:
 
 
 class Drive(Protocol):
-    """What takes a flow's steps in a thread, until it ends or all is to stop."""
+    """Runs a flow's steps in the calling thread, until the flow ends or all must stop."""
 
     def __call__(self, flow: Flow[object], /, halt: Halt | None) -> object:
-        """The flow's result."""
+        """Run the flow and return its result."""
 
 
 def run_parallel(drive: Drive, flows: Sequence[Flow[object]], at_once: int, outer: Halt | None = None) -> list[object]:
-    """What each flow came to, a result or a ReelportError, in their order; at most `at_once` threads at a time.
+    """Run flows in at most `at_once` threads and return each one's result or ReelportError, in their order.
 
-    Whatever else a flow raises, and a Ctrl-C here, stops them all before it goes on.
+    Any other exception of a flow, and a Ctrl-C here, stops all threads and is then raised.
     """
     crew = _WorkerPool(drive, flows, outer or Halt())
     workers = [_Worker(crew, number) for number in range(min(at_once, len(flows)))]
@@ -67,7 +67,7 @@ def run_parallel(drive: Drive, flows: Sequence[Flow[object]], at_once: int, oute
         for worker in workers:
             worker.start()
         crew.wait(workers)
-    except BaseException:  # a Ctrl-C above all: nothing may go on behind our back
+    except BaseException:  # a Ctrl-C above all: no thread may run on
         crew.halt.stop()
         _gather(workers)
         raise
@@ -75,7 +75,7 @@ def run_parallel(drive: Drive, flows: Sequence[Flow[object]], at_once: int, oute
 
 
 class _Worker:
-    """A thread of a crew. Its end is an event: a `join` that a Ctrl-C breaks off takes the thread for ended."""
+    """A thread of a pool. An event marks its end, because `join` takes a thread for ended after a Ctrl-C."""
 
     def __init__(self, crew: _WorkerPool, number: int) -> None:
         self._crew = crew
@@ -83,11 +83,11 @@ class _Worker:
         self._ended = threading.Event()
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def ended(self, seconds: float) -> bool:
-        """Wait for its end so long at most, and say whether that came; one that never began has ended."""
+        """Wait at most so many seconds for the thread to end, and return whether it has; one never started has."""
         return self._thread.ident is None or self._ended.wait(seconds)
 
     def _work(self) -> None:
@@ -98,7 +98,7 @@ class _Worker:
 
 
 class _WorkerPool:
-    """The flows that are still to be driven, and what became of the others."""
+    """The flows of a fork: those still to run, and the outcomes of the others."""
 
     def __init__(self, drive: Drive, flows: Sequence[Flow[object]], halt: Halt) -> None:
         self._drive = drive
@@ -110,7 +110,7 @@ class _WorkerPool:
         self.outcomes: list[object] = [None] * len(flows)
 
     def work(self) -> None:
-        """Drive one flow after another, until there is none left or all is to stop."""
+        """Run one flow after another, until none is left or all must stop."""
         try:
             while (job := self._take()) is not None:
                 place, flow = job
@@ -118,14 +118,14 @@ class _WorkerPool:
                     self.outcomes[place] = self._drive(flow, halt=self.halt)
                 except ReelportError as error:
                     self.outcomes[place] = error
-        except BaseException as error:  # noqa: BLE001 - told to the thread that waits, which raises it
+        except BaseException as error:  # noqa: BLE001 - the waiting thread raises it
             with self._turn:
                 if self._failure is None or isinstance(self._failure, Halted):
                     self._failure, self._failed_at = error, time.monotonic()
             self.halt.stop()
 
     def wait(self, workers: list[_Worker]) -> None:
-        """Wait for all threads to end. Raises what no flow should raise."""
+        """Wait for all threads to end. Raises a flow's error that is no ReelportError."""
         for worker in workers:
             while not self._failed() and not worker.ended(_LOOK):
                 pass
@@ -133,7 +133,7 @@ class _WorkerPool:
             raise self._failure
 
     def _failed(self) -> bool:
-        """Whether it is known why all stops: a thread that was halted is not the reason, which may be on its way."""
+        """Whether the reason for stopping is known. Halted isn't one: the real error gets a grace time to arrive."""
         if isinstance(self._failure, Halted):
             return time.monotonic() - self._failed_at >= _GRACE
         return self._failure is not None
@@ -145,7 +145,7 @@ class _WorkerPool:
 
 
 def _gather(workers: list[_Worker]) -> None:
-    """Wait a while for threads that were told to stop; those that hang are left behind."""
+    """Wait two seconds at most for threads that were told to stop, and leave behind those that hang."""
     until = time.monotonic() + _GRACE
     for worker in workers:
         worker.ended(max(0.0, until - time.monotonic()))
@@ -154,7 +154,10 @@ def _gather(workers: list[_Worker]) -> None:
 async def gather(
     run: Callable[[Flow[object]], Awaitable[object]], flows: Sequence[Flow[object]], at_once: int
 ) -> list[object]:
-    """The same on the event loop: whatever else a flow raises, and being cancelled, cancels them all first."""
+    """Run flows as asyncio tasks and return each one's result or ReelportError, in their order.
+
+    Any other exception of a flow, and a cancellation, cancels all tasks and is then raised.
+    """
     import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
 
     room = asyncio.Semaphore(at_once)
@@ -169,7 +172,7 @@ async def gather(
     tasks = [asyncio.create_task(outcome(flow)) for flow in flows]
     try:
         return list(await asyncio.gather(*tasks))
-    except BaseException:  # cancellation above all: nothing may go on behind our back
+    except BaseException:  # cancellation above all: no task may run on
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -177,7 +180,10 @@ async def gather(
 
 
 async def in_thread(task: Callable[[], object], stopped: Callable[[BaseException], None]) -> object:
-    """The result of a task that a thread does, also where this is cancelled meanwhile: that is told, and can wait."""
+    """Run a task in a thread to its end, also when cancelled meanwhile, and return its result.
+
+    A cancellation is passed to `stopped`, which raises it later.
+    """
     import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
 
     doing = asyncio.ensure_future(asyncio.to_thread(task))

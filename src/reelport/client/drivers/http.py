@@ -1,6 +1,6 @@
-"""HTTP through httpx2: the transports that a client has when it is given none.
+"""The default transports: HTTP through httpx2, blocking and on asyncio.
 
-Imported only by a client that needs it, for httpx2 takes half of the time that all of the client takes to load.
+A client imports this module only when it needs it, because httpx2 takes half of the client's import time.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from reelport.errors import UsageError
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _CONNECT_SECONDS = 10.0
 
-# A service may hang up on a connection that is idle just when an ask is sent over it, and then nobody knows whether
-# it was taken. So an idle one is soon given up: sooner than any service does.
+# A service may close an idle connection just when an ask is sent over it, and then nobody knows whether the ask was
+# taken. So we close idle connections first: sooner than any service does.
 _LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2.0)
 _PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -39,14 +39,14 @@ _NEVER_SENT = (
 
 
 class Http:
-    """HTTP through httpx2, for threads. One may be shared by several threads."""
+    """Blocking HTTP through httpx2. Several threads may share one."""
 
     def __init__(self) -> None:
         with _quiet_log():
             self._client = httpx2.Client(headers=_headers(), limits=_LIMITS)
 
     def open(self, request: Request) -> Body | Lost:
-        """Send a request; the answer's body is read from what is given back. UsageError once it was closed."""
+        """Send a request and return the response, its body still open. Raises UsageError once closed."""
         _refuse_closed(closed=self._client.is_closed)
         try:
             made = self._client.build_request(
@@ -63,7 +63,7 @@ class Http:
             return _lost(error)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close all connections."""
         self._client.close()
 
 
@@ -84,7 +84,7 @@ class _Body:
         except httpx2.RequestError as error:
             return _lost(error)
         if not self._begun:
-            # The first piece is all that the library had received: what comes now can be read without it.
+            # The first piece is all that the library had received: the rest can be read from the socket.
             self._begun = True
             self._rest = LongBody.of(self._response, len(data), self._timeout)
         return data
@@ -94,7 +94,7 @@ class _Body:
 
 
 class AsyncHttp:
-    """HTTP through httpx2, for asyncio. It may outlive an event loop: the next one has connections of its own."""
+    """HTTP through httpx2 on asyncio. It may outlive an event loop: the next loop gets its own connections."""
 
     def __init__(self) -> None:
         with _quiet_log():
@@ -102,7 +102,7 @@ class AsyncHttp:
         self._loop: object = None
 
     async def open(self, request: Request) -> AsyncBody | Lost:
-        """Send a request; the answer's body is read from what is given back. UsageError once it was closed."""
+        """Send a request and return the response, its body still open. Raises UsageError once closed."""
         _refuse_closed(closed=self._client.is_closed)
         self._stay_in_the_loop()
         try:
@@ -120,12 +120,12 @@ class AsyncHttp:
             return _lost(error)
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Close all connections."""
         self._stay_in_the_loop()
         await self._client.aclose()
 
     def _stay_in_the_loop(self) -> None:
-        """Leave the connections of a loop that is over behind: they can't even be closed any more."""
+        """Abandon the connections of an event loop that has ended: they can't even be closed any more."""
         import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
 
         loop = asyncio.get_running_loop()
@@ -153,7 +153,7 @@ class _AsyncBody:
 
 @contextmanager
 def _quiet_log() -> Iterator[None]:
-    """Turn what the surroundings refuse to a new client into a UsageError: a proxy, or a file of certificates."""
+    """Turn a bad proxy or certificate file in the environment into a UsageError when a client is made."""
     try:
         yield
     except ImportError as error:
@@ -170,19 +170,19 @@ def _quiet_log() -> Iterator[None]:
 
 
 def _set(names: tuple[str, ...]) -> str:
-    """The variables of these that are set, as they are spelled; their values may hold a password."""
+    """Name those environment variables that are set, as spelled there. Values may hold a password and stay out."""
     found = [name for name in os.environ if name.upper() in names and os.environ[name]]
     return " or ".join(sorted(found)) or " or ".join(names)
 
 
 def _refuse_closed(*, closed: bool) -> None:
-    """An error of ours, so that nobody takes the request for one that may have arrived."""
+    """Raise UsageError for a closed client, so that the request isn't taken for one that may have arrived."""
     if closed:
         raise UsageError("This client was closed: make another one.")
 
 
 def user_agent() -> str:
-    """Who asks, in a request's header: this client and its version, and Python's."""
+    """Return the User-Agent header: this client's version and Python's."""
     try:
         own = version("reelport")
     except PackageNotFoundError:
@@ -203,7 +203,7 @@ def _head(response: httpx2.Response) -> Reply:
 
 
 def _lost(error: httpx2.RequestError | httpx2.InvalidURL) -> Lost:
-    """What became of a request that failed. An address isn't repeated: it may be a signed one."""
+    """Describe a failed request. Leaves its address out: that may be a signed URL."""
     reason = "the link is no address" if isinstance(error, httpx2.InvalidURL) else _sentence(error)
     return Lost(reason, sent=not isinstance(error, (*_NEVER_SENT, httpx2.InvalidURL)))
 
@@ -225,7 +225,7 @@ def _sentence(error: httpx2.RequestError) -> str:
 
 
 def _refusal(error: BaseException | None) -> str | None:
-    """Why nobody could be connected to, in the system's words: asyncio's libraries have others of their own."""
+    """Return the operating system's reason for a failed connection; asyncio's libraries word theirs differently."""
     while error is not None and not (isinstance(error, OSError) and error.errno):
         error = error.__cause__ or error.__context__
     return os.strerror(error.errno) if isinstance(error, ConnectionError) and error.errno else None

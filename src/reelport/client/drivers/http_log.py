@@ -1,6 +1,7 @@
-"""What the HTTP library may log of our requests: never what signs a link, whoever turned its logging on.
+"""Keep signatures of links out of the HTTP library's log of our requests.
 
-It logs every address in full, and at its finest the headers of answers. Requests of others are left alone.
+The library logs every address in full, and at debug level the headers of responses. Log records of other
+programs' requests stay as they are.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _TELLING = re.compile(r"\(b'(location|set-cookie)', b['\"].*?['\"]\)", re.IGNORE
 
 
 class _Hushed(logging.Filter):
-    """Takes out of a record what it shouldn't tell, and lets it pass."""
+    """Redacts links and cookies in our requests' log records, and lets every record pass."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if _OURS.get():
@@ -43,5 +44,5 @@ def without_signatures() -> Iterator[None]:
 
 
 def _bare(argument: object) -> object:
-    """An address as far as its host: some sign a link in its path, others behind a question mark."""
+    """Cut an address to its host: some vendors sign a link in its path, others in its query string."""
     return f"{argument.scheme}://{argument.netloc.decode()}/…" if isinstance(argument, httpx2.URL) else argument

@@ -1,4 +1,4 @@
-"""The rest of a long body straight from its socket: the library copies each byte three times, 64 KB at a time."""
+"""Read the rest of a long body straight from its socket; httpx2 copies each byte three times, 64 KB at a time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from reelport.client.steps import Lost
 
 _AT_ONCE = 1 << 18
 _LONG = 1 << 20
-"""Bytes that are still to come from which on this is worth a connection, which can't be used again."""
+"""Fewest remaining bytes for which this pays: the connection can't be reused afterwards."""
 
 _SIZE = re.compile(r"[0-9]{1,19}")
 
 
 class LongBody:
-    """What is still to come of a body whose length was told, from the socket of its connection."""
+    """The rest of a body of known length, read from its connection's socket."""
 
     def __init__(self, connection: socket.socket, total: int, received: int, timeout: float) -> None:
         self._socket = connection
@@ -29,9 +29,9 @@ class LongBody:
 
     @classmethod
     def of(cls, response: httpx2.Response, received: int, timeout: float) -> Self | None:
-        """The rest of an answer's body, when the library has given all that it had received; None where it must go on.
+        """Take over a response's body after the library gave all bytes it had received; None where that can't be done.
 
-        Only of HTTP/1.1 with a length and no transfer coding, and where the socket is that of the very bytes.
+        Works only for HTTP/1.1 with a length and no transfer coding, and where the socket carries the body's own bytes.
         """
         length = _SIZE.fullmatch(response.headers.get("content-length", ""))
         stream = response.extensions.get("network_stream")
@@ -39,13 +39,13 @@ class LongBody:
         if not (plain and length and stream) or int(length[0]) - received < _LONG:
             return None
         connection, tls = stream.get_extra_info("socket"), stream.get_extra_info("ssl_object")
-        # Within TLS to a proxy that is spoken to by TLS itself, the socket gives bytes that are still to be decrypted.
+        # With TLS inside TLS (to a proxy that itself speaks TLS), the socket gives bytes that are still encrypted.
         if not isinstance(connection, socket.socket) or isinstance(tls, ssl.SSLObject):
             return None
         return cls(connection, int(length[0]), received, timeout)
 
     def read(self) -> bytes | Lost:
-        """The next bytes; none at the end."""
+        """Read the next bytes; none at the end."""
         left = self._total - self._received
         if not left:
             return b""

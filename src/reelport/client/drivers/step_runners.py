@@ -1,4 +1,4 @@
-"""The hands of the two drivers: each takes the steps of one flow, by threads or on the event loop."""
+"""Step runners: execute a flow's steps, blocking or on asyncio."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TOO_LARGE = Lost("what it sends is too large to be an answer of a Reporting API
 
 
 class StepRunner:
-    """Takes the steps of one flow; holds the body that is open."""
+    """Executes the steps of one flow, blocking; holds its open response body."""
 
     def __init__(
         self, transport: Transport, sleep: Sleep, turn: threading.Lock, drive: Drive, halt: Halt | None
@@ -36,7 +36,7 @@ class StepRunner:
         self._stop: BaseException | None = None
 
     def take(self, step: Step) -> object:  # noqa: PLR0911 - one for each kind of step
-        """What the step comes to. Of work that has begun the flow hears before a Ctrl-C ends it."""
+        """Execute one step and return its outcome. Work that has begun ends before a Ctrl-C is raised."""
         self.check()
         if self._halt is not None:
             self._halt.check()
@@ -65,12 +65,12 @@ class StepRunner:
                 return body if isinstance(body, Lost) else _whole(body)
 
     def check(self) -> None:
-        """Raise what interrupted this while it worked."""
+        """Raise the Ctrl-C that came during work."""
         if self._stop is not None:
             raise self._stop
 
     def close(self) -> None:
-        """Let go of the body that is open."""
+        """Close the open body."""
         if self._body is not None:
             self._body.close()
 
@@ -85,7 +85,7 @@ class StepRunner:
 
 
 class AsyncStepRunner:
-    """Takes the steps of one flow; holds the body that is open."""
+    """Executes the steps of one flow on asyncio; holds its open response body."""
 
     def __init__(self, transport: AsyncTransport, sleep: AsyncSleep, turn: Turn, run: AsyncRunner) -> None:
         self._transport = transport
@@ -96,7 +96,7 @@ class AsyncStepRunner:
         self._stop: BaseException | None = None
 
     async def take(self, step: Step) -> object:  # noqa: PLR0911 - one for each kind of step
-        """What the step comes to. Of work that has begun the flow hears before being cancelled ends it."""
+        """Execute one step and return its outcome. Work that has begun ends before a cancellation is raised."""
         self.check()
         match step:
             case Wait(seconds):
@@ -107,7 +107,7 @@ class AsyncStepRunner:
 
                 return await in_thread(task, self._stopped)
             case Fork(flows, at_once):
-                from reelport.client.drivers.fork import gather  # noqa: PLC0415 - one report needs it not
+                from reelport.client.drivers.fork import gather  # noqa: PLC0415 - one report doesn't need it
 
                 return await gather(self._run, flows, at_once)
             case Alone(flow):
@@ -125,12 +125,12 @@ class AsyncStepRunner:
                 return body if isinstance(body, Lost) else await _awhole(body)
 
     def check(self) -> None:
-        """Raise what cancelled this while it worked."""
+        """Raise the cancellation that came during work."""
         if self._stop is not None:
             raise self._stop
 
     async def close(self) -> None:
-        """Let go of the body that is open."""
+        """Close the open body."""
         if self._body is not None:
             await self._body.close()
 
@@ -139,14 +139,14 @@ class AsyncStepRunner:
 
 
 class Turn:
-    """The lock of an event loop's flows that must not run beside each other."""
+    """The asyncio lock of a client's exclusive flows, one for each event loop."""
 
     def __init__(self) -> None:
         self._lock: asyncio.Lock | None = None
         self._loop: object = None
 
     def lock(self) -> asyncio.Lock:
-        """The lock of the running loop: a client may outlive one."""
+        """Return the running loop's lock; a client may outlive a loop."""
         import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
 
         loop = asyncio.get_running_loop()
@@ -156,7 +156,7 @@ class Turn:
 
 
 def _whole(body: Body) -> Reply | Lost:
-    """An answer read to its end."""
+    """Read a response to its end; Lost where it is larger than 16 MiB."""
     data = bytearray()
     with closing(body):
         while chunk := body.read():
@@ -169,7 +169,7 @@ def _whole(body: Body) -> Reply | Lost:
 
 
 async def _awhole(body: AsyncBody) -> Reply | Lost:
-    """An answer read to its end."""
+    """Read a response to its end; Lost where it is larger than 16 MiB."""
     data = bytearray()
     try:
         while chunk := await body.read():

@@ -1,7 +1,7 @@
-"""The seam to the network: open a request, read its body raw, close it; once blocking, once for asyncio.
+"""Transports: interfaces to the network, blocking and asyncio. Open a request, read its raw body, close it.
 
-A transport raises nothing for what networks do: it gives Lost. Bodies are handed on as
-they came over the wire, since decoding hides where they were cut.
+A transport doesn't raise for network failures: it returns Lost. It passes bodies on as they
+came over the wire, since decoding hides where they were cut.
 """
 
 from __future__ import annotations
@@ -12,48 +12,48 @@ from reelport.client.steps import Lost, Reply, Request
 
 
 class Body(Protocol):
-    """An answer whose body is still to be read."""
+    """A response with an open body."""
 
     @property
     def head(self) -> Reply:
         """Status and headers."""
 
     def read(self) -> bytes | Lost:
-        """The next bytes; none at the end."""
+        """Read the next bytes; none at the end."""
 
     def close(self) -> None:
-        """Let go of the connection; may be called again."""
+        """Release the connection; may be called again."""
 
 
 class Transport(Protocol):
-    """What a blocking client sends requests through."""
+    """Sends the requests of a blocking client."""
 
     def open(self, request: Request) -> Body | Lost:
-        """Send a request; the answer's body is read from what is given back."""
+        """Send a request and return the response, its body still open."""
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close all connections."""
 
 
 class AsyncBody(Protocol):
-    """An answer whose body is still to be read."""
+    """A response with an open body."""
 
     @property
     def head(self) -> Reply:
         """Status and headers."""
 
     async def read(self) -> bytes | Lost:
-        """The next bytes; none at the end."""
+        """Read the next bytes; none at the end."""
 
     async def close(self) -> None:
-        """Let go of the connection; may be called again."""
+        """Release the connection; may be called again."""
 
 
 class AsyncTransport(Protocol):
-    """What an asyncio client sends requests through."""
+    """Sends the requests of an asyncio client."""
 
     async def open(self, request: Request) -> AsyncBody | Lost:
-        """Send a request; the answer's body is read from what is given back."""
+        """Send a request and return the response, its body still open."""
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Close all connections."""

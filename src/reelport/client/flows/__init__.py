@@ -1,1 +1,1 @@
-"""Flows: ask, wait, download as generators that do no I/O themselves."""
+"""Flows: ask, wait and download, as generators that do no I/O themselves."""

@@ -1,7 +1,7 @@
-"""What an answer of the service means: data, trouble that may pass, or an error of the tree.
+"""Interpret a response of the service: data, a failure worth a retry, or a ReelportError.
 
-Two shapes of GraphQL errors are understood: ours, with a code in `extensions`, and the
-bare `message`, `type`, `path` of another vendor. Texts are passed on, never matched on.
+Understands two shapes of GraphQL errors: ours, with a code in `extensions`, and another vendor's
+bare `message`, `type` and `path`. Texts of errors are passed on, never matched against.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
 _TOO_EARLY, _TOO_MANY, _UNAVAILABLE = 425, 429, 503
 _FAILED = range(500, 600)
 _FINAL = frozenset({501, 505, 511})
-"""Failures that trying again doesn't help."""
+"""HTTP failures that a retry doesn't help."""
 
 _GZIP, _LARGEST = 31, 16 << 20
 _LONGEST_DATE, _LONGEST_PAUSE = 64, 1e9
 _STEPS = 16
-"""How long a path to a place in the query may be; none of ours is longer than 2."""
+"""Steps of a problem's path that are kept at most; none of our own paths is longer than 2."""
 
-# Words are compared in lower case; a number is the status of HTTP that some services repeat as a code.
+# Codes are compared in lower case; a number is an HTTP status that some services repeat as a code.
 _TOKEN = frozenset(
     {Code.UNAUTHENTICATED, "invalid_token", "expired_token", "token_expired", "invalid_access_token", "unauthorized"}
 ) | {"401"}
@@ -59,9 +59,10 @@ _FAULT = frozenset({Code.INTERNAL, Code.UNAVAILABLE, "internal_server_error", "s
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A failure that may pass: the error to raise when it doesn't, and how long the service asks to wait.
+    """A failure worth a retry: the error to raise when retries don't help, and the wait that the service asks for.
 
-    `acted` is false only when the service surely did nothing about the request; `crowded` when it had too many.
+    `acted` is false only when the service surely did nothing about the request. `too_many` means that it refused
+    because of too many requests (HTTP 429).
     """
 
     error: ReelportError
@@ -71,7 +72,7 @@ class Trouble:
 
 
 def trouble_of(answer: Reply | Lost, host: str, now: datetime, redact: Redact) -> Trouble | None:
-    """The trouble that an answer is, whatever the host was asked; None when it is worth reading."""
+    """Return the transient failure that a response reports, for any kind of request; None when it has none."""
     match answer:
         case Lost(reason, sent):
             return Trouble(Unreachable(f"{host} gave no answer: {redact(reason)}."), acted=sent)
@@ -87,7 +88,7 @@ def trouble_of(answer: Reply | Lost, host: str, now: datetime, redact: Redact) -
 
 
 def json_of(reply: Reply, redact: Redact) -> Mapping[str, Any]:
-    """The JSON object that a reply holds. Raises Unreachable when it is none: that is no Reporting API."""
+    """Parse a reply's body as a JSON object. Raises Unreachable for anything else: no Reporting API is there."""
     try:
         value = json.loads(_unpacked(reply))
     except (ValueError, RecursionError, zlib.error):
@@ -99,22 +100,22 @@ def json_of(reply: Reply, redact: Redact) -> Mapping[str, Any]:
 
 
 def fault_of(reply: Reply, redact: Redact) -> Trouble | None:
-    """The fault of the service that a GraphQL answer tells of, which may pass; None for every other answer."""
+    """Return the transient server fault that a GraphQL answer reports; None for every other answer."""
     codes, sentences, _ = _describe_reply(reply, redact)
     return Trouble(ServiceError(sentences)) if codes and codes <= _FAULT else None
 
 
 def refuses_token(reply: Reply, redact: Redact) -> bool:
-    """Whether an answer refuses the token and holds nothing else: with another one the request may be repeated."""
+    """Whether an answer refuses the token and has no data: the request may be repeated with another token."""
     codes, _, data = _describe_reply(reply, redact)
     return reply.status == UNAUTHORIZED or (bool(codes & _TOKEN) and not _holds_something(data))
 
 
 def data_of(reply: Reply, redact: Redact) -> Mapping[str, Any]:
-    """The `data` of a GraphQL answer.
+    """Return the `data` of a GraphQL answer.
 
-    Raises AccessError, QueueFull, QueryRefused or ServiceError: errors are raised even when they
-    come with status 200 and beside data, which they then carry.
+    Raises AccessError, QueueFull, QueryRefused or ServiceError, even when the errors come with status 200 or
+    beside data; the exception then carries the data.
     """
     if reply.status == FORBIDDEN:
         raise AccessError(f"The service refuses this key (HTTP 403){_first_message(reply, redact)}")
@@ -130,7 +131,7 @@ def data_of(reply: Reply, redact: Redact) -> Mapping[str, Any]:
 
 
 def _refusal(problems: tuple[Problem, ...], data: Mapping[str, Any] | None) -> ReelportError:
-    """The one error that the problems of an answer are."""
+    """Turn the problems of an answer into one exception."""
     codes = {problem.code.lower() for problem in problems}
     if codes & _ACCESS or codes == {Code.SCOPE_MISSING}:
         return AccessError(_sentences(problems), data=data)
@@ -140,7 +141,7 @@ def _refusal(problems: tuple[Problem, ...], data: Mapping[str, Any] | None) -> R
 
 
 def _describe_reply(reply: Reply, redact: Redact) -> tuple[set[str], str, object]:
-    """The codes of an answer's errors in lower case, their sentences, and what came beside them."""
+    """Return the codes of an answer's errors in lower case, their sentences, and the `data` beside them."""
     try:
         answer = json_of(reply, redact)
     except Unreachable:
@@ -154,7 +155,7 @@ def _holds_something(data: object) -> bool:
 
 
 def _problems(answer: Mapping[str, Any], redact: Redact) -> Iterator[Problem]:
-    """The entries of `errors`, whatever form they come in: that there are any is a refusal."""
+    """Yield the entries of `errors`, in any form: an answer with any entry is a refusal."""
     errors = answer.get("errors")
     for error in errors if isinstance(errors, list) else [errors] if errors else []:
         yield _problem(error if isinstance(error, dict) else {"message": error}, redact)
@@ -165,11 +166,11 @@ def _sentences(problems: tuple[Problem, ...]) -> str:
 
 
 def _problem(error: dict[str, Any], redact: Redact) -> Problem:
-    """One entry of `errors` in either shape."""
+    """Convert one entry of `errors`, in either vendor's shape."""
     extensions = error.get("extensions")
     extensions = extensions if isinstance(extensions, dict) else {}
     code = extensions.get("code") or error.get("type") or error.get("code")
-    # An engine that cites the rule of GraphQL's specification which a document breaks gives no code of its own.
+    # An engine that names the broken rule of the GraphQL specification gives no code of its own.
     code = code or (Code.INVALID_DOCUMENT if extensions.get("rule") else "refused")
     nearest = extensions.get("nearest")
     steps = _list(extensions.get("inputPath") or error.get("path"))[:_STEPS]
@@ -184,7 +185,7 @@ def _problem(error: dict[str, Any], redact: Redact) -> Problem:
 
 
 def _first_message(reply: Reply, redact: Redact) -> str:
-    """What a failed answer says of itself, as the end of a sentence."""
+    """Return the first error message of a failed answer, as the end of a sentence."""
     try:
         answer = json_of(reply, redact)
     except Unreachable:
@@ -196,7 +197,7 @@ def _first_message(reply: Reply, redact: Redact) -> str:
 
 
 def said_of(answer: Mapping[str, Any], redact: Redact) -> str:
-    """What the answer of a token endpoint or a gateway says of its failure, without a full stop; may be empty."""
+    """Return the failure text of a token endpoint's or gateway's answer, without a full stop; may be empty."""
     error = answer.get("error")
     parts = error if isinstance(error, dict) else answer
     words = [parts.get(word) for word in ("error", "code", "error_description", "message")]
@@ -204,7 +205,7 @@ def said_of(answer: Mapping[str, Any], redact: Redact) -> str:
 
 
 def _retry_after(reply: Reply, now: datetime) -> float | None:
-    """The seconds that `Retry-After` asks for, given as seconds or as a date."""
+    """Return the seconds that `Retry-After` asks for; the header holds seconds or a date."""
     text = reply.headers.get("retry-after", "").strip()[:_LONGEST_DATE]
     with suppress(ValueError):
         seconds = float(text)
@@ -213,7 +214,7 @@ def _retry_after(reply: Reply, now: datetime) -> float | None:
 
 
 def _until(date: str, now: datetime) -> float | None:
-    """The seconds to a date as HTTP writes it."""
+    """Return the seconds until an HTTP date; 0 for one in the past."""
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 - it loads sockets, and dates are rare
 
     try:
@@ -225,14 +226,14 @@ def _until(date: str, now: datetime) -> float | None:
 
 
 def _unpacked(reply: Reply) -> bytes:
-    """The body as text; of one that was packed although nobody asked, no more than fits in memory."""
+    """Return the body, decompressed where it came gzipped unasked; at most 16 MiB of it."""
     if reply.headers.get("content-encoding") != "gzip":
         return reply.body
     return zlib.decompressobj(wbits=_GZIP).decompress(reply.body, _LARGEST)
 
 
 def _kind(reply: Reply, redact: Redact) -> str:
-    """What a body is that isn't what was hoped for."""
+    """Describe an unexpected body, for an error message."""
     if reply.headers.get("location"):
         return "a redirect elsewhere"
     if reply.body.lstrip()[:1] == b"<":

@@ -1,7 +1,7 @@
-"""Come by a report's token without losing one: an earlier report, or a slot and an ask.
+"""Get a report token: reuse an earlier report, or take a slot and ask for a new one. Never loses a token.
 
-The ledger decides in one transaction. What it can't decide alone is waited for: a slot, or another process that is
-asking the same question.
+The ledger decides in one transaction. Where it can't decide, the flow waits: for a free slot, or for another
+process that is asking for the same report.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from reelport.errors import AskLost, QueueFull, ReelportError, ServiceError, Slo
 from reelport.query import ReportQuery
 
 _TRIFLE = Patience(2.0)
-"""How long a look on behalf of another is tried: the next one is not far."""
+"""How long a look at a dead process's report is retried: the next look comes soon anyway."""
 
 _LONGEST = 60.0
 _LOCAL = 1.0
-"""Seconds between two looks into the ledger at most."""
+"""Longest pause between two looks into the ledger, in seconds."""
 
 
 def question_of(session: Session, query: ReportQuery, *, fresh: bool = False) -> Question:
-    """What is to be known, as the ledger puts it."""
+    """Build the ledger's question for a query: the key, the host's kind, the slots and whether to reuse reports."""
     settings = session.settings
     return Question(
         settings.url, settings.identity, query, session.reelport is True, session.slots, fresh, settings.again
@@ -50,10 +50,10 @@ def acquire_report(
     fresh: bool = False,
     window: bool = False,
 ) -> Flow[Row]:
-    """A row with a report's token, which this flow holds where nobody else does.
+    """Return a ledger row with a report's token. This flow then holds the row's lease, unless another process does.
 
-    It is asked for only when no earlier report can serve. Raises AskLost while it isn't known whether it was
-    asked for before, SlotsFull when no slot came free before the second `until` of the session's clock. A `window` of a
+    Asks the service only when no earlier report can serve. Raises AskLost while an earlier ask may or may not have
+    been taken, and SlotsFull when no slot came free before second `until` of the session's clock. A `window` of a
     range waits longer for slots that somebody else may hold.
     """
     asked = question_of(session, query, fresh=fresh)
@@ -84,7 +84,7 @@ def acquire_report(
 
 
 class _Turns:
-    """Pauses between two tries to get a slot: short ones for the ledger, growing ones for the service."""
+    """Pauses between two tries to get a slot: short for the ledger, growing (backoff) for the service."""
 
     def __init__(self, session: Session, until: float) -> None:
         self._seconds = session.clock.seconds
@@ -95,12 +95,15 @@ class _Turns:
         self.news = False
 
     def after(self, refusal: ReelportError) -> float:
-        """The pause after the service refused: as it asks for, or a growing one."""
+        """Return the pause after a refusal by the service: its own wish, or the next growing pause."""
         wish = refusal.retry_after if isinstance(refusal, QueueFull) else None
         return self.next(f"The service takes no further report now ({refusal})", _LONGEST, wish or 0.0)
 
     def next(self, reason: str, longest: float, shortest: float = 0.0) -> float:
-        """The next pause. Raises SlotsFull when time is up. What stands in the way is news once a minute."""
+        """Return the next pause, and set `news` when the reason changed or a minute has passed.
+
+        Raises SlotsFull when time is up.
+        """
         now = self._seconds()
         left = self._until - now
         if left <= 0:
@@ -112,7 +115,7 @@ class _Turns:
 
 
 class _TokenCatcher:
-    """Listens for the token that the service gave, before anybody else hears of it."""
+    """A listener that keeps the token of an ask before it passes the event on."""
 
     def __init__(self, tell: Progress) -> None:
         self._tell = tell
@@ -127,14 +130,14 @@ class _TokenCatcher:
 def _send_ask(
     session: Session, ledger: Ledger, row: Row, query: ReportQuery, tell: Progress
 ) -> Flow[Row | ReelportError]:
-    """The row with the token that the service gave, or the error with which it took nothing."""
+    """Ask for the report and return the row with its token, or the error with which the service took nothing."""
     ear, begun = _TokenCatcher(tell), False
     try:
-        yield Wait(0)  # Whoever is stopped here has surely asked for nothing.
+        yield Wait(0)  # A flow that is stopped here has surely asked for nothing.
         begun = True
         return (yield from _sent(session, ledger, row, query, ear))
-    except BaseException:  # a Ctrl-C too, or a listener that fails: what is known is kept; it goes on
-        with suppress(StorageError):  # What went wrong before says more.
+    except BaseException:  # a Ctrl-C too, or a failing listener: record what is known, then raise it again
+        with suppress(StorageError):  # The first error says more.
             if not begun:
                 ledger.drop(row)
             if ear.token is not None:
@@ -165,7 +168,7 @@ def _sent(
 
 
 def _record_token(ledger: Ledger, row: Row, token: str) -> Flow[Row]:
-    """The row with the token in it, which is in the file before anything else happens."""
+    """Write the token into the row at once and return the row."""
     try:
         return (yield from work(partial(ledger.record_token, row, token)))
     except StorageError as error:
@@ -173,19 +176,19 @@ def _record_token(ledger: Ledger, row: Row, token: str) -> Flow[Row]:
 
 
 def _look_on_behalf(session: Session, ledger: Ledger, identity: str, tell: Progress) -> Flow[None]:
-    """Look at the reports of dead processes: one that is done holds no slot any more."""
+    """Look at the reports of dead processes: a finished one frees its slot."""
     for row in (yield from work(partial(ledger.orphans, identity))):
         try:
             yield from poll_once(session, ledger, row, tell, _TRIFLE)
         except ServiceError:
-            continue  # It wasn't ours to begin with, and is looked at again.
+            continue  # The report isn't ours, and the next round looks at it again.
 
 
 def _tell_of(row: Row, session: Session, ledger: Ledger, tell: Progress) -> None:
     age: timedelta = session.clock.now() - (row.asked or row.created)
     try:
         tell(Reused(row.token or "", max(0.0, age.total_seconds())))
-    except BaseException:  # a listener that fails must not leave the row in our hands; it goes on
+    except BaseException:  # a failing listener must not leave us holding the row's lease; raise it again
         ledger.release(row)
         raise
 

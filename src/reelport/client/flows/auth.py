@@ -1,4 +1,4 @@
-"""Tokens: had for the key, renewed before they run out, by one flow for all that wait."""
+"""Access tokens: get one for the key and renew it before it expires, in one flow for all that need it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reelport.errors import AccessError, ReelportError, ServiceError
 from reelport.wire import Scope
 
 WISHED = (Scope.CREATE_REPORTS, Scope.READ_REPORTS, Scope.ACCESS_ADS, Scope.ACCESS_REVENUE)
-"""Everything that a report can need. A report asked for with a wide token is looked at with one as wide."""
+"""All scopes that a report can need. A report asked for with a wide token must be looked at with one as wide."""
 
 _LIFE = 3600.0
 _MARGIN = 60.0
@@ -25,10 +25,10 @@ _REFUSALS = frozenset({400, UNAUTHORIZED, FORBIDDEN})
 
 
 def bearer(session: Session, tell: Progress, needed: Iterable[Scope] = (), patience: Patience = PATIENT) -> Flow[str]:
-    """A token that is good for a while yet. `needed` scopes are what it can't do without.
+    """Return an access token that stays valid for a while. It must have the `needed` scopes.
 
-    Of all flows of a client that find the token stale, one renews it; the others wait and take what it got, be it
-    a refusal. Raises AccessError when the service gives none.
+    When several flows of a client find the token stale, one renews it; the others wait and take its result, also
+    a refusal. Raises AccessError when the service gives no token.
     """
     key = session.settings.key
     if isinstance(key, Bearer):
@@ -40,7 +40,7 @@ def bearer(session: Session, tell: Progress, needed: Iterable[Scope] = (), patie
 
 
 def forget(session: Session, token: str) -> None:
-    """Use a token that the service refused no more, unless it was renewed meanwhile."""
+    """Mark a token that the service refused as stale, unless another flow renewed it meanwhile."""
     grant = session.grant
     if grant is not None and grant.token == token:
         session.access.grant = replace(grant, renew_at=float("-inf"))
@@ -60,7 +60,10 @@ def _renewed(
     until: float,
     tries: int,
 ) -> Flow[str]:
-    """The token that another flow has got meanwhile, else a new one. `tries` is the count before waiting for a turn."""
+    """Return the token that another flow got meanwhile, else get a new one.
+
+    `tries` is the count of tries before this flow waited for the lock.
+    """
     if (token := _renew(session)) is not None:
         return token
     access = session.access
@@ -83,7 +86,7 @@ def _renewed(
 
 
 def _share_failure(access: Access, tries: int, *, late: bool) -> None:
-    """Raise what another flow's try ended in while this one waited, when trying again can't help."""
+    """Raise the error of another flow's try that ended while this one waited, when a retry can't help."""
     failure = access.failure
     if access.tries != tries and failure is not None and (late or isinstance(failure, AccessError)):
         raise copy.copy(failure)
@@ -92,18 +95,18 @@ def _share_failure(access: Access, tries: int, *, late: bool) -> None:
 def _by_key(
     session: Session, key: PrivateKey, tell: Progress, needed: tuple[Scope, ...], patience: Patience
 ) -> Flow[Grant]:
-    """A grant for a private key."""
+    """Get a grant for a private key (OAuth client credentials)."""
     form = {"grant_type": "client_credentials", "client_id": key.id, "client_secret": key.secret}
     reply = yield from persist(session, _request(session, form | _scope(WISHED)), tell, patience)
     if reply.status != OK and json_of(reply, session.redacted).get("error") == "invalid_scope":
-        # A vendor may refuse a scope that the key lacks, where others leave it out of the grant.
+        # Some vendors refuse a scope that the key lacks; others leave it out of the grant.
         fewer = form | _scope((Scope.CREATE_REPORTS, *needed))
         reply = yield from persist(session, _request(session, fewer), tell, patience)
     return _grant(session, reply)
 
 
 def _by_login(session: Session, key: PublicKey, tell: Progress, patience: Patience) -> Flow[Grant]:
-    """A grant for a public key: by the refresh token where there is a good one, else by password."""
+    """Get a grant for a public key: by the refresh token where one is good, else by password."""
     form = {"client_id": key.id, "client_secret": key.secret}
     refresh = session.grant.refresh if session.grant else None
     if refresh is not None:
@@ -126,7 +129,7 @@ def _scope(scopes: Iterable[Scope]) -> dict[str, str]:
 
 
 def _grant(session: Session, reply: Reply, refresh: str | None = None) -> Grant:
-    """The grant that a reply of the token endpoint holds. Raises AccessError when it refuses."""
+    """Read the grant from a reply of the token endpoint. Raises AccessError when the endpoint refuses."""
     answer = json_of(reply, session.redacted)
     token, new = answer.get("access_token"), answer.get("refresh_token")
     if reply.status == OK and isinstance(token, str) and is_token(token):

@@ -1,4 +1,4 @@
-"""Tell a refusal that means "too many reports" from one of the query itself, and how long to wait it out."""
+"""Back-pressure: tell a refusal for too many reports from a refusal of the query, and decide how long to wait."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from reelport.query import ReportQuery
 from reelport.wire import Code
 
 _OUTSIDE = 600.0
-"""Seconds for which reports that aren't in this ledger may stand in the way, where the refusal's words are of that."""
+"""Seconds to wait for reports that aren't in this ledger, where the refusal speaks of reports in flight."""
 
 _FEW_DAYS = 30
-"""Days of a report that a vendor may hold to, where others take 180."""
+"""Days that the strictest vendors take in one report; others take 180."""
 
 _TAKEN = 3
-"""So many other asks that are taken meanwhile show that it isn't the number of reports."""
+"""When the service takes this many other asks meanwhile, the number of reports isn't the reason."""
 
 _MISSHAPEN = frozenset({Code.SYNTAX, Code.INVALID_DOCUMENT, Code.INVALID_VALUE, Code.BAD_BODY, "bad_user_input"}) | {
     "graphql_parse_failed",
@@ -45,7 +45,7 @@ _WORDS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 
 
 def speaks_of_slots(error: QueryRefused) -> bool:
-    """Tell whether the words of a refusal are of reports at work, or of how many there may be, and not of a query."""
+    """Whether a refusal's words speak of reports in flight or of how many there may be, and not of the query."""
     for text in _texts(error):
         if _AT_WORK.search(text):
             return True
@@ -55,7 +55,7 @@ def speaks_of_slots(error: QueryRefused) -> bool:
 
 
 def speaks_of_query(error: QueryRefused, query: ReportQuery) -> bool:
-    """Tell whether the words of a refusal are of a query, or name a part of this one, and not of reports at work."""
+    """Whether a refusal's words speak of a query or name a part of this one, and not of reports in flight."""
     if speaks_of_slots(error):
         return False
     parts = [*query.metrics, *query.dimensions, *(word for pair in query.filters for word in pair)]
@@ -67,16 +67,16 @@ def speaks_of_query(error: QueryRefused, query: ReportQuery) -> bool:
 
 
 def _texts(error: QueryRefused) -> list[str]:
-    """What each problem says, its code first: words in lower case with a blank between two."""
+    """Return the code and sentence of each problem as lower-case words, one blank apart."""
     return [_WORDS.sub(" ", f"{problem.code} {problem.sentence}").lower() for problem in error.problems]
 
 
 def may_be_slot_refusal(session: Session, query: ReportQuery, error: ReelportError) -> bool:
-    """Tell whether a refused ask can mean that too many reports are in flight.
+    """Whether a refused ask can mean that too many reports are in flight.
 
-    No vendor says how it refuses a third report. So it is told by structure: towards another host than a Reelport
-    service, by a refusal of the operation as a whole of a query in which we see nothing wrong. What is wrong with a
-    query is said of its place in the input, or before anything runs; what speaks of a query's parts is of those too.
+    No vendor documents how it refuses a third report, so the structure decides: a host other than a Reelport service
+    refuses the whole operation, for a query in which we find nothing wrong. A refusal means the query itself when it
+    names a place in the input, comes before anything runs, or speaks of parts of a query.
     """
     if isinstance(error, QueueFull):
         return True
@@ -90,9 +90,9 @@ def may_be_slot_refusal(session: Session, query: ReportQuery, error: ReelportErr
 def advise_on_days(
     session: Session, query: ReportQuery, refusal: ReelportError, *, whole: bool = False
 ) -> ReelportError:
-    """Return a refusal which names the setting for days in one report, where it may be that which is refused.
+    """Add advice on the days of one report to a refusal, where too many days may be the reason.
 
-    A `whole` report can't be had in windows. What was learned of the days needs no advice.
+    A `whole` report can't be split into windows. A limit that the client learned itself needs no advice.
     """
     if session.reelport or not isinstance(refusal, QueryRefused):
         return refusal
@@ -114,12 +114,12 @@ def advise_on_days(
 
 
 class BackPressure:
-    """The refusals of one ask, and what speaks for waiting on.
+    """Decide whether one ask waits out its refusals or fails.
 
-    While others of ours are in flight, or on their way, there is a reason to wait. Without any somebody else may hold
-    the slots, where the refusal speaks of that: it is waited out for ten minutes, and as long as the wait may last
-    where it is a `window` of a range whose like the service took before. Any other refusal is the query's, and so is
-    one that stays when ours have ended.
+    While other reports of this ledger are in flight or being asked for, waiting makes sense. Without any, somebody
+    else may hold the slots: where the refusal speaks of that, the ask waits for ten minutes, or until the deadline
+    for a `window` of a range when the service took a similar window before. Any other refusal means the query, and
+    so does one that stays after our reports have ended.
     """
 
     def __init__(self, session: Session, query: ReportQuery, until: float, *, window: bool) -> None:
@@ -132,9 +132,9 @@ class BackPressure:
         self.since: datetime | None = None
 
     def waits(self, refusal: ReelportError, others: int, taken: int, took_its_like: Callable[[], bool]) -> bool:
-        """Tell whether a refusal is to be waited out.
+        """Whether to wait out a refusal.
 
-        `others` reports of the key are in flight, `taken` were asked for since the first refusal.
+        `others` reports of the key are in flight; the service took `taken` asks since the first refusal.
         """
         if not may_be_slot_refusal(self._session, self._query, refusal):
             return False

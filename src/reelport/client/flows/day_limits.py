@@ -1,4 +1,4 @@
-"""How many days a service takes in one report, where it refuses more and says so: learned once, and remembered."""
+"""Learn from a refusal how many days a service takes in one report, and remember the number."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _OF_DAYS = re.compile(r"(?<![\d.,:/-])(\d{1,4})[\s-]*(?:full|whole|calendar|cons
 _OTHER_DAYS = re.compile(
     r"\b(?:old(?:er)?|ago|last|past|recent|retention|history|kept|delay|wait|retry|again|expires?|per)\b", re.IGNORECASE
 )
-"""Words of sentences about days that are no length of a report: how far back there are numbers, when to come again."""
+"""Words of sentences whose days aren't a report's length: how far back numbers go, when to retry."""
 
 
 def named_limit(query: ReportQuery, refusal: ReelportError) -> int | None:
-    """The number of days that a refusal names as the most for one report, where the query asks for more."""
+    """Return the most days for one report that a refusal names, where the query asks for more; else None."""
     if not isinstance(refusal, QueryRefused):
         return None
     found = {_read(problem, query.days) for problem in refusal.problems} - {None}
@@ -29,9 +29,9 @@ def named_limit(query: ReportQuery, refusal: ReelportError) -> int | None:
 
 
 def learn(session: Session, query: ReportQuery, refusal: ReelportError, tell: Progress) -> Flow[None]:
-    """Remember the number of days that a refusal names, from now on and for the next process, and tell of it once.
+    """Remember the limit of days that a refusal names, also for the next process, and report it once.
 
-    Nothing is learned where the days of a report are set by hand, or where the query is wrong by itself.
+    Learns nothing where the user set the days of a report, or where the query is wrong in itself.
     """
     limit = named_limit(query, refusal)
     if limit is None or session.settings.windows is not None or not session.learn(limit):
@@ -42,12 +42,12 @@ def learn(session: Session, query: ReportQuery, refusal: ReelportError, tell: Pr
 
 
 def _read(problem: Problem, asked: int) -> int | None:
-    """The one number below `asked` that a sentence about the length of a report names."""
+    """Return the one number below `asked` in a sentence about a report's length; None for several or none."""
     sentence = problem.sentence
     days = {int(number) for number in _OF_DAYS.findall(sentence)}
     if not days or (problem.code != Code.RANGE_TOO_LONG and _OTHER_DAYS.search(sentence)):
         return None
-    # "60 days is longer than 30" names both: the number asked for shows what the other one is of.
+    # "60 days is longer than 30" names both: the number asked for shows that the other one counts days too.
     named = {int(number) for number in _NUMBER.findall(sentence)} if asked in days else days
     fewer = {number for number in named if 0 < number < asked}
     return fewer.pop() if len(fewer) == 1 else None

@@ -1,4 +1,4 @@
-"""Fetch a report's files whole or not at all: what a flow relies on is length, checksum and the shape of the CSV."""
+"""Download a report's files whole or not at all: length, checksum and the CSV's shape prove them complete."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["Downloaded", "Proof", "Times", "download", "known", "ready", "run"]
 
 _TRIES = 3
 _WORTH = 1 << 16
-"""A try that brought this many bytes more doesn't count: a large file over a bad line gets there in the end."""
+"""A try that added this many bytes doesn't count, so that a large file over a bad line arrives in the end."""
 
 _LONGEST_PAUSE = 60.0
 _AT_ONCE = 1 << 20
@@ -43,11 +43,11 @@ _AT_ONCE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """A report on disk, and what shows that it is whole. `rows` are those below the header.
+    """A report on disk, and the proof that it is complete. `rows` counts the rows below the header.
 
-    `sidecar` is the file beside it that says the same and whence it came; None where another file has that name.
-    `last_complete_day` is the last day that was complete in the service's facts when the report was made: later days
-    may still get rows. None where the service doesn't tell, `date.min` where it says that no day is complete.
+    `sidecar` is the JSON file beside the report with these facts and its origin; None where another file has that
+    name. `last_complete_day` is the last day that was complete in the service's facts when the report was made: later
+    days may still get rows. None where the service doesn't tell, `date.min` where it says that no day is complete.
     """
 
     path: Path
@@ -59,11 +59,11 @@ class Downloaded:
     last_complete_day: date | None = None
 
     def table(self, text: Collection[str] | str = ()) -> Table:
-        """The file as typed rows, Arrow, Polars or pandas; `text` names columns, or one, to leave as they are."""
+        """Read the file as typed rows, Arrow, Polars or pandas; `text` names a column or columns to keep as text."""
         return Table.of(self.path, text)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows of it."""
+        """Show the report in a notebook."""
         windows, day = len(getattr(self, "windows", ())), self.last_complete_day
         return download_html(
             type(self).__name__, self.path, self.rows, self.bytes, windows, self.proof, day, self.sha256
@@ -72,7 +72,7 @@ class Downloaded:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When a report was asked for and finished (UTC), as far as it is known."""
+    """When a report was asked for and when it finished (UTC); None where unknown."""
 
     asked: datetime | None = None
     finished: datetime | None = None
@@ -87,12 +87,12 @@ def download(
     *,
     times: Times = Times(),
 ) -> Flow[Downloaded]:
-    """Put the files of a report together under the target's name. Anything less leaves that name as it was.
+    """Download a report's files into one file under the target's name; a failure leaves that name untouched.
 
-    A body that was cut goes on where it was, where the server offers that, and else begins anew; a link that has
-    expired is looked up again, once. What a killed process left is taken up where a checksum will prove the whole.
-    Without a query the columns are not compared with what was asked for. Where the settings say so a file for
-    whose end nothing speaks is fetched twice, and has to be the same. Its errors have the report's token.
+    A body that was cut resumes where the server allows that, and else begins anew; an expired link is looked up
+    again, once. A part file that a killed process left is resumed where a checksum will prove the whole. Without a
+    query the columns are not checked. Where the settings say so, a file whose end nothing proves is fetched twice
+    and must be the same both times. Errors carry the report's token.
     """
     with _about(state.token), Part(target, state.token) as part:
         taken = _Taken(part, query)
@@ -112,7 +112,7 @@ def download(
 
 @contextmanager
 def _about(token: str) -> Iterator[None]:
-    """Have errors say which report they are of, so that it can be taken up again."""
+    """Set the report's token on errors, so that a caller can resume the report."""
     try:
         yield
     except ReelportError as error:
@@ -121,7 +121,7 @@ def _about(token: str) -> Iterator[None]:
 
 
 def known(path: Path, sha256: str, proof: Proof = Proof.CHECKSUM) -> Downloaded | None:
-    """The file that was downloaded to a path before, when its bytes are still those; None when they aren't."""
+    """Return the file downloaded to a path before, where its bytes still have this checksum; else None."""
     digest, lines, size = hashlib.sha256(), Lines(), 0
     try:
         with path.open("rb") as file:
@@ -142,13 +142,13 @@ def known(path: Path, sha256: str, proof: Proof = Proof.CHECKSUM) -> Downloaded 
 
 
 def earliest(days: Collection[date | None]) -> date | None:
-    """The last complete day of several files together: the first of theirs. None unless each has one."""
+    """Return the last complete day of several files together, the earliest of theirs; None unless each has one."""
     known = [day for day in days if day is not None]
     return min(known, default=None) if len(known) == len(days) else None
 
 
 def ready(session: Session, token: str, tell: Progress) -> Flow[ReportState]:
-    """The report with fresh links. Raises when it is in no state to be downloaded."""
+    """Look at the report for fresh links. Raises when it can't be downloaded."""
     state = yield from look(session, token, tell)
     if state.status == ReportStatus.EXPIRED:
         raise ReportExpired(f"The report {token} has expired and its file is gone. Ask for it again.")
@@ -168,7 +168,7 @@ def run(
     deadline: float = DEADLINE,
     part: bool = False,
 ) -> Flow[Downloaded]:
-    """Ask, wait, download. The columns of a `part` of what is wanted must be those that were asked for."""
+    """Ask for a report, wait for it and download it. A `part` of a larger result must have the columns asked for."""
     asked = yield from ask(session, query, tell)
     began = session.clock.now()
     state = yield from wait(session, asked.token, tell, deadline=deadline)
@@ -179,7 +179,7 @@ def run(
 
 @dataclass(slots=True)
 class _Taken:
-    """What of a report is in the part by now: links that are whole, and the one that was cut."""
+    """What of a report is on disk so far: links that are complete, and the one that was cut."""
 
     part: Part
     query: ReportQuery | None
@@ -192,31 +192,31 @@ class _Taken:
     retry_after: float | None = None
 
     def fits(self, links: tuple[str, ...]) -> bool:
-        """Whether fresh links lead to the files that are here already, in their order: as far as paths tell."""
+        """Whether fresh links begin with the files that are on disk already, in their order, judging by paths."""
         here, there = [path for path, _ in self.whole], [urlsplit(link).path for link in links]
         return not here or (len(here) < len(there) == len(set(there)) and here == there[: len(here)])
 
     def restart(self) -> None:
-        """Forget all."""
+        """Drop everything and begin anew."""
         self.part.rewind()
         self.whole.clear()
         self.complete.clear()
         self.columns = self.begin = self.intake = None
 
     def settle(self) -> None:
-        """Keep what can be gone on with of the link that failed, else forget that link."""
+        """Keep the failed link's bytes where they can be resumed, else drop them."""
         if self.intake is not None and not self.intake.cut:
             self.forget()
 
     def forget(self) -> None:
-        """Drop what came of the present link, and what was found."""
+        """Drop the bytes of the present link, and those found from an earlier process."""
         if self.intake is not None or self.part.found:
             self.part.rewind(self.begin)
         self.intake = None
         self.part.keep = False
 
     def end(self, link: str, proof: Proof) -> None:
-        """The link is whole."""
+        """Record that the link is complete."""
         assert self.intake is not None  # noqa: S101 - what has ended has begun
         self.complete.append(self.intake.promise.last_complete_day)
         self.columns, self.begin, self.intake = self.intake.columns, None, None
@@ -225,14 +225,14 @@ class _Taken:
 
 @dataclass(slots=True)
 class _Tries:
-    """How often a download was tried in vain."""
+    """How many tries a download has left."""
 
     left: int = _TRIES
     expired: bool = False
     furthest: int = 0
 
     def failed(self, error: ReelportError, size: int) -> None:
-        """Raise the error when it is enough."""
+        """Count a failed try. Raises the error when no try is left."""
         far = size >= self.furthest + _WORTH
         if far:
             self.left, self.expired, self.furthest = _TRIES, False, size
@@ -250,7 +250,7 @@ def _pause(session: Session, tries: _Tries, error: ReelportError, taken: _Taken,
 
 
 def _fetch_all(session: Session, state: ReportState, taken: _Taken, tell: Progress) -> Flow[Proof]:
-    """Fetch every link of a report into one part, with one header."""
+    """Fetch every link of a report into one part file, with one header."""
     if not taken.fits(state.links):
         taken.restart()
     taken.alone = len(state.links) == 1
@@ -258,7 +258,7 @@ def _fetch_all(session: Session, state: ReportState, taken: _Taken, tell: Progre
         taken.part.rewind()
     for link in state.links[len(taken.whole) :]:
         if taken.part.size and taken.intake is None and not taken.part.lines.closed:
-            taken.part.write(b"\n")  # or the next file's first row would go on in the last line
+            taken.part.write(b"\n")  # or the next file's first row would continue the last line
         intake, proof = yield from _fetch(session, link, taken, tell)
         if proof is Proof.SHAPE and session.settings.confirm:
             proof = yield from _confirm(session, link, taken, intake)
@@ -269,7 +269,7 @@ def _fetch_all(session: Session, state: ReportState, taken: _Taken, tell: Progre
 
 
 def _fetch(session: Session, link: str, taken: _Taken, tell: Progress) -> Flow[tuple[Intake, Proof]]:
-    """Take in one link's whole body, from where it was cut if it was."""
+    """Receive one link's whole body, resuming where it was cut."""
     promise = yield from _begin(session, link, taken)
     part, intake = taken.part, taken.intake
     if intake is None:
@@ -295,7 +295,10 @@ def _fetch(session: Session, link: str, taken: _Taken, tell: Progress) -> Flow[t
 
 
 def _begin(session: Session, link: str, taken: _Taken) -> Flow[Promise]:
-    """What the answer promises that holds a link's file, or the rest of it. What the rest doesn't fit is forgotten."""
+    """Open a link and return what its response promises: the whole file, or the rest of one that was cut.
+
+    Drops the bytes on disk where the rest doesn't fit them.
+    """
     while True:
         intake = taken.intake
         start = intake.received if intake else max(taken.part.found - 1, 0)
@@ -314,7 +317,7 @@ def _begin(session: Session, link: str, taken: _Taken) -> Flow[Promise]:
 
 
 def _open(session: Session, link: str, start: int, tag: str | None, taken: _Taken) -> Flow[Reply]:
-    """The head of the answer to a link, asked for from byte `start` on. Raises for one that holds no file."""
+    """Request a link's file from byte `start` on and return the response's head. Raises where it holds no file."""
     headers = {"accept": "text/csv, */*"}
     if start:
         headers["range"] = f"bytes={start}-"
@@ -335,7 +338,7 @@ def _open(session: Session, link: str, start: int, tag: str | None, taken: _Take
 
 
 def _take_over(taken: _Taken, promise: Promise) -> Flow[Intake]:
-    """An intake that goes on with what a killed process left."""
+    """Make an intake that resumes the part file of a killed process."""
     header = yield from work(taken.part.recover)
     intake = Intake(promise, taken.part, taken.query)
     try:
@@ -347,7 +350,7 @@ def _take_over(taken: _Taken, promise: Promise) -> Flow[Intake]:
 
 
 def _confirm(session: Session, link: str, taken: _Taken, intake: Intake) -> Flow[Proof]:
-    """Fetch a link again, and see whether the same bytes come. Raises IncompleteDownload when they don't."""
+    """Fetch a link a second time and compare. Raises IncompleteDownload when the bytes differ."""
     head = yield from _open(session, link, 0, None, taken)
     twin = Intake(Promise.of(head), None, taken.query)
     while data := (yield from read()):
@@ -362,7 +365,7 @@ def _confirm(session: Session, link: str, taken: _Taken, intake: Intake) -> Flow
 def _publish(
     session: Session, token: str, query: ReportQuery | None, times: Times, taken: _Taken, proof: Proof
 ) -> Downloaded:
-    """Give the part its name, and the sidecar its own."""
+    """Publish the part file under the target's name, with its sidecar."""
     part, complete = taken.part, earliest(taken.complete)
     beside = sidecar.beside(part.target)
     known_of = Sidecar(

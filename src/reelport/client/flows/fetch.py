@@ -1,4 +1,4 @@
-"""The same command again: take up, use or download again what was asked for; ask anew when nothing else serves."""
+"""Fetch a report's file, resuming an earlier run: reuse the report or its file, and ask anew only when needed."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def fetch(
     part: bool = False,
     window: bool = False,
 ) -> Flow[Downloaded]:
-    """The report's file under the target's name, for as few asks as can be.
+    """Put the report's file under the target's name, with as few asks as possible.
 
-    Killed at any point and run again it goes on where it was. A report that was asked for and not delivered
-    always serves. One that was delivered: a Reelport service is asked again, as it gives the same report while
-    nothing changed; at another host it serves while it lives, unless its range was not over when it was asked
-    for, or with `fresh`. A report that has expired meanwhile is asked for anew. A file that is only `part` of what is
-    wanted counts as delivered from `settled` on. A `window` is one of a range. Where the service refuses it and says
-    that it takes fewer days, that is remembered.
+    Killed at any point and run again, this goes on where it stopped. A report that was asked for and not delivered
+    is always reused. After delivery, a Reelport service is asked again, as it gives the same report while nothing
+    changed; another host's report is reused until it expires, unless its range was not over when it was asked for,
+    or with `fresh`. A report that has expired meanwhile is asked for anew. A file that is only `part` of the result
+    counts as delivered from `mark_delivered` on. A `window` is one of a range. Where the service refuses it and says
+    that it takes fewer days, the limit is remembered.
     """
     yield from work(session.recall)
     try:
@@ -88,7 +88,7 @@ def _fetch_once(
 def submit(
     session: Session, query: ReportQuery, tell: Progress, *, deadline: float = DEADLINE, fresh: bool = False
 ) -> Flow[ReportState]:
-    """A report of the query that is being made or can be downloaded: an earlier one where that serves."""
+    """Return a report of the query that is in progress or can be downloaded; reuses an earlier one where possible."""
     ledger = session.ledger
     if ledger is None:
         return (yield from ask(session, query, tell))
@@ -122,9 +122,9 @@ def download_recorded(
     *,
     any_columns: bool = False,
 ) -> Flow[Downloaded]:
-    """Download a report, which the ledger is told where it knows the report; with that it is delivered.
+    """Download a report and record it in the ledger as delivered, where the ledger knows it.
 
-    Its columns are held against the query, or the ledger's where none is given, unless `any_columns` will do.
+    Checks the columns against the query, or the ledger's query where none is given, unless `any_columns`.
     """
     lenient = any_columns or session.settings.any_columns
     checked = None if lenient else query or (row.query if row else None)
@@ -137,7 +137,7 @@ def download_recorded(
 
 
 def recall_row(session: Session, token: str) -> Flow[Row | None]:
-    """What the ledger knows of a report of this key."""
+    """Return the ledger's row of a report of this key, if any."""
     ledger = session.ledger
     if ledger is None:
         return None
@@ -145,7 +145,7 @@ def recall_row(session: Session, token: str) -> Flow[Row | None]:
 
 
 def mark_delivered(session: Session, parts: Iterable[Path]) -> Flow[None]:
-    """What was to be made of these files is there: their reports are delivered."""
+    """Record the reports of these files as delivered, once the result made of the files exists."""
     if session.ledger is not None:
         yield from work(partial(session.ledger.record_settled, session.settings.identity, list(parts)))
         killpoints.reach("client-delivered")
@@ -154,13 +154,13 @@ def mark_delivered(session: Session, parts: Iterable[Path]) -> Flow[None]:
 def _fetch_file(
     session: Session, ledger: Ledger, row: Row, target: Path, tell: Progress, until: float, *, part: bool
 ) -> Flow[Downloaded]:
-    """The file of a row: the one that is there already, where it is that report's."""
+    """Return the file of a row: the existing one where it still is that report's, else a downloaded one."""
     assert row.token is not None  # noqa: S101 - a row that serves has a token
     done = yield from work(partial(_existing_file, row, target))
     if done is None:
         left = max(0.0, until - session.clock.seconds())
         state = yield from wait_recorded(session, row, row.token, tell, deadline=left)
-        # What is to be merged must have the columns that the merging counts on.
+        # Files to merge must have the columns that the merge relies on.
         checked = None if session.settings.any_columns and not part else row.query
         done = yield from _download_row(session, ledger, row, state, checked, target, tell)
     yield from _record_end(ledger, row, part=part)
@@ -176,17 +176,17 @@ def _download_row(
     target: Path,
     tell: Progress,
 ) -> Flow[Downloaded]:
-    """Download the report of a row."""
+    """Download the report of a row and record the file in the ledger."""
     row = (yield from work(partial(ledger.get, row.id))) or row
     times = Times(row.asked, row.finished)
     try:
         done = yield from download(session, state, target, query, tell, times=times)
     except ReportExpired:
-        # It may be the link alone.
+        # Perhaps only the link has expired: look at the report.
         yield from poll_once(session, ledger, row, tell)
         raise
     except SchemaDrift as error:
-        # It can't serve the next one who asks this either.
+        # The next ask for this query can't use the report either.
         yield from work(partial(ledger.record_end, row, State.FAILED, str(error)))
         raise
     yield from work(partial(ledger.record_download, row, done.path, done.bytes, done.sha256, done.rows, done.proof))
@@ -203,7 +203,7 @@ def _record_end(ledger: Ledger, row: Row, *, part: bool) -> Flow[None]:
 
 
 def _existing_file(row: Row, target: Path) -> Downloaded | None:
-    """The file that a row was downloaded to, where that is the target and still holds just these bytes."""
+    """Return the file that a row was downloaded to, where that is the target and its bytes haven't changed."""
     if row.state not in {State.DOWNLOADED, State.VERIFIED} or row.path != target or row.sha256 is None:
         return None
     return known(target, row.sha256, Proof(row.proof or Proof.SHAPE))
@@ -214,12 +214,15 @@ def _asked_since(began: datetime, row: Row) -> bool:
 
 
 def _is_gone(ledger: Ledger, row: Row) -> Flow[bool]:
-    """Whether the service has the report no more, so that nothing but a new one can serve."""
+    """Whether the service no longer has the report, so that only a new one can serve."""
     found = yield from work(partial(ledger.get, row.id))
     return found is None or found.state in {State.FAILED, State.EXPIRED}
 
 
 def _let_go(ledger: Ledger, row: Row) -> None:
-    """Whoever comes next need not take us for alive. It is no step: a flow that is being closed may take none."""
-    with suppress(StorageError):  # What went wrong before says more.
+    """Release the row's lease, so that the next process need not think us alive.
+
+    This is not a step, because a flow that is being closed may take none.
+    """
+    with suppress(StorageError):  # The first error says more.
         ledger.release(row)

@@ -1,4 +1,4 @@
-"""Looks at a report, and the wait for it, with what was seen written into the ledger."""
+"""Look at a report or wait for it, and record its status in the ledger."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from reelport.errors import ReelportError, ReportExpired, ReportFailed
 from reelport.wire import ReportStatus
 
 _SIGN_OF_LIFE = 60.0
-"""Seconds after which a wait renews its lease on a row."""
+"""Seconds after which a wait renews its lease on a row (heartbeat)."""
 
 
 def poll_once(session: Session, ledger: Ledger, row: Row, tell: Progress, patience: Patience = PATIENT) -> Flow[Row]:
-    """The row after one look at its report, whatever that found."""
+    """Look at a row's report once and return the updated row, also when the report has expired."""
     with suppress(ReportExpired):
         yield from look_recorded(session, row, row.token or "", tell, patience)
     return (yield from work(partial(ledger.get, row.id))) or row
@@ -30,7 +30,7 @@ def poll_once(session: Session, ledger: Ledger, row: Row, tell: Progress, patien
 def look_recorded(
     session: Session, row: Row | None, token: str, tell: Progress, patience: Patience = PATIENT
 ) -> Flow[ReportState]:
-    """The report as it is now, which the ledger is told. Raises ReportExpired when the service knows no such report."""
+    """Look at a report and record its status. Raises ReportExpired when the service knows no such report."""
     ledger = session.ledger
     try:
         state = yield from look(session, token, tell, patience)
@@ -46,7 +46,7 @@ def look_recorded(
 def wait_recorded(
     session: Session, row: Row | None, token: str, tell: Progress, *, deadline: float
 ) -> Flow[ReportState]:
-    """The report when it can be downloaded, as `flow.wait` has it; the ledger knows how it stands all the while."""
+    """Wait until the report can be downloaded, as `lifecycle.wait` does, and keep its status in the ledger current."""
     ledger = session.ledger
     if ledger is None or row is None:
         return (yield from wait(session, token, tell, deadline=deadline))
@@ -65,7 +65,7 @@ def wait_recorded(
 
 
 class _Notes:
-    """Hears what a wait tells, and knows when there is something to write down."""
+    """A listener of a wait that knows when the row's status and lease must be written."""
 
     def __init__(self, ledger: Ledger, row: Row, seconds: Callable[[], float], tell: Progress) -> None:
         self._ledger = ledger
@@ -82,19 +82,19 @@ class _Notes:
 
     @property
     def due(self) -> bool:
-        """Whether it was seen running and that isn't written down, or not of late."""
+        """Whether the report was seen running and the ledger doesn't say so, or its lease is a minute old."""
         old = self._written_at is None or self._seconds() - self._written_at >= _SIGN_OF_LIFE
         return self._running and old
 
     def write(self) -> None:
-        """Write down that it is running, and that somebody waits for it."""
+        """Record that the report is running and renew the lease of this wait."""
         self._ledger.record_status(self._row, State.RUNNING)
         self._written_at = self._seconds()
         killpoints.reach("client-running")
 
 
 def _between(inner: Flow[T], notes: _Notes) -> Flow[T]:
-    """A flow, with the notes written before those of its steps that take time."""
+    """Run a flow, and write due notes before each of its steps that take time."""
     step: Callable[[], Step] = partial(next, inner)
     try:
         while True:
@@ -112,7 +112,7 @@ def _between(inner: Flow[T], notes: _Notes) -> Flow[T]:
 
 
 def _note(ledger: Ledger, row: Row, state: ReportState) -> None:
-    """Write down what a look found."""
+    """Record the status that a look found."""
     match state.status:
         case ReportStatus.FAILED:
             ledger.record_end(row, State.FAILED, "It failed on the service's side.")

@@ -1,4 +1,4 @@
-"""Ask for a report, look at it, wait for it: flows that do no network themselves."""
+"""Ask for a report, look at its status, wait until it is ready."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ from reelport.wire import APPLIED_HEADER, ASK, LOOK, PREFER_HEADER, ReportStatus
 from reelport.wording import format_count
 
 _LINKLESS = 30.0
-"""Seconds that a finished report may be without a link before that is an error."""
+"""Seconds that a finished report may lack links before that is an error."""
 
 _HOLD = 10
-"""Seconds that a Reelport service is asked to hold a look at most, until the report ends."""
+"""Longest time in seconds that one look long-polls a Reelport service until the report ends."""
 
 _HELD = 1.0
-"""Seconds from which on a look was truly held."""
+"""Seconds after which a look counts as long-polled."""
 
 _UNKNOWN = frozenset({"not_found", "report_not_found", "unknown_report", "invalid_report_token", "404"})
-"""What a vendor may call a report's token that it doesn't know (any more)."""
+"""Codes by which vendors say that they don't know a report's token, or no longer do."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportState:
-    """A report as it was when last looked at. A status that we don't know is one to wait on.
+    """A report's status and links at the last look. An unknown status counts as still in progress.
 
-    `expected` is how many links the service counts, None where none were read.
+    `expected` is the service's count of links, None where no links were read.
     """
 
     token: str
@@ -61,19 +61,19 @@ class ReportState:
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to download, and every link to it is known."""
+        """Whether the report is finished and all of its links are known."""
         return self.status == ReportStatus.FINISHED and bool(self.links) and not self.lacks_links
 
     @property
     def lacks_links(self) -> bool:
-        """Whether the service counts another number of files than it gives links for."""
+        """Whether the service's count of files differs from the number of links."""
         return self.expected is not None and self.expected != len(self.links)
 
 
 def check_against_host(session: Session, query: ReportQuery, tell: Progress) -> Flow[None]:
-    """Learn whom we speak to and hold the query to what that host is known to refuse; asks for nothing.
+    """Detect the host's kind and check the query against its known limits, without asking for a report.
 
-    Raises QueryRefused with every problem: before anything is sent where no host would take the query.
+    Raises QueryRefused with every problem. A query that every host refuses fails before anything is sent.
     """
     session.checked(query)
     yield from detect_host(session, tell)
@@ -82,18 +82,21 @@ def check_against_host(session: Session, query: ReportQuery, tell: Progress) -> 
 
 
 def ask(session: Session, query: ReportQuery, tell: Progress) -> Flow[ReportState]:
-    """Ask for a report, once it has passed the local check.
+    """Check the query locally, then ask for its report.
 
     A Reelport service answers the same ask with the same report, so an ask whose answer was lost is sent again.
-    Any other may have made a report of it already: that is an AskLost. Any other error means that there is no
-    report, unless it carries the `token` of one.
+    Any other service may have made a report already: that raises AskLost. Every other error means that there is no
+    report, unless the error carries the `token` of one.
     """
     yield from check_against_host(session, query, tell)
     return (yield from ask_checked(session, query, tell))
 
 
 def ask_checked(session: Session, query: ReportQuery, tell: Progress, *, yielding: bool = False) -> Flow[ReportState]:
-    """The same for a query that `vet` has let pass. With `yielding`, too many reports are a QueueFull at once."""
+    """Ask for the report of a query that `check_against_host` let pass.
+
+    With `yielding`, a refusal for too many reports raises QueueFull at once, without retries.
+    """
     patience = Patience(once=None if session.reelport else _perhaps_asked, asking=True, yielding=yielding)
     variables = {"input": query.to_wire()}
     reply = yield from exchange(session, ASK, variables, tell, patience, scopes=scopes_of(query))
@@ -105,24 +108,24 @@ def ask_checked(session: Session, query: ReportQuery, tell: Progress, *, yieldin
 def look(
     session: Session, token: str, tell: Progress, patience: Patience = PATIENT, *, hold: float = 0.0
 ) -> Flow[ReportState]:
-    """The report as it is now. Raises ReportExpired when the service knows no such report.
+    """Return the report's status now. Raises ReportExpired when the service knows no such report.
 
-    A Reelport service is asked to `hold` its answer for so many seconds, or until the report ends.
+    With `hold`, long-polls a Reelport service for up to so many seconds, until the report ends.
     """
     return (yield from _look(session, token, tell, patience, hold))[0]
 
 
 def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEADLINE) -> Flow[ReportState]:
-    """Look until the report is ready: at once, then after 0.2 s growing to 60 s, or in looks that a service holds.
+    """Poll until the report is ready: at once, then after pauses of 0.2 s growing to 60 s, or by long polling.
 
-    Raises ReportFailed or ReportExpired when it never will be, and NotFinished after `deadline`
-    seconds. Trouble that may pass is waited out, once the service has answered at all.
+    Raises ReportFailed or ReportExpired when it never will be ready, and NotFinished after `deadline`
+    seconds. Transient failures are retried until then, once the service has answered at all.
     """
     start = session.clock.seconds()
     end = start + _check_deadline(deadline)
     patience, rhythm = PATIENT, pauses(session.chance)
     bare_since: float | None = None
-    hold = 0.0  # The first look says at once how the report stands.
+    hold = 0.0  # The first look returns the status at once, without long polling.
     while True:
         state, held = yield from _look(session, token, tell, patience, hold)
         elapsed = session.clock.seconds() - start
@@ -142,7 +145,7 @@ def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEAD
 
 
 def without_links(state: ReportState) -> ServiceError:
-    """Describe a finished report that can't be downloaded whole: it has no links, or not as many as are counted."""
+    """Build the error for a finished report without links, or with another number of links than the service counts."""
     if not state.links:
         return ServiceError(f"The report {state.token} is finished but has no link to a file.", token=state.token)
     return IncompleteDownload(f"The report {state.token} is finished and has "
@@ -152,13 +155,13 @@ def without_links(state: ReportState) -> ServiceError:
 
 
 def not_finished(token: str, what: str) -> NotFinished:
-    """The error that ends a wait early, and says how the report is taken up again."""
+    """Build the error that ends a wait early and says how to resume it."""
     return NotFinished(f"The report {token} {what}. It goes on without you. Take it up again with "
                        f"client.reports.attach({token!r}) or 'reelport report wait {token}'.", token)  # fmt: skip
 
 
 def _read_ask(session: Session, reply: Reply) -> ReportState:
-    """What the answer to an ask says. Raises AskLost when it may have been taken and can't be read."""
+    """Read the answer to an ask. Raises AskLost when the answer is unreadable and the ask may have been taken."""
     try:
         return _read_accepted(data_of(reply, session.redacted))
     except ServiceError as error:
@@ -166,14 +169,14 @@ def _read_ask(session: Session, reply: Reply) -> ReportState:
             raise _perhaps_asked(error, answered=True) from error
         raise
     except ReelportError as error:
-        # A report that was made although the answer tells of errors is not to be lost.
+        # The service may have made a report although its answer has errors: keep the token.
         with suppress(ServiceError):
             error.token = _read_accepted(error.data or {}).token
         raise
 
 
 def _read_accepted(data: Mapping[str, Any]) -> ReportState:
-    """The report that the service took. Raises ServiceError where there is none in its answer."""
+    """Read the accepted report. Raises ServiceError where the answer holds none."""
     report = as_object(as_object(data.get("askPartnerReportFile")).get("reportFile"))
     token = report.get("reportToken")
     if not isinstance(token, str) or not token or not token.isprintable():
@@ -184,7 +187,7 @@ def _read_accepted(data: Mapping[str, Any]) -> ReportState:
 def _look(
     session: Session, token: str, tell: Progress, patience: Patience, hold: float
 ) -> Flow[tuple[ReportState, bool]]:
-    """The report as it is now, and whether the look was held."""
+    """Return the report's status now, and whether the service long-polled."""
     seconds = int(min(hold, _HOLD, session.settings.timeout / 2)) if session.reelport is not False else 0
     headers = {PREFER_HEADER.lower(): f"wait={seconds}"} if seconds > 0 else None
     began = session.clock.seconds()
@@ -215,13 +218,13 @@ def _read_look(token: str, data: Mapping[str, Any], page: int = 1) -> tuple[Repo
 
 
 def _status(report: Mapping[str, Any]) -> str:
-    """A status as it can be printed, whatever word a vendor has for it."""
+    """Return the report's status as printable text; vendors may have words of their own."""
     word = str(report.get("status") or ReportStatus.IN_PROGRESS)[:80]
     return word if word.isprintable() else ascii(word)
 
 
 def _unseen(token: str, refused: QueryRefused) -> ServiceError:
-    """What it means that a look, which is right in itself, is refused."""
+    """Turn the refusal of a look, whose query is always valid, into an error about the report."""
     if {problem.code.lower() for problem in refused.problems} & _UNKNOWN:
         return ReportExpired(f"The service knows no report {token} of this key: {refused}", token=token)
     return ServiceError(f"The service doesn't show the report {token}: {refused}", token=token, data=refused.data)
@@ -239,7 +242,7 @@ def _out_of_reach(token: str, error: ReelportError) -> NotFinished:
 
 
 def _refuse_dead_end(state: ReportState, bare_since: float | None, elapsed: float) -> float | None:
-    """Raise when waiting on is of no use; give back since when the report is finished without a link."""
+    """Raise when waiting can't help. Returns the second at which the report finished without links, else None."""
     token = state.token
     match state.status:
         case ReportStatus.FAILED:

@@ -1,4 +1,4 @@
-"""Read a report's download links: one page of the connection at a time, counted as the vendor counts them."""
+"""Read a report's download links, one page of the GraphQL connection at a time, and the vendor's count of them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Self
 from reelport.errors import ServiceError
 
 MOST_PAGES = 1000
-"""Pages of links that are read at most: a vendor that never ends its pages is an error."""
+"""Most pages of links to read: a vendor that never ends its pages is an error."""
 
 ODD = "The service's answer has not the shape that the Reporting API's schema gives it."
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The links of one page, or of several. `expected` is how many there must be in the end.
+    """The links of one or several pages. `expected` is the total number of links that there must be.
 
-    `following` is the number of the page after these, None where there is none.
+    `following` is the number of the next page, None after the last.
     """
 
     found: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""One GraphQL operation: sent with a good token, replayed once with a fresh one when the token is refused."""
+"""Send one GraphQL operation, and once more with a fresh token when the service refuses the token."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def exchange(
     scopes: Iterable[Scope] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Flow[Reply]:
-    """The answer to one operation, for `data_of` to read. Raises AccessError where no token is good."""
+    """Send one operation and return the reply, for `read_data` to read. Raises AccessError where no token is good."""
     body = json.dumps({"query": document, "variables": variables}).encode()
     fault = partial(fault_of, redact=session.redacted)
     for _ in range(2):
@@ -54,11 +54,11 @@ def exchange(
 
 
 def detect_host(session: Session, tell: Progress) -> Flow[None]:
-    """Learn whether a Reelport service is spoken to, from its token's answer or by one query that costs nothing."""
+    """Detect whether the host is a Reelport service, from the token's reply or by one free query."""
     if session.reelport is None:
         yield from auth.bearer(session, tell)
     if session.reelport is None:
         reply = yield from exchange(session, TOUCH, {}, tell)
-        with suppress(QueryRefused):  # A refusal too is the answer of a Reporting API.
+        with suppress(QueryRefused):  # A Reporting API may also refuse this query.
             data_of(reply, session.redacted)
         session.met()

@@ -1,4 +1,4 @@
-"""What can be known of a service and a key without asking for a report: one token, one query that costs nothing."""
+"""Check a service and a key without asking for a report: get one token, send one free query."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from reelport.wire import TOUCH, VERSION_HEADER
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A service that took the key.
+    """What a service that accepted the key says of itself.
 
-    `version` is the Reelport service's, None elsewhere. `scopes` are those of the token, and `token_seconds` what
-    is left of its life before it is renewed; `skew` is by how many seconds the service's clock is ahead of ours,
-    give or take one. Each is None where the service doesn't say.
+    `version` is the Reelport service's, None elsewhere. `scopes` are those of the token; `token_seconds` is the time
+    until it is renewed; `skew` is how many seconds the service's clock is ahead of ours, give or take one. Each is
+    None where the service doesn't say.
     """
 
     url: str
@@ -34,7 +34,7 @@ class Probe:
 
 
 def probe(session: Session) -> Flow[Probe]:
-    """Get a token, if there is none yet, and use it once. Trouble is not waited out."""
+    """Get a token, if there is none yet, and use it once, without retries."""
     impatient = Patience(seconds=0.0, longest=0.0)
     yield from auth.bearer(session, _silent, patience=impatient)  # Now, so that the clock is read around one query.
     before = session.clock.now()
@@ -52,7 +52,7 @@ def probe(session: Session) -> Flow[Probe]:
 
 
 def _refuse_other(session: Session, reply: Reply) -> None:
-    """Raise when the answer is none of a Reporting API; one that refuses the query all the same is one."""
+    """Raise when the reply isn't a Reporting API's; a refusal of the query is one."""
     try:
         data_of(reply, session.redacted)
     except QueryRefused:
@@ -60,7 +60,7 @@ def _refuse_other(session: Session, reply: Reply) -> None:
 
 
 def _skew(reply: Reply, now: datetime) -> float | None:
-    """By how much the `Date` of a reply is ahead. It is cut to whole seconds: half a second is put back."""
+    """Return how far the reply's `Date` is ahead, in seconds. The header has whole seconds, so 0.5 is added."""
     try:
         moment = parsedate_to_datetime(reply.headers.get("date", ""))
     except ValueError:
@@ -70,4 +70,4 @@ def _skew(reply: Reply, now: datetime) -> float | None:
 
 
 def _silent(event: Event) -> None:
-    """Nobody is told of a probe's events: there is nothing to wait for."""
+    """Ignore an event: a probe has nothing to wait for."""

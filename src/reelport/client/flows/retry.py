@@ -1,4 +1,4 @@
-"""Trying again what may pass: longer and longer pauses, some chance in them, and an end."""
+"""Retry requests after transient failures: exponential backoff with jitter, up to a limit."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from reelport.client.steps import Flow, Lost, Reply, Request, Wait, send
 from reelport.errors import QueueFull, ReelportError, Unreachable
 
 _FIRST, _LONGEST, _GROWTH = 0.2, 60.0, 1.1
-# A pause that grows by a tenth makes a wait at most a tenth longer, and hours take one look a minute all the same.
+# With pauses that grow by a tenth, a wait ends at most a tenth late; a wait of hours still polls once a minute.
 
 _OBEYED = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """For how many seconds trouble is waited out (None: as the settings say), and what error it is when it lasts.
+    """How long to retry (`seconds`; None: as the settings say), and which error to raise in the end.
 
-    A pause that the service asks for is honoured while all of it takes no more than `longest` seconds.
-    With `once` a request is sent again only while the service surely did nothing about it; else `once` says what
-    error that is. With `asking`, too many requests are too many reports: a QueueFull, with `yielding` at once.
+    Pauses that the service asks for are honoured up to `longest` seconds in all. With `once`, a request is sent again
+    only while the service surely did nothing about it; otherwise `once` makes the error. With `asking`, a refusal for
+    too many requests means too many reports and raises QueueFull; with `yielding` it does so at once.
     """
 
     seconds: float | None = None
@@ -34,12 +34,12 @@ class Patience:
     yielding: bool = False
 
     def until(self, session: Session, *, asked: bool = False) -> float:
-        """The second of the clock that waiting may last to, begun now: `asked` is for a pause that was asked for."""
+        """Return the clock's second at which retries begun now end; `asked` is for pauses that the service asks for."""
         seconds = session.settings.patience if self.seconds is None else self.seconds
         return session.clock.seconds() + (max(seconds, self.longest) if asked else seconds)
 
     def left(self, session: Session, until: float) -> Patience:
-        """The same patience, as far as it isn't used up; for requests that may always be repeated."""
+        """Return the patience that is left until a second of the clock, for requests that may always be repeated."""
         return replace(self, seconds=max(0.0, until - session.clock.seconds()), once=None, asking=False, yielding=False)
 
 
@@ -47,7 +47,7 @@ PATIENT = Patience()
 
 
 def pauses(chance: Callable[[], float]) -> Iterator[float]:
-    """Seconds from one try to the next: 0.2 growing to 60, each 20 % more or less by chance."""
+    """Yield the backoff pauses between tries: 0.2 s growing to 60 s, each with a jitter of ±20 %."""
     pause = _FIRST
     while True:
         yield pause * (0.8 + 0.4 * chance())
@@ -61,9 +61,9 @@ def persist(
     patience: Patience = PATIENT,
     fault: Callable[[Reply], Trouble | None] = lambda _: None,
 ) -> Flow[Reply]:
-    """The answer to a request. While that is trouble, the request is sent again as patience allows.
+    """Send a request and return the reply; retry transient failures as `patience` allows.
 
-    `fault` sees the trouble that an answer with a good status is.
+    `fault` finds the failure in a reply whose HTTP status is good.
     """
     began, until, obeyed = session.clock.seconds(), patience.until(session), patience.until(session, asked=True)
     for pause in pauses(session.chance):
@@ -87,7 +87,7 @@ def persist(
 
 
 def _advised(trouble: Trouble, waited: float) -> Trouble:
-    """The trouble with what to do about it, where nobody was there to take the request."""
+    """Add advice to the failure where the request never reached a service."""
     if trouble.acted or not isinstance(trouble.error, Unreachable):
         return trouble
     tried = f" Tried for {waited:.0f} s." if waited >= 1 else ""

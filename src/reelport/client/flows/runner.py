@@ -1,4 +1,4 @@
-"""What the methods of a client lean on: something that drives a flow, and who is told when nobody was named."""
+"""What every client method needs: the runner of its flow, the default listener, deadlines as seconds."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ _OURS = __name__.partition(".")[0]
 
 
 class Runner(Protocol):
-    """What takes a flow's steps and waits for each."""
+    """Runs a flow's steps, blocking."""
 
     def __call__(self, flow: Flow[T], /) -> T:
-        """The flow's result."""
+        """Run the flow and return its result."""
 
 
 class AsyncRunner(Protocol):
-    """What takes a flow's steps on the event loop."""
+    """Runs a flow's steps on the event loop."""
 
     def __call__(self, flow: Flow[T], /) -> Awaitable[T]:
-        """The flow's result, in time."""
+        """Run the flow and give its result when awaited."""
 
 
 def aloud(event: Event) -> None:
-    """Tell only of what a caller should not miss: a query's warnings, as Python warnings."""
+    """The default listener: turn a query's warnings into Python warnings, and ignore other events."""
     if isinstance(event, Warned):
         warnings.warn(str(event), UserWarning, stacklevel=_outside())
 
 
 def _outside() -> int:
-    """How far up the stack our caller's own code is: a warning points there, and not into us."""
+    """Count the stack frames up to our caller's own code, so that a warning points there."""
     frame, level = inspect.currentframe(), 0
     while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == _OURS:
         frame, level = frame.f_back, level + 1
@@ -45,7 +45,7 @@ def _outside() -> int:
 
 
 def seconds(time: float | timedelta) -> float:
-    """A deadline in seconds. Raises UsageError when it is none, or over before anything could be done."""
+    """Convert a deadline to seconds. Raises UsageError unless it is a number above 0."""
     given: object = time
     try:
         number = time.total_seconds() if isinstance(time, timedelta) else float(time)

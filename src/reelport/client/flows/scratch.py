@@ -1,4 +1,4 @@
-"""A report that is wanted as a table and under no name: its file is a temporary one that goes with the table."""
+"""Fetch a report as a table only: its file is temporary and is removed together with the table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAME = "report.csv"
 
 
 class Scratch:
-    """A temporary folder that is removed once nothing refers to this object any more, or the process ends."""
+    """A temporary folder that is removed when this object is garbage-collected or the process ends."""
 
     def __init__(self) -> None:
         with translate_io_errors(Path(tempfile.gettempdir())):
@@ -35,13 +35,13 @@ class Scratch:
 
 
 def fetch_table(fetch: Callable[[Path], Flow[Downloaded]]) -> Flow[Table]:
-    """The table of what a flow fetches into the file that it is given."""
+    """Run a flow that downloads into a temporary file, and return the file as a table."""
     with (yield from work(Scratch)) as scratch:
         done = yield from fetch(scratch.folder / _NAME)
         return Table.of(done.path, kept_by=scratch)
 
 
 def _remove(folder: Path, owner: int) -> None:
-    """Remove the folder of this process: a fork's copy of the table ends without it."""
+    """Remove the folder, but only in the process that made it: a forked child's copy must leave it."""
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)
