@@ -11,14 +11,14 @@ from urllib.parse import parse_qs
 
 import pytest
 from tests.client.conftest import REPORT, TOKEN, Time, looked
-from tests.client.hand import ASKED, PAGE, Hand, reply
+from tests.client.flow_driver import ASKED, PAGE, FlowDriver, reply
 
 from reelport import AsyncClient, Client
 from reelport.client.events import silent
 from reelport.client.flows import auth, lifecycle
 from reelport.client.session import Access, Grant, Session
 from reelport.client.settings.credentials import Bearer, PublicKey
-from reelport.client.steps import Alone, Flow, Lost, Reply
+from reelport.client.steps import Exclusive, Flow, Lost, Reply
 from reelport.errors import AccessError, QueryRefused, ServiceError, Unreachable
 from reelport.query import ReportQuery
 from reelport.testing import Vendor
@@ -33,7 +33,7 @@ def login(token: str = TOKEN, refresh: str | None = REFRESH, **more: object) -> 
     return reply({"access_token": token, "refresh_token": refresh, "expires_in": 36000, "scope": ""} | more)
 
 
-def forms(hand: Hand) -> list[dict[str, str]]:
+def forms(hand: FlowDriver) -> list[dict[str, str]]:
     """What the token endpoint was sent."""
     sent = [step.request for step in hand.sent if step.request.url.endswith("/token")]
     return [{name: values[0] for name, values in parse_qs((each.body or b"").decode()).items()} for each in sent]
@@ -47,7 +47,7 @@ def public(session: Session) -> Session:
 
 def test_a_public_key_logs_in_and_then_refreshes(public: Session, time: Time) -> None:
     """The first token is had by password, later ones by the refresh token, both at the public paths, without scopes."""
-    hand = Hand(time, reply(looked("IN_PROGRESS")), grants=(login(), login(refresh=None), login()))
+    hand = FlowDriver(time, reply(looked("IN_PROGRESS")), grants=(login(), login(refresh=None), login()))
     for seconds in (0, 35950, 35950):
         time.seconds += seconds
         hand.drive(lifecycle.look(public, REPORT, silent))
@@ -67,7 +67,7 @@ def test_a_public_key_logs_in_and_then_refreshes(public: Session, time: Time) ->
 def test_a_refresh_token_that_is_refused_is_followed_by_the_password(public: Session, time: Time) -> None:
     """Refresh tokens end too: then the login is good for another."""
     no = reply({"error": "invalid_grant", "error_description": "Invalid refresh token"}, 400)
-    hand = Hand(time, reply(looked("IN_PROGRESS")), grants=(login(), no, login("another-token")))
+    hand = FlowDriver(time, reply(looked("IN_PROGRESS")), grants=(login(), no, login("another-token")))
     hand.drive(lifecycle.look(public, REPORT, silent))
     time.seconds += 36000
     hand.drive(lifecycle.look(public, REPORT, silent))
@@ -81,7 +81,7 @@ def test_a_wrong_login_says_what_to_check_and_tells_nothing(public: Session, tim
     no = reply({"error": "invalid_grant", "error_description": echo}, 400)
     public.access.grant = Grant(TOKEN, float("-inf"), REFRESH)
     with pytest.raises(AccessError, match="REELPORT_USERNAME") as caught:
-        Hand(time, reply(looked("IN_PROGRESS")), grants=(no,)).drive(lifecycle.look(public, REPORT, silent))
+        FlowDriver(time, reply(looked("IN_PROGRESS")), grants=(no,)).drive(lifecycle.look(public, REPORT, silent))
     for secret in (LOGIN.username, PASSWORD, LOGIN.secret, LOGIN.id, REFRESH, TOKEN):
         assert secret not in str(caught.value)
         assert secret not in repr(public)
@@ -100,20 +100,20 @@ def test_a_wrong_login_says_what_to_check_and_tells_nothing(public: Session, tim
 def test_what_cannot_be_sent_is_no_token(session: Session, time: Time, answer: dict[str, Any]) -> None:
     """A token that would break the header it is sent in is refused as none."""
     with pytest.raises(ServiceError, match="without a token"):
-        Hand(time, reply(ASKED), grants=(reply(answer),)).drive(lifecycle.look(session, REPORT, silent))
+        FlowDriver(time, reply(ASKED), grants=(reply(answer),)).drive(lifecycle.look(session, REPORT, silent))
 
 
 @pytest.mark.parametrize("life", ["soon", None, True, -5, "NaN", {}])
 def test_a_life_that_is_no_number_of_seconds(session: Session, time: Time, life: object) -> None:
     """A token whose end isn't known is used at least once."""
-    hand = Hand(time, reply(looked("IN_PROGRESS")), grants=(reply({"access_token": TOKEN, "expires_in": life}),))
+    hand = FlowDriver(time, reply(looked("IN_PROGRESS")), grants=(reply({"access_token": TOKEN, "expires_in": life}),))
     assert hand.drive(lifecycle.look(session, REPORT, silent)).token == REPORT
 
 
 def test_a_short_life_has_a_short_margin(session: Session, time: Time) -> None:
     """A token of ten seconds is used for nine."""
     grants = (reply({"access_token": TOKEN, "expires_in": 10}),)
-    hand = Hand(time, reply(looked("IN_PROGRESS")), grants=grants)
+    hand = FlowDriver(time, reply(looked("IN_PROGRESS")), grants=grants)
     for seconds in (0, 8.9, 0.2):
         time.seconds += seconds
         hand.drive(lifecycle.look(session, REPORT, silent))
@@ -128,7 +128,7 @@ def with_bearer(session: Session, *, reelport: bool | None = None) -> Session:
 def test_a_bearer_token_asks_for_no_other(session: Session, time: Time, query: ReportQuery) -> None:
     """A token that was given is used as it is; one cheap query tells whom it is for."""
     host = with_bearer(session)
-    hand = Hand(time, reply({"data": {"__typename": "Query"}}, 200, reelport_version="1"), reply(ASKED))
+    hand = FlowDriver(time, reply({"data": {"__typename": "Query"}}, 200, reelport_version="1"), reply(ASKED))
     assert hand.drive(lifecycle.ask(host, query, silent)).token == REPORT
     assert host.reelport is True
     assert hand.sent_to("/token") == 0
@@ -141,7 +141,7 @@ def test_a_vendor_that_refuses_the_cheap_query_is_asked_all_the_same(
     """A refusal of `__typename` tells enough: it isn't a Reelport service."""
     host = with_bearer(session)
     no = reply({"data": None, "errors": [{"message": "introspection is off"}]})
-    assert Hand(time, no, reply(ASKED)).drive(lifecycle.ask(host, query, silent)).token == REPORT
+    assert FlowDriver(time, no, reply(ASKED)).drive(lifecycle.ask(host, query, silent)).token == REPORT
     assert host.reelport is False
 
 
@@ -150,7 +150,7 @@ def test_a_host_that_is_no_reporting_api_is_not_asked(
     session: Session, time: Time, query: ReportQuery, answer: Reply
 ) -> None:
     """With a bearer token too, a wrong address is seen before a report is asked for."""
-    hand = Hand(time, answer, reply(ASKED))
+    hand = FlowDriver(time, answer, reply(ASKED))
     with pytest.raises(Unreachable, match="REELPORT_URL"):
         hand.drive(lifecycle.ask(with_bearer(session), query, silent))
     assert hand.sent_to("/graphql") == 1
@@ -158,7 +158,7 @@ def test_a_host_that_is_no_reporting_api_is_not_asked(
 
 def test_a_bearer_token_that_is_refused_is_not_tried_again(session: Session, time: Time) -> None:
     """There is no other to be had: the error says which setting needs a fresh one."""
-    hand = Hand(time, reply({"errors": [{"message": "expired"}]}, 401))
+    hand = FlowDriver(time, reply({"errors": [{"message": "expired"}]}, 401))
     with pytest.raises(AccessError, match="REELPORT_BEARER"):
         hand.drive(lifecycle.look(with_bearer(session), REPORT, silent))
     assert hand.sent_to("/graphql") == 1
@@ -174,15 +174,15 @@ def test_a_text_that_is_no_bearer_token(text: str) -> None:
 
 def begun(session: Session) -> Flow[str]:
     """The renewal of a flow that found no good token and waits for its turn."""
-    step = next(auth.bearer(session, silent))
-    assert isinstance(step, Alone)
+    step = next(auth.get_token(session, silent))
+    assert isinstance(step, Exclusive)
     return step.flow  # type: ignore[return-value]  # a renewal gives a token
 
 
 def test_a_refusal_is_shared_with_all_that_waited(session: Session, time: Time) -> None:
     """A key that is refused once isn't tried by each flow that waited for it, but by the next that comes."""
     no = reply({"error": "invalid_client"}, 401)
-    hand = Hand(time, reply(ASKED), grants=(no,))
+    hand = FlowDriver(time, reply(ASKED), grants=(no,))
     waiting = [begun(session) for _ in range(5)]
     for renewal in waiting:
         with pytest.raises(AccessError):
@@ -197,7 +197,7 @@ def test_a_refusal_is_shared_with_all_that_waited(session: Session, time: Time) 
 
 def test_flows_that_wait_for_a_dead_service_end_together(session: Session, time: Time) -> None:
     """The patience of a flow runs while it waits for its turn, so that many take no longer than one."""
-    hand = Hand(time, reply(ASKED), grants=(Lost("connection refused", sent=False),))
+    hand = FlowDriver(time, reply(ASKED), grants=(Lost("connection refused", sent=False),))
     start = time.seconds
     for renewal in [begun(session) for _ in range(8)]:
         with pytest.raises(Unreachable):
@@ -210,7 +210,7 @@ def test_a_flow_that_was_stopped_leaves_the_turn_to_the_next(session: Session, t
     first, second = begun(session), begun(session)
     next(first)
     first.close()
-    assert Hand(time, reply(ASKED)).drive(second) == TOKEN
+    assert FlowDriver(time, reply(ASKED)).drive(second) == TOKEN
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.client.test_other_columns import WORDS, command
 
 from reelport import Client, FewerDays, QueryRefused
 from reelport.client.events import Event
-from reelport.client.flows.day_limits import named_limit
+from reelport.client.flows.day_limits import find_named_limit
 from reelport.client.ledger import Ledger
 from reelport.errors import Problem
 from reelport.testing import Vendor
@@ -150,4 +150,4 @@ def test_what_was_learned_is_tried_again_after_90_days(ledger: Ledger, calendar:
 )
 def test_which_sentences_name_a_limit(sentence: str, limit: int | None) -> None:
     """One number of days below those that were asked for; not how far back there are numbers, nor when to come back."""
-    assert named_limit(QUERY, QueryRefused((Problem("bad_request", (), sentence),))) == limit
+    assert find_named_limit(QUERY, QueryRefused((Problem("bad_request", (), sentence),))) == limit

@@ -10,7 +10,19 @@ from urllib.parse import parse_qs
 
 import pytest
 from tests.client.conftest import REPORT, SECRET, TOKEN, Time, looked
-from tests.client.hand import ASKED, GRANT, OURS, PAGE, THEIRS, Hand, grant, of_dailymotion, refused, reply, unknown
+from tests.client.flow_driver import (
+    ASKED,
+    GRANT,
+    OURS,
+    PAGE,
+    THEIRS,
+    FlowDriver,
+    grant,
+    of_dailymotion,
+    refused,
+    reply,
+    unknown,
+)
 
 from reelport.client.events import Event, Warned, silent
 from reelport.client.flows import lifecycle
@@ -31,7 +43,7 @@ from reelport.query import ReportQuery
 
 def test_an_ask_sends_the_key_once_and_the_query_as_variables(session: Session, time: Time, query: ReportQuery) -> None:
     """An ask is a token request with every report scope, then one mutation with the query as its input."""
-    hand = Hand(time, reply(ASKED))
+    hand = FlowDriver(time, reply(ASKED))
     state = hand.drive(lifecycle.ask(session, query, silent))
     form, mutation = (step.request for step in hand.sent)
     fields = parse_qs((form.body or b"").decode())
@@ -45,7 +57,7 @@ def test_an_ask_sends_the_key_once_and_the_query_as_variables(session: Session, 
 
 def test_a_query_with_problems_never_leaves(session: Session, time: Time, query: ReportQuery) -> None:
     """Towards a Reelport service every problem is raised at once and nothing is sent."""
-    hand = Hand(time, reply(ASKED))
+    hand = FlowDriver(time, reply(ASKED))
     wrong = replace(query, metrics=("VIEW",), dimensions=("DAYS",))
     with pytest.raises(QueryRefused) as caught:
         hand.drive(lifecycle.ask(session, wrong, silent))
@@ -57,7 +69,7 @@ def test_an_unknown_name_is_only_a_warning_towards_another_vendor(
     session: Session, time: Time, query: ReportQuery
 ) -> None:
     """Dailymotion may know a metric that this version doesn't: it is told of and sent."""
-    hand, told = Hand(time, reply(ASKED)), list[Event]()
+    hand, told = FlowDriver(time, reply(ASKED)), list[Event]()
     asked = lifecycle.ask(of_dailymotion(session), replace(query, metrics=("BRAND_NEW_METRIC",)), told.append)
     assert hand.drive(asked).token == REPORT
     assert any(isinstance(event, Warned) for event in told)
@@ -66,14 +78,16 @@ def test_an_unknown_name_is_only_a_warning_towards_another_vendor(
 def test_today_comes_from_the_clock(session: Session, time: Time, query: ReportQuery) -> None:
     """A range that ends today may be asked for, and one that ends tomorrow may not."""
     today = time.day.date()
-    assert Hand(time, reply(ASKED)).drive(lifecycle.ask(session, query.within(today, today), silent)).token == REPORT
+    assert (
+        FlowDriver(time, reply(ASKED)).drive(lifecycle.ask(session, query.within(today, today), silent)).token == REPORT
+    )
     with pytest.raises(QueryRefused, match="future"):
-        Hand(time, reply(ASKED)).drive(lifecycle.ask(session, query.within(today, date(2026, 11, 26)), silent))
+        FlowDriver(time, reply(ASKED)).drive(lifecycle.ask(session, query.within(today, date(2026, 11, 26)), silent))
 
 
 def test_a_token_is_used_until_shortly_before_it_ends(session: Session, time: Time) -> None:
     """One token serves many looks; it is renewed a minute before its time is over."""
-    hand = Hand(time, reply(looked("IN_PROGRESS")))
+    hand = FlowDriver(time, reply(looked("IN_PROGRESS")))
     for seconds in (0, 3000, 539, 2):
         time.seconds += seconds
         hand.drive(lifecycle.look(session, REPORT, silent))
@@ -83,16 +97,16 @@ def test_a_token_is_used_until_shortly_before_it_ends(session: Session, time: Ti
 def test_a_refused_token_is_renewed_and_the_request_replayed_once(session: Session, time: Time) -> None:
     """A 401 costs a new token and one more try; a second 401 is an AccessError."""
     gone = reply({"errors": [{"message": "expired"}]}, 401)
-    hand = Hand(time, gone, reply(looked("FINISHED", "https://files.example.org/1")))
+    hand = FlowDriver(time, gone, reply(looked("FINISHED", "https://files.example.org/1")))
     assert hand.drive(lifecycle.look(session, REPORT, silent)).ready
     assert hand.sent_to("/token") == 2
     with pytest.raises(AccessError):
-        Hand(time, gone).drive(lifecycle.look(session, REPORT, silent))
+        FlowDriver(time, gone).drive(lifecycle.look(session, REPORT, silent))
 
 
 def test_a_vendor_that_refuses_a_scope_is_asked_for_fewer(session: Session, time: Time, query: ReportQuery) -> None:
     """invalid_scope is answered by asking for no more than the query needs."""
-    hand = Hand(time, reply(ASKED), grants=(reply({"error": "invalid_scope"}, 400), reply(GRANT)))
+    hand = FlowDriver(time, reply(ASKED), grants=(reply({"error": "invalid_scope"}, 400), reply(GRANT)))
     earnings = replace(query, metrics=("ESTIMATED_EARNINGS_EUR",), dimensions=("DAY",))
     hand.drive(lifecycle.ask(session, earnings, silent))
     form = parse_qs((hand.sent[1].request.body or b"").decode())
@@ -118,7 +132,7 @@ def test_a_token_that_is_not_to_be_had(
 ) -> None:
     """Whatever the token endpoint answers becomes an error of the tree, without the secret in it."""
     with pytest.raises(error) as caught:
-        Hand(time, reply(ASKED), grants=(answer,)).drive(lifecycle.look(session, REPORT, silent))
+        FlowDriver(time, reply(ASKED), grants=(answer,)).drive(lifecycle.look(session, REPORT, silent))
     assert SECRET not in str(caught.value)
 
 
@@ -126,7 +140,7 @@ def test_an_ask_whose_answer_was_lost_is_repeated_towards_reelport(
     session: Session, time: Time, query: ReportQuery
 ) -> None:
     """The same ask gives the same report there, so that sending it twice asks once."""
-    hand = Hand(time, Lost("connection reset"), reply(PAGE, 502), reply(ASKED))
+    hand = FlowDriver(time, Lost("connection reset"), reply(PAGE, 502), reply(ASKED))
     assert hand.drive(lifecycle.ask(session, query, silent)).token == REPORT
 
 
@@ -135,7 +149,7 @@ def test_an_ask_whose_answer_was_lost_is_not_repeated_towards_another_vendor(
     session: Session, time: Time, query: ReportQuery, answer: Reply | Lost
 ) -> None:
     """There a second ask may be a second report: it is said instead that a slot may be taken."""
-    hand = Hand(time, answer)
+    hand = FlowDriver(time, answer)
     with pytest.raises(AskLost, match="slot"):
         hand.drive(lifecycle.ask(of_dailymotion(session), query, silent))
     assert hand.sent_to("/graphql") == 1
@@ -146,14 +160,14 @@ def test_an_ask_that_never_arrived_is_repeated_everywhere(
     session: Session, time: Time, query: ReportQuery, answer: Reply | Lost
 ) -> None:
     """Where the service surely did nothing, asking again is safe."""
-    hand = Hand(time, answer, reply(ASKED))
+    hand = FlowDriver(time, answer, reply(ASKED))
     assert hand.drive(lifecycle.ask(of_dailymotion(session), query, silent)).token == REPORT
 
 
 def test_a_reelport_service_is_known_by_its_header(session: Session, time: Time, query: ReportQuery) -> None:
     """A host that names Reelport's version is held to all rules: an unknown name costs a token and no ask."""
     wrong = replace(query, metrics=("VIEW",))
-    hand, host = Hand(time, reply(ASKED), grants=(grant(reelport_version="9"),)), unknown(session)
+    hand, host = FlowDriver(time, reply(ASKED), grants=(grant(reelport_version="9"),)), unknown(session)
     with pytest.raises(QueryRefused, match="VIEWS"):
         hand.drive(lifecycle.ask(host, wrong, silent))
     assert host.reelport is True
@@ -162,7 +176,7 @@ def test_a_reelport_service_is_known_by_its_header(session: Session, time: Time,
 
 def test_any_other_host_may_know_more_than_we_do(session: Session, time: Time, query: ReportQuery) -> None:
     """Without that header unknown names and pairs that nothing rules out are told of, and pass."""
-    hand, host, told = Hand(time, reply(ASKED)), unknown(session), list[Event]()
+    hand, host, told = FlowDriver(time, reply(ASKED)), unknown(session), list[Event]()
     strange = replace(query, metrics=("BRAND_NEW_METRIC", "VIEWS"), dimensions=("DAY", "SIGN_OF_ZODIAC"))
     assert hand.drive(lifecycle.ask(host, strange, told.append)).token == REPORT
     assert host.reelport is False
@@ -171,7 +185,7 @@ def test_any_other_host_may_know_more_than_we_do(session: Session, time: Time, q
 
 def test_what_no_host_takes_costs_no_request(session: Session, time: Time, query: ReportQuery) -> None:
     """A range that ends before it starts is refused before anyone is spoken to."""
-    hand = Hand(time, reply(ASKED))
+    hand = FlowDriver(time, reply(ASKED))
     with pytest.raises(QueryRefused, match="lies before"):
         hand.drive(lifecycle.ask(unknown(session), query.within(date(2026, 11, 3), date(2026, 11, 1)), silent))
     assert hand.sent == []
@@ -205,7 +219,7 @@ def test_an_answer_to_an_ask_that_cannot_be_read_is_a_lost_one(
 ) -> None:
     """Where the ask may have been taken and no token can be read, it isn't known whether there is a report."""
     with pytest.raises(AskLost):
-        Hand(time, answer).drive(lifecycle.ask(of_dailymotion(session), query, silent))
+        FlowDriver(time, answer).drive(lifecycle.ask(of_dailymotion(session), query, silent))
 
 
 @pytest.mark.parametrize("answer", [reply(PAGE, 404), reply({}, 503, retry_after="9999"), reply(PAGE, 302)])
@@ -214,7 +228,7 @@ def test_an_ask_that_was_surely_not_taken_is_not_a_lost_one(
 ) -> None:
     """A host that has no such place, or puts the request off, has made no report."""
     with pytest.raises(ServiceError) as caught:
-        Hand(time, answer).drive(lifecycle.ask(of_dailymotion(session), query, silent))
+        FlowDriver(time, answer).drive(lifecycle.ask(of_dailymotion(session), query, silent))
     assert not isinstance(caught.value, AskLost)
 
 
@@ -238,7 +252,7 @@ def test_a_refused_third_report_is_told_by_structure(
     """A refusal of the whole ask, of a query that is right, may be a reason to wait."""
     host = of_dailymotion(session)
     with pytest.raises((QueryRefused, QueueFull)) as caught:
-        Hand(time, refused(*errors)).drive(lifecycle.ask(host, query, silent))
+        FlowDriver(time, refused(*errors)).drive(lifecycle.ask(host, query, silent))
     assert may_be_slot_refusal(host, query, caught.value) is crowded
 
 
@@ -246,6 +260,6 @@ def test_a_query_that_we_doubt_is_refused_for_itself(session: Session, time: Tim
     """Where our own check has something to say, a refusal is the query's; a Reelport service's always is."""
     host, strange = of_dailymotion(session), replace(query, metrics=("BRAND_NEW_METRIC",))
     with pytest.raises(QueryRefused) as caught:
-        Hand(time, refused(FULL)).drive(lifecycle.ask(host, strange, silent))
+        FlowDriver(time, refused(FULL)).drive(lifecycle.ask(host, strange, silent))
     assert not may_be_slot_refusal(host, strange, caught.value)
     assert not may_be_slot_refusal(session, query, caught.value)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.client.conftest import REPORT, SECRET, TOKEN, Time, looked
-from tests.client.hand import ASKED, OURS, THEIRS, Hand, of_dailymotion, refused, reply
+from tests.client.flow_driver import ASKED, OURS, THEIRS, FlowDriver, of_dailymotion, refused, reply
 
 from reelport.client.events import silent
 from reelport.client.flows import lifecycle
@@ -51,7 +51,7 @@ def test_graphql_errors_always_raise(
 ) -> None:
     """Errors inside a 200 raise, in either shape and even beside data."""
     with pytest.raises(error) as caught:
-        Hand(time, reply({"data": data, "errors": errors})).drive(lifecycle.ask(session, query, silent))
+        FlowDriver(time, reply({"data": data, "errors": errors})).drive(lifecycle.ask(session, query, silent))
     if not issubclass(error, ServiceError):  # A fault of the service is repeated, and ends in its own words.
         assert isinstance(caught.value, ReelportError)
         assert caught.value.data == data
@@ -62,13 +62,15 @@ def test_graphql_errors_always_raise(
 def test_errors_of_any_form_are_a_refusal(session: Session, time: Time, query: ReportQuery, errors: object) -> None:
     """That there is something under `errors` is enough, whatever it is."""
     with pytest.raises(QueryRefused):
-        Hand(time, reply({"data": None, "errors": errors})).drive(lifecycle.ask(session, query, silent))
+        FlowDriver(time, reply({"data": None, "errors": errors})).drive(lifecycle.ask(session, query, silent))
 
 
 @pytest.mark.parametrize("errors", [[], None, {}, ""])
 def test_empty_errors_are_none(session: Session, time: Time, query: ReportQuery, errors: object) -> None:
     """Some services send the key with nothing in it."""
-    assert Hand(time, reply(ASKED | {"errors": errors})).drive(lifecycle.ask(session, query, silent)).token == REPORT
+    assert (
+        FlowDriver(time, reply(ASKED | {"errors": errors})).drive(lifecycle.ask(session, query, silent)).token == REPORT
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,11 +86,11 @@ def test_an_error_of_the_token_kind_is_replayed_once(
     session: Session, time: Time, query: ReportQuery, error: dict[str, Any]
 ) -> None:
     """A token that a GraphQL error refuses is renewed as after a 401."""
-    hand = Hand(time, refused(error), reply(ASKED))
+    hand = FlowDriver(time, refused(error), reply(ASKED))
     assert hand.drive(lifecycle.ask(of_dailymotion(session), query, silent)).token == REPORT
     assert hand.sent_to("/token") == 2
     with pytest.raises(AccessError):
-        Hand(time, refused(error)).drive(lifecycle.ask(session, query, silent))
+        FlowDriver(time, refused(error)).drive(lifecycle.ask(session, query, silent))
 
 
 @pytest.mark.parametrize("status", ["beside data", "a scope"])
@@ -97,7 +99,7 @@ def test_what_a_new_token_does_not_cure_is_not_replayed(
 ) -> None:
     """An ask that left a report behind isn't sent again, nor one that the key may not make."""
     error = {"type": "invalid_token" if status == "beside data" else "access_forbidden", "message": "no"}
-    hand = Hand(time, reply({"data": ASKED["data"] if status == "beside data" else None, "errors": [error]}))
+    hand = FlowDriver(time, reply({"data": ASKED["data"] if status == "beside data" else None, "errors": [error]}))
     with pytest.raises(AccessError):
         hand.drive(lifecycle.ask(session, query, silent))
     assert hand.sent_to("/graphql") == 1
@@ -106,7 +108,7 @@ def test_what_a_new_token_does_not_cure_is_not_replayed(
 def test_our_problems_keep_their_code_path_and_nearest_name(session: Session, time: Time, query: ReportQuery) -> None:
     """What the service says of a refused query arrives whole."""
     with pytest.raises(QueryRefused) as caught:
-        Hand(time, refused(OURS, THEIRS)).drive(lifecycle.ask(session, query, silent))
+        FlowDriver(time, refused(OURS, THEIRS)).drive(lifecycle.ask(session, query, silent))
     ours, theirs = caught.value.problems
     assert theirs.code == "invalid_document"
     assert (ours.code, ours.path, ours.nearest) == ("unknown_metric", ("metrics", 0), "VIEWS")
@@ -116,7 +118,7 @@ def test_our_problems_keep_their_code_path_and_nearest_name(session: Session, ti
 @pytest.mark.parametrize("what", [repr, str])
 def test_nothing_that_prints_holds_a_secret(session: Session, time: Time, what: Callable[[object], str]) -> None:
     """Neither session, settings, grant nor request tells the secret or the bearer token."""
-    hand = Hand(time, reply(looked("IN_PROGRESS")))
+    hand = FlowDriver(time, reply(looked("IN_PROGRESS")))
     hand.drive(lifecycle.look(session, REPORT, silent))
     printed = what([session, session.grant, session.settings, hand.sent])
     assert SECRET not in printed
@@ -127,7 +129,7 @@ def test_an_error_text_from_outside_is_redacted(session: Session, time: Time, qu
     """A service that repeats the credentials doesn't get them into our errors."""
     echo = refused({"message": f"Bearer {TOKEN} of {SECRET} may not", "type": "bad_request"})
     with pytest.raises(QueryRefused) as caught:
-        Hand(time, echo).drive(lifecycle.ask(session, query, silent))
+        FlowDriver(time, echo).drive(lifecycle.ask(session, query, silent))
     assert TOKEN not in str(caught.value)
     assert SECRET not in str(caught.value)
 
@@ -144,7 +146,7 @@ def test_a_look_that_is_refused_is_not_the_querys_fault(
 ) -> None:
     """A refused look says that the report is gone or can't be shown, and keeps its token."""
     with pytest.raises(expected) as caught:
-        Hand(time, refused(error)).drive(lifecycle.wait(session, REPORT, silent))
+        FlowDriver(time, refused(error)).drive(lifecycle.wait(session, REPORT, silent))
     assert caught.value.token == REPORT
 
 
@@ -152,14 +154,14 @@ def test_what_a_service_says_cannot_break_a_terminal(session: Session, time: Tim
     """Control characters, half letters and endless texts of a service don't reach who prints our errors."""
     nasty = "\x1b[31mred\x1b[0m \ud800 \x00 " + "long " * 10_000
     with pytest.raises(QueryRefused) as caught:
-        Hand(time, refused({"message": nasty, "type": nasty, "path": [nasty]})).drive(
+        FlowDriver(time, refused({"message": nasty, "type": nasty, "path": [nasty]})).drive(
             lifecycle.ask(session, query, silent)
         )
     said = str(caught.value)
     assert said.isprintable()
     assert said.encode()
     assert len(said) < 2100
-    state = Hand(time, reply(looked("\x1b[2J"))).drive(lifecycle.look(session, REPORT, silent))
+    state = FlowDriver(time, reply(looked("\x1b[2J"))).drive(lifecycle.look(session, REPORT, silent))
     assert state.status.isprintable()
 
 
@@ -167,7 +169,7 @@ def test_an_answer_packed_to_fill_the_memory_is_none(session: Session, time: Tim
     """A hundred megabytes of blanks in a hundred kilobytes are not unpacked."""
     bomb = gzip.compress(b" " * (100 << 20))
     with pytest.raises(Unreachable):
-        Hand(time, reply(bomb, 200, content_encoding="gzip")).drive(lifecycle.look(session, REPORT, silent))
+        FlowDriver(time, reply(bomb, 200, content_encoding="gzip")).drive(lifecycle.look(session, REPORT, silent))
     packed = gzip.compress(json.dumps(looked("FINISHED", "https://files.example.org/1")).encode())
-    hand = Hand(time, reply(packed, 200, content_encoding="gzip"))
+    hand = FlowDriver(time, reply(packed, 200, content_encoding="gzip"))
     assert hand.drive(lifecycle.look(session, REPORT, silent)).ready

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from reelport.client.drivers.step_runners import AsyncStepRunner, StepRunner, Turn
+from reelport.client.drivers.step_runners import AsyncStepRunner, ExclusiveLock, StepRunner
 from reelport.client.drivers.transport import AsyncTransport, Transport
 from reelport.client.flows.probe import Probe, probe
 from reelport.client.ledger.place import Place, ledger_at
@@ -136,7 +136,7 @@ class Client:
                     hand.check()
                     return end.value  # type: ignore[no-any-return]  # a generator's result has its flow's type
                 try:
-                    step = partial(flow.send, hand.take(wanted))
+                    step = partial(flow.send, hand.execute(wanted))
                 except ReelportError as error:
                     step = partial(flow.throw, error)
 
@@ -168,7 +168,7 @@ class AsyncClient:
         self._transport = transport or _async_http()
         self._lent = False
         self._sleep = sleep or _asleep
-        self._turn = Turn()
+        self._turn = ExclusiveLock()
         self.reports = AsyncReports(self._run, self._session)
 
     async def __aenter__(self) -> Self:
@@ -244,7 +244,7 @@ class AsyncClient:
                         hand.check()
                         return end.value  # type: ignore[no-any-return]  # a generator's result has its flow's type
                     try:
-                        step = partial(flow.send, await hand.take(wanted))
+                        step = partial(flow.send, await hand.execute(wanted))
                     except ReelportError as error:
                         step = partial(flow.throw, error)
             finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reelport.client.events import Event, Progress
-from reelport.client.flows.runner import aloud
+from reelport.client.flows.runner import warn
 from reelport.client.notebook import notebook_bar
 from reelport.client.report_log import ReportLog
 from reelport.client.session import Session
@@ -16,7 +16,7 @@ def listener(session: Session, progress: Progress | None = None) -> Progress:
     """
     log: Progress = ReportLog(session)
     bar = None if progress else notebook_bar()
-    heard = [each for each in (log, bar, progress or aloud) if each is not None]
+    heard = [each for each in (log, bar, progress or warn) if each is not None]
 
     def tell(event: Event) -> None:
         for each in heard:

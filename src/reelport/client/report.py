@@ -14,7 +14,7 @@ from reelport.client.files.part import checked_csv_target
 from reelport.client.flows import download, fetch, follow
 from reelport.client.flows.download import Downloaded
 from reelport.client.flows.lifecycle import ReportState
-from reelport.client.flows.runner import AsyncRunner, Runner, aloud, seconds
+from reelport.client.flows.runner import AsyncRunner, Runner, to_seconds, warn
 from reelport.client.flows.scratch import fetch_table
 from reelport.client.listener import listener
 from reelport.client.results.notebook_views import report_html
@@ -52,7 +52,7 @@ class _Handle:
     def _download(self, target: Path, tell: Progress, *, any_columns: bool) -> Flow[Downloaded]:
         row = yield from fetch.recall_row(self._session, self.token)
         if not self._state.ready:
-            self._state = yield from download.ready(self._session, self.token, tell)
+            self._state = yield from download.look_up_links(self._session, self.token, tell)
         return (
             yield from fetch.download_recorded(
                 self._session, row, self._state, self.query, target, tell, any_columns=any_columns
@@ -64,7 +64,7 @@ class _Handle:
         self._state = yield from follow.look_recorded(self._session, row, self.token, tell)
 
     def _wait(self, deadline: float | timedelta, tell: Progress) -> Flow[None]:
-        left = seconds(deadline)
+        left = to_seconds(deadline)
         row = yield from fetch.recall_row(self._session, self.token)
         self._state = yield from follow.wait_recorded(self._session, row, self.token, tell, deadline=left)
 
@@ -78,7 +78,7 @@ class Report(_Handle):
 
     def refresh(self) -> Report:
         """Look once. Raises ReportExpired when the service doesn't know the report (any more)."""
-        self._run(self._refresh(listener(self._session, aloud)))
+        self._run(self._refresh(listener(self._session, warn)))
         return self
 
     def wait(self, *, deadline: float | timedelta = DEADLINE, progress: Progress | None = None) -> Report:
@@ -115,7 +115,7 @@ class AsyncReport(_Handle):
 
     async def refresh(self) -> AsyncReport:
         """Look once. Raises ReportExpired when the service doesn't know the report (any more)."""
-        await self._run(self._refresh(listener(self._session, aloud)))
+        await self._run(self._refresh(listener(self._session, warn)))
         return self
 
     async def wait(self, *, deadline: float | timedelta = DEADLINE, progress: Progress | None = None) -> AsyncReport:

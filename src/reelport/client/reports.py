@@ -15,7 +15,7 @@ from reelport.client.files.part import checked_csv_target
 from reelport.client.flows import fetch
 from reelport.client.flows.download import Downloaded
 from reelport.client.flows.lifecycle import ReportState
-from reelport.client.flows.runner import AsyncRunner, Runner, seconds
+from reelport.client.flows.runner import AsyncRunner, Runner, to_seconds
 from reelport.client.flows.scratch import fetch_table
 from reelport.client.listener import listener
 from reelport.client.ranges.reports import AsyncRangeReports, RangeReports
@@ -49,7 +49,7 @@ class Reports(RangeReports):
         slots of the key were taken for `deadline` seconds.
         """
         tell = listener(self._session, progress)
-        submit = fetch.submit(self._session, query, tell, deadline=seconds(deadline), fresh=fresh)
+        submit = fetch.submit(self._session, query, tell, deadline=to_seconds(deadline), fresh=fresh)
         state = self._run(submit)
         return Report(self._run, self._session, state, query)
 
@@ -97,7 +97,9 @@ class Reports(RangeReports):
         when it was asked for. `fresh` asks anew even so. Without `to` the report is a table, whose file is a
         temporary one that goes with it.
         """
-        start = partial(_flow, self._session, query, listener(self._session, progress), seconds(deadline), fresh=fresh)
+        start = partial(
+            _flow, self._session, query, listener(self._session, progress), to_seconds(deadline), fresh=fresh
+        )
         if to is None:
             return self._run(fetch_table(start))
         return self._run(start(checked_csv_target(to)))
@@ -124,7 +126,7 @@ class AsyncReports(AsyncRangeReports):
         slots of the key were taken for `deadline` seconds.
         """
         tell = listener(self._session, progress)
-        submit = fetch.submit(self._session, query, tell, deadline=seconds(deadline), fresh=fresh)
+        submit = fetch.submit(self._session, query, tell, deadline=to_seconds(deadline), fresh=fresh)
         state = await self._run(submit)
         return AsyncReport(self._run, self._session, state, query)
 
@@ -172,7 +174,9 @@ class AsyncReports(AsyncRangeReports):
         when it was asked for. `fresh` asks anew even so. Without `to` the report is a table, whose file is a
         temporary one that goes with it.
         """
-        start = partial(_flow, self._session, query, listener(self._session, progress), seconds(deadline), fresh=fresh)
+        start = partial(
+            _flow, self._session, query, listener(self._session, progress), to_seconds(deadline), fresh=fresh
+        )
         if to is None:
             return await self._run(fetch_table(start))
         return await self._run(start(checked_csv_target(to)))

@@ -96,13 +96,13 @@ class Fork:
 
 
 @dataclass(frozen=True, slots=True)
-class Alone:
+class Exclusive:
     """Run a flow under the client's lock, so that no two run at once. Gives its result and raises its errors."""
 
     flow: Flow[object]
 
 
-Step = Send | Open | Read | Wait | Work | Fork | Alone
+Step = Send | Open | Read | Wait | Work | Fork | Exclusive
 Flow = Generator[Step, object, T]
 
 
@@ -113,7 +113,7 @@ def send(request: Request) -> Flow[Reply | Lost]:
     return answer
 
 
-def opened(request: Request) -> Flow[Reply | Lost]:
+def open_body(request: Request) -> Flow[Reply | Lost]:
     """Send a request and return the response's head; `read` then returns its body piece by piece."""
     answer = yield Open(request)
     assert isinstance(answer, Reply | Lost)  # noqa: S101 - the driver's promise, told to the type checker
@@ -139,7 +139,7 @@ def work(task: Callable[[], T]) -> Flow[T]:
     return answer  # type: ignore[return-value]  # the driver sends back what the task gave
 
 
-def alone(flow: Flow[T]) -> Flow[T]:
+def run_exclusive(flow: Flow[T]) -> Flow[T]:
     """Run a flow under the client's lock and return its result."""
-    answer = yield Alone(flow)
+    answer = yield Exclusive(flow)
     return answer  # type: ignore[return-value]  # the driver sends back what the flow gave

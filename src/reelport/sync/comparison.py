@@ -15,7 +15,7 @@ from reelport.client.client import Client
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Event
 from reelport.client.flows.fetch import mark_delivered
-from reelport.client.flows.runner import seconds
+from reelport.client.flows.runner import to_seconds
 from reelport.client.ranges.windows import Window, cut
 from reelport.client.session import Session
 from reelport.client.steps import Flow
@@ -92,7 +92,7 @@ def verify(
 
     UsageError when the copy has none of these days.
     """
-    today, limit = today or datetime.now(UTC).date(), seconds(deadline)
+    today, limit = today or datetime.now(UTC).date(), to_seconds(deadline)
     copies = open_copies(spec.place)
     session = client.session
     refuse_strangers([spec], session)

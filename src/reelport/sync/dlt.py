@@ -32,7 +32,7 @@ from reelport.client.client import Client
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Event
 from reelport.client.flows.fetch import mark_delivered
-from reelport.client.flows.runner import seconds
+from reelport.client.flows.runner import to_seconds
 from reelport.client.ranges.windows import Window, recut
 from reelport.client.settings.profiles import resolve
 from reelport.errors import QueryRefused, ReelportError, ServiceError, UsageError, WindowEmptied
@@ -118,7 +118,7 @@ def load(
     first window that can't be had; windows before it are loaded. UsageError for rows of another service, unless all
     are read again, and for a range that a report doesn't keep.
     """
-    specs, limit = spec_file.read(file, only=only, placed=False), seconds(deadline)
+    specs, limit = spec_file.read(file, only=only, placed=False), to_seconds(deadline)
     named = named_days(specs, datetime.now(UTC).date(), start, end, every_day=every_day)
     with nullcontext(client) if client else Client(settings=resolve(os.environ)) as speaker:
         heard = listener(speaker.session, tell)

@@ -11,7 +11,7 @@ from pathlib import Path
 from reelport.client.events import Asked, Event, Progress, Reused
 from reelport.client.files.sidecar import read
 from reelport.client.flows import fetch
-from reelport.client.flows.download import ready
+from reelport.client.flows.download import look_up_links
 from reelport.client.ranges.windows import Window
 from reelport.client.session import Session
 from reelport.client.steps import Flow, work
@@ -55,7 +55,7 @@ def fetched(
         if not heard.token:
             raise
         row = yield from fetch.recall_row(session, heard.token)
-        state = yield from ready(session, heard.token, heard)
+        state = yield from look_up_links(session, heard.token, heard)
         got = yield from fetch.download_recorded(session, row, state, None, target, heard, any_columns=True)
     token, asked = _noted(target) or (heard.token, heard.asked)
     return Delivery(window, target, token, asked, session.settings.url, got.last_complete_day)

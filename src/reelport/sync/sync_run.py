@@ -13,7 +13,7 @@ from pathlib import Path
 from reelport.client.client import Client
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Bisected, Event
-from reelport.client.flows.runner import seconds
+from reelport.client.flows.runner import to_seconds
 from reelport.client.ranges.failing import FAILURES, is_hopeless, is_too_much
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, halves, recut
 from reelport.client.session import Session
@@ -56,7 +56,7 @@ def run(
     or both the days from one to the other are, and no others. UsageError while another sync has one of the
     destinations, when one holds rows of another service, or where a copy keeps none of the named days.
     """
-    specs, limit = tuple(specs), seconds(deadline)
+    specs, limit = tuple(specs), to_seconds(deadline)
     session, today = client.session, today or datetime.now(UTC).date()
     tell = listener(session, tell)
     named = named_days(specs, today, start, end, every_day=every_day)

@@ -56,29 +56,31 @@ class Drive(Protocol):
         """Run the flow and return its result."""
 
 
-def run_parallel(drive: Drive, flows: Sequence[Flow[object]], at_once: int, outer: Halt | None = None) -> list[object]:
+def run_in_threads(
+    drive: Drive, flows: Sequence[Flow[object]], at_once: int, outer: Halt | None = None
+) -> list[object]:
     """Run flows in at most `at_once` threads and return each one's result or ReelportError, in their order.
 
     Any other exception of a flow, and a Ctrl-C here, stops all threads and is then raised.
     """
-    crew = _WorkerPool(drive, flows, outer or Halt())
-    workers = [_Worker(crew, number) for number in range(min(at_once, len(flows)))]
+    pool = _WorkerPool(drive, flows, outer or Halt())
+    workers = [_Worker(pool, number) for number in range(min(at_once, len(flows)))]
     try:
         for worker in workers:
             worker.start()
-        crew.wait(workers)
+        pool.wait(workers)
     except BaseException:  # a Ctrl-C above all: no thread may run on
-        crew.halt.stop()
-        _gather(workers)
+        pool.halt.stop()
+        _wait_for_workers(workers)
         raise
-    return crew.outcomes
+    return pool.outcomes
 
 
 class _Worker:
     """A thread of a pool. An event marks its end, because `join` takes a thread for ended after a Ctrl-C."""
 
-    def __init__(self, crew: _WorkerPool, number: int) -> None:
-        self._crew = crew
+    def __init__(self, pool: _WorkerPool, number: int) -> None:
+        self._pool = pool
         self._thread = threading.Thread(target=self._work, name=f"reelport-{number}", daemon=True)
         self._ended = threading.Event()
 
@@ -86,13 +88,13 @@ class _Worker:
         """Start the thread."""
         self._thread.start()
 
-    def ended(self, seconds: float) -> bool:
+    def wait_ended(self, seconds: float) -> bool:
         """Wait at most so many seconds for the thread to end, and return whether it has; one never started has."""
         return self._thread.ident is None or self._ended.wait(seconds)
 
     def _work(self) -> None:
         try:
-            self._crew.work()
+            self._pool.work()
         finally:
             self._ended.set()
 
@@ -103,7 +105,7 @@ class _WorkerPool:
     def __init__(self, drive: Drive, flows: Sequence[Flow[object]], halt: Halt) -> None:
         self._drive = drive
         self._next: Iterator[tuple[int, Flow[object]]] = enumerate(flows)
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self._failed_at = 0.0
         self.halt = halt
@@ -112,14 +114,14 @@ class _WorkerPool:
     def work(self) -> None:
         """Run one flow after another, until none is left or all must stop."""
         try:
-            while (job := self._take()) is not None:
+            while (job := self._next_flow()) is not None:
                 place, flow = job
                 try:
                     self.outcomes[place] = self._drive(flow, halt=self.halt)
                 except ReelportError as error:
                     self.outcomes[place] = error
         except BaseException as error:  # noqa: BLE001 - the waiting thread raises it
-            with self._turn:
+            with self._lock:
                 if self._failure is None or isinstance(self._failure, Halted):
                     self._failure, self._failed_at = error, time.monotonic()
             self.halt.stop()
@@ -127,31 +129,31 @@ class _WorkerPool:
     def wait(self, workers: list[_Worker]) -> None:
         """Wait for all threads to end. Raises a flow's error that is no ReelportError."""
         for worker in workers:
-            while not self._failed() and not worker.ended(_LOOK):
+            while not self._is_failure_known() and not worker.wait_ended(_LOOK):
                 pass
         if self._failure is not None:
             raise self._failure
 
-    def _failed(self) -> bool:
+    def _is_failure_known(self) -> bool:
         """Whether the reason for stopping is known. Halted isn't one: the real error gets a grace time to arrive."""
         if isinstance(self._failure, Halted):
             return time.monotonic() - self._failed_at >= _GRACE
         return self._failure is not None
 
-    def _take(self) -> tuple[int, Flow[object]] | None:
+    def _next_flow(self) -> tuple[int, Flow[object]] | None:
         self.halt.check()
-        with self._turn:
+        with self._lock:
             return next(self._next, None)
 
 
-def _gather(workers: list[_Worker]) -> None:
+def _wait_for_workers(workers: list[_Worker]) -> None:
     """Wait two seconds at most for threads that were told to stop, and leave behind those that hang."""
     until = time.monotonic() + _GRACE
     for worker in workers:
-        worker.ended(max(0.0, until - time.monotonic()))
+        worker.wait_ended(max(0.0, until - time.monotonic()))
 
 
-async def gather(
+async def run_as_tasks(
     run: Callable[[Flow[object]], Awaitable[object]], flows: Sequence[Flow[object]], at_once: int
 ) -> list[object]:
     """Run flows as asyncio tasks and return each one's result or ReelportError, in their order.
@@ -179,7 +181,7 @@ async def gather(
         raise
 
 
-async def in_thread(task: Callable[[], object], stopped: Callable[[BaseException], None]) -> object:
+async def run_work_in_thread(task: Callable[[], object], stopped: Callable[[BaseException], None]) -> object:
     """Run a task in a thread to its end, also when cancelled meanwhile, and return its result.
 
     A cancellation is passed to `stopped`, which raises it later.

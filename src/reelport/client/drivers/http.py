@@ -42,8 +42,8 @@ class Http:
     """Blocking HTTP through httpx2. Several threads may share one."""
 
     def __init__(self) -> None:
-        with _quiet_log():
-            self._client = httpx2.Client(headers=_headers(), limits=_LIMITS)
+        with _translate_environment_errors():
+            self._client = httpx2.Client(headers=_build_headers(), limits=_LIMITS)
 
     def open(self, request: Request) -> Body | Lost:
         """Send a request and return the response, its body still open. Raises UsageError once closed."""
@@ -54,13 +54,13 @@ class Http:
                 request.url,
                 headers=request.headers,
                 content=request.body,
-                timeout=_timeout(request),
+                timeout=_build_timeout(request),
             )
             with without_signatures():
                 response = self._client.send(made, stream=True, auth=None, follow_redirects=request.method == "GET")
                 return _Body(response, request.timeout)
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
-            return _lost(error)
+            return _describe_loss(error)
 
     def close(self) -> None:
         """Close all connections."""
@@ -74,7 +74,7 @@ class _Body:
         self._chunks: Iterator[bytes] = response.iter_raw()
         self._begun = False
         self._rest: LongBody | None = None
-        self.head = _head(response)
+        self.head = _read_head(response)
 
     def read(self) -> bytes | Lost:
         if self._rest is not None:
@@ -82,7 +82,7 @@ class _Body:
         try:
             data = next(self._chunks, b"")
         except httpx2.RequestError as error:
-            return _lost(error)
+            return _describe_loss(error)
         if not self._begun:
             # The first piece is all that the library had received: the rest can be read from the socket.
             self._begun = True
@@ -97,41 +97,41 @@ class AsyncHttp:
     """HTTP through httpx2 on asyncio. It may outlive an event loop: the next loop gets its own connections."""
 
     def __init__(self) -> None:
-        with _quiet_log():
-            self._client = httpx2.AsyncClient(headers=_headers(), limits=_LIMITS)
+        with _translate_environment_errors():
+            self._client = httpx2.AsyncClient(headers=_build_headers(), limits=_LIMITS)
         self._loop: object = None
 
     async def open(self, request: Request) -> AsyncBody | Lost:
         """Send a request and return the response, its body still open. Raises UsageError once closed."""
         _refuse_closed(closed=self._client.is_closed)
-        self._stay_in_the_loop()
+        self._follow_loop()
         try:
             made = self._client.build_request(
                 request.method,
                 request.url,
                 headers=request.headers,
                 content=request.body,
-                timeout=_timeout(request),
+                timeout=_build_timeout(request),
             )
             follow = request.method == "GET"
             with without_signatures():
                 return _AsyncBody(await self._client.send(made, stream=True, auth=None, follow_redirects=follow))
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
-            return _lost(error)
+            return _describe_loss(error)
 
     async def close(self) -> None:
         """Close all connections."""
-        self._stay_in_the_loop()
+        self._follow_loop()
         await self._client.aclose()
 
-    def _stay_in_the_loop(self) -> None:
+    def _follow_loop(self) -> None:
         """Abandon the connections of an event loop that has ended: they can't even be closed any more."""
         import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
 
         loop = asyncio.get_running_loop()
         if self._loop is not None and self._loop is not loop:
-            with _quiet_log():
-                self._client = httpx2.AsyncClient(headers=_headers(), limits=_LIMITS)
+            with _translate_environment_errors():
+                self._client = httpx2.AsyncClient(headers=_build_headers(), limits=_LIMITS)
         self._loop = loop
 
 
@@ -139,37 +139,37 @@ class _AsyncBody:
     def __init__(self, response: httpx2.Response) -> None:
         self._response = response
         self._chunks: AsyncIterator[bytes] = response.aiter_raw()
-        self.head = _head(response)
+        self.head = _read_head(response)
 
     async def read(self) -> bytes | Lost:
         try:
             return await anext(self._chunks, b"")
         except httpx2.RequestError as error:
-            return _lost(error)
+            return _describe_loss(error)
 
     async def close(self) -> None:
         await self._response.aclose()
 
 
 @contextmanager
-def _quiet_log() -> Iterator[None]:
+def _translate_environment_errors() -> Iterator[None]:
     """Turn a bad proxy or certificate file in the environment into a UsageError when a client is made."""
     try:
         yield
     except ImportError as error:
-        raise UsageError(f"{_set(_PROXIES)} names a SOCKS proxy, for which a library is missing: pip install socksio, "
+        raise UsageError(f"{_name_set(_PROXIES)} names a SOCKS proxy, for which a library is missing: pip install socksio, "
                          "or name an http:// proxy.") from error  # fmt: skip
     except (ValueError, httpx2.InvalidURL) as error:
         raise UsageError(
-            f"{_set(_PROXIES)} is no address of a proxy: give one like http://proxy.example:3128."
+            f"{_name_set(_PROXIES)} is no address of a proxy: give one like http://proxy.example:3128."
         ) from error
     except OSError as error:  # ssl.SSLError is one
         reason = error.strerror or error.__class__.__name__
-        raise UsageError(f"The certificates that {_set(_CERTIFICATES)} names can't be read ({reason}): name a PEM file "
+        raise UsageError(f"The certificates that {_name_set(_CERTIFICATES)} names can't be read ({reason}): name a PEM file "
                          "of certificates, or unset it.") from error  # fmt: skip
 
 
-def _set(names: tuple[str, ...]) -> str:
+def _name_set(names: tuple[str, ...]) -> str:
     """Name those environment variables that are set, as spelled there. Values may hold a password and stay out."""
     found = [name for name in os.environ if name.upper() in names and os.environ[name]]
     return " or ".join(sorted(found)) or " or ".join(names)
@@ -181,7 +181,7 @@ def _refuse_closed(*, closed: bool) -> None:
         raise UsageError("This client was closed: make another one.")
 
 
-def user_agent() -> str:
+def build_user_agent() -> str:
     """Return the User-Agent header: this client's version and Python's."""
     try:
         own = version("reelport")
@@ -190,25 +190,25 @@ def user_agent() -> str:
     return f"reelport/{own} python/{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def _headers() -> dict[str, str]:
-    return {"user-agent": user_agent(), "accept-encoding": "identity", "accept": "*/*"}
+def _build_headers() -> dict[str, str]:
+    return {"user-agent": build_user_agent(), "accept-encoding": "identity", "accept": "*/*"}
 
 
-def _timeout(request: Request) -> httpx2.Timeout:
+def _build_timeout(request: Request) -> httpx2.Timeout:
     return httpx2.Timeout(request.timeout, connect=min(request.timeout, _CONNECT_SECONDS))
 
 
-def _head(response: httpx2.Response) -> Reply:
+def _read_head(response: httpx2.Response) -> Reply:
     return Reply(response.status_code, {name.lower(): value for name, value in response.headers.items()})
 
 
-def _lost(error: httpx2.RequestError | httpx2.InvalidURL) -> Lost:
+def _describe_loss(error: httpx2.RequestError | httpx2.InvalidURL) -> Lost:
     """Describe a failed request. Leaves its address out: that may be a signed URL."""
-    reason = "the link is no address" if isinstance(error, httpx2.InvalidURL) else _sentence(error)
+    reason = "the link is no address" if isinstance(error, httpx2.InvalidURL) else _describe_error(error)
     return Lost(reason, sent=not isinstance(error, (*_NEVER_SENT, httpx2.InvalidURL)))
 
 
-def _sentence(error: httpx2.RequestError) -> str:
+def _describe_error(error: httpx2.RequestError) -> str:
     match error:
         case httpx2.ConnectTimeout():
             return "connecting took too long"
@@ -218,13 +218,13 @@ def _sentence(error: httpx2.RequestError) -> str:
             return "the link is neither http nor https"
         case httpx2.TooManyRedirects():
             return "it redirects without end"
-        case httpx2.ConnectError() if refused := _refusal(error):
+        case httpx2.ConnectError() if refused := _find_refusal(error):
             return refused
         case _:
             return _ERRNO.sub("", str(error)).strip(". ") or type(error).__name__
 
 
-def _refusal(error: BaseException | None) -> str | None:
+def _find_refusal(error: BaseException | None) -> str | None:
     """Return the operating system's reason for a failed connection; asyncio's libraries word theirs differently."""
     while error is not None and not (isinstance(error, OSError) and error.errno):
         error = error.__cause__ or error.__context__

@@ -15,22 +15,22 @@ from contextvars import ContextVar
 import httpx2
 
 _OURS: ContextVar[bool] = ContextVar("reelport_requests", default=False)
-_TELLING = re.compile(r"\(b'(location|set-cookie)', b['\"].*?['\"]\)", re.IGNORECASE)
+_SECRET_HEADERS = re.compile(r"\(b'(location|set-cookie)', b['\"].*?['\"]\)", re.IGNORECASE)
 
 
-class _Hushed(logging.Filter):
+class _RedactingFilter(logging.Filter):
     """Redacts links and cookies in our requests' log records, and lets every record pass."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if _OURS.get():
             if isinstance(record.args, tuple):
-                record.args = tuple(map(_bare, record.args))
-            record.msg = _TELLING.sub(r"(b'\1', b'[redacted]')", str(record.msg))
+                record.args = tuple(map(_cut_to_host, record.args))
+            record.msg = _SECRET_HEADERS.sub(r"(b'\1', b'[redacted]')", str(record.msg))
         return True
 
 
 for _name in ("httpx2", "httpcore2.http11"):
-    logging.getLogger(_name).addFilter(_Hushed())
+    logging.getLogger(_name).addFilter(_RedactingFilter())
 
 
 @contextmanager
@@ -43,6 +43,6 @@ def without_signatures() -> Iterator[None]:
         _OURS.reset(before)
 
 
-def _bare(argument: object) -> object:
+def _cut_to_host(argument: object) -> object:
     """Cut an address to its host: some vendors sign a link in its path, others in its query string."""
     return f"{argument.scheme}://{argument.netloc.decode()}/…" if isinstance(argument, httpx2.URL) else argument

@@ -10,7 +10,7 @@ from reelport.client.drivers.transport import AsyncBody, AsyncTransport, Body, T
 from reelport.client.flows.runner import AsyncRunner
 from reelport.client.interrupts import shielded
 from reelport.client.reports import AsyncSleep, Sleep
-from reelport.client.steps import Alone, Fork, Lost, Open, Read, Reply, Send, Step, Wait, Work
+from reelport.client.steps import Exclusive, Fork, Lost, Open, Read, Reply, Send, Step, Wait, Work
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,17 +25,17 @@ class StepRunner:
     """Executes the steps of one flow, blocking; holds its open response body."""
 
     def __init__(
-        self, transport: Transport, sleep: Sleep, turn: threading.Lock, drive: Drive, halt: Halt | None
+        self, transport: Transport, sleep: Sleep, lock: threading.Lock, drive: Drive, halt: Halt | None
     ) -> None:
         self._transport = transport
         self._sleep = sleep
-        self._turn = turn
+        self._lock = lock
         self._drive = drive
         self._halt = halt
         self._body: Body | None = None
         self._stop: BaseException | None = None
 
-    def take(self, step: Step) -> object:  # noqa: PLR0911 - one for each kind of step
+    def execute(self, step: Step) -> object:  # noqa: PLR0911 - one for each kind of step
         """Execute one step and return its outcome. Work that has begun ends before a Ctrl-C is raised."""
         self.check()
         if self._halt is not None:
@@ -45,13 +45,13 @@ class StepRunner:
                 self._pause(seconds)
                 return None
             case Work(task):
-                return shielded(task, self._stopped)
+                return shielded(task, self._remember_stop)
             case Fork(flows, at_once):
-                from reelport.client.drivers.fork import run_parallel  # noqa: PLC0415 - one report needs no threads
+                from reelport.client.drivers.fork import run_in_threads  # noqa: PLC0415 - one report needs no threads
 
-                return run_parallel(self._drive, flows, at_once, self._halt)
-            case Alone(flow):
-                with self._turn:
+                return run_in_threads(self._drive, flows, at_once, self._halt)
+            case Exclusive(flow):
+                with self._lock:
                     return self._drive(flow, halt=self._halt)
             case Open(request):
                 self.close()
@@ -62,7 +62,7 @@ class StepRunner:
                 return self._body.read() if self._body else b""
             case Send(request):
                 body = self._transport.open(request)
-                return body if isinstance(body, Lost) else _whole(body)
+                return body if isinstance(body, Lost) else _read_whole(body)
 
     def check(self) -> None:
         """Raise the Ctrl-C that came during work."""
@@ -74,7 +74,7 @@ class StepRunner:
         if self._body is not None:
             self._body.close()
 
-    def _stopped(self, stop: BaseException) -> None:
+    def _remember_stop(self, stop: BaseException) -> None:
         self._stop = stop
 
     def _pause(self, seconds: float) -> None:
@@ -87,15 +87,15 @@ class StepRunner:
 class AsyncStepRunner:
     """Executes the steps of one flow on asyncio; holds its open response body."""
 
-    def __init__(self, transport: AsyncTransport, sleep: AsyncSleep, turn: Turn, run: AsyncRunner) -> None:
+    def __init__(self, transport: AsyncTransport, sleep: AsyncSleep, lock: ExclusiveLock, run: AsyncRunner) -> None:
         self._transport = transport
         self._sleep = sleep
-        self._turn = turn
+        self._lock = lock
         self._run = run
         self._body: AsyncBody | None = None
         self._stop: BaseException | None = None
 
-    async def take(self, step: Step) -> object:  # noqa: PLR0911 - one for each kind of step
+    async def execute(self, step: Step) -> object:  # noqa: PLR0911 - one for each kind of step
         """Execute one step and return its outcome. Work that has begun ends before a cancellation is raised."""
         self.check()
         match step:
@@ -103,15 +103,15 @@ class AsyncStepRunner:
                 await self._sleep(seconds)
                 return None
             case Work(task):
-                from reelport.client.drivers.fork import in_thread  # noqa: PLC0415 - only asyncio's client needs it
+                from reelport.client.drivers.fork import run_work_in_thread  # noqa: PLC0415 - only asyncio's client needs it
 
-                return await in_thread(task, self._stopped)
+                return await run_work_in_thread(task, self._remember_stop)
             case Fork(flows, at_once):
-                from reelport.client.drivers.fork import gather  # noqa: PLC0415 - one report doesn't need it
+                from reelport.client.drivers.fork import run_as_tasks  # noqa: PLC0415 - one report doesn't need it
 
-                return await gather(self._run, flows, at_once)
-            case Alone(flow):
-                async with self._turn.lock():
+                return await run_as_tasks(self._run, flows, at_once)
+            case Exclusive(flow):
+                async with self._lock.of_running_loop():
                     return await self._run(flow)
             case Open(request):
                 await self.close()
@@ -122,7 +122,7 @@ class AsyncStepRunner:
                 return await self._body.read() if self._body else b""
             case Send(request):
                 body = await self._transport.open(request)
-                return body if isinstance(body, Lost) else await _awhole(body)
+                return body if isinstance(body, Lost) else await _read_whole_async(body)
 
     def check(self) -> None:
         """Raise the cancellation that came during work."""
@@ -134,18 +134,18 @@ class AsyncStepRunner:
         if self._body is not None:
             await self._body.close()
 
-    def _stopped(self, stop: BaseException) -> None:
+    def _remember_stop(self, stop: BaseException) -> None:
         self._stop = stop
 
 
-class Turn:
+class ExclusiveLock:
     """The asyncio lock of a client's exclusive flows, one for each event loop."""
 
     def __init__(self) -> None:
         self._lock: asyncio.Lock | None = None
         self._loop: object = None
 
-    def lock(self) -> asyncio.Lock:
+    def of_running_loop(self) -> asyncio.Lock:
         """Return the running loop's lock; a client may outlive a loop."""
         import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
 
@@ -155,7 +155,7 @@ class Turn:
         return self._lock
 
 
-def _whole(body: Body) -> Reply | Lost:
+def _read_whole(body: Body) -> Reply | Lost:
     """Read a response to its end; Lost where it is larger than 16 MiB."""
     data = bytearray()
     with closing(body):
@@ -168,7 +168,7 @@ def _whole(body: Body) -> Reply | Lost:
     return Reply(body.head.status, body.head.headers, bytes(data))
 
 
-async def _awhole(body: AsyncBody) -> Reply | Lost:
+async def _read_whole_async(body: AsyncBody) -> Reply | Lost:
     """Read a response to its end; Lost where it is larger than 16 MiB."""
     data = bytearray()
     try:

@@ -36,7 +36,7 @@ _FINAL = frozenset({501, 505, 511})
 
 _GZIP, _LARGEST = 31, 16 << 20
 _LONGEST_DATE, _LONGEST_PAUSE = 64, 1e9
-_STEPS = 16
+_LONGEST_PATH = 16
 """Steps of a problem's path that are kept at most; none of our own paths is longer than 2."""
 
 # Codes are compared in lower case; a number is an HTTP status that some services repeat as a code.
@@ -58,7 +58,7 @@ _FAULT = frozenset({Code.INTERNAL, Code.UNAVAILABLE, "internal_server_error", "s
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class TransientFailure:
     """A failure worth a retry: the error to raise when retries don't help, and the wait that the service asks for.
 
     `acted` is false only when the service surely did nothing about the request. `too_many` means that it refused
@@ -68,50 +68,51 @@ class Trouble:
     error: ReelportError
     retry_after: float | None = None
     acted: bool = True
-    crowded: bool = False
+    too_many: bool = False
 
 
-def trouble_of(answer: Reply | Lost, host: str, now: datetime, redact: Redact) -> Trouble | None:
+def find_failure(answer: Reply | Lost, host: str, now: datetime, redact: Redact) -> TransientFailure | None:
     """Return the transient failure that a response reports, for any kind of request; None when it has none."""
     match answer:
         case Lost(reason, sent):
-            return Trouble(Unreachable(f"{host} gave no answer: {redact(reason)}."), acted=sent)
+            return TransientFailure(Unreachable(f"{host} gave no answer: {redact(reason)}."), acted=sent)
         case Reply(status) if status in {_TOO_EARLY, _TOO_MANY} or (status in _FAILED and status not in _FINAL):
-            pause = _retry_after(answer, now)
+            pause = _read_retry_after(answer, now)
             wish = "" if pause is None else f" It asks for a pause of {pause:.0f} s."
             error = ServiceError(f"{host} answered HTTP {status}{_first_message(answer, redact)}{wish}")
             # Who names a time to come back has looked at the request and put it off.
             put_off = status in {_TOO_EARLY, _TOO_MANY} or (status == _UNAVAILABLE and pause is not None)
-            return Trouble(error, pause, acted=not put_off, crowded=status == _TOO_MANY)
+            return TransientFailure(error, pause, acted=not put_off, too_many=status == _TOO_MANY)
         case _:
             return None
 
 
-def json_of(reply: Reply, redact: Redact) -> Mapping[str, Any]:
+def parse_object(reply: Reply, redact: Redact) -> Mapping[str, Any]:
     """Parse a reply's body as a JSON object. Raises Unreachable for anything else: no Reporting API is there."""
     try:
-        value = json.loads(_unpacked(reply))
+        value = json.loads(_decompress(reply))
     except (ValueError, RecursionError, zlib.error):
         value = None
     if isinstance(value, dict):
         return value
-    raise Unreachable(f"HTTP {reply.status} with {_kind(reply, redact)}: that is no answer of a Reporting API. "
+    body = _describe_body(reply, redact)
+    raise Unreachable(f"HTTP {reply.status} with {body}: that is no answer of a Reporting API. "
                       "Check the address (REELPORT_URL).")  # fmt: skip
 
 
-def fault_of(reply: Reply, redact: Redact) -> Trouble | None:
+def find_fault(reply: Reply, redact: Redact) -> TransientFailure | None:
     """Return the transient server fault that a GraphQL answer reports; None for every other answer."""
     codes, sentences, _ = _describe_reply(reply, redact)
-    return Trouble(ServiceError(sentences)) if codes and codes <= _FAULT else None
+    return TransientFailure(ServiceError(sentences)) if codes and codes <= _FAULT else None
 
 
 def refuses_token(reply: Reply, redact: Redact) -> bool:
     """Whether an answer refuses the token and has no data: the request may be repeated with another token."""
     codes, _, data = _describe_reply(reply, redact)
-    return reply.status == UNAUTHORIZED or (bool(codes & _TOKEN) and not _holds_something(data))
+    return reply.status == UNAUTHORIZED or (bool(codes & _TOKEN) and not _has_data(data))
 
 
-def data_of(reply: Reply, redact: Redact) -> Mapping[str, Any]:
+def read_data(reply: Reply, redact: Redact) -> Mapping[str, Any]:
     """Return the `data` of a GraphQL answer.
 
     Raises AccessError, QueueFull, QueryRefused or ServiceError, even when the errors come with status 200 or
@@ -119,53 +120,53 @@ def data_of(reply: Reply, redact: Redact) -> Mapping[str, Any]:
     """
     if reply.status == FORBIDDEN:
         raise AccessError(f"The service refuses this key (HTTP 403){_first_message(reply, redact)}")
-    answer = json_of(reply, redact)
+    answer = parse_object(reply, redact)
     data = answer.get("data")
     held = data if isinstance(data, dict) else None
-    problems = tuple(_problems(answer, redact))
+    problems = tuple(_read_problems(answer, redact))
     if problems:
-        raise _refusal(problems, held)
+        raise _build_refusal(problems, held)
     if reply.status != OK or held is None:
-        raise ServiceError(f"The service answered HTTP {reply.status} without data: {_keys(answer, redact)}")
+        raise ServiceError(f"The service answered HTTP {reply.status} without data: {_list_keys(answer, redact)}")
     return held
 
 
-def _refusal(problems: tuple[Problem, ...], data: Mapping[str, Any] | None) -> ReelportError:
+def _build_refusal(problems: tuple[Problem, ...], data: Mapping[str, Any] | None) -> ReelportError:
     """Turn the problems of an answer into one exception."""
     codes = {problem.code.lower() for problem in problems}
     if codes & _ACCESS or codes == {Code.SCOPE_MISSING}:
-        return AccessError(_sentences(problems), data=data)
+        return AccessError(_join_sentences(problems), data=data)
     if codes <= _FULL:
-        return QueueFull(_sentences(problems), data=data)
-    return ServiceError(_sentences(problems), data=data) if codes <= _FAULT else QueryRefused(problems, data=data)
+        return QueueFull(_join_sentences(problems), data=data)
+    return ServiceError(_join_sentences(problems), data=data) if codes <= _FAULT else QueryRefused(problems, data=data)
 
 
 def _describe_reply(reply: Reply, redact: Redact) -> tuple[set[str], str, object]:
     """Return the codes of an answer's errors in lower case, their sentences, and the `data` beside them."""
     try:
-        answer = json_of(reply, redact)
+        answer = parse_object(reply, redact)
     except Unreachable:
         return set(), "", None
-    problems = tuple(_problems(answer, redact))
-    return {problem.code.lower() for problem in problems}, _sentences(problems), answer.get("data")
+    problems = tuple(_read_problems(answer, redact))
+    return {problem.code.lower() for problem in problems}, _join_sentences(problems), answer.get("data")
 
 
-def _holds_something(data: object) -> bool:
+def _has_data(data: object) -> bool:
     return any(value is not None for value in data.values()) if isinstance(data, dict) else data is not None
 
 
-def _problems(answer: Mapping[str, Any], redact: Redact) -> Iterator[Problem]:
+def _read_problems(answer: Mapping[str, Any], redact: Redact) -> Iterator[Problem]:
     """Yield the entries of `errors`, in any form: an answer with any entry is a refusal."""
     errors = answer.get("errors")
     for error in errors if isinstance(errors, list) else [errors] if errors else []:
-        yield _problem(error if isinstance(error, dict) else {"message": error}, redact)
+        yield _read_problem(error if isinstance(error, dict) else {"message": error}, redact)
 
 
-def _sentences(problems: tuple[Problem, ...]) -> str:
+def _join_sentences(problems: tuple[Problem, ...]) -> str:
     return "\n".join(problem.sentence for problem in problems)
 
 
-def _problem(error: dict[str, Any], redact: Redact) -> Problem:
+def _read_problem(error: dict[str, Any], redact: Redact) -> Problem:
     """Convert one entry of `errors`, in either vendor's shape."""
     extensions = error.get("extensions")
     extensions = extensions if isinstance(extensions, dict) else {}
@@ -173,7 +174,7 @@ def _problem(error: dict[str, Any], redact: Redact) -> Problem:
     # An engine that names the broken rule of the GraphQL specification gives no code of its own.
     code = code or (Code.INVALID_DOCUMENT if extensions.get("rule") else "refused")
     nearest = extensions.get("nearest")
-    steps = _list(extensions.get("inputPath") or error.get("path"))[:_STEPS]
+    steps = _as_list(extensions.get("inputPath") or error.get("path"))[:_LONGEST_PATH]
     path = tuple(step if isinstance(step, int) else redact(str(step)) for step in steps)
     sentence = error.get("message") or "The service refused without a word."
     return Problem(
@@ -187,16 +188,16 @@ def _problem(error: dict[str, Any], redact: Redact) -> Problem:
 def _first_message(reply: Reply, redact: Redact) -> str:
     """Return the first error message of a failed answer, as the end of a sentence."""
     try:
-        answer = json_of(reply, redact)
+        answer = parse_object(reply, redact)
     except Unreachable:
-        return f", with {_kind(reply, redact)}."
-    for problem in _problems(answer, redact):
+        return f", with {_describe_body(reply, redact)}."
+    for problem in _read_problems(answer, redact):
         return f": {problem.sentence}"
-    said = said_of(answer, redact)
+    said = describe_failure(answer, redact)
     return f": {said}." if said else "."
 
 
-def said_of(answer: Mapping[str, Any], redact: Redact) -> str:
+def describe_failure(answer: Mapping[str, Any], redact: Redact) -> str:
     """Return the failure text of a token endpoint's or gateway's answer, without a full stop; may be empty."""
     error = answer.get("error")
     parts = error if isinstance(error, dict) else answer
@@ -204,16 +205,16 @@ def said_of(answer: Mapping[str, Any], redact: Redact) -> str:
     return redact(": ".join(str(word) for word in words if word and isinstance(word, str | int))).rstrip(".")
 
 
-def _retry_after(reply: Reply, now: datetime) -> float | None:
+def _read_retry_after(reply: Reply, now: datetime) -> float | None:
     """Return the seconds that `Retry-After` asks for; the header holds seconds or a date."""
     text = reply.headers.get("retry-after", "").strip()[:_LONGEST_DATE]
     with suppress(ValueError):
         seconds = float(text)
         return min(seconds, _LONGEST_PAUSE) if 0 <= seconds < float("inf") else None
-    return _until(text, now) if text else None
+    return _seconds_until(text, now) if text else None
 
 
-def _until(date: str, now: datetime) -> float | None:
+def _seconds_until(date: str, now: datetime) -> float | None:
     """Return the seconds until an HTTP date; 0 for one in the past."""
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 - it loads sockets, and dates are rare
 
@@ -225,14 +226,14 @@ def _until(date: str, now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds())
 
 
-def _unpacked(reply: Reply) -> bytes:
+def _decompress(reply: Reply) -> bytes:
     """Return the body, decompressed where it came gzipped unasked; at most 16 MiB of it."""
     if reply.headers.get("content-encoding") != "gzip":
         return reply.body
     return zlib.decompressobj(wbits=_GZIP).decompress(reply.body, _LARGEST)
 
 
-def _kind(reply: Reply, redact: Redact) -> str:
+def _describe_body(reply: Reply, redact: Redact) -> str:
     """Describe an unexpected body, for an error message."""
     if reply.headers.get("location"):
         return "a redirect elsewhere"
@@ -242,9 +243,9 @@ def _kind(reply: Reply, redact: Redact) -> str:
     return f"a body of {kind} that can't be read" if reply.body and kind else "nothing readable"
 
 
-def _keys(answer: Mapping[str, Any], redact: Redact) -> str:
+def _list_keys(answer: Mapping[str, Any], redact: Redact) -> str:
     return redact(", ".join(sorted(str(key) for key in answer))) or "an empty object"
 
 
-def _list(value: object) -> list[Any]:
+def _as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []

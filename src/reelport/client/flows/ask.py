@@ -17,14 +17,14 @@ from reelport.client.events import Asked, Event, Progress, Queued, Reused
 from reelport.client.flows.back_pressure import BackPressure, advise_on_days
 from reelport.client.flows.follow import poll_once
 from reelport.client.flows.lifecycle import ask_checked
-from reelport.client.flows.retry import Patience, pauses
+from reelport.client.flows.retry import RetryPolicy, pauses
 from reelport.client.ledger import Busy, Claimed, Entry, Full, Held, Ledger, Question, Row, Serves
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Wait, work
 from reelport.errors import AskLost, QueueFull, ReelportError, ServiceError, SlotsFull, StorageError
 from reelport.query import ReportQuery
 
-_TRIFLE = Patience(2.0)
+_BRIEF = RetryPolicy(2.0)
 """How long a look at a dead process's report is retried: the next look comes soon anyway."""
 
 _LONGEST = 60.0
@@ -32,7 +32,7 @@ _LOCAL = 1.0
 """Longest pause between two looks into the ledger, in seconds."""
 
 
-def question_of(session: Session, query: ReportQuery, *, fresh: bool = False) -> Question:
+def build_question(session: Session, query: ReportQuery, *, fresh: bool = False) -> Question:
     """Build the ledger's question for a query: the key, the host's kind, the slots and whether to reuse reports."""
     settings = session.settings
     return Question(
@@ -56,34 +56,34 @@ def acquire_report(
     been taken, and SlotsFull when no slot came free before second `until` of the session's clock. A `window` of a
     range waits longer for slots that somebody else may hold.
     """
-    asked = question_of(session, query, fresh=fresh)
-    turns, crowding = _Turns(session, until), BackPressure(session, query, until, window=window)
+    asked = build_question(session, query, fresh=fresh)
+    slot_pauses, back_pressure = _SlotPauses(session, until), BackPressure(session, query, until, window=window)
     while True:
         entry = yield from work(partial(ledger.enter, asked))
         match entry:
             case Serves(row):
-                _tell_of(row, session, ledger, tell)
+                _report_reuse(row, session, ledger, tell)
                 return row
             case Held(row):
-                raise _lost(row, "An earlier ask for this very report ended without an answer.")
+                raise _build_ask_lost(row, "An earlier ask for this very report ended without an answer.")
             case Claimed(row, others):
                 refusal = yield from _send_ask(session, ledger, row, query, tell)
                 if isinstance(refusal, Row):
                     return refusal
-                taken = yield from work(partial(ledger.taken_since, asked.identity, crowding.since))
-                took_its_like = partial(ledger.took_like, asked.identity, query)
-                if not (yield from work(partial(crowding.waits, refusal, others, taken, took_its_like))):
+                taken = yield from work(partial(ledger.taken_since, asked.identity, back_pressure.since))
+                took_similar = partial(ledger.took_like, asked.identity, query)
+                if not (yield from work(partial(back_pressure.should_wait, refusal, others, taken, took_similar))):
                     raise refusal
-                seconds = turns.after(advise_on_days(session, query, refusal))
+                seconds = slot_pauses.after_refusal(advise_on_days(session, query, refusal))
             case Busy() | Full():
-                seconds = turns.next(_describe_wait(entry, session), _LOCAL)
-        if turns.news:
-            tell(Queued(turns.reason, seconds))
-        yield from _look_on_behalf(session, ledger, asked.identity, tell)
+                seconds = slot_pauses.next_pause(_describe_wait(entry, session), _LOCAL)
+        if slot_pauses.news:
+            tell(Queued(slot_pauses.reason, seconds))
+        yield from _look_at_orphans(session, ledger, asked.identity, tell)
         yield Wait(seconds)
 
 
-class _Turns:
+class _SlotPauses:
     """Pauses between two tries to get a slot: short for the ledger, growing (backoff) for the service."""
 
     def __init__(self, session: Session, until: float) -> None:
@@ -94,12 +94,12 @@ class _Turns:
         self.reason = ""
         self.news = False
 
-    def after(self, refusal: ReelportError) -> float:
+    def after_refusal(self, refusal: ReelportError) -> float:
         """Return the pause after a refusal by the service: its own wish, or the next growing pause."""
         wish = refusal.retry_after if isinstance(refusal, QueueFull) else None
-        return self.next(f"The service takes no further report now ({refusal})", _LONGEST, wish or 0.0)
+        return self.next_pause(f"The service takes no further report now ({refusal})", _LONGEST, wish or 0.0)
 
-    def next(self, reason: str, longest: float, shortest: float = 0.0) -> float:
+    def next_pause(self, reason: str, longest: float, shortest: float = 0.0) -> float:
         """Return the next pause, and set `news` when the reason changed or a minute has passed.
 
         Raises SlotsFull when time is up.
@@ -131,30 +131,30 @@ def _send_ask(
     session: Session, ledger: Ledger, row: Row, query: ReportQuery, tell: Progress
 ) -> Flow[Row | ReelportError]:
     """Ask for the report and return the row with its token, or the error with which the service took nothing."""
-    ear, begun = _TokenCatcher(tell), False
+    catcher, begun = _TokenCatcher(tell), False
     try:
         yield Wait(0)  # A flow that is stopped here has surely asked for nothing.
         begun = True
-        return (yield from _sent(session, ledger, row, query, ear))
+        return (yield from _ask_and_record(session, ledger, row, query, catcher))
     except BaseException:  # a Ctrl-C too, or a failing listener: record what is known, then raise it again
         with suppress(StorageError):  # The first error says more.
             if not begun:
                 ledger.drop(row)
-            if ear.token is not None:
-                ledger.record_token(row, ear.token)
+            if catcher.token is not None:
+                ledger.record_token(row, catcher.token)
             ledger.release(row)
         raise
 
 
-def _sent(
-    session: Session, ledger: Ledger, row: Row, query: ReportQuery, ear: _TokenCatcher
+def _ask_and_record(
+    session: Session, ledger: Ledger, row: Row, query: ReportQuery, catcher: _TokenCatcher
 ) -> Flow[Row | ReelportError]:
     killpoints.reach("client-intent")
     try:
-        state = yield from ask_checked(session, query, ear, yielding=True)
+        state = yield from ask_checked(session, query, catcher, fail_when_full=True)
     except AskLost as error:
         yield from work(partial(ledger.record_lost, row, str(error), answered=error.answered))
-        raise _lost(row, str(error.__cause__ or error)) from error
+        raise _build_ask_lost(row, str(error.__cause__ or error)) from error
     except ReelportError as error:
         if error.token is None:
             yield from work(partial(ledger.drop, row))
@@ -175,16 +175,16 @@ def _record_token(ledger: Ledger, row: Row, token: str) -> Flow[Row]:
         raise StorageError(f"{error} The report was asked for all the same: it is {token}.", token=token) from error
 
 
-def _look_on_behalf(session: Session, ledger: Ledger, identity: str, tell: Progress) -> Flow[None]:
+def _look_at_orphans(session: Session, ledger: Ledger, identity: str, tell: Progress) -> Flow[None]:
     """Look at the reports of dead processes: a finished one frees its slot."""
     for row in (yield from work(partial(ledger.orphans, identity))):
         try:
-            yield from poll_once(session, ledger, row, tell, _TRIFLE)
+            yield from poll_once(session, ledger, row, tell, _BRIEF)
         except ServiceError:
             continue  # The report isn't ours, and the next round looks at it again.
 
 
-def _tell_of(row: Row, session: Session, ledger: Ledger, tell: Progress) -> None:
+def _report_reuse(row: Row, session: Session, ledger: Ledger, tell: Progress) -> None:
     age: timedelta = session.clock.now() - (row.asked or row.created)
     try:
         tell(Reused(row.token or "", max(0.0, age.total_seconds())))
@@ -206,7 +206,7 @@ def _describe_wait(entry: Entry, session: Session) -> str:
             return ""
 
 
-def _lost(row: Row, what: str) -> AskLost:
+def _build_ask_lost(row: Row, what: str) -> AskLost:
     until = f"{row.held_until:%Y-%m-%d %H:%M} UTC"
     return AskLost(f"{what} The service may be making the report: until {until} it counts as one in flight and isn't "
                    "asked for again; after that the same command asks anew. To ask again at once, at the price of a "

@@ -8,11 +8,11 @@ from dataclasses import replace
 from urllib.parse import urlencode
 
 from reelport.client.events import Progress
-from reelport.client.flows.answers import FORBIDDEN, OK, UNAUTHORIZED, json_of, said_of
-from reelport.client.flows.retry import PATIENT, Patience, persist
+from reelport.client.flows.answers import FORBIDDEN, OK, UNAUTHORIZED, describe_failure, parse_object
+from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, send_with_retries
 from reelport.client.session import Access, Grant, Session
 from reelport.client.settings.credentials import Bearer, PrivateKey, PublicKey, is_token
-from reelport.client.steps import Flow, Reply, Request, alone
+from reelport.client.steps import Flow, Reply, Request, run_exclusive
 from reelport.errors import AccessError, ReelportError, ServiceError
 from reelport.wire import Scope
 
@@ -24,7 +24,9 @@ _MARGIN = 60.0
 _REFUSALS = frozenset({400, UNAUTHORIZED, FORBIDDEN})
 
 
-def bearer(session: Session, tell: Progress, needed: Iterable[Scope] = (), patience: Patience = PATIENT) -> Flow[str]:
+def get_token(
+    session: Session, tell: Progress, needed: Iterable[Scope] = (), policy: RetryPolicy = DEFAULT_POLICY
+) -> Flow[str]:
     """Return an access token that stays valid for a while. It must have the `needed` scopes.
 
     When several flows of a client find the token stale, one renews it; the others wait and take its result, also
@@ -33,30 +35,30 @@ def bearer(session: Session, tell: Progress, needed: Iterable[Scope] = (), patie
     key = session.settings.key
     if isinstance(key, Bearer):
         return key.token
-    if (token := _renew(session)) is None:
-        until, tries = patience.until(session), session.access.tries
-        token = yield from alone(_renewed(session, key, tell, tuple(needed), patience, until, tries))
+    if (token := _find_current_token(session)) is None:
+        until, tries = policy.until(session), session.access.tries
+        token = yield from run_exclusive(_renew_token(session, key, tell, tuple(needed), policy, until, tries))
     return token
 
 
-def forget(session: Session, token: str) -> None:
+def discard_token(session: Session, token: str) -> None:
     """Mark a token that the service refused as stale, unless another flow renewed it meanwhile."""
     grant = session.grant
     if grant is not None and grant.token == token:
         session.access.grant = replace(grant, renew_at=float("-inf"))
 
 
-def _renew(session: Session) -> str | None:
+def _find_current_token(session: Session) -> str | None:
     grant = session.grant
     return grant.token if grant is not None and session.clock.seconds() < grant.renew_at else None
 
 
-def _renewed(
+def _renew_token(
     session: Session,
     key: PrivateKey | PublicKey,
     tell: Progress,
     needed: tuple[Scope, ...],
-    patience: Patience,
+    policy: RetryPolicy,
     until: float,
     tries: int,
 ) -> Flow[str]:
@@ -64,18 +66,18 @@ def _renewed(
 
     `tries` is the count of tries before this flow waited for the lock.
     """
-    if (token := _renew(session)) is not None:
+    if (token := _find_current_token(session)) is not None:
         return token
     access = session.access
     _share_failure(access, tries, late=session.clock.seconds() > until)
     access.failure = None
-    patience = patience.left(session, until)
+    policy = policy.left(session, until)
     try:
         match key:
             case PrivateKey():
-                grant = yield from _by_key(session, key, tell, needed, patience)
+                grant = yield from _get_grant_by_key(session, key, tell, needed, policy)
             case PublicKey():
-                grant = yield from _by_login(session, key, tell, patience)
+                grant = yield from _get_grant_by_login(session, key, tell, policy)
     except ReelportError as error:
         access.failure = copy.copy(error)  # without its traceback, which would keep all of this flow alive
         raise
@@ -92,69 +94,69 @@ def _share_failure(access: Access, tries: int, *, late: bool) -> None:
         raise copy.copy(failure)
 
 
-def _by_key(
-    session: Session, key: PrivateKey, tell: Progress, needed: tuple[Scope, ...], patience: Patience
+def _get_grant_by_key(
+    session: Session, key: PrivateKey, tell: Progress, needed: tuple[Scope, ...], policy: RetryPolicy
 ) -> Flow[Grant]:
     """Get a grant for a private key (OAuth client credentials)."""
     form = {"grant_type": "client_credentials", "client_id": key.id, "client_secret": key.secret}
-    reply = yield from persist(session, _request(session, form | _scope(WISHED)), tell, patience)
-    if reply.status != OK and json_of(reply, session.redacted).get("error") == "invalid_scope":
+    reply = yield from send_with_retries(session, _build_request(session, form | _format_scope(WISHED)), tell, policy)
+    if reply.status != OK and parse_object(reply, session.redacted).get("error") == "invalid_scope":
         # Some vendors refuse a scope that the key lacks; others leave it out of the grant.
-        fewer = form | _scope((Scope.CREATE_REPORTS, *needed))
-        reply = yield from persist(session, _request(session, fewer), tell, patience)
-    return _grant(session, reply)
+        fewer = form | _format_scope((Scope.CREATE_REPORTS, *needed))
+        reply = yield from send_with_retries(session, _build_request(session, fewer), tell, policy)
+    return _read_grant(session, reply)
 
 
-def _by_login(session: Session, key: PublicKey, tell: Progress, patience: Patience) -> Flow[Grant]:
+def _get_grant_by_login(session: Session, key: PublicKey, tell: Progress, policy: RetryPolicy) -> Flow[Grant]:
     """Get a grant for a public key: by the refresh token where one is good, else by password."""
     form = {"client_id": key.id, "client_secret": key.secret}
     refresh = session.grant.refresh if session.grant else None
     if refresh is not None:
         again = form | {"grant_type": "refresh_token", "refresh_token": refresh}
-        reply = yield from persist(session, _request(session, again), tell, patience)
+        reply = yield from send_with_retries(session, _build_request(session, again), tell, policy)
         if reply.status not in _REFUSALS:
-            return _grant(session, reply, refresh)
+            return _read_grant(session, reply, refresh)
     login = form | {"grant_type": "password", "username": key.username, "password": key.password}
-    return _grant(session, (yield from persist(session, _request(session, login), tell, patience)))
+    return _read_grant(session, (yield from send_with_retries(session, _build_request(session, login), tell, policy)))
 
 
-def _request(session: Session, form: Mapping[str, str]) -> Request:
+def _build_request(session: Session, form: Mapping[str, str]) -> Request:
     headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
     url = session.settings.token_url or session.settings.url
     return Request("POST", url, headers, urlencode(form).encode(), session.settings.timeout)
 
 
-def _scope(scopes: Iterable[Scope]) -> dict[str, str]:
+def _format_scope(scopes: Iterable[Scope]) -> dict[str, str]:
     return {"scope": " ".join(dict.fromkeys(scopes))}
 
 
-def _grant(session: Session, reply: Reply, refresh: str | None = None) -> Grant:
+def _read_grant(session: Session, reply: Reply, refresh: str | None = None) -> Grant:
     """Read the grant from a reply of the token endpoint. Raises AccessError when the endpoint refuses."""
-    answer = json_of(reply, session.redacted)
+    answer = parse_object(reply, session.redacted)
     token, new = answer.get("access_token"), answer.get("refresh_token")
     if reply.status == OK and isinstance(token, str) and is_token(token):
         session.met()
-        life = _seconds(answer.get("expires_in"))
+        life = _parse_seconds(answer.get("expires_in"))
         renew_at = session.clock.seconds() + life - min(_MARGIN, life / 10)
         scope = answer.get("scope")
         scopes = (tuple(scope.split()) if isinstance(scope, str) else ()) or None
         return Grant(token, renew_at, new if isinstance(new, str) and new else refresh, scopes)
-    said = said_of(answer, session.redacted)
+    said = describe_failure(answer, session.redacted)
     if reply.status in _REFUSALS:
         why = said or f"HTTP {reply.status}"
-        raise AccessError(f"The service gave no token for this key ({why}). {_advice(session)}")
+        raise AccessError(f"The service gave no token for this key ({why}). {_advise_on_key(session)}")
     raise ServiceError(f"The token endpoint answered HTTP {reply.status} without a token{': ' if said else ''}{said}. "
                        "Check the address (REELPORT_URL).")  # fmt: skip
 
 
-def _advice(session: Session) -> str:
+def _advise_on_key(session: Session) -> str:
     if isinstance(session.settings.key, PublicKey):
         return ("Check REELPORT_API_KEY, REELPORT_API_SECRET, REELPORT_USERNAME and REELPORT_PASSWORD, "
                 "and that the key is enabled for reports.")  # fmt: skip
     return "Check REELPORT_API_KEY, REELPORT_API_SECRET and the key's permissions."
 
 
-def _seconds(value: object) -> float:
+def _parse_seconds(value: object) -> float:
     try:
         return max(0.0, float(str(value)))
     except ValueError:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from reelport.client.flows.day_limits import named_limit
+from reelport.client.flows.day_limits import find_named_limit
 from reelport.client.session import Session
 from reelport.errors import QueryRefused, QueueFull, ReelportError
 from reelport.query import ReportQuery
@@ -29,7 +29,7 @@ _MISSHAPEN = frozenset({Code.SYNTAX, Code.INVALID_DOCUMENT, Code.INVALID_VALUE, 
 """Refusals of a document that never ran."""
 
 
-_AT_WORK = re.compile(
+_IN_FLIGHT = re.compile(
     r"concurren|simultan|parallel|at (?:a|the same|one) time|at once|in progress|in flight|queue|pending|slots?\b"
     r"|throttl|rate limit|quota|busy|overload|being (?:generated|made|created|processed|computed|prepared|built)"
     r"|(?:are|is|still|already) (?:running|generating|processing)|running (?:reports?|jobs?|requests?|exports?)"
@@ -46,8 +46,8 @@ _WORDS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 
 def speaks_of_slots(error: QueryRefused) -> bool:
     """Whether a refusal's words speak of reports in flight or of how many there may be, and not of the query."""
-    for text in _texts(error):
-        if _AT_WORK.search(text):
+    for text in _list_texts(error):
+        if _IN_FLIGHT.search(text):
             return True
         if _MANY.search(text) and _OF_THINGS.search(text) and not _OF_QUERY.search(text):
             return True
@@ -62,11 +62,11 @@ def speaks_of_query(error: QueryRefused, query: ReportQuery) -> bool:
     names = [f" {_WORDS.sub(' ', part).lower()} " for part in parts]
     return any(
         _OF_QUERY.search(text) or _WRONG.search(text) or any(name in f" {text} " for name in names)
-        for text in _texts(error)
+        for text in _list_texts(error)
     )
 
 
-def _texts(error: QueryRefused) -> list[str]:
+def _list_texts(error: QueryRefused) -> list[str]:
     """Return the code and sentence of each problem as lower-case words, one blank apart."""
     return [_WORDS.sub(" ", f"{problem.code} {problem.sentence}").lower() for problem in error.problems]
 
@@ -82,7 +82,7 @@ def may_be_slot_refusal(session: Session, query: ReportQuery, error: ReelportErr
         return True
     if session.reelport or not isinstance(error, QueryRefused) or session.checked(query):
         return False
-    if named_limit(query, error) is not None or speaks_of_query(error, query):
+    if find_named_limit(query, error) is not None or speaks_of_query(error, query):
         return False
     return all(len(problem.path) <= 1 and problem.code.lower() not in _MISSHAPEN for problem in error.problems)
 
@@ -96,7 +96,7 @@ def advise_on_days(
     """
     if session.reelport or not isinstance(refusal, QueryRefused):
         return refusal
-    limit = named_limit(query, refusal)
+    limit = find_named_limit(query, refusal)
     if (limit is None and query.days <= _FEW_DAYS) or (limit is not None and session.settings.windows is None):
         return refusal
     if session.checked(query):
@@ -131,7 +131,7 @@ class BackPressure:
         self._alone_since: float | None = None
         self.since: datetime | None = None
 
-    def waits(self, refusal: ReelportError, others: int, taken: int, took_its_like: Callable[[], bool]) -> bool:
+    def should_wait(self, refusal: ReelportError, others: int, taken: int, took_similar: Callable[[], bool]) -> bool:
         """Whether to wait out a refusal.
 
         `others` reports of the key are in flight; the service took `taken` asks since the first refusal.
@@ -147,7 +147,7 @@ class BackPressure:
         if taken >= _TAKEN:
             return False
         speaks = isinstance(refusal, QueryRefused) and speaks_of_slots(refusal)
-        if speaks and self._window and took_its_like():
+        if speaks and self._window and took_similar():
             return True
         outside = _OUTSIDE if speaks else 0.0
         longest = self._session.settings.patience if self._freed else outside

@@ -20,20 +20,20 @@ _OTHER_DAYS = re.compile(
 """Words of sentences whose days aren't a report's length: how far back numbers go, when to retry."""
 
 
-def named_limit(query: ReportQuery, refusal: ReelportError) -> int | None:
+def find_named_limit(query: ReportQuery, refusal: ReelportError) -> int | None:
     """Return the most days for one report that a refusal names, where the query asks for more; else None."""
     if not isinstance(refusal, QueryRefused):
         return None
-    found = {_read(problem, query.days) for problem in refusal.problems} - {None}
+    found = {_read_limit(problem, query.days) for problem in refusal.problems} - {None}
     return found.pop() if len(found) == 1 else None
 
 
-def learn(session: Session, query: ReportQuery, refusal: ReelportError, tell: Progress) -> Flow[None]:
+def learn_limit(session: Session, query: ReportQuery, refusal: ReelportError, tell: Progress) -> Flow[None]:
     """Remember the limit of days that a refusal names, also for the next process, and report it once.
 
     Learns nothing where the user set the days of a report, or where the query is wrong in itself.
     """
-    limit = named_limit(query, refusal)
+    limit = find_named_limit(query, refusal)
     if limit is None or session.settings.windows is not None or not session.learn(limit):
         return
     if session.ledger is not None:
@@ -41,7 +41,7 @@ def learn(session: Session, query: ReportQuery, refusal: ReelportError, tell: Pr
     tell(FewerDays(limit, str(refusal)))
 
 
-def _read(problem: Problem, asked: int) -> int | None:
+def _read_limit(problem: Problem, asked: int) -> int | None:
     """Return the one number below `asked` in a sentence about a report's length; None for several or none."""
     sentence = problem.sentence
     days = {int(number) for number in _OF_DAYS.findall(sentence)}

@@ -20,18 +20,18 @@ from reelport.client.files.part import Mark, Part
 from reelport.client.files.proof import BEYOND, OK, Promise, Proof, refuse, weakest
 from reelport.client.files.shape import Lines
 from reelport.client.files.sidecar import Sidecar
-from reelport.client.flows.answers import trouble_of
-from reelport.client.flows.lifecycle import ReportState, ask, look, wait, without_links
+from reelport.client.flows.answers import find_failure
+from reelport.client.flows.lifecycle import ReportState, ask, build_links_error, look, wait
 from reelport.client.flows.retry import pauses
 from reelport.client.results.notebook_views import download_html
 from reelport.client.results.tables import Table
 from reelport.client.session import Session
-from reelport.client.steps import Flow, Lost, Reply, Request, Wait, opened, read, work
+from reelport.client.steps import Flow, Lost, Reply, Request, Wait, open_body, read, work
 from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, ServiceError, Unreachable
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus, parse_complete_day
 
-__all__ = ["Downloaded", "Proof", "Times", "download", "known", "ready", "run"]
+__all__ = ["Downloaded", "Proof", "Times", "ask_and_download", "download", "find_downloaded", "look_up_links"]
 
 _TRIES = 3
 _WORTH = 1 << 16
@@ -94,24 +94,24 @@ def download(
     query the columns are not checked. Where the settings say so, a file whose end nothing proves is fetched twice
     and must be the same both times. Errors carry the report's token.
     """
-    with _about(state.token), Part(target, state.token) as part:
-        taken = _Taken(part, query)
-        tries = _Tries()
+    with _tag_errors(state.token), Part(target, state.token) as part:
+        on_disk = _OnDisk(part, query)
+        tries = _TriesLeft()
         while True:
             try:
-                proof = yield from _fetch_all(session, state, taken, tell)
+                proof = yield from _fetch_all(session, state, on_disk, tell)
                 break
             except (ReportExpired, Unreachable, IncompleteDownload) as error:
-                taken.settle()
-                yield from _pause(session, tries, error, taken, tell)
-            state = yield from ready(session, state.token, tell)
-        done = yield from work(partial(_publish, session, state.token, query, times, taken, proof))
+                on_disk.keep_or_drop()
+                yield from _pause_or_raise(session, tries, error, on_disk, tell)
+            state = yield from look_up_links(session, state.token, tell)
+        done = yield from work(partial(_publish, session, state.token, query, times, on_disk, proof))
     tell(Saved(state.token, done.bytes, done.rows))
     return done
 
 
 @contextmanager
-def _about(token: str) -> Iterator[None]:
+def _tag_errors(token: str) -> Iterator[None]:
     """Set the report's token on errors, so that a caller can resume the report."""
     try:
         yield
@@ -120,7 +120,7 @@ def _about(token: str) -> Iterator[None]:
         raise
 
 
-def known(path: Path, sha256: str, proof: Proof = Proof.CHECKSUM) -> Downloaded | None:
+def find_downloaded(path: Path, sha256: str, proof: Proof = Proof.CHECKSUM) -> Downloaded | None:
     """Return the file downloaded to a path before, where its bytes still have this checksum; else None."""
     digest, lines, size = hashlib.sha256(), Lines(), 0
     try:
@@ -141,25 +141,25 @@ def known(path: Path, sha256: str, proof: Proof = Proof.CHECKSUM) -> Downloaded 
     return Downloaded(path, size, sha256, lines.rows, proof, found, complete)
 
 
-def earliest(days: Collection[date | None]) -> date | None:
+def find_earliest(days: Collection[date | None]) -> date | None:
     """Return the last complete day of several files together, the earliest of theirs; None unless each has one."""
     known = [day for day in days if day is not None]
     return min(known, default=None) if len(known) == len(days) else None
 
 
-def ready(session: Session, token: str, tell: Progress) -> Flow[ReportState]:
+def look_up_links(session: Session, token: str, tell: Progress) -> Flow[ReportState]:
     """Look at the report for fresh links. Raises when it can't be downloaded."""
     state = yield from look(session, token, tell)
     if state.status == ReportStatus.EXPIRED:
         raise ReportExpired(f"The report {token} has expired and its file is gone. Ask for it again.")
     if state.status == ReportStatus.FINISHED and state.links and state.lacks_links:
-        raise without_links(state)
+        raise build_links_error(state)
     if not state.ready:
         raise ServiceError(f"The report {token} can't be downloaded: it is {state.status}. Wait for it first.")
     return state
 
 
-def run(
+def ask_and_download(
     session: Session,
     query: ReportQuery,
     target: Path,
@@ -178,7 +178,7 @@ def run(
 
 
 @dataclass(slots=True)
-class _Taken:
+class _OnDisk:
     """What of a report is on disk so far: links that are complete, and the one that was cut."""
 
     part: Part
@@ -191,7 +191,7 @@ class _Taken:
     alone: bool = True
     retry_after: float | None = None
 
-    def fits(self, links: tuple[str, ...]) -> bool:
+    def matches(self, links: tuple[str, ...]) -> bool:
         """Whether fresh links begin with the files that are on disk already, in their order, judging by paths."""
         here, there = [path for path, _ in self.whole], [urlsplit(link).path for link in links]
         return not here or (len(here) < len(there) == len(set(there)) and here == there[: len(here)])
@@ -203,19 +203,19 @@ class _Taken:
         self.complete.clear()
         self.columns = self.begin = self.intake = None
 
-    def settle(self) -> None:
+    def keep_or_drop(self) -> None:
         """Keep the failed link's bytes where they can be resumed, else drop them."""
         if self.intake is not None and not self.intake.cut:
-            self.forget()
+            self.drop_link()
 
-    def forget(self) -> None:
+    def drop_link(self) -> None:
         """Drop the bytes of the present link, and those found from an earlier process."""
         if self.intake is not None or self.part.found:
             self.part.rewind(self.begin)
         self.intake = None
         self.part.keep = False
 
-    def end(self, link: str, proof: Proof) -> None:
+    def finish_link(self, link: str, proof: Proof) -> None:
         """Record that the link is complete."""
         assert self.intake is not None  # noqa: S101 - what has ended has begun
         self.complete.append(self.intake.promise.last_complete_day)
@@ -224,14 +224,14 @@ class _Taken:
 
 
 @dataclass(slots=True)
-class _Tries:
+class _TriesLeft:
     """How many tries a download has left."""
 
     left: int = _TRIES
     expired: bool = False
     furthest: int = 0
 
-    def failed(self, error: ReelportError, size: int) -> None:
+    def count_failure(self, error: ReelportError, size: int) -> None:
         """Count a failed try. Raises the error when no try is left."""
         far = size >= self.furthest + _WORTH
         if far:
@@ -242,70 +242,72 @@ class _Tries:
         self.expired = isinstance(error, ReportExpired)
 
 
-def _pause(session: Session, tries: _Tries, error: ReelportError, taken: _Taken, tell: Progress) -> Flow[None]:
-    tries.failed(error, taken.part.size)
-    pause = min(max(next(pauses(session.chance)), taken.retry_after or 0.0), _LONGEST_PAUSE)
+def _pause_or_raise(
+    session: Session, tries: _TriesLeft, error: ReelportError, on_disk: _OnDisk, tell: Progress
+) -> Flow[None]:
+    tries.count_failure(error, on_disk.part.size)
+    pause = min(max(next(pauses(session.chance)), on_disk.retry_after or 0.0), _LONGEST_PAUSE)
     tell(Retrying(str(error), pause))
     yield Wait(pause)
 
 
-def _fetch_all(session: Session, state: ReportState, taken: _Taken, tell: Progress) -> Flow[Proof]:
+def _fetch_all(session: Session, state: ReportState, on_disk: _OnDisk, tell: Progress) -> Flow[Proof]:
     """Fetch every link of a report into one part file, with one header."""
-    if not taken.fits(state.links):
-        taken.restart()
-    taken.alone = len(state.links) == 1
-    if taken.part.found and not taken.alone:
-        taken.part.rewind()
-    for link in state.links[len(taken.whole) :]:
-        if taken.part.size and taken.intake is None and not taken.part.lines.closed:
-            taken.part.write(b"\n")  # or the next file's first row would continue the last line
-        intake, proof = yield from _fetch(session, link, taken, tell)
+    if not on_disk.matches(state.links):
+        on_disk.restart()
+    on_disk.alone = len(state.links) == 1
+    if on_disk.part.found and not on_disk.alone:
+        on_disk.part.rewind()
+    for link in state.links[len(on_disk.whole) :]:
+        if on_disk.part.size and on_disk.intake is None and not on_disk.part.lines.closed:
+            on_disk.part.write(b"\n")  # or the next file's first row would continue the last line
+        intake, proof = yield from _fetch_link(session, link, on_disk, tell)
         if proof is Proof.SHAPE and session.settings.confirm:
-            proof = yield from _confirm(session, link, taken, intake)
+            proof = yield from _fetch_again(session, link, on_disk, intake)
         elif proof is Proof.SHAPE and not intake.closed:
             raise IncompleteDownload("The last row has no line end: the file was cut on its way.")
-        taken.end(link, proof)
-    return weakest([proof for _, proof in taken.whole])
+        on_disk.finish_link(link, proof)
+    return weakest([proof for _, proof in on_disk.whole])
 
 
-def _fetch(session: Session, link: str, taken: _Taken, tell: Progress) -> Flow[tuple[Intake, Proof]]:
+def _fetch_link(session: Session, link: str, on_disk: _OnDisk, tell: Progress) -> Flow[tuple[Intake, Proof]]:
     """Receive one link's whole body, resuming where it was cut."""
-    promise = yield from _begin(session, link, taken)
-    part, intake = taken.part, taken.intake
+    promise = yield from _open_link(session, link, on_disk)
+    part, intake = on_disk.part, on_disk.intake
     if intake is None:
         if promise.start:
-            intake = yield from _take_over(taken, promise)
+            intake = yield from _resume(on_disk, promise)
         else:
-            taken.begin = part.mark()
-            if taken.alone and promise.rows is not None:
+            on_disk.begin = part.mark()
+            if on_disk.alone and promise.rows is not None:
                 part.told(promise.rows)
-            intake = Intake(promise, part, taken.query, taken.columns)
-        taken.intake = intake
-    before = taken.begin.size if taken.begin else 0
+            intake = Intake(promise, part, on_disk.query, on_disk.columns)
+        on_disk.intake = intake
+    before = on_disk.begin.size if on_disk.begin else 0
     part.reserve((promise.total or 0) - intake.received)
     while data := (yield from read()):
         if isinstance(data, Lost):
             reason = session.redacted(data.reason)
             raise IncompleteDownload(f"The connection broke after {intake.received:,} bytes: {reason}.")
         intake.take(data)
-        part.keep = taken.alone and intake.keepable
+        part.keep = on_disk.alone and intake.keepable
         known_size = promise.total is not None and not intake.packed
         tell(Received(part.size, before + (promise.total or 0) if known_size else None))
     return intake, intake.end()
 
 
-def _begin(session: Session, link: str, taken: _Taken) -> Flow[Promise]:
+def _open_link(session: Session, link: str, on_disk: _OnDisk) -> Flow[Promise]:
     """Open a link and return what its response promises: the whole file, or the rest of one that was cut.
 
     Drops the bytes on disk where the rest doesn't fit them.
     """
     while True:
-        intake = taken.intake
-        start = intake.received if intake else max(taken.part.found - 1, 0)
-        head = yield from _open(session, link, start, intake.promise.tag if intake else None, taken)
+        intake = on_disk.intake
+        start = intake.received if intake else max(on_disk.part.found - 1, 0)
+        head = yield from _request_link(session, link, start, intake.promise.tag if intake else None, on_disk)
         promise = Promise.of(head)
         if head.status == OK:
-            taken.forget()
+            on_disk.drop_link()
             return promise
         if not start:
             raise ServiceError(f"The report's file can't be had: HTTP {head.status}, which was not asked for.")
@@ -313,19 +315,19 @@ def _begin(session: Session, link: str, taken: _Taken) -> Flow[Promise]:
             if intake:
                 intake.promise = promise
             return promise
-        taken.forget()
+        on_disk.drop_link()
 
 
-def _open(session: Session, link: str, start: int, tag: str | None, taken: _Taken) -> Flow[Reply]:
+def _request_link(session: Session, link: str, start: int, tag: str | None, on_disk: _OnDisk) -> Flow[Reply]:
     """Request a link's file from byte `start` on and return the response's head. Raises where it holds no file."""
     headers = {"accept": "text/csv, */*"}
     if start:
         headers["range"] = f"bytes={start}-"
     if start and tag:
         headers["if-range"] = tag
-    head = yield from opened(Request("GET", link, headers, timeout=session.settings.timeout))
-    trouble = trouble_of(head, "The report's file", session.clock.now(), session.redacted)
-    taken.retry_after = trouble.retry_after if trouble else None
+    head = yield from open_body(Request("GET", link, headers, timeout=session.settings.timeout))
+    failure = find_failure(head, "The report's file", session.clock.now(), session.redacted)
+    on_disk.retry_after = failure.retry_after if failure else None
     advice = advise_on_link_host(link, session.settings.url, reelport=session.reelport is True)
     if isinstance(head, Lost):
         where, why = describe_link_host(link), session.redacted(head.reason)
@@ -337,36 +339,36 @@ def _open(session: Session, link: str, start: int, tag: str | None, taken: _Take
     return head
 
 
-def _take_over(taken: _Taken, promise: Promise) -> Flow[Intake]:
+def _resume(on_disk: _OnDisk, promise: Promise) -> Flow[Intake]:
     """Make an intake that resumes the part file of a killed process."""
-    header = yield from work(taken.part.recover)
-    intake = Intake(promise, taken.part, taken.query)
+    header = yield from work(on_disk.part.recover)
+    intake = Intake(promise, on_disk.part, on_disk.query)
     try:
-        intake.take_over(header, taken.part.size)
+        intake.take_over(header, on_disk.part.size)
     except ServiceError:
-        taken.part.rewind()
+        on_disk.part.rewind()
         raise IncompleteDownload("What was left of an earlier download is no beginning of the report.") from None
     return intake
 
 
-def _confirm(session: Session, link: str, taken: _Taken, intake: Intake) -> Flow[Proof]:
+def _fetch_again(session: Session, link: str, on_disk: _OnDisk, intake: Intake) -> Flow[Proof]:
     """Fetch a link a second time and compare. Raises IncompleteDownload when the bytes differ."""
-    head = yield from _open(session, link, 0, None, taken)
-    twin = Intake(Promise.of(head), None, taken.query)
+    head = yield from _request_link(session, link, 0, None, on_disk)
+    second = Intake(Promise.of(head), None, on_disk.query)
     while data := (yield from read()):
         if isinstance(data, Lost):
             break
-        twin.take(data)
-    if isinstance(data, Lost) or (twin.end(), twin.sha256)[1] != intake.sha256:
+        second.take(data)
+    if isinstance(data, Lost) or (second.end(), second.sha256)[1] != intake.sha256:
         raise IncompleteDownload("The file came twice, and not with the same bytes.")
     return Proof.TWICE
 
 
 def _publish(
-    session: Session, token: str, query: ReportQuery | None, times: Times, taken: _Taken, proof: Proof
+    session: Session, token: str, query: ReportQuery | None, times: Times, on_disk: _OnDisk, proof: Proof
 ) -> Downloaded:
     """Publish the part file under the target's name, with its sidecar."""
-    part, complete = taken.part, earliest(taken.complete)
+    part, complete = on_disk.part, find_earliest(on_disk.complete)
     beside = sidecar.beside(part.target)
     known_of = Sidecar(
         session.settings.url,

@@ -14,8 +14,8 @@ from reelport.client.events import Progress
 from reelport.client.files.proof import Proof
 from reelport.client.flows.ask import acquire_report
 from reelport.client.flows.back_pressure import advise_on_days
-from reelport.client.flows.day_limits import learn
-from reelport.client.flows.download import Downloaded, Times, download, known, run
+from reelport.client.flows.day_limits import learn_limit
+from reelport.client.flows.download import Downloaded, Times, ask_and_download, download, find_downloaded
 from reelport.client.flows.follow import poll_once, wait_recorded
 from reelport.client.flows.lifecycle import ReportState, ask, check_against_host
 from reelport.client.ledger import Ledger, Row, State
@@ -54,7 +54,7 @@ def fetch(
             )
         )
     except QueryRefused as refusal:
-        yield from learn(session, query, refusal, tell)
+        yield from learn_limit(session, query, refusal, tell)
         raise advise_on_days(session, query, refusal) from refusal.__cause__
 
 
@@ -71,7 +71,7 @@ def _fetch_once(
 ) -> Flow[Downloaded]:
     ledger = session.ledger
     if ledger is None:
-        return (yield from run(session, query, target, tell, deadline=deadline, part=part))
+        return (yield from ask_and_download(session, query, target, tell, deadline=deadline, part=part))
     began, until = session.clock.now(), session.clock.seconds() + deadline
     yield from check_against_host(session, query, tell)
     while True:
@@ -82,7 +82,7 @@ def _fetch_once(
             if _asked_since(began, row) or not (yield from _is_gone(ledger, row)):
                 raise
         finally:
-            _let_go(ledger, row)
+            _release(ledger, row)
 
 
 def submit(
@@ -99,14 +99,14 @@ def submit(
         try:
             row = yield from acquire_report(session, ledger, query, tell, until, fresh=fresh)
         except QueryRefused as refusal:
-            yield from learn(session, query, refusal, tell)
+            yield from learn_limit(session, query, refusal, tell)
             raise advise_on_days(session, query, refusal, whole=True) from refusal.__cause__
         try:
             if _asked_since(began, row):
                 return ReportState(row.token or "", ReportStatus.IN_PROGRESS)
             row = yield from poll_once(session, ledger, row, tell)
         finally:
-            _let_go(ledger, row)
+            _release(ledger, row)
         if row.state not in {State.FAILED, State.EXPIRED}:
             made = row.state in {State.FINISHED, State.DOWNLOADED, State.VERIFIED}
             return ReportState(row.token or "", ReportStatus.FINISHED if made else ReportStatus.IN_PROGRESS)
@@ -206,7 +206,7 @@ def _existing_file(row: Row, target: Path) -> Downloaded | None:
     """Return the file that a row was downloaded to, where that is the target and its bytes haven't changed."""
     if row.state not in {State.DOWNLOADED, State.VERIFIED} or row.path != target or row.sha256 is None:
         return None
-    return known(target, row.sha256, Proof(row.proof or Proof.SHAPE))
+    return find_downloaded(target, row.sha256, Proof(row.proof or Proof.SHAPE))
 
 
 def _asked_since(began: datetime, row: Row) -> bool:
@@ -219,7 +219,7 @@ def _is_gone(ledger: Ledger, row: Row) -> Flow[bool]:
     return found is None or found.state in {State.FAILED, State.EXPIRED}
 
 
-def _let_go(ledger: Ledger, row: Row) -> None:
+def _release(ledger: Ledger, row: Row) -> None:
     """Release the row's lease, so that the next process need not think us alive.
 
     This is not a step, because a flow that is being closed may take none.

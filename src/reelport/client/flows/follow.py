@@ -9,7 +9,7 @@ from functools import partial
 from reelport import killpoints
 from reelport.client.events import Event, Looked, Progress
 from reelport.client.flows.lifecycle import ReportState, look, wait
-from reelport.client.flows.retry import PATIENT, Patience
+from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy
 from reelport.client.ledger import Ledger, Row, State
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Send, Step, T, Wait, Work, work
@@ -20,26 +20,28 @@ _SIGN_OF_LIFE = 60.0
 """Seconds after which a wait renews its lease on a row (heartbeat)."""
 
 
-def poll_once(session: Session, ledger: Ledger, row: Row, tell: Progress, patience: Patience = PATIENT) -> Flow[Row]:
+def poll_once(
+    session: Session, ledger: Ledger, row: Row, tell: Progress, policy: RetryPolicy = DEFAULT_POLICY
+) -> Flow[Row]:
     """Look at a row's report once and return the updated row, also when the report has expired."""
     with suppress(ReportExpired):
-        yield from look_recorded(session, row, row.token or "", tell, patience)
+        yield from look_recorded(session, row, row.token or "", tell, policy)
     return (yield from work(partial(ledger.get, row.id))) or row
 
 
 def look_recorded(
-    session: Session, row: Row | None, token: str, tell: Progress, patience: Patience = PATIENT
+    session: Session, row: Row | None, token: str, tell: Progress, policy: RetryPolicy = DEFAULT_POLICY
 ) -> Flow[ReportState]:
     """Look at a report and record its status. Raises ReportExpired when the service knows no such report."""
     ledger = session.ledger
     try:
-        state = yield from look(session, token, tell, patience)
+        state = yield from look(session, token, tell, policy)
     except ReportExpired as error:
         if ledger is not None and row is not None:
             yield from work(partial(ledger.record_end, row, State.EXPIRED, str(error)))
         raise
     if ledger is not None and row is not None:
-        yield from work(partial(_note, ledger, row, state))
+        yield from work(partial(_record_status, ledger, row, state))
     return state
 
 
@@ -50,9 +52,9 @@ def wait_recorded(
     ledger = session.ledger
     if ledger is None or row is None:
         return (yield from wait(session, token, tell, deadline=deadline))
-    notes = _Notes(ledger, row, session.clock.seconds, tell)
+    writer = _StatusWriter(ledger, row, session.clock.seconds, tell)
     try:
-        state = yield from _between(wait(session, token, notes, deadline=deadline), notes)
+        state = yield from _write_between(wait(session, token, writer, deadline=deadline), writer)
     except ReportFailed as error:
         yield from work(partial(ledger.record_end, row, State.FAILED, str(error)))
         raise
@@ -64,7 +66,7 @@ def wait_recorded(
     return state
 
 
-class _Notes:
+class _StatusWriter:
     """A listener of a wait that knows when the row's status and lease must be written."""
 
     def __init__(self, ledger: Ledger, row: Row, seconds: Callable[[], float], tell: Progress) -> None:
@@ -81,7 +83,7 @@ class _Notes:
         self._tell(event)
 
     @property
-    def due(self) -> bool:
+    def is_due(self) -> bool:
         """Whether the report was seen running and the ledger doesn't say so, or its lease is a minute old."""
         old = self._written_at is None or self._seconds() - self._written_at >= _SIGN_OF_LIFE
         return self._running and old
@@ -93,14 +95,14 @@ class _Notes:
         killpoints.reach("client-running")
 
 
-def _between(inner: Flow[T], notes: _Notes) -> Flow[T]:
-    """Run a flow, and write due notes before each of its steps that take time."""
+def _write_between(inner: Flow[T], writer: _StatusWriter) -> Flow[T]:
+    """Run a flow, and write the due status before each of its steps that take time."""
     step: Callable[[], Step] = partial(next, inner)
     try:
         while True:
             wanted = step()
-            if isinstance(wanted, Wait | Send) and notes.due:
-                yield Work(notes.write)
+            if isinstance(wanted, Wait | Send) and writer.is_due:
+                yield Work(writer.write)
             try:
                 step = partial(inner.send, (yield wanted))
             except ReelportError as error:
@@ -111,7 +113,7 @@ def _between(inner: Flow[T], notes: _Notes) -> Flow[T]:
         inner.close()
 
 
-def _note(ledger: Ledger, row: Row, state: ReportState) -> None:
+def _record_status(ledger: Ledger, row: Row, state: ReportState) -> None:
     """Record the status that a look found."""
     match state.status:
         case ReportStatus.FAILED:

@@ -12,10 +12,10 @@ from typing import Any
 from reelport.check import scopes_of
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Asked, Looked, Progress, Warned
-from reelport.client.flows.answers import OK, data_of
+from reelport.client.flows.answers import OK, read_data
 from reelport.client.flows.links import Links, as_object
-from reelport.client.flows.operation import detect_host, exchange
-from reelport.client.flows.retry import PATIENT, Patience, pauses
+from reelport.client.flows.operation import detect_host, run_operation
+from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, pauses
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Reply, Wait
 from reelport.errors import (
@@ -37,10 +37,10 @@ from reelport.wording import format_count
 _LINKLESS = 30.0
 """Seconds that a finished report may lack links before that is an error."""
 
-_HOLD = 10
+_LONG_POLL_SECONDS = 10
 """Longest time in seconds that one look long-polls a Reelport service until the report ends."""
 
-_HELD = 1.0
+_LONG_POLLED_SECONDS = 1.0
 """Seconds after which a look counts as long-polled."""
 
 _UNKNOWN = frozenset({"not_found", "report_not_found", "unknown_report", "invalid_report_token", "404"})
@@ -92,27 +92,29 @@ def ask(session: Session, query: ReportQuery, tell: Progress) -> Flow[ReportStat
     return (yield from ask_checked(session, query, tell))
 
 
-def ask_checked(session: Session, query: ReportQuery, tell: Progress, *, yielding: bool = False) -> Flow[ReportState]:
+def ask_checked(
+    session: Session, query: ReportQuery, tell: Progress, *, fail_when_full: bool = False
+) -> Flow[ReportState]:
     """Ask for the report of a query that `check_against_host` let pass.
 
-    With `yielding`, a refusal for too many reports raises QueueFull at once, without retries.
+    With `fail_when_full`, a refusal for too many reports raises QueueFull at once, without retries.
     """
-    patience = Patience(once=None if session.reelport else _perhaps_asked, asking=True, yielding=yielding)
+    policy = RetryPolicy(once=None if session.reelport else _build_ask_lost, asking=True, fail_when_full=fail_when_full)
     variables = {"input": query.to_wire()}
-    reply = yield from exchange(session, ASK, variables, tell, patience, scopes=scopes_of(query))
+    reply = yield from run_operation(session, ASK, variables, tell, policy, scopes=scopes_of(query))
     state = _read_ask(session, reply)
     tell(Asked(state.token))
     return state
 
 
 def look(
-    session: Session, token: str, tell: Progress, patience: Patience = PATIENT, *, hold: float = 0.0
+    session: Session, token: str, tell: Progress, policy: RetryPolicy = DEFAULT_POLICY, *, long_poll: float = 0.0
 ) -> Flow[ReportState]:
     """Return the report's status now. Raises ReportExpired when the service knows no such report.
 
-    With `hold`, long-polls a Reelport service for up to so many seconds, until the report ends.
+    With `long_poll`, long-polls a Reelport service for up to so many seconds, until the report ends.
     """
-    return (yield from _look(session, token, tell, patience, hold))[0]
+    return (yield from _long_poll(session, token, tell, policy, long_poll))[0]
 
 
 def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEADLINE) -> Flow[ReportState]:
@@ -123,28 +125,28 @@ def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEAD
     """
     start = session.clock.seconds()
     end = start + _check_deadline(deadline)
-    patience, rhythm = PATIENT, pauses(session.chance)
+    policy, rhythm = DEFAULT_POLICY, pauses(session.chance)
     bare_since: float | None = None
-    hold = 0.0  # The first look returns the status at once, without long polling.
+    long_poll = 0.0  # The first look returns the status at once, without long polling.
     while True:
-        state, held = yield from _look(session, token, tell, patience, hold)
+        state, long_polled = yield from _long_poll(session, token, tell, policy, long_poll)
         elapsed = session.clock.seconds() - start
         if state.ready:
             tell(Looked(token, state.status, elapsed, None))
             return state
         bare_since = _refuse_dead_end(state, bare_since, elapsed)
         if start + elapsed >= end:
-            raise not_finished(token, f"is still {state.status} after {_format_seconds(deadline)}")
-        at_once = held or (hold == 0.0 and session.reelport is True)
+            raise build_not_finished(token, f"is still {state.status} after {_format_seconds(deadline)}")
+        at_once = long_polled or (long_poll == 0.0 and session.reelport is True)
         seconds = 0.0 if at_once else min(next(rhythm), end - start - elapsed)
         tell(Looked(token, state.status, elapsed, seconds))
         if seconds > 0:
             yield Wait(seconds)
-        left = hold = end - session.clock.seconds()
-        patience = Patience(left, longest=left, at_end=partial(_out_of_reach, token))
+        left = long_poll = end - session.clock.seconds()
+        policy = RetryPolicy(left, longest=left, at_end=partial(_build_out_of_reach, token))
 
 
-def without_links(state: ReportState) -> ServiceError:
+def build_links_error(state: ReportState) -> ServiceError:
     """Build the error for a finished report without links, or with another number of links than the service counts."""
     if not state.links:
         return ServiceError(f"The report {state.token} is finished but has no link to a file.", token=state.token)
@@ -154,7 +156,7 @@ def without_links(state: ReportState) -> ServiceError:
                               "it again by its token.", token=state.token)  # fmt: skip
 
 
-def not_finished(token: str, what: str) -> NotFinished:
+def build_not_finished(token: str, what: str) -> NotFinished:
     """Build the error that ends a wait early and says how to resume it."""
     return NotFinished(f"The report {token} {what}. It goes on without you. Take it up again with "
                        f"client.reports.attach({token!r}) or 'reelport report wait {token}'.", token)  # fmt: skip
@@ -163,10 +165,10 @@ def not_finished(token: str, what: str) -> NotFinished:
 def _read_ask(session: Session, reply: Reply) -> ReportState:
     """Read the answer to an ask. Raises AskLost when the answer is unreadable and the ask may have been taken."""
     try:
-        return _read_accepted(data_of(reply, session.redacted))
+        return _read_accepted(read_data(reply, session.redacted))
     except ServiceError as error:
         if reply.status == OK and not session.reelport:
-            raise _perhaps_asked(error, answered=True) from error
+            raise _build_ask_lost(error, answered=True) from error
         raise
     except ReelportError as error:
         # The service may have made a report although its answer has errors: keep the token.
@@ -181,32 +183,34 @@ def _read_accepted(data: Mapping[str, Any]) -> ReportState:
     token = report.get("reportToken")
     if not isinstance(token, str) or not token or not token.isprintable():
         raise ServiceError("The service took the report but gave no token for it.")
-    return ReportState(token, _status(report))
+    return ReportState(token, _read_status(report))
 
 
-def _look(
-    session: Session, token: str, tell: Progress, patience: Patience, hold: float
+def _long_poll(
+    session: Session, token: str, tell: Progress, policy: RetryPolicy, long_poll: float
 ) -> Flow[tuple[ReportState, bool]]:
     """Return the report's status now, and whether the service long-polled."""
-    seconds = int(min(hold, _HOLD, session.settings.timeout / 2)) if session.reelport is not False else 0
+    seconds = (
+        int(min(long_poll, _LONG_POLL_SECONDS, session.settings.timeout / 2)) if session.reelport is not False else 0
+    )
     headers = {PREFER_HEADER.lower(): f"wait={seconds}"} if seconds > 0 else None
     began = session.clock.seconds()
     try:
-        reply = yield from exchange(session, LOOK, {"reportToken": token}, tell, patience, headers=headers)
-        state, links = _read_look(token, data_of(reply, session.redacted))
+        reply = yield from run_operation(session, LOOK, {"reportToken": token}, tell, policy, headers=headers)
+        state, links = _read_look(token, read_data(reply, session.redacted))
         while state.status == ReportStatus.FINISHED and (page := links.following) is not None:
             variables = {"reportToken": token, "page": page}
-            more = yield from exchange(session, LOOK, variables, tell, patience)
-            state, later = _read_look(token, data_of(more, session.redacted), page)
+            more = yield from run_operation(session, LOOK, variables, tell, policy)
+            state, later = _read_look(token, read_data(more, session.redacted), page)
             links += later
         state = replace(state, links=links.found, expected=links.expected)
     except QueryRefused as error:
-        raise _unseen(token, error) from error
+        raise _translate_look_refusal(token, error) from error
     except ReelportError as error:
         error.token = token
         raise
     applied = "wait" in reply.headers.get(APPLIED_HEADER.lower(), "").lower()
-    return state, applied and session.clock.seconds() - began >= _HELD
+    return state, applied and session.clock.seconds() - began >= _LONG_POLLED_SECONDS
 
 
 def _read_look(token: str, data: Mapping[str, Any], page: int = 1) -> tuple[ReportState, Links]:
@@ -214,31 +218,31 @@ def _read_look(token: str, data: Mapping[str, Any], page: int = 1) -> tuple[Repo
     if data.get("partner") is not None and as_object(data["partner"]).get("reportFile") is None:
         raise ReportExpired(f"The service knows no report {token} of this key: unknown or expired. Ask for it again.")
     report = as_object(as_object(data.get("partner")).get("reportFile"))
-    return ReportState(token, _status(report)), Links.of(report.get("downloadLinks"), page)
+    return ReportState(token, _read_status(report)), Links.of(report.get("downloadLinks"), page)
 
 
-def _status(report: Mapping[str, Any]) -> str:
+def _read_status(report: Mapping[str, Any]) -> str:
     """Return the report's status as printable text; vendors may have words of their own."""
     word = str(report.get("status") or ReportStatus.IN_PROGRESS)[:80]
     return word if word.isprintable() else ascii(word)
 
 
-def _unseen(token: str, refused: QueryRefused) -> ServiceError:
+def _translate_look_refusal(token: str, refused: QueryRefused) -> ServiceError:
     """Turn the refusal of a look, whose query is always valid, into an error about the report."""
     if {problem.code.lower() for problem in refused.problems} & _UNKNOWN:
         return ReportExpired(f"The service knows no report {token} of this key: {refused}", token=token)
     return ServiceError(f"The service doesn't show the report {token}: {refused}", token=token, data=refused.data)
 
 
-def _perhaps_asked(error: ReelportError, *, answered: bool = False) -> AskLost:
+def _build_ask_lost(error: ReelportError, *, answered: bool = False) -> AskLost:
     lost = AskLost(f"{error} The report may have been asked for all the same; "
                    "it then holds one of your slots until it is done.")  # fmt: skip
     lost.answered = answered or not isinstance(error, Unreachable)
     return lost
 
 
-def _out_of_reach(token: str, error: ReelportError) -> NotFinished:
-    return not_finished(token, f"can't be looked at any more ({error})")
+def _build_out_of_reach(token: str, error: ReelportError) -> NotFinished:
+    return build_not_finished(token, f"can't be looked at any more ({error})")
 
 
 def _refuse_dead_end(state: ReportState, bare_since: float | None, elapsed: float) -> float | None:
@@ -252,7 +256,7 @@ def _refuse_dead_end(state: ReportState, bare_since: float | None, elapsed: floa
         case ReportStatus.FINISHED:
             since = elapsed if bare_since is None else bare_since
             if elapsed - since > _LINKLESS:
-                raise without_links(state)
+                raise build_links_error(state)
             return since
         case _:
             return None

@@ -11,7 +11,7 @@ from reelport.errors import ServiceError
 MOST_PAGES = 1000
 """Most pages of links to read: a vendor that never ends its pages is an error."""
 
-ODD = "The service's answer has not the shape that the Reporting API's schema gives it."
+MALFORMED = "The service's answer has not the shape that the Reporting API's schema gives it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class Links:
         held = as_object(connection or {})
         edges = held.get("edges") or []
         if not isinstance(edges, list):
-            raise ServiceError(ODD)
+            raise ServiceError(MALFORMED)
         nodes = [as_object(as_object(edge or {}).get("node") or {}) for edge in edges]
         found = tuple(link for node in nodes if isinstance(link := node.get("link"), str) and link)
         total = held.get("totalCount")
         counted = total if isinstance(total, int) and not isinstance(total, bool) else None
         expected = len(edges) if counted is None else counted
-        return cls(found, expected, counted, _following(as_object(held.get("pageInfo") or {}), page))
+        return cls(found, expected, counted, _read_next_page(as_object(held.get("pageInfo") or {}), page))
 
     def __add__(self, later: Links) -> Links:
         """These links and those of the page after them."""
@@ -51,10 +51,10 @@ def as_object(value: object) -> Mapping[str, object]:
     """Return a value that the schema says is an object. Raises ServiceError when it isn't."""
     if isinstance(value, dict):
         return value
-    raise ServiceError(ODD)
+    raise ServiceError(MALFORMED)
 
 
-def _following(info: Mapping[str, object], page: int) -> int | None:
+def _read_next_page(info: Mapping[str, object], page: int) -> int | None:
     """Return the number of the next page. Raises ServiceError where the pages go in a circle or never end."""
     if info.get("hasNextPage") is not True:
         return None

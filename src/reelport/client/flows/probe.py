@@ -8,9 +8,9 @@ from email.utils import parsedate_to_datetime
 
 from reelport.client.events import Event
 from reelport.client.flows import auth
-from reelport.client.flows.answers import data_of
-from reelport.client.flows.operation import exchange
-from reelport.client.flows.retry import Patience
+from reelport.client.flows.answers import read_data
+from reelport.client.flows.operation import run_operation
+from reelport.client.flows.retry import RetryPolicy
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Reply
 from reelport.errors import QueryRefused
@@ -35,31 +35,33 @@ class Probe:
 
 def probe(session: Session) -> Flow[Probe]:
     """Get a token, if there is none yet, and use it once, without retries."""
-    impatient = Patience(seconds=0.0, longest=0.0)
-    yield from auth.bearer(session, _silent, patience=impatient)  # Now, so that the clock is read around one query.
+    impatient = RetryPolicy(seconds=0.0, longest=0.0)
+    yield from auth.get_token(
+        session, _ignore_event, policy=impatient
+    )  # Now, so that the clock is read around one query.
     before = session.clock.now()
-    reply = yield from exchange(session, TOUCH, {}, _silent, impatient)
+    reply = yield from run_operation(session, TOUCH, {}, _ignore_event, impatient)
     after = session.clock.now()
-    _refuse_other(session, reply)
+    _check_reply(session, reply)
     grant = session.grant
     return Probe(
         session.settings.url,
         reply.headers.get(VERSION_HEADER.lower()) if session.reelport else None,
         grant.scopes if grant else None,
         max(0.0, grant.renew_at - session.clock.seconds()) if grant else None,
-        _skew(reply, before + (after - before) / 2),
+        _measure_skew(reply, before + (after - before) / 2),
     )
 
 
-def _refuse_other(session: Session, reply: Reply) -> None:
+def _check_reply(session: Session, reply: Reply) -> None:
     """Raise when the reply isn't a Reporting API's; a refusal of the query is one."""
     try:
-        data_of(reply, session.redacted)
+        read_data(reply, session.redacted)
     except QueryRefused:
         return
 
 
-def _skew(reply: Reply, now: datetime) -> float | None:
+def _measure_skew(reply: Reply, now: datetime) -> float | None:
     """Return how far the reply's `Date` is ahead, in seconds. The header has whole seconds, so 0.5 is added."""
     try:
         moment = parsedate_to_datetime(reply.headers.get("date", ""))
@@ -69,5 +71,5 @@ def _skew(reply: Reply, now: datetime) -> float | None:
     return (moment - now).total_seconds() + 0.5
 
 
-def _silent(event: Event) -> None:
+def _ignore_event(event: Event) -> None:
     """Ignore an event: a probe has nothing to wait for."""

@@ -30,13 +30,13 @@ class AsyncRunner(Protocol):
         """Run the flow and give its result when awaited."""
 
 
-def aloud(event: Event) -> None:
+def warn(event: Event) -> None:
     """The default listener: turn a query's warnings into Python warnings, and ignore other events."""
     if isinstance(event, Warned):
-        warnings.warn(str(event), UserWarning, stacklevel=_outside())
+        warnings.warn(str(event), UserWarning, stacklevel=_find_stack_level())
 
 
-def _outside() -> int:
+def _find_stack_level() -> int:
     """Count the stack frames up to our caller's own code, so that a warning points there."""
     frame, level = inspect.currentframe(), 0
     while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == _OURS:
@@ -44,7 +44,7 @@ def _outside() -> int:
     return level
 
 
-def seconds(time: float | timedelta) -> float:
+def to_seconds(time: float | timedelta) -> float:
     """Convert a deadline to seconds. Raises UsageError unless it is a number above 0."""
     given: object = time
     try:

@@ -1,6 +1,6 @@
-"""The ledger: what this machine has asked for, so that no report and no slot is lost with the process that asked.
+"""The ledger records each report that this machine asked for, so that a crash loses neither reports nor slots.
 
-One SQLite file a user. It holds tokens of reports, which find them again, and never a secret, an access
+One SQLite file per user. It holds report tokens, by which reports are found again, and never a secret, an access
 token or a signed link.
 """
 

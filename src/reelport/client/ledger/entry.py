@@ -1,7 +1,4 @@
-"""What the ledger says to a question: which row serves it, or that it may be asked, or what stands in the way.
-
-Pure: rows in, one answer out.
-"""
+"""Decide how to get a report: reuse a row's report, ask for a new one, or wait. Pure: rows in, one decision out."""
 
 from __future__ import annotations
 
@@ -15,10 +12,10 @@ from reelport.query import ReportQuery
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The same service, the same key and the same query are the same question.
+    """A wish for a report. The same service, key and query make the same question.
 
-    `identity` names service and key without holding either. `fresh` asks anew although an earlier
-    report was delivered and would serve; `again` although the answer to an earlier ask was lost.
+    `identity` names service and key without holding either. `fresh` asks anew even where an earlier,
+    delivered report would serve; `again` even where the answer to an earlier ask was lost.
     """
 
     service: str
@@ -32,14 +29,14 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Serves:
-    """This row answers the question: wait for it or download it."""
+    """Reuse this row's report: wait for it or download it."""
 
     row: Row
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """This row, an intent, is ours and holds a slot: ask now. `others` asks and reports of the key are in flight."""
+    """Ask now: this row is our recorded intent and holds a slot. `others` asks and reports of the key are in flight."""
 
     row: Row
     others: int = 0
@@ -47,21 +44,21 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """A living process is asking this very question."""
+    """Wait: a live process is asking the same question."""
 
     row: Row
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Whether this was asked isn't known: its answer was lost. It isn't asked again before `row.held_until`."""
+    """Refuse: the answer to an earlier ask was lost. The question isn't asked again before `row.held_until`."""
 
     row: Row
 
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """These rows hold all of the key's slots."""
+    """Wait: these rows hold all of the key's slots."""
 
     rows: tuple[Row, ...]
 
@@ -71,15 +68,15 @@ Entry = Serves | Claimed | Busy | Held | Full
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """The question is to be asked: in this row, where there is one already, else in a new one."""
+    """Ask the question, in this row where there is one, else in a new row."""
 
     row: Row | None
 
 
 def decide(question: Question, known: Sequence[Row], flights: Sequence[Row], now: datetime) -> Entry | Ask:
-    """The answer to a question.
+    """Decide how to answer a question.
 
-    `known` are the rows of this question, the newest first; `flights` those rows of the same key, of any
+    `known` are the rows of this question, newest first; `flights` are the rows of the same key, of any
     question, that may hold a slot.
     """
     found = _decide_known(question, known, now)
@@ -91,10 +88,10 @@ def decide(question: Question, known: Sequence[Row], flights: Sequence[Row], now
 
 
 def _slots_held(holding: Sequence[Row], slots: int) -> int:
-    """Count the slots that rows hold. Asks that were answered by a failure leave one of the key's slots free.
+    """Count the slots that rows hold. Asks that got a failure as answer always leave one of the key's slots free.
 
-    Such an ask was rarely taken: two of them must not stop a key. Where they were taken, a further ask is refused,
-    and waits.
+    The service rarely took such an ask, and two of them must not block a key. Where it did take them, it refuses a
+    further ask, which then waits.
     """
     answered = sum(row.answered for row in holding)
     return len(holding) - answered + min(answered, slots - 1)
@@ -116,8 +113,8 @@ def _decide_known(question: Question, known: Sequence[Row], now: datetime) -> Se
 
 
 def _still_good(question: Question, row: Row) -> bool:
-    """Whether a delivered report may be had again without asking.
+    """Whether a delivered report may be reused without asking the service.
 
-    A Reelport service is asked: it gives the same report while nothing changed.
+    A Reelport service is always asked: it gives the same report while nothing changed.
     """
     return not question.reelport and not question.fresh and row.over()

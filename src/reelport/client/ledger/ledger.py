@@ -1,4 +1,4 @@
-"""The ledger's book-keeping: each method is one durable transaction."""
+"""The ledger's operations; each method is one durable transaction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reelport.query import ReportQuery
 
 _KEPT = timedelta(days=90)
 _LOOKS_ON_BEHALF = (0.5, 60.0)
-"""Seconds between two looks at a report of a dead process: a tenth of its age, within these bounds."""
+"""Bounds, in seconds, of the pause between two looks at a dead process's report: a tenth of the report's age."""
 
 _OF_QUESTION = """
 SELECT * FROM reports WHERE identity = ? AND fingerprint = ? AND state NOT IN ('failed', 'expired', 'forgotten')
@@ -57,13 +57,13 @@ WHERE id = ? AND state <> 'forgotten'
 _DAY_LIMITS = """
 CREATE TABLE IF NOT EXISTS day_limits (service TEXT PRIMARY KEY, days INTEGER NOT NULL, learned TEXT NOT NULL) STRICT
 """
-"""A table that is made when something is first learned: older versions read the same file, and leave it alone."""
+"""Made when a limit is first learned. Older versions of Reelport read the same file and ignore this table."""
 
 
 class Ledger:
-    """The ledger of one file, which is opened when it is first needed. Threads and processes may share it.
+    """The ledger in one file, opened when first needed. Threads and processes may share it.
 
-    Raises StorageError when the file can't be read or written, NewerData when a newer version wrote it.
+    Methods raise StorageError when the file can't be read or written, NewerData when a newer version wrote it.
     """
 
     def __init__(self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -75,11 +75,11 @@ class Ledger:
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """The path of the file."""
         return self._store.path
 
     def enter(self, question: Question) -> Entry:
-        """What a question comes to, decided in one transaction: two processes never both ask it."""
+        """Decide a question and record the decision in one transaction, so that two processes never both ask it."""
         now = self._now()
         fingerprint = question.query.fingerprint()
         with self._store.writing() as db:
@@ -94,7 +94,7 @@ class Ledger:
                 case Ask():
                     return Claimed(self._inserted(db, question, now), others)
                 case Serves(row) if row.lives(now):
-                    return Serves(replace(row, owner=None))  # It stays its owner's, and isn't ours to let go.
+                    return Serves(replace(row, owner=None))  # The row stays its owner's: we must not release it.
                 case Serves(row):
                     return Serves(self._one(db.execute(_TAKE, (*self._lease(now), row.id))))
                 case Held(row) if row.state is State.INTENT:
@@ -104,7 +104,7 @@ class Ledger:
                     return other
 
     def plan_entry(self, question: Question) -> Row | None:
-        """The row that would serve a question; writes nothing, and lets a delivered one count too while it lives."""
+        """Return the row whose report would serve a question, delivered ones included; writes nothing."""
         with self._store.reading() as db:
             if db is None:
                 return None
@@ -114,21 +114,24 @@ class Ledger:
         return found.row if isinstance(found, Serves) else next(living, None)
 
     def taken_since(self, identity: str, moment: datetime | None) -> int:
-        """Count the asks of a key that the service took after a moment; none where there is no moment."""
+        """Count the asks of a key that the service took after a moment; 0 without a moment."""
         sql = "SELECT count(*) FROM reports WHERE identity = ? AND asked > ?"
         with self._store.reading() as db:
             found = None if db is None or moment is None else db.execute(sql, (identity, _text(moment))).fetchone()
         return int(found[0]) if found else 0
 
     def took_like(self, identity: str, query: ReportQuery) -> bool:
-        """Tell whether the service ever took a query of a key that differs in its days alone."""
+        """Whether the service ever took a query of this key that differs only in its days."""
         with self._store.reading() as db:
             sql = "SELECT * FROM reports WHERE identity = ? AND token IS NOT NULL"
             rows = () if db is None else self._all(db.execute(sql, (identity,)))
         return any(row.query.within(query.start, query.end) == query for row in rows)
 
     def record_token(self, row: Row, token: str) -> Row:
-        """The service took it. When it is a report that we know from before, that one's row goes on in its place."""
+        """Record the token of an ask that the service took.
+
+        Where an earlier row has the same report, deletes this row, and returns the earlier one, revived.
+        """
         now = _text(self._now())
         with self._store.writing() as db:
             same = db.execute(_SAME_REPORT, (row.identity, row.fingerprint, token, row.id)).fetchone()
@@ -138,12 +141,12 @@ class Ledger:
             return self._one(db.execute(_AGAIN, (*self._lease(self._now(), row.owner), now, same["id"])))
 
     def drop(self, row: Row) -> None:
-        """It was surely not asked for: no trace is needed."""
+        """Delete an intent that surely never reached the service."""
         with self._store.writing() as db:
             db.execute("DELETE FROM reports WHERE id = ? AND state = 'intent'", (row.id,))
 
     def record_status(self, row: Row, state: State) -> None:
-        """A look found it running or finished."""
+        """Record that a look found the report running or finished, and renew the owner's lease."""
         now = _text(self._now())
         with self._store.writing() as db:
             db.execute(_SAW, (state, now, state, now, row.id))
@@ -151,7 +154,7 @@ class Ledger:
                        (_text(self._now() + owners.LEASE), row.id, row.owner))  # fmt: skip
 
     def record_end(self, row: Row, state: State, error: str) -> None:
-        """It failed or expired; nobody works on it any more."""
+        """Record that the report failed or expired, and release its row."""
         with self._store.writing() as db:
             db.execute(
                 "UPDATE reports SET state = ?, error = ?, owner = NULL WHERE id = ? AND state <> 'forgotten'",
@@ -159,7 +162,7 @@ class Ledger:
             )
 
     def record_lost(self, row: Row, error: str, *, answered: bool) -> None:
-        """Write down that it may have been taken; `answered`: the service said something that doesn't tell."""
+        """Record that the service may have taken an ask. `answered`: it sent an answer that doesn't say."""
         looked = _text(self._now()) if answered else None
         with self._store.writing() as db:
             db.execute(
@@ -171,33 +174,33 @@ class Ledger:
     def record_download(
         self, row: Row, path: Path, size: int, sha256: str | None, rows: int | None, proof: str
     ) -> None:
-        """Its file is under its name."""
+        """Record that the report's file is in place."""
         with self._store.writing() as db:
             db.execute(_DOWNLOADED, (_text(self._now()), str(path), size, sha256, rows, proof, row.id))
 
     def record_verified(self, row: Row) -> None:
-        """Its file was found to be what was written down."""
+        """Record that the report's file matches what the ledger says of it."""
         with self._store.writing() as db:
             db.execute("UPDATE reports SET state = 'verified' WHERE id = ? AND state = 'downloaded'", (row.id,))
 
     def record_delivered(self, rows: Iterable[Row]) -> None:
-        """The command that wanted them ended well."""
+        """Record that the command that wanted these reports succeeded, and release their rows."""
         with self._store.writing() as db:
             db.executemany("UPDATE reports SET delivered = 1, owner = NULL WHERE id = ?", [(row.id,) for row in rows])
 
     def record_settled(self, identity: str, paths: Iterable[Path]) -> None:
-        """What was to be made of these files of a key is there: their reports are delivered."""
+        """Record the reports of these files of a key as delivered, once the result made of the files exists."""
         sql = "UPDATE reports SET delivered = 1 WHERE identity = ? AND path = ? AND state = 'verified'"
         with self._store.writing() as db:
             db.executemany(sql, [(identity, str(path)) for path in paths])
 
     def release(self, row: Row) -> None:
-        """Its owner lets go of it, however it stands."""
+        """Release the owner's lease on a row, in any state."""
         with self._store.writing() as db:
             db.execute("UPDATE reports SET owner = NULL WHERE id = ? AND owner = ?", (row.id, row.owner))
 
     def orphans(self, identity: str) -> tuple[Row, ...]:
-        """Unfinished reports of dead processes whose time for a look has come; the caller is to look at them."""
+        """Return the unfinished reports of dead processes that are due for a look; the caller must look at them."""
         now = self._now()
         with self._store.writing() as db:
             rows = self._all(db.execute(_IN_FLIGHT, (identity,)))
@@ -206,7 +209,7 @@ class Ledger:
         return due
 
     def find(self, token: str, identity: str | None = None) -> Row | None:
-        """The latest row of a report's token, of one key or of any."""
+        """Return the latest row with a report's token, of one key or of any."""
         with self._store.reading() as db:
             found = (
                 []
@@ -221,18 +224,18 @@ class Ledger:
         return next(iter(found), None)
 
     def get(self, number: int) -> Row | None:
-        """The row of a number."""
+        """Return the row with this number."""
         with self._store.reading() as db:
             found = [] if db is None else self._all(db.execute("SELECT * FROM reports WHERE id = ?", (number,)))
         return next(iter(found), None)
 
     def rows(self) -> tuple[Row, ...]:
-        """Every row, the oldest first."""
+        """Return every row, oldest first."""
         with self._store.reading() as db:
             return () if db is None else self._all(db.execute("SELECT * FROM reports ORDER BY id"))
 
     def forget(self, row: Row) -> None:
-        """Let a row hold no slot and serve nobody. Raises UsageError while a process works on it."""
+        """Make a row hold no slot and never be reused. Raises UsageError while a process works on it."""
         with self._store.writing() as db:
             found = self._all(db.execute("SELECT * FROM reports WHERE id = ?", (row.id,)))
             for each in found:
@@ -245,20 +248,20 @@ class Ledger:
         return list_prunable(self.rows(), before, self._now())
 
     def prune(self, before: datetime) -> tuple[Row, ...]:
-        """Remove the rows of reports that were asked for before a moment, but those still needed; return them."""
+        """Remove the rows of reports asked for before a moment, except those still needed; return the removed rows."""
         with self._store.writing() as db:
             rows = list_prunable(self._all(db.execute("SELECT * FROM reports ORDER BY id")), before, self._now())
             db.executemany("DELETE FROM reports WHERE id = ?", [(row.id,) for row in rows])
         return rows
 
     def learn_days(self, service: str, days: int) -> None:
-        """Write down how many days a service takes in one report at most."""
+        """Record the most days that a service takes in one report."""
         with self._store.writing() as db:
             db.execute(_DAY_LIMITS)
             db.execute("INSERT OR REPLACE INTO day_limits VALUES (?, ?, ?)", (service, days, _text(self._now())))
 
     def days_of(self, service: str) -> int | None:
-        """How many days a service takes in one report at most, as it said in the last 90 days."""
+        """Return the most days that a service takes in one report, where it said so in the last 90 days."""
         sql = "SELECT days FROM day_limits WHERE service = ? AND learned > ?"
         with self._store.reading() as db:
             known = db is not None and db.execute("SELECT 1 FROM sqlite_master WHERE name = 'day_limits'").fetchone()

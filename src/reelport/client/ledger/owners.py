@@ -1,7 +1,7 @@
-"""Which process works on a row, and whether it is still there.
+"""Row owners: which process works on a row, and whether that process is still alive.
 
-An owner is `host:pid:start:number`: `start` tells a process from a later one of the same number, `number` one flow
-of a process from another. On this machine the process is looked for; for another machine only its lease speaks.
+An owner is `host:pid:start:number`: `start` tells a process from a later one with the same pid, `number` one flow
+of a process from another. On this machine we look for the process; for another machine only its lease counts.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from functools import cache
 from pathlib import Path
 
 LEASE = timedelta(minutes=5)
-"""How long an owner on another machine is believed to be there without a sign of life."""
+"""How long an owner on another machine counts as alive after its last heartbeat."""
 
 _numbers = itertools.count(1)
 
 
 def new_owner() -> str:
-    """A name for one flow of this process."""
+    """Make an owner for one flow of this process."""
     pid = os.getpid()
     return f"{_host()}:{pid}:{_start(pid) or ''}:{next(_numbers)}"
 
 
 def is_gone(owner: str, leased_until: datetime | None, now: datetime) -> bool:
-    """Whether the process of an owner is surely, or on another machine by all signs, no more."""
+    """Whether an owner's process has ended; for another machine, whether its lease has expired."""
     expired = leased_until is None or now >= leased_until
     host, _, rest = owner.rpartition(":")[0].rpartition(":")[0].rpartition(":")
     if host != _host() or not rest.isdecimal() or os.name != "posix":
@@ -39,7 +39,7 @@ def is_gone(owner: str, leased_until: datetime | None, now: datetime) -> bool:
 
 
 def describe_owner(owner: str) -> str:
-    """An owner for people: `host:pid`."""
+    """Format an owner for people: `host:pid`."""
     return owner.rsplit(":", 2)[0]
 
 
@@ -49,11 +49,11 @@ def _host() -> str:
 
 
 def _start(pid: int) -> str | None:
-    """When a process started, in the kernel's own count and of this boot; None where that can't be had."""
+    """Return the boot's id and the process's start in kernel ticks; None where unknown or ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
         fields = stat.rpartition(b")")[2].split()
-        # A zombie has ended: only its parent hasn't heard yet.
+        # A zombie has ended, but its parent hasn't collected it yet.
         return None if fields[0] in {b"Z", b"X"} else f"{_boot()}{int(fields[19])}"
     except (OSError, IndexError, ValueError):
         return None
@@ -69,7 +69,7 @@ def _boot() -> str:
 
 def _exists(pid: int) -> bool:
     if Path("/proc/self/stat").exists():
-        return False  # /proc would have told of it.
+        return False  # /proc would have listed it.
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

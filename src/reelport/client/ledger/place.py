@@ -1,4 +1,4 @@
-"""Where a client's ledger lies: in the user's home for Reelport, in a file of one's own, or nowhere."""
+"""Where a client keeps its ledger: in the user's Reelport home, in a given file, or nowhere."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from reelport.errors import UsageError
 FILE = "ledger.db"
 
 Place = Ledger | str | os.PathLike[str] | bool | None
-"""A ledger, the path of one; False for none; None or True for the user's own."""
+"""A ledger or its path; False for no ledger; None or True for the user's own."""
 
 
 def ledger_at(place: Place, environment: Mapping[str, str], now: Callable[[], datetime]) -> Ledger | None:
-    """The ledger of a place; nothing is opened or made yet. Raises UsageError for what is none."""
+    """Return the ledger of a place without opening or making a file. Raises UsageError for an invalid place."""
     match place:
         case Ledger():
             return place

@@ -1,4 +1,4 @@
-"""A row of the ledger: one report, from the intent to ask for it to the file that was made of it."""
+"""A row of the ledger: one report, from the intent to ask for it to its downloaded file."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from reelport.client.ledger import owners
 from reelport.query import ReportQuery
 
 LIFE = timedelta(hours=48)
-"""How long a report lives from its ask."""
+"""How long the service keeps a report, counted from the ask."""
 
 HOLD = timedelta(hours=2)
-"""How long a report may take, and so for how long an ask whose answer was lost may hold a slot."""
+"""How long making a report may take, and so how long an ask whose answer was lost may hold a slot."""
 
 
 class State(StrEnum):
-    """Where a report stands as far as this machine knows; in the order in which it gets there."""
+    """A report's state as far as this machine knows, in the order in which states follow."""
 
     sentence: str
 
-    INTENT = "intent", "Written down before the ask is sent: its answer isn't here yet."
+    INTENT = "intent", "Recorded before the ask is sent; no answer has come yet."
     REQUESTED = "requested", "The service took it and gave its token."
-    RUNNING = "running", "A look found it being made."
-    FINISHED = "finished", "A look found it made: it can be downloaded."
-    DOWNLOADED = "downloaded", "Its file is under its name."
-    VERIFIED = "verified", "What the file is known by is written down: bytes, SHA-256, rows."
-    FAILED = "failed", "It could not be made."
-    EXPIRED = "expired", "The service has it no more."
-    UNKNOWN = "unknown", "The answer to its ask was lost: it may have been taken."
-    FORGOTTEN = "forgotten", "Left alone by order: it holds no slot and serves nobody."
+    RUNNING = "running", "A look found it in progress."
+    FINISHED = "finished", "A look found it finished: it can be downloaded."
+    DOWNLOADED = "downloaded", "Its file is in place."
+    VERIFIED = "verified", "Its file's size, SHA-256 and rows are recorded."
+    FAILED = "failed", "The service could not make it."
+    EXPIRED = "expired", "The service no longer has it."
+    UNKNOWN = "unknown", "The answer to its ask was lost: the service may have taken it."
+    FORGOTTEN = "forgotten", "The user forgot it: it holds no slot and is never reused."
 
     def __new__(cls, word: str, sentence: str) -> Self:
-        """A state is the word in the file, and knows what it means."""
+        """Make a state from its word in the file and a sentence that explains it."""
         state = str.__new__(cls, word)
         state._value_ = word
         state.sentence = sentence
@@ -47,15 +47,15 @@ class State(StrEnum):
 _STATES = {state.value: state for state in State}
 
 TOKEN_STATES = (State.REQUESTED, State.RUNNING, State.FINISHED, State.DOWNLOADED, State.VERIFIED)
-"""States in which a report can be had by its token."""
+"""States in which the token can fetch the report."""
 
 RUNNING_STATES = (State.REQUESTED, State.RUNNING)
-"""States in which a report holds a slot at the service for all we know."""
+"""States in which a report probably holds a slot at the service."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One report. Times are UTC; `delivered` says that the command which wanted it ended well."""
+    """One report. Times are UTC; `delivered` means that the command that wanted it succeeded."""
 
     id: int
     service: str
@@ -80,7 +80,7 @@ class Row:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
-        """The row that a record of the file is. Raises ValueError, KeyError or TypeError when it is none."""
+        """Read a row from a record of the file. Raises ValueError, KeyError or TypeError for a malformed one."""
         times = {"leased_until", "created", "asked", "looked", "finished"}
         values = {each.name: record[each.name] for each in fields(cls)}
         values |= {name: None if values[name] is None else datetime.fromisoformat(values[name]) for name in times}
@@ -97,30 +97,30 @@ class Row:
 
     @property
     def held_until(self) -> datetime:
-        """Until when an ask without an answer may hold a slot."""
+        """When an ask without an answer stops counting as holding a slot."""
         return self.created + HOLD
 
     @property
     def answered(self) -> bool:
-        """Whether the service answered an ask in a way that doesn't tell whether it was taken: a failure, a page."""
+        """Whether the service's answer doesn't say if it took the ask: a failure, an HTML page."""
         return self.state is State.UNKNOWN and self.looked is not None
 
     def worker(self, now: datetime) -> str | None:
-        """The process that is at work on it, as `host:pid`, if that lives."""
+        """Return the live process that works on the row, as `host:pid`; None without one."""
         return owners.describe_owner(self.owner) if self.owner is not None and self.lives(now) else None
 
     def over(self) -> bool:
-        """Whether its range had ended, by the days of UTC, when it was asked for."""
+        """Whether the range had ended (in UTC days) when the report was asked for."""
         return self.query.end < (self.asked or self.created).date()
 
     def lives(self, now: datetime) -> bool:
-        """Whether its owner is there. The rows of dead owners may be taken up by anybody."""
+        """Whether the row's owner is alive. Any process may take over the rows of dead owners."""
         return self.owner is not None and not owners.is_gone(self.owner, self.leased_until, now)
 
     def in_flight(self, now: datetime, *, reelport: bool) -> bool:
-        """Whether it holds one of its key's slots.
+        """Whether the row holds one of its key's slots.
 
-        A Reelport service answers a lost ask with the same report when it is sent again: none is held for it.
+        A lost ask holds no slot at a Reelport service, which answers the same ask with the same report.
         """
         if self.state in RUNNING_STATES:
             return now < self.expires

@@ -1,7 +1,7 @@
-"""The ledger's file: how it is opened, what its table is, and what is said when it can't be used.
+"""The ledger's SQLite file: its schema, its transactions, and errors that say what to do.
 
-A connection serves one transaction: nothing is shared between threads or carried into a child process. The
-rollback journal and synchronous EXTRA (FULL, and the folder too) keep what was committed over a loss of power.
+Each connection serves one transaction, so that threads and child processes share nothing. The rollback journal and
+`synchronous = EXTRA` (FULL, and the folder is synced too) keep committed rows through a power loss.
 """
 
 from __future__ import annotations
@@ -47,32 +47,32 @@ CREATE INDEX reports_by_token ON reports (token) WHERE token IS NOT NULL;
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A ledger's file, which is made when it is first written to."""
+    """A ledger's file; the first write makes it."""
 
     path: Path
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that no other process can come between. It is kept, durably, unless the block raises."""
+        """Run the block in an exclusive write transaction; commit durably, or roll back when the block raises."""
         with self._translate_errors(), closing(self._opened()) as db:
             db.execute("BEGIN IMMEDIATE")
             try:
                 self._prepare(db)
                 yield db
                 db.execute("COMMIT")
-            except BaseException:  # a Ctrl-C too must leave the file as it was; it goes on
+            except BaseException:  # a Ctrl-C too must leave the file as it was; raise it again
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection | None]:
-        """The file as it is, or None where there is none yet."""
+        """Run the block in a read transaction; gives None where there is no file yet."""
         with self._translate_errors():
             if not self.path.exists():
                 yield None
                 return
-            # Not read-only: what a killed process left half done is rolled back by whoever opens the file next.
+            # Not read-only: the next process that opens the file rolls back what a killed process left half done.
             with closing(self._opened(mode="rw")) as db:
                 db.execute("BEGIN")
                 yield db if self._version(db) else None
@@ -88,7 +88,7 @@ class Store:
         db.row_factory = sqlite3.Row
         try:
             db.execute("PRAGMA synchronous = EXTRA")
-        except BaseException:  # no database, perhaps: it isn't left open; it goes on
+        except BaseException:  # perhaps not a database: close it, and raise again
             db.close()
             raise
         return db
@@ -108,7 +108,7 @@ class Store:
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        """Turn what SQLite and the disk say into a StorageError that says what to do."""
+        """Turn SQLite's errors and OSErrors into a StorageError that says what to do."""
         try:
             yield
         except sqlite3.Error as error:
@@ -133,7 +133,7 @@ class Store:
                             "a crash: let it be written, or set REELPORT_HOME to a folder that can be.")  # fmt: skip
 
     def damaged(self, error: Exception) -> StorageError:
-        """The error for a file that holds what no ledger holds."""
+        """Build the error for a file whose content isn't a ledger's."""
         reason = " ".join(str(error).split())[:200]
         return StorageError(f"The ledger {self.path} is damaged ({reason}). Move it away and a new one is begun; "
                             "what was in flight is then known to nobody but the service.")  # fmt: skip

@@ -1,1 +1,1 @@
-"""Reports over any range: cut into windows that a service takes, merged into the answer that it would give at once."""
+"""Reports over any range: fetch windows of days that a service takes, and merge them into one report."""

@@ -1,4 +1,4 @@
-"""What can be told of CSV files before anything of them is parsed: their size, and how they use quotes."""
+"""Measure CSV files without parsing them: their size, and how they use quotes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _AT_ONCE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Bodies:
-    """What several files hold below their headers, together.
+    """Measurements of several files together, below their headers.
 
-    `bytes` counts a line end for each row, the last one of a file too. `quotes` says whether there are any, `pairs`
-    is the number of `""`, and `bare_marks` says whether a `#` stands outside of quotes.
+    `bytes` counts a line end for each row, also for the last one of a file. `quotes` says whether there are any quotes,
+    `pairs` is the number of `""`, and `bare_marks` says whether a `#` stands outside of quotes.
     """
 
     bytes: int
@@ -24,9 +24,9 @@ class Bodies:
 
 
 def measure_bodies(paths: Sequence[Path], check: Callable[[], None], *, headers: bool = True) -> Bodies:
-    """Measure the bodies of files, of all that is in them without `headers`.
+    """Measure the bodies of files below their headers; without `headers`, the whole files.
 
-    Calls `check` once a megabyte, which may raise to end it.
+    Calls `check` after each megabyte; `check` may raise to end the work.
     """
     scans = [_Scan() for _ in paths]
     for path, scan in zip(paths, scans, strict=True):
@@ -74,7 +74,7 @@ class _Scan:
             self.bare_marks = b"#" in b"".join(outside)
         self._inside ^= data.count(b'"') % 2 == 1
         data = self._held + data
-        # A run of quotes may go on in the next piece.
+        # A run of quotes may continue in the next piece.
         ended = data.rstrip(b'"')
         self._held = data[len(ended) :]
         self.pairs += ended.count(b'""')

@@ -1,9 +1,9 @@
-"""Windows' files into one through DuckDB: the bytes that Python's merge comes to, or none at all.
+"""Merge windows' files with DuckDB: gives exactly the bytes of Python's merge, or declines.
 
-DuckDB's reader keeps no cell as it was written, and takes some that are no CSV. So the rows that it gives are held
-against the files: written as a service writes them they must come to the same number of bytes and of doubled quotes.
-No other way of writing comes to both: a quote more than needed, a blank, an empty line or a comma at the end makes a
-file longer, and what makes it shorter, a quote inside of a cell without quotes, lacks a doubled one.
+DuckDB's reader doesn't keep how a cell was written, and accepts some text that isn't CSV. So we compare its rows with
+the files: written as a service writes them, the rows must have the same number of bytes and of doubled quotes.
+No other way of writing has both: a needless quote, a blank, an empty line or a comma at the end makes a file
+longer, and what makes it shorter, a quote inside of an unquoted cell, lacks a doubled quote.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 MEMORY = 512_000_000
-"""Bytes that DuckDB may hold at most; what is more goes to files beside the windows'."""
+"""DuckDB's memory limit in bytes at most; more data spills to files beside the windows'."""
 
 _SHARE = 0.3
-"""How much it may hold at most of what it would by itself, which is 80 % of the memory of the machine or container."""
+"""Our limit as a share of DuckDB's own default limit, which is 80 % of the machine's or container's memory."""
 
 _UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _THREADS = 4
@@ -39,13 +39,13 @@ _FOLDER = "duckdb"
 
 
 class Declined(Exception):
-    """DuckDB isn't there, or what it would make might not be the very bytes: Python has to do it."""
+    """DuckDB isn't installed, or its output might differ from Python's: Python must merge."""
 
 
 def order_rows(recipe: MergePlan, paths: Sequence[Path], scratch: Path) -> Generator[None, None, Path]:
-    """Make a file of the merged rows, without a header, in a folder of its own in `scratch`; yields now and then.
+    """Write the merged rows, without a header, to a file in a folder below `scratch`, and return it; yields between.
 
-    The caller takes the file, then calls `remove_folder`. Raises Declined.
+    The caller reads the file, then calls `remove_folder`. Raises Declined.
     """
     folder = scratch / _FOLDER
     remove_folder(scratch)  # A killed process may have left one.
@@ -58,7 +58,7 @@ def order_rows(recipe: MergePlan, paths: Sequence[Path], scratch: Path) -> Gener
 
 
 def remove_folder(scratch: Path) -> None:
-    """Take away what DuckDB made in `scratch`."""
+    """Remove DuckDB's folder from `scratch`."""
     shutil.rmtree(scratch / _FOLDER, ignore_errors=True)
 
 
@@ -83,14 +83,14 @@ def _connected(folder: Path) -> DuckDBPyConnection:
 
 
 def _memory(con: DuckDBPyConnection) -> int:
-    """How many bytes DuckDB may hold here."""
+    """Compute DuckDB's memory limit on this machine, in bytes."""
     ((own,),) = con.execute("SELECT current_setting('memory_limit')").fetchall()
     number, unit = str(own).split()
     return min(MEMORY, int(float(number) * _UNITS[unit] * _SHARE))
 
 
 class _Job:
-    """One merge, made in a thread beside the one that waits for it and may be interrupted."""
+    """One merge in a thread of its own, which the waiting thread can interrupt."""
 
     def __init__(self, con: DuckDBPyConnection, recipe: MergePlan, paths: Sequence[Path], to: Path) -> None:
         self.to = to
@@ -100,7 +100,7 @@ class _Job:
         self._stopped = threading.Event()
 
     def run(self) -> Generator[None]:
-        """Do it. Whoever closes this generator before its end interrupts DuckDB, and waits until it has let go."""
+        """Run the merge. Closing this generator early interrupts DuckDB and waits until it has stopped."""
         import duckdb  # noqa: PLC0415 - loaded by now
 
         with ThreadPoolExecutor(1, "reelport-merge") as beside:
@@ -118,7 +118,7 @@ class _Job:
     def _stop(self, doing: Future[None]) -> None:
         self._stopped.set()
         while not doing.done():
-            # Told again and again: it may not have been at work when it was told first.
+            # Interrupt repeatedly: DuckDB may have been between two statements the first time.
             self._con.interrupt()
             wait([doing], _LOOK_SECONDS)
 

@@ -1,4 +1,4 @@
-"""What the error of one window says of the others: whether its halves may be had, whether anything can."""
+"""Judge the error of one window: whether a shorter window may succeed, and whether the other windows can."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from reelport.errors import (
 from reelport.wire import Code
 
 FAILURES = 16
-"""Reports of one window that may fail before what is left of it is given up: two bad days come to about as many."""
+"""Most failed reports of one window before the rest of it is given up; two bad days cause about as many."""
 
 
 def is_too_much(error: ReelportError) -> bool:
-    """Whether halves may be had where the whole can't: its report failed, or the service takes fewer days."""
+    """Whether shorter windows may succeed: the report failed, or the service takes fewer days."""
     match error:
         case ReportFailed():
             return True
@@ -32,10 +32,10 @@ def is_too_much(error: ReelportError) -> bool:
 
 
 def is_hopeless(error: ReelportError) -> bool:
-    """Whether the other windows would come to the same."""
+    """Whether the other windows would fail in the same way."""
     match error:
         case SlotsFull():
-            return True  # One waited for as long as any may, and each of the others would.
+            return True  # This window waited until the deadline, and so would each of the others.
         case QueueFull() | AskLost():
             return False
         case RequestError() | AccessError() | InternalError() | Unreachable():

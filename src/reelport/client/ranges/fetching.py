@@ -1,4 +1,4 @@
-"""The windows of one query fetched side by side: each resumable by itself, cut in two where its report fails."""
+"""Fetch the windows of one query side by side; each can resume, and is halved where its report fails."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from reelport.query import ReportQuery
 from reelport.wording import format_count
 
 _TOLD = 10
-"""How many windows that are lacking an error names, before it says how many more there are."""
+"""Most missing windows that an error lists; it only counts the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A window whose file is here."""
+    """A window whose file is on disk."""
 
     window: Window
     done: Downloaded
@@ -38,7 +38,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
-    """A window that can't be had now, and why."""
+    """A window that can't be fetched now, and why."""
 
     window: Window
     error: ReelportError
@@ -46,18 +46,18 @@ class Lacking:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A folder in which the windows of a query stay."""
+    """The folder in which `keep_windows` leaves the windows of a query."""
 
     path: Path
     query: ReportQuery
 
     def file(self, window: Window, digest: str) -> Path:
-        """Where a window stays."""
+        """Return the path of a window's file."""
         del digest  # The folder is one query's.
         return self.path / f"{window.start}_{window.end}.csv"
 
     def list_files(self, digest: str) -> tuple[Window, ...]:
-        """The windows of the query whose files are there, by what their sidecars say."""
+        """List the windows of the query whose files exist, according to their sidecars."""
         del digest
         with translate_io_errors(self.path):
             said = [read(path) or {} for path in sorted(self.path.glob("*_*.csv.json"))]
@@ -67,13 +67,13 @@ class Kept:
         try:
             found = ReportQuery.from_wire(wire) if isinstance(wire, dict) else None
         except (QueryRefused, KeyError, TypeError, AttributeError):
-            return None  # Whatever it is, it is no sidecar of ours.
+            return None  # Not a sidecar of ours.
         ours = found is not None and found.within(self.query.start, self.query.end) == self.query
         return Window(found.start, found.end) if found is not None and ours else None
 
 
 class Fetching:
-    """The fetching of a query's windows: what all of them share."""
+    """Fetches a query's windows, and holds what they share."""
 
     def __init__(
         self,
@@ -98,7 +98,10 @@ class Fetching:
         self._count = 0
 
     def all(self, windows: tuple[Window, ...]) -> Flow[list[Downloaded]]:
-        """All windows, or what they were cut into, in order. Raises Partial, or the error that left none."""
+        """Fetch all windows, or the pieces they were cut into, in order.
+
+        Raises Partial when some are missing, and the first error when all are.
+        """
         had = self._folder.list_files(self._digest)
         cut = [tuple(pieces(window, had)) for window in windows]
         self._count = sum(map(len, cut))
@@ -112,7 +115,7 @@ class Fetching:
         return [each.done for each in found if isinstance(each, Fetched)]
 
     def _fetch_windows(self, parts: tuple[Window, ...]) -> Flow[list[Fetched | Lacking]]:
-        """The parts of one window, one after another; one whose report fails in two halves, down to a day."""
+        """Fetch the parts of one window one after another; halves a part whose report fails, down to a day."""
         found: list[Fetched | Lacking] = []
         left, failures = list(reversed(parts)), 0
         while left:
@@ -139,11 +142,11 @@ class Fetching:
         return found
 
     def _fitting(self, window: Window) -> tuple[Window, ...]:
-        """The window in pieces of as many days as the service is known to take by now, if those are fewer."""
+        """Cut the window to the days that the service is now known to take, where those are fewer."""
         return recut(window, self._session.windows, months=self._months)
 
     def _can_be_cut_anew(self, lacking: Lacking) -> bool:
-        """Whether the window was refused, and the service said meanwhile that it takes shorter ones."""
+        """Whether the service refused the window and is now known to take shorter ones."""
         return isinstance(lacking.error, QueryRefused) and len(self._fitting(lacking.window)) > 1
 
     def _fetch_window(self, window: Window) -> Flow[Fetched | Lacking]:
@@ -153,7 +156,7 @@ class Fetching:
         target = self._folder.file(window, self._digest)
         tell = self._telling.of(window)
         try:
-            # A window that is to be merged isn't what was wanted yet.
+            # A window that will be merged is only a part of the result.
             part, fresh = isinstance(self._folder, Folder), self._fresh
             done = yield from fetch(
                 self._session, query, target, tell, deadline=self._deadline, fresh=fresh, part=part, window=True
@@ -172,7 +175,7 @@ def _more(windows: int) -> str:
 
 
 def _partial(found: list[Fetched | Lacking], lacking: list[Lacking]) -> ReelportError:
-    """The error for windows that are lacking: the first one's own, where there is nothing else."""
+    """Build the error for missing windows: Partial, or the first window's error where all are missing."""
     first = lacking[0].error
     if len(lacking) == len(found):
         return first
@@ -189,7 +192,7 @@ def _partial(found: list[Fetched | Lacking], lacking: list[Lacking]) -> Reelport
 
 
 def _digest(session: Session, query: ReportQuery) -> str:
-    """What tells the windows of one key's query from another's."""
+    """Hash a key and a query without its days, to tell its windows' files from another's."""
     day = query.start.min
     text = f"{session.settings.identity}\n{query.within(day, day).canonical()}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""The hidden folder beside a target in which the windows' files are kept until the merged file stands."""
+"""The hidden folder beside a target that keeps the windows' files until they are merged."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from reelport.client.ranges.windows import Window
 from reelport.errors import UsageError
 
 _LONGEST_NAME = 200
-"""Bytes of the target's name that the folder's can take up, and be no longer than names may be."""
+"""Most bytes of the target's name to use in the folder's name, so that it stays a valid name."""
 
 _NAME = re.compile(r"(\d{4}-\d\d-\d\d)_(\d{4}-\d\d-\d\d)\.([0-9a-f]+)\.csv")
 
 
 class Folder:
-    """The folder of one target, held by one process at a time: a second one gets a folder of its own.
+    """The folder of one target, locked by one process at a time; a second process gets a private folder.
 
-    What is kept stays when the run ends early, for the next run to go on with, but not in a folder of one's own,
-    which nobody would find again: one that a killed process left is taken away. `remove` takes all of it away.
+    When the run ends early, the files stay for the next run to resume, except in a private folder, which no run
+    would find again; the next run removes private folders that killed processes left. `remove` deletes everything.
     """
 
     def __init__(self, path: Path, lock: int | None, *, stays: bool) -> None:
@@ -36,7 +36,7 @@ class Folder:
 
     @classmethod
     def beside(cls, target: Path) -> Self:
-        """The folder of a target, made where it isn't there. Raises StorageError."""
+        """Open or make the folder of a target. Raises StorageError."""
         name = target.name.encode("utf-8", "surrogateescape")[:_LONGEST_NAME].decode("utf-8", "ignore")
         path = target.with_name(f".{name}.windows")
         with translate_io_errors(path):
@@ -48,17 +48,17 @@ class Folder:
             return cls(path, _locked(path), stays=False)
 
     def file(self, window: Window, digest: str) -> Path:
-        """Where a window of the query of that digest is kept."""
+        """Return the path of a window's file, for the query with that digest."""
         return self.path / f"{window.start}_{window.end}.{digest}.csv"
 
     def list_files(self, digest: str) -> tuple[Window, ...]:
-        """The windows of that query whose files are there."""
+        """List the windows of that query whose files exist."""
         with translate_io_errors(self.path):
             found = [_NAME.fullmatch(path.name) for path in sorted(self.path.iterdir())]
         return tuple(window for each in found if each and each[3] == digest and (window := _window(each)))
 
     def remove(self) -> None:
-        """Take the folder away with all that is in it."""
+        """Remove the folder with everything in it."""
         if self._lock is None:
             shutil.rmtree(self.path, ignore_errors=True)
         else:
@@ -66,7 +66,7 @@ class Folder:
             remove_folder(self.path, self.path / _LOCK, lock)
 
     def close(self) -> None:
-        """Let the next process have it. A folder that is empty, or that nobody would find again, goes."""
+        """Unlock the folder for the next process. Removes an empty or private folder."""
         with suppress(OSError):
             if not self._stays or [path.name for path in self.path.iterdir()] == [_LOCK]:
                 self.remove()
@@ -76,7 +76,7 @@ class Folder:
 
 
 def checked_folder(to: str | os.PathLike[str]) -> Path:
-    """The folder that windows may stay in, made where it isn't there. Raises UsageError when it can't be one."""
+    """Return the folder to keep windows in; makes it where missing. Raises UsageError for an unusable path."""
     try:
         path = Path(to).expanduser().resolve()
     except (ValueError, RuntimeError, OSError) as error:  # a NUL, a home of nobody, links in a circle
@@ -94,14 +94,14 @@ _LOCK = "lock"
 
 
 def _locked(folder: Path) -> int | None:
-    """A lock on the folder, which is made where it isn't there; None when another process holds it."""
+    """Make the folder where missing and lock it; returns None when another process holds the lock."""
     while True:
         folder.mkdir(exist_ok=True)
         lock = folder / _LOCK
         try:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         except FileNotFoundError:
-            continue  # Whoever held it is just taking it away.
+            continue  # The process that held it is just removing it.
         ours = held(descriptor)
         if ours and still_named(descriptor, lock):
             return descriptor
@@ -111,7 +111,7 @@ def _locked(folder: Path) -> int | None:
 
 
 def _sweep(path: Path) -> None:
-    """Take away the folders of their own that killed processes left beside a target's."""
+    """Remove the private folders that killed processes left for this target."""
     own = re.compile(re.escape(path.name) + r"-[0-9a-f]{8}")
     with suppress(OSError):
         for left in [each for each in path.parent.iterdir() if own.fullmatch(each.name)]:

@@ -1,4 +1,4 @@
-"""What a merged file's sidecar says: the same as any file's, how it was merged, and each window that it is made of."""
+"""A merged file's sidecar: the facts of any sidecar, the merge rule, and each window of the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OF_A_WINDOW = ("report", "asked", "finished", "downloaded", "bytes", "sha256", 
 
 
 def content(session: Session, how: MergePlan, done: Ranged) -> bytes:
-    """The bytes of the sidecar of a merged file."""
+    """Format the sidecar of a merged file as JSON bytes."""
     now = session.clock.now()
     whole = Sidecar(
         service=session.settings.url,
@@ -41,7 +41,7 @@ def content(session: Session, how: MergePlan, done: Ranged) -> bytes:
 
 
 def _window(done: Downloaded) -> dict[str, object]:
-    """A window as its own sidecar has it, which goes with the window's file."""
+    """Describe a window by its own sidecar, which is removed together with the window's file."""
     said = read(done.path.with_name(f"{done.path.name}.json")) or {}
     query = said.get("query") or {}
     days = {"start": query.get("startDate"), "end": query.get("endDate")}

@@ -1,4 +1,4 @@
-"""Windows' files into one, by a recipe: in memory that grows with neither rows nor windows."""
+"""Merge windows' files into one by a merge plan, in memory that grows with neither rows nor windows."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from reelport.errors import IncompleteDownload
 _CHUNK = 1 << 20
 
 WORTH = 1 << 20
-"""Bytes of files from which on loading DuckDB is worth its while: Python merges fewer in a moment."""
+"""Fewest bytes of files for which loading DuckDB pays; Python merges fewer in a moment."""
 
 _log = logging.getLogger("reelport")
 
 
 class Output(Protocol):
-    """Where the merged file is written."""
+    """The destination of the merged file."""
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
 
     def rewind(self) -> None:
-        """Forget all that was written."""
+        """Drop everything written so far."""
 
 
 def merge(
     recipe: MergePlan, paths: Sequence[Path], output: Output, scratch: Path, *, held: int = HELD, worth: float = WORTH
 ) -> Generator[None]:
-    """Write what files come to, the oldest window's first; yields now and then.
+    """Merge files, given with the oldest window first, into the output; yields between slices of work.
 
-    Rows end in the order of their cells (UTF-8 bytes, empty last), which is the order that a Reelport
-    service writes too. Files in another order are sorted first. DuckDB does it where it is installed, the files have
-    `worth` bytes, and its bytes are sure to be the same; else Python does. Files that are needed on the way are made
-    in the folder `scratch`, and gone in the end. Raises MergeRefused for a cell that can't be added up.
+    Writes rows in the order of their cells (UTF-8 bytes, empty last), as a Reelport service does, and sorts files in
+    another order first. DuckDB merges where it is installed, the files have `worth` bytes, and its bytes are sure to
+    be the same; otherwise Python merges. Temporary files go to the folder `scratch` and are removed in the end.
+    Raises MergeRefused for a cell that can't be added up.
     """
     if recipe.way in {MergeRule.ALONE, MergeRule.APPENDED}:
         yield from _append(paths, output)
@@ -99,17 +99,17 @@ def _append(paths: Sequence[Path], output: Output) -> Generator[None]:
                 output.write(chunk)
                 yield
             if not closed:
-                output.write(b"\n")  # or the next window's first row would go on in this one's last
+                output.write(b"\n")  # or the next window's first row would continue this one's last
 
 
 def _in_turns(recipe: MergePlan, paths: Sequence[Path], output: Output, scratch: Path) -> Generator[None]:
-    """Merge files that are in order, by way of larger ones where there are more than may be open at once."""
+    """Merge sorted files; where there are too many to open at once, merge groups into larger files first."""
     between: list[Path] = []
     left = list(paths)
     summed = recipe.way is MergeRule.SUMMED
     try:
         while len(left) > FAN:
-            # Neighbours with neighbours: of rows with equal keys the oldest window's stays the first.
+            # Group neighbours, so that among rows with equal keys the oldest window's stays first.
             groups = [left[start : start + FAN] for start in range(0, len(left), FAN)]
             left = []
             for group in groups:
@@ -135,7 +135,7 @@ def _merged(paths: Sequence[Path], width: int) -> Iterator[Row]:
 
 
 def _sums(recipe: MergePlan, rows: Iterable[Row]) -> Iterator[tuple[Row, list[Number]]]:
-    """The first row of each key, and the sums of its rows' cells."""
+    """Yield the first row of each key, and the sums of the cells of all rows with that key."""
     width, columns = recipe.width, recipe.asked.metrics
     for _, group in groupby(rows, key=by_key):
         first: Row | None = None
@@ -149,13 +149,13 @@ def _sums(recipe: MergePlan, rows: Iterable[Row]) -> Iterator[tuple[Row, list[Nu
 
 
 def _unfinished(recipe: MergePlan, rows: Iterable[Row]) -> Iterator[Row]:
-    """Sums as they are, to be added to others."""
+    """Yield rows of plain sums, for a later merge to add to."""
     for (key, cells), sums in _sums(recipe, rows):
         yield Row(key, [*cells[: recipe.width], *map(numbers.text, sums)])
 
 
 def _finished(recipe: MergePlan, rows: Iterable[Row]) -> Iterator[Row]:
-    """The cells that were asked for, made of their sums."""
+    """Yield rows of the query's own cells, computed from the sums."""
     for (key, cells), sums in _sums(recipe, rows):
         yield Row(key, [*cells[: recipe.width], *[numbers.cell(made, sums) for made in recipe.cells]])
 

@@ -1,4 +1,4 @@
-"""The arithmetic of merging: sums without rounding, rates rounded half up from their sums, never through a float."""
+"""Arithmetic of the merge: exact sums, and rates rounded half up from their sums; no floats."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from reelport.client.ranges.rules import Added, Cell, Rate
 from reelport.errors import MergeRefused
 
 Number = int | Decimal | None
-"""None is an empty cell: it adds nothing, and stays empty where there is nothing else."""
+"""None is an empty cell: it adds nothing, and a sum of empty cells is empty."""
 
 _NUMBER = re.compile(rb"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][+-]?\d{1,2})?")
 _EXACT = Context(prec=2000, traps=[Inexact])
 
 
 def number(cell: bytes, column: str) -> Number:
-    """The number that a cell holds. Raises MergeRefused when it is none: then nothing can be added to it."""
+    """Parse a cell as a number; None for an empty cell. Raises MergeRefused for any other text."""
     if cell.isdigit():  # of bytes: the ten of ASCII only
         return int(cell)
     if not cell or cell == b'""':
@@ -32,14 +32,14 @@ def number(cell: bytes, column: str) -> Number:
 
 
 def cells(row: Sequence[bytes], columns: Sequence[str]) -> list[Number]:
-    """The numbers of a row's cells."""
-    if b"".join(row).isdigit() and all(row):  # Most rows are counts throughout: this is several times as fast.
+    """Parse the cells of a row as numbers."""
+    if b"".join(row).isdigit() and all(row):  # Most rows hold only counts: this is several times as fast.
         return [int(cell) for cell in row]
     return [number(cell, column) for cell, column in zip(row, columns, strict=True)]
 
 
 def added(one: Sequence[Number], other: Sequence[Number]) -> list[Number]:
-    """The sums of two rows, exactly."""
+    """Add two rows exactly."""
     return [
         left + right if type(left) is int and type(right) is int else plus(left, right)
         for left, right in zip(one, other, strict=True)
@@ -47,7 +47,7 @@ def added(one: Sequence[Number], other: Sequence[Number]) -> list[Number]:
 
 
 def plus(one: Number, other: Number) -> Number:
-    """The sum, exactly."""
+    """Add two numbers exactly."""
     if one is None or other is None:
         return other if one is None else one
     if isinstance(one, int) and isinstance(other, int):
@@ -56,7 +56,7 @@ def plus(one: Number, other: Number) -> Number:
 
 
 def text(value: Number, digits: int = 0) -> bytes:
-    """A number as a cell: at least so many digits after the point, more where it has more, never an exponent."""
+    """Format a number as a cell: at least `digits` digits after the point, and never an exponent."""
     if value is None:
         return b""
     if isinstance(value, int) and not digits:
@@ -69,7 +69,7 @@ def text(value: Number, digits: int = 0) -> bytes:
 
 
 def cell(made: Cell, sums: Sequence[Number]) -> bytes:
-    """The cell that the sums of a row's columns make."""
+    """Compute and format a cell from the sums of a row's columns."""
     match made:
         case Added(column, digits):
             return text(sums[column], digits)
@@ -81,7 +81,7 @@ def cell(made: Cell, sums: Sequence[Number]) -> bytes:
 
 
 def _rate(rate: Rate, above: Number, below: Number) -> bytes:
-    """Half up, away from zero."""
+    """Compute and format a rate, rounded half up, away from zero."""
     if above is None or not below:
         return b""
     (one, unit), (other, part) = above.as_integer_ratio(), below.as_integer_ratio()

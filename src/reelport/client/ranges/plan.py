@@ -1,4 +1,4 @@
-"""What a report over any range takes: its windows, how they are merged, what is done already. Calls nothing."""
+"""Plan a report over any range: its windows, their merge, and what the ledger already has. Sends no request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from reelport import check
 from reelport.catalog import Limit
-from reelport.client.flows.ask import question_of
+from reelport.client.flows.ask import build_question
 from reelport.client.ledger import Row, State
 from reelport.client.ranges.rules import MergePlan, MergeRule, by_months, plan_merge
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, cut
@@ -22,7 +22,7 @@ _LONGEST_REPORT = timedelta(seconds=Limit.GENERATION_SECONDS.default)
 
 
 class Standing(StrEnum):
-    """How far a window's report is, as far as the ledger knows."""
+    """How far a window's report is, according to the ledger."""
 
     TO_ASK = "to be asked for"
     MAKING = "asked for, and being made"
@@ -32,7 +32,7 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One window, the query that asks for it, and the report that serves it where there is one."""
+    """One window, its query, and the token of the report that serves it, if any."""
 
     window: Window
     query: ReportQuery
@@ -42,10 +42,10 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The windows of a query, the oldest first, how many are made at a time, and how they become one answer.
+    """The windows of a query, oldest first, how many are made at a time, and how they are merged.
 
-    `way` is None where they can't: `refusal` says why, and what would work. `silent` are metrics that are
-    asked for beside those of the query, and dropped again.
+    `way` is the merge rule, None where windows can't be merged: `refusal` then says why, and what would work.
+    `silent` are metrics that are asked for beside the query's own, and dropped after the merge.
     """
 
     query: ReportQuery
@@ -57,19 +57,19 @@ class Plan:
 
     @property
     def to_make(self) -> int:
-        """How many windows' reports are still to be made."""
+        """How many windows' reports the service must still make."""
         return sum(each.standing in {Standing.TO_ASK, Standing.MAKING} for each in self.windows)
 
     @property
     def longest(self) -> timedelta:
-        """How long that takes at most, when each report takes the two hours that the original may need."""
+        """The longest time that this takes, when each report takes two hours, the limit of the original service."""
         return math.ceil(self.to_make / self.slots) * _LONGEST_REPORT
 
 
 def plan(session: Session, query: ReportQuery) -> Plan:
-    """The plan of a query over any range. Raises QueryRefused with every problem but the length of the range.
+    """Plan a query over any range. Raises QueryRefused with every problem except the length of the range.
 
-    Reads the ledger, where there is one, and nothing else.
+    Reads only the ledger, where there is one.
     """
     session.recall()
     refuse_unless_sound(session, query)
@@ -83,7 +83,7 @@ def plan(session: Session, query: ReportQuery) -> Plan:
 
 
 def refuse_unless_sound(session: Session, query: ReportQuery) -> None:
-    """Raise QueryRefused for what is wrong with a query beside the length of its range; UsageError for what is none."""
+    """Check a query except for the length of its range. Raises QueryRefused, or UsageError for an invalid type."""
     refuse_what_is_no_query(query)
     rules = replace(session.rules, days=max(query.days, 1))
     found = check.problems(query, today=session.clock.now().date(), rules=rules)
@@ -92,7 +92,10 @@ def refuse_unless_sound(session: Session, query: ReportQuery) -> None:
 
 
 def windows_of(query: ReportQuery, longest: int) -> tuple[Window, ...]:
-    """The windows of a query, each of at most `longest` days. UsageError where a month must be whole and is longer."""
+    """Cut a query's range into windows of at most `longest` days.
+
+    Raises UsageError where windows must hold whole months and `longest` is too short for one.
+    """
     months = by_months(query, longest)
     whole = Window(query.start, query.end)
     if months and longest < min(LONGEST_MONTH, whole.days):
@@ -104,7 +107,7 @@ def windows_of(query: ReportQuery, longest: int) -> tuple[Window, ...]:
 
 
 def merge_plan_of(session: Session, query: ReportQuery, windows: tuple[Window, ...]) -> MergePlan:
-    """How these windows are merged. Raises MergeRefused. Rows are in order where a Reelport service speaks."""
+    """Build the merge plan of these windows. Raises MergeRefused. Expects sorted rows of a Reelport service."""
     if len(windows) == 1:
         return MergePlan(MergeRule.ALONE, query, query)
     months = by_months(query, session.windows)
@@ -125,7 +128,7 @@ def _known(session: Session) -> Callable[[ReportQuery], Row | None]:
     ledger = session.ledger
     if ledger is None:
         return lambda _: None
-    return lambda query: ledger.plan_entry(question_of(session, query))
+    return lambda query: ledger.plan_entry(build_question(session, query))
 
 
 def _standing(row: Row | None) -> Standing:

@@ -11,7 +11,7 @@ from typing import Literal, overload
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Progress
 from reelport.client.files.part import checked_csv_target
-from reelport.client.flows.runner import AsyncRunner, Runner, seconds
+from reelport.client.flows.runner import AsyncRunner, Runner, to_seconds
 from reelport.client.flows.scratch import fetch_table
 from reelport.client.listener import listener
 from reelport.client.ranges.folder import checked_folder
@@ -79,7 +79,7 @@ class RangeReports:
         can't be added up; Partial where some windows are here and others can't be had. Without `to` the report is a
         table, whose file is a temporary one that goes with it.
         """
-        tell, limit = listener(self._session, progress), seconds(deadline)
+        tell, limit = listener(self._session, progress), to_seconds(deadline)
         start = partial(_flow, self._session, query, tell, limit, fresh=fresh)
         if keep_windows:
             return self._run(_apart(self._session, query, to, tell, limit, fresh=fresh))
@@ -141,7 +141,7 @@ class AsyncRangeReports:
         can't be added up; Partial where some windows are here and others can't be had. Without `to` the report is a
         table, whose file is a temporary one that goes with it.
         """
-        tell, limit = listener(self._session, progress), seconds(deadline)
+        tell, limit = listener(self._session, progress), to_seconds(deadline)
         start = partial(_flow, self._session, query, tell, limit, fresh=fresh)
         if keep_windows:
             return await self._run(_apart(self._session, query, to, tell, limit, fresh=fresh))

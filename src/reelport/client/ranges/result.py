@@ -1,4 +1,4 @@
-"""What a report over any range comes to: one file, or one a window."""
+"""The result of a report over any range: one merged file, or one file per window."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from pathlib import Path
 from typing import Self
 
 from reelport.client.files.proof import weakest
-from reelport.client.flows.download import Downloaded, earliest
+from reelport.client.flows.download import Downloaded, find_earliest
 from reelport.client.results.tables import Table
 from reelport.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
 class Ranged(Downloaded):
-    """A report over any range on disk; `windows` are the reports that it was made of.
+    """A report over any range on disk; `windows` are the reports it was made of.
 
-    Where windows were kept apart, `path` is their folder, bytes and rows are those of all, and there is
-    neither a SHA-256 nor a sidecar for the whole. Files of windows that were merged are gone. `last_complete_day` is
-    the first of the windows'.
+    Where windows were kept apart, `path` is their folder, `bytes` and `rows` are totals, and the whole has neither
+    a SHA-256 nor a sidecar. After a merge the windows' own files are gone. `last_complete_day` is the earliest of the
+    windows'.
     """
 
     windows: tuple[Downloaded, ...] = ()
 
     @classmethod
     def alone(cls, done: Downloaded) -> Self:
-        """A range that was one report."""
+        """Make the result of a range that was one report."""
         return cls(
             done.path, done.bytes, done.sha256, done.rows, done.proof, done.sidecar, done.last_complete_day, (done,)
         )
 
     @classmethod
     def kept(cls, folder: Path, windows: Sequence[Downloaded]) -> Self:
-        """Windows as files of their own."""
+        """Make the result of windows kept as separate files."""
         size, rows = sum(each.bytes for each in windows), sum(each.rows for each in windows)
         proof = weakest([each.proof for each in windows])
-        complete = earliest([each.last_complete_day for each in windows])
+        complete = find_earliest([each.last_complete_day for each in windows])
         return cls(folder, size, "", rows, proof, None, complete, tuple(windows))
 
     def table(self, text: Collection[str] = ()) -> Table:
-        """As of any download. UsageError where windows were kept apart: each of them has its own."""
+        """Read the file as a table. Raises UsageError where windows were kept apart: each has its own table."""
         if self.path.is_dir():
             raise UsageError("The windows were kept apart: take the table of each of `windows`.")
         return Downloaded.table(self, text)  # A class with slots has no `super()` without arguments.

@@ -1,6 +1,6 @@
-"""Rows of CSV files as bytes, each with the key that it is sorted by; and files whose rows are not in that order.
+"""Read and sort rows of CSV files as bytes, each with its sort key.
 
-Cells stay as the service wrote them: what is only put in order leaves with the bytes that it came with.
+Cells stay as the service wrote them: sorting changes no byte of a row.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from reelport.errors import IncompleteDownload
 
 _HEADER_BYTES = 1 << 16
 _LONGEST = 64 << 20
-"""Bytes of one row at most: more is no report but a quote that never closes."""
+"""Most bytes of one row: a longer one means a quote that never closes."""
 
 _LAST = b"\xff\xff"
-"""Stands for an empty cell in a key: no UTF-8 begins so, and it comes after all that does."""
+"""Replaces an empty cell in a key: sorts after all UTF-8 text, which never begins with these bytes."""
 
 _CELL = re.compile(rb'"((?:[^"]|"")*+)"[^,]*+|[^,]*+')
 _OVERHEAD = 300
-"""Bytes that a row in memory takes beside its own, and for each of its cells a third of that."""
+"""Bytes of memory that a row takes beside its text; each cell takes a third of that more."""
 
 FAN = 64
-"""Files that are read at the same time at most."""
+"""Most files to read at the same time."""
 
 HELD = 128 << 20
-"""Bytes of rows that a sort holds in memory at most; what is more goes to files of its own."""
+"""Most bytes of rows that a sort holds in memory; more go to temporary files."""
 
 
 class Row(NamedTuple):
-    """One row: the key that it is sorted by, and its cells as they were written."""
+    """One row: its sort key, and its cells as written in the file."""
 
     key: tuple[bytes, ...]
     cells: list[bytes]
 
     def line(self) -> bytes:
-        """The row as a line."""
+        """Format the row as a line."""
         return b",".join(self.cells) + b"\n"
 
 
@@ -47,11 +47,11 @@ by_key = attrgetter("key")
 
 
 class Unsorted(Exception):
-    """A file's rows are not in the order of their keys: sort it and begin again."""
+    """A file's rows aren't sorted by their keys: sort the file and begin again."""
 
 
 def rows(path: Path, width: int) -> Iterator[Row]:
-    """The rows of a file below its header, each with its first `width` cells as key; holds one at a time."""
+    """Yield the rows of a file below its header, with the first `width` cells as key; holds one row at a time."""
     with path.open("rb", buffering=1 << 18) as file:
         columns = len(_cells(file.readline(_HEADER_BYTES)))
         for line in _lines(file):
@@ -62,7 +62,7 @@ def rows(path: Path, width: int) -> Iterator[Row]:
 
 
 def in_order(path: Path, width: int) -> Iterator[Row]:
-    """The same, raising Unsorted where a row comes before the one above it."""
+    """Yield the rows of a file. Raises Unsorted where a row's key is less than the one before it."""
     last: tuple[bytes, ...] = ()
     for row in rows(path, width):
         if row.key < last:
@@ -72,9 +72,9 @@ def in_order(path: Path, width: int) -> Iterator[Row]:
 
 
 def sort(path: Path, width: int, to: Path, held: int = HELD) -> Iterator[None]:
-    """Write a file's rows to another in the order of their keys, equal ones as they came; yields now and then.
+    """Sort a file's rows by key into another file (a stable sort); yields between slices of work.
 
-    Holds `held` bytes of rows at most: what is more goes to files beside `to`, which are gone in the end.
+    Holds at most `held` bytes of rows in memory; more go to temporary files beside `to`, removed in the end.
     """
     header = header_of(path)
     runs: list[Path] = []
@@ -97,13 +97,13 @@ def sort(path: Path, width: int, to: Path, held: int = HELD) -> Iterator[None]:
 
 
 def header_of(path: Path) -> bytes:
-    """The first line of a file, with its end."""
+    """Read the first line of a file, ending in a newline."""
     with path.open("rb") as file:
         return file.readline(_HEADER_BYTES).rstrip(b"\r\n") + b"\n"
 
 
 def count_columns(path: Path) -> int:
-    """How many cells the header of a file has."""
+    """Count the cells of a file's header."""
     return len(_cells(header_of(path)))
 
 
@@ -119,7 +119,7 @@ def _joined(runs: list[Path], width: int, to: Path, header: bytes) -> Iterator[N
 
 
 SLICE = 20_000
-"""Rows after which a long piece of work lets others look whether it shall go on."""
+"""Rows after which long work yields, so that it can be interrupted."""
 
 
 def _runs(path: Path, width: int, held: int) -> Iterator[list[Row]]:
@@ -141,13 +141,13 @@ def _key(cells: list[bytes]) -> tuple[bytes, ...]:
 
 
 def _plain(cell: bytes) -> bytes:
-    """What a cell in quotes holds."""
+    """Return the text inside a quoted cell."""
     found = _CELL.fullmatch(cell)
     return found[1].replace(b'""', b'"') if found and found[1] is not None else cell
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Each row: as many lines as it takes for its quotes to close."""
+    """Yield each row's bytes: as many lines as its quotes span."""
     for line in file:
         if line.count(b'"') % 2 == 0:
             yield line

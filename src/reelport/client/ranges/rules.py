@@ -1,8 +1,8 @@
-"""How the windows of one query become one answer, by the catalog's rules; or every reason why they can't.
+"""Plan how to merge the windows of one query, by the catalog's rules; or give every reason against it.
 
-Three ways. Where a time dimension keeps windows apart, each row is in one window and rows are only
-put in order. Where it doesn't, rows of equal cells are added up: what is additive as it is, a rate
-from its parts, which are asked for beside it and dropped again. All else is refused.
+Where a time dimension keeps windows apart, each row belongs to one window and rows are appended or sorted.
+Elsewhere, rows with equal cells are added up: additive metrics directly, a rate from its parts, which are asked
+for beside it and dropped after the merge. Everything else is refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ADVICE = (
 
 
 class MergeRule(StrEnum):
-    """How windows become one file."""
+    """The rule by which windows are merged into one file."""
 
     ALONE = "one window is the whole range"
     APPENDED = "one window's rows after another's"
@@ -33,7 +33,7 @@ class MergeRule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A cell that is the sum of the cells of one asked column, with at least so many digits after the point."""
+    """A cell that is the sum of one asked column, with at least `digits` digits after the point."""
 
     column: int
     digits: int
@@ -41,7 +41,10 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A cell that is `scale` times one sum over others, rounded half up to `digits`; empty where those sum to 0."""
+    """A cell that is `scale` times one sum over others, rounded half up to `digits`; empty where those sum to 0.
+
+    `numerator` and `denominator` are numbers of asked columns.
+    """
 
     numerator: int
     denominator: tuple[int, ...]
@@ -54,10 +57,10 @@ Cell = Added | Rate
 
 @dataclass(frozen=True, slots=True)
 class MergePlan:
-    """How to merge: what each window is asked for, and what the cells of the merged rows are made of.
+    """How to merge: the query for each window, and how to compute the cells of the merged rows.
 
-    Columns of `asked` are those of `query`, then the `silent` ones. `cells` are the merged metrics,
-    made of sums of the asked ones, which are counted from 0.
+    Columns of `asked` are those of `query`, then the `silent` ones. `cells` says how to compute each merged metric
+    from the sums of the asked metrics, which are counted from 0.
     """
 
     way: MergeRule
@@ -68,23 +71,23 @@ class MergePlan:
 
     @property
     def width(self) -> int:
-        """How many columns of a row are its key."""
+        """How many columns, from the first, make a row's key."""
         return len(self.query.dimensions)
 
 
 def by_months(query: ReportQuery, longest: int) -> bool:
-    """Whether windows must end with months: a month that is cut would be two rows.
+    """Whether windows must end with months, because a month cut in two would give two rows.
 
-    Not so where a finer time is asked for too and the windows are too short for a month.
+    False where the query also has a finer time dimension and the windows are too short for a month.
     """
     grains = _grains(query)
     return Grain.MONTH in grains and (longest >= 31 or min(grains) is Grain.MONTH)  # noqa: PLR2004 - a month's days
 
 
 def plan_merge(query: ReportQuery, *, months: bool, ordered: bool) -> MergePlan:
-    """How windows of the query are merged. `months`: none ends inside a month.
+    """Plan the merge of the query's windows. `months` says that no window ends inside a month.
 
-    `ordered` says that the service's rows come in the order of their cells. Raises MergeRefused with every reason.
+    `ordered` says that the service sorts rows by their cells. Raises MergeRefused with every reason.
     """
     kept_apart = [grain for grain in _grains(query) if grain < Grain.MONTH or months]
     if not kept_apart:
@@ -94,9 +97,9 @@ def plan_merge(query: ReportQuery, *, months: bool, ordered: bool) -> MergePlan:
 
 
 def cell_within(query: ReportQuery, name: str) -> Cell | None:
-    """Return how a metric's cell is made when rows of the query's report are added up; None where it can't be.
+    """Return how to compute a metric's cell when rows of the query's report are added up; None where impossible.
 
-    Of the query's own metrics alone: nothing else is asked for.
+    Uses only the query's own metrics, without asking for others.
     """
     metric = Metric.__members__.get(name)
     if metric is None or next(_against_metrics(replace(query, metrics=(name,))), None) is not None:
@@ -107,7 +110,7 @@ def cell_within(query: ReportQuery, name: str) -> Cell | None:
 
 
 def _time_leads(query: ReportQuery, *, months: bool) -> bool:
-    """Whether every row of a window comes after all rows of the windows before it."""
+    """Whether every row of a window sorts after all rows of earlier windows."""
     for name in query.dimensions:
         grain = _grain(name)
         if grain is None:
@@ -151,14 +154,14 @@ def _against_metrics(query: ReportQuery) -> Iterator[str]:
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
-    """The beginning of a sentence about a name that may be mistyped, or another vendor's new one."""
+    """Begin a sentence about an unknown name, which may be mistyped or new at another vendor."""
     near = nearest(name, known)
     meant = f" (did you mean {near}?)" if near else ""
     return f"{name} is not known to this version{meant}"
 
 
 def _cell(metric: Metric, query: ReportQuery, columns: list[str]) -> Cell:
-    """What the metric's merged cell is made of; parts that nobody asked for join the columns."""
+    """Plan how to compute a metric's merged cell; appends to `columns` the parts that the query lacks."""
     if not isinstance(metric.rule, Ratio):
         return Added(query.metrics.index(metric.name), metric.digits)
     parts = min(_ways(metric, query), key=lambda way: sum(part.name not in columns for part in way))
@@ -168,7 +171,7 @@ def _cell(metric: Metric, query: ReportQuery, columns: list[str]) -> Cell:
 
 
 def _ways(metric: Metric, query: ReportQuery) -> Iterator[tuple[Metric, ...]]:
-    """The sets of metrics that a rate can be computed from anew: its numerator, then what its denominator sums."""
+    """Yield the sets of metrics from which a rate can be computed: the numerator, then the denominator's addends."""
     rate = metric.rule
     if not isinstance(rate, Ratio):
         return
@@ -183,7 +186,7 @@ def _ways(metric: Metric, query: ReportQuery) -> Iterator[tuple[Metric, ...]]:
 
 
 def _goes_with(part: Metric, metric: Metric, query: ReportQuery) -> bool:
-    """Whether the part can be asked for wherever the metric can: by all dimensions and filters of the query."""
+    """Whether the part can be asked for with the query's dimensions and filters and the metric's scopes."""
     lost_dimensions = {row.name for row in metric.family.dimensions() - part.family.dimensions()}
     lost_filters = {row.name for row in metric.family.filters - part.family.filters}
     return (

@@ -1,4 +1,4 @@
-"""A report over any range: its windows fetched two at a time, each by itself, and merged once all are here."""
+"""Run a report over any range: fetch its windows, then merge them into one file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reelport.client.events import Bisected, Merged, Merging, Progress
 from reelport.client.files.part import Part, translate_io_errors
 from reelport.client.files.proof import weakest
 from reelport.client.files.sidecar import beside
-from reelport.client.flows.download import Downloaded, earliest
+from reelport.client.flows.download import Downloaded, find_earliest
 from reelport.client.flows.fetch import fetch, mark_delivered
 from reelport.client.flows.lifecycle import check_against_host
 from reelport.client.ranges.failing import is_too_much
@@ -44,11 +44,11 @@ def run_range(
     deadline: float = DEADLINE,
     fresh: bool = False,
 ) -> Flow[Ranged]:
-    """The report of a query over any range under the target's name: the file that one report would be.
+    """Put the report of a query over any range under the target's name, with the content of one long report.
 
-    Windows are asked for `session.slots` at a time; each has `deadline` seconds. Stopped at any point and run
-    again, it goes on where it was. Raises MergeRefused before anything is asked for, and Partial when some
-    windows are here and others can't be had.
+    Asks for `session.slots` windows at a time; each has `deadline` seconds. Stopped at any point and run again, this
+    goes on where it stopped. Raises MergeRefused before it asks for anything, and Partial when some windows are on
+    disk and others can't be fetched.
     """
     refuse_unless_sound(session, query)
     yield from work(session.recall)
@@ -75,7 +75,7 @@ def run_range(
 def keep_windows(
     session: Session, query: ReportQuery, to: Path, tell: Progress, *, deadline: float = DEADLINE, fresh: bool = False
 ) -> Flow[Ranged]:
-    """The windows of a query over any range as files of their own in a folder; nothing is merged."""
+    """Fetch the windows of a query over any range into a folder as separate files, without a merge."""
     refuse_unless_sound(session, query)
     yield from work(session.recall)
     windows = windows_of(query, session.windows)
@@ -88,9 +88,9 @@ def keep_windows(
 def _cut(
     session: Session, query: ReportQuery, telling: WindowEvents, error: ReportFailed | QueryRefused
 ) -> tuple[tuple[Window, ...], MergePlan]:
-    """The windows of a range whose one report failed or is too long, and how they are merged.
+    """Cut a range whose single report failed or is too long into windows, and plan their merge.
 
-    They are as long as the service said that it takes, else halves. Raises the failure where there can't be any.
+    The windows are as long as the service said it takes, else halves. Raises the failure where none are possible.
     """
     months = by_months(query, session.windows)
     whole = Window(query.start, query.end)
@@ -112,7 +112,7 @@ def _cut(
 def _merge(
     session: Session, how: MergePlan, had: list[Downloaded], folder: Folder, target: Path, telling: WindowEvents
 ) -> Flow[Ranged]:
-    """The merged file under the target's name, with a sidecar that names its windows."""
+    """Merge the windows into the target, with a sidecar that names them."""
     telling(Merging(len(had)))
     if how.way is MergeRule.APPENDED and session.reelport is not True:
         how = replace(how, way=MergeRule.SORTED)
@@ -122,7 +122,7 @@ def _merge(
             part.told(sum(each.rows for each in had))
         merging = merge(how, [each.path for each in had], part, folder.path)
         with closing(merging):
-            # Slice by slice, so that whoever is interrupted stops between two of them.
+            # Merge in slices, so that an interrupt stops between two of them.
             while (yield from work(partial(_slice, merging, target))):
                 pass
         killpoints.reach("client-merged")
@@ -130,16 +130,16 @@ def _merge(
 
 
 def _slice(merging: Iterator[None], target: Path) -> bool:
-    """Go on for a while; whether there is more."""
+    """Run one slice of the merge, and return whether there is more."""
     with translate_io_errors(target):
         return next(merging, _OVER) is not _OVER
 
 
 def _publish(session: Session, how: MergePlan, windows: Sequence[Downloaded], part: Part) -> Ranged:
-    """The merged file put in its place, and what it was made of beside it."""
+    """Publish the merged file and its sidecar."""
     known = beside(part.target)
     proof = weakest([each.proof for each in windows])
-    complete = earliest([each.last_complete_day for each in windows])
+    complete = find_earliest([each.last_complete_day for each in windows])
     rows = part.rows
     done = Ranged(part.target, part.size, part.sha256, rows, proof, known, complete, tuple(windows))
     part.publish(known, content(session, how, done))

@@ -1,7 +1,7 @@
-"""The SQL that merges windows' files in DuckDB, exactly as `merge` does it in Python.
+"""The SQL that merges windows' files in DuckDB, exactly as `merge` does in Python.
 
-Every cell is read as text. No number is rounded or passes through a double: one that isn't written plainly, or a sum
-beyond 38 digits, is an error of the statement.
+The statements read every cell as text. No number is rounded or becomes a double: a number that isn't written
+plainly, or a sum beyond 38 digits, makes the statement fail.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from reelport.client.ranges.bodies import Bodies
 from reelport.client.ranges.rules import Added, Cell, MergePlan, Rate
 
 _PLAIN_DIGITS = 18
-"""Digits of a number that DuckDB adds up in 64 bits: 10^20 rows of these still fit into 128."""
+"""Most digits of a number that DuckDB adds up in 64 bits; sums of 10^20 such numbers still fit into 128 bits."""
 
 _READER = (
     "header = false, skip = 1, auto_detect = false, all_varchar = false, delim = ',', quote = '\"', escape = '\"', "
@@ -23,14 +23,14 @@ _READER = (
     "null_padding = false, ignore_errors = false, hive_partitioning = false, union_by_name = false, "
     "max_line_size = 2097152"
 )
-"""Nothing is guessed of a file, and no row is mended or left out: what isn't as it should be is an error."""
+"""Reader options that guess nothing and neither repair nor skip rows: malformed input is an error."""
 
 _LINES = "FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER '\x01', NULLSTR '', USE_TMP_FILE false"
-"""Lines as they are, each with its end."""
+"""Copy options that write each line unchanged, with a newline."""
 
 
 class Statements:
-    """The statements for files of the columns that a recipe asks for, whose bodies were measured."""
+    """The statements for one merge plan and its files, whose bodies were measured."""
 
     def __init__(self, recipe: MergePlan, paths: Sequence[Path], bodies: Bodies) -> None:
         self._recipe = recipe
@@ -44,13 +44,13 @@ class Statements:
         self._source = f"read_csv([{files}], columns = {{{columns}}}, {_READER})"
 
     def put_in_order(self, to: Path) -> str:
-        """Write all rows to a file in the order of their keys, those of equal keys as they came."""
+        """Write all rows to a file, sorted by key (stable)."""
         line = " || ',' || ".join(self._written(name) for name in (*self._keys, *self._metrics))
         rows = f"SELECT *, row_number() OVER () AS place FROM {self._source}"  # noqa: S608 - our names
         return _copy(f"SELECT {line} FROM ({rows}) ORDER BY {self._order}, place", to)  # noqa: S608
 
     def add_up(self) -> str:
-        """Make the table `sums`: for each key the sums of its columns, and the size of its rows as they are written."""
+        """Make the table `sums`: for each key the sums of its columns, and the size of its rows as written."""
         sums = [
             f"sum({_number(name, digits)}) AS s{place}"
             for place, (name, digits) in enumerate(zip(self._metrics, self._digits, strict=True))
@@ -64,7 +64,7 @@ class Statements:
         return f"SELECT coalesce(sum(bytes), 0), coalesce(sum(pairs), 0), coalesce({mixed}, false) FROM sums"  # noqa: S608
 
     def write_sums(self, to: Path) -> str:
-        """Write the rows of `sums` to a file as the cells that were asked for, in the order of their keys."""
+        """Write the rows of `sums` to a file as the query's own cells, sorted by key."""
         wholes = [
             f", {self._whole(made)} AS r{place}"
             for place, made in enumerate(self._recipe.cells)
@@ -76,18 +76,18 @@ class Statements:
 
     @property
     def _order(self) -> str:
-        """As UTF-8 bytes, empty last."""
+        """The sort order: by UTF-8 bytes, empty last."""
         return ", ".join(f"nullif({key}, '') NULLS LAST" for key in self._keys)
 
     def _sizes(self) -> list[str]:
-        """The bytes and the `""` of a row as it is written, its line end among them; no number is in quotes."""
+        """Sum the bytes (line end included) and the `""` of rows as written; numbers are never quoted."""
         cells = [*map(self._written, self._keys), *(f"coalesce({name}, '')" for name in self._metrics)]
         size = " + ".join([*(f"strlen({cell})" for cell in cells), str(len(cells))])
         pairs = " + ".join(_pairs(self._written(key), key) for key in self._keys) if self._bodies.quotes else "0"
         return [f"sum({size}) AS bytes", f"sum({pairs}) AS pairs"]
 
     def _written(self, name: str) -> str:
-        """A cell as it is written: in quotes where it must be, and where a `#` is in it if the files have it so."""
+        """Format a cell as a service writes it: quoted where needed, and around a `#` where the files do so."""
         if not self._bodies.quotes:
             return f"coalesce({name}, '')"
         marks = r'[",\r\n]' if self._bodies.bare_marks else r'[",\r\n#]'
@@ -104,7 +104,7 @@ class Statements:
                 return self._rate(place, rate)
 
     def _whole(self, rate: Rate) -> str:
-        """A rate without its sign in units of its last digit, rounded half up; NULL where there is none."""
+        """Compute a rate's absolute value in units of its last digit, rounded half up; NULL where it is empty."""
         above, below = self._units(rate)
         factor = 2 * rate.scale * 10**rate.digits
         return f"(abs({above}) * {factor}::HUGEINT + abs({below})) // nullif(2 * abs({below}), 0)"
@@ -119,7 +119,7 @@ class Statements:
         return f"coalesce({sign} || {text}, '')"
 
     def _units(self, rate: Rate) -> tuple[str, str]:
-        """The sums that a rate is made of as whole numbers of the same unit."""
+        """Return a rate's numerator and denominator sums as integers of the same unit."""
         digits = max(self._digits[column] for column in (rate.numerator, *rate.denominator))
         below = " + ".join(f"coalesce({self._unit(column, digits)}, 0::HUGEINT)" for column in rate.denominator)
         return self._unit(rate.numerator, digits), f"({below})"
@@ -131,14 +131,14 @@ class Statements:
 
 
 def quote_text(text: str) -> str:
-    """The text as a literal."""
+    """Quote a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def _number(name: str, digits: int) -> str:
-    """A cell as a number of so many digits after the point, none where it is empty; an error for any that isn't plain.
+    """Parse a cell as a number with `digits` digits after the point; NULL where empty, an error where not plain.
 
-    What is written the same again was read exactly, and most cells are.
+    A number that casts back to the same text was read exactly; most cells are of that kind.
     """
     kind = f"DECIMAL({_PLAIN_DIGITS}, {digits})" if digits else "BIGINT"
     fraction = rf"(\.[0-9]{{1,{digits}}})?" if digits else ""
@@ -163,5 +163,5 @@ def _copy(query: str, to: Path) -> str:
 
 
 def _literal_path(path: str) -> str:
-    """The path as a pattern in which no character stands for others."""
+    """Escape a path's glob characters, so that it matches only itself."""
     return re.sub(r"[*?\[]", r"[\g<0>]", path)

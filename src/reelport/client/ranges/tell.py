@@ -1,4 +1,4 @@
-"""What is told of a range: each window's events under its days, one at a time, and a warning only once."""
+"""Pass on the events of a range's windows: each labelled with its window, one at a time, warnings only once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reelport.errors import Problem
 
 
 class WindowEvents:
-    """Hands events on to one listener from several threads, one after another."""
+    """Passes events from several threads to one listener, one after another."""
 
     def __init__(self, tell: Progress) -> None:
         import threading  # noqa: PLC0415 - a client that asks for one report has no threads
@@ -20,7 +20,7 @@ class WindowEvents:
         self._warned: set[Problem] = set()
 
     def __call__(self, event: Event) -> None:
-        """Hand on what happened to the range as a whole."""
+        """Pass on an event of the range as a whole."""
         with self._turn:
             if isinstance(event, Warned):
                 if event.problem in self._warned:
@@ -29,7 +29,7 @@ class WindowEvents:
             self._tell(event)
 
     def of(self, window: Window) -> Callable[[Event], None]:
-        """What hands on what happens to one window."""
+        """Return a listener that passes on one window's events."""
 
         def tell(event: Event) -> None:
             self(event if isinstance(event, Warned | FewerDays) else InWindow(window.start, window.end, event))

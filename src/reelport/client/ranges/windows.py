@@ -1,4 +1,4 @@
-"""Windows: runs of whole days (UTC), both ends included, that cover a range without a gap and without a day twice."""
+"""Windows: runs of whole days (UTC, both ends included) that cover a range without gaps or overlaps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Window:
 
     @property
     def days(self) -> int:
-        """How many days it has."""
+        """The number of days."""
         return (self.end - self.start).days + 1
 
     def __str__(self) -> str:
@@ -29,9 +29,9 @@ class Window:
 
 
 def cut(whole: Window, longest: int, *, months: bool = False) -> tuple[Window, ...]:
-    """The windows of at most `longest` days that make up the whole, the oldest first, each as long as may be.
+    """Cut a range into windows of at most `longest` days, oldest first, each as long as possible.
 
-    With `months` none ends inside a month, but the whole's own ends may; `longest` is then at least 31.
+    With `months` no window ends inside a month, except at the range's own ends; `longest` must then be at least 31.
     """
     found: list[Window] = []
     start = whole.start.toordinal()
@@ -45,7 +45,7 @@ def cut(whole: Window, longest: int, *, months: bool = False) -> tuple[Window, .
 
 
 def halves(window: Window, *, months: bool = False) -> tuple[Window, ...]:
-    """The window cut in two near its middle, with `months` between two months; none where it can't be cut."""
+    """Cut a window in two near its middle, with `months` between two months; returns none where it can't be cut."""
     middles: Iterable[int] = range(window.start.toordinal(), window.end.toordinal())
     if months:
         middles = [day for day in middles if date.fromordinal(day + 1).day == 1]
@@ -57,14 +57,14 @@ def halves(window: Window, *, months: bool = False) -> tuple[Window, ...]:
 
 
 def recut(window: Window, longest: int, *, months: bool = False) -> tuple[Window, ...]:
-    """The window as pieces of at most `longest` days; whole where it is no longer, or no month may be cut."""
+    """Cut a window into pieces of at most `longest` days; uncut where short enough, or where that would cut a month."""
     if window.days <= longest or (months and longest < LONGEST_MONTH):
         return (window,)
     return cut(window, longest, months=months)
 
 
 def pieces(window: Window, had: Iterable[Window]) -> Iterator[Window]:
-    """The window as pieces that were had before, and what lies between them; those that overlap others are left out."""
+    """Yield a window's existing pieces and the gaps between them; skips pieces that overlap others."""
     start = window.start.toordinal()
     for piece in sorted(had, key=lambda each: (each.start, -each.days)):
         if piece in window and piece.start.toordinal() >= start:
@@ -77,7 +77,7 @@ def pieces(window: Window, had: Iterable[Window]) -> Iterator[Window]:
 
 
 def _last_month_end(day: int) -> int:
-    """The last day of a month that is not after the day."""
+    """Return the last end of a month that is not after the day."""
     if date.fromordinal(day + 1).day == 1:
         return day
     return day - date.fromordinal(day).day

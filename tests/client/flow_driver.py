@@ -1,4 +1,4 @@
-"""Drives flows by hand: answers from a list, and a clock that waiting moves."""
+"""A driver of flows for tests: answers steps from a list, and a clock that waiting moves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.client.conftest import REPORT, TOKEN, Time, looked
 
 from reelport.client.session import Session
 from reelport.client.settings.config import DAILYMOTION_URL
-from reelport.client.steps import Alone, Flow, Lost, Reply, Send, Step, T, Wait
+from reelport.client.steps import Exclusive, Flow, Lost, Reply, Send, Step, T, Wait
 from reelport.errors import ReelportError
 
 GRANT = {"access_token": TOKEN, "refresh_token": None, "expires_in": 3600, "scope": "", "token_type": "Bearer"}
@@ -42,7 +42,7 @@ def refused(*errors: dict[str, Any]) -> Reply:
     return reply({"data": None, "errors": list(errors)})
 
 
-class Hand:
+class FlowDriver:
     """Drives a flow with answers from a list, a token for every one who asks, and a clock that waits move.
 
     An answer takes `answering` seconds.
@@ -80,7 +80,7 @@ class Hand:
                 self.time.seconds += self.answering
                 queue = self.grants if request.url.endswith("/token") else self.answers
                 return queue.pop(0) if len(queue) > 1 else queue[0]
-            case Alone(inner):
+            case Exclusive(inner):
                 return self.drive(inner)
             case _:
                 raise AssertionError(step)
