@@ -189,8 +189,8 @@ def test_the_ledger_knows_what_was_taken(ledger: Ledger) -> None:
     before = datetime(2026, 11, 1, tzinfo=UTC)
     requested(ledger, "R-1", question(days(1)))
     claimed(ledger, question(days(2)))
-    assert (ledger.taken_since("key-1", before), ledger.taken_since("key-2", before)) == (1, 0)
-    assert ledger.taken_since("key-1", None) == 0
-    assert ledger.took_like("key-1", days(5))
-    assert not ledger.took_like("key-1", replace(days(5), metrics=("UPLOADS",)))
-    assert not ledger.took_like("key-2", days(5))
+    assert (ledger.count_taken_since("key-1", before), ledger.count_taken_since("key-2", before)) == (1, 0)
+    assert ledger.count_taken_since("key-1", None) == 0
+    assert ledger.has_taken_similar("key-1", days(5))
+    assert not ledger.has_taken_similar("key-1", replace(days(5), metrics=("UPLOADS",)))
+    assert not ledger.has_taken_similar("key-2", days(5))

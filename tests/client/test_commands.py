@@ -12,7 +12,7 @@ import pytest
 
 from reelport import Client
 from reelport.cli.arguments.options import Ask
-from reelport.client.files.part import checked_target
+from reelport.client.files.part import resolve_target
 from reelport.errors import UsageError
 
 TODAY = date(2026, 11, 25)
@@ -102,7 +102,7 @@ def test_a_wrong_command_line_is_one_clean_error(words: str, status: int, says: 
 def test_what_is_no_name_for_a_file(name: str) -> None:
     """It is refused before anything is asked for; what a ledger could not hold, too."""
     with pytest.raises(UsageError, match="name"):
-        checked_target(name)
+        resolve_target(name)
 
 
 def test_what_can_be_no_regular_file(tmp_path: Path) -> None:
@@ -111,12 +111,12 @@ def test_what_can_be_no_regular_file(tmp_path: Path) -> None:
     try:
         for name in (f"{tmp_path}/new/", f"/dev/fd/{write}"):
             with pytest.raises(UsageError, match="no regular file"):
-                checked_target(name)
+                resolve_target(name)
     finally:
         os.close(read)
         os.close(write)
     with pytest.raises(UsageError, match="too long"):
-        checked_target(tmp_path / ("x" * 300))
+        resolve_target(tmp_path / ("x" * 300))
 
 
 @pytest.mark.parametrize("token", ["", " "])

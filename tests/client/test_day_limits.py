@@ -120,13 +120,16 @@ def test_what_overrides_a_learned_number_is_an_option_of_each_command_that_asks(
 
 def test_what_was_learned_is_tried_again_after_90_days(ledger: Ledger, calendar: Calendar) -> None:
     """A vendor may take more by then; one address says nothing of another."""
-    assert ledger.days_of("https://vendor.example") is None
-    ledger.learn_days("https://vendor.example", 60)
-    ledger.learn_days("https://vendor.example", 30)
-    assert (ledger.days_of("https://vendor.example"), ledger.days_of("https://other.example")) == (30, None)
+    assert ledger.find_day_limit("https://vendor.example") is None
+    ledger.record_day_limit("https://vendor.example", 60)
+    ledger.record_day_limit("https://vendor.example", 30)
+    assert (ledger.find_day_limit("https://vendor.example"), ledger.find_day_limit("https://other.example")) == (
+        30,
+        None,
+    )
     calendar.later(days=91)
     assert calendar.now > NOW
-    assert ledger.days_of("https://vendor.example") is None
+    assert ledger.find_day_limit("https://vendor.example") is None
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
 
 def test_the_list_names_the_service_of_each_report(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
     """Two services may have been asked for the same days: lines for pipes and JSON tell them apart."""
-    assert len(ledger.rows()) == 3
+    assert len(ledger.list_rows()) == 3
     _, lines, _ = ended(capsys, "jobs", "list", "--all")
     header, *rows = (line.split("\t") for line in lines.splitlines())
     assert [row[header.index("service")] for row in rows] == ["https://vendor.example"] * 3
@@ -48,11 +48,11 @@ def test_old_reports_are_pruned_once_it_is_confirmed(ledger: Ledger, capsys: pyt
     assert err == f"1 report would be removed from {ledger.path}.\n"
     status, _, err = ended(capsys, "jobs", "prune", "--older-than", "30d")
     assert (status, "add --yes" in err) == (2, True)
-    assert len(ledger.rows()) == 3
+    assert len(ledger.list_rows()) == 3
     assert ended(capsys, "jobs", "prune", "--older-than", "30d", "--yes")[0] == 0
-    assert [row.id for row in ledger.rows()] == [2, 3]
+    assert [row.id for row in ledger.list_rows()] == [2, 3]
     assert ended(capsys, "jobs", "prune", "--older-than", "0h", "--yes")[0] == 0
-    assert [row.id for row in ledger.rows()] == [3], "it holds a slot"
+    assert [row.id for row in ledger.list_rows()] == [3], "it holds a slot"
     status, out, err = ended(capsys, "jobs", "prune", "--older-than", "0h", "--yes")
     assert (status, out) == (0, "")
     assert err.startswith("Nothing in ")
@@ -64,7 +64,7 @@ def test_a_terminal_is_asked_and_told_what_is_lost(ledger: Ledger, key: bytes, l
     calendar = Calendar()
     calendar.now = datetime.now(UTC) - timedelta(minutes=1)
     own = Ledger(ledger.path, calendar)
-    row = own.rows()[2]
+    row = own.list_rows()[2]
     own.record_status(row, State.FINISHED)
     own.record_delivered([row])
     given_up(own, row)
@@ -75,7 +75,7 @@ def test_a_terminal_is_asked_and_told_what_is_lost(ledger: Ledger, key: bytes, l
     assert status == 0
     question = "Remove 3 reports from the ledger? 1 of them could still be had without asking again. Files stay. [y/N]"
     assert question in drawn
-    assert len(ledger.rows()) == left
+    assert len(ledger.list_rows()) == left
 
 
 @pytest.mark.parametrize("age", ["30", "soon", "-3d", "1.5d", "3w", ""])
@@ -83,4 +83,4 @@ def test_what_is_no_age_is_refused(ledger: Ledger, capsys: pytest.CaptureFixture
     """Nothing is removed by a guess."""
     status, _, err = ended(capsys, "jobs", "prune", f"--older-than={age}", "--yes")
     assert (status, "30d or 12h" in err) == (2, True)
-    assert len(ledger.rows()) == 3
+    assert len(ledger.list_rows()) == 3

@@ -26,7 +26,12 @@ def test_only_its_user_may_read_it(ledger: Ledger) -> None:
 
 def test_looking_into_a_ledger_makes_none(ledger: Ledger) -> None:
     """Where nothing was asked for there is nothing to see, and nothing is left behind."""
-    assert (ledger.rows(), ledger.get(1), ledger.find("R-1"), ledger.plan_entry(question())) == ((), None, None, None)
+    assert (ledger.list_rows(), ledger.get(1), ledger.find("R-1"), ledger.plan_entry(question())) == (
+        (),
+        None,
+        None,
+        None,
+    )
     assert not ledger.path.parent.exists()
 
 
@@ -56,7 +61,7 @@ def test_a_damaged_ledger_is_said_to_be(ledger: Ledger, damage: object) -> None:
     assert callable(damage)
     damage(ledger.path)
     before = ledger.path.read_bytes()
-    for attempt in (lambda: ledger.enter(question()), ledger.rows):
+    for attempt in (lambda: ledger.enter(question()), ledger.list_rows):
         with pytest.raises(StorageError, match=r"ledger\.db is damaged .* Move it away") as caught:
             attempt()
         # What was raised holds on to all that it came by; a file that it was left open with too.
@@ -70,7 +75,7 @@ def test_a_ledger_of_a_newer_version_is_left_alone(ledger: Ledger) -> None:
     claimed(ledger)
     with closing(sqlite3.connect(ledger.path)) as db, db:
         db.execute("PRAGMA user_version = 2")
-    for attempt in (lambda: ledger.enter(question()), ledger.rows):
+    for attempt in (lambda: ledger.enter(question()), ledger.list_rows):
         with pytest.raises(NewerData, match="newer version"):
             attempt()
 
@@ -84,7 +89,7 @@ def test_a_folder_that_is_a_file_is_an_error_that_names_the_setting(tmp_path: Pa
 
 def fill(store: Store) -> None:
     """Write more than there is room for."""
-    with store.writing() as db:
+    with store.begin_write() as db:
         pages = db.execute("PRAGMA page_count").fetchone()[0]
         db.execute(f"PRAGMA max_page_count = {pages}")
         db.execute("UPDATE reports SET error = ?", ("x" * 100_000,))
@@ -95,7 +100,7 @@ def test_a_full_disk_is_said_to_be_full(ledger: Ledger) -> None:
     row = claimed(ledger)
     with pytest.raises(StorageError, match="disk is full"):
         fill(Store(ledger.path))
-    assert ledger.rows() == (row,)
+    assert ledger.list_rows() == (row,)
 
 
 @pytest.fixture
@@ -119,4 +124,4 @@ def halfway(ledger: Ledger) -> Ledger:
 def test_a_transaction_that_was_killed_left_nothing(halfway: Ledger) -> None:
     """Whoever opens the file next, be it only to look, finds it as it was before."""
     assert Path(f"{halfway.path}-journal").exists()
-    assert len(halfway.rows()) == 1
+    assert len(halfway.list_rows()) == 1

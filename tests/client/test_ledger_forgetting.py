@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.client.ledgers import Calendar, claimed, days, given_up, question, requested, shown
 
-from reelport.client.ledger import Claimed, Ledger, Row, Serves, State
+from reelport.client.ledger import Claimed, Ledger, Reuse, Row, State
 from reelport.errors import UsageError
 
 
@@ -59,18 +59,18 @@ def test_pruning_removes_what_is_old_and_nothing_that_is_needed(
     working = claimed(ledger, question(days(3)))
     calendar.later(minutes=1)
     assert ledger.prune(calendar.now - timedelta(hours=2)) == ()
-    assert ledger.prunable(calendar.now) == (delivered,)
+    assert ledger.list_prunable(calendar.now) == (delivered,)
     assert ledger.prune(calendar.now) == (delivered,)
-    assert {row.id for row in ledger.rows()} == {undelivered.id, lost.id, working.id}
+    assert {row.id for row in ledger.list_rows()} == {undelivered.id, lost.id, working.id}
     calendar.later(hours=48)
     assert {row.id for row in ledger.prune(calendar.now)} == {undelivered.id, lost.id}
-    assert [row.id for row in ledger.rows()] == [working.id], "its process lives"
+    assert [row.id for row in ledger.list_rows()] == [working.id], "its process lives"
 
 
 def test_a_pruned_report_is_asked_for_anew(ledger: Ledger, delivered: Row, calendar: Calendar) -> None:
     """Pruning loses what the ledger knew: a delivered report that would still have served is no more."""
     entry = ledger.enter(question())
-    assert isinstance(entry, Serves)
+    assert isinstance(entry, Reuse)
     given_up(ledger, entry.row)
     calendar.later(minutes=1)
     assert [row.id for row in ledger.prune(calendar.now)] == [delivered.id]

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from reelport.client.ledger import Claimed, Ledger, Question, Row, Serves, State
+from reelport.client.ledger import Claimed, Ledger, Question, Reuse, Row, State
 from reelport.query import ReportQuery
 
 SLOTS = 2
@@ -57,7 +57,7 @@ class Machine(RuleBasedStateMachine):
         match entry:
             case Claimed(row):
                 self.asking.append(Process(row, number))
-            case Serves(row):
+            case Reuse(row):
                 self.waiting.append(Process(row, number, row.token))
 
     @precondition(lambda self: self.asking)
@@ -88,7 +88,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def looks_on_behalf(self) -> None:
         """Somebody who waits looks at the reports of the dead."""
-        for row in self.ledger.orphans("key"):
+        for row in self.ledger.take_due_orphans("key"):
             self.ledger.record_status(row, State.RUNNING if row.token in self.making else State.FINISHED)
 
     @precondition(lambda self: self.waiting)

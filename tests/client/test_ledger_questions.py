@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from tests.client.ledgers import NOW, QUERY, Calendar, claimed, days, given_up, question, requested, shown
 
-from reelport.client.ledger import Busy, Claimed, Full, Held, Ledger, Row, Serves, State, owners
+from reelport.client.ledger import Busy, Claimed, Full, Ledger, LostAsk, Reuse, Row, State, owners
 
 
 def test_a_new_question_is_claimed_as_an_intent(ledger: Ledger) -> None:
     """The first ask is written down before it is sent, with its query and no token."""
     row = claimed(ledger)
     assert (row.state, row.token, row.query, row.delivered) == (State.INTENT, None, QUERY, False)
-    assert row.worker(NOW) == f"{owners.new_owner().split(':')[0]}:{os.getpid()}"
+    assert row.find_worker(NOW) == f"{owners.new_owner().split(':')[0]}:{os.getpid()}"
 
 
 def test_a_question_that_is_being_asked_is_waited_for(ledger: Ledger) -> None:
@@ -43,9 +43,9 @@ def test_what_was_not_delivered_always_serves(
     if dead:
         given_up(ledger, row)
     entry = ledger.enter(question(reelport=reelport, fresh=fresh))
-    assert isinstance(entry, Serves)
+    assert isinstance(entry, Reuse)
     assert (entry.row.id, entry.row.state, entry.row.token) == (row.id, state, "R-1")
-    assert shown(ledger, row).lives(NOW)
+    assert shown(ledger, row).is_alive(NOW)
     assert (entry.row.owner is None) is not dead, "who lives keeps it, and nobody else may let go of it"
 
 
@@ -53,10 +53,10 @@ def test_an_intent_of_a_dead_process_is_held_at_a_vendor_for_two_hours(ledger: L
     """Whether the vendor took it isn't known: not asked again, slot held; after two hours it is asked anew."""
     row = claimed(ledger)
     given_up(ledger, row)
-    assert isinstance(ledger.enter(question()), Held)
+    assert isinstance(ledger.enter(question()), LostAsk)
     assert shown(ledger, row).state is State.UNKNOWN
     calendar.later(hours=1, minutes=59)
-    assert isinstance(ledger.enter(question()), Held)
+    assert isinstance(ledger.enter(question()), LostAsk)
     assert isinstance(ledger.enter(question(days(1), slots=1)), Full)
     calendar.later(minutes=1)
     again = ledger.enter(question())
@@ -82,7 +82,7 @@ def test_a_delivered_report_serves_at_a_vendor_while_it_lives(
 ) -> None:
     """Its range was over when it was asked for: 48 hours long there is nothing new to be had."""
     calendar.later(hours=47, minutes=59)
-    assert isinstance(ledger.enter(question()), Serves)
+    assert isinstance(ledger.enter(question()), Reuse)
     calendar.later(minutes=1)
     assert isinstance(ledger.enter(question()), Claimed)
     assert ledger.get(delivered.id) is not None
@@ -124,4 +124,4 @@ def test_the_same_token_again_is_the_same_row(ledger: Ledger, delivered: Row) ->
     """A service that gives the report that we have goes on with its row: file and times stay known."""
     row = requested(ledger, delivered.token or "", question(reelport=True))
     assert (row.id, row.state, row.sha256, row.delivered) == (delivered.id, State.VERIFIED, "ab", False)
-    assert len(ledger.rows()) == 1
+    assert len(ledger.list_rows()) == 1

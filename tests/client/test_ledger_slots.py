@@ -29,17 +29,17 @@ def test_no_more_than_the_slots_are_in_flight(ledger: Ledger) -> None:
 def test_reports_of_dead_processes_are_looked_at_by_one_in_turn(ledger: Ledger, calendar: Calendar) -> None:
     """They hold their slots until a look; the looks of all waiters together grow ever more seldom."""
     row = requested(ledger)
-    assert ledger.orphans("key-1") == ()
+    assert ledger.take_due_orphans("key-1") == ()
     given_up(ledger, row)
     calendar.later(seconds=1)
-    assert [each.id for each in ledger.orphans("key-1")] == [row.id]
-    assert ledger.orphans("key-1") == ()
+    assert [each.id for each in ledger.take_due_orphans("key-1")] == [row.id]
+    assert ledger.take_due_orphans("key-1") == ()
     calendar.later(minutes=30)
-    assert len(ledger.orphans("key-1")) == 1
+    assert len(ledger.take_due_orphans("key-1")) == 1
     calendar.later(seconds=59)
-    assert ledger.orphans("key-1") == ()
+    assert ledger.take_due_orphans("key-1") == ()
     calendar.later(seconds=2)
-    assert len(ledger.orphans("key-1")) == 1
+    assert len(ledger.take_due_orphans("key-1")) == 1
 
 
 def test_a_report_older_than_it_can_live_holds_no_slot(ledger: Ledger, calendar: Calendar) -> None:

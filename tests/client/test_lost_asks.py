@@ -13,7 +13,7 @@ from tests.client.ledgers import Calendar, claimed, days, question, requested, s
 
 from reelport import AskLost, Client
 from reelport.client.events import silent
-from reelport.client.ledger import Claimed, Full, Held, Ledger, State
+from reelport.client.ledger import Claimed, Full, Ledger, LostAsk, State
 from reelport.testing import Vendor
 
 Answer = Literal["500", "html", "empty"]
@@ -54,7 +54,7 @@ def test_answered_asks_hold_all_slots_but_one(ledger: Ledger) -> None:
     assert isinstance(ledger.enter(question(days(4))), Full)
     ledger.record_status(running, State.FINISHED)
     assert isinstance(ledger.enter(question(days(4))), Claimed)
-    assert isinstance(ledger.enter(question(days(1))), Held)
+    assert isinstance(ledger.enter(question(days(1))), LostAsk)
 
 
 def test_asks_that_nothing_answered_hold_their_slots(ledger: Ledger) -> None:
@@ -73,7 +73,7 @@ def test_an_ask_that_is_repeated_takes_its_own_row_again(ledger: Ledger, calenda
     assert isinstance(entry, Claimed)
     assert (entry.row.id, entry.row.state, entry.row.answered) == (row.id, State.INTENT, False)
     ledger.release(entry.row)
-    assert isinstance(ledger.enter(question()), Held)
+    assert isinstance(ledger.enter(question()), LostAsk)
     assert not shown(ledger, row).answered
 
 

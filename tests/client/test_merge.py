@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from reelport import MergeRefused, Metric, ReportQuery
 from reelport.client.ranges import numbers
 from reelport.client.ranges.merge import merge
-from reelport.client.ranges.rows import sort
-from reelport.client.ranges.rules import Added, MergePlan, MergeRule, Rate, by_months, plan_merge
+from reelport.client.ranges.rows import sort_file
+from reelport.client.ranges.rules import Added, MergePlan, MergeRule, Rate, needs_whole_months, plan_merge
 
 START, END = date(2024, 1, 1), date(2025, 12, 31)
 
@@ -74,23 +74,23 @@ def merged(made: MergePlan, folder: Path, files: Sequence[str | bytes], *, held:
 )
 def test_a_time_dimension_decides_how_windows_are_merged(dimensions: str, way: MergeRule) -> None:
     """Time first: one after another. Time elsewhere: put in order. No time: added up."""
-    assert how(asked("VIEWS", dimensions)).way is way
+    assert how(asked("VIEWS", dimensions)).rule is way
 
 
 def test_rows_of_a_service_whose_order_is_not_known_are_put_in_order() -> None:
     """Only a service that promises sorted rows has its windows put one after another as they are."""
-    assert how(asked("VIEWS", "DAY"), ordered=False).way is MergeRule.SORTED
+    assert how(asked("VIEWS", "DAY"), ordered=False).rule is MergeRule.SORTED
 
 
 def test_months_are_kept_whole_where_nothing_finer_keeps_windows_apart() -> None:
     """MONTH aligns windows; beside DAY it does so only where a month fits into a window."""
-    assert by_months(asked("VIEWS", "MONTH"), 180)
-    assert by_months(asked("VIEWS", "MONTH"), 7)
-    assert by_months(asked("VIEWS", "DAY MONTH"), 31)
-    assert not by_months(asked("VIEWS", "DAY MONTH"), 30)
-    assert not by_months(asked("VIEWS", "DAY"), 180)
-    assert how(asked("VIEWS", "MONTH VIDEO_ID DAY"), months=False).way is MergeRule.SORTED
-    assert how(asked("VIEWS", "MONTH DAY"), months=False).way is MergeRule.APPENDED
+    assert needs_whole_months(asked("VIEWS", "MONTH"), 180)
+    assert needs_whole_months(asked("VIEWS", "MONTH"), 7)
+    assert needs_whole_months(asked("VIEWS", "DAY MONTH"), 31)
+    assert not needs_whole_months(asked("VIEWS", "DAY MONTH"), 30)
+    assert not needs_whole_months(asked("VIEWS", "DAY"), 180)
+    assert how(asked("VIEWS", "MONTH VIDEO_ID DAY"), months=False).rule is MergeRule.SORTED
+    assert how(asked("VIEWS", "MONTH DAY"), months=False).rule is MergeRule.APPENDED
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_what_cannot_be_right_is_refused_with_advice(query: ReportQuery, said: s
     assert "Add DAY or MONTH" in str(caught.value)
     assert "keep_windows" in str(caught.value)
     with_day = ReportQuery.of(query.metrics, ["DAY", *query.dimensions], START, END)
-    assert how(with_day).way is MergeRule.APPENDED
+    assert how(with_day).rule is MergeRule.APPENDED
 
 
 def test_all_reasons_are_told_at_once() -> None:
@@ -235,7 +235,7 @@ def test_what_another_vendor_writes_is_understood_or_refused(tmp_path: Path) -> 
 )
 def test_a_rate_is_rounded_half_up_from_exact_parts(above: int | Decimal, below: int, scale: int, digits: int) -> None:
     """Against the definition in fractions; no sum is ever a float."""
-    found = numbers.cell(Rate(0, (1,), scale, digits), [above, below])
+    found = numbers.compute_cell(Rate(0, (1,), scale, digits), [above, below])
     if below == 0:
         assert found == b""
         return
@@ -288,7 +288,8 @@ def test_more_windows_than_may_be_open_are_merged_by_stages(tmp_path: Path) -> N
     files = [header + f"v{number % 7},0.5000,{number},{2 * number + 1}\n" for number in range(300)]
     sums = [[sum(value) for value in zip(*rows, strict=True)] for rows in numbered(300)]
     wanted = [
-        f"v{place},{numbers.cell(Rate(0, (1,), 1, 4), each).decode()},{each[0]}" for place, each in enumerate(sums)
+        f"v{place},{numbers.compute_cell(Rate(0, (1,), 1, 4), each).decode()},{each[0]}"
+        for place, each in enumerate(sums)
     ]
     assert merged(made, tmp_path, files).splitlines()[1:] == wanted
 
@@ -311,7 +312,7 @@ def test_an_unsorted_file_is_sorted_within_a_bound_of_memory(tmp_path: Path) -> 
     path, to = tmp_path / "window.csv", tmp_path / "sorted.csv"
     path.write_text("\n".join(["video_id,views", *rows, ""]), encoding="utf-8")
     tracemalloc.start()
-    for _ in sort(path, 1, to, 1 << 18):
+    for _ in sort_file(path, 1, to, 1 << 18):
         pass
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelport.client.ranges.windows import Window, cut, halves, pieces
+from reelport.client.ranges.windows import Window, cut, halve, split_by_existing
 
 days = st.dates(date(1999, 12, 1), date(2032, 3, 1))
 
@@ -62,7 +62,7 @@ def test_three_years_are_seven_windows() -> None:
 @given(ranges(), st.booleans())
 def test_halves_cover_the_window_down_to_a_day_or_a_month(whole: Window, months: bool) -> None:
     """Halving ends with single days, or with windows inside one month; until then both halves have days."""
-    parts = halves(whole, months=months)
+    parts = halve(whole, months=months)
     if parts:
         assert covers(whole, parts)
         assert len(parts) == 2
@@ -76,16 +76,16 @@ def test_halves_cover_the_window_down_to_a_day_or_a_month(whole: Window, months:
 def test_halving_is_near_the_middle() -> None:
     """A window of 180 days comes down to a day in eight cuts at the most."""
     window, cuts = Window(date(2024, 1, 1), date(2024, 6, 28)), 0
-    while parts := halves(window):
+    while parts := halve(window):
         window, cuts = max(parts, key=lambda part: part.days), cuts + 1
     assert cuts == 8
-    assert [part.days for part in halves(Window(date(2024, 1, 1), date(2024, 1, 4)))] == [2, 2]
+    assert [part.days for part in halve(Window(date(2024, 1, 1), date(2024, 1, 4)))] == [2, 2]
 
 
 @given(ranges(), st.lists(ranges(), max_size=6))
 def test_pieces_are_what_was_had_and_what_lies_between(whole: Window, had: list[Window]) -> None:
     """The pieces cover the window; those that were had before are taken as they are, unless they overlap."""
-    found = tuple(pieces(whole, had))
+    found = tuple(split_by_existing(whole, had))
     assert covers(whole, found)
     inside = [piece for piece in had if piece in whole]
     assert bool(inside) == any(piece in had for piece in found) or whole in found
@@ -96,7 +96,7 @@ def test_the_last_days_of_the_calendar_are_days() -> None:
     whole = Window(date(9999, 11, 1), date.max)
     assert covers_by_ordinal(whole, cut(whole, 31, months=True))
     assert covers_by_ordinal(whole, cut(whole, 7))
-    assert [str(part) for part in halves(Window(date(9999, 12, 30), date.max))] == [
+    assert [str(part) for part in halve(Window(date(9999, 12, 30), date.max))] == [
         "9999-12-30..9999-12-30",
         "9999-12-31..9999-12-31",
     ]

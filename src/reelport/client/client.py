@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from reelport.client.drivers.step_runners import AsyncStepRunner, ExclusiveLock, StepRunner
 from reelport.client.drivers.transport import AsyncTransport, Transport
 from reelport.client.flows.probe import Probe, probe
-from reelport.client.ledger.place import Place, ledger_at
+from reelport.client.ledger.place import Place, resolve_ledger
 from reelport.client.reports import AsyncReports, AsyncSleep, Reports, Sleep
 from reelport.client.session import Clock, Session
 from reelport.client.settings.config import Settings
@@ -57,7 +57,7 @@ class Client:
     ) -> None:
         chosen = settings or _settings(profile, url, key, secret, username, password, bearer, insecure=insecure)
         clock = clock or Clock()
-        self._session = Session(chosen, clock, chance, ledger=ledger_at(ledger, os.environ, clock.now))
+        self._session = Session(chosen, clock, chance, ledger=resolve_ledger(ledger, os.environ, clock.now))
         self._transport = transport or _http()
         self._lent = False
         self._sleep = sleep
@@ -164,7 +164,7 @@ class AsyncClient:
     ) -> None:
         chosen = settings or _settings(profile, url, key, secret, username, password, bearer, insecure=insecure)
         clock = clock or Clock()
-        self._session = Session(chosen, clock, chance, ledger=ledger_at(ledger, os.environ, clock.now))
+        self._session = Session(chosen, clock, chance, ledger=resolve_ledger(ledger, os.environ, clock.now))
         self._transport = transport or _async_http()
         self._lent = False
         self._sleep = sleep or _asleep

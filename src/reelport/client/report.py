@@ -10,7 +10,7 @@ from typing import overload
 
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Progress
-from reelport.client.files.part import checked_csv_target
+from reelport.client.files.part import resolve_csv_target
 from reelport.client.flows import download, fetch, follow
 from reelport.client.flows.download import Downloaded
 from reelport.client.flows.lifecycle import ReportState
@@ -103,7 +103,7 @@ class Report(_Handle):
         fetch = partial(self._download, tell=listener(self._session, progress), any_columns=any_columns)
         if to is None:
             return self._run(fetch_table(fetch))
-        return self._run(fetch(checked_csv_target(to)))
+        return self._run(fetch(resolve_csv_target(to)))
 
 
 class AsyncReport(_Handle):
@@ -142,4 +142,4 @@ class AsyncReport(_Handle):
         fetch = partial(self._download, tell=listener(self._session, progress), any_columns=any_columns)
         if to is None:
             return await self._run(fetch_table(fetch))
-        return await self._run(fetch(checked_csv_target(to)))
+        return await self._run(fetch(resolve_csv_target(to)))

@@ -11,7 +11,7 @@ from typing import overload
 
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Progress
-from reelport.client.files.part import checked_csv_target
+from reelport.client.files.part import resolve_csv_target
 from reelport.client.flows import fetch
 from reelport.client.flows.download import Downloaded
 from reelport.client.flows.lifecycle import ReportState
@@ -102,7 +102,7 @@ class Reports(RangeReports):
         )
         if to is None:
             return self._run(fetch_table(start))
-        return self._run(start(checked_csv_target(to)))
+        return self._run(start(resolve_csv_target(to)))
 
 
 class AsyncReports(AsyncRangeReports):
@@ -179,7 +179,7 @@ class AsyncReports(AsyncRangeReports):
         )
         if to is None:
             return await self._run(fetch_table(start))
-        return await self._run(start(checked_csv_target(to)))
+        return await self._run(start(resolve_csv_target(to)))
 
 
 def _flow(

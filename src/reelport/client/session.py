@@ -135,7 +135,7 @@ class Session:
     def recall(self) -> None:
         """Read once what an earlier process learned of the service's address. Raises StorageError."""
         if self.ledger is not None and not self.access.recalled:
-            found = self.ledger.days_of(self.settings.url)
+            found = self.ledger.find_day_limit(self.settings.url)
             with self.access.turn:
                 self.access.recalled, self.access.days = True, self.access.days or found
 

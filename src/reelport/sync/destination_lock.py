@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reelport.client.files.locks import held
+from reelport.client.files.locks import try_lock
 from reelport.client.files.part import translate_io_errors
 from reelport.errors import UsageError
 from reelport.sync.spec import Place
@@ -24,7 +24,7 @@ def locked(place: Place) -> Iterator[Path]:
         workshop.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(workshop / _NAME, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        if not held(descriptor):
+        if not try_lock(descriptor):
             other = _read(workshop / _HOLDER)
             raise UsageError(f"Another sync (process {other}) is bringing {place} up to date: wait for it, or stop it.")
         with translate_io_errors(place.path):

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from reelport.client.files.locks import POSIX, put_in_place
+from reelport.client.files.locks import POSIX, rename_into_place
 
 
 def synced(path: Path) -> Path:
@@ -30,7 +30,7 @@ def point(link: Path, target: str) -> None:
     except (OSError, NotImplementedError):  # a Windows without the right to, a disk without links
         fresh.write_text(f"{target}\n", "utf-8")
         synced(fresh)
-    put_in_place(fresh, link)
+    rename_into_place(fresh, link)
     synced(link.parent)
 
 

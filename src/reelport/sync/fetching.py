@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from reelport.client.events import Asked, Event, Progress, Reused
-from reelport.client.files.sidecar import read
+from reelport.client.files.sidecar import read_sidecar
 from reelport.client.flows import fetch
 from reelport.client.flows.download import look_up_links
 from reelport.client.ranges.windows import Window
@@ -94,7 +94,7 @@ def _remove(file: Path) -> None:
 
 def _noted(target: Path) -> tuple[str, datetime] | None:
     """Token and time of the ask of a download, as far as both are noted beside it."""
-    noted = read(_beside(target))
+    noted = read_sidecar(_beside(target))
     if noted is None or not isinstance(noted.get("asked"), str):
         return None
     return str(noted["report"]), datetime.fromisoformat(noted["asked"]).astimezone(UTC)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reelport.client.files.part import translate_io_errors
-from reelport.client.files.shape import header_of
+from reelport.client.files.shape import parse_columns
 from reelport.client.ranges.windows import Window
 from reelport.errors import SchemaDrift, ServiceError, StorageError, UsageError
 from reelport.sync.columns import Field, digits_of, fits, is_number, literal, quoted
@@ -105,7 +105,7 @@ def stage(con: DuckDBPyConnection, file: Path) -> Stage:
     import duckdb  # noqa: PLC0415 - heavy; it is loaded by now
 
     with translate_io_errors(file), file.open("rb") as lines:
-        columns = header_of(lines.readline(_HEADER_BYTES))
+        columns = parse_columns(lines.readline(_HEADER_BYTES))
     if not columns:
         raise ServiceError("The report has no columns.")
     wrong = sorted({name for name in columns if columns.count(name) > 1 or name.startswith("_") or not name})

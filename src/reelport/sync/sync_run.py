@@ -14,8 +14,8 @@ from reelport.client.client import Client
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Bisected, Event
 from reelport.client.flows.runner import to_seconds
-from reelport.client.ranges.failing import FAILURES, is_hopeless, is_too_much
-from reelport.client.ranges.windows import LONGEST_MONTH, Window, halves, recut
+from reelport.client.ranges.failing import FAILURES, can_be_split, is_hopeless
+from reelport.client.ranges.windows import LONGEST_MONTH, Window, halve, recut
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork, work
 from reelport.errors import InternalError, Partial, QueryRefused, ReelportError, ServiceError, UsageError
@@ -224,8 +224,8 @@ class _Run:
                 if isinstance(error, QueryRefused) and len(fitting) > 1:
                     left += reversed(fitting)  # The service has said meanwhile that it takes fewer days in one report.
                     continue
-                failures += is_too_much(error)
-                smaller = halves(window, months=spec.monthly) if is_too_much(error) and failures <= FAILURES else ()
+                failures += can_be_split(error)
+                smaller = halve(window, months=spec.monthly) if can_be_split(error) and failures <= FAILURES else ()
                 if smaller:
                     bisected = Bisected(window.start, window.end, smaller[1].start, str(error))
                     self._tell(OfWindow(spec.name, window, bisected))

@@ -53,7 +53,7 @@ class Partner:
 
     def row(self) -> Row:
         """The only row of the ledger."""
-        (row,) = self.ledger.rows()
+        (row,) = self.ledger.list_rows()
         return row
 
     def begin(self, query: ReportQuery, to: Path, stop_at: str = "") -> subprocess.Popen[str]:

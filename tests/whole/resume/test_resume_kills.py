@@ -139,7 +139,7 @@ def test_a_report_that_expired_meanwhile_is_asked_for_anew(vendor: Vendor, guest
         client.reports.attach(vendor.tokens[0]).wait()
     vendor.expires_after = None
     assert guest.run(QUERY, tmp_path / "views.csv") == expected(QUERY)
-    assert [row.state for row in guest.ledger.rows()] == [State.EXPIRED, State.VERIFIED]
+    assert [row.state for row in guest.ledger.list_rows()] == [State.EXPIRED, State.VERIFIED]
 
 
 def test_a_report_that_failed_is_asked_for_anew_by_the_next_command(

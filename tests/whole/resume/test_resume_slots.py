@@ -74,7 +74,7 @@ def test_a_wrong_query_is_refused_although_others_are_in_flight(vendor: Vendor, 
         hasty = client.with_options(patience=0.5)
         with pytest.raises(QueryRefused, match="No"):
             hasty.reports.run(QUERY, tmp_path / "views.csv")
-    assert [row.state for row in guest.ledger.rows()] == [State.FINISHED]
+    assert [row.state for row in guest.ledger.list_rows()] == [State.FINISHED]
 
 
 def test_a_wait_for_a_slot_ends_at_the_deadline(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
@@ -85,4 +85,4 @@ def test_a_wait_for_a_slot_ends_at_the_deadline(vendor: Vendor, guest: Partner, 
     with pytest.raises(SlotsFull, match="run the same again") as caught:
         guest.run(QUERY, tmp_path / "views.csv", deadline=0.5)
     assert caught.value.exit_status == 6
-    assert (len(vendor.asks), len(guest.ledger.rows())) == (2, 2)
+    assert (len(vendor.asks), len(guest.ledger.list_rows())) == (2, 2)

@@ -102,7 +102,7 @@ def test_an_interrupt_before_the_ask_holds_nothing(vendor: Vendor, guest: Partne
         pytest.raises(KeyboardInterrupt),
     ):
         client.reports.run(QUERY, tmp_path / "views.csv")
-    assert (guest.ledger.rows(), vendor.asks) == ((), [])
+    assert (guest.ledger.list_rows(), vendor.asks) == ((), [])
     assert guest.run(QUERY, tmp_path / "views.csv") == expected(QUERY)
 
 
@@ -117,7 +117,7 @@ def test_tasks_of_one_loop_share_a_report_and_a_cancelled_one_frees_it(
             await asyncio.gather(*runs)
             vendor.makes_in = 60
             waiting = asyncio.create_task(client.reports.run(days(3), tmp_path / "other.csv"))
-            while len(vendor.asks) < 2 or guest.ledger.rows()[-1].state is not State.RUNNING:  # noqa: ASYNC110 - a file tells
+            while len(vendor.asks) < 2 or guest.ledger.list_rows()[-1].state is not State.RUNNING:  # noqa: ASYNC110 - a file tells
                 await asyncio.sleep(0.01)
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -126,7 +126,7 @@ def test_tasks_of_one_loop_share_a_report_and_a_cancelled_one_frees_it(
     asyncio.run(go())
     assert {(tmp_path / f"{name}.csv").read_bytes() for name in "abc"} == {expected(QUERY)}
     vendor.makes_in = 0
-    assert guest.ledger.rows()[-1].owner is None
+    assert guest.ledger.list_rows()[-1].owner is None
     assert guest.run(days(3), tmp_path / "other.csv") == expected(days(3))
     assert len(vendor.asks) == 2
 
@@ -173,7 +173,7 @@ def test_jobs_leaves_alone_what_a_process_works_on(vendor: Vendor, guest: Partne
     """A job that is being fetched can't be forgotten: its process is named, and so it is in the list."""
     vendor.makes_in = 60
     process = guest.begin(QUERY, tmp_path / "views.csv")
-    while not (rows := guest.ledger.rows()) or rows[0].token is None:
+    while not (rows := guest.ledger.list_rows()) or rows[0].token is None:
         time.sleep(0.02)
     (listed,) = json.loads(guest.command("jobs", "list", "--json").stdout)
     refused = guest.command("jobs", "forget", "1")

@@ -25,8 +25,8 @@ from reelport.cli.charts.chart_bars import (
 )
 from reelport.cli.charts.chart_text import cut, isolate, make_label, number, phrase, words
 from reelport.cli.charts.vega_lite import MOST_BARS_OF_TIME, render, require_renderer
-from reelport.client.files.part import checked_target, translate_io_errors
-from reelport.client.ranges.rules import cell_within
+from reelport.client.files.part import resolve_target, translate_io_errors
+from reelport.client.ranges.rules import plan_cell
 from reelport.client.results.tables import Table
 from reelport.client.settings.config import expand_path
 from reelport.errors import UsageError
@@ -79,7 +79,7 @@ class Chart:
     def groups(self, report: Path) -> Groups:
         """Read a report's rows, added up by label. Raises UsageError for a cell that is no number."""
         names = tuple(name.lower() for name in self.query.metrics)
-        formula = cell_within(self.query, self.metric)
+        formula = plan_cell(self.query, self.metric)
         return read_groups(Table.of(report, text=[self.dimension]), self.dimension.lower(), names, formula)
 
     def fit_picture(self, groups: Groups) -> Drawing:
@@ -119,14 +119,14 @@ def chart_of(query: ReportQuery, to: str | None) -> Chart:
     others = [Dimension.__members__.get(name) for name in query.dimensions[1:]]
     metric = query.metrics[0]
     many = any(row is not None and row.many_valued for row in others)
-    if others and (many or cell_within(query, metric) is None):
+    if others and (many or plan_cell(query, metric) is None):
         raise UsageError(f"--chart: {metric} doesn't add up over the other dimensions; ask for it "
                          f"by {query.dimensions[0]} alone.")  # fmt: skip
     file = None if to is None else expand_path(to)
     if file is not None and file.suffix.lower() not in _FORMATS:
         raise UsageError(f"--chart: {to!r} is neither a .png nor a .svg file.")
     if file is not None:
-        file = checked_target(file)
+        file = resolve_target(file)
         require_renderer()
     return Chart(query, file)
 

@@ -17,7 +17,7 @@ from reelport.cli.arguments.options import words_of
 from reelport.cli.output.listing import described, listed, told
 from reelport.cli.output.shell_quoting import quote_command
 from reelport.client.ledger import Ledger, Row, State
-from reelport.client.ledger.place import ledger_at
+from reelport.client.ledger.place import resolve_ledger
 from reelport.client.ledger.rows import TOKEN_STATES
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
@@ -46,7 +46,7 @@ def list_jobs(
     """
     now = datetime.now(UTC)
     ledger = _ledger()
-    known = ledger.rows()
+    known = ledger.list_rows()
     rows = [row for row in known if all_ or _matters(row, now)]
     if json:
         told([_details(row, now) for row in rows])
@@ -102,7 +102,7 @@ def prune(
     """
     now = datetime.now(UTC)
     ledger, before = _ledger(), now - _age(older_than)
-    rows = ledger.prunable(before)
+    rows = ledger.list_prunable(before)
     if rows and not dry_run:
         if not yes and not is_confirmed(_question(rows, now)):
             print("Nothing was changed.", file=sys.stderr)
@@ -136,7 +136,7 @@ def _pruned(row: Row) -> Mapping[str, object]:
 
 
 def _ledger() -> Ledger:
-    ledger = ledger_at(None, os.environ, lambda: datetime.now(UTC))
+    ledger = resolve_ledger(None, os.environ, lambda: datetime.now(UTC))
     assert ledger is not None  # noqa: S101 - None stands for the user's own
     return ledger
 
@@ -153,7 +153,7 @@ def _found(ledger: Ledger, job: str) -> Row:
 
 def _matters(row: Row, now: datetime) -> bool:
     recent = now - row.created < _RECENT and row.state is not State.FORGOTTEN
-    return recent or row.in_flight(now, reelport=False)
+    return recent or row.is_in_flight(now, reelport=False)
 
 
 def _summary(row: Row, now: datetime) -> Mapping[str, object]:
@@ -162,7 +162,7 @@ def _summary(row: Row, now: datetime) -> Mapping[str, object]:
         "id": row.id,
         "state": f"{row.state}, delivered" if row.delivered else row.state,
         "slot": _slot(row, now),
-        "process": row.worker(now),
+        "process": row.find_worker(now),
         "asked": row.asked or row.created,
         "service": row.service,
         "report": _report(row.query, ","),
@@ -191,9 +191,9 @@ def _report(query: ReportQuery, comma: str) -> str:
 
 def _slot(row: Row, now: datetime) -> str | None:
     """Whether it holds one of the key's slots, and until when where that isn't known any better."""
-    if not row.in_flight(now, reelport=False):
+    if not row.is_in_flight(now, reelport=False):
         return None
-    guessed = row.token is None and not row.lives(now)
+    guessed = row.token is None and not row.is_alive(now)
     return f"until {row.held_until:%H:%M} UTC" if guessed else "yes"
 
 
@@ -205,7 +205,7 @@ def _details(row: Row, now: datetime) -> Mapping[str, object]:
         "meaning": row.state.sentence,
         "delivered": row.delivered,
         "slot": _slot(row, now),
-        "process": row.worker(now),
+        "process": row.find_worker(now),
         "service": row.service,
         "key": row.identity,
         "query": row.query.to_wire(),

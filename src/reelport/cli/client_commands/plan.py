@@ -69,7 +69,7 @@ class Pace:
     @classmethod
     def of(cls, session: Session) -> Self:
         """The pace of the service that is spoken to. By experience: the median of this key's last reports."""
-        rows = session.ledger.rows() if session.ledger else ()
+        rows = session.ledger.list_rows() if session.ledger else ()
         own = [row for row in rows if row.identity == session.settings.identity]
         took = [row.finished - row.asked for row in own if row.finished and row.asked][-_REMEMBERED:]
         limit = timedelta(seconds=Limit.GENERATION_SECONDS.default)

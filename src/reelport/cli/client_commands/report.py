@@ -251,11 +251,11 @@ def _folder(to: Delivery, chart: list[str] | None) -> str:
 def _target(to: Delivery, name: str) -> AbstractContextManager[Path]:
     """Where to download to: the file itself where it is to be the report as it came, else a place that goes again."""
     from reelport.cli.client_commands.spool import open_spool
-    from reelport.client.files.part import checked_target
+    from reelport.client.files.part import resolve_target
 
     shape = to.shape()
     if to.output is not None and shape is Format.CSV and not to.excel_safe:
-        return nullcontext(checked_target(to.output))
+        return nullcontext(resolve_target(to.output))
     return open_spool(hashlib.sha256(name.encode()).hexdigest()[:16])
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reelport.catalog import Limit
-from reelport.client.files.locks import held, remove_folder, still_named
+from reelport.client.files.locks import has_name, remove_folder, try_lock
 from reelport.client.files.part import translate_io_errors
 from reelport.client.settings.config import home_of
 
@@ -53,7 +53,7 @@ def _locked(place: Path) -> int | None:
         lock = os.open(place / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except FileNotFoundError:
         return None  # Whoever had it took it away just now.
-    if held(lock) and still_named(lock, place / _LOCK):
+    if try_lock(lock) and has_name(lock, place / _LOCK):
         return lock
     os.close(lock)
     return None

@@ -72,11 +72,11 @@ class Delivery:
 
     def shape(self) -> Format:
         """The form that is meant. Raises UsageError where it can't be had, or the file can't be written."""
-        from reelport.client.files.part import checked_csv_target, checked_target
+        from reelport.client.files.part import resolve_csv_target, resolve_target
 
         shape = format_of(self.form, self.output, excel_safe=self.excel_safe)
         if self.output is not None:
-            (checked_csv_target if shape is Format.CSV else checked_target)(self.output)
+            (resolve_csv_target if shape is Format.CSV else resolve_target)(self.output)
         return shape
 
     def problems(self) -> list[str]:

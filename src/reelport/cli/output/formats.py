@@ -49,13 +49,13 @@ def give(done: Downloaded, to: Delivery) -> dict[str, object]:
 
 
 def _give(done: Downloaded, to: Delivery, form: Format) -> dict[str, object]:
-    from reelport.client.files.part import checked_target
+    from reelport.client.files.part import resolve_target
 
     cells = 0
     if to.output is None:
         cells = _to_stdout(done, form, excel_safe=to.excel_safe)
     elif to.excel_safe or form is not Format.CSV:
-        target = checked_target(to.output)
+        target = resolve_target(to.output)
         cells = _into(target, done, form, excel_safe=to.excel_safe)
         safe = {"excel_safe": True, "changed_cells": cells} if to.excel_safe else {}
         _note(target, done, {"form": form.value, **safe})
@@ -75,9 +75,9 @@ def _into(target: Path, done: Downloaded, form: Format, *, excel_safe: bool) -> 
 def _note(target: Path, done: Downloaded, made: dict[str, object]) -> None:
     """Put the CSV's sidecar beside the file that was made of it; its bytes and its SHA-256 are this file's."""
     from reelport.client.files.part import translate_io_errors
-    from reelport.client.files.sidecar import beside, read
+    from reelport.client.files.sidecar import find_sidecar_path, read_sidecar
 
-    place, known = beside(target), done.sidecar and read(done.sidecar)
+    place, known = find_sidecar_path(target), done.sidecar and read_sidecar(done.sidecar)
     if place is None or not known:
         return
     with translate_io_errors(target), target.open("rb") as file:
@@ -183,7 +183,7 @@ def _copy(path: Path, file: Sink) -> None:
 @contextmanager
 def _replaced(target: Path) -> Iterator[BinaryIO]:
     """A file that takes the target's name at the end of the `with`, and is gone when that ends in an error."""
-    from reelport.client.files.locks import put_in_place
+    from reelport.client.files.locks import rename_into_place
     from reelport.client.files.part import translate_io_errors
 
     part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
@@ -193,7 +193,7 @@ def _replaced(target: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         with translate_io_errors(target):
-            put_in_place(part, target)
+            rename_into_place(part, target)
     finally:
         with suppress(OSError):
             part.unlink()

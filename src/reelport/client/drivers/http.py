@@ -157,16 +157,16 @@ def _translate_environment_errors() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise UsageError(f"{_name_set(_PROXIES)} names a SOCKS proxy, for which a library is missing: pip install socksio, "
-                         "or name an http:// proxy.") from error  # fmt: skip
+        raise UsageError(f"{_name_set(_PROXIES)} names a SOCKS proxy, for which a library is missing: pip install "
+                         "socksio, or name an http:// proxy.") from error  # fmt: skip
     except (ValueError, httpx2.InvalidURL) as error:
         raise UsageError(
             f"{_name_set(_PROXIES)} is no address of a proxy: give one like http://proxy.example:3128."
         ) from error
     except OSError as error:  # ssl.SSLError is one
         reason = error.strerror or error.__class__.__name__
-        raise UsageError(f"The certificates that {_name_set(_CERTIFICATES)} names can't be read ({reason}): name a PEM file "
-                         "of certificates, or unset it.") from error  # fmt: skip
+        raise UsageError(f"The certificates that {_name_set(_CERTIFICATES)} names can't be read ({reason}): name a PEM "
+                         "file of certificates, or unset it.") from error  # fmt: skip
 
 
 def _name_set(names: tuple[str, ...]) -> str:

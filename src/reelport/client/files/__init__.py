@@ -1,1 +1,1 @@
-"""A report's files on their way to disk: whole or absent, with what shows it, and taken up where they were cut."""
+"""Write a report's files to disk: whole or not at all, with a proof, resumable after a cut."""

@@ -1,4 +1,4 @@
-"""Digests that an answer's head gives for its file, whatever header they come in, and what they say of the bytes."""
+"""Read a file's digests from a response's headers, and compute checksums to compare with them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from functools import cache
 from typing import Protocol
 
 _SIZES = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64, "crc32": 4, "crc32c": 4, "crc64nvme": 8}
-"""Bytes of a digest of each algorithm; others aren't held against the file."""
+"""Bytes of a digest of each algorithm; digests of other algorithms are ignored."""
 
 _SLOW = frozenset({"crc32c", "crc64nvme"})
 _LONGEST = 8 << 20
-"""Bytes of a file up to which a checksum is computed that the standard library doesn't have."""
+"""Largest file, in bytes, for which we compute a checksum that the standard library lacks."""
 
 _ALIASES = {"sha": "sha1"}
 _FIELD = re.compile(r"([A-Za-z0-9-]+)\s*=\s*:([A-Za-z0-9+/=]+):")
@@ -28,9 +28,9 @@ _AMAZON = "x-amz-checksum-"
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """A digest of a whole file, from the header that gave it.
+    """A digest of a whole file, and the header that gave it.
 
-    One that is not `explicit` may mean something else, and contradicts nothing.
+    A digest that is not `explicit` may mean something else, so a mismatch proves nothing.
     """
 
     header: str
@@ -40,9 +40,9 @@ class Digest:
 
 
 def read_digests(headers: Mapping[str, str]) -> tuple[Digest, ...]:
-    """Read the digests that the head of an answer with a whole file gives; what is malformed or unknown is none."""
-    found = [Digest("ETag", "md5", bytes.fromhex(tag[1]), explicit=False)] if (tag := _tag(headers)) else []
-    for header, name, text in _texts(headers):
+    """Read the digests in the headers of a response with a whole file; skips malformed and unknown ones."""
+    found = [Digest("ETag", "md5", bytes.fromhex(tag[1]), explicit=False)] if (tag := _read_md5_tag(headers)) else []
+    for header, name, text in _list_digest_texts(headers):
         word = name.lower().replace("-", "")
         algorithm = _ALIASES.get(word, word)
         with suppress(ValueError):
@@ -54,18 +54,18 @@ def read_digests(headers: Mapping[str, str]) -> tuple[Digest, ...]:
 
 
 class Hashes:
-    """Computes several checksums of one stream of bytes at once."""
+    """Computes several checksums of one stream of bytes."""
 
     def __init__(self, algorithms: Iterable[str]) -> None:
-        self._hashes = {name: _new(name) for name in sorted(set(algorithms))}
+        self._hashes = {name: _make_hash(name) for name in sorted(set(algorithms))}
 
     def update(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         for each in self._hashes.values():
             each.update(data)
 
     def digest(self, algorithm: str) -> bytes | None:
-        """The checksum of all that came; None where the file was too long for it."""
+        """Return the checksum of all bytes; None where the file was too long to compute it."""
         return self._hashes[algorithm].digest() or None
 
 
@@ -75,7 +75,7 @@ class _Hash(Protocol):
 
 
 class _Crc:
-    """A cyclic redundancy check, by a function that takes bytes and the value of those before them."""
+    """A cyclic redundancy check, from a function of the next bytes and the value so far."""
 
     def __init__(self, step: Callable[[bytes, int], int], size: int, longest: float = float("inf")) -> None:
         self._step, self._size, self._left, self._value = step, size, longest, 0
@@ -89,28 +89,28 @@ class _Crc:
         return self._value.to_bytes(self._size, "big") if self._left >= 0 else b""
 
 
-def _new(algorithm: str) -> _Hash:
+def _make_hash(algorithm: str) -> _Hash:
     match algorithm:
         case "crc32":
             return _Crc(zlib.crc32, 4)
         case "crc32c":
-            return _Crc(lambda data, before: _crc(data, before, 0x82F63B78, 0xFFFFFFFF), 4, _LONGEST)
+            return _Crc(lambda data, before: _compute_crc(data, before, 0x82F63B78, 0xFFFFFFFF), 4, _LONGEST)
         case "crc64nvme":
-            return _Crc(lambda data, before: _crc(data, before, 0x9A6C9329AC4BC9B5, (1 << 64) - 1), 8, _LONGEST)
+            return _Crc(lambda data, before: _compute_crc(data, before, 0x9A6C9329AC4BC9B5, (1 << 64) - 1), 8, _LONGEST)
         case _:
             return hashlib.new(algorithm, usedforsecurity=False)
 
 
-def _crc(data: bytes, before: int, polynomial: int, ones: int) -> int:
-    table, value = _table(polynomial), before ^ ones
+def _compute_crc(data: bytes, before: int, polynomial: int, ones: int) -> int:
+    table, value = _build_crc_table(polynomial), before ^ ones
     for byte in data:
         value = table[(value ^ byte) & 0xFF] ^ (value >> 8)
     return value ^ ones
 
 
 @cache
-def _table(polynomial: int) -> tuple[int, ...]:
-    """The remainders of all bytes, for a polynomial whose bits are in reverse order."""
+def _build_crc_table(polynomial: int) -> tuple[int, ...]:
+    """Compute the CRC remainders of all byte values, for a polynomial with reversed bits."""
     found = []
     for value in range(256):
         for _ in range(8):
@@ -119,13 +119,13 @@ def _table(polynomial: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _tag(headers: Mapping[str, str]) -> re.Match[str] | None:
-    """Stores of objects use an MD5 as ETag, among other things of this form."""
+def _read_md5_tag(headers: Mapping[str, str]) -> re.Match[str] | None:
+    """Match an ETag that may be an MD5: object stores use MD5s as ETags, and other values of this form."""
     return _MD5_TAG.fullmatch(headers.get("etag", "").strip().removeprefix("W/"))
 
 
-def _texts(headers: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """The header, the algorithm's name and the value in Base64 of every digest."""
+def _list_digest_texts(headers: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield each digest's header, algorithm and Base64 value."""
     if text := headers.get("content-md5", "").strip():
         yield "Content-MD5", "md5", text
     for header in ("Repr-Digest", "Content-Digest"):
@@ -133,13 +133,13 @@ def _texts(headers: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
             yield header, name, text
     for name, text in _PAIR.findall(headers.get("digest", "")):
         yield "Digest", name, text
-    # What is stored packed and sent unpacked has the digest of what is stored.
+    # For a file stored as gzip and sent decompressed, the header has the digest of the stored gzip.
     unpacked = headers.get("x-goog-stored-content-encoding", "").strip().lower() == "gzip" and not headers.get(
         "content-encoding"
     )
     for name, text in () if unpacked else _PAIR.findall(headers.get("x-goog-hash", "")):
         yield "x-goog-hash", name, text
-    # A composite one is of the checksums of an upload's parts, and not of the file.
+    # A composite checksum covers the checksums of an upload's parts, not the file.
     composite = headers.get("x-amz-checksum-type", "").strip().upper() == "COMPOSITE"
     for name, text in headers.items():
         if name.startswith(_AMAZON) and name != f"{_AMAZON}type" and not composite:

@@ -1,4 +1,4 @@
-"""One link's bytes on their way into a part: unpacked where they are gzip, hashed once, the header once."""
+"""Receive one link's bytes into a part file: decompress gzip, hash, check the header and write it only once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from reelport.client.files.digests import Digest, Hashes
 from reelport.client.files.part import Part
 from reelport.client.files.proof import Promise, Proof
-from reelport.client.files.shape import Rows, check_header, header_of
+from reelport.client.files.shape import Rows, check_header, parse_columns
 from reelport.errors import IncompleteDownload, ServiceError
 from reelport.query import ReportQuery
 
@@ -21,10 +21,10 @@ _HEADER_BYTES = 1 << 16
 
 
 class Intake:
-    """What came of one link so far. A download that was cut goes on in the same intake.
+    """The bytes received from one link so far. A download that was cut resumes in the same intake.
 
-    With `columns` the part has a header already and gets none again: the file's must be the same.
-    Without a `part` nothing is written: the bytes are only looked at.
+    With `columns` the part file has a header already: this file's header must be the same, and isn't written again.
+    Without a `part` nothing is written: the bytes are only checked.
     """
 
     def __init__(
@@ -40,45 +40,45 @@ class Intake:
         self._last = b"\n"
         self._sound = True
         self._unpacker = _Unpacker()
-        # In the usual case the part's bytes are the wire's, and the part knows their hash: one hash is enough.
+        # Usually the part file's bytes are the wire's, and the part computes their hash: one hash is enough.
         self._whole = part is not None and columns is None
         self._wire = hashlib.sha256()
         self._plain = hashlib.sha256()
-        # Those of the first answer: what a later one gives for a part of the file is of that part.
+        # Digests of the first response only: a later response for a part of the file gives digests of that part.
         self._digests = promise.digests
         self._hashes, self._unpacked_hashes = (
             Hashes(digest.algorithm for digest in promise.digests if digest.algorithm != _SHA256) for _ in range(2)
         )
 
-    def take_over(self, header: bytes, size: int) -> None:
-        """Go on after so many bytes, plain and under this header, which the part has already."""
-        self._drop(header)
-        self._unpacker.never()
-        self._digests = ()  # The SHA-256 alone can say something of bytes that came to another process.
+    def resume(self, header: bytes, size: int) -> None:
+        """Resume after `size` uncompressed bytes, header included, that the part file has already."""
+        self._accept_header(header)
+        self._unpacker.disable()
+        self._digests = ()  # Only the SHA-256 covers the bytes that another process received.
         self.received = size
 
-    def take(self, raw: bytes) -> None:
-        """The next bytes off the wire. Raises for what can't be the report."""
+    def feed(self, raw: bytes) -> None:
+        """Receive the next bytes off the wire. Raises for bytes that can't be the report's."""
         self._sound = False
         self.received += len(raw)
         self._hashes.update(raw)
         for data in self._unpacker.unpack(raw):
-            self._keep(data)
+            self._accept(data)
         if self._unpacker.packed or self._unpacker.undecided:
             self._wire.update(raw)
         self._sound = True
 
-    def end(self) -> Proof:
-        """The body is over: what shows that it is whole. Raises IncompleteDownload where it isn't."""
+    def finish(self) -> Proof:
+        """End the body and return the proof that it is whole. Raises IncompleteDownload where it isn't."""
         total = self.promise.total
         if total is not None and self.received != total:
             raise IncompleteDownload(f"{self.received:,} bytes came where {total:,} were announced.")
         self._sound = False
         for data in self._unpacker.end():
-            self._keep(data)
+            self._accept(data)
         if self._head is not None:
-            self._drop(self._head)
-        return self._proof()
+            self._accept_header(self._head)
+        return self._find_proof()
 
     @property
     def packed(self) -> bool:
@@ -91,19 +91,19 @@ class Intake:
         return self._last == b"\n"
 
     @property
-    def cut(self) -> bool:
-        """Whether what came is the beginning of the file, and the rest can be asked for."""
+    def is_resumable(self) -> bool:
+        """Whether the received bytes are the beginning of the file, and the rest can be requested."""
         total = self.promise.total
         beginning = self.received > 0 and (total is None or self.received < total)
         return self.promise.resumable and beginning and self._sound
 
     @property
-    def keepable(self) -> bool:
-        """Whether another process can go on with what came: its bytes are the file's, and a checksum will show it."""
-        return self.cut and self.promise.provable and self._whole and not self.packed
+    def is_keepable(self) -> bool:
+        """Whether another process can resume: the bytes on disk are the file's, and a checksum will prove it."""
+        return self.is_resumable and self.promise.provable and self._whole and not self.packed
 
-    def _proof(self) -> Proof:
-        shown = {digest.algorithm for digest in self._digests if self._agrees(digest)}
+    def _find_proof(self) -> Proof:
+        shown = {digest.algorithm for digest in self._digests if self._is_matching(digest)}
         if self.promise.sha256 is not None:
             if self.promise.sha256 not in self._sha256s:
                 raise IncompleteDownload("The file's SHA-256 is not the one that the service gave.")
@@ -118,11 +118,11 @@ class Intake:
 
     @property
     def _sha256s(self) -> set[str]:
-        """The SHA-256 of the file as it came, and unpacked."""
+        """The SHA-256 of the file as received, and decompressed."""
         return {self.sha256, self._wire.hexdigest()} if self.packed else {self.sha256}
 
-    def _agrees(self, digest: Digest) -> bool:
-        """Whether a digest is the file's. Raises IncompleteDownload where an explicit one contradicts the bytes."""
+    def _is_matching(self, digest: Digest) -> bool:
+        """Whether a digest matches the file. Raises IncompleteDownload where an explicit digest doesn't."""
         if digest.algorithm == _SHA256:
             found: set[bytes | None] = {bytes.fromhex(each) for each in self._sha256s}
         else:
@@ -136,10 +136,10 @@ class Intake:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the link's file, unpacked."""
+        """The SHA-256 of the link's file, decompressed."""
         return self._part.sha256 if self._part is not None and self._whole else self._plain.hexdigest()
 
-    def _keep(self, data: bytes) -> None:
+    def _accept(self, data: bytes) -> None:
         if not data:
             return
         self._last = data[-1:]
@@ -153,21 +153,21 @@ class Intake:
         self._head += data
         line, end, rest = self._head.partition(b"\n")
         if end:
-            self._drop(line + end)
+            self._accept_header(line + end)
             self._write(rest)
         elif len(self._head) > _HEADER_BYTES:
             raise ServiceError("What the service sent is no CSV: its first line has no end.")
 
-    def _drop(self, line: bytes) -> None:
-        """The header is there."""
+    def _accept_header(self, line: bytes) -> None:
+        """Check the header line; write it where the part file has none yet."""
         self._head = None
         if self.columns is None:
             self.columns = check_header(line, self._query)
             if self._part is not None and not self._part.size:
                 self._part.write(line)
-        elif header_of(line) != self.columns:
+        elif parse_columns(line) != self.columns:
             raise ServiceError("The files of the report have different headers: they can't be put together.")
-        # Where a checksum will show that the file is whole nobody need look at its rows.
+        # Where a checksum will prove the file whole, its rows need no check.
         self._rows = None if self.promise.provable else Rows(len(self.columns), self._query)
 
     def _write(self, data: bytes) -> None:
@@ -177,7 +177,7 @@ class Intake:
 
 
 class _Unpacker:
-    """Bytes as they are, or what they unpack to when they begin as gzip does; any number of gzip members."""
+    """Decompresses bytes that begin as gzip, of any number of members; passes other bytes on unchanged."""
 
     def __init__(self) -> None:
         self._begin: bytes | None = b""
@@ -191,8 +191,8 @@ class _Unpacker:
     def undecided(self) -> bool:
         return self._begin is not None
 
-    def never(self) -> None:
-        """Take the bytes that come for what they are."""
+    def disable(self) -> None:
+        """Pass all bytes on unchanged."""
         self._begin = None
 
     def unpack(self, raw: bytes) -> Iterator[bytes]:
@@ -206,7 +206,7 @@ class _Unpacker:
         if self._gzip is None:
             yield raw
         else:
-            yield from self._members(raw)
+            yield from self._unpack_members(raw)
 
     def end(self) -> Iterator[bytes]:
         if self._begin:
@@ -214,7 +214,7 @@ class _Unpacker:
         if self._gzip is not None and not self._gzip.eof:
             raise IncompleteDownload("The packed file stops before its end.")
 
-    def _members(self, raw: bytes) -> Iterator[bytes]:
+    def _unpack_members(self, raw: bytes) -> Iterator[bytes]:
         while raw:
             if self._gzip is None or self._gzip.eof:
                 self._gzip = zlib.decompressobj(_GZIP_WINDOW)
@@ -222,5 +222,5 @@ class _Unpacker:
                 yield self._gzip.decompress(raw, _UNPACKED_AT_ONCE)
             except zlib.error as error:
                 raise IncompleteDownload(f"The packed file is damaged ({error}).") from None
-            # A few bytes may unpack to very many: never all of them at once.
+            # A few bytes may decompress to very many, so decompress them in pieces.
             raw = self._gzip.unconsumed_tail or self._gzip.unused_data

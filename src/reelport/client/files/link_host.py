@@ -1,4 +1,4 @@
-"""Says where a report's link leads, and what to set when that is the wrong place. The signed part is never repeated."""
+"""Say where a report's link leads, and what to set when that is wrong. Never repeats the signed part."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _NO_ADDRESS = "no web address"
 
 
 def describe_link_host(link: str) -> str:
-    """The scheme, host and port of a link, `http://127.0.0.1:8642`; words for a link that has none."""
+    """Return a link's scheme, host and port, such as `http://127.0.0.1:8642`; words for an invalid link."""
     parts = _split(link)
     if parts is None or not parts.hostname:
         return _NO_ADDRESS
@@ -18,11 +18,11 @@ def describe_link_host(link: str) -> str:
 
 
 def advise_on_link_host(link: str, url: str, *, reelport: bool) -> str:
-    """What to do when a link leads nowhere, where it leads to another host than `url`, the service's; else nothing.
+    """Return advice for an unreachable link to another host than the service's `url`; else an empty text.
 
-    Another vendor may keep its files where it likes: only a Reelport service is told what to set.
+    Other vendors may keep files at any host: only Reelport services get advice on what to set.
     """
-    if not reelport or _place(link) == _place(url):
+    if not reelport or _read_host_and_port(link) == _read_host_and_port(url):
         return ""
     return (
         f"The link leads to {describe_link_host(link)}, the service was called at {describe_link_host(url)}: have "
@@ -31,7 +31,7 @@ def advise_on_link_host(link: str, url: str, *, reelport: bool) -> str:
     )
 
 
-def _place(address: str) -> tuple[str | None, int | None] | None:
+def _read_host_and_port(address: str) -> tuple[str | None, int | None] | None:
     parts = _split(address)
     return None if parts is None else (parts.hostname, parts.port or _PORTS.get(parts.scheme))
 
@@ -39,7 +39,7 @@ def _place(address: str) -> tuple[str | None, int | None] | None:
 def _split(address: str) -> SplitResult | None:
     try:
         parts = urlsplit(address)
-        parts.port  # noqa: B018 - it is read now, since a wrong one raises
+        parts.port  # noqa: B018 - an invalid port raises when it is read
     except ValueError:
         return None
     return parts if parts.scheme in _PORTS else None

@@ -1,7 +1,7 @@
-"""Locks on open files, by the system: gone with the process that held them, whatever became of it.
+"""Locks on open files by the operating system, which releases them when their process ends.
 
-Where there is no `fcntl`, on Windows, they are portalocker's, and a file that is open can't be renamed or removed:
-what has to be done in another order there is done here.
+Windows has no `fcntl`: there portalocker locks. Windows also can't rename or remove an open file; the functions
+here use another order of steps there.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ else:
         POSIX = True
 
 _TURN_SECONDS, _TURNS = 0.05, 40
-"""How often it is tried to give a file a name that a program has open, a scanner of viruses perhaps."""
+"""Pause and number of tries to rename onto a file that another program (a virus scanner, say) has open."""
 
 
-def held(descriptor: int) -> bool:
-    """Whether the open file is ours alone from now until it is closed. False where the disk has no such locks."""
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file until it is closed. False when another process has it, or the disk has no locks."""
     try:
         if sys.platform != "win32" and POSIX:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,17 +38,17 @@ def held(descriptor: int) -> bool:
     return True
 
 
-def hold(descriptor: int) -> None:
-    """Wait until the open file is ours alone, until it is closed."""
+def wait_for_lock(descriptor: int) -> None:
+    """Wait for the lock of an open file, and hold it until the file is closed."""
     if sys.platform != "win32" and POSIX:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         return
-    while not held(descriptor):
+    while not try_lock(descriptor):
         time.sleep(_TURN_SECONDS)
 
 
-def still_named(descriptor: int, path: Path) -> bool:
-    """Whether the open file still has its name: who had it before may have renamed it or taken it away."""
+def has_name(descriptor: int, path: Path) -> bool:
+    """Whether the open file still has its name; the lock's earlier holder may have renamed or removed it."""
     try:
         found = path.stat(follow_symlinks=False)
     except FileNotFoundError:
@@ -57,19 +57,19 @@ def still_named(descriptor: int, path: Path) -> bool:
 
 
 def remove_folder(folder: Path, lock: Path, descriptor: int) -> None:
-    """Take away a folder whose lock file is ours, as far as it can be, and let go of the lock."""
+    """Remove a folder whose lock file we hold, as far as possible, and release the lock."""
     from shutil import rmtree  # noqa: PLC0415 - it loads three ways to pack files, and most commands remove no folder
 
     rmtree(folder, ignore_errors=True)
     os.close(descriptor)
     if not POSIX:
-        with suppress(OSError):  # Whoever has the lock by now has the folder too.
+        with suppress(OSError):  # Another process may hold the lock by now, and then owns the folder.
             lock.unlink()
             folder.rmdir()
 
 
-def put_in_place(part: Path, target: Path) -> None:
-    """Give a closed file the target's name. Raises OSError; where others may have the target open, after a while."""
+def rename_into_place(part: Path, target: Path) -> None:
+    """Rename a closed file to the target. Raises OSError; on Windows, where another may have it open, after retries."""
     for _ in range(0 if POSIX else _TURNS):
         with suppress(PermissionError):
             part.replace(target)
@@ -79,7 +79,7 @@ def put_in_place(part: Path, target: Path) -> None:
 
 
 def _lock_elsewhere(descriptor: int) -> None:
-    """Lock by portalocker. Raises OSError while another has it."""
+    """Lock by portalocker. Raises OSError while another process has the lock."""
     from portalocker import LockFlags, exceptions, lock  # noqa: PLC0415 - only Windows needs it
 
     try:

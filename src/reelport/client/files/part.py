@@ -1,4 +1,4 @@
-"""A file in the making: written beside its target, hashed and counted on the way, and put in its place when whole."""
+"""A part file: written beside its target, hashed and counted on the way, and renamed to the target when whole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from reelport import killpoints
-from reelport.client.files.locks import POSIX, held, put_in_place, still_named
+from reelport.client.files.locks import POSIX, has_name, rename_into_place, try_lock
 from reelport.client.files.shape import Lines
 from reelport.client.files.tally import Tally
 from reelport.errors import StorageError, UsageError
@@ -25,11 +25,11 @@ from reelport.write_behind import BackgroundSync
 
 _AT_ONCE = 1 << 20
 _BUFFER = 1 << 16
-"""Bytes that are gathered before they are written: what comes in longer pieces isn't copied."""
+"""Bytes of the write buffer: longer pieces bypass it without a copy."""
 
 _LONGEST_NAME = 240
 _NO_CSV = frozenset({".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".xls", ".xlsx"})
-"""Extensions of other forms that people expect reports in."""
+"""Extensions of other formats in which people expect reports."""
 _HEADER_BYTES = 1 << 16
 _TURNS, _TURN_SECONDS = 40, 0.025
 _BLANK, _ILLEGAL = 32, '<>:"/\\|?*'
@@ -37,8 +37,8 @@ _DEVICE = re.compile("CON|PRN|AUX|NUL|CONIN\\$|CONOUT\\$|(COM|LPT)[0-9¹²³]")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-def checked_target(to: str | os.PathLike[str]) -> Path:
-    """The file that a download may become, links followed. Raises UsageError before anything is asked for."""
+def resolve_target(to: str | os.PathLike[str]) -> Path:
+    """Resolve the path that a download is written to, following symlinks. Raises UsageError for an unusable one."""
     if not os.fspath(to):
         raise UsageError("The name of the file to write the report to is empty.")
     try:
@@ -55,7 +55,7 @@ def checked_target(to: str | os.PathLike[str]) -> Path:
     if len(os.fsencode(path.name)) > _LONGEST_NAME:
         raise UsageError(f"The name {path.name[:40]}… is too long: give a shorter one.")
     with translate_io_errors(path):
-        # As it was named: a pipe behind /dev/stdout has no path that leads to it.
+        # Check the name as given: a pipe behind /dev/stdout has no path of its own.
         if os.fspath(to).endswith((os.sep, os.altsep or os.sep)) or (
             named.exists() and not stat.S_ISREG(named.stat().st_mode)
         ):
@@ -68,15 +68,15 @@ def checked_target(to: str | os.PathLike[str]) -> Path:
 
 
 def can_be_named_on_windows(name: str) -> bool:
-    """Tell whether Windows has files of this name: what stands after a colon would be a hidden stream of a file."""
+    """Whether Windows allows a file of this name. After a colon it would open a hidden stream of another file."""
     stem = name.partition(".")[0].rstrip(" ").upper()
     illegal = any(letter in _ILLEGAL or ord(letter) < _BLANK for letter in name)
     return not (illegal or name.endswith((".", " ")) or _DEVICE.fullmatch(stem))
 
 
-def checked_csv_target(to: str | os.PathLike[str]) -> Path:
-    """The same, and UsageError for a name that promises what a download isn't: it is a CSV."""
-    path = checked_target(to)
+def resolve_csv_target(to: str | os.PathLike[str]) -> Path:
+    """Resolve the path of a CSV download. Raises UsageError also for a name of another format."""
+    path = resolve_target(to)
     if path.suffix.lower() in _NO_CSV:
         raise UsageError(
             f"{path.name} would hold a CSV: name it .csv. Of a file that was downloaded, `.table()` makes Parquet and "
@@ -87,7 +87,7 @@ def checked_csv_target(to: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def translate_io_errors(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into a StorageError."""
+    """Turn an OSError into a StorageError that names the file and says what to do on a full disk."""
     try:
         yield
     except OSError as error:
@@ -96,19 +96,19 @@ def translate_io_errors(path: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A place in a part that it can be taken back to."""
+class Position:
+    """A position in a part file to rewind to."""
 
     size: int
     tally: Tally
 
 
 class Part:
-    """A `.part` file beside the target, its own while it is open. Unless it is published or kept it goes away.
+    """A locked `.part` file beside the target. Closing removes it unless it is published or kept.
 
-    Its name comes from the target and the report, so that whoever downloads the report again goes on with
-    what a killed process left. Another process that is at it has it locked: this one then writes into a file
-    of its own. What others left of other reports for the same target is taken away.
+    Its name comes from the target and the report, so that a later download of the report resumes the file of a
+    killed process. When another process has that file locked, this one writes a file with a random name. Opening
+    removes part files that killed processes left for the same target.
     """
 
     def __init__(self, target: Path, token: str) -> None:
@@ -116,9 +116,9 @@ class Part:
         self.keep = False
         self._published = False
         with translate_io_errors(target):
-            self._file, self.path = _opened(target, token)
+            self._file, self.path = _open_part(target, token)
             self._keep_mode()
-            _tidy(target, self.path)
+            _remove_abandoned(target, self.path)
             self.found = os.fstat(self._file.fileno()).st_size
         self.size, self._tally = 0, Tally()
         self._ahead = BackgroundSync(self._file.fileno())
@@ -130,52 +130,52 @@ class Part:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with suppress(OSError):
-            # Of a disk that is full the room is worth more than what was written.
+            # On a full disk the room is worth more than the bytes.
             kept = self.keep and self.size and not isinstance(error, StorageError)
             if not self._published and not kept:
-                _free(self._file)
+                _close_before_rename(self._file)
                 self.path.unlink()
         with suppress(OSError):
-            # Its descriptor may soon be another file's.
+            # Wait before closing: the descriptor may soon be another file's.
             self._ahead.wait()
         with suppress(OSError):
             self._file.close()
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of all that was written."""
+        """The SHA-256 of all bytes written."""
         return self._tally.sha256
 
     @property
     def lines(self) -> Lines:
-        """The lines of all that was written."""
+        """The lines written so far."""
         return self._tally.lines
 
     @property
     def rows(self) -> int:
-        """The rows below the header of all that was written."""
+        """The number of rows written below the header."""
         return self._tally.rows
 
-    def told(self, rows: int) -> None:
-        """Nothing is written yet, and what will be has so many rows: none need be counted."""
+    def expect_rows(self, rows: int) -> None:
+        """Set the number of rows before anything is written, so that none need be counted."""
         self._tally = Tally(rows)
 
     def write(self, data: bytes, ends: int | None = None) -> None:
-        """Append bytes; `ends` is how many lines end in them, where that is known already.
+        """Append bytes; `ends` is the number of lines that end in them, where known.
 
-        Raises StorageError when the disk takes no more.
+        Raises StorageError when the disk refuses them.
         """
         with translate_io_errors(self.target):
             self._file.write(data)
             self._ahead.count_written(len(data))
         self._count(data, ends)
 
-    def mark(self) -> Mark:
-        """Where it is now."""
-        return Mark(self.size, self._tally.copy())
+    def position(self) -> Position:
+        """Return the present position, to rewind to."""
+        return Position(self.size, self._tally.copy())
 
-    def rewind(self, mark: Mark | None = None) -> None:
-        """Forget everything after the mark; everything without one, what was found too."""
+    def rewind(self, mark: Position | None = None) -> None:
+        """Drop everything after a position; without one, everything, also what an earlier process left."""
         self.found = 0
         size = mark.size if mark else 0
         with translate_io_errors(self.target):
@@ -185,9 +185,9 @@ class Part:
         self._tally = mark.tally.copy() if mark else Tally()
 
     def recover(self) -> bytes:
-        """Take over what was found, less its last byte so that there is something to ask for: its header.
+        """Resume the file that an earlier process left, and return its header; an empty one when it is of no use.
 
-        An empty header when there is nothing to go on with.
+        Drops the last byte, so that there is always something to request.
         """
         found, self.found = self.found - 1, 0
         with translate_io_errors(self.target):
@@ -204,7 +204,7 @@ class Part:
         return header
 
     def reserve(self, size: int) -> None:
-        """Raise StorageError now where the disk has no room for so many bytes more."""
+        """Raise StorageError where the disk lacks room for so many more bytes."""
         if not hasattr(os, "statvfs"):
             return
         with translate_io_errors(self.target):
@@ -217,55 +217,55 @@ class Part:
             )
 
     def publish(self, beside: Path | None, content: bytes) -> None:
-        """Make it durable and give it the target's name, in place of what had it; `content` is put beside it.
+        """Sync the file, rename it to the target, and write `content` to the file `beside` it.
 
-        Of two that publish under one name the last one's file and what is beside it stay together.
+        When two processes publish to one target, the later one's two files stay together.
         """
         with translate_io_errors(self.target):
             self._file.flush()
             killpoints.reach("client-part")
             self._ahead.wait()
             os.fsync(self._file.fileno())
-            with _noted(self.target, content) as note, _folder(self.target.parent):
+            with _write_note(self.target, content) as note, _lock_folder(self.target.parent):
                 if beside is not None:
                     beside.unlink(missing_ok=True)
-                _free(self._file)
-                put_in_place(self.path, self.target)
+                _close_before_rename(self._file)
+                rename_into_place(self.path, self.target)
                 self._published = True
                 if beside is not None:
-                    put_in_place(note, beside)
+                    rename_into_place(note, beside)
 
     def _count(self, data: bytes, ends: int | None = None) -> None:
         self._tally.feed(data, ends)
         self.size += len(data)
 
     def _keep_mode(self) -> None:
-        """What only its owner could read stays so."""
+        """Give the part file the target's permissions, so that a private file stays private."""
         if not hasattr(os, "fchmod"):
-            return  # Windows has no such modes.
+            return  # Windows has no file modes.
         with suppress(FileNotFoundError):
             os.fchmod(self._file.fileno(), stat.S_IMODE(self.target.stat().st_mode))
 
 
-def _opened(target: Path, token: str) -> tuple[BinaryIO, Path]:
-    """A part that is ours alone: the report's own where nobody else has it, else one with a name of chance."""
+def _open_part(target: Path, token: str) -> tuple[BinaryIO, Path]:
+    """Open and lock a part file: the report's own where nobody else has it, else one with a random name."""
     path = target.with_name(f"{target.name}.{hashlib.sha256(token.encode()).hexdigest()[:8]}.part")
-    with suppress(OSError):  # of another user, or no file at all
+    with suppress(OSError):  # another user's file, or not a regular file
         file = _open(path, 0)
-        if held(file.fileno()) and still_named(file.fileno(), path):
+        if try_lock(file.fileno()) and has_name(file.fileno(), path):
             return file, path
         file.close()
-    return _of_chance(target)
+    return _open_random(target)
 
 
-def _of_chance(target: Path) -> tuple[BinaryIO, Path]:
-    """A new file with a part's name of chance, locked."""
+def _open_random(target: Path) -> tuple[BinaryIO, Path]:
+    """Create and lock a part file with a random name."""
     while True:
         path = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
         file = _open(path, os.O_EXCL)
-        held(file.fileno())
-        # Whoever tidies up may have come before the lock.
-        if still_named(file.fileno(), path):
+        try_lock(file.fileno())
+        # Another process may have removed the file before we locked it.
+        if has_name(file.fileno(), path):
             return file, path
         file.close()
 
@@ -275,14 +275,14 @@ def _open(path: Path, more: int) -> BinaryIO:
     return os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=_BUFFER)
 
 
-def _free(file: BinaryIO) -> None:
-    """Close a file whose name is to change where no open one can have another; elsewhere its lock is still of use."""
+def _close_before_rename(file: BinaryIO) -> None:
+    """Close a file on Windows, which can't rename open files; elsewhere keep it, and its lock, open."""
     if not POSIX:
         file.close()
 
 
-def _tidy(target: Path, own: Path) -> None:
-    """Take away the parts for this target that nobody is at any more."""
+def _remove_abandoned(target: Path, own: Path) -> None:
+    """Remove the target's part files that no process has locked."""
     left = re.compile(re.escape(target.name) + r"\.[0-9a-f]{8}\.part")
     with suppress(OSError), os.scandir(target.parent) as entries:
         for entry in entries:
@@ -292,20 +292,20 @@ def _tidy(target: Path, own: Path) -> None:
 
 def _remove_unless_held(path: Path) -> None:
     with suppress(OSError), path.open("r+b") as file:
-        if held(file.fileno()) and still_named(file.fileno(), path):
-            _free(file)
+        if try_lock(file.fileno()) and has_name(file.fileno(), path):
+            _close_before_rename(file)
             path.unlink()
 
 
 @contextmanager
-def _noted(target: Path, content: bytes) -> Iterator[Path]:
-    """A small file, whole and durable, that goes away unless it is given another name."""
-    file, path = _of_chance(target)
+def _write_note(target: Path, content: bytes) -> Iterator[Path]:
+    """Write a small, synced temporary file, and remove it in the end unless the block renames it."""
+    file, path = _open_random(target)
     try:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-        _free(file)
+        _close_before_rename(file)
         yield path
     finally:
         with suppress(OSError):
@@ -314,17 +314,17 @@ def _noted(target: Path, content: bytes) -> Iterator[Path]:
 
 
 @contextmanager
-def _folder(folder: Path) -> Iterator[None]:
-    """Do something to a folder's names while no other download does; durable at the end, where the system can."""
+def _lock_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder while the block renames files in it, then sync the folder where possible."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
-        yield  # Windows opens no folders.
+        yield  # Windows can't open folders.
         return
     try:
         for _ in range(_TURNS):
-            # Not for ever: a program that runs us may have the folder locked itself.
-            if held(descriptor):
+            # Don't wait forever: the program that runs us may have locked the folder itself.
+            if try_lock(descriptor):
                 break
             time.sleep(_TURN_SECONDS)
         yield

@@ -1,4 +1,4 @@
-"""What shows that a file is whole: what the head of an answer promises of its body, and what that is worth."""
+"""Proofs that a file is whole: what a response's headers promise of its body, and how strong a proof that gives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reelport.wire import COMPLETE_HEADER, ROWS_HEADER, parse_complete_day
 OK, PARTIAL, BEYOND = 200, 206, 416
 
 _GONE = frozenset({400, 401, 403, 404, 410})
-"""What servers of signed links say of one that has expired."""
+"""Statuses by which servers of signed links report an expired one."""
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _KNOWN_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
@@ -29,7 +29,7 @@ _RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 
 
 class Proof(StrEnum):
-    """What shows that a file is whole, the strongest first."""
+    """What proves a file whole, strongest first."""
 
     CHECKSUM = "its SHA-256 is the service's"
     MD5 = "its MD5 is the service's, and every row is whole"
@@ -40,24 +40,24 @@ class Proof(StrEnum):
 
     @property
     def word(self) -> str:
-        """The same for machines."""
+        """The proof as one word, for machines."""
         return self.name.lower()
 
 
 ORDER = tuple(Proof)
 
 
-def weakest(proofs: list[Proof]) -> Proof:
-    """What shows that several files are whole together."""
+def find_weakest(proofs: list[Proof]) -> Proof:
+    """Return the weakest proof: it holds for several files together."""
     return max(proofs, key=ORDER.index, default=Proof.CHECKSUM)
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What an answer's head says of its body: of all the file, of which the body begins with byte `start`.
+    """What a response's headers say of the whole file. The body begins at byte `start` of the file.
 
-    `sha256` is the ETag where that is one. `digests` are those of other headers, in an answer that holds all of it.
-    `last_complete_day` is that of the facts that the file was made of, where the service tells it.
+    `sha256` is the ETag where it is a SHA-256. `digests` come from other headers, only for a response with the whole
+    file. `last_complete_day` is that of the facts behind the file, where the service tells it.
     """
 
     start: int
@@ -69,12 +69,12 @@ class Promise:
     ranges: bool
     encoded: bool
     digests: tuple[Digest, ...] = ()
-    told_rows: int | None = None
+    claimed_rows: int | None = None
     last_complete_day: date | None = None
 
     @classmethod
     def of(cls, head: Reply) -> Self:
-        """What the head of an answer that holds a file, or a part of one, says."""
+        """Read the promise from the headers of a response that holds a file or a part of one."""
         tag = head.headers.get("etag", "").strip()
         value = _TAG.fullmatch(tag)
         found = _SHA256.fullmatch(value[1]) if value else None
@@ -91,29 +91,29 @@ class Promise:
             strong=value is not None and not tag.startswith("W/"),
             sha256=found[0] if found else None,
             ranges=part is not None or head.headers.get("accept-ranges", "").strip().lower() == "bytes",
-            encoded=encoding_of(head) not in {"", "identity"},
+            encoded=read_encoding(head) not in {"", "identity"},
             digests=read_digests(head.headers) if head.status == OK else (),
-            told_rows=int(rows[0]) if rows else None,
+            claimed_rows=int(rows[0]) if rows else None,
             last_complete_day=parse_complete_day(head.headers.get(_COMPLETE, "").strip()),
         )
 
     @property
     def provable(self) -> bool:
-        """Whether the file's SHA-256 is known beforehand, for certain."""
+        """Whether the file's SHA-256 is known for certain before the body."""
         return self.strong and self.sha256 is not None
 
     @property
     def rows(self) -> int | None:
-        """The file's rows below the header, where a checksum will show that it is the very file that was counted."""
-        return self.told_rows if self.provable and not self.encoded else None
+        """The number of rows below the header, where a checksum will prove that the service counted this very file."""
+        return self.claimed_rows if self.provable and not self.encoded else None
 
     @property
     def resumable(self) -> bool:
-        """Whether a download that was cut may go on where it was: a strong ETag says that it is the same file."""
+        """Whether a cut download can resume: the server has ranges, and a strong ETag identifies the file."""
         return self.strong and self.ranges
 
-    def goes_on(self, start: int, earlier: Promise | None) -> bool:
-        """Whether this is the rest, from byte `start` on, of what an earlier answer promised."""
+    def is_continuation(self, start: int, earlier: Promise | None) -> bool:
+        """Whether this response is the rest, from byte `start` on, of the file that an earlier one promised."""
         if self.start != start or self.total is None:
             return False
         if earlier is None:
@@ -121,15 +121,15 @@ class Promise:
         return self.tag == earlier.tag and earlier.total in {None, self.total}
 
 
-def encoding_of(head: Reply) -> str:
-    """What the body is packed by, in lower case."""
+def read_encoding(head: Reply) -> str:
+    """Return the body's content encoding, in lower case."""
     return head.headers.get("content-encoding", "").strip().lower()
 
 
-def refuse(head: Reply) -> None:
-    """Raise for an answer that holds no file."""
+def check_head(head: Reply) -> None:
+    """Raise for a response that holds no file."""
     kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
-    encoding = encoding_of(head)
+    encoding = read_encoding(head)
     if head.status in _GONE:
         raise ReportExpired(
             f"The report's link is not good any more (HTTP {head.status}). Download it again by its token."

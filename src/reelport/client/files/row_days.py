@@ -1,6 +1,6 @@
-"""Whether the days of a report's rows lie inside the asked range, while its bytes pass.
+"""Check that the days of a report's rows lie in the query's range, while the bytes arrive.
 
-Days are counted, not looked at one by one: most often all rows of a piece are of a few days that were seen before.
+Counts days instead of reading each row: usually all rows of a piece have a few days that were checked before.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from reelport.query import ReportQuery
 
 _DAY = re.compile(rb'"?(\d{4}-\d\d-\d\d)(?=[",\r\n])')
 _START = 12
-"""Bytes at the beginning of a row that a day, its quotes and what follows it take."""
+"""Bytes at the beginning of a row that hold a day, its quotes and the next character."""
 _USUAL = 4
-"""Days that are counted: for more of them it takes less time to look at each row."""
+"""Most days to count; with more, reading each row is faster."""
 
 
 class RowDays:
-    """Holds the first cell of each row, where it is a day, against the asked range."""
+    """Checks the first cell of each row, where it is a day, against the query's range."""
 
     def __init__(self, query: ReportQuery | None) -> None:
         first = query.dimensions[0] if query and query.dimensions else None
@@ -33,19 +33,19 @@ class RowDays:
         self._begun = b""
 
     def feed(self, data: bytes, rows: int) -> None:
-        """The next bytes, in which so many rows end; no line end in them is a cell's.
+        """Check the next bytes, in which `rows` rows end; they must have no line end inside a cell.
 
         Raises ServiceError for a day outside of the range.
         """
         end = data.rfind(b"\n") + 1
         first = self._begun + data[:_START]
-        # Of a row that isn't over only the beginning is of interest, however long it gets.
+        # Of an unfinished row, only the beginning matters.
         self._begun = data[end : end + _START] if end else first[:_START]
         if end and (self._many or not self._are_usual(first, data, end, rows)):
             self._look_at_each(first, data, end)
 
     def _are_usual(self, first: bytes, data: bytes, end: int, rows: int) -> bool:
-        """Whether so many rows are of the first row's day, the last one's, and those that were usual before."""
+        """Whether all `rows` rows have the first row's day, the last row's, or one of the usual days."""
         last = data.rfind(b"\n", 0, end - 1) + 1
         for found in (_DAY.match(data, last) if last else None, _DAY.match(first)):
             if found:
@@ -72,7 +72,7 @@ class RowDays:
         try:
             good = self._range[0] <= date.fromisoformat(text) <= self._range[1]
         except ValueError:
-            good = True  # Another vendor may write a day in a way that we don't know.
+            good = True  # Another vendor may write days in a way that we don't know.
         if not good:
             raise ServiceError(f"A row is of {text}, outside of the range that was asked for.")
         self._good.add(day)

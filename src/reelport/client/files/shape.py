@@ -1,6 +1,6 @@
-"""What a whole CSV looks like: the header that was asked for, as many cells in every row, days inside the range.
+"""Check a CSV's shape: the header asked for, as many cells in every row, days inside the range.
 
-Cells are counted, not parsed, while the bytes pass: that is many times faster, and enough to see a cut.
+Counts cells without parsing them while the bytes arrive: that is many times faster, and enough to detect a cut.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _NOT_CELLS = bytes(set(range(256)) - set(b'",\n'))
 _CUT = "the file was cut on its way."
 
 
-def header_of(line: bytes) -> tuple[str, ...]:
-    """The column names in a header line, in lower case. Raises ServiceError when it is no text."""
-    return tuple(name.lower() for name in names_of(line))
+def parse_columns(line: bytes) -> tuple[str, ...]:
+    """Parse a header line into column names in lower case. Raises ServiceError when it isn't text."""
+    return tuple(name.lower() for name in parse_names(line))
 
 
-def names_of(line: bytes) -> tuple[str, ...]:
-    """The column names in a header line as they are written there. Raises ServiceError when it is no text."""
+def parse_names(line: bytes) -> tuple[str, ...]:
+    """Parse a header line into column names as written. Raises ServiceError when it isn't text."""
     try:
         text = line.removeprefix(_BOM).decode().rstrip("\r\n")
         cells = next(csv.reader(io.StringIO(text), strict=True), [])
@@ -35,28 +35,29 @@ def names_of(line: bytes) -> tuple[str, ...]:
 
 
 def check_header(line: bytes, query: ReportQuery | None) -> tuple[str, ...]:
-    """The columns of a header line.
+    """Check a header line against the query and return its columns.
 
-    Raises Unreachable for a page or a message in its place, SchemaDrift for columns that were not asked for.
+    Raises Unreachable for an HTML page or a JSON message instead, SchemaDrift for other columns than asked for.
     """
     if not line.strip():
         raise IncompleteDownload("The file is empty, where there should be a header at least.")
     if page := _PAGES.get(line.removeprefix(_BOM).lstrip()[:1]):
         raise Unreachable(f"The service sent {page} instead of the report.")
-    columns = header_of(line)
+    columns = parse_columns(line)
     if query is None:
         return columns
     asked = tuple(name.lower() for name in (*query.dimensions, *query.metrics))
     if columns != asked and not line.endswith(b"\n") and ",".join(asked).startswith(",".join(columns)):
         raise IncompleteDownload(f"The header stops before its end: {_CUT}")
     if columns != asked:
-        raise SchemaDrift(f"The report has the columns {_listed(columns)} but {_listed(asked)} were asked for. To take "
+        found, wanted = _format_columns(columns), _format_columns(asked)
+        raise SchemaDrift(f"The report has the columns {found} but {wanted} were asked for. To take "
                           "it as it is: --any-columns (client.with_options(any_columns=True)).")  # fmt: skip
     return columns
 
 
 class Lines:
-    """Counts the lines that pass; a line end inside of quotes ends none."""
+    """Counts lines in a stream of bytes; a line end inside of quotes doesn't count."""
 
     def __init__(self) -> None:
         self._ends = 0
@@ -64,7 +65,7 @@ class Lines:
         self._last = b"\n"
 
     def feed(self, data: bytes) -> None:
-        """The next bytes, in pieces of any size."""
+        """Count the next bytes, in pieces of any size."""
         if not data:
             return
         self._last = data[-1:]
@@ -75,15 +76,15 @@ class Lines:
         self._ends += len(outside)
 
     def add(self, ends: int, last: bytes) -> None:
-        """Bytes that somebody else has counted: so many lines end in them, and this is the last one."""
+        """Add bytes that were counted elsewhere: `ends` lines end in them, and `last` is the last byte."""
         self._ends += ends
         self._last = last
 
     def copy(self) -> Lines:
-        """The same count, which goes on by itself."""
-        twin = Lines()
-        twin._ends, twin._inside, twin._last = self._ends, self._inside, self._last
-        return twin
+        """Return an independent copy of the count."""
+        copy = Lines()
+        copy._ends, copy._inside, copy._last = self._ends, self._inside, self._last
+        return copy
 
     @property
     def closed(self) -> bool:
@@ -92,14 +93,14 @@ class Lines:
 
     @property
     def rows(self) -> int:
-        """The lines so far but for the header; a last line without an end is one."""
+        """The lines so far without the header; a last line without an end counts too."""
         return max(self._ends + (not self.closed) - 1, 0)
 
 
 class Rows:
-    """Holds the rows that pass against a header of so many columns, and their days against the asked range.
+    """Checks rows against a header of `width` columns, and their days against the query's range.
 
-    What is fed begins after the header's line end. A report of one column has a blank line for an empty cell.
+    The bytes begin after the header line. In a report of one column, a blank line is an empty cell.
     """
 
     def __init__(self, width: int, query: ReportQuery | None) -> None:
@@ -111,9 +112,9 @@ class Rows:
         self._last = b"\n"
 
     def feed(self, data: bytes) -> int:
-        """The next bytes: how many rows end in them.
+        """Check the next bytes and return how many rows end in them.
 
-        Raises IncompleteDownload for a row of another width, ServiceError for a day outside.
+        Raises IncompleteDownload for a row of another width, ServiceError for a day outside of the range.
         """
         if not data:
             return 0
@@ -122,7 +123,7 @@ class Rows:
         outside, self._inside = _outside_quotes(marks, inside=inside)
         text = self._begun + outside
         end = text.rfind(b"\n") + 1
-        ends = self._whole(text[:end])
+        ends = self._count_rows(text[:end])
         self._begun = text[end:]
         if len(self._begun) >= len(self._row):
             self._refuse(self._rows + 1, len(self._begun) + 1)
@@ -132,14 +133,14 @@ class Rows:
         return ends
 
     def end(self) -> None:
-        """The body is over. Raises IncompleteDownload for a last row that isn't whole."""
+        """End the body. Raises IncompleteDownload for an incomplete last row."""
         if self._inside:
             raise IncompleteDownload(f"A quote never closes: {_CUT}")
         if self._last != b"\n" and len(self._begun) + 1 != len(self._row):
             self._refuse(self._rows + 1, len(self._begun) + 1)
 
-    def _whole(self, lines: bytes) -> int:
-        """How many rows these are."""
+    def _count_rows(self, lines: bytes) -> int:
+        """Check the widths of complete rows and count them."""
         count = len(lines) // len(self._row)
         if lines != self._row * count:
             widths = [len(line) for line in lines.split(b"\n")]
@@ -154,22 +155,22 @@ class Rows:
 
 
 def _outside_quotes(marks: bytes, *, inside: bool) -> tuple[bytes, bool]:
-    """What of these bytes, which may begin inside of quotes, is outside of them; whether they end inside."""
+    """Return the bytes outside of quotes, and whether the bytes end inside; `inside` says whether they begin so."""
     if not inside and b'"' not in marks:
         return marks, False
-    # Two quotes side by side have nothing between them, be they a cell's two ends or a doubled one.
+    # Two adjacent quotes enclose nothing, whether they are a cell's two ends or a doubled quote.
     pieces = (b'"' + marks if inside else marks).replace(b'""', b"").split(b'"')
     return b"".join(pieces[::2]), len(pieces) % 2 == 0
 
 
 def _without_inner_ends(data: bytes, *, inside: bool) -> bytes:
-    """The bytes, which may begin inside of quotes, without the line ends in quotes."""
+    """Remove line ends inside of quotes; `inside` says whether the bytes begin there."""
     pieces = data.split(b'"')
     inner = slice(0 if inside else 1, None, 2)
     pieces[inner] = [piece.replace(b"\n", b"") for piece in pieces[inner]]
     return b'"'.join(pieces)
 
 
-def _listed(columns: tuple[str, ...]) -> str:
+def _format_columns(columns: tuple[str, ...]) -> str:
     shown = ", ".join(columns)
     return shown if len(shown) <= 300 else shown[:300] + " …"  # noqa: PLR2004 - what a terminal can show

@@ -1,4 +1,4 @@
-"""What is known of a downloaded file, in a small JSON file beside it: no secret, no token of access, no link."""
+"""The sidecar: a small JSON file beside a download with its facts. Holds no secret, access token or link."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LARGEST = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """Whence a file came, and what shows that it is whole. Times are UTC; what isn't known is None.
+    """A file's origin, and the proof that it is whole. Times are UTC; unknown values are None.
 
-    `last_complete_day` is that of the facts that it was made of, NO_DAY where the service says that none is complete.
+    `last_complete_day` is that of the facts behind the file, NO_DAY where the service says that no day is complete.
     """
 
     service: str
@@ -34,7 +34,7 @@ class Sidecar:
     last_complete_day: date | None = None
 
     def to_json(self) -> str:
-        """The content of the file."""
+        """Format the sidecar's content."""
         content: dict[str, Any] = {"reelport": _version(), **asdict(self)}
         content["query"] = self.query.to_wire() if self.query else None
         day = self.last_complete_day
@@ -45,14 +45,14 @@ class Sidecar:
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def beside(target: Path) -> Path | None:
-    """Where a file's sidecar goes: `views.csv.json` for `views.csv`. None where something else has that name."""
+def find_sidecar_path(target: Path) -> Path | None:
+    """Return the path of a file's sidecar, `views.csv.json` for `views.csv`; None where another file has that name."""
     path = target.with_name(f"{target.name}.json")
-    return path if not path.exists() or read(path) is not None else None
+    return path if not path.exists() or read_sidecar(path) is not None else None
 
 
-def read(path: Path) -> dict[str, Any] | None:
-    """What a sidecar says; None when the file is none."""
+def read_sidecar(path: Path) -> dict[str, Any] | None:
+    """Read a sidecar's content; None when the file isn't a sidecar."""
     try:
         if not path.is_file() or path.stat().st_size > _LARGEST:
             return None

@@ -1,4 +1,4 @@
-"""What a file comes to while it is written: its SHA-256 and its lines, reckoned beside the one who reads and writes."""
+"""Compute a file's SHA-256 and count its lines while it is written, in other threads than the writer's."""
 
 from __future__ import annotations
 
@@ -15,66 +15,66 @@ _THREADS = 2
 
 
 class Tally:
-    """Takes the bytes of one file. What is less than a megabyte costs no thread; no more than two of them wait.
+    """Hashes and counts the bytes of one file. Less than a megabyte needs no thread; at most two megabytes wait.
 
-    Where `rows` are known already no line is counted, which would keep the one who reads from reading; nor are those
-    counted again that the one who reads has counted.
+    Where `rows` are known already, lines aren't counted, as counting would hold up the reader; lines that the reader
+    has counted aren't counted again.
     """
 
     def __init__(self, rows: int | None = None) -> None:
-        self._sha256, self._lines, self._told = hashlib.sha256(), Lines(), rows
+        self._sha256, self._lines, self._known_rows = hashlib.sha256(), Lines(), rows
         self._waiting: list[tuple[bytes, int | None]] = []
         self._room = _BATCH
-        self._reckoned: Future[None] | None = None
+        self._counted: Future[None] | None = None
 
     def feed(self, data: bytes, ends: int | None = None) -> None:
-        """The next bytes, which must not change any more; `ends` is how many lines end in them, where that is known."""
+        """Add the next bytes, which must not change any more; `ends` is how many lines end in them, where known."""
         self._waiting.append((data, ends))
         self._room -= len(data)
         if self._room <= 0:
-            pieces = self._taken()
-            self._reckoned = _threads().submit(self._reckon, pieces)
+            pieces = self._take_waiting()
+            self._counted = _threads().submit(self._count, pieces)
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of all that came."""
-        self._settle()
+        """The SHA-256 of all bytes."""
+        self._finish()
         return self._sha256.hexdigest()
 
     @property
     def lines(self) -> Lines:
-        """The lines of all that came, as far as they are counted."""
-        self._settle()
+        """The lines of all bytes, as far as they are counted."""
+        self._finish()
         return self._lines
 
     @property
     def rows(self) -> int:
-        """The rows below the header."""
-        return self.lines.rows if self._told is None else self._told
+        """The number of rows below the header."""
+        return self.lines.rows if self._known_rows is None else self._known_rows
 
     def copy(self) -> Tally:
-        """The same, which goes on by itself."""
-        self._settle()
-        twin = Tally(self._told)
-        twin._sha256, twin._lines = self._sha256.copy(), self._lines.copy()
-        return twin
+        """Return an independent copy."""
+        self._finish()
+        copy = Tally(self._known_rows)
+        copy._sha256, copy._lines = self._sha256.copy(), self._lines.copy()
+        return copy
 
-    def _settle(self) -> None:
-        self._reckon(self._taken())
+    def _finish(self) -> None:
+        self._count(self._take_waiting())
 
-    def _taken(self) -> Sequence[tuple[bytes, int | None]]:
-        """What is still to be reckoned, once what was handed over before has been."""
-        if self._reckoned is not None:
-            self._reckoned.result()
-        pieces, self._waiting, self._room, self._reckoned = self._waiting, [], _BATCH, None
+    def _take_waiting(self) -> Sequence[tuple[bytes, int | None]]:
+        """Wait for the batch in the thread, then take the pieces that wait."""
+        if self._counted is not None:
+            self._counted.result()
+        pieces, self._waiting, self._room, self._counted = self._waiting, [], _BATCH, None
         return pieces
 
-    def _reckon(self, pieces: Sequence[tuple[bytes, int | None]]) -> None:
-        # Few long pieces: the lock of the interpreter, which the reader wants too, is let go and taken again for each.
+    def _count(self, pieces: Sequence[tuple[bytes, int | None]]) -> None:
+        # Hash few long pieces: each one releases and retakes the GIL, which the reader wants too.
         whole = [data for data, _ in pieces]
         for data in whole if len(whole) <= _FEW else [b"".join(whole)]:
             self._sha256.update(data)
-        if self._told is None:
+        if self._known_rows is None:
             for data, ends in pieces:
                 if ends is None:
                     self._lines.feed(data)

@@ -18,7 +18,7 @@ from reelport.client.flows.back_pressure import BackPressure, advise_on_days
 from reelport.client.flows.follow import poll_once
 from reelport.client.flows.lifecycle import ask_checked
 from reelport.client.flows.retry import RetryPolicy, pauses
-from reelport.client.ledger import Busy, Claimed, Entry, Full, Held, Ledger, Question, Row, Serves
+from reelport.client.ledger import Busy, Claimed, Entry, Full, Ledger, LostAsk, Question, Reuse, Row
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Wait, work
 from reelport.errors import AskLost, QueueFull, ReelportError, ServiceError, SlotsFull, StorageError
@@ -61,17 +61,17 @@ def acquire_report(
     while True:
         entry = yield from work(partial(ledger.enter, asked))
         match entry:
-            case Serves(row):
+            case Reuse(row):
                 _report_reuse(row, session, ledger, tell)
                 return row
-            case Held(row):
+            case LostAsk(row):
                 raise _build_ask_lost(row, "An earlier ask for this very report ended without an answer.")
             case Claimed(row, others):
                 refusal = yield from _send_ask(session, ledger, row, query, tell)
                 if isinstance(refusal, Row):
                     return refusal
-                taken = yield from work(partial(ledger.taken_since, asked.identity, back_pressure.since))
-                took_similar = partial(ledger.took_like, asked.identity, query)
+                taken = yield from work(partial(ledger.count_taken_since, asked.identity, back_pressure.since))
+                took_similar = partial(ledger.has_taken_similar, asked.identity, query)
                 if not (yield from work(partial(back_pressure.should_wait, refusal, others, taken, took_similar))):
                     raise refusal
                 seconds = slot_pauses.after_refusal(advise_on_days(session, query, refusal))
@@ -177,7 +177,7 @@ def _record_token(ledger: Ledger, row: Row, token: str) -> Flow[Row]:
 
 def _look_at_orphans(session: Session, ledger: Ledger, identity: str, tell: Progress) -> Flow[None]:
     """Look at the reports of dead processes: a finished one frees its slot."""
-    for row in (yield from work(partial(ledger.orphans, identity))):
+    for row in (yield from work(partial(ledger.take_due_orphans, identity))):
         try:
             yield from poll_once(session, ledger, row, tell, _BRIEF)
         except ServiceError:
@@ -197,9 +197,9 @@ def _describe_wait(entry: Entry, session: Session) -> str:
     now = session.clock.now()
     match entry:
         case Busy(row):
-            return f"{row.worker(now) or 'Another process'} is asking for the same report"
+            return f"{row.find_worker(now) or 'Another process'} is asking for the same report"
         case Full(rows):
-            holders = ", ".join(f"{row.id} ({row.worker(now) or row.state})" for row in rows[:4])
+            holders = ", ".join(f"{row.id} ({row.find_worker(now) or row.state})" for row in rows[:4])
             more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""  # noqa: PLR2004 - what a line can show
             return f"Waiting for a slot: {holders}{more} in flight (see 'reelport jobs list')"
         case _:

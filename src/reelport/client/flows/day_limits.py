@@ -37,7 +37,7 @@ def learn_limit(session: Session, query: ReportQuery, refusal: ReelportError, te
     if limit is None or session.settings.windows is not None or not session.learn(limit):
         return
     if session.ledger is not None:
-        yield from work(partial(session.ledger.learn_days, session.settings.url, limit))
+        yield from work(partial(session.ledger.record_day_limit, session.settings.url, limit))
     tell(FewerDays(limit, str(refusal)))
 
 

@@ -16,8 +16,8 @@ from reelport.client.events import Progress, Received, Retrying, Saved
 from reelport.client.files import sidecar
 from reelport.client.files.intake import Intake
 from reelport.client.files.link_host import advise_on_link_host, describe_link_host
-from reelport.client.files.part import Mark, Part
-from reelport.client.files.proof import BEYOND, OK, Promise, Proof, refuse, weakest
+from reelport.client.files.part import Part, Position
+from reelport.client.files.proof import BEYOND, OK, Promise, Proof, check_head, find_weakest
 from reelport.client.files.shape import Lines
 from reelport.client.files.sidecar import Sidecar
 from reelport.client.flows.answers import find_failure
@@ -134,7 +134,7 @@ def find_downloaded(path: Path, sha256: str, proof: Proof = Proof.CHECKSUM) -> D
     if digest.hexdigest() != sha256:
         return None
     found = path.with_name(f"{path.name}.json")
-    says = sidecar.read(found) or {}
+    says = sidecar.read_sidecar(found) or {}
     if says.get("sha256") != sha256:
         return Downloaded(path, size, sha256, lines.rows, proof)
     complete = parse_complete_day(says.get("last_complete_day"))
@@ -186,7 +186,7 @@ class _OnDisk:
     whole: list[tuple[str, Proof]] = field(default_factory=list)
     complete: list[date | None] = field(default_factory=list)
     columns: tuple[str, ...] | None = None
-    begin: Mark | None = None
+    begin: Position | None = None
     intake: Intake | None = None
     alone: bool = True
     retry_after: float | None = None
@@ -205,7 +205,7 @@ class _OnDisk:
 
     def keep_or_drop(self) -> None:
         """Keep the failed link's bytes where they can be resumed, else drop them."""
-        if self.intake is not None and not self.intake.cut:
+        if self.intake is not None and not self.intake.is_resumable:
             self.drop_link()
 
     def drop_link(self) -> None:
@@ -267,7 +267,7 @@ def _fetch_all(session: Session, state: ReportState, on_disk: _OnDisk, tell: Pro
         elif proof is Proof.SHAPE and not intake.closed:
             raise IncompleteDownload("The last row has no line end: the file was cut on its way.")
         on_disk.finish_link(link, proof)
-    return weakest([proof for _, proof in on_disk.whole])
+    return find_weakest([proof for _, proof in on_disk.whole])
 
 
 def _fetch_link(session: Session, link: str, on_disk: _OnDisk, tell: Progress) -> Flow[tuple[Intake, Proof]]:
@@ -278,9 +278,9 @@ def _fetch_link(session: Session, link: str, on_disk: _OnDisk, tell: Progress) -
         if promise.start:
             intake = yield from _resume(on_disk, promise)
         else:
-            on_disk.begin = part.mark()
+            on_disk.begin = part.position()
             if on_disk.alone and promise.rows is not None:
-                part.told(promise.rows)
+                part.expect_rows(promise.rows)
             intake = Intake(promise, part, on_disk.query, on_disk.columns)
         on_disk.intake = intake
     before = on_disk.begin.size if on_disk.begin else 0
@@ -289,11 +289,11 @@ def _fetch_link(session: Session, link: str, on_disk: _OnDisk, tell: Progress) -
         if isinstance(data, Lost):
             reason = session.redacted(data.reason)
             raise IncompleteDownload(f"The connection broke after {intake.received:,} bytes: {reason}.")
-        intake.take(data)
-        part.keep = on_disk.alone and intake.keepable
+        intake.feed(data)
+        part.keep = on_disk.alone and intake.is_keepable
         known_size = promise.total is not None and not intake.packed
         tell(Received(part.size, before + (promise.total or 0) if known_size else None))
-    return intake, intake.end()
+    return intake, intake.finish()
 
 
 def _open_link(session: Session, link: str, on_disk: _OnDisk) -> Flow[Promise]:
@@ -311,7 +311,7 @@ def _open_link(session: Session, link: str, on_disk: _OnDisk) -> Flow[Promise]:
             return promise
         if not start:
             raise ServiceError(f"The report's file can't be had: HTTP {head.status}, which was not asked for.")
-        if head.status != BEYOND and promise.goes_on(start, intake.promise if intake else None):
+        if head.status != BEYOND and promise.is_continuation(start, intake.promise if intake else None):
             if intake:
                 intake.promise = promise
             return promise
@@ -333,7 +333,7 @@ def _request_link(session: Session, link: str, start: int, tag: str | None, on_d
         where, why = describe_link_host(link), session.redacted(head.reason)
         raise Unreachable(f"The report's file at {where} gave no answer: {why}. {advice}".rstrip())
     try:
-        refuse(head)
+        check_head(head)
     except ReelportError as error:
         raise type(error)(f"{error} {advice}".rstrip()) from None
     return head
@@ -344,7 +344,7 @@ def _resume(on_disk: _OnDisk, promise: Promise) -> Flow[Intake]:
     header = yield from work(on_disk.part.recover)
     intake = Intake(promise, on_disk.part, on_disk.query)
     try:
-        intake.take_over(header, on_disk.part.size)
+        intake.resume(header, on_disk.part.size)
     except ServiceError:
         on_disk.part.rewind()
         raise IncompleteDownload("What was left of an earlier download is no beginning of the report.") from None
@@ -358,8 +358,8 @@ def _fetch_again(session: Session, link: str, on_disk: _OnDisk, intake: Intake) 
     while data := (yield from read()):
         if isinstance(data, Lost):
             break
-        second.take(data)
-    if isinstance(data, Lost) or (second.end(), second.sha256)[1] != intake.sha256:
+        second.feed(data)
+    if isinstance(data, Lost) or (second.finish(), second.sha256)[1] != intake.sha256:
         raise IncompleteDownload("The file came twice, and not with the same bytes.")
     return Proof.TWICE
 
@@ -369,7 +369,7 @@ def _publish(
 ) -> Downloaded:
     """Publish the part file under the target's name, with its sidecar."""
     part, complete = on_disk.part, find_earliest(on_disk.complete)
-    beside = sidecar.beside(part.target)
+    beside = sidecar.find_sidecar_path(part.target)
     known_of = Sidecar(
         session.settings.url,
         token,

@@ -147,7 +147,7 @@ def recall_row(session: Session, token: str) -> Flow[Row | None]:
 def mark_delivered(session: Session, parts: Iterable[Path]) -> Flow[None]:
     """Record the reports of these files as delivered, once the result made of the files exists."""
     if session.ledger is not None:
-        yield from work(partial(session.ledger.record_settled, session.settings.identity, list(parts)))
+        yield from work(partial(session.ledger.record_delivered_files, session.settings.identity, list(parts)))
         killpoints.reach("client-delivered")
 
 

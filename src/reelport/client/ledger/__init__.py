@@ -4,8 +4,8 @@ One SQLite file per user. It holds report tokens, by which reports are found aga
 token or a signed link.
 """
 
-from reelport.client.ledger.entry import Busy, Claimed, Entry, Full, Held, Question, Serves
+from reelport.client.ledger.entry import Busy, Claimed, Entry, Full, LostAsk, Question, Reuse
 from reelport.client.ledger.ledger import Ledger
 from reelport.client.ledger.rows import Row, State
 
-__all__ = ["Busy", "Claimed", "Entry", "Full", "Held", "Ledger", "Question", "Row", "Serves", "State"]
+__all__ = ["Busy", "Claimed", "Entry", "Full", "Ledger", "LostAsk", "Question", "Reuse", "Row", "State"]

@@ -28,7 +28,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Serves:
+class Reuse:
     """Reuse this row's report: wait for it or download it."""
 
     row: Row
@@ -50,7 +50,7 @@ class Busy:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LostAsk:
     """Refuse: the answer to an earlier ask was lost. The question isn't asked again before `row.held_until`."""
 
     row: Row
@@ -63,7 +63,7 @@ class Full:
     rows: tuple[Row, ...]
 
 
-Entry = Serves | Claimed | Busy | Held | Full
+Entry = Reuse | Claimed | Busy | LostAsk | Full
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +79,15 @@ def decide(question: Question, known: Sequence[Row], flights: Sequence[Row], now
     `known` are the rows of this question, newest first; `flights` are the rows of the same key, of any
     question, that may hold a slot.
     """
-    found = _decide_known(question, known, now)
-    if isinstance(found, Serves | Busy | Held):
+    found = _decide_by_rows(question, known, now)
+    if isinstance(found, Reuse | Busy | LostAsk):
         return found
     ours = None if found.row is None else found.row.id
-    holding = tuple(row for row in flights if row.id != ours and row.in_flight(now, reelport=question.reelport))
-    return Full(holding) if _slots_held(holding, question.slots) >= question.slots else found
+    holding = tuple(row for row in flights if row.id != ours and row.is_in_flight(now, reelport=question.reelport))
+    return Full(holding) if _count_held_slots(holding, question.slots) >= question.slots else found
 
 
-def _slots_held(holding: Sequence[Row], slots: int) -> int:
+def _count_held_slots(holding: Sequence[Row], slots: int) -> int:
     """Count the slots that rows hold. Asks that got a failure as answer always leave one of the key's slots free.
 
     The service rarely took such an ask, and two of them must not block a key. Where it did take them, it refuses a
@@ -97,24 +97,24 @@ def _slots_held(holding: Sequence[Row], slots: int) -> int:
     return len(holding) - answered + min(answered, slots - 1)
 
 
-def _decide_known(question: Question, known: Sequence[Row], now: datetime) -> Serves | Busy | Held | Ask:
+def _decide_by_rows(question: Question, known: Sequence[Row], now: datetime) -> Reuse | Busy | LostAsk | Ask:
     for row in known:
         if row.state in TOKEN_STATES:
-            if now < row.expires and (not row.delivered or _still_good(question, row)):
-                return Serves(row)
-        elif row.state is State.INTENT and row.lives(now):
+            if now < row.expires and (not row.delivered or _is_reusable(question, row)):
+                return Reuse(row)
+        elif row.state is State.INTENT and row.is_alive(now):
             return Busy(row)
         elif row.state in {State.INTENT, State.UNKNOWN}:
             if question.reelport or question.again:
                 return Ask(row)
             if now < row.held_until:
-                return Held(row)
+                return LostAsk(row)
     return Ask(None)
 
 
-def _still_good(question: Question, row: Row) -> bool:
+def _is_reusable(question: Question, row: Row) -> bool:
     """Whether a delivered report may be reused without asking the service.
 
     A Reelport service is always asked: it gives the same report while nothing changed.
     """
-    return not question.reelport and not question.fresh and row.over()
+    return not question.reelport and not question.fresh and row.is_range_over()

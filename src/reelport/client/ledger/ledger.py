@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from reelport.client.ledger import owners
-from reelport.client.ledger.entry import Ask, Claimed, Entry, Held, Question, Serves, decide
+from reelport.client.ledger.entry import Ask, Claimed, Entry, LostAsk, Question, Reuse, decide
 from reelport.client.ledger.pruning import list_prunable
 from reelport.client.ledger.rows import LIFE, Row, State
 from reelport.client.ledger.store import Store
@@ -17,7 +17,7 @@ from reelport.errors import QueryRefused, UsageError
 from reelport.query import ReportQuery
 
 _KEPT = timedelta(days=90)
-_LOOKS_ON_BEHALF = (0.5, 60.0)
+_LOOK_PAUSES = (0.5, 60.0)
 """Bounds, in seconds, of the pause between two looks at a dead process's report: a tenth of the report's age."""
 
 _OF_QUESTION = """
@@ -38,13 +38,13 @@ RETURNING *
 """
 _REQUESTED = "UPDATE reports SET state = 'requested', token = ?, asked = ?, looked = ? WHERE id = ? RETURNING *"
 _SAME_REPORT = "SELECT * FROM reports WHERE identity = ? AND fingerprint = ? AND token = ? AND id <> ? ORDER BY id DESC"
-_AGAIN = """
+_REVIVE = """
 UPDATE reports SET
     delivered = 0, owner = ?, leased_until = ?, looked = ?, error = NULL,
     state = CASE WHEN state IN ('failed', 'expired', 'forgotten') THEN 'requested' ELSE state END
 WHERE id = ? RETURNING *
 """
-_SAW = """
+_RECORD_STATUS = """
 UPDATE reports SET state = ?, looked = ?, finished = CASE WHEN ? = 'finished' THEN ? ELSE finished END
 WHERE id = ? AND state IN ('requested', 'running', 'unknown', 'intent', 'failed', 'expired')
 """
@@ -82,49 +82,51 @@ class Ledger:
         """Decide a question and record the decision in one transaction, so that two processes never both ask it."""
         now = self._now()
         fingerprint = question.query.fingerprint()
-        with self._store.writing() as db:
-            known = self._all(db.execute(_OF_QUESTION, (question.identity, fingerprint)))
-            flights = self._all(db.execute(_IN_FLIGHT, (question.identity,)))
-            others = sum(row.in_flight(now, reelport=question.reelport) for row in flights)
+        with self._store.begin_write() as db:
+            known = self._read_all(db.execute(_OF_QUESTION, (question.identity, fingerprint)))
+            flights = self._read_all(db.execute(_IN_FLIGHT, (question.identity,)))
+            others = sum(row.is_in_flight(now, reelport=question.reelport) for row in flights)
             match decide(question, known, flights, now):
                 case Ask(Row(id=number) as ours):
-                    again = (*self._lease(now), _text(now), number)
-                    others -= ours.in_flight(now, reelport=question.reelport)
-                    return Claimed(self._one(db.execute(_RECLAIM, again)), others)
+                    again = (*self._new_lease(now), _format_time(now), number)
+                    others -= ours.is_in_flight(now, reelport=question.reelport)
+                    return Claimed(self._read_one(db.execute(_RECLAIM, again)), others)
                 case Ask():
-                    return Claimed(self._inserted(db, question, now), others)
-                case Serves(row) if row.lives(now):
-                    return Serves(replace(row, owner=None))  # The row stays its owner's: we must not release it.
-                case Serves(row):
-                    return Serves(self._one(db.execute(_TAKE, (*self._lease(now), row.id))))
-                case Held(row) if row.state is State.INTENT:
+                    return Claimed(self._insert(db, question, now), others)
+                case Reuse(row) if row.is_alive(now):
+                    return Reuse(replace(row, owner=None))  # The row stays its owner's: we must not release it.
+                case Reuse(row):
+                    return Reuse(self._read_one(db.execute(_TAKE, (*self._new_lease(now), row.id))))
+                case LostAsk(row) if row.state is State.INTENT:
                     db.execute("UPDATE reports SET state = 'unknown', owner = NULL WHERE id = ?", (row.id,))
-                    return Held(row)
+                    return LostAsk(row)
                 case other:
                     return other
 
     def plan_entry(self, question: Question) -> Row | None:
         """Return the row whose report would serve a question, delivered ones included; writes nothing."""
-        with self._store.reading() as db:
+        with self._store.begin_read() as db:
             if db is None:
                 return None
-            known = self._all(db.execute(_OF_QUESTION, (question.identity, question.query.fingerprint())))
+            known = self._read_all(db.execute(_OF_QUESTION, (question.identity, question.query.fingerprint())))
         found = decide(question, known, (), self._now())
         living = (row for row in known if row.delivered and self._now() < row.expires)
-        return found.row if isinstance(found, Serves) else next(living, None)
+        return found.row if isinstance(found, Reuse) else next(living, None)
 
-    def taken_since(self, identity: str, moment: datetime | None) -> int:
+    def count_taken_since(self, identity: str, moment: datetime | None) -> int:
         """Count the asks of a key that the service took after a moment; 0 without a moment."""
         sql = "SELECT count(*) FROM reports WHERE identity = ? AND asked > ?"
-        with self._store.reading() as db:
-            found = None if db is None or moment is None else db.execute(sql, (identity, _text(moment))).fetchone()
+        with self._store.begin_read() as db:
+            found = (
+                None if db is None or moment is None else db.execute(sql, (identity, _format_time(moment))).fetchone()
+            )
         return int(found[0]) if found else 0
 
-    def took_like(self, identity: str, query: ReportQuery) -> bool:
+    def has_taken_similar(self, identity: str, query: ReportQuery) -> bool:
         """Whether the service ever took a query of this key that differs only in its days."""
-        with self._store.reading() as db:
+        with self._store.begin_read() as db:
             sql = "SELECT * FROM reports WHERE identity = ? AND token IS NOT NULL"
-            rows = () if db is None else self._all(db.execute(sql, (identity,)))
+            rows = () if db is None else self._read_all(db.execute(sql, (identity,)))
         return any(row.query.within(query.start, query.end) == query for row in rows)
 
     def record_token(self, row: Row, token: str) -> Row:
@@ -132,30 +134,30 @@ class Ledger:
 
         Where an earlier row has the same report, deletes this row, and returns the earlier one, revived.
         """
-        now = _text(self._now())
-        with self._store.writing() as db:
+        now = _format_time(self._now())
+        with self._store.begin_write() as db:
             same = db.execute(_SAME_REPORT, (row.identity, row.fingerprint, token, row.id)).fetchone()
             if same is None:
-                return self._one(db.execute(_REQUESTED, (token, now, now, row.id)))
+                return self._read_one(db.execute(_REQUESTED, (token, now, now, row.id)))
             db.execute("DELETE FROM reports WHERE id = ?", (row.id,))
-            return self._one(db.execute(_AGAIN, (*self._lease(self._now(), row.owner), now, same["id"])))
+            return self._read_one(db.execute(_REVIVE, (*self._new_lease(self._now(), row.owner), now, same["id"])))
 
     def drop(self, row: Row) -> None:
         """Delete an intent that surely never reached the service."""
-        with self._store.writing() as db:
+        with self._store.begin_write() as db:
             db.execute("DELETE FROM reports WHERE id = ? AND state = 'intent'", (row.id,))
 
     def record_status(self, row: Row, state: State) -> None:
         """Record that a look found the report running or finished, and renew the owner's lease."""
-        now = _text(self._now())
-        with self._store.writing() as db:
-            db.execute(_SAW, (state, now, state, now, row.id))
+        now = _format_time(self._now())
+        with self._store.begin_write() as db:
+            db.execute(_RECORD_STATUS, (state, now, state, now, row.id))
             db.execute("UPDATE reports SET leased_until = ? WHERE id = ? AND owner = ?",
-                       (_text(self._now() + owners.LEASE), row.id, row.owner))  # fmt: skip
+                       (_format_time(self._now() + owners.LEASE), row.id, row.owner))  # fmt: skip
 
     def record_end(self, row: Row, state: State, error: str) -> None:
         """Record that the report failed or expired, and release its row."""
-        with self._store.writing() as db:
+        with self._store.begin_write() as db:
             db.execute(
                 "UPDATE reports SET state = ?, error = ?, owner = NULL WHERE id = ? AND state <> 'forgotten'",
                 (state, error[:1000], row.id),
@@ -163,8 +165,8 @@ class Ledger:
 
     def record_lost(self, row: Row, error: str, *, answered: bool) -> None:
         """Record that the service may have taken an ask. `answered`: it sent an answer that doesn't say."""
-        looked = _text(self._now()) if answered else None
-        with self._store.writing() as db:
+        looked = _format_time(self._now()) if answered else None
+        with self._store.begin_write() as db:
             db.execute(
                 "UPDATE reports SET state = 'unknown', error = ?, looked = ?, owner = NULL"
                 " WHERE id = ? AND state <> 'forgotten'",
@@ -175,46 +177,46 @@ class Ledger:
         self, row: Row, path: Path, size: int, sha256: str | None, rows: int | None, proof: str
     ) -> None:
         """Record that the report's file is in place."""
-        with self._store.writing() as db:
-            db.execute(_DOWNLOADED, (_text(self._now()), str(path), size, sha256, rows, proof, row.id))
+        with self._store.begin_write() as db:
+            db.execute(_DOWNLOADED, (_format_time(self._now()), str(path), size, sha256, rows, proof, row.id))
 
     def record_verified(self, row: Row) -> None:
         """Record that the report's file matches what the ledger says of it."""
-        with self._store.writing() as db:
+        with self._store.begin_write() as db:
             db.execute("UPDATE reports SET state = 'verified' WHERE id = ? AND state = 'downloaded'", (row.id,))
 
     def record_delivered(self, rows: Iterable[Row]) -> None:
         """Record that the command that wanted these reports succeeded, and release their rows."""
-        with self._store.writing() as db:
+        with self._store.begin_write() as db:
             db.executemany("UPDATE reports SET delivered = 1, owner = NULL WHERE id = ?", [(row.id,) for row in rows])
 
-    def record_settled(self, identity: str, paths: Iterable[Path]) -> None:
+    def record_delivered_files(self, identity: str, paths: Iterable[Path]) -> None:
         """Record the reports of these files of a key as delivered, once the result made of the files exists."""
         sql = "UPDATE reports SET delivered = 1 WHERE identity = ? AND path = ? AND state = 'verified'"
-        with self._store.writing() as db:
+        with self._store.begin_write() as db:
             db.executemany(sql, [(identity, str(path)) for path in paths])
 
     def release(self, row: Row) -> None:
         """Release the owner's lease on a row, in any state."""
-        with self._store.writing() as db:
+        with self._store.begin_write() as db:
             db.execute("UPDATE reports SET owner = NULL WHERE id = ? AND owner = ?", (row.id, row.owner))
 
-    def orphans(self, identity: str) -> tuple[Row, ...]:
+    def take_due_orphans(self, identity: str) -> tuple[Row, ...]:
         """Return the unfinished reports of dead processes that are due for a look; the caller must look at them."""
         now = self._now()
-        with self._store.writing() as db:
-            rows = self._all(db.execute(_IN_FLIGHT, (identity,)))
-            due = tuple(row for row in rows if row.token and not row.lives(now) and _due(row, now))
-            db.executemany("UPDATE reports SET looked = ? WHERE id = ?", [(_text(now), row.id) for row in due])
+        with self._store.begin_write() as db:
+            rows = self._read_all(db.execute(_IN_FLIGHT, (identity,)))
+            due = tuple(row for row in rows if row.token and not row.is_alive(now) and _is_due(row, now))
+            db.executemany("UPDATE reports SET looked = ? WHERE id = ?", [(_format_time(now), row.id) for row in due])
         return due
 
     def find(self, token: str, identity: str | None = None) -> Row | None:
         """Return the latest row with a report's token, of one key or of any."""
-        with self._store.reading() as db:
+        with self._store.begin_read() as db:
             found = (
                 []
                 if db is None
-                else self._all(
+                else self._read_all(
                     db.execute(
                         "SELECT * FROM reports WHERE token = ? AND coalesce(?, identity) = identity ORDER BY id DESC",
                         (token, identity),
@@ -225,76 +227,76 @@ class Ledger:
 
     def get(self, number: int) -> Row | None:
         """Return the row with this number."""
-        with self._store.reading() as db:
-            found = [] if db is None else self._all(db.execute("SELECT * FROM reports WHERE id = ?", (number,)))
+        with self._store.begin_read() as db:
+            found = [] if db is None else self._read_all(db.execute("SELECT * FROM reports WHERE id = ?", (number,)))
         return next(iter(found), None)
 
-    def rows(self) -> tuple[Row, ...]:
+    def list_rows(self) -> tuple[Row, ...]:
         """Return every row, oldest first."""
-        with self._store.reading() as db:
-            return () if db is None else self._all(db.execute("SELECT * FROM reports ORDER BY id"))
+        with self._store.begin_read() as db:
+            return () if db is None else self._read_all(db.execute("SELECT * FROM reports ORDER BY id"))
 
     def forget(self, row: Row) -> None:
         """Make a row hold no slot and never be reused. Raises UsageError while a process works on it."""
-        with self._store.writing() as db:
-            found = self._all(db.execute("SELECT * FROM reports WHERE id = ?", (row.id,)))
+        with self._store.begin_write() as db:
+            found = self._read_all(db.execute("SELECT * FROM reports WHERE id = ?", (row.id,)))
             for each in found:
-                if worker := each.worker(self._now()):
+                if worker := each.find_worker(self._now()):
                     raise UsageError(f"Report {each.id} is being fetched by the process {worker}: stop that first.")
             db.execute("UPDATE reports SET state = 'forgotten', owner = NULL WHERE id = ?", (row.id,))
 
-    def prunable(self, before: datetime) -> tuple[Row, ...]:
+    def list_prunable(self, before: datetime) -> tuple[Row, ...]:
         """Return the rows that `prune` would remove."""
-        return list_prunable(self.rows(), before, self._now())
+        return list_prunable(self.list_rows(), before, self._now())
 
     def prune(self, before: datetime) -> tuple[Row, ...]:
         """Remove the rows of reports asked for before a moment, except those still needed; return the removed rows."""
-        with self._store.writing() as db:
-            rows = list_prunable(self._all(db.execute("SELECT * FROM reports ORDER BY id")), before, self._now())
+        with self._store.begin_write() as db:
+            rows = list_prunable(self._read_all(db.execute("SELECT * FROM reports ORDER BY id")), before, self._now())
             db.executemany("DELETE FROM reports WHERE id = ?", [(row.id,) for row in rows])
         return rows
 
-    def learn_days(self, service: str, days: int) -> None:
+    def record_day_limit(self, service: str, days: int) -> None:
         """Record the most days that a service takes in one report."""
-        with self._store.writing() as db:
+        with self._store.begin_write() as db:
             db.execute(_DAY_LIMITS)
-            db.execute("INSERT OR REPLACE INTO day_limits VALUES (?, ?, ?)", (service, days, _text(self._now())))
+            db.execute("INSERT OR REPLACE INTO day_limits VALUES (?, ?, ?)", (service, days, _format_time(self._now())))
 
-    def days_of(self, service: str) -> int | None:
+    def find_day_limit(self, service: str) -> int | None:
         """Return the most days that a service takes in one report, where it said so in the last 90 days."""
         sql = "SELECT days FROM day_limits WHERE service = ? AND learned > ?"
-        with self._store.reading() as db:
+        with self._store.begin_read() as db:
             known = db is not None and db.execute("SELECT 1 FROM sqlite_master WHERE name = 'day_limits'").fetchone()
-            found = db.execute(sql, (service, _text(self._now() - _KEPT))).fetchone() if db and known else None
+            found = db.execute(sql, (service, _format_time(self._now() - _KEPT))).fetchone() if db and known else None
         return int(found[0]) if found else None
 
-    def _inserted(self, db: sqlite3.Connection, question: Question, now: datetime) -> Row:
-        db.execute("DELETE FROM reports WHERE created < ?", (_text(now - _KEPT),))
+    def _insert(self, db: sqlite3.Connection, question: Question, now: datetime) -> Row:
+        db.execute("DELETE FROM reports WHERE created < ?", (_format_time(now - _KEPT),))
         query = question.query
         values = (question.service, question.identity, query.fingerprint(), query.canonical())
-        return self._one(db.execute(_INSERT, (*values, *self._lease(now), _text(now))))
+        return self._read_one(db.execute(_INSERT, (*values, *self._new_lease(now), _format_time(now))))
 
     @staticmethod
-    def _lease(now: datetime, owner: str | None = None) -> tuple[str, str]:
-        return owner or owners.new_owner(), _text(now + owners.LEASE)
+    def _new_lease(now: datetime, owner: str | None = None) -> tuple[str, str]:
+        return owner or owners.new_owner(), _format_time(now + owners.LEASE)
 
-    def _one(self, found: sqlite3.Cursor) -> Row:
-        return self._all(found)[0]
+    def _read_one(self, found: sqlite3.Cursor) -> Row:
+        return self._read_all(found)[0]
 
-    def _all(self, found: sqlite3.Cursor) -> tuple[Row, ...]:
+    def _read_all(self, found: sqlite3.Cursor) -> tuple[Row, ...]:
         try:
             return tuple(Row.of(dict(record)) for record in found.fetchall())
         except (ValueError, KeyError, TypeError, AttributeError, QueryRefused) as error:
-            raise self._store.damaged(error) from error
+            raise self._store.build_damaged(error) from error
 
 
-def _due(row: Row, now: datetime) -> bool:
+def _is_due(row: Row, now: datetime) -> bool:
     if row.looked is None or now >= row.created + LIFE:
         return True
     age = (row.looked - row.created).total_seconds()
-    least, most = _LOOKS_ON_BEHALF
+    least, most = _LOOK_PAUSES
     return (now - row.looked).total_seconds() >= min(max(age / 10, least), most)
 
 
-def _text(moment: datetime) -> str:
+def _format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -22,17 +22,17 @@ _numbers = itertools.count(1)
 def new_owner() -> str:
     """Make an owner for one flow of this process."""
     pid = os.getpid()
-    return f"{_host()}:{pid}:{_start(pid) or ''}:{next(_numbers)}"
+    return f"{_read_host()}:{pid}:{_read_start(pid) or ''}:{next(_numbers)}"
 
 
 def is_gone(owner: str, leased_until: datetime | None, now: datetime) -> bool:
     """Whether an owner's process has ended; for another machine, whether its lease has expired."""
     expired = leased_until is None or now >= leased_until
     host, _, rest = owner.rpartition(":")[0].rpartition(":")[0].rpartition(":")
-    if host != _host() or not rest.isdecimal() or os.name != "posix":
+    if host != _read_host() or not rest.isdecimal() or os.name != "posix":
         return expired
     start = owner.split(":")[-2]
-    found = _start(int(rest))
+    found = _read_start(int(rest))
     if found is not None:
         return found != start
     return not _exists(int(rest)) or (not start and expired)
@@ -44,23 +44,23 @@ def describe_owner(owner: str) -> str:
 
 
 @cache
-def _host() -> str:
+def _read_host() -> str:
     return socket.gethostname().replace(":", "-") or "localhost"
 
 
-def _start(pid: int) -> str | None:
+def _read_start(pid: int) -> str | None:
     """Return the boot's id and the process's start in kernel ticks; None where unknown or ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
         fields = stat.rpartition(b")")[2].split()
         # A zombie has ended, but its parent hasn't collected it yet.
-        return None if fields[0] in {b"Z", b"X"} else f"{_boot()}{int(fields[19])}"
+        return None if fields[0] in {b"Z", b"X"} else f"{_read_boot_id()}{int(fields[19])}"
     except (OSError, IndexError, ValueError):
         return None
 
 
 @cache
-def _boot() -> str:
+def _read_boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text()[:8] + "-"
     except OSError:

@@ -16,7 +16,7 @@ Place = Ledger | str | os.PathLike[str] | bool | None
 """A ledger or its path; False for no ledger; None or True for the user's own."""
 
 
-def ledger_at(place: Place, environment: Mapping[str, str], now: Callable[[], datetime]) -> Ledger | None:
+def resolve_ledger(place: Place, environment: Mapping[str, str], now: Callable[[], datetime]) -> Ledger | None:
     """Return the ledger of a place without opening or making a file. Raises UsageError for an invalid place."""
     match place:
         case Ledger():

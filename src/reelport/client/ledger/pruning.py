@@ -19,4 +19,4 @@ def is_needed(row: Row, now: datetime) -> bool:
     A lost ask counts as holding its slot at any host: the ledger doesn't record which hosts are Reelport services.
     """
     undelivered = row.state in TOKEN_STATES and not row.delivered and now < row.expires
-    return undelivered or row.lives(now) or row.in_flight(now, reelport=False)
+    return undelivered or row.is_alive(now) or row.is_in_flight(now, reelport=False)

@@ -105,25 +105,25 @@ class Row:
         """Whether the service's answer doesn't say if it took the ask: a failure, an HTML page."""
         return self.state is State.UNKNOWN and self.looked is not None
 
-    def worker(self, now: datetime) -> str | None:
+    def find_worker(self, now: datetime) -> str | None:
         """Return the live process that works on the row, as `host:pid`; None without one."""
-        return owners.describe_owner(self.owner) if self.owner is not None and self.lives(now) else None
+        return owners.describe_owner(self.owner) if self.owner is not None and self.is_alive(now) else None
 
-    def over(self) -> bool:
+    def is_range_over(self) -> bool:
         """Whether the range had ended (in UTC days) when the report was asked for."""
         return self.query.end < (self.asked or self.created).date()
 
-    def lives(self, now: datetime) -> bool:
+    def is_alive(self, now: datetime) -> bool:
         """Whether the row's owner is alive. Any process may take over the rows of dead owners."""
         return self.owner is not None and not owners.is_gone(self.owner, self.leased_until, now)
 
-    def in_flight(self, now: datetime, *, reelport: bool) -> bool:
+    def is_in_flight(self, now: datetime, *, reelport: bool) -> bool:
         """Whether the row holds one of its key's slots.
 
         A lost ask holds no slot at a Reelport service, which answers the same ask with the same report.
         """
         if self.state in RUNNING_STATES:
             return now < self.expires
-        if self.state is State.INTENT and self.lives(now):
+        if self.state is State.INTENT and self.is_alive(now):
             return True
         return self.state in {State.INTENT, State.UNKNOWN} and not reelport and now < self.held_until

@@ -52,9 +52,9 @@ class Store:
     path: Path
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def begin_write(self) -> Iterator[sqlite3.Connection]:
         """Run the block in an exclusive write transaction; commit durably, or roll back when the block raises."""
-        with self._translate_errors(), closing(self._opened()) as db:
+        with self._translate_errors(), closing(self._connect()) as db:
             db.execute("BEGIN IMMEDIATE")
             try:
                 self._prepare(db)
@@ -66,18 +66,18 @@ class Store:
                 raise
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection | None]:
+    def begin_read(self) -> Iterator[sqlite3.Connection | None]:
         """Run the block in a read transaction; gives None where there is no file yet."""
         with self._translate_errors():
             if not self.path.exists():
                 yield None
                 return
             # Not read-only: the next process that opens the file rolls back what a killed process left half done.
-            with closing(self._opened(mode="rw")) as db:
+            with closing(self._connect(mode="rw")) as db:
                 db.execute("BEGIN")
-                yield db if self._version(db) else None
+                yield db if self._read_version(db) else None
 
-    def _opened(self, mode: str = "rwc") -> sqlite3.Connection:
+    def _connect(self, mode: str = "rwc") -> sqlite3.Connection:
         if mode == "rwc":
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self.path.exists():
@@ -94,12 +94,12 @@ class Store:
         return db
 
     def _prepare(self, db: sqlite3.Connection) -> None:
-        if self._version(db) == 0:
+        if self._read_version(db) == 0:
             for statement in _SCHEMA.split(";\n"):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {VERSION}")
 
-    def _version(self, db: sqlite3.Connection) -> int:
+    def _read_version(self, db: sqlite3.Connection) -> int:
         version = int(db.execute("PRAGMA user_version").fetchone()[0])
         if version > VERSION:
             raise NewerData(f"The ledger {self.path} was written by a newer version of Reelport. "
@@ -112,27 +112,27 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
-            raise self._error(error) from error
+            raise self._translate_sqlite_error(error) from error
         except OSError as error:
-            raise self._unusable(error.strerror or str(error)) from error
+            raise self._build_unusable(error.strerror or str(error)) from error
 
-    def _error(self, error: sqlite3.Error) -> StorageError:
+    def _translate_sqlite_error(self, error: sqlite3.Error) -> StorageError:
         match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_ERROR:
-                return self.damaged(error)
+                return self.build_damaged(error)
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                 return StorageError(f"The ledger {self.path} was held by another process for {_BUSY_SECONDS:.0f} s.")
             case sqlite3.SQLITE_FULL:
                 return StorageError(f"The ledger {self.path} can't be written: the disk is full. Make room, "
                                     "and run the same again.")  # fmt: skip
             case _:
-                return self._unusable(str(error))
+                return self._build_unusable(str(error))
 
-    def _unusable(self, reason: str) -> StorageError:
+    def _build_unusable(self, reason: str) -> StorageError:
         return StorageError(f"The ledger {self.path} can't be used: {reason}. It is what finds reports again after "
                             "a crash: let it be written, or set REELPORT_HOME to a folder that can be.")  # fmt: skip
 
-    def damaged(self, error: Exception) -> StorageError:
+    def build_damaged(self, error: Exception) -> StorageError:
         """Build the error for a file whose content isn't a ledger's."""
         reason = " ".join(str(error).split())[:200]
         return StorageError(f"The ledger {self.path} is damaged ({reason}). Move it away and a new one is begun; "

@@ -42,7 +42,7 @@ class Declined(Exception):
     """DuckDB isn't installed, or its output might differ from Python's: Python must merge."""
 
 
-def order_rows(recipe: MergePlan, paths: Sequence[Path], scratch: Path) -> Generator[None, None, Path]:
+def order_rows(plan: MergePlan, paths: Sequence[Path], scratch: Path) -> Generator[None, None, Path]:
     """Write the merged rows, without a header, to a file in a folder below `scratch`, and return it; yields between.
 
     The caller reads the file, then calls `remove_folder`. Raises Declined.
@@ -50,8 +50,8 @@ def order_rows(recipe: MergePlan, paths: Sequence[Path], scratch: Path) -> Gener
     folder = scratch / _FOLDER
     remove_folder(scratch)  # A killed process may have left one.
     folder.mkdir()
-    with closing(_connected(folder)) as con:
-        job = _Job(con, recipe, paths, folder / "rows")
+    with closing(_connect(folder)) as con:
+        job = _Job(con, plan, paths, folder / "rows")
         yield from job.run()
     reach("client-ordered")
     return job.to
@@ -62,7 +62,7 @@ def remove_folder(scratch: Path) -> None:
     shutil.rmtree(scratch / _FOLDER, ignore_errors=True)
 
 
-def _connected(folder: Path) -> DuckDBPyConnection:
+def _connect(folder: Path) -> DuckDBPyConnection:
     try:
         import duckdb  # noqa: PLC0415 - an extra, and heavy
     except ImportError as error:
@@ -76,13 +76,13 @@ def _connected(folder: Path) -> DuckDBPyConnection:
     try:
         con = duckdb.connect(config=settings)
         con.execute("SET enable_progress_bar = false")
-        con.execute(f"SET memory_limit = '{_memory(con)} bytes'")
+        con.execute(f"SET memory_limit = '{_compute_memory_limit(con)} bytes'")
     except (duckdb.Error, ValueError, KeyError) as error:
         raise Declined(_first_line(error)) from error
     return con
 
 
-def _memory(con: DuckDBPyConnection) -> int:
+def _compute_memory_limit(con: DuckDBPyConnection) -> int:
     """Compute DuckDB's memory limit on this machine, in bytes."""
     ((own,),) = con.execute("SELECT current_setting('memory_limit')").fetchall()
     number, unit = str(own).split()
@@ -92,10 +92,10 @@ def _memory(con: DuckDBPyConnection) -> int:
 class _Job:
     """One merge in a thread of its own, which the waiting thread can interrupt."""
 
-    def __init__(self, con: DuckDBPyConnection, recipe: MergePlan, paths: Sequence[Path], to: Path) -> None:
+    def __init__(self, con: DuckDBPyConnection, plan: MergePlan, paths: Sequence[Path], to: Path) -> None:
         self.to = to
         self._con = con
-        self._recipe = recipe
+        self._plan = plan
         self._paths = paths
         self._stopped = threading.Event()
 
@@ -104,7 +104,7 @@ class _Job:
         import duckdb  # noqa: PLC0415 - loaded by now
 
         with ThreadPoolExecutor(1, "reelport-merge") as beside:
-            doing = beside.submit(self._do)
+            doing = beside.submit(self._merge)
             try:
                 while not doing.done():
                     wait([doing], _LOOK_SECONDS)
@@ -126,18 +126,18 @@ class _Job:
         if self._stopped.is_set():
             raise Declined("it was stopped")
 
-    def _do(self) -> None:
+    def _merge(self) -> None:
         self._check_headers()
         bodies = measure_bodies(self._paths, self._check)
-        statements = Statements(self._recipe, self._paths, bodies)
-        if self._recipe.way is MergeRule.SUMMED:
+        statements = Statements(self._plan, self._paths, bodies)
+        if self._plan.rule is MergeRule.SUMMED:
             self._add_up(statements, bodies)
         else:
             self._put_in_order(statements, bodies)
 
     def _check_headers(self) -> None:
-        columns = len(self._recipe.asked.dimensions) + len(self._recipe.asked.metrics)
-        if not self._recipe.width or any(count_columns(path) != columns for path in self._paths):
+        columns = len(self._plan.asked.dimensions) + len(self._plan.asked.metrics)
+        if not self._plan.width or any(count_columns(path) != columns for path in self._paths):
             raise Declined("rows have no key, or a header has another number of columns than was asked for")
 
     def _add_up(self, statements: Statements, bodies: Bodies) -> None:

@@ -20,7 +20,7 @@ FAILURES = 16
 """Most failed reports of one window before the rest of it is given up; two bad days cause about as many."""
 
 
-def is_too_much(error: ReelportError) -> bool:
+def can_be_split(error: ReelportError) -> bool:
     """Whether shorter windows may succeed: the report failed, or the service takes fewer days."""
     match error:
         case ReportFailed():
@@ -39,6 +39,6 @@ def is_hopeless(error: ReelportError) -> bool:
         case QueueFull() | AskLost():
             return False
         case RequestError() | AccessError() | InternalError() | Unreachable():
-            return not is_too_much(error)
+            return not can_be_split(error)
         case _:
             return False

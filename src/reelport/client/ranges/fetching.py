@@ -10,14 +10,14 @@ from pathlib import Path
 
 from reelport.client.events import Bisected, WindowDone
 from reelport.client.files.part import translate_io_errors
-from reelport.client.files.sidecar import read
+from reelport.client.files.sidecar import read_sidecar
 from reelport.client.flows.download import Downloaded
 from reelport.client.flows.fetch import fetch
-from reelport.client.ranges.failing import FAILURES, is_hopeless, is_too_much
+from reelport.client.ranges.failing import FAILURES, can_be_split, is_hopeless
 from reelport.client.ranges.folder import Folder
-from reelport.client.ranges.rules import by_months
+from reelport.client.ranges.rules import needs_whole_months
 from reelport.client.ranges.tell import WindowEvents
-from reelport.client.ranges.windows import Window, halves, pieces, recut
+from reelport.client.ranges.windows import Window, halve, recut, split_by_existing
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork
 from reelport.errors import Partial, QueryRefused, ReelportError
@@ -37,7 +37,7 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Lacking:
+class Missing:
     """A window that can't be fetched now, and why."""
 
     window: Window
@@ -45,7 +45,7 @@ class Lacking:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptFolder:
     """The folder in which `keep_windows` leaves the windows of a query."""
 
     path: Path
@@ -60,7 +60,7 @@ class Kept:
         """List the windows of the query whose files exist, according to their sidecars."""
         del digest
         with translate_io_errors(self.path):
-            said = [read(path) or {} for path in sorted(self.path.glob("*_*.csv.json"))]
+            said = [read_sidecar(path) or {} for path in sorted(self.path.glob("*_*.csv.json"))]
         return tuple(window for each in said if (window := self._window(each.get("query"))))
 
     def _window(self, wire: object) -> Window | None:
@@ -72,15 +72,15 @@ class Kept:
         return Window(found.start, found.end) if found is not None and ours else None
 
 
-class Fetching:
+class WindowFetcher:
     """Fetches a query's windows, and holds what they share."""
 
     def __init__(
         self,
         session: Session,
         query: ReportQuery,
-        folder: Folder | Kept,
-        telling: WindowEvents,
+        folder: Folder | KeptFolder,
+        events: WindowEvents,
         deadline: float,
         *,
         fresh: bool,
@@ -88,73 +88,73 @@ class Fetching:
         self._session = session
         self._query = query
         self._folder = folder
-        self._telling = telling
+        self._events = events
         self._deadline = deadline
         self._fresh = fresh
-        self._digest = _digest(session, query)
-        self._months = by_months(query, session.windows)
+        self._digest = _hash_query(session, query)
+        self._months = needs_whole_months(query, session.windows)
         self._stop: ReelportError | None = None
         self._done = count(1)
         self._count = 0
 
-    def all(self, windows: tuple[Window, ...]) -> Flow[list[Downloaded]]:
+    def fetch_all(self, windows: tuple[Window, ...]) -> Flow[list[Downloaded]]:
         """Fetch all windows, or the pieces they were cut into, in order.
 
         Raises Partial when some are missing, and the first error when all are.
         """
-        had = self._folder.list_files(self._digest)
-        cut = [tuple(pieces(window, had)) for window in windows]
+        existing = self._folder.list_files(self._digest)
+        cut = [tuple(split_by_existing(window, existing)) for window in windows]
         self._count = sum(map(len, cut))
         outcomes = yield from fork([self._fetch_windows(each) for each in cut], self._session.slots)
-        found: list[Fetched | Lacking] = []
+        found: list[Fetched | Missing] = []
         for window, outcome in zip(windows, outcomes, strict=True):
-            found += [Lacking(window, outcome)] if isinstance(outcome, ReelportError) else outcome
-        lacking = [each for each in found if isinstance(each, Lacking)]
-        if lacking:
-            raise _partial(found, lacking)
+            found += [Missing(window, outcome)] if isinstance(outcome, ReelportError) else outcome
+        missing = [each for each in found if isinstance(each, Missing)]
+        if missing:
+            raise _build_partial(found, missing)
         return [each.done for each in found if isinstance(each, Fetched)]
 
-    def _fetch_windows(self, parts: tuple[Window, ...]) -> Flow[list[Fetched | Lacking]]:
+    def _fetch_windows(self, parts: tuple[Window, ...]) -> Flow[list[Fetched | Missing]]:
         """Fetch the parts of one window one after another; halves a part whose report fails, down to a day."""
-        found: list[Fetched | Lacking] = []
+        found: list[Fetched | Missing] = []
         left, failures = list(reversed(parts)), 0
         while left:
             window = left.pop()
-            smaller = self._fitting(window)
+            smaller = self._recut(window)
             if len(smaller) > 1:
                 self._count += len(smaller) - 1
                 left += reversed(smaller)
                 continue
             outcome = yield from self._fetch_window(window)
-            if isinstance(outcome, Lacking) and self._can_be_cut_anew(outcome):
+            if isinstance(outcome, Missing) and self._can_be_cut_anew(outcome):
                 left.append(window)
                 continue
-            if isinstance(outcome, Lacking) and is_too_much(outcome.error):
+            if isinstance(outcome, Missing) and can_be_split(outcome.error):
                 failures += 1
-                smaller = halves(window, months=self._months) if failures <= FAILURES else ()
+                smaller = halve(window, months=self._months) if failures <= FAILURES else ()
                 if smaller:
                     self._count += 1
                     reason = str(outcome.error)
-                    self._telling(Bisected(window.start, window.end, smaller[1].start, reason))
+                    self._events(Bisected(window.start, window.end, smaller[1].start, reason))
                     left += reversed(smaller)
                     continue
             found.append(outcome)
         return found
 
-    def _fitting(self, window: Window) -> tuple[Window, ...]:
+    def _recut(self, window: Window) -> tuple[Window, ...]:
         """Cut the window to the days that the service is now known to take, where those are fewer."""
         return recut(window, self._session.windows, months=self._months)
 
-    def _can_be_cut_anew(self, lacking: Lacking) -> bool:
+    def _can_be_cut_anew(self, missing: Missing) -> bool:
         """Whether the service refused the window and is now known to take shorter ones."""
-        return isinstance(lacking.error, QueryRefused) and len(self._fitting(lacking.window)) > 1
+        return isinstance(missing.error, QueryRefused) and len(self._recut(missing.window)) > 1
 
-    def _fetch_window(self, window: Window) -> Flow[Fetched | Lacking]:
+    def _fetch_window(self, window: Window) -> Flow[Fetched | Missing]:
         if self._stop is not None:
-            return Lacking(window, self._stop)
+            return Missing(window, self._stop)
         query = self._query.within(window.start, window.end)
         target = self._folder.file(window, self._digest)
-        tell = self._telling.of(window)
+        tell = self._events.of(window)
         try:
             # A window that will be merged is only a part of the result.
             part, fresh = isinstance(self._folder, Folder), self._fresh
@@ -162,36 +162,36 @@ class Fetching:
                 self._session, query, target, tell, deadline=self._deadline, fresh=fresh, part=part, window=True
             )
         except ReelportError as error:
-            lacking = Lacking(window, error)
-            if is_hopeless(error) and not self._can_be_cut_anew(lacking):
+            missing = Missing(window, error)
+            if is_hopeless(error) and not self._can_be_cut_anew(missing):
                 self._stop = error
-            return lacking
-        self._telling(WindowDone(window.start, window.end, done.bytes, next(self._done), self._count))
+            return missing
+        self._events(WindowDone(window.start, window.end, done.bytes, next(self._done), self._count))
         return Fetched(window, done)
 
 
-def _more(windows: int) -> str:
+def _format_more(windows: int) -> str:
     return f" and {windows} more for the same reason" if windows else ""
 
 
-def _partial(found: list[Fetched | Lacking], lacking: list[Lacking]) -> ReelportError:
+def _build_partial(found: list[Fetched | Missing], missing: list[Missing]) -> ReelportError:
     """Build the error for missing windows: Partial, or the first window's error where all are missing."""
-    first = lacking[0].error
-    if len(lacking) == len(found):
+    first = missing[0].error
+    if len(missing) == len(found):
         return first
-    same = Counter(id(each.error) for each in lacking)
-    firsts = {id(each.error): each for each in reversed(lacking)}.values()
-    lines = [f"{each.window}{_more(same[id(each.error)] - 1)}: {each.error}" for each in reversed(firsts)]
+    same = Counter(id(each.error) for each in missing)
+    firsts = {id(each.error): each for each in reversed(missing)}.values()
+    lines = [f"{each.window}{_format_more(same[id(each.error)] - 1)}: {each.error}" for each in reversed(firsts)]
     if len(lines) > _TOLD:
         lines[_TOLD:] = [f"… and {len(lines) - _TOLD} more."]
     whole = format_count(len(found), "window")
-    counts = f"Of {whole}, {len(found) - len(lacking):,} are here and kept; {len(lacking):,} can't be had now:"
+    counts = f"Of {whole}, {len(found) - len(missing):,} are here and kept; {len(missing):,} can't be had now:"
     error = Partial("\n".join([counts, *lines, "Run the same again: it goes on with these alone."]), token=first.token)
     error.__cause__ = first
     return error
 
 
-def _digest(session: Session, query: ReportQuery) -> str:
+def _hash_query(session: Session, query: ReportQuery) -> str:
     """Hash a key and a query without its days, to tell its windows' files from another's."""
     day = query.start.min
     text = f"{session.settings.identity}\n{query.within(day, day).canonical()}"

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Self
 
-from reelport.client.files.locks import held, remove_folder, still_named
+from reelport.client.files.locks import has_name, remove_folder, try_lock
 from reelport.client.files.part import translate_io_errors
 from reelport.client.ranges.windows import Window
 from reelport.errors import UsageError
@@ -41,11 +41,11 @@ class Folder:
         path = target.with_name(f".{name}.windows")
         with translate_io_errors(path):
             _sweep(path)
-            lock = _locked(path)
+            lock = _lock_folder(path)
             if lock is not None:
                 return cls(path, lock, stays=True)
             path = path.with_name(f"{path.name}-{secrets.token_hex(4)}")
-            return cls(path, _locked(path), stays=False)
+            return cls(path, _lock_folder(path), stays=False)
 
     def file(self, window: Window, digest: str) -> Path:
         """Return the path of a window's file, for the query with that digest."""
@@ -55,7 +55,7 @@ class Folder:
         """List the windows of that query whose files exist."""
         with translate_io_errors(self.path):
             found = [_NAME.fullmatch(path.name) for path in sorted(self.path.iterdir())]
-        return tuple(window for each in found if each and each[3] == digest and (window := _window(each)))
+        return tuple(window for each in found if each and each[3] == digest and (window := _parse_window(each)))
 
     def remove(self) -> None:
         """Remove the folder with everything in it."""
@@ -75,7 +75,7 @@ class Folder:
             self._lock = None
 
 
-def checked_folder(to: str | os.PathLike[str]) -> Path:
+def resolve_folder(to: str | os.PathLike[str]) -> Path:
     """Return the folder to keep windows in; makes it where missing. Raises UsageError for an unusable path."""
     try:
         path = Path(to).expanduser().resolve()
@@ -93,7 +93,7 @@ def checked_folder(to: str | os.PathLike[str]) -> Path:
 _LOCK = "lock"
 
 
-def _locked(folder: Path) -> int | None:
+def _lock_folder(folder: Path) -> int | None:
     """Make the folder where missing and lock it; returns None when another process holds the lock."""
     while True:
         folder.mkdir(exist_ok=True)
@@ -102,8 +102,8 @@ def _locked(folder: Path) -> int | None:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         except FileNotFoundError:
             continue  # The process that held it is just removing it.
-        ours = held(descriptor)
-        if ours and still_named(descriptor, lock):
+        ours = try_lock(descriptor)
+        if ours and has_name(descriptor, lock):
             return descriptor
         os.close(descriptor)
         if not ours:
@@ -115,12 +115,12 @@ def _sweep(path: Path) -> None:
     own = re.compile(re.escape(path.name) + r"-[0-9a-f]{8}")
     with suppress(OSError):
         for left in [each for each in path.parent.iterdir() if own.fullmatch(each.name)]:
-            lock = _locked(left)
+            lock = _lock_folder(left)
             if lock is not None:
                 remove_folder(left, left / _LOCK, lock)
 
 
-def _window(name: re.Match[str]) -> Window | None:
+def _parse_window(name: re.Match[str]) -> Window | None:
     with suppress(ValueError):
         return Window(date.fromisoformat(name[1]), date.fromisoformat(name[2]))
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reelport.client.files.sidecar import Sidecar, read
+from reelport.client.files.sidecar import Sidecar, read_sidecar
 from reelport.client.flows.download import Downloaded
 from reelport.client.ranges.result import Ranged
 from reelport.client.ranges.rules import MergePlan
@@ -14,13 +14,13 @@ from reelport.client.session import Session
 _OF_A_WINDOW = ("report", "asked", "finished", "downloaded", "bytes", "sha256", "rows", "proof", "last_complete_day")
 
 
-def content(session: Session, how: MergePlan, done: Ranged) -> bytes:
+def format_manifest(session: Session, plan: MergePlan, done: Ranged) -> bytes:
     """Format the sidecar of a merged file as JSON bytes."""
     now = session.clock.now()
     whole = Sidecar(
         service=session.settings.url,
         report="",
-        query=how.query,
+        query=plan.query,
         asked=None,
         finished=None,
         downloaded=now,
@@ -33,16 +33,16 @@ def content(session: Session, how: MergePlan, done: Ranged) -> bytes:
     said: dict[str, Any] = json.loads(whole.to_json())
     said |= {
         "report": None,
-        "merged": how.way.name.lower(),
-        "asked_beside": list(how.silent),
-        "windows": [_window(each) for each in done.windows],
+        "merged": plan.rule.name.lower(),
+        "asked_beside": list(plan.silent),
+        "windows": [_describe_window(each) for each in done.windows],
     }
     return json.dumps(said, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
-def _window(done: Downloaded) -> dict[str, object]:
+def _describe_window(done: Downloaded) -> dict[str, object]:
     """Describe a window by its own sidecar, which is removed together with the window's file."""
-    said = read(done.path.with_name(f"{done.path.name}.json")) or {}
+    said = read_sidecar(done.path.with_name(f"{done.path.name}.json")) or {}
     query = said.get("query") or {}
     days = {"start": query.get("startDate"), "end": query.get("endDate")}
     return days | {name: said.get(name) for name in _OF_A_WINDOW}

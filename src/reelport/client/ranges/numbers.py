@@ -16,7 +16,7 @@ _NUMBER = re.compile(rb"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][+-
 _EXACT = Context(prec=2000, traps=[Inexact])
 
 
-def number(cell: bytes, column: str) -> Number:
+def parse_number(cell: bytes, column: str) -> Number:
     """Parse a cell as a number; None for an empty cell. Raises MergeRefused for any other text."""
     if cell.isdigit():  # of bytes: the ten of ASCII only
         return int(cell)
@@ -31,22 +31,22 @@ def number(cell: bytes, column: str) -> Number:
     return Decimal(text) if any(mark in text for mark in ".eE") else int(text)
 
 
-def cells(row: Sequence[bytes], columns: Sequence[str]) -> list[Number]:
+def parse_cells(row: Sequence[bytes], columns: Sequence[str]) -> list[Number]:
     """Parse the cells of a row as numbers."""
     if b"".join(row).isdigit() and all(row):  # Most rows hold only counts: this is several times as fast.
         return [int(cell) for cell in row]
-    return [number(cell, column) for cell, column in zip(row, columns, strict=True)]
+    return [parse_number(cell, column) for cell, column in zip(row, columns, strict=True)]
 
 
-def added(one: Sequence[Number], other: Sequence[Number]) -> list[Number]:
+def add_rows(one: Sequence[Number], other: Sequence[Number]) -> list[Number]:
     """Add two rows exactly."""
     return [
-        left + right if type(left) is int and type(right) is int else plus(left, right)
+        left + right if type(left) is int and type(right) is int else add(left, right)
         for left, right in zip(one, other, strict=True)
     ]
 
 
-def plus(one: Number, other: Number) -> Number:
+def add(one: Number, other: Number) -> Number:
     """Add two numbers exactly."""
     if one is None or other is None:
         return other if one is None else one
@@ -55,7 +55,7 @@ def plus(one: Number, other: Number) -> Number:
     return _EXACT.add(Decimal(one), Decimal(other))
 
 
-def text(value: Number, digits: int = 0) -> bytes:
+def format_number(value: Number, digits: int = 0) -> bytes:
     """Format a number as a cell: at least `digits` digits after the point, and never an exponent."""
     if value is None:
         return b""
@@ -68,19 +68,19 @@ def text(value: Number, digits: int = 0) -> bytes:
     return shown.encode()
 
 
-def cell(made: Cell, sums: Sequence[Number]) -> bytes:
+def compute_cell(made: Cell, sums: Sequence[Number]) -> bytes:
     """Compute and format a cell from the sums of a row's columns."""
     match made:
         case Added(column, digits):
-            return text(sums[column], digits)
+            return format_number(sums[column], digits)
         case Rate(numerator, denominator):
             below: Number = None
             for column in denominator:
-                below = plus(below, sums[column])
-            return _rate(made, sums[numerator], below)
+                below = add(below, sums[column])
+            return _compute_rate(made, sums[numerator], below)
 
 
-def _rate(rate: Rate, above: Number, below: Number) -> bytes:
+def _compute_rate(rate: Rate, above: Number, below: Number) -> bytes:
     """Compute and format a rate, rounded half up, away from zero."""
     if above is None or not below:
         return b""

@@ -12,7 +12,7 @@ from reelport import check
 from reelport.catalog import Limit
 from reelport.client.flows.ask import build_question
 from reelport.client.ledger import Row, State
-from reelport.client.ranges.rules import MergePlan, MergeRule, by_months, plan_merge
+from reelport.client.ranges.rules import MergePlan, MergeRule, needs_whole_months, plan_merge
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, cut
 from reelport.client.session import Session, refuse_what_is_no_query
 from reelport.errors import MergeRefused, QueryRefused, UsageError
@@ -66,23 +66,23 @@ class Plan:
         return math.ceil(self.to_make / self.slots) * _LONGEST_REPORT
 
 
-def plan(session: Session, query: ReportQuery) -> Plan:
+def plan_range(session: Session, query: ReportQuery) -> Plan:
     """Plan a query over any range. Raises QueryRefused with every problem except the length of the range.
 
     Reads only the ledger, where there is one.
     """
     session.recall()
-    refuse_unless_sound(session, query)
-    windows = windows_of(query, session.windows)
+    check_range_query(session, query)
+    windows = cut_windows(query, session.windows)
     try:
-        made = merge_plan_of(session, query, windows)
+        made = build_merge_plan(session, query, windows)
     except MergeRefused as refused:
-        planned = _planned(session, query, windows)
+        planned = _plan_windows(session, query, windows)
         return Plan(query, planned, session.slots, None, refusal=str(refused))
-    return Plan(query, _planned(session, made.asked, windows), session.slots, made.way, made.silent)
+    return Plan(query, _plan_windows(session, made.asked, windows), session.slots, made.rule, made.silent)
 
 
-def refuse_unless_sound(session: Session, query: ReportQuery) -> None:
+def check_range_query(session: Session, query: ReportQuery) -> None:
     """Check a query except for the length of its range. Raises QueryRefused, or UsageError for an invalid type."""
     refuse_what_is_no_query(query)
     rules = replace(session.rules, days=max(query.days, 1))
@@ -91,12 +91,12 @@ def refuse_unless_sound(session: Session, query: ReportQuery) -> None:
         raise QueryRefused(found)
 
 
-def windows_of(query: ReportQuery, longest: int) -> tuple[Window, ...]:
+def cut_windows(query: ReportQuery, longest: int) -> tuple[Window, ...]:
     """Cut a query's range into windows of at most `longest` days.
 
     Raises UsageError where windows must hold whole months and `longest` is too short for one.
     """
-    months = by_months(query, longest)
+    months = needs_whole_months(query, longest)
     whole = Window(query.start, query.end)
     if months and longest < min(LONGEST_MONTH, whole.days):
         raise UsageError(
@@ -106,32 +106,32 @@ def windows_of(query: ReportQuery, longest: int) -> tuple[Window, ...]:
     return cut(whole, longest, months=months)
 
 
-def merge_plan_of(session: Session, query: ReportQuery, windows: tuple[Window, ...]) -> MergePlan:
+def build_merge_plan(session: Session, query: ReportQuery, windows: tuple[Window, ...]) -> MergePlan:
     """Build the merge plan of these windows. Raises MergeRefused. Expects sorted rows of a Reelport service."""
     if len(windows) == 1:
         return MergePlan(MergeRule.ALONE, query, query)
-    months = by_months(query, session.windows)
+    months = needs_whole_months(query, session.windows)
     return plan_merge(query, months=months, ordered=session.reelport is not False)
 
 
-def _planned(session: Session, asked: ReportQuery, windows: tuple[Window, ...]) -> tuple[Planned, ...]:
-    known = _known(session)
+def _plan_windows(session: Session, asked: ReportQuery, windows: tuple[Window, ...]) -> tuple[Planned, ...]:
+    known = _make_lookup(session)
     found = []
     for window in windows:
         query = asked.within(window.start, window.end)
         row = known(query)
-        found.append(Planned(window, query, _standing(row), row.token if row else None))
+        found.append(Planned(window, query, _find_standing(row), row.token if row else None))
     return tuple(found)
 
 
-def _known(session: Session) -> Callable[[ReportQuery], Row | None]:
+def _make_lookup(session: Session) -> Callable[[ReportQuery], Row | None]:
     ledger = session.ledger
     if ledger is None:
         return lambda _: None
     return lambda query: ledger.plan_entry(build_question(session, query))
 
 
-def _standing(row: Row | None) -> Standing:
+def _find_standing(row: Row | None) -> Standing:
     match row.state if row else None:
         case State.REQUESTED | State.RUNNING:
             return Standing.MAKING

@@ -10,12 +10,12 @@ from typing import Literal, overload
 
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Progress
-from reelport.client.files.part import checked_csv_target
+from reelport.client.files.part import resolve_csv_target
 from reelport.client.flows.runner import AsyncRunner, Runner, to_seconds
 from reelport.client.flows.scratch import fetch_table
 from reelport.client.listener import listener
-from reelport.client.ranges.folder import checked_folder
-from reelport.client.ranges.plan import Plan, plan
+from reelport.client.ranges.folder import resolve_folder
+from reelport.client.ranges.plan import Plan, plan_range
 from reelport.client.ranges.result import Ranged
 from reelport.client.ranges.run import keep_windows as kept
 from reelport.client.ranges.run import run_range
@@ -37,7 +37,7 @@ class RangeReports:
 
         Calls nothing: it reads the ledger alone. Raises QueryRefused for whatever is wrong beside the length.
         """
-        return self._run(work(partial(plan, self._session, query)))
+        return self._run(work(partial(plan_range, self._session, query)))
 
     @overload
     def run_range(
@@ -80,12 +80,12 @@ class RangeReports:
         table, whose file is a temporary one that goes with it.
         """
         tell, limit = listener(self._session, progress), to_seconds(deadline)
-        start = partial(_flow, self._session, query, tell, limit, fresh=fresh)
+        start = partial(_start_merged, self._session, query, tell, limit, fresh=fresh)
         if keep_windows:
-            return self._run(_apart(self._session, query, to, tell, limit, fresh=fresh))
+            return self._run(_start_apart(self._session, query, to, tell, limit, fresh=fresh))
         if to is None:
             return self._run(fetch_table(start))
-        return self._run(start(checked_csv_target(to)))
+        return self._run(start(resolve_csv_target(to)))
 
 
 class AsyncRangeReports:
@@ -99,7 +99,7 @@ class AsyncRangeReports:
 
         Calls nothing: it reads the ledger alone. Raises QueryRefused for whatever is wrong beside the length.
         """
-        return await self._run(work(partial(plan, self._session, query)))
+        return await self._run(work(partial(plan_range, self._session, query)))
 
     @overload
     async def run_range(
@@ -142,21 +142,21 @@ class AsyncRangeReports:
         table, whose file is a temporary one that goes with it.
         """
         tell, limit = listener(self._session, progress), to_seconds(deadline)
-        start = partial(_flow, self._session, query, tell, limit, fresh=fresh)
+        start = partial(_start_merged, self._session, query, tell, limit, fresh=fresh)
         if keep_windows:
-            return await self._run(_apart(self._session, query, to, tell, limit, fresh=fresh))
+            return await self._run(_start_apart(self._session, query, to, tell, limit, fresh=fresh))
         if to is None:
             return await self._run(fetch_table(start))
-        return await self._run(start(checked_csv_target(to)))
+        return await self._run(start(resolve_csv_target(to)))
 
 
-def _flow(
+def _start_merged(
     session: Session, query: ReportQuery, tell: Progress, deadline: float, target: Path, *, fresh: bool
 ) -> Flow[Ranged]:
     return run_range(session, query, target, tell, deadline=deadline, fresh=fresh)
 
 
-def _apart(
+def _start_apart(
     session: Session,
     query: ReportQuery,
     to: str | os.PathLike[str] | None,
@@ -167,4 +167,4 @@ def _apart(
 ) -> Flow[Ranged]:
     if to is None:
         raise UsageError("Windows that are kept apart are files of their own: name the folder for them as `to`.")
-    return kept(session, query, checked_folder(to), tell, deadline=deadline, fresh=fresh)
+    return kept(session, query, resolve_folder(to), tell, deadline=deadline, fresh=fresh)

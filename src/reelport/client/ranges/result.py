@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from reelport.client.files.proof import weakest
+from reelport.client.files.proof import find_weakest
 from reelport.client.flows.download import Downloaded, find_earliest
 from reelport.client.results.tables import Table
 from reelport.errors import UsageError
@@ -35,7 +35,7 @@ class Ranged(Downloaded):
     def kept(cls, folder: Path, windows: Sequence[Downloaded]) -> Self:
         """Make the result of windows kept as separate files."""
         size, rows = sum(each.bytes for each in windows), sum(each.rows for each in windows)
-        proof = weakest([each.proof for each in windows])
+        proof = find_weakest([each.proof for each in windows])
         complete = find_earliest([each.last_complete_day for each in windows])
         return cls(folder, size, "", rows, proof, None, complete, tuple(windows))
 

@@ -25,10 +25,10 @@ _CELL = re.compile(rb'"((?:[^"]|"")*+)"[^,]*+|[^,]*+')
 _OVERHEAD = 300
 """Bytes of memory that a row takes beside its text; each cell takes a third of that more."""
 
-FAN = 64
+MOST_OPEN = 64
 """Most files to read at the same time."""
 
-HELD = 128 << 20
+SORT_MEMORY = 128 << 20
 """Most bytes of rows that a sort holds in memory; more go to temporary files."""
 
 
@@ -50,53 +50,53 @@ class Unsorted(Exception):
     """A file's rows aren't sorted by their keys: sort the file and begin again."""
 
 
-def rows(path: Path, width: int) -> Iterator[Row]:
+def read_rows(path: Path, width: int) -> Iterator[Row]:
     """Yield the rows of a file below its header, with the first `width` cells as key; holds one row at a time."""
     with path.open("rb", buffering=1 << 18) as file:
-        columns = len(_cells(file.readline(_HEADER_BYTES)))
-        for line in _lines(file):
-            cells = _cells(line)
+        columns = len(_split_cells(file.readline(_HEADER_BYTES)))
+        for line in _read_lines(file):
+            cells = _split_cells(line)
             if len(cells) != columns:
                 raise IncompleteDownload(f"A row of {path.name} has {len(cells)} cells where its header has {columns}.")
-            yield Row(_key(cells[:width]), cells)
+            yield Row(_build_key(cells[:width]), cells)
 
 
-def in_order(path: Path, width: int) -> Iterator[Row]:
+def read_sorted_rows(path: Path, width: int) -> Iterator[Row]:
     """Yield the rows of a file. Raises Unsorted where a row's key is less than the one before it."""
     last: tuple[bytes, ...] = ()
-    for row in rows(path, width):
+    for row in read_rows(path, width):
         if row.key < last:
             raise Unsorted
         last = row.key
         yield row
 
 
-def sort(path: Path, width: int, to: Path, held: int = HELD) -> Iterator[None]:
+def sort_file(path: Path, width: int, to: Path, held: int = SORT_MEMORY) -> Iterator[None]:
     """Sort a file's rows by key into another file (a stable sort); yields between slices of work.
 
     Holds at most `held` bytes of rows in memory; more go to temporary files beside `to`, removed in the end.
     """
-    header = header_of(path)
+    header = read_header(path)
     runs: list[Path] = []
     try:
-        for run in _runs(path, width, held):
+        for run in _sort_runs(path, width, held):
             runs.append(to.with_name(f"{to.name}.{len(runs)}"))
             with runs[-1].open("wb") as file:
                 file.write(header)
                 file.writelines(row.line() for row in run)
             yield
-        while len(runs) > FAN:
-            some, runs = runs[:FAN], runs[FAN:]
+        while len(runs) > MOST_OPEN:
+            some, runs = runs[:MOST_OPEN], runs[MOST_OPEN:]
             joined = some[0].with_name(f"{some[0].name}+")
             runs.insert(0, joined)
-            yield from _joined(some, width, joined, header)
-        yield from _joined(runs, width, to, header)
+            yield from _merge_runs(some, width, joined, header)
+        yield from _merge_runs(runs, width, to, header)
     finally:
         for run_file in runs:
             run_file.unlink(missing_ok=True)
 
 
-def header_of(path: Path) -> bytes:
+def read_header(path: Path) -> bytes:
     """Read the first line of a file, ending in a newline."""
     with path.open("rb") as file:
         return file.readline(_HEADER_BYTES).rstrip(b"\r\n") + b"\n"
@@ -104,28 +104,28 @@ def header_of(path: Path) -> bytes:
 
 def count_columns(path: Path) -> int:
     """Count the cells of a file's header."""
-    return len(_cells(header_of(path)))
+    return len(_split_cells(read_header(path)))
 
 
-def _joined(runs: list[Path], width: int, to: Path, header: bytes) -> Iterator[None]:
+def _merge_runs(runs: list[Path], width: int, to: Path, header: bytes) -> Iterator[None]:
     with to.open("wb", buffering=1 << 20) as file:
         file.write(header)
-        for number, row in enumerate(merge(*(rows(run, width) for run in runs), key=by_key)):
+        for number, row in enumerate(merge(*(read_rows(run, width) for run in runs), key=by_key)):
             file.write(row.line())
-            if number % SLICE == 0:
+            if number % SLICE_ROWS == 0:
                 yield
     for run in runs:
         run.unlink()
 
 
-SLICE = 20_000
+SLICE_ROWS = 20_000
 """Rows after which long work yields, so that it can be interrupted."""
 
 
-def _runs(path: Path, width: int, held: int) -> Iterator[list[Row]]:
+def _sort_runs(path: Path, width: int, held: int) -> Iterator[list[Row]]:
     run: list[Row] = []
     size = 0
-    for row in rows(path, width):
+    for row in read_rows(path, width):
         run.append(row)
         size += sum(map(len, row.cells)) + _OVERHEAD + len(row.cells) * _OVERHEAD // 3
         if size >= held:
@@ -136,17 +136,17 @@ def _runs(path: Path, width: int, held: int) -> Iterator[list[Row]]:
     yield run
 
 
-def _key(cells: list[bytes]) -> tuple[bytes, ...]:
-    return tuple([(_plain(cell) if cell.startswith(b'"') else cell) or _LAST for cell in cells])
+def _build_key(cells: list[bytes]) -> tuple[bytes, ...]:
+    return tuple([(_unquote(cell) if cell.startswith(b'"') else cell) or _LAST for cell in cells])
 
 
-def _plain(cell: bytes) -> bytes:
+def _unquote(cell: bytes) -> bytes:
     """Return the text inside a quoted cell."""
     found = _CELL.fullmatch(cell)
     return found[1].replace(b'""', b'"') if found and found[1] is not None else cell
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
+def _read_lines(file: BinaryIO) -> Iterator[bytes]:
     """Yield each row's bytes: as many lines as its quotes span."""
     for line in file:
         if line.count(b'"') % 2 == 0:
@@ -163,7 +163,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
         yield b"".join(pieces)
 
 
-def _cells(line: bytes) -> list[bytes]:
+def _split_cells(line: bytes) -> list[bytes]:
     line = line.removesuffix(b"\n").removesuffix(b"\r")
     if b'"' not in line:
         return line.split(b",")

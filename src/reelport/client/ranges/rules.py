@@ -63,7 +63,7 @@ class MergePlan:
     from the sums of the asked metrics, which are counted from 0.
     """
 
-    way: MergeRule
+    rule: MergeRule
     query: ReportQuery
     asked: ReportQuery
     silent: tuple[str, ...] = ()
@@ -75,12 +75,12 @@ class MergePlan:
         return len(self.query.dimensions)
 
 
-def by_months(query: ReportQuery, longest: int) -> bool:
+def needs_whole_months(query: ReportQuery, longest: int) -> bool:
     """Whether windows must end with months, because a month cut in two would give two rows.
 
     False where the query also has a finer time dimension and the windows are too short for a month.
     """
-    grains = _grains(query)
+    grains = _list_grains(query)
     return Grain.MONTH in grains and (longest >= 31 or min(grains) is Grain.MONTH)  # noqa: PLR2004 - a month's days
 
 
@@ -89,30 +89,30 @@ def plan_merge(query: ReportQuery, *, months: bool, ordered: bool) -> MergePlan:
 
     `ordered` says that the service sorts rows by their cells. Raises MergeRefused with every reason.
     """
-    kept_apart = [grain for grain in _grains(query) if grain < Grain.MONTH or months]
+    kept_apart = [grain for grain in _list_grains(query) if grain < Grain.MONTH or months]
     if not kept_apart:
-        return _summed(query)
+        return _plan_sums(query)
     way = MergeRule.APPENDED if ordered and _time_leads(query, months=months) else MergeRule.SORTED
     return MergePlan(way, query, query)
 
 
-def cell_within(query: ReportQuery, name: str) -> Cell | None:
+def plan_cell(query: ReportQuery, name: str) -> Cell | None:
     """Return how to compute a metric's cell when rows of the query's report are added up; None where impossible.
 
     Uses only the query's own metrics, without asking for others.
     """
     metric = Metric.__members__.get(name)
-    if metric is None or next(_against_metrics(replace(query, metrics=(name,))), None) is not None:
+    if metric is None or next(_list_metric_obstacles(replace(query, metrics=(name,))), None) is not None:
         return None
     columns = list(query.metrics)
-    cell = _cell(metric, query, columns)
+    cell = _plan_cell(metric, query, columns)
     return cell if len(columns) == len(query.metrics) else None
 
 
 def _time_leads(query: ReportQuery, *, months: bool) -> bool:
     """Whether every row of a window sorts after all rows of earlier windows."""
     for name in query.dimensions:
-        grain = _grain(name)
+        grain = _find_grain(name)
         if grain is None:
             return False
         if grain < Grain.MONTH or months:
@@ -120,62 +120,63 @@ def _time_leads(query: ReportQuery, *, months: bool) -> bool:
     return False
 
 
-def _summed(query: ReportQuery) -> MergePlan:
-    reasons = [*_against_dimensions(query), *_against_metrics(query)]
+def _plan_sums(query: ReportQuery) -> MergePlan:
+    reasons = [*_list_dimension_obstacles(query), *_list_metric_obstacles(query)]
     if reasons:
         raise MergeRefused("\n".join([*reasons, ADVICE]))
     columns = list(query.metrics)
-    cells = tuple(_cell(Metric[name], query, columns) for name in query.metrics)
+    cells = tuple(_plan_cell(Metric[name], query, columns) for name in query.metrics)
     silent = tuple(columns[len(query.metrics) :])
     return MergePlan(MergeRule.SUMMED, query, replace(query, metrics=tuple(columns)), silent, cells)
 
 
-def _against_dimensions(query: ReportQuery) -> Iterator[str]:
+def _list_dimension_obstacles(query: ReportQuery) -> Iterator[str]:
     for name in query.dimensions:
         row = Dimension.__members__.get(name)
         if row is None:
-            yield f"{_unknown(name, Dimension.__members__)}: whether its rows add up over windows can't be said."
+            unknown = _describe_unknown(name, Dimension.__members__)
+            yield f"{unknown}: whether its rows add up over windows can't be said."
         elif row.many_valued:
             yield f"{name} gives one fact to several rows, and to which may change between two windows' reports."
 
 
-def _against_metrics(query: ReportQuery) -> Iterator[str]:
+def _list_metric_obstacles(query: ReportQuery) -> Iterator[str]:
     for name in query.metrics:
         row = Metric.__members__.get(name)
         match row.rule if row else None:
             case None:
-                yield f"{_unknown(name, Metric.__members__)}: how it adds up over windows can't be said."
+                yield f"{_describe_unknown(name, Metric.__members__)}: how it adds up over windows can't be said."
             case Distinct():
                 yield f"{name} counts what is different: whatever is in two windows would count twice."
             case Stock():
                 yield f"{name} is what there is on one day: days don't add up."
-            case Ratio() if row and next(_ways(row, query), None) is None:
+            case Ratio() if row and next(_list_rate_parts(row, query), None) is None:
                 yield f"{name} is a rate, and the parts that it is made of can't be asked for with this query."
 
 
-def _unknown(name: str, known: Iterable[str]) -> str:
+def _describe_unknown(name: str, known: Iterable[str]) -> str:
     """Begin a sentence about an unknown name, which may be mistyped or new at another vendor."""
     near = nearest(name, known)
     meant = f" (did you mean {near}?)" if near else ""
     return f"{name} is not known to this version{meant}"
 
 
-def _cell(metric: Metric, query: ReportQuery, columns: list[str]) -> Cell:
+def _plan_cell(metric: Metric, query: ReportQuery, columns: list[str]) -> Cell:
     """Plan how to compute a metric's merged cell; appends to `columns` the parts that the query lacks."""
     if not isinstance(metric.rule, Ratio):
         return Added(query.metrics.index(metric.name), metric.digits)
-    parts = min(_ways(metric, query), key=lambda way: sum(part.name not in columns for part in way))
+    parts = min(_list_rate_parts(metric, query), key=lambda way: sum(part.name not in columns for part in way))
     columns += dict.fromkeys(part.name for part in parts if part.name not in columns)
     numerator, *denominator = (columns.index(part.name) for part in parts)
     return Rate(numerator, tuple(denominator), metric.rule.scale, metric.rule.digits)
 
 
-def _ways(metric: Metric, query: ReportQuery) -> Iterator[tuple[Metric, ...]]:
+def _list_rate_parts(metric: Metric, query: ReportQuery) -> Iterator[tuple[Metric, ...]]:
     """Yield the sets of metrics from which a rate can be computed: the numerator, then the denominator's addends."""
     rate = metric.rule
     if not isinstance(rate, Ratio):
         return
-    possible = [part for part in Metric if part.additive and _goes_with(part, metric, query)]
+    possible = [part for part in Metric if part.additive and _is_askable_with(part, metric, query)]
     above = [part for part in possible if _is_sum(part, rate.numerator)]
     whole = [
         (part,) for part in possible if isinstance(part.rule, Total) and set(part.rule.parts) == set(rate.denominator)
@@ -185,7 +186,7 @@ def _ways(metric: Metric, query: ReportQuery) -> Iterator[tuple[Metric, ...]]:
         yield (numerator, *denominator)
 
 
-def _goes_with(part: Metric, metric: Metric, query: ReportQuery) -> bool:
+def _is_askable_with(part: Metric, metric: Metric, query: ReportQuery) -> bool:
     """Whether the part can be asked for with the query's dimensions and filters and the metric's scopes."""
     lost_dimensions = {row.name for row in metric.family.dimensions() - part.family.dimensions()}
     lost_filters = {row.name for row in metric.family.filters - part.family.filters}
@@ -200,10 +201,10 @@ def _is_sum(part: Metric, measure: str) -> bool:
     return isinstance(part.rule, Sum) and part.rule.measure == measure
 
 
-def _grains(query: ReportQuery) -> list[Grain]:
-    return [grain for name in query.dimensions if (grain := _grain(name)) is not None]
+def _list_grains(query: ReportQuery) -> list[Grain]:
+    return [grain for name in query.dimensions if (grain := _find_grain(name)) is not None]
 
 
-def _grain(name: str) -> Grain | None:
+def _find_grain(name: str) -> Grain | None:
     row = Dimension.__members__.get(name)
     return row.grain if row else None

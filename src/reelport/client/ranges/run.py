@@ -12,21 +12,21 @@ from reelport import killpoints
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Bisected, Merged, Merging, Progress
 from reelport.client.files.part import Part, translate_io_errors
-from reelport.client.files.proof import weakest
-from reelport.client.files.sidecar import beside
+from reelport.client.files.proof import find_weakest
+from reelport.client.files.sidecar import find_sidecar_path
 from reelport.client.flows.download import Downloaded, find_earliest
 from reelport.client.flows.fetch import fetch, mark_delivered
 from reelport.client.flows.lifecycle import check_against_host
-from reelport.client.ranges.failing import is_too_much
-from reelport.client.ranges.fetching import Fetching, Kept
+from reelport.client.ranges.failing import can_be_split
+from reelport.client.ranges.fetching import KeptFolder, WindowFetcher
 from reelport.client.ranges.folder import Folder
-from reelport.client.ranges.manifest import content
+from reelport.client.ranges.manifest import format_manifest
 from reelport.client.ranges.merge import merge
-from reelport.client.ranges.plan import merge_plan_of, refuse_unless_sound, windows_of
+from reelport.client.ranges.plan import build_merge_plan, check_range_query, cut_windows
 from reelport.client.ranges.result import Ranged
-from reelport.client.ranges.rules import MergePlan, MergeRule, by_months, plan_merge
+from reelport.client.ranges.rules import MergePlan, MergeRule, needs_whole_months, plan_merge
 from reelport.client.ranges.tell import WindowEvents
-from reelport.client.ranges.windows import Window, halves, recut
+from reelport.client.ranges.windows import Window, halve, recut
 from reelport.client.session import Session
 from reelport.client.steps import Flow, work
 from reelport.errors import MergeRefused, QueryRefused, ReportFailed
@@ -50,23 +50,23 @@ def run_range(
     goes on where it stopped. Raises MergeRefused before it asks for anything, and Partial when some windows are on
     disk and others can't be fetched.
     """
-    refuse_unless_sound(session, query)
+    check_range_query(session, query)
     yield from work(session.recall)
-    windows = windows_of(query, session.windows)
-    how = merge_plan_of(session, query, windows)
-    telling = WindowEvents(tell)
-    if how.way is MergeRule.ALONE:
+    windows = cut_windows(query, session.windows)
+    plan = build_merge_plan(session, query, windows)
+    events = WindowEvents(tell)
+    if plan.rule is MergeRule.ALONE:
         try:
             return Ranged.alone((yield from fetch(session, query, target, tell, deadline=deadline, fresh=fresh)))
         except (ReportFailed, QueryRefused) as error:
-            windows, how = _cut(session, query, telling, error)
-    yield from check_against_host(session, how.asked.within(windows[0].start, windows[0].end), telling)
+            windows, plan = _cut_after_failure(session, query, events, error)
+    yield from check_against_host(session, plan.asked.within(windows[0].start, windows[0].end), events)
     folder = yield from work(partial(Folder.beside, target))
     with closing(folder):
-        fetching = Fetching(session, how.asked, folder, telling, deadline, fresh=fresh)
-        had = yield from fetching.all(windows)
-        done = yield from _merge(session, how, had, folder, target, telling)
-        telling(Merged(len(had), done.bytes, done.rows))
+        fetching = WindowFetcher(session, plan.asked, folder, events, deadline, fresh=fresh)
+        had = yield from fetching.fetch_all(windows)
+        done = yield from _merge(session, plan, had, folder, target, events)
+        events(Merged(len(had), done.bytes, done.rows))
         yield from mark_delivered(session, [each.path for each in had])
         yield from work(folder.remove)
     return done
@@ -76,72 +76,72 @@ def keep_windows(
     session: Session, query: ReportQuery, to: Path, tell: Progress, *, deadline: float = DEADLINE, fresh: bool = False
 ) -> Flow[Ranged]:
     """Fetch the windows of a query over any range into a folder as separate files, without a merge."""
-    refuse_unless_sound(session, query)
+    check_range_query(session, query)
     yield from work(session.recall)
-    windows = windows_of(query, session.windows)
-    telling = WindowEvents(tell)
-    yield from check_against_host(session, query.within(windows[0].start, windows[0].end), telling)
-    fetching = Fetching(session, query, Kept(to, query), telling, deadline, fresh=fresh)
-    return Ranged.kept(to, (yield from fetching.all(windows)))
+    windows = cut_windows(query, session.windows)
+    events = WindowEvents(tell)
+    yield from check_against_host(session, query.within(windows[0].start, windows[0].end), events)
+    fetching = WindowFetcher(session, query, KeptFolder(to, query), events, deadline, fresh=fresh)
+    return Ranged.kept(to, (yield from fetching.fetch_all(windows)))
 
 
-def _cut(
-    session: Session, query: ReportQuery, telling: WindowEvents, error: ReportFailed | QueryRefused
+def _cut_after_failure(
+    session: Session, query: ReportQuery, events: WindowEvents, error: ReportFailed | QueryRefused
 ) -> tuple[tuple[Window, ...], MergePlan]:
     """Cut a range whose single report failed or is too long into windows, and plan their merge.
 
     The windows are as long as the service said it takes, else halves. Raises the failure where none are possible.
     """
-    months = by_months(query, session.windows)
+    months = needs_whole_months(query, session.windows)
     whole = Window(query.start, query.end)
     windows = recut(whole, session.windows, months=months) if isinstance(error, QueryRefused) else (whole,)
     learned = len(windows) > 1
     if not learned:
-        windows = halves(whole, months=months) if is_too_much(error) else ()
+        windows = halve(whole, months=months) if can_be_split(error) else ()
     try:
-        how = plan_merge(query, months=months, ordered=session.reelport is not False)
+        plan = plan_merge(query, months=months, ordered=session.reelport is not False)
     except MergeRefused:
         raise error from None
     if not windows:
         raise error
     if not learned:
-        telling(Bisected(whole.start, whole.end, windows[1].start, str(error)))
-    return windows, how
+        events(Bisected(whole.start, whole.end, windows[1].start, str(error)))
+    return windows, plan
 
 
 def _merge(
-    session: Session, how: MergePlan, had: list[Downloaded], folder: Folder, target: Path, telling: WindowEvents
+    session: Session, plan: MergePlan, had: list[Downloaded], folder: Folder, target: Path, events: WindowEvents
 ) -> Flow[Ranged]:
     """Merge the windows into the target, with a sidecar that names them."""
-    telling(Merging(len(had)))
-    if how.way is MergeRule.APPENDED and session.reelport is not True:
-        how = replace(how, way=MergeRule.SORTED)
+    events(Merging(len(had)))
+    if plan.rule is MergeRule.APPENDED and session.reelport is not True:
+        plan = replace(plan, rule=MergeRule.SORTED)
     with Part(target, folder.path.name) as part:
         part.rewind()
-        if how.way is MergeRule.APPENDED:
-            part.told(sum(each.rows for each in had))
-        merging = merge(how, [each.path for each in had], part, folder.path)
+        if plan.rule is MergeRule.APPENDED:
+            part.expect_rows(sum(each.rows for each in had))
+        merging = merge(plan, [each.path for each in had], part, folder.path)
         with closing(merging):
             # Merge in slices, so that an interrupt stops between two of them.
-            while (yield from work(partial(_slice, merging, target))):
+            while (yield from work(partial(_run_slice, merging, target))):
                 pass
         killpoints.reach("client-merged")
-        return (yield from work(partial(_publish, session, how, had, part)))
+        return (yield from work(partial(_publish, session, plan, had, part)))
 
 
-def _slice(merging: Iterator[None], target: Path) -> bool:
+def _run_slice(merging: Iterator[None], target: Path) -> bool:
     """Run one slice of the merge, and return whether there is more."""
     with translate_io_errors(target):
         return next(merging, _OVER) is not _OVER
 
 
-def _publish(session: Session, how: MergePlan, windows: Sequence[Downloaded], part: Part) -> Ranged:
+def _publish(session: Session, plan: MergePlan, windows: Sequence[Downloaded], part: Part) -> Ranged:
     """Publish the merged file and its sidecar."""
-    known = beside(part.target)
-    proof = weakest([each.proof for each in windows])
+    known = find_sidecar_path(part.target)
+    proof = find_weakest([each.proof for each in windows])
     complete = find_earliest([each.last_complete_day for each in windows])
     rows = part.rows
     done = Ranged(part.target, part.size, part.sha256, rows, proof, known, complete, tuple(windows))
-    part.publish(known, content(session, how, done))
+    part.publish(known, format_manifest(session, plan, done))
     killpoints.reach("client-range")
     return done

@@ -32,30 +32,30 @@ _LINES = "FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER '\x01', NULLS
 class Statements:
     """The statements for one merge plan and its files, whose bodies were measured."""
 
-    def __init__(self, recipe: MergePlan, paths: Sequence[Path], bodies: Bodies) -> None:
-        self._recipe = recipe
+    def __init__(self, plan: MergePlan, paths: Sequence[Path], bodies: Bodies) -> None:
+        self._plan = plan
         self._bodies = bodies
-        width = recipe.width
+        width = plan.width
         self._keys = [f"c{place}" for place in range(width)]
-        self._metrics = [f"c{place}" for place in range(width, width + len(recipe.asked.metrics))]
-        self._digits = [Metric[name].digits if name in Metric.__members__ else 0 for name in recipe.asked.metrics]
+        self._metrics = [f"c{place}" for place in range(width, width + len(plan.asked.metrics))]
+        self._digits = [Metric[name].digits if name in Metric.__members__ else 0 for name in plan.asked.metrics]
         columns = ", ".join(f"'{name}': 'VARCHAR'" for name in (*self._keys, *self._metrics))
         files = ", ".join(quote_text(_literal_path(str(path))) for path in paths)
         self._source = f"read_csv([{files}], columns = {{{columns}}}, {_READER})"
 
     def put_in_order(self, to: Path) -> str:
         """Write all rows to a file, sorted by key (stable)."""
-        line = " || ',' || ".join(self._written(name) for name in (*self._keys, *self._metrics))
+        line = " || ',' || ".join(self._format_key(name) for name in (*self._keys, *self._metrics))
         rows = f"SELECT *, row_number() OVER () AS place FROM {self._source}"  # noqa: S608 - our names
-        return _copy(f"SELECT {line} FROM ({rows}) ORDER BY {self._order}, place", to)  # noqa: S608
+        return _copy_to(f"SELECT {line} FROM ({rows}) ORDER BY {self._order}, place", to)  # noqa: S608
 
     def add_up(self) -> str:
         """Make the table `sums`: for each key the sums of its columns, and the size of its rows as written."""
         sums = [
-            f"sum({_number(name, digits)}) AS s{place}"
+            f"sum({_parse_number(name, digits)}) AS s{place}"
             for place, (name, digits) in enumerate(zip(self._metrics, self._digits, strict=True))
         ]
-        columns = ", ".join([*self._keys, *sums, *self._sizes()])
+        columns = ", ".join([*self._keys, *sums, *self._measure_rows()])
         return f"CREATE TEMP TABLE sums AS SELECT {columns} FROM {self._source} GROUP BY {', '.join(self._keys)}"  # noqa: S608
 
     def describe_sums(self) -> str:
@@ -66,27 +66,29 @@ class Statements:
     def write_sums(self, to: Path) -> str:
         """Write the rows of `sums` to a file as the query's own cells, sorted by key."""
         wholes = [
-            f", {self._whole(made)} AS r{place}"
-            for place, made in enumerate(self._recipe.cells)
+            f", {self._round_rate(made)} AS r{place}"
+            for place, made in enumerate(self._plan.cells)
             if isinstance(made, Rate)
         ]
-        cells = [self._cell(place, made) for place, made in enumerate(self._recipe.cells)]
-        line = " || ',' || ".join([*map(self._written, self._keys), *cells])
-        return _copy(f"SELECT {line} FROM (SELECT *{''.join(wholes)} FROM sums) ORDER BY {self._order}", to)  # noqa: S608
+        cells = [self._format_cell(place, made) for place, made in enumerate(self._plan.cells)]
+        line = " || ',' || ".join([*map(self._format_key, self._keys), *cells])
+        return _copy_to(f"SELECT {line} FROM (SELECT *{''.join(wholes)} FROM sums) ORDER BY {self._order}", to)  # noqa: S608
 
     @property
     def _order(self) -> str:
         """The sort order: by UTF-8 bytes, empty last."""
         return ", ".join(f"nullif({key}, '') NULLS LAST" for key in self._keys)
 
-    def _sizes(self) -> list[str]:
+    def _measure_rows(self) -> list[str]:
         """Sum the bytes (line end included) and the `""` of rows as written; numbers are never quoted."""
-        cells = [*map(self._written, self._keys), *(f"coalesce({name}, '')" for name in self._metrics)]
+        cells = [*map(self._format_key, self._keys), *(f"coalesce({name}, '')" for name in self._metrics)]
         size = " + ".join([*(f"strlen({cell})" for cell in cells), str(len(cells))])
-        pairs = " + ".join(_pairs(self._written(key), key) for key in self._keys) if self._bodies.quotes else "0"
+        pairs = (
+            " + ".join(_count_pairs(self._format_key(key), key) for key in self._keys) if self._bodies.quotes else "0"
+        )
         return [f"sum({size}) AS bytes", f"sum({pairs}) AS pairs"]
 
-    def _written(self, name: str) -> str:
+    def _format_key(self, name: str) -> str:
         """Format a cell as a service writes it: quoted where needed, and around a `#` where the files do so."""
         if not self._bodies.quotes:
             return f"coalesce({name}, '')"
@@ -96,21 +98,21 @@ class Statements:
             f"THEN '\"' || replace({name}, '\"', '\"\"') || '\"' ELSE coalesce({name}, '') END"
         )
 
-    def _cell(self, place: int, made: Cell) -> str:
+    def _format_cell(self, place: int, made: Cell) -> str:
         match made:
             case Added(column):
                 return f"coalesce(s{column}::VARCHAR, '')"
             case Rate() as rate:
-                return self._rate(place, rate)
+                return self._format_rate(place, rate)
 
-    def _whole(self, rate: Rate) -> str:
+    def _round_rate(self, rate: Rate) -> str:
         """Compute a rate's absolute value in units of its last digit, rounded half up; NULL where it is empty."""
-        above, below = self._units(rate)
+        above, below = self._scale_sums(rate)
         factor = 2 * rate.scale * 10**rate.digits
         return f"(abs({above}) * {factor}::HUGEINT + abs({below})) // nullif(2 * abs({below}), 0)"
 
-    def _rate(self, place: int, rate: Rate) -> str:
-        above, below = self._units(rate)
+    def _format_rate(self, place: int, rate: Rate) -> str:
+        above, below = self._scale_sums(rate)
         sign = f"CASE WHEN r{place} <> 0 AND ({above} < 0) <> ({below} < 0) THEN '-' ELSE '' END"
         text = f"r{place}::VARCHAR"
         if rate.digits:
@@ -118,13 +120,13 @@ class Statements:
             text = f"left({padded}, length({padded}) - {rate.digits}) || '.' || right({padded}, {rate.digits})"
         return f"coalesce({sign} || {text}, '')"
 
-    def _units(self, rate: Rate) -> tuple[str, str]:
+    def _scale_sums(self, rate: Rate) -> tuple[str, str]:
         """Return a rate's numerator and denominator sums as integers of the same unit."""
         digits = max(self._digits[column] for column in (rate.numerator, *rate.denominator))
-        below = " + ".join(f"coalesce({self._unit(column, digits)}, 0::HUGEINT)" for column in rate.denominator)
-        return self._unit(rate.numerator, digits), f"({below})"
+        below = " + ".join(f"coalesce({self._scale_sum(column, digits)}, 0::HUGEINT)" for column in rate.denominator)
+        return self._scale_sum(rate.numerator, digits), f"({below})"
 
-    def _unit(self, column: int, digits: int) -> str:
+    def _scale_sum(self, column: int, digits: int) -> str:
         own = self._digits[column]
         whole = f"replace(s{column}::VARCHAR, '.', '')::HUGEINT" if own else f"s{column}"
         return f"({whole} * {10 ** (digits - own)}::HUGEINT)"
@@ -135,7 +137,7 @@ def quote_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _number(name: str, digits: int) -> str:
+def _parse_number(name: str, digits: int) -> str:
     """Parse a cell as a number with `digits` digits after the point; NULL where empty, an error where not plain.
 
     A number that casts back to the same text was read exactly; most cells are of that kind.
@@ -151,14 +153,14 @@ def _number(name: str, digits: int) -> str:
     )
 
 
-def _pairs(written: str, name: str) -> str:
+def _count_pairs(written: str, name: str) -> str:
     return (
         f"CASE WHEN {name} = '' THEN 1 WHEN contains({name}, '\"') "
         f"THEN strlen({written}) - strlen(replace({written}, '\"\"', '\"')) ELSE 0 END"
     )
 
 
-def _copy(query: str, to: Path) -> str:
+def _copy_to(query: str, to: Path) -> str:
     return f"COPY ({query}) TO {quote_text(str(to))} ({_LINES})"
 
 

@@ -38,13 +38,13 @@ def cut(whole: Window, longest: int, *, months: bool = False) -> tuple[Window, .
     while start <= whole.end.toordinal():
         end = min(start + longest - 1, whole.end.toordinal())
         if months and end < whole.end.toordinal():
-            end = _last_month_end(end)
+            end = _find_month_end(end)
         found.append(Window(date.fromordinal(start), date.fromordinal(end)))
         start = end + 1
     return tuple(found)
 
 
-def halves(window: Window, *, months: bool = False) -> tuple[Window, ...]:
+def halve(window: Window, *, months: bool = False) -> tuple[Window, ...]:
     """Cut a window in two near its middle, with `months` between two months; returns none where it can't be cut."""
     middles: Iterable[int] = range(window.start.toordinal(), window.end.toordinal())
     if months:
@@ -63,10 +63,10 @@ def recut(window: Window, longest: int, *, months: bool = False) -> tuple[Window
     return cut(window, longest, months=months)
 
 
-def pieces(window: Window, had: Iterable[Window]) -> Iterator[Window]:
+def split_by_existing(window: Window, existing: Iterable[Window]) -> Iterator[Window]:
     """Yield a window's existing pieces and the gaps between them; skips pieces that overlap others."""
     start = window.start.toordinal()
-    for piece in sorted(had, key=lambda each: (each.start, -each.days)):
+    for piece in sorted(existing, key=lambda each: (each.start, -each.days)):
         if piece in window and piece.start.toordinal() >= start:
             if piece.start.toordinal() > start:
                 yield Window(date.fromordinal(start), date.fromordinal(piece.start.toordinal() - 1))
@@ -76,7 +76,7 @@ def pieces(window: Window, had: Iterable[Window]) -> Iterator[Window]:
         yield Window(date.fromordinal(start), window.end)
 
 
-def _last_month_end(day: int) -> int:
+def _find_month_end(day: int) -> int:
     """Return the last end of a month that is not after the day."""
     if date.fromordinal(day + 1).day == 1:
         return day

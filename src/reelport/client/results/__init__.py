@@ -1,1 +1,1 @@
-"""A report as typed rows, Arrow, Polars, pandas or Parquet: exact, and nothing guessed."""
+"""Read a report as typed rows, Arrow, Polars, pandas or Parquet: exactly, with types from the catalog."""

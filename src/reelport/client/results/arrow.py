@@ -1,6 +1,6 @@
-"""A report's file as Arrow: by Arrow's CSV reader with the types said beforehand, or row by row where that gives up.
+"""Read a report's file as Arrow: by Arrow's CSV reader with the catalog's types, or row by row where that fails.
 
-Imports pyarrow: `reelport.client.results.tables` loads this module when a table is asked for.
+Imports pyarrow, so `reelport.client.results.tables` loads this module only when it needs a table.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from reelport.catalog import CellType
-from reelport.client.files.locks import put_in_place
+from reelport.client.files.locks import rename_into_place
 from reelport.client.results.cells import Cell, typed
 from reelport.client.results.columns import PRECISION, Column
 from reelport.errors import SchemaDrift
 
 _BLOCK = 1 << 20
-"""Bytes that Arrow's reader takes at a time: it reads ahead of who writes, so that eight times as many cost 400 MB."""
+"""Bytes per read of Arrow's reader. It reads ahead of the writer: blocks eight times as large would take 400 MB."""
 
 _ROWS = 65_536
 _GROUP_ROWS, _GROUP_BYTES = 131_072, 32 << 20
-"""What makes a row group of a Parquet file, whichever comes first."""
+"""Rows or bytes after which a Parquet row group ends, whichever comes first."""
 
 _INT64 = range(-(2**63), 2**63)
 
 
 def table(path: Path, columns: tuple[Column, ...]) -> pa.Table:
-    """All rows, in memory."""
+    """Read all rows into memory."""
     if _rowless(path):
         return schema(columns).empty_table()
     try:
@@ -44,7 +44,7 @@ def table(path: Path, columns: tuple[Column, ...]) -> pa.Table:
 
 
 def write_parquet(path: Path, columns: tuple[Column, ...], to: Path) -> None:
-    """All rows into a file that has its name only when it is whole; a block of rows at a time."""
+    """Write all rows to a Parquet file, block by block; the file gets its name only when it is whole."""
     part = to.with_name(f"{to.name}.{secrets.token_hex(4)}.part")
     try:
         try:
@@ -52,16 +52,16 @@ def write_parquet(path: Path, columns: tuple[Column, ...], to: Path) -> None:
         except pa.ArrowInvalid:
             wide = _wide(path, columns)
             _write(part, wide, _batches(path, columns, wide))
-        with part.open("r+b") as file:  # Windows syncs no file that is only read.
+        with part.open("r+b") as file:  # Windows can't sync a file opened for reading.
             os.fsync(file.fileno())
-        put_in_place(part, to)
+        rename_into_place(part, to)
     finally:
         with suppress(FileNotFoundError):
             part.unlink()
 
 
 def schema(columns: tuple[Column, ...]) -> pa.Schema:
-    """The Arrow types of the columns, as the catalog says."""
+    """Return the columns' Arrow types, according to the catalog."""
     return pa.schema([(column.name, _type(column.type, column.digits)) for column in columns])
 
 
@@ -80,7 +80,7 @@ def _type(kind: CellType, digits: int) -> pa.DataType:
 
 
 def _options(columns: tuple[Column, ...]) -> tuple[csv.ReadOptions, csv.ParseOptions, csv.ConvertOptions]:
-    """Every type is said, nothing is sniffed, and only an empty cell without quotes is null."""
+    """Return reader options that guess no type; only an empty cell without quotes is null."""
     types = schema(columns)
     read = csv.ReadOptions(column_names=types.names, skip_rows=1, block_size=_BLOCK)
     # In a report of one column a blank line is a row whose cell is empty.
@@ -97,14 +97,14 @@ def _blocks(path: Path, columns: tuple[Column, ...]) -> Iterator[pa.RecordBatch]
 
 
 def _rowless(path: Path) -> bool:
-    """Whether there is nothing below the header, which Arrow's reader takes for an error."""
+    """Whether the file has only a header, which Arrow's reader treats as an error."""
     with path.open("rb") as file:
         file.readline()
         return not file.read(1)
 
 
 def _wide(path: Path, columns: tuple[Column, ...]) -> pa.Schema:
-    """Types that hold every cell of a file that the catalog's types don't: reads all of it. Raises SchemaDrift."""
+    """Find types that hold every cell of a file where the catalog's don't. Reads the whole file. Raises SchemaDrift."""
     widths = [_Width(column) for column in columns]
     for row in typed(path, columns):
         for width, cell in zip(widths, row, strict=True):
@@ -113,7 +113,7 @@ def _wide(path: Path, columns: tuple[Column, ...]) -> pa.Schema:
 
 
 class _Width:
-    """How many digits the numbers of one column have, before and after the point."""
+    """The most digits that numbers of one column have, before and after the point."""
 
     def __init__(self, column: Column) -> None:
         self.column = column
@@ -155,7 +155,7 @@ def _write(part: Path, types: pa.Schema, batches: Iterator[pa.RecordBatch]) -> N
 
 
 def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
-    """The batches, as many at a time as make a row group."""
+    """Group batches into row groups."""
     group: list[pa.RecordBatch] = []
     for batch in batches:
         group.append(batch)

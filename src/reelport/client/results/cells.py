@@ -1,4 +1,4 @@
-"""The rows of a CSV file as typed cells, exactly: quotes, line ends in cells, an empty cell told from an empty text.
+"""Parse a CSV file into typed cells: quotes, line ends in cells, and an empty cell distinct from an empty text.
 
 Python's own reader can't tell those two apart, and refuses cells above 128 kB.
 """
@@ -22,10 +22,10 @@ Cell = str | int | Decimal | date | datetime | None
 Read = Callable[[str], Cell]
 
 _LONGEST = 64 << 20
-"""Characters of one row at most: more is no report but a quote that never closes."""
+"""Most characters of one row: a longer one means a quote that never closes."""
 
 _BLANKS = " \t"
-"""What may stand around a number or a time: Arrow's reader takes it too."""
+"""Blanks allowed around a number or a time; Arrow's reader allows them too."""
 
 _AT_ONCE = 1 << 20
 _BLANK_LINE = re.compile(rb"\n\r?\n")
@@ -36,7 +36,7 @@ _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 
 
 def typed(path: Path, columns: Sequence[Column]) -> Iterator[tuple[Cell, ...]]:
-    """The rows of a file below its header, each cell as its column's kind. Raises SchemaDrift for one of another."""
+    """Yield the rows below the header, each cell as its column's type. Raises SchemaDrift for any other."""
     reads = [reader(column.type) for column in columns]
     for number, row in enumerate(records(path), start=1):
         try:
@@ -46,9 +46,9 @@ def typed(path: Path, columns: Sequence[Column]) -> Iterator[tuple[Cell, ...]]:
 
 
 def records(path: Path) -> Iterator[list[str | None]]:
-    """The rows of a file below its header, each as wide as that: None is an empty cell, "" an empty text in quotes.
+    """Yield the rows below the header as texts: None is an empty cell, "" an empty text in quotes.
 
-    Holds one row at a time. Raises IncompleteDownload for a row of another width.
+    Holds one row at a time. Raises IncompleteDownload for a row of another width than the header.
     """
     with path.open(encoding="utf-8-sig", newline="\n") as file:
         rows = _rows(file)
@@ -63,7 +63,7 @@ def records(path: Path) -> Iterator[list[str | None]]:
 
 
 def count_rows(path: Path, width: int) -> int:
-    """How many rows of so many cells a file has below its header, as `records` gives them."""
+    """Count the rows of `width` cells below the header, as `read_records` yields them."""
     lines, before = Lines(), b""
     with path.open("rb") as file:
         while data := file.read(_AT_ONCE):
@@ -76,7 +76,7 @@ def count_rows(path: Path, width: int) -> int:
 
 
 def reader(kind: CellType) -> Read:
-    """What makes a cell's value of its text. ValueError when the text is none of that kind."""
+    """Return the parser for cells of a type. The parser raises ValueError for an invalid text."""
     match kind:
         case CellType.TEXT | CellType.MONTH:
             return _text
@@ -91,7 +91,7 @@ def reader(kind: CellType) -> Read:
 
 
 def _drift(number: int, row: list[str | None], columns: Sequence[Column]) -> SchemaDrift:
-    """The error for the first cell of a row that isn't of its column's kind."""
+    """Build the error for the first cell of a row that isn't of its column's type."""
     for column, cell in zip(columns, row, strict=True):
         try:
             reader(column.type)(cell or "")
@@ -115,7 +115,7 @@ def _rows(lines: Iterator[str]) -> Iterator[list[str | None]]:
 
 
 def _whole(line: str, lines: Iterator[str]) -> str:
-    """A row that begins with this line: as many lines as it takes for its quotes to close."""
+    """Read the row that begins with this line: as many lines as its quotes span."""
     pieces, quotes, length = [line], line.count('"'), len(line)
     while quotes % 2:
         line = next(lines, "")
@@ -152,7 +152,7 @@ def _text(text: str) -> str:
 
 
 def _integer(text: str) -> int | Decimal | None:
-    """A whole number; a vendor's fraction stays what it is."""
+    """Parse a whole number; a fraction that a vendor gives there stays a Decimal."""
     if text.isdecimal() and text.isascii():
         return int(text)
     bare = text.strip(_BLANKS)
@@ -161,7 +161,7 @@ def _integer(text: str) -> int | Decimal | None:
 
 def _decimal(text: str) -> Decimal | None:
     if not text:
-        return None  # A number has no empty text, whatever the quotes.
+        return None  # An empty number is null, with or without quotes.
     bare = text.strip(_BLANKS)
     if not _DECIMAL.fullmatch(bare):
         raise ValueError(text)
@@ -175,10 +175,10 @@ def _day(text: str) -> date | None:
 
 @lru_cache(4096)
 def _moment(text: str) -> datetime | None:
-    """A moment of UTC; one without an offset is UTC."""
+    """Parse a time and convert it to UTC; without an offset it is UTC."""
     if not text:
         return None
     text = text.strip(_BLANKS)
-    parse_day(text)  # Holds the text to a day and a time, where Python alone takes more.
+    parse_day(text)  # Accepts only a day and a time; Python's own parser accepts more.
     moment = datetime.fromisoformat(text.replace(",", ".").upper())
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

@@ -1,4 +1,4 @@
-"""What the columns of a report hold, as the catalog says it."""
+"""Types of a report's columns, according to the catalog."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from reelport.catalog import CellType, Dimension, Metric
 
 PRECISION = 38
-"""Digits that a decimal column has room for, before and after the point together."""
+"""Digits that a decimal column can hold, before and after the point together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its name in the header (lower case), what its cells hold, digits after the point of a decimal.
+    """One column: its name in lower case, the type of its cells, and a decimal's digits after the point.
 
-    `known` is false for a column that the catalog doesn't have: its cells are text.
+    `known` is false for a column that the catalog lacks: its cells are text.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Column:
 
 
 def types_of(columns: Iterable[str]) -> tuple[Column, ...]:
-    """What the columns of a report hold, by their names in any case."""
+    """Look up columns in the catalog, by their names in any case."""
     return tuple(_column(name) for name in columns)
 
 

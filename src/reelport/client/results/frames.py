@@ -1,6 +1,6 @@
-"""A report as a pandas frame of plain NumPy types: what people compute with, plot and merge.
+"""Convert a report to a pandas frame of plain NumPy types, to compute with, plot and merge.
 
-Imports pandas and pyarrow: `reelport.client.results.tables` loads this module when a frame is asked for.
+Imports pandas and pyarrow, so `reelport.client.results.tables` loads this module only when it needs a frame.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _MONTH = re.compile(r"\s*(\d{4}-(?:0[1-9]|1[0-2]))(?:-01)?\s*", re.ASCII)
 
 
 def frame(table: pa.Table, columns: tuple[Column, ...], *, exact: bool) -> pd.DataFrame:
-    """All rows. With `exact` money and rates are Decimals, else floats: the nearest to each decimal that there is.
+    """Convert all rows. With `exact`, money and rates are Decimals, else the nearest floats.
 
-    Raises SchemaDrift for a month that is none.
+    Raises SchemaDrift for an invalid month.
     """
     found = zip(columns, table.columns, strict=True)
     return pd.DataFrame({column.name: _series(column, cells, exact=exact) for column, cells in found})
@@ -42,17 +42,17 @@ def _series(column: Column, cells: pa.ChunkedArray, *, exact: bool) -> pd.Series
 
 
 def _numbers(cells: pa.ChunkedArray, *, exact: bool) -> pd.Series:
-    """Whole numbers as int64, as Int64 where a cell is empty; decimals, and whole numbers too large for that, else."""
+    """Convert integers to int64, or Int64 where a cell is empty; decimals and larger integers to Decimals or floats."""
     if pa.types.is_integer(cells.type):
         return cells.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get if cells.null_count else None)
     if exact:
         return cells.to_pandas()
-    # Arrow's own cast of decimals to floats often misses the nearest one; that of texts doesn't.
+    # Arrow's cast from decimal to float often misses the nearest float; its cast from text doesn't.
     return cells.cast(pa.string()).cast(pa.float64()).to_pandas()
 
 
 def _months(name: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The first instant of each month: few are different, and only these are read one by one."""
+    """Convert months to their first instants; parses each distinct month only once."""
     encoded = cells.dictionary_encode().combine_chunks()
     firsts = pa.array([_first_of(name, text) for text in encoded.dictionary.to_pylist()], _MOMENT)
     return pa.chunked_array([pc.take(firsts, encoded.indices)])

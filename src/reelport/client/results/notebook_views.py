@@ -1,4 +1,4 @@
-"""Tables, reports and downloads as a notebook shows them: HTML in which whatever came from outside is text."""
+"""Render tables, reports and downloads as HTML for notebooks; escapes everything that came from outside."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from reelport.wording import format_count, format_size
 
 SHOWN_ROWS = 20
 _LONGEST = 200
-"""Letters of one cell that are shown."""
+"""Most characters of one cell to show."""
 
-# Notebooks would typeset what stands between two dollar signs.
+# These classes keep notebooks from typesetting text between dollar signs as mathematics.
 _CLASS = "dataframe tex2jax_ignore mathjax_ignore"
 _NUMBERS = {CellType.INTEGER, CellType.DECIMAL}
 
-# Control characters, and those that turn the direction of what stands around them.
+# Control characters, and those that change the direction of the text around them.
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def table_html(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], extent: Callable[[], str]) -> str:
-    """The first rows of a table, and below them its extent; in place of rows that can't be read, why."""
+    """Render a table's first rows and its extent; where the rows can't be read, the error instead."""
     try:
         shown, more = list(islice(rows, SHOWN_ROWS)), extent()
     except ReelportError as error:
@@ -43,7 +43,7 @@ def table_html(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], extent
 
 
 def extent_of(columns: int, rows: int | None) -> str:
-    """How many rows and columns there are; None where that takes too long to count."""
+    """Describe how many rows and columns there are; `rows` is None where counting would take too long."""
     of = format_count(columns, "column")
     if rows is None:
         return f"The first {SHOWN_ROWS} rows of {of}. len(table) counts all rows."
@@ -51,7 +51,7 @@ def extent_of(columns: int, rows: int | None) -> str:
 
 
 def report_html(kind: str, token: str, status: str, query: ReportQuery | None) -> str:
-    """A report: what finds it again, how it stood when it was last looked at, what it was asked for."""
+    """Render a report: its token, its status at the last look, and its query."""
     facts: dict[str, object] = {"token": token, "status": status}
     if query is not None:
         facts |= {
@@ -67,7 +67,7 @@ def report_html(kind: str, token: str, status: str, query: ReportQuery | None) -
 def download_html(
     kind: str, path: Path, rows: int, size: int, windows: int, proof: str, complete: date | None, sha256: str
 ) -> str:
-    """A report on disk: where, how much, and what shows that it is whole."""
+    """Render a report on disk: its path, its size, and the proof that it is whole."""
     facts = {
         "file": path,
         "rows": f"{rows:,}",
@@ -81,7 +81,7 @@ def download_html(
 
 
 def _facts(title: str, facts: Mapping[str, object]) -> str:
-    """Facts of one thing, one a line; those that aren't known are left out."""
+    """Render facts as a table of two columns; leaves out unknown ones."""
     left = ' style="text-align:left"'
     rows = "".join(
         f"<tr><th{left}>{what}</th><td{left}>{_text(fact)}</td></tr>" for what, fact in facts.items() if fact
@@ -96,7 +96,7 @@ def _cell(column: Column, cell: Cell) -> str:
 
 
 def _side(column: Column, *, wraps: bool = False) -> str:
-    """Where a column's cells stand; only texts may take several lines."""
+    """Return the style of a column's cells: numbers to the right; only texts wrap."""
     flow = "max-width:40em;overflow-wrap:anywhere" if wraps and column.type is CellType.TEXT else "white-space:nowrap"
     return f' style="text-align:{"right" if column.type in _NUMBERS else "left"};{flow}"'
 
@@ -106,6 +106,6 @@ def _kind(column: Column) -> str:
 
 
 def _text(value: object) -> str:
-    """A value as text that marks nothing up and turns no writing around."""
+    """Escape a value as text, without control characters, shortened to 200 characters."""
     text = _STEERING.sub("\ufffd", str(value))
     return f"<bdi>{escape(text if len(text) <= _LONGEST else text[:_LONGEST] + '…')}</bdi>"

@@ -1,4 +1,4 @@
-"""A report's file as typed rows, Arrow, Polars, pandas or Parquet: typed by the catalog, never by a guess.
+"""Read a report's file as typed rows, Arrow, Polars, pandas or Parquet, with the catalog's types and no guesses.
 
 Only an empty cell is null: `NA` is a text. Columns that the catalog doesn't know are text.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from reelport.catalog import CellType
 from reelport.client.files.part import translate_io_errors
-from reelport.client.files.shape import check_header, names_of
+from reelport.client.files.shape import check_header, parse_names
 from reelport.client.results.cells import Cell, count_rows, typed
 from reelport.client.results.columns import PRECISION, Column, types_of
 from reelport.client.results.notebook_views import extent_of, table_html
@@ -29,12 +29,12 @@ __all__ = ["PRECISION", "Cell", "Column", "Table", "types_of"]
 
 _HEADER_BYTES = 1 << 16
 _SOON_COUNTED = 64 << 20
-"""Bytes of a file up to which its rows are counted to be shown: a fraction of a second."""
+"""Largest file, in bytes, whose rows are counted for a notebook's view: takes a fraction of a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rows of a report's file. Nothing is read before it is asked for.
+    """The rows of a report's file. Reads nothing before a method needs it.
 
     | catalog | rows | Arrow, Polars, Parquet | pandas |
     |---|---|---|---|
@@ -45,8 +45,8 @@ class Table:
     | day | date | date32 | datetime64 |
     | hour, minute | datetime, UTC | timestamp("us", "UTC") | datetime64, UTC |
 
-    Where a vendor's numbers have more digits than the catalog says they keep them: an Arrow
-    column is then a decimal with as many. Columns are named in lower case; `header` has the file's own names.
+    Where a vendor's numbers have more digits than the catalog says, they keep them: the Arrow
+    column is then a decimal with as many. Column names are in lower case; `header` has the file's own names.
     """
 
     path: Path
@@ -55,9 +55,9 @@ class Table:
 
     @classmethod
     def of(cls, path: str | os.PathLike[str], text: Collection[str] | str = (), *, kept_by: object = None) -> Table:
-        """The table in a CSV file of a report; `text` names columns, or one, to leave as they are.
+        """Open a report's CSV file as a table; `text` names a column or columns to keep as text.
 
-        The table refers to `kept_by`, so that a temporary file is there as long as the table.
+        The table refers to `kept_by`, so that a temporary file lives as long as the table.
         """
         path = Path(path)
         with translate_io_errors(path), path.open("rb") as file:
@@ -67,7 +67,7 @@ class Table:
         return cls(path, types_of(header), kept_by).as_text(*((text,) if isinstance(text, str) else text))
 
     def as_text(self, *names: str) -> Table:
-        """The same table with these columns left as the file has them, as texts."""
+        """Return the table with these columns as text, as the file has them."""
         left = {name.lower() for name in names}
         kinds = (Column(one.name, CellType.TEXT) if one.name in left else one for one in self.columns)
         return replace(self, columns=tuple(kinds))
@@ -76,15 +76,15 @@ class Table:
     def header(self) -> tuple[str, ...]:
         """The columns' names as the file writes them."""
         with translate_io_errors(self.path), self.path.open("rb") as file:
-            return names_of(file.readline(_HEADER_BYTES))
+            return parse_names(file.readline(_HEADER_BYTES))
 
     def __len__(self) -> int:
-        """How many rows there are: reads the file once, and no cell of it."""
+        """Count the rows: reads the file once, without parsing cells."""
         with translate_io_errors(self.path):
             return count_rows(self.path, len(self.columns))
 
     def _repr_html_(self) -> str:
-        """The first rows, as a notebook shows them."""
+        """Show the first rows in a notebook."""
         return table_html(self.columns, self.tuples(), self._extent)
 
     def _extent(self) -> str:
@@ -93,18 +93,18 @@ class Table:
         return extent_of(len(self.columns), len(self) if soon else None)
 
     def rows(self) -> Iterator[dict[str, Cell]]:
-        """Each row by column name; one at a time, so that any file fits into memory."""
+        """Yield each row as a dict by column name; one at a time, so that any file fits into memory."""
         names = [column.name for column in self.columns]
         for row in self.tuples():
             yield dict(zip(names, row, strict=True))
 
     def tuples(self) -> Iterator[tuple[Cell, ...]]:
-        """Each row as its cells alone, in the order of the columns. Raises SchemaDrift for a cell of another kind."""
+        """Yield each row as a tuple of cells, in column order. Raises SchemaDrift for a cell of another type."""
         with translate_io_errors(self.path):
             yield from typed(self.path, self.columns)
 
     def arrow(self) -> pa.Table:
-        """All rows as a pyarrow table (`reelport[arrow]`)."""
+        """Read all rows into a pyarrow table (`reelport[arrow]`)."""
         _need("arrow", "pyarrow")
         from reelport.client.results import arrow  # noqa: PLC0415 - pyarrow is loaded when it is asked for
 
@@ -112,7 +112,7 @@ class Table:
             return arrow.table(self.path, self.columns)
 
     def polars(self) -> pl.DataFrame:
-        """All rows as a Polars frame (`reelport[polars]`)."""
+        """Read all rows into a Polars frame (`reelport[polars]`)."""
         _need("polars", "polars", "pyarrow")
         import polars  # noqa: ICN001, PLC0415 - loaded when it is asked for
 
@@ -121,10 +121,10 @@ class Table:
         return frame
 
     def pandas(self, *, exact: bool = False) -> pd.DataFrame:
-        """All rows as a pandas frame of plain NumPy types (`reelport[pandas]`).
+        """Read all rows into a pandas frame of plain NumPy types (`reelport[pandas]`).
 
-        Days and months are datetime64, hours and minutes too, in UTC without a zone; counts are int64, or Int64 where
-        a cell is empty; money and rates are float64, with `exact` Decimals.
+        Days, months, hours and minutes are datetime64, in UTC without a zone; counts are int64, or Int64 where
+        a cell is empty; money and rates are float64, or Decimals with `exact`.
         """
         _need("pandas", "pandas", "pyarrow")
         from reelport.client.results import frames  # noqa: PLC0415 - pandas is loaded when it is asked for
@@ -143,7 +143,7 @@ class Table:
 
 
 def _need(extra: str, *libraries: str) -> None:
-    """Load libraries. Raises UsageError with the extra that brings an absent one."""
+    """Import libraries. Raises UsageError that names the extra to install for a missing one."""
     for library in libraries:
         try:
             import_module(library)

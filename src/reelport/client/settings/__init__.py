@@ -1,1 +1,1 @@
-"""Whom a client speaks to and as whom: settings, keys, profiles, and where secrets live."""
+"""A client's settings: the service's address, keys, profiles, and where secrets are kept."""

@@ -1,4 +1,4 @@
-"""Where the client speaks to, as whom, and how much of it: arguments first, then the environment, then the default."""
+"""A client's settings: address, key and limits, from arguments, else the environment, else defaults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reelport.client.settings.faults import Faults
 from reelport.errors import AccessError, UsageError
 
 DAILYMOTION_URL = PRIVATE_HOST
-"""The host of Dailymotion's private API keys: spoken to when no other is named."""
+"""The default host, where Dailymotion's private API keys are valid."""
 
 URL = "REELPORT_URL"
 KEY = "REELPORT_API_KEY"
@@ -36,23 +36,23 @@ _IDENTITY = 16
 _DIGITS = 9
 _A_COUNT = f"a whole number of at least 1, {_DIGITS} digits at most"
 _A_TIME, _LONGEST = "a number of seconds above 0, a million at most", 1_000_000
-"""A socket takes no longer time than some weeks."""
+"""A socket's timeout can't be longer than some weeks."""
 _LONG = 200
 _OWN = ("localhost", "127.", "[::1]")
-"""How addresses of this machine begin, which rarely speaks https."""
+"""How addresses of this machine begin; it rarely serves https."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A service's address, without a slash at its end, the key to speak to it with, and what to hold to there.
+    """A service's address (without a slash at its end), the key for it, and the limits to keep there.
 
     `slots` is how many reports of one key may be in flight at a time, `windows` how many days one report may
-    cover (None: as many as the service is found to take), `timeout` after how many seconds of silence a request is
-    given up, and `patience` for how many seconds trouble that may pass is waited out. UsageError where one of them is
-    no positive number, or a senseless one.
-    With `confirm` a file for whose end nothing speaks is fetched twice, with `again` an ask whose answer was lost is
-    repeated, with `any_columns` a report may have others than were asked for. `insecure` lets a key go in clear text:
-    without it a plain http address of another machine raises UsageError.
+    cover (None: as many as the service is found to take), `timeout` the seconds of silence after which a request is
+    given up, and `patience` the seconds for which transient failures are retried. Raises UsageError where one of them
+    isn't a positive number, or is too large.
+    With `confirm`, a file whose end nothing proves is fetched twice; with `again`, an ask whose answer was lost is
+    repeated; with `any_columns`, a report may have other columns than asked for. `insecure` allows sending the key in
+    clear text: without it a plain http address of another machine raises UsageError.
     """
 
     url: str
@@ -88,12 +88,12 @@ class Settings:
         bearer: str | None = None,
         insecure: bool = False,
     ) -> Self:
-        """The settings from arguments, else from the environment. An empty text counts as none.
+        """Read the settings from arguments, else from the environment. An empty text counts as not given.
 
-        A bearer token is used where one is given; else a username or a password makes the key a public one.
-        A key that is given whole as arguments is used as it is, whatever the environment holds.
-        Raises UsageError for all that is wrong with address, numbers and switches, and for an address that would take
-        the key in clear text without `insecure`; AccessError where it is only that the key isn't whole.
+        A bearer token takes precedence; else a username or password makes the key a public one. A key given whole as
+        arguments is used unchanged, whatever the environment holds.
+        Raises UsageError for everything wrong with address, numbers and switches, and for an address that would get
+        the key in clear text without `insecure`; AccessError where only parts of the key are missing.
         """
         given = {KEY: key, SECRET: secret, USERNAME: username, PASSWORD: password, BEARER: bearer}
         texts = {name: _text(name, value) for name, value in given.items()}
@@ -121,24 +121,24 @@ class Settings:
 
     @property
     def vendor(self) -> bool:
-        """Whether one of Dailymotion's own hosts is spoken to."""
+        """Whether the service is one of Dailymotion's own hosts."""
         host = urlsplit(self.url).hostname or ""
         return host == _VENDOR or host.endswith(f".{_VENDOR}")
 
     @property
     def identity(self) -> str:
-        """What tells this key at this service from others, without telling either."""
+        """A hash that identifies this key at this service, and reveals neither."""
         text = f"{self.url}\n{self.key.kind}\n{self.key.name}"
         return hashlib.sha256(text.encode()).hexdigest()[:_IDENTITY]
 
     @property
     def token_url(self) -> str | None:
-        """Where tokens are had; None when the only one was given."""
+        """The address of the token endpoint; None for a bearer token."""
         return None if self.key.token_path is None else self.url + self.key.token_path
 
     @property
     def graphql_url(self) -> str:
-        """Where reports are asked for."""
+        """The address of the GraphQL endpoint."""
         return self.url + graphql_path(self.key, self.url)
 
 
@@ -148,13 +148,13 @@ def _refuse_beyond(name: str, value: float, kinds: type | UnionType, most: int, 
 
 
 def home_of(environment: Mapping[str, str]) -> Path:
-    """Where a user's settings and memory lie."""
+    """Return the folder of the user's settings and ledger."""
     given = environment.get(HOME, "").strip()
     return expand_path(given or "~/.reelport")
 
 
 def expand_path(path: str | os.PathLike[str]) -> Path:
-    """A path whose `~` is a home. Raises UsageError where there is none: a user without one, or nobody of that name."""
+    """Expand `~` in a path. Raises UsageError where that user doesn't exist or has no home folder."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -166,7 +166,7 @@ def expand_path(path: str | os.PathLike[str]) -> Path:
 
 
 def checked_url(url: str) -> str:
-    """The address of a service, with its host in lower case and without a slash at its end; UsageError for none."""
+    """Normalize a service's address: host in lower case, no slash at the end. Raises UsageError for an invalid one."""
     if not _is_whole(url.strip()):
         raise UsageError(f"{url[:200]!r} is no address of a service ({URL}): {_instead(url.strip())}")
     parts = urlsplit(url.strip())
@@ -177,7 +177,7 @@ def checked_url(url: str) -> str:
 
 
 def read_switch(environment: Mapping[str, str], name: str) -> bool:
-    """Read a variable that is 1 or 0. Raises UsageError for anything else; one that isn't set is 0."""
+    """Read a variable that is 1 or 0; unset is 0. Raises UsageError for anything else."""
     text = environment.get(name, "").strip()
     if text not in {"", "0", "1"}:
         raise UsageError(f"{name} must be 1 or 0, and not {text[:80]!r}.")
@@ -185,7 +185,7 @@ def read_switch(environment: Mapping[str, str], name: str) -> bool:
 
 
 def _refuse_clear_text(url: str) -> None:
-    """Raise UsageError for plain http to another machine: whoever is on the way reads the key."""
+    """Raise UsageError for plain http to another machine, where anybody on the way can read the key."""
     parts = urlsplit(url)
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise UsageError(
@@ -195,7 +195,7 @@ def _refuse_clear_text(url: str) -> None:
 
 
 def _is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine. Names but `localhost` are not looked up: a name can change."""
+    """Whether a host is this machine. Looks up no names other than `localhost`, as a name's address can change."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -212,7 +212,7 @@ def _is_whole(url: str) -> bool:
 
 
 def _instead(url: str) -> str:
-    """What to give instead: the same with a scheme, where that is all that it lacks."""
+    """Advise on an invalid address: the same with a scheme, where only that is missing, else an example."""
     scheme = "http" if url.startswith(_OWN) else "https"
     whole = f"{scheme}://{url}"
     lacks = "://" not in url and _is_whole(whole) and len(whole) < _LONG
@@ -220,7 +220,7 @@ def _instead(url: str) -> str:
 
 
 def _credentials(texts: Mapping[str, str], address: str) -> Credentials:
-    """The key that these texts make. Raises AccessError with all that is missing."""
+    """Build the key from its parts. Raises AccessError that names all missing parts."""
     if texts[BEARER]:
         return Bearer(texts[BEARER])
     public = bool(texts[USERNAME] or texts[PASSWORD])
@@ -247,7 +247,7 @@ def _text(name: str, value: object) -> str:
 
 
 def read_count(environment: Mapping[str, str], name: str) -> int | None:
-    """Read a variable that is a whole number. Raises UsageError for anything else; None for one that isn't set."""
+    """Read a variable that is a positive whole number; unset is None. Raises UsageError for anything else."""
     text = environment.get(name, "").strip()
     if not text:
         return None

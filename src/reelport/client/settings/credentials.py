@@ -1,6 +1,6 @@
-"""As whom a client speaks: a private API key, a public one with its owner's login, or a token had elsewhere.
+"""Credentials: a private API key, a public key with its owner's login, or a bearer token.
 
-None of them prints its secrets. Each says where its tokens and its reports are had.
+Their `repr` leaves out secrets. Each knows the paths of its token endpoint and of GraphQL.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from reelport.errors import AccessError
 from reelport.wire import GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
 PRIVATE_HOST = "https://partner.api.dailymotion.com"
-"""Where Dailymotion's private API keys are good: spoken to when no other host is named."""
+"""The host where Dailymotion's private API keys are valid; the default host."""
 
 PUBLIC_HOST = "https://graphql.api.dailymotion.com"
-"""Where Dailymotion's public API keys are good."""
+"""The host where Dailymotion's public API keys are valid."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
 class PrivateKey:
-    """A private API key: its tokens are had for id and secret alone."""
+    """A private API key: gets tokens for its id and secret alone (OAuth client credentials)."""
 
     id: str = field(repr=False)
     secret: str = field(repr=False)
@@ -36,18 +36,18 @@ class PrivateKey:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no text for people may hold."""
+        """Texts that must never be printed."""
         return (self.id, self.secret)
 
     @property
     def name(self) -> str:
-        """What tells this key from others, and holds no secret of it."""
+        """The key's id, which isn't secret."""
         return self.id
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A public API key with the login of the account that it reports on: tokens by password, then by refreshing."""
+    """A public API key with the login of the account it reports on: gets tokens by password, then by refresh token."""
 
     id: str = field(repr=False)
     secret: str = field(repr=False)
@@ -61,18 +61,18 @@ class PublicKey:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no text for people may hold."""
+        """Texts that must never be printed."""
         return (self.id, self.secret, self.username, self.password)
 
     @property
     def name(self) -> str:
-        """What tells this key and account from others, and holds no secret of them."""
+        """The key's id and the account's name, which aren't secret."""
         return f"{self.id}\n{self.username}"
 
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """A token that was had elsewhere. It can't be renewed: when it runs out, a fresh one has to be given.
+    """An access token from elsewhere. The client can't renew it: when it expires, the user must give a fresh one.
 
     Raises AccessError for a text that can't be a token.
     """
@@ -90,12 +90,12 @@ class Bearer:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no text for people may hold."""
+        """Texts that must never be printed."""
         return (self.token,)
 
     @property
     def name(self) -> str:
-        """What tells this token from others, and doesn't tell the token."""
+        """A hash that identifies the token without revealing it."""
         return hashlib.sha256(self.token.encode()).hexdigest()
 
 
@@ -103,11 +103,11 @@ Credentials = PrivateKey | PublicKey | Bearer
 
 
 def is_token(text: str) -> bool:
-    """Whether a text can be sent as a bearer token."""
+    """Whether a text can be a bearer token."""
     return _TOKEN.fullmatch(text) is not None
 
 
 def graphql_path(key: Credentials, url: str) -> str:
-    """The path of a service's GraphQL. Dailymotion's public host has it at its root, whatever the token."""
+    """Return the path of a service's GraphQL; Dailymotion's public host has it at its root, for every token."""
     same = urlsplit(url).hostname == urlsplit(PUBLIC_HOST).hostname
     return PUBLIC_GRAPHQL_PATH if same else key.graphql_path

@@ -1,4 +1,4 @@
-"""All that is wrong with settings at once: each is read, and what was wrong with them is raised together."""
+"""Collect the errors of all settings while reading them, and raise them together."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Faults:
-    """What was wrong with settings that were read."""
+    """The errors of the settings read so far."""
 
     errors: list[UsageError | AccessError] = field(default_factory=list)
 
     def attempt(self, read: Callable[[], T], instead: T) -> T:
-        """Read a setting; one that can't be read is noted, and something in its place returned."""
+        """Read a setting; on an error, note the error and return `instead`."""
         try:
             return read()
         except (UsageError, AccessError) as error:
@@ -26,7 +26,7 @@ class Faults:
             return instead
 
     def refuse(self) -> None:
-        """Raise what was wrong: one error as it is, several as one UsageError with a line each."""
+        """Raise the noted errors: a single one unchanged, several as one UsageError with a line each."""
         if len(self.errors) == 1:
             raise self.errors[0]
         if self.errors:

@@ -1,6 +1,6 @@
-"""The files that profiles are kept in: read whole, every fault said at once, changed one profile at a time.
+"""Profile files: read one and report every fault at once; change one profile at a time.
 
-They hold addresses and ids of keys. A secret in one of them is refused: such files are shared and committed.
+They hold addresses and key ids. A secret in one is an error, because people share and commit such files.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from reelport.check import nearest
-from reelport.client.files.locks import hold, put_in_place
+from reelport.client.files.locks import rename_into_place, wait_for_lock
 from reelport.errors import StorageError, UsageError
 
 KINDS = ("private", "public", "bearer")
-"""Kinds of key: a private API key, a public one with a user's name and password, a bare token."""
+"""Kinds of key: a private API key, a public one with a username and password, a bearer token."""
 
 TEXTS = ("url", "kind", "key", "username")
 NUMBERS = ("slots", "window_days")
@@ -40,7 +40,7 @@ _LARGEST = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ProfileFile:
-    """What one file says: the profile it prefers, and the settings of each profile as texts."""
+    """The content of one file: its preferred profile, and the settings of each profile as texts."""
 
     path: Path
     preferred: str | None = None
@@ -48,10 +48,10 @@ class ProfileFile:
 
 
 def read(path: Path, *, alone: bool) -> ProfileFile:
-    """The profiles in a file; none when there is no file.
+    """Read the profiles in a file; none when there is no file.
 
-    With `alone` the file holds nothing else; otherwise other tables are others' business. Raises UsageError with
-    every fault, StorageError when the file can't be read.
+    With `alone` the file must hold nothing else; otherwise tables of other programs are ignored. Raises UsageError
+    with every fault, StorageError when the file can't be read.
     """
     found = _parsed(path)
     faults = [*_secrets(found), *_misplaced(found, alone=alone)]
@@ -73,16 +73,16 @@ def read(path: Path, *, alone: bool) -> ProfileFile:
 
 
 def checked_name(name: str) -> str:
-    """A name that a profile may have; UsageError otherwise."""
+    """Return a valid profile name; raises UsageError for another."""
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name[:80]!r} can't be a profile's name: up to 64 letters, digits, - and _.")
     return name
 
 
 def keep(path: Path, name: str, settings: Mapping[str, str]) -> None:
-    """Write one profile into a file, in place of the profile of that name; all else stays as it is.
+    """Write one profile into a file, replacing the profile of that name; everything else stays the same.
 
-    Raises UsageError when the file is written in a way that can't be changed safely.
+    Raises UsageError when the file's layout can't be changed safely.
     """
     section = [f"[profiles.{checked_name(name)}]", *(_line(key, value) for key, value in settings.items())]
     with alone(path.parent):
@@ -101,21 +101,21 @@ def keep(path: Path, name: str, settings: Mapping[str, str]) -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """No other process of ours changes files of the folder meanwhile; it is made where it is missing."""
+    """Lock a settings folder against other Reelport processes during the block; makes a missing folder."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(folder / "config.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StorageError(f"{folder} can't be written to: {error.strerror or error}.") from error
     try:
-        hold(lock)
+        wait_for_lock(lock)
         yield
     finally:
         os.close(lock)
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
+    """Write a file that only its owner may read; whole or not at all."""
     try:
         target = path.resolve()
         handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
@@ -124,8 +124,8 @@ def write_private(path: Path, text: str) -> None:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            put_in_place(Path(name), target)
-        except BaseException:  # a Ctrl-C too leaves no half file behind; it goes on
+            rename_into_place(Path(name), target)
+        except BaseException:  # a Ctrl-C too must leave no half file behind; raise it again
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
@@ -156,7 +156,7 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _secrets(value: object, place: str = "") -> Iterator[str]:
-    """What is wrong with every secret in a value, however deep; the secret itself isn't repeated."""
+    """Yield a fault for every secret in a value, at any depth, without repeating the secret."""
     if isinstance(value, list):
         for each in value:
             yield from _secrets(each, place)
@@ -200,7 +200,7 @@ def _find_near(key: str, *, alone: bool) -> str | None:
 
 
 def _mistyped(found: Mapping[str, Any], *, alone: bool) -> dict[str, Any]:
-    """The tables of profiles that stand under a word that is near to `profiles`: their faults are told as well."""
+    """Find profile tables under a misspelled `profiles`, so that their faults are reported too."""
     near = [key for key in found if key not in PROJECT_NAMES and _find_near(key, alone=alone) in OURS]
     near += ["profile"] if "profile" in found else []
     return {
@@ -234,7 +234,7 @@ def _faults(name: str, table: object) -> Iterator[str]:
 
 
 def _without(lines: list[str], name: str) -> list[str]:
-    """The lines of a file without the table of one profile; comments that lead to the next table stay."""
+    """Remove one profile's table from a file's lines; comments above the next table stay."""
     kept: list[str] = []
     leading: list[str] = []
     inside = False

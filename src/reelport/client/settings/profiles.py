@@ -1,6 +1,6 @@
-"""What is in force, and from where: arguments, the environment, the project's profile, the user's, a default.
+"""Find the settings in force and their sources: arguments, environment, project's profile, user's profile, defaults.
 
-A profile that is named outright (`--profile`, `profile=`) goes before the environment: who names it means it.
+A profile named in the call (`--profile`, `profile=`) takes precedence over the environment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from reelport.errors import AccessError, ReelportError, StorageError, UsageError
 PROFILE = "REELPORT_PROFILE"
 DEFAULT_PROFILE = "default"
 CLIENT_VARIABLES = frozenset({*VARIABLES.values(), PROFILE, HOME, INSECURE})
-"""Every variable of the environment that a client reads."""
+"""Every environment variable that a client reads."""
 
 USER_FILE = "config.toml"
 PROJECT_FILE = "reelport.toml"
@@ -31,7 +31,7 @@ PROJECT_FILE = "reelport.toml"
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """Every setting in force by name, where the files are, and what stood between us and a secret."""
+    """Every setting in force by name, the files' paths, and the error (`trouble`) that kept a secret from us."""
 
     settings: Mapping[str, Setting]
     home: Path
@@ -40,19 +40,19 @@ class InForce:
     insecure: bool = False
 
     def __getitem__(self, name: str) -> str:
-        """The value of a setting; an empty text when there is none."""
+        """Return the value of a setting; an empty text when unset."""
         return self.settings[name].value or ""
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """The parts that a key of this kind has."""
+        """The parts that a key of this kind needs."""
         kind = self["kind"]
         ids = {"private": ("key",), "public": ("key", "username"), "bearer": ()}[kind]
         return (*ids, *PARTS[kind])
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The variables of those that are not to be had."""
+        """The environment variables of the needed parts that weren't found."""
         return tuple(VARIABLES[part] for part in self.needed if not self[part])
 
 
@@ -64,15 +64,15 @@ def resolve(
     insecure: bool = False,
     **given: str | None,
 ) -> Settings:
-    """The settings to speak to a service with; `given` are url, key, secret, username, password and bearer.
+    """Return a client's settings; `given` are url, key, secret, username, password and bearer.
 
-    Raises UsageError for what is wrong in a file or a setting, AccessError for a key that isn't whole.
+    Raises UsageError for faults in a file or a setting, AccessError for an incomplete key.
     """
     return settings_of(in_force(environment, profile=profile, folder=folder, insecure=insecure, **given))
 
 
 def settings_of(found: InForce) -> Settings:
-    """The same, of what is in force."""
+    """Build a client's settings from those in force."""
     if found.missing and found.trouble is not None:
         raise found.trouble
     if found.missing:
@@ -90,7 +90,7 @@ def in_force(
     insecure: bool = False,
     **given: str | None,
 ) -> InForce:
-    """Every setting in force. A secret that is not to be had is no error here: `trouble` says what stood between."""
+    """Find every setting in force. A secret that can't be read is no error here: `trouble` has the reason."""
     home, project = home_of(environment), project_file(folder)
     faults = Faults()
     user = home / USER_FILE
@@ -132,18 +132,18 @@ def in_force(
 
 
 def profile_names(environment: Mapping[str, str], folder: Path | None = None) -> tuple[str, ...]:
-    """The names of all profiles, in order. Raises UsageError for what is wrong in a file."""
+    """Return the names of all profiles, sorted. Raises UsageError for faults in a file."""
     files = (read(project_file(folder), alone=False), read(home_of(environment) / USER_FILE, alone=True))
     return tuple(sorted({name for file in files for name in file.profiles}))
 
 
 def project_file(folder: Path | None = None) -> Path:
-    """The file of the project in a folder, the present one unless another is named. No other folder is looked into."""
+    """Return the project's profile file in a folder, by default the current one. Searches no parent folders."""
     return (folder or Path()) / PROJECT_FILE
 
 
 def secret_names(settings: Mapping[str, Setting]) -> dict[str, Name]:
-    """Under what names the secret parts of a key are kept; none while the key has no id."""
+    """Return the names under which a key's secret parts are stored; none while the key has no id."""
     url, kind, key, username = (settings[name].value or "" for name in ("url", "kind", "key", "username"))
     if kind != "bearer" and not key:
         return {}
@@ -152,7 +152,7 @@ def secret_names(settings: Mapping[str, Setting]) -> dict[str, Name]:
 
 
 def _chosen(environment: Mapping[str, str], profile: str | None, files: Iterable[ProfileFile]) -> Setting:
-    """The profile to use. Raises UsageError when the one that is named isn't there."""
+    """Choose the profile. Raises UsageError when the named one doesn't exist."""
     wished = [
         Setting("profile", profile, "argument"),
         Setting("profile", environment.get(PROFILE, "").strip(), PROFILE),
@@ -172,14 +172,14 @@ def _chosen(environment: Mapping[str, str], profile: str | None, files: Iterable
 
 
 def _is_for_key(place: Layer, settings: Mapping[str, Setting]) -> bool:
-    """Tell whether the secrets of a place are those of the key in force: it names that key, or none."""
+    """Whether a layer's secrets belong to the key in force: the layer names that key, or none."""
     return all(place.values.get(part) in {None, settings[part].value} for part in ("key", "username"))
 
 
 def _is_for_address(place: Layer, order: Sequence[Layer], url: Setting) -> bool:
-    """Tell whether the secrets of a place may go to the address in force.
+    """Whether a layer's secrets may be sent to the address in force.
 
-    They are meant for the address that the call or the same place gives; where neither gives one, for the environment's
+    They belong to the address that the call or the same layer gives; where neither gives one, to the environment's
     or the platform's own. An address that only a file gives could be anybody's.
     """
     given = [layer for layer in order if "url" in layer.values and (layer is place or layer is order[0])]
@@ -189,7 +189,7 @@ def _is_for_address(place: Layer, order: Sequence[Layer], url: Setting) -> bool:
 
 
 def _explain_withheld(found: InForce, places: Sequence[Layer]) -> AccessError | None:
-    """Say that a part that the key lacks was there, and that only the address stood between; None where not so."""
+    """Build the error for a secret that was found but withheld from the address; None where there is none."""
     url = found.settings["url"]
     parts = [part for part in PARTS[found["kind"]] if not found[part]]
     held = [f"the {part} of the {place.source}" for part in parts for place in places if part in place.values]
@@ -205,7 +205,7 @@ def _explain_withheld(found: InForce, places: Sequence[Layer]) -> AccessError | 
 def _secrets(
     settings: Mapping[str, Setting], places: Sequence[Layer], home: Path
 ) -> tuple[dict[str, Setting], ReelportError | None]:
-    """The secret parts of the key in force, each from the first place that has it, and what went wrong on the way."""
+    """Find the secret parts of the key in force, each in the first place that has it, and any error met."""
     found = {part: layers.first(places, part) for part in SECRETS}
     for part, name in secret_names(settings).items():
         if found[part].value:

@@ -1,6 +1,6 @@
-"""Where secrets live: in the environment, in the system's keyring, or in a file of their own that only its owner reads.
+"""Store and find secrets: in the environment, the system's keyring, or a file that only its owner may read.
 
-Each is looked into in this order. Nothing is ever kept in clear unless the file was asked for by name.
+Looked up in this order. A secret is stored in clear text only when the user asks for the file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LARGEST = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """What a secret is the secret of: one part (`secret`, `password`, `bearer`) of a key at a service."""
+    """A secret's name: one part (`secret`, `password`, `bearer`) of a key at a service."""
 
     url: str
     holder: str
@@ -37,20 +37,20 @@ class Name:
 
     @property
     def entry(self) -> str:
-        """The same in one text."""
+        """The part and its holder, in one text."""
         return f"{self.part} of {self.holder}"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A secret and the place that it was found in. It doesn't print the secret."""
+    """A secret and the place where it was found. Its `repr` leaves out the secret."""
 
     secret: str = field(repr=False)
     place: str
 
 
 def look_up(name: Name, home: Path) -> Found | None:
-    """The secret of that name in the keyring, else in the file.
+    """Look up a secret in the keyring, else in the file.
 
     Raises UsageError or AccessError for a keyring or a file that can't be trusted or opened.
     """
@@ -64,13 +64,13 @@ def look_up(name: Name, home: Path) -> Found | None:
 
 
 def keyring() -> KeyringBackend | None:
-    """The system's keyring; None where there is none, or none that keeps secrets from others.
+    """Find the system's keyring; None where there is none that protects secrets.
 
-    One that the user has chosen (PYTHON_KEYRING_BACKEND, keyringrc.cfg) is taken as it is. Of the others
-    only such as keyring itself recommends: some that it can find keep secrets in clear.
+    A keyring that the user chose (PYTHON_KEYRING_BACKEND, keyringrc.cfg) is used without a check. Of the others we
+    use only those that the keyring library recommends: some that it can find store secrets in clear text.
     """
     try:
-        from keyring import core  # noqa: PLC0415 - an extra, and slow: only who has no secret at hand pays for it
+        from keyring import core  # noqa: PLC0415 - an extra, and slow: needed only where no secret was given
         from keyring.backend import get_all_keyring  # noqa: PLC0415 - the same
         from keyring.backends.chainer import ChainerBackend  # noqa: PLC0415 - the same
     except ImportError:
@@ -88,12 +88,12 @@ def keyring() -> KeyringBackend | None:
 
 
 def ring_name(ring: KeyringBackend) -> str:
-    """A keyring's name, as its maker has it."""
+    """Return a keyring's own name."""
     return str(ring.name)
 
 
 def keep_in_keyring(ring: KeyringBackend, name: Name, secret: str) -> str:
-    """Keep a secret in the keyring; gives the place. Raises AccessError when it isn't there afterwards."""
+    """Store a secret in the keyring and return the place. Raises AccessError when the keyring doesn't give it back."""
     with _trouble():
         ring.set_password(_service(name), name.entry, secret)
     if _asked(ring, name) != secret:
@@ -102,7 +102,7 @@ def keep_in_keyring(ring: KeyringBackend, name: Name, secret: str) -> str:
 
 
 def keep_in_file(home: Path, name: Name, secret: str) -> str:
-    """Keep a secret in the file, in clear, for its owner alone; gives the place."""
+    """Store a secret in the file, in clear text, readable only for its owner; return the place."""
     path = home / SECRETS_FILE
     with alone(home):
         held = _held(path)
@@ -112,7 +112,7 @@ def keep_in_file(home: Path, name: Name, secret: str) -> str:
 
 
 def forget(name: Name, home: Path) -> tuple[str, ...]:
-    """Take a secret out of every place that can be written to; gives the places that had it."""
+    """Delete a secret from the keyring and the file; return the places that had it."""
     places: list[str] = []
     ring = keyring()
     if ring is not None and _asked(ring, name) is not None:
@@ -143,7 +143,7 @@ def _service(name: Name) -> str:
 
 @contextmanager
 def _trouble() -> Iterator[None]:
-    """A keyring that is locked or broken is a matter of access, and says which way there is around it."""
+    """Turn any error of a locked or broken keyring into an AccessError that says what to do."""
     try:
         yield
     except Exception as error:  # a backend of anybody's raises what it likes
@@ -154,7 +154,7 @@ def _trouble() -> Iterator[None]:
 
 
 def _held(path: Path) -> dict[str, dict[str, str]]:
-    """What the file holds; nothing where there is none. Raises AccessError when others can read or own it."""
+    """Read the file of secrets; empty where there is none. Raises AccessError when others can read or own it."""
     try:
         with path.open("rb") as file:
             _check_owner(path, os.fstat(file.fileno()))
@@ -173,7 +173,7 @@ def _held(path: Path) -> dict[str, dict[str, str]]:
 
 def _check_owner(path: Path, status: os.stat_result) -> None:
     if not hasattr(os, "geteuid"):
-        return  # Windows has folders that are a user's own, and no such modes.
+        return  # Windows has no file modes, but private user folders.
     if status.st_uid not in {os.geteuid(), 0}:
         raise AccessError(f"{path} belongs to somebody else: its secrets are not used. Log in again as yourself.")
     if status.st_mode & _OTHERS:
