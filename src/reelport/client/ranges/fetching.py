@@ -16,7 +16,7 @@ from reelport.client.flows.fetch import fetch
 from reelport.client.ranges.failing import FAILURES, can_be_split, is_hopeless
 from reelport.client.ranges.folder import Folder
 from reelport.client.ranges.rules import needs_whole_months
-from reelport.client.ranges.tell import WindowEvents
+from reelport.client.ranges.window_events import WindowEvents
 from reelport.client.ranges.windows import Window, halve, recut, split_by_existing
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork

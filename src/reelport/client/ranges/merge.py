@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from reelport.client.ranges import numbers
-from reelport.client.ranges.duckdb_merge import Declined, order_rows, remove_folder
-from reelport.client.ranges.numbers import Number
-from reelport.client.ranges.rows import (
+from reelport.client.ranges.csv_rows import (
     MOST_OPEN,
     SLICE_ROWS,
     SORT_MEMORY,
@@ -23,6 +21,8 @@ from reelport.client.ranges.rows import (
     read_sorted_rows,
     sort_file,
 )
+from reelport.client.ranges.duckdb_merge import Declined, order_rows, remove_folder
+from reelport.client.ranges.numbers import Number
 from reelport.client.ranges.rules import MergePlan, MergeRule
 from reelport.errors import IncompleteDownload
 

@@ -25,7 +25,7 @@ from reelport.client.ranges.merge import merge
 from reelport.client.ranges.plan import build_merge_plan, check_range_query, cut_windows
 from reelport.client.ranges.result import Ranged
 from reelport.client.ranges.rules import MergePlan, MergeRule, needs_whole_months, plan_merge
-from reelport.client.ranges.tell import WindowEvents
+from reelport.client.ranges.window_events import WindowEvents
 from reelport.client.ranges.windows import Window, halve, recut
 from reelport.client.session import Session
 from reelport.client.steps import Flow, work
