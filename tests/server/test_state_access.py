@@ -138,7 +138,7 @@ def test_a_token_is_good_only_as_it_was_signed(state: State) -> None:
     ]
     for each in forged:
         body = each[4:]
-        checked = f"rpt_{body}{credentials._checksum('rpt', body)}"  # noqa: SLF001 - a forger can compute it
+        checked = f"rpt_{body}{credentials._compute_checksum('rpt', body)}"  # noqa: SLF001 - a forger can compute it
         assert callers.identify_caller(state.db, state.service_secret, each, state.now) is None
         assert callers.identify_caller(state.db, state.service_secret, checked, state.now) is None
     assert callers.identify_caller(state.db, state.service_secret, token, state.now) is not None
