@@ -51,7 +51,6 @@ _SCALARS: Final[dict[str, tuple[type | tuple[type, ...], str]]] = {
     "ID": ((str, int), "a text"),
     "Int": (int, "a whole number"),
     "Boolean": (bool, "true or false"),
-    "Float": ((int, float), "a number"),
 }
 
 

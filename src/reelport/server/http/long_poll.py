@@ -50,8 +50,8 @@ class _Waiter:
     released: anyio.Event = field(default_factory=anyio.Event)
     outcome: PollOutcome = PollOutcome.OVER
 
-    def release(self, end: PollOutcome) -> None:
-        self.outcome = end
+    def release(self, outcome: PollOutcome) -> None:
+        self.outcome = outcome
         self.released.set()
 
 
@@ -86,7 +86,7 @@ class LongPolls:
         return waiter.outcome
 
     def _is_full(self, partner: int) -> bool:
-        """Whether a partner may not wait now. Its first long poll is always allowed, whatever other partners do."""
+        """Whether a partner may not wait now. Its first long poll is allowed whatever others do, unless all are off."""
         limit = self._settings.held_looks
         own = sum(waiter.partner == partner for waiter in self._waiters)
         return not limit or own >= self._settings.partner_held_looks or (own > 0 and len(self._waiters) >= limit)
