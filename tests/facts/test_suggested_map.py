@@ -115,7 +115,9 @@ def test_names_of_exports_are_known(suggested: Callable[..., tuple[Suggestion, P
         ("minutesWatched", "1.5", 90),
         ("Watch time (hours)", "0.5", 1800),
         ("watch_time", "1:02:03", 3723),
-        ("Watch Time (min)", '"1,000"', 60_000),
+        ("Watch Time (min)", '"1,000.5"', 60_030),
+        ("Watch Time (min)", '"1,000,000"', 60_000_000),
+        ("Watch time (hours)", '"2,61"', 9_396),
     ],
 )
 def test_units_are_converted(

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import duckdb
 
 from reelport.facts.rules import quote_name, quote_text
 from reelport.facts.suggestion.column_names import ColumnName, NamedUnit
 from reelport.facts.suggestion.export_names import DEVICES, MEDIA, UNKNOWN
+from reelport.facts.suggestion.numbers import NumberReading, find_number_readings, has_exponents
 from reelport.facts.tables import Column, Kind
 
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?")
 _WHOLE = re.compile(r"\d+(\.0+)?")
-_DECIMAL = re.compile(r"-?\d+(\.\d*)?([eE][+-]?\d+)?")
-_GROUPED = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d+)?")
 _CLOCK = re.compile(r"\d+:[0-5]\d:[0-5]\d")
 _NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL\(.*\)")
 _WHOLES = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?")
@@ -69,11 +68,15 @@ class ExportColumn:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """One way to make a cell: its SQL, what it does in words, and whether somebody should look at it."""
+    """One way to make a cell: its SQL, what it does in words, and whether somebody should look at it.
+
+    `needs_person` where it may be wrong for all that the values tell, so that it is only offered.
+    """
 
     sql: str
     note: str = ""
     is_doubtful: bool = False
+    needs_person: bool = False
 
 
 Conversions = Sequence[Conversion]
@@ -141,24 +144,37 @@ def _convert_counts(column: Column, given: ExportColumn, name: ColumnName) -> Co
     if is_measure and column.unit == "seconds" and given.values and given.all_match(_CLOCK):
         made = f"CAST(epoch(TRY_CAST({given.text} AS INTERVAL)) AS BIGINT)"
         return (Conversion(_or_original_sql(made, given), "hours, minutes and seconds to seconds"),)
-    plain = _number_sql(given)
-    if plain is None:
-        return ()
-    text, is_grouped = plain
-    whole = _most_match(given.values, lambda value: bool(_WHOLE.fullmatch(value.replace(",", ""))))
+    readings = _read_numbers(given, whole=not is_measure)
+    if is_measure:
+        return tuple(_make_measure(column, given, unit, read) for read in readings)
+    if not readings and given.type == "VARCHAR" and has_exponents(given.values):
+        return (_write_out_exponents(given),)
+    return tuple(Conversion(read.sql, read.note) for read in readings)
+
+
+def _make_measure(column: Column, given: ExportColumn, unit: NamedUnit | None, read: NumberReading) -> Conversion:
+    """Seconds or bytes of numbers that count in the unit; in the column's own where that isn't told."""
     factor = _factor_sql(unit)
-    note = "commas taken out" if is_grouped else ""
-    if not is_measure:
-        return (Conversion(text, note),) if whole else ()
+    told = read.note
     if unit is None:
-        note = f"its name tells no unit: taken for {column.unit}"
+        told = _join_notes(read.note, f"its name tells no unit: taken for {column.unit}")
     elif factor:
-        note = f"{unit.word} to {column.unit}"
-    if whole and not factor:
-        return (Conversion(text, note, is_doubtful=unit is None),)
-    number = f"TRY_CAST({text} AS DECIMAL(24,6))"
+        told = _join_notes(read.note, f"{unit.word} to {column.unit}")
+    if read.is_whole and not factor:
+        return Conversion(read.sql, told, is_doubtful=unit is None)
+    number = f"TRY_CAST({read.sql} AS DECIMAL(24,6))"
     made = f"TRY_CAST(round({number}{factor}) AS BIGINT)"
-    return (Conversion(_or_original_sql(made, given), note or "rounded", is_doubtful=unit is None),)
+    return Conversion(_or_original_sql(made, given), told or "rounded", is_doubtful=unit is None)
+
+
+def _write_out_exponents(given: ExportColumn) -> Conversion:
+    made = f"TRY_CAST(TRY_CAST({given.text} AS DECIMAL(38,6)) AS BIGINT)"
+    note = "numbers with exponents written out: only if the export didn't round them"
+    return Conversion(_or_original_sql(made, given), note, needs_person=True)
+
+
+def _join_notes(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
 
 
 def _factor_sql(unit: NamedUnit | None) -> str:
@@ -167,16 +183,12 @@ def _factor_sql(unit: NamedUnit | None) -> str:
     return f" / {unit.factor}" if unit.divides else f" * {unit.factor}"
 
 
-def _number_sql(given: ExportColumn) -> tuple[str, bool] | None:
-    """The column as SQL of a number without commas, and whether it has some; None when it holds no numbers."""
+def _read_numbers(given: ExportColumn, *, whole: bool) -> Sequence[NumberReading]:
+    """The ways to read the column as numbers; as `whole` ones alone where that is asked."""
     if _NUMBERS.fullmatch(given.type):
-        return given.sql, False
-    if given.type != "VARCHAR" or not given.values:
-        return None
-    if not _most_match(given.values, lambda value: bool(_DECIMAL.fullmatch(value) or _GROUPED.fullmatch(value))):
-        return None
-    is_grouped = any(_GROUPED.fullmatch(value) for value in given.values)
-    return (f"replace({given.sql}, ',', '')", True) if is_grouped else (given.sql, False)
+        is_whole = _most_match(given.values, lambda value: bool(_WHOLE.fullmatch(value)))
+        return () if whole and not is_whole else (NumberReading(given.sql, "", is_whole),)
+    return find_number_readings(given.values, given.sql, whole=whole) if given.type == "VARCHAR" else ()
 
 
 def _most_match(values: Sequence[str], fits: Callable[[str], bool]) -> bool:
@@ -189,20 +201,43 @@ def _convert_money(column: Column, given: ExportColumn, name: ColumnName) -> Con
     told = {_CURRENCY[sign] for sign in signs} | ({name.unit.of} if name.unit is not None else set())
     if told - {column.unit}:
         return ()
-    bare = replace(given, values=tuple(_remove_signs(value, signs) for value in given.values))
-    plain = _number_sql(bare)
-    if plain is None:
-        return ()
-    text, is_grouped = plain
-    if signs or is_grouped:
-        text = f"regexp_replace({given.sql}, '[^0-9.eE-]', '', 'g')"
-    note = "signs and commas taken out" if signs or is_grouped else ""
-    if name.is_micro:
-        text, note = _or_original_sql(f"TRY_CAST({text} AS DECIMAL(26,6)) / 1000000", given), "millionths to units"
-    elif given.type == "VARCHAR" and any(len(value.partition(".")[2]) > 6 for value in given.values):  # noqa: PLR2004
-        text, note = _or_original_sql(f"round(TRY_CAST({text} AS DECIMAL(38,18)), 6)", given), "rounded to 6 digits"
-    doubt = f"its name tells no currency: only if it is {column.unit}"
-    return (Conversion(text, note or doubt if told else doubt, is_doubtful=not told),)
+    bare = tuple(_remove_signs(value, signs) for value in given.values)
+    text = f"trim({_remove_signs_sql(given.sql, signs)})" if signs else given.sql
+    if _NUMBERS.fullmatch(given.type):
+        readings: Sequence[NumberReading] = _read_numbers(given, whole=False)
+    elif given.type == "VARCHAR":
+        readings = find_number_readings(bare, text, whole=False)
+    else:
+        readings = ()
+    return tuple(
+        _make_money(column, given, read, is_micro=name.is_micro, has_signs=bool(signs), told=bool(told))
+        for read in readings
+    )
+
+
+def _make_money(
+    column: Column, given: ExportColumn, read: NumberReading, *, is_micro: bool, has_signs: bool, told: bool
+) -> Conversion:
+    text, note = read.sql, _join_notes("signs taken out" if has_signs else "", read.note)
+    if is_micro:
+        text = _or_original_sql(f"TRY_CAST({text} AS DECIMAL(26,6)) / 1000000", given)
+        note = _join_notes(note, "millionths to units")
+    elif given.type == "VARCHAR" and any(_has_long_fraction(value) for value in given.values):
+        text = _or_original_sql(f"round(TRY_CAST({text} AS DECIMAL(38,18)), 6)", given)
+        note = _join_notes(note, "rounded to 6 digits")
+    if not told:
+        note = _join_notes(note, f"its name tells no currency: only if it is {column.unit}")
+    return Conversion(text, note, is_doubtful=not told, needs_person=not told)
+
+
+def _has_long_fraction(value: str) -> bool:
+    return len(re.split("[.,]", value)[-1]) > 6 and bool(re.search("[.,]", value))  # noqa: PLR2004 - what the table keeps
+
+
+def _remove_signs_sql(sql: str, signs: set[str]) -> str:
+    for sign in sorted(signs):
+        sql = f"replace({sql}, {quote_text(sign)}, '')"
+    return sql
 
 
 def _remove_signs(value: str, signs: set[str]) -> str:

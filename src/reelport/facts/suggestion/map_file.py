@@ -8,7 +8,9 @@ from pathlib import Path
 from textwrap import wrap
 
 from reelport.facts.rules import quote_name
+from reelport.facts.suggestion.conversions import ExportColumn
 from reelport.facts.suggestion.suggest import Gap, Guess, Suggestion
+from reelport.facts.tables import Column
 
 _WIDTH = 110
 _SHOWN = 3
@@ -17,7 +19,7 @@ _OFTEN = {
     "views": ("1", "if each row is one view"),
     "time_watched_seconds": ("0", "if the export doesn't tell it"),
 }
-"""What exports that lack a column often mean, and when."""
+"""What exports that lack a column often mean, and when; never offered in the place of a column that they have."""
 
 
 def format_map(found: Suggestion, files: Sequence[Path], to: Path) -> str:
@@ -51,18 +53,28 @@ def _format_gap(gap: Gap) -> Iterator[str]:
     """The column as comments: why it isn't filled, and the lines that would."""
     column = gap.column
     need = "TO FILL IN" if column.required else "LEFT OUT"
-    seen = f"{_to_printable(gap.ways[0][0].name)!r}: " if gap.ways else ""
+    seen = f"{_to_printable(gap.given.name)!r}: " if gap.given else ""
     yield from _format_comment(f"{need}: {column.name}, a {column.kind.value}: {seen}{_to_printable(gap.why)}.", "    ")
     yield from _format_comment(column.sentence, "    ")
     if column.choices and not column.called:
         yield f"    -- One of: {', '.join(column.choices)}."
     for given, way in gap.ways:
         yield f"    -- {way.sql} AS {column.name},  -- {_to_printable(given.name)!r} {_to_printable(way.note)}"
-    if column.name in _OFTEN:
+    if gap.given is not None:
+        if not gap.ways:
+            yield f"    -- {_format_open_way(gap.given, column)}"
+    elif column.name in _OFTEN:
         sql, when = _OFTEN[column.name]
         yield f"    -- {sql} AS {column.name},  -- {when}"
-    elif not gap.ways and column.required:
+    elif column.required:
         yield f"    -- … AS {column.name},"
+
+
+def _format_open_way(given: ExportColumn, column: Column) -> str:
+    """A line for a column of the export that nothing could convert: as it is where it is empty, else to be written."""
+    if not given.values:
+        return f"{_to_printable(given.sql)} AS {column.name},  -- if later rows fill it"
+    return f"… {_to_printable(given.sql)} … AS {column.name},  -- write how its values become the table's"
 
 
 def _format_guess(guess: Guess, is_last: bool) -> Iterator[str]:

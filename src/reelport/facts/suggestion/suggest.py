@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from enum import StrEnum
 from functools import cache
@@ -44,11 +44,15 @@ class Guess:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A column of the table that needs a person: why no way was taken, and the `ways` to fill it that there may be."""
+    """A column of the table that needs a person: why no way was taken, and the `ways` to fill it that there may be.
+
+    `given` is the column of the export that looks like it, unless that serves another column of the table.
+    """
 
     column: Column
     why: str
     ways: tuple[tuple[ExportColumn, Conversion], ...] = ()
+    given: ExportColumn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[
         if column.name in guesses or given.name in used:
             continue
         ways = find_conversions(session, column, given, parse_column_name(given.name))
-        if len(ways) == 1 and not _needs_person(column, ways[0]):
+        if len(ways) == 1 and not ways[0].needs_person:
             confidence = Confidence.GUESS if ways[0].is_doubtful else match.confidence
             guesses[column.name] = Guess(column, given, confidence, match.why, ways[0])
             gaps.pop(column.name, None)
@@ -101,6 +105,8 @@ def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[
     for column in table.columns:
         if column.required and column.name not in {*guesses, *gaps}:
             gaps[column.name] = Gap(column, "no column of the file looks like it")
+        elif column.name in gaps:
+            gaps[column.name] = _drop_used_column(gaps[column.name], used)
     offered = {given.name for gap in gaps.values() for given, _ in gap.ways}
     return Suggestion(
         table,
@@ -110,18 +116,22 @@ def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[
     )
 
 
-def _needs_person(column: Column, way: Conversion) -> bool:
-    """Whether a doubtful way is not to be taken without a person: money in an unknown currency."""
-    return way.is_doubtful and column.kind is Kind.MONEY
+def _drop_used_column(gap: Gap, used: Collection[str]) -> Gap:
+    """The gap without its column of the export, where that serves another column and can't serve this one too."""
+    return replace(gap, given=None) if gap.given and gap.given.name in used and not gap.ways else gap
 
 
 def _make_gap(match: _Match, ways: Sequence[Conversion]) -> Gap:
-    shown = ", ".join(repr(value[:40]) for value in match.given.values[:3])
+    given = match.given
+    shown = ", ".join(repr(value[:40]) for value in given.values[:3])
+    unit = parse_column_name(given.name).unit
     if ways:
         why = ways[0].note if len(ways) == 1 else f"its values ({shown}) can be read in {len(ways)} ways"
+    elif unit is not None and match.column.unit not in {None, unit.of}:
+        why = f"it counts {unit.of}, and the table {match.column.unit}"
     else:
         why = f"its values ({shown}) aren't what the table takes" if shown else "it is empty in the first rows"
-    return Gap(match.column, f"{match.why}, but {why}", tuple((match.given, way) for way in ways))
+    return Gap(match.column, f"{match.why}, but {why}", tuple((given, way) for way in ways), given)
 
 
 def _find_matches(table: Table, columns: Sequence[ExportColumn]) -> Iterator[_Match]:
