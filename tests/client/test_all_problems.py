@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -20,6 +21,7 @@ NO_KEY = (
 )
 KNOWN = "name a file .csv, .json, .ndjson, .jsonl, .parquet, .pq."
 NO_XLSX = f"--output: no report is written as .xlsx: {KNOWN}"
+NO_WINDOW = "--window-days takes a whole number of days from 1 to 3,652,059, and not -1."
 NO_NAME = (
     'profile is no name: write profile = "NAME", above the first [table], or [profiles.NAME] for a profile itself.'
 )
@@ -92,6 +94,29 @@ def test_without_options_a_command_tells_that_it_lacks_a_key_too(capsys: pytest.
             ],
         ),
         (
+            (
+                "report run --metrics VIEWS --dimensions DAY --start 7d --end 1d --format exel --product AL "
+                "-o foo.xslx --chart foo.pdf --window-days -1 --deadline 0"
+            ),
+            [
+                'Invalid value "exel" for --format. Choose from: "table", "csv", "json", "ndjson", "parquet".',
+                "--product: No product 'AL' is known here. Did you mean ALL?",
+                f"--output: no report is written as .xslx: {KNOWN.removesuffix('.')}, or say which --format it has.",
+                NO_WINDOW,
+                "A deadline is a number of seconds above 0, and not '0.0'.",
+                "--chart: 'foo.pdf' is neither a .png nor a .svg file.",
+            ],
+        ),
+        (
+            "report run --metrics VIEWS --start soon --end 1d --chart foo.pdf --window-days -1",
+            [
+                f"--start: 'soon' is no day: {DAY}",
+                NO_WINDOW,
+                "--chart: 'foo.pdf' is neither a .png nor a .svg file.",
+            ],
+        ),
+        ("report submit --metrics VIEWS --start 2d --end 1d --window-days -1", [NO_WINDOW]),
+        (
             "serve --port 80a --workers x --zzz 1",
             [
                 "There is no option --zzz: see `reelport serve --help`.",
@@ -132,6 +157,14 @@ def test_a_wrong_word_and_a_wrong_value_are_told_together(
 ) -> None:
     """Each problem is one line; nothing is told that only follows from another, such as the value of `--zzz`."""
     assert told(capsys, line) == lines
+
+
+def test_a_chart_never_stands_among_lines_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """In a pipe both would go to stderr: that is refused, as one line of JSON that says where else a chart can go."""
+    (line,) = told(capsys, "report run --metrics VIEWS --dimensions DAY --start 2d --end 1d --chart --json")
+    result = json.loads(line)
+    assert (result["event"], result["code"]) == ("result", "usage")
+    assert "name a picture (--chart FILE.png), or put the data into a file (-o FILE)." in result["error"]
 
 
 def test_a_mistyped_file_and_a_wrong_day_are_told_together(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ class _Reading:
     words: list[str]
     said: list[str] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
+    corrected: list[str] = field(default_factory=list)
+    """Options whose values were put right: what they were meant to be is not known."""
     orphans: int = 0
     """Words behind options that don't exist: their values, perhaps."""
 
@@ -85,7 +87,8 @@ def find_problems(app: App, words: Sequence[str]) -> list[str]:
                 return reading.lines(command)
         else:
             if reading.said or reading.lacking:
-                reading.said += find_value_problems(words[0], function, bound, frozenset(reading.lacking))
+                lacking, corrected = frozenset(reading.lacking), frozenset(reading.corrected)
+                reading.said += find_value_problems(words[0], function, bound, lacking, corrected)
             break
     return reading.lines(command)
 
@@ -106,6 +109,7 @@ def _amend(reading: _Reading, error: CycloptsError) -> bool:
                 _drop_last(reading.words, token)
         case CoercionError(token=token, argument=argument) if token is not None and argument is not None:
             reading.said.append(describe(error))
+            reading.corrected.append(argument.name)
             return _correct(reading.words, token.keyword, token.value, argument)
         case RepeatArgumentError(token=token):
             reading.said.append(f"{token.keyword} is given more than once.")

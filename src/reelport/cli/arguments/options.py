@@ -18,6 +18,7 @@ from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
 _DAYS_AGO = re.compile(r"(\d{1,4})d")
 _RELATIVE = {"today": 0, "yesterday": 1}
 
+_MOST_DAYS = date.max.toordinal()
 _DAY = "YYYY-MM-DD, today, yesterday, or 30d for 30 days ago"
 
 
@@ -109,6 +110,12 @@ class Ask:
         filters = _pairs(self.filters or [], wrong)
         product = self.product.strip().upper()
         return ReportQuery.of(names(self.metrics), names(self.dimensions or []), start, end, filters, product)
+
+
+def check_window_days(days: int | None) -> None:
+    """Raise UsageError, by the option's name, for a number of days that no report can have."""
+    if days is not None and not 0 < days <= _MOST_DAYS:
+        raise UsageError(f"--window-days takes a whole number of days from 1 to {_MOST_DAYS:,}, and not {days}.")
 
 
 def words_of(query: ReportQuery) -> list[str]:

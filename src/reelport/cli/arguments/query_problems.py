@@ -23,6 +23,9 @@ _OPTIONS = {
     "product": "--product",
 }
 _LISTS = {Code.UNKNOWN_METRIC: "metrics", Code.UNKNOWN_DIMENSION: "dimensions", Code.UNKNOWN_FILTER: "filters"}
+_TOLD_EARLY = frozenset({*_LISTS, Code.UNKNOWN_FILTER_VALUE, Code.UNKNOWN_PRODUCT})
+"""Names that another service may know: told only where something is wrong anyway."""
+
 _ADVICE = "would_work"
 
 
@@ -60,8 +63,8 @@ def find_ask_problems(ask: Ask, lacking: frozenset[str]) -> list[str]:
     query = ask.read(today, wrong)
     whole = not (lacking or wrong)
     found = check.problems(query, today=today, rules=check.Rules(days=max(query.days, 1), strict=False))
-    told = [each for each in found if each.code in _LISTS or (whole and each.fatal)]
-    return wrong + [str(each) for each in by_option(told)]
+    told = [each for each in found if each.code in _TOLD_EARLY or (whole and each.fatal)]
+    return wrong + [str(each) for each in by_option(told) if lacking.isdisjoint(map(str, each.path))]
 
 
 def nearest(query: ReportQuery, today: date) -> ReportQuery | None:

@@ -122,13 +122,17 @@ def chart_of(query: ReportQuery, to: str | None) -> Chart:
     if others and (many or plan_cell(query, metric) is None):
         raise UsageError(f"--chart: {metric} doesn't add up over the other dimensions; ask for it "
                          f"by {query.dimensions[0]} alone.")  # fmt: skip
-    file = None if to is None else expand_path(to)
-    if file is not None and file.suffix.lower() not in _FORMATS:
+    return Chart(query, None if to is None else check_picture(to))
+
+
+def check_picture(to: str) -> Path:
+    """The file that a picture goes to. Raises UsageError where it can't be one, or nothing here draws pictures."""
+    file = expand_path(to)
+    if file.suffix.lower() not in _FORMATS:
         raise UsageError(f"--chart: {to!r} is neither a .png nor a .svg file.")
-    if file is not None:
-        file = resolve_target(file)
-        require_renderer()
-    return Chart(query, file)
+    file = resolve_target(file)
+    require_renderer()
+    return file
 
 
 def draw_lines(drawing: Drawing, width: int, *, fancy: bool = True) -> Grid:

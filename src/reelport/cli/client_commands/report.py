@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -25,6 +25,7 @@ from reelport.cli.arguments.options import (
     Token,
     Url,
     WindowDays,
+    check_window_days,
     words_of,
 )
 from reelport.cli.arguments.usage_errors import refuse_together
@@ -92,6 +93,7 @@ def run(
         refuse_together(
             lambda: drawn(ask.query()),
             lambda: _folder(to, chart) if keep_windows else to.shape(),
+            *checks_of({"to": to, "chart": chart, "json": json, "window_days": window_days, "deadline": deadline}),
             beside=_beside(ask, url, profile, insecure=insecure),
         )
         query = tell.about(ask.query())
@@ -129,7 +131,8 @@ def submit(
     from reelport.cli.output.progress import reporting
 
     with reporting(json=json, quiet=quiet) as tell:
-        refuse_together(ask.query, beside=_beside(ask, url, profile, insecure=insecure))
+        values = {"window_days": window_days, "deadline": deadline}
+        refuse_together(ask.query, *checks_of(values), beside=_beside(ask, url, profile, insecure=insecure))
         query = tell.about(ask.query())
         tell.resume = ["submit", *words_of(query), *_rest(AS_IT_CAME, None, profile, url, insecure=insecure)]
         with connect(url, profile, insecure=insecure) as client:
@@ -202,6 +205,36 @@ def download(
             _deliver(report.download(target, progress=tell), to, tell)
 
 
+def checks_of(given: Mapping[str, Any]) -> Iterator[Callable[[], object]]:
+    """What can be checked of single values of a command, by parameter, whatever else is wrong."""
+    from reelport.client.flows.runner import to_seconds
+
+    yield partial(check_window_days, given.get("window_days"))
+    yield partial(to_seconds, given.get("deadline", DEADLINE))
+    if (chart := given.get("chart")) is None:
+        return
+    if chart:
+        from reelport.cli.charts.chart import check_picture
+
+        yield partial(check_picture, chart[0])
+    elif given.get("json"):
+        yield partial(_refuse_chart_among_json, given.get("to", AS_IT_CAME))
+
+
+def _refuse_chart_among_json(to: Delivery) -> None:
+    """Raise UsageError for a chart in the terminal where stderr, which it would go to, holds JSON alone."""
+    if to.output is None and not _is_drawn_alone(to):
+        raise UsageError(
+            "--chart draws on stderr here, where --json puts its lines: name a picture (--chart FILE.png), or put the "
+            "data into a file (-o FILE)."
+        )
+
+
+def _is_drawn_alone(to: Delivery) -> bool:
+    """Tell whether a chart without a file stands for the data: on a terminal, where nobody asked for the data."""
+    return to.output is None and to.form is None and sys.stdout.isatty()
+
+
 def _beside(ask: Ask, url: str | None, profile: str | None, *, insecure: bool) -> list[Callable[[], object]]:
     """What is checked as well where something is wrong already."""
     from reelport.cli.arguments.query_problems import refuse_unsendable
@@ -266,8 +299,7 @@ def _deliver(done: Downloaded, to: Delivery, tell: Teller, picture: Chart | None
     from reelport.cli.output.progress_lines import stderr
 
     tell.rest()
-    wished = to.output is not None or to.form is not None or not sys.stdout.isatty()
-    alone = picture is not None and picture.file is None and not wished
+    alone = picture is not None and picture.file is None and _is_drawn_alone(to)
     more = {} if alone else give(done, to)
     if picture is not None:
         picture.draw(done.path, Console(highlight=False) if alone else stderr())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,18 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from reelport.cli.arguments.options import Again, Deadline, Insecure, Json, Profile, Quiet, Url, WindowDays, day
+from reelport.cli.arguments.options import (
+    Again,
+    Deadline,
+    Insecure,
+    Json,
+    Profile,
+    Quiet,
+    Url,
+    WindowDays,
+    check_window_days,
+    day,
+)
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.client.deadline import DEADLINE
 from reelport.errors import UsageError
@@ -101,7 +112,9 @@ def run(
 
     with reporting(json=json, quiet=quiet, output=str(file)) as tell:
         settings = partial(read_settings, url, profile, insecure=insecure)
-        specs, first, last = _read(file, names, {"--from": start, "--to": end}, beside=settings)
+        specs, first, last = _read(
+            file, names, {"--from": start, "--to": end}, beside=settings, more=[partial(check_window_days, window_days)]
+        )
         rest = _rest(file, profile, url, window_days, insecure=insecure, allow_empty=allow_empty)
         tell.group, tell.resume = "sync", ["run", *(names or []), *rest, *range_options(first, last)]
         with connect(url, profile, insecure=insecure) as service:
@@ -158,7 +171,9 @@ def verify(
     from reelport.sync import comparison
 
     settings = partial(read_settings, url, profile, insecure=insecure)
-    specs, first, last = _read(file, names, {"--start": start, "--end": end}, beside=settings)
+    specs, first, last = _read(
+        file, names, {"--start": start, "--end": end}, beside=settings, more=[partial(check_window_days, window_days)]
+    )
     rest = _rest(file, profile, url, window_days, insecure=insecure)
     with reporting(json=False, quiet=quiet or json) as tell, connect(url, profile, insecure=insecure) as service:
         tell.group, tell.resume = "sync", ["verify", *(names or []), *rest]
@@ -179,7 +194,8 @@ def checks_of(command: Callable[..., object], given: Mapping[str, Any]) -> list[
         return []
     names = ("--from", "--to") if command is run else ("--start", "--end")
     days = dict(zip(names, (given.get("start"), given.get("end")), strict=True))
-    return _checks(given.get("file") or Path(spec_file.NAME), given.get("names"), days)
+    checks = _checks(given.get("file") or Path(spec_file.NAME), given.get("names"), days)
+    return [*checks, partial(check_window_days, given.get("window_days"))]
 
 
 def _checks(file: Path, names: list[str] | None, days: Mapping[str, str | None]) -> list[Callable[[], object]]:
@@ -187,10 +203,15 @@ def _checks(file: Path, names: list[str] | None, days: Mapping[str, str | None])
 
 
 def _read(
-    file: Path, names: list[str] | None, days: Mapping[str, str | None], *, beside: Callable[[], object]
+    file: Path,
+    names: list[str] | None,
+    days: Mapping[str, str | None],
+    *,
+    beside: Callable[[], object],
+    more: Sequence[Callable[[], object]] = (),
 ) -> tuple[tuple[Spec, ...], date | None, date | None]:
     """The specs and the days that are meant. UsageError says all that is wrong with them, and with what is `beside`."""
-    refuse_together(*_checks(file, names, days), beside=[beside])
+    refuse_together(*_checks(file, names, days), *more, beside=[beside])
     return spec_file.read(file, only=names or ()), *_days(days)
 
 
