@@ -105,7 +105,10 @@ def _derive_key(secret: bytes, purpose: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSecret:
-    """The service's secret. Each purpose has a key derived from it, so that no hash is valid for another purpose."""
+    """The service's secret.
+
+    Each purpose has a key derived from it, so that no hash is valid for another purpose.
+    """
 
     _secret: bytes
 

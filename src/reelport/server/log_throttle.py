@@ -1,4 +1,7 @@
-"""Limits repeated warnings and errors in the log to ten lines a minute for each cause, and counts the rest."""
+"""Limits repeated warnings and errors to ten lines a minute for each cause.
+
+A later line says how many were left out.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ class LogThrottle:
         self._lock = threading.Lock()
 
     def admit(self, cause: object) -> str | None:
-        """Return None when the next line of a cause is to be left out, else a note for it, which is mostly empty."""
+        """Return None to leave out the next line of a cause, else a note for it (mostly empty)."""
         now = self._clock()
         with self._lock:
             window = self._windows.get(cause)

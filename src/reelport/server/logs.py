@@ -1,6 +1,6 @@
-"""Sets up logging: one JSON object a line on stderr (readable text on a terminal), with secrets redacted.
+"""Sets up logging to stderr: one JSON object a line, with secrets redacted.
 
-It covers the lines of the web server and of all libraries too.
+On a terminal it is readable text. It covers the lines of the web server and of all libraries too.
 """
 
 from __future__ import annotations

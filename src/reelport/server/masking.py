@@ -1,4 +1,4 @@
-"""Hides passwords in text for people and logs: in URLs of databases and others, and after `password=`."""
+"""Hides passwords in text for people and logs: in URLs, and after `password=`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _PATTERNS = (
 
 
 def hide_passwords(text: str) -> str:
-    """Replace each password in a text by HIDDEN; in a PostgreSQL URL, everything before the last @ except `user:`."""
+    """Replace each password in a text by HIDDEN.
+
+    In a PostgreSQL URL, replace everything before the last @ except `user:`.
+    """
     return EXAMPLE.join(_hide(part) for part in text.split(EXAMPLE))
 
 

@@ -1,4 +1,4 @@
-"""Fills a service with sample data to try it: sample facts, and organizations that may read them."""
+"""Fills a service with sample facts, and with organizations that may read them."""
 
 from __future__ import annotations
 

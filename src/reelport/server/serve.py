@@ -1,4 +1,4 @@
-"""`reelport serve`: runs the API, in this process or in several, and its workers, until SIGTERM or SIGINT."""
+"""`reelport serve`: runs the API and its workers until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 

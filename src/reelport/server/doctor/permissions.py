@@ -1,4 +1,4 @@
-"""File permissions of a data directory: finds files that are too open or too closed, and the commands that fix them."""
+"""Finds files of a data directory that are too open or too closed, and commands to fix them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The context that resolvers of one GraphQL request share: caller, time, database, and collected errors."""
+"""The context of a GraphQL request: caller, time, database, and collected errors."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def _parse(bounds: DocumentLimits, text: str) -> DocumentNode | list[Fault]:
 
 
 def _find_operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode | str:
-    """Find the operation of that name (None: the only one); else return a sentence that says what is wrong."""
+    """Find the operation of that name (None: the only one); else say what is wrong."""
     operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
     if name is None:
         match operations:

@@ -1,4 +1,7 @@
-"""Errors of GraphQL answers in their one form: message, path, locations, type, reason, extensions."""
+"""Errors of GraphQL answers, all in one form.
+
+Its keys are message, path, locations, type, reason and extensions.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps each node of a GraphQL document to its path in the answer, so that an error can name its field."""
+"""Maps each node of a GraphQL document to its path in the answer, for errors."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ _LONGEST = 200
 
 
 def parse_wait(headers: Iterable[str], most: int) -> int:
-    """Return the seconds of the first valid `wait` in the `Prefer` headers, at most `most`; 0 when there is none."""
+    """Return the seconds of the first valid `wait`, at most `most`; 0 when there is none."""
     for header in headers:
         for preference in header.split(",") if len(header) <= _LONGEST else ():
             if found := _WAIT.fullmatch(preference):

@@ -1,4 +1,7 @@
-"""Finds every problem of a report query whose names or dates are wrong, so that all are reported together."""
+"""Finds every problem of a report query that has wrong names or dates.
+
+So all problems are reported together, also those that the right names would still have.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks values, of variables and in the document, against their types in the schema; finds every problem.
+"""Checks values, of variables and in the document, against their types; finds every problem.
 
 graphql-core checks only shapes; this check also suggests names, and uses the sentences and codes of `check`.
 """

@@ -1,7 +1,7 @@
-"""Starts API processes on one listening socket, restarts those that die, and stops them with the service.
+"""Starts API processes on one listening socket, and restarts those that die.
 
-Each process accepts connections by itself, so a process that dies loses only its own connections. All of them keep
-their metrics in files of one folder, and each reports the sum.
+They stop with the service. Each process accepts connections by itself, so a process that dies loses only its own
+connections. All of them keep their metrics in files of one folder, and each reports the sum.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""HTTP range requests: which bytes of a file a request gets, by its conditions and its Range (RFC 9110)."""
+"""HTTP range requests (RFC 9110): which bytes of a file a request gets."""
 
 from __future__ import annotations
 

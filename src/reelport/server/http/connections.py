@@ -1,7 +1,8 @@
-"""Connections: time limits for sending a request and for reading an answer; when full, the slowest is closed.
+"""Connections with time limits; when there are too many, the slowest is closed.
 
-Without them, a client that opens connections and sends nothing, or reads nothing, could take all open files and all
-memory of this process. A connection buffers only a piece of its request body and a piece of its answer.
+A client has limited time to send a request and to read its answer. Without these limits, a client that opens
+connections and sends nothing, or reads nothing, could take all open files and all memory of this process. A connection
+buffers only a piece of its request body and a piece of its answer.
 """
 
 from __future__ import annotations

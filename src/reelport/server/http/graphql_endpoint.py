@@ -1,4 +1,7 @@
-"""`POST /graphql`: check the bearer token, read the body, answer. GraphQL errors come with HTTP 200 too."""
+"""`POST /graphql`: checks the bearer token, reads the body, answers.
+
+GraphQL errors come with HTTP 200 too.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,11 @@ _SHORT_BODY = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """An answer: its JSON, the unfinished reports in it (none after an error), and their earliest last complete day."""
+    """An answer as JSON, and what it says about reports.
+
+    `unfinished` are the unfinished reports in it, none after an error; `last_complete_day` is the earliest of its
+    finished reports.
+    """
 
     body: dict[str, Any]
     unfinished: frozenset[str] = frozenset()
@@ -80,7 +87,10 @@ async def answer_graphql(request: HttpRequest) -> Response:
 async def _answer_or_wait(
     service: Service, request: HttpRequest, caller: Caller, body: bytes, pending: PendingBody
 ) -> Response:
-    """Answer now, or after a long poll: with `Prefer: wait`, an answer with unfinished reports waits until one ends."""
+    """Answer now, or after a long poll.
+
+    With `Prefer: wait`, a query that read unfinished reports waits until one of them ends, and then runs again.
+    """
     base = service.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
     answer = await _answer_in_turn(service, request, caller, body, base, pending)
     seconds = parse_wait(request.headers.getlist("prefer"), service.settings.look_seconds)
@@ -99,7 +109,10 @@ async def _answer_or_wait(
 async def _answer_in_turn(
     service: Service, request: HttpRequest, caller: Caller, body: bytes, base: str, pending: PendingBody
 ) -> _Answer:
-    """Answer as soon as the partner's concurrency limit allows; ClientDisconnect when the client has gone by then."""
+    """Answer as soon as the partner's concurrency limit allows.
+
+    ClientDisconnect when the client has gone by then.
+    """
     async with service.concurrency.limiter_of(caller.organization_id):
         if await request.is_disconnected():
             raise ClientDisconnect

@@ -1,7 +1,7 @@
-"""Long polling: a status query waits until its report ends. One poller of the database serves all waiting queries.
+"""Long polling: a status query waits until its report ends.
 
-A worker on this machine sends a wake-up when a report has ended. What workers elsewhere finish is found by polling:
-first after 10 ms, then at growing intervals of at most 250 ms.
+One poller of the database serves all waiting queries. A worker on this machine sends a wake-up when a report has ended.
+What workers elsewhere finish is found by polling: first after 10 ms, then at growing intervals of at most 250 ms.
 """
 
 from __future__ import annotations
@@ -86,7 +86,10 @@ class LongPolls:
         return waiter.outcome
 
     def _is_full(self, partner: int) -> bool:
-        """Whether a partner may not wait now. Its first long poll is allowed whatever others do, unless all are off."""
+        """Whether a partner may not wait now.
+
+        Its first long poll is allowed whatever other partners do, unless long polling is off.
+        """
         limit = self._settings.held_looks
         own = sum(waiter.partner == partner for waiter in self._waiters)
         return not limit or own >= self._settings.partner_held_looks or (own > 0 and len(self._waiters) >= limit)

@@ -1,4 +1,7 @@
-"""Prometheus metrics of an API process. No label ever names a partner, a report or a path with an id."""
+"""Prometheus metrics of an API process.
+
+No label ever names a partner, a report or a path with an id.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
 class Metrics:
-    """The metrics of one process, in a registry of its own. With several processes, each exports the sum of all.
+    """The metrics of one process; with several processes, each exports the sum of all.
 
     `shared` collects metrics that are the same in every process; `held` counts the long polls of this one.
     """

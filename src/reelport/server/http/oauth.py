@@ -1,4 +1,4 @@
-"""The token endpoint: exchanges an API key for an access token (OAuth 2.0 client credentials, RFC 6749).
+"""The token endpoint: exchanges an API key for an access token (OAuth 2.0, RFC 6749).
 
 It takes the form in several encodings, since clients in the wild send several; it is strict about the content.
 """

@@ -1,4 +1,7 @@
-"""Middleware that counts, times and logs every request, adds the version header, and answers 500 for exceptions."""
+"""Middleware that counts, times and logs every request.
+
+It also adds the version header, and answers 500 for exceptions.
+"""
 
 from __future__ import annotations
 

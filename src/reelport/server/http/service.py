@@ -1,4 +1,4 @@
-"""The service object of an API process: built at its start, shared by all requests, closed at its end."""
+"""The service object of an API process, which all its requests share."""
 
 from __future__ import annotations
 

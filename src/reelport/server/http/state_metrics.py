@@ -1,4 +1,7 @@
-"""Metrics read from the database, the fact tables and the disk at each scrape; the same in every API process."""
+"""Metrics read from the database, the fact tables and the disk at each scrape.
+
+They are the same in every API process.
+"""
 
 from __future__ import annotations
 

@@ -98,7 +98,10 @@ class _Server(uvicorn.Server):
 
 
 def log_exhaustion(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log one line when no connection can be accepted (asyncio retries in a second); handle other errors as usual."""
+    """Log one line when no connection can be accepted; handle other errors as usual.
+
+    asyncio tries again after a second.
+    """
     error = context.get("exception")
     if isinstance(error, OSError) and error.errno in _EXHAUSTED:
         _LOG.error("no further connection can be accepted now", reason=error.strerror)

@@ -1,1 +1,1 @@
-"""Limits on callers: memory of request bodies, downloads, token grants, concurrency, and the size of a request."""
+"""Limits on callers: memory, downloads, token grants, concurrency, and size of a request."""

@@ -1,8 +1,8 @@
-"""Limits the memory of request bodies, for each owner and in total, from their first byte to their answer.
+"""Limits the memory of request bodies, for each owner and in total.
 
-Beyond an owner's share, its oldest unfinished body is dropped; beyond the total, the oldest body of the owner that
-holds the most. A body that arrives promptly is never the oldest for long, so a client that sends half bodies hurts
-only itself.
+A body counts from its first byte until its request is answered. Beyond an owner's share, its oldest unfinished body is
+dropped; beyond the total, the oldest body of the owner that holds the most. A body that arrives promptly is never the
+oldest for long, so a client that sends half bodies hurts only itself.
 """
 
 from __future__ import annotations

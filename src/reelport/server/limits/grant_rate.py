@@ -1,4 +1,7 @@
-"""Rate limit for access tokens: a token bucket for each key, so that one key can't slow down the others."""
+"""Rate limit for access tokens: a token bucket for each key.
+
+It keeps one key from slowing down the others.
+"""
 
 from __future__ import annotations
 
