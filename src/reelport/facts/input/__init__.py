@@ -1,1 +1,1 @@
-"""What comes in: files, formats, mappings, the judgement of each row, and rejects."""
+"""Input of a load: files and formats, mappings, the check of each row, rejects."""

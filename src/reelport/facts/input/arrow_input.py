@@ -1,4 +1,4 @@
-"""Arrow rows as the source of a load: each row knows its number."""
+"""Make a source of a load from Arrow rows; a row's line is its number."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ArrowRows: TypeAlias = pa.Table | pa.RecordBatchReader | Iterable[pa.RecordBatch
 
 
 def make_arrow_rows_source(space: Workspace, rows: ArrowRows, batch: str) -> RowSource:
-    """The rows as a source of that batch; BadInput when there is not even a part of them."""
+    """Make a source of the rows for this batch; BadInput when an iterable yields no record batch."""
     if isinstance(rows, pa.Table):
         rows = rows.to_reader()
     elif not isinstance(rows, pa.RecordBatchReader):

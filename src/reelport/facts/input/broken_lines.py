@@ -1,4 +1,4 @@
-"""Lines that are no rows, counted by what is wrong with them, the first of them kept."""
+"""Count lines that can't be parsed as rows by reason, and keep the first of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OTHER = "another reason"
 
 @dataclass(frozen=True, slots=True)
 class BrokenLine:
-    """A line that is no row: its file, its number from 1, and the reason."""
+    """A line that can't be parsed as a row: its file, its number from 1, and the reason."""
 
     file: str
     line: int
@@ -23,7 +23,7 @@ class BrokenLine:
 
 
 class BrokenLines:
-    """Counts lines that are no rows and keeps the first `most`; the engine's threads call it."""
+    """Counts broken lines by reason and keeps the first `most`. Thread-safe, since DuckDB's threads call it."""
 
     def __init__(self, names: Sequence[str], most: int) -> None:
         self.first: list[BrokenLine] = []
@@ -34,12 +34,12 @@ class BrokenLines:
         self._lock = Lock()
 
     def reset(self) -> None:
-        """Begin anew: the files are read again."""
+        """Start counting again, because the files are read again."""
         with self._lock:
             self.first, self.count, self.kinds = [], 0, {}
 
     def add(self, file: int, line: int, reason: str, _raw: str) -> None:
-        """Take a line of the file of that number, from 0."""
+        """Add a broken line of the file with this number, from 0."""
         broken = BrokenLine(self._names[file], line, reason)
         kind = _NUMBER.sub("N", _DETAIL.sub(r"\1", reason))
         with self._lock:

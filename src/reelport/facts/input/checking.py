@@ -1,4 +1,4 @@
-"""The query of a load: good rows converted to a table's columns, bad ones with their reasons."""
+"""Write the SQL of a load: convert good rows to the table's columns, give bad ones their reasons."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from reelport.facts.schema import sort_keys
 from reelport.facts.tables import Table
 
 REJECT = "_reject"
-"""What is wrong with a row, as a struct of file, line, reason and raw; NULL for a good row."""
+"""Column: why the row is refused, as a struct of file, line, reason and raw; NULL for a good row."""
 OUTSIDE = "_outside"
-"""What of a good row lies outside its list, as a list of kinds; NULL where nothing does. Only lenient loads have it."""
+"""Column of lenient loads: texts of a good row that aren't in their list, as a list of kinds; NULL for none."""
 PROBLEMS = "_problems"
-"""What is wrong with a row, as a list of structs of kind and reason; NULL for a good row."""
+"""Column: why the row is refused, as a list of structs of kind and reason; NULL for a good row."""
 DAY = "_day"
 FILE = "_reelport_file"
 LINE = "_reelport_line"
 OUTPUT = "the mapping's output"
-"""Where the rows come from that a mapping makes: they are no lines of any file."""
+"""The name of the source of a mapping's rows, which are not lines of a file."""
 _SOURCE = "src"
 
 
 Locate = Callable[[int], tuple[int, int]]
-"""The file, from 0, and the line of what has this number among all that was read."""
+"""A function that returns the file (from 0) and line of the row with this number among all rows that were read."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowSource:
     """Rows that DuckDB can read: `relation` goes after FROM, `types` are its columns and their SQL types.
 
-    `file` and `line` are SQL for where a row came from: the number of its file, from 0, and its line, from 1.
-    A row of `OUTPUT` that isn't made of one row of a file has no file, and its number for a line. With `locate` the
-    line is a number that it knows.
+    `file` and `line` are the SQL of a row's place: the number of its file, from 0, and its line, from 1. A row of
+    `OUTPUT` that isn't made of one row of a file has no file, and its line is its number in the output. If `locate` is
+    given, the line is a number that `locate` converts to file and line.
     """
 
     relation: str
@@ -46,7 +46,7 @@ class RowSource:
 
 
 def find_column_problems(table: Table, source: RowSource) -> list[str]:
-    """Every reason why the source's columns can't be the table's."""
+    """List every reason why the source's columns don't fit the table."""
     known = {column.name: column for column in table.columns}
     problems = []
     for name in source.types:
@@ -62,9 +62,9 @@ def find_column_problems(table: Table, source: RowSource) -> list[str]:
 
 
 def checked_sql(table: Table, source: RowSource, *, lenient: bool = False) -> str:
-    """A SELECT of the table's columns, converted, of where rows came from, of `REJECT` and, where lenient, `OUTSIDE`.
+    """Write a SELECT of the converted columns, file and line, `REJECT`, and if lenient `OUTSIDE`.
 
-    The source has no column problems. A lenient one keeps texts outside a list that no number depends on.
+    The source must have no column problems. If lenient, texts outside a list that no number depends on are kept.
     """
     values, refusals, kept = _collect_rules(table, source, lenient=lenient)
     raw = ", ".join(f"{quote_text(name)}: {_SOURCE}.{quote_name(name)}" for name in source.types)
@@ -80,7 +80,7 @@ def checked_sql(table: Table, source: RowSource, *, lenient: bool = False) -> st
 
 
 def judged_sql(table: Table, source: RowSource, *, lenient: bool = False) -> str:
-    """A SELECT of what only judging needs: time or key, where the row came from, `PROBLEMS` and `OUTSIDE`."""
+    """Write a SELECT of only what a dry run counts: time or key, file and line, `PROBLEMS` and `OUTSIDE`."""
     values, refusals, kept = _collect_rules(table, source, lenient=lenient)
     met = _met_sql(refusals, lambda one: f"struct_pack(kind := {quote_text(one.kind)}, reason := {one.reason})")
     problems = f"CASE WHEN {_any_sql(refusals)} THEN {met} END AS {PROBLEMS}"
@@ -95,7 +95,7 @@ def judged_sql(table: Table, source: RowSource, *, lenient: bool = False) -> str
 def _collect_rules(
     table: Table, source: RowSource, *, lenient: bool
 ) -> tuple[dict[str, str], list[RowRefusal], list[RowRefusal]]:
-    """The SQL of each column's value, what refuses a row, and what is only counted."""
+    """Collect the SQL of each column's value, the reasons to refuse a row, and those that are only counted."""
     values: dict[str, str] = {}
     refusals: list[RowRefusal] = []
     for column in table.columns:
@@ -115,9 +115,9 @@ def _any_sql(refusals: Sequence[RowRefusal]) -> str:
 
 
 def _met_sql(refusals: Sequence[RowRefusal], said: Callable[[RowRefusal], str]) -> str:
-    """SQL of the list of what is said of each refusal that a row meets."""
-    told = ", ".join(f"CASE WHEN {one.condition} THEN {said(one)} END" for one in refusals)
-    return f"list_filter([{told}], lambda one: one IS NOT NULL)"
+    """Write the SQL of a list with one item, given by `said`, for each refusal that applies to the row."""
+    items = ", ".join(f"CASE WHEN {one.condition} THEN {said(one)} END" for one in refusals)
+    return f"list_filter([{items}], lambda one: one IS NOT NULL)"
 
 
 def _outside_sql(kept: Sequence[RowRefusal]) -> str:
@@ -131,9 +131,9 @@ def _place_sql(source: RowSource) -> str:
 
 
 def sorted_rows_sql(table: Table, sources: Sequence[RowSource], *, lenient: bool = False) -> str:
-    """The whole query of a load: bad rows first, then the good ones in the order of the table's files.
+    """Write the whole query of a load: bad rows first, then good ones in the table's sort order.
 
-    Of an object's rows the last one of its key is taken.
+    Of object rows with the same key, the last one is kept.
     """
     names = ", ".join([*(quote_name(column.name) for column in table.columns), *([OUTSIDE] if lenient else [])])
     rows = " UNION ALL ".join(checked_sql(table, source, lenient=lenient) for source in sources)

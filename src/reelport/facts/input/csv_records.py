@@ -1,4 +1,4 @@
-"""CSV records by RFC 4180, read strictly: a line that is none is set aside alone, with a reason."""
+"""Read CSV records strictly by RFC 4180; a broken line is rejected alone, with a reason."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from reelport.facts.input.lines import LineReader
 
 LONGEST_RECORD = 1 << 20
-"""Bytes that a record with line breaks inside quotes may hold: an unclosed quote ends there."""
+"""The most bytes of a record with line breaks inside quotes; beyond it the quote counts as unclosed."""
 
 Record = tuple[int, list[str] | str, str]
-"""The line where it begins, its fields or the reason why it is none, and its raw text."""
+"""The line where the record begins, its fields or the reason why it is broken, and its raw text."""
 
 
 def read_records(lines: LineReader, before: int | None = None) -> Iterator[Record]:
-    """Each record that begins before that line; empty lines are passed over."""
+    """Yield each record that begins before the line `before`; empty lines are skipped."""
     for line, raw in lines:
         if before is not None and line >= before:
             lines.push_back(line, [raw])
@@ -30,7 +30,7 @@ def read_records(lines: LineReader, before: int | None = None) -> Iterator[Recor
 
 
 def decode_line(raw: bytes) -> tuple[str, str | None]:
-    """The text of a line, and the reason why it can't be taken as it is, if any."""
+    """Decode a line; return its text, and the reason why it must be rejected, if any."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -60,7 +60,7 @@ def _read_quoted_record(lines: LineReader, line: int, raw: bytes) -> Record:
     try:
         fields = next(csv.reader(feed(), strict=True))
     except (csv.Error, UnicodeDecodeError) as error:
-        # Only the first line is set aside: the lines that its quote swallowed are read again.
+        # Reject the first line only: the lines that its open quote took in are read again.
         if len(taken) > 1:
             lines.push_back(line + 1, taken[1:])
         text, undecodable = decode_line(raw.removesuffix(b"\r"))

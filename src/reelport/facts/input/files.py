@@ -1,4 +1,4 @@
-"""The files of a load: what they are by their first bytes, and the name of the batch that they make."""
+"""Detect the format of a load's files by their first bytes, and name the batch that they make."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HEAD = 4096
 
 
 class FileFormat(StrEnum):
-    """How the rows of a file are written."""
+    """The format of a file's rows."""
 
     PARQUET = "Parquet"
     CSV = "CSV"
@@ -39,21 +39,21 @@ class InputFile:
     format: FileFormat
     compression: str | None
     stamp: tuple[int, int, int]
-    """Its inode, size and time of change when it was first looked at."""
+    """The inode, size and modification time (ns) when the file was first opened."""
 
     @property
     def name(self) -> str:
-        """The file's name, for people."""
+        """The file's name without its folder."""
         return self.path.name
 
     @property
     def size(self) -> int:
-        """Its bytes on the disk, when it was first looked at."""
+        """The size on disk in bytes, when the file was first opened."""
         return self.stamp[1]
 
     @contextmanager
     def open(self) -> Iterator[OpenedFile]:
-        """The file's bytes, unpacked; reading may raise the errors of `READ_ERRORS`."""
+        """Open the file for reading its decompressed bytes; reads may raise any of `READ_ERRORS`."""
         with self.path.open("rb") as raw:
             match self.compression:
                 case "gzip":
@@ -68,27 +68,27 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class OpenedFile:
-    """A file that is being read: its bytes, unpacked, and the file as it lies on the disk."""
+    """A file open for reading: the stream of its decompressed bytes, and the raw file on disk."""
 
     stream: IO[bytes] | gzip.GzipFile
     raw: BinaryIO
 
     def read(self, size: int) -> bytes:
-        """The next bytes, unpacked; none at the end."""
+        """Read the next decompressed bytes; empty at the end."""
         return self.stream.read(size)
 
     @property
     def position(self) -> int:
-        """How many of the bytes on the disk were read."""
+        """How many bytes of the file on disk were read."""
         return self.raw.tell()
 
 
 READ_ERRORS = (EOFError, OSError, zlib.error, pa.ArrowException)
-"""What reading an unpacked file can raise when the file is cut or damaged."""
+"""What reading an `OpenedFile` can raise when the file is truncated or damaged."""
 
 
 def detect_format(paths: Sequence[Path]) -> tuple[InputFile, ...]:
-    """What each file is, by its first bytes and then by its name; BadInput with the problems of all of them."""
+    """Detect each file's format by its first bytes, then by its name; BadInput with the problems of all files."""
     if not paths:
         raise BadInput("no file was given")
     found, problems = [], []
@@ -117,14 +117,14 @@ def _detect_file(path: Path) -> InputFile:
         raise BadInput(f"{path} can't be read: {error.strerror}") from error
     if not stamp[1]:
         raise BadInput(f"{path} is empty")
-    packing = "gzip" if start.startswith(_GZIP) else "zstd" if start.startswith(_ZSTD) else None
-    unpacked = InputFile(path, FileFormat.CSV, packing, stamp)
+    compression = "gzip" if start.startswith(_GZIP) else "zstd" if start.startswith(_ZSTD) else None
+    unpacked = InputFile(path, FileFormat.CSV, compression, stamp)
     try:
         with unpacked.open() as file:
             head = file.read(_HEAD)
     except READ_ERRORS as error:
         raise BadInput(damaged_sentence(unpacked, error)) from error
-    return InputFile(path, _detect_by_content(path, packing, head), packing, stamp)
+    return InputFile(path, _detect_by_content(path, compression, head), compression, stamp)
 
 
 def _read_stamp(path: Path) -> tuple[int, int, int]:
@@ -133,7 +133,7 @@ def _read_stamp(path: Path) -> tuple[int, int, int]:
 
 
 def check_unchanged(files: Sequence[InputFile]) -> None:
-    """Refuse the load when a file is not what its batch was named for: BadInput."""
+    """Raise BadInput if a file changed since its batch was named."""
     for file in files:
         try:
             same = _read_stamp(file.path) == file.stamp
@@ -143,10 +143,10 @@ def check_unchanged(files: Sequence[InputFile]) -> None:
             raise BadInput(f"nothing was loaded: {file.path} changed while it was read; load it when it is complete")
 
 
-def _detect_by_content(path: Path, packing: str | None, head: bytes) -> FileFormat:
+def _detect_by_content(path: Path, compression: str | None, head: bytes) -> FileFormat:
     if head.startswith(_PARQUET):
-        if packing is not None:
-            raise BadInput(f"{path}: Parquet inside {packing} can't be read; unpack it first")
+        if compression is not None:
+            raise BadInput(f"{path}: Parquet inside {compression} can't be read; unpack it first")
         return FileFormat.PARQUET
     if not head.strip():
         raise BadInput(f"{path} is empty")
@@ -166,13 +166,13 @@ def _detect_by_content(path: Path, packing: str | None, head: bytes) -> FileForm
 
 
 def damaged_sentence(file: InputFile, error: BaseException) -> str:
-    """The sentence for a file that can't be read to its end."""
+    """Format the error for a file that can't be read to its end."""
     what = f"{file.compression} data" if file.compression else "file"
     return f"{file.path}: the {what} is cut or damaged ({str(error).splitlines()[0] if str(error) else error!r})"
 
 
 def batch_id(table: Table, mapping: str | None, span: tuple[str, str] | None, files: Sequence[InputFile]) -> str:
-    """The name of the batch that these files make: the same bytes asked for the same thing have the same name."""
+    """Hash the load into a batch name: same file bytes, table, mapping and days give the same name."""
     digest = hashlib.sha256()
     for part in ("reelport-batch-1", table.name, mapping or "", *(span or ("", ""))):
         digest.update(hashlib.sha256(part.encode()).digest())

@@ -1,4 +1,4 @@
-"""NDJSON for a mapping: the files as they are, or what of their lines the engine can read, the others set aside."""
+"""Make NDJSON files readable for a mapping: as they are, or only the lines that DuckDB can read."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from reelport.facts.input.text_batches import BATCH_ROWS, Reject
 from reelport.facts.rules import quote_text
 from reelport.facts.storage.duckdb_session import Workspace, path_list_sql, translate_engine_errors
 
-_PACKINGS = {None: "none", "gzip": "gzip", "zstd": "zstd"}
+_COMPRESSIONS = {None: "none", "gzip": "gzip", "zstd": "zstd"}
 _LINES = "_reelport_lines"
-_SOUND = f"SELECT CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' END FROM {_LINES}"  # noqa: S608 - a fixed name
+_IS_OBJECT = f"SELECT CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' END FROM {_LINES}"  # noqa: S608 - a fixed name
 
 
 def create_json_view(
     space: Workspace, name: str, files: Sequence[InputFile], reject: Reject, meter: ProgressMeter, places: ObjectPlaces
 ) -> list[str]:
-    """Make a view of the files' objects, with the types that they show; the paths that it reads.
+    """Create a view of the files' objects with the types that DuckDB detects; return the paths that the view reads.
 
-    To see the types the engine reads the files to their end, and refuses all of them for one bad line: only then
-    are the lines looked at one by one, and those that are no JSON objects go to `reject`; `places` are told of them.
+    DuckDB reads the files to their end to detect the types, and fails on a single bad line. Only then is each line
+    checked: those that are no JSON objects go to `reject`, and `places` records where they are.
     """
-    packings = {file.compression for file in files}
-    if len(packings) > 1:
+    compressions = {file.compression for file in files}
+    if len(compressions) > 1:
         raise BadInput("a mapping takes NDJSON files of one compression; these have different ones")
     paths = [str(file.path) for file in files]
     with translate_engine_errors(files[0].path):
         try:
-            _create_view(space, name, paths, packings.pop())
+            _create_view(space, name, paths, compressions.pop())
         except (duckdb.InvalidInputException, duckdb.BinderException):
             paths = [_stage_valid_lines(space, files, reject, meter, places)]
             _create_view(space, name, paths, None)
     return paths
 
 
-def _create_view(space: Workspace, name: str, paths: list[str], packing: str | None) -> None:
-    form = f"format = 'newline_delimited', records = true, compression = {quote_text(_PACKINGS[packing])}"
+def _create_view(space: Workspace, name: str, paths: list[str], compression: str | None) -> None:
+    form = f"format = 'newline_delimited', records = true, compression = {quote_text(_COMPRESSIONS[compression])}"
     space.session.execute(
         f"CREATE TEMP VIEW {name} AS SELECT * FROM read_json({path_list_sql(paths)}, {form}, sample_size = -1)"  # noqa: S608
     )
@@ -57,7 +57,7 @@ def _create_view(space: Workspace, name: str, paths: list[str], packing: str | N
 def _stage_valid_lines(
     space: Workspace, files: Sequence[InputFile], reject: Reject, meter: ProgressMeter, places: ObjectPlaces
 ) -> str:
-    """A file of the sound lines of all of them."""
+    """Write the valid lines of all files to one file in the work folder; return its path."""
     staged, found = space.folder / "input.ndjson", False
     with translate_io_errors(staged), staged.open("wb") as into:
         for number, file in enumerate(files):
@@ -76,7 +76,7 @@ def _stage_valid_lines(
 
 
 def _lines_between(last: int, good: Sequence[int], end: int) -> Iterator[int]:
-    """The lines after `last`, up to the end, that aren't good."""
+    """Yield the numbers of the lines after `last`, up to `end`, that aren't in `good`."""
     for line in (*good, end + 1):
         yield from range(last + 1, line)
         last = line
@@ -95,15 +95,15 @@ def _read_line_batches(file: InputFile) -> Iterator[list[tuple[int, bytes]]]:
 def _filter_objects(
     space: Workspace, lines: Sequence[tuple[int, bytes]], number: int, reject: Reject
 ) -> list[tuple[int, bytes]]:
-    """The lines that the engine takes for objects: its own word for it, as other parsers know other JSON."""
+    """Keep the lines that DuckDB reads as objects and reject the others; other parsers accept other JSON."""
     texts = pa.table({"line": pa.array([_decode(raw) for _, raw in lines], pa.string())})
     space.session.register(_LINES, texts)
-    sound = [bool(verdict) for (verdict,) in space.session.execute(_SOUND).fetchall()]
+    valid = [bool(verdict) for (verdict,) in space.session.execute(_IS_OBJECT).fetchall()]
     space.session.unregister(_LINES)
-    for (line, raw), verdict in zip(lines, sound, strict=True):
-        if not verdict:
+    for (line, raw), is_valid in zip(lines, valid, strict=True):
+        if not is_valid:
             reject(number, line, _describe_line(raw), decode_line(raw)[0])
-    return [line for line, verdict in zip(lines, sound, strict=True) if verdict]
+    return [line for line, is_valid in zip(lines, valid, strict=True) if is_valid]
 
 
 def _decode(raw: bytes) -> str | None:

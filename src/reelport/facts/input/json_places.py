@@ -1,4 +1,4 @@
-"""Where the objects of NDJSON files stand: the engine numbers them, and knows no lines."""
+"""Find the file and line of an object in NDJSON files by its number; DuckDB numbers objects, not lines."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from reelport.facts.input.lines import LineReader
 
 
 class ObjectPlaces:
-    """Finds the file and line of an object by its number, from 1, among the objects of all files in their order.
+    """Finds the file and line of an object by its number, from 1, counted through all files in order.
 
-    Lines that hold no object are either told, file by file, or looked for when the first object is.
+    The lines without an object are either added file by file, or found when the first object is located.
     """
 
     def __init__(self, files: Sequence[InputFile]) -> None:
@@ -22,12 +22,12 @@ class ObjectPlaces:
         self._ends: list[int] = []
 
     def add_file(self, lines: int, others: array[int]) -> None:
-        """Take note that the next file has so many lines, and that these of them, in order, hold no object."""
+        """Add the next file: its number of lines, and the sorted numbers of those without an object."""
         self._others.append(others)
         self._ends.append((self._ends[-1] if self._ends else 0) + lines - len(others))
 
     def locate(self, number: int) -> tuple[int, int]:
-        """The file, from 0, and the line, from 1."""
+        """Return the file, from 0, and the line, from 1, of the object with this number."""
         if not self._ends:
             self._count_lines()
         file = bisect_left(self._ends, number)
@@ -45,7 +45,7 @@ class ObjectPlaces:
 
 
 def _line_of_object(number: int, others: array[int]) -> int:
-    """The line of the object of that number, where these lines hold none."""
+    """Return the line of the object with this number; `others` are the lines without one."""
     low, high = 0, len(others)
     while low < high:
         middle = (low + high) // 2

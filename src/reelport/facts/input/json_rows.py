@@ -1,4 +1,4 @@
-"""JSON objects, one a line, as rows of texts: numbers stay as they are written, so that nothing is rounded."""
+"""Parse JSON objects, one per line, as rows of texts; numbers keep their spelling, so nothing is rounded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 
 class _Number(str):
-    """A number as it is written."""
+    """A JSON number, with its spelling kept."""
 
     __slots__ = ()
 
@@ -15,7 +15,7 @@ _DECODER = json.JSONDecoder(parse_float=_Number, parse_int=_Number, parse_consta
 
 
 def parse_json(raw: bytes) -> object:
-    """The JSON value of a line; when it is none, the reason as a ValueError."""
+    """Parse a line as JSON; ValueError with the reason when it isn't valid."""
     try:
         return _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -27,7 +27,7 @@ def parse_json(raw: bytes) -> object:
 
 
 def parse_row(raw: bytes, known: frozenset[str]) -> dict[str, str | None] | str:
-    """The row that a line holds, or the reason why it is none."""
+    """Parse a line as a row; return the row, or the reason why the line is refused."""
     try:
         value = parse_json(raw)
     except ValueError as reason:
@@ -51,24 +51,24 @@ def parse_row(raw: bytes, known: frozenset[str]) -> dict[str, str | None] | str:
 
 
 def _count_key_signs(raw: bytes) -> int:
-    """How many keys a line may hold: texts with a colon behind a quote count too, which costs a second look only."""
+    """Count the keys that a line may have. May count too many (a colon after a quote in a text), never too few."""
     return raw.count(b'":') + raw.count(b'" ') + raw.count(b'"\t')
 
 
 def _find_repeated_keys(raw: bytes) -> list[str]:
-    """The keys that an object of the line tells more than once: none of their values is more right than the other."""
+    """Find keys that an object in the line has more than once: which value is right can't be known."""
     twice: list[str] = []
 
-    def noted(pairs: list[tuple[str, object]]) -> None:
+    def note(pairs: list[tuple[str, object]]) -> None:
         seen = [name for name, _ in pairs]
         twice.extend(name for name in dict.fromkeys(seen) if seen.count(name) > 1)
 
-    json.loads(raw, object_pairs_hook=noted)
+    json.loads(raw, object_pairs_hook=note)
     return twice
 
 
 def _find_bad_text(text: str | None) -> str | None:
-    """Why an escaped text is none, if so."""
+    """Say why an unescaped text is not valid Unicode text, if so."""
     if text is None:
         return None
     if "\0" in text:
@@ -81,7 +81,7 @@ def _find_bad_text(text: str | None) -> str | None:
 
 
 def _list_to_text(value: object) -> str | None:
-    """The text of a list of texts; None for what a column can't hold."""
+    """Write a list of texts as JSON; None for any other value, which a column can't hold."""
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return json.dumps(value, ensure_ascii=False)
     return None

@@ -1,4 +1,4 @@
-"""All rows of a load judged by the rules of its table and counted: how many are good, and why the others aren't."""
+"""Check all rows of a load by the rules of its table, for a dry run: count good rows, and bad ones by reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reelport.facts.storage.duckdb_session import Workspace
 from reelport.facts.tables import Table
 
 _FILES_APART = 1 << 40
-"""More lines than a file has."""
+"""More than the lines of any file, so that file * this + line orders rows by file, then line."""
 _COUNTED = """
 SELECT
     day, list_transform(problems, lambda one: one.kind) AS kinds, outside, count(*) AS rows,
@@ -35,9 +35,9 @@ GROUP BY day, kinds, outside
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One thing that is wrong with rows: what, with how many of them, and with which one first, in which words.
+    """One reason why rows are refused: how many rows have it, and the place and message of the first one.
 
-    `file` is None where a mapping's output has no row of a file.
+    `file` is None where the row of a mapping's output isn't made of one row of a file.
     """
 
     reason: str
@@ -49,9 +49,9 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What all rows come to: how many were read, how many of them land and lie on which day, and why others don't.
+    """The counts of a check: rows read, rows to load (in all and by day), and reasons why others are refused.
 
-    Of an object's rows one lands. A row may have several reasons; the most frequent reason comes first.
+    Of object rows with the same key, one counts. A row may have several reasons; the most frequent comes first.
     """
 
     read: int
@@ -72,7 +72,7 @@ def judge(
     lenient: bool,
     meter: ProgressMeter,
 ) -> Judgement:
-    """Read the sources to their end and count; `bad` counts lines that are no rows meanwhile."""
+    """Read the sources to their end and count; meanwhile `bad` counts the lines that can't be parsed as rows."""
     query = _counting_sql(table, given, lenient=lenient)
     groups = space.run_interruptibly(lambda: space.session.execute(query).fetchall(), meter.report_engine_share)
     days: Counter[date] = Counter()
@@ -114,7 +114,7 @@ def _counting_sql(table: Table, given: Sequence[RowSource], *, lenient: bool) ->
 def _collect_reasons(
     groups: Sequence[tuple[Any, ...]], given: Sequence[RowSource], names: Sequence[str]
 ) -> Iterator[Reason]:
-    """The reasons of rows, each with the first row that has it."""
+    """Collect the reasons, each with the first row that has it."""
     counts: Counter[str] = Counter()
     first: dict[str, tuple[int, int, dict[str, Any], str]] = {}
     for *_, kinds, _, count, _, example in groups:

@@ -1,6 +1,6 @@
-"""Which row of its input each row of a mapping comes from, where the mapping keeps rows one to one.
+"""Row lineage of a mapping: rewrite its SELECT to return the input row of each output row.
 
-It works on the tree that the engine makes of a statement, and knows nothing of files.
+Works only if the mapping keeps rows one to one. The rewriting changes DuckDB's JSON syntax tree of the statement.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import duckdb
 from reelport.facts.input.checking import FILE, LINE
 
 Node = dict[str, Any]
-"""A part of the engine's tree of a statement."""
+"""A node of DuckDB's syntax tree of a statement."""
 _PLACES = (FILE, LINE)
 
 
 def trace_rows(session: duckdb.DuckDBPyConnection, text: str, name: str, numbered: str) -> str | None:
-    """The SELECT over `name`, with two more columns: the file and the line of the row that each of its rows is made of.
+    """Add two columns to the SELECT over `name`: the file and the line of the input row behind each row.
 
-    It reads them from `numbered`, the same rows with `FILE` and `LINE`. None where a row isn't made of one row: where
-    the SELECT groups, joins, unites or leaves out repeated rows.
+    They come from `numbered`, the same rows with `FILE` and `LINE`. Returns None if a row isn't made of exactly one
+    input row: if the SELECT groups, joins, unions or drops repeated rows.
     """
     tree: Node = json.loads(_convert(session, "json_serialize_sql", text))
     if tree["error"] or len(tree["statements"]) != 1:
@@ -37,9 +37,9 @@ def _convert(session: duckdb.DuckDBPyConnection, function: str, text: str) -> st
 
 
 def _reads_whole_rows(tree: Node, name: str) -> bool:
-    """Whether an expression takes all columns of a row as one value, so that two more would change it.
+    """Whether an expression uses a whole row as one value, so that two more columns would change the value.
 
-    It names a table where a column would stand (`to_json(input)`), or has a star inside (`hash(COLUMNS(*))`).
+    Such an expression names a table in place of a column (`to_json(input)`), or contains a star (`hash(COLUMNS(*))`).
     """
     called = {name, *(part["alias"].lower() for part in _walk(tree) if "alias" in part and "table_name" in part)}
     called |= {part["alias"].lower() for part in _walk(tree) if part.get("type") == "SUBQUERY" and "alias" in part}
@@ -55,7 +55,7 @@ def _reads_whole_rows(tree: Node, name: str) -> bool:
 
 
 def _walk(part: object) -> Iterator[Node]:
-    """Each node of the tree."""
+    """Yield every node of the tree."""
     if isinstance(part, list):
         for each in part:
             yield from _walk(each)
@@ -66,7 +66,7 @@ def _walk(part: object) -> Iterator[Node]:
 
 
 def _trace_select(node: Node, tree: Node, known: dict[str, Node], name: str, numbered: str) -> bool:
-    """Have the SELECT give the places of its rows; False where it can't."""
+    """Change the SELECT to return the file and line of its rows; False if that isn't possible."""
     if not _is_one_to_one(node):
         return False
     known = known | {entry["key"].lower(): entry["value"] for entry in node["cte_map"]["map"]}
@@ -79,7 +79,7 @@ def _trace_select(node: Node, tree: Node, known: dict[str, Node], name: str, num
 
 
 def _is_one_to_one(node: Node) -> bool:
-    """Whether the SELECT makes each row of one row; a sum without GROUP BY is found by the engine, later."""
+    """Whether the SELECT makes each row of one row; DuckDB finds a sum without GROUP BY later."""
     if node["type"] != "SELECT_NODE" or node["group_expressions"] or node["having"]:
         return False
     if node["aggregate_handling"] != "STANDARD_HANDLING":
@@ -90,7 +90,7 @@ def _is_one_to_one(node: Node) -> bool:
 
 
 def _trace_table(table: Node, tree: Node, known: dict[str, Node], name: str, numbered: str) -> bool:
-    """Have the one table that the SELECT reads give the places of its rows; False where it can't."""
+    """Change the one table that the SELECT reads to return file and line; False if that isn't possible."""
     if table.get("column_name_alias") or table.get("sample"):
         return False
     if table["type"] == "SUBQUERY":
@@ -107,7 +107,7 @@ def _trace_table(table: Node, tree: Node, known: dict[str, Node], name: str, num
 
 
 def _trace_cte(called: str, tree: Node, known: dict[str, Node], name: str, numbered: str) -> bool:
-    """Have a named part (WITH) give the places of its rows; not where something else reads it too, and its columns."""
+    """Change a CTE (WITH) to return file and line; False if it is read more than once or renames its columns."""
     part = known[called]
     tables = (each["table_name"].lower() for each in _walk(tree) if each.get("type") == "BASE_TABLE")
     if part["aliases"] or sum(table == called for table in tables) > 1:

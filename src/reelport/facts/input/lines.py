@@ -1,4 +1,4 @@
-"""The lines of a byte stream in bounded memory, with their numbers, and with a way to give lines back."""
+"""Read numbered lines from a byte stream in bounded memory; lines can be pushed back."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from reelport.facts.input.files import InputFile, OpenedFile
 
 _CHUNK = 1 << 22
 LONGEST_LINE = 1 << 24
-"""Bytes that one line may hold."""
+"""The most bytes that one line may have."""
 _MARK = b"\xef\xbb\xbf"
 
 
 class LineReader:
-    """Numbered lines, from 1, without their line feed; the mark of UTF-8 at the start is dropped."""
+    """Iterates over lines and their numbers, from 1, without line feeds; a UTF-8 BOM at the start is dropped."""
 
     def __init__(self, stream: OpenedFile, file: InputFile) -> None:
         self._stream = stream
@@ -37,7 +37,7 @@ class LineReader:
             yield self._given_back.popleft()
 
     def read_block(self) -> tuple[int, list[bytes]] | None:
-        """The number of the next line, and as many lines as are at hand; None at the end."""
+        """Read the next block: the number of its first line, and all lines that are in memory; None at the end."""
         if self._given_back:
             first = self._given_back[0][0]
             lines = [line for _, line in self._given_back]
@@ -46,7 +46,7 @@ class LineReader:
         return self._read()
 
     def push_back(self, first: int, lines: list[bytes]) -> None:
-        """Give lines back, to be read again before all others."""
+        """Push lines back, to be read again before all others."""
         self._given_back.extendleft(reversed(list(enumerate(lines, first))))
 
     def _read(self) -> tuple[int, list[bytes]] | None:

@@ -1,4 +1,7 @@
-"""Foreign shapes by SQL: one SELECT over `input`, run where it can reach nothing but the files of its load."""
+"""Run a mapping: one SELECT over `input` that converts files of another shape to a table's columns.
+
+The session is locked down first, so that the SELECT can read nothing but the files of its load.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,12 @@ from reelport.facts.storage.duckdb_session import Workspace, parquet_source, tra
 INPUT = "input"
 _MAPPED, _TRACED = "_reelport_mapped", "_reelport_traced"
 _PLACED = "_reelport_placed"
-"""The input's rows with their file and line, which a mapping has no name for."""
+"""The view of the input's rows with their file and line, which a mapping doesn't see."""
 _NUMBER = f"row_number() OVER () AS {quote_name(LINE)}"
 
 
 def read_mapping(path: Path) -> str:
-    """The mapping's SQL, checked to be one SELECT."""
+    """Read the mapping's SQL and check that it is a single SELECT."""
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -55,9 +58,9 @@ def run_mapping(
     failure: ReaderFailure,
     meter: ProgressMeter,
 ) -> RowSource:
-    """What the mapping makes of the files, each row with the file and line that it is made of.
+    """Make the source of the mapping's output; each row has the file and line that it was made from.
 
-    Where the mapping doesn't keep rows one to one they have no file, and their number in its output for a line.
+    If the mapping doesn't keep rows one to one, a row has no file, and its line is its number in the output.
     """
     forms = sorted({file.format for file in files})
     if len(forms) > 1:
@@ -80,28 +83,28 @@ def run_mapping(
 
 
 def _make_source(space: Workspace, body: str, locate: Locate | None) -> RowSource:
-    """The rows of the SELECT, over the views of its input."""
+    """Make the source of the SELECT over the views of its input."""
     try:
         _create_view(space, _MAPPED, f"{body}\n")
         types = _read_columns(space, _MAPPED)
     except duckdb.Error as error:
-        # What follows shows the statement, which is ours and no line of the mapping's.
-        said = str(error).partition("\n\nLINE ")[0]
-        raise BadInput(f"the mapping can't be run: {said}") from error
+        # The rest of the message quotes our statement around the mapping, whose lines are numbered differently.
+        message = str(error).partition("\n\nLINE ")[0]
+        raise BadInput(f"the mapping can't be run: {message}") from error
     if _create_traced_view(space, body, types):
         return RowSource(_TRACED, types, quote_name(FILE), quote_name(LINE), OUTPUT, locate)
     return RowSource(f"(SELECT *, {_NUMBER} FROM {_MAPPED})", types, "CAST(NULL AS INTEGER)", quote_name(LINE), OUTPUT)  # noqa: S608 - fixed names
 
 
 def _create_traced_view(space: Workspace, body: str, types: dict[str, str]) -> bool:
-    """Make a view of the mapping's rows with the places of those that they are made of, where the mapping allows it."""
+    """Create a view of the mapping's rows with their file and line; False if rows aren't kept one to one."""
     try:
         text = trace_rows(space.session, body, INPUT, _PLACED)
         if text is None:
             return False
         _create_view(space, _TRACED, text)
         found = _read_columns(space, _TRACED)
-    except duckdb.Error:  # the engine knows of more that makes one row of several, such as a sum
+    except duckdb.Error:  # DuckDB finds more cases that make one row of several, such as a sum
         return False
     return list(found.items())[:-2] == list(types.items())
 
@@ -117,7 +120,7 @@ def _create_view(space: Workspace, name: str, body: str) -> None:
 def _stage_csv(
     space: Workspace, files: Sequence[InputFile], reject: Reject, failure: ReaderFailure, meter: ProgressMeter
 ) -> Path:
-    """CSV files as one Parquet file of texts and their places, so that the mapping may read them more than once."""
+    """Convert CSV files to one Parquet file of texts, files and lines, so that the mapping can read it repeatedly."""
     headers = {read_header(file) for file in files}
     if len(headers) > 1:
         raise BadInput("a mapping takes CSV files of one header; these have different ones")
@@ -152,7 +155,7 @@ def _create_parquet_views(space: Workspace, files: Sequence[InputFile]) -> list[
 
 
 def _restrict_access(space: Workspace, paths: Sequence[str]) -> None:
-    """From here on the session reads these files and its own spill folder, and nothing else anywhere."""
+    """Restrict the session to reading these files and its own spill folder."""
     allowed = ", ".join(quote_text(path) for path in paths)
     space.session.execute(f"SET allowed_paths = [{allowed}]")
     space.session.execute("SET enable_external_access = false")

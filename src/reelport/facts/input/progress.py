@@ -1,4 +1,4 @@
-"""How far a load is: its stage, and how much of how much has passed it."""
+"""Progress of a load: its stage, and how much of it is done."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from reelport.facts.input.files import FileFormat, InputFile
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The stage ('reading', 'mapping', 'sorting', 'writing' or 'committing') and the rows that passed it.
+    """The stage ('reading', 'mapping', 'sorting', 'writing' or 'committing') and the rows that are through with it.
 
-    `done` of `total` is in `unit`, 'bytes' of the files as they lie on the disk or 'rows'; None where it isn't known.
+    `done` and `total` are in `unit`, 'bytes' of the files on disk or 'rows'; None where unknown.
     """
 
     stage: str
@@ -23,7 +23,7 @@ class Progress:
 
     @property
     def share(self) -> float | None:
-        """What part is done, from 0 to 1."""
+        """The share that is done, from 0 to 1; None where unknown."""
         return None if self.done is None or not self.total else min(self.done / self.total, 1)
 
 
@@ -31,10 +31,10 @@ ProgressCallback = Callable[[Progress], None]
 
 
 class ProgressMeter:
-    """Follows what is read of a load's files, by rows and by bytes, and tells each step.
+    """Counts what is read of a load's files, in rows and bytes, and reports each step to a callback.
 
-    `stored` rows lie in Parquet files, of which only the engine knows how many it has read; who opens them says so, and
-    whether the engine reads for a mapping (`is_engine_reading`). Of a sort it doesn't know how far it is.
+    The caller sets `stored`, the number of rows in Parquet files (only DuckDB knows how many of them it has read), and
+    `is_engine_reading` when DuckDB reads the files for a mapping. The progress of a sort is unknown.
     """
 
     def __init__(self, files: Sequence[InputFile], tell: ProgressCallback | None) -> None:
@@ -48,21 +48,21 @@ class ProgressMeter:
         self._are_rows_written = False
 
     def restart(self) -> None:
-        """The files are read again from their beginning."""
+        """Start counting again, because the files are read again from their beginning."""
         self.rows = 0
         self._places = [0] * len(self._places)
 
     def add_read_rows(self, rows: int) -> None:
-        """So many more rows came out of text files."""
+        """Report that so many more rows were read from text files."""
         self.rows += rows
         self._tell(Progress("reading", self.rows, sum(self._places), self._bytes, "bytes"))
 
     def set_position(self, file: int, place: int) -> None:
-        """So many bytes of the file of that number, from 0, are read; it is told with the rows that they hold."""
+        """Note how many bytes of a file (numbered from 0) are read; reported together with the next rows."""
         self._places[file] = place
 
     def report_engine_share(self, share: float) -> None:
-        """The engine has done this part, from 0 to 1, of reading what was brought before it, and of sorting it."""
+        """Report the share, from 0 to 1, that DuckDB has done of reading and sorting."""
         if self._are_rows_written:
             return
         if self._is_parquet and self.stored:
@@ -75,10 +75,10 @@ class ProgressMeter:
             self._tell(Progress("sorting", self.rows))
 
     def report_written(self, rows: int, total: int | None) -> None:
-        """So many rows are written, of so many in all if that is known."""
+        """Report that so many rows are written, of `total` if known."""
         self._are_rows_written = True
         self._tell(Progress("writing", rows, None if total is None else rows, total))
 
     def report_committing(self, rows: int) -> None:
-        """All rows are written and are entered in the table's log."""
+        """Report that all rows are written, and that the commit to the table's log begins."""
         self._tell(Progress("committing", rows, rows, rows))

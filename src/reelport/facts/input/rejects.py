@@ -1,4 +1,4 @@
-"""The file of rows that a load could not take: file, line, reason, and the raw row as JSON."""
+"""Write the reject file: the rows that a load refused, with file, line, reason and the raw row as JSON."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ HEADER = ("file", "line", "reason", "raw")
 SHOWN = 3
 _LONGEST_HEADER = 100
 _Place = tuple[int, int, int, int]
-"""The number of a row's file, its line, and where its bytes begin in the reject file and how many they are."""
+"""The number of a row's file and its line; the offset and length of its bytes in the reject file."""
 
 
 class Rejects:
-    """Counts bad rows and writes them; the file appears only when `finish` is called and there are any.
+    """Counts bad rows and writes them to the reject file, which appears when `finish` is called and there are any.
 
-    Without a path they are only counted; past the cap they are counted and not kept. `claim` is told of the file that
-    is being made before it is there. `lines` of them were no rows at all. With `locate` the line of a row is a number
-    that it finds the place of. Safe to use from several threads.
+    Without a path, bad rows are only counted; past the cap too. `claim` is called with the path of the unfinished file
+    before the file is created. `lines` counts those that couldn't be parsed as rows at all. If `locate` is set, the
+    line of a row is a number that `locate` converts to file and line. Thread-safe.
     """
 
     def __init__(
@@ -59,20 +59,20 @@ class Rejects:
         self._bytes = len(_format_csv_line(HEADER))
         self._places: list[_Place] = []
         self._is_full = False
-        # A name that nothing has: what stands there already, or a link, is never written to.
+        # A random name, opened with "x": an existing file or link is never written to.
         self._part = path.with_name(f"{path.name}.{secrets.token_hex(6)}.part") if path else None
         self._file: IO[bytes] | None = None
         self._lock = RLock()
 
     def add_broken_line(self, file: int, line: int, reason: str, raw: str) -> None:
-        """Take a line that is no row at all. Raises BadInput when it is one too many."""
+        """Add a line that can't be parsed as a row. Raises BadInput when it is one too many."""
         self.lines += 1
         self.add_row(file, line, reason, json.dumps(raw, ensure_ascii=False))
 
     def add_row(self, file: int | None, line: int, reason: str, raw: str) -> None:
-        """Take a row, of a mapping's output when it is of no file; `raw` is its JSON.
+        """Add a bad row; `file` is None for a row of a mapping's output; `raw` is the row as JSON.
 
-        Raises BadInput when it is one more than `most` rows, or when the load is strict and the file is full.
+        Raises BadInput when there are now more than `most` rows, or when the load is strict and the file is full.
         """
         if file is None and self.locate is not None:
             file, line = self.locate(line)
@@ -90,14 +90,14 @@ class Rejects:
                 raise self.make_refusal(None, "--strict")
 
     def check_share(self, total: int) -> None:
-        """Raise BadInput when all bad rows are known, and are too many of so many rows in all."""
+        """Raise BadInput if the bad rows, all known by now, are too many of `total` rows."""
         if self._most is not None and self._most.is_exceeded(self.count, total):
             raise self.make_refusal(total, f"--max-bad {self._most.text}")
         if self._strict and self.count:
             raise self.make_refusal(total, "--strict")
 
     def make_refusal(self, total: int | None, why: str) -> BadInput:
-        """The error that ends a load for its bad rows; those that are known are in their file by then."""
+        """Finish the reject file and make the error that ends a load because of its bad rows."""
         self.finish()
         return BadInput(f"nothing was loaded{f' ({why})' if why else ''}: {self.format_summary(total)}")
 
@@ -120,7 +120,7 @@ class Rejects:
             self._bytes += len(line)
 
     def finish(self) -> None:
-        """Put the file in its place, whole, synced, and in the order of files and lines."""
+        """Sort the rows by file and line, sync the file and rename it to its path."""
         with self._lock:
             self._is_full = True
             if self._file is None or self._part is None or self.path is None:
@@ -134,7 +134,7 @@ class Rejects:
                 self._file = None
 
     def _sort(self, part: Path) -> None:
-        """Write the rows again by file and line: those that are none came first, the others by their days."""
+        """Rewrite the file sorted by file and line; broken lines were added first, rows in the order of their days."""
         places = sorted(self._places)
         if places == self._places:
             return
@@ -147,7 +147,7 @@ class Rejects:
             self._file.close()
 
     def discard(self) -> None:
-        """Leave no half file behind; does nothing after `finish`."""
+        """Delete an unfinished file; does nothing after `finish`."""
         with self._lock:
             if self._file is not None and self._part is not None:
                 with suppress(OSError):
@@ -157,7 +157,7 @@ class Rejects:
                 self._file = None
 
     def format_summary(self, total: int | None) -> str:
-        """How many rows were bad, of how many if that is known, the first few reasons, and where the rest is."""
+        """Format the number of bad rows (of `total`, if known), the first reasons, and where the others are."""
         more = self.count - len(self.first)
         listed = "\n".join(f"  {line}" for line in self.first) + (f"\n  … and {more:,} more" if more else "")
         count = format_count(self.count, "row")
@@ -185,9 +185,9 @@ def _is_reject_file(path: Path) -> bool:
 
 
 def check_rejects_path(path: Path, root: Path, others: Sequence[Path]) -> None:
-    """Refuse a reject file that is one of the load's own files, under whatever name, or anything but a reject file.
+    """Raise UsageError if the path is one of the load's own files, by any name, or exists but is no reject file.
 
-    Nothing was opened for writing by then. Raises UsageError.
+    Called before anything is opened for writing.
     """
     for other in others:
         if path.exists() and other.exists() and path.samefile(other):

@@ -1,4 +1,4 @@
-"""The rows of a load on their way from its query to its files, counted and, where bad, set aside."""
+"""Write the rows of a load's query: good rows to the table's files, bad rows to the rejects."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from reelport.facts.storage.sorted_files import ROW_GROUP, StagedFiles
 from reelport.facts.tables import Table
 
 Total = Callable[[], int | None]
-"""How many rows were read, good and bad, once all of them are; None where only the engine could tell."""
+"""Returns how many rows were read, good and bad, once all are read; None if only DuckDB could know."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutsideRows:
-    """Rows that a lenient load took with a text outside its column's list: of which list, and how many."""
+    """Rows that a lenient load kept with a text outside its column's list: which list, and how many rows."""
 
     reason: str
     rows: int
 
 
 class RowWriter:
-    """Writes the rows of a load's query, and counts them, their days and owners, and texts outside their lists."""
+    """Writes the rows of a load's query; counts rows, days, owners, and texts outside their lists."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class RowWriter:
     def write(self, found: duckdb.DuckDBPyRelation) -> None:
         """Write the good rows of a query.
 
-        Bad rows come first: too many of them end the load before a good one is written.
+        Bad rows come first, so that too many of them end the load before a good one is written.
         """
         for batch in found.to_arrow_reader(ROW_GROUP):
             part = pa.Table.from_batches([batch])
@@ -97,7 +97,7 @@ def _add_counts(counter: Counter[str], texts: pa.ChunkedArray) -> None:
 
 
 def _split_by_day(part: pa.Table) -> Iterable[tuple[date, pa.Table]]:
-    """The rows of each day; they come sorted by it."""
+    """Split rows, which are sorted by day, into the rows of each day."""
     runs = pc.run_end_encode(part.column(DAY).combine_chunks())
     start = 0
     for day, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):

@@ -1,4 +1,4 @@
-"""A load's files as sources for its query: each group of files that share their columns is one."""
+"""Make a load's files readable for its query: one source for each group of files with the same columns."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ ROW_NUMBER = "file_row_number"
 
 
 class ReaderFailure:
-    """Keeps what went wrong in a reader that the engine pulls, as the engine only keeps its text."""
+    """Keeps the exception of a Python reader that DuckDB calls; DuckDB itself keeps only its message."""
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
 
     @contextmanager
     def reraise(self) -> Iterator[None]:
-        """Raise what was kept in the place of what the engine makes of it."""
+        """Raise the kept exception instead of the DuckDB error that it caused inside the block."""
         try:
             yield
         except duckdb.Error:
@@ -42,7 +42,7 @@ class ReaderFailure:
             raise
 
     def watch(self, source: Iterator[pa.RecordBatch], meter: ProgressMeter) -> Iterator[pa.RecordBatch]:
-        """The same batches; an error, or a Ctrl-C, is kept on its way out."""
+        """Pass the batches on and count their rows; keep an error or a Ctrl-C before it is raised."""
         try:
             for batch in source:
                 meter.add_read_rows(batch.num_rows)
@@ -60,7 +60,7 @@ def make_sources(
     failure: ReaderFailure,
     meter: ProgressMeter,
 ) -> tuple[RowSource, ...]:
-    """A source for each group of files with the same columns; BadInput with the problems of all files."""
+    """Make a source for each group of files with the same columns; BadInput with the problems of all files."""
     groups: dict[tuple[FileFormat, tuple[tuple[str, str], ...]], list[tuple[int, InputFile]]] = defaultdict(list)
     problems = []
     for number, file in enumerate(files):
@@ -86,13 +86,13 @@ def make_sources(
 
 
 def read_parquet_columns(session: duckdb.DuckDBPyConnection, file: InputFile) -> tuple[tuple[str, str], ...]:
-    """The columns of a Parquet file and their SQL types."""
+    """Read the column names of a Parquet file and their SQL types."""
     try:
         with pq.ParquetFile(file.path) as whole:
             names = whole.schema_arrow.names
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{file.path}: the Parquet file is cut or damaged ({str(error).splitlines()[0]})") from error
-    spelled = [name.lower() for name in names]  # the engine takes VIEWS and views for one name, and would rename one
+    spelled = [name.lower() for name in names]  # DuckDB's names ignore case: it would rename one of VIEWS and views
     repeated = sorted({name for name in names if spelled.count(name.lower()) > 1})
     if repeated:
         raise BadInput(f"{file.path} names {', '.join(map(repr, repeated))} more than once")
@@ -104,7 +104,7 @@ def read_parquet_columns(session: duckdb.DuckDBPyConnection, file: InputFile) ->
 
 
 def check_columns(table: Table, found: Sequence[RowSource], files: Sequence[InputFile]) -> None:
-    """Raise BadInput with every reason why the sources' columns can't be the table's, and the way to map them."""
+    """Raise BadInput with every reason why the sources' columns don't fit the table, and how to map them."""
     problems = [problem for source in found for problem in find_column_problems(table, source)]
     if not problems:
         return
@@ -118,9 +118,9 @@ def check_columns(table: Table, found: Sequence[RowSource], files: Sequence[Inpu
 
 @contextmanager
 def blame_input(space: Workspace, files: Sequence[InputFile], found: Sequence[RowSource]) -> Iterator[None]:
-    """When the engine fails inside the block say what is to blame: the Parquet file by its name, or the mapping.
+    """When DuckDB fails inside the block, raise BadInput that names the damaged Parquet file or the mapping.
 
-    The engine tells of the bytes or the value that it stumbled over, and seldom of where they are. Raises BadInput.
+    DuckDB's own message gives the bytes or the value that failed, but seldom the file.
     """
     try:
         yield
@@ -151,7 +151,7 @@ def _is_readable(space: Workspace, file: InputFile) -> bool:
 
 
 def read_text_columns(file: InputFile, table: Table) -> tuple[tuple[str, str], ...]:
-    """The columns of a text file, all of them text. NDJSON may have any column of the table in any line."""
+    """Read the column names of a text file, with the type text. NDJSON may have any column of the table in any line."""
     names = read_header(file)
     if file.format is FileFormat.NDJSON:
         names = tuple(dict.fromkeys((*names, *(column.name for column in table.columns))))
@@ -164,7 +164,7 @@ def _name_group(group: Sequence[tuple[int, InputFile]]) -> str:
 
 
 def parquet_source_rows(group: Sequence[tuple[int, InputFile]], types: dict[str, str]) -> RowSource:
-    """The rows of Parquet files, each with its file and its number there."""
+    """Make the source of Parquet files; each row has its file and its number in it."""
     paths = [str(file.path) for _, file in group]
     relation = parquet_source(paths, filename=f"'{FILE}'", file_row_number="true")
     numbers = f"[{', '.join(str(number) for number, _ in group)}]"
@@ -181,7 +181,7 @@ def make_text_source(
     failure: ReaderFailure,
     meter: ProgressMeter,
 ) -> RowSource:
-    """Text files that share their columns as one stream; it can be read once."""
+    """Make one source of text files with the same columns; the stream can be read only once."""
     names = tuple(types)
     stream = failure.watch(read_batches(group, names, reject, meter), meter)
     return make_arrow_source(
@@ -192,7 +192,7 @@ def make_text_source(
 def make_arrow_source(
     session: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader, types: dict[str, str], named: str, number: int
 ) -> RowSource:
-    """A stream of Arrow batches that carry the places of their rows."""
+    """Make a source of a stream of Arrow batches that have the columns `FILE` and `LINE`."""
     relation = f"_reelport_input_{number}"
     session.register(relation, reader)
     return RowSource(relation, types, quote_name(FILE), quote_name(LINE), named)

@@ -1,4 +1,7 @@
-"""Text files as batches of text columns: each record knows its line, and what is none is set aside with a reason."""
+"""Read CSV and NDJSON files as Arrow batches of text columns, with the file and line of each record.
+
+A line that is no record is rejected with a reason.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,11 @@ from reelport.wording import format_count
 BATCH_ROWS = 20_000
 
 Reject = Callable[[int, int, str, str], None]
-"""Takes the number of a file, a line, a reason and the raw text."""
+"""Called for each broken line with the number of its file, the line, the reason and the raw text."""
 
 
 def read_header(file: InputFile) -> tuple[str, ...]:
-    """The column names of a text file: a CSV's first record, or the keys of an NDJSON's first object."""
+    """Read the column names of a text file: a CSV file's first record, or the keys of an NDJSON file's first object."""
     try:
         with file.open() as stream:
             lines = LineReader(stream, file)
@@ -46,9 +49,9 @@ def _read_csv_header(lines: LineReader, file: InputFile) -> tuple[str, ...]:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise BadInput(f"{file.path}: the header names {', '.join(map(repr, repeated))} more than once")
-    for mark, spoken in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+    for mark, plural in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
         if len(names) == 1 and mark in names[0]:
-            raise BadInput(f"{file.path}: its columns are separated by {spoken}; CSV here means commas")
+            raise BadInput(f"{file.path}: its columns are separated by {plural}; CSV here means commas")
     return names
 
 
@@ -65,9 +68,9 @@ def _read_first_keys(lines: LineReader, file: InputFile) -> tuple[str, ...]:
 def read_batches(
     files: Sequence[tuple[int, InputFile]], names: tuple[str, ...], reject: Reject, meter: ProgressMeter
 ) -> Iterator[pa.RecordBatch]:
-    """The records of the files, which share these columns, as text; what is no record goes to `reject`.
+    """Read the records of files that have these columns, as text; broken lines go to `reject`.
 
-    Raises BadInput when a file is cut or damaged.
+    Raises BadInput when a file is truncated or damaged.
     """
     for number, file in files:
         try:
@@ -83,7 +86,7 @@ def read_batches(
 
 
 def text_schema(names: Sequence[str]) -> pa.Schema:
-    """The schema of `batches`."""
+    """Make the schema of the batches: the columns as text, then file and line."""
     places = [pa.field(FILE, pa.int32()), pa.field(LINE, pa.int64())]
     return pa.schema([*(pa.field(name, pa.string()) for name in names), *places])
 
@@ -101,20 +104,20 @@ def _read_csv_batches(
     next(read_records(lines))
     while block := lines.read_block():
         first, raw = block
-        plain = _parse_unquoted(raw, names) or _parse_quoted(raw, names)
-        if plain is not None:
-            yield _make_batch(plain, number, pa.array(range(first, first + len(raw)), pa.int64()), names)
+        columns = _parse_unquoted(raw, names) or _parse_quoted(raw, names)
+        if columns is not None:
+            yield _make_batch(columns, number, pa.array(range(first, first + len(raw)), pa.int64()), names)
             continue
         lines.push_back(first, raw)
         last = first + len(raw)
-        careful = read_records(lines, before=last)
-        while rows := list(islice(careful, BATCH_ROWS)):
+        checked = read_records(lines, before=last)
+        while rows := list(islice(checked, BATCH_ROWS)):
             if made := _check_records(rows, number, names, reject):
                 yield made
 
 
 def _parse_unquoted(raw: Sequence[bytes], names: Sequence[str]) -> list[pa.Array] | None:
-    """The columns of lines that hold nothing but fields and commas; None when a line needs a careful look."""
+    """Parse lines without quotes fast, all at once; None when a line needs the strict parser."""
     text = b"\n".join(raw)
     if b'"' in text or b"\0" in text or b"\n\n" in text or text.startswith(b"\n") or text.endswith(b"\n"):
         return None
@@ -137,7 +140,7 @@ def _parse_unquoted(raw: Sequence[bytes], names: Sequence[str]) -> list[pa.Array
 
 
 def _parse_quoted(raw: Sequence[bytes], names: Sequence[str]) -> list[pa.Array] | None:
-    """The columns of lines that are each a whole record; None when a line needs a careful look."""
+    """Parse lines that are each a complete record, quotes included; None when a line needs the strict parser."""
     if any(line.count(b'"') & 1 or b"\0" in line for line in raw):
         return None
     try:

@@ -1,4 +1,4 @@
-"""How many bad rows a load takes before it ends, and how many of them its reject file keeps."""
+"""Limits on bad rows: how many a load tolerates, and how many its reject file keeps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WHOLE = re.compile(r"\d{1,18}")
 
 @dataclass(frozen=True, slots=True)
 class RejectCap:
-    """The most that a reject file holds; bad rows past it are counted, and not kept."""
+    """The most that a reject file holds; further bad rows are counted but not kept."""
 
     rows: int = REJECT_ROWS
     bytes: int = REJECT_BYTES
@@ -26,14 +26,14 @@ class RejectCap:
 
 @dataclass(frozen=True, slots=True)
 class MaxBad:
-    """The most bad rows that a load takes: a number of them, or a share of all rows that it reads; `text` as asked."""
+    """The most bad rows that a load tolerates: a number, or a share of all rows read; `text` as the user wrote it."""
 
     text: str
     rows: int | None = None
     share: Fraction | None = None
 
     def is_exceeded(self, bad: int, total: int) -> bool:
-        """Whether so many bad rows, of so many in all, are too many."""
+        """Whether `bad` rows of `total` are too many."""
         if self.rows is not None:
             return bad > self.rows
         return self.share is not None and bad > self.share * total
@@ -41,14 +41,14 @@ class MaxBad:
 
 @dataclass(frozen=True, slots=True)
 class LoadTerms:
-    """On what terms a load takes its rows: which bad ones it bears, and which days it replaces, both included."""
+    """The terms of a load: how many bad rows it tolerates, and which days it replaces, both included."""
 
     strict: bool = False
     span: tuple[date, date] | None = None
     most: MaxBad | None = None
 
     def refuse_bad_rows(self, rows: int, bad: int, total: int) -> str | None:
-        """What speaks against landing so many rows beside so many bad ones; empty where no row is good."""
+        """Say why the bad rows refuse the load: the option, empty if no row is good, None if they don't."""
         if bad and not rows:
             return ""
         if self.most is not None and self.most.is_exceeded(bad, total):
@@ -58,7 +58,7 @@ class LoadTerms:
         return "a replacement takes no bad rows" if bad and self.span is not None else None
 
     def find_problem(self, rows: int, days: Sequence[date], names: Sequence[str]) -> str | None:
-        """What is wrong with the good rows of these files, all in all."""
+        """Say why the good rows can't be loaded: there are none, or some lie outside the days to replace."""
         if self.span is None:
             return None if rows else f"there are no rows in {', '.join(names)}"
         outside = [day.isoformat() for day in days if not self.span[0] <= day <= self.span[1]]
@@ -69,7 +69,7 @@ class LoadTerms:
 
 
 def parse_max_bad(text: str) -> MaxBad:
-    """The limit that a text such as `100` or `5%` means. Raises UsageError when it means none."""
+    """Parse a limit such as `100` or `5%`. Raises UsageError when the text is neither."""
     word = text.strip()
     if found := _SHARE.fullmatch(word):
         share = Fraction(found[1]) / 100
