@@ -1,1 +1,1 @@
-"""Sample facts: a believable world, drawn the same way every time."""
+"""Sample facts: realistic random data that is the same for the same seed."""

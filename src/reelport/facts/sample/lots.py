@@ -1,4 +1,4 @@
-"""How many sample rows each table, kind and day gets, cut into portions that fit into memory."""
+"""Spread sample rows over tables, kinds and days, and split them into portions that fit in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reelport.facts.sample.scenes import KINDS, Lot
 from reelport.facts.sample.videos import FIRST_DAY, SHELF
 
 PORTION = 400_000
-"""Rows that are drawn, and held in memory, at a time."""
+"""The most rows that are drawn, and held in memory, at a time."""
 
 SHARES: Mapping[str, int] = {
     "plays": 700,
@@ -22,22 +22,22 @@ SHARES: Mapping[str, int] = {
     "storage": 12,
     "ai": 2,
 }
-"""Share of each kind in all rows, in thousandths."""
+"""Each kind's share of all rows, in thousandths."""
 
 RENDITIONS = 5
 STORED = SHELF * RENDITIONS
-"""Rows of storage that one day can have at most: every rendition of every video on the shelf."""
+"""The most rows of storage in one day: every rendition of every video on the shelf."""
 
 _WEEK = (100, 98, 97, 99, 108, 120, 112)
 
 RowCounts = Mapping[str, Mapping[date, int]]
-"""Rows by kind and day."""
+"""Numbers of rows by kind and day."""
 
 
 def spread_rows(rows: int, start: date, end: date, seed: int) -> RowCounts:
-    """How the rows are spread: exactly `rows` in all, by kind and by day, weekends being busier.
+    """Spread exactly `rows` rows over kinds and days, with more on weekends.
 
-    Storage grows from day to day and never beyond what there is to store; plays take what it leaves.
+    Storage grows from day to day, up to all that can be stored; plays get the rows that storage leaves over.
     """
     days = [start + timedelta(days=passed) for passed in range((end - start).days + 1)]
     totals = dict(zip(SHARES, _split_by_weight(rows, list(SHARES.values())), strict=True))
@@ -50,7 +50,7 @@ def spread_rows(rows: int, start: date, end: date, seed: int) -> RowCounts:
 
 
 def split_into_portions(table: str, found: RowCounts) -> Iterator[Mapping[str, list[Lot]]]:
-    """The lots of a table in the order of their days, by kind, each portion of a bearable size."""
+    """Yield the lots of a table by kind, in order of days, in portions of at most `PORTION` rows."""
     kinds = [kind for kind, of_table in KINDS.items() if of_table == table]
     portion: dict[str, list[Lot]] = {}
     filled = 0
@@ -72,7 +72,7 @@ def _split_day(day: date, rows: int) -> Iterator[Lot]:
 
 
 def _split_by_weight(total: int, weights: list[int]) -> list[int]:
-    """The total cut by weight into whole numbers that add up to it."""
+    """Split the total by weight into whole numbers that add up to it."""
     ends = [total * reached // sum(weights) for reached in accumulate(weights)]
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 

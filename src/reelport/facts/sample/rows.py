@@ -1,4 +1,4 @@
-"""The rows of every sample table, ready to be loaded: objects whole, facts in portions, all in the table's columns."""
+"""Make the rows of every sample table, in the table's columns: objects at once, facts in portions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reelport.facts.schema import BATCH, stored_schema
 
 
 def make_object_tables(cast: Sequence[Video]) -> Mapping[str, pa.Table]:
-    """The object tables by name: everything that facts about these videos speak of."""
+    """Make the object tables by name: all objects that facts about these videos refer to."""
     return {
         "accounts": account_rows(),
         "channels": channel_rows(),
@@ -25,7 +25,7 @@ def make_object_tables(cast: Sequence[Video]) -> Mapping[str, pa.Table]:
 
 
 def draw_fact_portions(table: str, stage: SampleEngine, counts: RowCounts) -> Iterator[pa.Table]:
-    """The rows of a fact table in the order of their days, portion by portion."""
+    """Draw the rows of a fact table in order of days, one portion at a time."""
     schema = fact_schema(table)
     for portion in split_into_portions(table, counts):
         drawn = [_fit_to_schema(stage.draw(kind, lots), schema) for kind, lots in portion.items()]
@@ -33,12 +33,12 @@ def draw_fact_portions(table: str, stage: SampleEngine, counts: RowCounts) -> It
 
 
 def fact_schema(table: str) -> pa.Schema:
-    """The columns of a fact table without the batch, which the load adds."""
+    """The Arrow schema of a fact table without the batch column, which the load adds."""
     return pa.schema([field for field in stored_schema(table) if field.name != BATCH])
 
 
 def _fit_to_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The rows in the table's columns; those that the rows don't have are empty."""
+    """Convert the rows to the table's columns; missing columns are empty."""
     columns = [
         rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
         for field in schema

@@ -1,4 +1,4 @@
-"""Sample facts on request: believable rows for every table and each day of a range, loaded like any other batch."""
+"""Generate and load sample facts: realistic rows for every table and each day of a range."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ MOST_SEED = 2**31 - 1
 _BATCH = re.compile(r"sample-(\d{4}-\d\d-\d\d)-(\d{4}-\d\d-\d\d)-\d+-\d+-[a-z]+")
 
 Progress = Callable[[str, int, int], None]
-"""Is told a table, how many of its rows are drawn, and how many there will be."""
+"""Called with a table, the number of its rows drawn so far, and the number in all."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleResult:
-    """What a call came to: the rows of each fact table, and who is in the sample world.
+    """The result of a call: the rows of each fact table, and the organizations of the sample world.
 
-    `changed` is false when all of it was there already. `organizations` are the ids
+    `changed` is false when everything was loaded already. `organizations` are the ids
     of each organization's channels, `slugs` the slugs of the same channels.
     """
 
@@ -52,9 +52,9 @@ def generate(
 ) -> SampleResult:
     """Load `rows` sample facts of these days, both included, into the tables under `root`.
 
-    `rows` is the total over the fact tables, mostly plays. The same call again finishes what was
-    interrupted, or changes nothing. UsageError for a range or a number that can't be, and when other
-    sample facts lie on one of the days.
+    `rows` is the total over the fact tables, mostly plays. Repeating the same call finishes what was
+    interrupted, or changes nothing. Raises UsageError for an invalid range or number, and when other
+    sample facts are loaded for one of the days.
     """
     _check_arguments(start, end, rows, seed)
     with _lock_root(root):
@@ -63,7 +63,7 @@ def generate(
 
 @contextmanager
 def _lock_root(root: Path) -> Iterator[None]:
-    """Of two calls at the same moment the second waits, and then sees what the first has loaded."""
+    """Lock the folder, so that a second call at the same time waits, and then sees what the first loaded."""
     with translate_io_errors(root):
         make_folder(root)
         folder = os.open(root, os.O_RDONLY)
@@ -79,7 +79,7 @@ def _generate(root: Path, start: date, end: date, rows: int, seed: int, progress
     _check_days_free(root, start, end, call)
     spread = spread_rows(rows, start, end, seed)
     cast = list(make_videos(seed, start, end))
-    loads = [load_arrow(root, name, held, f"{call}-{name}") for name, held in make_object_tables(cast).items()]
+    loads = [load_arrow(root, name, table, f"{call}-{name}") for name, table in make_object_tables(cast).items()]
     totals = _sum_by_table(spread)
     stage = SampleEngine(seed, cast)
     try:
@@ -110,7 +110,7 @@ def _check_arguments(start: date, end: date, rows: int, seed: int) -> None:
 
 
 def _check_days_free(root: Path, start: date, end: date, call: str) -> None:
-    """Refuse to pour a second sample over the days of another: a day would hold the rows of both."""
+    """Raise UsageError if another sample has facts on these days, because a day would hold the rows of both."""
     taken = {
         entry.batch
         for table in TABLES.values()

@@ -1,7 +1,7 @@
-"""The stage that sample facts are drawn on: a private engine, repeatable draws, and who watches what, where and when.
+"""Draw sample facts with an in-memory DuckDB: who watches what, where and when.
 
-A draw is a hash of the seed, the table, the day, the row's place in that day and a
-word: the same for any number of threads and in whatever portions rows are made.
+A draw is a hash of the seed, the table, the day, the row's number in that day and a
+word. So it is the same for any number of threads and any size of portions.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ KINDS: Mapping[str, str] = {
     "storage": "usage",
     "ai": "usage",
 }
-"""Kinds of rows, each with the table that it belongs to; each is drawn by the SQL file of its name."""
+"""The kinds of rows and the table of each; the SQL file of the same name draws them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """Rows of one day: how many, and which number the first one has in that day."""
+    """A number of rows of one day, and the number of the first of them in that day."""
 
     day: date
     first: int
@@ -56,11 +56,11 @@ class Lot:
 
 
 class SampleEngine:
-    """An engine in memory with the sample world in it; rows are drawn lot by lot. Close it when done."""
+    """An in-memory DuckDB that holds the sample world and draws rows. Close it when done."""
 
     def __init__(self, seed: int, cast: Iterable[Video], threads: int | None = None) -> None:
         self._engine = duckdb.connect(config={"autoload_known_extensions": "false"})
-        # A long query would draw its bar on stdout, where only data belongs.
+        # The progress bar of a long query would go to stdout, where only data belongs.
         self._engine.execute("SET enable_progress_bar = false")
         if threads is not None:
             self._engine.execute("SET threads = $threads", {"threads": threads})
@@ -80,9 +80,9 @@ class SampleEngine:
         self._engine.execute(_read_sql("scenes"))
 
     def draw(self, kind: str, lots: Sequence[Lot]) -> pa.Table:
-        """Rows of one of the `KINDS` for these lots: the same ones whenever and in whatever company they are asked.
+        """Draw the rows of one of the `KINDS` for these lots; the same lot always gives the same rows.
 
-        They have the columns that the kind fills, times without a zone, and no order.
+        The rows have the columns that the kind fills, times without a zone, and no order.
         """
         days = pa.table(
             {
@@ -97,7 +97,7 @@ class SampleEngine:
         return self._engine.sql(_read_sql(kind)).to_arrow_table()
 
     def close(self) -> None:
-        """End the engine."""
+        """Close the DuckDB connection."""
         self._engine.close()
 
     def _store(self, name: str, rows: pa.Table) -> None:
@@ -107,7 +107,7 @@ class SampleEngine:
 
 
 def _weighted_slots(**choices: str) -> pa.Table:
-    """A thousand slots for each name, filled by weight; `-` is an empty cell."""
+    """Make a table with a thousand slots for each name, filled by weight; `-` is an empty cell."""
     names, slots, values = [], [], []
     for name, words in choices.items():
         pairs = [(value, int(weight)) for value, weight in (word.rsplit(":", 1) for word in words.split())]

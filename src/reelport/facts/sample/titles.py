@@ -1,7 +1,4 @@
-"""What sample videos are called and tagged: ordinary titles, and the awkward ones that a CSV must carry.
-
-It refuses to know who owns a video or when it was uploaded.
-"""
+"""Titles and tags of sample videos: ordinary ones, and awkward ones that are hard to write as CSV."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from random import Random
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """The words that titles and tags of one kind of channel are made of."""
+    """The words for titles and tags of one kind of channel."""
 
     subjects: tuple[str, ...]
     tails: tuple[str, ...]
@@ -93,10 +90,10 @@ PLANTED: Mapping[int, tuple[str, str | None]] = {
     13: ("hakol", "מזג האוויר, היום ומחר"),
     14: ("demo-news", 'The word """truth"""'),
 }
-"""Owner and title of the most watched videos: each is awkward in its own way, and three share one title."""
+"""Owner and title of the most watched videos: each title is hard to write in its own way, and three are the same."""
 
 CLAIMED: Mapping[int, str] = {3: "rival-news", 4: "demo-news", 6: "demo-sports", 8: "demo-news"}
-"""Who claims which of the most watched videos."""
+"""The channels that claim some of the most watched videos."""
 
 _PATTERNS = (
     "{subject}: {tail}",
@@ -112,7 +109,7 @@ _PATTERNS = (
 
 
 def draw_title(theme: str, dice: Random) -> str:
-    """One title of that theme."""
+    """Draw a title of the theme."""
     words = THEMES[theme]
     return dice.choice(_PATTERNS).format(
         subject=dice.choice(words.subjects),
@@ -123,6 +120,6 @@ def draw_title(theme: str, dice: Random) -> str:
 
 
 def draw_tags(theme: str, dice: Random) -> list[str]:
-    """Its tags: none for every fifth video, else one to all of the theme's, in an order of their own."""
+    """Draw tags of the theme: none for every fifth video, else one to all of them, in random order."""
     words = THEMES[theme].tags
     return [] if dice.random() < 0.2 else dice.sample(words, dice.randint(1, len(words)))  # noqa: PLR2004 - a fifth

@@ -1,7 +1,7 @@
-"""Which videos the sample world holds: a shelf of old ones, streams that never end, and uploads of every day.
+"""The videos of the sample world: a shelf of old ones, streams that never end, and each day's uploads.
 
-A video depends on the seed and its number alone. The number of an upload holds its
-day, so any range finds the same uploads, and a second range only adds some.
+A video depends only on the seed and its number. The number of an upload contains its
+day, so every range of days has the same uploads, and a second range only adds some.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from reelport.facts.sample.titles import CLAIMED, PLANTED, draw_tags, draw_title
 from reelport.facts.sample.world import CHANNELS, PLAYLIST_TYPES, SITES, SampleChannel, playlist_id, short_id
 
 FIRST_DAY = date(2020, 1, 1)
-"""Sample facts begin here at the earliest: whatever is on the shelf is older."""
+"""The earliest day of sample facts; all videos on the shelf are older."""
 
 SHELF = 4000
 STREAMS = range(SHELF + 1, SHELF + 13)
 RETIRED = range(SHELF + 13, SHELF + 101)
 SLOTS = 64
-"""Numbers that one day's uploads may take; the last is the one that is gone the same evening."""
+"""Numbers that one day's uploads may have; the last one is deleted the same evening."""
 UPLOADS = 30
 WEEKEND_UPLOADS = 18
 
 EVENT = 0
-"""The upload of each day that is streamed live in the evening and stays as a video."""
+"""The slot of each day's upload that is streamed live in the evening and kept as a video."""
 
 MEMORY = timedelta(days=60)
 """How long an upload is watched."""
@@ -43,7 +43,7 @@ _OWN_SITE = {site.channel: number for number, site in enumerate(SITES) if site.c
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """One video of the sample world, with what facts are drawn from: its number and its claimer."""
+    """One video of the sample world; facts are drawn from its number and its claimer."""
 
     number: int
     id: str
@@ -58,12 +58,12 @@ class Video:
 
 
 def count_uploads(day: date) -> int:
-    """How many uploads of that day stay: fewer on a weekend."""
+    """Count the uploads of the day that aren't deleted; there are fewer on a weekend."""
     return UPLOADS if day.isoweekday() <= 5 else WEEKEND_UPLOADS  # noqa: PLR2004 - Monday to Friday
 
 
 def make_videos(seed: int, start: date, end: date) -> Iterator[Video]:
-    """Every video that facts from `start` to `end` may speak of, each with a number of its own."""
+    """Make every video that facts from `start` to `end` may refer to, each with its own number."""
     dice = Random(f"{seed}/ids")  # noqa: S311 - sample facts must repeat, not be secret
     shift = dice.randrange(36**7)
     for number in range(1, RETIRED.stop):
@@ -76,7 +76,7 @@ def make_videos(seed: int, start: date, end: date) -> Iterator[Video]:
 
 
 def video_rows(found: Iterable[Video]) -> pa.Table:
-    """Those videos in the columns of the table `videos`."""
+    """Convert the videos to rows of the table `videos`."""
     return pa.Table.from_pylist(
         [
             {
@@ -107,7 +107,7 @@ def video_rows(found: Iterable[Video]) -> pa.Table:
 
 
 def cast_rows(found: Iterable[Video]) -> pa.Table:
-    """Those videos as facts are drawn from them: number, ids, hours of birth and death, own site, playlists."""
+    """Convert the videos to the rows that facts are drawn from: number, ids, first and last hour, site, playlists."""
     return pa.Table.from_pylist(
         [
             {
@@ -193,7 +193,7 @@ def _make_upload(day: date, slot: int, seed: int, shift: int) -> Video:
 
 
 def _video_id(number: int, shift: int) -> str:
-    # The factor has no divisor in common with 36 to the 7th: no two numbers meet.
+    # The factor has no common divisor with 36 to the 7th, so no two numbers give the same id.
     return short_id((number * 29_996_224_275_833 + shift) % 36**7)
 
 
@@ -208,7 +208,7 @@ def _draw_claimer(owner: SampleChannel, dice: Random) -> SampleChannel | None:
 
 
 def _draw_duration(dice: Random) -> int | None:
-    # A few are not measured; the others lie between twenty seconds and an hour, short ones being many.
+    # A few have no duration; the others take from twenty seconds to an hour, and most are short.
     return None if dice.random() < 0.02 else int(20 * 180 ** dice.random())  # noqa: PLR2004 - one in fifty
 
 

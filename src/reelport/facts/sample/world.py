@@ -1,7 +1,6 @@
-"""Who there is in the sample world: organizations, accounts, channels, sites, players and playlists.
+"""The organizations, accounts, channels, sites, players and playlists of the sample world.
 
-The same for every seed and every range, so that two calls never disagree about a
-channel. It knows nothing of videos, of facts or of where tables are stored.
+They are the same for every seed and every range of days, so that two calls never disagree about a channel.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def short_id(number: int) -> str:
-    """An id of the kind that video platforms show, `x` and seven letters or digits; distinct below 36 to the 7th."""
+    """Make an id as video platforms do, `x` and seven letters or digits; unique for numbers below 36 to the 7th."""
     letters = []
     for _ in range(7):
         number, rest = divmod(number, len(ALPHABET))
@@ -27,7 +26,7 @@ def short_id(number: int) -> str:
 
 @cache
 def named_id(kind: str, name: str) -> str:
-    """The id of a thing that has a name: always the same one."""
+    """Make the id of a named object: a hash, so always the same."""
     return short_id(int.from_bytes(hashlib.sha256(f"{kind}:{name}".encode()).digest()[:8]))
 
 
@@ -46,7 +45,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class SampleChannel:
-    """A channel: who holds it, what it shows, and its share of the videos in percent."""
+    """A channel: its account and organization, its theme, and its share of the videos in percent."""
 
     slug: str
     name: str
@@ -63,7 +62,7 @@ class SampleChannel:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A group of domains with its hosts, and the channel that publishes there; None for nobody's."""
+    """A group of domains with its hosts, and the channel that publishes there, if any."""
 
     group: str
     hosts: tuple[str, ...]
@@ -132,7 +131,7 @@ PLAYLIST_TYPES = ("manual", "dynamic", "series")
 
 
 def account_rows() -> pa.Table:
-    """Every account, in the columns of the table `accounts`."""
+    """Make the rows of the table `accounts`."""
     rows = [
         {
             "id": account.id,
@@ -145,7 +144,7 @@ def account_rows() -> pa.Table:
 
 
 def channel_rows() -> pa.Table:
-    """Every channel, in the columns of the table `channels`."""
+    """Make the rows of the table `channels`."""
     rows = [
         {
             "id": channel.id,
@@ -159,7 +158,7 @@ def channel_rows() -> pa.Table:
 
 
 def player_rows() -> pa.Table:
-    """Every player, in the columns of the table `players`: three for each site of a channel."""
+    """Make the rows of the table `players`: three for each site of a channel."""
     rows = [
         {"id": player_id(site.group, kind), "title": f"{site.group}, {kind} player", "type": kind}
         for site in SITES
@@ -170,12 +169,12 @@ def player_rows() -> pa.Table:
 
 
 def player_id(group: str, kind: str) -> str:
-    """The id of the player of that kind on a site."""
+    """Make the id of the player of this kind on a site."""
     return named_id("player", f"{group}/{kind}")
 
 
 def playlist_rows() -> pa.Table:
-    """Every playlist, in the columns of the table `playlists`: three for each channel, one kind without a title."""
+    """Make the rows of the table `playlists`: three for each channel, of which one kind has no title."""
     rows = [
         {
             "id": playlist_id(channel.slug, kind),
@@ -189,12 +188,12 @@ def playlist_rows() -> pa.Table:
 
 
 def playlist_id(slug: str, kind: str) -> str:
-    """The id of the playlist of that kind on a channel."""
+    """Make the id of the playlist of this kind on a channel."""
     return named_id("playlist", f"{slug}/{kind}")
 
 
 def site_rows() -> pa.Table:
-    """Every site with its number, publisher and players: not a table of facts, but what facts are drawn from."""
+    """Make the rows of all sites with number, publisher and players; not a table to load, but used to draw facts."""
     channels = {channel.slug: channel.id for channel in CHANNELS}
     return pa.Table.from_pylist(
         [

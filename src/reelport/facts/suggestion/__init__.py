@@ -1,1 +1,1 @@
-"""A mapping to start from: guesses which column of an export is which of a table."""
+"""Suggest a mapping: guess which column of an export is which column of a table."""

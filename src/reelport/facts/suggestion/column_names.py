@@ -1,4 +1,4 @@
-"""Names of an export's columns taken apart: words, and the unit that they tell."""
+"""Parse the column names of an export into words and a unit."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _UNITS: dict[str, tuple[str, str]] = {
 }
 _PARTS = {"milliseconds", "millisecond", "millis", "msec", "ms"}
 _IDLE = {"in", "of", "the", "count", "number", "total", "nb", "utc", "at", "sum", "per"}
-"""Words that say little: a name is also looked for without them."""
+"""Words that carry little meaning; names are also matched without them."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedUnit:
-    """What a name says it counts: in what (`seconds`, `bytes`, `EUR`, `USD`), and how many of it one is.
+    """The unit in a column name: what it measures (`seconds`, `bytes`, `EUR`, `USD`), and the factor to convert to it.
 
-    `divides` where it is the other way round: so many of it are one (milliseconds).
+    If `divides` is true the value is divided by the factor (milliseconds), else multiplied.
     """
 
     of: str
@@ -45,7 +45,11 @@ class NamedUnit:
 
 @dataclass(frozen=True, slots=True)
 class ColumnName:
-    """A column's name in words, without its unit; `bare` leaves out words that say little."""
+    """A column's name as words, without its unit.
+
+    `bare` also leaves out words that carry little meaning, `whole` includes the unit. `is_micro` is true for money
+    in millionths.
+    """
 
     words: str
     bare: str
@@ -55,13 +59,13 @@ class ColumnName:
 
 
 def parse_column_name(name: str) -> ColumnName:
-    """The words of a name in snake case, camel case, with blanks, or with its unit in brackets."""
+    """Parse a name in snake case, camel case, with blanks, or with its unit in brackets."""
     for sign, word in _SIGNS.items():
         name = name.replace(sign, word)
     words = [part.lower() for word in _WORD.findall(name) for part in _CAMEL.split(word)]
     is_micro = any(word in {"micros", "micro"} for word in words)
     rest = [word for word in words if word not in {"micros", "micro"}]
-    # The last one is the unit: "min" of "min views" is none, and a name that is a unit alone says no more.
+    # The last unit word counts. A short one, such as "h" or "mb", counts only at the end of a longer name.
     place = next((at for at in reversed(range(len(rest))) if rest[at] in _UNITS and _is_unit(rest, at)), None)
     unit = None
     if place is not None:
@@ -73,5 +77,5 @@ def parse_column_name(name: str) -> ColumnName:
 
 
 def _is_unit(words: list[str], place: int) -> bool:
-    """Whether the word stands as a unit: a short one only at the end of a name of several words."""
+    """Whether the word is used as a unit; a short one is only at the end of a name of several words."""
     return len(words[place]) > 2 or (place == len(words) - 1 and len(words) > 1)  # noqa: PLR2004 - such as "h" or "mb"

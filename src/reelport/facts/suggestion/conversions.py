@@ -1,6 +1,6 @@
-"""SQL that makes a table's cell of an export's cell, judged by the values that the export shows.
+"""Write SQL that converts an export's column to a table's column, chosen by the export's values.
 
-A value that can't be converted stays as it is, so that the load refuses its row and tells it; none is dropped.
+A value that can't be converted is left unchanged, so that the load refuses its row and reports it; none is dropped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL\
 _WHOLES = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?")
 _CURRENCY = {"€": "EUR", "$": "USD"}
 _EPOCHS = {10: "to_timestamp({})", 13: "epoch_ms({})", 16: "make_timestamp({})"}
-"""The moment of a number of seconds, milliseconds or microseconds since 1970, by how many digits it has."""
+"""SQL that converts seconds, milliseconds or microseconds since 1970 to a moment, by the number's count of digits."""
 _DAYS = (
     *("%Y%m%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%y.%m.%d"),
     *("%y.%d.%m", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y"),
@@ -41,9 +41,9 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class ExportColumn:
-    """A column of an export: its name, SQL type, and different texts of its first rows, no empty ones.
+    """A column of an export: its name, SQL type, and the distinct non-empty texts of its first rows.
 
-    `path` are the names that lead to a field inside of a column; without it the column is the name's.
+    `path` are the names that lead to a field inside a column; if it is empty, `name` is the column itself.
     """
 
     name: str
@@ -62,15 +62,15 @@ class ExportColumn:
         return self.sql if self.type == "VARCHAR" else f"CAST({self.sql} AS VARCHAR)"
 
     def all_match(self, form: re.Pattern[str]) -> bool:
-        """Whether each value has the form."""
+        """Whether every value matches the pattern."""
         return all(form.fullmatch(value) for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """One way to make a cell: its SQL, what it does in words, and whether somebody should look at it.
+    """One way to convert a column: its SQL, a note on what it does, and whether a person should check it.
 
-    `needs_person` where it may be wrong for all that the values tell, so that it is only offered.
+    `needs_person` is true where the values don't show whether it is right, so that it is only offered.
     """
 
     sql: str
@@ -80,13 +80,13 @@ class Conversion:
 
 
 Conversions = Sequence[Conversion]
-"""Ways to make a cell: none where the values can't be, several where they don't tell which is right."""
+"""Ways to convert a column: none if its values don't fit, several if the values don't show which one is right."""
 
 
 def find_conversions(
     session: duckdb.DuckDBPyConnection, column: Column, given: ExportColumn, name: ColumnName
 ) -> Conversions:
-    """The ways to make the column's cells of the export's, whose name tells its unit."""
+    """Find the ways to convert the export's column to the table's column; `name` may contain its unit."""
     match column.kind:
         case Kind.DAY | Kind.MOMENT:
             return _convert_moments(session, given)
@@ -125,13 +125,13 @@ def _convert_moments(session: duckdb.DuckDBPyConnection, given: ExportColumn) ->
 
 
 def _all_parse(session: duckdb.DuckDBPyConnection, values: Sequence[str], form: str) -> bool:
-    """Whether each value is a moment of that form, between 1990 and 2100."""
-    asked = (
+    """Whether every value is a moment in this format, from 1990 to 2100."""
+    in_range = (
         f"SELECT bool_and(year(try_strptime(one, {quote_text(form)})) BETWEEN 1990 AND 2100) FROM unnest(?) AS t(one)"  # noqa: S608
     )
-    nones = f"SELECT count(*) FROM unnest(?) AS t(one) WHERE try_strptime(one, {quote_text(form)}) IS NULL"  # noqa: S608
+    unparsed = f"SELECT count(*) FROM unnest(?) AS t(one) WHERE try_strptime(one, {quote_text(form)}) IS NULL"  # noqa: S608
     listed = [list(values)]
-    return session.execute(nones, listed).fetchall() == [(0,)] and session.execute(asked, listed).fetchall() == [
+    return session.execute(unparsed, listed).fetchall() == [(0,)] and session.execute(in_range, listed).fetchall() == [
         (True,)
     ]
 
@@ -153,7 +153,7 @@ def _convert_counts(column: Column, given: ExportColumn, name: ColumnName) -> Co
 
 
 def _make_measure(column: Column, given: ExportColumn, unit: NamedUnit | None, read: NumberReading) -> Conversion:
-    """Seconds or bytes of numbers that count in the unit; in the column's own where that isn't told."""
+    """Convert numbers in the unit to seconds or bytes; without a unit they are taken to be in the column's own."""
     factor = _factor_sql(unit)
     told = read.note
     if unit is None:
@@ -184,7 +184,7 @@ def _factor_sql(unit: NamedUnit | None) -> str:
 
 
 def _read_numbers(given: ExportColumn, *, whole: bool) -> Sequence[NumberReading]:
-    """The ways to read the column as numbers; as `whole` ones alone where that is asked."""
+    """Find the ways to read the column as numbers; only as whole numbers if `whole`."""
     if _NUMBERS.fullmatch(given.type):
         is_whole = _most_match(given.values, lambda value: bool(_WHOLE.fullmatch(value)))
         return () if whole and not is_whole else (NumberReading(given.sql, "", is_whole),)
@@ -192,7 +192,7 @@ def _read_numbers(given: ExportColumn, *, whole: bool) -> Sequence[NumberReading
 
 
 def _most_match(values: Sequence[str], fits: Callable[[str], bool]) -> bool:
-    """Whether most of the values fit: the load refuses a few slips by itself, and they tell nothing of the column."""
+    """Whether most of the values fit; a few wrong ones don't matter, because the load refuses them itself."""
     return sum(map(fits, values)) * 2 > len(values)
 
 
@@ -274,7 +274,7 @@ def _convert_texts(column: Column, given: ExportColumn) -> Conversions:
 
 def _convert_countries(column: Column, given: ExportColumn) -> Conversions:
     strange = [value for value in given.values if value.upper() not in {*column.choices, *UNKNOWN}]
-    # A few strange ones are rejected and told; where most are strange the column holds something else.
+    # A few unknown values are rejected and reported; if most are unknown, the column holds something else.
     if not given.values or len(strange) * 2 > len(given.values):
         return ()
     unknown = sorted({value.upper() for value in given.values} & (UNKNOWN - {*column.choices}))
@@ -300,7 +300,7 @@ def _convert_media(column: Column, given: ExportColumn) -> Conversions:
 
 
 def _translate_words(column: Column, given: ExportColumn, words: Mapping[str, str]) -> Conversions:
-    """The column's words in its own spelling, other known words translated."""
+    """Convert the column's own words to its spelling, and translate other known words."""
     met = [value for value in given.values if value.lower() in {*column.choices, *words}]
     if not met or len(met) * 2 < len(given.values):
         return ()
@@ -321,7 +321,7 @@ def _format_examples(values: Sequence[str]) -> str:
 
 
 def _or_original_sql(made: str, given: ExportColumn) -> str:
-    """The value that was made, as text, or else the text as it is, which the load then refuses with its row."""
+    """Write the SQL of the converted value as text, or of the original text, which the load then refuses."""
     return f"coalesce(CAST({made} AS VARCHAR), {given.text})"
 
 

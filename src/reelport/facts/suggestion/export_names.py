@@ -1,7 +1,7 @@
-"""What exports of other vendors and warehouses call the columns of our tables: names as words, without their units.
+"""Names that exports of other vendors and warehouses use for the columns of our tables, as words without units.
 
-They are of the kinds that video platforms' own analytics, web analytics, warehouses, ad servers and hand-made sheets
-write. A name may stand for several columns: the order says which is meant first.
+They come from video platforms' own analytics, web analytics, warehouses, ad servers and hand-made sheets. A name can
+belong to several columns; its place in each column's list says which column is likelier.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ NAMES: Mapping[str, str] = {
     "username": "user name;login;account name;name",
     "parent_account_id": "parent id;parent account;parent;organization id",
 }
-"""The names of a column, the likeliest first."""
+"""Names that exports use for each column, the likeliest first."""
 
 KEYS: Mapping[str, str] = {
     "videos": "video id;content id;media id;asset id;video;clip id;entry id;xid;content",
@@ -111,7 +111,7 @@ KEYS: Mapping[str, str] = {
     "playlists": "playlist id;playlist;list id",
     "accounts": "account id;account;customer id;user id",
 }
-"""The names of the `id` of a table of objects."""
+"""Names that exports use for the `id` of each object table."""
 
 DEVICES: Mapping[str, str] = {
     "mobile phone": "mobile",
@@ -128,7 +128,7 @@ DEVICES: Mapping[str, str] = {
     "smart_tv": "tv",
     "television": "tv",
 }
-"""What others call the kinds of devices, in small letters."""
+"""Words that exports use for kinds of devices, in lower case."""
 
 MEDIA: Mapping[str, str] = {
     "vod": "video",
@@ -140,9 +140,9 @@ MEDIA: Mapping[str, str] = {
     "live_stream": "live",
     "livestream": "live",
 }
-"""What others call the kinds of media, in small letters."""
+"""Words that exports use for kinds of media, in lower case."""
 
 UNKNOWN = frozenset(
     {"ZZ", "XX", "T1", "A1", "A2", "O1", "??", "-", "--", "N/A", "NA?", "UNKNOWN", "(NOT SET)", "NULL", "NONE"}
 )
-"""What others write, in capitals, where they don't know a country."""
+"""Texts that exports write for an unknown country, in upper case."""

@@ -1,4 +1,4 @@
-"""The columns of an export as a mapping would see them, with different values of its first rows."""
+"""Read the columns of an export as a mapping would see them, with distinct values of its first rows."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _INPUT = "_reelport_export"
 
 
 def suggest_for_files(root: Path, table: str, files: Sequence[Path], memory: str = MEMORY) -> Suggestion:
-    """What mapping the files would need to fit the table, judged by the first of them.
+    """Suggest the mapping that the files need to fit the table, by looking at the first file only.
 
-    Raises BadInput when it can't be read, UsageError when there is no such table.
+    Raises BadInput when that file can't be read, UsageError when there is no such table.
     """
     found = find_table(table)
     first = detect_format([Path(file) for file in files])[0]
@@ -62,7 +62,7 @@ def _read_columns(space: Workspace, file: InputFile) -> tuple[ExportColumn, ...]
 
 
 def _read_fields(space: Workspace, relation: str, given: ExportColumn) -> Iterator[ExportColumn]:
-    """The fields of a column that holds objects (`device.category`), as columns of their own."""
+    """Read the fields of a column that holds objects (`device.category`) as columns of their own."""
     if not given.type.startswith("STRUCT(") or given.type.endswith("]"):
         return
     described = space.session.execute(f"DESCRIBE SELECT {given.sql}.* FROM {relation}").fetchall()  # noqa: S608 - quoted
@@ -80,5 +80,5 @@ def _read_csv_columns(file: InputFile) -> tuple[ExportColumn, ...]:
 
 
 def _distinct_values(cells: Iterable[str | None]) -> tuple[str, ...]:
-    """The different texts among the cells, in their order, as many as tell enough."""
+    """Return the distinct non-empty texts of the cells in order, at most 500."""
     return tuple(islice(dict.fromkeys(cell.strip() for cell in cells if cell is not None and cell.strip()), _VALUES))

@@ -1,4 +1,4 @@
-"""The file of a suggested mapping: SQL with the reasons beside it, which loads once its gaps are filled."""
+"""Format a suggested mapping as an SQL file with comments; it can be loaded once its gaps are filled in."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _OFTEN = {
     "views": ("1", "if each row is one view"),
     "time_watched_seconds": ("0", "if the export doesn't tell it"),
 }
-"""What exports that lack a column often mean, and when; never offered in the place of a column that they have."""
+"""For columns that exports often lack: a value to fill in, and when it is right; not offered if the column exists."""
 
 
 def format_map(found: Suggestion, files: Sequence[Path], to: Path) -> str:
-    """The SQL: what is to be filled in first, then what was found."""
+    """Format the SQL: first the columns to fill in, then those that were found."""
     gaps = [line for gap in found.gaps if gap.column.required for line in _format_gap(gap)]
     others = [line for gap in found.gaps if not gap.column.required for line in _format_gap(gap)]
     guesses = [
@@ -50,7 +50,7 @@ def _format_head(found: Suggestion, files: Sequence[Path], to: Path) -> Iterator
 
 
 def _format_gap(gap: Gap) -> Iterator[str]:
-    """The column as comments: why it isn't filled, and the lines that would."""
+    """Format the column as comments: why it isn't filled in, and lines that would fill it."""
     column = gap.column
     need = "TO FILL IN" if column.required else "LEFT OUT"
     seen = f"{_to_printable(gap.given.name)!r}: " if gap.given else ""
@@ -103,5 +103,5 @@ def _format_comment(text: str, margin: str = "") -> Iterator[str]:
 
 
 def _to_printable(text: str) -> str:
-    """The text without what would end a comment's line."""
+    """Replace characters that could end the comment's line by blanks."""
     return "".join(sign if sign.isprintable() else " " for sign in text)

@@ -1,4 +1,4 @@
-"""Numbers in texts: whether a comma is a decimal sign or divides thousands, judged by all values of a column."""
+"""Read texts as numbers: decide from all values of a column whether a comma is a decimal sign or divides thousands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXPONENT = re.compile(r"([0-9])(?:\.([0-9]+))?[eE]\+?([0-9]{1,2})")
 
 @dataclass(frozen=True, slots=True)
 class NumberForm:
-    """How numbers are written: the sign that divides thousands and the decimal sign; `note` says how they are read."""
+    """A way to write numbers: the thousands separator and the decimal sign; `note` says how they are read."""
 
     group: str
     decimal: str
@@ -22,7 +22,7 @@ class NumberForm:
 
     @property
     def pattern(self) -> str:
-        """A regular expression of Python and of SQL alike."""
+        """The regular expression of such a number, valid in Python and in DuckDB."""
         thousands = f"[1-9][0-9]{{0,2}}([{self.group}][0-9]{{3}})+"
         return f"-?([0-9]+|{thousands})([{self.decimal}][0-9]*)?([eE][+-]?[0-9]+)?"
 
@@ -31,12 +31,12 @@ class NumberForm:
         return re.fullmatch(self.pattern, value) is not None
 
     def is_whole(self, value: str) -> bool:
-        """Whether the text is a number of this form without a fraction or a sign."""
+        """Whether the text is a number in this form, without a fraction or a sign."""
         plain = value.replace(self.group, "").replace(self.decimal, ".")
         return self.is_number(value) and _WHOLE.fullmatch(plain) is not None
 
     def to_sql(self, text: str) -> str:
-        """SQL that writes numbers of this form with a decimal point, and leaves any other text as it is."""
+        """Write SQL that converts numbers in this form to ones with a decimal point; other texts stay unchanged."""
         plain = f"replace({text}, {quote_text(self.group)}, '')"
         if self.decimal != ".":
             plain = f"replace({plain}, {quote_text(self.decimal)}, '.')"
@@ -59,9 +59,9 @@ class NumberReading:
 
 
 def find_number_readings(values: Sequence[str], sql: str, *, whole: bool) -> tuple[NumberReading, ...]:
-    """The ways to read the texts of the SQL as numbers; only as `whole` ones where that is asked.
+    """Find the ways to read the column `sql`, which has these values, as numbers; only as whole numbers if `whole`.
 
-    None where most values are no such numbers, two where the values don't tell what their commas mean.
+    Returns none if most values are no such numbers, and two if the values don't show what their commas mean.
     """
     forms = _find_forms(values, whole=whole)
     readings = (_make_reading(form, values, sql) for form in forms)

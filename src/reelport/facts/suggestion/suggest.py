@@ -1,4 +1,4 @@
-"""A mapping to start from: which of an export's columns is which of the table's, by name, by type and by values."""
+"""Suggest a mapping: match an export's columns to a table's columns by name, type and values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reelport.facts.suggestion.export_names import KEYS, NAMES
 from reelport.facts.tables import Column, Kind, Table
 
 _NEAR = 0.9
-"""How alike two names are, from 0 to 1, that may be meant alike."""
+"""The least similarity, from 0 to 1, of two names that may mean the same column."""
 _BY_TYPE = {Kind.DAY, Kind.MOMENT}
 _BY_VALUES = {"visitor_country", "visitor_device_type", "media_type"}
 _FEW_VALUES = 2
@@ -24,7 +24,7 @@ _DATED = {"date", "day", "timestamp"}
 
 
 class Confidence(StrEnum):
-    """How well a column is known to be another."""
+    """How certain a match of two columns is."""
 
     SURE = "sure"
     LIKELY = "likely"
@@ -33,7 +33,7 @@ class Confidence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A column of the table, the export's that is taken for it, why, and how it is converted."""
+    """A column of the table, the export's column that is used for it, why, and how to convert it."""
 
     column: Column
     given: ExportColumn
@@ -44,9 +44,9 @@ class Guess:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A column of the table that needs a person: why no way was taken, and the `ways` to fill it that there may be.
+    """A column of the table that a person must fill in: why, and possible `ways` to fill it.
 
-    `given` is the column of the export that looks like it, unless that serves another column of the table.
+    `given` is the export's column that looks like it, unless another column of the table uses that one.
     """
 
     column: Column
@@ -57,7 +57,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What was found for a table, in the order of its columns; `unused` are columns of the export without use."""
+    """The suggested mapping, in the order of the table's columns; `unused` are the export's columns not used in it."""
 
     table: Table
     guesses: tuple[Guess, ...]
@@ -67,7 +67,7 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """How well an export's column fits one of the table's: the higher the score the better."""
+    """How well a column of the export fits one of the table; a higher score is better."""
 
     score: float
     column: Column
@@ -85,7 +85,7 @@ _SURE, _LIKELY = 90, 70
 
 
 def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[ExportColumn]) -> Suggestion:
-    """What of the export's columns can be made the table's; each of them is used once."""
+    """Suggest which of the export's columns fill which of the table's; each is used at most once."""
     matches = sorted(_find_matches(table, columns), key=lambda match: -match.score)
     guesses: dict[str, Guess] = {}
     gaps: dict[str, Gap] = {}
@@ -117,7 +117,7 @@ def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[
 
 
 def _drop_used_column(gap: Gap, used: Collection[str]) -> Gap:
-    """The gap without its column of the export, where that serves another column and can't serve this one too."""
+    """Drop the gap's column of the export if another column uses it and it can't fill this gap too."""
     return replace(gap, given=None) if gap.given and gap.given.name in used and not gap.ways else gap
 
 
@@ -145,7 +145,7 @@ def _find_matches(table: Table, columns: Sequence[ExportColumn]) -> Iterator[_Ma
 
 
 def _match_by_name(table: Table, column: Column, name: str) -> tuple[float, str]:
-    """How well a name fits a column, from 100 to 0, and why."""
+    """Score how well a name fits a column, from 100 to 0, and say why."""
     if name == column.name:
         return 100, "the same name"
     read, own = parse_column_name(name), parse_column_name(column.name)
@@ -172,7 +172,7 @@ def _read_names(names: str) -> tuple[ColumnName, ...]:
 
 
 def _match_by_content(column: Column, given: ExportColumn, columns: Sequence[ExportColumn]) -> tuple[float, str] | None:
-    """What a column's type or values tell where its name tells nothing."""
+    """Score a match by the column's type or values, if its name fits nothing."""
     if column.kind in _BY_TYPE and column.required:
         dated = [each for each in columns if each.type == "DATE" or each.type.startswith("TIMESTAMP")]
         if dated == [given]:

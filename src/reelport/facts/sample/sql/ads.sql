@@ -72,7 +72,7 @@ SELECT
     monetization_type,
     one_of(n, 'product', products()) AS monetization_product,
     one_of(n, 'content', contents()) AS content_type,
-    -- Of a few rows the platform itself says whose the money is.
+    -- For a few rows the platform itself gives the payee.
     CASE WHEN roll(n, 'settled') < 0.02 THEN owner_channel_id END AS payee_channel_id,
     ads_txt_status,
     CASE WHEN outcome = 'ad errors' THEN error.code END AS ad_error_code,

@@ -1,4 +1,4 @@
--- Sample usage: what was delivered.
+-- Sample usage of bandwidth: bytes delivered.
 WITH delivered AS (
     SELECT
         *,

@@ -1,11 +1,11 @@
--- Sample earnings: a day's money for what was sold, in exact decimals, and now and then a correction below zero.
+-- Sample earnings: each day's money in exact decimals, with a negative correction now and then.
 WITH priced AS (
     SELECT
         *,
         -- Millionths of a euro: twenty impressions at most, at 0.4 to 12 euros a thousand.
         place(n, 'impressions', 20) * (400 + pick(n, 'price', 11600))
             * CASE WHEN roll(n, 'correction') < 0.004 THEN -1 ELSE 1 END AS euros,
-        -- Ten thousandths of a dollar for a euro, by the day.
+        -- The day's exchange rate: ten thousandths of a dollar per euro.
         10400 + (hash(day, 'rate', seed()) % 800)::BIGINT AS rate,
         CASE
             WHEN roll(n, 'where') < 0.7 THEN 'pre-roll'
@@ -35,7 +35,7 @@ SELECT
     monetization_type,
     one_of(n, 'product', products()) AS monetization_product,
     one_of(n, 'content', contents()) AS content_type,
-    -- Of a few rows the platform itself says whose the money is.
+    -- For a few rows the platform itself gives the payee.
     CASE WHEN roll(n, 'settled') < 0.02 THEN owner_channel_id END AS payee_channel_id,
     millionths(euros) AS eur,
     millionths(euros * rate // 10000) AS usd,

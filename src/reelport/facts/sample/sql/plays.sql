@@ -2,13 +2,13 @@
 WITH counted AS (
     SELECT
         *,
-        -- Viewers come back hour after hour; a view begins once.
+        -- A viewer appears in hour after hour; a view counts once, in the hour in which it begins.
         CASE WHEN live AND roll(n, 'consent') < 0.99
             THEN printf('%016x', hash(number, floor(pow(roll(n, 'viewer'), 2) * 3000)::BIGINT, seed()))
         END AS viewer,
         CASE
             WHEN live THEN (roll(n, 'began') < 0.6)::BIGINT
-            -- Begun in the hour before and watched on in this one.
+            -- Began in the hour before and continues in this one.
             WHEN roll(n, 'began') < 0.03 THEN 0
             ELSE least(400, floor(1 / (0.998 * roll(n, 'views') + 0.002)))::BIGINT
         END AS views

@@ -1,4 +1,4 @@
--- Who watches what, where and when: one row for each ordinal.
+-- For each ordinal one scene: who watches what, where and when.
 CREATE TABLE ordinals (day DATE, place BIGINT, n UBIGINT);
 CREATE VIEW scenes AS
 WITH drawn AS (

@@ -1,6 +1,6 @@
--- Sample usage: what is kept at the end of each day.
+-- Sample usage of storage: what is stored at the end of each day.
 WITH kept AS (
-    -- The same renditions day after day, and a few more: a stock that grows.
+    -- The same renditions as the day before, and a few more: storage grows.
     SELECT
         day, video_id, owner_channel_id, number, coalesce(duration, 600) AS seconds,
         (place % len(renditions()) = 0)::BIGINT AS media,
@@ -14,7 +14,7 @@ SELECT
     rendition.resolution AS rendition_resolution,
     rendition.fps AS rendition_fps,
     seconds * rendition.rate AS storage_bytes,
-    -- Every fourth video was once replaced by a new cut.
+    -- Every fourth video was replaced once by a new version.
     seconds * rendition.rate * CASE WHEN number % 4 = 0 THEN 2 ELSE 1 END AS storage_lifetime_bytes,
     seconds * media AS storage_seconds,
     seconds * media * CASE WHEN number % 4 = 0 THEN 2 ELSE 1 END AS storage_lifetime_seconds,

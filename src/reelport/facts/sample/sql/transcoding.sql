@@ -1,4 +1,4 @@
--- Sample usage: what was encoded, of each day's uploads.
+-- Sample usage of transcoding: what was encoded of each day's uploads.
 WITH encoded AS (
     SELECT
         day,
