@@ -149,6 +149,18 @@ def test_what_was_learned_is_tried_again_after_90_days(ledger: Ledger, calendar:
         ("At most 200 days.", None),
         ("Error 30.", None),
         ("120 days are too many.", None),
+        ("At most 3 days.", None),
+        ("120 days exceeds the maximum of 3 months.", None),
+        ("120 days requested, at most 1 month allowed", None),
+        ("A range of 120 days is longer than 12 weeks", None),
+        ("120 days is too long (error 7)", None),
+        ("Rule 14: the period of 120 days is too long for your plan", None),
+        ("The minimum range is 7 days", None),
+        ("Ranges ending within 20 days of today are not available", None),
+        ("Date range must be at least 20 days in the past", None),
+        ("Your trial ends in 15 days", None),
+        ("Only the first 14 days after upload are available for this metric", None),
+        ("At most 60 days (30 days for MINUTE)", None),
     ],
 )
 def test_which_sentences_name_a_limit(sentence: str, limit: int | None) -> None:

@@ -12,10 +12,23 @@ from reelport.errors import Problem, QueryRefused, ReelportError
 from reelport.query import ReportQuery
 from reelport.wire import Code
 
-_NUMBER = re.compile(r"(?<![\d.,:/-])\d{1,4}(?![\d.,:/-]*\d)")
-_OF_DAYS = re.compile(r"(?<![\d.,:/-])(\d{1,4})[\s-]*(?:full|whole|calendar|consecutive)?[\s-]*days?\b", re.IGNORECASE)
+LEAST = 7
+"""The fewest days that are learned: no service is known that takes less than a week, and a slip would stay."""
+
+_DAYS = r"[\s-]*(?:full|whole|calendar|consecutive)?[\s-]*days?\b"
+_OF_DAYS = re.compile(rf"(?<![\d.,:/-])(\d{{1,4}}){_DAYS}", re.IGNORECASE)
+_LIMIT = re.compile(
+    r"\b(?:(?:longer|more|greater|larger|wider)\s+than|exceed(?:s|ing)?|at\s+most|up\s+to|only\s+an?|"
+    r"(?:max(?:imum|\.)?|limit(?:ed)?)(?:\s+(?:date|range|period|length|span|window|is|of|to))*)\s*[:=]?\s*"
+    rf"(\d{{1,4}})(?:({_DAYS})|(?=\s*(?:[.,:;!)]\D|[.,:;!)]?$)))",
+    re.IGNORECASE,
+)
+"""Words for the most that is taken, and their number: with its unit, or last in its clause."""
+
 _OTHER_DAYS = re.compile(
-    r"\b(?:old(?:er)?|ago|last|past|recent|retention|history|kept|delay|wait|retry|again|expires?|per)\b", re.IGNORECASE
+    r"\b(?:old(?:er)?|ago|last|past|recent|newest|first|final|retention|history|kept|delay|wait|retry|again|expires?|"
+    r"per|within|after|before|today|trial|quota|least|min(?:imum)?)\b",
+    re.IGNORECASE,
 )
 """Words of sentences whose days aren't a report's length: how far back numbers go, when to retry."""
 
@@ -42,12 +55,12 @@ def learn_limit(session: Session, query: ReportQuery, refusal: ReelportError, te
 
 
 def _read_limit(problem: Problem, asked: int) -> int | None:
-    """Return the one number below `asked` in a sentence about a report's length; None for several or none."""
+    """Return the days below `asked` that a sentence names as the most for one report, at least LEAST; else None."""
     sentence = problem.sentence
-    days = {int(number) for number in _OF_DAYS.findall(sentence)}
-    if not days or (problem.code != Code.RANGE_TOO_LONG and _OTHER_DAYS.search(sentence)):
+    if problem.code != Code.RANGE_TOO_LONG and _OTHER_DAYS.search(sentence):
         return None
-    # "60 days is longer than 30" names both: the number asked for shows that the other one counts days too.
-    named = {int(number) for number in _NUMBER.findall(sentence)} if asked in days else days
-    fewer = {number for number in named if 0 < number < asked}
-    return fewer.pop() if len(fewer) == 1 else None
+    days = {int(number) for number in _OF_DAYS.findall(sentence)}
+    # "60 days is longer than 30" has no unit at the limit: the number asked for shows which unit it is.
+    limits = {int(number) for number, unit in _LIMIT.findall(sentence) if unit or asked in days}
+    fewer = {number for number in limits | days if number < asked}
+    return fewer.pop() if len(fewer) == 1 and fewer <= limits and min(fewer) >= LEAST else None
