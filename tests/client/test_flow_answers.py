@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import html
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from tests.client.conftest import REPORT, SECRET, TOKEN, Time, looked
@@ -14,6 +18,7 @@ from tests.client.flow_driver import ASKED, OURS, THEIRS, FlowDriver, of_dailymo
 from reelport.client.events import silent
 from reelport.client.flows import lifecycle
 from reelport.client.session import Session
+from reelport.client.settings.credentials import PrivateKey
 from reelport.errors import (
     AccessError,
     QueryRefused,
@@ -132,6 +137,14 @@ def test_an_error_text_from_outside_is_redacted(session: Session, time: Time, qu
         FlowDriver(time, echo).drive(lifecycle.ask(session, query, silent))
     assert TOKEN not in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("spell", [str, quote, partial(quote, safe=""), quote_plus, html.escape])
+def test_a_secret_is_redacted_however_it_is_spelled(session: Session, spell: Callable[[str], str]) -> None:
+    """Pages of errors repeat what they were sent as addresses, forms and HTML write it."""
+    key = PrivateKey("key-1", "a secret/of <7> letters & 'more'")
+    mine = session.with_settings(replace(session.settings, key=key))
+    assert mine.redacted(f"wrong: {spell(key.secret)}!") == "wrong: [redacted]!"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import random
 import socket
 import threading
@@ -17,6 +18,8 @@ from reelport.client.drivers.http import AsyncHttp, Http
 from reelport.client.drivers.transport import AsyncBody
 from reelport.client.steps import Lost, Request
 
+SIGNING = ("Content-Location", "Link", "Location", "Refresh", "Set-Cookie")
+
 
 class _Lasting(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -25,6 +28,8 @@ class _Lasting(BaseHTTPRequestHandler):
         """Answer, and keep the connection."""
         self.send_response(200)
         self.send_header("content-length", "2")
+        for name in SIGNING:
+            self.send_header(name, "https://files.example/a')?signature=s3cret\"),")
         self.end_headers()
         self.wfile.write(b"ok")
 
@@ -121,3 +126,14 @@ def test_a_client_outlives_an_event_loop(url: str) -> None:
     assert [asyncio.run(asked()) for _ in range(3)] == [b"ok"] * 3
     asyncio.run(transport.close())
     gc.collect()  # What a dead loop left open is found here, and not in somebody else's test.
+
+
+def test_no_header_that_may_sign_a_link_is_logged(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """At its finest the HTTP library logs the headers of answers: those that hold links are taken out whole."""
+    caplog.set_level(logging.DEBUG)
+    with closing(Http()) as transport:
+        body = transport.open(Request("GET", url))
+        assert not isinstance(body, Lost)
+        body.close()
+    assert "content-length" in caplog.text.lower()
+    assert "s3cret" not in caplog.text

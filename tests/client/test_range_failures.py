@@ -21,6 +21,8 @@ def test_a_window_whose_report_fails_is_halved_down_to_a_day(vendor: Vendor, cli
         client.reports.run_range(asked("VIEWS"), to, progress=told.append)
     assert caught.value.exit_status == 3
     assert not to.exists()
+    [kept] = to.parent.glob(".*.windows")
+    assert kept.stat().st_mode & 0o077 == 0, "the rows of a target that may be private"
     halved = [event for event in told if isinstance(event, Bisected)]
     assert next((event.start, event.end, event.middle) for event in halved) == (
         date(2025, 1, 31),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from urllib.parse import quote_plus
+from urllib.parse import quote, quote_plus
 
 from reelport import check
 from reelport.catalog import Limit
@@ -159,7 +160,7 @@ class Session:
         grant = self.grant
         present = (grant.token, grant.refresh or "") if grant else ()
         held = [*self.settings.key.secrets, *present, *self.access.given]
-        spelled = {word for secret in held if len(secret) >= _SECRET for word in (secret, quote_plus(secret))}
+        spelled = {word for secret in held if len(secret) >= _SECRET for word in _spellings(secret)}
         for word in sorted(spelled, key=len, reverse=True):
             text = text.replace(word, "[redacted]")
         return "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split())[:1000])
@@ -167,6 +168,11 @@ class Session:
     def with_settings(self, settings: Settings) -> Session:
         """A session that speaks with other settings to the same service, and shares what is learned of it."""
         return replace(self, settings=settings)
+
+
+def _spellings(secret: str) -> tuple[str, ...]:
+    """A secret as it may be echoed: plain, in an address, in a form, in HTML."""
+    return secret, quote(secret, safe=""), quote(secret), quote_plus(secret), html.escape(secret)
 
 
 def refuse_what_is_no_query(value: object) -> None:

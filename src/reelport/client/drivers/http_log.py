@@ -15,7 +15,8 @@ from contextvars import ContextVar
 import httpx2
 
 _OURS: ContextVar[bool] = ContextVar("reelport_requests", default=False)
-_SECRET_HEADERS = re.compile(r"\(b'(location|set-cookie)', b['\"].*?['\"]\)", re.IGNORECASE)
+_BYTES = r"""b(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_SECRET_HEADERS = re.compile(rf"\(b'(location|content-location|link|refresh|set-cookie)', {_BYTES}\)", re.IGNORECASE)
 
 
 class _RedactingFilter(logging.Filter):

@@ -96,7 +96,8 @@ _LOCK = "lock"
 def _lock_folder(folder: Path) -> int | None:
     """Make the folder where missing and lock it; returns None when another process holds the lock."""
     while True:
-        folder.mkdir(exist_ok=True)
+        # Private, whatever the target's mode: rows of a file that its owner alone may read lie in it.
+        folder.mkdir(mode=0o700, exist_ok=True)
         lock = folder / _LOCK
         try:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
