@@ -1,11 +1,11 @@
-"""Get reports out of a Reporting API: ask, wait, download, whole or not at all.
+"""Fetch reports from a Reporting API: ask, wait, download, whole or not at all.
 
-Each name is loaded when it is first used: the command line answers sooner for it.
+Each name is imported on its first use, so that the command line starts faster.
 """
 
 from importlib import import_module
 
-TYPE_CHECKING = False  # As a checker of types has it; to import `typing` for it takes longer than all that is here.
+TYPE_CHECKING = False  # Type checkers know this name; importing `typing` for it takes longer than all that is here.
 
 if TYPE_CHECKING:
     from reelport.catalog import Dimension, Filter, Metric, Product, split_tags
@@ -127,11 +127,11 @@ _MODULES = (
     "client.report",
     "client.client",
 )
-"""Where these names are, the cheaper to load the earlier."""
+"""Modules that hold these names, in order of the time that they take to import."""
 
 
 _PARTS = ("catalog", "check", "errors", "query", "wire")
-"""Modules that can be reached without importing them first."""
+"""Modules that are attributes of the package without being imported first."""
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""The command line as a process of its own: `reelport`, or `python -m reelport`."""
+"""Entry point of the process: `reelport`, or `python -m reelport`."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from reelport.cli import stop_signals
 
 
 def run() -> None:
-    """Run this process's command line. Stopped at whatever moment, it ends with a status and a line, or well."""
-    stop_signals.hold()
+    """Run this process's command line. A stop signal at any moment ends it with a status and a line, no traceback."""
+    stop_signals.hold_stops()
     from reelport.cli.main import main  # noqa: PLC0415 - a stop must be held before anything slow is imported
 
     _fill()
     try:
         main()
     except SystemExit as end:
-        stop_signals.over(end.code if isinstance(end.code, int) else 1)
+        stop_signals.exit_on_stop(end.code if isinstance(end.code, int) else 1)
         raise
 
 
 def _fill() -> None:
-    """Put nowhere in the place of a stream that is closed: `print` takes stdout for an stderr that is none.
+    """Open os.devnull for a closed stdout or stderr: `print` to a missing stderr would write to stdout.
 
-    A letter that stdout's encoding lacks, as in a pipe on Windows, is a question mark there and ends nothing.
+    A letter that stdout's encoding lacks, as in a pipe on Windows, is printed as a question mark and raises nothing.
     """
     sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")

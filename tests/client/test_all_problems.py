@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reelport import UsageError, killpoints
-from reelport.cli.arguments.environment_variables import find_unknown
+from reelport.cli.arguments.environment_variables import find_unknown_variables
 from reelport.cli.main import main
 from reelport.client.settings.config import Settings
 from reelport.client.settings.profiles import CLIENT_VARIABLES, resolve
@@ -223,7 +223,7 @@ def test_a_variable_that_no_setting_has_is_told_with_the_nearest() -> None:
         "REELPORT_SERVICE_HOST": "10.0.0.1",
         "REELPORT_KILLS": "3",
     }
-    assert [str(each) for each in find_unknown(ours | {"REELPORT_URL": "x", "PATH": "/"})] == [
+    assert [str(each) for each in find_unknown_variables(ours | {"REELPORT_URL": "x", "PATH": "/"})] == [
         "REELPORT_API_SECRTE is no setting: did you mean REELPORT_API_SECRET?",
         "REELPORT_PROT is no setting: did you mean REELPORT_PORT?",
         "REELPORT_SERVICE_HOST is no setting: it changes nothing.",
@@ -237,4 +237,4 @@ def test_every_variable_that_is_read_is_known() -> None:
     read |= {name for text in texts for name in re.findall(r"env_var=\"(REELPORT_[A-Z_]+)\"", text)}
     named = {settings.variable_name(name) for name in settings.setting_names()}
     assert read >= {"REELPORT_KILLS", "REELPORT_TRENDING"}
-    assert not find_unknown(dict.fromkeys(read | named | CLIENT_VARIABLES | killpoints.TEST_VARIABLES, "1"))
+    assert not find_unknown_variables(dict.fromkeys(read | named | CLIENT_VARIABLES | killpoints.TEST_VARIABLES, "1"))

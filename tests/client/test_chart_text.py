@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from reelport.cli.charts.chart_text import (
-    cut,
+    cut_to_width,
+    format_number,
     isolate,
     make_label,
-    number,
+    name_as_heading,
     replace_undrawable,
     split_clusters,
-    words,
-    wrap,
+    wrap_to_width,
 )
 from reelport.cli.charts.vega_lite import find_missing
 
@@ -28,7 +28,7 @@ TEXTS = st.text(
 
 def test_numbers_and_names_read_well() -> None:
     """Thousands are set apart, small numbers keep two digits, names are words."""
-    assert [number(value) for value in (0, 7, 1234567, 0.4, 1234.5, None)] == [
+    assert [format_number(value) for value in (0, 7, 1234567, 0.4, 1234.5, None)] == [
         "0",
         "7",
         "1,234,567",
@@ -36,8 +36,8 @@ def test_numbers_and_names_read_well() -> None:
         "1,234",
         "-",
     ]
-    assert words("ESTIMATED_EARNINGS_EUR") == "Estimated earnings EUR"
-    assert (words("ECPM_EUR"), words("VIDEO_ID"), words("GDPR_FULL_CONSENT_SCORE")) == (
+    assert name_as_heading("ESTIMATED_EARNINGS_EUR") == "Estimated earnings EUR"
+    assert (name_as_heading("ECPM_EUR"), name_as_heading("VIDEO_ID"), name_as_heading("GDPR_FULL_CONSENT_SCORE")) == (
         "eCPM EUR",
         "Video ID",
         "GDPR full consent score",
@@ -68,9 +68,9 @@ def test_a_label_is_one_line_of_plain_characters(text: str, label: str) -> None:
 def test_no_label_is_wider_than_it_may_be(text: str, width: int) -> None:
     """Columns of a terminal are counted; what is left is the label's beginning."""
     label = make_label(text)
-    short = cut(label, width)
+    short = cut_to_width(label, width)
     assert cell_len(short) <= width
-    assert cut(short, width) == short
+    assert cut_to_width(short, width) == short
     assert "".join(split_clusters(label)) == label
     if short != label:
         assert label.startswith(short.removesuffix("…"))
@@ -80,10 +80,10 @@ def test_no_label_is_wider_than_it_may_be(text: str, width: int) -> None:
 def test_a_wrapped_label_is_whole(text: str, width: int) -> None:
     """Its lines are no wider than they may be, and hold everything but blanks."""
     label = make_label(text)
-    lines = wrap(label, width).split("\n")
+    lines = wrap_to_width(label, width).split("\n")
     assert max(map(cell_len, lines)) <= width
     assert re.sub(r"[\s\u2068\u2069]", "", "".join(lines)) == re.sub(r"\s", "", label)
-    assert wrap("A night at the ministry", 11) == "A night at\nthe\nministry"
+    assert wrap_to_width("A night at the ministry", 11) == "A night at\nthe\nministry"
 
 
 def test_right_to_left_text_is_isolated() -> None:

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from reelport.catalog import Grain
-from reelport.cli.charts.chart import Chart, chart_of
+from reelport.cli.charts.chart import Chart, plan_chart
 from reelport.cli.charts.chart_bars import Drawing
 from reelport.cli.charts.vega_lite import describe, make_ticks
 from reelport.errors import UsageError
@@ -54,7 +54,7 @@ def written(query: ReportQuery, tmp_path: Path, rows: Iterable[Sequence[object]]
 
 def drawn(query: ReportQuery, path: Path, width: int = 80) -> list[str]:
     console = Console(width=width, record=True, file=(path.parent / "terminal").open("w", encoding="utf-8"))
-    chart_of(query, None).draw(path, console)
+    plan_chart(query, None).draw(path, console)
     console.file.close()
     return [line.rstrip() for line in console.export_text().splitlines()]
 
@@ -217,7 +217,7 @@ def test_an_empty_report_has_nothing_to_draw(tmp_path: Path) -> None:
 def test_what_would_be_a_wrong_picture_is_refused(query: ReportQuery, to: str | None) -> None:
     """Sums of what doesn't add up are never drawn, and this is said before anything is asked for."""
     with pytest.raises(UsageError, match="--chart"):
-        chart_of(query, to)
+        plan_chart(query, to)
 
 
 @pytest.mark.parametrize(("name", "begins"), [("views.png", b"\x89PNG"), ("views.SVG", b"<svg")])
@@ -226,7 +226,7 @@ def test_pictures_are_files(tmp_path: Path, name: str, begins: bytes, dimension:
     """PNG and SVG are drawn without a network, for time and for names, with rows and without, and are never empty."""
     for rows in ("", "2026-01,5\n2026-02,7\n"):
         path = report(tmp_path, f"{dimension.lower()},views\n{rows}")
-        chart_of(ask("VIEWS", dimension), str(tmp_path / name)).draw(path, Console(quiet=True))
+        plan_chart(ask("VIEWS", dimension), str(tmp_path / name)).draw(path, Console(quiet=True))
         content = (tmp_path / name).read_bytes()
         assert content.startswith(begins)
         assert len(content) > 1000

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reelport import Client
-from reelport.cli.arguments.options import Ask
+from reelport.cli.arguments.options import QueryOptions
 from reelport.client.files.part import resolve_target
 from reelport.errors import UsageError
 
@@ -20,7 +20,9 @@ TODAY = date(2026, 11, 25)
 
 def test_lists_are_given_by_commas_or_by_repeating() -> None:
     """Both may be mixed, in any case, with blanks."""
-    ask = Ask(metrics=["views, time_watched_seconds", "UPLOADS"], dimensions=["DAY,", "VIDEO_ID"], start="3d", end="1d")
+    ask = QueryOptions(
+        metrics=["views, time_watched_seconds", "UPLOADS"], dimensions=["DAY,", "VIDEO_ID"], start="3d", end="1d"
+    )
     query = ask.query(TODAY)
     assert query.metrics == ("VIEWS", "TIME_WATCHED_SECONDS", "UPLOADS")
     assert query.dimensions == ("DAY", "VIDEO_ID")
@@ -38,18 +40,18 @@ def test_lists_are_given_by_commas_or_by_repeating() -> None:
 )
 def test_days_are_dates_or_counted_back(word: str, day: date) -> None:
     """A day is YYYY-MM-DD, today, yesterday, or so many days ago."""
-    assert Ask(metrics=["VIEWS"], start=word, end=word).query(TODAY).start == day
+    assert QueryOptions(metrics=["VIEWS"], start=word, end=word).query(TODAY).start == day
 
 
 def test_filters_are_pairs() -> None:
     """A filter's value may be empty and may hold an equals sign."""
-    ask = Ask(metrics=["VIEWS"], start="1d", end="1d", filters=["visitorDomainGroup=", "channelSlug=a=b"])
+    ask = QueryOptions(metrics=["VIEWS"], start="1d", end="1d", filters=["visitorDomainGroup=", "channelSlug=a=b"])
     assert dict(ask.query(TODAY).filters) == {"visitorDomainGroup": "", "channelSlug": "a=b"}
 
 
 def test_everything_wrong_is_said_at_once() -> None:
     """Days, filters and repeated filters that are wrong come in one error."""
-    wrong = Ask(metrics=["VIEWS"], start="soon", end="99999d", filters=["x", "a=1", "a=2"])
+    wrong = QueryOptions(metrics=["VIEWS"], start="soon", end="99999d", filters=["x", "a=1", "a=2"])
     with pytest.raises(UsageError) as caught:
         wrong.query(TODAY)
     assert len(str(caught.value).splitlines()) == 4
@@ -59,7 +61,7 @@ def test_everything_wrong_is_said_at_once() -> None:
 def test_what_is_no_day_is_refused(word: str) -> None:
     """No other form of a date is guessed at."""
     with pytest.raises(UsageError, match="YYYY-MM-DD"):
-        Ask(metrics=["VIEWS"], start=word, end="1d").query(TODAY)
+        QueryOptions(metrics=["VIEWS"], start=word, end="1d").query(TODAY)
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from reelport import check
 from reelport.catalog import Dimension, Filter, Metric, Product
 from reelport.cli.arguments.nearest_valid_query import nearest_valid_query
-from reelport.cli.client_commands.glossary import Part, entries, explained, named, ranges
+from reelport.cli.client_commands.glossary import Part, describe_ranges, explain_entry, find_entry, list_entries
 from reelport.cli.main import main
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 
 DAY = date(2026, 11, 1)
-EVERYTHING = [entry for part in Part for entry in entries(part)]
+EVERYTHING = [entry for part in Part for entry in list_entries(part)]
 
 
 def said(capsys: pytest.CaptureFixture[str], words: str, status: int = 0) -> tuple[str, str]:
@@ -34,7 +34,7 @@ def test_everything_can_be_explained() -> None:
     """Each entry says its meaning, its standing, and what it goes with; names are those of the catalog."""
     assert len(EVERYTHING) == len(Metric) + len(Dimension) + len(Filter) + len(Product)
     for entry in EVERYTHING:
-        facts = explained(entry)
+        facts = explain_entry(entry)
         assert facts["means"] == entry.sentence
         assert facts["standing"] == entry.standing
         for key, rows in {"metrics": Metric, "dimensions": Dimension, "filters": Filter}.items():
@@ -45,7 +45,7 @@ def test_everything_can_be_explained() -> None:
 @pytest.mark.parametrize("metric", list(Metric), ids=str)
 def test_a_metric_goes_with_just_what_check_takes(metric: Metric) -> None:
     """A dimension is named exactly when the two can be asked for together."""
-    facts = explained(metric)
+    facts = explain_entry(metric)
     goes = {*facts["dimensions"], *facts["dimensions_inferred"]}  # type: ignore[misc]  # names
     taken = {
         row.name
@@ -57,11 +57,11 @@ def test_a_metric_goes_with_just_what_check_takes(metric: Metric) -> None:
 
 def test_ranges_are_told_by_how_a_metric_adds_up() -> None:
     """Sums are added up, rates computed anew from parts that can be asked for, all else needs a dimension of time."""
-    assert "added up" in ranges(Metric.VIEWS)
-    assert "TIME_WATCHED_SECONDS / VIEWS" in ranges(Metric.AVERAGE_WATCH_TIME_SEC)
-    assert "count twice" in ranges(Metric.LIVE_VIEWERS)
-    assert "days don't add up" in ranges(Metric.STORAGE_USED_BYTES)
-    assert all(metric.additive == ("are added up" in ranges(metric)) for metric in Metric)
+    assert "added up" in describe_ranges(Metric.VIEWS)
+    assert "TIME_WATCHED_SECONDS / VIEWS" in describe_ranges(Metric.AVERAGE_WATCH_TIME_SEC)
+    assert "count twice" in describe_ranges(Metric.LIVE_VIEWERS)
+    assert "days don't add up" in describe_ranges(Metric.STORAGE_USED_BYTES)
+    assert all(metric.additive == ("are added up" in describe_ranges(metric)) for metric in Metric)
 
 
 @pytest.mark.parametrize(
@@ -71,21 +71,21 @@ def test_ranges_are_told_by_how_a_metric_adds_up() -> None:
 def test_a_mistyped_name_gets_the_nearest(wrong: str, near: str) -> None:
     """Whatever part of the catalog it is from."""
     with pytest.raises(UsageError, match=f"Did you mean {near}?"):
-        named(wrong)
+        find_entry(wrong)
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 10_000, "\x00", "ÄÖ", "-"])
 def test_what_is_no_name_is_refused_in_a_sentence(name: str) -> None:
     """However odd it is, and however long."""
     with pytest.raises(UsageError) as caught:
-        named(name)
+        find_entry(name)
     assert len(str(caught.value)) < 300
 
 
 def test_names_are_found_however_they_are_written() -> None:
     """Lower case, dashes and blanks around them do no harm."""
-    assert named(" view-through-rate ") is Metric.VIEW_THROUGH_RATE
-    assert named("MEDIATYPE") is Filter.mediaType
+    assert find_entry(" view-through-rate ") is Metric.VIEW_THROUGH_RATE
+    assert find_entry("MEDIATYPE") is Filter.mediaType
 
 
 names = st.lists(st.sampled_from([row.name for row in Metric] + ["VIEW", "NOTHING AT ALL"]), min_size=1, max_size=6)
@@ -160,5 +160,5 @@ def test_each_rule_is_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> N
     """The rules that a name shares don't run together: as many lines as there are rules."""
     out, _ = said(capsys, "explain ESTIMATED_EARNINGS_EUR")
     rules = [line.removeprefix("rules\t") for line in out.splitlines() if line.startswith("rules\t")]
-    assert rules == explained(Metric.ESTIMATED_EARNINGS_EUR)["rules"]
+    assert rules == explain_entry(Metric.ESTIMATED_EARNINGS_EUR)["rules"]
     assert len(rules) > 1

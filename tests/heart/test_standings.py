@@ -23,7 +23,7 @@ from reelport.catalog import (
     Unit,
     describe_standings,
 )
-from reelport.cli.client_commands.glossary import explained
+from reelport.cli.client_commands.glossary import explain_entry
 from reelport.reference import catalog_page, standing_letter
 from reelport.server.graphql.schema import build_sdl
 
@@ -118,7 +118,7 @@ def test_standings_are_told_best_known_first() -> None:
 @pytest.mark.parametrize("entry", ENTRIES, ids=str)
 def test_each_standing_is_shown(entry: Entry) -> None:
     """`fields explain` has every one of them, and the schema's description tells them in words."""
-    assert explained(entry)["standings"] == {str(each): str(rank) for each, rank in entry.standings.items()}
+    assert explain_entry(entry)["standings"] == {str(each): str(rank) for each, rank in entry.standings.items()}
     assert f'{entry.sentence} ({describe_standings(entry.standings)})"""\n  {entry.name}' in build_sdl()
 
 
@@ -160,6 +160,6 @@ def test_who_is_paid_is_told_where_it_is_needed() -> None:
 
 def told_rules(entry: Entry) -> list[object]:
     """The rules that `fields explain` tells of it."""
-    rules = explained(entry).get("rules", [])
+    rules = explain_entry(entry).get("rules", [])
     assert isinstance(rules, list)
     return rules

@@ -12,7 +12,7 @@ import pytest
 from reelport import Client
 from reelport.client.ranges.windows import Window
 from reelport.sync.copies import Replaced
-from reelport.sync.destinations import open_copies
+from reelport.sync.destinations import open_destination
 from reelport.sync.spec import Kind, Place, Spec
 from reelport.sync.staging import Delivery
 from reelport.testing import Vendor
@@ -69,7 +69,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     home = tmp_path / "views=9"
     home.mkdir()
     made = Place(request.param, home / ("copy.duckdb" if request.param is Kind.DUCKDB else "copy"))
-    made.workshop.mkdir()
+    made.work_folder.mkdir()
     return made
 
 
@@ -85,22 +85,22 @@ def spec_at(place: Place) -> Spec:
 
 def put(spec: Spec, text: str, first: int, last: int, *, allow_empty: bool = False, report: str = "t") -> Replaced:
     """Replace a window of a copy by a report of these rows."""
-    file = spec.place.workshop / "report.csv"
+    file = spec.place.work_folder / "report.csv"
     file.write_text(text, "utf-8")
     delivery = Delivery(Window(day(first), day(last)), file, report, datetime.now(UTC), "http://here")
-    return open_copies(spec.place).replace(spec, delivery, allow_empty=allow_empty)
+    return open_destination(spec.place).replace(spec, delivery, allow_empty=allow_empty)
 
 
 def kept(spec: Spec, columns: str = "day, visitor_country, views, estimated_earnings_eur") -> list[tuple[object, ...]]:
     """What a copy holds, in order."""
-    with open_copies(spec.place).view(spec) as view:
+    with open_destination(spec.place).view(spec) as view:
         assert view is not None
         return view.con.execute(f"SELECT {columns} FROM {view.relation} ORDER BY ALL").fetchall()
 
 
 def types(spec: Spec) -> dict[str, str]:
     """The columns of a copy and their types."""
-    with open_copies(spec.place).view(spec) as view:
+    with open_destination(spec.place).view(spec) as view:
         assert view is not None
         rows = view.con.execute(f"DESCRIBE SELECT * FROM {view.relation}").fetchall()
     return {name: kind for name, kind, *_ in rows}

@@ -10,7 +10,7 @@ import pytest
 
 from reelport.errors import SchemaDrift, ServiceError, WindowEmptied
 from reelport.sync.days import Days
-from reelport.sync.destinations import open_copies
+from reelport.sync.destinations import open_destination
 from reelport.sync.spec import Contract, Spec
 
 from .conftest import HEADER, day, kept, put, types
@@ -39,9 +39,9 @@ def test_a_window_is_replaced_and_nothing_else(spec: Spec) -> None:
     done = put(spec, HEADER + "2026-01-02,FR,7,\n", 2, 4)
     assert (done.before, done.rows) == (2, 1)
     assert kept(spec) == [ROWS[0], (day(2), "FR", 7, None)]
-    state = open_copies(spec.place).state(spec)
+    state = open_destination(spec.place).state(spec)
     assert state.present == Days.between(day(1), day(4))
-    assert (state.service, state.serves(spec)) == ("http://here", True)
+    assert (state.service, state.has_meaning_of(spec)) == ("http://here", True)
 
 
 def test_the_same_window_twice_changes_nothing(spec: Spec) -> None:
@@ -54,7 +54,7 @@ def test_the_same_window_twice_changes_nothing(spec: Spec) -> None:
 def test_a_window_that_comes_back_empty_stops(spec: Spec) -> None:
     """Nothing is changed where rows are, until it is allowed; an empty window of new days is a fact like any other."""
     put(spec, HEADER, 1, 3)
-    assert (kept(spec), open_copies(spec.place).state(spec).present) == ([], Days.between(day(1), day(3)))
+    assert (kept(spec), open_destination(spec.place).state(spec).present) == ([], Days.between(day(1), day(3)))
     put(spec, FIRST, 1, 3)
     with pytest.raises(
         WindowEmptied, match=r"2026-01-02\.\.2026-01-05 came back empty, and the copy has 2 rows.*--allow-empty"
@@ -86,7 +86,7 @@ def test_a_row_that_has_no_place_in_the_window_is_refused(spec: Spec, rows: str,
     for contract in Contract:
         with pytest.raises(error):
             put(replace(spec, contract=contract), HEADER + "2026-01-02,FR,1,\n" + rows, 1, 3)
-    with open_copies(spec.place).view(spec) as view:
+    with open_destination(spec.place).view(spec) as view:
         assert view is None
 
 
@@ -219,4 +219,4 @@ def test_specs_of_one_destination_leave_each_other_alone(spec: Spec) -> None:
     put(other, "day,views\n2026-01-01,1\n", 1, 1)
     put(other, "day,views\n2026-01-01,2\n", 1, 1)
     assert (kept(spec), kept(other, "day, views")) == (ROWS, [(day(1), 2)])
-    assert open_copies(spec.place).state(spec).present == Days.between(day(1), day(3))
+    assert open_destination(spec.place).state(spec).present == Days.between(day(1), day(3))

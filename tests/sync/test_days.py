@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reelport.errors import NewerData, StorageError
 from reelport.sync.copy_state import State
 from reelport.sync.days import Days, month_first, month_last
-from reelport.sync.planning import lacking, windows
+from reelport.sync.planning import cut_windows, missing_days
 from reelport.sync.spec import Kind, Place, Spec
 
 ORIGIN = date(2026, 1, 1)
@@ -63,7 +63,7 @@ def state(present: Days, verified: Days, spec: Spec = DAILY) -> State:
 
 def test_a_first_run_reads_all_but_the_unsettled_days() -> None:
     """From the start to the day before today, in windows of the spec's length, oldest first."""
-    found = windows(DAILY, lacking(DAILY, State(), HERE, day(25)))
+    found = cut_windows(DAILY, missing_days(DAILY, State(), HERE, day(25)))
     assert [str(window) for window in found] == [
         "2026-01-01..2026-01-10",
         "2026-01-11..2026-01-20",
@@ -75,14 +75,16 @@ def test_only_what_is_not_verified_is_read_again() -> None:
     """Days that moved when they were read stay on the list, however long ago that was; gaps are filled."""
     present = Days.of([(day(0), day(4)), (day(8), day(19))])
     verified = Days.of([(day(0), day(4)), (day(8), day(16))])
-    assert lacking(DAILY, state(present, verified), HERE, day(60)) == Days.of([(day(5), day(7)), (day(17), day(59))])
+    assert missing_days(DAILY, state(present, verified), HERE, day(60)) == Days.of(
+        [(day(5), day(7)), (day(17), day(59))]
+    )
 
 
 def test_an_earlier_start_fills_the_gap() -> None:
     """With the start a month earlier just that month is read."""
     whole = Days.between(day(0), day(24))
     earlier = Spec("daily", ("VIEWS",), ("DAY",), day(-31), PLACE, lookback=0, settle=1)
-    assert lacking(earlier, state(whole, whole, earlier), HERE, day(25)) == Days.between(day(-31), day(-1))
+    assert missing_days(earlier, state(whole, whole, earlier), HERE, day(25)) == Days.between(day(-31), day(-1))
 
 
 @pytest.mark.parametrize("change", [{"metrics": ("VIEWS", "UPLOADS")}, {"filters": (("mediaType", "LIVE"),)}])
@@ -92,14 +94,14 @@ def test_another_meaning_reads_every_day_again(change: dict[str, tuple[object, .
     from dataclasses import replace  # noqa: PLC0415 - this test alone makes another spec of one
 
     other = replace(DAILY, **change)  # type: ignore[arg-type]  # each change is of its field's type
-    assert len(lacking(other, state(whole, whole), HERE, day(25))) == 25
+    assert len(missing_days(other, state(whole, whole), HERE, day(25))) == 25
     swapped = replace(other, metrics=other.metrics[::-1])
     assert swapped.identity == other.identity
 
 
 def test_months_are_read_whole() -> None:
     """Of rows by month no window ends inside a month, and a month with new days is read from its first."""
-    found = windows(MONTHLY, lacking(MONTHLY, State(), HERE, date(2026, 4, 10)))
+    found = cut_windows(MONTHLY, missing_days(MONTHLY, State(), HERE, date(2026, 4, 10)))
     assert [str(window) for window in found] == [
         "2026-01-01..2026-01-31",
         "2026-02-01..2026-02-28",
@@ -107,7 +109,7 @@ def test_months_are_read_whole() -> None:
     ]
     read = Days.between(ORIGIN, date(2026, 4, 9))
     had = state(read, Days.between(ORIGIN, date(2026, 3, 31)), MONTHLY)
-    assert lacking(MONTHLY, had, HERE, date(2026, 4, 11)) == Days.between(date(2026, 4, 1), date(2026, 4, 10))
+    assert missing_days(MONTHLY, had, HERE, date(2026, 4, 11)) == Days.between(date(2026, 4, 1), date(2026, 4, 10))
 
 
 @given(st.integers(0, 400), st.integers(0, 30), st.integers(0, 3))
@@ -116,7 +118,7 @@ def test_a_day_stands_still_once_it_is_old_enough(age: int, lookback: int, settl
     asked = day(age)
     for dimension in ("DAY", "MONTH"):
         spec = Spec("x", ("VIEWS",), (dimension,), ORIGIN, PLACE, lookback=lookback, settle=settle)
-        still = spec.still(asked)
+        still = spec.last_final_day(asked)
         assert (asked - still).days >= lookback + settle
         if dimension == "DAY":
             assert (asked - still).days == lookback + settle

@@ -9,7 +9,7 @@ import pytest
 
 from reelport.errors import StorageError, UsageError
 from reelport.sync.copy_state import State
-from reelport.sync.duckdb_file import DuckFile
+from reelport.sync.duckdb_file import DuckDBFile
 from reelport.sync.spec import Kind, Place, Spec
 
 from .conftest import HEADER, day, kept, put, spec_at
@@ -18,7 +18,7 @@ from .conftest import HEADER, day, kept, put, spec_at
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     made = Place(Kind.DUCKDB, tmp_path / "copy.duckdb")
-    made.workshop.mkdir()
+    made.work_folder.mkdir()
     return made
 
 
@@ -50,7 +50,7 @@ def test_a_file_that_is_there_keeps_its_version_and_its_tables(spec: Spec) -> No
 def test_a_file_that_is_open_elsewhere_is_waited_for_and_named(spec: Spec) -> None:
     """Nothing of the window is taken."""
     put(spec, HEADER + "2026-01-01,FR,1,\n", 1, 1)
-    copies = DuckFile(spec.place, patience=0.1)
+    copies = DuckDBFile(spec.place, patience=0.1)
     with duckdb.connect(str(spec.place.path)), pytest.raises(StorageError, match=r"copy\.duckdb is open elsewhere"):
         copies.state(spec)
     assert copies.state(spec).present.spans
@@ -63,7 +63,7 @@ def test_a_table_of_somebody_else_is_left_alone(spec: Spec, made: str) -> None:
     with duckdb.connect(str(spec.place.path)) as con:
         con.execute(f"CREATE {made}")
     with pytest.raises(UsageError, match="another name"):
-        DuckFile(spec.place).state(spec)
+        DuckDBFile(spec.place).state(spec)
     with pytest.raises(UsageError, match="another name"):
         put(spec, HEADER + "2026-01-01,FR,1,\n", 1, 1)
     with duckdb.connect(str(spec.place.path), read_only=True) as con:
@@ -75,15 +75,15 @@ def test_a_table_that_was_dropped_is_begun_anew(spec: Spec) -> None:
     put(spec, HEADER + "2026-01-01,FR,1,\n", 1, 1)
     with duckdb.connect(str(spec.place.path)) as con:
         con.execute("DROP TABLE earned")
-    assert DuckFile(spec.place).state(spec) == State()
+    assert DuckDBFile(spec.place).state(spec) == State()
     put(spec, HEADER + "2026-01-02,FR,1,\n", 2, 2)
-    assert list(DuckFile(spec.place).state(spec).present) == [day(2)]
+    assert list(DuckDBFile(spec.place).state(spec).present) == [day(2)]
 
 
 def test_what_is_no_database_is_left_alone(spec: Spec) -> None:
     """A file of another kind under the name is an error, and keeps its bytes."""
     spec.place.path.write_bytes(b"hello")
-    for act in (lambda: DuckFile(spec.place).state(spec), lambda: put(spec, HEADER, 1, 1)):
+    for act in (lambda: DuckDBFile(spec.place).state(spec), lambda: put(spec, HEADER, 1, 1)):
         with pytest.raises(StorageError):
             act()
     assert spec.place.path.read_bytes() == b"hello"
@@ -92,7 +92,7 @@ def test_what_is_no_database_is_left_alone(spec: Spec) -> None:
 def test_a_file_without_our_tables_holds_nothing_of_ours(spec: Spec) -> None:
     """An empty database is like none."""
     duckdb.connect(str(spec.place.path)).close()
-    copies = DuckFile(spec.place)
+    copies = DuckDBFile(spec.place)
     assert copies.state(spec) == State()
     with copies.view(spec) as view:
         assert view is None

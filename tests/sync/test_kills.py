@@ -12,8 +12,8 @@ import pytest
 
 from reelport.errors import UsageError
 from reelport.killpoints import VARIABLE
-from reelport.sync.destination_lock import locked
-from reelport.sync.destinations import open_copies
+from reelport.sync.destination_lock import lock_destination
+from reelport.sync.destinations import open_destination
 from reelport.sync.spec import Kind, Place, Spec
 
 from .conftest import HEADER, day, kept, put, spec_at, types
@@ -72,11 +72,11 @@ def test_a_kill_leaves_the_copy_as_before_or_as_after(spec: Spec, number: int, t
 
 def snapshot(spec: Spec) -> object:
     """All that a copy holds and says of itself."""
-    with open_copies(spec.place).view(spec) as view:
+    with open_destination(spec.place).view(spec) as view:
         if view is None:
             return None
     columns = types(spec)
-    state = open_copies(spec.place).state(spec)
+    state = open_destination(spec.place).state(spec)
     return kept(spec, "* EXCLUDE (_loaded_at)"), columns, state
 
 
@@ -91,11 +91,14 @@ def test_a_second_sync_is_refused_while_one_runs(spec: Spec) -> None:
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(UsageError, match=rf"process {other.pid}\) is bringing .* up to date"), locked(spec.place):
+        with (
+            pytest.raises(UsageError, match=rf"process {other.pid}\) is bringing .* up to date"),
+            lock_destination(spec.place),
+        ):
             raise AssertionError("two have it")
         other.kill()
-    with locked(spec.place) as workshop:
-        assert workshop == spec.place.workshop
+    with lock_destination(spec.place) as workshop:
+        assert workshop == spec.place.work_folder
 
 
 def test_readers_of_the_folder_never_see_a_half_state(spec: Spec) -> None:
@@ -118,4 +121,4 @@ def test_a_file_in_the_place_of_the_folder_is_refused_at_once(tmp_path: Path) ->
     (tmp_path / "copy").write_text("mine")
     place = Place(Kind.PARQUET, tmp_path / "copy")
     with pytest.raises(UsageError, match="is a file"):
-        open_copies(place).state(spec_at(place))
+        open_destination(place).state(spec_at(place))

@@ -18,7 +18,7 @@ from reelport.facts.log.loaded_tables import tables_report
 from reelport.sync import sync_run
 from reelport.sync.coverage import coverage_of
 from reelport.sync.days import Days
-from reelport.sync.events import silent
+from reelport.sync.events import ignore
 from reelport.sync.manifest import NAME
 from reelport.sync.parquet_folder import CURRENT
 from reelport.sync.spec import Kind, Place, Spec
@@ -55,7 +55,7 @@ def spec(tmp_path: Path) -> Spec:
 
 
 def run(client: Client, *specs: Spec, start: date | None = None, end: date | None = None) -> None:
-    sync_run.run(specs, client, tell=silent, deadline=120, start=start, end=end)
+    sync_run.run(specs, client, tell=ignore, deadline=120, start=start, end=end)
 
 
 def test_late_facts_of_a_service_reach_the_copy(service: Service, spec: Spec, tmp_path: Path) -> None:
@@ -186,6 +186,6 @@ def test_a_range_that_no_copy_keeps_is_refused(client: Client, vendor: Vendor, s
         run(client, spec, replace(spec, name="other"), end=early)
     assert str(START) in str(error.value)
     with pytest.raises(UsageError, match="one of both"):
-        sync_run.run([spec], client, tell=silent, start=early, every_day=True)
+        sync_run.run([spec], client, tell=ignore, start=early, every_day=True)
     assert not vendor.asks
     assert not spec.place.path.exists()

@@ -17,8 +17,8 @@ from reelport.errors import AskLost, Partial, ReportFailed, ServiceError, UsageE
 from reelport.sync import comparison, sync_run
 from reelport.sync.coverage import coverage_of
 from reelport.sync.days import Days
-from reelport.sync.destinations import open_copies
-from reelport.sync.events import Failed, Loaded, OfWindow, Planned, SyncEvent, silent
+from reelport.sync.destinations import open_destination
+from reelport.sync.events import Failed, Loaded, OfWindow, Planned, SyncEvent, ignore
 from reelport.sync.spec import Contract, Kind, Place, Spec
 from reelport.testing import Vendor
 
@@ -65,7 +65,7 @@ def test_a_copy_is_kept_up_to_date(run: Run, vendor: Vendor, numbers: Numbers, s
     run(earlier)
     assert sorted(asked(vendor)[3:]) == ["25-21", "3-1"]
     assert kept(spec, "day, views") == expected(numbers, earlier.start)
-    assert list((spec.place.workshop).iterdir()) == [spec.place.workshop / "lock"]
+    assert list((spec.place.work_folder).iterdir()) == [spec.place.work_folder / "lock"]
 
 
 def test_a_copy_that_is_up_to_date_asks_for_nothing(run: Run, vendor: Vendor, spec: Spec) -> None:
@@ -196,11 +196,11 @@ def test_copies_of_another_service_are_not_mixed(run: Run, spec: Spec, tmp_path:
     run(spec)
     with Vendor() as other, Client(other.url, other.key, other.secret, ledger=tmp_path / "other.db") as stranger:
         with pytest.raises(UsageError, match=r"holds rows from http.*sync run --every-day"):
-            sync_run.run([spec], stranger, tell=silent, deadline=300)
+            sync_run.run([spec], stranger, tell=ignore, deadline=300)
         with pytest.raises(UsageError, match="holds rows from"):
-            comparison.verify(spec, stranger, tell=silent)
-        sync_run.run([spec], stranger, tell=silent, deadline=300, every_day=True)
-        assert open_copies(spec.place).state(spec).service == other.url
+            comparison.verify(spec, stranger, tell=ignore)
+        sync_run.run([spec], stranger, tell=ignore, deadline=300, every_day=True)
+        assert open_destination(spec.place).state(spec).service == other.url
     assert len(coverage_of(spec).missing) == 0
 
 
@@ -240,22 +240,22 @@ def test_verify_shows_how_far_numbers_moved_and_changes_nothing(
 ) -> None:
     """By day: rows gone and come, sums before and now; and the lookback that would have caught them."""
     run(spec)
-    before, state = kept(spec, "*"), open_copies(spec.place).state(spec)
-    assert comparison.verify(spec, client, tell=silent).moved == ()
+    before, state = kept(spec, "*"), open_destination(spec.place).state(spec)
+    assert comparison.verify(spec, client, tell=ignore).moved == ()
     late, lost = TODAY - timedelta(days=6), TODAY - timedelta(days=2)
     numbers.changed[late] = 1
     numbers.empty.add(lost)
-    found = comparison.verify(spec, client, tell=silent)
+    found = comparison.verify(spec, client, tell=ignore)
     assert [(each.day, each.verified, each.before, each.now, each.gone, each.come) for each in found.moved] == [
         (late, True, 1, 1, 1, 1),
         (lost, False, 1, 0, 1, 0),
     ]
     assert found.moved[0].sums == {"views": (late.toordinal(), 1)}
     assert (found.lookback, found.days) == (6, 10)
-    assert (kept(spec, "*"), open_copies(spec.place).state(spec)) == (before, state)
-    assert len(comparison.verify(spec, client, tell=silent, start=START, end=START + timedelta(days=3)).moved) == 0
+    assert (kept(spec, "*"), open_destination(spec.place).state(spec)) == (before, state)
+    assert len(comparison.verify(spec, client, tell=ignore, start=START, end=START + timedelta(days=3)).moved) == 0
     with pytest.raises(UsageError, match="none of the days"):
-        comparison.verify(spec, client, tell=silent, start=TODAY, end=TODAY)
+        comparison.verify(spec, client, tell=ignore, start=TODAY, end=TODAY)
 
 
 def test_an_ask_whose_answer_is_lost_is_not_repeated(run: Run, vendor: Vendor, spec: Spec) -> None:
@@ -301,7 +301,7 @@ def test_windows_are_cut_anew_where_the_vendor_takes_fewer_days(
     ]
     assert sorted(asked(vendor)) == ["10-6", "15-11", "20-16", "5-1"]
     assert kept(spec, "day, views") == expected(numbers)
-    again = sync_run.run([spec], client.with_options(), tell=silent, every_day=True)
+    again = sync_run.run([spec], client.with_options(), tell=ignore, every_day=True)
     assert (len(again), len(vendor.asks), vendor.refused_queries) == (4, 8, 1)
 
 

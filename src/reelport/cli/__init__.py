@@ -1,1 +1,1 @@
-"""The command line: one function a command, no logic."""
+"""The command line `reelport`: one function for each command, no logic of its own."""

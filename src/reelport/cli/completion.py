@@ -1,4 +1,4 @@
-"""`reelport completion`: the script that completes commands, options and names in a shell."""
+"""`reelport completion`: print the script that completes commands, options and names in a shell."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from reelport.cli.main import CLIENT_COMMANDS, SERVER_COMMANDS, application
+from reelport.cli.main import CLIENT_COMMANDS, SERVER_COMMANDS, build_application
 
 _SERVER_LIBRARIES = ("sqlalchemy", "duckdb", "pyarrow", "deltalake")
-"""Without one of these no command of a platform works."""
+"""Libraries that the service's commands need."""
 
 
 class Shell(StrEnum):
-    """Shells that can be helped."""
+    """Shells with a completion script."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -32,13 +32,13 @@ def completion(shell: Annotated[Shell, Parameter(help="Whose script.")], /) -> N
     zsh: a file _reelport in a folder of $fpath
     fish: ~/.config/fish/completions/reelport.fish
     """
-    app = application(CLIENT_COMMANDS, SERVER_COMMANDS if _can_serve() else {})
+    app = build_application(CLIENT_COMMANDS, SERVER_COMMANDS if _can_serve() else {})
     script = app.generate_completion(prog_name="reelport", shell=shell.value)
     print(_with_bare_commas(script) if shell is Shell.BASH else script)
 
 
 def _with_bare_commas(script: str) -> str:
-    """The script for bash, without backslashes before commas: with one, the next name of a list isn't completed."""
+    """Make the bash script put no backslash before a comma: with one, the next name of a list isn't completed."""
     quoted = """printf -v _q '%q' "$_x";"""
     return script.replace(quoted, quoted + ' _q="${_q//\\\\,/,}";')
 

@@ -1,4 +1,4 @@
-"""`make demo`: the whole of Reelport once, on sample facts: a service, a key, and a partner who fetches a report."""
+"""`make demo`: run a service on sample facts, make a key, and fetch a report as a partner does."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from reelport.catalog import Dimension, Metric
-from reelport.cli.charts.chart import chart_of
-from reelport.cli.charts.chart_text import make_label, words, wrap
+from reelport.cli.charts.chart import plan_chart
+from reelport.cli.charts.chart_text import make_label, name_as_heading, wrap_to_width
 from reelport.client.client import Client
 from reelport.client.events import Event, Looked, Progress, Received
 from reelport.client.flows.download import Downloaded
@@ -40,7 +40,7 @@ ROWS = 150_000
 DAYS = 30
 _SHOWN = 8
 _GAP = 3
-"""Columns of a terminal between two of the table."""
+"""Blanks between two columns of the table."""
 
 _LEAST_TITLE = 12
 _DEADLINE = 60.0
@@ -51,7 +51,7 @@ DIMENSIONS = (Dimension.DAY, Dimension.VIDEO_TITLE)
 
 
 def main() -> None:
-    """Run the demo; leave with status 0 when all of it worked, and never with a traceback."""
+    """Run the demo; exit with status 0 when all of it worked, and never with a traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # Titles hold more than every terminal can write.
     console = Console(highlight=False)
@@ -68,11 +68,11 @@ def main() -> None:
         demonstrate(console, FOLDER.resolve())
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whoever tries a demo is not shown our insides
         # A library that is interrupted may raise an error of its own.
-        sys.exit(130 if _told_end(console, error, stopped=stopped) else getattr(error, "exit_status", 1))
+        sys.exit(130 if _print_end(console, error, stopped=stopped) else getattr(error, "exit_status", 1))
 
 
-def _told_end(console: Console, error: BaseException, *, stopped: bool) -> bool:
-    """Say why the demo ended early; give back whether that was wanted."""
+def _print_end(console: Console, error: BaseException, *, stopped: bool) -> bool:
+    """Print why the demo ended early; return whether the user stopped it."""
     match error:
         case _ if stopped:
             console.print("\nStopped; nothing is left running.")
@@ -84,78 +84,82 @@ def _told_end(console: Console, error: BaseException, *, stopped: bool) -> bool:
 
 
 def demonstrate(console: Console, folder: Path) -> None:
-    """Show the main job from end to end; its files are in the folder afterwards, and what it started is stopped."""
+    """Show the main job from end to end. Its files stay in the folder; every process that it started is stopped."""
     from reelport.testing import Service
 
     begun = time.perf_counter()
-    fresh(folder)
+    make_empty_folder(folder)
     last = datetime.now(UTC).date() - timedelta(days=1)
-    asked = query(last - timedelta(days=DAYS - 1), last)
+    query = build_query(last - timedelta(days=DAYS - 1), last)
     service = Service(folder / "service")
     console.print("[bold]Reelport[/]: both ends of a Reporting API, on sample facts\n")
     console.print("[bold]The platform[/]")
-    with _step(console, f"loads {ROWS:,} sample facts, {asked.start} to {asked.end}"):
-        service.sample(asked.start, asked.end, rows=ROWS)
-    with _running(console, service):
-        with _step(console, "makes a key for the organization demo, with every permission"):
+    with _show_step(console, f"loads {ROWS:,} sample facts, {query.start} to {query.end}"):
+        service.sample(query.start, query.end, rows=ROWS)
+    with _run_service(console, service):
+        with _show_step(console, "makes a key for the organization demo, with every permission"):
             key = service.key("demo")
-        report = fetch(console, service, key, asked, folder / "views.csv")
-    show(console, report, asked)
+        report = fetch(console, service, key, query, folder / "views.csv")
+    show(console, report, query)
     console.print(f"\nThe CSV    {report.path}\nThe chart  {report.path.with_suffix('.png')}", soft_wrap=True)
     console.print(f"\nAll that was started is stopped. {time.perf_counter() - begun:.1f} s in all.")
 
 
-def query(first: date, last: date) -> ReportQuery:
-    """The report that the demo asks for."""
+def build_query(first: date, last: date) -> ReportQuery:
+    """Build the query of the demo's report."""
     return ReportQuery.of(METRICS, DIMENSIONS, first, last)
 
 
-def fetch(console: Console, service: Service, key: Key, asked: ReportQuery, to: Path) -> Downloaded:
-    """Ask, wait, download, as a partner does. The ledger of it lies beside the file: the user's own is left alone."""
+def fetch(console: Console, service: Service, key: Key, query: ReportQuery, to: Path) -> Downloaded:
+    """Ask, wait and download as a partner does. The ledger lies beside the file: the user's own isn't touched."""
     console.print("\n[bold]The partner[/]")
-    console.print(f"  wants {', '.join(asked.metrics)}")
+    console.print(f"  wants {', '.join(query.metrics)}")
     with Client(service.url, key.id, key.secret, ledger=to.with_name("ledger.db")) as client:
-        with _step(console, "asks for a report") as tell:
-            report = client.reports.submit(asked, progress=tell)
-        with _step(console, "waits until the report is finished") as tell:
+        with _show_step(console, "asks for a report") as tell:
+            report = client.reports.submit(query, progress=tell)
+        with _show_step(console, "waits until the report is finished") as tell:
             report.wait(deadline=_DEADLINE, progress=tell)
-        with _step(console, "downloads it") as tell:
+        with _show_step(console, "downloads it") as tell:
             done = report.download(to, progress=tell)
     console.print(f"    {format_count(done.rows, 'row')}, {format_size(done.bytes)}; {done.proof}\n")
     return done
 
 
-def show(console: Console, report: Downloaded, asked: ReportQuery) -> None:
+def show(console: Console, report: Downloaded, query: ReportQuery) -> None:
     """Print the report's first rows and its chart; write the chart as a picture."""
-    console.print(rows_of(report.path, _SHOWN, console.width))
+    console.print(draw_rows(report.path, _SHOWN, console.width))
     console.print()
-    chart_of(asked, None).draw(report.path, console)
-    chart_of(asked, str(report.path.with_suffix(".png"))).draw(report.path, Console(quiet=True))
+    plan_chart(query, None).draw(report.path, console)
+    plan_chart(query, str(report.path.with_suffix(".png"))).draw(report.path, Console(quiet=True))
 
 
-def rows_of(path: Path, most: int, width: int) -> Table:
-    """The first rows of the demo's CSV as a table of this width: titles go on in further lines, and are never cut."""
+def draw_rows(path: Path, most: int, width: int) -> Table:
+    """Draw the CSV's first rows as a table of this width. Titles wrap and are never cut."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         header = next(rows)
-        cells = [[_cell(*pair) for pair in zip(header, row, strict=True)] for row in itertools.islice(rows, most)]
+        cells = [
+            [_format_cell(*pair) for pair in zip(header, row, strict=True)] for row in itertools.islice(rows, most)
+        ]
     table = Table(title=f"The first rows of {path.name}", title_justify="left", title_style="bold",
                   box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")  # fmt: skip
     columns = list(zip(*cells, strict=True)) or [()] * len(header)
-    widths = [max(map(cell_len, (*words(name).split(), *each))) for name, each in zip(header, columns, strict=True)]
+    widths = [
+        max(map(cell_len, (*name_as_heading(name).split(), *each))) for name, each in zip(header, columns, strict=True)
+    ]
     title = header.index(Dimension.VIDEO_TITLE.header)
     others = sum(widths) - widths[title] + _GAP * (len(widths) - 1)
     widths[title] = min(widths[title], max(width - others, _LEAST_TITLE))
     for name, room in zip(header, widths, strict=True):
         counted = name.upper() in Metric.__members__
-        table.add_column(words(name), justify="right" if counted else "left", width=room)
+        table.add_column(name_as_heading(name), justify="right" if counted else "left", width=room)
     for row in cells:
-        table.add_row(*(wrap(cell, room) for cell, room in zip(row, widths, strict=True)))
+        table.add_row(*(wrap_to_width(cell, room) for cell, room in zip(row, widths, strict=True)))
     return table
 
 
-def fresh(folder: Path) -> None:
-    """An empty folder for the demo. Only a folder that a demo made is ever replaced."""
+def make_empty_folder(folder: Path) -> None:
+    """Make an empty folder for the demo. Deletes files only in a folder that a demo made."""
     try:
         folder.mkdir(exist_ok=True)
         mark = folder / _MARK
@@ -171,18 +175,18 @@ def fresh(folder: Path) -> None:
         raise UsageError(f"{folder} can't be made anew: {error.strerror or error}.") from error
 
 
-def _cell(column: str, cell: str) -> str:
-    """A cell as people read it: numbers with as many digits as their metric has, four at most."""
+def _format_cell(column: str, cell: str) -> str:
+    """Format a cell for people: a number with the digits of its metric, at most four."""
     metric = Metric.__members__.get(column.upper())
     return f"{float(cell):,.{min(metric.digits, 4)}f}" if metric and cell else make_label(cell)
 
 
 @contextmanager
-def _step(console: Console, what: str) -> Iterator[Progress]:
-    """Tell of one step: how it goes on where there is a terminal, and how long it took."""
+def _show_step(console: Console, what: str) -> Iterator[Progress]:
+    """Print one step and its duration; on a terminal also how far it is."""
     begun = time.perf_counter()
     with console.status(f"{what} …") as status:
-        yield lambda event: status.update(f"{what} … {_news(event)}")
+        yield lambda event: status.update(f"{what} … {_format_event(event)}")
     line = Table.grid(expand=True)
     line.add_column(ratio=1)
     line.add_column(justify="right", no_wrap=True)
@@ -190,7 +194,7 @@ def _step(console: Console, what: str) -> Iterator[Progress]:
     console.print(line)
 
 
-def _news(event: Event) -> str:
+def _format_event(event: Event) -> str:
     match event:
         case Looked(_, status, elapsed):
             return f"{status}, {elapsed:.1f} s"
@@ -201,10 +205,10 @@ def _news(event: Event) -> str:
 
 
 @contextmanager
-def _running(console: Console, service: Service) -> Iterator[None]:
-    """Have the service running inside the block."""
+def _run_service(console: Console, service: Service) -> Iterator[None]:
+    """Run the service during the block."""
     with ExitStack() as stack:
-        with _step(console, f"starts the service on {service.url}"):
+        with _show_step(console, f"starts the service on {service.url}"):
             stack.enter_context(service)
         try:
             yield

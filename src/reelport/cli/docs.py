@@ -1,4 +1,4 @@
-"""`make docs`: writes every page and file that is generated, where they are committed."""
+"""`make docs`: write the generated pages and the GraphQL schema to their committed files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from reelport.server.graphql.schema import build_sdl
 ROOT = Path(__file__).parents[3]
 
 
-def pages() -> dict[Path, str]:
-    """What stands where."""
+def generate_pages() -> dict[Path, str]:
+    """Generate the text of each file, by its path."""
     reference = ROOT / "docs" / "reference"
     return {
         reference / "catalog.md": catalog_page(),
@@ -23,6 +23,6 @@ def pages() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    for path, text in pages().items():
+    for path, text in generate_pages().items():
         path.write_text(text)
         print(path.relative_to(ROOT))

@@ -1,6 +1,6 @@
-"""The command `reelport`: which commands there are, and how an error ends.
+"""The command `reelport`: its table of commands, and how errors end the process.
 
-Each command's module is imported only when that command is called, so that the client's
+A command's module is imported only when that command is called, so that the client's
 commands start fast and work where the service's libraries are not installed.
 """
 
@@ -20,10 +20,10 @@ from reelport.errors import ReelportError, StorageError, UsageError
 
 SERVER_EXTRA = "pip install 'reelport[server]'"
 COMPLETE = "__complete"
-"""The word by which a shell's script asks what may be typed next."""
+"""The hidden command by which a shell's completion script asks what may be typed next."""
 
 Command = tuple[str, str]
-"""Where a command is, and what it does."""
+"""A command's import path, and what it does."""
 
 _CLIENT = "reelport.cli.client_commands"
 _SERVICE = "reelport.cli.service_commands"
@@ -58,10 +58,10 @@ SERVER_COMMANDS = {
 
 
 TELLING = {("report", "run"), ("report", "submit"), ("report", "wait"), ("report", "download"), ("sync", "run")}
-"""Commands whose `--json` tells events, a `result` at the end."""
+"""Commands whose `--json` prints events, and a `result` at the end."""
 
 _OF_THEMSELVES = TELLING | {("sync", "verify"), ("serve",), ("worker",)}
-"""Commands that tell of unknown variables by themselves, in the form that they tell everything in."""
+"""Commands that warn of unknown variables themselves, in their own output format."""
 
 
 def _version() -> str:
@@ -70,8 +70,8 @@ def _version() -> str:
     return version("reelport")
 
 
-def application(client: Mapping[str, Command], server: Mapping[str, Command]) -> App:
-    """The command line of these commands."""
+def build_application(client: Mapping[str, Command], server: Mapping[str, Command]) -> App:
+    """Build the command line of these commands."""
     app = App(
         name="reelport",
         help="The open reporting system for video: the service, and the client that fetches its reports.",
@@ -84,28 +84,28 @@ def application(client: Mapping[str, Command], server: Mapping[str, Command]) ->
     return app
 
 
-APP = application(CLIENT_COMMANDS, SERVER_COMMANDS)
+APP = build_application(CLIENT_COMMANDS, SERVER_COMMANDS)
 
 
 def main(words: list[str] | None = None) -> NoReturn:
-    """Run one command line and leave with its exit status: 0 done, else as the error says."""
+    """Run one command line and exit with its status: 0 for success, else the error's."""
     try:
-        _run(sys.argv[1:] if words is None else words)
+        _run_command_line(sys.argv[1:] if words is None else words)
     except KeyboardInterrupt as stop:
         print("reelport: interrupted", file=sys.stderr)
-        sys.exit(stop_signals.status_of(stop))
+        sys.exit(stop_signals.exit_status_of(stop))
     sys.exit(0)
 
 
-def _run(words: list[str]) -> None:
-    """Run one command line; leave with a status where it goes wrong."""
+def _run_command_line(words: list[str]) -> None:
+    """Run one command line; exit with a status where it fails."""
     try:
         _refuse_unknown(words)
         _refuse_bytes(words)
         _refuse_dash(words)
         _refuse_service(words)
         _show_all_help(words)
-        _call(words)
+        _call_command(words)
         sys.stdout.flush()
     except CycloptsError as error:
         from reelport.cli.syntax_problems import describe, find_problems
@@ -115,17 +115,17 @@ def _run(words: list[str]) -> None:
         print_error(error)
         sys.exit(error.exit_status)
     except ImportError as error:
-        _explain_missing(error)
+        _explain_missing_library(error)
     except BrokenPipeError:
-        # Whoever read our output has gone away: nothing is left to say, not even at exit.
+        # The reader of our output has closed the pipe: print nothing more, not even at exit.
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
-        _explain_full(error)
+        _explain_full_disk(error)
 
 
-def _call(words: list[str]) -> None:
-    """Read the words, and do what they say. One that tells what happens hears of a stop where it begins to tell."""
+def _call_command(words: list[str]) -> None:
+    """Parse the words and call their command. Commands that print events install the stop handlers themselves."""
     command, bound, _ = APP.parse_args(words, exit_on_error=False, print_error=False)
     if tuple(words[:2]) not in TELLING:
         stop_signals.install_handlers()
@@ -135,15 +135,15 @@ def _call(words: list[str]) -> None:
 
 
 def _warn_of_variables() -> None:
-    """Tell on stderr of variables of the environment that begin like ours and that nothing reads."""
-    from reelport.cli.arguments.environment_variables import find_unknown
+    """Warn on stderr of environment variables that begin with REELPORT_ and that nothing reads."""
+    from reelport.cli.arguments.environment_variables import find_unknown_variables
 
-    for unknown in find_unknown():
+    for unknown in find_unknown_variables():
         print(f"reelport: warning: {unknown}", file=sys.stderr)
 
 
 def _refuse_unknown(words: list[str]) -> None:
-    """Refuse a word that is no command here: cyclopts would import every command's module to say so."""
+    """Refuse a word that is no command. Cyclopts would import every command's module to find out."""
     known = CLIENT_COMMANDS | SERVER_COMMANDS
     if words and not words[0].startswith("-") and words[0] not in {COMPLETE, *known}:
         from reelport.check import nearest
@@ -154,21 +154,21 @@ def _refuse_unknown(words: list[str]) -> None:
 
 
 def _refuse_bytes(words: list[str]) -> None:
-    """Refuse a word that is no text: neither the wire nor a ledger could hold it."""
+    """Refuse a word that is no UTF-8: neither a request nor the ledger could hold it."""
     for word in words:
         if not word.isascii() and word != word.encode(errors="replace").decode():
             _explain_words(words, UsageError(f"{word[:80]!r} is no text: the command line is read as UTF-8."))
 
 
 def _refuse_dash(words: list[str]) -> None:
-    """Refuse a dash for stdout, which cyclopts takes for no value at all."""
+    """Refuse `-` for stdout: cyclopts treats it as a missing value."""
     apart = any(word in {"-o", "--output"} and after == "-" for word, after in pairwise(words))
     if apart or {"-o-", "-o=-", "--output=-"} & set(words):
         _explain_words(words, UsageError("'-' is no file: without -o the data goes to stdout."))
 
 
 def _refuse_service(words: list[str]) -> None:
-    """Refuse a command of the service on a system that it doesn't run on, before any of its modules fails."""
+    """Refuse a command of the service on a system where the service doesn't run, before its imports fail."""
     if not words or words[0] not in SERVER_COMMANDS:
         return
     from reelport.client.files.locks import POSIX
@@ -181,14 +181,14 @@ def _refuse_service(words: list[str]) -> None:
 
 
 def _show_all_help(words: list[str]) -> None:
-    """Let the command that is called show its whole help: what stands in the list of commands is short."""
+    """Make the called command show its full help instead of the one line from the list of commands."""
     if words and words[0] in CLIENT_COMMANDS | SERVER_COMMANDS:
         command = APP[words[0]]
         command.help = command.help if command.default_command is None else None
 
 
 def _explain_words(words: list[str], error: UsageError) -> NoReturn:
-    """Say that the words were off; to a program that wants to be told what happens, as its result."""
+    """Print a usage error and exit. Where `--json` prints events, the error is the `result` too."""
     if "--json" not in words or tuple(words[:2]) not in TELLING:
         print_error(error)
         sys.exit(error.exit_status)
@@ -204,8 +204,8 @@ def _explain_words(words: list[str], error: UsageError) -> NoReturn:
 
 
 def print_error(error: ReelportError) -> None:
-    """Print an error on stderr: one line for each thing that it says, and no password of an address in it."""
-    from reelport.cli.output.terminal_text import plain
+    """Print an error on stderr, line by line, without passwords of addresses in it."""
+    from reelport.cli.output.terminal_text import clean_line
 
     text = str(error)
     if ":/" in text:
@@ -213,21 +213,21 @@ def print_error(error: ReelportError) -> None:
 
         text = hide_passwords(text)
     for line in text.splitlines() or [type(error).__name__]:
-        print(f"reelport: {plain(line)}", file=sys.stderr)
+        print(f"reelport: {clean_line(line)}", file=sys.stderr)
 
 
-def _explain_full(error: OSError) -> NoReturn:
-    """Say that stdout takes no more; what goes wrong with a file is told where it happens, or is a defect."""
+def _explain_full_disk(error: OSError) -> NoReturn:
+    """Report that stdout can't be written, and exit. Errors of other files are handled where they happen."""
     if error.filename is not None or error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}:
         raise error
-    # What is left to write would fail again when Python ends.
+    # Python flushes stdout at exit, which would fail again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     print_error(StorageError(f"stdout takes no more: {error.strerror}."))
     sys.exit(StorageError.exit_status)
 
 
-def _explain_missing(error: ImportError) -> NoReturn:
-    """Name the extra that brings an absent library; an absent module of our own is a defect and stays one."""
+def _explain_missing_library(error: ImportError) -> NoReturn:
+    """Name the extra that installs a missing library. A missing module of our own is a defect: raise it again."""
     cause = error.__cause__ if isinstance(error.__cause__, ModuleNotFoundError) else error
     if cause.name is None or cause.name.startswith("reelport"):
         raise error

@@ -1,7 +1,7 @@
-"""A command line that can't be read as it is: every problem of its words, and of their values, at once.
+"""Find every problem of a command line that can't be parsed, not only the first.
 
-cyclopts stops at the first problem. So each is taken out of the words, or a value that would do is put in its place,
-and they are read again until nothing is wrong with them any more.
+Cyclopts stops at the first problem. So the problem is removed from the words, or a valid value is put in its place, and
+they are parsed again until nothing is wrong with them any more.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cyclopts import Argument
 
 _MOST = 50
-"""Problems that are told of one command line."""
+"""The most problems reported for one command line."""
 
 _KINDS: dict[object, str] = {
     int: "a whole number",
@@ -40,40 +40,40 @@ _KINDS: dict[object, str] = {
     date: "a day as YYYY-MM-DD",
     datetime: "a moment as YYYY-MM-DDTHH:MM:SS",
 }
-"""What an option takes that takes no text."""
+"""What an option takes, by its type, where that isn't text."""
 
 _VALID: dict[object, str] = {int: "1", float: "1", date: "2026-01-01", datetime: "2026-01-01T00:00:00"}
 _NAMED = {"--metrics": next(iter(Metric)).name, "--start": "1d", "--end": "1d"}
 _ANY = "x"
 
 _LACKING = re.compile(r'^Command "(.+?)" parameter ')
-"""How cyclopts names the command that lacks something."""
+"""The prefix by which cyclopts names the command in an error."""
 
 
 @dataclass(slots=True)
 class _Reading:
-    """The words as far as they could be put right, what was wrong with them, and what they lacked."""
+    """The words as repaired so far, the problems found, and the arguments that were missing."""
 
     words: list[str]
-    said: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
     corrected: list[str] = field(default_factory=list)
     """Options whose values were put right: what they were meant to be is not known."""
     orphans: int = 0
-    """Words behind options that don't exist: their values, perhaps."""
+    """How many words follow options that don't exist: perhaps their values."""
 
-    def lines(self, command: str) -> list[str]:
-        """What is wrong, one line each; all that is lacking in one."""
+    def format_lines(self, command: str) -> list[str]:
+        """Give the problems, one line each; all missing arguments share one line."""
         if not self.lacking:
-            return self.said
+            return self.problems
         every = all(name.startswith("-") for name in self.lacking)
         value = ", with a value" if len(self.lacking) == 1 else ", each with a value"
         value = value if every else ""
-        return [f"`{command}` needs {format_list(self.lacking)}{value}. See `{command} --help`.", *self.said]
+        return [f"`{command}` needs {format_list(self.lacking)}{value}. See `{command} --help`.", *self.problems]
 
 
 def find_problems(app: App, words: Sequence[str]) -> list[str]:
-    """Every problem of a command line that can't be read; none where it can."""
+    """Return every problem of a command line; an empty list where it can be parsed."""
     from reelport.cli.value_problems import find_value_problems
 
     reading = _Reading(list(words))
@@ -83,18 +83,18 @@ def find_problems(app: App, words: Sequence[str]) -> list[str]:
             function, bound, _ignored = app.parse_args(reading.words, exit_on_error=False, print_error=False)
         except CycloptsError as error:
             command = shlex.join(["reelport", *(error.command_chain or ())])
-            if not _amend(reading, error):
-                return reading.lines(command)
+            if not _repair(reading, error):
+                return reading.format_lines(command)
         else:
-            if reading.said or reading.lacking:
+            if reading.problems or reading.lacking:
                 lacking, corrected = frozenset(reading.lacking), frozenset(reading.corrected)
-                reading.said += find_value_problems(words[0], function, bound, lacking, corrected)
+                reading.problems += find_value_problems(words[0], function, bound, lacking, corrected)
             break
-    return reading.lines(command)
+    return reading.format_lines(command)
 
 
-def _amend(reading: _Reading, error: CycloptsError) -> bool:
-    """Note what is wrong and put the words right. False where that can't be done, and nothing more can be found."""
+def _repair(reading: _Reading, error: CycloptsError) -> bool:
+    """Record a problem and repair the words. Returns False where they can't be repaired, which ends the search."""
     match error:
         case MissingArgumentError(argument=argument) if argument is not None and _takes_one(argument):
             reading.lacking.append(_format_name(argument))
@@ -104,24 +104,24 @@ def _amend(reading: _Reading, error: CycloptsError) -> bool:
         case UnusedCliTokensError(unused_tokens=[first, *rest]):
             surplus = 1 + len(rest)
             if surplus > reading.orphans:
-                reading.said.append(_format_surplus(first))
+                reading.problems.append(_format_surplus(first))
             for token in (first, *rest):
                 _drop_last(reading.words, token)
         case CoercionError(token=token, argument=argument) if token is not None and argument is not None:
-            reading.said.append(describe(error))
+            reading.problems.append(describe(error))
             reading.corrected.append(argument.name)
-            return _correct(reading.words, token.keyword, token.value, argument)
+            return _replace_invalid(reading.words, token.keyword, token.value, argument)
         case RepeatArgumentError(token=token):
-            reading.said.append(f"{token.keyword} is given more than once.")
+            reading.problems.append(f"{token.keyword} is given more than once.")
             return _drop_option(reading.words, str(token.keyword))
         case _:
-            reading.said.append(describe(error))
+            reading.problems.append(describe(error))
             return False
     return True
 
 
 def describe(error: CycloptsError) -> str:
-    """What is off with the words, and what they might be instead."""
+    """Describe a problem of the words, with a suggestion where there is one."""
     chain = error.command_chain or ()
     match error:
         case UnusedCliTokensError(unused_tokens=[first, *_]):
@@ -145,12 +145,12 @@ def _takes_one(argument: Argument) -> bool:
 
 
 def _format_name(argument: Argument) -> str:
-    """An argument's name as a command line is written: of what needs no option, the word that stands for it."""
+    """Format an argument's name: `--option`, or the upper-case word of a positional argument."""
     return argument.name.lstrip("-").upper() if argument.field_info.is_positional else argument.name
 
 
 def _supply(words: list[str], argument: Argument) -> None:
-    """Give a value to an argument that lacks one: behind its option where that stands there, else at the end."""
+    """Add a value for an argument that lacks one: behind its option where that is given, else at the end."""
     value = _make_value(argument)
     place = next((number for number, word in enumerate(words) if word in argument.names), None)
     if place is not None:
@@ -162,10 +162,10 @@ def _supply(words: list[str], argument: Argument) -> None:
 
 
 def _replace_unknown(reading: _Reading, error: UnknownOptionError) -> None:
-    """Take out an option that doesn't exist; where one is near, it was meant, and what follows is its value."""
+    """Replace an option that doesn't exist by the nearest one that does, or remove it."""
     word = error.token.keyword or error.token.value
     name, equals, value = word.partition("=")
-    reading.said.append(describe(error))
+    reading.problems.append(describe(error))
     near = _find_near(error)
     place = next((number for number, each in enumerate(reading.words) if each.partition("=")[0] == name), None)
     if place is None:
@@ -182,15 +182,15 @@ def _replace_unknown(reading: _Reading, error: UnknownOptionError) -> None:
 
 
 def _find_near(error: UnknownOptionError) -> str | None:
-    """The option that was probably meant. The hyphens that all begin with make none of them near."""
+    """Return the option that was probably meant. Names are compared without their hyphens."""
     known = {each for argument in error.argument_collection if argument.parse for each in argument.names}
     bare = (error.token.keyword or error.token.value).partition("=")[0].lstrip("-")
     near = nearest(bare, sorted(each.removeprefix("--") for each in known if each.startswith("--")))
     return None if near is None else f"--{near}"
 
 
-def _correct(words: list[str], keyword: str | None, value: str, argument: Argument) -> bool:
-    """Put a value that would do in the place of one that doesn't. False where none is known."""
+def _replace_invalid(words: list[str], keyword: str | None, value: str, argument: Argument) -> bool:
+    """Replace an invalid value by a valid one. Returns False where none is known."""
     valid = _make_value(argument)
     for place, word in enumerate(words):
         if word == value and (keyword is None or words[place - 1] == keyword):
@@ -203,7 +203,7 @@ def _correct(words: list[str], keyword: str | None, value: str, argument: Argume
 
 
 def _make_value(argument: Argument) -> str:
-    """A value that the argument takes."""
+    """Return some value that the argument takes."""
     return next(_list_values(argument.hint), _NAMED.get(argument.name, _ANY))
 
 
@@ -219,12 +219,12 @@ def _list_values(hint: Any) -> Iterator[str]:  # noqa: ANN401 - whatever stands 
 
 
 def _find_end(words: Sequence[str]) -> int:
-    """Where options may still stand."""
+    """Return the place up to which options may be inserted."""
     return words.index("--") if "--" in words else len(words)
 
 
 def _drop_last(words: list[str], word: str) -> None:
-    """Take out a word where it stands last."""
+    """Remove the last occurrence of a word."""
     for place in range(len(words) - 1, -1, -1):
         if words[place] == word:
             del words[place]
@@ -232,7 +232,7 @@ def _drop_last(words: list[str], word: str) -> None:
 
 
 def _drop_option(words: list[str], option: str) -> bool:
-    """Take out an option where it stands last, with its value. False where it doesn't stand there."""
+    """Remove the last occurrence of an option, with its value. Returns False where it isn't there."""
     for place in range(len(words) - 1, -1, -1):
         name, equals, _ = words[place].partition("=")
         if name == option:

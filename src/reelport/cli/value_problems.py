@@ -1,4 +1,4 @@
-"""What is wrong with the values of a command whose words were wrong already: told beside those, not after them."""
+"""Find problems of a command's values when its words are wrong too, so that one error lists them all."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import replace
 from inspect import BoundArguments, signature
 from typing import Any, Protocol, runtime_checkable
 
-from reelport.cli.arguments.options import Ask
+from reelport.cli.arguments.options import QueryOptions
 from reelport.cli.arguments.query_problems import find_ask_problems
 from reelport.cli.arguments.usage_errors import find_error
 from reelport.cli.output.delivery import Delivery
 
 _CALLING = frozenset({"report", "plan", "sync"})
-"""Commands that speak to a service, as whoever is in force."""
+"""Commands that call a service, with the settings in force."""
 
 
 @runtime_checkable
-class Checked(Protocol):
-    """Values of a command line that know what is wrong with them."""
+class Checkable(Protocol):
+    """Values of a command line that can list their own problems."""
 
     def problems(self) -> list[str]:
-        """What is wrong, a line each."""
+        """Return the problems, one line each."""
 
 
 def find_value_problems(
@@ -31,35 +31,35 @@ def find_value_problems(
     lacking: frozenset[str],
     corrected: frozenset[str] = frozenset(),
 ) -> list[str]:
-    """What is wrong with the values that a command was given, as far as can be told without calling it.
+    """Find what is wrong with a command's values, as far as can be told without calling it.
 
-    The options that are `lacking` have a value that nobody gave, those `corrected` another than was given.
+    Options in `lacking` and `corrected` hold a stand-in: the user gave them no value, or an invalid one.
     """
     found: list[str] = []
     for value in bound.arguments.values():
         match value:
-            case Ask():
+            case QueryOptions():
                 found += find_ask_problems(value, lacking)
             case Delivery() if "--format" in corrected:
                 found += replace(value, form=None).problems()
-            case Checked() if not bound.arguments.get("keep_windows"):
+            case Checkable() if not bound.arguments.get("keep_windows"):
                 found += value.problems()
-    for check in _checks(group, function, bound.arguments):
+    for check in _list_checks(group, function, bound.arguments):
         if (error := find_error(check)) is not None:
             found += str(error).splitlines()
     return list(dict.fromkeys(found))
 
 
-def _checks(group: str, function: Callable[..., object], given: dict[str, Any]) -> Iterator[Callable[[], object]]:
+def _list_checks(group: str, function: Callable[..., object], given: dict[str, Any]) -> Iterator[Callable[[], object]]:
     takes = set(signature(function).parameters)
     if group == "sync" and "file" in takes:
-        from reelport.cli.client_commands.sync import checks_of
+        from reelport.cli.client_commands.sync import list_checks
 
-        yield from checks_of(function, given)
+        yield from list_checks(function, given)
     if group == "report":
-        from reelport.cli.client_commands.report import checks_of as checks_of_report
+        from reelport.cli.client_commands.report import list_checks as list_report_checks
 
-        yield from checks_of_report(given)
+        yield from list_report_checks(given)
     if group == "fields" and "dimensions" in takes:
         from reelport.cli.client_commands.fields import refuse_names
 

@@ -1,6 +1,6 @@
-"""The columns of a copy as SQL of DuckDB: their types, what fits into them, and which day a row is of.
+"""DuckDB SQL for the columns of a copy: their types, exact casts from text, and the day of a row.
 
-Texts are cast exactly or not at all: DuckDB's own cast makes 13 of '12.5' where a whole number is wanted.
+A text is cast exactly or not at all: DuckDB's own cast turns '12.5' into 13 where a whole number is wanted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DAY = "DATE"
 MOMENT = "TIMESTAMP WITH TIME ZONE"
 
 OWN = {"_spec": TEXT, "_window_start": DAY, "_window_end": DAY, "_report_token": TEXT, "_loaded_at": MOMENT}
-"""What every row says of itself, beside its report's columns."""
+"""Columns that sync adds to every row, beside those of its report."""
 
 _WIDEST = f"DECIMAL({PRECISION},18)"
 _NUMBER = re.compile(r"(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)|DECIMAL\(\d+,(\d+)\)")
@@ -34,65 +34,65 @@ class Field:
 
     @property
     def is_number(self) -> bool:
-        """Whether it holds numbers, whole or decimal."""
+        """Whether the column holds numbers, whole or decimal."""
         return _NUMBER.fullmatch(self.type) is not None
 
     @property
     def digits(self) -> int:
-        """Digits after the point, 0 for a whole number."""
+        """The digits after the decimal point; 0 for a whole number."""
         found = _NUMBER.fullmatch(self.type)
         return int(found[2] or 0) if found else 0
 
-    def widened(self, digits: int) -> Field:
-        """The same with room for so many digits after the point."""
+    def widen(self, digits: int) -> Field:
+        """Return the same column with room for at least so many digits after the decimal point."""
         return Field(self.name, f"DECIMAL({PRECISION},{max(digits, self.digits)})")
 
 
 def fields_of(columns: Iterable[str]) -> tuple[Field, ...]:
-    """What the catalog says that the columns of a report hold; text where it knows nothing of them."""
-    return tuple(Field(column.name, _type(column)) for column in types_of(columns))
+    """Give the fields of a report's columns, with types from the catalog; text for a column that it doesn't know."""
+    return tuple(Field(column.name, _sql_type(column)) for column in types_of(columns))
 
 
-def quoted(name: str) -> str:
-    """A name as SQL, whatever is in it."""
+def quote_name(name: str) -> str:
+    """Quote a name as an SQL identifier, whatever characters are in it."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def literal(text: str) -> str:
-    """A text as SQL, whatever is in it."""
+def quote_literal(text: str) -> str:
+    """Quote a text as an SQL string literal, whatever characters are in it."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def fits(field: Field) -> str:
-    """Whether the text in the column is a value of the field, exactly."""
-    text = quoted(field.name)
+def fits_sql(field: Field) -> str:
+    """SQL condition: the text in the column is exactly a value of the field's type."""
+    text = quote_name(field.name)
     cast = f"TRY_CAST({text} AS {field.type})"
     if field.type == TEXT:
         return "true"
     if field.is_number:
         return f"coalesce({cast} = TRY_CAST({text} AS {_WIDEST}), false)"
-    shape = f" AND regexp_full_match({text}, {literal(_DAY_SHAPE)})" if field.type == DAY else ""
+    shape = f" AND regexp_full_match({text}, {quote_literal(_DAY_SHAPE)})" if field.type == DAY else ""
     return f"({cast} IS NOT NULL{shape})"
 
 
-def cast(field: Field) -> str:
-    """The text in the column as a value of the field, NULL where it is none."""
-    text = quoted(field.name)
-    return text if field.type == TEXT else f"CASE WHEN {fits(field)} THEN TRY_CAST({text} AS {field.type}) END"
+def cast_sql(field: Field) -> str:
+    """SQL expression: the text in the column cast to the field's type; NULL where it doesn't fit."""
+    text = quote_name(field.name)
+    return text if field.type == TEXT else f"CASE WHEN {fits_sql(field)} THEN TRY_CAST({text} AS {field.type}) END"
 
 
-def is_number(name: str) -> str:
-    """Whether the text in the column is a number of any kind."""
-    return f"TRY_CAST({quoted(name)} AS {_WIDEST}) IS NOT NULL"
+def is_number_sql(name: str) -> str:
+    """SQL condition: the text in the column is a number of any kind."""
+    return f"TRY_CAST({quote_name(name)} AS {_WIDEST}) IS NOT NULL"
 
 
-def digits_of(name: str) -> str:
-    """How many digits after the point the number in the column needs."""
-    return f"length(rtrim(split_part(CAST(TRY_CAST({quoted(name)} AS {_WIDEST}) AS VARCHAR), '.', 2), '0'))"
+def digits_sql(name: str) -> str:
+    """SQL expression: how many digits after the decimal point the number in the column needs."""
+    return f"length(rtrim(split_part(CAST(TRY_CAST({quote_name(name)} AS {_WIDEST}) AS VARCHAR), '.', 2), '0'))"
 
 
-def day_of(time: str, kind: str) -> str:
-    """The day of UTC that a value of time, of this type, is of; of a month, its first."""
+def day_sql(time: str, kind: str) -> str:
+    """SQL expression: the UTC day of a time column of type `kind`; for a month, its first day."""
     match kind:
         case "DATE":
             return time
@@ -102,8 +102,8 @@ def day_of(time: str, kind: str) -> str:
             return f"CAST({time} AT TIME ZONE 'UTC' AS DATE)"
 
 
-def within(time: str, kind: str, first: date, last: date) -> str:
-    """Whether a value of time, of this type, is of these days; in a shape that lets a table skip what is not."""
+def within_sql(time: str, kind: str, first: date, last: date) -> str:
+    """SQL condition: a time column of type `kind` lies in these days. DuckDB can skip row groups by it."""
     match kind:
         case "DATE":
             return f"({time} BETWEEN DATE '{first}' AND DATE '{last}')"
@@ -114,7 +114,7 @@ def within(time: str, kind: str, first: date, last: date) -> str:
             return f"({time} >= TIMESTAMPTZ '{first} 00:00:00+00' AND {time} < TIMESTAMPTZ '{after} 00:00:00+00')"
 
 
-def _type(column: Column) -> str:
+def _sql_type(column: Column) -> str:
     match column.type:
         case CellType.INTEGER:
             return "BIGINT"

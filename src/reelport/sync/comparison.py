@@ -1,4 +1,4 @@
-"""Read days again and hold them against the copy, which stays as it is: that tells how long numbers move."""
+"""Compare a copy with fresh reports of the same days, to measure how long numbers change. Changes nothing."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from reelport.client.ranges.windows import Window, cut
 from reelport.client.session import Session
 from reelport.client.steps import Flow
 from reelport.errors import UsageError
-from reelport.sync.columns import Field, day_of, quoted, within
-from reelport.sync.contract import agree, time_of
+from reelport.sync.columns import Field, day_sql, quote_name, within_sql
+from reelport.sync.contract import agree, time_field
 from reelport.sync.copies import View
 from reelport.sync.copy_state import State
 from reelport.sync.days import Days, Span, month_first, month_last
-from reelport.sync.destinations import open_copies
-from reelport.sync.events import OfWindow, Tell, aloud
-from reelport.sync.fetching import fetched
+from reelport.sync.destinations import open_destination
+from reelport.sync.events import OfWindow, Tell, warn
+from reelport.sync.fetching import fetch_window
 from reelport.sync.spec import Spec
-from reelport.sync.staging import STAGE, Delivery, stage
-from reelport.sync.sync_log import listener
-from reelport.sync.sync_run import limited, refuse_strangers
+from reelport.sync.staging import STAGE, Delivery, load_stage
+from reelport.sync.sync_log import with_log
+from reelport.sync.sync_run import limit_window, refuse_other_services
 
 _AT_LEAST = 14
-"""Days that are compared when nothing is said of it, or twice the lookback where that is more."""
+"""Days compared by default, or twice the lookback where that is more."""
 
 Number = int | Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A day (of months, the first) on which the copy and the service differ.
+    """A day (for months, the first) on which the copy and the service differ.
 
-    `gone` rows of the copy are no rows of the service (any more), `come` rows the other way round: a row that has
-    changed is one of both. `sums` has the metrics that add up: before, now.
+    `gone` counts rows that only the copy has, `come` rows that only the service has: a row that has changed counts
+    in both. `sums` has each additive metric's sum before and now.
     """
 
     day: date
@@ -58,7 +58,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What reading a window again has shown."""
+    """The result of comparing one window."""
 
     spec: Spec
     window: Window
@@ -68,97 +68,101 @@ class Comparison:
 
     @property
     def lookback(self) -> int | None:
-        """The least lookback that would have caught all that moved; None when nothing did."""
+        """The shortest lookback, in days, that would have caught every change; None when nothing changed."""
         return self.reach if self.moved else None
 
     @property
     def overdue(self) -> Span | None:
-        """The first and the last day that have moved and that no run reads by itself; None when there is none."""
+        """The first and last changed day that no run reads again by itself; None when there is none."""
         late = [each.day for each in self.moved if each.verified]
-        return (late[0], min(_last(self.spec, late[-1]), self.window.end)) if late else None
+        return (late[0], min(_last_day(self.spec, late[-1]), self.window.end)) if late else None
 
 
 def verify(
     spec: Spec,
     client: Client,
     *,
-    tell: Tell = aloud,
+    tell: Tell = warn,
     start: date | None = None,
     end: date | None = None,
     deadline: float = DEADLINE,
     today: date | None = None,
 ) -> Comparison:
-    """Read days of a copy again, the last ones unless others are named, and say how they differ; changes nothing.
+    """Read days of a copy again, by default the last ones, and report how they differ. Changes nothing.
 
-    UsageError when the copy has none of these days.
+    Raises UsageError when the copy has none of these days.
     """
     today, limit = today or datetime.now(UTC).date(), to_seconds(deadline)
-    copies = open_copies(spec.place)
+    copies = open_destination(spec.place)
     session = client.session
-    refuse_strangers([spec], session)
+    refuse_other_services([spec], session)
     state = copies.state(spec)
-    spec = limited(spec, session)
-    window = _window(spec, state, start, end)
+    spec = limit_window(spec, session)
+    window = _choose_window(spec, state, start, end)
     with tempfile.TemporaryDirectory(prefix="reelport-") as folder:
-        heard = listener(session, tell)
-        delivery = client.drive(_read(session, spec, window, Path(folder), heard, limit))
+        tell = with_log(session, tell)
+        delivery = client.drive(_fetch_again(session, spec, window, Path(folder), tell, limit))
         with copies.view(spec) as view:
             if view is None:
                 raise UsageError(f"{spec.name}: there is no copy yet. `reelport sync run` makes one.")
-            moved = _compared(spec, state, view, delivery)
-    reach = max(((spec.end(today) - _last(spec, each.day)).days + 1 for each in moved), default=0)
+            moved = _compare(spec, state, view, delivery)
+    reach = max(((spec.end(today) - _last_day(spec, each.day)).days + 1 for each in moved), default=0)
     return Comparison(spec, window, (window.end - window.start).days + 1, moved, max(reach, 0))
 
 
-def _read(session: Session, spec: Spec, window: Window, folder: Path, tell: Tell, deadline: float) -> Flow[Delivery]:
-    """The window's report, asked for anew."""
+def _fetch_again(
+    session: Session, spec: Spec, window: Window, folder: Path, tell: Tell, deadline: float
+) -> Flow[Delivery]:
+    """Ask for a new report of the window and download it."""
 
-    def heard(event: Event) -> None:
+    def tell_of_window(event: Event) -> None:
         tell(OfWindow(spec.name, window, event))
 
-    delivery = yield from fetched(session, spec, window, folder, heard, deadline=deadline, fresh=True)
+    delivery = yield from fetch_window(session, spec, window, folder, tell_of_window, deadline=deadline, fresh=True)
     yield from mark_delivered(session, [delivery.file])
     return delivery
 
 
-def _window(spec: Spec, state: State, start: date | None, end: date | None) -> Window:
-    """The days to compare: those that were named, or the last that are there; no more than one report has."""
-    if not state.present.spans or not state.serves(spec):
+def _choose_window(spec: Spec, state: State, start: date | None, end: date | None) -> Window:
+    """Choose the days to compare: the named ones, or the last in the copy; at most what one report may cover."""
+    if not state.present.spans or not state.has_meaning_of(spec):
         raise UsageError(f"{spec.name}: there is nothing to compare with yet. `reelport sync run` reads it.")
     last = end or state.present.spans[-1][1]
     size = spec.window if start else min(spec.window, max(_AT_LEAST, 2 * spec.lookback))
     first = start or max(last - timedelta(days=size - 1), spec.start)
-    there = state.present & Days.between(first, last)
-    if not there.spans:
+    present = state.present & Days.between(first, last)
+    if not present.spans:
         raise UsageError(f"{spec.name}: none of the days {first} to {last} is there. There are {state.present}.")
-    low, high = there.spans[-1]
+    low, high = present.spans[-1]
     if spec.monthly:
         whole = Window(max(month_first(low), spec.start), min(month_last(high), state.present.spans[-1][1]))
         return cut(whole, spec.window, months=True)[-1]
     return Window(max(low, high - timedelta(days=spec.window - 1)), high)
 
 
-def _compared(spec: Spec, state: State, view: View, delivery: Delivery) -> tuple[Moved, ...]:
-    """The days that differ, in order."""
-    staged = stage(view.con, delivery.file)
+def _compare(spec: Spec, state: State, view: View, delivery: Delivery) -> tuple[Moved, ...]:
+    """Find the days that differ, in order."""
+    staged = load_stage(view.con, delivery.file)
     agreement = agree(spec, view.fields, staged, delivery.window)
-    # A column that is new, or holds other values now, can't be compared: the rest of each row is.
+    # A column that is new, or whose type has changed, can't be compared; the other columns are.
     shared = tuple(field for field in view.fields if field.name in staged.columns and field in agreement.fields)
     new = f"SELECT {agreement.select()} FROM {STAGE} WHERE {agreement.rows}"  # noqa: S608 - names are quoted
-    sums = tuple(field.name for field in shared if _adds_up(field.name))
-    rows = view.con.execute(_differences(time_of(spec, view.fields), shared, sums, view.relation, new, delivery.window))
-    return tuple(_moved(spec, state, row, sums) for row in rows.fetchall())
+    sums = tuple(field.name for field in shared if _is_additive(field.name))
+    rows = view.con.execute(
+        _differences_sql(time_field(spec, view.fields), shared, sums, view.relation, new, delivery.window)
+    )
+    return tuple(_parse_moved(spec, state, row, sums) for row in rows.fetchall())
 
 
-def _differences(
+def _differences_sql(
     time: Field, shared: tuple[Field, ...], sums: tuple[str, ...], old: str, new: str, window: Window
 ) -> str:
-    """SQL for a row a day that differs: the day, rows before and now, rows gone and come, each sum before and now."""
-    names = ", ".join(quoted(field.name) for field in shared)
-    inside = within(quoted(time.name), time.type, window.start, window.end)
-    day = day_of(quoted(time.name), time.type)
-    totals = "".join(f", sum({quoted(name)}) AS {quoted(name)}" for name in sums)
-    pairs = "".join(f", coalesce(b.{quoted(name)}, 0), coalesce(n.{quoted(name)}, 0)" for name in sums)
+    """SQL for one row per differing day: day, rows before and now, rows gone and come, each sum before and now."""
+    names = ", ".join(quote_name(field.name) for field in shared)
+    inside = within_sql(quote_name(time.name), time.type, window.start, window.end)
+    day = day_sql(quote_name(time.name), time.type)
+    totals = "".join(f", sum({quote_name(name)}) AS {quote_name(name)}" for name in sums)
+    pairs = "".join(f", coalesce(b.{quote_name(name)}, 0), coalesce(n.{quote_name(name)}, 0)" for name in sums)
     return f"""
         WITH old AS (SELECT {names} FROM {old} WHERE {inside}),
              new AS (SELECT {names} FROM ({new})),
@@ -172,16 +176,16 @@ def _differences(
         """  # noqa: S608 - names are quoted
 
 
-def _moved(spec: Spec, state: State, row: Sequence[Any], sums: tuple[str, ...]) -> Moved:
+def _parse_moved(spec: Spec, state: State, row: Sequence[Any], sums: tuple[str, ...]) -> Moved:
     day, before, now, gone, come, *pairs = row
     totals = dict(zip(sums, zip(pairs[::2], pairs[1::2], strict=True), strict=True))
-    return Moved(day, _last(spec, day) in state.verified, before, now, gone, come, totals)
+    return Moved(day, _last_day(spec, day) in state.verified, before, now, gone, come, totals)
 
 
-def _last(spec: Spec, day: date) -> date:
+def _last_day(spec: Spec, day: date) -> date:
     return month_last(day) if spec.monthly else day
 
 
-def _adds_up(name: str) -> bool:
+def _is_additive(name: str) -> bool:
     row = Metric.__members__.get(name.upper())
     return row is not None and row.additive

@@ -1,4 +1,4 @@
-"""A copy of a report, wherever it is kept: what the two kinds of destination have in common."""
+"""What both kinds of destination have in common: their protocol, and the SQL and checks of replacing a window."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from reelport.errors import WindowEmptied
-from reelport.sync.columns import OWN, Field, literal, quoted, within
-from reelport.sync.contract import Agreement, time_of
+from reelport.sync.columns import OWN, Field, quote_literal, quote_name, within_sql
+from reelport.sync.contract import Agreement, time_field
 from reelport.sync.copy_state import State
 from reelport.sync.days import Days
 from reelport.sync.spec import Spec
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """What a window came to: rows before, rows now, and what there is to say of columns and values."""
+    """The result of replacing a window: rows before, rows now, and notes on columns and values."""
 
     before: int
     rows: int
@@ -31,73 +31,73 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A copy open for reading: a connection, its rows as SQL, its report's fields."""
+    """A copy open for reading: a DuckDB connection, its rows as an SQL relation, its report's fields."""
 
     con: DuckDBPyConnection
     relation: str
     fields: tuple[Field, ...]
 
 
-class Copies(Protocol):
-    """A destination. A reader sees it as it was before a window was replaced, or as it was after."""
+class Destination(Protocol):
+    """Where copies are kept. Replacing a window is atomic: a reader sees the copy before it or after it."""
 
     def state(self, spec: Spec) -> State:
-        """What it holds of a spec, as far as its rows let it be trusted; the empty state when nothing."""
+        """Return the state of a spec's copy, as far as its rows confirm it; the empty state when there is no copy."""
 
     def replace(self, spec: Spec, delivery: Delivery, *, allow_empty: bool = False) -> Replaced:
-        """Put a delivery in the place of all rows of its window, and its days into the state, in one step.
+        """Replace all rows of the delivery's window and add its days to the state, atomically.
 
-        Raises, with nothing changed, SchemaDrift by the contract, WindowEmptied when there were rows and
-        come none (unless that is allowed), and StorageError.
+        Changes nothing where it raises: SchemaDrift by the contract, WindowEmptied when the window had rows and would
+        have none (unless `allow_empty`), StorageError.
         """
 
-    def doubt(self, spec: Spec, days: Days | None = None) -> None:
-        """Take none of these days, or no day, of a spec as verified any more: each is read again. Its rows stay."""
+    def unverify(self, spec: Spec, days: Days | None = None) -> None:
+        """Mark these days of a spec, or all of them, as not verified: they are read again. Rows stay."""
 
     def view(self, spec: Spec) -> AbstractContextManager[View | None]:
-        """The copy of a spec, for reading; None while there is none."""
+        """Open the copy of a spec for reading; gives None while there is none."""
 
 
-def stamped(spec: Spec, delivery: Delivery, agreement: Agreement, now: datetime | None = None) -> str:
-    """A SELECT of the rows that go in: what each says of itself, then its report's columns."""
+def select_stamped(spec: Spec, delivery: Delivery, agreement: Agreement, now: datetime | None = None) -> str:
+    """SQL that selects the rows to load: the columns that sync adds, then the report's."""
     window = delivery.window
     moment = (now or datetime.now(UTC)).isoformat(timespec="seconds")
     own = (
-        literal(spec.name),
+        quote_literal(spec.name),
         f"DATE '{window.start}'",
         f"DATE '{window.end}'",
-        literal(delivery.token),
+        quote_literal(delivery.token),
         f"TIMESTAMPTZ '{moment}'",
     )
     stamps = ", ".join(f"{value} AS {name}" for value, name in zip(own, OWN, strict=True))
     return f"SELECT {stamps}, {agreement.select()} FROM {STAGE} WHERE {agreement.rows}"  # noqa: S608 - all is quoted
 
 
-def window_of(spec: Spec, fields: tuple[Field, ...], delivery: Delivery) -> str:
-    """Whether a row of the copy goes: it is of the delivery's window, or was placed by another column in its time."""
-    time = time_of(spec, fields)
-    inside = within(quoted(time.name), time.type, delivery.window.start, delivery.window.end)
-    return f"({inside} OR {quoted(time.name)} IS NULL)"
+def in_window_sql(spec: Spec, fields: tuple[Field, ...], delivery: Delivery) -> str:
+    """SQL condition: a row of the copy lies in the delivery's window, or has no time in this column."""
+    time = time_field(spec, fields)
+    inside = within_sql(quote_name(time.name), time.type, delivery.window.start, delivery.window.end)
+    return f"({inside} OR {quote_name(time.name)} IS NULL)"
 
 
-def stale(spec: Spec, fields: tuple[Field, ...], delivery: Delivery, state: State) -> str:
-    """Whether a row of the copy goes besides: it is of another meaning or service, and no window will replace it."""
-    if state.fits(spec, delivery.service):
+def is_stale_sql(spec: Spec, fields: tuple[Field, ...], delivery: Delivery, state: State) -> str:
+    """SQL condition: a row came from another query or service, and no window will replace it."""
+    if state.is_current(spec, delivery.service):
         return "false"
-    time = time_of(spec, fields)
-    return f"NOT {within(quoted(time.name), time.type, *replaced(spec, delivery))}"
+    time = time_field(spec, fields)
+    return f"NOT {within_sql(quote_name(time.name), time.type, *replaced_span(spec, delivery))}"
 
 
-def replaced(spec: Spec, delivery: Delivery) -> tuple[date, date]:
-    """The first and the last day that windows replace, as of the day that the delivery was asked for."""
+def replaced_span(spec: Spec, delivery: Delivery) -> tuple[date, date]:
+    """Return the first and last day that windows replace, as of the day on which the delivery was asked for."""
     return spec.start, max(delivery.window.end, spec.end(delivery.asked.date()))
 
 
-def guard(spec: Spec, delivery: Delivery, before: int, rows: int, *, allow_empty: bool) -> None:
-    """Raise WindowEmptied for a window that would lose all of its rows, unless that is allowed."""
+def refuse_emptied(spec: Spec, delivery: Delivery, before: int, rows: int, *, allow_empty: bool) -> None:
+    """Raise WindowEmptied for a window that would lose all of its rows, unless `allow_empty`."""
     if before and not rows and not allow_empty:
-        there = format_count(before, "row")
+        kept = format_count(before, "row")
         raise WindowEmptied(
-            f"{spec.name}: the window {delivery.window} came back empty, and the copy has {there} there; nothing was "
+            f"{spec.name}: the window {delivery.window} came back empty, and the copy has {kept} there; nothing was "
             "changed. If it is right that they vanish, run the same again with --allow-empty."
         )

@@ -1,4 +1,4 @@
-"""What a copy of a report holds: which days, and which of them for good. It changes with the rows, in one step."""
+"""State of a copy: which days it has, and which of them are verified. Changes atomically with the rows."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The state of one spec's copy: whose rows they are, the days that are there, and the verified ones among them.
+    """State of one spec's copy: the service and query of its rows, the days present, and the verified ones.
 
-    A verified day was read when its numbers stood still already, and isn't read again. `vouched` are days of which the
-    service said, when they were read, that its facts are complete up to them. `service` is the address that the rows
-    came from, `identity` what they mean (see `Spec.identity`).
+    A verified day was read after its numbers had become final, and isn't read again. `vouched` days are those up to
+    which the service called its facts complete when they were read. `service` is the address that the rows came from,
+    `identity` the hash of their query (see `Spec.identity`).
     """
 
     service: str = ""
@@ -31,23 +31,23 @@ class State:
     verified: Days = NONE
     vouched: Days = NONE
 
-    def serves(self, spec: Spec) -> bool:
-        """Whether its rows are what the spec asks for now."""
+    def has_meaning_of(self, spec: Spec) -> bool:
+        """Whether the rows were made by the query that the spec has now."""
         return self.identity == spec.identity
 
-    def fits(self, spec: Spec, service: str) -> bool:
-        """Whether they are that, and this service's."""
-        return self.serves(spec) and self.service == service
+    def is_current(self, spec: Spec, service: str) -> bool:
+        """Whether the rows were made by the spec's query, at this service."""
+        return self.has_meaning_of(spec) and self.service == service
 
-    def doubted(self, days: Days | None = None) -> Self:
-        """The same, with none of these days for good, or no day at all."""
+    def without_verified(self, days: Days | None = None) -> Self:
+        """Return the state with these days, or all of them, not verified."""
         return replace(self, verified=NONE if days is None else self.verified - days)
 
-    def trusted(self, spec: Spec, last_row: date | None) -> Self:
-        """The same, where empty days after the last row are for good only when the service has vouched for them.
+    def trust(self, spec: Spec, last_row: date | None) -> Self:
+        """Return the state without verified days after the last row, unless the service vouched for them.
 
-        `last_row` is the last day with rows in the copy; None when it has none. Days after it may be empty because
-        facts haven't come yet.
+        `last_row` is the last day with rows in the copy; None when it has none. Later days may be empty only because
+        their facts haven't arrived yet.
         """
         if last_row is None:
             return replace(self, verified=self.verified & self.vouched)
@@ -55,13 +55,13 @@ class State:
         return replace(self, verified=self.verified & (Days.between(date.min, last) | self.vouched))
 
     def after(self, spec: Spec, delivery: Delivery) -> Self:
-        """The state once the delivery's window has been replaced."""
+        """Return the state after the delivery's window has been replaced."""
         days = Days.between(delivery.window.start, delivery.window.end)
-        fits = self.fits(spec, delivery.service)
+        fits = self.is_current(spec, delivery.service)
         present = self.present if fits else NONE
         verified = self.verified if fits else NONE
-        still = days & Days.between(date.min, spec.still(delivery.asked.date()))
-        complete = _complete(spec, delivery, days)
+        still = days & Days.between(date.min, spec.last_final_day(delivery.asked.date()))
+        complete = _complete_days(spec, delivery, days)
         return replace(
             self,
             service=delivery.service,
@@ -72,7 +72,7 @@ class State:
         )
 
     def to_json(self) -> str:
-        """One line of JSON."""
+        """Format the state as one line of JSON."""
         return json.dumps(
             {
                 "format": _FORMAT,
@@ -86,7 +86,7 @@ class State:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The state of `to_json`. NewerData for one of a newer version, StorageError for one that is damaged."""
+        """Read what `to_json` gave. Raises NewerData for a newer format, StorageError for a damaged text."""
         try:
             found = json.loads(text)
             if found["format"] > _FORMAT:
@@ -102,7 +102,7 @@ class State:
             raise StorageError(f"The state of this copy can't be read ({error}): was it changed by hand?") from None
 
 
-def _complete(spec: Spec, delivery: Delivery, days: Days) -> Days:
-    """The days of a delivery that the service's facts were complete for; none where it doesn't tell."""
+def _complete_days(spec: Spec, delivery: Delivery, days: Days) -> Days:
+    """Return the days of a delivery for which the service's facts were complete; none where it doesn't tell."""
     last = delivery.last_complete_day
-    return NONE if last is None or last == NO_DAY else days & Days.between(date.min, spec.whole(last))
+    return NONE if last is None or last == NO_DAY else days & Days.between(date.min, spec.last_whole_day(last))

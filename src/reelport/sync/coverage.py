@@ -1,4 +1,4 @@
-"""How copies stand: which days are there, which of them for good, and which are to be read."""
+"""Coverage of a copy: which days it has, which of them are verified, and which are missing."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from reelport.sync.days import Days
-from reelport.sync.destinations import open_copies
-from reelport.sync.planning import wanted
+from reelport.sync.destinations import open_destination
+from reelport.sync.planning import wanted_days
 from reelport.sync.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """One copy on one day: days wanted; of these, verified, moving (there, and read again), and missing.
+    """Days of one copy: wanted, and of these verified, moving (present, to be read again) and missing.
 
-    `outdated` says that what is there was read for another meaning of the spec, and is read again.
+    `outdated` says that the copy was made by another query than the spec's: every day is read again.
     """
 
     spec: Spec
@@ -34,15 +34,15 @@ class Coverage:
 
 
 def coverage_of(spec: Spec, today: date | None = None) -> Coverage:
-    """How a spec's copy stands; sends nothing, and changes nothing."""
-    copies = open_copies(spec.place)
-    state, days = copies.state(spec), wanted(spec, today or datetime.now(UTC).date())
+    """Compute the coverage of a spec's copy. Sends nothing and changes nothing."""
+    copies = open_destination(spec.place)
+    state, days = copies.state(spec), wanted_days(spec, today or datetime.now(UTC).date())
     rows = 0
     with copies.view(spec) as view:
         if view is not None:
             found = view.con.execute(f"SELECT count(*) FROM {view.relation}").fetchone()  # noqa: S608 - quoted
             rows = int(found[0]) if found else 0
-    serves = state.serves(spec)
+    serves = state.has_meaning_of(spec)
     verified = state.verified & days if serves else Days()
     moving = (state.present & days) - verified if serves else Days()
     outdated = bool(state.identity) and not serves

@@ -1,4 +1,4 @@
-"""A set of days as intervals: what a copy has, what it lacks, what is still to be read."""
+"""Sets of days, kept as intervals, with union, intersection and difference."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Span = tuple[date, date]
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """A set of days. Its spans are in order, and neither overlap nor touch."""
+    """A set of days. Its spans are sorted, and neither overlap nor touch."""
 
     spans: tuple[Span, ...] = ()
 
     @classmethod
     def of(cls, spans: Iterable[Span]) -> Self:
-        """The days of any spans, in any order; one that ends before it starts has none."""
+        """Make a set from spans in any order; a span that ends before it starts is empty."""
         joined: list[Span] = []
         for first, last in sorted(span for span in spans if span[0] <= span[1]):
             if joined and first <= _after(joined[-1][1]):
@@ -33,7 +33,7 @@ class Days:
 
     @classmethod
     def between(cls, first: date, last: date) -> Self:
-        """Every day from the first to the last, both included."""
+        """Make a set of every day from the first to the last, both included."""
         return cls.of([(first, last)])
 
     def __or__(self, other: Days) -> Days:
@@ -63,12 +63,12 @@ class Days:
         return ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in self.spans) or "none"
 
     def to_json(self) -> list[list[str]]:
-        """Pairs of first and last day."""
+        """Give pairs of first and last day as ISO texts."""
         return [[first.isoformat(), last.isoformat()] for first, last in self.spans]
 
     @classmethod
     def from_json(cls, pairs: Iterable[Iterable[str]]) -> Self:
-        """The days of `to_json`. ValueError when it is nothing of the kind."""
+        """Read what `to_json` gave. Raises ValueError for anything else."""
         return cls.of((date.fromisoformat(first), date.fromisoformat(last)) for first, last in pairs)
 
 
@@ -76,12 +76,12 @@ NONE = Days()
 
 
 def month_first(day: date) -> date:
-    """The first day of its month."""
+    """Return the first day of the day's month."""
     return day.replace(day=1)
 
 
 def month_last(day: date) -> date:
-    """The last day of its month."""
+    """Return the last day of the day's month."""
     return day.replace(day=monthrange(day.year, day.month)[1])
 
 

@@ -1,4 +1,4 @@
-"""One sync at a time on a destination: a lock that the system lets go of when its process ends, however it ends."""
+"""A lock so that one sync at a time works on a destination. The system releases it when its process ends."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from reelport.errors import UsageError
 from reelport.sync.spec import Place
 
 _NAME, _HOLDER = "lock", "holder"
-"""Who holds the lock stands in a file of its own: on Windows nobody else reads one that is locked."""
+"""The holder's process id is in a second file: on Windows no other process can read a locked one."""
 
 
 @contextmanager
-def locked(place: Place) -> Iterator[Path]:
-    """The workshop of a destination, for one process at a time. UsageError, which names the other, while it has it."""
-    workshop = place.workshop
+def lock_destination(place: Place) -> Iterator[Path]:
+    """Lock a destination's work folder for this process. Raises UsageError that names the process which has it."""
+    workshop = place.work_folder
     with translate_io_errors(place.path):
         workshop.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(workshop / _NAME, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if not try_lock(descriptor):
-            other = _read(workshop / _HOLDER)
+            other = _read_holder(workshop / _HOLDER)
             raise UsageError(f"Another sync (process {other}) is bringing {place} up to date: wait for it, or stop it.")
         with translate_io_errors(place.path):
             (workshop / _HOLDER).write_text(f"{os.getpid()}\n", "utf-8")
@@ -37,8 +37,8 @@ def locked(place: Place) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _read(holder: Path) -> str:
-    """Which process wrote its number down; `unknown` where none has yet."""
+def _read_holder(holder: Path) -> str:
+    """Read the id of the process that holds the lock; `unknown` where none has written it yet."""
     try:
         return holder.read_text("utf-8", "replace")[:20].strip() or "unknown"
     except OSError:

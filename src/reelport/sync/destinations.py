@@ -1,17 +1,17 @@
-"""Which kind of copies a destination keeps."""
+"""Opens the right kind of destination for a place."""
 
 from __future__ import annotations
 
-from reelport.sync.copies import Copies
-from reelport.sync.duckdb_file import DuckFile
+from reelport.sync.copies import Destination
+from reelport.sync.duckdb_file import DuckDBFile
 from reelport.sync.parquet_folder import ParquetFolder
 from reelport.sync.spec import Kind, Place
 
 
-def open_copies(place: Place) -> Copies:
-    """The destination at a place. Nothing is made or opened before it is used."""
+def open_destination(place: Place) -> Destination:
+    """Return the destination at a place. It creates and opens nothing before its first use."""
     match place.kind:
         case Kind.DUCKDB:
-            return DuckFile(place)
+            return DuckDBFile(place)
         case Kind.PARQUET:
             return ParquetFolder(place)

@@ -1,4 +1,4 @@
-"""Reports as a dlt source (`reelport[dlt]`), for every destination that dlt has: one resource a spec.
+"""Reports as a dlt source (`reelport[dlt]`), for every destination that dlt has: one resource for each spec.
 
     import dlt
     from reelport.sync.dlt import load
@@ -6,9 +6,9 @@
     pipeline = dlt.pipeline("partner", destination="duckdb", dataset_name="reports")
     load(pipeline, "reelport.toml")
 
-A window is replaced: dlt deletes what has its days (`merge_key`) and inserts what came. A day without rows has a
-tombstone (`_deleted`, a `hard_delete` column), so that an emptied day vanishes too. Which days are there is kept
-in dlt's state, which goes to the destination with the rows.
+Each load replaces a window: dlt deletes the rows of its days (`merge_key`) and inserts the new ones. A day without rows
+gets a tombstone (`_deleted`, a `hard_delete` column), so that an emptied day vanishes too. The days that a copy has are
+kept in dlt's state, which dlt stores in the destination with the rows.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from reelport.client.settings.profiles import resolve
 from reelport.errors import QueryRefused, ReelportError, ServiceError, UsageError, WindowEmptied
 from reelport.sync import spec_file
 from reelport.sync.days import NONE, Days
-from reelport.sync.events import Began, Loaded, OfWindow, SyncEvent, Tell, aloud
-from reelport.sync.fetching import dismissed, fetched
-from reelport.sync.planning import lacking, windows
+from reelport.sync.events import Began, Loaded, OfWindow, SyncEvent, Tell, warn
+from reelport.sync.fetching import discard_report, fetch_window
+from reelport.sync.planning import cut_windows, missing_days
 from reelport.sync.spec import Spec
 from reelport.sync.staging import Delivery
-from reelport.sync.sync_log import listener
-from reelport.sync.sync_run import limited, named_days
-from reelport.sync.tombstones import DAY, DELETED, KEY, Batch, Held, batch
+from reelport.sync.sync_log import with_log
+from reelport.sync.sync_run import limit_window, named_days
+from reelport.sync.tombstones import DAY, DELETED, KEY, Batch, HeldCopy, build_batch
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ _HINTS: dict[str, Any] = {DELETED: {"data_type": "bool", "hard_delete": True}, D
 
 
 @dataclass(slots=True)
-class _Order:
-    """What the resources of one run share, and what they tell of it: windows that are left, days and files that came.
+class _Run:
+    """What the resources of one run share: its options, windows `left`, days `read` and files `brought`.
 
-    With `at_most` windows a run its files count as delivered only when it is over. `named` days, by report, are read
-    in place of what is lacking.
+    With `at_most` windows a run, files count as delivered only when the run is over. `named` days, by report, are read
+    in place of the missing ones.
     """
 
     client: Client
@@ -88,14 +88,15 @@ def reports(
     allow_empty: bool = False,
     every_day: bool = False,
 ) -> Iterator[DltResource]:
-    """The reports of a file (its destinations are not used) as resources: all windows of a run in one load package.
+    """Give the reports of a file as dlt resources: all windows of a run go into one load package.
 
-    What isn't given comes from `[sources.reelport]` of dlt's configuration, then from REELPORT_… and profiles.
-    Raises UsageError with every problem of the file, and AccessError without a key, before anything is sent.
+    The destinations of the file are not used. An option that isn't given comes from `[sources.reelport]` of dlt's
+    configuration, then from REELPORT_… and profiles. Raises UsageError with every problem of the file, and AccessError
+    without a key, before anything is sent.
     """
     client = Client(settings=resolve(os.environ, profile=profile, url=url, key=key, secret=secret, insecure=insecure))
-    order = _Order(client, listener(client.session, aloud), DEADLINE, allow_empty, every_day)
-    yield from _resources(spec_file.read(file, only=only, placed=False), order)
+    run = _Run(client, with_log(client.session, warn), DEADLINE, allow_empty, every_day)
+    yield from _build_resources(spec_file.read(file, only=only, placed=False), run)
 
 
 def load(
@@ -104,41 +105,45 @@ def load(
     *,
     only: Sequence[str] = (),
     client: Client | None = None,
-    tell: Tell = aloud,
+    tell: Tell = warn,
     deadline: float = DEADLINE,
     allow_empty: bool = False,
     every_day: bool = False,
     start: date | None = None,
     end: date | None = None,
 ) -> list[LoadInfo]:
-    """Bring the reports of a file up to date in a pipeline, a load package a window: rows and state come together.
+    """Bring the reports of a file up to date in a pipeline: one load package for each window, with rows and state.
 
-    What an earlier run left half done is loaded first. With `every_day` every day is read, if not by this run then by
-    the next; with `start`, `end` or both the days from one to the other are, and no others. Raises the error of the
-    first window that can't be had; windows before it are loaded. UsageError for rows of another service, unless all
-    are read again, and for a range that a report doesn't keep.
+    What an earlier run left half done is loaded first. With `every_day` every day is read again, by this run or, where
+    it ends early, the next; with `start`, `end` or both only the days between them. Raises the error of the first
+    window that can't be read; windows before it are loaded. Raises UsageError for rows of another service, unless all
+    days are read again, and for a range of which a report keeps no day.
     """
     specs, limit = spec_file.read(file, only=only, placed=False), to_seconds(deadline)
     named = named_days(specs, datetime.now(UTC).date(), start, end, every_day=every_day)
-    with nullcontext(client) if client else Client(settings=resolve(os.environ)) as speaker:
-        heard = listener(speaker.session, tell)
-        return _loaded(pipeline, specs, _Order(speaker, heard, limit, allow_empty, every_day, at_most=1, named=named))
+    with nullcontext(client) if client else Client(settings=resolve(os.environ)) as connected:
+        listener = with_log(connected.session, tell)
+        return _load_windows(
+            pipeline, specs, _Run(connected, listener, limit, allow_empty, every_day, at_most=1, named=named)
+        )
 
 
-def _loaded(pipeline: dlt.Pipeline, specs: Sequence[Spec], order: _Order) -> list[LoadInfo]:
+def _load_windows(pipeline: dlt.Pipeline, specs: Sequence[Spec], run: _Run) -> list[LoadInfo]:
     """Load window after window, until none is left."""
     done: list[LoadInfo] = []
     while True:
-        order.left.clear()
-        done.append(_run(pipeline, DltSource(dlt.Schema("reelport"), "reelport", list(_resources(specs, order)))))
-        order.client.drive(mark_delivered(order.client.session, order.brought))
-        order.brought.clear()
-        # Without a word from every resource dlt has loaded what it still had, and asked for nothing.
-        if len(order.left) == len(specs) and not any(order.left.values()):
+        run.left.clear()
+        done.append(
+            _run_pipeline(pipeline, DltSource(dlt.Schema("reelport"), "reelport", list(_build_resources(specs, run))))
+        )
+        run.client.drive(mark_delivered(run.client.session, run.brought))
+        run.brought.clear()
+        # Where a resource hasn't reported, dlt has loaded an earlier run's package and called none.
+        if len(run.left) == len(specs) and not any(run.left.values()):
             return done
 
 
-def _run(pipeline: dlt.Pipeline, source: DltSource) -> LoadInfo:
+def _run_pipeline(pipeline: dlt.Pipeline, source: DltSource) -> LoadInfo:
     try:
         return pipeline.run(source)
     except PipelineStepFailed as failure:
@@ -150,10 +155,10 @@ def _run(pipeline: dlt.Pipeline, source: DltSource) -> LoadInfo:
         raise
 
 
-def _resources(specs: Sequence[Spec], order: _Order) -> Iterator[DltResource]:
+def _build_resources(specs: Sequence[Spec], run: _Run) -> Iterator[DltResource]:
     for spec in specs:
         yield dlt.resource(
-            _generator(_Rows(spec, order)),
+            _as_function(_Resource(spec, run)),
             name=spec.name,
             write_disposition={"disposition": "merge", "strategy": _STRATEGY},
             merge_key=KEY,
@@ -163,7 +168,7 @@ def _resources(specs: Sequence[Spec], order: _Order) -> Iterator[DltResource]:
 
 
 def _refuse_appending(pipeline: SupportsPipeline) -> None:
-    """Raise UsageError where dlt would append: restated rows would be there twice, and vanished ones for ever."""
+    """Raise UsageError where dlt would append: restated rows would be doubled, and vanished ones would stay."""
     destination = pipeline.destination
     if destination is None:
         return
@@ -175,7 +180,7 @@ def _refuse_appending(pipeline: SupportsPipeline) -> None:
         )
 
 
-def _generator(rows: _Rows) -> Callable[[], Iterator[pa.Table]]:
+def _as_function(rows: _Resource) -> Callable[[], Iterator[pa.Table]]:
     def tables() -> Iterator[pa.Table]:  # dlt takes functions, no methods
         yield from rows.tables()
 
@@ -183,32 +188,32 @@ def _generator(rows: _Rows) -> Callable[[], Iterator[pa.Table]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """One spec's resource."""
+class _Resource:
+    """The resource of one spec."""
 
     spec: Spec
-    order: _Order
+    run: _Run
 
     def tables(self) -> Iterator[pa.Table]:
-        """What is lacking, a table a window, and the state that goes with it."""
-        spec, order = self.spec, self.order
+        """Read the missing windows: give a table for each, and keep the new state in dlt's."""
+        spec, run = self.spec, self.run
         _refuse_appending(dlt.current.pipeline())
         kept = dlt.current.resource_state(spec.name)
-        session = order.client.session
-        held = self._held(Held.from_text(kept.get("held")), session.settings.url)
-        spec = limited(spec, session)
-        missing = lacking(spec, held.trusted(spec), session.settings.url, datetime.now(UTC).date())
-        days = order.named.get(spec.name, missing)
-        todo = windows(spec, days - order.read.get(spec.name, NONE))
-        now = todo if order.at_most is None else todo[: order.at_most]
-        order.left[spec.name] = len(todo) - len(now)
+        session = run.client.session
+        held = self._check_held(HeldCopy.from_text(kept.get("held")), session.settings.url)
+        spec = limit_window(spec, session)
+        missing = missing_days(spec, held.trust(spec), session.settings.url, datetime.now(UTC).date())
+        days = run.named.get(spec.name, missing)
+        todo = cut_windows(spec, days - run.read.get(spec.name, NONE))
+        now = todo if run.at_most is None else todo[: run.at_most]
+        run.left[spec.name] = len(todo) - len(now)
         for number, window in enumerate(now, start=1):
-            order.tell(Began(spec.name, window, number, len(todo)))
+            run.tell(Began(spec.name, window, number, len(todo)))
             left = [window]
             while left:
                 piece = left.pop()
                 try:
-                    found, held = self._window(piece, held)
+                    found, held = self._read_window(piece, held)
                 except QueryRefused:
                     shorter = recut(piece, session.windows, months=spec.monthly)
                     if len(shorter) == 1:
@@ -217,57 +222,59 @@ class _Rows:
                     continue
                 yield found.table
                 kept["held"] = held.to_text()
-                order.read[spec.name] = order.read.get(spec.name, NONE) | Days.between(piece.start, piece.end)
+                run.read[spec.name] = run.read.get(spec.name, NONE) | Days.between(piece.start, piece.end)
 
-    def _held(self, held: Held, here: str) -> Held:
-        """What is held, as far as it counts. Raises UsageError where it came from elsewhere."""
-        if self.order.every_day and self.spec.name not in self.order.read:
-            return replace(held, state=held.state.doubted())
-        there = held.state.service
-        if there and there != here:
+    def _check_held(self, held: HeldCopy, here: str) -> HeldCopy:
+        """Return the copy with days to read again unverified. Raises UsageError for rows of another service."""
+        if self.run.every_day and self.spec.name not in self.run.read:
+            return replace(held, state=held.state.without_verified())
+        origin = held.state.service
+        if origin and origin != here:
             raise UsageError(
-                f"{self.spec.name}: the dataset holds rows from {there}, and this is {here}. Take another dataset, or "
+                f"{self.spec.name}: the dataset holds rows from {origin}, and this is {here}. Take another dataset, or "
                 "read every day again, from here: every_day=True."
             )
-        named = self.order.named.get(self.spec.name, NONE) - self.order.read.get(self.spec.name, NONE)
-        return replace(held, state=held.state.doubted(named))
+        named = self.run.named.get(self.spec.name, NONE) - self.run.read.get(self.spec.name, NONE)
+        return replace(held, state=held.state.without_verified(named))
 
-    def _window(self, window: Window, held: Held) -> tuple[Batch, Held]:
-        """A window's table, and what is held once it is loaded."""
-        spec, order = self.spec, self.order
+    def _read_window(self, window: Window, held: HeldCopy) -> tuple[Batch, HeldCopy]:
+        """Read a window: give its table, and the copy as it is once the table is loaded."""
+        spec, run = self.spec, self.run
         days = Days.between(window.start, window.end)
-        session = order.client.session
+        session = run.client.session
         with tempfile.TemporaryDirectory(prefix="reelport-") as name:
             folder = Path(name)
-            fresh = bool(((held.state.present | order.named.get(spec.name, NONE)) & days).spans)
-            flow = fetched(session, spec, window, folder, self._heard(window), deadline=order.deadline, fresh=fresh)
-            delivery = order.client.drive(flow)
+            fresh = bool(((held.state.present | run.named.get(spec.name, NONE)) & days).spans)
+            flow = fetch_window(
+                session, spec, window, folder, self._tell_of(window), deadline=run.deadline, fresh=fresh
+            )
+            delivery = run.client.drive(flow)
             try:
-                found = self._batch(delivery, held, folder)
+                found = self._build_batch(delivery, held, folder)
             except ServiceError:
-                order.client.drive(dismissed(session, delivery))
+                run.client.drive(discard_report(session, delivery))
                 raise
-        order.brought.append(delivery.file)
-        if order.at_most is None:
-            order.client.drive(mark_delivered(session, [delivery.file]))
-        order.tell(Loaded(spec.name, window, 0, found.rows, delivery.token, found.notes))
-        stayed = held.filled - days - held.stale(spec, delivery)
-        return found, Held(held.state.after(spec, delivery), found.fields, stayed | found.filled, spec.time or "")
+        run.brought.append(delivery.file)
+        if run.at_most is None:
+            run.client.drive(mark_delivered(session, [delivery.file]))
+        run.tell(Loaded(spec.name, window, 0, found.rows, delivery.token, found.notes))
+        stayed = held.filled - days - held.stale_days(spec, delivery)
+        return found, HeldCopy(held.state.after(spec, delivery), found.fields, stayed | found.filled, spec.time or "")
 
-    def _batch(self, delivery: Delivery, held: Held, folder: Path) -> Batch:
-        """A delivery as a table. Raises WindowEmptied where rows would vanish, unless that is allowed."""
-        found = batch(self.spec, delivery, held, folder)
+    def _build_batch(self, delivery: Delivery, held: HeldCopy, folder: Path) -> Batch:
+        """Build a delivery's table. Raises WindowEmptied where all rows would vanish, unless that is allowed."""
+        found = build_batch(self.spec, delivery, held, folder)
         filled = held.filled & Days.between(delivery.window.start, delivery.window.end)
-        if filled.spans and not found.rows and not self.order.allow_empty:
-            there = format_count(len(filled), "day")
+        if filled.spans and not found.rows and not self.run.allow_empty:
+            days = format_count(len(filled), "day")
             raise WindowEmptied(
-                f"{self.spec.name}: the window {delivery.window} came back empty, and the copy has rows of {there}; "
+                f"{self.spec.name}: the window {delivery.window} came back empty, and the copy has rows of {days}; "
                 "nothing was changed. If it is right that they vanish, allow it: allow_empty=True."
             )
         return found
 
-    def _heard(self, window: Window) -> Callable[[Event], None]:
-        return lambda event: self.order.tell(OfWindow(self.spec.name, window, event))
+    def _tell_of(self, window: Window) -> Callable[[Event], None]:
+        return lambda event: self.run.tell(OfWindow(self.spec.name, window, event))
 
 
 __all__ = ["SyncEvent", "load", "reports"]

@@ -1,4 +1,4 @@
-"""Copies in a DuckDB file: a table a spec, and a table of states, changed together in one transaction."""
+"""DuckDB file as a destination: one table for each spec and one of states, changed in one transaction."""
 
 from __future__ import annotations
 
@@ -10,108 +10,108 @@ from typing import TYPE_CHECKING
 
 from reelport.errors import StorageError, UsageError
 from reelport.killpoints import reach
-from reelport.sync.columns import OWN, Field, day_of, literal, quoted
-from reelport.sync.contract import Agreement, agree, time_of
-from reelport.sync.copies import Replaced, View, guard, stale, stamped, window_of
+from reelport.sync.columns import OWN, Field, day_sql, quote_literal, quote_name
+from reelport.sync.contract import Agreement, agree, time_field
+from reelport.sync.copies import Replaced, View, in_window_sql, is_stale_sql, refuse_emptied, select_stamped
 from reelport.sync.copy_state import State
 from reelport.sync.days import Days
 from reelport.sync.spec import Place, Spec
-from reelport.sync.staging import Delivery, engine, stage
+from reelport.sync.staging import Delivery, load_stage, open_duckdb
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 STORAGE_VERSION = "v1.2.0"
-"""How a new file is written: whoever has DuckDB 1.2 or newer, 1.4 above all, can open it."""
+"""Storage format of a new file: DuckDB 1.2 and newer can open it."""
 
 STATES = "_reelport_states"
 
 PATIENCE = 10.0
-"""Seconds to wait for whoever else has the file open."""
+"""Seconds to wait while another process has the file open."""
 
 _KEEP_TRYING = 0.25
 _LOCKED = ("Could not set lock", "already attached")
-"""What DuckDB says of a file that another process, or another connection of this one, has open."""
+"""DuckDB's error texts for a file that another process, or another connection of this one, has open."""
 
 
-class DuckFile:
-    """A DuckDB file as a destination. It is open only while a window is replaced or looked at."""
+class DuckDBFile:
+    """A DuckDB file as a destination. The file is open only while a window is replaced or read."""
 
     def __init__(self, place: Place, patience: float = PATIENCE) -> None:
         self._place = place
         self._patience = patience
 
     def state(self, spec: Spec) -> State:
-        """What it holds of a spec; the empty state when nothing."""
+        """Return the state of a spec's copy; the empty state when there is none."""
         if not self._place.path.exists():
             return State()
-        with self._opened(read_only=True) as con:
-            state = _state(con, spec)
-            return state.trusted(spec, _last_row(con, spec)) if state.serves(spec) else state
+        with self._open(read_only=True) as con:
+            state = _read_state(con, spec)
+            return state.trust(spec, _last_day_with_rows(con, spec)) if state.has_meaning_of(spec) else state
 
     @contextmanager
     def view(self, spec: Spec) -> Iterator[View | None]:
-        """The copy of a spec, for reading; None while there is none."""
+        """Open the copy of a spec for reading; gives None while there is none."""
         if not self._place.path.exists():
             yield None
             return
-        with self._opened(read_only=True) as con:
-            fields = _fields(con, spec)
-            yield View(con, _table(spec), fields) if fields else None
+        with self._open(read_only=True) as con:
+            fields = _read_fields(con, spec)
+            yield View(con, _table_name(spec), fields) if fields else None
 
     def replace(self, spec: Spec, delivery: Delivery, *, allow_empty: bool = False) -> Replaced:
-        """Put a delivery in the place of its window, in one transaction."""
-        with self._opened(read_only=False) as con:
-            staged = stage(con, delivery.file)
-            kept = _fields(con, spec)
+        """Replace the delivery's window in one transaction."""
+        with self._open(read_only=False) as con:
+            staged = load_stage(con, delivery.file)
+            kept = _read_fields(con, spec)
             agreement = agree(spec, kept, staged, delivery.window)
             rows = staged.count(agreement.rows)
-            state = _state(con, spec)
+            state = _read_state(con, spec)
             with _transaction(con):
-                _shape(con, spec, kept, agreement)
-                condition = window_of(spec, agreement.fields, delivery)
-                before = _count(con, spec, condition)
-                guard(spec, delivery, before, rows, allow_empty=allow_empty)
-                besides = stale(spec, agreement.fields, delivery, state)
-                con.execute(f"DELETE FROM {_table(spec)} WHERE {condition} OR {besides}")  # noqa: S608 - names are quoted
+                _apply_columns(con, spec, kept, agreement)
+                condition = in_window_sql(spec, agreement.fields, delivery)
+                before = _count_rows(con, spec, condition)
+                refuse_emptied(spec, delivery, before, rows, allow_empty=allow_empty)
+                besides = is_stale_sql(spec, agreement.fields, delivery, state)
+                con.execute(f"DELETE FROM {_table_name(spec)} WHERE {condition} OR {besides}")  # noqa: S608 - names are quoted
                 reach("sync-deleted")
-                con.execute(f"INSERT INTO {_table(spec)} BY NAME {stamped(spec, delivery, agreement)}")
+                con.execute(f"INSERT INTO {_table_name(spec)} BY NAME {select_stamped(spec, delivery, agreement)}")
                 reach("sync-inserted")
-                _keep(con, spec, state.after(spec, delivery))
+                _write_state(con, spec, state.after(spec, delivery))
                 reach("sync-stated")
             reach("sync-committed")
         return Replaced(before, rows, agreement.notes)
 
-    def doubt(self, spec: Spec, days: Days | None = None) -> None:
-        """Take none of these days, or no day, of a spec as verified any more."""
+    def unverify(self, spec: Spec, days: Days | None = None) -> None:
+        """Mark these days of a spec, or all of them, as not verified."""
         if not self._place.path.exists():
             return
-        with self._opened(read_only=False) as con:
-            state = _state(con, spec)
-            if state.doubted(days) != state:
+        with self._open(read_only=False) as con:
+            state = _read_state(con, spec)
+            if state.without_verified(days) != state:
                 with _transaction(con):
-                    _keep(con, spec, state.doubted(days))
+                    _write_state(con, spec, state.without_verified(days))
 
     @contextmanager
-    def _opened(self, *, read_only: bool) -> Iterator[DuckDBPyConnection]:
-        """A connection with the file attached as `copy`; made if need be, unless it is only read."""
-        with engine(self._place.workshop / "spill") as con:
+    def _open(self, *, read_only: bool) -> Iterator[DuckDBPyConnection]:
+        """Open a connection with the file attached as `copy`. Creates the file unless `read_only`."""
+        with open_duckdb(self._place.work_folder / "spill") as con:
             _attach(con, self._place, self._patience, read_only=read_only)
             yield con
-            # Written into the file itself, nothing is left to a log that an older DuckDB may not read.
+            # Detaching writes the log (WAL) into the file: an older DuckDB might not read a log.
             con.execute("DETACH copy")
 
 
 def _attach(con: DuckDBPyConnection, place: Place, patience: float, *, read_only: bool) -> None:
     import duckdb  # noqa: PLC0415 - heavy; it is loaded by now
 
-    # The version of a file that is there already stays as it is.
+    # An existing file keeps its storage version.
     writing = "" if place.path.exists() else f"(STORAGE_VERSION '{STORAGE_VERSION}')"
     options = "(READ_ONLY)" if read_only else writing
     until = time.monotonic() + patience
     while True:
         try:
-            con.execute(f"ATTACH {literal(str(place.path))} AS copy {options}")
+            con.execute(f"ATTACH {quote_literal(str(place.path))} AS copy {options}")
         except duckdb.Error as error:
             if not any(words in str(error) for words in _LOCKED):
                 raise
@@ -127,20 +127,20 @@ def _transaction(con: DuckDBPyConnection) -> Iterator[None]:
     con.execute("BEGIN TRANSACTION")
     try:
         yield
-    except BaseException:  # whatever it is, nothing of the window may stay
+    except BaseException:  # whatever is raised, nothing of the window may stay
         con.execute("ROLLBACK")
         raise
     con.execute("COMMIT")
 
 
-def _table(spec: Spec) -> str:
-    return f"copy.main.{quoted(spec.name)}"
+def _table_name(spec: Spec) -> str:
+    return f"copy.main.{quote_name(spec.name)}"
 
 
-def _fields(con: DuckDBPyConnection, spec: Spec) -> tuple[Field, ...]:
-    """The report's columns of the table, in its order; none while there is no table.
+def _read_fields(con: DuckDBPyConnection, spec: Spec) -> tuple[Field, ...]:
+    """Read the report's columns of the table, in its order; none while there is no table.
 
-    Raises UsageError for a table, or a view, that is somebody else's.
+    Raises UsageError for a table, or a view, that no sync has made.
     """
     rows = con.execute(
         "SELECT column_name, data_type FROM duckdb_columns() "
@@ -152,47 +152,47 @@ def _fields(con: DuckDBPyConnection, spec: Spec) -> tuple[Field, ...]:
     return tuple(Field(name, kind) for name, kind in rows if name not in OWN)
 
 
-def _shape(con: DuckDBPyConnection, spec: Spec, kept: tuple[Field, ...], agreement: Agreement) -> None:
-    """Give the table the agreed columns."""
+def _apply_columns(con: DuckDBPyConnection, spec: Spec, kept: tuple[Field, ...], agreement: Agreement) -> None:
+    """Create the table, or add and widen columns, as agreed."""
     if not kept:
         columns = [Field(name, kind) for name, kind in OWN.items()] + list(agreement.fields)
-        listed = ", ".join(f"{quoted(column.name)} {column.type}" for column in columns)
-        con.execute(f"CREATE TABLE {_table(spec)} ({listed})")
+        listed = ", ".join(f"{quote_name(column.name)} {column.type}" for column in columns)
+        con.execute(f"CREATE TABLE {_table_name(spec)} ({listed})")
     before = {field.name: field.type for field in kept or agreement.fields}
     for field in agreement.fields:
         if field.name not in before:
-            con.execute(f"ALTER TABLE {_table(spec)} ADD COLUMN {quoted(field.name)} {field.type}")
+            con.execute(f"ALTER TABLE {_table_name(spec)} ADD COLUMN {quote_name(field.name)} {field.type}")
         elif before[field.name] != field.type:
-            con.execute(f"ALTER TABLE {_table(spec)} ALTER COLUMN {quoted(field.name)} TYPE {field.type}")
+            con.execute(f"ALTER TABLE {_table_name(spec)} ALTER COLUMN {quote_name(field.name)} TYPE {field.type}")
 
 
-def _count(con: DuckDBPyConnection, spec: Spec, condition: str) -> int:
-    found = con.execute(f"SELECT count(*) FROM {_table(spec)} WHERE {condition}").fetchone()  # noqa: S608 - quoted
+def _count_rows(con: DuckDBPyConnection, spec: Spec, condition: str) -> int:
+    found = con.execute(f"SELECT count(*) FROM {_table_name(spec)} WHERE {condition}").fetchone()  # noqa: S608 - quoted
     return int(found[0]) if found else 0
 
 
-def _last_row(con: DuckDBPyConnection, spec: Spec) -> date | None:
-    """The last day with rows (of months, the first of the last one); None when there is no row."""
-    told = time_of(spec, _fields(con, spec))
-    found = con.execute(f"SELECT max({day_of(quoted(told.name), told.type)}) FROM {_table(spec)}").fetchone()  # noqa: S608 - quoted
+def _last_day_with_rows(con: DuckDBPyConnection, spec: Spec) -> date | None:
+    """Return the last day with rows (for months, the first of the last one); None when there is no row."""
+    told = time_field(spec, _read_fields(con, spec))
+    found = con.execute(f"SELECT max({day_sql(quote_name(told.name), told.type)}) FROM {_table_name(spec)}").fetchone()  # noqa: S608 - quoted
     return found[0] if found else None
 
 
-def _state(con: DuckDBPyConnection, spec: Spec) -> State:
-    """What is held of a spec: nothing of a table that was dropped, whatever is noted."""
-    if not _fields(con, spec):
+def _read_state(con: DuckDBPyConnection, spec: Spec) -> State:
+    """Read the state of a spec; the empty one where its table was dropped."""
+    if not _read_fields(con, spec):
         return State()
-    there = con.execute(
+    table = con.execute(
         "SELECT 1 FROM duckdb_tables() WHERE database_name = 'copy' AND schema_name = 'main' AND table_name = ?",
         [STATES],
     ).fetchone()
-    if there is None:
+    if table is None:
         return State()
     found = con.execute(f"SELECT state FROM copy.main.{STATES} WHERE spec = ?", [spec.name]).fetchone()  # noqa: S608 - ours
     return State.from_json(found[0]) if found else State()
 
 
-def _keep(con: DuckDBPyConnection, spec: Spec, state: State) -> None:
+def _write_state(con: DuckDBPyConnection, spec: Spec, state: State) -> None:
     con.execute(f"CREATE TABLE IF NOT EXISTS copy.main.{STATES} (spec VARCHAR, state VARCHAR, changed_at TIMESTAMPTZ)")
     con.execute(f"DELETE FROM copy.main.{STATES} WHERE spec = ?", [spec.name])  # noqa: S608 - ours
     con.execute(f"INSERT INTO copy.main.{STATES} VALUES (?, ?, now())", [spec.name, state.to_json()])  # noqa: S608 - ours

@@ -1,4 +1,4 @@
-"""What a sync tells while it goes on, beside what its client tells of each report."""
+"""Progress events of a sync run, beside those of its client for each report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reelport.client.ranges.windows import Window
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The windows of a spec that are to be read; none when its copy is up to date."""
+    """The windows of a spec that the run will read; none when its copy is up to date."""
 
     spec: str
     windows: tuple[Window, ...]
@@ -20,7 +20,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """A window is being read, the `number`-th of `of`."""
+    """The run begins to read a window, the `number`-th of `of`."""
 
     spec: str
     window: Window
@@ -30,7 +30,7 @@ class Began:
 
 @dataclass(frozen=True, slots=True)
 class OfWindow:
-    """What the client tells of a window's report."""
+    """An event of the client about a window's report."""
 
     spec: str
     window: Window
@@ -39,7 +39,7 @@ class OfWindow:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A window is in its copy: rows that were there before, rows that are now, and what is to be said of them."""
+    """A window is loaded into its copy: rows before, rows now, and notes on columns and values."""
 
     spec: str
     window: Window
@@ -51,7 +51,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A window could not be had, for this reason; its copy is as it was."""
+    """A window could not be read, for this reason; its copy is unchanged."""
 
     spec: str
     window: Window
@@ -62,8 +62,8 @@ SyncEvent = Planned | Began | OfWindow | Loaded | Failed
 Tell = Callable[[SyncEvent], None]
 
 
-def aloud(event: SyncEvent) -> None:
-    """Tell only of what nobody should miss, as Python warnings: of queries, and of columns that have drifted."""
+def warn(event: SyncEvent) -> None:
+    """Issue Python warnings for problems of queries and drifted columns; ignore other events."""
     match event:
         case OfWindow(spec, _, Warned(problem)):
             warnings.warn(f"{spec}: {problem}", UserWarning, stacklevel=2)
@@ -72,6 +72,6 @@ def aloud(event: SyncEvent) -> None:
                 warnings.warn(f"{spec}: {note}", UserWarning, stacklevel=2)
 
 
-def silent(event: SyncEvent) -> None:
-    """Tell nobody."""
+def ignore(event: SyncEvent) -> None:
+    """Ignore the event."""
     del event

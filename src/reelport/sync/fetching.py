@@ -1,4 +1,4 @@
-"""One window's report on disk, in as few asks as can be: it counts as delivered once it is in its copy."""
+"""Download one window's report, with as few asks as possible. The report counts as delivered once it is loaded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from reelport.sync.staging import Delivery
 
 @dataclass(slots=True)
 class _Listener:
-    """Passes a client's events on, and remembers which report they are of and when it was asked for."""
+    """Passes a client's events on, and remembers the report's token and when it was asked for."""
 
     tell: Progress
     asked: datetime
@@ -37,68 +37,68 @@ class _Listener:
         self.tell(event)
 
 
-def fetched(
+def fetch_window(
     session: Session, spec: Spec, window: Window, folder: Path, tell: Progress, *, deadline: float, fresh: bool
 ) -> Flow[Delivery]:
-    """The report of a window in that folder. With `fresh` none that was loaded before serves.
+    """Download the report of a window into that folder. With `fresh` an earlier report isn't reused.
 
-    It stays undelivered, and serves whoever asks for the same again, until it is `done`. A report whose columns
-    are not those that were asked for is taken as it is: the spec's contract judges them by name.
+    The report stays undelivered, and serves the next run that asks for the same, until `mark_loaded`. A report with
+    other columns than asked for is taken all the same: the spec's contract judges them by name.
     """
     query = spec.query(window.start, window.end)
     target = folder.resolve() / f"{spec.name}.{window}.csv"
-    heard = _Listener(tell, datetime.now(UTC))
+    listener = _Listener(tell, datetime.now(UTC))
     try:
-        got = yield from fetch.fetch(session, query, target, heard, deadline=deadline, fresh=fresh, part=True)
+        got = yield from fetch.fetch(session, query, target, listener, deadline=deadline, fresh=fresh, part=True)
     except SchemaDrift as drift:
-        heard.token = drift.token or heard.token
-        if not heard.token:
+        listener.token = drift.token or listener.token
+        if not listener.token:
             raise
-        row = yield from fetch.recall_row(session, heard.token)
-        state = yield from look_up_links(session, heard.token, heard)
-        got = yield from fetch.download_recorded(session, row, state, None, target, heard, any_columns=True)
-    token, asked = _noted(target) or (heard.token, heard.asked)
+        row = yield from fetch.recall_row(session, listener.token)
+        state = yield from look_up_links(session, listener.token, listener)
+        got = yield from fetch.download_recorded(session, row, state, None, target, listener, any_columns=True)
+    token, asked = _read_sidecar(target) or (listener.token, listener.asked)
     return Delivery(window, target, token, asked, session.settings.url, got.last_complete_day)
 
 
-def done(session: Session, delivery: Delivery) -> Flow[None]:
-    """It is where it was meant to go: whoever asks again gets another, and its file goes."""
+def mark_loaded(session: Session, delivery: Delivery) -> Flow[None]:
+    """Mark a loaded report as delivered, so that the next ask gets a new one, and remove its file."""
     yield from fetch.mark_delivered(session, [delivery.file])
-    _remove(delivery.file)
+    _remove_files(delivery.file)
 
 
-def dismissed(session: Session, delivery: Delivery) -> Flow[None]:
-    """It can't be loaded as it is: a better one may be had, and this one must not stand in its way."""
-    yield from _forgotten(session, delivery.token)
-    _remove(delivery.file)
+def discard_report(session: Session, delivery: Delivery) -> Flow[None]:
+    """Forget a report that can't be loaded, so that the next ask gets a new one, and remove its file."""
+    yield from _forget_report(session, delivery.token)
+    _remove_files(delivery.file)
 
 
-def sweep(folder: Path, spec: Spec) -> None:
-    """Remove the files of windows that were never loaded and are not wanted any more."""
+def remove_leftovers(folder: Path, spec: Spec) -> None:
+    """Remove downloaded files of windows that were never loaded and are not wanted any more."""
     for path in folder.glob(f"{spec.name}.*.csv*"):
         path.unlink(missing_ok=True)
 
 
-def _forgotten(session: Session, token: str) -> Flow[None]:
-    """The report serves nobody any more, unless another process works on it."""
+def _forget_report(session: Session, token: str) -> Flow[None]:
+    """Forget the report in the ledger, unless another process works on it."""
     row = yield from fetch.recall_row(session, token)
     if row is not None and session.ledger is not None:
         with suppress(UsageError):
             yield from work(partial(session.ledger.forget, row))
 
 
-def _remove(file: Path) -> None:
-    for path in (file, _beside(file)):
+def _remove_files(file: Path) -> None:
+    for path in (file, _sidecar_of(file)):
         path.unlink(missing_ok=True)
 
 
-def _noted(target: Path) -> tuple[str, datetime] | None:
-    """Token and time of the ask of a download, as far as both are noted beside it."""
-    noted = read_sidecar(_beside(target))
+def _read_sidecar(target: Path) -> tuple[str, datetime] | None:
+    """Read the report's token and the time of its ask from the sidecar; None where one of them is missing."""
+    noted = read_sidecar(_sidecar_of(target))
     if noted is None or not isinstance(noted.get("asked"), str):
         return None
     return str(noted["report"]), datetime.fromisoformat(noted["asked"]).astimezone(UTC)
 
 
-def _beside(file: Path) -> Path:
+def _sidecar_of(file: Path) -> Path:
     return file.with_name(f"{file.name}.json")

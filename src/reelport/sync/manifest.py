@@ -1,4 +1,4 @@
-"""What one version of a Parquet copy is made of: its files by day, its columns, its state."""
+"""Manifest of one version of a Parquet copy: its files by day, its columns, its state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reelport.client.files.part import translate_io_errors
 from reelport.errors import NewerData, StorageError
 from reelport.sync.columns import Field
 from reelport.sync.copy_state import State
-from reelport.sync.durable_files import synced
+from reelport.sync.durable_files import fsync_path
 
 NAME = "manifest.json"
 _FORMAT = 1
@@ -20,7 +20,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A Parquet file of a version, and the day that all of its rows are of (of a month, the first)."""
+    """A Parquet file of a version. All of its rows are of one day (for months, the first)."""
 
     name: str
     day: date
@@ -29,7 +29,7 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A version: complete once its file is written, and never changed afterwards. `time` is the column of its days."""
+    """A version of a copy, complete once this is written, and never changed. `time` is the column of its days."""
 
     spec: str
     time: str
@@ -38,7 +38,7 @@ class Manifest:
     files: tuple[DataFile, ...]
 
     def write(self, folder: Path) -> None:
-        """Put it into the folder of its version, durably."""
+        """Write the manifest into the folder of its version, durably."""
         content = {
             "format": _FORMAT,
             "spec": self.spec,
@@ -48,11 +48,11 @@ class Manifest:
             "state": json.loads(self.state.to_json()),
         }
         (folder / NAME).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-        synced(folder / NAME)
+        fsync_path(folder / NAME)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """That of a version. NewerData for one of a newer reelport, StorageError for one that is damaged."""
+        """Read a version's manifest. Raises NewerData for a newer format, StorageError for a damaged file."""
         path = folder / NAME
         with translate_io_errors(path):
             text = path.read_text("utf-8")

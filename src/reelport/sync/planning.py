@@ -1,4 +1,4 @@
-"""Which windows are still to be read, from what a spec wants and what its copy has."""
+"""Plan which windows to read, from the days that a spec wants and the days that its copy has."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from reelport.sync.days import Days, month_first, month_last
 from reelport.sync.spec import Spec
 
 
-def wanted(spec: Spec, today: date) -> Days:
-    """The days that the copy should hold."""
+def wanted_days(spec: Spec, today: date) -> Days:
+    """Return the days that the copy should hold."""
     return Days.between(spec.start, spec.end(today))
 
 
-def lacking(spec: Spec, state: State, service: str, today: date) -> Days:
-    """The days that are to be read: not there, there but still moving when they were read, or of another meaning."""
-    days = wanted(spec, today)
-    if not state.fits(spec, service):
+def missing_days(spec: Spec, state: State, service: str, today: date) -> Days:
+    """Return the days to read: absent, not verified yet, or read by another query or from another service."""
+    days = wanted_days(spec, today)
+    if not state.is_current(spec, service):
         return days
     days -= state.verified
     if not spec.monthly:
         return days
-    # What is replaced is whole months: one whose last days are new is read from its first.
-    return _whole_months(days) & wanted(spec, today)
+    # Months are replaced whole: one whose last days are new is read from its first day.
+    return _whole_months(days) & wanted_days(spec, today)
 
 
-def chosen(spec: Spec, today: date, start: date | None, end: date | None) -> Days:
-    """The days of a range that the copy should hold: from its start, or up to its end, where none is named.
+def days_in_range(spec: Spec, today: date, start: date | None, end: date | None) -> Days:
+    """Return the days from `start` to `end` that the copy should hold; an end that is None is open.
 
-    Of months, whole ones.
+    A monthly spec gets whole months.
     """
-    named, all_days = Days.between(start or date.min, end or date.max), wanted(spec, today)
+    named, all_days = Days.between(start or date.min, end or date.max), wanted_days(spec, today)
     return _whole_months(named & all_days) & all_days if spec.monthly else named & all_days
 
 
-def windows(spec: Spec, days: Days) -> tuple[Window, ...]:
-    """The days as windows of reports, oldest first. The same days give the same windows."""
+def cut_windows(spec: Spec, days: Days) -> tuple[Window, ...]:
+    """Cut days into windows, one for each report, oldest first. The same days give the same windows."""
     spans = (Window(first, last) for first, last in days.spans)
     return tuple(window for span in spans for window in cut(span, spec.window, months=spec.monthly))
 

@@ -1,4 +1,4 @@
-"""A report that is kept up to date: what is asked, since when, how long its numbers move, and where it goes."""
+"""A sync spec: the query of a report, since when, how long its numbers may change, and its destination."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from reelport.query import DEFAULT_PRODUCT, ReportQuery
 from reelport.sync.days import month_first, month_last
 
 LOOKBACK = 7
-"""Days that are read again by default: nobody has published how long numbers move. `sync verify` measures it."""
+"""Days read again by default. No vendor publishes how long numbers change; `sync verify` measures it."""
 
 SETTLE = 1
-"""Days at the end that are not read at all by default: today is not over."""
+"""Days at the end that are not read yet by default: today is not over."""
 
 
 _BY_PREFERENCE = (Grain.DAY, Grain.HOUR, Grain.MINUTE, Grain.MONTH)
 
 
 class Contract(StrEnum):
-    """What becomes of columns, and of values, that the copy has no place for."""
+    """What sync does with columns and values that the copy has no place for."""
 
     EVOLVE = "evolve"
-    """Make room for them, and say so."""
+    """Add or widen columns for them, and say so."""
     FREEZE = "freeze"
     """Stop, and change nothing."""
     DISCARD_VALUE = "discard_value"
@@ -38,7 +38,7 @@ class Contract(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a destination is."""
+    """Kinds of destination."""
 
     DUCKDB = "DuckDB file"
     PARQUET = "Parquet folder"
@@ -46,14 +46,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A destination: a DuckDB file or a Parquet folder, by its whole path."""
+    """A destination's kind and absolute path."""
 
     kind: Kind
     path: Path
 
     @property
-    def workshop(self) -> Path:
-        """The folder beside it for the lock and for files on their way in."""
+    def work_folder(self) -> Path:
+        """The folder beside the destination for its lock and for downloads that are not loaded yet."""
         return self.path.with_name(f".{self.path.name}.sync")
 
     def __str__(self) -> str:
@@ -62,10 +62,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One report that is kept up to date, by name. Days are days of UTC.
+    """One named report to keep up to date. Days are UTC days.
 
-    A day is read once it is `settle` days old, and is read again until `lookback` days more have passed:
-    only then are its numbers taken to stand still.
+    Sync reads a day once it is `settle` days old, and again until `lookback` more days have passed; then its numbers
+    are taken as final.
     """
 
     name: str
@@ -81,47 +81,47 @@ class Spec:
     contract: Contract = Contract.EVOLVE
 
     def query(self, start: date, end: date) -> ReportQuery:
-        """The report over these days, both included."""
+        """Build the query over these days, both included."""
         return ReportQuery(self.metrics, self.dimensions, start, end, self.filters, self.product)
 
     def end(self, today: date) -> date:
-        """The last day that is old enough to be read."""
+        """Return the last day that is old enough to be read."""
         return today - timedelta(days=self.settle)
 
-    def still(self, asked: date) -> date:
-        """The last day whose numbers a report that was asked for on this day has for good: of months, whole ones."""
-        return self.whole(self.end(asked) - timedelta(days=self.lookback))
+    def last_final_day(self, asked: date) -> date:
+        """Return the last day whose numbers are final in a report asked for on this day; a month ends with its last."""
+        return self.last_whole_day(self.end(asked) - timedelta(days=self.lookback))
 
-    def whole(self, last: date) -> date:
-        """The last day whose rows are whole when facts are known up to this day: of months, the end of a whole one."""
+    def last_whole_day(self, last: date) -> date:
+        """Return the last day whose rows are complete when facts go up to `last`; a month ends with its last."""
         return last if not self.monthly or last == month_last(last) else month_first(last) - timedelta(days=1)
 
     @property
     def time(self) -> str | None:
-        """The column that says which day a row is of (of which month, where nothing finer is asked for)."""
-        headers = {row.grain: row.header for row in _timed(self.dimensions)}
+        """The column with a row's day, or its month where the spec has nothing finer; None without a time."""
+        headers = {row.grain: row.header for row in _time_dimensions(self.dimensions)}
         return next((headers[grain] for grain in _BY_PREFERENCE if grain in headers), None)
 
     @property
     def monthly(self) -> bool:
-        """Whether its rows are of whole months: then no month is read in pieces."""
-        return {row.grain for row in _timed(self.dimensions)} == {Grain.MONTH}
+        """Whether rows are of whole months: then no month is read in pieces."""
+        return {row.grain for row in _time_dimensions(self.dimensions)} == {Grain.MONTH}
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of its reports."""
+        """The columns of the spec's reports."""
         return tuple(name.lower() for name in (*self.dimensions, *self.metrics))
 
     @property
     def identity(self) -> str:
-        """What its rows mean, as a text: another identity makes all that was read before out of date.
+        """A hash of the query without its days. When it changes, every day that was read before is outdated.
 
-        The order of columns is no part of it.
+        The order of columns doesn't count.
         """
         meaning = [sorted(self.metrics), sorted(self.dimensions), self.filters, self.product]
         return hashlib.sha256(json.dumps(meaning).encode()).hexdigest()
 
 
-def _timed(dimensions: Iterable[str]) -> tuple[Dimension, ...]:
+def _time_dimensions(dimensions: Iterable[str]) -> tuple[Dimension, ...]:
     known = [Dimension[name] for name in dimensions if name in Dimension.__members__]
     return tuple(row for row in known if row.grain is not None)

@@ -1,4 +1,4 @@
-"""The file `reelport.toml`: named specs, read with every problem at once."""
+"""Read the file `reelport.toml`: its named sync specs, with all of its problems in one error."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ _DUCKDB = frozenset({".duckdb", ".ddb", ".db"})
 _LONGEST = 3660
 
 _UNREAD = ("",)
-"""In the place of names that are missing or no names: nothing can be said of a query that has them."""
+"""Stands for names that are missing or malformed: a query with it isn't checked any further."""
 
 
 def read(path: str | os.PathLike[str] = NAME, *, only: Iterable[str] = (), placed: bool = True) -> tuple[Spec, ...]:
-    """The specs of a file, in its order; with `only`, those of these names.
+    """Read the specs of a file, in its order; with `only`, those of these names.
 
-    Raises UsageError with every problem of the file, and StorageError when it can't be read. Relative
-    destinations are taken from the folder of the file. Unless they are to be `placed` they may have none.
+    Raises UsageError with every problem of the file, and StorageError when it can't be read. A relative destination
+    starts at the folder of the file. Without `placed` a spec needs no destination.
     """
     path = expand_path(path)
-    found = _Sheet(path.resolve().parent, placed)
-    specs = found.specs(_content(path))
+    reader = _Reader(path.resolve().parent, placed)
+    specs = reader.read_specs(_parse_toml(path))
     names = [spec.name for spec in specs]
-    if not found.problems:
+    if not reader.problems:
         for name in dict.fromkeys(name for name in only if name not in names):
-            found.wrong("", f"there is no report {name!r}{_meant(name, names)}")
-    if found.problems:
-        raise UsageError("\n".join(f"{path}: {problem}" for problem in (*found.problems, *found.doubts)))
+            reader.add_problem("", f"there is no report {name!r}{_suggest(name, names)}")
+    if reader.problems:
+        raise UsageError("\n".join(f"{path}: {problem}" for problem in (*reader.problems, *reader.doubts)))
     chosen = set(only or names)
     return tuple(spec for spec in specs if spec.name in chosen)
 
 
-def _content(path: Path) -> Mapping[str, Any]:
+def _parse_toml(path: Path) -> Mapping[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode())
     except FileNotFoundError:
@@ -64,121 +64,127 @@ def _content(path: Path) -> Mapping[str, Any]:
 
 
 @dataclass(slots=True)
-class _Sheet:
-    """Takes a file's tables apart, and gathers what is wrong with them."""
+class _Reader:
+    """Reads a file's tables into specs, and collects their problems."""
 
     folder: Path
     placed: bool
     problems: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
-    """Names that we don't know and the service may: told where something is wrong anyway."""
+    """Names that only the service may know: reported only where there are problems too."""
 
-    def wrong(self, where: str, what: str) -> None:
+    def add_problem(self, where: str, what: str) -> None:
         self.problems.append(f"{where}: {what}" if where else what)
 
-    def specs(self, content: Mapping[str, Any]) -> tuple[Spec, ...]:
-        content = self._known("", content, PROJECT_NAMES)  # profiles are read by the client
-        defaults = self._known("defaults", self._table("defaults", content.get("defaults", {})), _COMMON)
-        defaults = self._sound({key: value for key, value in defaults.items() if key in _COMMON})
-        reports = self._table("reports", content.get("reports", {}))
+    def read_specs(self, content: Mapping[str, Any]) -> tuple[Spec, ...]:
+        content = self._drop_unknown("", content, PROJECT_NAMES)  # profiles are read by the client
+        defaults = self._drop_unknown("defaults", self._read_table("defaults", content.get("defaults", {})), _COMMON)
+        defaults = self._read_defaults({key: value for key, value in defaults.items() if key in _COMMON})
+        reports = self._read_table("reports", content.get("reports", {}))
         if not reports and not self.problems:
-            self.wrong("", "there is no report in it: begin one with [reports.NAME]")
-        specs = [self._spec(name, defaults, self._table(f"reports.{name}", own)) for name, own in reports.items()]
+            self.add_problem("", "there is no report in it: begin one with [reports.NAME]")
+        specs = [
+            self._read_spec(name, defaults, self._read_table(f"reports.{name}", own)) for name, own in reports.items()
+        ]
         return tuple(spec for spec in specs if spec is not None)
 
-    def _sound(self, defaults: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The defaults; one that is wrong is said to be so here, once, and is another in the reports."""
+    def _read_defaults(self, defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Read the defaults. A wrong one is reported once, here; the reports get a valid stand-in."""
         other = {"destination": "-", "start": datetime.now(UTC).date().replace(day=1)}
         sound: dict[str, Any] = {}
         for key, value in defaults.items():
             before = len(self.problems)
-            self._settings("defaults", "", {key: value})
+            self._read_settings("defaults", "", {key: value})
             if len(self.problems) == before:
                 sound[key] = value
             elif key in other:
                 sound[key] = other[key]
         return sound
 
-    def _spec(self, name: str, defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Spec | None:
+    def _read_spec(self, name: str, defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Spec | None:
         where, before = f"reports.{name}", len(self.problems)
         if not _NAMES.fullmatch(name):
-            self.wrong(where, "a name is a lower-case letter, then up to 62 of a-z, 0-9 and _: tables are called by it")
-        rows = {**defaults, **self._known(where, own, _OWN)}
+            self.add_problem(
+                where, "a name is a lower-case letter, then up to 62 of a-z, 0-9 and _: tables are called by it"
+            )
+        rows = {**defaults, **self._drop_unknown(where, own, _OWN)}
         for key in ("metrics", "dimensions", "start", "destination"):
             if key not in rows and (self.placed or key != "destination"):
-                self.wrong(where, f"{key} is missing")
-        spec = self._settings(where, name, rows)
+                self.add_problem(where, f"{key} is missing")
+        spec = self._read_settings(where, name, rows)
         if _UNREAD not in {spec.metrics, spec.dimensions}:
-            self._meaning(where, spec)
+            self._check_spec(where, spec)
         return spec if len(self.problems) == before else None
 
-    def _settings(self, where: str, name: str, rows: Mapping[str, Any]) -> Spec:
-        """The settings as they are given; for one that is missing or wrong something that is well-formed."""
+    def _read_settings(self, where: str, name: str, rows: Mapping[str, Any]) -> Spec:
+        """Read the settings of a spec; one that is missing or wrong gets a well-formed stand-in."""
         return Spec(
             name,
-            self._names(where, rows, "metrics"),
-            self._names(where, rows, "dimensions"),
-            self._day(where, rows.get("start", date.min)),
-            self._place(where, rows.get("destination", "-")),
-            self._filters(where, rows.get("filters", {})),
-            str(self._word(where, rows, "product", DEFAULT_PRODUCT)).upper(),
-            self._number(where, rows, "lookback", LOOKBACK, 0),
-            self._number(where, rows, "settle", SETTLE, 0),
-            self._number(where, rows, "window", Limit.RANGE_DAYS.default, 1),
-            self._contract(where, rows),
+            self._read_names(where, rows, "metrics"),
+            self._read_names(where, rows, "dimensions"),
+            self._read_start(where, rows.get("start", date.min)),
+            self._read_destination(where, rows.get("destination", "-")),
+            self._read_filters(where, rows.get("filters", {})),
+            str(self._read_text(where, rows, "product", DEFAULT_PRODUCT)).upper(),
+            self._read_days(where, rows, "lookback", LOOKBACK, 0),
+            self._read_days(where, rows, "settle", SETTLE, 0),
+            self._read_days(where, rows, "window", Limit.RANGE_DAYS.default, 1),
+            self._read_contract(where, rows),
         )
 
-    def _meaning(self, where: str, spec: Spec) -> None:
-        """What is wrong with a spec as a whole."""
+    def _check_spec(self, where: str, spec: Spec) -> None:
+        """Add the problems that a spec has as a whole."""
         today = datetime.now(UTC).date()
         if spec.time is None and all(name in Dimension.__members__ for name in spec.dimensions):
-            self.wrong(where, "nothing tells its days apart, so no day of it could be replaced: add DAY to dimensions")
+            self.add_problem(
+                where, "nothing tells its days apart, so no day of it could be replaced: add DAY to dimensions"
+            )
         if spec.monthly and spec.start.day != 1 and spec.start > date.min:
             first = spec.start.replace(day=1)
-            self.wrong(where, f"its rows are of whole months: let it start on a first, {first}, or add DAY")
+            self.add_problem(where, f"its rows are of whole months: let it start on a first, {first}, or add DAY")
         if spec.monthly and spec.window < LONGEST_MONTH:
-            self.wrong(where, f"its rows are of whole months: a window of {spec.window} days is too short")
+            self.add_problem(where, f"its rows are of whole months: a window of {spec.window} days is too short")
         if spec.start > today:
-            self.wrong(where, f"start: {spec.start} lies in the future")
+            self.add_problem(where, f"start: {spec.start} lies in the future")
         first = min(spec.start, today) if spec.start > date.min else today
         for problem in check.problems(spec.query(first, first), today=today, rules=check.Rules(strict=False)):
-            # Whether the service knows a name that we don't is asked when it is spoken to: but days are of our names.
+            # Only the service can tell whether it has a name that we don't know; the time must be a name of ours.
             if problem.fatal or (spec.time is None and problem.path[:1] == ("dimensions",)):
-                self.wrong(where, str(problem))
+                self.add_problem(where, str(problem))
             else:
                 self.doubts.append(f"{where}: {problem}")
 
-    def _known(self, where: str, rows: Mapping[str, Any], known: tuple[str, ...]) -> Mapping[str, Any]:
-        """The rows by known keys alone. What stands under a mistyped one is looked at under the one that was meant."""
+    def _drop_unknown(self, where: str, rows: Mapping[str, Any], known: tuple[str, ...]) -> Mapping[str, Any]:
+        """Return the rows with known keys alone. The value of a mistyped key is read under the nearest known one."""
         sound = {key: value for key, value in rows.items() if key in known}
         for key in rows:
             if key not in known:
-                self.wrong(where, f"there is no {key[:80]!r} here{_meant(key, known)}")
+                self.add_problem(where, f"there is no {key[:80]!r} here{_suggest(key, known)}")
                 if near := nearest(key, known):
                     sound.setdefault(near, rows[key])
         return sound
 
-    def _table(self, where: str, value: object) -> Mapping[str, Any]:
+    def _read_table(self, where: str, value: object) -> Mapping[str, Any]:
         if isinstance(value, dict):
             return value
-        self.wrong(where, "it must be a table")
+        self.add_problem(where, "it must be a table")
         return {}
 
-    def _names(self, where: str, rows: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    def _read_names(self, where: str, rows: Mapping[str, Any], key: str) -> tuple[str, ...]:
         value = rows.get(key)
         if isinstance(value, list) and all(isinstance(name, str) and name.strip() for name in value):
             return tuple(name.strip().upper() for name in value)
         if key in rows:
-            self.wrong(where, f'{key} must be a list of names, such as ["…", "…"]')
+            self.add_problem(where, f'{key} must be a list of names, such as ["…", "…"]')
         return _UNREAD
 
-    def _filters(self, where: str, value: object) -> tuple[tuple[str, str], ...]:
+    def _read_filters(self, where: str, value: object) -> tuple[tuple[str, str], ...]:
         if isinstance(value, dict) and all(isinstance(each, str) for each in value.values()):
             return tuple(sorted(value.items()))
-        self.wrong(where, 'filters must be a table of names and texts, such as { mediaType = "VIDEO" }')
+        self.add_problem(where, 'filters must be a table of names and texts, such as { mediaType = "VIDEO" }')
         return ()
 
-    def _day(self, where: str, value: object) -> date:
+    def _read_start(self, where: str, value: object) -> date:
         if isinstance(value, date) and not isinstance(value, datetime):
             return value
         try:
@@ -186,47 +192,49 @@ class _Sheet:
                 return date.fromisoformat(value)
         except ValueError:
             pass
-        self.wrong(where, f"start: {str(value)[:40]!r} is no day: write it as 2026-01-31")
+        self.add_problem(where, f"start: {str(value)[:40]!r} is no day: write it as 2026-01-31")
         return date.min
 
-    def _number(self, where: str, rows: Mapping[str, Any], key: str, default: int, least: int) -> int:
+    def _read_days(self, where: str, rows: Mapping[str, Any], key: str, default: int, least: int) -> int:
         value = rows.get(key, default)
         if isinstance(value, int) and not isinstance(value, bool) and least <= value <= _LONGEST:
             return value
-        self.wrong(where, f"{key}: {str(value)[:40]!r} is no number of days from {least} to {_LONGEST}")
+        self.add_problem(where, f"{key}: {str(value)[:40]!r} is no number of days from {least} to {_LONGEST}")
         return default
 
-    def _word(self, where: str, rows: Mapping[str, Any], key: str, default: str) -> str:
+    def _read_text(self, where: str, rows: Mapping[str, Any], key: str, default: str) -> str:
         value = rows.get(key, default)
         if isinstance(value, str) and value.strip():
             return value.strip()
-        self.wrong(where, f"{key} must be a text")
+        self.add_problem(where, f"{key} must be a text")
         return default
 
-    def _contract(self, where: str, rows: Mapping[str, Any]) -> Contract:
-        word = self._word(where, rows, "contract", Contract.EVOLVE)
+    def _read_contract(self, where: str, rows: Mapping[str, Any]) -> Contract:
+        word = self._read_text(where, rows, "contract", Contract.EVOLVE)
         if word in set(Contract):
             return Contract(word)
-        self.wrong(where, f"contract: {word[:40]!r} is none of {', '.join(Contract)}")
+        self.add_problem(where, f"contract: {word[:40]!r} is none of {', '.join(Contract)}")
         return Contract.EVOLVE
 
-    def _place(self, where: str, value: object) -> Place:
+    def _read_destination(self, where: str, value: object) -> Place:
         if not isinstance(value, str) or not value.strip():
-            self.wrong(where, "destination must be the path of a .duckdb file, or of a folder for Parquet")
+            self.add_problem(where, "destination must be the path of a .duckdb file, or of a folder for Parquet")
             return Place(Kind.PARQUET, self.folder)
         try:
             path = self.folder / expand_path(value.strip())
         except UsageError as error:
-            self.wrong(where, f"destination: {error}")
+            self.add_problem(where, f"destination: {error}")
             return Place(Kind.PARQUET, self.folder)
         if path.suffix.lower() in _DUCKDB:
             return Place(Kind.DUCKDB, path)
         if path.suffix:
-            self.wrong(where, f"destination: {value!r} is neither a .duckdb file nor a folder (a name without a dot)")
+            self.add_problem(
+                where, f"destination: {value!r} is neither a .duckdb file nor a folder (a name without a dot)"
+            )
         return Place(Kind.PARQUET, path)
 
 
-def _meant(word: str, known: Iterable[str]) -> str:
+def _suggest(word: str, known: Iterable[str]) -> str:
     known = tuple(known)
     near = nearest(word, known)
     return f": did you mean {near}?" if near else f": there are {', '.join(known)}" if known else ""

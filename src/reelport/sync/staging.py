@@ -1,4 +1,4 @@
-"""A window's report on its way in: its CSV as a table of texts, to be looked at before anything is changed."""
+"""Staging: load a window's CSV into a temporary table of texts, to check it before the copy changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reelport.client.files.part import translate_io_errors
 from reelport.client.files.shape import parse_columns
 from reelport.client.ranges.windows import Window
 from reelport.errors import SchemaDrift, ServiceError, StorageError, UsageError
-from reelport.sync.columns import Field, digits_of, fits, is_number, literal, quoted
+from reelport.sync.columns import Field, digits_sql, fits_sql, is_number_sql, quote_literal, quote_name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STAGE = "temp.main.stage"
 _HEADER_BYTES = 1 << 16
 
-# Nothing is guessed. A folder that is named `views=9` is no column of the files in it.
+# DuckDB must guess nothing: a folder named `views=9` is no column of the files in it.
 _CSV = (
     "auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', nullstr = '', "
     "hive_partitioning = false, max_line_size = 16777216"
@@ -30,9 +30,9 @@ _CSV = (
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A report on disk: the window that it is of, its token, and when and where it was asked for (UTC).
+    """A downloaded report: its window, file and token, and when (UTC) and from which service it was asked for.
 
-    `last_complete_day` is that of the facts that it was made of; None where the service doesn't tell.
+    `last_complete_day` is that of the facts behind the report; None where the service doesn't tell.
     """
 
     window: Window
@@ -45,7 +45,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """Values of a column that are no values of its field: how many, one of them, and what would hold them."""
+    """Values that don't fit the type of their field: how many, an example, and whether wider numbers would do."""
 
     field: Field
     count: int
@@ -59,30 +59,30 @@ class Misfit:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The report in the table `STAGE` of a connection, all of it text; only an empty cell is NULL."""
+    """A report in the table `STAGE` of a connection, every cell a text; only an empty cell is NULL."""
 
     con: DuckDBPyConnection
     columns: tuple[str, ...]
 
     def misfits(self, fields: tuple[Field, ...]) -> tuple[Misfit, ...]:
-        """What of the report's columns doesn't fit into these fields."""
-        typed = [field for field in fields if field.name in self.columns and fits(field) != "true"]
+        """Find the values of the report that don't fit into these fields."""
+        typed = [field for field in fields if field.name in self.columns and fits_sql(field) != "true"]
         if not typed:
             return ()
-        sums = ", ".join(_look(field) for field in typed)
+        sums = ", ".join(_misfit_sql(field) for field in typed)
         row = self.con.execute(f"SELECT {sums} FROM {STAGE}").fetchone() or ()  # noqa: S608 - names are quoted
         found = [Misfit(field, *row[4 * i : 4 * i + 4]) for i, field in enumerate(typed)]
         return tuple(misfit for misfit in found if misfit.count)
 
     def count(self, condition: str = "true") -> int:
-        """How many rows there are, of which this is true."""
+        """Count the rows for which the SQL condition holds."""
         found = self.con.execute(f"SELECT count(*) FILTER ({condition}) FROM {STAGE}").fetchone()  # noqa: S608 - ours
         return int(found[0]) if found else 0
 
 
 @contextmanager
-def engine(spill: Path) -> Iterator[DuckDBPyConnection]:
-    """A DuckDB in memory that speaks UTC and spills into a folder of its own. UsageError where DuckDB is absent."""
+def open_duckdb(spill: Path) -> Iterator[DuckDBPyConnection]:
+    """Open an in-memory DuckDB in UTC that spills into a folder. Raises UsageError where DuckDB isn't installed."""
     try:
         import duckdb  # noqa: PLC0415 - heavy, and only a sync needs it
     except ImportError as error:
@@ -97,10 +97,10 @@ def engine(spill: Path) -> Iterator[DuckDBPyConnection]:
         con.close()
 
 
-def stage(con: DuckDBPyConnection, file: Path) -> Stage:
-    """Read a downloaded report.
+def load_stage(con: DuckDBPyConnection, file: Path) -> Stage:
+    """Load a downloaded report into the table `STAGE`.
 
-    Raises SchemaDrift for columns that have one name, or one of ours, and ServiceError where it is no CSV.
+    Raises SchemaDrift for columns with the same name or a reserved one, ServiceError where the file is no CSV.
     """
     import duckdb  # noqa: PLC0415 - heavy; it is loaded by now
 
@@ -111,9 +111,9 @@ def stage(con: DuckDBPyConnection, file: Path) -> Stage:
     wrong = sorted({name for name in columns if columns.count(name) > 1 or name.startswith("_") or not name})
     if wrong:
         raise SchemaDrift(f"The report has columns that no table can: {', '.join(map(repr, wrong))[:300]}.")
-    texts = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in columns)
+    texts = ", ".join(f"{quote_literal(name)}: 'VARCHAR'" for name in columns)
     con.execute(f"DROP TABLE IF EXISTS {STAGE}")
-    read = f"read_csv({literal(str(file))}, columns = {{{texts}}}, {_CSV})"
+    read = f"read_csv({quote_literal(str(file))}, columns = {{{texts}}}, {_CSV})"
     try:
         con.execute(f"CREATE TEMP TABLE stage AS SELECT * FROM {read}")  # noqa: S608 - names and texts are quoted
     except duckdb.InvalidInputException as error:
@@ -121,13 +121,13 @@ def stage(con: DuckDBPyConnection, file: Path) -> Stage:
     return Stage(con, columns)
 
 
-def _look(field: Field) -> str:
-    text = quoted(field.name)
-    misfit = f"FILTER ({text} IS NOT NULL AND NOT {fits(field)})"
-    number = is_number(field.name)
+def _misfit_sql(field: Field) -> str:
+    text = quote_name(field.name)
+    misfit = f"FILTER ({text} IS NOT NULL AND NOT {fits_sql(field)})"
+    number = is_number_sql(field.name)
     return (
         f"count(*) {misfit}, any_value({text}) {misfit}, "
-        f"coalesce(bool_and({number}) {misfit}, false), coalesce(max({digits_of(field.name)}) {misfit}, 0)"
+        f"coalesce(bool_and({number}) {misfit}, false), coalesce(max({digits_sql(field.name)}) {misfit}, 0)"
     )
 
 

@@ -1,4 +1,4 @@
-"""What happens in a sync, as lines of Python's `logging` under `reelport`: nothing unless logging is configured."""
+"""Log the events of a sync by Python's `logging`, as `reelport.sync`. Silent unless logging is configured."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from reelport.wording import format_count
 _LOGGER = logging.getLogger("reelport.sync")
 
 
-def listener(session: Session, tell: Tell) -> Tell:
-    """What tells the log, and then whoever listens."""
+def with_log(session: Session, tell: Tell) -> Tell:
+    """Wrap `tell` so that each event is logged first."""
     log = ReportLog(session)
 
-    def heard(event: SyncEvent) -> None:
+    def listener(event: SyncEvent) -> None:
         _write(log, event)
         tell(event)
 
-    return heard
+    return listener
 
 
 def _write(log: ReportLog, event: SyncEvent) -> None:

@@ -1,4 +1,4 @@
-"""A window as one Arrow table for whoever replaces days by a key: its rows, and a tombstone for each day without."""
+"""A window as one Arrow table for dlt, which replaces days by a key: its rows, and a tombstone for each empty day."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from reelport.errors import StorageError
-from reelport.sync.columns import Field, day_of, quoted
-from reelport.sync.contract import agree, time_of
-from reelport.sync.copies import replaced, stamped
+from reelport.sync.columns import Field, day_sql, quote_name
+from reelport.sync.contract import agree, time_field
+from reelport.sync.copies import replaced_span, select_stamped
 from reelport.sync.copy_state import State
 from reelport.sync.days import NONE, Days, month_last
 from reelport.sync.spec import Spec
-from reelport.sync.staging import Delivery, engine, stage
+from reelport.sync.staging import Delivery, load_stage, open_duckdb
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 DAY = "_day"
-"""The day of a row (of a month, its first): what is deleted by."""
+"""Name of the column with a row's day (for a month, its first): the merge key."""
 
 DELETED = "_deleted"
-"""Whether a row is a tombstone: it deletes its day, and isn't kept."""
+"""Name of the column that marks a tombstone: it deletes its day, and isn't kept."""
 
 KEY = ("_spec", DAY)
-"""What rows are replaced by."""
+"""The merge key: a load replaces all rows with the same values."""
 
 _TOMBSTONE = f"INSERT INTO batch BY NAME SELECT ? AS _spec, CAST(? AS DATE) AS {DAY}, true AS {DELETED}"
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What a copy elsewhere holds, as far as we were told: its state, its columns, the days that have rows.
+class HeldCopy:
+    """What a copy in a dlt destination holds by dlt's state: its state, its columns, the days that have rows.
 
-    `time` is the column that told the days of these rows.
+    `time` is the column that gave the days of these rows.
     """
 
     state: State
@@ -43,31 +43,31 @@ class Held:
     filled: Days = NONE
     time: str = ""
 
-    def trusted(self, spec: Spec) -> State:
-        """The state as far as the days that have rows let it be trusted."""
-        return self.state.trusted(spec, self.filled.spans[-1][1] if self.filled.spans else None)
+    def trust(self, spec: Spec) -> State:
+        """Return the state as far as the days with rows confirm it (see `State.trust`)."""
+        return self.state.trust(spec, self.filled.spans[-1][1] if self.filled.spans else None)
 
-    def stale(self, spec: Spec, delivery: Delivery) -> Days:
-        """Days whose rows go with this delivery, though it isn't theirs.
+    def stale_days(self, spec: Spec, delivery: Delivery) -> Days:
+        """Return the days outside of the delivery whose rows must be deleted with it.
 
-        Those that another column placed in time would say the same once more; those of another meaning or service
-        that no window replaces would stay for ever.
+        Rows placed by another time column would be repeated; rows of another query or service that no window replaces
+        would stay for ever.
         """
         if self.time and self.time != spec.time:
             return self.filled
-        if self.state.fits(spec, delivery.service):
+        if self.state.is_current(spec, delivery.service):
             return NONE
-        return self.filled - Days.between(*replaced(spec, delivery))
+        return self.filled - Days.between(*replaced_span(spec, delivery))
 
     def to_text(self) -> str:
-        """One line of JSON."""
+        """Format as one line of JSON."""
         columns = {field.name: field.type for field in self.fields}
         filled = self.filled.to_json()
         return json.dumps({"state": self.state.to_json(), "columns": columns, "filled": filled, "time": self.time})
 
     @classmethod
     def from_text(cls, text: str | None) -> Self:
-        """That of `to_text`; the empty one for None. StorageError for one that is damaged."""
+        """Read what `to_text` gave; the empty copy for None. Raises StorageError for a damaged text."""
         if text is None:
             return cls(State())
         try:
@@ -80,7 +80,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A window's table, how many of its rows are rows, on which days, its columns, and what is to be said of them."""
+    """A window's table, how many of its rows are no tombstones, their days, its columns, and notes for the user."""
 
     table: pa.Table
     rows: int
@@ -89,27 +89,27 @@ class Batch:
     notes: tuple[str, ...]
 
 
-def batch(spec: Spec, delivery: Delivery, held: Held, spill: Path) -> Batch:
-    """The table of a delivery for a copy that holds this. Raises SchemaDrift by the spec's contract."""
-    days = Days.between(delivery.window.start, delivery.window.end) | held.stale(spec, delivery)
-    with engine(spill) as con:
-        staged = stage(con, delivery.file)
+def build_batch(spec: Spec, delivery: Delivery, held: HeldCopy, spill: Path) -> Batch:
+    """Build the table of a delivery for a copy. Raises SchemaDrift by the spec's contract."""
+    days = Days.between(delivery.window.start, delivery.window.end) | held.stale_days(spec, delivery)
+    with open_duckdb(spill) as con:
+        staged = load_stage(con, delivery.file)
         agreement = agree(spec, held.fields, staged, delivery.window, widens=False)
-        time = time_of(spec, agreement.fields)
-        placed = day_of(quoted(time.name), time.type)
-        rows = stamped(spec, delivery, agreement)
+        time = time_field(spec, agreement.fields)
+        placed = day_sql(quote_name(time.name), time.type)
+        rows = select_stamped(spec, delivery, agreement)
         con.execute(f"CREATE TEMP TABLE batch AS SELECT *, {placed} AS {DAY}, false AS {DELETED} FROM ({rows})")  # noqa: S608 - quoted
         found = con.execute(f"SELECT {DAY}, count(*) FROM batch GROUP BY 1").fetchall()  # noqa: S608 - our own names
         firsts = {first for first, _ in found}
         if empty := [[spec.name, day] for day in days if day not in firsts]:
             con.executemany(_TOMBSTONE, empty)
-        table = _keyed(con.sql("FROM batch").to_arrow_table())
+        table = _require_keys(con.sql("FROM batch").to_arrow_table())
     filled = Days.of((first, month_last(first) if spec.monthly else first) for first, _ in found)
     return Batch(table, sum(count for _, count in found), filled, agreement.fields, agreement.notes)
 
 
-def _keyed(table: pa.Table) -> pa.Table:
-    """The table, which says that no key is missing."""
+def _require_keys(table: pa.Table) -> pa.Table:
+    """Mark the key columns of the table as not nullable."""
     for name in KEY:
         at = table.schema.get_field_index(name)
         table = table.cast(table.schema.set(at, table.schema.field(at).with_nullable(False)))

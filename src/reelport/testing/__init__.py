@@ -1,6 +1,6 @@
-"""For tests of programs that speak to a Reporting API: a real service in a box, and a vendor that misbehaves.
+"""For tests of programs that call a Reporting API: a real service, and a vendor that misbehaves on command.
 
-Each is loaded when it is first named: the vendor needs none of the service's libraries.
+Each is imported on its first use: the vendor needs none of the service's libraries.
 """
 
 from __future__ import annotations

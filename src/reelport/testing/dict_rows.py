@@ -1,4 +1,4 @@
-"""Rows given as dicts of Python values, for a table of facts: as Arrow, each cell the text that a file would have."""
+"""Convert rows given as dicts into an Arrow table of texts, as a file would have them, for a table of facts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Row = Mapping[str, object]
 
 _SHOWN = 20
-"""Problems that one error lists."""
+"""The most problems that one error lists."""
 
 _WANTED = {
     Kind.TEXT: "a text",
@@ -33,25 +33,25 @@ _WANTED = {
 }
 
 
-def arrow_of(name: str, rows: Iterable[Row]) -> pa.Table:
-    """The rows of a table as Arrow, all cells as texts. A key that is absent, or None, is an empty cell.
+def to_arrow(name: str, rows: Iterable[Row]) -> pa.Table:
+    """Convert the rows of a table into Arrow, all cells as texts. An absent key, or None, is an empty cell.
 
-    Raises UsageError for a table that there isn't, and BadInput with every row and column that holds no value of
-    its kind or has another name than the table's; whether a value is allowed is left to who loads it.
+    Raises UsageError for an unknown table, and BadInput with every row that has an unknown column or a value of the
+    wrong type. Whether a value is allowed is checked by the load.
     """
     import pyarrow as pa  # noqa: PLC0415 - a service without facts need not wait for it
 
     table = find_table(name)
-    given = _listed(name, rows)
-    problems = [problem for number, row in enumerate(given, start=1) for problem in _problems(table, number, row)]
+    given = _list_rows(name, rows)
+    problems = [problem for number, row in enumerate(given, start=1) for problem in _find_problems(table, number, row)]
     if problems:
-        raise _refusal(problems)
+        raise _build_error(problems)
     columns = [column for column in table.columns if column.required or any(column.name in row for row in given)]
-    cells = {column.name: pa.array([_text(row.get(column.name)) for row in given]) for column in columns}
+    cells = {column.name: pa.array([_format_cell(row.get(column.name)) for row in given]) for column in columns}
     return pa.table({name: column.cast(pa.string()) for name, column in cells.items()})
 
 
-def _listed(name: str, rows: Iterable[Row]) -> list[Row]:
+def _list_rows(name: str, rows: Iterable[Row]) -> list[Row]:
     if isinstance(rows, Mapping | str | bytes):
         raise UsageError(f"Rows are a list of dicts, one a row, and not one {type(rows).__name__}.")
     given = list(rows)
@@ -60,8 +60,8 @@ def _listed(name: str, rows: Iterable[Row]) -> list[Row]:
     return given
 
 
-def _problems(table: Table, number: int, row: object) -> list[str]:
-    """What is wrong with the names and the kinds of a row's values."""
+def _find_problems(table: Table, number: int, row: object) -> list[str]:
+    """Return the problems of a row's column names and value types."""
     if not isinstance(row, Mapping):
         return [f"row {number} is of the type {type(row).__name__}, and not a dict by column"]
     columns = {column.name: column for column in table.columns}
@@ -71,14 +71,14 @@ def _problems(table: Table, number: int, row: object) -> list[str]:
             hint = nearest(str(name), columns)
             likely = f" (did you mean {hint}?)" if hint else ""
             found.append(f"row {number}: {table.name} has no column {name!r}{likely}")
-        elif not _fits(columns[name].kind, value):
+        elif not _is_of_kind(columns[name].kind, value):
             what = f"{repr(value)[:60]} is of the type {type(value).__name__}"
             found.append(f"row {number}: {name}: {what}, where {_WANTED[columns[name].kind]} should be")
     return found
 
 
-def _fits(kind: Kind, value: object) -> bool:
-    """Whether a value is of a type that can stand for a kind; a text can for each."""
+def _is_of_kind(kind: Kind, value: object) -> bool:
+    """Whether a value's type can stand for a kind; a text can for every kind."""
     if isinstance(value, bool):
         return False
     if value is None or isinstance(value, str):
@@ -94,8 +94,8 @@ def _fits(kind: Kind, value: object) -> bool:
             return isinstance(value, Sequence | set | frozenset) and all(isinstance(each, str) for each in value)
 
 
-def _text(value: object) -> str | None:
-    """A value as a file would have it; a datetime without a zone is UTC."""
+def _format_cell(value: object) -> str | None:
+    """Format a value as a file would have it; a datetime without a zone is UTC."""
     match value:
         case None | str():
             return value
@@ -104,14 +104,14 @@ def _text(value: object) -> str | None:
         case date():
             return value.isoformat()
         case float() | Decimal() | Integral():
-            # A float by its shortest text: 0.1 is then 0.1.
+            # str gives a float's shortest text, so that 0.1 stays 0.1.
             return format(Decimal(str(value)), "f")
         case _:
             assert isinstance(value, Iterable)  # noqa: S101 - nothing else fits a column
             return json.dumps(list(value), ensure_ascii=False)
 
 
-def _refusal(problems: Sequence[str]) -> BadInput:
+def _build_error(problems: Sequence[str]) -> BadInput:
     listed = "\n".join(f"  {problem}" for problem in islice(problems, _SHOWN))
     more = f"\n  … and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
     return BadInput(f"nothing was loaded:\n{listed}{more}")

@@ -1,11 +1,11 @@
-"""A real service in a box, for tests: its own process, its own workers, a free port, and facts of your choice.
+"""Run a real service in tests: its own process and workers, a free port, and facts of your choice.
 
     with Service() as service:
         service.sample(date(2026, 1, 1), date(2026, 1, 7), rows=10_000)
         key = service.key("demo")
         ...  # speak to service.url with key.id and key.secret
 
-Nothing in it is a stand-in: what your program does with it, it does with a service in production.
+Nothing in it is a mock: your program meets the same service as in production.
 """
 
 from __future__ import annotations
@@ -51,18 +51,17 @@ __all__ = ["Channel", "Key", "Service"]
 _READY_SECONDS = 120.0
 _PATIENCE_SECONDS = 0.2
 _STOP_SECONDS = 60.0
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 _PORTS = range(20_000, 32_000)
 _PORTS_TRIED = 100
-_TAKEN = "is in use by another program"
+_PORT_IN_USE = "is in use by another program"
 
 
 class Service:
-    """`reelport serve` in a process of its own, ready to answer while the block runs.
+    """Runs `reelport serve` in its own process; the service answers while the block runs.
 
-    `data` is its data directory, which stays; without one it gets a directory of its own, which goes. Any
-    setting of the service may be given by name, and UsageError names those that are none; `environment` is added
-    to that of its processes.
+    `data` is its data directory, which is kept; without it a temporary one is used and deleted. Any setting of the
+    service may be given by name; UsageError names unknown ones. `environment` is added to that of its processes.
     """
 
     def __init__(
@@ -74,28 +73,28 @@ class Service:
             **{"data": data or self._own / "data", "port": _free_port(), **settings}
         )
         self._environment = dict(environment or {})
-        self._rented = "port" not in settings
+        self._chose_port = "port" not in settings
         self._process: subprocess.Popen[bytes] | None = None
         self.log_file = self._own / "service.log"
 
     @property
     def url(self) -> str:
-        """Where it answers, without a slash at the end."""
+        """The service's address, without a slash at the end."""
         return f"http://{self.settings.host}:{self.settings.port}"
 
     @property
     def data(self) -> Path:
-        """Its data directory."""
+        """The service's data directory."""
         return self.settings.data
 
     @property
     def log(self) -> str:
-        """All that its processes have logged so far."""
+        """The log of all its processes so far."""
         return self.log_file.read_text("utf-8", "replace") if self.log_file.exists() else ""
 
     def organization(self, name: str, channels: Iterable[Channel] = ()) -> None:
-        """Have an organization of that name, and these channels in the tables and for it to read."""
-        with self._state() as db:
+        """Add an organization unless it exists, add channels to the tables, and let it read them."""
+        with self._open_state() as db:
             if name not in {known.name for known in organizations.list_organizations(db)}:
                 organizations.add_organization(db, name, datetime.now(UTC))
             for channel in channels:
@@ -104,12 +103,12 @@ class Service:
     def key(
         self, organization: str, permissions: Iterable[str] = REPORT_SCOPES, channels: Iterable[str] | None = None
     ) -> Key:
-        """A new key of an organization, with every permission unless some are named.
+        """Create a key of an organization, with every permission unless some are named.
 
-        `channels`, by slug or id, limits it to these.
+        `channels`, by slug or id, limits the key to these.
         """
         limit = None if channels is None else tuple(channels)
-        with self._state() as db:
+        with self._open_state() as db:
             return channel_registry.create_key(
                 db,
                 self.settings,
@@ -121,17 +120,17 @@ class Service:
             )
 
     def sample(self, start: date, end: date, *, rows: int = 10_000, seed: int = 1) -> None:
-        """Load believable facts of these days for the organizations `demo` and `rival`, which are made too."""
+        """Load sample facts of these days for the organizations `demo` and `rival`, which are created too."""
         from reelport.server import sandbox  # noqa: PLC0415 - a service without facts need not wait for it
 
         sandbox.fill(self.settings, start, end, rows, seed)
 
     def load(self, table: str, rows: pa.Table | Iterable[Mapping[str, object]]) -> None:
-        """Load rows of your own into a table: an Arrow table, or a dict a row.
+        """Load your own rows into a table: an Arrow table, or one dict for each row.
 
-        Dicts hold Python's values: dates and datetimes (UTC where they have no zone), ints, Decimals and floats, texts,
-        lists of texts; what is absent or None is empty. Raises BadInput, with every row and column that can't be taken,
-        and then nothing is loaded.
+        Dicts hold Python values: dates and datetimes (UTC where they have no zone), ints, Decimals and floats, texts,
+        lists of texts; an absent key or None is an empty cell. Raises BadInput, with every row and column that can't
+        be loaded; then nothing is loaded.
         """
         from reelport.facts.loading.load import load_arrow  # noqa: PLC0415 - the same
 
@@ -139,49 +138,49 @@ class Service:
         if _is_arrow(rows):
             load_arrow(self.settings.facts_root, table, rows, batch)
             return
-        from reelport.testing.dict_rows import arrow_of  # noqa: PLC0415 - the same
+        from reelport.testing.dict_rows import to_arrow  # noqa: PLC0415 - the same
 
         try:
-            load_arrow(self.settings.facts_root, table, arrow_of(table, rows), batch)
+            load_arrow(self.settings.facts_root, table, to_arrow(table, rows), batch)
         except BadInput as error:
             raise BadInput(str(error).replace(f"{batch} line ", "row ")) from None
 
     @property
     def pid(self) -> int:
-        """The process that serves; Unreachable when it doesn't run."""
+        """The id of the serving process. Raises Unreachable when it doesn't run."""
         if self._process is None:
             raise Unreachable("The service isn't running.")
         return self._process.pid
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
-        """The processes that make reports now."""
+        """The ids of the living worker processes."""
         from reelport.server.queue import liveness  # noqa: PLC0415 - most tests never look
 
         return tuple(liveness.parse_pid(owner) for owner in liveness.list_living(self.settings))
 
     def start(self, *, environment: Mapping[str, str] | None = None) -> None:
-        """Start it and wait until it is ready. InternalError, with its log, when it ends instead.
+        """Start the service and wait until it is ready. Raises InternalError with its log when it ends instead.
 
-        `environment` replaces what was added to the environment before.
+        `environment` replaces the variables that were added before.
         """
         if environment is not None:
             self._environment = dict(environment)
         while True:
             try:
-                self._wait_until_ready(self._launched())
+                self._wait_until_ready(self._launch())
             except InternalError as failed:
-                # A free port may be another's by the time that the service takes it.
-                if not (self._rented and _TAKEN in str(failed)):
+                # Another program may have taken the free port before the service did.
+                if not (self._chose_port and _PORT_IN_USE in str(failed)):
                     raise
                 self.log_file.unlink()
                 self.settings = replace(self.settings, port=_free_port())
             else:
-                # From now on it is known to others, and stays.
-                self._rented = False
+                # Others know the port from now on: it must not change any more.
+                self._chose_port = False
                 return
 
-    def _launched(self) -> subprocess.Popen[bytes]:
+    def _launch(self) -> subprocess.Popen[bytes]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
@@ -194,15 +193,15 @@ class Service:
         return self._process
 
     def stop(self) -> None:
-        """Stop it in good order; its workers are gone when this returns."""
-        self._end(signal.SIGTERM)
+        """Stop the service by SIGTERM; its workers have ended when this returns."""
+        self._stop_by(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill -9 the serving process alone; its workers notice and end by themselves."""
-        self._end(signal.SIGKILL)
+        """Kill only the serving process by SIGKILL; its workers notice and end by themselves."""
+        self._stop_by(signal.SIGKILL)
 
     def kill_workers(self) -> tuple[int, ...]:
-        """Kill -9 every worker; the service starts others. Gives the processes that were killed."""
+        """Kill every worker by SIGKILL; the service starts others. Returns the killed process ids."""
         pids = self.worker_pids
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -210,7 +209,7 @@ class Service:
         return pids
 
     def restart(self, *, environment: Mapping[str, str] | None = None) -> None:
-        """Stop it, if it runs, and start it again over the same data on the same port."""
+        """Stop the service if it runs, and start it again with the same data and port."""
         if self._process is not None:
             self.stop()
         self.start(environment=environment)
@@ -218,22 +217,22 @@ class Service:
     def __enter__(self) -> Self:
         try:
             self.start()
-        except BaseException:  # a Ctrl-C too must leave no process and no folder behind; it goes on
-            self._leave()
+        except BaseException:  # Ctrl-C too must leave no process and no folder behind; it is raised again
+            self._clean_up()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave()
+        self._clean_up()
 
-    def _leave(self) -> None:
+    def _clean_up(self) -> None:
         if self._process is not None:
             self.stop()
         shutil.rmtree(self._own, ignore_errors=True)
 
-    def _end(self, number: signal.Signals) -> None:
+    def _stop_by(self, number: signal.Signals) -> None:
         if self._process is None:
             return
         self._process.send_signal(number)
@@ -246,9 +245,9 @@ class Service:
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         until = time.monotonic() + _READY_SECONDS
-        # Whoever has the port may be another program that never answers, while ours has ended for that very reason.
+        # Another program may have the port and never answer, while our process has ended for that reason.
         patience = _PATIENCE_SECONDS
-        while not self._answers(patience):
+        while not self._is_answering(patience):
             patience *= 2
             if process.poll() is not None:
                 self._process = None
@@ -256,10 +255,10 @@ class Service:
             if time.monotonic() > until:
                 self.kill()
                 raise InternalError(f"The service was not ready within {_READY_SECONDS:.0f} seconds:\n{self.log}")
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
-    def _answers(self, patience: float) -> bool:
-        # Without workers of its own nobody need be there who makes reports.
+    def _is_answering(self, patience: float) -> bool:
+        # /health needs a living worker, /health/ready doesn't: without workers of its own there may be none.
         path = "/health" if self.settings.workers else "/health/ready"
         try:
             with urllib.request.urlopen(self.url + path, timeout=min(patience, 5)) as reply:  # noqa: S310 - our own address
@@ -268,7 +267,7 @@ class Service:
             return False
 
     @contextmanager
-    def _state(self) -> Iterator[Engine]:
+    def _open_state(self) -> Iterator[Engine]:
         db = connect(self.settings)
         try:
             yield db
@@ -277,7 +276,7 @@ class Service:
 
 
 def _is_arrow(rows: object) -> bool:
-    """Whether rows are an Arrow table. Loads no Arrow to tell: whoever made one has it."""
+    """Whether rows are an Arrow table. Doesn't import pyarrow: the caller who made one has imported it."""
     arrow = sys.modules.get("pyarrow")
     return arrow is not None and isinstance(rows, arrow.Table | arrow.RecordBatchReader)
 
@@ -286,15 +285,15 @@ def _refuse_unknown(settings: Iterable[str]) -> None:
     known = setting_names()
     near = {name: nearest(name, known) for name in settings if name not in known}
     if near:
-        said = [
+        sentences = [
             f"There is no setting {name!r}." + (f" Did you mean {likely}?" if likely else "")
             for name, likely in near.items()
         ]
-        raise UsageError("\n".join(said))
+        raise UsageError("\n".join(sentences))
 
 
 def _free_port() -> int:
-    """A port below those that the system gives out by itself: it stays free until the service has it."""
+    """Find a free port below the system's ephemeral range, so that it likely stays free until the service takes it."""
     for _ in range(_PORTS_TRIED):
         port = random.choice(_PORTS)  # noqa: S311 - keeps no secret
         with socket.socket() as probe, contextlib.suppress(OSError):

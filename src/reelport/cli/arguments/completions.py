@@ -1,4 +1,4 @@
-"""What a shell may complete while names are typed: lists by commas, and only what goes with the names so far."""
+"""Shell completion of metrics, dimensions, filters and profiles, limited to what fits the names typed so far."""
 
 from __future__ import annotations
 
@@ -15,53 +15,53 @@ if TYPE_CHECKING:
     from cyclopts.completion import CompletionContext
 
 Suggestions = Iterator[tuple[str, str]]
-"""Each word that may stand there, and what it means."""
+"""Each word that may be typed, with its meaning."""
 
 
 def metrics(context: CompletionContext) -> Suggestions:
-    """Metrics that go with what is typed already."""
-    return _completed(context, _allowed(context, "metrics").metrics)
+    """Complete metrics that can be combined with the names typed already."""
+    return _complete_list(context, _allowed_names(context, "metrics").metrics)
 
 
 def dimensions(context: CompletionContext) -> Suggestions:
-    """Dimensions that go with what is typed already."""
-    return _completed(context, _allowed(context, "dimensions").dimensions)
+    """Complete dimensions that can be combined with the names typed already."""
+    return _complete_list(context, _allowed_names(context, "dimensions").dimensions)
 
 
 def filters(context: CompletionContext) -> Suggestions:
-    """Filters that go with what is typed already, each with its equals sign and the values that it takes."""
-    for row in _allowed(context, "filters").filters:
+    """Complete filters that can be combined with the names typed already, as NAME=VALUE."""
+    for row in _allowed_names(context, "filters").filters:
         for value in row.choices or ("",):
             yield f"{row.name}={value}", row.sentence
 
 
 def products(context: CompletionContext) -> Suggestions:
-    """Every product."""
-    return _completed(context, Product)
+    """Complete products."""
+    return _complete_list(context, Product)
 
 
 def fields(_: CompletionContext) -> Suggestions:
-    """Every name that can be explained."""
+    """Complete any name of the catalog."""
     return ((row.name, row.sentence) for part in (Metric, Dimension, Filter, Product) for row in part)
 
 
 def profiles(_: CompletionContext) -> Suggestions:
-    """The names of the profiles that there are."""
+    """Complete names of existing profiles."""
     from reelport.client.settings.profiles import profile_names
 
     return ((name, "") for name in profile_names(os.environ))
 
 
-def _completed(context: CompletionContext, rows: Iterable[Metric | Dimension | Product]) -> Suggestions:
-    """Each row as the end of the list that is being typed, in the case that is typed."""
+def _complete_list(context: CompletionContext, rows: Iterable[Metric | Dimension | Product]) -> Suggestions:
+    """Append each row to the comma list that is being typed, in the same letter case."""
     before, comma, begun = context.incomplete.rpartition(",")
     for row in rows:
         yield f"{before}{comma}{row.name.lower() if begun.islower() else row.name}", row.sentence
 
 
-def _allowed(context: CompletionContext, part: str) -> Allowed:
-    """What may be added to the names that are typed, those before the last comma under the cursor included."""
-    typed = {name: _typed(context, name) for name in ("metrics", "dimensions", "filters")}
+def _allowed_names(context: CompletionContext, part: str) -> Allowed:
+    """Return what may be added to the typed names, which include those before the cursor's last comma."""
+    typed = {name: _typed_names(context, name) for name in ("metrics", "dimensions", "filters")}
     typed[part] += context.incomplete.rpartition(",")[0].split(",")
     chosen = {name: [word.strip().upper() for word in words if word.strip()] for name, words in typed.items()}
     known = {row.name.upper(): row.name for row in Filter}
@@ -69,6 +69,6 @@ def _allowed(context: CompletionContext, part: str) -> Allowed:
     return allowed_with(ReportQuery.of(chosen["metrics"], chosen["dimensions"], date.min, date.min, narrowed))
 
 
-def _typed(context: CompletionContext, name: str) -> list[str]:
+def _typed_names(context: CompletionContext, name: str) -> list[str]:
     value = context.get("filter" if name == "filters" else name)
     return [word for token in value.raw_tokens for word in token.split(",")] if value else []

@@ -1,4 +1,4 @@
-"""Asks before what can't be undone: at a terminal by a question; programs say `--yes`."""
+"""Ask for confirmation before a change that can't be undone; programs pass `--yes` instead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LONGEST_ANSWER = 100
 
 
 def is_confirmed(question: str) -> bool:
-    """Whether the user at the terminal says yes; UsageError where there is no terminal to ask at."""
+    """Ask the user at the terminal; return whether they say yes. Raises UsageError without a terminal."""
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("nothing was changed: there is no terminal to ask at; add --yes to do it without asking")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)

@@ -1,8 +1,8 @@
-"""Variables of the environment that look like settings of ours and are none: told with the nearest that is one.
+"""Find environment variables named REELPORT_… that no setting has, with the nearest one that exists.
 
-Which there are is read off the settings of both ends. A service is not begun with a mistyped one: the default would be
-in force, and nobody would notice. One that is near to none is told and no more: another version may know it, and
-Kubernetes sets REELPORT_SERVICE_HOST and its like by itself.
+The known names come from the settings of client and service. The service doesn't start with a mistyped variable: it
+would use the default, and nobody would notice. A variable that is near to no known one is only warned of: another
+version may know it, and Kubernetes sets REELPORT_SERVICE_HOST and its like by itself.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ REJECT_BYTES_VARIABLE = "REELPORT_REJECT_BYTES"
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
-    """A variable that no setting has, and the variable that was probably meant."""
+class UnknownVariable:
+    """A variable that no setting has, and the one that was probably meant."""
 
     name: str
     near: str | None
@@ -31,25 +31,25 @@ class Unknown:
         return f"{self.name} is no setting: {advice}"
 
 
-def find_unknown(environment: Mapping[str, str] = os.environ) -> tuple[Unknown, ...]:
-    """The variables that begin like ours and that nothing reads, in order of their names."""
+def find_unknown_variables(environment: Mapping[str, str] = os.environ) -> tuple[UnknownVariable, ...]:
+    """Return the REELPORT_… variables that nothing reads, sorted by name."""
     ours = {name for name in environment if name.startswith(PREFIX)}
     known: set[str] = set()
-    for names in _known():
+    for names in _known_names():
         known |= names
         if ours <= known:
             return ()
-    return tuple(Unknown(name, _nearest(name, known)) for name in sorted(ours - known))
+    return tuple(UnknownVariable(name, _nearest_name(name, known)) for name in sorted(ours - known))
 
 
-def refuse_mistyped() -> None:
-    """Raise UsageError with each variable that is near to one that there is."""
-    if lines := [str(each) for each in find_unknown() if each.near]:
+def refuse_mistyped_variables() -> None:
+    """Raise UsageError with each unknown variable that is near to a known one."""
+    if lines := [str(each) for each in find_unknown_variables() if each.near]:
         raise UsageError("\n".join(lines))
 
 
-def _known() -> Iterator[frozenset[str]]:
-    """The names that there are, those that cost least to know first."""
+def _known_names() -> Iterator[frozenset[str]]:
+    """Give sets of known names, the cheapest to load first."""
     yield frozenset({REJECT_ROWS_VARIABLE, REJECT_BYTES_VARIABLE}) | killpoints.TEST_VARIABLES
     from reelport.client.settings.profiles import CLIENT_VARIABLES
 
@@ -59,8 +59,8 @@ def _known() -> Iterator[frozenset[str]]:
     yield frozenset(map(settings.variable_name, settings.setting_names()))
 
 
-def _nearest(name: str, known: set[str]) -> str | None:
-    """The variable that was probably meant, judged by what is behind the prefix that all have."""
+def _nearest_name(name: str, known: set[str]) -> str | None:
+    """Return the variable that was probably meant. Names are compared without their common prefix."""
     from reelport.check import nearest
 
     near = nearest(

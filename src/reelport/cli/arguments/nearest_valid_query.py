@@ -1,4 +1,4 @@
-"""The possible combination that is nearest to an impossible one: as few names as may be are left out or changed."""
+"""Find the valid query nearest to an invalid one: as few names as possible are dropped or changed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from reelport.query import ReportQuery
 
 
 def nearest_valid_query(query: ReportQuery) -> ReportQuery | None:
-    """The nearest combination that a service takes; None when not one of its metrics can be told.
+    """Return the nearest combination that a service takes; None when none of its metrics is recognized.
 
-    Mistyped names become what was probably meant. Of combinations that keep as many names, the one
-    that keeps more metrics, and earlier ones.
+    Mistyped names become the nearest known ones. Of combinations that keep equally many names, the one with more
+    metrics wins, then the one with earlier ones.
     """
     metrics = [Metric[name] for name in _resolve_names(query.metrics, Metric.__members__)]
     dimensions = [Dimension[name] for name in _resolve_names(query.dimensions, Dimension.__members__)]
     filters = _resolve_names((name for name, _ in query.filters), Filter.__members__)
-    chosen = max(_combinations(metrics, dimensions, filters), key=_kept, default=None)
+    chosen = max(_combinations(metrics, dimensions, filters), key=_count_kept, default=None)
     if chosen is None:
         return None
     kept_metrics, kept_dimensions, kept_filters = chosen
@@ -37,13 +37,13 @@ _Combination = tuple[list[Metric], list[Dimension], list[str]]
 
 
 def _combinations(metrics: list[Metric], dimensions: list[Dimension], filters: list[str]) -> Iterator[_Combination]:
-    """For each choice of families: the metrics that are theirs, and what goes with every one of these."""
+    """Give for each choice of metric families their metrics, and the dimensions and filters that fit all of them."""
     families = list(dict.fromkeys(metric.family for metric in metrics))
     for count in range(len(families), 0, -1):
         for some in combinations(families, count):
             row = frozenset(Dimension).intersection(*(family.dimensions() for family in some))
             grain = max(family.grain for family in some)
-            fitting = dict.fromkeys(_suited(dimension, row, grain) for dimension in dimensions)
+            fitting = dict.fromkeys(_fit_dimension(dimension, row, grain) for dimension in dimensions)
             yield (
                 [metric for metric in metrics if metric.family in some],
                 [each for each in fitting if each is not None][: Limit.DIMENSIONS.default],
@@ -51,8 +51,8 @@ def _combinations(metrics: list[Metric], dimensions: list[Dimension], filters: l
             )
 
 
-def _suited(dimension: Dimension, row: frozenset[Dimension], grain: Grain) -> Dimension | None:
-    """The dimension, or the finest of time instead of one that is too fine; None when nothing suits."""
+def _fit_dimension(dimension: Dimension, row: frozenset[Dimension], grain: Grain) -> Dimension | None:
+    """Return the dimension, or the finest allowed time for one that is too fine; None when nothing fits."""
     if dimension in row:
         return dimension
     if dimension.grain is None or dimension.grain >= grain:
@@ -60,12 +60,12 @@ def _suited(dimension: Dimension, row: frozenset[Dimension], grain: Grain) -> Di
     return next((each for each in row if each.grain == grain), None)
 
 
-def _kept(combination: _Combination) -> tuple[int, int]:
+def _count_kept(combination: _Combination) -> tuple[int, int]:
     metrics, dimensions, filters = combination
     return len(metrics) + len(dimensions) + len(filters), len(metrics)
 
 
 def _resolve_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
-    there = list(known)
-    found = [name if name in there else nearest(name, there) for name in names]
+    known_names = list(known)
+    found = [name if name in known_names else nearest(name, known_names) for name in names]
     return list(dict.fromkeys(name for name in found if name is not None))

@@ -1,4 +1,4 @@
-"""The options that several commands share, and how their words become a query."""
+"""Options that several commands share, and how they are parsed into a query."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _MOST_DAYS = date.max.toordinal()
 _DAY = "YYYY-MM-DD, today, yesterday, or 30d for 30 days ago"
 
 
-def _whole(_: type, tokens: Sequence[Word]) -> int:
-    """A whole number as it is written: 1.5 is none, where the library would round it."""
+def _parse_whole_number(_: type, tokens: Sequence[Word]) -> int:
+    """Parse a whole number strictly: 1.5 is an error, where cyclopts would round it."""
     return int(tokens[0].value)
 
 
-Whole = Annotated[int, Parameter(converter=_whole)]
+Whole = Annotated[int, Parameter(converter=_parse_whole_number)]
 
 Token = Annotated[str, Parameter(help="What `report submit` printed.")]
 Url = Annotated[str | None, Parameter(help="The service; otherwise REELPORT_URL, otherwise Dailymotion.")]
@@ -62,8 +62,8 @@ Fresh = Annotated[bool, Parameter(negative=(), help="Ask anew, even where a repo
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """What a command line asks for."""
+class QueryOptions:
+    """The options that make up a query."""
 
     metrics: Annotated[
         list[str],
@@ -97,7 +97,7 @@ class Ask:
     ] = None
 
     def query(self, today: date | None = None) -> ReportQuery:
-        """The query, on this day of UTC. Raises UsageError with every day and filter that is none."""
+        """Build the query as of this UTC day. Raises UsageError with every invalid day and filter."""
         wrong: list[str] = []
         query = self.read(today or datetime.now(UTC).date(), wrong)
         if wrong:
@@ -105,11 +105,16 @@ class Ask:
         return query
 
     def read(self, today: date, wrong: list[str]) -> ReportQuery:
-        """The query, as far as it can be read; what is wrong with days and filters goes to the list."""
-        start, end = day("--start", self.start, today, wrong), day("--end", self.end, today, wrong)
-        filters = _pairs(self.filters or [], wrong)
+        """Build the query as far as possible; append problems of days and filters to `wrong`."""
+        start, end = (
+            parse_day_word("--start", self.start, today, wrong),
+            parse_day_word("--end", self.end, today, wrong),
+        )
+        filters = _parse_filters(self.filters or [], wrong)
         product = self.product.strip().upper()
-        return ReportQuery.of(names(self.metrics), names(self.dimensions or []), start, end, filters, product)
+        return ReportQuery.of(
+            split_names(self.metrics), split_names(self.dimensions or []), start, end, filters, product
+        )
 
 
 def check_window_days(days: int | None) -> None:
@@ -118,8 +123,8 @@ def check_window_days(days: int | None) -> None:
         raise UsageError(f"--window-days takes a whole number of days from 1 to {_MOST_DAYS:,}, and not {days}.")
 
 
-def words_of(query: ReportQuery) -> list[str]:
-    """The options that ask for this very query, on whatever day they are used."""
+def format_options(query: ReportQuery) -> list[str]:
+    """Format a query as options, with absolute days."""
     words = ["--metrics", ",".join(query.metrics)]
     words += ["--dimensions", ",".join(query.dimensions)] if query.dimensions else []
     words += ["--start", query.start.isoformat(), "--end", query.end.isoformat()]
@@ -127,13 +132,13 @@ def words_of(query: ReportQuery) -> list[str]:
     return words + [word for name, value in query.filters for word in ("--filter", f"{name}={value}")]
 
 
-def names(words: list[str]) -> list[str]:
-    """Names given by commas, by repeating the option, or both; in the upper case of the wire."""
+def split_names(words: list[str]) -> list[str]:
+    """Split names given by commas, by repeating the option, or both; in upper case, as requests have them."""
     return [name.strip().upper() for word in words for name in word.split(",") if name.strip()]
 
 
-def day(option: str, text: str, today: date, wrong: list[str]) -> date:
-    """The day that a word means; what is wrong with it goes to the list."""
+def parse_day_word(option: str, text: str, today: date, wrong: list[str]) -> date:
+    """Parse a day: YYYY-MM-DD, today, yesterday, or 30d. Appends a problem to `wrong`."""
     word = text.strip().lower()
     ago = _DAYS_AGO.fullmatch(word)
     try:
@@ -144,7 +149,7 @@ def day(option: str, text: str, today: date, wrong: list[str]) -> date:
         return today
 
 
-def _pairs(words: list[str], wrong: list[str]) -> dict[str, str]:
+def _parse_filters(words: list[str], wrong: list[str]) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")

@@ -1,4 +1,4 @@
-"""A refused query in the words of the command line: every problem by its option, and what would work instead."""
+"""Problems of a query in terms of the command line: each names its option; a query that would work is suggested."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from reelport import check
 from reelport.catalog import Product
 from reelport.cli.arguments.nearest_valid_query import nearest_valid_query
-from reelport.cli.arguments.options import Ask, words_of
+from reelport.cli.arguments.options import QueryOptions, format_options
 from reelport.errors import Problem, QueryRefused, UsageError
 from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
 from reelport.wire import Code
@@ -24,51 +24,52 @@ _OPTIONS = {
 }
 _LISTS = {Code.UNKNOWN_METRIC: "metrics", Code.UNKNOWN_DIMENSION: "dimensions", Code.UNKNOWN_FILTER: "filters"}
 _TOLD_EARLY = frozenset({*_LISTS, Code.UNKNOWN_FILTER_VALUE, Code.UNKNOWN_PRODUCT})
-"""Names that another service may know: told only where something is wrong anyway."""
+"""Names that another service may know: reported only where something is wrong anyway."""
 
 _ADVICE = "would_work"
 
 
-def in_options(error: QueryRefused, query: ReportQuery, today: date | None = None) -> QueryRefused:
-    """The same refusal with options for the wire's paths, and the nearest query that is possible as its last line."""
-    problems = by_option(error.problems)
-    near = nearest(_shortened(query, error.problems), today or datetime.now(UTC).date())
+def name_options(error: QueryRefused, query: ReportQuery, today: date | None = None) -> QueryRefused:
+    """Return the refusal with option names for wire paths, and the nearest valid query as its last line."""
+    problems = problems_by_option(error.problems)
+    near = nearest_sendable(_shorten_range(query, error.problems), today or datetime.now(UTC).date())
     if near is None or near == query:
         return QueryRefused(problems)
-    sentence = f"This would work: {' '.join(words_of(near))}"
+    sentence = f"This would work: {' '.join(format_options(near))}"
     return QueryRefused((*problems, Problem(_ADVICE, (), sentence, fatal=False)))
 
 
-def by_option(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """The same problems at options, and with the command that shows all names where none is near."""
+def problems_by_option(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Name options in problems; where no name is near, point to the command that lists all names."""
     return tuple(
-        replace(problem, path=_option(problem.path), sentence=f"{problem.sentence}{_names(problem)}")
+        replace(problem, path=_option_of(problem.path), sentence=f"{problem.sentence}{_advise_list(problem)}")
         for problem in problems
     )
 
 
-def refuse_unsendable(ask: Ask) -> None:
-    """Raise UsageError with all that is wrong with what is asked for, whichever the service."""
+def refuse_unsendable(ask: QueryOptions) -> None:
+    """Raise UsageError with every problem that the query would have at any service."""
     if lines := find_ask_problems(ask, frozenset()):
         raise UsageError("\n".join(lines))
 
 
-def find_ask_problems(ask: Ask, lacking: frozenset[str]) -> list[str]:
-    """What is wrong with what is asked for, whichever the service, a line each.
+def find_ask_problems(ask: QueryOptions, lacking: frozenset[str]) -> list[str]:
+    """Find the problems that the query would have at any service, one line each.
 
-    That is days, filters and unknown names; of a question that lacks no option and has sound days, its sense too.
+    These are wrong days, filters and unknown names; where all options are given and the days are valid, also impossible
+    combinations.
     """
     wrong: list[str] = []
     today = datetime.now(UTC).date()
     query = ask.read(today, wrong)
     whole = not (lacking or wrong)
     found = check.problems(query, today=today, rules=check.Rules(days=max(query.days, 1), strict=False))
-    told = [each for each in found if each.code in _TOLD_EARLY or (whole and each.fatal)]
-    return wrong + [str(each) for each in by_option(told) if lacking.isdisjoint(map(str, each.path))]
+    reported = [each for each in found if each.code in _TOLD_EARLY or (whole and each.fatal)]
+    return wrong + [str(each) for each in problems_by_option(reported) if lacking.isdisjoint(map(str, each.path))]
 
 
-def nearest(query: ReportQuery, today: date) -> ReportQuery | None:
-    """The nearest query that nothing speaks against, as far as can be told here."""
+def nearest_sendable(query: ReportQuery, today: date) -> ReportQuery | None:
+    """Return the nearest query with no known problem; None where none is found."""
     near = nearest_valid_query(query)
     if near is None:
         return None
@@ -79,19 +80,19 @@ def nearest(query: ReportQuery, today: date) -> ReportQuery | None:
     return None if any(problem.fatal for problem in wrong) else near
 
 
-def _shortened(query: ReportQuery, problems: Iterable[Problem]) -> ReportQuery:
-    """The query up to the day that was said to be the last possible, where its range was said to be too long."""
-    said = next((each.nearest for each in problems if each.code == Code.RANGE_TOO_LONG), None)
+def _shorten_range(query: ReportQuery, problems: Iterable[Problem]) -> ReportQuery:
+    """Shorten the query to the last day that the service named, where it refused the range as too long."""
+    last_day = next((each.nearest for each in problems if each.code == Code.RANGE_TOO_LONG), None)
     try:
-        return query.within(query.start, parse_day(said or ""))
-    except ValueError:  # nothing was said, or nothing that is a day
+        return query.within(query.start, parse_day(last_day or ""))
+    except ValueError:  # no day was named, or it is malformed
         return query
 
 
-def _names(problem: Problem) -> str:
+def _advise_list(problem: Problem) -> str:
     part = next((part for code, part in _LISTS.items() if problem.code == code), None)
     return f" See `reelport fields list {part}`." if part and problem.nearest is None else ""
 
 
-def _option(path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+def _option_of(path: tuple[str | int, ...]) -> tuple[str | int, ...]:
     return (_OPTIONS[str(path[0])],) if path and path[0] in _OPTIONS else path

@@ -1,4 +1,4 @@
-"""All that is wrong with a command at once: several checks are run, and their errors raised as one."""
+"""Run several checks of a command, and raise their errors as one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from reelport.errors import AccessError, QueryRefused, ReelportError, UsageError
 
 
 def refuse_together(*checks: Callable[[], object], beside: Sequence[Callable[[], object]] = ()) -> None:
-    """Raise what these checks raise: one error as it is, several as one UsageError with the lines of all.
+    """Run the checks; raise a single error unchanged, several as one UsageError with the lines of all.
 
-    Those `beside` are run only where something is wrong already: they cost more, and the command makes them anyway.
+    Checks in `beside` run only where another has failed: they cost more, and the command makes them later anyway.
     """
     errors = [error for check in checks if (error := find_error(check)) is not None]
     if errors:
@@ -22,7 +22,7 @@ def refuse_together(*checks: Callable[[], object], beside: Sequence[Callable[[],
 
 
 def find_error(check: Callable[[], object]) -> ReelportError | None:
-    """Run a check and return the error that says what must be given otherwise; None where nothing must."""
+    """Run a check and return its UsageError, AccessError or QueryRefused; None where it passes."""
     try:
         check()
     except (UsageError, AccessError, QueryRefused) as error:

@@ -1,4 +1,4 @@
-"""Bar charts of a report: its first metric by its first dimension, in the terminal or as a PNG or SVG file."""
+"""Bar chart of a report's first metric by its first dimension, in the terminal or as a PNG or SVG file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ from reelport.cli.charts.chart_bars import (
     read_groups,
     roll_up,
 )
-from reelport.cli.charts.chart_text import cut, isolate, make_label, number, phrase, words
+from reelport.cli.charts.chart_text import (
+    cut_to_width,
+    format_number,
+    isolate,
+    make_label,
+    name_as_heading,
+    name_in_sentence,
+)
 from reelport.cli.charts.vega_lite import MOST_BARS_OF_TIME, render, require_renderer
 from reelport.client.files.part import resolve_target, translate_io_errors
 from reelport.client.ranges.rules import plan_cell
@@ -42,7 +49,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One chart to be: of which query's report, and the file it goes to, or None for the terminal."""
+    """A chart to draw: the query of its report, and the target file, or None for the terminal."""
 
     query: ReportQuery
     file: Path | None
@@ -62,39 +69,39 @@ class Chart:
 
     @property
     def metric(self) -> str:
-        """The metric that is drawn."""
+        """The metric that the bars show."""
         return self.query.metrics[0]
 
     @property
     def dimension(self) -> str:
-        """The dimension that it is drawn by."""
+        """The dimension that labels the bars."""
         return self.query.dimensions[0]
 
     @property
     def grain(self) -> Grain | None:
-        """The width of the report's times, where the bars follow each other in time."""
+        """The time grain of the bars; None where the dimension is no time."""
         row = Dimension.__members__.get(self.dimension)
         return None if row is None else row.grain
 
     def groups(self, report: Path) -> Groups:
-        """Read a report's rows, added up by label. Raises UsageError for a cell that is no number."""
+        """Read a report's rows and sum them by label. Raises UsageError for a cell that is no number."""
         names = tuple(name.lower() for name in self.query.metrics)
         formula = plan_cell(self.query, self.metric)
         return read_groups(Table.of(report, text=[self.dimension]), self.dimension.lower(), names, formula)
 
     def fit_picture(self, groups: Groups) -> Drawing:
-        """Return what a picture shows: the same as a terminal, with room for more times, and gaps as gaps."""
+        """Return what a picture shows: the terminal's chart with more times, and with gaps in time."""
         shown = self.fit(groups, MOST_BARS_OF_TIME, filled=True)
         about = f"{_format_days(self.query.start, self.query.end)}, {_name_product(self.query.product)}"
-        filters = [f"{name} = {cut(make_label(value), _FILTER_WIDTH)}" for name, value in self.query.filters]
+        filters = [f"{name} = {cut_to_width(make_label(value), _FILTER_WIDTH)}" for name, value in self.query.filters]
         return replace(shown, notes=(about, *filters, *shown.notes))
 
     def fit(self, groups: Groups, most: int, *, filled: bool = False) -> Drawing:
-        """Return as many bars as there is room for: coarser times where they add up, else a part that is named."""
+        """Return at most `most` bars: rolled up to coarser times where they add up, else the last ones, with a note."""
         if self.grain is None:
             return self._largest(groups)
         grain, rolled = roll_up(groups, self.grain, most, filled=filled)
-        heading, bars = f"{words(self.metric)} by {GRAIN_WORDS[grain]}", sorted(rolled.bars())
+        heading, bars = f"{name_as_heading(self.metric)} by {GRAIN_WORDS[grain]}", sorted(rolled.bars())
         if filled:
             bars = fill_gaps(bars, grain)
         elif len(bars) > most:
@@ -105,15 +112,15 @@ class Chart:
 
     def _largest(self, groups: Groups) -> Drawing:
         bars = sorted(groups.bars(), key=lambda bar: (bar[1] is None, -(bar[1] or 0)))
-        what = f"{phrase(self.metric)} by {phrase(self.dimension)}"
-        heading = f"{words(self.metric)} by {phrase(self.dimension)}"
+        what = f"{name_in_sentence(self.metric)} by {name_in_sentence(self.dimension)}"
+        heading = f"{name_as_heading(self.metric)} by {name_in_sentence(self.dimension)}"
         if len(bars) > _MOST_NAMES:
             heading = f"Top {_MOST_NAMES} of {len(bars):,}: {what}"
         return Drawing(heading, (), tuple(bars[:_MOST_NAMES]), _name_unit(self.metric, heading), None)
 
 
-def chart_of(query: ReportQuery, to: str | None) -> Chart:
-    """The chart that a query's report can be drawn as. Raises UsageError, before anything is asked, when it can't."""
+def plan_chart(query: ReportQuery, to: str | None) -> Chart:
+    """Plan the chart of a query's report. Raises UsageError, before any request, where it can't be drawn."""
     if not query.metrics or not query.dimensions:
         raise UsageError("--chart draws a metric by a dimension: ask for one of each at least.")
     others = [Dimension.__members__.get(name) for name in query.dimensions[1:]]
@@ -136,9 +143,9 @@ def check_picture(to: str) -> Path:
 
 
 def draw_lines(drawing: Drawing, width: int, *, fancy: bool = True) -> Grid:
-    """Return the bars as lines of a terminal of this width. Long labels are cut; none moves what stands beside it."""
+    """Draw the bars as lines of a terminal of this width. Long labels are cut, so that columns stay aligned."""
     labels = [make_label(label) for label, _ in drawing.bars]
-    numbers = [number(value) for _, value in drawing.bars]
+    numbers = [format_number(value) for _, value in drawing.bars]
     right = max(map(len, numbers), default=0)
     left = min(max(map(cell_len, labels), default=0), max(width // 3, width - right - 4 - _LEAST_BAR))
     room = max(width - left - right - 4, 8)
@@ -148,12 +155,12 @@ def draw_lines(drawing: Drawing, width: int, *, fancy: bool = True) -> Grid:
     table.add_column(width=left, no_wrap=True)
     table.add_column(width=room, style="blue")
     table.add_column(width=right, justify="right")
-    for label, text, drawn in zip(labels, numbers, _bars(drawing.bars, room, fancy=fancy), strict=True):
-        table.add_row(Text(isolate(cut(label, left))), Text(drawn), Text(text))
+    for label, text, drawn in zip(labels, numbers, _bar_label(drawing.bars, room, fancy=fancy), strict=True):
+        table.add_row(Text(isolate(cut_to_width(label, left))), Text(drawn), Text(text))
     return table
 
 
-def _bars(bars: Sequence[Bar], room: int, *, fancy: bool) -> list[str]:
+def _bar_label(bars: Sequence[Bar], room: int, *, fancy: bool) -> list[str]:
     values = [max(float(value or 0), 0) for _, value in bars]
     largest = max(values, default=0) or 1
     return [_bar(value / largest * room, fancy=fancy) for value in values]
@@ -177,6 +184,6 @@ def _name_product(name: str) -> str:
 
 
 def _name_unit(metric: str, heading: str) -> str | None:
-    """The unit of a metric, where the heading doesn't tell it."""
+    """Return the unit of a metric; None where the heading names it already."""
     row = Metric.__members__.get(metric)
     return None if row is None or row.unit.value.lower() in heading.lower() else row.unit.value

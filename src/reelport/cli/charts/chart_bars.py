@@ -1,4 +1,4 @@
-"""Bars of a chart: rows of a report added up by label, and by coarser times, only as the catalog's rules allow."""
+"""Bars of a chart: sum a report's rows by label, and by coarser times, as far as the catalog's rules allow."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Bar = tuple[str, Decimal | None]
 Number = int | Decimal
 
 Formula = Added | Rate | None
-"""How a number is made of the report's own metrics, by their places; None where rows don't add up to it."""
+"""How to compute the metric for several rows, from the report's columns by index; None where rows don't add up."""
 
 YEAR = Grain.MONTH + 1
 GRAIN_WORDS = {Grain.MINUTE: "minute", Grain.HOUR: "hour", Grain.DAY: "day", Grain.MONTH: "month", YEAR: "year"}
 _LENGTHS = {Grain.HOUR: 13, Grain.DAY: 10, Grain.MONTH: 7, YEAR: 4}
-"""How much of a time's label names the hour, day, month or year that it lies in."""
+"""How many characters of a time's label name its hour, day, month or year."""
 
 _MOST_FILLED = 4000
-"""Times between the first and the last beyond which gaps are not drawn as gaps."""
+"""With more times than this between first and last, gaps are not drawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows of one label: how many, the number of the last, and the sums of the columns that a formula needs."""
+    """Rows with one label: their count, the last row's number, and the sums of the formula's columns."""
 
     rows: int
     own: Decimal | None
@@ -43,7 +43,7 @@ class Group:
         return Group(self.rows + other.rows, other.own, sums)
 
     def value(self, formula: Formula) -> Decimal | None:
-        """Return the number of the rows together; that of a single row is its own."""
+        """Return the metric's value over all rows; for a single row its own number."""
         if self.rows == 1 or formula is None:
             return self.own
         if isinstance(formula, Added):
@@ -56,17 +56,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """The rows of a report by label, in its order, and how their numbers add up."""
+    """A report's rows by label, in its order, and the formula by which they add up."""
 
     by_label: Mapping[str, Group]
     formula: Formula
 
     def bars(self) -> list[Bar]:
-        """Return a bar a label."""
+        """Return one bar for each label."""
         return [(label, group.value(self.formula)) for label, group in self.by_label.items()]
 
     def cut_labels(self, length: int, end: str = "") -> Groups:
-        """Add up the groups whose labels begin alike."""
+        """Merge groups whose labels have the same first `length` characters."""
         merged: dict[str, Group] = {}
         for label, group in self.by_label.items():
             short = label[:length] + end
@@ -76,9 +76,9 @@ class Groups:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What is shown: a heading, lines that explain it, bars, the unit where the heading doesn't tell it.
+    """What a chart shows: heading, notes, bars, and the unit where the heading doesn't name it.
 
-    `grain` is the width of the bars' times, None for names.
+    `grain` is the time grain of the bars, None for names.
     """
 
     heading: str
@@ -89,9 +89,9 @@ class Drawing:
 
 
 def read_groups(table: Table, dimension: str, metrics: tuple[str, ...], formula: Formula) -> Groups:
-    """Add up a report's rows by a dimension, for the first of its metrics. Names are columns of the CSV.
+    """Sum a report's rows by a dimension, for the first of its metrics. Names are columns of the CSV.
 
-    Raises UsageError for a column that isn't there, a cell that is no number, and rows of a label that don't add up.
+    Raises UsageError for a missing column, a cell that is no number, and several rows of a label that don't add up.
     """
     needed = [metrics[0], *(metrics[place] for place in _places(formula))]
     label_at, *places = (_find_column(table, name) for name in (dimension, *needed))
@@ -111,9 +111,9 @@ def read_groups(table: Table, dimension: str, metrics: tuple[str, ...], formula:
 
 
 def roll_up(groups: Groups, grain: Grain, most: int, *, filled: bool) -> tuple[int, Groups]:
-    """Return at most so many times, with their grain: finer ones are added up where the formula allows it.
+    """Roll times up to the finest grain with at most `most` of them; return that grain and the groups.
 
-    `filled` counts the times without rows too. Where it isn't allowed, or doesn't help, the groups are as they were.
+    `filled` counts times without rows too. Where the formula doesn't allow it, or no grain fits, groups are unchanged.
     """
     if groups.formula is None or _count(groups, grain, filled=filled) <= most:
         return grain, groups
@@ -125,28 +125,28 @@ def roll_up(groups: Groups, grain: Grain, most: int, *, filled: bool) -> tuple[i
 
 
 def fill_gaps(bars: list[Bar], grain: int) -> list[Bar]:
-    """Return the bars with an empty one for each time between them that has none."""
+    """Return the bars with an empty one for each missing time between them."""
     values = dict(bars)
-    times = _times(values, grain)
+    times = _fill_times(values, grain)
     whole = values.keys() <= set(times) and len(times) <= _MOST_FILLED
     return [(time, values.get(time)) for time in times] if whole else bars
 
 
 def list_partial(bars: list[Bar], grain: int, start: date, end: date) -> list[str]:
-    """Return the months or years, first or last, of which the asked days hold only a part: Jul 2023, 2026."""
+    """Return the first and last month or year where the query covers only part of them: Jul 2023, 2026."""
     if grain < Grain.MONTH or not bars:
         return []
     first, last = parse_time(bars[0][0]), parse_time(bars[-1][0])
     partial = []
     if first is not None and first.date() < start:
         partial.append(first)
-    if last is not None and last not in partial and _next(last, grain).date() > end + timedelta(days=1):
+    if last is not None and last not in partial and _next_time(last, grain).date() > end + timedelta(days=1):
         partial.append(last)
     return [f"{moment:%b} {moment.year}" if grain == Grain.MONTH else str(moment.year) for moment in partial]
 
 
 def parse_time(label: str) -> datetime | None:
-    """Return the moment at which the time of a label begins, without a zone; None where it is no time."""
+    """Parse a label's time as a datetime without a zone; None where it is no time."""
     try:
         return datetime.fromisoformat(label + {4: "-01-01", 7: "-01"}.get(len(label), "")).replace(tzinfo=None)
     except ValueError:
@@ -184,11 +184,11 @@ def _group(rows: int, own: Number | None, *sums: Number | None) -> Group:
 
 
 def _count(groups: Groups, grain: int, *, filled: bool) -> int:
-    return max(len(groups.by_label), len(_times(groups.by_label, grain)) if filled else 0)
+    return max(len(groups.by_label), len(_fill_times(groups.by_label, grain)) if filled else 0)
 
 
-def _times(labels: Iterable[str], grain: int) -> list[str]:
-    """Every time of a grain from the first to the last label, or the beginning of them; none where one is no time."""
+def _fill_times(labels: Iterable[str], grain: int) -> list[str]:
+    """List every time from the first to the last label, up to a limit; empty where a label is no time."""
     moments = [parse_time(label) for label in labels]
     known = [moment for moment in moments if moment is not None]
     times: list[str] = []
@@ -197,7 +197,7 @@ def _times(labels: Iterable[str], grain: int) -> list[str]:
     moment, last = min(known), max(known)
     while moment <= last and len(times) <= _MOST_FILLED:
         times.append(_label(moment, grain))
-        moment = _next(moment, grain)
+        moment = _next_time(moment, grain)
     return times
 
 
@@ -205,7 +205,7 @@ def _label(moment: datetime, grain: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:00Z") if grain <= Grain.HOUR else f"{moment:%Y-%m-%d}"[: _LENGTHS[grain]]
 
 
-def _next(moment: datetime, grain: int) -> datetime:
+def _next_time(moment: datetime, grain: int) -> datetime:
     match grain:
         case Grain.MINUTE:
             return moment + timedelta(minutes=1)

@@ -1,4 +1,4 @@
-"""Texts of charts and tables: names in words, numbers, and labels that take as much room as was counted for them."""
+"""Texts of charts and tables: metric names in words, numbers, and labels with a predictable width."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from rich.cells import cell_len, chop_cells
 
-from reelport.cli.output.terminal_text import plain
+from reelport.cli.output.terminal_text import clean_line
 
 UNDRAWABLE = "□"
 EMPTY = "(empty)"
@@ -21,7 +21,7 @@ _ACRONYMS: dict[str, str] = {
 }
 _JOINER, _NON_JOINER = "\u200d", "\u200c"
 _LIGATURES = re.compile("f(?=[fil])")
-"""Letters that a font may draw as one: our renderer then takes no other letter of the text from a second font."""
+"""Letters that a font may join into one glyph: the renderer then takes no other letter from a second font."""
 
 _ROUNDS = 3
 _REGIONS = range(0x1F1E6, 0x1F200)
@@ -29,25 +29,25 @@ _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _EMOJI_VARIANT = "\ufe0f"
 _MOST_MARKS = 2
 _OVERLAY = 1
-"""The class of marks that strike a letter through."""
+"""Unicode's combining class of marks that strike a letter through."""
 
 _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
 _RIGHT_TO_LEFT = {"R", "AL", "AN"}
 
 
-def phrase(name: str) -> str:
-    """Return a name of the wire as words inside a sentence: time watched seconds, eCPM EUR."""
+def name_in_sentence(name: str) -> str:
+    """Return a wire name as words inside a sentence: time watched seconds, eCPM EUR."""
     return " ".join(_ACRONYMS.get(word, word) for word in name.lower().split("_"))
 
 
-def words(name: str) -> str:
-    """Return a name of the wire as words of their own: Time watched seconds, eCPM EUR."""
-    text = phrase(name)
+def name_as_heading(name: str) -> str:
+    """Return a wire name as a heading: Time watched seconds, eCPM EUR."""
+    text = name_in_sentence(name)
     return text if text.startswith(("eCPM", "eRPM")) else text[:1].upper() + text[1:]
 
 
-def number(value: Decimal | float | None) -> str:
-    """Return a number for people: 1,234,567 or 0.42; a dash for None."""
+def format_number(value: Decimal | float | None) -> str:
+    """Format a number for people: 1,234,567 or 0.42; a dash for None."""
     if value is None:
         return "-"
     whole = value == int(value) or not -1000 < value < 1000  # noqa: PLR2004 - a grand
@@ -55,17 +55,17 @@ def number(value: Decimal | float | None) -> str:
 
 
 def make_label(text: str) -> str:
-    """Return a text from outside as one line in which every terminal and renderer sees the same width.
+    """Turn an untrusted text into one line to which every terminal and renderer gives the same width.
 
     An emoji that is joined of several becomes its first; skin tones, variants, strokes through letters and marks beyond
     two a letter go.
     """
-    line = re.sub(r"\s+", " ", plain(unicodedata.normalize("NFC", text))).strip()
+    line = re.sub(r"\s+", " ", clean_line(unicodedata.normalize("NFC", text))).strip()
     return "".join(map(_simplify, split_clusters(line))) or EMPTY
 
 
-def cut(text: str, width: int) -> str:
-    """Return a text that takes at most so many columns of a terminal, with an ellipsis where it was longer."""
+def cut_to_width(text: str, width: int) -> str:
+    """Cut a text to at most `width` terminal columns, with an ellipsis where it was longer."""
     if cell_len(text) <= width:
         return text
     kept, room = "", width - 1
@@ -77,8 +77,8 @@ def cut(text: str, width: int) -> str:
     return kept.rstrip() + "…"
 
 
-def wrap(text: str, width: int) -> str:
-    """Return a text on lines of at most so many columns of a terminal, broken at blanks where that is possible."""
+def wrap_to_width(text: str, width: int) -> str:
+    """Wrap a text to lines of at most `width` terminal columns, at blanks where possible."""
     lines = [""]
     for word in text.split():
         for piece in chop_cells(word, width):
@@ -88,18 +88,18 @@ def wrap(text: str, width: int) -> str:
 
 
 def isolate(text: str) -> str:
-    """Return a text that doesn't reorder what stands beside it: right-to-left writing is put into an isolate."""
+    """Put right-to-left text into a Unicode isolate, so that it doesn't reorder the text beside it."""
     if any(unicodedata.bidirectional(sign) in _RIGHT_TO_LEFT for sign in text):
         return f"{_ISOLATE}{text}{_END_ISOLATE}"
     return text
 
 
 def replace_undrawable(text: str, find_missing: Callable[[str], Collection[str]]) -> str:
-    """Return a text with a square for each character that can't be drawn; flags become the letters of their region.
+    """Replace each character that can't be drawn by a square, and flags by the letters of their region.
 
-    `find_missing` tells the characters of a text that are boxes in its picture; a mark goes with its letter, so that
-    nothing is drawn over anything. Letters with spacing marks, as those of India, are always squares: our renderer
-    sets them over each other.
+    `find_missing` returns the characters of a text that no font draws; a mark is removed with its letter, so that
+    nothing is drawn over anything. Letters with spacing marks, as in Indic scripts, always become squares: the renderer
+    draws them over each other.
     """
     drawn = "".join(map(_replace_unsettable, split_clusters(text)))
     drawn = drawn if drawn.isascii() else _LIGATURES.sub(f"f{_NON_JOINER}", drawn)
@@ -107,12 +107,12 @@ def replace_undrawable(text: str, find_missing: Callable[[str], Collection[str]]
         missing = find_missing(drawn)
         if not missing:
             return isolate(drawn)
-        drawn = "".join(_without(missing, cluster) for cluster in split_clusters(drawn))
+        drawn = "".join(_remove_missing(missing, cluster) for cluster in split_clusters(drawn))
     return "".join(each if each.isascii() else UNDRAWABLE for each in split_clusters(drawn))
 
 
 def split_clusters(text: str) -> Iterator[str]:
-    """Give the characters as they are seen: a letter with its marks, an emoji with all that is joined to it, a flag."""
+    """Split a text into visible characters: a letter with its marks, a joined emoji, a flag."""
     cluster = ""
     for sign in text:
         if cluster and not _extends(cluster, sign):
@@ -135,7 +135,7 @@ def _is_mark(sign: str) -> bool:
 
 
 def _simplify(cluster: str) -> str:
-    """The cluster without what terminals and fonts disagree about."""
+    """Remove from a cluster what terminals and fonts draw with different widths."""
     base, rest = cluster[0], cluster[1:]
     if ord(base) in _REGIONS:
         return cluster
@@ -151,8 +151,8 @@ def _replace_unsettable(cluster: str) -> str:
     return UNDRAWABLE if any(unicodedata.category(sign) == "Mc" for sign in cluster) else cluster
 
 
-def _without(missing: Collection[str], cluster: str) -> str:
-    """A cluster without the marks that are missing; for its letter the plain one that it stands for, or a square."""
+def _remove_missing(missing: Collection[str], cluster: str) -> str:
+    """Remove missing marks from a cluster; replace a missing letter by its plain ASCII form, or by a square."""
     if cluster[0] not in missing:
         return "".join(sign for sign in cluster if sign not in missing)
     plainer = unicodedata.normalize("NFKC", cluster[0])

@@ -1,4 +1,4 @@
-"""A chart in Vega-Lite's words, and its picture: bars of names or of times, a line where times are many."""
+"""Charts as Vega-Lite specs, rendered to PNG or SVG: bars, or a line where there are many times."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 from reelport.catalog import Grain
 from reelport.cli.charts.chart_bars import YEAR, Drawing, parse_time
-from reelport.cli.charts.chart_text import UNDRAWABLE, cut, make_label, replace_undrawable
+from reelport.cli.charts.chart_text import UNDRAWABLE, cut_to_width, make_label, replace_undrawable
 from reelport.errors import UsageError
 
 MOST_BARS_OF_TIME = 190
-"""Times beyond which bars would be thinner than two points: they are added up, or drawn as a line."""
+"""With more times, bars would be thinner than two points: they are rolled up, or drawn as a line."""
 
 _LABEL_WIDTH = 44
 _TICKS = 8
@@ -24,7 +24,7 @@ _BAND = 48
 _FEW = 6
 _NOTE = f"{UNDRAWABLE} stands for what no font here can draw."
 _MISSING, _MISSING_RIGHT_TO_LEFT = "\ufdd0", "\u05ff"
-"""Characters that no font has, as Unicode gives them no letter: written to the right and to the left."""
+"""Code points that no font draws, as Unicode assigns them no letter: one left-to-right, one right-to-left."""
 
 _SVG = "http://www.w3.org/2000/svg"
 _FONTS = "DejaVu Sans, Liberation Sans, Arial, Noto Color Emoji, sans-serif"
@@ -55,9 +55,9 @@ _LOOK: dict[str, Any] = {
 
 
 def describe(drawing: Drawing, replace: Callable[[str], str] = str) -> dict[str, Any]:
-    """Return a chart in Vega-Lite's words. `replace` puts a square for what can't be drawn; a note says so."""
+    """Return the Vega-Lite spec of a chart. `replace` puts squares for what can't be drawn; a note says so."""
     bars, grain = drawing.bars, drawing.grain
-    texts = [replace(cut(make_label(label), _LABEL_WIDTH)) for label, _ in bars] if grain is None else []
+    texts = [replace(cut_to_width(make_label(label), _LABEL_WIDTH)) for label, _ in bars] if grain is None else []
     notes = list(map(replace, drawing.notes))
     notes += [_NOTE] if any(UNDRAWABLE in text for text in (*texts, *notes)) else []
     chart = {
@@ -68,14 +68,14 @@ def describe(drawing: Drawing, replace: Callable[[str], str] = str) -> dict[str,
         "config": _LOOK,
     }
     if all(value is None for _, value in bars):
-        return chart | _say("No row has a number." if bars else "The report has no rows to draw.")
-    values = [{"place": place, "value": _plain(value)} for place, (_, value) in enumerate(bars)]
+        return chart | _describe_sentence("No row has a number." if bars else "The report has no rows to draw.")
+    values = [{"place": place, "value": _to_float(value)} for place, (_, value) in enumerate(bars)]
     shape = _describe_names(drawing, texts) if grain is None else _describe_times(drawing, grain)
     return chart | {"data": {"values": values}} | shape
 
 
 def _describe_names(drawing: Drawing, texts: Sequence[str]) -> dict[str, Any]:
-    """Bars from left to right. They are told apart by their places: two labels may read alike."""
+    """Describe horizontal bars. Their index identifies them: two labels may be equal."""
     axis = {"labelExpr": _lookup(dict(enumerate(texts))), "labelLimit": 340, "title": None, "labelPadding": 6}
     return {
         "mark": _BARS,
@@ -86,7 +86,7 @@ def _describe_names(drawing: Drawing, texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _describe_times(drawing: Drawing, grain: int) -> dict[str, Any]:
-    """Bars from bottom to top, or a line; a time without a number is a gap."""
+    """Describe vertical bars, or a line; a time without a number is a gap."""
     ticks = make_ticks([label for label, _ in drawing.bars], grain)
     axis = {"labelAngle": 0, "values": list(ticks), "labelExpr": _lookup(ticks), "title": None}
     many = len(drawing.bars)
@@ -108,16 +108,16 @@ def _describe_amounts(drawing: Drawing) -> dict[str, Any]:
 
 
 def make_ticks(labels: Sequence[str], grain: int) -> dict[int, str]:
-    """Return which times are named on the axis, by place, and how: with the year where years differ."""
+    """Return the labels of the time axis by index; they show the year where years differ."""
     years = {label[:4] for label in labels}
     days = {label[:10] for label in labels}
     chosen = next((found for found in _alignments(labels, grain) if 1 < len(found) <= _TICKS), None)
     places = chosen or list(range(0, len(labels), max(1, -(-len(labels) // _TICKS))))
-    return {place: _tick(labels[place], grain, years=len(years) > 1, days=len(days) > 1) for place in places}
+    return {place: _format_tick(labels[place], grain, years=len(years) > 1, days=len(days) > 1) for place in places}
 
 
 def render(drawing: Drawing, suffix: str) -> bytes:
-    """Return the bytes of a PNG or SVG file; nothing is fetched. Whoever shows an SVG has fonts of their own."""
+    """Render a PNG or SVG file. Fetches nothing. A viewer shows an SVG in its own fonts."""
     require_renderer()
     import vl_convert
 
@@ -128,7 +128,7 @@ def render(drawing: Drawing, suffix: str) -> bytes:
 
 
 def require_renderer() -> None:
-    """Raise UsageError where charts can't be written as files."""
+    """Raise UsageError where the library that renders charts isn't installed."""
     from importlib.util import find_spec
 
     if find_spec("vl_convert") is None:
@@ -136,10 +136,10 @@ def require_renderer() -> None:
 
 
 def find_missing(text: str) -> set[str]:
-    """Return the characters of a text that no font draws where they stand: a noncharacter there gives the same picture.
+    """Return the characters of a text that no font draws: a noncharacter in their place gives the same picture.
 
-    One by one isn't enough: the renderer takes a letter from a second font in some texts only. A mark, which takes no
-    room in a text, is looked at alone.
+    Each is tried within its text, because the renderer takes a letter from a second font in some texts only. A mark,
+    which takes no room in a text, is tried alone.
     """
     suspects = {sign for sign in text if not sign.isascii() and sign.isprintable() and sign != UNDRAWABLE}
     texts = {sign: sign if unicodedata.category(sign).startswith("M") else text for sign in suspects}
@@ -147,7 +147,7 @@ def find_missing(text: str) -> set[str]:
 
 
 def _replace_by_missing(sign: str, text: str) -> str:
-    """The text with a missing character for one of its own, written in the same direction."""
+    """Replace a character by one that no font has, of the same writing direction."""
     leftwards = unicodedata.bidirectional(sign) in {"R", "AL"}
     return text.replace(sign, _MISSING_RIGHT_TO_LEFT if leftwards else _MISSING)
 
@@ -162,22 +162,22 @@ def _picture_of(text: str) -> bytes:
 
 
 def _lookup(texts: dict[int, str]) -> str:
-    """An expression of Vega that gives the text of a place."""
+    """Build a Vega expression that returns the text of an index."""
     return f"{json.dumps({str(place): text for place, text in texts.items()})}[toString(datum.value)]"
 
 
 def _mark(bars: int) -> dict[str, Any]:
-    """Bars, which don't grow fat where they are few, or a line with gaps where they are many."""
+    """Describe the mark: bars, with a fixed width where they are few, or a line with gaps where they are many."""
     if bars > MOST_BARS_OF_TIME:
         return {"type": "line", "color": _BLUE, "strokeWidth": 1.5, "point": {"size": 4, "color": _BLUE}}
     return _BARS | ({"width": 40} if bars < _FEW else {})
 
 
-def _plain(value: object) -> float | None:
+def _to_float(value: object) -> float | None:
     return None if value is None else float(str(value))
 
 
-def _say(sentence: str) -> dict[str, Any]:
+def _describe_sentence(sentence: str) -> dict[str, Any]:
     mark = {
         "type": "text",
         "text": sentence,
@@ -191,7 +191,7 @@ def _say(sentence: str) -> dict[str, Any]:
 
 
 def _alignments(labels: Sequence[str], grain: int) -> list[list[int]]:
-    """The places of times that people count by: hours of the day, weeks, firsts of months; the finest first."""
+    """Return candidate ticks, the finest first: indexes of round hours, weeks, or firsts of months."""
     moments = [(place, moment) for place, label in enumerate(labels) if (moment := parse_time(label))]
     months = [(place, moment.month) for place, moment in moments if grain >= Grain.MONTH or moment.day == 1]
     match grain:
@@ -208,7 +208,7 @@ def _alignments(labels: Sequence[str], grain: int) -> list[list[int]]:
     return every
 
 
-def _tick(label: str, grain: int, *, years: bool, days: bool) -> str:
+def _format_tick(label: str, grain: int, *, years: bool, days: bool) -> str:
     moment = parse_time(label)
     if moment is None:
         return label

@@ -1,4 +1,4 @@
-"""`reelport auth`: keep a key for later, say which one is used and from where, forget it. Never prints a secret."""
+"""`reelport auth`: keep a key, show which one is used and from where, forget it. Never prints a secret."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cyclopts import App, Parameter
 
 from reelport.cli.arguments.options import Insecure, Profile, Url
 from reelport.cli.arguments.usage_errors import find_error
-from reelport.cli.output.listing import listed, told
+from reelport.cli.output.listing import print_json, print_list
 from reelport.client.settings import layers, profile_file, secrets
 from reelport.client.settings.config import INSECURE, Settings, checked_url, home_of
 from reelport.client.settings.credentials import PrivateKey, PublicKey
@@ -44,7 +44,7 @@ class Kind(StrEnum):
 
 
 class Store(StrEnum):
-    """Where a secret can be kept."""
+    """Places where a secret can be kept."""
 
     KEYRING = "keyring"
     FILE = "file"
@@ -75,11 +75,11 @@ def login(
     home = home_of(os.environ)
     name = profile_file.checked_name(profile or os.environ.get(PROFILE, "").strip() or DEFAULT_PROFILE)
     known = profile_file.read(home / USER_FILE, alone=True).profiles.get(name, {})
-    given = _given(known, {"url": url, "kind": kind and str(kind), "key": key, "username": username})
-    ring = _ring(store)
-    parts = {part: _secret(part) for part in PARTS[given["kind"]]}
+    given = _read_open_parts(known, {"url": url, "kind": kind and str(kind), "key": key, "username": username})
+    ring = _choose_keyring(store)
+    parts = {part: _read_secret(part) for part in PARTS[given["kind"]]}
     if not offline:
-        _try(given, parts, insecure=insecure)
+        _try_key(given, parts, insecure=insecure)
     profile_file.keep(home / USER_FILE, name, {**known, **given})
     names = secret_names({part: Setting(part, given.get(part), "") for part in ("url", "kind", "key", "username")})
     for part, entry in names.items():
@@ -104,11 +104,11 @@ def status(*, url: Url = None, profile: Profile = None, json: Json = False) -> N
     """
     found = in_force(os.environ, profile=profile, url=url)
     shown = [found.settings[part] for part in ("profile", "url", "kind", *found.needed)]
-    rows = [{"part": each.name, "value": spoken(each), "source": each.source} for each in shown]
+    rows = [{"part": each.name, "value": format_setting(each), "source": each.source} for each in shown]
     if json:
-        told({"whole": not found.missing, "parts": rows})
+        print_json({"whole": not found.missing, "parts": rows})
     else:
-        listed(rows, as_json=False)
+        print_list(rows, as_json=False)
     if found.missing:
         raise found.trouble or AccessError(f"The key isn't whole: set {' and '.join(found.missing)}, "
                                            "or keep it with `reelport auth login`.")  # fmt: skip
@@ -133,30 +133,30 @@ def logout(*, url: Url = None, profile: Profile = None) -> None:
             _say(f"note: {VARIABLES[part]} is still set")
 
 
-def spoken(setting: Setting) -> str:
-    """A setting's value as it may be shown: of a secret only whether there is one."""
+def format_setting(setting: Setting) -> str:
+    """Format a setting's value for display: of a secret only whether it is set."""
     if setting.secret:
         return "set" if setting.value else "missing"
     return setting.value or ""
 
 
-def _given(known: Mapping[str, str], words: Mapping[str, str | None]) -> dict[str, str]:
-    """The open parts of the key: from the words, else from the terminal, the profile of before, the environment.
+def _read_open_parts(known: Mapping[str, str], words: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the parts of the key that are no secret: from options, terminal, the old profile, or the environment.
 
-    Raises UsageError with each part that is nowhere.
+    Raises UsageError with each part that is missing everywhere.
     """
     kind = words["kind"] or known.get("kind", "private")
     host = (PublicKey if kind == "public" else PrivateKey).host
     url = words["url"] or known.get("url") or os.environ.get(VARIABLES["url"], "").strip() or host
     wrong = find_error(lambda: checked_url(url))
-    if wrong and _at_terminal():
+    if wrong and _is_interactive():
         raise wrong
     given = {"url": url if wrong else checked_url(url), "kind": kind}
     wanted = {"private": ("key",), "public": ("key", "username"), "bearer": ()}[kind]
     for part in wanted:
         before = known.get(part) or os.environ.get(VARIABLES[part], "").strip()
-        answer = words[part] or _asked({"key": "Key id", "username": "Account"}[part], before)
-        given[part] = _sound(answer, part)
+        answer = words[part] or _prompt({"key": "Key id", "username": "Account"}[part], before)
+        given[part] = _require_text(answer, part)
     missing = [f"--{part}" for part in wanted if not given[part]]
     lines = [f"Which key? Give {format_list(missing)}."] if missing else []
     if wrong or lines:
@@ -164,16 +164,16 @@ def _given(known: Mapping[str, str], words: Mapping[str, str | None]) -> dict[st
     return given
 
 
-def _asked(question: str, before: str) -> str:
-    """The answer of whoever sits at the terminal; elsewhere, and to an empty answer, what was known before."""
-    if not _at_terminal():
+def _prompt(question: str, before: str) -> str:
+    """Ask at the terminal. Without one, or after an empty answer, return the value known before."""
+    if not _is_interactive():
         return before
     print(f"{question}{f' [{before}]' if before else ''}: ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline(_LONGEST + 2).strip() or before
 
 
-def _ring(store: Store) -> KeyringBackend | None:
-    """The keyring to keep the secret in; None when it is to be a file. Raises AccessError where there is no keyring."""
+def _choose_keyring(store: Store) -> KeyringBackend | None:
+    """Return the keyring for the secret; None for a file. Raises AccessError where there is no keyring."""
     ring = secrets.keyring() if store is Store.KEYRING else None
     if ring is None and store is Store.KEYRING:
         raise AccessError(
@@ -185,32 +185,32 @@ def _ring(store: Store) -> KeyringBackend | None:
     return ring
 
 
-def _secret(part: str) -> str:
-    """A secret from the terminal, without showing it, or the next line of stdin."""
+def _read_secret(part: str) -> str:
+    """Read a secret from the terminal, without showing it, or from the next line of stdin."""
     try:
-        secret = _unseen(part) if _at_terminal() else sys.stdin.readline(_LONGEST + 2) if sys.stdin else ""
+        secret = _prompt_hidden(part) if _is_interactive() else sys.stdin.readline(_LONGEST + 2) if sys.stdin else ""
     except EOFError:
         secret = ""
     except UnicodeDecodeError:
         raise UsageError(f"The {part} is no text of UTF-8.") from None
     if not secret.strip():
         raise UsageError(f"No {part} was given: type it on a terminal, or give it as a line of stdin.")
-    return _sound(secret, part)
+    return _require_text(secret, part)
 
 
-def _at_terminal() -> bool:
+def _is_interactive() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def _sound(text: str, part: str) -> str:
-    """The text without blanks around it. Raises UsageError where it can't be what it is said to be."""
+def _require_text(text: str, part: str) -> str:
+    """Strip a text. Raises UsageError where it is too long or has unprintable characters."""
     text = text.strip()
     if not text.isprintable() or len(text) > _LONGEST:
         raise UsageError(f"The {part} can't be right: it is one line of at most {_LONGEST} characters that print.")
     return text
 
 
-def _unseen(part: str) -> str:
+def _prompt_hidden(part: str) -> str:
     import getpass
 
     with warnings.catch_warnings():
@@ -221,9 +221,9 @@ def _unseen(part: str) -> str:
             raise UsageError("This terminal would show what is typed: give the secret on stdin.") from None
 
 
-def _try(given: Mapping[str, str], parts: Mapping[str, str], *, insecure: bool) -> None:
-    """Get a token for the key and use it. Nothing is kept when that fails."""
-    from reelport.cli.client_commands.check import within
+def _try_key(given: Mapping[str, str], parts: Mapping[str, str], *, insecure: bool) -> None:
+    """Get a token for the key and use it. When that fails, nothing is kept."""
+    from reelport.cli.client_commands.check import run_with_timeout
     from reelport.client.client import Client
 
     texts = {part: text for part, text in {**given, **parts}.items() if part not in {"url", "kind"}}
@@ -237,7 +237,7 @@ def _try(given: Mapping[str, str], parts: Mapping[str, str], *, insecure: bool) 
             client.probe()
 
     try:
-        within(_SECONDS, probe, given["url"])
+        run_with_timeout(_SECONDS, probe, given["url"])
     except AccessError as error:
         raise AccessError(f"{error}\nNothing was kept.") from error
     except ServiceError as error:

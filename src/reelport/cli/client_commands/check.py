@@ -1,4 +1,4 @@
-"""`reelport check`: whether address, key, permissions and clock are fit for reports. Asks for none."""
+"""`reelport check`: test address, key, permissions and clock. Asks for no report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from reelport.catalog import Scope
 from reelport.cli.arguments.options import Insecure, Profile, Url
-from reelport.cli.output.listing import listed, told
+from reelport.cli.output.listing import print_json, print_list
 from reelport.errors import AccessError, ReelportError, ServiceError, Unreachable
 
 if TYPE_CHECKING:
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SILENCE = 4.0
-"""Seconds of silence after which a request is given up."""
+"""Timeout of a request, in seconds without a byte."""
 
 _ALL = 9.0
-"""Seconds that a check takes at most, whatever the network does."""
+"""Seconds that the whole check takes at most."""
 
 _SAME = 2.0
-"""Seconds that two clocks seem to be apart when they are not: the service tells whole seconds."""
+"""Clocks that differ by fewer seconds count as equal: the service's time has whole seconds."""
 
 _SKEW = 60.0
-"""Seconds that clocks may be apart: tokens are renewed as long before they end."""
+"""Seconds by which clocks may differ: tokens are renewed that long before they expire."""
 
 Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
 
 
 class Verdict(StrEnum):
-    """How a thing that was looked at is."""
+    """Results of one check."""
 
     WELL = "well"
     UNSAID = "unsaid"
@@ -49,7 +49,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. Only what is wrong keeps reports from being had."""
+    """The result of one check. Only the verdict WRONG means that reports can't be fetched."""
 
     subject: str
     verdict: Verdict
@@ -68,19 +68,19 @@ def check(*, url: Url = None, profile: Profile = None, insecure: Insecure = Fals
     found = in_force(os.environ, profile=profile, url=url, insecure=insecure)
     failure: ReelportError | None = None
     try:
-        findings = list(_findings(found, within(_ALL, lambda: _probe(found), found["url"])))
+        findings = list(_findings(found, run_with_timeout(_ALL, lambda: _probe(found), found["url"])))
     except ReelportError as error:
         findings, failure = [], error
     findings.insert(0, _address(found, failure))
     if any(each.verdict is Verdict.WRONG for each in findings) and failure is None:
         failure = AccessError("This key may not ask for reports: have its permissions changed, or use another.")
-    _print(found, findings, failure, as_json=json)
+    _print_findings(found, findings, failure, as_json=json)
     if failure is not None:
         raise failure
 
 
-def within(seconds: float, task: Callable[[], T], host: str) -> T:
-    """What a task gives, or what it raises; Unreachable when it takes longer. Nothing of the network can hold it up."""
+def run_with_timeout(seconds: float, task: Callable[[], T], host: str) -> T:
+    """Run a task in a thread; return its result or raise its error. Raises Unreachable after `seconds`."""
     done: list[T] = []
     failed: list[BaseException] = []
 
@@ -154,22 +154,24 @@ def _clock(skew: float | None) -> Finding:
     if abs(skew) < _SAME:
         return Finding("clock", Verdict.WELL, "the same as the service's")
     if abs(skew) < _SKEW:
-        return Finding("clock", Verdict.WELL, _apart(skew))
+        return Finding("clock", Verdict.WELL, _format_offset(skew))
     return Finding(
-        "clock", Verdict.WARNING, f"{_apart(skew)}: set it right, or days begin and tokens end at the wrong time"
+        "clock",
+        Verdict.WARNING,
+        f"{_format_offset(skew)}: set it right, or days begin and tokens end at the wrong time",
     )
 
 
-def _apart(skew: float) -> str:
+def _format_offset(skew: float) -> str:
     return f"{abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the service's"
 
 
-def _print(found: InForce, findings: list[Finding], failure: ReelportError | None, *, as_json: bool) -> None:
-    """What was found; what failed is for stderr, but programs get all of it at once."""
+def _print_findings(found: InForce, findings: list[Finding], failure: ReelportError | None, *, as_json: bool) -> None:
+    """Print the findings; JSON includes the error, which otherwise goes to stderr."""
     if as_json:
         error = failure and {"code": failure.code, "sentence": str(failure)}
         checked = [asdict(each) for each in findings]
-        told({"url": found["url"], "well": failure is None, "findings": checked, "error": error})
+        print_json({"url": found["url"], "well": failure is None, "findings": checked, "error": error})
         return
     rows = [{"verdict": each.verdict, "subject": each.subject, "finding": each.sentence} for each in findings]
-    listed(rows, as_json=False)
+    print_list(rows, as_json=False)

@@ -1,4 +1,4 @@
-"""`reelport config`: the settings in force, and where each comes from. Calls nothing, shows no secret."""
+"""`reelport config`: show the settings in force and where each comes from. Calls nothing, shows no secret."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from cyclopts import App, Parameter
 
 from reelport.cli.arguments.options import Profile, Url
-from reelport.cli.client_commands.auth import spoken
-from reelport.cli.output.listing import listed
+from reelport.cli.client_commands.auth import format_setting
+from reelport.cli.output.listing import print_list
 from reelport.client.settings.config import HOME, home_of
 from reelport.client.settings.layers import PARTS
 from reelport.client.settings.profiles import USER_FILE, InForce, in_force, project_file
@@ -22,7 +22,7 @@ CONFIG = App(name="config", help="The settings in force, and where each comes fr
 Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
 
 _NETWORK = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "NO_COLOR")
-"""Variables that libraries of ours obey."""
+"""Environment variables that the libraries below obey."""
 
 
 @CONFIG.command
@@ -32,8 +32,8 @@ def show(*, url: Url = None, profile: Profile = None, json: Json = False) -> Non
     Example: reelport config show
     """
     found = in_force(os.environ, profile=profile, url=url)
-    rows = [{"setting": name, "value": value, "source": source} for name, value, source in _settings(found)]
-    listed(rows, as_json=json)
+    rows = [{"setting": name, "value": value, "source": source} for name, value, source in _list_settings(found)]
+    print_list(rows, as_json=json)
     if found.trouble is not None:
         raise found.trouble
 
@@ -54,16 +54,16 @@ def path(*, json: Json = False) -> None:
     rows = [
         {"file": name, "there": "yes" if file.exists() else "no", "path": str(file)} for name, file in files.items()
     ]
-    listed(rows, as_json=json)
+    print_list(rows, as_json=json)
 
 
-def _settings(found: InForce) -> Iterator[tuple[str, str, str]]:
-    """Name, value and source of each setting: ours, then those of the libraries below."""
+def _list_settings(found: InForce) -> Iterator[tuple[str, str, str]]:
+    """Give name, value and source of each setting: ours, then those of the libraries below."""
     unused = {part for parts in PARTS.values() for part in parts} - set(found.needed)
     unused |= {part for part in ("key", "username") if part not in found.needed}
     for name, setting in found.settings.items():
         if name not in unused:
-            yield name, spoken(setting), setting.source
+            yield name, format_setting(setting), setting.source
     yield "home", str(found.home), HOME if os.environ.get(HOME, "").strip() else "default"
     for variable in _NETWORK:
         for name in (variable, variable.lower()):
@@ -72,6 +72,6 @@ def _settings(found: InForce) -> Iterator[tuple[str, str, str]]:
 
 
 def _without_login(text: str) -> str:
-    """An address without the name and password that it may hold."""
+    """Hide the user name and password of an address."""
     login, at, rest = text.rpartition("@")
     return f"{urlsplit(login).scheme}://…@{rest}" if at else text

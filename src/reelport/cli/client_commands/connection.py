@@ -1,4 +1,4 @@
-"""The client that a command speaks through: what it isn't told comes from the environment, then from profiles."""
+"""Make a command's client, with settings from its options, then the environment, then profiles."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def connect(url: str | None = None, profile: str | None = None, *, insecure: bool = False) -> Client:
-    """A client for the service and the key that are in force. Raises UsageError or AccessError where there is none."""
+    """Make a client for the service and key in force. Raises UsageError or AccessError where there is none."""
     from reelport.client.client import Client
 
     return Client(settings=read_settings(url, profile, insecure=insecure))
 
 
 def read_settings(url: str | None = None, profile: str | None = None, *, insecure: bool = False) -> Settings:
-    """The settings in force. Raises UsageError or AccessError where there are none."""
+    """Read the settings in force. Raises UsageError or AccessError where one is wrong or missing."""
     from reelport.client.settings.profiles import resolve
 
     return resolve(os.environ, profile=profile, url=url, insecure=insecure)

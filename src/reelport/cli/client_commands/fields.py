@@ -1,4 +1,4 @@
-"""`reelport fields`: what can be asked, what it means, and what goes together. Calls nothing."""
+"""`reelport fields`: list metrics, dimensions and filters, explain them, and check combinations. Calls nothing."""
 
 from __future__ import annotations
 
@@ -13,10 +13,19 @@ from reelport import check
 from reelport.catalog import Filter, Limit, Metric, describe_standings
 from reelport.cli.arguments import completions
 from reelport.cli.arguments.nearest_valid_query import nearest_valid_query
-from reelport.cli.arguments.options import names
-from reelport.cli.arguments.query_problems import by_option
-from reelport.cli.client_commands.glossary import Entry, Facts, Part, brief, entries, explained, named, rules_of
-from reelport.cli.output.listing import listed, plain, told
+from reelport.cli.arguments.options import split_names
+from reelport.cli.arguments.query_problems import problems_by_option
+from reelport.cli.client_commands.glossary import (
+    Entry,
+    Facts,
+    Part,
+    explain_entry,
+    find_entry,
+    list_entries,
+    rules_of,
+    summarize,
+)
+from reelport.cli.output.listing import format_value, print_json, print_list
 from reelport.errors import Problem, QueryRefused
 from reelport.query import ReportQuery
 from reelport.wire import Code
@@ -31,7 +40,7 @@ FIELDS = App(
 
 Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
 _MANY = 13
-"""Metrics that are too many to name one by one on a terminal."""
+"""With as many metrics, a terminal shows families instead of names."""
 
 _BY_COMMAS = "Names by commas, or the option repeated."
 
@@ -42,9 +51,9 @@ def list_fields(part: Annotated[Part | None, Parameter(help="Only these.")] = No
 
     Example: reelport fields list metrics
     """
-    found = [entry for each in ([part] if part else Part) for entry in entries(each)]
+    found = [entry for each in ([part] if part else Part) for entry in list_entries(each)]
     if json or not sys.stdout.isatty():
-        listed([brief(entry) for entry in found], as_json=json)
+        print_list([summarize(entry) for entry in found], as_json=json)
     else:
         _print_list(found)
 
@@ -60,13 +69,13 @@ def explain(
 
     Example: reelport fields explain VIEW_THROUGH_RATE
     """
-    entry = named(name)
-    facts = explained(entry)
+    entry = find_entry(name)
+    facts = explain_entry(entry)
     _print_page(facts if json else facts | _sentences(entry), as_json=json)
 
 
 def _sentences(entry: Entry) -> Facts:
-    """For people: the standing of each statement, the name's among them, and the rules, a line each."""
+    """Return texts for people: how well each statement is known, and the rules, one line each."""
     return {"standing": "", "standings": describe_standings(entry.standings), "rules": "\n".join(rules_of(entry))}
 
 
@@ -102,36 +111,36 @@ def compat(
 
 
 def refuse_names(metrics: list[str], dimensions: list[str], filters: list[str]) -> None:
-    """Raise QueryRefused where these names can't be asked for together."""
+    """Raise QueryRefused where these names can't be combined."""
     _refuse_impossible(_query(metrics, dimensions, filters), as_json=False)
 
 
 def _query(metrics: list[str], dimensions: list[str], filters: list[str]) -> ReportQuery:
-    """The query of these names, today; a filter without a value gets one that it takes."""
+    """Build a query of these names for today; a filter without a value gets a valid one."""
     today = datetime.now(UTC).date()
     values = {}
     for word in (word for words in filters for word in words.split(",") if word.strip()):
         name, equals, value = (part.strip() for part in word.partition("="))
         choices = Filter[name].choices if name in Filter.__members__ else ()
         values[name] = value if equals or not choices else choices[0]
-    return ReportQuery.of(names(metrics), names(dimensions), today, today, values)
+    return ReportQuery.of(split_names(metrics), split_names(dimensions), today, today, values)
 
 
 def _refuse_impossible(query: ReportQuery, *, as_json: bool) -> None:
-    """Raise QueryRefused with every problem, and with the nearest combination that is possible."""
+    """Raise QueryRefused with every problem of a combination, and with the nearest valid one."""
     problems = check.problems(query, today=query.end)
-    # No metric may be named yet; that none could be is worth a word.
+    # Naming no metric yet is fine, unless none would fit the other names.
     found = tuple(each for each in problems if each.code != Code.NO_METRICS or each.nearest is None)
     if not found:
         return
     near = nearest_valid_query(query)
-    said = by_option(found)
+    refusal = problems_by_option(found)
     if as_json:
-        told({"problems": [_problem(each) for each in found], "possible": near and _combination(near)})
+        print_json({"problems": [_problem(each) for each in found], "possible": near and _combination(near)})
     if near is not None:
         words = " ".join(f"--{part} {','.join(chosen)}" for part, chosen in _combination(near).items() if chosen)
-        said = (*said, Problem(found[-1].code, (), f"This would work: {words}", words, fatal=False))
-    raise QueryRefused(said)
+        refusal = (*refusal, Problem(found[-1].code, (), f"This would work: {words}", words, fatal=False))
+    raise QueryRefused(refusal)
 
 
 def _combination(query: ReportQuery) -> dict[str, list[str]]:
@@ -144,24 +153,24 @@ def _problem(problem: Problem) -> dict[str, object]:
 
 
 def _print_page(facts: Facts, *, as_json: bool) -> None:
-    """One thing: a table on a terminal, tab-separated lines in a pipe, or JSON."""
+    """Print one thing: a table on a terminal, tab-separated lines in a pipe, or JSON."""
     if as_json:
-        told(facts)
+        print_json(facts)
         return
     shown = {name.replace("_", " "): value for name, value in facts.items() if value not in ("", [])}
     if not sys.stdout.isatty():
         for name, value in shown.items():
-            for line in plain(value).splitlines():
+            for line in format_value(value).splitlines():
                 print(f"{name}\t{line}")
         return
-    grid = _grid()
+    grid = _make_grid()
     for name, value in shown.items():
-        grid.add_row(name, _spoken(value) if isinstance(value, list) else str(value))
+        grid.add_row(name, _format_names(value) if isinstance(value, list) else str(value))
     _console().print(grid)
 
 
-def _spoken(found: list[str]) -> str:
-    """Names for people: metrics by the families that they make up, where there are many."""
+def _format_names(found: list[str]) -> str:
+    """Format names for people; many metrics by their families."""
     if len(found) < _MANY or found[0] not in Metric.__members__:
         return ", ".join(found)
     families = dict.fromkeys(Metric[name].family.name for name in found)
@@ -169,16 +178,16 @@ def _spoken(found: list[str]) -> str:
 
 
 def _print_list(found: Iterable[Entry]) -> None:
-    """Every entry below its heading: a metric's is its family, with the scopes that it needs."""
+    """Print entries below their headings: a metric's is its family, with the scopes that it needs."""
     groups: dict[str, list[Entry]] = {}
     for entry in found:
         groups.setdefault(_heading(entry), []).append(entry)
     console = _console()
     for heading, members in groups.items():
         console.print(heading, style="bold", markup=False)
-        grid = _grid()
+        grid = _make_grid()
         for entry in members:
-            grid.add_row(f"  {entry.name}", f"{entry.sentence} ({brief(entry)['holds']})")
+            grid.add_row(f"  {entry.name}", f"{entry.sentence} ({summarize(entry)['holds']})")
         console.print(grid)
 
 
@@ -195,7 +204,7 @@ def _console() -> Console:
     return Console(highlight=False)
 
 
-def _grid() -> Table:
+def _make_grid() -> Table:
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2))

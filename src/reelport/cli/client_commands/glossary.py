@@ -1,4 +1,4 @@
-"""What each name of the catalog means and goes with, as facts that a page or a program can show."""
+"""Facts about each name of the catalog: its meaning, limits, and what it can be combined with."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from reelport.query import ReportQuery
 from reelport.reference import describe_adding, describe_rule
 
 Facts = dict[str, object]
-"""One entry: texts, and lists of names. What doesn't apply is left out."""
+"""Facts about one entry: texts, and lists of names. What doesn't apply is left out."""
 
 Entry = Metric | Dimension | Filter | Product
 
@@ -41,8 +41,8 @@ class Part(StrEnum):
     PRODUCTS = "products"
 
 
-def entries(part: Part) -> tuple[Entry, ...]:
-    """Everything in one part of the catalog, in its order."""
+def list_entries(part: Part) -> tuple[Entry, ...]:
+    """Return all entries in one part of the catalog, in its order."""
     match part:
         case Part.METRICS:
             return tuple(Metric)
@@ -54,9 +54,9 @@ def entries(part: Part) -> tuple[Entry, ...]:
             return tuple(Product)
 
 
-def named(name: str) -> Entry:
-    """The entry of that name, however it is written. Raises UsageError with the nearest name."""
-    known = {entry.name.upper(): entry for part in Part for entry in entries(part)}
+def find_entry(name: str) -> Entry:
+    """Find an entry by name, ignoring case and hyphens. Raises UsageError with the nearest name."""
+    known = {entry.name.upper(): entry for part in Part for entry in list_entries(part)}
     found = known.get(name.strip().upper().replace("-", "_"))
     if found is not None:
         return found
@@ -65,8 +65,8 @@ def named(name: str) -> Entry:
     raise UsageError(f"There is no metric, dimension, filter or product {name[:80]!r}. {advice}")
 
 
-def brief(entry: Entry) -> Facts:
-    """What one line can say of an entry."""
+def summarize(entry: Entry) -> Facts:
+    """Return the facts for one line about an entry."""
     match entry:
         case Metric():
             holds, scopes = str(entry.unit), sorted(entry.family.scopes)
@@ -81,8 +81,8 @@ def brief(entry: Entry) -> Facts:
     return facts | {"standing": str(entry.standing), "means": entry.sentence}
 
 
-def explained(entry: Entry) -> Facts:
-    """All that is known of an entry."""
+def explain_entry(entry: Entry) -> Facts:
+    """Return all facts about an entry."""
     facts: Facts = {"name": entry.name, "kind": type(entry).__name__.lower(), "means": entry.sentence}
     match entry:
         case Metric():
@@ -96,18 +96,18 @@ def explained(entry: Entry) -> Facts:
 
 
 def standings_of(entry: Entry) -> dict[str, str]:
-    """How well each statement about the entry is known."""
+    """Return how well each statement about the entry is known."""
     return {str(statement): str(standing) for statement, standing in entry.standings.items()}
 
 
 def rules_of(entry: Entry) -> list[str]:
-    """The rules that the entry shares with others, each with its standing."""
+    """Return the rules that involve the entry, each with how well it is known."""
     names = {entry.name, entry.family.name} if isinstance(entry, Metric) else {entry.name}
     return [f"{rule.sentence} ({rule.standing})" for rule in Meaning if names & set(rule.about)]
 
 
-def ranges(metric: Metric) -> str:
-    """Over which ranges a metric can be had, and what becomes of it where one report can't cover the range."""
+def describe_ranges(metric: Metric) -> str:
+    """Describe the ranges that a metric allows, and how windows are merged beyond one report's limit."""
     limit = f"{Limit.RANGE_DAYS.default} days"
     try:
         how = plan_merge(ReportQuery.of([metric], [], date.min, date.min), months=True, ordered=True)
@@ -142,7 +142,7 @@ def _metric(metric: Metric) -> Facts:
         "cells": f"{digits}, in the column {metric.header}",
         "made_of": describe_rule(metric.rule),
         "adds_up": describe_adding(metric.rule),
-        "ranges": ranges(metric),
+        "ranges": describe_ranges(metric),
         "scopes": [str(scope) for scope in (Scope.CREATE_REPORTS, *sorted(family.scopes))],
         "family": f"{family}: {family.sentence}",
         "standing": str(metric.standing),
@@ -160,7 +160,7 @@ def _dimension(dimension: Dimension) -> Facts:
     return {
         "cells": f"{dimension.type}, in the column {dimension.header}",
         "adds_up": over,
-        "ranges": _kept_apart(dimension),
+        "ranges": _list_incompatible(dimension),
         "standing": str(dimension.standing),
         "standings": standings_of(dimension),
         "rules": rules_of(dimension),
@@ -190,7 +190,7 @@ def _product(product: Product) -> Facts:
     }
 
 
-def _kept_apart(dimension: Dimension) -> str:
+def _list_incompatible(dimension: Dimension) -> str:
     if dimension.grain is None:
         if dimension.many_valued:
             return f"up to {Limit.RANGE_DAYS.default} days; longer only beside a dimension of time"

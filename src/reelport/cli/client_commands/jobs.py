@@ -1,4 +1,4 @@
-"""`reelport jobs`: what this machine has asked for, which of it holds a slot, and how each is taken up again."""
+"""`reelport jobs`: the ledger of reports asked for on this machine, their slots, and how to resume each."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from reelport.cli.arguments.confirmation import is_confirmed
-from reelport.cli.arguments.options import words_of
-from reelport.cli.output.listing import described, listed, told
+from reelport.cli.arguments.options import format_options
+from reelport.cli.output.listing import print_fields, print_json, print_list
 from reelport.cli.output.shell_quoting import quote_command
 from reelport.client.ledger import Ledger, Row, State
 from reelport.client.ledger.place import resolve_ledger
@@ -47,14 +47,14 @@ def list_jobs(
     now = datetime.now(UTC)
     ledger = _ledger()
     known = ledger.list_rows()
-    rows = [row for row in known if all_ or _matters(row, now)]
+    rows = [row for row in known if all_ or _is_current(row, now)]
     if json:
-        told([_details(row, now) for row in rows])
+        print_json([_details(row, now) for row in rows])
         return
-    line = _for_eyes if sys.stdout.isatty() else _summary
+    line = _for_terminal if sys.stdout.isatty() else _summary
     older = f"No report of the last 48 hours, and none that holds a slot; `jobs list --all` shows {len(known):,} older."
     empty = f"No report is remembered yet: `reelport report run` enters each that it asks for into {ledger.path}."
-    listed([line(row, now) for row in rows], as_json=False, none=older if known else empty)
+    print_list([line(row, now) for row in rows], as_json=False, none=older if known else empty)
 
 
 @JOBS.command
@@ -63,14 +63,14 @@ def show(job: Job, /, *, json: Json = False) -> None:
 
     Example: reelport jobs show 1
     """
-    row = _found(_ledger(), job)
+    row = _find_row(_ledger(), job)
     details = _details(row, datetime.now(UTC))
     if json:
-        told(details)
+        print_json(details)
         return
     words = {False: "no", True: "yes"}
     shown = {name: words[value] if isinstance(value, bool) else value for name, value in details.items()}
-    described({name: value for name, value in shown.items() if value is not None}, as_json=False)
+    print_fields({name: value for name, value in shown.items() if value is not None}, as_json=False)
 
 
 @JOBS.command
@@ -82,10 +82,10 @@ def forget(*jobs: Job, json: Json = False) -> None:
     if not jobs:
         raise UsageError("Name the reports to forget: their numbers in 'reelport jobs list', or their tokens.")
     ledger = _ledger()
-    rows = [_found(ledger, job) for job in jobs]
+    rows = [_find_row(ledger, job) for job in jobs]
     for row in rows:
         ledger.forget(row)
-    listed([{"id": row.id, "token": row.token, "state": State.FORGOTTEN} for row in rows], as_json=json)
+    print_list([{"id": row.id, "token": row.token, "state": State.FORGOTTEN} for row in rows], as_json=json)
 
 
 @JOBS.command
@@ -101,36 +101,36 @@ def prune(
     Example: reelport jobs prune --older-than 30d --dry-run
     """
     now = datetime.now(UTC)
-    ledger, before = _ledger(), now - _age(older_than)
+    ledger, before = _ledger(), now - _parse_age(older_than)
     rows = ledger.list_prunable(before)
     if rows and not dry_run:
-        if not yes and not is_confirmed(_question(rows, now)):
+        if not yes and not is_confirmed(_removal_question(rows, now)):
             print("Nothing was changed.", file=sys.stderr)
             return
         rows = ledger.prune(before)
     none = f"Nothing in {ledger.path} is older than {older_than} and can be removed."
-    listed([_pruned(row) for row in rows], as_json=json, none=none)
+    print_list([_prune(row) for row in rows], as_json=json, none=none)
     if rows:
         done = "would be removed" if dry_run else "removed"
         print(f"{format_count(len(rows), 'report')} {done} from {ledger.path}.", file=sys.stderr)
 
 
-def _age(text: str) -> timedelta:
-    """The age that a word means. Raises UsageError where it is none."""
+def _parse_age(text: str) -> timedelta:
+    """Parse an age such as 30d or 12h. Raises UsageError for anything else."""
     found = _AGE.fullmatch(text.strip().lower())
     if found is None:
         raise UsageError(f"--older-than: {text[:80]!r} is no age: give days or hours, such as 30d or 12h.")
     return timedelta(**{{"d": "days", "h": "hours"}[found[2]]: int(found[1])})
 
 
-def _question(rows: Sequence[Row], now: datetime) -> str:
-    """What is asked before rows are removed, and what is lost with them."""
+def _removal_question(rows: Sequence[Row], now: datetime) -> str:
+    """Format the question before rows are removed, with what is lost."""
     living = sum(row.state in TOKEN_STATES and now < row.expires for row in rows)
     lost = f" {living:,} of them could still be had without asking again." if living else ""
     return f"Remove {format_count(len(rows), 'report')} from the ledger?{lost} Files stay."
 
 
-def _pruned(row: Row) -> Mapping[str, object]:
+def _prune(row: Row) -> Mapping[str, object]:
     asked = row.asked or row.created
     return {"id": row.id, "state": row.state, "asked": asked, "service": row.service, "report": _report(row.query, ",")}
 
@@ -141,8 +141,8 @@ def _ledger() -> Ledger:
     return ledger
 
 
-def _found(ledger: Ledger, job: str) -> Row:
-    """The row of a number or a token. Raises UsageError when there is none."""
+def _find_row(ledger: Ledger, job: str) -> Row:
+    """Find the row by its number or token. Raises UsageError where there is none."""
     word = job.strip()
     number = int(word) if word.isascii() and word.isdecimal() and len(word) < 19 else 0  # noqa: PLR2004 - SQLite's numbers
     row = ledger.find(word) or (ledger.get(number) if number else None)
@@ -151,13 +151,13 @@ def _found(ledger: Ledger, job: str) -> Row:
     return row
 
 
-def _matters(row: Row, now: datetime) -> bool:
+def _is_current(row: Row, now: datetime) -> bool:
     recent = now - row.created < _RECENT and row.state is not State.FORGOTTEN
     return recent or row.is_in_flight(now, reelport=False)
 
 
 def _summary(row: Row, now: datetime) -> Mapping[str, object]:
-    """A report in a line."""
+    """Return the facts for one line about a report."""
     return {
         "id": row.id,
         "state": f"{row.state}, delivered" if row.delivered else row.state,
@@ -172,8 +172,8 @@ def _summary(row: Row, now: datetime) -> Mapping[str, object]:
     }
 
 
-def _for_eyes(row: Row, now: datetime) -> Mapping[str, object]:
-    """What of it a terminal has room for."""
+def _for_terminal(row: Row, now: datetime) -> Mapping[str, object]:
+    """Return the facts for which a terminal has room."""
     return {
         "id": row.id,
         "state": "delivered" if row.delivered else row.state,
@@ -190,7 +190,7 @@ def _report(query: ReportQuery, comma: str) -> str:
 
 
 def _slot(row: Row, now: datetime) -> str | None:
-    """Whether it holds one of the key's slots, and until when where that isn't known any better."""
+    """Return whether the report holds one of the key's slots, or until when it may; None where it doesn't."""
     if not row.is_in_flight(now, reelport=False):
         return None
     guessed = row.token is None and not row.is_alive(now)
@@ -220,18 +220,18 @@ def _details(row: Row, now: datetime) -> Mapping[str, object]:
         "sha256": row.sha256,
         "proof": row.proof,
         "error": row.error,
-        "again": _again(row),
+        "again": _resume_command(row),
     }
 
 
 def _file(row: Row) -> Path | None:
-    """Its file, while it is there: one that was on its way to stdout or to another form is not."""
+    """Return the report's file where it exists; a temporary one for stdout or another format is gone by then."""
     return row.path if row.path is not None and row.path.exists() else None
 
 
-def _again(row: Row) -> str:
-    """The command that asked for it, which takes it up again."""
-    words = ["reelport", "report", "run", *words_of(row.query)]
+def _resume_command(row: Row) -> str:
+    """Format the command that asks for the same report, and so resumes it."""
+    words = ["reelport", "report", "run", *format_options(row.query)]
     file = _file(row)
     words += ["-o", str(file)] if file else []
     return quote_command([*words, "--url", row.service])

@@ -1,4 +1,4 @@
-"""`reelport report`: ask for a report, wait for it, get it whole; the same command again goes on where it was."""
+"""`reelport report`: ask for a report, wait, download it. The same command, run again, resumes."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from cyclopts import App, Parameter
 from reelport.cli.arguments.options import (
     Again,
     AnyColumns,
-    Ask,
     Deadline,
     Fresh,
     Insecure,
     Json,
     Profile,
+    QueryOptions,
     Quiet,
     Token,
     Url,
     WindowDays,
     check_window_days,
-    words_of,
+    format_options,
 )
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.output.delivery import AS_IT_CAME, Delivery, Format, format_of
-from reelport.cli.output.formats import give
+from reelport.cli.output.formats import write_report
 from reelport.client.deadline import DEADLINE
 from reelport.errors import QueryRefused, UsageError
 from reelport.query import ReportQuery
 
 if TYPE_CHECKING:
     from reelport.cli.charts.chart import Chart
-    from reelport.cli.output.progress import Teller
+    from reelport.cli.output.progress import ProgressReporter
     from reelport.client.flows.download import Downloaded
     from reelport.client.reports import Reports
 
@@ -59,7 +59,7 @@ Apart = Annotated[
 
 @REPORT.command
 def run(
-    ask: Ask,
+    ask: QueryOptions,
     *,
     to: Delivery = AS_IT_CAME,
     chart: Picture = None,
@@ -84,34 +84,42 @@ def run(
     windows, two at a time, and put together. Whatever ends it early, the same
     command goes on where it was.
     """
-    from reelport.cli.charts.chart import chart_of
+    from reelport.cli.charts.chart import plan_chart
     from reelport.cli.client_commands.connection import connect
     from reelport.cli.output.progress import reporting
 
-    with reporting(json=json, quiet=quiet, output=to.output) as tell:
-        drawn = (lambda _: None) if chart is None else partial(chart_of, to=chart[0] if chart else None)
+    with reporting(json=json, quiet=quiet, output=to.output) as reporter:
+        drawn = (lambda _: None) if chart is None else partial(plan_chart, to=chart[0] if chart else None)
         refuse_together(
             lambda: drawn(ask.query()),
-            lambda: _folder(to, chart) if keep_windows else to.shape(),
-            *checks_of({"to": to, "chart": chart, "json": json, "window_days": window_days, "deadline": deadline}),
-            beside=_beside(ask, url, profile, insecure=insecure),
+            lambda: _windows_folder(to, chart) if keep_windows else to.shape(),
+            *list_checks({"to": to, "chart": chart, "json": json, "window_days": window_days, "deadline": deadline}),
+            beside=_check_settings(ask, url, profile, insecure=insecure),
         )
-        query = tell.about(ask.query())
-        tell.resume = ["run", *words_of(query), *_rest(to, chart, profile, url, insecure=insecure)]
-        tell.resume += _taking(window_days, any_columns=any_columns, keep_windows=keep_windows)
+        query = reporter.remember_query(ask.query())
+        reporter.resume = [
+            "run",
+            *format_options(query),
+            *_format_other_options(to, chart, profile, url, insecure=insecure),
+        ]
+        reporter.resume += _format_taking_options(window_days, any_columns=any_columns, keep_windows=keep_windows)
         with connect(url, profile, insecure=insecure) as client:
             reports = client.with_options(again=again, any_columns=any_columns, windows=window_days).reports
             if keep_windows:
-                folder = _folder(to, chart)
-                tell.delivered(_existing(reports, query, folder, tell, deadline, fresh=fresh, apart=True), folder, {})
+                folder = _windows_folder(to, chart)
+                reporter.report_download(
+                    _find_report(reports, query, folder, reporter, deadline, fresh=fresh, apart=True), folder, {}
+                )
                 return
-            with _target(to, query.fingerprint()) as target:
-                _deliver(_existing(reports, query, target, tell, deadline, fresh=fresh), to, tell, drawn(query))
+            with _open_target(to, query.fingerprint()) as target:
+                _deliver(
+                    _find_report(reports, query, target, reporter, deadline, fresh=fresh), to, reporter, drawn(query)
+                )
 
 
 @REPORT.command
 def submit(
-    ask: Ask,
+    ask: QueryOptions,
     *,
     profile: Profile = None,
     url: Url = None,
@@ -130,17 +138,21 @@ def submit(
     from reelport.cli.client_commands.connection import connect
     from reelport.cli.output.progress import reporting
 
-    with reporting(json=json, quiet=quiet) as tell:
+    with reporting(json=json, quiet=quiet) as reporter:
         values = {"window_days": window_days, "deadline": deadline}
-        refuse_together(ask.query, *checks_of(values), beside=_beside(ask, url, profile, insecure=insecure))
-        query = tell.about(ask.query())
-        tell.resume = ["submit", *words_of(query), *_rest(AS_IT_CAME, None, profile, url, insecure=insecure)]
+        refuse_together(ask.query, *list_checks(values), beside=_check_settings(ask, url, profile, insecure=insecure))
+        query = reporter.remember_query(ask.query())
+        reporter.resume = [
+            "submit",
+            *format_options(query),
+            *_format_other_options(AS_IT_CAME, None, profile, url, insecure=insecure),
+        ]
         with connect(url, profile, insecure=insecure) as client:
             report = client.with_options(again=again, windows=window_days).reports.submit(
-                query, deadline=deadline, progress=tell, fresh=fresh
+                query, deadline=deadline, progress=reporter, fresh=fresh
             )
         print(report.token)
-        tell.ended(token=report.token)
+        reporter.report_success(token=report.token)
 
 
 @REPORT.command
@@ -162,12 +174,15 @@ def wait(
     from reelport.cli.client_commands.connection import connect
     from reelport.cli.output.progress import reporting
 
-    with reporting(json=json, quiet=quiet) as tell:
-        tell.token, tell.resume = token, ["wait", token, *_rest(AS_IT_CAME, None, profile, url, insecure=insecure)]
+    with reporting(json=json, quiet=quiet) as reporter:
+        reporter.token, reporter.resume = (
+            token,
+            ["wait", token, *_format_other_options(AS_IT_CAME, None, profile, url, insecure=insecure)],
+        )
         with connect(url, profile, insecure=insecure) as client:
-            report = client.reports.attach(token).wait(deadline=deadline, progress=tell)
+            report = client.reports.attach(token).wait(deadline=deadline, progress=reporter)
         print(report.status)
-        tell.ended(report_status=report.status)
+        reporter.report_success(report_status=report.status)
 
 
 @REPORT.command
@@ -191,22 +206,22 @@ def download(
     from reelport.cli.client_commands.connection import connect, read_settings
     from reelport.cli.output.progress import reporting
 
-    with reporting(json=json, quiet=quiet, output=to.output) as tell:
+    with reporting(json=json, quiet=quiet, output=to.output) as reporter:
         refuse_together(to.shape, beside=[partial(read_settings, url, profile, insecure=insecure)])
-        tell.token = token
-        tell.resume = ["download", token, *_rest(to, None, profile, url, insecure=insecure)]
-        tell.resume += _taking(None, any_columns=any_columns, keep_windows=False)
-        with connect(url, profile, insecure=insecure) as client, _target(to, token) as target:
+        reporter.token = token
+        reporter.resume = ["download", token, *_format_other_options(to, None, profile, url, insecure=insecure)]
+        reporter.resume += _format_taking_options(None, any_columns=any_columns, keep_windows=False)
+        with connect(url, profile, insecure=insecure) as client, _open_target(to, token) as target:
             report = (
                 client.with_options(any_columns=any_columns)
                 .reports.attach(token)
-                .wait(deadline=deadline, progress=tell)
+                .wait(deadline=deadline, progress=reporter)
             )
-            _deliver(report.download(target, progress=tell), to, tell)
+            _deliver(report.download(target, progress=reporter), to, reporter)
 
 
-def checks_of(given: Mapping[str, Any]) -> Iterator[Callable[[], object]]:
-    """What can be checked of single values of a command, by parameter, whatever else is wrong."""
+def list_checks(given: Mapping[str, Any]) -> Iterator[Callable[[], object]]:
+    """Give checks of single values of a command, by parameter, that hold whatever else is wrong."""
     from reelport.client.flows.runner import to_seconds
 
     yield partial(check_window_days, given.get("window_days"))
@@ -222,7 +237,7 @@ def checks_of(given: Mapping[str, Any]) -> Iterator[Callable[[], object]]:
 
 
 def _refuse_chart_among_json(to: Delivery) -> None:
-    """Raise UsageError for a chart in the terminal where stderr, which it would go to, holds JSON alone."""
+    """Raise UsageError for a terminal chart that would go to stderr, where `--json` prints its lines."""
     if to.output is None and not _is_drawn_alone(to):
         raise UsageError(
             "--chart draws on stderr here, where --json puts its lines: name a picture (--chart FILE.png), or put the "
@@ -231,49 +246,51 @@ def _refuse_chart_among_json(to: Delivery) -> None:
 
 
 def _is_drawn_alone(to: Delivery) -> bool:
-    """Tell whether a chart without a file stands for the data: on a terminal, where nobody asked for the data."""
+    """Whether a chart without a file replaces the data: on a terminal, where no output was asked for."""
     return to.output is None and to.form is None and sys.stdout.isatty()
 
 
-def _beside(ask: Ask, url: str | None, profile: str | None, *, insecure: bool) -> list[Callable[[], object]]:
-    """What is checked as well where something is wrong already."""
+def _check_settings(
+    ask: QueryOptions, url: str | None, profile: str | None, *, insecure: bool
+) -> list[Callable[[], object]]:
+    """Return checks of query and settings that run only where another check has failed."""
     from reelport.cli.arguments.query_problems import refuse_unsendable
     from reelport.cli.client_commands.connection import read_settings
 
     return [partial(refuse_unsendable, ask), partial(read_settings, url, profile, insecure=insecure)]
 
 
-def _existing(
+def _find_report(
     reports: Reports,
     query: ReportQuery,
     target: Path | str,
-    tell: Teller,
+    reporter: ProgressReporter,
     deadline: float,
     *,
     fresh: bool,
     apart: bool = False,
 ) -> Downloaded:
-    """The report on disk; of a range that is longer than one report may be, made of windows, or they `apart`."""
+    """Fetch the report; a range too long for one report in windows, merged or, with `apart`, one file each."""
     if not apart and len(reports.plan(query).windows) == 1:
         try:
-            return reports.run(query, target, deadline=deadline, progress=tell, fresh=fresh)
+            return reports.run(query, target, deadline=deadline, progress=reporter, fresh=fresh)
         except QueryRefused:
             if len(reports.plan(query).windows) == 1:
                 raise
-            # The service has said meanwhile that it takes fewer days in one report.
-    return reports.run_range(query, target, deadline=deadline, progress=tell, fresh=fresh, keep_windows=apart)
+            # The service has just said that one report may cover fewer days.
+    return reports.run_range(query, target, deadline=deadline, progress=reporter, fresh=fresh, keep_windows=apart)
 
 
-def _taking(window_days: int | None, *, any_columns: bool, keep_windows: bool) -> list[str]:
-    """The options for what is taken and kept, as the same command needs them."""
+def _format_taking_options(window_days: int | None, *, any_columns: bool, keep_windows: bool) -> list[str]:
+    """Format the options for windows and columns, for the command that resumes."""
     words = [] if window_days is None else ["--window-days", str(window_days)]
     words += ["--any-columns"] if any_columns else []
     return [*words, *(["--keep-windows"] if keep_windows else [])]
 
 
-def _folder(to: Delivery, chart: list[str] | None) -> str:
-    """Where windows are kept as files. Raises UsageError where more is wished of them."""
-    plain = to.plain and format_of(to.form, to.output) is Format.CSV
+def _windows_folder(to: Delivery, chart: list[str] | None) -> str:
+    """Return the folder for `--keep-windows`. Raises UsageError beside options that it excludes."""
+    plain = to.is_unchanged_csv and format_of(to.form, to.output) is Format.CSV
     if to.output is None or not plain or chart is not None:
         raise UsageError(
             "--keep-windows puts a CSV file a window, as it came, into the folder named by -o; it draws nothing."
@@ -281,8 +298,8 @@ def _folder(to: Delivery, chart: list[str] | None) -> str:
     return to.output
 
 
-def _target(to: Delivery, name: str) -> AbstractContextManager[Path]:
-    """Where to download to: the file itself where it is to be the report as it came, else a place that goes again."""
+def _open_target(to: Delivery, name: str) -> AbstractContextManager[Path]:
+    """Choose the download's target: the output file for an unchanged CSV, else a temporary spool file."""
     from reelport.cli.client_commands.spool import open_spool
     from reelport.client.files.part import resolve_target
 
@@ -292,23 +309,25 @@ def _target(to: Delivery, name: str) -> AbstractContextManager[Path]:
     return open_spool(hashlib.sha256(name.encode()).hexdigest()[:16])
 
 
-def _deliver(done: Downloaded, to: Delivery, tell: Teller, picture: Chart | None = None) -> None:
-    """Give what was downloaded in its form; where a chart stands for it on a terminal, only draw it."""
+def _deliver(done: Downloaded, to: Delivery, reporter: ProgressReporter, picture: Chart | None = None) -> None:
+    """Write the download in its format and draw its chart; only the chart where it replaces the data on a terminal."""
     from rich.console import Console
 
     from reelport.cli.output.progress_lines import stderr
 
-    tell.rest()
+    reporter.stop_bars()
     alone = picture is not None and picture.file is None and _is_drawn_alone(to)
-    more = {} if alone else give(done, to)
+    more = {} if alone else write_report(done, to)
     if picture is not None:
         picture.draw(done.path, Console(highlight=False) if alone else stderr())
         more |= {} if picture.file is None else {"chart": str(picture.file)}
-    tell.delivered(done, to.output, more, drawn=alone)
+    reporter.report_download(done, to.output, more, drawn=alone)
 
 
-def _rest(to: Delivery, chart: list[str] | None, profile: str | None, url: str | None, *, insecure: bool) -> list[str]:
-    """The other options that the same command needs."""
+def _format_other_options(
+    to: Delivery, chart: list[str] | None, profile: str | None, url: str | None, *, insecure: bool
+) -> list[str]:
+    """Format the other options, for the command that resumes."""
     given = {"--profile": profile, "--url": url}
     words = [word for option, value in given.items() if value is not None for word in (option, value)]
     words += ["--insecure"] if insecure else []

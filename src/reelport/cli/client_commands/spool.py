@@ -1,7 +1,7 @@
-"""Where a CSV lands that isn't the file asked for: a place in the user's home that a killed command finds again.
+"""Spool files: downloads on their way to stdout or another format, kept where a restarted command finds them.
 
-It goes when the command has ended well. What was left and not fetched goes with the first command after two days:
-the service has the report no longer than that.
+They lie in the user's Reelport home. A command deletes its spool file when it succeeds. Abandoned ones are deleted by
+the first command after two days: the service keeps a report no longer than that.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _FILE, _LOCK = "report.csv", "lock"
 
 @contextmanager
 def open_spool(name: str) -> Iterator[Path]:
-    """A path to download to. The same name leads to the same place, unless another process is at it."""
+    """Give a path to download to. The same name gives the same path, unless another process uses it."""
     home = home_of(os.environ) / _FOLDER
     with translate_io_errors(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _tidy(home)
+        _remove_expired(home)
         place = home / name
-        lock = _locked(place)
+        lock = _lock_place(place)
     if lock is None:
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=home) as other:
             yield Path(other) / _FILE
@@ -38,33 +38,33 @@ def open_spool(name: str) -> Iterator[Path]:
     try:
         yield place / _FILE
     except BrokenPipeError:
-        remove_folder(place, place / _LOCK, lock)  # Whoever read our output has had enough.
+        remove_folder(place, place / _LOCK, lock)  # The reader of our output has closed the pipe.
         raise
-    except BaseException:  # what was had by then stays for the same command; it goes on
+    except BaseException:  # the partial download stays for the same command, which resumes it
         os.close(lock)
         raise
     remove_folder(place, place / _LOCK, lock)
 
 
-def _locked(place: Path) -> int | None:
-    """A lock on the place, which is made where it isn't there; None where another process has it."""
+def _lock_place(place: Path) -> int | None:
+    """Create a spool folder if need be, and lock it; None where another process has the lock."""
     place.mkdir(mode=0o700, exist_ok=True)
     try:
         lock = os.open(place / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except FileNotFoundError:
-        return None  # Whoever had it took it away just now.
+        return None  # Another process has just removed the folder.
     if try_lock(lock) and has_name(lock, place / _LOCK):
         return lock
     os.close(lock)
     return None
 
 
-def _tidy(home: Path) -> None:
-    """Take away what was left for longer than a report lives, unless somebody is at it."""
+def _remove_expired(home: Path) -> None:
+    """Remove spool folders that are older than a report's retention, unless a process uses them."""
     before = time.time() - Limit.RETENTION_HOURS.default * 3600
     for place in home.iterdir():
         with suppress(OSError):
             if place.stat().st_mtime < before:
-                lock = _locked(place)
+                lock = _lock_place(place)
                 if lock is not None:
                     remove_folder(place, place / _LOCK, lock)

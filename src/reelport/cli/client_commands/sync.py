@@ -1,4 +1,4 @@
-"""`reelport sync`: named reports, kept up to date in a DuckDB file or a Parquet folder."""
+"""`reelport sync`: keep named reports up to date in a DuckDB file or a Parquet folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reelport.cli.arguments.options import (
     Url,
     WindowDays,
     check_window_days,
-    day,
+    parse_day_word,
 )
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.client.deadline import DEADLINE
@@ -73,10 +73,10 @@ def init(*, file: Sheet = Path(spec_file.NAME)) -> None:
     start = datetime.now(UTC).date() - timedelta(days=_DAYS)
     text = _FIRST.format(start=start, lookback=LOOKBACK, settle=SETTLE)
     with translate_io_errors(file):
-        there = file.read_text("utf-8") if file.exists() else ""
-        if "[defaults]" in there or "[reports" in there:
+        existing = file.read_text("utf-8") if file.exists() else ""
+        if "[defaults]" in existing or "[reports" in existing:
             raise UsageError(f"{file} names reports already: nothing was changed.")
-        file.write_text(f"{there.rstrip()}\n\n{text}" if there.strip() else text, "utf-8")
+        file.write_text(f"{existing.rstrip()}\n\n{text}" if existing.strip() else text, "utf-8")
     print(file)
 
 
@@ -106,30 +106,30 @@ def run(
     Whatever ends it early, the copies hold each window as it was before or as it is after; the same command goes on.
     """
     from reelport.cli.client_commands.connection import connect, read_settings
-    from reelport.cli.client_commands.sync_output import Telling, range_options
+    from reelport.cli.client_commands.sync_output import SyncProgress, range_options
     from reelport.cli.output.progress import reporting
     from reelport.sync import sync_run
 
-    with reporting(json=json, quiet=quiet, output=str(file)) as tell:
+    with reporting(json=json, quiet=quiet, output=str(file)) as reporter:
         settings = partial(read_settings, url, profile, insecure=insecure)
-        specs, first, last = _read(
+        specs, first, last = _read_specs_and_days(
             file, names, {"--from": start, "--to": end}, beside=settings, more=[partial(check_window_days, window_days)]
         )
-        rest = _rest(file, profile, url, window_days, insecure=insecure, allow_empty=allow_empty)
-        tell.group, tell.resume = "sync", ["run", *(names or []), *rest, *range_options(first, last)]
+        rest = _format_other_options(file, profile, url, window_days, insecure=insecure, allow_empty=allow_empty)
+        reporter.group, reporter.resume = "sync", ["run", *(names or []), *rest, *range_options(first, last)]
         with connect(url, profile, insecure=insecure) as service:
             loaded = sync_run.run(
                 specs,
                 service.with_options(again=again, windows=window_days),
-                tell=Telling(tell.voice),
+                tell=SyncProgress(reporter.printer),
                 deadline=deadline,
                 allow_empty=allow_empty,
                 every_day=every_day,
                 start=first,
                 end=last,
             )
-        tell.rest()
-        tell.ended(windows=len(loaded), rows=sum(one.rows for one in loaded))
+        reporter.stop_bars()
+        reporter.report_success(windows=len(loaded), rows=sum(one.rows for one in loaded))
 
 
 @SYNC.command
@@ -138,10 +138,10 @@ def status(names: Names = None, /, *, file: Sheet = Path(spec_file.NAME), json: 
 
     Example: reelport sync status
     """
-    from reelport.cli.client_commands.sync_output import print_standings
+    from reelport.cli.client_commands.sync_output import print_coverage
     from reelport.sync.coverage import coverage_of
 
-    print_standings([coverage_of(spec) for spec in spec_file.read(file, only=names or ())], json=json)
+    print_coverage([coverage_of(spec) for spec in spec_file.read(file, only=names or ())], json=json)
 
 
 @SYNC.command
@@ -166,30 +166,32 @@ def verify(
     Example: reelport sync verify views_by_day
     """
     from reelport.cli.client_commands.connection import connect, read_settings
-    from reelport.cli.client_commands.sync_output import Telling, comparisons_as_json, print_comparison
+    from reelport.cli.client_commands.sync_output import SyncProgress, comparisons_as_json, print_comparison
     from reelport.cli.output.progress import reporting
     from reelport.sync import comparison
 
     settings = partial(read_settings, url, profile, insecure=insecure)
-    specs, first, last = _read(
+    specs, first, last = _read_specs_and_days(
         file, names, {"--start": start, "--end": end}, beside=settings, more=[partial(check_window_days, window_days)]
     )
-    rest = _rest(file, profile, url, window_days, insecure=insecure)
-    with reporting(json=False, quiet=quiet or json) as tell, connect(url, profile, insecure=insecure) as service:
-        tell.group, tell.resume = "sync", ["verify", *(names or []), *rest]
+    rest = _format_other_options(file, profile, url, window_days, insecure=insecure)
+    with reporting(json=False, quiet=quiet or json) as reporter, connect(url, profile, insecure=insecure) as service:
+        reporter.group, reporter.resume = "sync", ["verify", *(names or []), *rest]
         compared, client = [], service.with_options(again=again, windows=window_days)
         for spec in specs:
-            found = comparison.verify(spec, client, tell=Telling(tell.voice), start=first, end=last, deadline=deadline)
+            found = comparison.verify(
+                spec, client, tell=SyncProgress(reporter.printer), start=first, end=last, deadline=deadline
+            )
             compared.append(found)
             if not json:
-                tell.rest()
+                reporter.stop_bars()
                 print_comparison(found, rest)
         if json:
             comparisons_as_json(compared, rest)
 
 
-def checks_of(command: Callable[..., object], given: Mapping[str, Any]) -> list[Callable[[], object]]:
-    """What can be checked of the words of a command before it is called: the file that it reads, and its days."""
+def list_checks(command: Callable[..., object], given: Mapping[str, Any]) -> list[Callable[[], object]]:
+    """Return checks of a command's arguments that need no call: its file, and its days."""
     if command is init:
         return []
     names = ("--from", "--to") if command is run else ("--start", "--end")
@@ -199,10 +201,10 @@ def checks_of(command: Callable[..., object], given: Mapping[str, Any]) -> list[
 
 
 def _checks(file: Path, names: list[str] | None, days: Mapping[str, str | None]) -> list[Callable[[], object]]:
-    return [partial(spec_file.read, file, only=names or ()), partial(_days, days)]
+    return [partial(spec_file.read, file, only=names or ()), partial(_parse_days, days)]
 
 
-def _read(
+def _read_specs_and_days(
     file: Path,
     names: list[str] | None,
     days: Mapping[str, str | None],
@@ -210,16 +212,16 @@ def _read(
     beside: Callable[[], object],
     more: Sequence[Callable[[], object]] = (),
 ) -> tuple[tuple[Spec, ...], date | None, date | None]:
-    """The specs and the days that are meant. UsageError says all that is wrong with them, and with what is `beside`."""
+    """Read the specs and the days. Raises one UsageError with all their problems, and those of `beside`."""
     refuse_together(*_checks(file, names, days), *more, beside=[beside])
-    return spec_file.read(file, only=names or ()), *_days(days)
+    return spec_file.read(file, only=names or ()), *_parse_days(days)
 
 
-def _days(given: Mapping[str, str | None]) -> tuple[date | None, date | None]:
-    """The first and the last day, from what was given by these two options. UsageError says all that is wrong."""
+def _parse_days(given: Mapping[str, str | None]) -> tuple[date | None, date | None]:
+    """Parse the first and last day from these two options. Raises UsageError with every problem."""
     wrong: list[str] = []
     today = datetime.now(UTC).date()
-    first, last = (None if text is None else day(name, text, today, wrong) for name, text in given.items())
+    first, last = (None if text is None else parse_day_word(name, text, today, wrong) for name, text in given.items())
     if first and last and first > last:
         wrong.append(f"{list(given)[1]}: {last} lies before {first}.")
     if wrong:
@@ -227,7 +229,7 @@ def _days(given: Mapping[str, str | None]) -> tuple[date | None, date | None]:
     return first, last
 
 
-def _rest(
+def _format_other_options(
     file: Path,
     profile: str | None,
     url: str | None,

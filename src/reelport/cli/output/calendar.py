@@ -1,4 +1,4 @@
-"""Days of copies drawn as a calendar: a line a month, a block a day."""
+"""Draw the coverage of a copy as a calendar: one line for each month, one block for each day."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _BLOCKS = {"verified": ("█", "#", "green"), "moving": ("▒", "+", "yellow"), 
 _OUTSIDE = " "
 
 
-def calendar(standing: Coverage, *, fancy: bool) -> Text:
-    """The days that a copy should hold, by month. `fancy`: the terminal can show blocks."""
+def draw_calendar(standing: Coverage, *, fancy: bool) -> Text:
+    """Draw the wanted days by month, each by its state. With `fancy` the terminal can show Unicode blocks."""
     drawn = Text()
-    for number, month in enumerate(_months(standing)):
+    for number, month in enumerate(_list_months(standing)):
         drawn.append("\n" if number else "").append(f"  {month:%Y-%m}  ", style="dim")
-        for day in _days(month):
-            word = _word(standing, day)
+        for day in _list_days(month):
+            word = _state_of_day(standing, day)
             if word is None:
                 drawn.append(_OUTSIDE)
                 continue
@@ -29,8 +29,8 @@ def calendar(standing: Coverage, *, fancy: bool) -> Text:
     return drawn
 
 
-def legend(*, fancy: bool) -> Text:
-    """What the blocks mean."""
+def draw_legend(*, fancy: bool) -> Text:
+    """Draw the meaning of the blocks."""
     meanings = {
         "verified": "read for good",
         "moving": "there, read again while it moves or may be incomplete",
@@ -43,7 +43,7 @@ def legend(*, fancy: bool) -> Text:
     return drawn
 
 
-def _word(standing: Coverage, day: date) -> str | None:
+def _state_of_day(standing: Coverage, day: date) -> str | None:
     if day not in standing.wanted:
         return None
     if day in standing.verified:
@@ -51,7 +51,7 @@ def _word(standing: Coverage, day: date) -> str | None:
     return "moving" if day in standing.moving else "missing"
 
 
-def _months(standing: Coverage) -> Iterator[date]:
+def _list_months(standing: Coverage) -> Iterator[date]:
     spans = standing.wanted.spans
     month, last = (month_first(spans[0][0]), spans[-1][1]) if spans else (date.max, date.min)
     while month <= last:
@@ -59,6 +59,6 @@ def _months(standing: Coverage) -> Iterator[date]:
         month = month_last(month) + timedelta(days=1)
 
 
-def _days(month: date) -> Iterator[date]:
+def _list_days(month: date) -> Iterator[date]:
     for number in range(month_last(month).day):
         yield month + timedelta(days=number)

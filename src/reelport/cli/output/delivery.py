@@ -1,4 +1,4 @@
-"""Where a report is given and in which form, as the options of a command say it."""
+"""Output options of a command: the file or stdout, and the format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reelport.errors import UsageError
 
 
 class Format(StrEnum):
-    """How rows are given."""
+    """Output formats of rows."""
 
     TABLE = "table"
     CSV = "csv"
@@ -36,16 +36,16 @@ _SUFFIXES = {
 }
 
 _WORKBOOKS = frozenset({".xls", ".xlsx"})
-"""Extensions of files that no form of ours can be."""
+"""File extensions of formats that we can't write."""
 
 _EXTENSION = re.compile(r"\.[a-z][a-z0-9]{0,9}")
-"""What is taken for a promise of a form; the `.10` of `views.2026-10` is none."""
+"""What counts as a file extension that names a format; the `.10` of `views.2026.10` doesn't."""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """Where a report is given, and how."""
+    """Where a report is written, and in which format."""
 
     output: Annotated[
         str | None, Parameter(["--output", "-o"], help="The file to write; without it the data goes to stdout.")
@@ -66,12 +66,12 @@ class Delivery:
     ] = False
 
     @property
-    def plain(self) -> bool:
-        """Whether the report is wished as it came: a CSV, byte for byte."""
+    def is_unchanged_csv(self) -> bool:
+        """Whether the output is the CSV as it was downloaded, byte for byte."""
         return self.form in {None, Format.CSV} and not self.excel_safe
 
     def shape(self) -> Format:
-        """The form that is meant. Raises UsageError where it can't be had, or the file can't be written."""
+        """Return the format to write. Raises UsageError where it isn't available, or the file can't be written."""
         from reelport.client.files.part import resolve_csv_target, resolve_target
 
         shape = format_of(self.form, self.output, excel_safe=self.excel_safe)
@@ -80,12 +80,12 @@ class Delivery:
         return shape
 
     def problems(self) -> list[str]:
-        """What is wrong with it, a line each."""
+        """Return the problems of these options, one line each."""
         error = find_error(self.shape)
         return [] if error is None else str(error).splitlines()
 
     def words(self) -> list[str]:
-        """The options that give it again."""
+        """Format these options as words of a command line."""
         given = {"-o": self.output, "--format": self.form and self.form.value}
         words = [word for option, value in given.items() if value is not None for word in (option, value)]
         return words + (["--excel-safe"] if self.excel_safe else [])
@@ -95,7 +95,7 @@ AS_IT_CAME = Delivery()
 
 
 def format_of(wished: Format | None, output: str | None, *, excel_safe: bool = False) -> Format:
-    """The form that is meant. Raises UsageError where it can't be had, before anything is asked for."""
+    """Choose the output format. Raises UsageError, before any request, where it isn't available."""
     suffix = Path(output).suffix.lower() if output else ""
     if wished is None and suffix not in _SUFFIXES and _EXTENSION.fullmatch(suffix):
         known = ", ".join(_SUFFIXES)

@@ -1,4 +1,4 @@
-"""The forms that a command gives rows in: a table to look at, CSV, JSON, NDJSON, Parquet; to stdout or into a file."""
+"""Write a report as a table, CSV, JSON, NDJSON or Parquet, to stdout or into a file."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ _FLUSHED = 1 << 20
 
 
 class Sink(Protocol):
-    """Where a report's bytes go."""
+    """A target for a report's bytes."""
 
     def write(self, data: bytes, /) -> object:
-        """Take the next bytes."""
+        """Write the next bytes."""
 
 
-def give(done: Downloaded, to: Delivery) -> dict[str, object]:
-    """Give a downloaded CSV in a form: into its file, whole or not at all, or to stdout.
+def write_report(done: Downloaded, to: Delivery) -> dict[str, object]:
+    """Write a downloaded CSV in the wanted format: to stdout, or into the file, whole or not at all.
 
-    Returns what else there is to say of it: with `--excel-safe`, how many cells were changed.
+    Returns facts for the closing message: with `--excel-safe`, how many cells were changed.
     """
     form = to.shape()
     try:
-        return _give(done, to, form)
+        return _write_file(done, to, form)
     except SchemaDrift as error:
         what = str(error).partition(" To have the column")[0]
         if to.form is None and form is Format.TABLE:
-            return _give(done, to, Format.CSV) | {"note": f"no table can be made of it. {what}"}
+            return _write_file(done, to, Format.CSV) | {"note": f"no table can be made of it. {what}"}
         raise SchemaDrift(f"{what} --format csv gives the report as it is.") from error
 
 
-def _give(done: Downloaded, to: Delivery, form: Format) -> dict[str, object]:
+def _write_file(done: Downloaded, to: Delivery, form: Format) -> dict[str, object]:
     from reelport.client.files.part import resolve_target
 
     cells = 0
@@ -58,7 +58,7 @@ def _give(done: Downloaded, to: Delivery, form: Format) -> dict[str, object]:
         target = resolve_target(to.output)
         cells = _into(target, done, form, excel_safe=to.excel_safe)
         safe = {"excel_safe": True, "changed_cells": cells} if to.excel_safe else {}
-        _note(target, done, {"form": form.value, **safe})
+        _copy_sidecar(target, done, {"form": form.value, **safe})
     return {"changed_cells": cells} if to.excel_safe else {}
 
 
@@ -68,12 +68,12 @@ def _into(target: Path, done: Downloaded, form: Format, *, excel_safe: bool) -> 
     if form is Format.PARQUET:
         Table.of(done.path).parquet(target)
         return 0
-    with _replaced(target) as file:
-        return _write(done, form, file, excel_safe=excel_safe)
+    with _open_replacement(target) as file:
+        return _write_rows(done, form, file, excel_safe=excel_safe)
 
 
-def _note(target: Path, done: Downloaded, made: dict[str, object]) -> None:
-    """Put the CSV's sidecar beside the file that was made of it; its bytes and its SHA-256 are this file's."""
+def _copy_sidecar(target: Path, done: Downloaded, made: dict[str, object]) -> None:
+    """Write a copy of the CSV's sidecar beside the target, with the target's size and SHA-256."""
     from reelport.client.files.part import translate_io_errors
     from reelport.client.files.sidecar import find_sidecar_path, read_sidecar
 
@@ -82,13 +82,13 @@ def _note(target: Path, done: Downloaded, made: dict[str, object]) -> None:
         return
     with translate_io_errors(target), target.open("rb") as file:
         own = {"bytes": target.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-    told = known | own | made | {"csv": {name: known.get(name) for name in own}}
-    with _replaced(place) as sidecar:
-        sidecar.write(json.dumps(told, indent=2, ensure_ascii=False).encode() + b"\n")
+    facts = known | own | made | {"csv": {name: known.get(name) for name in own}}
+    with _open_replacement(place) as sidecar:
+        sidecar.write(json.dumps(facts, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
-def lines(table: Table) -> Iterator[str]:
-    """Each row as a JSON object. Money and rates are numbers with all their digits; an empty cell is null."""
+def format_json_lines(table: Table) -> Iterator[str]:
+    """Format each row as a JSON object. Money and rates are numbers with all digits; an empty cell is null."""
     names = [json.dumps(column.name, ensure_ascii=False) for column in table.columns]
     encode = _encode
     for row in table.tuples():
@@ -98,41 +98,41 @@ def lines(table: Table) -> Iterator[str]:
 def _to_stdout(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
     from rich.console import Console
 
-    from reelport.cli.output.table_view import show
+    from reelport.cli.output.table_view import print_table
     from reelport.client.results.tables import Table
 
     cells = 0
     try:
         if form is Format.TABLE:
-            show(Console(highlight=False), Table.of(done.path), done.rows)
+            print_table(Console(highlight=False), Table.of(done.path), done.rows)
         else:
-            cells = _print(done, form, excel_safe=excel_safe)
+            cells = _print_report(done, form, excel_safe=excel_safe)
         sys.stdout.flush()
     except BrokenPipeError:
-        raise  # Whoever reads has enough; the command line knows what to do.
+        raise  # The reader has closed the pipe; the command line handles this.
     except OSError as error:
         raise StorageError(f"stdout takes no more: {error.strerror or error}.") from error
     return cells
 
 
-def _print(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
-    """Write a report to stdout: as it is where that is no terminal, and cleaned where it is one."""
+def _print_report(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
+    """Write a report to stdout; on a terminal, without control characters."""
     from reelport.cli.output.terminal_text import CleanedOutput
 
     if not sys.stdout.isatty():
-        return _write(done, form, sys.stdout.buffer, excel_safe=excel_safe)
+        return _write_rows(done, form, sys.stdout.buffer, excel_safe=excel_safe)
     cleaned = CleanedOutput(sys.stdout.buffer)
-    cells = _write(done, form, cleaned, excel_safe=excel_safe)
+    cells = _write_rows(done, form, cleaned, excel_safe=excel_safe)
     cleaned.finish()
     return cells
 
 
-def _write(done: Downloaded, form: Format, file: Sink, *, excel_safe: bool) -> int:
-    """Write a report in a form; return how many of its cells were changed."""
+def _write_rows(done: Downloaded, form: Format, file: Sink, *, excel_safe: bool) -> int:
+    """Write a report in a format; return how many cells were changed."""
     from rich.console import Console
 
     from reelport.cli.output.spreadsheet_guard import write_guarded
-    from reelport.cli.output.table_view import show
+    from reelport.cli.output.table_view import print_table
     from reelport.client.results.tables import Table
 
     report = done.path
@@ -142,28 +142,28 @@ def _write(done: Downloaded, form: Format, file: Sink, *, excel_safe: bool) -> i
         case Format.CSV:
             _copy(report, file)
         case Format.JSON:
-            _pour(_array(Table.of(report)), file)
+            _write_texts(_json_array(Table.of(report)), file)
         case Format.NDJSON:
-            _pour((f"{line}\n" for line in lines(Table.of(report))), file)
+            _write_texts((f"{line}\n" for line in format_json_lines(Table.of(report))), file)
         case Format.PARQUET:
             _copy(Table.of(report).parquet(report.with_suffix(".parquet")), file)
         case Format.TABLE:
             text = StringIO()
-            show(Console(file=text, color_system=None, highlight=False), Table.of(report), done.rows)
+            print_table(Console(file=text, color_system=None, highlight=False), Table.of(report), done.rows)
             file.write(text.getvalue().encode())
     return 0
 
 
-def _array(table: Table) -> Iterator[str]:
+def _json_array(table: Table) -> Iterator[str]:
     before = "[\n"
-    for line in lines(table):
+    for line in format_json_lines(table):
         yield f"{before}{line}"
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
 
 
-def _pour(texts: Iterator[str], file: Sink) -> None:
-    """Write texts, many at a time."""
+def _write_texts(texts: Iterator[str], file: Sink) -> None:
+    """Write texts in large chunks."""
     held: list[str] = []
     size = 0
     for text in texts:
@@ -181,8 +181,8 @@ def _copy(path: Path, file: Sink) -> None:
 
 
 @contextmanager
-def _replaced(target: Path) -> Iterator[BinaryIO]:
-    """A file that takes the target's name at the end of the `with`, and is gone when that ends in an error."""
+def _open_replacement(target: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file that replaces the target at the end of the `with`, or is deleted after an error."""
     from reelport.client.files.locks import rename_into_place
     from reelport.client.files.part import translate_io_errors
 
@@ -200,7 +200,7 @@ def _replaced(target: Path) -> Iterator[BinaryIO]:
 
 
 def _encode(cell: Cell) -> str:
-    from reelport.cli.output.table_view import moment
+    from reelport.cli.output.table_view import format_moment
 
     match cell:
         case None:
@@ -212,7 +212,7 @@ def _encode(cell: Cell) -> str:
         case Decimal():
             return format(cell, "f")
         case datetime():
-            return f'"{moment(cell)}"'
+            return f'"{format_moment(cell)}"'
         case date():
             return f'"{cell.isoformat()}"'
 

@@ -1,4 +1,4 @@
-"""What happens as lines of JSON for machines: one object an event, the last one a `result`."""
+"""Progress as lines of JSON for programs: one object for each event, the last one a `result`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from datetime import UTC, date, datetime
 from enum import Enum
 from typing import IO, Any, Self
 
-from reelport.cli.output.progress_lines import what_happened
+from reelport.cli.output.progress_lines import without_resume_advice
 from reelport.client.events import Asked, Event, InWindow, Merged, Received, Reused, Saved
 from reelport.client.flows.download import Downloaded
 from reelport.errors import QueryRefused, ReelportError
 
 _EVERY = 1.0
-"""Seconds between two lines that tell of bytes received."""
+"""Seconds between two lines about received bytes."""
 
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
-"""Where a word begins inside of a name like WindowDone."""
+"""Matches where a word begins inside of a name like WindowDone."""
 
 
 class JsonEvents:
-    """Tells a flow's events to a program. With `quiet` the result alone."""
+    """Prints a flow's events for a program; with `quiet` only the result."""
 
     def __init__(self, stream: IO[str], *, quiet: bool = False) -> None:
         self._stream = stream
@@ -39,23 +39,23 @@ class JsonEvents:
         self._stream.flush()
 
     def __call__(self, event: Event) -> None:
-        """Take in what happened; what happened in a window carries its days."""
+        """Print an event. An event of a window carries its days."""
         if isinstance(event, InWindow):
-            self.of({"window": {"start": event.start, "end": event.end}}, event.event)
+            self.report_event({"window": {"start": event.start, "end": event.end}}, event.event)
             return
         if isinstance(event, Asked | Reused):
             self.token = event.token
-        self.of({}, event)
+        self.report_event({}, event)
 
-    def of(self, report: Mapping[str, object], event: Event) -> None:
-        """Take in what happened to one report of several, which these facts tell from the others."""
+    def report_event(self, report: Mapping[str, object], event: Event) -> None:
+        """Print an event of one report among several; the facts in `report` identify it."""
         if isinstance(event, Saved | Merged):
-            return  # The lines `window_done` and `result` say the same.
-        if not self._quiet and not self._too_soon(event, str(report)):
-            self._print(_WORD.sub("_", type(event).__name__).lower(), {**report, **_facts(event)})
+            return  # The lines `window_done` and `result` hold the same facts.
+        if not self._quiet and not self._is_throttled(event, str(report)):
+            self._print_event(_WORD.sub("_", type(event).__name__).lower(), {**report, **_fields_of(event)})
 
-    def _too_soon(self, event: Event, window: str) -> bool:
-        """Whether bytes received were told of just now."""
+    def _is_throttled(self, event: Event, window: str) -> bool:
+        """Whether a line about received bytes was printed less than a second ago."""
         if not isinstance(event, Received) or event.bytes == event.total:
             return False
         now = time.monotonic()
@@ -64,57 +64,61 @@ class JsonEvents:
         self._received_at[window] = now
         return False
 
-    def rest(self) -> None:
-        """Nothing to take away."""
+    def stop_bars(self) -> None:
+        """Do nothing: there are no bars."""
 
     def say(self, line: str) -> None:
-        """A remark."""
+        """Print a note, unless quiet."""
         if not self._quiet:
-            self._print("note", {"text": line})
+            self._print_event("note", {"text": line})
 
-    def delivered(self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False) -> None:
-        """The result of a download. Bytes and SHA-256 are those of the CSV, whatever the form it is given in."""
+    def report_download(
+        self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False
+    ) -> None:
+        """Print the result of a download. Bytes and SHA-256 are those of the CSV, whatever the output format."""
         facts = {"file": output, "bytes": done.bytes, "rows": done.rows, "sha256": done.sha256}
         more = more | ({"chart": "stdout"} if drawn else {})
-        self.ended(**facts, proof=done.proof.name.lower(), **more)
+        self.report_success(**facts, proof=done.proof.name.lower(), **more)
 
-    def ended(self, **facts: object) -> None:
-        """The result of what went well."""
+    def report_success(self, **facts: object) -> None:
+        """Print the result of a success."""
         known = {} if self.token is None else {"token": self.token}
-        self._print("result", {"ok": True, "status": 0} | known | facts)
+        self._print_event("result", {"ok": True, "status": 0} | known | facts)
 
-    def failed(self, error: ReelportError, resume: str | None) -> ReelportError:
-        """The result of what went wrong, and the error to raise."""
+    def report_failure(self, error: ReelportError, resume: str | None) -> ReelportError:
+        """Print the result of a failure; return the error to raise."""
         token = getattr(error, "token", None) or self.token
         facts: dict[str, object] = {
             "ok": False,
             "status": error.exit_status,
             "code": error.code,
-            "error": what_happened(error),
+            "error": without_resume_advice(error),
         }
         facts |= {"token": token} if token else {}
         facts |= (
-            {"problems": [_facts(problem) for problem in error.problems]} if isinstance(error, QueryRefused) else {}
+            {"problems": [_fields_of(problem) for problem in error.problems]} if isinstance(error, QueryRefused) else {}
         )
         facts |= {"resume": resume} if resume else {}
-        self._print("result", facts)
+        self._print_event("result", facts)
         return error
 
-    def _print(self, event: str, facts: Mapping[str, object]) -> None:
+    def _print_event(self, event: str, facts: Mapping[str, object]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        print(json.dumps({"event": event, "time": now} | dict(facts), default=_plain), file=self._stream, flush=True)
+        print(
+            json.dumps({"event": event, "time": now} | dict(facts), default=_json_value), file=self._stream, flush=True
+        )
 
 
-def _facts(value: Any) -> dict[str, object]:  # noqa: ANN401 - any of the events, which are dataclasses
+def _fields_of(value: Any) -> dict[str, object]:  # noqa: ANN401 - any of the events, which are dataclasses
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
-def _plain(value: object) -> object:
-    """What JSON has no word for."""
+def _json_value(value: object) -> object:
+    """Convert a value that JSON doesn't know."""
     if isinstance(value, Enum):
         return value.name.lower()
     if isinstance(value, datetime | date):
         return value.isoformat()
     if dataclasses.is_dataclass(value):
-        return _facts(value)
+        return _fields_of(value)
     return str(value)

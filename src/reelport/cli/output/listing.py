@@ -1,4 +1,4 @@
-"""How commands of the platform print what they found: a table for people, lines for pipes, JSON for programs."""
+"""Print lists and facts: a table on a terminal, tab-separated lines in a pipe, or JSON."""
 
 from __future__ import annotations
 
@@ -12,72 +12,72 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _LONG_WORD = 20
-"""Letters beyond which a word, such as a path, may be broken in a table."""
+"""Words with more letters, such as paths, may be broken in a table."""
 
 _GAP = 2
 
 
-def listed(rows: Sequence[Mapping[str, object]], *, as_json: bool, none: str = "There is nothing to list.") -> None:
+def print_list(rows: Sequence[Mapping[str, object]], *, as_json: bool, none: str = "There is nothing to list.") -> None:
     """Print rows of the same fields: with `as_json` one JSON list; a table on a terminal; else tab-separated lines.
 
-    Where there are no rows to print, `none` is said on stderr: stdout is for data.
+    Without rows, the sentence `none` goes to stderr: stdout is for data.
     """
     if as_json:
-        told(list(rows))
+        print_json(list(rows))
     elif not rows:
         print(none, file=sys.stderr)
     elif sys.stdout.isatty():
         _table(rows)
     else:
-        for row in [list(rows[0]), *(list(map(plain, row.values())) for row in rows)]:
+        for row in [list(rows[0]), *(list(map(format_value, row.values())) for row in rows)]:
             print("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
 
 
-def described(fields: Mapping[str, object], *, as_json: bool) -> None:
-    """Print one thing, a field a line, or as one JSON object."""
+def print_fields(fields: Mapping[str, object], *, as_json: bool) -> None:
+    """Print one thing, one field on each line, or as one JSON object."""
     if as_json:
-        told(fields)
+        print_json(fields)
         return
     width = max(len(name) for name in fields)
     for name, value in fields.items():
-        print(f"{name:<{width}}  {plain(value)}")
+        print(f"{name:<{width}}  {format_value(value)}")
 
 
-def told(value: object) -> None:
+def print_json(value: object) -> None:
     """Print a value as JSON."""
-    print(json.dumps(value, default=plain, ensure_ascii=False, indent=2))
+    print(json.dumps(value, default=format_value, ensure_ascii=False, indent=2))
 
 
-def plain(value: object) -> str:
-    """A value in words: times of UTC without fractions, lists by commas, nothing for None."""
+def format_value(value: object) -> str:
+    """Format a value: UTC times without fractions, lists with commas, an empty text for None."""
     match value:
         case None:
             return ""
         case datetime():
             return value.strftime("%Y-%m-%dT%H:%M:%SZ")
         case list() | tuple() | set() | frozenset():
-            return ",".join(plain(each) for each in value)
+            return ",".join(format_value(each) for each in value)
         case Mapping():
-            return json.dumps(dict(value), default=plain, ensure_ascii=False)
+            return json.dumps(dict(value), default=format_value, ensure_ascii=False)
         case _:
             return str(value)
 
 
-def printable(text: str) -> str:
-    """The text without characters that move the cursor."""
+def strip_control_characters(text: str) -> str:
+    """Replace unprintable characters, which could move the cursor, by blanks."""
     return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def _table(rows: Sequence[Mapping[str, object]]) -> None:
     from rich.console import Console
 
-    texts = [{name: printable(plain(value)) for name, value in row.items()} for row in rows]
+    texts = [{name: strip_control_characters(format_value(value)) for name, value in row.items()} for row in rows]
     console = Console()
-    console.print(_wide(texts) if _needed(texts) <= console.width else _narrow(texts))
+    console.print(_wide_table(texts) if _needed_width(texts) <= console.width else _narrow_table(texts))
 
 
-def _wide(rows: Sequence[Mapping[str, str]]) -> Table:
-    """A line a row."""
+def _wide_table(rows: Sequence[Mapping[str, str]]) -> Table:
+    """Build a table with one line for each row."""
     from rich.table import Table
     from rich.text import Text
 
@@ -89,8 +89,8 @@ def _wide(rows: Sequence[Mapping[str, str]]) -> Table:
     return table
 
 
-def _narrow(rows: Sequence[Mapping[str, str]]) -> Table:
-    """A line a field, and rows below each other."""
+def _narrow_table(rows: Sequence[Mapping[str, str]]) -> Table:
+    """Build a table with one line for each field, rows below each other."""
     from rich.table import Table
     from rich.text import Text
 
@@ -106,7 +106,7 @@ def _narrow(rows: Sequence[Mapping[str, str]]) -> Table:
     return grid
 
 
-def _needed(rows: Sequence[Mapping[str, str]]) -> int:
-    """The columns of a terminal below which a table is hard to read: its words break, if they are not long anyway."""
+def _needed_width(rows: Sequence[Mapping[str, str]]) -> int:
+    """Return the width below which a wide table would have to break words, other than long ones."""
     words = [[word for text in (name, *(row[name] for row in rows)) for word in text.split()] for name in rows[0]]
     return sum(min(max(map(len, each), default=0), _LONG_WORD) + _GAP for each in words)

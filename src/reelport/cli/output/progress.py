@@ -1,4 +1,4 @@
-"""Who tells what happens, a person or a program, and how a command ends that ends too early."""
+"""Report a command's progress to a person or a program, and how it failed or was interrupted."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from reelport.cli import stop_signals
-from reelport.cli.arguments.environment_variables import find_unknown
-from reelport.cli.arguments.query_problems import in_options
+from reelport.cli.arguments.environment_variables import find_unknown_variables
+from reelport.cli.arguments.query_problems import name_options
 from reelport.cli.output.json_events import JsonEvents
 from reelport.cli.output.progress_lines import ProgressLines, stderr
 from reelport.cli.output.shell_quoting import quote_command
@@ -33,93 +33,97 @@ from reelport.query import ReportQuery
 
 
 @dataclass(slots=True)
-class Teller:
-    """Passes on what happens to a person or a program, and knows what is asked for and which command goes on.
+class ProgressReporter:
+    """Passes events on to a person or a program, and remembers the query and the command that resumes it.
 
-    `resume` are the words after `reelport report`, or after the `group` of commands that is named.
+    `resume` holds the words after `reelport report`, or after another `group` of commands.
     """
 
-    voice: ProgressLines | JsonEvents
+    printer: ProgressLines | JsonEvents
     query: ReportQuery | None = None
     resume: list[str] = field(default_factory=list)
     group: str = "report"
 
     def __call__(self, event: Event) -> None:
-        """Take in what happened."""
-        self.voice(event)
+        """Pass an event on."""
+        self.printer(event)
 
-    def about(self, query: ReportQuery) -> ReportQuery:
-        """Remember what is asked for."""
+    def remember_query(self, query: ReportQuery) -> ReportQuery:
+        """Remember the query, and return it."""
         self.query = query
         return query
 
     @property
     def token(self) -> str | None:
-        """The report's token, as far as it is known."""
-        return self.voice.token
+        """The report's token; None until it is known."""
+        return self.printer.token
 
     @token.setter
     def token(self, token: str) -> None:
-        self.voice.token = token
+        self.printer.token = token
 
-    def rest(self) -> None:
-        """Nothing more will happen that takes time."""
-        self.voice.rest()
+    def stop_bars(self) -> None:
+        """Remove the progress bars: nothing more takes time."""
+        self.printer.stop_bars()
 
-    def delivered(self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False) -> None:
-        """The good end of a download; `drawn` where the data itself was given nowhere, and stdout has a chart of it."""
-        self.voice.delivered(done, output, more, drawn=drawn)
+    def report_download(
+        self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False
+    ) -> None:
+        """Report a finished download; `drawn` where stdout has only its chart and the data wasn't written."""
+        self.printer.report_download(done, output, more, drawn=drawn)
 
-    def ended(self, **facts: object) -> None:
-        """Another good end."""
-        self.voice.ended(**facts)
+    def report_success(self, **facts: object) -> None:
+        """Report another success, with these facts."""
+        self.printer.report_success(**facts)
 
-    def command(self) -> str:
-        """The command that goes on."""
+    def resume_command(self) -> str:
+        """Format the command that resumes the work."""
         return quote_command(["reelport", self.group, *self.resume])
 
 
 @contextmanager
-def reporting(*, json: bool, quiet: bool, output: str | None = None) -> Iterator[Teller]:
-    """Tell what happens until the end, good or bad.
+def reporting(*, json: bool, quiet: bool, output: str | None = None) -> Iterator[ProgressReporter]:
+    """Report progress during the block, and its success or failure.
 
     JSON goes to stdout where the data goes into a file, else to stderr, which then holds nothing else.
     """
     aside = output is None
-    voice = (
+    printer = (
         JsonEvents(sys.stderr if aside else sys.stdout, quiet=quiet) if json else ProgressLines(stderr(), quiet=quiet)
     )
-    teller = Teller(voice)
+    reporter = ProgressReporter(printer)
     try:
         stop_signals.install_handlers()
-        with voice:
-            for unknown in find_unknown():
-                voice.say(f"warning: {unknown}")
-            yield teller
+        with printer:
+            for unknown in find_unknown_variables():
+                printer.say(f"warning: {unknown}")
+            yield reporter
     except KeyboardInterrupt as stop:
-        _raise(teller, _interrupted(teller, stop), alone=json and aside)
+        _raise_reported(reporter, _interruption_error(reporter, stop), alone=json and aside)
     except ReelportError as error:
-        _raise(teller, error, alone=json and aside)
+        _raise_reported(reporter, error, alone=json and aside)
 
 
-def _raise(teller: Teller, error: ReelportError, *, alone: bool) -> None:
-    """Raise an error in its last words; `alone`: the result on stderr has said it all."""
-    if isinstance(error, QueryRefused) and teller.query is not None:
-        error = in_options(error, teller.query)
-    error = teller.voice.failed(error, teller.command() if teller.resume and _goes_on(teller, error) else None)
+def _raise_reported(reporter: ProgressReporter, error: ReelportError, *, alone: bool) -> None:
+    """Report an error and raise it; with `alone` only exit, as the JSON result on stderr says it already."""
+    if isinstance(error, QueryRefused) and reporter.query is not None:
+        error = name_options(error, reporter.query)
+    error = reporter.printer.report_failure(
+        error, reporter.resume_command() if reporter.resume and _can_resume(reporter, error) else None
+    )
     if alone:
         sys.exit(error.exit_status)
     raise error
 
 
-def _interrupted(teller: Teller, stop: KeyboardInterrupt) -> ReelportError:
-    if not teller.resume:
-        return Interrupted("Interrupted before anything was asked for.", stop_signals.status_of(stop))
-    return NotFinished("Interrupted; nothing is lost.", teller.token or "")
+def _interruption_error(reporter: ProgressReporter, stop: KeyboardInterrupt) -> ReelportError:
+    if not reporter.resume:
+        return Interrupted("Interrupted before anything was asked for.", stop_signals.exit_status_of(stop))
+    return NotFinished("Interrupted; nothing is lost.", reporter.token or "")
 
 
-def _goes_on(teller: Teller, error: ReelportError) -> bool:
-    """Whether the same command, run again, goes on rather than fail in the same way or begin anew."""
+def _can_resume(reporter: ProgressReporter, error: ReelportError) -> bool:
+    """Whether the same command, run again, resumes instead of failing the same way or starting anew."""
     match error:
         case QueueFull():
             return True
@@ -128,4 +132,4 @@ def _goes_on(teller: Teller, error: ReelportError) -> bool:
         case AskLost() | SchemaDrift() | WindowEmptied():
             return False  # They say themselves which option changes that.
         case _:
-            return teller.token is not None or error.exit_status != ReelportError.exit_status
+            return reporter.token is not None or error.exit_status != ReelportError.exit_status

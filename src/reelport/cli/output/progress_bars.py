@@ -1,4 +1,4 @@
-"""Lines at the foot of a terminal that move while something goes on: one for each report, one for a whole range."""
+"""Progress bars at the foot of a terminal: one line for each report, one for a whole range."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from rich.text import Text
 _BAR = 20
 
 
-class Bars:
-    """The moving lines of a terminal, by name; they go when `stop` is called."""
+class ProgressBars:
+    """Progress lines by name; `stop` removes them."""
 
     def __init__(self, console: Console) -> None:
-        self._progress = Progress(SpinnerColumn(), _What(), TimeElapsedColumn(), console=console, transient=True)
+        self._progress = Progress(SpinnerColumn(), _TextWithBar(), TimeElapsedColumn(), console=console, transient=True)
         self._tasks: dict[str, TaskID] = {}
 
     def start(self, text: str) -> None:
-        """Begin with one line."""
+        """Show the first line."""
         self.show("", text)
         self._progress.start()
 
     def stop(self) -> None:
-        """Take all lines away."""
+        """Remove all lines."""
         self._progress.stop()
 
     def show(self, name: str, text: str) -> None:
-        """Say on a line of this name what goes on."""
+        """Show a text on the line of this name."""
         self._progress.update(self._task(name), description=text, completed=0, total=None)
 
     def fill(self, name: str, text: str, done: float, total: float | None, amounts: str) -> None:
-        """The same with a bar, and the amounts as words."""
+        """Show a text with a bar and amounts on the line of this name."""
         self._progress.update(self._task(name), description=text, completed=done, total=total, amounts=amounts)
 
     def end(self, name: str) -> None:
-        """Take one line away."""
+        """Remove one line."""
         if name in self._tasks:
             self._progress.remove_task(self._tasks.pop(name))
 
@@ -44,8 +44,8 @@ class Bars:
         return self._tasks[name]
 
 
-class _What(ProgressColumn):
-    """What goes on, and a bar once it can be measured: in one column, so that a line without a bar has its room."""
+class _TextWithBar(ProgressColumn):
+    """A text, and a bar once the total is known. Both share a column, so that a text alone may use the whole width."""
 
     def render(self, task: Task) -> Text:
         text = Text(task.description, no_wrap=True, overflow="ellipsis")

@@ -1,4 +1,4 @@
-"""What the client's commands say on stderr: progress bars on a terminal, a line a change of state elsewhere."""
+"""Progress for people on stderr: bars on a terminal, elsewhere a line for each change of state."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Self
 from rich.console import Console
 from rich.markup import escape
 
-from reelport.cli.output.progress_bars import Bars
-from reelport.cli.output.terminal_text import plain
+from reelport.cli.output.progress_bars import ProgressBars
+from reelport.cli.output.terminal_text import clean_line
 from reelport.client.events import (
     Asked,
     Bisected,
@@ -33,27 +33,27 @@ from reelport.errors import ReelportError
 from reelport.wording import format_count, format_duration, format_size
 
 _HEARTBEAT = 60.0
-"""Seconds between two lines while nothing changes, so that nobody takes a wait for a hang."""
+"""Seconds between two lines while nothing changes, so that a wait doesn't look like a hang."""
 
 _AGAIN = 5.0
-"""Seconds between two lines of one and the same trouble, however often it is tried again meanwhile."""
+"""Seconds between two lines about the same error, however often it is retried meanwhile."""
 
 
 def stderr() -> Console:
-    """The console for all that is no data. It obeys NO_COLOR, and wraps nothing where there is no terminal."""
+    """Return the console for messages. It obeys NO_COLOR, and wraps no lines where stderr is no terminal."""
     console = Console(stderr=True, highlight=False)
     return console if console.is_terminal else Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class ProgressLines:
-    """Tells a flow's events to a person: use it as `progress`, inside its own `with`."""
+    """Prints a flow's events for a person. Pass it as `progress`, inside its own `with`."""
 
     def __init__(self, console: Console, *, quiet: bool = False, seconds: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._seconds = seconds
         self._quiet = quiet
         moves = console.is_terminal and not console.is_dumb_terminal and console.encoding.startswith("utf")
-        self._bars = Bars(console) if moves and not quiet else None
+        self._bars = ProgressBars(console) if moves and not quiet else None
         self._last: dict[str, tuple[str, float]] = {}
         self._troubles: dict[str, float] = {}
         self.token: str | None = None
@@ -66,24 +66,24 @@ class ProgressLines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.rest()
+        self.stop_bars()
 
     def __call__(self, event: Event) -> None:
-        """Take in what happened."""
+        """Show an event."""
         if isinstance(event, Asked | Reused):
             self.token = event.token
         if self._quiet:
             return
         match event:
             case InWindow(start, end, inner):
-                self.of(f"{start}..{end}", inner)
+                self.report_event(f"{start}..{end}", inner)
             case WindowDone() | Bisected() | Merging():
-                self._tell_of_windows(event)
+                self._show_window_event(event)
             case _:
-                self._tell(event, "")
+                self._show_event(event, "")
 
-    def of(self, name: str, event: Event) -> None:
-        """Take in what happened to one report of several, which this name tells from the others."""
+    def report_event(self, name: str, event: Event) -> None:
+        """Show an event of one report among several, which `name` identifies."""
         if self._quiet:
             return
         if isinstance(event, Bisected):
@@ -91,27 +91,29 @@ class ProgressLines:
             if self._bars:
                 self._bars.end(name)
         else:
-            self._tell(event, name)
+            self._show_event(event, name)
 
-    def over(self, name: str, done: int, windows: int) -> None:
-        """Nothing more will happen to the report of this name: with it so many of the windows are done."""
+    def finish_window(self, name: str, done: int, windows: int) -> None:
+        """Remove the line of a finished window, and update how many of the windows are done."""
         if self._bars:
             self._bars.end(name)
             self._bars.fill("", "windows", done, windows, f"{done} of {windows}")
 
-    def rest(self) -> None:
-        """Take the bars away: nothing more will happen that takes time."""
+    def stop_bars(self) -> None:
+        """Remove the bars: nothing more takes time."""
         if self._bars:
             self._bars.stop()
 
     def say(self, line: str) -> None:
         """Print one line, unless quiet."""
         if not self._quiet:
-            self._console.print(escape(plain(line)))
+            self._console.print(escape(clean_line(line)))
 
-    def delivered(self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False) -> None:
-        """The end: what came, and what shows that it is whole."""
-        self.rest()
+    def report_download(
+        self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False
+    ) -> None:
+        """Print the size of a finished download and the proof that it is complete."""
+        self.stop_bars()
         windows = len(done.windows) if isinstance(done, Ranged) else 1
         each = f"each of {windows} windows: " if windows > 1 else ""
         place = "drawn, and not kept (-o FILE keeps the data)" if drawn else output or "stdout"
@@ -121,17 +123,17 @@ class ProgressLines:
                 _format_changed(value) if what == "changed_cells" and isinstance(value, int) else f"{what}: {value}"
             )
 
-    def ended(self, **facts: object) -> None:
-        """Another good end, which stdout tells."""
+    def report_success(self, **facts: object) -> None:
+        """Print nothing: the command prints its success on stdout."""
 
-    def failed(self, error: ReelportError, resume: str | None) -> ReelportError:
-        """The end of what went wrong: the error to raise, which says how it can be taken up again."""
+    def report_failure(self, error: ReelportError, resume: str | None) -> ReelportError:
+        """Return the error to raise, with the command that resumes the work."""
         if resume is not None:
-            error.args = (f"{what_happened(error)}\nTake it up again: {resume}", *error.args[1:])
+            error.args = (f"{without_resume_advice(error)}\nTake it up again: {resume}", *error.args[1:])
         return error
 
-    def _tell(self, event: Event, window: str) -> None:
-        """Tell of one report: the only one, or a window's."""
+    def _show_event(self, event: Event, window: str) -> None:
+        """Show an event of one report: the only one, or a window's."""
         prefix = f"{window}: " if window else ""
         if self._bars and isinstance(event, Asked | Reused):
             self._bars.show(window, f"{prefix}waiting")
@@ -143,19 +145,19 @@ class ProgressLines:
             case Reused(token, age) if not (self._bars and window):
                 self.say(f"{prefix}taking up report {token}, asked for {format_duration(age)} ago")
             case Queued(reason, seconds):
-                self._state(window, reason, seconds, reason)
+                self._show_state(window, reason, seconds, reason)
             case Retrying(reason, seconds):
-                self._trouble(window, prefix, reason, seconds)
+                self._show_trouble(window, prefix, reason, seconds)
             case Looked(_, status, elapsed, next_look):
-                self._state(window, status, next_look or 0, f"{status} after {format_duration(elapsed)}")
+                self._show_state(window, status, next_look or 0, f"{status} after {format_duration(elapsed)}")
             case Received(received, total):
                 amounts = format_size(received) + (f" of {format_size(total)}" if total else "")
                 if self._bars:
                     self._bars.fill(window, window or "downloading", received, total, amounts)
-                self._beat(window, 0, f"downloading: {amounts}")
+                self._say_heartbeat(window, 0, f"downloading: {amounts}")
 
-    def _trouble(self, window: str, prefix: str, reason: str, seconds: float) -> None:
-        """Say what went wrong at once, and while it lasts every few seconds: one host is the trouble of all windows."""
+    def _show_trouble(self, window: str, prefix: str, reason: str, seconds: float) -> None:
+        """Print an error at once, then every few seconds while it lasts; all windows of a host share one line."""
         if self._bars:
             self._bars.show(window, f"{prefix}trying again")
         now = self._seconds()
@@ -163,46 +165,48 @@ class ProgressLines:
             self._troubles[reason] = now
             self.say(f"{prefix}{reason} Trying again in {seconds:.1f} s.")
 
-    def _tell_of_windows(self, event: WindowDone | Bisected | Merging) -> None:
+    def _show_window_event(self, event: WindowDone | Bisected | Merging) -> None:
         match event:
             case WindowDone(start, end, size_, done, windows):
                 self.say(f"{start}..{end}: here, {format_size(size_)}; {done} of {format_count(windows, 'window')}")
-                self.over(f"{start}..{end}", done, windows)
+                self.finish_window(f"{start}..{end}", done, windows)
             case Bisected(start, end):
-                self.of(f"{start}..{end}", event)
+                self.report_event(f"{start}..{end}", event)
             case Merging(windows):
                 self.say(f"merging {format_count(windows, 'window')}")
                 if self._bars:
                     self._bars.show("", "merging")
 
-    def _state(self, window: str, state: str, next_look: float, line: str) -> None:
-        """Say a state once; where there is no bar, again before a minute has gone by in silence."""
+    def _show_state(self, window: str, state: str, next_look: float, line: str) -> None:
+        """Print a state once; without a bar, again before a minute has passed without a line."""
         if self._bars:
             text = f"{state}, next look in {next_look:.0f} s" if next_look >= 1 else state
             self._bars.show(window, f"{window}: {text}" if window else text)
         before, _ = self._last.get(window, ("", 0.0))
         if state != before and not (self._bars and window):
-            self._say_of(window, state, line)
+            self._say_state(window, state, line)
         else:
             self._last[window] = (state, self._last.get(window, ("", self._seconds()))[1])
-            self._beat(window, next_look, line)
+            self._say_heartbeat(window, next_look, line)
 
-    def _beat(self, window: str, silent: float, line: str) -> None:
-        """Say a line where there is no bar and with `silent` seconds more it would be quiet for too long."""
+    def _say_heartbeat(self, window: str, silent: float, line: str) -> None:
+        """Print a line where there is no bar and `silent` more seconds would exceed the heartbeat."""
         state, said_at = self._last.setdefault(window, ("", self._seconds()))
         if not self._bars and self._seconds() - said_at + silent >= _HEARTBEAT:
-            self._say_of(window, state, line)
+            self._say_state(window, state, line)
 
-    def _say_of(self, window: str, state: str, line: str) -> None:
+    def _say_state(self, window: str, state: str, line: str) -> None:
         self.say(f"{window}: {line}" if window else line)
         self._last[window] = (state, self._seconds())
 
 
 def _format_changed(cells: int) -> str:
-    made = f"{format_count(cells, 'cell')} changed, so that no spreadsheet takes one for a formula"
-    return f"{made}; the report itself was whole, and its SHA-256 is another" if cells else "no cell had to be changed"
+    changed = f"{format_count(cells, 'cell')} changed, so that no spreadsheet takes one for a formula"
+    return (
+        f"{changed}; the report itself was whole, and its SHA-256 is another" if cells else "no cell had to be changed"
+    )
 
 
-def what_happened(error: ReelportError) -> str:
-    """An error's sentences without how a program would go on: the command line says how it does."""
+def without_resume_advice(error: ReelportError) -> str:
+    """Return an error's text without its advice to programs: the command line gives its own resume command."""
     return str(error).partition(" Take it up again with")[0]

@@ -1,4 +1,4 @@
-"""Commands as a person can paste them into the shell of this system."""
+"""Quote commands so that a person can paste them into the shell of this system."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 def quote_command(words: Iterable[str], platform: str = sys.platform) -> str:
-    """Return the words as one line of a POSIX shell, or of Windows' own."""
+    """Quote words as one line for a POSIX shell, or for Windows' own."""
     if platform != "win32":
         return shlex.join(words)
     from subprocess import list2cmdline

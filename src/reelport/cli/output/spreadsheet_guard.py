@@ -1,7 +1,7 @@
-"""A CSV that a spreadsheet may open: no cell of it begins a formula (CWE-1236, CSV injection).
+"""Make a CSV safe to open in a spreadsheet: no cell begins a formula (CWE-1236, CSV injection).
 
 A cell that begins like a formula, or would where a spreadsheet splits cells at semicolons or tabs, gets an apostrophe
-before that place and quotes around it. All other bytes stay as they are, those of numbers such as -5 too.
+before that place and quotes around it. All other bytes are unchanged, also those of numbers such as -5.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ _MARK = b"\xef\xbb\xbf"
 # OWASP's list, NUL of its ASVS, and the full-width signs that East Asian spreadsheets take for the same.
 _BEGINS = rb"[=+\-@\t\r\n\x00]|\xef\xbc[\x9d\x8b\x8d\xa0]"
 _REST = rb"(?<=[+-])\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
-"""What follows the sign of a number: `-5` begins like a formula, and is none."""
+"""What follows the sign of a number: `-5` begins like a formula and is none."""
 _SUSPECT = re.compile(
     rb"(?:^|,)(?:%(begins)b)(?!%(rest)b(?:[,;\t\r\n]|\Z))"
     rb"|[;\t\r\n](?:%(begins)b)(?!%(rest)b(?:[;\t\r\n]|\"(?!\")|\Z))"
     rb"|\"(?:%(begins)b)(?!%(rest)b(?:[;\t\r\n]|\"(?:[,\r\n]|\Z)))" % {b"begins": _BEGINS, b"rest": _REST}
 )
-"""What a record holds that may have to be changed: seldom one does, so that few are taken apart."""
+"""Matches records that may have to be changed. Few do, so that few are split into cells."""
 _PLACE = re.compile(
     rb"((?:^|[;\t\r\n])\"*)(?=(?:%(begins)b)(?!%(rest)b(?:[;\t\r\n]|\Z)))" % {b"begins": _BEGINS, b"rest": _REST}
 )
-"""Where a cell begins that could be a formula, in some spreadsheet, inside of a cell of ours."""
+"""Matches where some spreadsheet could see the beginning of a formula inside of a cell."""
 _CELL = re.compile(
     rb'(?:\A|(?<=[,\n]))(?:"(?P<quoted>(?:[^"]|"")*+)"(?=[,\r\n]|\Z)|(?P<bare>[^,\r\n]*+(?:\r(?!\n)[^,\r\n]*+)*+))'
 )
 
 
 class Sink(Protocol):
-    """Where the guarded bytes go."""
+    """A target for the guarded bytes."""
 
     def write(self, data: bytes, /) -> object:
-        """Take the next bytes."""
+        """Write the next bytes."""
 
 
 def write_guarded(report: Path, to: Sink) -> int:
-    """Write a CSV so that no cell begins a formula; return how many cells were changed for it."""
+    """Write a CSV so that no cell begins a formula; return how many cells were changed."""
     changed = 0
     with report.open("rb") as file:
         mark = file.read(len(_MARK))
@@ -47,15 +47,15 @@ def write_guarded(report: Path, to: Sink) -> int:
             to.write(mark)
         else:
             file.seek(0)
-        for record in _records(file):
-            guarded, cells = _guard(record)
+        for record in _split_records(file):
+            guarded, cells = _guard_record(record)
             to.write(guarded)
             changed += cells
     return changed
 
 
-def _records(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """The records with their line ends: a line that ends inside of quotes goes on in the next one."""
+def _split_records(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Split lines into records with their line ends: a line that ends inside of quotes continues in the next."""
     held: list[bytes] = []
     open_ = False
     for line in lines:
@@ -68,8 +68,8 @@ def _records(lines: Iterable[bytes]) -> Iterator[bytes]:
         yield b"".join(held)
 
 
-def _guard(record: bytes) -> tuple[bytes, int]:
-    """A record and the number of its cells that were changed."""
+def _guard_record(record: bytes) -> tuple[bytes, int]:
+    """Guard a record; return it with the number of changed cells."""
     if not _SUSPECT.search(record):
         return record, 0
     changed = 0

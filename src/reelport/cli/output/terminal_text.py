@@ -1,4 +1,4 @@
-"""Texts from outside on a terminal: what would steer it, or turn its writing around, is taken out."""
+"""Make untrusted text safe to print on a terminal: no control characters, no changes of writing direction."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _STEERING_INSIDE_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
-def plain(text: str) -> str:
-    """Return a text on one line, with blanks for what would steer a terminal or turn its writing around."""
+def clean_line(text: str) -> str:
+    """Put a text on one line, with blanks for control characters and changes of writing direction."""
     return _STEERING.sub(" ", text)
 
 
 class CleanedOutput:
-    """Writes UTF-8 to a terminal, with U+FFFD for what would steer it; line ends and tabs stay."""
+    """Writes UTF-8 to a terminal, with U+FFFD for control characters; line ends and tabs stay."""
 
     def __init__(self, terminal: BinaryIO) -> None:
         self._terminal = terminal
@@ -24,7 +24,7 @@ class CleanedOutput:
         self._held = ""
 
     def write(self, data: bytes, /) -> int:
-        """Write the next bytes. A carriage return is held until it is known whether a line ends there."""
+        """Write the next bytes. A final carriage return is held back until the next byte shows whether a line ends."""
         text = self._held + self._decoder.decode(data)
         self._held = "\r" if text.endswith("\r") else ""
         self._put(text.removesuffix("\r"))

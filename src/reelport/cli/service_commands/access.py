@@ -1,4 +1,4 @@
-"""`org`, `channel` and `key`: who may read what."""
+"""`org`, `channel` and `key`: manage organizations, their channels and API keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.output.listing import described, listed
+from reelport.cli.output.listing import print_fields, print_list
 from reelport.errors import UsageError
 from reelport.wire import Scope
 from reelport.wording import format_count
@@ -35,8 +35,8 @@ Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")
 
 
 @contextmanager
-def state(data: Path | None, *, make: bool = False) -> Iterator[tuple[Settings, Engine]]:
-    """The settings and the open state database of a command; the data directory must be there unless it may be made."""
+def open_state(data: Path | None, *, make: bool = False) -> Iterator[tuple[Settings, Engine]]:
+    """Open the settings and the state database. The data directory must exist, unless `make`."""
     from reelport.facts.layout import check_existing
     from reelport.facts.modes import private, set_readers
     from reelport.server.settings import read_settings
@@ -58,8 +58,8 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _words(given: Iterable[str]) -> tuple[str, ...]:
-    """A list that is given by commas or by repeating the option."""
+def _split_names(given: Iterable[str]) -> tuple[str, ...]:
+    """Split a list given by commas or by repeating the option."""
     return tuple(word.strip() for each in given for word in each.split(",") if word.strip())
 
 
@@ -71,9 +71,9 @@ def add_organization(name: str, *, json: Json = False, data: Data = None) -> Non
     """
     from reelport.server.access import organizations
 
-    with state(data, make=True) as (_, db):
+    with open_state(data, make=True) as (_, db):
         added = organizations.add_organization(db, name, _now())
-    described({"organization": added.name}, as_json=json)
+    print_fields({"organization": added.name}, as_json=json)
 
 
 @ORG.command(name="list")
@@ -84,12 +84,12 @@ def list_organizations(*, json: Json = False, data: Data = None) -> None:
     """
     from reelport.server.access import organizations
 
-    with state(data) as (_, db):
+    with open_state(data) as (_, db):
         rows = [
             {"organization": each.name, "channels": len(organizations.list_readable_channels(db, each.id))}
             for each in organizations.list_organizations(db)
         ]
-    listed(rows, as_json=json, none="There is no organization yet: `reelport org add NAME` makes one.")
+    print_list(rows, as_json=json, none="There is no organization yet: `reelport org add NAME` makes one.")
 
 
 @ORG.command(name="remove")
@@ -101,17 +101,17 @@ def remove_organization(name: str, *, yes: Yes = False, json: Json = False, data
     from reelport.cli.arguments.confirmation import is_confirmed
     from reelport.server.reports import withdrawal
 
-    with state(data) as (settings, db):
+    with open_state(data) as (settings, db):
         if not yes:
-            print(_ending(name, withdrawal.preview_removal(db, name)), file=sys.stderr)
+            print(_describe_removal(name, withdrawal.preview_removal(db, name)), file=sys.stderr)
             if not is_confirmed(f"Remove {name}?"):
                 print("Nothing was changed.", file=sys.stderr)
                 return
         ended = withdrawal.remove_organization(db, settings, name)
-    described({"organization": name, **_counts(ended)}, as_json=json)
+    print_fields({"organization": name, **_counts(ended)}, as_json=json)
 
 
-def _ending(name: str, ended: Withdrawal) -> str:
+def _describe_removal(name: str, ended: Withdrawal) -> str:
     reports = ended.waiting + ended.running + ended.finished
     return (
         f"Removing {name} ends its access to {format_count(ended.channels, 'channel')}, "
@@ -162,25 +162,25 @@ def add_channel(
     """
     from reelport.server.access import channel_registry
 
-    entries, wrong = _entries(from_, id, slug, name, account)
-    with state(data) as (settings, db):
+    entries, wrong = _read_entries(from_, id, slug, name, account)
+    with open_state(data) as (settings, db):
         renames = channel_registry.add_channels(db, settings, org, entries, wrong)
     if from_ is None:
         was: dict[str, object] = {"was": renames[0].was if renames else None} if json or renames else {}
-        described({"organization": org, "id": id, "slug": slug, **was}, as_json=json)
+        print_fields({"organization": org, "id": id, "slug": slug, **was}, as_json=json)
         return
     renamed = [asdict(one) if json else f"{one.slug} (was {one.was})" for one in renames]
     told: dict[str, object] = {"renamed": renamed} if json or renames else {}
-    described({"organization": org, "channels": len(entries), **told}, as_json=json)
+    print_fields({"organization": org, "channels": len(entries), **told}, as_json=json)
     if not entries:
         named = "standard input" if from_ == Path("-") else from_
         print(f"There is no channel below the header of {named}: nothing was changed.", file=sys.stderr)
 
 
-def _entries(
+def _read_entries(
     source: Path | None, id_: str | None, slug: str | None, name: str | None, account: str | None
 ) -> tuple[Sequence[Entry], Sequence[LineProblem]]:
-    """The channels that a command names, by its options or in a file, and what is wrong with lines of the file."""
+    """Read the channels from the options or the file, with the problems of the file's lines."""
     from reelport.server.access.channel_list import read_channels
     from reelport.server.access.channel_registry import Channel, Entry
 
@@ -210,12 +210,12 @@ def remove_channels(
     from reelport.server.access import organizations
     from reelport.server.reports import withdrawal
 
-    with state(data) as (settings, db):
+    with open_state(data) as (settings, db):
         known = organizations.list_readable_channels(db, organizations.get_organization(db, org).id)
-        # Ids from before commas were refused are still to be removed.
-        ids = [word for each in id for word in ([each] if each in known else _words([each]))]
+        # Ids with a comma date from before commas were refused, and must stay removable.
+        ids = [word for each in id for word in ([each] if each in known else _split_names([each]))]
         ended = withdrawal.remove_channels(db, settings, org, ids, _now())
-    described({"organization": org, **_counts(ended)}, as_json=json)
+    print_fields({"organization": org, **_counts(ended)}, as_json=json)
 
 
 @CHANNEL.command(name="list")
@@ -226,7 +226,7 @@ def list_channels(*, org: Org, json: Json = False, data: Data = None) -> None:
     """
     from reelport.server.access import channel_registry, organizations
 
-    with state(data) as (settings, db):
+    with open_state(data) as (settings, db):
         readable = organizations.list_readable_channels(db, organizations.get_organization(db, org).id)
         known = {each.id: each for each in channel_registry.list_channels(settings)}
     rows = [
@@ -237,7 +237,9 @@ def list_channels(*, org: Org, json: Json = False, data: Data = None) -> None:
         }
         for id_ in sorted(readable)
     ]
-    listed(rows, as_json=json, none=f"{org} may read no channel yet: `reelport channel add --org {org}` enters one.")
+    print_list(
+        rows, as_json=json, none=f"{org} may read no channel yet: `reelport channel add --org {org}` enters one."
+    )
 
 
 @KEY.command(name="create")
@@ -258,12 +260,12 @@ def create_key(
     from reelport.server.access import channel_registry
     from reelport.server.state.secret_fingerprint import require_same_secret
 
-    with state(data) as (settings, db):
-        limit = None if channels is None else _words(channels)
+    with open_state(data) as (settings, db):
+        limit = None if channels is None else _split_names(channels)
         key = channel_registry.create_key(
-            db, settings, require_same_secret(db, settings), org, _words(permissions), _now(), channels=limit
+            db, settings, require_same_secret(db, settings), org, _split_names(permissions), _now(), channels=limit
         )
-    described({"id": key.id, "secret": key.secret}, as_json=json)
+    print_fields({"id": key.id, "secret": key.secret}, as_json=json)
 
 
 @KEY.command(name="list")
@@ -279,7 +281,7 @@ def list_keys(
     """
     from reelport.server.access import channel_registry, organizations
 
-    with state(data) as (settings, db):
+    with open_state(data) as (settings, db):
         keys = organizations.list_keys(db, org)
         limited = any(key.channels for key in keys)
         slugs = {each.id: each.slug for each in channel_registry.list_channels(settings)} if limited else {}
@@ -295,7 +297,7 @@ def list_keys(
         for key in keys
     ]
     whose = "There is no key" if org is None else f"{org} has no key"
-    listed(rows, as_json=json, none=f"{whose} yet: `reelport key create --org {org or 'NAME'}` makes one.")
+    print_list(rows, as_json=json, none=f"{whose} yet: `reelport key create --org {org or 'NAME'}` makes one.")
 
 
 @KEY.command(name="revoke")
@@ -311,6 +313,6 @@ def revoke_key(
     """
     from reelport.server.access import organizations
 
-    with state(data) as (_, db):
+    with open_state(data) as (_, db):
         ended = organizations.revoke_key(db, id, _now())
-    described({"id": id, "revoked": "now" if ended else "before"}, as_json=json)
+    print_fields({"id": id, "revoked": "now" if ended else "before"}, as_json=json)

@@ -1,4 +1,4 @@
-"""Commands that load facts, look at them and keep them in order."""
+"""`load`, `tables`, `compact` and `vacuum`: load facts, list them and maintain their tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cyclopts import App, Parameter
 from reelport.cli.arguments.confirmation import is_confirmed
 from reelport.cli.arguments.environment_variables import REJECT_BYTES_VARIABLE, REJECT_ROWS_VARIABLE
 from reelport.cli.arguments.options import Whole
-from reelport.cli.service_commands.facts_output import print_rows, print_undo_plan, size_text, stamp_text
+from reelport.cli.service_commands.facts_output import format_bytes, format_moment, print_rows, print_undo_plan
 from reelport.cli.service_commands.load_output import to_json
 from reelport.cli.service_commands.load_progress import LoadProgress
 from reelport.errors import BadInput, UsageError
@@ -44,7 +44,7 @@ LOAD = App(name="load", help="Load facts and objects from files; list and undo l
 
 
 def facts_root(data: Path, *, make: bool = False) -> Path:
-    """Where the tables of a data directory lie; it must be there, and of a known version, unless it may be made."""
+    """Return the tables' folder. The data directory must exist with a known version, unless `make`."""
     set_readers(read_settings(data=data).readers)
     (check_layout if make else check_existing)(data)
     return data / FACTS_FOLDER
@@ -53,7 +53,7 @@ def facts_root(data: Path, *, make: bool = False) -> Path:
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadRows:
-    """What a load does about rows that can't be taken."""
+    """Options for rows that can't be loaded."""
 
     strict: Annotated[bool, Parameter(negative="", help="Refuse the whole batch when any row is bad.")] = False
     max_bad: Annotated[
@@ -75,7 +75,7 @@ class BadRows:
     ] = REJECT_BYTES
 
     def limit(self) -> MaxBad | None:
-        """What `--max-bad` says; UsageError when that is no limit."""
+        """Parse `--max-bad`. Raises UsageError where it is no limit."""
         return None if self.max_bad is None else parse_max_bad(self.max_bad)
 
 
@@ -114,17 +114,17 @@ def load(
         return
     if force:
         raise UsageError("--force goes with --suggest-map: nothing else is written over a file")
-    span = None if replace_days is None else days_between(replace_days)
-    asked = _Asked(table, files, map, span, bad_rows or BadRows(), memory)
+    span = None if replace_days is None else parse_days(replace_days)
+    request = _LoadRequest(table, files, map, span, bad_rows or BadRows(), memory)
     if dry_run:
-        _try(data / FACTS_FOLDER, asked, as_json=json)
+        _dry_run(data / FACTS_FOLDER, request, as_json=json)
     else:
-        _load(data, asked, as_json=json)
+        _load(data, request, as_json=json)
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What a load was asked for."""
+class _LoadRequest:
+    """The options of one load."""
 
     table: str
     files: Sequence[Path]
@@ -134,59 +134,59 @@ class _Asked:
     memory: str
 
 
-def _load(data: Path, asked: _Asked, *, as_json: bool) -> None:
+def _load(data: Path, request: _LoadRequest, *, as_json: bool) -> None:
     from reelport.cli.service_commands.load_output import print_result
     from reelport.facts.loading.load import load as load_files
     from reelport.server.access.readability import unread_note
 
-    bad, owners = asked.bad, Counter[str]()
+    bad, owners = request.bad, Counter[str]()
     root = facts_root(data, make=True)
     with LoadProgress(sys.stderr, as_json=as_json) as shown:
         result = load_files(
             root,
-            asked.table,
-            asked.files,
-            mapping=asked.mapping,
+            request.table,
+            request.files,
+            mapping=request.mapping,
             strict=bad.strict,
-            replace=asked.span,
+            replace=request.span,
             rejects=bad.rejects,
             max_bad=bad.limit(),
             cap=RejectCap(bad.reject_rows, bad.reject_bytes),
             lenient=bad.lenient,
             owners=owners,
             progress=shown.update,
-            memory=asked.memory,
+            memory=request.memory,
         )
     note = None if result.already else unread_note(read_settings(data=data), owners)
     print_result(result, note, as_json=as_json)
 
 
-def _try(root: Path, asked: _Asked, *, as_json: bool) -> None:
-    """Judge the files; BadInput, once all is told, where the load would be refused."""
+def _dry_run(root: Path, request: _LoadRequest, *, as_json: bool) -> None:
+    """Check the files and print the result. Raises BadInput where the load would be refused."""
     from reelport.cli.service_commands.load_output import print_preview
     from reelport.facts.loading.preview import preview
 
-    bad = asked.bad
+    bad = request.bad
     with LoadProgress(sys.stderr, as_json=as_json) as progress:
         shown = preview(
             root,
-            asked.table,
-            asked.files,
-            mapping=asked.mapping,
+            request.table,
+            request.files,
+            mapping=request.mapping,
             strict=bad.strict,
-            replace=asked.span,
+            replace=request.span,
             max_bad=bad.limit(),
             lenient=bad.lenient,
             progress=progress.update,
-            memory=asked.memory,
+            memory=request.memory,
         )
     print_preview(shown, as_json=as_json)
     if shown.refusal is not None and not shown.already:
         raise BadInput(f"nothing would be loaded: {shown.refusal}")
 
 
-def days_between(text: str) -> tuple[date, date]:
-    """The days of D, START:END or START..END; UsageError when that isn't what the text says."""
+def parse_days(text: str) -> tuple[date, date]:
+    """Parse D, START:END or START..END. Raises UsageError for anything else."""
     start, mark, end = text.replace("..", ":").partition(":")
     try:
         return date.fromisoformat(start), date.fromisoformat(end if mark else start)
@@ -220,7 +220,7 @@ def load_list(
         [
             one.batch,
             one.table,
-            stamp_text(one.at),
+            format_moment(one.at),
             f"{one.rows:,}",
             f"{one.rejects:,}",
             _days(one),
@@ -290,9 +290,9 @@ def tables(*, data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None
             f"{one.rows:,}",
             str(one.first_day or ""),
             str(one.last_day or ""),
-            stamp_text(one.last_load),
+            format_moment(one.last_load),
             f"{one.files:,}",
-            size_text(one.bytes),
+            format_bytes(one.bytes),
         ]
         for one in found
     ]
@@ -335,4 +335,4 @@ def vacuum(
     from reelport.facts.loading.vacuuming import vacuum as delete
 
     for one in delete(facts_root(data), now=datetime.now(UTC), hours=hours):
-        print(f"{one.table}: {format_count(one.files, 'file')} deleted, {size_text(one.bytes)}")
+        print(f"{one.table}: {format_count(one.files, 'file')} deleted, {format_bytes(one.bytes)}")

@@ -1,4 +1,4 @@
-"""How the commands for facts show tables, sizes and moments on stdout."""
+"""Format tables, sizes and times for the commands that handle facts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from reelport.cli.output.listing import listed, printable
+from reelport.cli.output.listing import print_list, strip_control_characters
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ _FILES_SHOWN = 3
 
 
 def print_rows(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: as other commands do on a terminal, otherwise columns of plain text."""
-    cells = [[printable(cell) for cell in row] for row in rows]
+    """Print a table: on a terminal as other commands do, otherwise as aligned plain text."""
+    cells = [[strip_control_characters(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
-        listed([dict(zip(names, row, strict=True)) for row in cells], as_json=False)
+        print_list([dict(zip(names, row, strict=True)) for row in cells], as_json=False)
         return
     lines = [list(names), *cells]
     widths = [max(len(line[place]) for line in lines) for place in range(len(names))]
@@ -30,11 +30,15 @@ def print_rows(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_undo_plan(plan: UndoPlan) -> None:
-    """Print which load is meant, and what would go and come back of each day."""
+    """Print which load would be undone, and how many rows of each day would be removed and restored."""
     load = plan.load
-    files = f" from {' '.join(printable(name) for name in load.sources[:_FILES_SHOWN])}" if load.sources else ""
-    loaded = f"{format_count(load.rows, 'row')} loaded at {stamp_text(load.at)}{files}"
-    print(f"{load.table}: batch {printable(load.batch)}, {loaded}")
+    files = (
+        f" from {' '.join(strip_control_characters(name) for name in load.sources[:_FILES_SHOWN])}"
+        if load.sources
+        else ""
+    )
+    loaded = f"{format_count(load.rows, 'row')} loaded at {format_moment(load.at)}{files}"
+    print(f"{load.table}: batch {strip_control_characters(load.batch)}, {loaded}")
     rows = [[str(one.day or "all rows"), f"{one.removed:,}", f"{one.restored:,}"] for one in plan.days]
     if len(rows) > 1:
         totals = (sum(one.removed for one in plan.days), sum(one.restored for one in plan.days))
@@ -42,13 +46,13 @@ def print_undo_plan(plan: UndoPlan) -> None:
     print_rows(["day", "rows removed", "rows restored"], rows)
 
 
-def stamp_text(moment: datetime | None) -> str:
-    """A moment for people, in UTC, to the second."""
+def format_moment(moment: datetime | None) -> str:
+    """Format a time for people, in UTC, to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if moment else ""
 
 
-def size_text(size: int) -> str:
-    """A number of bytes for people."""
+def format_bytes(size: int) -> str:
+    """Format a number of bytes for people."""
     amount = float(size)
     for unit in ("B", "kB", "MB", "GB"):
         if amount < _KILO:

@@ -1,4 +1,4 @@
-"""What a load, or its dry run, came to: sentences and tables for people, one object for programs."""
+"""Print the result of a load or its dry run: sentences and tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from reelport.cli.output.listing import printable
+from reelport.cli.output.listing import strip_control_characters
 from reelport.cli.service_commands.facts_output import print_rows
 from reelport.wording import format_count
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def to_json(value: object) -> str:
-    """The value as indented JSON; days and paths are texts."""
+    """Format a value as indented JSON; days and paths become texts."""
     return json.dumps(value, default=str, ensure_ascii=False, indent=2)
 
 
@@ -38,7 +38,7 @@ def print_result(result: LoadResult, note: str | None, *, as_json: bool) -> None
 
         print(f"{result.table}: {format_left_out(result.left_out)}")
     if result.rejects:
-        print(f"{result.table}: {format_count(result.rejects, 'row')} rejected, {_see_rejects(result)}")
+        print(f"{result.table}: {format_count(result.rejects, 'row')} rejected, {_format_rejects(result)}")
     if result.are_lines_of_output:
         print(f"{result.table}: {_OF_OUTPUT}")
     _print_outside(result.table, result.outside, "taken")
@@ -56,7 +56,7 @@ def _rows_and_days(rows: int, days: Sequence[date], done: str) -> str:
     return f"{format_count(rows, 'row')} {done}{when}"
 
 
-def _see_rejects(result: LoadResult) -> str:
+def _format_rejects(result: LoadResult) -> str:
     if result.rejects_file is None:
         return "none of them kept"
     if result.rejects_kept == result.rejects:
@@ -72,7 +72,7 @@ def _print_outside(table: str, outside: Sequence[OutsideRows], done: str) -> Non
 
 
 def print_preview(shown: Preview, *, as_json: bool) -> None:
-    """Print what a dry run found: the first rows, then what all of them come to."""
+    """Print what a dry run found: the first rows, then totals over all rows."""
     if as_json:
         print(to_json(_facts(shown)))
         return
@@ -114,14 +114,14 @@ def _print_broken_lines(shown: Preview) -> None:
     which = "" if shown.broken == len(shown.lines) else f"; the first {len(shown.lines):,} of them"
     print(f"{format_count(shown.broken, 'line')} can't be taken{which}:")
     for one in shown.lines:
-        print(f"  {printable(one.file)} line {one.line}: {printable(one.reason)}")
+        print(f"  {strip_control_characters(one.file)} line {one.line}: {strip_control_characters(one.reason)}")
 
 
 def _print_judged(shown: Preview) -> None:
     judged = shown.judged
     if judged.rejects:
         print(f"{shown.table}: {judged.rejects:,} of {format_count(judged.read, 'row')} would be rejected:")
-        reasons = [[f"{one.rows:,}", one.example, _place(one.file, one.line)] for one in judged.reasons]
+        reasons = [[f"{one.rows:,}", one.example, _format_place(one.file, one.line)] for one in judged.reasons]
         print_rows(["rows", "reason, as the first row has it", "first row"], reasons)
     _print_outside(shown.table, judged.outside, "would be taken")
     if shown.already:
@@ -136,5 +136,5 @@ def _print_judged(shown: Preview) -> None:
     print(f"{shown.table}: {_rows_and_days(shown.rows_to_load, days_landing, 'would be loaded')}")
 
 
-def _place(file: str | None, line: int) -> str:
+def _format_place(file: str | None, line: int) -> str:
     return f"row {line} of the mapping's output" if file is None else f"{file} line {line}"

@@ -1,4 +1,4 @@
-"""How far a load is, on stderr: a bar on a terminal, lines elsewhere, or lines of JSON for a program."""
+"""Progress of a load on stderr: a bar on a terminal, elsewhere lines, or lines of JSON for a program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-from reelport.cli.service_commands.facts_output import size_text
+from reelport.cli.service_commands.facts_output import format_bytes
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ EVERY_SECONDS = 5.0
 
 
 class LoadProgress:
-    """Shows how far a load is: a moving bar on a terminal, elsewhere a line every few seconds, sorting included."""
+    """Shows the progress of a load: a bar on a terminal, elsewhere a line every few seconds, also while it sorts."""
 
     def __init__(self, stream: TextIO, every: float = EVERY_SECONDS, *, as_json: bool = False) -> None:
         self._stream = stream
@@ -50,7 +50,7 @@ class LoadProgress:
             self._bar.add_task("reading", total=None)
             self._bar.start()
         else:
-            self._speaker = Thread(target=self._speak, daemon=True)
+            self._speaker = Thread(target=self._print_line, daemon=True)
             self._speaker.start()
         return self
 
@@ -63,28 +63,28 @@ class LoadProgress:
         if self._speaker is not None:
             self._speaker.join()
 
-    def _speak(self) -> None:
+    def _print_line(self) -> None:
         began = time.monotonic()
         while not self._ended.wait(self._every):
             passed = time.monotonic() - began
-            line = _event(self._last, passed) if self._as_json else f"{_spoken(self._last)} ({passed:.0f} s)"
+            line = _event(self._last, passed) if self._as_json else f"{_format_state(self._last)} ({passed:.0f} s)"
             print(line, file=self._stream, flush=True)
 
     def update(self, progress: Progress) -> None:
-        """Show this state."""
+        """Show this progress."""
         self._last = progress
         if self._bar is not None:
             share = progress.share
             self._bar.update(
                 self._bar.task_ids[0],
-                description=_spoken(progress, with_share=False),
+                description=_format_state(progress, with_share=False),
                 completed=share or 0,
                 total=None if share is None else 1,
             )
 
 
-def _spoken(progress: Progress | None, *, with_share: bool = True) -> str:
-    """A state in words: `reading 12.0 MB of 48.0 MB (25%), 80,000 rows`."""
+def _format_state(progress: Progress | None, *, with_share: bool = True) -> str:
+    """Format the progress: `reading 12.0 MB of 48.0 MB (25%), 80,000 rows`."""
     if progress is None:
         return "reading"
     rows = format_count(progress.rows, "row")
@@ -92,7 +92,7 @@ def _spoken(progress: Progress | None, *, with_share: bool = True) -> str:
         return f"{progress.stage} {rows}"
     share = f" ({100 * (progress.share or 0):.0f}%)" if with_share else ""
     if progress.unit == "bytes":
-        amounts = f"{size_text(progress.done)} of {size_text(progress.total)}{share}"
+        amounts = f"{format_bytes(progress.done)} of {format_bytes(progress.total)}{share}"
         return f"{progress.stage} {amounts}" + (f", {rows}" if progress.rows else "")
     return f"{progress.stage} {progress.done:,} of {format_count(progress.total, 'row')}{share}"
 

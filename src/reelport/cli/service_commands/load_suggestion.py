@@ -1,4 +1,4 @@
-"""`load --suggest-map`: writes a mapping to start from, and says what is to be done with it."""
+"""`load --suggest-map`: write a mapping to start from, and print what to do next."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from reelport.cli.output.listing import printable
+from reelport.cli.output.listing import strip_control_characters
 from reelport.cli.service_commands.load_output import to_json
 from reelport.errors import StorageError, UsageError
 from reelport.facts.suggestion.suggest import Suggestion
@@ -16,9 +16,9 @@ from reelport.wording import format_count
 def write_suggestion(
     root: Path, table: str, files: Sequence[Path], to: Path | None, memory: str, *, force: bool, as_json: bool
 ) -> None:
-    """Write a mapping of the files to the table beside where the command runs, or where `to` says.
+    """Write a mapping from the files to the table, into `to` or into TABLE.map.sql in the working directory.
 
-    Raises UsageError when something is there already, unless `force`; what is to be loaded is never written over.
+    Raises UsageError where that file exists, unless `force`. A file that is to be loaded is never overwritten.
     """
     from reelport.facts.suggestion.export_shape import suggest_for_files
     from reelport.facts.suggestion.map_file import format_map
@@ -45,7 +45,7 @@ def write_suggestion(
 
 def _print(found: Suggestion, place: Path, command: str) -> None:
     for guess in found.guesses:
-        print(f"  {guess.column.name}: {printable(guess.given.name)!r}, {guess.confidence.value}")
+        print(f"  {guess.column.name}: {strip_control_characters(guess.given.name)!r}, {guess.confidence.value}")
     missing = [gap.column.name for gap in found.gaps if gap.column.required]
     count = format_count(len(found.guesses), "column")
     print(f"{place}: {count} of {found.table.name} found in the file; look them over.")

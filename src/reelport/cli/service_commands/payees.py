@@ -1,4 +1,4 @@
-"""The command that shows whom the loaded earnings belong to."""
+"""`payees`: show to whom the loaded earnings belong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `reelport sample`: believable facts to try things on."""
+"""`sample`: fill the tables with believable facts to try things on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def sample(*, start: date, end: date, rows: Whole = 100_000, seed: Whole = 1, da
 
     settings = read_settings(data=data)
     set_readers(settings.readers)
-    with _watched() as progress:
+    with _show_progress() as progress:
         found = fill(settings, start, end, rows, seed, progress)
     if not found.loaded.changed:
         print(f"These sample facts are in {settings.data} already; nothing was changed.", file=sys.stderr)
@@ -51,8 +51,8 @@ def sample(*, start: date, end: date, rows: Whole = 100_000, seed: Whole = 1, da
 
 
 @contextmanager
-def _watched() -> Iterator[facts.Progress]:
-    """Bars on a terminal, a line for each table elsewhere; both on stderr."""
+def _show_progress() -> Iterator[facts.Progress]:
+    """Show progress on stderr: bars on a terminal, elsewhere a line for each table."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -1,4 +1,4 @@
-"""`queue`, `verify` and `doctor`: the care of a service."""
+"""`queue`, `verify` and `doctor`: inspect and maintain a service."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.output.listing import described, listed, told
-from reelport.cli.service_commands.access import Data, Json, state
+from reelport.cli.output.listing import print_fields, print_json, print_list
+from reelport.cli.service_commands.access import Data, Json, open_state
 from reelport.errors import StorageError
 from reelport.wording import format_count
 
@@ -34,7 +34,7 @@ def list_queue(
     """
     from reelport.server.queue import backlog
 
-    with state(data) as (_, db):
+    with open_state(data) as (_, db):
         entries = backlog.list_entries(db, unfinished_only=not all)
     rows = [
         {
@@ -49,7 +49,7 @@ def list_queue(
         for each in entries
     ]
     none = "There is no report yet." if all else "No report waits or runs: `queue list --all` shows those that ended."
-    listed(rows, as_json=json, none=none)
+    print_list(rows, as_json=json, none=none)
 
 
 @QUEUE.command(name="show")
@@ -60,8 +60,8 @@ def show_report(report: Report, *, json: Json = False, data: Data = None) -> Non
     """
     from reelport.server.queue import backlog
 
-    with state(data) as (_, db):
-        described(_fields(backlog.get_entry(db, report)), as_json=json)
+    with open_state(data) as (_, db):
+        print_fields(_report_fields(backlog.get_entry(db, report)), as_json=json)
 
 
 @QUEUE.command(name="cancel")
@@ -72,12 +72,12 @@ def cancel_report(report: Report, *, json: Json = False, data: Data = None) -> N
     """
     from reelport.server.queue import backlog
 
-    with state(data) as (_, db):
+    with open_state(data) as (_, db):
         ended = backlog.cancel(db, report, datetime.now(UTC))
-    described({"report": ended.id, "state": ended.state, "reason": ended.reason}, as_json=json)
+    print_fields({"report": ended.id, "state": ended.state, "reason": ended.reason}, as_json=json)
 
 
-def _fields(entry: backlog.Entry) -> dict[str, object]:
+def _report_fields(entry: backlog.Entry) -> dict[str, object]:
     return {**asdict(entry), "query": entry.query.to_wire()}
 
 
@@ -89,13 +89,13 @@ def verify(*, json: Json = False, data: Data = None) -> None:
     from reelport.facts.loading.verification import verify as verify_tables
     from reelport.server.files.verification import check_files
 
-    with state(data) as (settings, db):
+    with open_state(data) as (settings, db):
         tables = verify_tables(settings.facts_root)
         count, file_faults = check_files(db, settings)
     faults = [*(f"{table.table}: {finding}" for table in tables for finding in table.findings), *file_faults]
     left = {table.table: table.left for table in tables if table.left}
     if json:
-        told({"files": count, "faults": faults, "left": left})
+        print_json({"files": count, "faults": faults, "left": left})
     if faults:
         raise StorageError("\n".join(faults))
     if not json:
@@ -118,7 +118,7 @@ def doctor(*, json: Json = False, data: Data = None) -> None:
 
     found = run_checks(read_settings(data=data))
     rows = [{"well": "yes" if each.well else "NO", "subject": each.subject, "finding": each.sentence} for each in found]
-    listed(rows, as_json=json)
+    print_list(rows, as_json=json)
     wrong = [f"{each.subject}: {each.sentence}" for each in found if not each.well]
     if wrong:
         raise StorageError("\n".join(wrong))

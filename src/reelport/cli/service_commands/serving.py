@@ -1,4 +1,4 @@
-"""`serve` and `worker`: the service at work."""
+"""`serve` and `worker`: run the service or a worker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from cyclopts import Parameter, Token
 
-from reelport.cli.arguments.environment_variables import find_unknown, refuse_mistyped
+from reelport.cli.arguments.environment_variables import find_unknown_variables, refuse_mistyped_variables
 from reelport.cli.arguments.usage_errors import find_error, refuse_together
 from reelport.facts.modes import set_readers
 from reelport.server.masking import hide_passwords
@@ -16,13 +16,13 @@ from reelport.server.setting import Secret
 from reelport.server.settings import Settings, read_settings, variable_name
 
 
-def _written(_: type, words: Sequence[Token]) -> str:
-    """A flag's value as it was written: all that is wrong with settings is told at once, when they are read."""
+def _keep_as_written(_: type, words: Sequence[Token]) -> str:
+    """Keep a flag's value as text: reading the settings reports all of their problems at once."""
     return words[0].value
 
 
-def _flags(*, worker: bool) -> list[tuple[str, Any, None]]:
-    """A flag for each setting, or each that a worker reads; absent unless given: its default is told with its use."""
+def _build_flags(*, worker: bool) -> list[tuple[str, Any, None]]:
+    """Build a flag for each setting, or each that a worker reads. Help names the default; an absent flag is None."""
     kinds: dict[str, Any] = get_type_hints(Settings)
     flags = []
     for field in fields(Settings):
@@ -31,31 +31,31 @@ def _flags(*, worker: bool) -> list[tuple[str, Any, None]]:
         kind = str if kinds[field.name] == Secret | None else kinds[field.name]
         default = "" if field.default in {None, ""} else f" [default: {field.default}]"
         help_ = f"{field.metadata['description']} [env var: {variable_name(field.name)}]{default}"
-        flags.append((field.name, Annotated[kind | None, Parameter(help=help_, converter=_written)], None))
+        flags.append((field.name, Annotated[kind | None, Parameter(help=help_, converter=_keep_as_written)], None))
     return flags
 
 
-class _Given:
-    """The flags that were given."""
+class _GivenFlags:
+    """The flags of a command line."""
 
     def problems(self) -> list[str]:
-        """What is wrong with the settings in force, a line each."""
-        error = find_error(lambda: _read(self))
+        """Return the problems of the settings in force, one line each."""
+        error = find_error(lambda: _read_settings(self))
         return [] if error is None else str(error).splitlines()
 
 
 if TYPE_CHECKING:
 
-    class Flags(_Given):
+    class Flags(_GivenFlags):
         """A flag for each setting."""
 
-    class WorkerFlags(_Given):
+    class WorkerFlags(_GivenFlags):
         """A flag for each setting that a worker reads."""
 
 else:
-    _MADE = {"kw_only": True, "bases": (_Given,), "namespace": {"__module__": __name__}}
-    Flags = make_dataclass("Flags", _flags(worker=False), **_MADE)
-    WorkerFlags = make_dataclass("WorkerFlags", _flags(worker=True), **_MADE)
+    _MADE = {"kw_only": True, "bases": (_GivenFlags,), "namespace": {"__module__": __name__}}
+    Flags = make_dataclass("Flags", _build_flags(worker=False), **_MADE)
+    WorkerFlags = make_dataclass("WorkerFlags", _build_flags(worker=True), **_MADE)
 
 AllSettings = Annotated[Flags | None, Parameter(name="*")]
 WorkerSettings = Annotated[WorkerFlags | None, Parameter(name="*")]
@@ -68,7 +68,7 @@ def serve(*, settings: AllSettings = None) -> None:
 
     A flag goes before its variable, which goes before the default.
     """
-    used = _begin(settings)
+    used = _start_log(settings)
     from reelport.server.serve import serve as run
 
     run(used)
@@ -81,15 +81,15 @@ def worker(*, settings: WorkerSettings = None) -> None:
 
     A flag goes before its variable, which goes before the default.
     """
-    used = _begin(settings)
+    used = _start_log(settings)
     from reelport.server.queue.supervisor import supervise
 
     supervise(used)
 
 
-def _begin(flags: _Given | None) -> Settings:
-    """The settings in force, with the log set up and told what is odd about how they were given."""
-    settings = _read(flags)
+def _start_log(flags: _GivenFlags | None) -> Settings:
+    """Read the settings in force, configure the log, and log warnings about how settings were given."""
+    settings = _read_settings(flags)
     set_readers(settings.readers)
     from reelport.server import logs
 
@@ -97,31 +97,33 @@ def _begin(flags: _Given | None) -> Settings:
     import structlog
 
     log = structlog.get_logger(__name__)
-    for unknown in find_unknown():
+    for unknown in find_unknown_variables():
         log.warning("unknown variable", reason=str(unknown))
-    for sentence in _find_shown(flags):
+    for sentence in _find_visible_secrets(flags):
         log.warning("others can see a secret", reason=sentence)
     return settings
 
 
-def _read(flags: _Given | None) -> Settings:
-    """The settings in force. UsageError with each that is wrong, and with variables that are mistyped."""
+def _read_settings(flags: _GivenFlags | None) -> Settings:
+    """Read the settings in force. Raises UsageError with each wrong one, and with mistyped variables."""
     given = {} if flags is None else vars(flags)
-    refuse_together(lambda: read_settings(**given), refuse_mistyped)
+    refuse_together(lambda: read_settings(**given), refuse_mistyped_variables)
     return read_settings(**given)
 
 
-def _find_shown(flags: _Given | None) -> Iterator[str]:
-    """What was given as a flag and is secret, a sentence each."""
+def _find_visible_secrets(flags: _GivenFlags | None) -> Iterator[str]:
+    """Give a sentence for each secret that was given as a flag."""
     given = {} if flags is None else vars(flags)
     if given.get("secret"):
-        yield _format_shown("--secret", variable_name("secret"), "or in the file secret.key of the data directory")
+        yield _format_visible_secret(
+            "--secret", variable_name("secret"), "or in the file secret.key of the data directory"
+        )
     address = given.get("database_url") or ""
     if hide_passwords(address) != address:
-        yield _format_shown(
+        yield _format_visible_secret(
             "--database-url with a password", variable_name("database_url"), "or the password in ~/.pgpass"
         )
 
 
-def _format_shown(option: str, name: str, otherwise: str) -> str:
+def _format_visible_secret(option: str, name: str, otherwise: str) -> str:
     return f"{option} is seen by everybody who can list this machine's processes: give it as {name}, {otherwise}."

@@ -38,17 +38,19 @@ class Access:
         match kind, public:
             case "client_credentials", False:
                 missing = self.behaviour.lacks & set(form.get("scope", "").split())
-                return json_reply({"error": "invalid_scope"}, 400) if missing else self._token(form.get("scope", ""))
+                return (
+                    json_reply({"error": "invalid_scope"}, 400) if missing else self._new_token(form.get("scope", ""))
+                )
             case "password", True if (form.get("username"), form.get("password")) == (self.username, self.password):
-                return self._token("", refresh=True)
+                return self._new_token("", refresh=True)
             case "refresh_token", True if form.get("refresh_token", "") in self.refreshers:
-                return self._token("", refresh=True)
+                return self._new_token("", refresh=True)
             case (("password" | "refresh_token"), True):
                 return json_reply({"error": "invalid_grant", "error_description": "Wrong, used up or expired."}, 400)
             case _:
                 return json_reply({"error": "unsupported_grant_type"}, 400)
 
-    def _token(self, scope: str, *, refresh: bool = False) -> bytes:
+    def _new_token(self, scope: str, *, refresh: bool = False) -> bytes:
         token = f"token-{secrets.token_hex(16)}"
         life = self.behaviour.token_life
         self.tokens[token] = time.monotonic() + life

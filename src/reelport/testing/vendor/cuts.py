@@ -58,16 +58,16 @@ def cut_body(cut: Cut, data: bytes, sent: bytes, headers: Mapping[str, str], sta
     """
     plain = {name: value for name, value in headers.items() if name not in {"content-encoding", "content-range"}}
     if cut in _BROKEN:
-        return _broken(cut, sent[start:], headers, 206 if start else 200)
+        return _break_frame(cut, sent[start:], headers, 206 if start else 200)
     if cut in _PACKED:
-        return _packed(cut, data, {**plain, "content-encoding": "gzip"})
+        return _compress(cut, data, {**plain, "content-encoding": "gzip"})
     if cut in _STOPPED:
-        return Body(head(200, plain) + _stopped(cut, data))
+        return Body(head(200, plain) + _stop_early(cut, data))
     if cut in _PAGES:
-        return _framed(*_PAGES[cut])
+        return _frame(*_PAGES[cut])
     if cut is Cut.WRONG_RANGE and start:
-        return _framed(sent[start + 1 :], {**headers, "content-range": _range(start + 1, len(sent))}, 206)
-    return _framed(_spoilt(cut, data), plain)
+        return _frame(sent[start + 1 :], {**headers, "content-range": _range(start + 1, len(sent))}, 206)
+    return _frame(_spoil(cut, data), plain)
 
 
 _BROKEN = frozenset({Cut.CONTENT_LENGTH, Cut.RESET, Cut.STALL, Cut.CHUNKED, Cut.INSIDE_CHUNK})
@@ -83,11 +83,11 @@ def _range(start: int, size: int) -> str:
     return f"bytes {start}-{size - 1}/{size}"
 
 
-def _framed(data: bytes, headers: Mapping[str, str], status: int = 200) -> Body:
+def _frame(data: bytes, headers: Mapping[str, str], status: int = 200) -> Body:
     return Body(head(status, {**headers, "content-length": str(len(data))}) + data)
 
 
-def _broken(cut: Cut, sent: bytes, headers: Mapping[str, str], status: int) -> Body:
+def _break_frame(cut: Cut, sent: bytes, headers: Mapping[str, str], status: int) -> Body:
     """A frame that the connection doesn't keep."""
     half = sent[: len(sent) // 2]
     if cut in {Cut.CHUNKED, Cut.INSIDE_CHUNK}:
@@ -97,7 +97,7 @@ def _broken(cut: Cut, sent: bytes, headers: Mapping[str, str], status: int) -> B
     return Body(framed + half, reset=cut is Cut.RESET, stall=cut is Cut.STALL)
 
 
-def _stopped(cut: Cut, data: bytes) -> bytes:
+def _stop_early(cut: Cut, data: bytes) -> bytes:
     """As much of the file as comes before a connection that has no frame ends."""
     lines = data.splitlines(keepends=True)
     some = b"".join(lines[: max(1, (len(lines) + 1) // 2)])
@@ -115,7 +115,7 @@ def _stopped(cut: Cut, data: bytes) -> bytes:
             return some
 
 
-def _spoilt(cut: Cut, data: bytes) -> bytes:
+def _spoil(cut: Cut, data: bytes) -> bytes:
     """A file that is whole as far as any frame tells, and yet isn't the report."""
     lines = data.splitlines(keepends=True)
     middle = max(1, len(lines) // 2)
@@ -133,17 +133,17 @@ def _spoilt(cut: Cut, data: bytes) -> bytes:
             return data
 
 
-def _packed(cut: Cut, data: bytes, headers: Mapping[str, str]) -> Body:
+def _compress(cut: Cut, data: bytes, headers: Mapping[str, str]) -> Body:
     packed = gzip_format.compress(data, mtime=0)
     match cut:
         case Cut.GZIP_UNFRAMED:
             return Body(head(200, headers) + packed[: len(packed) // 2])
         case Cut.GZIP_TRAILER:
-            return _framed(packed[:-_TRAILER], headers)
+            return _frame(packed[:-_TRAILER], headers)
         case Cut.GZIP_CRC:
-            return _framed(packed[:-_TRAILER] + bytes(4) + packed[-4:], headers)
+            return _frame(packed[:-_TRAILER] + bytes(4) + packed[-4:], headers)
         case Cut.GZIP_MEMBER:
             line_end = data.rfind(b"\n", 0, len(data) // 2) + 1 or len(data) // 2
-            return _framed(gzip_format.compress(data[:line_end], mtime=0), headers)
+            return _frame(gzip_format.compress(data[:line_end], mtime=0), headers)
         case _:
-            return _framed(packed[: len(packed) // 2], headers)
+            return _frame(packed[: len(packed) // 2], headers)

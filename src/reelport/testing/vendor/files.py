@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from reelport.testing.vendor.behaviour import Behaviour, Wire
 from reelport.testing.vendor.cuts import Body, cut_body
 from reelport.testing.vendor.messages import Request, head, json_reply
-from reelport.testing.vendor.rows import believable
+from reelport.testing.vendor.rows import make_csv
 from reelport.wire import COMPLETE_HEADER, format_complete_day
 
 PREFIX = "/files/"
@@ -75,7 +75,7 @@ class Files:
             return cut_body(self.behaviour.cut, plain, data, headers, start)
         if start >= len(data) > 0:
             return Body(head(416, {"content-range": f"bytes */{len(data)}", "content-length": "0"}))
-        return Body(_good(self.behaviour, data[start:], headers, 206 if start else 200))
+        return Body(_is_good(self.behaviour, data[start:], headers, 206 if start else 200))
 
     def _goes_wrong(self) -> bool:
         times = self.behaviour.cut_times
@@ -109,12 +109,12 @@ class Files:
         made_by = (self.behaviour.csv, self.behaviour.facts_a_day, self.behaviour.links)
         known = self.made.get(token)
         if known is None or known[0] != made_by:
-            whole = believable(wire, self.behaviour.facts_a_day) if made_by[0] is None else made_by[0](wire)
-            known = self.made[token] = made_by, divided(whole, self.behaviour.links)
+            whole = make_csv(wire, self.behaviour.facts_a_day) if made_by[0] is None else made_by[0](wire)
+            known = self.made[token] = made_by, split_rows(whole, self.behaviour.links)
         return known[1]
 
 
-def divided(whole: bytes, into: int) -> list[bytes]:
+def split_rows(whole: bytes, into: int) -> list[bytes]:
     """One file's rows in several, each with the header. Rows have a line each, unless it stays one file."""
     if into == 1:
         return [whole]
@@ -159,7 +159,7 @@ def _etag(behaviour: Behaviour, data: bytes) -> dict[str, str]:
             return {}
 
 
-def _good(behaviour: Behaviour, data: bytes, headers: Mapping[str, str], status: int) -> bytes:
+def _is_good(behaviour: Behaviour, data: bytes, headers: Mapping[str, str], status: int) -> bytes:
     match behaviour.framing:
         case "length":
             return head(status, {**headers, "content-length": str(len(data))}) + data

@@ -81,6 +81,6 @@ def json_reply(value: object, status: int = 200, headers: Mapping[str, str] | No
     return reply(status, json.dumps(value).encode(), {"content-type": "application/json", **(headers or {})})
 
 
-def refused(message: str, kind: str, path: tuple[str, ...] = (), data: object = None) -> dict[str, Any]:
+def refuse(message: str, kind: str, path: tuple[str, ...] = (), data: object = None) -> dict[str, Any]:
     """A GraphQL answer that refuses, in the bare form of a vendor."""
     return {"data": data, "errors": [{"message": message, "type": kind, "path": list(path)}]}

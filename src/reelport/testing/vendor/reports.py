@@ -12,7 +12,7 @@ from typing import Any
 from reelport.errors import QueryRefused
 from reelport.query import ReportQuery
 from reelport.testing.vendor.behaviour import Behaviour, Wire
-from reelport.testing.vendor.messages import json_reply, refused, reply
+from reelport.testing.vendor.messages import json_reply, refuse, reply
 from reelport.testing.vendor.pages import Page
 
 _UNFINISHED, _FINISHED, _FAILED, _EXPIRED = "unfinished", "FINISHED", "FAILED", "EXPIRED"
@@ -62,24 +62,24 @@ class Reports:
         if _ASK in document:
             wires = [value for value in variables.values() if isinstance(value, dict) and "metrics" in value]
             if not wires:
-                return json_reply(refused("Give the input as a variable.", "bad_request", (_ASK,)))
-            return self._ask(wires[0]) if _is_input(wires[0]) else json_reply(refused(_ODD, "bad_request", (_ASK,)))
+                return json_reply(refuse("Give the input as a variable.", "bad_request", (_ASK,)))
+            return self._ask(wires[0]) if _is_input(wires[0]) else json_reply(refuse(_ODD, "bad_request", (_ASK,)))
         if _LOOK in document:
             inline = _INLINE.search(document)
             tokens = [inline[1]] if inline else [value for value in variables.values() if isinstance(value, str)]
             page = Page.of(document, variables, self.behaviour.links_a_page)
-            return json_reply({"data": {"partner": {_LOOK: self._look(tokens[0] if tokens else "", page)}}})
+            return json_reply({"data": {"partner": {_LOOK: self._answer_look(tokens[0] if tokens else "", page)}}})
         return json_reply({"data": {"__typename": "Mutation" if "mutation" in document else "Query"}})
 
     def unfinished(self) -> int:
         """How many reports hold a slot now."""
-        return sum(self._now(report) == _UNFINISHED for report in self.known.values())
+        return sum(self._current_state(report) == _UNFINISHED for report in self.known.values())
 
     def _ask(self, wire: dict[str, Any]) -> bytes | None:
-        lost = self._lost()
+        lost = self._lose_answer()
         if lost == "before":
             return self._no_answer()
-        answer = self._refusal(wire) or self._taken(wire)
+        answer = self._refusal(wire) or self._take_ask(wire)
         return self._no_answer() if lost else answer
 
     def _no_answer(self) -> bytes | None:
@@ -94,7 +94,7 @@ class Reports:
             case _:
                 return None
 
-    def _lost(self) -> str | None:
+    def _lose_answer(self) -> str | None:
         if self.behaviour.loses_ask is None or self.behaviour.loses_times <= 0:
             return None
         self.behaviour.loses_times -= 1
@@ -106,36 +106,40 @@ class Reports:
             sentence = f"The period of {days} days is longer than {self.behaviour.longest}."
         if sentence is not None:
             self.refused_queries += 1
-            return json_reply(refused(sentence, "bad_request", (_ASK,), {_ASK: None}))
-        if self._same(wire) is not None or self.unfinished() + self.behaviour.outside < self.behaviour.running:
+            return json_reply(refuse(sentence, "bad_request", (_ASK,), {_ASK: None}))
+        if self._find_same(wire) is not None or self.unfinished() + self.behaviour.outside < self.behaviour.running:
             return None
         self.refused += 1
         sentence = "Too many reports are being generated."
         if self.behaviour.refusal == "429":
             return json_reply({"error": {"message": sentence}}, 429, self.retry_header())
-        return json_reply(refused(sentence, "bad_request", (_ASK,), {_ASK: None}))
+        return json_reply(refuse(sentence, "bad_request", (_ASK,), {_ASK: None}))
 
     def retry_header(self) -> dict[str, str]:
         """The header that says when to come again."""
         return {} if self.behaviour.retry_after is None else {"retry-after": str(self.behaviour.retry_after)}
 
-    def _taken(self, wire: dict[str, Any]) -> bytes:
+    def _take_ask(self, wire: dict[str, Any]) -> bytes:
         self.asks.append(wire)
-        report = self._same(wire) or self._new(wire)
+        report = self._find_same(wire) or self._add_report(wire)
         found = {_LOOK: {"reportToken": report.token, "status": self.behaviour.status_words[0]}}
         return json_reply({"data": {_ASK: found}})
 
-    def _same(self, wire: dict[str, Any]) -> Report | None:
-        living = (one for one in self.known.values() if one.wire == wire and self._now(one) in {_UNFINISHED, _FINISHED})
+    def _find_same(self, wire: dict[str, Any]) -> Report | None:
+        living = (
+            one
+            for one in self.known.values()
+            if one.wire == wire and self._current_state(one) in {_UNFINISHED, _FINISHED}
+        )
         return next(living, None) if self.behaviour.dedups else None
 
-    def _new(self, wire: dict[str, Any]) -> Report:
-        report = Report(f"report-{secrets.token_hex(8)}", wire, self._fails(wire))
+    def _add_report(self, wire: dict[str, Any]) -> Report:
+        report = Report(f"report-{secrets.token_hex(8)}", wire, self._is_failing(wire))
         self.known[report.token] = report
         self.peak = max(self.peak, self.unfinished())
         return report
 
-    def _fails(self, wire: dict[str, Any]) -> bool:
+    def _is_failing(self, wire: dict[str, Any]) -> bool:
         match self.behaviour.fails:
             case int(left):
                 self.behaviour.fails = max(0, left - 1)
@@ -143,12 +147,12 @@ class Reports:
             case which:
                 return which(wire)
 
-    def _look(self, token: str, page: Page) -> dict[str, Any] | None:
+    def _answer_look(self, token: str, page: Page) -> dict[str, Any] | None:
         self.looks += 1
         report = self.known.get(token)
         if report is None:
             return None
-        state = self._now(report)
+        state = self._current_state(report)
         report.looks += 1
         if state == _EXPIRED and self.behaviour.forgets:
             return None
@@ -159,7 +163,7 @@ class Reports:
         connection = page.connection(links, self.behaviour.links_lost)
         return {"status": state, "downloadLinks": connection if links or not self.behaviour.null_links else None}
 
-    def _now(self, report: Report) -> str:
+    def _current_state(self, report: Report) -> str:
         """The state of a report; a final one stays, but for expiry."""
         age = time.monotonic() - report.asked
         expires = self.behaviour.expires_after

@@ -40,7 +40,7 @@ _WORDS = ("amber", "birch", "cobalt", "dune", "ember", 'Café, "été"', "fjord"
 _VIEWERS = 5
 
 
-def believable(wire: Mapping[str, Any], facts_a_day: int = 8) -> bytes:
+def make_csv(wire: Mapping[str, Any], facts_a_day: int = 8) -> bytes:
     """The CSV of an ask."""
     query = ReportQuery.from_wire(wire)
     seed = f"{query.product}|{query.filters}"
@@ -79,7 +79,7 @@ def _cells(name: str, day: date, number: int, query: ReportQuery) -> tuple[str, 
 
 
 def _text(name: str, number: int) -> str:
-    return _WORDS[_drawn(f"{name}|{number}") % len(_WORDS)] if number < len(_WORDS) else f"{name.lower()}-{number}"
+    return _WORDS[_draw(f"{name}|{number}") % len(_WORDS)] if number < len(_WORDS) else f"{name.lower()}-{number}"
 
 
 def _number(name: str, facts: Iterable[Fact], seed: str) -> str:
@@ -90,27 +90,27 @@ def _number(name: str, facts: Iterable[Fact], seed: str) -> str:
         case Ratio():
             return _ratio(rule, facts, seed)
         case Distinct(of):
-            return str(len({_drawn(f"{of}|{number}|{day.toordinal() % 3}") % _VIEWERS for day, number in facts}))
+            return str(len({_draw(f"{of}|{number}|{day.toordinal() % 3}") % _VIEWERS for day, number in facts}))
         case Stock(measure):
             last = max((day for day, _ in facts), default=None)
-            return f"{_summed(measure, [fact for fact in facts if fact[0] == last], seed):f}"
+            return f"{_sum_measure(measure, [fact for fact in facts if fact[0] == last], seed):f}"
         case Difference(minuend, subtrahend):
-            return f"{_summed(minuend, facts, seed) - _summed(subtrahend, facts, seed):f}"
+            return f"{_sum_measure(minuend, facts, seed) - _sum_measure(subtrahend, facts, seed):f}"
         case _:
-            return f"{sum(_summed(part, facts, seed) for part in measures(rule)):f}"
+            return f"{sum(_sum_measure(part, facts, seed) for part in measures(rule)):f}"
 
 
 def _ratio(rule: Ratio, facts: list[Fact], seed: str) -> str:
-    below = sum(_summed(part, facts, seed) for part in rule.denominator)
+    below = sum(_sum_measure(part, facts, seed) for part in rule.denominator)
     if not below:
         return ""
-    share = rule.scale * _summed(rule.numerator, facts, seed) / below
+    share = rule.scale * _sum_measure(rule.numerator, facts, seed) / below
     return f"{share.quantize(Decimal(1).scaleb(-rule.digits), ROUND_HALF_UP):f}"
 
 
-def _summed(measure: str, facts: Iterable[Fact], seed: str) -> Decimal:
+def _sum_measure(measure: str, facts: Iterable[Fact], seed: str) -> Decimal:
     """The sum of a measure, with as many digits as the catalog gives it."""
-    whole = sum(_drawn(f"{seed}|{measure}|{day}|{number}") % 9973 for day, number in facts)
+    whole = sum(_draw(f"{seed}|{measure}|{day}|{number}") % 9973 for day, number in facts)
     return Decimal(whole).scaleb(-_digits().get(measure, 0))
 
 
@@ -119,5 +119,5 @@ def _digits() -> dict[str, int]:
     return {rule.measure: rule.digits for metric in Metric if isinstance(rule := metric.rule, Sum)}
 
 
-def _drawn(text: str) -> int:
+def _draw(text: str) -> int:
     return zlib.crc32(text.encode())

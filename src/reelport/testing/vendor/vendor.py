@@ -14,7 +14,7 @@ from reelport.testing.vendor.access import Access
 from reelport.testing.vendor.behaviour import Behaviour
 from reelport.testing.vendor.cuts import Body
 from reelport.testing.vendor.files import PREFIX, Files
-from reelport.testing.vendor.messages import Request, json_reply, read_request, refused
+from reelport.testing.vendor.messages import Request, json_reply, read_request, refuse
 from reelport.testing.vendor.reports import Reports
 from reelport.wire import GRAPHQL_PATH, TOKEN_PATH
 
@@ -217,6 +217,6 @@ class Vendor(Behaviour):
         if not self._access.allows(request.bearer):
             sentence = "The token is unknown or has expired."
             if self.token_refusal == "errors":  # noqa: S105 - a word, no secret
-                return json_reply(refused(sentence, "invalid_token"))
+                return json_reply(refuse(sentence, "invalid_token"))
             return json_reply({"error": "invalid_token", "error_description": sentence}, 401)
         return self._reports.answer(request.json())

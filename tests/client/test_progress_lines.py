@@ -100,9 +100,9 @@ def test_each_window_has_its_own_lines() -> None:
 def test_reports_of_one_window_are_told_apart_by_name() -> None:
     """Two reports over the same days, as a sync has them; one that is asked for in halves says so too."""
     told = Told()
-    told.narrator.of("views 2026-01-01..2026-06-29", looked(0))
-    told.narrator.of("earned 2026-01-01..2026-06-29", looked(0))
-    told.narrator.of(
+    told.narrator.report_event("views 2026-01-01..2026-06-29", looked(0))
+    told.narrator.report_event("earned 2026-01-01..2026-06-29", looked(0))
+    told.narrator.report_event(
         "earned 2026-01-01..2026-06-29", Bisected(date(2026, 1, 1), date(2026, 6, 29), date(2026, 4, 1), "No.")
     )
     assert told.hear() == [
@@ -148,7 +148,7 @@ def test_quiet_says_nothing_but_keeps_the_token() -> None:
 def test_the_last_words_name_the_command_that_goes_on() -> None:
     """In place of what a program would do."""
     error = NotFinished("It goes on without you. Take it up again with client.reports.attach('R-1').", "R-1")
-    said = str(Told().narrator.failed(error, "reelport report run"))
+    said = str(Told().narrator.report_failure(error, "reelport report run"))
     assert said == "It goes on without you.\nTake it up again: reelport report run"
 
 
