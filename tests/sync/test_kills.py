@@ -36,9 +36,9 @@ put(spec_at(Place(Kind(sys.argv[1]), Path(sys.argv[2]))), sys.argv[3], 2, 4)
 HOLD = """
 import sys, time
 from pathlib import Path
-from reelport.sync.destination_lock import locked
+from reelport.sync.destination_lock import lock_destination
 from reelport.sync.spec import Kind, Place
-with locked(Place(Kind(sys.argv[1]), Path(sys.argv[2]))):
+with lock_destination(Place(Kind(sys.argv[1]), Path(sys.argv[2]))):
     print("held", flush=True)
     time.sleep(60)
 """

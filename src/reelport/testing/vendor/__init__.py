@@ -1,4 +1,4 @@
-"""A Reporting API of another vendor over a real socket, which misbehaves on command; none of the service's libraries.
+"""A fake Reporting API of another vendor, on a real socket, that misbehaves on command. Needs no service libraries.
 
 with Vendor(running=2, refusal="429", cut=Cut.GZIP_TRAILER, cut_times=1) as vendor:
     ...  # speak to vendor.url with vendor.key and vendor.secret

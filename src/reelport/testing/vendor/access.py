@@ -1,4 +1,4 @@
-"""A vendor's keys and tokens: both kinds of key, tokens that run out and can be revoked."""
+"""The fake vendor's keys and access tokens: both kinds of key, tokens that expire and can be revoked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reelport.testing.vendor.messages import Request, json_reply
 
 @dataclass
 class Access:
-    """Who may ask: one key, one user, one bearer that is always good. Its methods are called one at a time."""
+    """One key, one user, and one bearer token that never expires. Callers must hold the vendor's lock."""
 
     behaviour: Behaviour
     key: str = "key-of-the-vendor"
@@ -25,11 +25,11 @@ class Access:
     refreshers: set[str] = field(default_factory=set, repr=False)
 
     def allows(self, token: str) -> bool:
-        """Whether a bearer token is good now."""
+        """Whether a bearer token is valid now."""
         return token == self.bearer or time.monotonic() < self.tokens.get(token, 0.0)
 
     def grant(self, request: Request, *, public: bool) -> bytes:
-        """The answer to a request for a token."""
+        """Answer a request for a token."""
         form = request.form()
         kind = form.get("grant_type", "")
         self.grants.append(kind)

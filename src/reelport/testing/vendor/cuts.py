@@ -1,4 +1,4 @@
-"""Ways in which a download goes wrong, and the bytes that each puts on the wire."""
+"""Ways in which a download goes wrong, and the bytes that each sends."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Cut(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The raw bytes of an answer, seconds until they leave, and what is done with the connection after them."""
+    """The raw bytes of an answer, the delay in seconds before them, and how the connection ends after them."""
 
     raw: bytes
     reset: bool = False
@@ -52,9 +52,9 @@ class Body:
 
 
 def cut_body(cut: Cut, data: bytes, sent: bytes, headers: Mapping[str, str], start: int) -> Body:
-    """The answer that goes wrong in this way.
+    """Build the answer that goes wrong in this way.
 
-    `data` is the whole plain file, `sent` the same as it goes over the wire, of which `start` on was asked for.
+    `data` is the whole plain file, `sent` the same as encoded for sending; the client asked for it from `start` on.
     """
     plain = {name: value for name, value in headers.items() if name not in {"content-encoding", "content-range"}}
     if cut in _BROKEN:
@@ -88,7 +88,7 @@ def _frame(data: bytes, headers: Mapping[str, str], status: int = 200) -> Body:
 
 
 def _break_frame(cut: Cut, sent: bytes, headers: Mapping[str, str], status: int) -> Body:
-    """A frame that the connection doesn't keep."""
+    """Frame the whole file, but send only half of it."""
     half = sent[: len(sent) // 2]
     if cut in {Cut.CHUNKED, Cut.INSIDE_CHUNK}:
         size, end = (len(half), b"\r\n") if cut is Cut.CHUNKED else (len(sent), b"")
@@ -98,7 +98,7 @@ def _break_frame(cut: Cut, sent: bytes, headers: Mapping[str, str], status: int)
 
 
 def _stop_early(cut: Cut, data: bytes) -> bytes:
-    """As much of the file as comes before a connection that has no frame ends."""
+    """Return the part of the file that is sent before an unframed connection ends."""
     lines = data.splitlines(keepends=True)
     some = b"".join(lines[: max(1, (len(lines) + 1) // 2)])
     match cut:
@@ -116,7 +116,7 @@ def _stop_early(cut: Cut, data: bytes) -> bytes:
 
 
 def _spoil(cut: Cut, data: bytes) -> bytes:
-    """A file that is whole as far as any frame tells, and yet isn't the report."""
+    """Return a damaged file, which will be framed as if it were complete."""
     lines = data.splitlines(keepends=True)
     middle = max(1, len(lines) // 2)
     match cut:

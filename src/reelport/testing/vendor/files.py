@@ -1,4 +1,4 @@
-"""A vendor's files: signed links that expire, and downloads whose bytes are right or go wrong as it was told."""
+"""The fake vendor's files: signed URLs that expire, and downloads that succeed or go wrong as set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CHUNK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One link that was given out."""
+    """One signed URL that was given out."""
 
     token: str
     number: int
@@ -34,7 +34,7 @@ class Link:
 
 @dataclass
 class Files:
-    """Every link of the vendor. Its methods are called one at a time."""
+    """Every signed URL of the vendor. Callers must hold the vendor's lock."""
 
     behaviour: Behaviour
     given: dict[str, Link] = field(default_factory=dict)
@@ -43,13 +43,13 @@ class Files:
     made: dict[str, tuple[object, list[bytes]]] = field(default_factory=dict, repr=False)
 
     def links(self, url: str, token: str) -> list[str]:
-        """New links to the files of a report."""
+        """Make new links to the files of a report."""
         numbered = {secrets.token_hex(12): number for number in range(self.behaviour.links)}
         self.given |= {signature: Link(token, number, time.monotonic()) for signature, number in numbered.items()}
         return [f"{url}{PREFIX}{token}/{number}?signature={sign}" for sign, number in numbered.items()]
 
     def link_of(self, request: Request) -> Link | None:
-        """The link that a request follows, while it is good."""
+        """Return the link of a request; None where it is unknown or expired."""
         link = self.given.get(request.parameters.get("signature", ""))
         life = self.behaviour.link_expires
         if link is None or request.path != f"{PREFIX}{link.token}/{link.number}":
@@ -57,7 +57,7 @@ class Files:
         return None if life is not None and time.monotonic() - link.given >= life else link
 
     def answer(self, request: Request, link: Link | None, wire: Wire) -> Body:
-        """The answer to a download."""
+        """Answer a download."""
         self.downloads += 1
         if asked := request.headers.get("range"):
             self.ranges.append(asked)
@@ -86,7 +86,7 @@ class Files:
         return True
 
     def _start(self, request: Request, headers: Mapping[str, str], size: int) -> int:
-        """The first byte that is asked for; 0 where a range isn't offered, or is of another file."""
+        """Return the first byte of the requested range; 0 where ranges are off, or `If-Range` names another file."""
         asked = _FROM.fullmatch(request.headers.get("range", ""))
         same = request.headers.get("if-range", headers.get("etag", "")) == headers.get("etag", "")
         return min(int(asked[1]), size) if asked and same and self.behaviour.ranges else 0
@@ -105,7 +105,7 @@ class Files:
         return data if self.behaviour.gzip is None else gzip.compress(data, mtime=0)
 
     def _parts(self, token: str, wire: Wire) -> list[bytes]:
-        """The plain files of a report, made once unless the vendor is told to make others."""
+        """Return the plain files of a report; they are made again only where the settings change."""
         made_by = (self.behaviour.csv, self.behaviour.facts_a_day, self.behaviour.links)
         known = self.made.get(token)
         if known is None or known[0] != made_by:
@@ -115,7 +115,7 @@ class Files:
 
 
 def split_rows(whole: bytes, into: int) -> list[bytes]:
-    """One file's rows in several, each with the header. Rows have a line each, unless it stays one file."""
+    """Split a file's rows into several files, each with the header. Needs one line for each row, unless `into` is 1."""
     if into == 1:
         return [whole]
     header, *rows = whole.splitlines(keepends=True)
@@ -124,7 +124,7 @@ def split_rows(whole: bytes, into: int) -> list[bytes]:
 
 
 def _digest(header: str, data: bytes) -> str:
-    """The value of a header that gives a checksum."""
+    """Return the value of a checksum header."""
     match header.lower():
         case "content-md5":
             return _base64("md5", data)

@@ -1,4 +1,4 @@
-"""HTTP written by hand: requests read off a socket, answers as the bytes that they are."""
+"""Minimal HTTP by hand: read requests from a socket, format answers as bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LARGEST = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; the names of headers are in lower case."""
+    """One HTTP request; header names are in lower case."""
 
     method: str
     path: str
@@ -24,11 +24,11 @@ class Request:
     body: bytes = field(repr=False)
 
     def form(self) -> dict[str, str]:
-        """The fields of a form."""
+        """Parse the body as a form."""
         return {name: values[-1] for name, values in parse_qs(self.body.decode()).items()}
 
     def json(self) -> dict[str, Any]:
-        """The object that the body is; an empty one when it is none."""
+        """Parse the body as a JSON object; an empty dict where it is none."""
         try:
             value = json.loads(self.body)
         except ValueError:
@@ -37,12 +37,12 @@ class Request:
 
     @property
     def bearer(self) -> str:
-        """The token that it carries."""
+        """The request's bearer token, or an empty text."""
         return self.headers.get("authorization", "").removeprefix("Bearer ")
 
 
 def read_request(connection: socket.socket) -> Request | None:
-    """The request that comes over a connection; None when it ends before one is whole."""
+    """Read a request from a connection; None when the connection ends before the request is complete."""
     data = b""
     while b"\r\n\r\n" not in data:
         more = connection.recv(65536)
@@ -66,21 +66,21 @@ def read_request(connection: socket.socket) -> Request | None:
 
 
 def head(status: int, headers: Mapping[str, str]) -> bytes:
-    """The bytes of an answer up to its body. One answer is all that a connection carries."""
+    """Format the status line and headers of an answer. Each connection carries one answer."""
     lines = [f"{name}: {value}" for name, value in {"connection": "close", **headers}.items()]
     return "\r\n".join([f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *lines, "", ""]).encode("latin-1")
 
 
 def reply(status: int, body: bytes, headers: Mapping[str, str]) -> bytes:
-    """The bytes of an answer of a known length."""
+    """Format an answer with a Content-Length."""
     return head(status, {**headers, "content-length": str(len(body))}) + body
 
 
 def json_reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> bytes:
-    """The bytes of an answer that is JSON."""
+    """Format an answer with a JSON body."""
     return reply(status, json.dumps(value).encode(), {"content-type": "application/json", **(headers or {})})
 
 
 def refuse(message: str, kind: str, path: tuple[str, ...] = (), data: object = None) -> dict[str, Any]:
-    """A GraphQL answer that refuses, in the bare form of a vendor."""
+    """Build a GraphQL answer with one error, in the vendor's minimal form."""
     return {"data": data, "errors": [{"message": message, "type": kind, "path": list(path)}]}

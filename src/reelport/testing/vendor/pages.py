@@ -1,4 +1,4 @@
-"""Pages of a report's links: which one a look asks for, and the connection that it gets."""
+"""Pagination of a report's links: parse the wanted page, build its GraphQL connection."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ _NUMBERS = re.compile(r"downloadLinks\s*\(([^)]*)\)")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of links: its number from 1 on, and how many links a page has; None has all on one."""
+    """A page of links: its number, from 1, and the size of a page; None puts all links on one."""
 
     number: int
     size: int | None
 
     @classmethod
     def of(cls, document: str, variables: Mapping[str, Any], size: int | None) -> Self:
-        """Read the page that a document asks for, by `first` and `page`, inline or in variables of these names."""
+        """Parse the page that a document asks for by `first` and `page`, inline or in variables of these names."""
         written = _NUMBERS.search(document)
         inline = dict(re.findall(r"(first|page)\s*:\s*(\d+)", written[1] if written else ""))
         first, number = (variables.get(name) or inline.get(name) for name in ("first", "page"))
         return cls(max(1, int(number or 1)), int(first) if first else size)
 
     def connection(self, links: Sequence[str], lost: int) -> dict[str, Any]:
-        """The page of these links as GraphQL has it; `totalCount` counts `lost` ones more."""
+        """Build the GraphQL connection of this page; `totalCount` is too high by `lost`."""
         size = self.size or max(1, len(links))
         begin = (self.number - 1) * size
         more = begin + size < len(links)

@@ -1,4 +1,4 @@
-"""A vendor's reports: asks taken, refused or lost; looks that find them unfinished, finished, failed or expired."""
+"""The fake vendor's reports: answers asks and status queries, and loses, refuses or fails them as set."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _is_input(wire: dict[str, Any]) -> bool:
 
 @dataclass
 class Report:
-    """One report that was taken."""
+    """One accepted report."""
 
     token: str
     wire: Wire
@@ -44,7 +44,7 @@ class Report:
 
 @dataclass
 class Reports:
-    """Every report of the vendor. Its methods are called one at a time."""
+    """Every report of the vendor. Callers must hold the vendor's lock."""
 
     behaviour: Behaviour
     links: Callable[[str], list[str]]
@@ -56,7 +56,7 @@ class Reports:
     known: dict[str, Report] = field(default_factory=dict)
 
     def answer(self, body: dict[str, Any]) -> bytes | None:
-        """The answer to a GraphQL request; None hangs up."""
+        """Answer a GraphQL request; None closes the connection."""
         document, variables = str(body.get("query", "")), body.get("variables")
         variables = variables if isinstance(variables, dict) else {}
         if _ASK in document:
@@ -72,7 +72,7 @@ class Reports:
         return json_reply({"data": {"__typename": "Mutation" if "mutation" in document else "Query"}})
 
     def unfinished(self) -> int:
-        """How many reports hold a slot now."""
+        """Count the reports that hold a slot now."""
         return sum(self._current_state(report) == _UNFINISHED for report in self.known.values())
 
     def _ask(self, wire: dict[str, Any]) -> bytes | None:
@@ -83,7 +83,7 @@ class Reports:
         return self._no_answer() if lost else answer
 
     def _no_answer(self) -> bytes | None:
-        """What comes instead of the answer to an ask; None hangs up."""
+        """Return what replaces the answer to an ask; None closes the connection."""
         match self.behaviour.lost_answer:
             case "500":
                 return json_reply({"error": "internal"}, 500)
@@ -116,7 +116,7 @@ class Reports:
         return json_reply(refuse(sentence, "bad_request", (_ASK,), {_ASK: None}))
 
     def retry_header(self) -> dict[str, str]:
-        """The header that says when to come again."""
+        """Return the `Retry-After` header, where one is set."""
         return {} if self.behaviour.retry_after is None else {"retry-after": str(self.behaviour.retry_after)}
 
     def _take_ask(self, wire: dict[str, Any]) -> bytes:
@@ -164,7 +164,7 @@ class Reports:
         return {"status": state, "downloadLinks": connection if links or not self.behaviour.null_links else None}
 
     def _current_state(self, report: Report) -> str:
-        """The state of a report; a final one stays, but for expiry."""
+        """Update a report's state by time and status queries, and return it."""
         age = time.monotonic() - report.asked
         expires = self.behaviour.expires_after
         made = age >= self.behaviour.makes_in and report.looks >= self.behaviour.makes_after_looks

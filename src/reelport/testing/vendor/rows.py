@@ -1,4 +1,4 @@
-"""Believable rows for any ask: the same ask gives the same bytes, and what adds up adds up over days and cells.
+"""Make believable rows for any ask: equal asks give equal bytes, and additive metrics add up over days and cells.
 
 Each day has some facts, each fact a cell of every dimension and a number of every measure, all of them drawn
 from checksums; a report groups them. Names that the catalog doesn't know get cells and sums as well.
@@ -35,13 +35,13 @@ from reelport.query import ReportQuery
 Fact = tuple[date, int]
 
 _WORDS = ("amber", "birch", "cobalt", "dune", "ember", 'Café, "été"', "fjord", "NA", "grove", "Émoji 🎬", "", "harbor")
-"""What cells of text are made of: a comma, a quote, an `NA` that is a text, an empty one."""
+"""Texts of cells, among them commas, quotes, an `NA` that is a text, and an empty one."""
 
 _VIEWERS = 5
 
 
 def make_csv(wire: Mapping[str, Any], facts_a_day: int = 8) -> bytes:
-    """The CSV of an ask."""
+    """Make the CSV of an ask."""
     query = ReportQuery.from_wire(wire)
     seed = f"{query.product}|{query.filters}"
     groups: dict[tuple[str, ...], list[Fact]] = defaultdict(list)
@@ -60,7 +60,7 @@ def make_csv(wire: Mapping[str, Any], facts_a_day: int = 8) -> bytes:
 
 
 def _cells(name: str, day: date, number: int, query: ReportQuery) -> tuple[str, ...]:
-    """The cells of a dimension that a fact belongs to: one, or two where it is many-valued."""
+    """Return the cells of a dimension to which a fact belongs: one, or two where it is many-valued."""
     dimension = Dimension.__members__.get(name)
     match dimension.type if dimension else CellType.TEXT:
         case CellType.DAY:
@@ -109,7 +109,7 @@ def _ratio(rule: Ratio, facts: list[Fact], seed: str) -> str:
 
 
 def _sum_measure(measure: str, facts: Iterable[Fact], seed: str) -> Decimal:
-    """The sum of a measure, with as many digits as the catalog gives it."""
+    """Sum a measure over facts, with the digits that the catalog gives it."""
     whole = sum(_draw(f"{seed}|{measure}|{day}|{number}") % 9973 for day, number in facts)
     return Decimal(whole).scaleb(-_digits().get(measure, 0))
 

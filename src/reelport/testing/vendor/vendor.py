@@ -1,4 +1,4 @@
-"""The vendor itself: a listening socket, a thread for each connection, and what it has seen so far."""
+"""The fake vendor itself: a listening socket, a thread for each connection, and a record of what it was asked."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from reelport.wire import GRAPHQL_PATH, TOKEN_PATH
 
 _PUBLIC_TOKEN_PATH, _PUBLIC_GRAPHQL_PATH = "/oauth/token", "/"
 _PATIENCE = 30.0
-_LINGER_NOT = struct.pack("ii", 1, 0)
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _REELPORT = b"\r\nReelport-Version: 0\r\n"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Vendor(Behaviour):
-    """A Reporting API of another vendor, which answers while the block runs and behaves as its settings say.
+    """A fake Reporting API of another vendor. It answers while the block runs and behaves as its settings say.
 
-    It speaks to both kinds of key: `/oauth/v1/token` and `/graphql`, `/oauth/token` and `/`. It reads an ask's
-    input and a look's token from the variables of the request, and knows no more of GraphQL.
+    It serves both kinds of key: `/oauth/v1/token` and `/graphql`, `/oauth/token` and `/`. It reads an ask's input and
+    a status query's token from the variables of the request, and knows no more of GraphQL.
     """
 
     def __post_init__(self) -> None:
@@ -45,12 +45,12 @@ class Vendor(Behaviour):
 
     @property
     def url(self) -> str:
-        """Where it answers, without a slash at the end."""
+        """The vendor's address, without a slash at the end."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def key(self) -> str:
-        """The id of its one API key, private and public at once."""
+        """The id of the only API key, which is private and public at once."""
         return self._access.key
 
     @property
@@ -70,18 +70,18 @@ class Vendor(Behaviour):
 
     @property
     def bearer(self) -> str:
-        """A token that is always good."""
+        """A bearer token that never expires."""
         return self._access.bearer
 
     @property
     def asks(self) -> list[dict[str, Any]]:
-        """The inputs of the asks that were taken, the lost ones too."""
+        """The inputs of all accepted asks, including those whose answer was lost."""
         with self._lock:
             return list(self._reports.asks)
 
     @property
     def tokens(self) -> list[str]:
-        """The tokens of its reports, the oldest first."""
+        """The tokens of the reports, the oldest first."""
         with self._lock:
             return list(self._reports.known)
 
@@ -92,12 +92,12 @@ class Vendor(Behaviour):
 
     @property
     def refused_queries(self) -> int:
-        """How many asks were refused for what they asked."""
+        """How many asks were refused for their query."""
         return self._reports.refused_queries
 
     @property
     def looks(self) -> int:
-        """How many looks came."""
+        """How many status queries came."""
         return self._reports.looks
 
     @property
@@ -113,7 +113,7 @@ class Vendor(Behaviour):
 
     @property
     def downloads(self) -> int:
-        """How many requests for a file came, good or not."""
+        """How many requests for a file came, valid or not."""
         return self._files.downloads
 
     @property
@@ -123,19 +123,19 @@ class Vendor(Behaviour):
             return list(self._files.ranges)
 
     def revoke_tokens(self, *, refresh: bool = False) -> None:
-        """Make every token that was given out useless, but for `bearer`; with `refresh` refresh tokens too."""
+        """Revoke every token except `bearer`; with `refresh` refresh tokens too."""
         with self._lock:
             self._access.tokens.clear()
             if refresh:
                 self._access.refreshers.clear()
 
     def expire_links(self) -> None:
-        """Make every link that was given out useless; the next look brings good ones."""
+        """Expire every link; the next status query gives new ones."""
         with self._lock:
             self._files.given.clear()
 
     def start(self) -> None:
-        """Listen, on the port it had before."""
+        """Listen, on the same port as before a `stop`."""
         self._stopping.clear()
         self._listener = socket.create_server(("127.0.0.1", self._port))
         self._port = self._listener.getsockname()[1]
@@ -143,7 +143,7 @@ class Vendor(Behaviour):
         self._acceptor.start()
 
     def stop(self) -> None:
-        """Hang up on everybody and answer nobody; what it knows stays."""
+        """Close all connections and stop listening; reports and tokens stay."""
         if self._listener is None or self._acceptor is None:
             return
         self._stopping.set()
@@ -176,7 +176,7 @@ class Vendor(Behaviour):
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        # Whoever has had enough hangs up.
+        # OSError: the client has closed the connection.
         with connection, contextlib.suppress(OSError):
             connection.settimeout(_PATIENCE)
             try:
@@ -192,7 +192,7 @@ class Vendor(Behaviour):
             if body.stall:
                 self._stopping.wait()
             if body.reset:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     def _answer(self, request: Request) -> Body | None:
         with self._lock:
