@@ -100,21 +100,19 @@ def run(
         reporter.resume = [
             "run",
             *format_options(query),
-            *_format_other_options(to, chart, profile, url, insecure=insecure),
+            *_other_options(to, chart, profile, url, insecure=insecure),
         ]
-        reporter.resume += _format_taking_options(window_days, any_columns=any_columns, keep_windows=keep_windows)
+        reporter.resume += _window_options(window_days, any_columns=any_columns, keep_windows=keep_windows)
         with connect(url, profile, insecure=insecure) as client:
             reports = client.with_options(again=again, any_columns=any_columns, windows=window_days).reports
             if keep_windows:
                 folder = _windows_folder(to, chart)
-                reporter.report_download(
-                    _find_report(reports, query, folder, reporter, deadline, fresh=fresh, apart=True), folder, {}
-                )
+                done = _fetch_report(reports, query, folder, reporter, deadline, fresh=fresh, apart=True)
+                reporter.report_download(done, folder, {})
                 return
             with _open_target(to, query.fingerprint()) as target:
-                _deliver(
-                    _find_report(reports, query, target, reporter, deadline, fresh=fresh), to, reporter, drawn(query)
-                )
+                done = _fetch_report(reports, query, target, reporter, deadline, fresh=fresh)
+                _deliver(done, to, reporter, drawn(query))
 
 
 @REPORT.command
@@ -145,7 +143,7 @@ def submit(
         reporter.resume = [
             "submit",
             *format_options(query),
-            *_format_other_options(AS_IT_CAME, None, profile, url, insecure=insecure),
+            *_other_options(AS_IT_CAME, None, profile, url, insecure=insecure),
         ]
         with connect(url, profile, insecure=insecure) as client:
             report = client.with_options(again=again, windows=window_days).reports.submit(
@@ -177,7 +175,7 @@ def wait(
     with reporting(json=json, quiet=quiet) as reporter:
         reporter.token, reporter.resume = (
             token,
-            ["wait", token, *_format_other_options(AS_IT_CAME, None, profile, url, insecure=insecure)],
+            ["wait", token, *_other_options(AS_IT_CAME, None, profile, url, insecure=insecure)],
         )
         with connect(url, profile, insecure=insecure) as client:
             report = client.reports.attach(token).wait(deadline=deadline, progress=reporter)
@@ -209,8 +207,8 @@ def download(
     with reporting(json=json, quiet=quiet, output=to.output) as reporter:
         refuse_together(to.shape, beside=[partial(read_settings, url, profile, insecure=insecure)])
         reporter.token = token
-        reporter.resume = ["download", token, *_format_other_options(to, None, profile, url, insecure=insecure)]
-        reporter.resume += _format_taking_options(None, any_columns=any_columns, keep_windows=False)
+        reporter.resume = ["download", token, *_other_options(to, None, profile, url, insecure=insecure)]
+        reporter.resume += _window_options(None, any_columns=any_columns, keep_windows=False)
         with connect(url, profile, insecure=insecure) as client, _open_target(to, token) as target:
             report = (
                 client.with_options(any_columns=any_columns)
@@ -260,7 +258,7 @@ def _check_settings(
     return [partial(refuse_unsendable, ask), partial(read_settings, url, profile, insecure=insecure)]
 
 
-def _find_report(
+def _fetch_report(
     reports: Reports,
     query: ReportQuery,
     target: Path | str,
@@ -281,7 +279,7 @@ def _find_report(
     return reports.run_range(query, target, deadline=deadline, progress=reporter, fresh=fresh, keep_windows=apart)
 
 
-def _format_taking_options(window_days: int | None, *, any_columns: bool, keep_windows: bool) -> list[str]:
+def _window_options(window_days: int | None, *, any_columns: bool, keep_windows: bool) -> list[str]:
     """Format the options for windows and columns, for the command that resumes."""
     words = [] if window_days is None else ["--window-days", str(window_days)]
     words += ["--any-columns"] if any_columns else []
@@ -324,7 +322,7 @@ def _deliver(done: Downloaded, to: Delivery, reporter: ProgressReporter, picture
     reporter.report_download(done, to.output, more, drawn=alone)
 
 
-def _format_other_options(
+def _other_options(
     to: Delivery, chart: list[str] | None, profile: str | None, url: str | None, *, insecure: bool
 ) -> list[str]:
     """Format the other options, for the command that resumes."""
