@@ -97,22 +97,17 @@ def run(
             beside=_check_settings(ask, url, profile, insecure=insecure),
         )
         query = reporter.remember_query(ask.query())
-        reporter.resume = [
-            "run",
-            *format_options(query),
-            *_other_options(to, chart, profile, url, insecure=insecure),
-        ]
+        reporter.resume = ["run", *format_options(query), *_other_options(to, chart, profile, url, insecure=insecure)]
         reporter.resume += _window_options(window_days, any_columns=any_columns, keep_windows=keep_windows)
         with connect(url, profile, insecure=insecure) as client:
             reports = client.with_options(again=again, any_columns=any_columns, windows=window_days).reports
+            fetch = partial(_fetch_report, reports, query, reporter=reporter, deadline=deadline, fresh=fresh)
             if keep_windows:
                 folder = _windows_folder(to, chart)
-                done = _fetch_report(reports, query, folder, reporter, deadline, fresh=fresh, apart=True)
-                reporter.report_download(done, folder, {})
+                reporter.report_download(fetch(folder, apart=True), folder, {})
                 return
             with _open_target(to, query.fingerprint()) as target:
-                done = _fetch_report(reports, query, target, reporter, deadline, fresh=fresh)
-                _deliver(done, to, reporter, drawn(query))
+                _deliver(fetch(target), to, reporter, drawn(query))
 
 
 @REPORT.command
@@ -140,11 +135,8 @@ def submit(
         values = {"window_days": window_days, "deadline": deadline}
         refuse_together(ask.query, *list_checks(values), beside=_check_settings(ask, url, profile, insecure=insecure))
         query = reporter.remember_query(ask.query())
-        reporter.resume = [
-            "submit",
-            *format_options(query),
-            *_other_options(AS_IT_CAME, None, profile, url, insecure=insecure),
-        ]
+        options = _other_options(AS_IT_CAME, None, profile, url, insecure=insecure)
+        reporter.resume = ["submit", *format_options(query), *options]
         with connect(url, profile, insecure=insecure) as client:
             report = client.with_options(again=again, windows=window_days).reports.submit(
                 query, deadline=deadline, progress=reporter, fresh=fresh
@@ -173,10 +165,8 @@ def wait(
     from reelport.cli.output.progress import reporting
 
     with reporting(json=json, quiet=quiet) as reporter:
-        reporter.token, reporter.resume = (
-            token,
-            ["wait", token, *_other_options(AS_IT_CAME, None, profile, url, insecure=insecure)],
-        )
+        reporter.token = token
+        reporter.resume = ["wait", token, *_other_options(AS_IT_CAME, None, profile, url, insecure=insecure)]
         with connect(url, profile, insecure=insecure) as client:
             report = client.reports.attach(token).wait(deadline=deadline, progress=reporter)
         print(report.status)
