@@ -1,1 +1,1 @@
-"""The client: ask for a report, wait for it, download it whole. Knows nothing of the service's insides."""
+"""The client: ask for a report, wait for it, download it whole. Imports nothing of the service."""

@@ -1,4 +1,4 @@
-"""Client and AsyncClient: two short drivers for the same flows."""
+"""Client and AsyncClient: run the same flows, blocking and on asyncio."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 class Client:
     """Gets reports from a Reporting API: `client.reports.run(query, "views.csv")`.
 
-    `key` and `secret` are a private API key; with `username` and `password` a public one; `bearer` is a token that
-    was had elsewhere. What isn't given comes from the environment (REELPORT_URL, REELPORT_API_KEY,
-    REELPORT_API_SECRET …), or with `profile` from the profile of that name; `settings` replace them all. Without an
-    address it speaks to Dailymotion. `ledger` names the file that remembers what was asked for, False none: the
-    user's own is in REELPORT_HOME. Threads may share one.
+    `key` and `secret` are a private API key; with `username` and `password` a public one; `bearer` is an access token
+    from elsewhere. What isn't given comes from the environment (REELPORT_URL, REELPORT_API_KEY,
+    REELPORT_API_SECRET …), or with `profile` from the profile of that name; `settings` replace them all. The default
+    address is Dailymotion's. `ledger` is the file that records the reports asked for, False for none; by default it
+    is the user's own in REELPORT_HOME. Threads may share a client.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class Client:
         return f"{type(self).__name__}(url={self._session.settings.url!r})"
 
     def close(self) -> None:
-        """Let go of the connections, unless they are another client's."""
+        """Close the connections, unless they are another client's."""
         if not self._lent:
             self._transport.close()
 
     def probe(self) -> Probe:
-        """What there is to know of the service and the key without asking for a report.
+        """Check the service and the key without asking for a report.
 
         Raises AccessError for a key that is refused, Unreachable where no Reporting API answers.
         """
@@ -87,11 +87,11 @@ class Client:
 
     @property
     def session(self) -> Session:
-        """What its flows share: settings, clock, token, ledger."""
+        """What the client's flows share: settings, clock, token, ledger."""
         return self._session
 
     def drive(self, flow: Flow[T], /) -> T:
-        """The result of a flow made of the client's own, as a sync makes them of its `session`."""
+        """Run a flow and return its result; a sync builds its own flows on `session`."""
         return self._run(flow)
 
     def with_options(
@@ -105,13 +105,13 @@ class Client:
         again: bool | None = None,
         any_columns: bool | None = None,
     ) -> Self:
-        """A client with some settings changed, that shares this one's connections, token and ledger.
+        """Return a client with some settings changed; it shares this one's connections, token and ledger.
 
         `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
-        request is given up, `patience` seconds for which passing trouble is waited out; with `confirm` a file for
-        whose end nothing speaks is fetched twice and has to be the same; with `again` a report whose ask was answered
-        by nothing that tells is asked for again, at the price of a second one; with `any_columns` a report is taken
-        whatever its columns are, unless it is a window that is to be merged. Closing it closes nothing.
+        request is given up, `patience` seconds for which transient failures are retried; with `confirm` a file whose
+        end nothing proves is fetched twice and must be the same; with `again` an ask whose answer was lost is sent
+        again, at the price of a second report; with `any_columns` a report may have other columns than asked for,
+        unless it is a window to merge. Closing it closes nothing.
         """
         twin = copy.copy(self)
         changed = _changed(self._session.settings, slots, windows, timeout, patience, confirm, again, any_columns)
@@ -119,13 +119,13 @@ class Client:
         return twin
 
     def _lend(self, settings: Settings) -> None:
-        """Become a copy's own self: other settings, what else there is on loan."""
+        """Turn this copy into a client with other settings and borrowed connections."""
         self._session = self._session.with_settings(settings)
         self._lent = True
         self.reports = Reports(self._run, self._session)
 
     def _run(self, flow: Flow[T], /, halt: Halt | None = None) -> T:
-        """Drive a flow to its result, unless `halt` stops it."""
+        """Run a flow to its result, unless `halt` stops it."""
         hand = StepRunner(self._transport, self._sleep, self._turn, self._run, halt)
         step: Callable[[], Step] = partial(next, flow)
         with closing(flow), closing(hand):
@@ -142,7 +142,7 @@ class Client:
 
 
 class AsyncClient:
-    """The twin of `Client` for asyncio: the same methods, awaited; `attach` alone needs no await."""
+    """`Client` for asyncio: the same methods, awaited; only `attach` needs no await."""
 
     def __init__(
         self,
@@ -181,12 +181,12 @@ class AsyncClient:
         return f"{type(self).__name__}(url={self._session.settings.url!r})"
 
     async def close(self) -> None:
-        """Let go of the connections, unless they are another client's."""
+        """Close the connections, unless they are another client's."""
         if not self._lent:
             await self._transport.close()
 
     async def probe(self) -> Probe:
-        """What there is to know of the service and the key without asking for a report.
+        """Check the service and the key without asking for a report.
 
         Raises AccessError for a key that is refused, Unreachable where no Reporting API answers.
         """
@@ -194,11 +194,11 @@ class AsyncClient:
 
     @property
     def session(self) -> Session:
-        """What its flows share: settings, clock, token, ledger."""
+        """What the client's flows share: settings, clock, token, ledger."""
         return self._session
 
     async def drive(self, flow: Flow[T], /) -> T:
-        """The result of a flow made of the client's own, as a sync makes them of its `session`."""
+        """Run a flow and return its result; a sync builds its own flows on `session`."""
         return await self._run(flow)
 
     def with_options(
@@ -212,13 +212,13 @@ class AsyncClient:
         again: bool | None = None,
         any_columns: bool | None = None,
     ) -> Self:
-        """A client with some settings changed, that shares this one's connections, token and ledger.
+        """Return a client with some settings changed; it shares this one's connections, token and ledger.
 
         `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
-        request is given up, `patience` seconds for which passing trouble is waited out; with `confirm` a file for
-        whose end nothing speaks is fetched twice and has to be the same; with `again` a report whose ask was answered
-        by nothing that tells is asked for again, at the price of a second one; with `any_columns` a report is taken
-        whatever its columns are, unless it is a window that is to be merged. Closing it closes nothing.
+        request is given up, `patience` seconds for which transient failures are retried; with `confirm` a file whose
+        end nothing proves is fetched twice and must be the same; with `again` an ask whose answer was lost is sent
+        again, at the price of a second report; with `any_columns` a report may have other columns than asked for,
+        unless it is a window to merge. Closing it closes nothing.
         """
         twin = copy.copy(self)
         changed = _changed(self._session.settings, slots, windows, timeout, patience, confirm, again, any_columns)
@@ -226,13 +226,13 @@ class AsyncClient:
         return twin
 
     def _lend(self, settings: Settings) -> None:
-        """Become a copy's own self: other settings, what else there is on loan."""
+        """Turn this copy into a client with other settings and borrowed connections."""
         self._session = self._session.with_settings(settings)
         self._lent = True
         self.reports = AsyncReports(self._run, self._session)
 
     async def _run(self, flow: Flow[T], /) -> T:
-        """Drive a flow to its result."""
+        """Run a flow to its result."""
         hand = AsyncStepRunner(self._transport, self._sleep, self._turn, self._run)
         step: Callable[[], Step] = partial(next, flow)
         with closing(flow):
@@ -280,7 +280,7 @@ def _changed(
     again: bool | None,
     any_columns: bool | None,
 ) -> Settings:
-    """Settings with what was given."""
+    """Replace those settings that are given."""
     return replace(
         settings,
         slots=settings.slots if slots is None else slots,

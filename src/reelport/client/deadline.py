@@ -1,6 +1,6 @@
-"""How long a report is waited for, where nobody says otherwise."""
+"""The default deadline of a wait for a report."""
 
 from __future__ import annotations
 
 DEADLINE = 2.5 * 3600
-"""Seconds that a wait takes at most: the two hours that the original may need, and some room."""
+"""Longest wait in seconds: the two hours that the original service may need, and some room."""

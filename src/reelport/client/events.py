@@ -1,4 +1,4 @@
-"""What a flow tells while it goes on: one value for each thing that happens, for a progress bar or a log."""
+"""Events that a flow reports while it runs, for a progress bar or a log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reelport.errors import Problem
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """The query has a problem that its host may not mind; it is sent all the same."""
+    """The query has a problem that its host may accept; the client sends it anyway."""
 
     problem: Problem
 
@@ -21,14 +21,14 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The service took the report; `token` finds it again, from anywhere."""
+    """The service accepted the ask; `token` finds the report again, from any machine."""
 
     token: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reused:
-    """A report that was asked for earlier, `age` seconds ago, serves: nothing is asked anew. `token` finds it."""
+    """An earlier report, asked for `age` seconds ago, is reused instead of a new ask. `token` finds it."""
 
     token: str
     age: float
@@ -36,7 +36,7 @@ class Reused:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """Nothing can be asked for yet, for this reason; it is tried again after `seconds`."""
+    """The ask must wait, for this reason; the next try is in `seconds`."""
 
     reason: str
     seconds: float
@@ -44,7 +44,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A look at the report: its status, seconds since the wait began, seconds until the next look (None: the last)."""
+    """A look at the report: its status, seconds since the wait began, seconds to the next look (None: the last one)."""
 
     token: str
     status: str
@@ -54,7 +54,7 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """Something failed that may pass: it is tried again after `seconds`."""
+    """A transient failure: the client retries after `seconds`."""
 
     reason: str
     seconds: float
@@ -62,7 +62,7 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Bytes of the report that are on disk by now, and how many there will be when that is known."""
+    """Bytes of the report on disk so far, and the total where known."""
 
     bytes: int
     total: int | None
@@ -70,7 +70,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A report's file is on disk under its name, whole: its bytes, and its rows below the header."""
+    """A report's whole file is on disk under its name: its bytes, and its rows below the header."""
 
     token: str
     bytes: int
@@ -79,7 +79,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class InWindow:
-    """What happens to one window of a longer range, from `start` to `end`, both included."""
+    """An event of one window of a longer range, from `start` to `end`, both included."""
 
     start: date
     end: date
@@ -88,7 +88,7 @@ class InWindow:
 
 @dataclass(frozen=True, slots=True)
 class WindowDone:
-    """A window's file is here: with it `done` of the `windows` that the range is made of by now."""
+    """A window's file is on disk: now `done` of the range's `windows` are."""
 
     start: date
     end: date
@@ -99,7 +99,7 @@ class WindowDone:
 
 @dataclass(frozen=True, slots=True)
 class Bisected:
-    """A window's report failed for this reason: its two halves, the later from `middle` on, are asked for instead."""
+    """A window's report failed for this reason; the client asks for its halves, the later one from `middle` on."""
 
     start: date
     end: date
@@ -109,7 +109,7 @@ class Bisected:
 
 @dataclass(frozen=True, slots=True)
 class FewerDays:
-    """The service takes so many `days` in one report at most, as its refusal said; from now on none has more."""
+    """The service refused a report and said that it takes at most `days` days; from now on no report has more."""
 
     days: int
     reason: str
@@ -123,14 +123,14 @@ class FewerDays:
 
 @dataclass(frozen=True, slots=True)
 class Merging:
-    """All windows are here, and are being merged into one file."""
+    """All windows are on disk; the merge into one file begins."""
 
     windows: int
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The windows of a range are one file on disk, under its name: its bytes, and its rows below the header."""
+    """The windows of a range are merged into one file under its name: its bytes, and its rows below the header."""
 
     windows: int
     bytes: int
@@ -143,5 +143,5 @@ Progress = Callable[[Event], None]
 
 
 def silent(event: Event) -> None:
-    """Tell nobody."""
+    """Ignore an event."""
     del event

@@ -1,4 +1,4 @@
-"""Work that a Ctrl-C does not tear in two: it is done first, and its flow hears what came of it."""
+"""Shield a short piece of work from Ctrl-C: the work ends first, and its result isn't lost."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable
 
 _LOOK = 1.0
-"""Seconds between two looks for a Ctrl-C, where waiting hides it."""
+"""Seconds between two checks for a Ctrl-C, where waiting hides it."""
 
 
 class _Doing:
-    """A task in a thread of its own, which no Ctrl-C reaches."""
+    """A task in a thread of its own, where no Ctrl-C arrives."""
 
     def __init__(self, task: Callable[[], object]) -> None:
         self._task = task
@@ -21,16 +21,16 @@ class _Doing:
         self.thread = threading.Thread(target=self._do, name="reelport-work", daemon=True)
 
     def claim(self) -> bool:
-        """Whether it has not begun: who claims it first begins it, or has it never begin."""
+        """Claim the task; true for the first claim. The thread claims it to begin, and an earlier claim prevents that."""
         return self._claim.acquire(blocking=False)
 
     def wait(self) -> None:
-        """Wait for its end."""
+        """Wait for the task's end."""
         while not self._done.wait(_LOOK):
             pass
 
     def result(self) -> object:
-        """What came of it, once it has ended."""
+        """Return the ended task's result, or raise its error."""
         if self._error is not None:
             raise self._error
         return self._result
@@ -47,9 +47,10 @@ class _Doing:
 
 
 def shielded(task: Callable[[], object], stopped: Callable[[BaseException], None]) -> object:
-    """The result of a task, also where a Ctrl-C comes meanwhile: that is told, and can wait. A second one can't.
+    """Run a task to its end and return its result, also when a Ctrl-C comes meanwhile; a second one breaks it off.
 
-    A row that was just written down would else be nobody's. Only the main thread is interrupted.
+    The Ctrl-C is passed to `stopped`, which raises it later. Otherwise a row just written to the ledger would have
+    no owner. Outside the main thread, where no Ctrl-C arrives, the task runs directly.
     """
     if threading.current_thread() is not threading.main_thread():
         return task()

@@ -1,4 +1,4 @@
-"""Who hears the events of a call: the log always, then the caller's `progress`, or what stands in for it."""
+"""Make the listener of a call's events: the log, then the caller's `progress` or its default."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from reelport.client.session import Session
 
 
 def listener(session: Session, progress: Progress | None = None) -> Progress:
-    """What tells the log and then `progress`.
+    """Make a listener that passes events to the log and then to `progress`.
 
-    Without one it tells of what nobody should miss as Python's warnings, and in a notebook a bar of all the rest.
+    Without `progress`, a query's warnings become Python warnings, and a notebook shows all events as a progress bar.
     """
     log: Progress = ReportLog(session)
     bar = None if progress else notebook_bar()

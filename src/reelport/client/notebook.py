@@ -1,4 +1,4 @@
-"""A progress bar where a notebook's kernel runs, by IPython's own display: no widgets, and nothing elsewhere."""
+"""A progress bar in notebooks, by IPython's own display without widgets; nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from reelport.client.report_log import shorten
 from reelport.wording import format_count, format_duration, format_size
 
 _EVERY = 0.1
-"""Seconds between two pictures of a download."""
+"""Seconds between two updates during a download."""
 
 _LONGEST = 300
 
 
 def notebook_bar() -> Progress | None:
-    """A bar for the cell that runs now; None where no notebook's kernel runs it."""
+    """Make a bar for the running cell; None outside of notebooks."""
     find = getattr(sys.modules.get("IPython"), "get_ipython", None)
     shell = find() if find else None
     return Bar(import_module("IPython.display")) if getattr(shell, "kernel", None) is not None else None
@@ -53,7 +53,7 @@ class Bar:
         self._windows: tuple[int, int] | None = None
 
     def __call__(self, event: Event) -> None:
-        """Take in what happened; a download's bytes are shown ten times a second."""
+        """Show an event; a download's bytes at most ten times a second."""
         if isinstance(event, InWindow):
             self._windows = self._windows or (0, 1)
             self._of(f"{event.start}..{event.end}: ", event.event)
@@ -93,9 +93,9 @@ class Bar:
                 self._show(f"{format_count(windows, 'window')}: {format_count(rows, 'row')}, {format_size(size)}")
 
     def _show(self, text: str, share: tuple[int, int] = (0, 1)) -> None:
-        """Show a line, and how much is there: of the windows, where there are several, else the share of one file.
+        """Show a line and a bar: the share of windows, where there are several, else of one file.
 
-        What isn't known is an empty bar: one that moves by itself would go on after a failure.
+        An unknown share is an empty bar, because an animated one would go on after a failure.
         """
         there, whole = self._windows or share
         bar = f'<progress value="{there}" max="{whole}" style="width:20em"></progress>'

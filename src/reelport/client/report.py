@@ -1,4 +1,4 @@
-"""A report in hand: wait for it, download it, look at it again. Twins for threads and for asyncio."""
+"""A report that was asked for: look at it, wait for it, download it. Blocking and asyncio."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from reelport.query import ReportQuery
 
 
 class _Handle:
-    """What both twins know: a report's token, its query if it was asked for here, and how it stood when last seen."""
+    """Common to the blocking and asyncio reports: the token, the query where known, and the last state."""
 
     def __init__(self, session: Session, state: ReportState, query: ReportQuery | None) -> None:
         self._session = session
@@ -34,19 +34,19 @@ class _Handle:
 
     @property
     def token(self) -> str:
-        """What finds the report again: `client.reports.attach(token)`."""
+        """The token that finds the report again: `client.reports.attach(token)`."""
         return self._state.token
 
     @property
     def status(self) -> str:
-        """Its status when it was last looked at, a `ReportStatus` or a word that this version doesn't know."""
+        """The status at the last look: a `ReportStatus`, or a word that this version doesn't know."""
         return self._state.status
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(token={self.token!r}, status={self.status!r})"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows of it."""
+        """Show the report in a notebook."""
         return report_html(type(self).__name__, self.token, self.status, self.query)
 
     def _download(self, target: Path, tell: Progress, *, any_columns: bool) -> Flow[Downloaded]:
@@ -70,19 +70,22 @@ class _Handle:
 
 
 class Report(_Handle):
-    """A report that a `Client` asked for or took up again."""
+    """A report that a `Client` asked for or attached to."""
 
     def __init__(self, run: Runner, session: Session, state: ReportState, query: ReportQuery | None) -> None:
         super().__init__(session, state, query)
         self._run = run
 
     def refresh(self) -> Report:
-        """Look once. Raises ReportExpired when the service doesn't know the report (any more)."""
+        """Look once. Raises ReportExpired when the service doesn't, or no longer, know the report."""
         self._run(self._refresh(listener(self._session, warn)))
         return self
 
     def wait(self, *, deadline: float | timedelta = DEADLINE, progress: Progress | None = None) -> Report:
-        """Wait until it can be downloaded. NotFinished after `deadline` (seconds), ReportFailed, ReportExpired."""
+        """Wait until the report can be downloaded.
+
+        Raises NotFinished after `deadline` (seconds), ReportFailed, ReportExpired.
+        """
         self._run(self._wait(deadline, listener(self._session, progress)))
         return self
 
@@ -95,10 +98,10 @@ class Report(_Handle):
     def download(
         self, to: str | os.PathLike[str] | None = None, *, progress: Progress | None = None, any_columns: bool = False
     ) -> Table | Downloaded:
-        """Put the whole CSV under `to`, in place of what is there, or leave `to` as it is and raise.
+        """Write the whole CSV to `to`, replacing a file there; on an error leave `to` untouched and raise.
 
-        Without `to` it is a table, whose file is a temporary one that goes with it. With `any_columns` the columns may
-        be others than those that were asked for.
+        Without `to`, returns a table, whose temporary file is removed with it. With `any_columns` the report may have
+        other columns than asked for.
         """
         fetch = partial(self._download, tell=listener(self._session, progress), any_columns=any_columns)
         if to is None:
@@ -107,19 +110,22 @@ class Report(_Handle):
 
 
 class AsyncReport(_Handle):
-    """A report that an `AsyncClient` asked for or took up again."""
+    """A report that an `AsyncClient` asked for or attached to."""
 
     def __init__(self, run: AsyncRunner, session: Session, state: ReportState, query: ReportQuery | None) -> None:
         super().__init__(session, state, query)
         self._run = run
 
     async def refresh(self) -> AsyncReport:
-        """Look once. Raises ReportExpired when the service doesn't know the report (any more)."""
+        """Look once. Raises ReportExpired when the service doesn't, or no longer, know the report."""
         await self._run(self._refresh(listener(self._session, warn)))
         return self
 
     async def wait(self, *, deadline: float | timedelta = DEADLINE, progress: Progress | None = None) -> AsyncReport:
-        """Wait until it can be downloaded. NotFinished after `deadline` (seconds), ReportFailed, ReportExpired."""
+        """Wait until the report can be downloaded.
+
+        Raises NotFinished after `deadline` (seconds), ReportFailed, ReportExpired.
+        """
         await self._run(self._wait(deadline, listener(self._session, progress)))
         return self
 
@@ -134,10 +140,10 @@ class AsyncReport(_Handle):
     async def download(
         self, to: str | os.PathLike[str] | None = None, *, progress: Progress | None = None, any_columns: bool = False
     ) -> Table | Downloaded:
-        """Put the whole CSV under `to`, in place of what is there, or leave `to` as it is and raise.
+        """Write the whole CSV to `to`, replacing a file there; on an error leave `to` untouched and raise.
 
-        Without `to` it is a table, whose file is a temporary one that goes with it. With `any_columns` the columns may
-        be others than those that were asked for.
+        Without `to`, returns a table, whose temporary file is removed with it. With `any_columns` the report may have
+        other columns than asked for.
         """
         fetch = partial(self._download, tell=listener(self._session, progress), any_columns=any_columns)
         if to is None:

@@ -1,4 +1,4 @@
-"""What happens to a report, as lines of Python's `logging` under `reelport`: nothing unless logging is configured."""
+"""Log the events of reports by Python's `logging`, under `reelport`; silent unless logging is configured."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ from reelport.client.events import (
 from reelport.client.session import Session
 from reelport.wording import format_count, format_duration, format_size
 
-# Without a handler of its own a library's warnings would go to stderr where nobody has configured logging.
+# Without this handler, warnings would go to stderr where nobody has configured logging.
 logging.getLogger("reelport").addHandler(logging.NullHandler())
 
 _LOGGER = logging.getLogger("reelport.client")
 
 _EVERY = 30.0
-"""Seconds between two lines that tell of the same wait or the same download."""
+"""Seconds between two lines about the same wait or the same download."""
 
 _AGAIN = 5.0
-"""Seconds between two lines of one and the same trouble, however often it is tried again meanwhile."""
+"""Seconds between two lines about the same failure, however often it is retried meanwhile."""
 
 _SHOWN = 12
-"""Letters of a report's token that a line shows: enough to find it by, too few to use it."""
+"""Letters of a report's token to show: enough to recognize it, too few to use it."""
 
 _TOKEN = 6
-"""Letters from which on a token is looked for in what others say: a shorter one is part of any word."""
+"""Shortest token, in letters, to redact from other texts: a shorter one may be part of any word."""
 
 _ADDRESS = re.compile(r"(https?://)(?:[^\s/?#@]*@)?([^\s/?#]*)(?:[/?#]\S*)?", re.IGNORECASE)
 _ARGUMENTS = re.compile(r"\?[^\s=]+=\S*")
 
 
 class ReportLog:
-    """Writes a line for each thing that happens to the reports of one call: hand it their events.
+    """A listener that logs a line for each event of one call's reports.
 
     No line has a secret, an access token, a report's whole token, or an address beyond its host.
     """
@@ -64,11 +64,11 @@ class ReportLog:
         self._told_at: dict[tuple[str, str], float] = {}
 
     def __call__(self, event: Event) -> None:
-        """Take in what happened; what happened in a window is told with its days."""
+        """Log an event; an event of a window begins with its days."""
         self.of("", event)
 
     def of(self, name: str, event: Event) -> None:
-        """Take in what happened to one report of several, which this name tells from the others."""
+        """Log an event of the report that has this name among several."""
         if isinstance(event, InWindow):
             self.of(f"{event.start}..{event.end}", event.event)
             return
@@ -78,7 +78,7 @@ class ReportLog:
             self.say(level, f"{name}: {line}" if name else line)
 
     def say(self, level: int, line: str, logger: logging.Logger = _LOGGER) -> None:
-        """Write a line, without what no log should hold."""
+        """Write a line, with secrets, tokens and addresses redacted."""
         if logger.isEnabledFor(level):
             logger.log(level, "%s", self._bare(line))
 
@@ -88,12 +88,12 @@ class ReportLog:
                 self._known.add(token)
                 self._report_of[name] = f"report {shorten(token)}"
             case Looked(token):
-                # A look may be on behalf of another process, whose slot this one waits for.
+                # The look may be at another process's report, whose slot this call waits for.
                 self._known.add(token)
                 self._report_of.setdefault(name, f"report {shorten(token)}")
 
     def _line(self, name: str, event: Event) -> str:
-        """What to say of a report; nothing where a line just before has said it."""
+        """Describe an event of a report; empty where a line has just said the same."""
         report, line = self._report_of.get(name, "the report"), ""
         match event:
             case Warned():
@@ -117,7 +117,7 @@ class ReportLog:
         return line
 
     def _is_news(self, look: Looked) -> bool:
-        """Whether a look found another status than the one before, or is the first for a while."""
+        """Whether a look found a new status, or the last line about this wait is 30 s old."""
         before, told_at = self._waits.get(look.token, ("", 0.0))
         if look.status == before and 0 <= look.elapsed - told_at < _EVERY:
             return False
@@ -125,7 +125,7 @@ class ReportLog:
         return True
 
     def _is_due(self, name: str, what: str, pause: float, *, at_once: bool) -> bool:
-        """Whether no line has told of the same within `pause` seconds; of the first time, whether that is told."""
+        """Whether the last line about the same is `pause` seconds old; the first is due only with `at_once`."""
         now = self._seconds()
         before = self._told_at.setdefault((name, what), -math.inf if at_once else now)
         if now - before < pause:
@@ -141,7 +141,7 @@ class ReportLog:
 
 
 def _line_of_range(event: Event) -> str:
-    """What to say of a range as a whole, or of all reports of a service; nothing of one report."""
+    """Describe an event of a range or of all reports of a service; empty for an event of one report."""
     match event:
         case FewerDays():
             return str(event)
@@ -158,7 +158,7 @@ def _line_of_range(event: Event) -> str:
 
 
 def _host(address: re.Match[str]) -> str:
-    """An address without who asks, path and signature."""
+    """Cut an address to scheme and host, without user, path and signature."""
     bare = f"{address[1]}{address[2]}"
     return bare if address[0] == bare else f"{bare}/…"
 
@@ -168,5 +168,5 @@ def _amount(size: int, rows: int) -> str:
 
 
 def shorten(token: str) -> str:
-    """The first letters of a report's token, by which it is told from others and can't be fetched."""
+    """Shorten a report's token to its first letters: enough to recognize it, too few to fetch the report."""
     return f"{token[: min(_SHOWN, len(token) // 2)]}…"

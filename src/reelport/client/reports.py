@@ -1,4 +1,4 @@
-"""Where a client's reports are had: submit, attach, run. Twins for threads and for asyncio."""
+"""`client.reports`: submit, attach and run reports. Blocking and asyncio."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from reelport.wire import ReportStatus
 
 
 class Reports(RangeReports):
-    """Where a `Client`'s reports are had."""
+    """A `Client`'s reports: ask for them, or attach to earlier ones."""
 
     def __init__(self, run: Runner, session: Session) -> None:
         self._run = run
@@ -43,10 +43,10 @@ class Reports(RangeReports):
         progress: Progress | None = None,
         fresh: bool = False,
     ) -> Report:
-        """Have a report made: ask for it, unless one that was asked for earlier serves (see `run`).
+        """Ask for a report, or reuse an earlier one (see `run`).
 
-        Raises QueryRefused with every problem, before anything is sent where that can be; SlotsFull when all
-        slots of the key were taken for `deadline` seconds.
+        Raises QueryRefused with every problem, before anything is sent where possible; SlotsFull when all
+        slots of the key stayed taken for `deadline` seconds.
         """
         tell = listener(self._session, progress)
         submit = fetch.submit(self._session, query, tell, deadline=to_seconds(deadline), fresh=fresh)
@@ -54,9 +54,9 @@ class Reports(RangeReports):
         return Report(self._run, self._session, state, query)
 
     def attach(self, token: str, query: ReportQuery | None = None) -> Report:
-        """A report that was asked for earlier, here or elsewhere; sends nothing.
+        """Return a report that was asked for earlier, here or elsewhere; sends nothing.
 
-        With the query its columns are held against what was asked for.
+        With the query, a download checks the report's columns against it.
         """
         return Report(self._run, self._session, _unseen(token), query)
 
@@ -89,13 +89,13 @@ class Reports(RangeReports):
         progress: Progress | None = None,
         fresh: bool = False,
     ) -> Table | Downloaded:
-        """Ask, wait, download: the three steps in one.
+        """Ask for a report, wait for it and download it.
 
-        Called again after it was stopped at any point, it goes on where it was: what was asked for and not
-        delivered always serves. What was delivered is asked for again at a Reelport service, which gives the same
-        report while nothing changed; another host's report serves while it lives, unless its range was not over
-        when it was asked for. `fresh` asks anew even so. Without `to` the report is a table, whose file is a
-        temporary one that goes with it.
+        Called again after a stop at any point, it goes on where it stopped: a report that was asked for and not
+        delivered is always reused. After delivery, a Reelport service is asked again, as it gives the same report
+        while nothing changed; another host's report is reused until it expires, unless its range was not over
+        when it was asked for. `fresh` asks anew even so. Without `to`, returns a table, whose temporary file is
+        removed with it.
         """
         start = partial(
             _flow, self._session, query, listener(self._session, progress), to_seconds(deadline), fresh=fresh
@@ -106,7 +106,7 @@ class Reports(RangeReports):
 
 
 class AsyncReports(AsyncRangeReports):
-    """Where an `AsyncClient`'s reports are had."""
+    """An `AsyncClient`'s reports: ask for them, or attach to earlier ones."""
 
     def __init__(self, run: AsyncRunner, session: Session) -> None:
         self._run = run
@@ -120,10 +120,10 @@ class AsyncReports(AsyncRangeReports):
         progress: Progress | None = None,
         fresh: bool = False,
     ) -> AsyncReport:
-        """Have a report made: ask for it, unless one that was asked for earlier serves (see `run`).
+        """Ask for a report, or reuse an earlier one (see `run`).
 
-        Raises QueryRefused with every problem, before anything is sent where that can be; SlotsFull when all
-        slots of the key were taken for `deadline` seconds.
+        Raises QueryRefused with every problem, before anything is sent where possible; SlotsFull when all
+        slots of the key stayed taken for `deadline` seconds.
         """
         tell = listener(self._session, progress)
         submit = fetch.submit(self._session, query, tell, deadline=to_seconds(deadline), fresh=fresh)
@@ -131,9 +131,9 @@ class AsyncReports(AsyncRangeReports):
         return AsyncReport(self._run, self._session, state, query)
 
     def attach(self, token: str, query: ReportQuery | None = None) -> AsyncReport:
-        """A report that was asked for earlier, here or elsewhere; sends nothing.
+        """Return a report that was asked for earlier, here or elsewhere; sends nothing.
 
-        With the query its columns are held against what was asked for.
+        With the query, a download checks the report's columns against it.
         """
         return AsyncReport(self._run, self._session, _unseen(token), query)
 
@@ -166,13 +166,13 @@ class AsyncReports(AsyncRangeReports):
         progress: Progress | None = None,
         fresh: bool = False,
     ) -> Table | Downloaded:
-        """Ask, wait, download: the three steps in one.
+        """Ask for a report, wait for it and download it.
 
-        Called again after it was stopped at any point, it goes on where it was: what was asked for and not
-        delivered always serves. What was delivered is asked for again at a Reelport service, which gives the same
-        report while nothing changed; another host's report serves while it lives, unless its range was not over
-        when it was asked for. `fresh` asks anew even so. Without `to` the report is a table, whose file is a
-        temporary one that goes with it.
+        Called again after a stop at any point, it goes on where it stopped: a report that was asked for and not
+        delivered is always reused. After delivery, a Reelport service is asked again, as it gives the same report
+        while nothing changed; another host's report is reused until it expires, unless its range was not over
+        when it was asked for. `fresh` asks anew even so. Without `to`, returns a table, whose temporary file is
+        removed with it.
         """
         start = partial(
             _flow, self._session, query, listener(self._session, progress), to_seconds(deadline), fresh=fresh

@@ -1,4 +1,4 @@
-"""What one client knows and is handed: its settings, its token, whom it speaks to, a clock and chance."""
+"""A client's session: its settings, access token, the host's kind, a clock and a source of chance."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from reelport.query import ReportQuery
 from reelport.wire import VERSION_HEADER
 
 _SECRET = 6
-"""Shorter texts than this are no secrets, and would blot out half of a sentence."""
+"""Shortest secret to redact: shorter texts are no secrets, and redacting them would garble sentences."""
 
 _REMEMBERED = 8
-"""Tokens that are kept out of what is printed after they were renewed."""
+"""Number of latest tokens to keep redacting after their renewal."""
 
 _VERSION = VERSION_HEADER.lower()
 
@@ -40,9 +40,9 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A bearer token, the second (of the clock) from which it is to be renewed, and what it may be renewed with.
+    """An access token, the clock's second from which to renew it, and the refresh token, if any.
 
-    `scopes` are those that it was granted, None where the service doesn't say.
+    `scopes` are the granted ones, None where the service doesn't say.
     """
 
     token: str = field(repr=False)
@@ -53,11 +53,11 @@ class Grant:
 
 @dataclass(slots=True)
 class Access:
-    """What is learned of a service while it is spoken to: sessions of one client share it.
+    """What the client learns of a service; all sessions of one client share it.
 
-    `tries` counts how often a token was asked for, and `failure` is what the last of these tries ended in. `days` is
-    the most that one report may cover as the service said, now or, once it is `recalled`, to an earlier process.
-    `given` are the last tokens that were had: an answer to an earlier one may still tell it.
+    `tries` counts requests for a token, and `failure` is the error of the last one. `days` is the most days that the
+    service takes in one report, as it said now or, once `recalled`, to an earlier process. `given` are the latest
+    tokens: a reply to a request with an older one may still repeat it.
     """
 
     grant: Grant | None = None
@@ -70,18 +70,18 @@ class Access:
     given: tuple[str, ...] = field(default=(), repr=False)
 
     def renew(self, grant: Grant) -> None:
-        """Take a new grant in the place of the present one."""
+        """Replace the present grant."""
         self.grant = grant
         had = (grant.token, *([grant.refresh] if grant.refresh else ()))
-        # A new tuple, for other threads may be reading the present one.
+        # Make a new tuple, because other threads may be reading the present one.
         self.given = (*self.given, *had)[-_REMEMBERED:]
 
 
 @dataclass(slots=True)
 class Session:
-    """One client's settings, its present access and its memory. `chance` gives numbers from 0 to below 1.
+    """One client's settings, access and ledger. `chance` gives random numbers from 0 to below 1.
 
-    Without a ledger nothing is remembered from one process to the next.
+    Without a ledger, nothing is remembered from one process to the next.
     """
 
     settings: Settings
@@ -100,12 +100,12 @@ class Session:
 
     @property
     def grant(self) -> Grant | None:
-        """The present token."""
+        """The present grant."""
         return self.access.grant
 
     @property
     def reelport(self) -> bool | None:
-        """Whether a Reelport service is spoken to; None as long as it has not been heard."""
+        """Whether the host is a Reelport service; None until it has answered."""
         return self.access.reelport
 
     @property
@@ -115,40 +115,40 @@ class Session:
 
     @property
     def windows(self) -> int:
-        """How many days one report may cover: as set, else what the service was found to take, else 180."""
+        """How many days one report may cover: as set, else as learned from the service, else 180."""
         return self.settings.windows or self.access.days or Limit.RANGE_DAYS.default
 
     @property
     def rules(self) -> Rules:
-        """What a query is held to before it is sent: all rules only where a Reelport service was heard."""
+        """The rules to check a query by before it is sent: all of them only for a Reelport service."""
         return Rules(days=self.windows, strict=self.reelport is True)
 
     def heard(self, reply: Reply) -> None:
-        """Learn from a reply that a Reelport service spoke. One without its header may be a gateway's."""
+        """Learn from a reply's header that the host is a Reelport service. A reply without it may be a gateway's."""
         if _VERSION in reply.headers and not self.settings.vendor:
             self.access.reelport = True
 
     def met(self) -> None:
-        """Conclude, once a Reporting API has truly answered, that it is another vendor's unless it said otherwise."""
+        """After a Reporting API has answered: take it for another vendor's unless it said otherwise."""
         if self.access.reelport is None:
             self.access.reelport = False
 
     def recall(self) -> None:
-        """Read once what an earlier process learned of the service's address. Raises StorageError."""
+        """Read, once, the day limit that an earlier process learned of the service. Raises StorageError."""
         if self.ledger is not None and not self.access.recalled:
             found = self.ledger.find_day_limit(self.settings.url)
             with self.access.turn:
                 self.access.recalled, self.access.days = True, self.access.days or found
 
     def learn(self, days: int) -> bool:
-        """Take it that one report covers so many days at most, and tell whether that is news."""
+        """Learn that one report covers at most so many days, and return whether that is a lower limit."""
         with self.access.turn:
             news = self.access.days is None or days < self.access.days
             self.access.days = days if news else self.access.days
         return news
 
     def checked(self, query: ReportQuery) -> tuple[Problem, ...]:
-        """The query's warnings. Raises QueryRefused with every problem when one of them is fatal."""
+        """Check a query and return its warnings. Raises QueryRefused with every problem when one is fatal."""
         refuse_what_is_no_query(query)
         found = check.problems(query, today=self.clock.now().date(), rules=self.rules)
         if any(problem.fatal for problem in found):
@@ -156,7 +156,7 @@ class Session:
         return found
 
     def redacted(self, text: str) -> str:
-        """A text from outside as it can be printed: not too long, and with no secret, token or control character."""
+        """Make a text from outside printable: at most 1000 characters, no secrets, tokens or control characters."""
         grant = self.grant
         present = (grant.token, grant.refresh or "") if grant else ()
         held = [*self.settings.key.secrets, *present, *self.access.given]
@@ -166,7 +166,7 @@ class Session:
         return "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split())[:1000])
 
     def with_settings(self, settings: Settings) -> Session:
-        """A session that speaks with other settings to the same service, and shares what is learned of it."""
+        """Return a session with other settings for the same service; it shares what is learned of the service."""
         return replace(self, settings=settings)
 
 

@@ -1,4 +1,4 @@
-"""The methods of a client that ask for any range: plan it, run it. Twins for threads and for asyncio."""
+"""The methods of `client.reports` for any range: plan it, run it. Blocking and asyncio."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from reelport.query import ReportQuery
 
 
 class RangeReports:
-    """The part of `Reports` that knows ranges."""
+    """The methods of `Reports` for any range."""
 
     _run: Runner
     _session: Session
 
     def plan(self, query: ReportQuery) -> Plan:
-        """The windows that a query over any range takes, how they are merged, and what is done already.
+        """Plan a query over any range: its windows, their merge, and what the ledger already has.
 
-        Calls nothing: it reads the ledger alone. Raises QueryRefused for whatever is wrong beside the length.
+        Sends no request. Raises QueryRefused for everything wrong with the query except its length.
         """
         return self._run(work(partial(plan_range, self._session, query)))
 
@@ -71,13 +71,13 @@ class RangeReports:
         fresh: bool = False,
         keep_windows: bool = False,
     ) -> Table | Ranged:
-        """The report of a query over any range: the file that one report would be, made of windows.
+        """Fetch the report of a query over any range in windows, and merge them into the file of one long report.
 
-        Windows are asked for two at a time, each with `deadline` seconds; one whose report fails is cut in two,
-        down to a day. Run again after it was stopped, it goes on where it was. With `keep_windows` the windows
-        stay files of their own in the folder `to`. Raises MergeRefused, before anything is asked for, where windows
-        can't be added up; Partial where some windows are here and others can't be had. Without `to` the report is a
-        table, whose file is a temporary one that goes with it.
+        Asks for two windows at a time, each with `deadline` seconds; halves a window whose report fails, down to a
+        day. Run again after a stop, it goes on where it stopped. With `keep_windows` the windows stay separate files
+        in the folder `to`. Raises MergeRefused, before it asks for anything, where windows can't be added up; Partial
+        where some windows are on disk and others can't be fetched. Without `to`, returns a table, whose temporary
+        file is removed with it.
         """
         tell, limit = listener(self._session, progress), to_seconds(deadline)
         start = partial(_start_merged, self._session, query, tell, limit, fresh=fresh)
@@ -89,15 +89,15 @@ class RangeReports:
 
 
 class AsyncRangeReports:
-    """The part of `AsyncReports` that knows ranges."""
+    """The methods of `AsyncReports` for any range."""
 
     _run: AsyncRunner
     _session: Session
 
     async def plan(self, query: ReportQuery) -> Plan:
-        """The windows that a query over any range takes, how they are merged, and what is done already.
+        """Plan a query over any range: its windows, their merge, and what the ledger already has.
 
-        Calls nothing: it reads the ledger alone. Raises QueryRefused for whatever is wrong beside the length.
+        Sends no request. Raises QueryRefused for everything wrong with the query except its length.
         """
         return await self._run(work(partial(plan_range, self._session, query)))
 
@@ -133,13 +133,13 @@ class AsyncRangeReports:
         fresh: bool = False,
         keep_windows: bool = False,
     ) -> Table | Ranged:
-        """The report of a query over any range: the file that one report would be, made of windows.
+        """Fetch the report of a query over any range in windows, and merge them into the file of one long report.
 
-        Windows are asked for two at a time, each with `deadline` seconds; one whose report fails is cut in two,
-        down to a day. Run again after it was stopped, it goes on where it was. With `keep_windows` the windows
-        stay files of their own in the folder `to`. Raises MergeRefused, before anything is asked for, where windows
-        can't be added up; Partial where some windows are here and others can't be had. Without `to` the report is a
-        table, whose file is a temporary one that goes with it.
+        Asks for two windows at a time, each with `deadline` seconds; halves a window whose report fails, down to a
+        day. Run again after a stop, it goes on where it stopped. With `keep_windows` the windows stay separate files
+        in the folder `to`. Raises MergeRefused, before it asks for anything, where windows can't be added up; Partial
+        where some windows are on disk and others can't be fetched. Without `to`, returns a table, whose temporary
+        file is removed with it.
         """
         tell, limit = listener(self._session, progress), to_seconds(deadline)
         start = partial(_start_merged, self._session, query, tell, limit, fresh=fresh)
