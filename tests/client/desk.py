@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from reelport.client.settings.profiles import in_force
+from reelport.client.settings.profiles import find_in_force
 
 HIDDEN = "hush-7c41-hush"
 
@@ -38,5 +38,5 @@ class Desk:
 
     def source(self, name: str, profile: str | None = None, **environment: str) -> tuple[str | None, str]:
         """A setting's value and where it comes from."""
-        found = in_force(self.environment | environment, profile=profile, folder=self.folder).settings[name]
+        found = find_in_force(self.environment | environment, profile=profile, folder=self.folder).settings[name]
         return found.value, found.source

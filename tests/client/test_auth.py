@@ -14,7 +14,7 @@ from tests.client.conftest import REPORT, TOKEN, Time, looked
 from tests.client.flow_driver import ASKED, PAGE, FlowDriver, reply
 
 from reelport import AsyncClient, Client
-from reelport.client.events import silent
+from reelport.client.events import ignore_event
 from reelport.client.flows import auth, lifecycle
 from reelport.client.session import Access, Grant, Session
 from reelport.client.settings.credentials import Bearer, PublicKey
@@ -50,7 +50,7 @@ def test_a_public_key_logs_in_and_then_refreshes(public: Session, time: Time) ->
     hand = FlowDriver(time, reply(looked("IN_PROGRESS")), grants=(login(), login(refresh=None), login()))
     for seconds in (0, 35950, 35950):
         time.seconds += seconds
-        hand.drive(lifecycle.look(public, REPORT, silent))
+        hand.drive(lifecycle.look(public, REPORT, ignore_event))
     first, second, third = forms(hand)
     assert first == {
         "client_id": LOGIN.id,
@@ -68,9 +68,9 @@ def test_a_refresh_token_that_is_refused_is_followed_by_the_password(public: Ses
     """Refresh tokens end too: then the login is good for another."""
     no = reply({"error": "invalid_grant", "error_description": "Invalid refresh token"}, 400)
     hand = FlowDriver(time, reply(looked("IN_PROGRESS")), grants=(login(), no, login("another-token")))
-    hand.drive(lifecycle.look(public, REPORT, silent))
+    hand.drive(lifecycle.look(public, REPORT, ignore_event))
     time.seconds += 36000
-    hand.drive(lifecycle.look(public, REPORT, silent))
+    hand.drive(lifecycle.look(public, REPORT, ignore_event))
     assert [form["grant_type"] for form in forms(hand)] == ["password", "refresh_token", "password"]
     assert hand.sent[-1].request.headers["authorization"] == "Bearer another-token"
 
@@ -81,7 +81,7 @@ def test_a_wrong_login_says_what_to_check_and_tells_nothing(public: Session, tim
     no = reply({"error": "invalid_grant", "error_description": echo}, 400)
     public.access.grant = Grant(TOKEN, float("-inf"), REFRESH)
     with pytest.raises(AccessError, match="REELPORT_USERNAME") as caught:
-        FlowDriver(time, reply(looked("IN_PROGRESS")), grants=(no,)).drive(lifecycle.look(public, REPORT, silent))
+        FlowDriver(time, reply(looked("IN_PROGRESS")), grants=(no,)).drive(lifecycle.look(public, REPORT, ignore_event))
     for secret in (LOGIN.username, PASSWORD, LOGIN.secret, LOGIN.id, REFRESH, TOKEN):
         assert secret not in str(caught.value)
         assert secret not in repr(public)
@@ -100,14 +100,14 @@ def test_a_wrong_login_says_what_to_check_and_tells_nothing(public: Session, tim
 def test_what_cannot_be_sent_is_no_token(session: Session, time: Time, answer: dict[str, Any]) -> None:
     """A token that would break the header it is sent in is refused as none."""
     with pytest.raises(ServiceError, match="without a token"):
-        FlowDriver(time, reply(ASKED), grants=(reply(answer),)).drive(lifecycle.look(session, REPORT, silent))
+        FlowDriver(time, reply(ASKED), grants=(reply(answer),)).drive(lifecycle.look(session, REPORT, ignore_event))
 
 
 @pytest.mark.parametrize("life", ["soon", None, True, -5, "NaN", {}])
 def test_a_life_that_is_no_number_of_seconds(session: Session, time: Time, life: object) -> None:
     """A token whose end isn't known is used at least once."""
     hand = FlowDriver(time, reply(looked("IN_PROGRESS")), grants=(reply({"access_token": TOKEN, "expires_in": life}),))
-    assert hand.drive(lifecycle.look(session, REPORT, silent)).token == REPORT
+    assert hand.drive(lifecycle.look(session, REPORT, ignore_event)).token == REPORT
 
 
 def test_a_short_life_has_a_short_margin(session: Session, time: Time) -> None:
@@ -116,7 +116,7 @@ def test_a_short_life_has_a_short_margin(session: Session, time: Time) -> None:
     hand = FlowDriver(time, reply(looked("IN_PROGRESS")), grants=grants)
     for seconds in (0, 8.9, 0.2):
         time.seconds += seconds
-        hand.drive(lifecycle.look(session, REPORT, silent))
+        hand.drive(lifecycle.look(session, REPORT, ignore_event))
     assert hand.sent_to("/token") == 2
 
 
@@ -129,7 +129,7 @@ def test_a_bearer_token_asks_for_no_other(session: Session, time: Time, query: R
     """A token that was given is used as it is; one cheap query tells whom it is for."""
     host = with_bearer(session)
     hand = FlowDriver(time, reply({"data": {"__typename": "Query"}}, 200, reelport_version="1"), reply(ASKED))
-    assert hand.drive(lifecycle.ask(host, query, silent)).token == REPORT
+    assert hand.drive(lifecycle.ask(host, query, ignore_event)).token == REPORT
     assert host.reelport is True
     assert hand.sent_to("/token") == 0
     assert b"__typename" in (hand.sent[0].request.body or b"")
@@ -141,7 +141,7 @@ def test_a_vendor_that_refuses_the_cheap_query_is_asked_all_the_same(
     """A refusal of `__typename` tells enough: it isn't a Reelport service."""
     host = with_bearer(session)
     no = reply({"data": None, "errors": [{"message": "introspection is off"}]})
-    assert FlowDriver(time, no, reply(ASKED)).drive(lifecycle.ask(host, query, silent)).token == REPORT
+    assert FlowDriver(time, no, reply(ASKED)).drive(lifecycle.ask(host, query, ignore_event)).token == REPORT
     assert host.reelport is False
 
 
@@ -152,7 +152,7 @@ def test_a_host_that_is_no_reporting_api_is_not_asked(
     """With a bearer token too, a wrong address is seen before a report is asked for."""
     hand = FlowDriver(time, answer, reply(ASKED))
     with pytest.raises(Unreachable, match="REELPORT_URL"):
-        hand.drive(lifecycle.ask(with_bearer(session), query, silent))
+        hand.drive(lifecycle.ask(with_bearer(session), query, ignore_event))
     assert hand.sent_to("/graphql") == 1
 
 
@@ -160,7 +160,7 @@ def test_a_bearer_token_that_is_refused_is_not_tried_again(session: Session, tim
     """There is no other to be had: the error says which setting needs a fresh one."""
     hand = FlowDriver(time, reply({"errors": [{"message": "expired"}]}, 401))
     with pytest.raises(AccessError, match="REELPORT_BEARER"):
-        hand.drive(lifecycle.look(with_bearer(session), REPORT, silent))
+        hand.drive(lifecycle.look(with_bearer(session), REPORT, ignore_event))
     assert hand.sent_to("/graphql") == 1
 
 
@@ -174,7 +174,7 @@ def test_a_text_that_is_no_bearer_token(text: str) -> None:
 
 def begun(session: Session) -> Flow[str]:
     """The renewal of a flow that found no good token and waits for its turn."""
-    step = next(auth.get_token(session, silent))
+    step = next(auth.get_token(session, ignore_event))
     assert isinstance(step, Exclusive)
     return step.flow  # type: ignore[return-value]  # a renewal gives a token
 

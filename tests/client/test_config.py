@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reelport.client.session import Session
-from reelport.client.settings.config import DAILYMOTION_URL, Settings, checked_url, home_of
+from reelport.client.settings.config import DAILYMOTION_URL, Settings, normalize_url, resolve_home
 from reelport.client.settings.credentials import PUBLIC_HOST, Bearer, PrivateKey, PublicKey
 from reelport.errors import AccessError, UsageError
 
@@ -32,7 +32,7 @@ BEARER = {"REELPORT_BEARER": "bearer-of-env"}
 def test_which_hosts_may_be_reelport(url: str, *, reelport: bool) -> None:
     """Every host but Dailymotion's own may turn out to be a Reelport service."""
     settings = Settings.read({}, url, "key", "secret")
-    assert settings.vendor is not reelport
+    assert settings.is_dailymotion is not reelport
     assert not settings.url.endswith("/")
 
 
@@ -109,7 +109,7 @@ def test_what_is_no_text(value: object) -> None:
 def test_what_is_no_address(url: str) -> None:
     """Neither a bare name nor an address with a login in it is taken."""
     with pytest.raises(UsageError):
-        checked_url(url)
+        normalize_url(url)
 
 
 @pytest.mark.parametrize(
@@ -127,14 +127,14 @@ def test_what_is_no_address(url: str) -> None:
 def test_an_address_without_a_scheme_is_told_with_one(url: str, meant: str) -> None:
     """Of this machine by http; where more than the scheme is wrong, an example is given."""
     with pytest.raises(UsageError, match=re.escape(meant)):
-        checked_url(url)
+        normalize_url(url)
 
 
 def test_one_service_has_one_address() -> None:
     """Case of the host, the standard port and a slash at the end make no other service: the ledger finds its rows."""
     same = ["https://example.org", "https://EXAMPLE.org/", "https://example.org:443", " https://example.org// "]
-    assert {checked_url(url) for url in same} == {"https://example.org"}
-    assert checked_url("http://[::1]:80/Reports/") == "http://[::1]/Reports"
+    assert {normalize_url(url) for url in same} == {"https://example.org"}
+    assert normalize_url("http://[::1]:80/Reports/") == "http://[::1]/Reports"
 
 
 def test_an_identity_tells_keys_apart_and_tells_no_key() -> None:
@@ -182,6 +182,6 @@ def test_no_key_prints_itself() -> None:
 
 def test_the_home_is_a_setting(tmp_path: Path) -> None:
     """What a user keeps lies in one folder."""
-    assert home_of({"REELPORT_HOME": str(tmp_path)}) == tmp_path
-    assert home_of({"REELPORT_HOME": "~/x"}) == Path.home() / "x"
-    assert home_of({"REELPORT_HOME": " "}) == Path.home() / ".reelport"
+    assert resolve_home({"REELPORT_HOME": str(tmp_path)}) == tmp_path
+    assert resolve_home({"REELPORT_HOME": "~/x"}) == Path.home() / "x"
+    assert resolve_home({"REELPORT_HOME": " "}) == Path.home() / ".reelport"

@@ -15,7 +15,7 @@ import pytest
 from tests.client.conftest import REPORT, SECRET, TOKEN, Time, looked
 from tests.client.flow_driver import ASKED, OURS, THEIRS, FlowDriver, of_dailymotion, refused, reply
 
-from reelport.client.events import silent
+from reelport.client.events import ignore_event
 from reelport.client.flows import lifecycle
 from reelport.client.session import Session
 from reelport.client.settings.credentials import PrivateKey
@@ -56,7 +56,7 @@ def test_graphql_errors_always_raise(
 ) -> None:
     """Errors inside a 200 raise, in either shape and even beside data."""
     with pytest.raises(error) as caught:
-        FlowDriver(time, reply({"data": data, "errors": errors})).drive(lifecycle.ask(session, query, silent))
+        FlowDriver(time, reply({"data": data, "errors": errors})).drive(lifecycle.ask(session, query, ignore_event))
     if not issubclass(error, ServiceError):  # A fault of the service is repeated, and ends in its own words.
         assert isinstance(caught.value, ReelportError)
         assert caught.value.data == data
@@ -67,14 +67,15 @@ def test_graphql_errors_always_raise(
 def test_errors_of_any_form_are_a_refusal(session: Session, time: Time, query: ReportQuery, errors: object) -> None:
     """That there is something under `errors` is enough, whatever it is."""
     with pytest.raises(QueryRefused):
-        FlowDriver(time, reply({"data": None, "errors": errors})).drive(lifecycle.ask(session, query, silent))
+        FlowDriver(time, reply({"data": None, "errors": errors})).drive(lifecycle.ask(session, query, ignore_event))
 
 
 @pytest.mark.parametrize("errors", [[], None, {}, ""])
 def test_empty_errors_are_none(session: Session, time: Time, query: ReportQuery, errors: object) -> None:
     """Some services send the key with nothing in it."""
     assert (
-        FlowDriver(time, reply(ASKED | {"errors": errors})).drive(lifecycle.ask(session, query, silent)).token == REPORT
+        FlowDriver(time, reply(ASKED | {"errors": errors})).drive(lifecycle.ask(session, query, ignore_event)).token
+        == REPORT
     )
 
 
@@ -92,10 +93,10 @@ def test_an_error_of_the_token_kind_is_replayed_once(
 ) -> None:
     """A token that a GraphQL error refuses is renewed as after a 401."""
     hand = FlowDriver(time, refused(error), reply(ASKED))
-    assert hand.drive(lifecycle.ask(of_dailymotion(session), query, silent)).token == REPORT
+    assert hand.drive(lifecycle.ask(of_dailymotion(session), query, ignore_event)).token == REPORT
     assert hand.sent_to("/token") == 2
     with pytest.raises(AccessError):
-        FlowDriver(time, refused(error)).drive(lifecycle.ask(session, query, silent))
+        FlowDriver(time, refused(error)).drive(lifecycle.ask(session, query, ignore_event))
 
 
 @pytest.mark.parametrize("status", ["beside data", "a scope"])
@@ -106,14 +107,14 @@ def test_what_a_new_token_does_not_cure_is_not_replayed(
     error = {"type": "invalid_token" if status == "beside data" else "access_forbidden", "message": "no"}
     hand = FlowDriver(time, reply({"data": ASKED["data"] if status == "beside data" else None, "errors": [error]}))
     with pytest.raises(AccessError):
-        hand.drive(lifecycle.ask(session, query, silent))
+        hand.drive(lifecycle.ask(session, query, ignore_event))
     assert hand.sent_to("/graphql") == 1
 
 
 def test_our_problems_keep_their_code_path_and_nearest_name(session: Session, time: Time, query: ReportQuery) -> None:
     """What the service says of a refused query arrives whole."""
     with pytest.raises(QueryRefused) as caught:
-        FlowDriver(time, refused(OURS, THEIRS)).drive(lifecycle.ask(session, query, silent))
+        FlowDriver(time, refused(OURS, THEIRS)).drive(lifecycle.ask(session, query, ignore_event))
     ours, theirs = caught.value.problems
     assert theirs.code == "invalid_document"
     assert (ours.code, ours.path, ours.nearest) == ("unknown_metric", ("metrics", 0), "VIEWS")
@@ -124,7 +125,7 @@ def test_our_problems_keep_their_code_path_and_nearest_name(session: Session, ti
 def test_nothing_that_prints_holds_a_secret(session: Session, time: Time, what: Callable[[object], str]) -> None:
     """Neither session, settings, grant nor request tells the secret or the bearer token."""
     hand = FlowDriver(time, reply(looked("IN_PROGRESS")))
-    hand.drive(lifecycle.look(session, REPORT, silent))
+    hand.drive(lifecycle.look(session, REPORT, ignore_event))
     printed = what([session, session.grant, session.settings, hand.sent])
     assert SECRET not in printed
     assert TOKEN not in printed
@@ -134,7 +135,7 @@ def test_an_error_text_from_outside_is_redacted(session: Session, time: Time, qu
     """A service that repeats the credentials doesn't get them into our errors."""
     echo = refused({"message": f"Bearer {TOKEN} of {SECRET} may not", "type": "bad_request"})
     with pytest.raises(QueryRefused) as caught:
-        FlowDriver(time, echo).drive(lifecycle.ask(session, query, silent))
+        FlowDriver(time, echo).drive(lifecycle.ask(session, query, ignore_event))
     assert TOKEN not in str(caught.value)
     assert SECRET not in str(caught.value)
 
@@ -159,7 +160,7 @@ def test_a_look_that_is_refused_is_not_the_querys_fault(
 ) -> None:
     """A refused look says that the report is gone or can't be shown, and keeps its token."""
     with pytest.raises(expected) as caught:
-        FlowDriver(time, refused(error)).drive(lifecycle.wait(session, REPORT, silent))
+        FlowDriver(time, refused(error)).drive(lifecycle.wait(session, REPORT, ignore_event))
     assert caught.value.token == REPORT
 
 
@@ -168,13 +169,13 @@ def test_what_a_service_says_cannot_break_a_terminal(session: Session, time: Tim
     nasty = "\x1b[31mred\x1b[0m \ud800 \x00 " + "long " * 10_000
     with pytest.raises(QueryRefused) as caught:
         FlowDriver(time, refused({"message": nasty, "type": nasty, "path": [nasty]})).drive(
-            lifecycle.ask(session, query, silent)
+            lifecycle.ask(session, query, ignore_event)
         )
     said = str(caught.value)
     assert said.isprintable()
     assert said.encode()
     assert len(said) < 2100
-    state = FlowDriver(time, reply(looked("\x1b[2J"))).drive(lifecycle.look(session, REPORT, silent))
+    state = FlowDriver(time, reply(looked("\x1b[2J"))).drive(lifecycle.look(session, REPORT, ignore_event))
     assert state.status.isprintable()
 
 
@@ -182,7 +183,7 @@ def test_an_answer_packed_to_fill_the_memory_is_none(session: Session, time: Tim
     """A hundred megabytes of blanks in a hundred kilobytes are not unpacked."""
     bomb = gzip.compress(b" " * (100 << 20))
     with pytest.raises(Unreachable):
-        FlowDriver(time, reply(bomb, 200, content_encoding="gzip")).drive(lifecycle.look(session, REPORT, silent))
+        FlowDriver(time, reply(bomb, 200, content_encoding="gzip")).drive(lifecycle.look(session, REPORT, ignore_event))
     packed = gzip.compress(json.dumps(looked("FINISHED", "https://files.example.org/1")).encode())
     hand = FlowDriver(time, reply(packed, 200, content_encoding="gzip"))
-    assert hand.drive(lifecycle.look(session, REPORT, silent)).ready
+    assert hand.drive(lifecycle.look(session, REPORT, ignore_event)).ready

@@ -12,7 +12,7 @@ from tests.client.flow_driver import FlowDriver, reply
 from tests.client.test_vendor import ask, graphql
 
 from reelport import Client, ReportQuery
-from reelport.client.events import silent
+from reelport.client.events import ignore_event
 from reelport.client.flows import lifecycle
 from reelport.client.session import Session
 from reelport.client.steps import Reply
@@ -52,23 +52,23 @@ def test_links_that_the_vendor_counts_and_does_not_give_are_an_incomplete_downlo
 def test_links_that_come_late_are_waited_for(session: Session, time: Time) -> None:
     """A finished report with fewer links than are counted isn't ready; once all are there it is."""
     hand = FlowDriver(time, page("https://f/1", total=2), page("https://f/1", "https://f/2", total=2))
-    assert hand.drive(lifecycle.wait(session, REPORT, silent)).links == ("https://f/1", "https://f/2")
+    assert hand.drive(lifecycle.wait(session, REPORT, ignore_event)).links == ("https://f/1", "https://f/2")
     with pytest.raises(IncompleteDownload):
-        FlowDriver(time, page("https://f/1", total=2)).drive(lifecycle.wait(session, REPORT, silent))
+        FlowDriver(time, page("https://f/1", total=2)).drive(lifecycle.wait(session, REPORT, ignore_event))
 
 
 @pytest.mark.parametrize("answer", [page("https://f/1", None), page("https://f/1", "https://f/2", total=1)])
 def test_a_link_too_few_or_too_many_is_no_ready_report(session: Session, time: Time, answer: Reply) -> None:
     """An edge without a link lacks a file, with or without a count; a link more than counted is one too many."""
     with pytest.raises(IncompleteDownload):
-        FlowDriver(time, answer).drive(lifecycle.wait(session, REPORT, silent))
+        FlowDriver(time, answer).drive(lifecycle.wait(session, REPORT, ignore_event))
 
 
 @pytest.mark.parametrize("following", [None, 3])
 def test_pages_are_followed_by_their_numbers(session: Session, time: Time, following: int | None) -> None:
     """The next page is the one that the vendor names, or the one after; without a count all links will do."""
     hand = FlowDriver(time, page("https://f/1", more=True, following=following), page("https://f/2"))
-    assert hand.drive(lifecycle.look(session, REPORT, silent)).links == ("https://f/1", "https://f/2")
+    assert hand.drive(lifecycle.look(session, REPORT, ignore_event)).links == ("https://f/1", "https://f/2")
     assert f'"page": {following or 2}'.encode() in (hand.sent[-1].request.body or b"")
 
 
@@ -77,7 +77,7 @@ def test_pages_without_an_end_are_an_error(session: Session, time: Time, followi
     """A vendor whose pages go in a circle, or on for ever, is left with an error."""
     hand = FlowDriver(time, page("https://f/1", more=True, following=following))
     with pytest.raises(ServiceError, match="don't end"):
-        hand.drive(lifecycle.look(session, REPORT, silent))
+        hand.drive(lifecycle.look(session, REPORT, ignore_event))
 
 
 def test_the_vendor_pages_what_a_document_asks_for(vendor: Vendor) -> None:

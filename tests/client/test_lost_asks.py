@@ -12,7 +12,7 @@ import pytest
 from tests.client.ledgers import Calendar, claimed, days, question, requested, shown
 
 from reelport import AskLost, Client
-from reelport.client.events import silent
+from reelport.client.events import ignore_event
 from reelport.client.ledger import Claimed, Full, Ledger, LostAsk, State
 from reelport.testing import Vendor
 
@@ -28,7 +28,7 @@ def test_failed_answers_to_asks_do_not_stop_a_key(
     vendor.loses_ask, vendor.loses_times, vendor.lost_answer = lost, 2, answer
     for number in (1, 2, 1):
         with pytest.raises(AskLost, match="--again"):
-            client.reports.run(days(number), to, progress=silent, deadline=60)
+            client.reports.run(days(number), to, progress=ignore_event, deadline=60)
     for number in (3, 4):
         assert client.reports.run(days(number), to, deadline=60).rows == number
     assert len(vendor.asks) == (4 if lost == "after" else 2)

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from jupyter_client.manager import KernelManager
 
 from reelport import Client, ReportQuery, Table
-from reelport.client.listener import listener
-from reelport.client.notebook import notebook_bar
-from reelport.client.results.notebook_views import report_html
+from reelport.client.listener import make_listener
+from reelport.client.notebook import make_notebook_bar
+from reelport.client.results.notebook_views import render_report
 from reelport.testing import Vendor
 
 QUERY = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 11, 1), date(2026, 11, 9))
@@ -122,8 +122,8 @@ def test_a_cell_with_its_own_progress_shows_no_bar(told: Kernel) -> None:
 
 def test_there_is_no_bar_outside_of_a_notebook(client: Client) -> None:
     """Where no kernel runs nothing is shown, though IPython's parts are loaded."""
-    assert notebook_bar() is None
-    assert listener(client.session) is not None
+    assert make_notebook_bar() is None
+    assert make_listener(client.session) is not None
 
 
 def table_of(folder: Path, *titles: str) -> Table:
@@ -159,7 +159,7 @@ def test_names_and_states_are_text_too(tmp_path: Path) -> None:
     path = tmp_path / "report.csv"
     path.write_text(f"day,{SCRIPT.lower().replace(chr(34), '')},views\n2026-01-01,a,5\n")
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 2), filters={"mediaType": SCRIPT})
-    for page in (Table.of(path)._repr_html_(), report_html("Report", SCRIPT, SCRIPT, query)):
+    for page in (Table.of(path)._repr_html_(), render_report("Report", SCRIPT, SCRIPT, query)):
         seen = Seen(page)
         assert set(seen.tags) <= OURS
         assert "<script>alert(" in seen.text

@@ -19,7 +19,7 @@ from reelport import AsyncClient, Client, ReportQuery
 from reelport.client.drivers.http import Http
 from reelport.client.drivers.transport import Body
 from reelport.client.events import Event, Retrying
-from reelport.client.events import silent as silently
+from reelport.client.events import ignore_event as silently
 from reelport.client.flows.lifecycle import ask
 from reelport.client.settings.config import Settings
 from reelport.client.settings.credentials import PrivateKey

@@ -12,8 +12,8 @@ import pytest
 from tests.client.desk import HIDDEN, Desk
 
 from reelport.client.settings import profile_file, secrets
-from reelport.client.settings.config import home_of
-from reelport.client.settings.profiles import in_force, resolve, secret_names
+from reelport.client.settings.config import resolve_home
+from reelport.client.settings.profiles import find_in_force, list_secret_names, resolve
 from reelport.errors import AccessError, ReelportError, StorageError, UsageError
 
 USER = """
@@ -42,7 +42,7 @@ def test_a_flag_goes_before_the_environment_a_project_and_the_user(desk: Desk) -
     assert desk.source("key") == ("team-key", f"{desk.home}/config.toml [profiles.team]")
     assert desk.source("slots") == ("2", "default")
     assert desk.source("url", REELPORT_URL="https://env.example") == ("https://env.example", "REELPORT_URL")
-    found = in_force({**desk.environment, "REELPORT_URL": "https://env.example"}, url="https://flag.example")
+    found = find_in_force({**desk.environment, "REELPORT_URL": "https://env.example"}, url="https://flag.example")
     assert found["url"] == "https://flag.example"
 
 
@@ -57,11 +57,11 @@ def test_a_profile_that_is_named_outright_goes_before_the_environment(desk: Desk
 
 def test_without_files_there_is_the_environment_and_dailymotion(desk: Desk) -> None:
     """Nobody needs a profile."""
-    found = in_force({**desk.environment, "REELPORT_API_KEY": "k", "REELPORT_API_SECRET": HIDDEN})
+    found = find_in_force({**desk.environment, "REELPORT_API_KEY": "k", "REELPORT_API_SECRET": HIDDEN})
     assert found["url"] == "https://partner.api.dailymotion.com"
     assert not found.missing
     assert found.settings["profile"].source == "not set"
-    assert home_of({}) == Path.home() / ".reelport"
+    assert resolve_home({}) == Path.home() / ".reelport"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_without_files_there_is_the_environment_and_dailymotion(desk: Desk) -> N
 )
 def test_the_kind_of_key_shows_in_its_parts(desk: Desk, given: dict[str, str], kind: str, url: str) -> None:
     """A user's name makes a public key, a bearer token needs no key; the default host follows."""
-    found = in_force(desk.environment | given)
+    found = find_in_force(desk.environment | given)
     assert (found["kind"], found["url"]) == (kind, url)
 
 
@@ -99,7 +99,7 @@ def test_the_file_of_secrets_comes_after_the_environment(desk: Desk) -> None:
     settings = resolve(desk.environment, folder=desk.folder)
     assert settings.url == "https://u.example"
     assert HIDDEN not in repr(settings)
-    assert HIDDEN not in repr(in_force(desk.environment, folder=desk.folder))
+    assert HIDDEN not in repr(find_in_force(desk.environment, folder=desk.folder))
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666])
@@ -116,11 +116,11 @@ def test_a_file_of_secrets_that_others_may_read_is_not_used(desk: Desk, mode: in
 
 def test_a_secret_is_kept_in_a_file_for_its_owner_alone(desk: Desk) -> None:
     """Whatever the umask is; it can be taken out again, and others stay."""
-    names = secret_names(in_force(desk.environment, url="https://u.example", key="k", username="ü").settings)
+    names = list_secret_names(find_in_force(desk.environment, url="https://u.example", key="k", username="ü").settings)
     before = os.umask(0)
     try:
         for part, name in names.items():
-            secrets.keep_in_file(desk.home, name, f"{part} {HIDDEN}")
+            secrets.store_in_file(desk.home, name, f"{part} {HIDDEN}")
     finally:
         os.umask(before)
     path = desk.home / "secrets.json"
@@ -130,8 +130,8 @@ def test_a_secret_is_kept_in_a_file_for_its_owner_alone(desk: Desk) -> None:
     found = secrets.look_up(names["password"], desk.home)
     assert found is not None
     assert found.secret == f"password {HIDDEN}"
-    assert secrets.forget(names["password"], desk.home) == (f"file ({path})",)
-    assert secrets.forget(names["password"], desk.home) == ()
+    assert secrets.delete_secret(names["password"], desk.home) == (f"file ({path})",)
+    assert secrets.delete_secret(names["password"], desk.home) == ()
     assert secrets.look_up(names["secret"], desk.home) is not None
 
 
@@ -139,11 +139,11 @@ def test_a_broken_file_of_secrets_says_what_to_do(desk: Desk) -> None:
     """It is never taken for empty, and never overwritten."""
     desk.holds({})
     (desk.home / "secrets.json").write_text("[1, 2]")
-    name = secret_names(in_force(desk.environment, url="https://u.example", key="k").settings)["secret"]
+    name = list_secret_names(find_in_force(desk.environment, url="https://u.example", key="k").settings)["secret"]
     with pytest.raises(StorageError, match="log in again"):
         secrets.look_up(name, desk.home)
     with pytest.raises(StorageError):
-        secrets.keep_in_file(desk.home, name, HIDDEN)
+        secrets.store_in_file(desk.home, name, HIDDEN)
     assert (desk.home / "secrets.json").read_text() == "[1, 2]"
 
 
@@ -161,7 +161,7 @@ def test_a_secret_in_a_shared_file_is_refused_with_advice(desk: Desk, text: str)
     """Wherever it stands in a user's or a project's file; and it isn't repeated."""
     desk.project(text)
     with pytest.raises(UsageError, match="is a secret") as caught:
-        in_force(desk.environment, folder=desk.folder)
+        find_in_force(desk.environment, folder=desk.folder)
     assert "auth login" in str(caught.value)
     assert HIDDEN not in str(caught.value)
 
@@ -172,7 +172,7 @@ def test_all_that_is_wrong_in_a_file_is_said_at_once(desk: Desk) -> None:
         'profil = "a"\nslots = 3\n[profiles.a]\nurls = "x"\nkind = "secret"\nslots = 0\nkey = 7\n[profiles."b c"]\n'
     )
     with pytest.raises(UsageError) as caught:
-        in_force(desk.environment)
+        find_in_force(desk.environment)
     said = str(caught.value).splitlines()
     assert all(line.startswith(str(desk.home / "config.toml")) for line in said)
     assert len(said) == 7
@@ -192,10 +192,10 @@ def test_a_mistyped_name_in_a_projects_file_is_refused_with_the_nearest(desk: De
     """It is not ignored, which would speak to Dailymotion; foreign tables and those of `sync` are left alone."""
     desk.project(text)
     with pytest.raises(UsageError) as caught:
-        in_force(desk.environment, folder=desk.folder)
+        find_in_force(desk.environment, folder=desk.folder)
     assert str(caught.value) == f"{desk.folder / 'reelport.toml'}: {said}"
     desk.project('profile = "team"\n[defaults]\nstrat = 1\n[reports.x]\n[tool.other]\n[profiles.team]\n')
-    assert in_force(desk.environment, folder=desk.folder)["profile"] == "team"
+    assert find_in_force(desk.environment, folder=desk.folder)["profile"] == "team"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_file_that_is_none_ends_in_a_sentence(desk: Desk, text: str) -> None:
     """No traceback for anything that a file can hold."""
     desk.user(text)
     with pytest.raises(UsageError):
-        in_force(desk.environment)
+        find_in_force(desk.environment)
 
 
 def test_a_file_of_other_bytes_ends_in_a_sentence(desk: Desk) -> None:
@@ -214,23 +214,23 @@ def test_a_file_of_other_bytes_ends_in_a_sentence(desk: Desk) -> None:
     path = desk.home / "config.toml"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="UTF-8"):
-        in_force(desk.environment)
+        find_in_force(desk.environment)
     path.write_bytes(b"#" * (1 << 21))
     with pytest.raises(UsageError, match="1 MiB"):
-        in_force(desk.environment)
+        find_in_force(desk.environment)
     path.unlink()
     path.mkdir()
     with pytest.raises(StorageError):
-        in_force(desk.environment)
+        find_in_force(desk.environment)
 
 
 def test_a_profile_that_is_not_there_gets_the_nearest(desk: Desk) -> None:
     """However it was named."""
     desk.user(USER)
     with pytest.raises(UsageError, match="Did you mean default"):
-        in_force(desk.environment, profile="defualt")
+        find_in_force(desk.environment, profile="defualt")
     with pytest.raises(UsageError, match="REELPORT_PROFILE"):
-        in_force(desk.environment | {"REELPORT_PROFILE": "nowhere"})
+        find_in_force(desk.environment | {"REELPORT_PROFILE": "nowhere"})
 
 
 def test_without_a_key_the_sentence_names_what_is_missing(desk: Desk) -> None:
@@ -259,15 +259,15 @@ def test_one_profile_is_changed_and_all_else_stays(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(KEPT)
     odd = {"url": "https://new.example", "key": 'a"b\\c\té\U0001f600\x7f', "slots": "4"}
-    profile_file.keep(path, "a", odd)
-    found = profile_file.read(path, alone=True)
+    profile_file.write_profile(path, "a", odd)
+    found = profile_file.read_profiles(path, alone=True)
     assert found.profiles == {"a": odd, "b": {"url": "https://b.example"}}
     text = path.read_text("utf-8")
     assert text.startswith('# mine\nprofile = "a"  # the usual\n')
     assert "# of b\n[profiles.b]" in text
-    profile_file.keep(path, "a", odd)
+    profile_file.write_profile(path, "a", odd)
     assert path.read_text("utf-8") == text
-    profile_file.keep(tmp_path / "new" / "config.toml", "x", {"key": "k"})
+    profile_file.write_profile(tmp_path / "new" / "config.toml", "x", {"key": "k"})
     assert (tmp_path / "new" / "config.toml").read_text() == '[profiles.x]\nkey = "k"\n'
 
 
@@ -279,7 +279,7 @@ def test_a_file_in_another_hand_is_not_damaged(tmp_path: Path, text: str) -> Non
     path = tmp_path / "config.toml"
     path.write_text(text)
     with pytest.raises(ReelportError, match=r"\[profiles.a\]"):
-        profile_file.keep(path, "a", {"url": "https://b.example"})
+        profile_file.write_profile(path, "a", {"url": "https://b.example"})
     assert path.read_text() == text
 
 
@@ -294,6 +294,6 @@ def test_many_processes_keep_profiles_and_secrets_at_once(tmp_path: Path) -> Non
     )
     running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), who]) for who in "abcd"]
     assert [process.wait(300) for process in running] == [0] * 4
-    assert len(profile_file.read(tmp_path / "config.toml", alone=True).profiles) == 20
+    assert len(profile_file.read_profiles(tmp_path / "config.toml", alone=True).profiles) == 20
     assert len(json.loads((tmp_path / "secrets.json").read_text())["https://u.example"]) == 20
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.lock", "config.toml", "secrets.json"]

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelport.catalog import CellType, Dimension, Metric
-from reelport.client.results.tables import Table, types_of
+from reelport.client.results.tables import Table, look_up_columns
 from reelport.errors import IncompleteDownload, SchemaDrift, StorageError
 
 HEADER = "day,hour,video_title,views,estimated_earnings_eur,view_through_rate,brand_new"
@@ -30,7 +30,7 @@ def table(folder: Path, text: str | bytes) -> Table:
 
 def test_the_catalog_says_what_a_column_holds() -> None:
     """Days, hours, counts, money, rates and unknown names, in any case."""
-    kinds = [(column.type, column.digits, column.known) for column in types_of(HEADER.upper().split(","))]
+    kinds = [(column.type, column.digits, column.known) for column in look_up_columns(HEADER.upper().split(","))]
     assert kinds == [
         (CellType.DAY, 0, True),
         (CellType.HOUR, 0, True),

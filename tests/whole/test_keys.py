@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reelport.client.settings.profiles import profile_names
+from reelport.client.settings.profiles import list_profile_names
 
 from .desk import BIN, Desk
 from .shell import Done
@@ -262,7 +262,7 @@ def test_the_page_of_profiles_and_keys_runs_as_written(sitter: Sitter) -> None:
     for language, block in blocks:
         if language == "toml":
             (sitter.home.parent / "reelport.toml").write_text(block)
-            assert profile_names({"REELPORT_HOME": str(sitter.home)}, sitter.home.parent) == ("team",)
+            assert list_profile_names({"REELPORT_HOME": str(sitter.home)}, sitter.home.parent) == ("team",)
             (sitter.home.parent / "reelport.toml").unlink()
             continue
         done = subprocess.run(

@@ -55,13 +55,13 @@ class Client:
         sleep: Sleep = time.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        chosen = settings or _settings(profile, url, key, secret, username, password, bearer, insecure=insecure)
+        chosen = settings or _resolve_settings(profile, url, key, secret, username, password, bearer, insecure=insecure)
         clock = clock or Clock()
         self._session = Session(chosen, clock, chance, ledger=resolve_ledger(ledger, os.environ, clock.now))
-        self._transport = transport or _http()
+        self._transport = transport or _make_transport()
         self._lent = False
         self._sleep = sleep
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self.reports = Reports(self._run, self._session)
 
     def __enter__(self) -> Self:
@@ -113,12 +113,14 @@ class Client:
         again, at the price of a second report; with `any_columns` a report may have other columns than asked for,
         unless it is a window to merge. Closing it closes nothing.
         """
-        twin = copy.copy(self)
-        changed = _changed(self._session.settings, slots, windows, timeout, patience, confirm, again, any_columns)
-        twin._lend(changed)  # noqa: SLF001 - our own copy
-        return twin
+        other = copy.copy(self)
+        changed = _change_settings(
+            self._session.settings, slots, windows, timeout, patience, confirm, again, any_columns
+        )
+        other._become_copy(changed)  # noqa: SLF001 - our own copy
+        return other
 
-    def _lend(self, settings: Settings) -> None:
+    def _become_copy(self, settings: Settings) -> None:
         """Turn this copy into a client with other settings and borrowed connections."""
         self._session = self._session.with_settings(settings)
         self._lent = True
@@ -126,17 +128,17 @@ class Client:
 
     def _run(self, flow: Flow[T], /, halt: Halt | None = None) -> T:
         """Run a flow to its result, unless `halt` stops it."""
-        hand = StepRunner(self._transport, self._sleep, self._turn, self._run, halt)
+        runner = StepRunner(self._transport, self._sleep, self._lock, self._run, halt)
         step: Callable[[], Step] = partial(next, flow)
-        with closing(flow), closing(hand):
+        with closing(flow), closing(runner):
             while True:
                 try:
                     wanted = step()
                 except StopIteration as end:
-                    hand.check()
+                    runner.check()
                     return end.value  # type: ignore[no-any-return]  # a generator's result has its flow's type
                 try:
-                    step = partial(flow.send, hand.execute(wanted))
+                    step = partial(flow.send, runner.execute(wanted))
                 except ReelportError as error:
                     step = partial(flow.throw, error)
 
@@ -162,13 +164,13 @@ class AsyncClient:
         sleep: AsyncSleep | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        chosen = settings or _settings(profile, url, key, secret, username, password, bearer, insecure=insecure)
+        chosen = settings or _resolve_settings(profile, url, key, secret, username, password, bearer, insecure=insecure)
         clock = clock or Clock()
         self._session = Session(chosen, clock, chance, ledger=resolve_ledger(ledger, os.environ, clock.now))
-        self._transport = transport or _async_http()
+        self._transport = transport or _make_async_transport()
         self._lent = False
-        self._sleep = sleep or _asleep
-        self._turn = ExclusiveLock()
+        self._sleep = sleep or _sleep_async
+        self._lock = ExclusiveLock()
         self.reports = AsyncReports(self._run, self._session)
 
     async def __aenter__(self) -> Self:
@@ -220,12 +222,14 @@ class AsyncClient:
         again, at the price of a second report; with `any_columns` a report may have other columns than asked for,
         unless it is a window to merge. Closing it closes nothing.
         """
-        twin = copy.copy(self)
-        changed = _changed(self._session.settings, slots, windows, timeout, patience, confirm, again, any_columns)
-        twin._lend(changed)  # noqa: SLF001 - our own copy
-        return twin
+        other = copy.copy(self)
+        changed = _change_settings(
+            self._session.settings, slots, windows, timeout, patience, confirm, again, any_columns
+        )
+        other._become_copy(changed)  # noqa: SLF001 - our own copy
+        return other
 
-    def _lend(self, settings: Settings) -> None:
+    def _become_copy(self, settings: Settings) -> None:
         """Turn this copy into a client with other settings and borrowed connections."""
         self._session = self._session.with_settings(settings)
         self._lent = True
@@ -233,7 +237,7 @@ class AsyncClient:
 
     async def _run(self, flow: Flow[T], /) -> T:
         """Run a flow to its result."""
-        hand = AsyncStepRunner(self._transport, self._sleep, self._turn, self._run)
+        runner = AsyncStepRunner(self._transport, self._sleep, self._lock, self._run)
         step: Callable[[], Step] = partial(next, flow)
         with closing(flow):
             try:
@@ -241,17 +245,17 @@ class AsyncClient:
                     try:
                         wanted = step()
                     except StopIteration as end:
-                        hand.check()
+                        runner.check()
                         return end.value  # type: ignore[no-any-return]  # a generator's result has its flow's type
                     try:
-                        step = partial(flow.send, await hand.execute(wanted))
+                        step = partial(flow.send, await runner.execute(wanted))
                     except ReelportError as error:
                         step = partial(flow.throw, error)
             finally:
-                await hand.close()
+                await runner.close()
 
 
-def _settings(
+def _resolve_settings(
     profile: str | None,
     url: str | None,
     key: str | None,
@@ -270,7 +274,7 @@ def _settings(
     return resolve(os.environ, profile=profile, folder=None, insecure=insecure, **given)
 
 
-def _changed(
+def _change_settings(
     settings: Settings,
     slots: int | None,
     windows: int | None,
@@ -293,19 +297,19 @@ def _changed(
     )
 
 
-def _http() -> Transport:
+def _make_transport() -> Transport:
     from reelport.client.drivers.http import Http  # noqa: PLC0415 - see there
 
     return Http()
 
 
-def _async_http() -> AsyncTransport:
+def _make_async_transport() -> AsyncTransport:
     from reelport.client.drivers.http import AsyncHttp  # noqa: PLC0415 - see there
 
     return AsyncHttp()
 
 
-async def _asleep(seconds: float) -> None:
+async def _sleep_async(seconds: float) -> None:
     import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
 
     await asyncio.sleep(seconds)

@@ -142,6 +142,6 @@ Event = OfReport | InWindow | WindowDone | Bisected | FewerDays | Merging | Merg
 Progress = Callable[[Event], None]
 
 
-def silent(event: Event) -> None:
+def ignore_event(event: Event) -> None:
     """Ignore an event."""
     del event

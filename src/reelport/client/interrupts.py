@@ -9,7 +9,7 @@ _LOOK = 1.0
 """Seconds between two checks for a Ctrl-C, where waiting hides it."""
 
 
-class _Doing:
+class _ShieldedTask:
     """A task in a thread of its own, where no Ctrl-C arrives."""
 
     def __init__(self, task: Callable[[], object]) -> None:
@@ -21,7 +21,7 @@ class _Doing:
         self.thread = threading.Thread(target=self._do, name="reelport-work", daemon=True)
 
     def claim(self) -> bool:
-        """Claim the task; true for the first claim. The thread claims it to begin, and an earlier claim prevents that."""
+        """Claim the task; True for the first claim. The thread claims it to begin; an earlier claim prevents that."""
         return self._claim.acquire(blocking=False)
 
     def wait(self) -> None:
@@ -46,7 +46,7 @@ class _Doing:
             self._done.set()
 
 
-def shielded(task: Callable[[], object], stopped: Callable[[BaseException], None]) -> object:
+def run_shielded(task: Callable[[], object], stopped: Callable[[BaseException], None]) -> object:
     """Run a task to its end and return its result, also when a Ctrl-C comes meanwhile; a second one breaks it off.
 
     The Ctrl-C is passed to `stopped`, which raises it later. Otherwise a row just written to the ledger would have
@@ -54,7 +54,7 @@ def shielded(task: Callable[[], object], stopped: Callable[[BaseException], None
     """
     if threading.current_thread() is not threading.main_thread():
         return task()
-    doing = _Doing(task)
+    doing = _ShieldedTask(task)
     try:
         doing.thread.start()
         doing.wait()

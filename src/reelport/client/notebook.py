@@ -35,7 +35,7 @@ _EVERY = 0.1
 _LONGEST = 300
 
 
-def notebook_bar() -> Progress | None:
+def make_notebook_bar() -> Progress | None:
     """Make a bar for the running cell; None outside of notebooks."""
     find = getattr(sys.modules.get("IPython"), "get_ipython", None)
     shell = find() if find else None
@@ -56,11 +56,11 @@ class Bar:
         """Show an event; a download's bytes at most ten times a second."""
         if isinstance(event, InWindow):
             self._windows = self._windows or (0, 1)
-            self._of(f"{event.start}..{event.end}: ", event.event)
+            self._show_event(f"{event.start}..{event.end}: ", event.event)
         else:
-            self._of("", event)
+            self._show_event("", event)
 
-    def _of(self, window: str, event: Event) -> None:
+    def _show_event(self, window: str, event: Event) -> None:
         match event:
             case Asked(token):
                 self._show(f"{window}asked for report {shorten(token)}")
@@ -76,9 +76,9 @@ class Bar:
             case Saved(_, size, rows):
                 self._show(f"{window}{format_count(rows, 'row')}, {format_size(size)}", (1, 1))
             case _:
-                self._of_range(event)
+                self._show_range_event(event)
 
-    def _of_range(self, event: Event) -> None:
+    def _show_range_event(self, event: Event) -> None:
         match event:
             case WindowDone(done=done, windows=windows):
                 self._windows = (done, windows)

@@ -16,8 +16,8 @@ from reelport.client.flows.download import Downloaded
 from reelport.client.flows.lifecycle import ReportState
 from reelport.client.flows.runner import AsyncRunner, Runner, to_seconds, warn
 from reelport.client.flows.scratch import fetch_table
-from reelport.client.listener import listener
-from reelport.client.results.notebook_views import report_html
+from reelport.client.listener import make_listener
+from reelport.client.results.notebook_views import render_report
 from reelport.client.results.tables import Table
 from reelport.client.session import Session
 from reelport.client.steps import Flow
@@ -47,7 +47,7 @@ class _Handle:
 
     def _repr_html_(self) -> str:
         """Show the report in a notebook."""
-        return report_html(type(self).__name__, self.token, self.status, self.query)
+        return render_report(type(self).__name__, self.token, self.status, self.query)
 
     def _download(self, target: Path, tell: Progress, *, any_columns: bool) -> Flow[Downloaded]:
         row = yield from fetch.recall_row(self._session, self.token)
@@ -78,7 +78,7 @@ class Report(_Handle):
 
     def refresh(self) -> Report:
         """Look once. Raises ReportExpired when the service doesn't, or no longer, know the report."""
-        self._run(self._refresh(listener(self._session, warn)))
+        self._run(self._refresh(make_listener(self._session, warn)))
         return self
 
     def wait(self, *, deadline: float | timedelta = DEADLINE, progress: Progress | None = None) -> Report:
@@ -86,7 +86,7 @@ class Report(_Handle):
 
         Raises NotFinished after `deadline` (seconds), ReportFailed, ReportExpired.
         """
-        self._run(self._wait(deadline, listener(self._session, progress)))
+        self._run(self._wait(deadline, make_listener(self._session, progress)))
         return self
 
     @overload
@@ -103,7 +103,7 @@ class Report(_Handle):
         Without `to`, returns a table, whose temporary file is removed with it. With `any_columns` the report may have
         other columns than asked for.
         """
-        fetch = partial(self._download, tell=listener(self._session, progress), any_columns=any_columns)
+        fetch = partial(self._download, tell=make_listener(self._session, progress), any_columns=any_columns)
         if to is None:
             return self._run(fetch_table(fetch))
         return self._run(fetch(resolve_csv_target(to)))
@@ -118,7 +118,7 @@ class AsyncReport(_Handle):
 
     async def refresh(self) -> AsyncReport:
         """Look once. Raises ReportExpired when the service doesn't, or no longer, know the report."""
-        await self._run(self._refresh(listener(self._session, warn)))
+        await self._run(self._refresh(make_listener(self._session, warn)))
         return self
 
     async def wait(self, *, deadline: float | timedelta = DEADLINE, progress: Progress | None = None) -> AsyncReport:
@@ -126,7 +126,7 @@ class AsyncReport(_Handle):
 
         Raises NotFinished after `deadline` (seconds), ReportFailed, ReportExpired.
         """
-        await self._run(self._wait(deadline, listener(self._session, progress)))
+        await self._run(self._wait(deadline, make_listener(self._session, progress)))
         return self
 
     @overload
@@ -145,7 +145,7 @@ class AsyncReport(_Handle):
         Without `to`, returns a table, whose temporary file is removed with it. With `any_columns` the report may have
         other columns than asked for.
         """
-        fetch = partial(self._download, tell=listener(self._session, progress), any_columns=any_columns)
+        fetch = partial(self._download, tell=make_listener(self._session, progress), any_columns=any_columns)
         if to is None:
             return await self._run(fetch_table(fetch))
         return await self._run(fetch(resolve_csv_target(to)))

@@ -56,7 +56,7 @@ class ReportLog:
     """
 
     def __init__(self, session: Session, seconds: Callable[[], float] = time.monotonic) -> None:
-        self._redact = session.redacted
+        self._redact = session.redact
         self._seconds = seconds
         self._known: set[str] = set()
         self._report_of: dict[str, str] = {}
@@ -65,24 +65,24 @@ class ReportLog:
 
     def __call__(self, event: Event) -> None:
         """Log an event; an event of a window begins with its days."""
-        self.of("", event)
+        self.log_event("", event)
 
-    def of(self, name: str, event: Event) -> None:
+    def log_event(self, name: str, event: Event) -> None:
         """Log an event of the report that has this name among several."""
         if isinstance(event, InWindow):
-            self.of(f"{event.start}..{event.end}", event.event)
+            self.log_event(f"{event.start}..{event.end}", event.event)
             return
-        self._learn(name, event)
+        self._remember_token(name, event)
         level = logging.WARNING if isinstance(event, Warned) else logging.INFO
-        if _LOGGER.isEnabledFor(level) and (line := self._line(name, event) or _line_of_range(event)):
-            self.say(level, f"{name}: {line}" if name else line)
+        if _LOGGER.isEnabledFor(level) and (line := self._describe(name, event) or _describe_range(event)):
+            self.write(level, f"{name}: {line}" if name else line)
 
-    def say(self, level: int, line: str, logger: logging.Logger = _LOGGER) -> None:
+    def write(self, level: int, line: str, logger: logging.Logger = _LOGGER) -> None:
         """Write a line, with secrets, tokens and addresses redacted."""
         if logger.isEnabledFor(level):
-            logger.log(level, "%s", self._bare(line))
+            logger.log(level, "%s", self._redact_line(line))
 
-    def _learn(self, name: str, event: Event) -> None:
+    def _remember_token(self, name: str, event: Event) -> None:
         match event:
             case Asked(token) | Reused(token) | Saved(token):
                 self._known.add(token)
@@ -92,7 +92,7 @@ class ReportLog:
                 self._known.add(token)
                 self._report_of.setdefault(name, f"report {shorten(token)}")
 
-    def _line(self, name: str, event: Event) -> str:
+    def _describe(self, name: str, event: Event) -> str:
         """Describe an event of a report; empty where a line has just said the same."""
         report, line = self._report_of.get(name, "the report"), ""
         match event:
@@ -113,7 +113,7 @@ class ReportLog:
                 of = f" of {format_size(total)}" if total else ""
                 line = f"downloading {report}: {format_size(size)}{of}"
             case Saved(_, size, rows):
-                line = f"downloaded {report}: {_amount(size, rows)}"
+                line = f"downloaded {report}: {_format_amount(size, rows)}"
         return line
 
     def _is_news(self, look: Looked) -> bool:
@@ -133,14 +133,14 @@ class ReportLog:
         self._told_at[name, what] = now
         return True
 
-    def _bare(self, line: str) -> str:
+    def _redact_line(self, line: str) -> str:
         line = self._redact(line)
         for token in sorted(self._known, key=len, reverse=True):
             line = line.replace(token, shorten(token)) if len(token) >= _TOKEN else line
-        return _ARGUMENTS.sub("?…", _ADDRESS.sub(_host, line))
+        return _ARGUMENTS.sub("?…", _ADDRESS.sub(_cut_address, line))
 
 
-def _line_of_range(event: Event) -> str:
+def _describe_range(event: Event) -> str:
     """Describe an event of a range or of all reports of a service; empty for an event of one report."""
     match event:
         case FewerDays():
@@ -152,18 +152,18 @@ def _line_of_range(event: Event) -> str:
         case Merging(windows):
             return f"merging {format_count(windows, 'window')}"
         case Merged(windows, size, rows):
-            return f"merged {format_count(windows, 'window')}: {_amount(size, rows)}"
+            return f"merged {format_count(windows, 'window')}: {_format_amount(size, rows)}"
         case _:
             return ""
 
 
-def _host(address: re.Match[str]) -> str:
+def _cut_address(address: re.Match[str]) -> str:
     """Cut an address to scheme and host, without user, path and signature."""
     bare = f"{address[1]}{address[2]}"
     return bare if address[0] == bare else f"{bare}/…"
 
 
-def _amount(size: int, rows: int) -> str:
+def _format_amount(size: int, rows: int) -> str:
     return f"{format_count(rows, 'row')}, {format_size(size)}"
 
 

@@ -17,7 +17,7 @@ from reelport.client.flows.download import Downloaded
 from reelport.client.flows.lifecycle import ReportState
 from reelport.client.flows.runner import AsyncRunner, Runner, to_seconds
 from reelport.client.flows.scratch import fetch_table
-from reelport.client.listener import listener
+from reelport.client.listener import make_listener
 from reelport.client.ranges.reports import AsyncRangeReports, RangeReports
 from reelport.client.report import AsyncReport, Report
 from reelport.client.results.tables import Table
@@ -48,7 +48,7 @@ class Reports(RangeReports):
         Raises QueryRefused with every problem, before anything is sent where possible; SlotsFull when all
         slots of the key stayed taken for `deadline` seconds.
         """
-        tell = listener(self._session, progress)
+        tell = make_listener(self._session, progress)
         submit = fetch.submit(self._session, query, tell, deadline=to_seconds(deadline), fresh=fresh)
         state = self._run(submit)
         return Report(self._run, self._session, state, query)
@@ -58,7 +58,7 @@ class Reports(RangeReports):
 
         With the query, a download checks the report's columns against it.
         """
-        return Report(self._run, self._session, _unseen(token), query)
+        return Report(self._run, self._session, _make_unseen_state(token), query)
 
     @overload
     def run(
@@ -98,7 +98,7 @@ class Reports(RangeReports):
         removed with it.
         """
         start = partial(
-            _flow, self._session, query, listener(self._session, progress), to_seconds(deadline), fresh=fresh
+            _start, self._session, query, make_listener(self._session, progress), to_seconds(deadline), fresh=fresh
         )
         if to is None:
             return self._run(fetch_table(start))
@@ -125,7 +125,7 @@ class AsyncReports(AsyncRangeReports):
         Raises QueryRefused with every problem, before anything is sent where possible; SlotsFull when all
         slots of the key stayed taken for `deadline` seconds.
         """
-        tell = listener(self._session, progress)
+        tell = make_listener(self._session, progress)
         submit = fetch.submit(self._session, query, tell, deadline=to_seconds(deadline), fresh=fresh)
         state = await self._run(submit)
         return AsyncReport(self._run, self._session, state, query)
@@ -135,7 +135,7 @@ class AsyncReports(AsyncRangeReports):
 
         With the query, a download checks the report's columns against it.
         """
-        return AsyncReport(self._run, self._session, _unseen(token), query)
+        return AsyncReport(self._run, self._session, _make_unseen_state(token), query)
 
     @overload
     async def run(
@@ -175,20 +175,20 @@ class AsyncReports(AsyncRangeReports):
         removed with it.
         """
         start = partial(
-            _flow, self._session, query, listener(self._session, progress), to_seconds(deadline), fresh=fresh
+            _start, self._session, query, make_listener(self._session, progress), to_seconds(deadline), fresh=fresh
         )
         if to is None:
             return await self._run(fetch_table(start))
         return await self._run(start(resolve_csv_target(to)))
 
 
-def _flow(
+def _start(
     session: Session, query: ReportQuery, tell: Progress, deadline: float, target: Path, *, fresh: bool
 ) -> Flow[Downloaded]:
     return fetch.fetch(session, query, target, tell, deadline=deadline, fresh=fresh)
 
 
-def _unseen(token: str) -> ReportState:
+def _make_unseen_state(token: str) -> ReportState:
     if not token.strip():
         raise UsageError("The report's token is empty.")
     return ReportState(token, ReportStatus.IN_PROGRESS)

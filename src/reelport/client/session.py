@@ -66,15 +66,15 @@ class Access:
     failure: ReelportError | None = None
     days: int | None = None
     recalled: bool = False
-    turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     given: tuple[str, ...] = field(default=(), repr=False)
 
-    def renew(self, grant: Grant) -> None:
+    def replace_grant(self, grant: Grant) -> None:
         """Replace the present grant."""
         self.grant = grant
-        had = (grant.token, *([grant.refresh] if grant.refresh else ()))
+        tokens = (grant.token, *([grant.refresh] if grant.refresh else ()))
         # Make a new tuple, because other threads may be reading the present one.
-        self.given = (*self.given, *had)[-_REMEMBERED:]
+        self.given = (*self.given, *tokens)[-_REMEMBERED:]
 
 
 @dataclass(slots=True)
@@ -95,7 +95,7 @@ class Session:
             raise UsageError(
                 f"Settings are reelport.client.settings.config.Settings, and not {repr(self.settings)[:80]}."
             )
-        if self.settings.vendor:
+        if self.settings.is_dailymotion:
             self.access.reelport = False
 
     @property
@@ -123,44 +123,44 @@ class Session:
         """The rules to check a query by before it is sent: all of them only for a Reelport service."""
         return Rules(days=self.windows, strict=self.reelport is True)
 
-    def heard(self, reply: Reply) -> None:
+    def note_host(self, reply: Reply) -> None:
         """Learn from a reply's header that the host is a Reelport service. A reply without it may be a gateway's."""
-        if _VERSION in reply.headers and not self.settings.vendor:
+        if _VERSION in reply.headers and not self.settings.is_dailymotion:
             self.access.reelport = True
 
-    def met(self) -> None:
+    def note_other_vendor(self) -> None:
         """After a Reporting API has answered: take it for another vendor's unless it said otherwise."""
         if self.access.reelport is None:
             self.access.reelport = False
 
-    def recall(self) -> None:
+    def recall_day_limit(self) -> None:
         """Read, once, the day limit that an earlier process learned of the service. Raises StorageError."""
         if self.ledger is not None and not self.access.recalled:
             found = self.ledger.find_day_limit(self.settings.url)
-            with self.access.turn:
+            with self.access.lock:
                 self.access.recalled, self.access.days = True, self.access.days or found
 
-    def learn(self, days: int) -> bool:
+    def learn_day_limit(self, days: int) -> bool:
         """Learn that one report covers at most so many days, and return whether that is a lower limit."""
-        with self.access.turn:
+        with self.access.lock:
             news = self.access.days is None or days < self.access.days
             self.access.days = days if news else self.access.days
         return news
 
-    def checked(self, query: ReportQuery) -> tuple[Problem, ...]:
+    def check_query(self, query: ReportQuery) -> tuple[Problem, ...]:
         """Check a query and return its warnings. Raises QueryRefused with every problem when one is fatal."""
-        refuse_what_is_no_query(query)
+        require_query(query)
         found = check.problems(query, today=self.clock.now().date(), rules=self.rules)
         if any(problem.fatal for problem in found):
             raise QueryRefused(found)
         return found
 
-    def redacted(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Make a text from outside printable: at most 1000 characters, no secrets, tokens or control characters."""
         grant = self.grant
         present = (grant.token, grant.refresh or "") if grant else ()
         held = [*self.settings.key.secrets, *present, *self.access.given]
-        spelled = {word for secret in held if len(secret) >= _SECRET for word in _spellings(secret)}
+        spelled = {word for secret in held if len(secret) >= _SECRET for word in _list_spellings(secret)}
         for word in sorted(spelled, key=len, reverse=True):
             text = text.replace(word, "[redacted]")
         return "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split())[:1000])
@@ -170,12 +170,12 @@ class Session:
         return replace(self, settings=settings)
 
 
-def _spellings(secret: str) -> tuple[str, ...]:
-    """A secret as it may be echoed: plain, in an address, in a form, in HTML."""
+def _list_spellings(secret: str) -> tuple[str, ...]:
+    """List the spellings in which a service may echo a secret: plain, in an address, in a form, in HTML."""
     return secret, quote(secret, safe=""), quote(secret), quote_plus(secret), html.escape(secret)
 
 
-def refuse_what_is_no_query(value: object) -> None:
+def require_query(value: object) -> None:
     """Raise UsageError for a value that is no ReportQuery."""
     if not isinstance(value, ReportQuery):
         raise UsageError(f"A query is a ReportQuery, made by ReportQuery.of(…), and not {repr(value)[:80]}.")

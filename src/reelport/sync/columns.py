@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from reelport.catalog import CellType
-from reelport.client.results.columns import PRECISION, Column, types_of
+from reelport.client.results.columns import PRECISION, Column, look_up_columns
 
 TEXT = "VARCHAR"
 DAY = "DATE"
@@ -50,7 +50,7 @@ class Field:
 
 def fields_of(columns: Iterable[str]) -> tuple[Field, ...]:
     """Give the fields of a report's columns, with types from the catalog; text for a column that it doesn't know."""
-    return tuple(Field(column.name, _sql_type(column)) for column in types_of(columns))
+    return tuple(Field(column.name, _sql_type(column)) for column in look_up_columns(columns))
 
 
 def quote_name(name: str) -> str:

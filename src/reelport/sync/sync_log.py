@@ -26,16 +26,16 @@ def with_log(session: Session, tell: Tell) -> Tell:
 def _write(log: ReportLog, event: SyncEvent) -> None:
     match event:
         case OfWindow(spec, window, happened):
-            log.of(f"{spec} {window}", happened)
+            log.log_event(f"{spec} {window}", happened)
         case Planned(spec, windows):
             todo = f"{format_count(len(windows), 'window')} to read" if windows else "up to date"
-            log.say(logging.INFO, f"{spec}: {todo}", _LOGGER)
+            log.write(logging.INFO, f"{spec}: {todo}", _LOGGER)
         case Began(spec, window, number, of):
-            log.say(logging.INFO, f"{spec} {window}: reading, {number} of {of}", _LOGGER)
+            log.write(logging.INFO, f"{spec} {window}: reading, {number} of {of}", _LOGGER)
         case Loaded(spec, window, before, rows, token, notes):
             loaded = format_count(rows, "row") + (f" in the place of {before:,}" if before else "")
-            log.say(logging.INFO, f"{spec} {window}: synced, {loaded}, of report {shorten(token)}", _LOGGER)
+            log.write(logging.INFO, f"{spec} {window}: synced, {loaded}, of report {shorten(token)}", _LOGGER)
             for note in notes:
-                log.say(logging.WARNING, f"{spec} {window}: {note}", _LOGGER)
+                log.write(logging.WARNING, f"{spec} {window}: {note}", _LOGGER)
         case Failed(spec, window, reason):
-            log.say(logging.WARNING, f"{spec} {window}: not synced: {reason}", _LOGGER)
+            log.write(logging.WARNING, f"{spec} {window}: not synced: {reason}", _LOGGER)

@@ -125,7 +125,7 @@ def refuse_other_services(specs: Iterable[Spec], session: Session, *, every_day:
 
 def limit_window(spec: Spec, session: Session) -> Spec:
     """Limit the spec's windows to the client's length. Raises UsageError where no month would fit into one."""
-    session.recall()
+    session.recall_day_limit()
     longest = session.windows
     if spec.monthly and longest < LONGEST_MONTH:
         raise UsageError(f"{spec.name}: its rows are of whole months, and a window of {longest} days is too short.")

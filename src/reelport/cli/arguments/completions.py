@@ -47,9 +47,9 @@ def fields(_: CompletionContext) -> Suggestions:
 
 def profiles(_: CompletionContext) -> Suggestions:
     """Complete names of existing profiles."""
-    from reelport.client.settings.profiles import profile_names
+    from reelport.client.settings.profiles import list_profile_names
 
-    return ((name, "") for name in profile_names(os.environ))
+    return ((name, "") for name in list_profile_names(os.environ))
 
 
 def _complete_list(context: CompletionContext, rows: Iterable[Metric | Dimension | Product]) -> Suggestions:

@@ -17,10 +17,10 @@ from reelport.cli.arguments.options import Insecure, Profile, Url
 from reelport.cli.arguments.usage_errors import find_error
 from reelport.cli.output.listing import print_json, print_list
 from reelport.client.settings import layers, profile_file, secrets
-from reelport.client.settings.config import INSECURE, Settings, checked_url, home_of
+from reelport.client.settings.config import INSECURE, Settings, normalize_url, resolve_home
 from reelport.client.settings.credentials import PrivateKey, PublicKey
 from reelport.client.settings.layers import PARTS, VARIABLES, Setting
-from reelport.client.settings.profiles import DEFAULT_PROFILE, PROFILE, USER_FILE, in_force, secret_names
+from reelport.client.settings.profiles import DEFAULT_PROFILE, PROFILE, USER_FILE, find_in_force, list_secret_names
 from reelport.errors import AccessError, ServiceError, UsageError
 from reelport.wording import format_list
 
@@ -72,18 +72,18 @@ def login(
     address and id go to config.toml. A public key has a secret and a
     password: on stdin they are two lines.
     """
-    home = home_of(os.environ)
+    home = resolve_home(os.environ)
     name = profile_file.checked_name(profile or os.environ.get(PROFILE, "").strip() or DEFAULT_PROFILE)
-    known = profile_file.read(home / USER_FILE, alone=True).profiles.get(name, {})
+    known = profile_file.read_profiles(home / USER_FILE, alone=True).profiles.get(name, {})
     given = _read_open_parts(known, {"url": url, "kind": kind and str(kind), "key": key, "username": username})
     ring = _choose_keyring(store)
     parts = {part: _read_secret(part) for part in PARTS[given["kind"]]}
     if not offline:
         _try_key(given, parts, insecure=insecure)
-    profile_file.keep(home / USER_FILE, name, {**known, **given})
-    names = secret_names({part: Setting(part, given.get(part), "") for part in ("url", "kind", "key", "username")})
+    profile_file.write_profile(home / USER_FILE, name, {**known, **given})
+    names = list_secret_names({part: Setting(part, given.get(part), "") for part in ("url", "kind", "key", "username")})
     for part, entry in names.items():
-        keep = partial(secrets.keep_in_keyring, ring) if ring else partial(secrets.keep_in_file, home)
+        keep = partial(secrets.store_in_keyring, ring) if ring else partial(secrets.store_in_file, home)
         _say(f"{entry.entry} at {entry.url}: kept in {keep(entry, parts[part])}")
     _say(f"profile {name}: {home / USER_FILE}{'' if name == DEFAULT_PROFILE else f'; use it with --profile {name}'}")
     for part in ("url", "key", "username"):
@@ -102,7 +102,7 @@ def status(*, url: Url = None, profile: Profile = None, json: Json = False) -> N
 
     The exit status is 4 when the key isn't whole.
     """
-    found = in_force(os.environ, profile=profile, url=url)
+    found = find_in_force(os.environ, profile=profile, url=url)
     shown = [found.settings[part] for part in ("profile", "url", "kind", *found.needed)]
     rows = [{"part": each.name, "value": format_setting(each), "source": each.source} for each in shown]
     if json:
@@ -120,12 +120,12 @@ def logout(*, url: Url = None, profile: Profile = None) -> None:
 
     Example: reelport auth logout
     """
-    found = in_force(os.environ, profile=profile, url=url)
-    names = secret_names(found.settings)
+    found = find_in_force(os.environ, profile=profile, url=url)
+    names = list_secret_names(found.settings)
     if not names:
         raise UsageError("There is no key to forget: no profile and no variable names one.")
     for name in names.values():
-        places = secrets.forget(name, found.home)
+        places = secrets.delete_secret(name, found.home)
         gone = f"taken out of {' and '.join(places)}" if places else "was not kept"
         _say(f"{name.entry} at {name.url}: {gone}")
     for part in names:
@@ -148,10 +148,10 @@ def _read_open_parts(known: Mapping[str, str], words: Mapping[str, str | None]) 
     kind = words["kind"] or known.get("kind", "private")
     host = (PublicKey if kind == "public" else PrivateKey).host
     url = words["url"] or known.get("url") or os.environ.get(VARIABLES["url"], "").strip() or host
-    wrong = find_error(lambda: checked_url(url))
+    wrong = find_error(lambda: normalize_url(url))
     if wrong and _is_interactive():
         raise wrong
-    given = {"url": url if wrong else checked_url(url), "kind": kind}
+    given = {"url": url if wrong else normalize_url(url), "kind": kind}
     wanted = {"private": ("key",), "public": ("key", "username"), "bearer": ()}[kind]
     for part in wanted:
         before = known.get(part) or os.environ.get(VARIABLES[part], "").strip()
@@ -174,7 +174,7 @@ def _prompt(question: str, before: str) -> str:
 
 def _choose_keyring(store: Store) -> KeyringBackend | None:
     """Return the keyring for the secret; None for a file. Raises AccessError where there is no keyring."""
-    ring = secrets.keyring() if store is Store.KEYRING else None
+    ring = secrets.find_keyring() if store is Store.KEYRING else None
     if ring is None and store is Store.KEYRING:
         raise AccessError(
             "There is no keyring here that keeps secrets safe, so nothing was kept. Either\n"

@@ -63,9 +63,9 @@ def check(*, url: Url = None, profile: Profile = None, insecure: Insecure = Fals
 
     The exit status is 0 when reports can be asked for, 4 when the key is refused, 1 when nobody answers.
     """
-    from reelport.client.settings.profiles import in_force
+    from reelport.client.settings.profiles import find_in_force
 
-    found = in_force(os.environ, profile=profile, url=url, insecure=insecure)
+    found = find_in_force(os.environ, profile=profile, url=url, insecure=insecure)
     failure: ReelportError | None = None
     try:
         findings = list(_findings(found, run_with_timeout(_ALL, lambda: _probe(found), found["url"])))
@@ -102,9 +102,9 @@ def run_with_timeout(seconds: float, task: Callable[[], T], host: str) -> T:
 
 def _probe(found: InForce) -> Probe:
     from reelport.client.client import Client
-    from reelport.client.settings.profiles import settings_of
+    from reelport.client.settings.profiles import build_settings
 
-    settings = replace(settings_of(found), timeout=_SILENCE)
+    settings = replace(build_settings(found), timeout=_SILENCE)
     with Client(settings=settings, ledger=False) as client:
         return client.probe()
 

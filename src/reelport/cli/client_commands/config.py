@@ -12,9 +12,9 @@ from cyclopts import App, Parameter
 from reelport.cli.arguments.options import Profile, Url
 from reelport.cli.client_commands.auth import format_setting
 from reelport.cli.output.listing import print_list
-from reelport.client.settings.config import HOME, home_of
+from reelport.client.settings.config import HOME, resolve_home
 from reelport.client.settings.layers import PARTS
-from reelport.client.settings.profiles import USER_FILE, InForce, in_force, project_file
+from reelport.client.settings.profiles import USER_FILE, InForce, find_in_force, find_project_file
 from reelport.client.settings.secrets import SECRETS_FILE
 
 CONFIG = App(name="config", help="The settings in force, and where each comes from.", help_format="plaintext")
@@ -31,7 +31,7 @@ def show(*, url: Url = None, profile: Profile = None, json: Json = False) -> Non
 
     Example: reelport config show
     """
-    found = in_force(os.environ, profile=profile, url=url)
+    found = find_in_force(os.environ, profile=profile, url=url)
     rows = [{"setting": name, "value": value, "source": source} for name, value, source in _list_settings(found)]
     print_list(rows, as_json=json)
     if found.trouble is not None:
@@ -44,10 +44,10 @@ def path(*, json: Json = False) -> None:
 
     Example: reelport config path
     """
-    home = home_of(os.environ)
+    home = resolve_home(os.environ)
     files = {
         "user": home / USER_FILE,
-        "project": project_file().absolute(),
+        "project": find_project_file().absolute(),
         "secrets": home / SECRETS_FILE,
         "ledger": home / "ledger.db",
     }

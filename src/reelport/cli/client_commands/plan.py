@@ -75,7 +75,7 @@ class Pace:
         own = [row for row in rows if row.identity == session.settings.identity]
         took = [row.finished - row.asked for row in own if row.finished and row.asked][-_REMEMBERED:]
         limit = timedelta(seconds=Limit.GENERATION_SECONDS.default)
-        return cls(limit if session.settings.vendor else None, median_low(took) if took else None)
+        return cls(limit if session.settings.is_dailymotion else None, median_low(took) if took else None)
 
     def of_all(self, planned: Plan) -> tuple[timedelta | None, timedelta | None]:
         """Estimate all reports of a plan, at most and by experience, with as many at a time as there are slots."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from reelport.catalog import Limit
 from reelport.client.files.locks import has_name, remove_folder, try_lock
 from reelport.client.files.part import translate_io_errors
-from reelport.client.settings.config import home_of
+from reelport.client.settings.config import resolve_home
 
 _FOLDER = "landing"
 _FILE, _LOCK = "report.csv", "lock"
@@ -25,7 +25,7 @@ _FILE, _LOCK = "report.csv", "lock"
 @contextmanager
 def open_spool(name: str) -> Iterator[Path]:
     """Give a path to download to. The same name gives the same path, unless another process uses it."""
-    home = home_of(os.environ) / _FOLDER
+    home = resolve_home(os.environ) / _FOLDER
     with translate_io_errors(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         _remove_expired(home)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reelport.client.drivers.transport import AsyncBody, AsyncTransport, Body, Transport
 from reelport.client.flows.runner import AsyncRunner
-from reelport.client.interrupts import shielded
+from reelport.client.interrupts import run_shielded
 from reelport.client.reports import AsyncSleep, Sleep
 from reelport.client.steps import Exclusive, Fork, Lost, Open, Read, Reply, Send, Step, Wait, Work
 
@@ -45,7 +45,7 @@ class StepRunner:
                 self._pause(seconds)
                 return None
             case Work(task):
-                return shielded(task, self._remember_stop)
+                return run_shielded(task, self._remember_stop)
             case Fork(flows, at_once):
                 from reelport.client.drivers.fork import run_in_threads  # noqa: PLC0415 - one report needs no threads
 

@@ -56,10 +56,10 @@ def acquire_report(
     been taken, and SlotsFull when no slot came free before second `until` of the session's clock. A `window` of a
     range waits longer for slots that somebody else may hold.
     """
-    asked = build_question(session, query, fresh=fresh)
+    question = build_question(session, query, fresh=fresh)
     slot_pauses, back_pressure = _SlotPauses(session, until), BackPressure(session, query, until, window=window)
     while True:
-        entry = yield from work(partial(ledger.enter, asked))
+        entry = yield from work(partial(ledger.enter, question))
         match entry:
             case Reuse(row):
                 _report_reuse(row, session, ledger, tell)
@@ -70,8 +70,8 @@ def acquire_report(
                 refusal = yield from _send_ask(session, ledger, row, query, tell)
                 if isinstance(refusal, Row):
                     return refusal
-                taken = yield from work(partial(ledger.count_taken_since, asked.identity, back_pressure.since))
-                took_similar = partial(ledger.has_taken_similar, asked.identity, query)
+                taken = yield from work(partial(ledger.count_taken_since, question.identity, back_pressure.since))
+                took_similar = partial(ledger.has_taken_similar, question.identity, query)
                 if not (yield from work(partial(back_pressure.should_wait, refusal, others, taken, took_similar))):
                     raise refusal
                 seconds = slot_pauses.after_refusal(advise_on_days(session, query, refusal))
@@ -79,7 +79,7 @@ def acquire_report(
                 seconds = slot_pauses.next_pause(_describe_wait(entry, session), _LOCAL)
         if slot_pauses.news:
             tell(Queued(slot_pauses.reason, seconds))
-        yield from _look_at_orphans(session, ledger, asked.identity, tell)
+        yield from _look_at_orphans(session, ledger, question.identity, tell)
         yield Wait(seconds)
 
 

@@ -83,7 +83,7 @@ def _renew_token(
         raise
     finally:
         access.tries += 1
-    access.renew(grant)
+    access.replace_grant(grant)
     return grant.token
 
 
@@ -100,7 +100,7 @@ def _get_grant_by_key(
     """Get a grant for a private key (OAuth client credentials)."""
     form = {"grant_type": "client_credentials", "client_id": key.id, "client_secret": key.secret}
     reply = yield from send_with_retries(session, _build_request(session, form | _format_scope(WISHED)), tell, policy)
-    if reply.status != OK and parse_object(reply, session.redacted).get("error") == "invalid_scope":
+    if reply.status != OK and parse_object(reply, session.redact).get("error") == "invalid_scope":
         # Some vendors refuse a scope that the key lacks; others leave it out of the grant.
         fewer = form | _format_scope((Scope.CREATE_REPORTS, *needed))
         reply = yield from send_with_retries(session, _build_request(session, fewer), tell, policy)
@@ -132,16 +132,16 @@ def _format_scope(scopes: Iterable[Scope]) -> dict[str, str]:
 
 def _read_grant(session: Session, reply: Reply, refresh: str | None = None) -> Grant:
     """Read the grant from a reply of the token endpoint. Raises AccessError when the endpoint refuses."""
-    answer = parse_object(reply, session.redacted)
+    answer = parse_object(reply, session.redact)
     token, new = answer.get("access_token"), answer.get("refresh_token")
     if reply.status == OK and isinstance(token, str) and is_token(token):
-        session.met()
+        session.note_other_vendor()
         life = _parse_seconds(answer.get("expires_in"))
         renew_at = session.clock.seconds() + life - min(_MARGIN, life / 10)
         scope = answer.get("scope")
         scopes = (tuple(scope.split()) if isinstance(scope, str) else ()) or None
         return Grant(token, renew_at, new if isinstance(new, str) and new else refresh, scopes)
-    said = describe_failure(answer, session.redacted)
+    said = describe_failure(answer, session.redact)
     if reply.status in _REFUSALS:
         why = said or f"HTTP {reply.status}"
         raise AccessError(f"The service gave no token for this key ({why}). {_advise_on_key(session)}")

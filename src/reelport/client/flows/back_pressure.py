@@ -80,7 +80,7 @@ def may_be_slot_refusal(session: Session, query: ReportQuery, error: ReelportErr
     """
     if isinstance(error, QueueFull):
         return True
-    if session.reelport or not isinstance(error, QueryRefused) or session.checked(query):
+    if session.reelport or not isinstance(error, QueryRefused) or session.check_query(query):
         return False
     if find_named_limit(query, error) is not None or speaks_of_query(error, query):
         return False
@@ -99,7 +99,7 @@ def advise_on_days(
     limit = find_named_limit(query, refusal)
     if (limit is None and query.days <= _FEW_DAYS) or (limit is not None and session.settings.windows is None):
         return refusal
-    if session.checked(query):
+    if session.check_query(query):
         return refusal
     *others, last = refusal.problems
     days = limit or _FEW_DAYS

@@ -23,7 +23,7 @@ from reelport.client.files.sidecar import Sidecar
 from reelport.client.flows.answers import find_failure
 from reelport.client.flows.lifecycle import ReportState, ask, build_links_error, look, wait
 from reelport.client.flows.retry import pauses
-from reelport.client.results.notebook_views import download_html
+from reelport.client.results.notebook_views import render_download
 from reelport.client.results.tables import Table
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Lost, Reply, Request, Wait, open_body, read, work
@@ -65,7 +65,7 @@ class Downloaded:
     def _repr_html_(self) -> str:
         """Show the report in a notebook."""
         windows, day = len(getattr(self, "windows", ())), self.last_complete_day
-        return download_html(
+        return render_download(
             type(self).__name__, self.path, self.rows, self.bytes, windows, self.proof, day, self.sha256
         )
 
@@ -287,7 +287,7 @@ def _fetch_link(session: Session, link: str, on_disk: _OnDisk, tell: Progress) -
     part.reserve((promise.total or 0) - intake.received)
     while data := (yield from read()):
         if isinstance(data, Lost):
-            reason = session.redacted(data.reason)
+            reason = session.redact(data.reason)
             raise IncompleteDownload(f"The connection broke after {intake.received:,} bytes: {reason}.")
         intake.feed(data)
         part.keep = on_disk.alone and intake.is_keepable
@@ -326,11 +326,11 @@ def _request_link(session: Session, link: str, start: int, tag: str | None, on_d
     if start and tag:
         headers["if-range"] = tag
     head = yield from open_body(Request("GET", link, headers, timeout=session.settings.timeout))
-    failure = find_failure(head, "The report's file", session.clock.now(), session.redacted)
+    failure = find_failure(head, "The report's file", session.clock.now(), session.redact)
     on_disk.retry_after = failure.retry_after if failure else None
     advice = advise_on_link_host(link, session.settings.url, reelport=session.reelport is True)
     if isinstance(head, Lost):
-        where, why = describe_link_host(link), session.redacted(head.reason)
+        where, why = describe_link_host(link), session.redact(head.reason)
         raise Unreachable(f"The report's file at {where} gave no answer: {why}. {advice}".rstrip())
     try:
         check_head(head)

@@ -46,7 +46,7 @@ def fetch(
     counts as delivered from `mark_delivered` on. A `window` is one of a range. Where the service refuses it and says
     that it takes fewer days, the limit is remembered.
     """
-    yield from work(session.recall)
+    yield from work(session.recall_day_limit)
     try:
         return (
             yield from _fetch_once(
@@ -92,7 +92,7 @@ def submit(
     ledger = session.ledger
     if ledger is None:
         return (yield from ask(session, query, tell))
-    yield from work(session.recall)
+    yield from work(session.recall_day_limit)
     began, until = session.clock.now(), session.clock.seconds() + deadline
     yield from check_against_host(session, query, tell)
     while True:

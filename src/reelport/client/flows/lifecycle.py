@@ -75,9 +75,9 @@ def check_against_host(session: Session, query: ReportQuery, tell: Progress) -> 
 
     Raises QueryRefused with every problem. A query that every host refuses fails before anything is sent.
     """
-    session.checked(query)
+    session.check_query(query)
     yield from detect_host(session, tell)
-    for problem in session.checked(query):
+    for problem in session.check_query(query):
         tell(Warned(problem))
 
 
@@ -165,7 +165,7 @@ def build_not_finished(token: str, what: str) -> NotFinished:
 def _read_ask(session: Session, reply: Reply) -> ReportState:
     """Read the answer to an ask. Raises AskLost when the answer is unreadable and the ask may have been taken."""
     try:
-        return _read_accepted(read_data(reply, session.redacted))
+        return _read_accepted(read_data(reply, session.redact))
     except ServiceError as error:
         if reply.status == OK and not session.reelport:
             raise _build_ask_lost(error, answered=True) from error
@@ -197,11 +197,11 @@ def _long_poll(
     began = session.clock.seconds()
     try:
         reply = yield from run_operation(session, LOOK, {"reportToken": token}, tell, policy, headers=headers)
-        state, links = _read_look(token, read_data(reply, session.redacted))
+        state, links = _read_look(token, read_data(reply, session.redact))
         while state.status == ReportStatus.FINISHED and (page := links.following) is not None:
             variables = {"reportToken": token, "page": page}
             more = yield from run_operation(session, LOOK, variables, tell, policy)
-            state, later = _read_look(token, read_data(more, session.redacted), page)
+            state, later = _read_look(token, read_data(more, session.redact), page)
             links += later
         state = replace(state, links=links.found, expected=links.expected)
     except QueryRefused as error:

@@ -30,7 +30,7 @@ def run_operation(
 ) -> Flow[Reply]:
     """Send one operation and return the reply, for `read_data` to read. Raises AccessError where no token is good."""
     body = json.dumps({"query": document, "variables": variables}).encode()
-    fault = partial(find_fault, redact=session.redacted)
+    fault = partial(find_fault, redact=session.redact)
     for _ in range(2):
         token = yield from auth.get_token(session, tell, scopes, policy)
         sent = {
@@ -42,7 +42,7 @@ def run_operation(
             "POST", session.settings.graphql_url, {**sent, **(headers or {})}, body, session.settings.timeout
         )
         reply = yield from send_with_retries(session, request, tell, policy, fault)
-        if not refuses_token(reply, session.redacted):
+        if not refuses_token(reply, session.redact):
             return reply
         if isinstance(session.settings.key, Bearer):
             raise AccessError(f"The service refuses the bearer token (HTTP {reply.status}): it has run out, or isn't "
@@ -60,5 +60,5 @@ def detect_host(session: Session, tell: Progress) -> Flow[None]:
     if session.reelport is None:
         reply = yield from run_operation(session, TOUCH, {}, tell)
         with suppress(QueryRefused):  # A Reporting API may also refuse this query.
-            read_data(reply, session.redacted)
-        session.met()
+            read_data(reply, session.redact)
+        session.note_other_vendor()

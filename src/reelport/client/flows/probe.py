@@ -56,7 +56,7 @@ def probe(session: Session) -> Flow[Probe]:
 def _check_reply(session: Session, reply: Reply) -> None:
     """Raise when the reply isn't a Reporting API's; a refusal of the query is one."""
     try:
-        read_data(reply, session.redacted)
+        read_data(reply, session.redact)
     except QueryRefused:
         return
 

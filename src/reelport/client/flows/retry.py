@@ -71,8 +71,8 @@ def send_with_retries(
     for pause in pauses(session.chance):
         answer = yield from send(request)
         if isinstance(answer, Reply):
-            session.heard(answer)
-        failure = find_failure(answer, session.settings.url, session.clock.now(), session.redacted)
+            session.note_host(answer)
+        failure = find_failure(answer, session.settings.url, session.clock.now(), session.redact)
         if not isinstance(answer, Lost) and (failure := failure or fault(answer)) is None:
             return answer
         assert failure is not None  # noqa: S101 - a lost answer is always trouble

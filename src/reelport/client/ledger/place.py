@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from reelport.client.ledger.ledger import Ledger
-from reelport.client.settings.config import expand_path, home_of
+from reelport.client.settings.config import expand_path, resolve_home
 from reelport.errors import UsageError
 
 FILE = "ledger.db"
@@ -24,7 +24,7 @@ def resolve_ledger(place: Place, environment: Mapping[str, str], now: Callable[[
         case False:
             return None
         case None | True:
-            return Ledger(home_of(environment) / FILE, now)
+            return Ledger(resolve_home(environment) / FILE, now)
         case str() | os.PathLike():
             return Ledger(expand_path(place), now)
         case _:

@@ -14,7 +14,7 @@ from reelport.client.flows.ask import build_question
 from reelport.client.ledger import Row, State
 from reelport.client.ranges.rules import MergePlan, MergeRule, needs_whole_months, plan_merge
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, cut
-from reelport.client.session import Session, refuse_what_is_no_query
+from reelport.client.session import Session, require_query
 from reelport.errors import MergeRefused, QueryRefused, UsageError
 from reelport.query import ReportQuery
 
@@ -71,7 +71,7 @@ def plan_range(session: Session, query: ReportQuery) -> Plan:
 
     Reads only the ledger, where there is one.
     """
-    session.recall()
+    session.recall_day_limit()
     check_range_query(session, query)
     windows = cut_windows(query, session.windows)
     try:
@@ -84,7 +84,7 @@ def plan_range(session: Session, query: ReportQuery) -> Plan:
 
 def check_range_query(session: Session, query: ReportQuery) -> None:
     """Check a query except for the length of its range. Raises QueryRefused, or UsageError for an invalid type."""
-    refuse_what_is_no_query(query)
+    require_query(query)
     rules = replace(session.rules, days=max(query.days, 1))
     found = check.problems(query, today=session.clock.now().date(), rules=rules)
     if any(problem.fatal for problem in found):

@@ -13,7 +13,7 @@ from reelport.client.events import Progress
 from reelport.client.files.part import resolve_csv_target
 from reelport.client.flows.runner import AsyncRunner, Runner, to_seconds
 from reelport.client.flows.scratch import fetch_table
-from reelport.client.listener import listener
+from reelport.client.listener import make_listener
 from reelport.client.ranges.folder import resolve_folder
 from reelport.client.ranges.plan import Plan, plan_range
 from reelport.client.ranges.result import Ranged
@@ -79,7 +79,7 @@ class RangeReports:
         where some windows are on disk and others can't be fetched. Without `to`, returns a table, whose temporary
         file is removed with it.
         """
-        tell, limit = listener(self._session, progress), to_seconds(deadline)
+        tell, limit = make_listener(self._session, progress), to_seconds(deadline)
         start = partial(_start_merged, self._session, query, tell, limit, fresh=fresh)
         if keep_windows:
             return self._run(_start_apart(self._session, query, to, tell, limit, fresh=fresh))
@@ -141,7 +141,7 @@ class AsyncRangeReports:
         where some windows are on disk and others can't be fetched. Without `to`, returns a table, whose temporary
         file is removed with it.
         """
-        tell, limit = listener(self._session, progress), to_seconds(deadline)
+        tell, limit = make_listener(self._session, progress), to_seconds(deadline)
         start = partial(_start_merged, self._session, query, tell, limit, fresh=fresh)
         if keep_windows:
             return await self._run(_start_apart(self._session, query, to, tell, limit, fresh=fresh))

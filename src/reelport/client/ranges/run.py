@@ -51,7 +51,7 @@ def run_range(
     disk and others can't be fetched.
     """
     check_range_query(session, query)
-    yield from work(session.recall)
+    yield from work(session.recall_day_limit)
     windows = cut_windows(query, session.windows)
     plan = build_merge_plan(session, query, windows)
     events = WindowEvents(tell)
@@ -77,7 +77,7 @@ def keep_windows(
 ) -> Flow[Ranged]:
     """Fetch the windows of a query over any range into a folder as separate files, without a merge."""
     check_range_query(session, query)
-    yield from work(session.recall)
+    yield from work(session.recall_day_limit)
     windows = cut_windows(query, session.windows)
     events = WindowEvents(tell)
     yield from check_against_host(session, query.within(windows[0].start, windows[0].end), events)

@@ -16,12 +16,12 @@ class WindowEvents:
         import threading  # noqa: PLC0415 - a client that asks for one report has no threads
 
         self._tell = tell
-        self._turn = threading.RLock()
+        self._lock = threading.RLock()
         self._warned: set[Problem] = set()
 
     def __call__(self, event: Event) -> None:
         """Pass on an event of the range as a whole."""
-        with self._turn:
+        with self._lock:
             if isinstance(event, Warned):
                 if event.problem in self._warned:
                     return

@@ -18,7 +18,7 @@ from pyarrow import csv, parquet
 
 from reelport.catalog import CellType
 from reelport.client.files.locks import rename_into_place
-from reelport.client.results.cells import Cell, typed
+from reelport.client.results.cells import Cell, read_typed_rows
 from reelport.client.results.columns import PRECISION, Column
 from reelport.errors import SchemaDrift
 
@@ -32,15 +32,15 @@ _GROUP_ROWS, _GROUP_BYTES = 131_072, 32 << 20
 _INT64 = range(-(2**63), 2**63)
 
 
-def table(path: Path, columns: tuple[Column, ...]) -> pa.Table:
+def read_table(path: Path, columns: tuple[Column, ...]) -> pa.Table:
     """Read all rows into memory."""
-    if _rowless(path):
-        return schema(columns).empty_table()
+    if _is_empty(path):
+        return build_schema(columns).empty_table()
     try:
-        return csv.read_csv(path, *_options(columns))
+        return csv.read_csv(path, *_build_options(columns))
     except pa.ArrowInvalid:
-        wide = _wide(path, columns)
-        return pa.Table.from_batches(_batches(path, columns, wide), wide)
+        wide = _widen_types(path, columns)
+        return pa.Table.from_batches(_read_batches(path, columns, wide), wide)
 
 
 def write_parquet(path: Path, columns: tuple[Column, ...], to: Path) -> None:
@@ -48,10 +48,10 @@ def write_parquet(path: Path, columns: tuple[Column, ...], to: Path) -> None:
     part = to.with_name(f"{to.name}.{secrets.token_hex(4)}.part")
     try:
         try:
-            _write(part, schema(columns), _blocks(path, columns))
+            _write_groups(part, build_schema(columns), _read_blocks(path, columns))
         except pa.ArrowInvalid:
-            wide = _wide(path, columns)
-            _write(part, wide, _batches(path, columns, wide))
+            wide = _widen_types(path, columns)
+            _write_groups(part, wide, _read_batches(path, columns, wide))
         with part.open("r+b") as file:  # Windows can't sync a file opened for reading.
             os.fsync(file.fileno())
         rename_into_place(part, to)
@@ -60,12 +60,12 @@ def write_parquet(path: Path, columns: tuple[Column, ...], to: Path) -> None:
             part.unlink()
 
 
-def schema(columns: tuple[Column, ...]) -> pa.Schema:
+def build_schema(columns: tuple[Column, ...]) -> pa.Schema:
     """Return the columns' Arrow types, according to the catalog."""
-    return pa.schema([(column.name, _type(column.type, column.digits)) for column in columns])
+    return pa.schema([(column.name, _find_type(column.type, column.digits)) for column in columns])
 
 
-def _type(kind: CellType, digits: int) -> pa.DataType:
+def _find_type(kind: CellType, digits: int) -> pa.DataType:
     match kind:
         case CellType.TEXT | CellType.MONTH:
             return pa.string()
@@ -79,9 +79,9 @@ def _type(kind: CellType, digits: int) -> pa.DataType:
             return pa.timestamp("us", "UTC")
 
 
-def _options(columns: tuple[Column, ...]) -> tuple[csv.ReadOptions, csv.ParseOptions, csv.ConvertOptions]:
+def _build_options(columns: tuple[Column, ...]) -> tuple[csv.ReadOptions, csv.ParseOptions, csv.ConvertOptions]:
     """Return reader options that guess no type; only an empty cell without quotes is null."""
-    types = schema(columns)
+    types = build_schema(columns)
     read = csv.ReadOptions(column_names=types.names, skip_rows=1, block_size=_BLOCK)
     # In a report of one column a blank line is a row whose cell is empty.
     parse = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(columns) > 1)
@@ -91,24 +91,24 @@ def _options(columns: tuple[Column, ...]) -> tuple[csv.ReadOptions, csv.ParseOpt
     return read, parse, convert
 
 
-def _blocks(path: Path, columns: tuple[Column, ...]) -> Iterator[pa.RecordBatch]:
-    if not _rowless(path):
-        yield from csv.open_csv(path, *_options(columns))
+def _read_blocks(path: Path, columns: tuple[Column, ...]) -> Iterator[pa.RecordBatch]:
+    if not _is_empty(path):
+        yield from csv.open_csv(path, *_build_options(columns))
 
 
-def _rowless(path: Path) -> bool:
+def _is_empty(path: Path) -> bool:
     """Whether the file has only a header, which Arrow's reader treats as an error."""
     with path.open("rb") as file:
         file.readline()
         return not file.read(1)
 
 
-def _wide(path: Path, columns: tuple[Column, ...]) -> pa.Schema:
+def _widen_types(path: Path, columns: tuple[Column, ...]) -> pa.Schema:
     """Find types that hold every cell of a file where the catalog's don't. Reads the whole file. Raises SchemaDrift."""
     widths = [_Width(column) for column in columns]
-    for row in typed(path, columns):
+    for row in read_typed_rows(path, columns):
         for width, cell in zip(widths, row, strict=True):
-            width.take(cell)
+            width.add(cell)
     return pa.schema([(width.column.name, width.type()) for width in widths])
 
 
@@ -120,7 +120,7 @@ class _Width:
         self._whole = column.type is CellType.INTEGER
         self._before, self._after = 1, column.digits
 
-    def take(self, cell: Cell) -> None:
+    def add(self, cell: Cell) -> None:
         if isinstance(cell, Decimal):
             _, digits, exponent = cell.as_tuple()
             assert isinstance(exponent, int)  # noqa: S101 - no NaN gets here; told to the type checker
@@ -135,26 +135,26 @@ class _Width:
 
     def type(self) -> pa.DataType:
         if self.column.type not in {CellType.INTEGER, CellType.DECIMAL} or self._whole:
-            return _type(self.column.type, self.column.digits)
+            return _find_type(self.column.type, self.column.digits)
         if self._before + self._after > PRECISION:
             raise SchemaDrift(f"The numbers of {self.column.name} have more than {PRECISION} digits.")
         return pa.decimal128(PRECISION, self._after)
 
 
-def _batches(path: Path, columns: tuple[Column, ...], types: pa.Schema) -> Iterator[pa.RecordBatch]:
-    rows = typed(path, columns)
+def _read_batches(path: Path, columns: tuple[Column, ...], types: pa.Schema) -> Iterator[pa.RecordBatch]:
+    rows = read_typed_rows(path, columns)
     while block := list(islice(rows, _ROWS)):
         arrays = [pa.array(cells, type=kind) for cells, kind in zip(zip(*block, strict=True), types.types, strict=True)]
         yield pa.record_batch(arrays, schema=types)
 
 
-def _write(part: Path, types: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+def _write_groups(part: Path, types: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
     with parquet.ParquetWriter(part, types, compression="zstd") as writer:
-        for group in _groups(batches):
+        for group in _group_batches(batches):
             writer.write_table(pa.Table.from_batches(group, types))
 
 
-def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+def _group_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
     """Group batches into row groups."""
     group: list[pa.RecordBatch] = []
     for batch in batches:

@@ -35,23 +35,23 @@ _INTEGER = re.compile(r"[+-]?\d{1,4000}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 
 
-def typed(path: Path, columns: Sequence[Column]) -> Iterator[tuple[Cell, ...]]:
+def read_typed_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[Cell, ...]]:
     """Yield the rows below the header, each cell as its column's type. Raises SchemaDrift for any other."""
-    reads = [reader(column.type) for column in columns]
-    for number, row in enumerate(records(path), start=1):
+    reads = [find_parser(column.type) for column in columns]
+    for number, row in enumerate(read_records(path), start=1):
         try:
             yield tuple(None if cell is None else read(cell) for read, cell in zip(reads, row, strict=True))
         except ValueError:
-            raise _drift(number, row, columns) from None
+            raise _build_drift(number, row, columns) from None
 
 
-def records(path: Path) -> Iterator[list[str | None]]:
+def read_records(path: Path) -> Iterator[list[str | None]]:
     """Yield the rows below the header as texts: None is an empty cell, "" an empty text in quotes.
 
     Holds one row at a time. Raises IncompleteDownload for a row of another width than the header.
     """
     with path.open(encoding="utf-8-sig", newline="\n") as file:
-        rows = _rows(file)
+        rows = _read_rows(file)
         width = len(next(rows, []))
         for number, row in enumerate(rows, start=1):
             if len(row) == width:
@@ -69,32 +69,32 @@ def count_rows(path: Path, width: int) -> int:
         while data := file.read(_AT_ONCE):
             # A blank line is a row only where a row is one cell; inside of quotes it may be a part of one.
             if width > 1 and _BLANK_LINE.search(before + data):
-                return sum(1 for _ in records(path))
+                return sum(1 for _ in read_records(path))
             lines.feed(data)
             before = data[-2:]
     return lines.rows
 
 
-def reader(kind: CellType) -> Read:
+def find_parser(kind: CellType) -> Read:
     """Return the parser for cells of a type. The parser raises ValueError for an invalid text."""
     match kind:
         case CellType.TEXT | CellType.MONTH:
-            return _text
+            return _parse_text
         case CellType.INTEGER:
-            return _integer
+            return _parse_integer
         case CellType.DECIMAL:
-            return _decimal
+            return _parse_decimal
         case CellType.DAY:
-            return _day
+            return _parse_day
         case CellType.HOUR | CellType.MINUTE:
-            return _moment
+            return _parse_moment
 
 
-def _drift(number: int, row: list[str | None], columns: Sequence[Column]) -> SchemaDrift:
+def _build_drift(number: int, row: list[str | None], columns: Sequence[Column]) -> SchemaDrift:
     """Build the error for the first cell of a row that isn't of its column's type."""
     for column, cell in zip(columns, row, strict=True):
         try:
-            reader(column.type)(cell or "")
+            find_parser(column.type)(cell or "")
         except ValueError:
             return SchemaDrift(
                 f"Row {number}, column {column.name}: {(cell or '')[:80]!r} is not of the kind that the catalog says "
@@ -103,18 +103,18 @@ def _drift(number: int, row: list[str | None], columns: Sequence[Column]) -> Sch
     raise AssertionError("a cell of this row could not be read")
 
 
-def _rows(lines: Iterator[str]) -> Iterator[list[str | None]]:
+def _read_rows(lines: Iterator[str]) -> Iterator[list[str | None]]:
     try:
         for line in lines:
             if '"' in line:
-                yield _split(_whole(line, lines))
+                yield _split_row(_read_whole_row(line, lines))
             else:
-                yield [cell or None for cell in _bare_end(line).split(",")]
+                yield [cell or None for cell in _strip_line_end(line).split(",")]
     except UnicodeDecodeError as error:
         raise SchemaDrift(f"The report isn't UTF-8 throughout: {error.reason}.") from error
 
 
-def _whole(line: str, lines: Iterator[str]) -> str:
+def _read_whole_row(line: str, lines: Iterator[str]) -> str:
     """Read the row that begins with this line: as many lines as its quotes span."""
     pieces, quotes, length = [line], line.count('"'), len(line)
     while quotes % 2:
@@ -127,8 +127,8 @@ def _whole(line: str, lines: Iterator[str]) -> str:
     return "".join(pieces)
 
 
-def _split(row: str) -> list[str | None]:
-    row = _bare_end(row)
+def _split_row(row: str) -> list[str | None]:
+    row = _strip_line_end(row)
     cells: list[str | None] = []
     place = 0
     while True:
@@ -143,23 +143,23 @@ def _split(row: str) -> list[str | None]:
         place += 1
 
 
-def _bare_end(line: str) -> str:
+def _strip_line_end(line: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")
 
 
-def _text(text: str) -> str:
+def _parse_text(text: str) -> str:
     return text
 
 
-def _integer(text: str) -> int | Decimal | None:
+def _parse_integer(text: str) -> int | Decimal | None:
     """Parse a whole number; a fraction that a vendor gives there stays a Decimal."""
     if text.isdecimal() and text.isascii():
         return int(text)
     bare = text.strip(_BLANKS)
-    return int(bare) if _INTEGER.fullmatch(bare) else _decimal(text)
+    return int(bare) if _INTEGER.fullmatch(bare) else _parse_decimal(text)
 
 
-def _decimal(text: str) -> Decimal | None:
+def _parse_decimal(text: str) -> Decimal | None:
     if not text:
         return None  # An empty number is null, with or without quotes.
     bare = text.strip(_BLANKS)
@@ -169,12 +169,12 @@ def _decimal(text: str) -> Decimal | None:
 
 
 @lru_cache(4096)
-def _day(text: str) -> date | None:
+def _parse_day(text: str) -> date | None:
     return parse_day(text.strip(_BLANKS)) if text else None
 
 
 @lru_cache(4096)
-def _moment(text: str) -> datetime | None:
+def _parse_moment(text: str) -> datetime | None:
     """Parse a time and convert it to UTC; without an offset it is UTC."""
     if not text:
         return None

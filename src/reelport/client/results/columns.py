@@ -24,12 +24,12 @@ class Column:
     known: bool = True
 
 
-def types_of(columns: Iterable[str]) -> tuple[Column, ...]:
+def look_up_columns(columns: Iterable[str]) -> tuple[Column, ...]:
     """Look up columns in the catalog, by their names in any case."""
-    return tuple(_column(name) for name in columns)
+    return tuple(_look_up(name) for name in columns)
 
 
-def _column(name: str) -> Column:
+def _look_up(name: str) -> Column:
     wire = name.upper()
     if wire in Dimension.__members__:
         return Column(name.lower(), Dimension[wire].type)

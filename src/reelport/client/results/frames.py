@@ -20,28 +20,28 @@ _MOMENT = pa.timestamp("us")
 _MONTH = re.compile(r"\s*(\d{4}-(?:0[1-9]|1[0-2]))(?:-01)?\s*", re.ASCII)
 
 
-def frame(table: pa.Table, columns: tuple[Column, ...], *, exact: bool) -> pd.DataFrame:
+def build_frame(table: pa.Table, columns: tuple[Column, ...], *, exact: bool) -> pd.DataFrame:
     """Convert all rows. With `exact`, money and rates are Decimals, else the nearest floats.
 
     Raises SchemaDrift for an invalid month.
     """
     found = zip(columns, table.columns, strict=True)
-    return pd.DataFrame({column.name: _series(column, cells, exact=exact) for column, cells in found})
+    return pd.DataFrame({column.name: _convert_column(column, cells, exact=exact) for column, cells in found})
 
 
-def _series(column: Column, cells: pa.ChunkedArray, *, exact: bool) -> pd.Series:
+def _convert_column(column: Column, cells: pa.ChunkedArray, *, exact: bool) -> pd.Series:
     match column.type:
         case CellType.INTEGER | CellType.DECIMAL:
-            return _numbers(cells, exact=exact)
+            return _convert_numbers(cells, exact=exact)
         case CellType.MONTH:
-            return _months(column.name, cells).to_pandas()
+            return _convert_months(column.name, cells).to_pandas()
         case CellType.DAY | CellType.HOUR | CellType.MINUTE:
             return cells.cast(_MOMENT).to_pandas()
         case CellType.TEXT:
             return cells.to_pandas()
 
 
-def _numbers(cells: pa.ChunkedArray, *, exact: bool) -> pd.Series:
+def _convert_numbers(cells: pa.ChunkedArray, *, exact: bool) -> pd.Series:
     """Convert integers to int64, or Int64 where a cell is empty; decimals and larger integers to Decimals or floats."""
     if pa.types.is_integer(cells.type):
         return cells.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get if cells.null_count else None)
@@ -51,14 +51,14 @@ def _numbers(cells: pa.ChunkedArray, *, exact: bool) -> pd.Series:
     return cells.cast(pa.string()).cast(pa.float64()).to_pandas()
 
 
-def _months(name: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:
+def _convert_months(name: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:
     """Convert months to their first instants; parses each distinct month only once."""
     encoded = cells.dictionary_encode().combine_chunks()
-    firsts = pa.array([_first_of(name, text) for text in encoded.dictionary.to_pylist()], _MOMENT)
+    firsts = pa.array([_parse_month(name, text) for text in encoded.dictionary.to_pylist()], _MOMENT)
     return pa.chunked_array([pc.take(firsts, encoded.indices)])
 
 
-def _first_of(name: str, text: str) -> datetime | None:
+def _parse_month(name: str, text: str) -> datetime | None:
     if not text:
         return None
     if not (month := _MONTH.fullmatch(text)):

@@ -28,21 +28,23 @@ _NUMBERS = {CellType.INTEGER, CellType.DECIMAL}
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def table_html(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], extent: Callable[[], str]) -> str:
+def render_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], extent: Callable[[], str]) -> str:
     """Render a table's first rows and its extent; where the rows can't be read, the error instead."""
     try:
         shown, more = list(islice(rows, SHOWN_ROWS)), extent()
     except ReelportError as error:
-        return f"<p>{_text(error)}</p>"
-    head = "".join(f"<th{_side(one)}>{_text(one.name)}<br><small>{_kind(one)}</small></th>" for one in columns)
-    body = "".join(f"<tr>{''.join(map(_cell, columns, row))}</tr>" for row in shown)
+        return f"<p>{_escape(error)}</p>"
+    head = "".join(
+        f"<th{_format_style(one)}>{_escape(one.name)}<br><small>{_name_type(one)}</small></th>" for one in columns
+    )
+    body = "".join(f"<tr>{''.join(map(_render_cell, columns, row))}</tr>" for row in shown)
     return (
         f'<div style="max-width:100%;overflow-x:auto"><table border="1" class="{_CLASS}">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{more}</p></div>"
     )
 
 
-def extent_of(columns: int, rows: int | None) -> str:
+def describe_extent(columns: int, rows: int | None) -> str:
     """Describe how many rows and columns there are; `rows` is None where counting would take too long."""
     of = format_count(columns, "column")
     if rows is None:
@@ -50,7 +52,7 @@ def extent_of(columns: int, rows: int | None) -> str:
     return f"{format_count(rows, 'row')} of {of}" + (f", the first {SHOWN_ROWS} shown" if rows > SHOWN_ROWS else "")
 
 
-def report_html(kind: str, token: str, status: str, query: ReportQuery | None) -> str:
+def render_report(kind: str, token: str, status: str, query: ReportQuery | None) -> str:
     """Render a report: its token, its status at the last look, and its query."""
     facts: dict[str, object] = {"token": token, "status": status}
     if query is not None:
@@ -61,10 +63,10 @@ def report_html(kind: str, token: str, status: str, query: ReportQuery | None) -
             "product": query.product,
             "filters": ", ".join(f"{name} {value}" for name, value in query.filters),
         }
-    return _facts(kind, facts)
+    return _render_facts(kind, facts)
 
 
-def download_html(
+def render_download(
     kind: str, path: Path, rows: int, size: int, windows: int, proof: str, complete: date | None, sha256: str
 ) -> str:
     """Render a report on disk: its path, its size, and the proof that it is whole."""
@@ -77,35 +79,35 @@ def download_html(
         "complete up to": "no day" if complete == date.min else complete,
         "SHA-256": sha256,
     }
-    return _facts(kind, facts)
+    return _render_facts(kind, facts)
 
 
-def _facts(title: str, facts: Mapping[str, object]) -> str:
+def _render_facts(title: str, facts: Mapping[str, object]) -> str:
     """Render facts as a table of two columns; leaves out unknown ones."""
     left = ' style="text-align:left"'
     rows = "".join(
-        f"<tr><th{left}>{what}</th><td{left}>{_text(fact)}</td></tr>" for what, fact in facts.items() if fact
+        f"<tr><th{left}>{what}</th><td{left}>{_escape(fact)}</td></tr>" for what, fact in facts.items() if fact
     )
     head = f'<thead><tr><th colspan="2"{left}>{title}</th></tr></thead>'
     return f'<table border="1" class="{_CLASS}">{head}<tbody>{rows}</tbody></table>'
 
 
-def _cell(column: Column, cell: Cell) -> str:
-    shown = "<i>null</i>" if cell is None else _text(cell)
-    return f"<td{_side(column, wraps=True)}>{shown}</td>"
+def _render_cell(column: Column, cell: Cell) -> str:
+    shown = "<i>null</i>" if cell is None else _escape(cell)
+    return f"<td{_format_style(column, wraps=True)}>{shown}</td>"
 
 
-def _side(column: Column, *, wraps: bool = False) -> str:
+def _format_style(column: Column, *, wraps: bool = False) -> str:
     """Return the style of a column's cells: numbers to the right; only texts wrap."""
     flow = "max-width:40em;overflow-wrap:anywhere" if wraps and column.type is CellType.TEXT else "white-space:nowrap"
     return f' style="text-align:{"right" if column.type in _NUMBERS else "left"};{flow}"'
 
 
-def _kind(column: Column) -> str:
+def _name_type(column: Column) -> str:
     return column.type.name.lower()
 
 
-def _text(value: object) -> str:
+def _escape(value: object) -> str:
     """Escape a value as text, without control characters, shortened to 200 characters."""
     text = _STEERING.sub("\ufffd", str(value))
     return f"<bdi>{escape(text if len(text) <= _LONGEST else text[:_LONGEST] + '…')}</bdi>"

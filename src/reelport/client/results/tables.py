@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from reelport.catalog import CellType
 from reelport.client.files.part import translate_io_errors
 from reelport.client.files.shape import check_header, parse_names
-from reelport.client.results.cells import Cell, count_rows, typed
-from reelport.client.results.columns import PRECISION, Column, types_of
-from reelport.client.results.notebook_views import extent_of, table_html
+from reelport.client.results.cells import Cell, count_rows, read_typed_rows
+from reelport.client.results.columns import PRECISION, Column, look_up_columns
+from reelport.client.results.notebook_views import describe_extent, render_table
 from reelport.errors import SchemaDrift, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-__all__ = ["PRECISION", "Cell", "Column", "Table", "types_of"]
+__all__ = ["PRECISION", "Cell", "Column", "Table", "look_up_columns"]
 
 _HEADER_BYTES = 1 << 16
 _SOON_COUNTED = 64 << 20
@@ -64,7 +64,7 @@ class Table:
             header = check_header(file.readline(_HEADER_BYTES), None)
         if len(set(header)) < len(header):
             raise SchemaDrift(f"Two columns of {path} have one name: {', '.join(header)[:300]}.")
-        return cls(path, types_of(header), kept_by).as_text(*((text,) if isinstance(text, str) else text))
+        return cls(path, look_up_columns(header), kept_by).as_text(*((text,) if isinstance(text, str) else text))
 
     def as_text(self, *names: str) -> Table:
         """Return the table with these columns as text, as the file has them."""
@@ -85,12 +85,12 @@ class Table:
 
     def _repr_html_(self) -> str:
         """Show the first rows in a notebook."""
-        return table_html(self.columns, self.tuples(), self._extent)
+        return render_table(self.columns, self.tuples(), self._extent)
 
     def _extent(self) -> str:
         with translate_io_errors(self.path):
             soon = self.path.stat().st_size <= _SOON_COUNTED
-        return extent_of(len(self.columns), len(self) if soon else None)
+        return describe_extent(len(self.columns), len(self) if soon else None)
 
     def rows(self) -> Iterator[dict[str, Cell]]:
         """Yield each row as a dict by column name; one at a time, so that any file fits into memory."""
@@ -101,19 +101,19 @@ class Table:
     def tuples(self) -> Iterator[tuple[Cell, ...]]:
         """Yield each row as a tuple of cells, in column order. Raises SchemaDrift for a cell of another type."""
         with translate_io_errors(self.path):
-            yield from typed(self.path, self.columns)
+            yield from read_typed_rows(self.path, self.columns)
 
     def arrow(self) -> pa.Table:
         """Read all rows into a pyarrow table (`reelport[arrow]`)."""
-        _need("arrow", "pyarrow")
+        _import_libraries("arrow", "pyarrow")
         from reelport.client.results import arrow  # noqa: PLC0415 - pyarrow is loaded when it is asked for
 
         with translate_io_errors(self.path):
-            return arrow.table(self.path, self.columns)
+            return arrow.read_table(self.path, self.columns)
 
     def polars(self) -> pl.DataFrame:
         """Read all rows into a Polars frame (`reelport[polars]`)."""
-        _need("polars", "polars", "pyarrow")
+        _import_libraries("polars", "polars", "pyarrow")
         import polars  # noqa: ICN001, PLC0415 - loaded when it is asked for
 
         frame = polars.from_arrow(self.arrow())
@@ -126,14 +126,14 @@ class Table:
         Days, months, hours and minutes are datetime64, in UTC without a zone; counts are int64, or Int64 where
         a cell is empty; money and rates are float64, or Decimals with `exact`.
         """
-        _need("pandas", "pandas", "pyarrow")
+        _import_libraries("pandas", "pandas", "pyarrow")
         from reelport.client.results import frames  # noqa: PLC0415 - pandas is loaded when it is asked for
 
-        return frames.frame(self.arrow(), self.columns, exact=exact)
+        return frames.build_frame(self.arrow(), self.columns, exact=exact)
 
     def parquet(self, to: str | os.PathLike[str]) -> Path:
         """Write all rows into a Parquet file, whole or not at all, in bounded memory (`reelport[arrow]`)."""
-        _need("arrow", "pyarrow")
+        _import_libraries("arrow", "pyarrow")
         from reelport.client.results import arrow  # noqa: PLC0415 - pyarrow is loaded when it is asked for
 
         to = Path(to)
@@ -142,7 +142,7 @@ class Table:
         return to
 
 
-def _need(extra: str, *libraries: str) -> None:
+def _import_libraries(extra: str, *libraries: str) -> None:
     """Import libraries. Raises UsageError that names the extra to install for a missing one."""
     for library in libraries:
         try:

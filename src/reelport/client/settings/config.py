@@ -96,16 +96,18 @@ class Settings:
         the key in clear text without `insecure`; AccessError where only parts of the key are missing.
         """
         given = {KEY: key, SECRET: secret, USERNAME: username, PASSWORD: password, BEARER: bearer}
-        texts = {name: _text(name, value) for name, value in given.items()}
+        texts = {name: _read_text(name, value) for name, value in given.items()}
         whole = bool(texts[KEY] and texts[SECRET]) and not (texts[USERNAME] or texts[PASSWORD])
         if not (texts[BEARER] or whole):
-            had = any(texts.values())
-            found = {name: _text(name, environment.get(name)) for name in given if not (had and name == BEARER)}
+            was_given = any(texts.values())
+            found = {
+                name: _read_text(name, environment.get(name)) for name in given if not (was_given and name == BEARER)
+            }
             texts = {name: text or found.get(name, "") for name, text in texts.items()}
-        given_address = _text(URL, url) or _text(URL, environment.get(URL))
+        given_address = _read_text(URL, url) or _read_text(URL, environment.get(URL))
         faults = Faults()
-        address = faults.attempt(lambda: checked_url(given_address) if given_address else "", "")
-        credentials = None if faults.errors else faults.attempt(lambda: _credentials(texts, address), None)
+        address = faults.attempt(lambda: normalize_url(given_address) if given_address else "", "")
+        credentials = None if faults.errors else faults.attempt(lambda: _build_credentials(texts, address), None)
         slots = faults.attempt(lambda: read_count(environment, SLOTS), None)
         windows = faults.attempt(lambda: read_count(environment, WINDOW_DAYS), None)
         clear = faults.attempt(lambda: insecure or read_switch(environment, INSECURE), instead=False)
@@ -120,7 +122,7 @@ class Settings:
         )
 
     @property
-    def vendor(self) -> bool:
+    def is_dailymotion(self) -> bool:
         """Whether the service is one of Dailymotion's own hosts."""
         host = urlsplit(self.url).hostname or ""
         return host == _VENDOR or host.endswith(f".{_VENDOR}")
@@ -147,7 +149,7 @@ def _refuse_beyond(name: str, value: float, kinds: type | UnionType, most: int, 
         raise UsageError(f"{name} must be {kind}, and not {str(value)[:80]!r}.")
 
 
-def home_of(environment: Mapping[str, str]) -> Path:
+def resolve_home(environment: Mapping[str, str]) -> Path:
     """Return the folder of the user's settings and ledger."""
     given = environment.get(HOME, "").strip()
     return expand_path(given or "~/.reelport")
@@ -165,10 +167,10 @@ def expand_path(path: str | os.PathLike[str]) -> Path:
                          "folder for settings and memory, or HOME.") from error  # fmt: skip
 
 
-def checked_url(url: str) -> str:
+def normalize_url(url: str) -> str:
     """Normalize a service's address: host in lower case, no slash at the end. Raises UsageError for an invalid one."""
-    if not _is_whole(url.strip()):
-        raise UsageError(f"{url[:200]!r} is no address of a service ({URL}): {_instead(url.strip())}")
+    if not _is_valid_url(url.strip()):
+        raise UsageError(f"{url[:200]!r} is no address of a service ({URL}): {_advise_on_url(url.strip())}")
     parts = urlsplit(url.strip())
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(f"The address of a service ({URL}) is a host and perhaps a path: no user, no ? and no #.")
@@ -202,7 +204,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _is_whole(url: str) -> bool:
+def _is_valid_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         named = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -211,15 +213,15 @@ def _is_whole(url: str) -> bool:
     return named and url.isprintable() and " " not in url
 
 
-def _instead(url: str) -> str:
+def _advise_on_url(url: str) -> str:
     """Advise on an invalid address: the same with a scheme, where only that is missing, else an example."""
     scheme = "http" if url.startswith(_OWN) else "https"
     whole = f"{scheme}://{url}"
-    lacks = "://" not in url and _is_whole(whole) and len(whole) < _LONG
+    lacks = "://" not in url and _is_valid_url(whole) and len(whole) < _LONG
     return f"did you mean {whole}?" if lacks else f"give one like {DAILYMOTION_URL}."
 
 
-def _credentials(texts: Mapping[str, str], address: str) -> Credentials:
+def _build_credentials(texts: Mapping[str, str], address: str) -> Credentials:
     """Build the key from its parts. Raises AccessError that names all missing parts."""
     if texts[BEARER]:
         return Bearer(texts[BEARER])
@@ -227,14 +229,14 @@ def _credentials(texts: Mapping[str, str], address: str) -> Credentials:
     needed = (KEY, SECRET, USERNAME, PASSWORD) if public else (KEY, SECRET)
     missing = [name for name in needed if not texts[name]]
     if missing:
-        host = checked_url(address or (PublicKey if public else PrivateKey).host)
+        host = normalize_url(address or (PublicKey if public else PrivateKey).host)
         raise AccessError(f"No API key for {host}: set {' and '.join(missing)}.")
     if public:
         return PublicKey(texts[KEY], texts[SECRET], texts[USERNAME], texts[PASSWORD])
     return PrivateKey(texts[KEY], texts[SECRET])
 
 
-def _text(name: str, value: object) -> str:
+def _read_text(name: str, value: object) -> str:
     if value is None:
         return ""
     try:

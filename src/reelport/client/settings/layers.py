@@ -57,24 +57,24 @@ class Layer:
         return Setting(name, self.values[name], VARIABLES.get(name, self.source) if self.variables else self.source)
 
 
-def arguments(given: Mapping[str, str | None]) -> Layer:
+def read_arguments(given: Mapping[str, str | None]) -> Layer:
     """Build the layer of a call's or command's arguments; an empty text counts as not given."""
     return Layer({name: value.strip() for name, value in given.items() if value and value.strip()}, "argument")
 
 
-def environment(variables: Mapping[str, str]) -> Layer:
+def read_environment(variables: Mapping[str, str]) -> Layer:
     """Build the layer of environment variables; an empty text counts as not given."""
     texts = {name: variables.get(variable, "").strip() for name, variable in VARIABLES.items()}
     return Layer({name: text for name, text in texts.items() if text}, "environment", variables=True)
 
 
-def first(layers: Sequence[Layer], name: str, default: str | None = None) -> Setting:
+def find_first(layers: Sequence[Layer], name: str, default: str | None = None) -> Setting:
     """Return the setting of that name from the first layer that has it, else the default."""
     found = (layer.setting(name) for layer in layers)
     return next((each for each in found if each), Setting(name, default, UNSET if default is None else DEFAULT))
 
 
-def kind(layers: Sequence[Layer]) -> Setting:
+def find_kind(layers: Sequence[Layer]) -> Setting:
     """Find the kind of key in force: as a profile says, or by the parts that arguments or variables give."""
     told = {layer.values.get("key") for layer in layers if "kind" in layer.values}
     for layer in layers:
@@ -89,7 +89,7 @@ def kind(layers: Sequence[Layer]) -> Setting:
     return Setting("kind", "private", DEFAULT)
 
 
-def address(layers: Sequence[Layer], of: str) -> Setting:
+def find_address(layers: Sequence[Layer], of: str) -> Setting:
     """Find the service's address in force. Raises UsageError for an invalid one."""
-    found = first(layers, "url", (PublicKey if of == "public" else PrivateKey).host)
-    return Setting("url", config.checked_url(found.value or ""), found.source)
+    found = find_first(layers, "url", (PublicKey if of == "public" else PrivateKey).host)
+    return Setting("url", config.normalize_url(found.value or ""), found.source)

@@ -47,21 +47,21 @@ class ProfileFile:
     profiles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def read(path: Path, *, alone: bool) -> ProfileFile:
+def read_profiles(path: Path, *, alone: bool) -> ProfileFile:
     """Read the profiles in a file; none when there is no file.
 
     With `alone` the file must hold nothing else; otherwise tables of other programs are ignored. Raises UsageError
     with every fault, StorageError when the file can't be read.
     """
-    found = _parsed(path)
-    faults = [*_secrets(found), *_misplaced(found, alone=alone)]
+    found = _parse_file(path)
+    faults = [*_list_secret_faults(found), *_list_misplaced(found, alone=alone)]
     tables = found.get("profiles", {})
     if not isinstance(tables, dict):
         faults.append("profiles is no table: write [profiles.NAME].")
         tables = {}
-    tables = _mistyped(found, alone=alone) | tables
+    tables = _find_mistyped(found, alone=alone) | tables
     for name, table in tables.items():
-        faults += _faults(name, table)
+        faults += _list_profile_faults(name, table)
     if faults:
         raise UsageError("\n".join(f"{path}: {fault}" for fault in faults))
     preferred = found.get("profile")
@@ -72,23 +72,23 @@ def read(path: Path, *, alone: bool) -> ProfileFile:
     )
 
 
-def checked_name(name: str) -> str:
+def check_name(name: str) -> str:
     """Return a valid profile name; raises UsageError for another."""
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name[:80]!r} can't be a profile's name: up to 64 letters, digits, - and _.")
     return name
 
 
-def keep(path: Path, name: str, settings: Mapping[str, str]) -> None:
+def write_profile(path: Path, name: str, settings: Mapping[str, str]) -> None:
     """Write one profile into a file, replacing the profile of that name; everything else stays the same.
 
     Raises UsageError when the file's layout can't be changed safely.
     """
-    section = [f"[profiles.{checked_name(name)}]", *(_line(key, value) for key, value in settings.items())]
-    with alone(path.parent):
-        before = _parsed(path)
+    section = [f"[profiles.{check_name(name)}]", *(_format_line(key, value) for key, value in settings.items())]
+    with lock_folder(path.parent):
+        before = _parse_file(path)
         wanted = {**before, "profiles": {**before.get("profiles", {}), name: tomllib.loads("\n".join(section[1:]))}}
-        text = "\n".join([*_without(_text(path).splitlines(), name), *section]).lstrip("\n") + "\n"
+        text = "\n".join([*_remove_profile(_read_text(path).splitlines(), name), *section]).lstrip("\n") + "\n"
         try:
             sound = tomllib.loads(text) == wanted
         except tomllib.TOMLDecodeError:
@@ -100,7 +100,7 @@ def keep(path: Path, name: str, settings: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Lock a settings folder against other Reelport processes during the block; makes a missing folder."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def write_private(path: Path, text: str) -> None:
         raise StorageError(f"{path} can't be written: {error.strerror or error}.") from error
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)
@@ -148,23 +148,23 @@ def _text(path: Path) -> str:
         raise UsageError(f"{path} is no UTF-8 text.") from None
 
 
-def _parsed(path: Path) -> dict[str, Any]:
+def _parse_file(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(_text(path))
+        return tomllib.loads(_read_text(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is no TOML: {error}.") from None
 
 
-def _secrets(value: object, place: str = "") -> Iterator[str]:
+def _list_secret_faults(value: object, place: str = "") -> Iterator[str]:
     """Yield a fault for every secret in a value, at any depth, without repeating the secret."""
     if isinstance(value, list):
         for each in value:
-            yield from _secrets(each, place)
+            yield from _list_secret_faults(each, place)
     if not isinstance(value, dict):
         return
     for key, inner in value.items():
         where = f"{place}.{key}".lstrip(".")
-        yield from _secrets(inner, where)
+        yield from _list_secret_faults(inner, where)
         if _is_secret(key) and not isinstance(inner, dict):
             yield (
                 f"{where} is a secret, and a secret doesn't belong in this file. Take it out, have a new one made if "
@@ -176,7 +176,7 @@ def _is_secret(key: str) -> bool:
     return key.lower().replace("-", "_") in _SECRETS
 
 
-def _misplaced(found: Mapping[str, Any], *, alone: bool) -> Iterator[str]:
+def _list_misplaced(found: Mapping[str, Any], *, alone: bool) -> Iterator[str]:
     if not isinstance(found.get("profile", ""), str):
         meant = ", or [profiles.NAME] for a profile itself" if isinstance(found["profile"], dict) else ""
         yield f'profile is no name: write profile = "NAME", above the first [table]{meant}.'
@@ -199,7 +199,7 @@ def _find_near(key: str, *, alone: bool) -> str | None:
     return nearest(key, OURS if alone else PROJECT_NAMES)
 
 
-def _mistyped(found: Mapping[str, Any], *, alone: bool) -> dict[str, Any]:
+def _find_mistyped(found: Mapping[str, Any], *, alone: bool) -> dict[str, Any]:
     """Find profile tables under a misspelled `profiles`, so that their faults are reported too."""
     near = [key for key in found if key not in PROJECT_NAMES and _find_near(key, alone=alone) in OURS]
     near += ["profile"] if "profile" in found else []
@@ -212,7 +212,7 @@ def _mistyped(found: Mapping[str, Any], *, alone: bool) -> dict[str, Any]:
     }
 
 
-def _faults(name: str, table: object) -> Iterator[str]:
+def _list_profile_faults(name: str, table: object) -> Iterator[str]:
     place = f"profiles.{name[:80]}"
     if not _NAME.fullmatch(name):
         yield f"{place}: a profile's name is up to 64 letters, digits, - and _."
@@ -233,7 +233,7 @@ def _faults(name: str, table: object) -> Iterator[str]:
             yield f"{place}.kind is one of {', '.join(KINDS)}."
 
 
-def _without(lines: list[str], name: str) -> list[str]:
+def _remove_profile(lines: list[str], name: str) -> list[str]:
     """Remove one profile's table from a file's lines; comments above the next table stay."""
     kept: list[str] = []
     leading: list[str] = []
@@ -251,14 +251,14 @@ def _without(lines: list[str], name: str) -> list[str]:
     return [*kept, ""] if kept else []
 
 
-def _line(key: str, value: str) -> str:
+def _format_line(key: str, value: str) -> str:
     if key in NUMBERS:
         return f"{key} = {value}"
-    quoted = "".join(_escaped(character) for character in value)
+    quoted = "".join(_escape(character) for character in value)
     return f'{key} = "{quoted}"'
 
 
-def _escaped(character: str) -> str:
+def _escape(character: str) -> str:
     if character in '"\\':
         return "\\" + character
     return character if character.isprintable() else f"\\U{ord(character):08X}"

@@ -13,10 +13,18 @@ from pathlib import Path
 from reelport.catalog import Limit
 from reelport.check import nearest
 from reelport.client.settings import layers
-from reelport.client.settings.config import HOME, INSECURE, Settings, checked_url, home_of, read_count, read_switch
+from reelport.client.settings.config import (
+    HOME,
+    INSECURE,
+    Settings,
+    normalize_url,
+    read_count,
+    read_switch,
+    resolve_home,
+)
 from reelport.client.settings.faults import Faults
 from reelport.client.settings.layers import PARTS, SECRETS, UNSET, VARIABLES, Layer, Setting
-from reelport.client.settings.profile_file import NUMBERS, ProfileFile, read
+from reelport.client.settings.profile_file import NUMBERS, ProfileFile, read_profiles
 from reelport.client.settings.secrets import Name, look_up
 from reelport.errors import AccessError, ReelportError, StorageError, UsageError
 
@@ -68,10 +76,10 @@ def resolve(
 
     Raises UsageError for faults in a file or a setting, AccessError for an incomplete key.
     """
-    return settings_of(in_force(environment, profile=profile, folder=folder, insecure=insecure, **given))
+    return build_settings(find_in_force(environment, profile=profile, folder=folder, insecure=insecure, **given))
 
 
-def settings_of(found: InForce) -> Settings:
+def build_settings(found: InForce) -> Settings:
     """Build a client's settings from those in force."""
     if found.missing and found.trouble is not None:
         raise found.trouble
@@ -82,7 +90,7 @@ def settings_of(found: InForce) -> Settings:
     return Settings.read(counts, found["url"], **{part: found[part] for part in found.needed}, insecure=found.insecure)
 
 
-def in_force(
+def find_in_force(
     environment: Mapping[str, str],
     *,
     profile: str | None = None,
@@ -91,58 +99,61 @@ def in_force(
     **given: str | None,
 ) -> InForce:
     """Find every setting in force. A secret that can't be read is no error here: `trouble` has the reason."""
-    home, project = home_of(environment), project_file(folder)
+    home, project = resolve_home(environment), find_project_file(folder)
     faults = Faults()
     user = home / USER_FILE
     files = (
-        faults.attempt(lambda: read(project, alone=False), ProfileFile(project)),
-        faults.attempt(lambda: read(user, alone=True), ProfileFile(user)),
+        faults.attempt(lambda: read_profiles(project, alone=False), ProfileFile(project)),
+        faults.attempt(lambda: read_profiles(user, alone=True), ProfileFile(user)),
     )
     chosen = Setting("profile", None, UNSET)
     if not faults.errors:
-        chosen = faults.attempt(lambda: _chosen(environment, profile, files), chosen)
-    arguments, outside = layers.arguments(given), layers.environment(environment)
+        chosen = faults.attempt(lambda: _choose_profile(environment, profile, files), chosen)
+    arguments, outside = layers.read_arguments(given), layers.read_environment(environment)
     name = chosen.value or ""
     tables = [Layer(file.profiles[name], f"{file.path} [profiles.{name}]") for file in files if name in file.profiles]
     order = [arguments, *tables, outside] if profile else [arguments, outside, *tables]
-    kind = layers.kind(order)
-    url = faults.attempt(lambda: layers.address(order, kind.value or ""), Setting("url", None, UNSET))
+    kind = layers.find_kind(order)
+    url = faults.attempt(lambda: layers.find_address(order, kind.value or ""), Setting("url", None, UNSET))
     clear = faults.attempt(lambda: insecure or read_switch(environment, INSECURE), instead=False)
     if faults.errors:
         for number in NUMBERS:
-            given_number = {VARIABLES[number]: layers.first(order, number).value or ""}
+            given_number = {VARIABLES[number]: layers.find_first(order, number).value or ""}
             faults.attempt(partial(read_count, given_number, VARIABLES[number]), None)
     faults.refuse()
     open_ = [
         chosen,
         url,
         kind,
-        layers.first(order, "key"),
-        layers.first(order, "username"),
-        layers.first(order, "slots", str(Limit.RUNNING_REPORTS.default)),
-        layers.first(order, "window_days", str(Limit.RANGE_DAYS.default)),
+        layers.find_first(order, "key"),
+        layers.find_first(order, "username"),
+        layers.find_first(order, "slots", str(Limit.RUNNING_REPORTS.default)),
+        layers.find_first(order, "window_days", str(Limit.RANGE_DAYS.default)),
     ]
     settings = {setting.name: setting for setting in open_}
     ours = [place for place in (arguments, outside) if _is_for_key(place, settings)]
     places = [place for place in ours if _is_for_address(place, order, settings["url"])]
-    secrets, trouble = _secrets(settings, places, home)
+    secrets, trouble = _find_secrets(settings, places, home)
     found = InForce(settings | secrets, home, project, trouble, clear)
     withheld = _explain_withheld(found, [place for place in ours if place not in places])
     return found if trouble else replace(found, trouble=withheld)
 
 
-def profile_names(environment: Mapping[str, str], folder: Path | None = None) -> tuple[str, ...]:
+def list_profile_names(environment: Mapping[str, str], folder: Path | None = None) -> tuple[str, ...]:
     """Return the names of all profiles, sorted. Raises UsageError for faults in a file."""
-    files = (read(project_file(folder), alone=False), read(home_of(environment) / USER_FILE, alone=True))
+    files = (
+        read_profiles(find_project_file(folder), alone=False),
+        read_profiles(resolve_home(environment) / USER_FILE, alone=True),
+    )
     return tuple(sorted({name for file in files for name in file.profiles}))
 
 
-def project_file(folder: Path | None = None) -> Path:
+def find_project_file(folder: Path | None = None) -> Path:
     """Return the project's profile file in a folder, by default the current one. Searches no parent folders."""
     return (folder or Path()) / PROJECT_FILE
 
 
-def secret_names(settings: Mapping[str, Setting]) -> dict[str, Name]:
+def list_secret_names(settings: Mapping[str, Setting]) -> dict[str, Name]:
     """Return the names under which a key's secret parts are stored; none while the key has no id."""
     url, kind, key, username = (settings[name].value or "" for name in ("url", "kind", "key", "username"))
     if kind != "bearer" and not key:
@@ -151,7 +162,7 @@ def secret_names(settings: Mapping[str, Setting]) -> dict[str, Name]:
     return {part: Name(url, f"{holder}, {username}" if part == "password" else holder, part) for part in PARTS[kind]}
 
 
-def _chosen(environment: Mapping[str, str], profile: str | None, files: Iterable[ProfileFile]) -> Setting:
+def _choose_profile(environment: Mapping[str, str], profile: str | None, files: Iterable[ProfileFile]) -> Setting:
     """Choose the profile. Raises UsageError when the named one doesn't exist."""
     wished = [
         Setting("profile", profile, "argument"),
@@ -184,7 +195,7 @@ def _is_for_address(place: Layer, order: Sequence[Layer], url: Setting) -> bool:
     """
     given = [layer for layer in order if "url" in layer.values and (layer is place or layer is order[0])]
     if given:
-        return checked_url(given[0].values["url"]) == url.value
+        return normalize_url(given[0].values["url"]) == url.value
     return url.source in {VARIABLES["url"], layers.DEFAULT}
 
 
@@ -202,12 +213,12 @@ def _explain_withheld(found: InForce, places: Sequence[Layer]) -> AccessError | 
     )
 
 
-def _secrets(
+def _find_secrets(
     settings: Mapping[str, Setting], places: Sequence[Layer], home: Path
 ) -> tuple[dict[str, Setting], ReelportError | None]:
     """Find the secret parts of the key in force, each in the first place that has it, and any error met."""
-    found = {part: layers.first(places, part) for part in SECRETS}
-    for part, name in secret_names(settings).items():
+    found = {part: layers.find_first(places, part) for part in SECRETS}
+    for part, name in list_secret_names(settings).items():
         if found[part].value:
             continue
         try:

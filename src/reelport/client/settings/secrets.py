@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reelport.client.settings.profile_file import alone, write_private
+from reelport.client.settings.profile_file import lock_folder, write_private
 from reelport.errors import AccessError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -54,16 +54,16 @@ def look_up(name: Name, home: Path) -> Found | None:
 
     Raises UsageError or AccessError for a keyring or a file that can't be trusted or opened.
     """
-    ring = keyring()
+    ring = find_keyring()
     if ring is not None:
-        secret = _asked(ring, name)
+        secret = _read_from_keyring(ring, name)
         if secret:
-            return Found(secret, f"keyring ({ring_name(ring)})")
-    secret = _held(home / SECRETS_FILE).get(name.url, {}).get(name.entry)
+            return Found(secret, f"keyring ({get_ring_name(ring)})")
+    secret = _read_file(home / SECRETS_FILE).get(name.url, {}).get(name.entry)
     return Found(secret, f"file ({home / SECRETS_FILE})") if secret else None
 
 
-def keyring() -> KeyringBackend | None:
+def find_keyring() -> KeyringBackend | None:
     """Find the system's keyring; None where there is none that protects secrets.
 
     A keyring that the user chose (PYTHON_KEYRING_BACKEND, keyringrc.cfg) is used without a check. Of the others we
@@ -87,43 +87,43 @@ def keyring() -> KeyringBackend | None:
     return max(sound, key=lambda ring: ring.priority, default=None)
 
 
-def ring_name(ring: KeyringBackend) -> str:
+def get_ring_name(ring: KeyringBackend) -> str:
     """Return a keyring's own name."""
     return str(ring.name)
 
 
-def keep_in_keyring(ring: KeyringBackend, name: Name, secret: str) -> str:
+def store_in_keyring(ring: KeyringBackend, name: Name, secret: str) -> str:
     """Store a secret in the keyring and return the place. Raises AccessError when the keyring doesn't give it back."""
-    with _trouble():
-        ring.set_password(_service(name), name.entry, secret)
-    if _asked(ring, name) != secret:
-        raise AccessError(f"The keyring ({ring_name(ring)}) took the secret but doesn't give it back.")
-    return f"keyring ({ring_name(ring)})"
+    with _translate_keyring_errors():
+        ring.set_password(_format_service(name), name.entry, secret)
+    if _read_from_keyring(ring, name) != secret:
+        raise AccessError(f"The keyring ({get_ring_name(ring)}) took the secret but doesn't give it back.")
+    return f"keyring ({get_ring_name(ring)})"
 
 
-def keep_in_file(home: Path, name: Name, secret: str) -> str:
+def store_in_file(home: Path, name: Name, secret: str) -> str:
     """Store a secret in the file, in clear text, readable only for its owner; return the place."""
     path = home / SECRETS_FILE
-    with alone(home):
-        held = _held(path)
+    with lock_folder(home):
+        held = _read_file(path)
         held.setdefault(name.url, {})[name.entry] = secret
         write_private(path, json.dumps(held, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
     return f"file ({path})"
 
 
-def forget(name: Name, home: Path) -> tuple[str, ...]:
+def delete_secret(name: Name, home: Path) -> tuple[str, ...]:
     """Delete a secret from the keyring and the file; return the places that had it."""
     places: list[str] = []
-    ring = keyring()
-    if ring is not None and _asked(ring, name) is not None:
-        with _trouble():
-            ring.delete_password(_service(name), name.entry)
-        places.append(f"keyring ({ring_name(ring)})")
+    ring = find_keyring()
+    if ring is not None and _read_from_keyring(ring, name) is not None:
+        with _translate_keyring_errors():
+            ring.delete_password(_format_service(name), name.entry)
+        places.append(f"keyring ({get_ring_name(ring)})")
     path = home / SECRETS_FILE
     if not path.exists():
         return tuple(places)
-    with alone(home):
-        held = _held(path)
+    with lock_folder(home):
+        held = _read_file(path)
         if held.get(name.url, {}).pop(name.entry, None) is not None:
             held = {url: entries for url, entries in held.items() if entries}
             write_private(path, json.dumps(held, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
@@ -131,18 +131,18 @@ def forget(name: Name, home: Path) -> tuple[str, ...]:
     return tuple(places)
 
 
-def _asked(ring: KeyringBackend, name: Name) -> str | None:
-    with _trouble():
-        secret: str | None = ring.get_password(_service(name), name.entry)
+def _read_from_keyring(ring: KeyringBackend, name: Name) -> str | None:
+    with _translate_keyring_errors():
+        secret: str | None = ring.get_password(_format_service(name), name.entry)
         return secret
 
 
-def _service(name: Name) -> str:
+def _format_service(name: Name) -> str:
     return f"reelport {name.url}"
 
 
 @contextmanager
-def _trouble() -> Iterator[None]:
+def _translate_keyring_errors() -> Iterator[None]:
     """Turn any error of a locked or broken keyring into an AccessError that says what to do."""
     try:
         yield
@@ -153,7 +153,7 @@ def _trouble() -> Iterator[None]:
         ) from error
 
 
-def _held(path: Path) -> dict[str, dict[str, str]]:
+def _read_file(path: Path) -> dict[str, dict[str, str]]:
     """Read the file of secrets; empty where there is none. Raises AccessError when others can read or own it."""
     try:
         with path.open("rb") as file:
