@@ -289,8 +289,8 @@ def test_many_processes_keep_profiles_and_secrets_at_once(tmp_path: Path) -> Non
         "import sys; from pathlib import Path; from reelport.client.settings import profile_file, secrets\n"
         "home, who = Path(sys.argv[1]), sys.argv[2]\n"
         "for number in range(5):\n"
-        "    profile_file.keep(home / 'config.toml', f'{who}-{number}', {'key': who})\n"
-        "    secrets.keep_in_file(home, secrets.Name('https://u.example', f'{who}-{number}', 'secret'), who)\n"
+        "    profile_file.write_profile(home / 'config.toml', f'{who}-{number}', {'key': who})\n"
+        "    secrets.store_in_file(home, secrets.Name('https://u.example', f'{who}-{number}', 'secret'), who)\n"
     )
     running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), who]) for who in "abcd"]
     assert [process.wait(300) for process in running] == [0] * 4

@@ -232,7 +232,7 @@ def test_the_log_is_silent_unless_it_is_configured(configuration: str, wanted: l
         "from reelport.client.settings.credentials import PrivateKey\n"
         "log = ReportLog(Session(Settings('https://r.example', PrivateKey('key', 'secret'))))\n"
         "log(Asked('R-1'))\n"
-        "if not logging.getLogger().handlers: log.say(logging.ERROR, 'never seen')\n"
+        "if not logging.getLogger().handlers: log.write(logging.ERROR, 'never seen')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
     assert (done.stdout, done.stderr.splitlines()) == ("", wanted)
