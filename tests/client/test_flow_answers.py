@@ -145,7 +145,7 @@ def test_a_secret_is_redacted_however_it_is_spelled(session: Session, spell: Cal
     """Pages of errors repeat what they were sent as addresses, forms and HTML write it."""
     key = PrivateKey("key-1", "a secret/of <7> letters & 'more'")
     mine = session.with_settings(replace(session.settings, key=key))
-    assert mine.redacted(f"wrong: {spell(key.secret)}!") == "wrong: [redacted]!"
+    assert mine.redact(f"wrong: {spell(key.secret)}!") == "wrong: [redacted]!"
 
 
 @pytest.mark.parametrize(

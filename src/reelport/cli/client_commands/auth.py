@@ -73,7 +73,7 @@ def login(
     password: on stdin they are two lines.
     """
     home = resolve_home(os.environ)
-    name = profile_file.checked_name(profile or os.environ.get(PROFILE, "").strip() or DEFAULT_PROFILE)
+    name = profile_file.check_name(profile or os.environ.get(PROFILE, "").strip() or DEFAULT_PROFILE)
     known = profile_file.read_profiles(home / USER_FILE, alone=True).profiles.get(name, {})
     given = _read_open_parts(known, {"url": url, "kind": kind and str(kind), "key": key, "username": username})
     ring = _choose_keyring(store)
