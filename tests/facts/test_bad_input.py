@@ -115,7 +115,10 @@ def test_bytes_that_are_not_utf8_cost_their_line(tmp_path: Path, root: Path) -> 
         ('{"day":"2023-07-01","owner_channel_id":"c","eur":1,"usd":1,"gbp":1}', "unknown column 'gbp'"),
         ('{"day":"2023-07-01","owner_channel_id":"c","eur":1' + "0" * 30 + ',"usd":1}', "eur: '1000"),
         ('{"day":"2023-07-01","owner_channel_id":"c","eur":0.0000001,"usd":1}', "eur: '0.0000001' has more than 6"),
-        ('{"day":"2023-07-01","owner_channel_id":"c","eur":1,"eur":2,"usd":1}', "eur: it is told more than once"),
+        (
+            '{"day":"2023-07-01","owner_channel_id":"c","eur":1,"eur":2,"usd":1}',
+            "eur: the line has this key more than once",
+        ),
         ('{"day": "2023-07-01", "owner_channel_id": "c", "usd" : 1, "eur": 1, "usd" : 1}', "usd: it is told more than"),
         ("[" * 100_000, "it is nested too deep"),
         (r'{"day":"2023-07-01","owner_channel_id":"\ud83d","eur":1,"usd":1}', "owner_channel_id: it holds half a char"),

@@ -101,11 +101,11 @@ def test_a_broken_log_is_found(root: Path, loaded: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        ("", "commit 2 of the log is cut"),
+        ("", "commit 2 of the log is truncated"),
         ("none", "commit 2 of the log can't be read"),
         ("5", "commit 2 of the log can't be read"),
         ('{"add": {}}', "commit 2 of the log can't be read"),
-        ("line", "commit 2 of the log names files of 1 row, and says that it wrote 2"),
+        ("line", "commit 2 of the log adds files with 1 row, but records 2"),
         ("gap", "commit 1 is missing from the log"),
         ("all", "its log is lost: 3 files, such as month=2023-07/2023-07-01-"),
     ],
@@ -136,7 +136,7 @@ def test_an_object_table_that_kept_what_was_replaced_is_found(tmp_path: Path, ro
     commit = log_file(root / "channels", 2)
     commit.write_text("".join(line for line in commit.read_text().splitlines(keepends=True) if '"remove"' not in line))
     (finding,) = _findings(root)
-    assert finding == "commit 2 of the log leaves files standing that it put others in the place of"
+    assert finding == "commit 2 of the log replaced files, but did not remove them"
 
 
 def test_files_in_no_commit_are_told_and_no_finding(root: Path, loaded: Path) -> None:

@@ -114,9 +114,9 @@ def _any_sql(refusals: Sequence[RowRefusal]) -> str:
     return " OR ".join(f"coalesce({one.condition}, false)" for one in refusals) or "false"
 
 
-def _met_sql(refusals: Sequence[RowRefusal], said: Callable[[RowRefusal], str]) -> str:
-    """Write the SQL of a list with one item, given by `said`, for each refusal that applies to the row."""
-    items = ", ".join(f"CASE WHEN {one.condition} THEN {said(one)} END" for one in refusals)
+def _met_sql(refusals: Sequence[RowRefusal], item_sql: Callable[[RowRefusal], str]) -> str:
+    """Write the SQL of a list with one item, by `item_sql`, for each refusal that applies to the row."""
+    items = ", ".join(f"CASE WHEN {one.condition} THEN {item_sql(one)} END" for one in refusals)
     return f"list_filter([{items}], lambda one: one IS NOT NULL)"
 
 

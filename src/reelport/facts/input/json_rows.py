@@ -35,7 +35,7 @@ def parse_row(raw: bytes, known: frozenset[str]) -> dict[str, str | None] | str:
     if not isinstance(value, dict):
         return "it is no JSON object"
     if _count_key_signs(raw) > len(value) and (twice := _find_repeated_keys(raw)):
-        return f"{twice[0]}: it is told more than once"
+        return f"{twice[0]}: the line has this key more than once"
     problems = [] if value.keys() <= known else [f"unknown column {name!r}" for name in value if name not in known]
     for name, one in value.items():
         if one is None or isinstance(one, str):

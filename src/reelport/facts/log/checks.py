@@ -86,13 +86,13 @@ def _column_names(meta: Mapping[str, Any]) -> frozenset[str]:
 def _find_faults(commit: _Commit, table: Table, active: Collection[str]) -> Iterator[str]:
     """Yield what is wrong with a commit; `active` are the files in use after it."""
     if commit.info is None:
-        yield "is cut: it doesn't say what it did"
+        yield "is truncated: it doesn't record what it did"
         return
     if not table.is_fact:
         if commit.rows and len(active) > len(commit.rows):
-            yield "leaves files standing that it put others in the place of"
+            yield "replaced files, but did not remove them"
         return
     entry = commit.info.get("reelport", {})
     rows = sum(commit.rows.values())
     if entry.get("kind") in _WRITING_KINDS and rows != entry.get("rows", 0):
-        yield f"names files of {format_count(rows, 'row')}, and says that it wrote {entry.get('rows', 0):,}"
+        yield f"adds files with {format_count(rows, 'row')}, but records {entry.get('rows', 0):,}"

@@ -221,7 +221,7 @@ def _parse_entry(commit: dict[str, object]) -> LogEntry:
     record = commit["reelport"]
     stamp, version = commit.get("timestamp"), commit.get("version")
     if not isinstance(record, dict) or not isinstance(stamp, int) or not isinstance(version, int):
-        raise StorageError(f"commit {version} of the table tells of itself in a form that this version can't read")
+        raise StorageError(f"commit {version} of the table has a record that this version can't read")
     span = record.get("span")
     return LogEntry(
         kind=str(record["kind"]),

@@ -155,16 +155,16 @@ def _convert_counts(column: Column, given: ExportColumn, name: ColumnName) -> Co
 def _make_measure(column: Column, given: ExportColumn, unit: NamedUnit | None, read: NumberReading) -> Conversion:
     """Convert numbers in the unit to seconds or bytes; without a unit they are taken to be in the column's own."""
     factor = _factor_sql(unit)
-    told = read.note
+    note = read.note
     if unit is None:
-        told = _join_notes(read.note, f"its name tells no unit: taken for {column.unit}")
+        note = _join_notes(read.note, f"its name tells no unit: taken for {column.unit}")
     elif factor:
-        told = _join_notes(read.note, f"{unit.word} to {column.unit}")
+        note = _join_notes(read.note, f"{unit.word} to {column.unit}")
     if read.is_whole and not factor:
-        return Conversion(read.sql, told, is_doubtful=unit is None)
+        return Conversion(read.sql, note, is_doubtful=unit is None)
     number = f"TRY_CAST({read.sql} AS DECIMAL(24,6))"
     made = f"TRY_CAST(round({number}{factor}) AS BIGINT)"
-    return Conversion(_or_original_sql(made, given), told or "rounded", is_doubtful=unit is None)
+    return Conversion(_or_original_sql(made, given), note or "rounded", is_doubtful=unit is None)
 
 
 def _write_out_exponents(given: ExportColumn) -> Conversion:
@@ -198,8 +198,8 @@ def _most_match(values: Sequence[str], fits: Callable[[str], bool]) -> bool:
 
 def _convert_money(column: Column, given: ExportColumn, name: ColumnName) -> Conversions:
     signs = {sign for value in given.values for sign in _CURRENCY if sign in value}
-    told = {_CURRENCY[sign] for sign in signs} | ({name.unit.of} if name.unit is not None else set())
-    if told - {column.unit}:
+    currencies = {_CURRENCY[sign] for sign in signs} | ({name.unit.of} if name.unit is not None else set())
+    if currencies - {column.unit}:
         return ()
     bare = tuple(_remove_signs(value, signs) for value in given.values)
     text = f"trim({_remove_signs_sql(given.sql, signs)})" if signs else given.sql
@@ -210,13 +210,13 @@ def _convert_money(column: Column, given: ExportColumn, name: ColumnName) -> Con
     else:
         readings = ()
     return tuple(
-        _make_money(column, given, read, is_micro=name.is_micro, has_signs=bool(signs), told=bool(told))
+        _make_money(column, given, read, is_micro=name.is_micro, has_signs=bool(signs), has_currency=bool(currencies))
         for read in readings
     )
 
 
 def _make_money(
-    column: Column, given: ExportColumn, read: NumberReading, *, is_micro: bool, has_signs: bool, told: bool
+    column: Column, given: ExportColumn, read: NumberReading, *, is_micro: bool, has_signs: bool, has_currency: bool
 ) -> Conversion:
     text, note = read.sql, _join_notes("signs taken out" if has_signs else "", read.note)
     if is_micro:
@@ -225,9 +225,9 @@ def _make_money(
     elif given.type == "VARCHAR" and any(_has_long_fraction(value) for value in given.values):
         text = _or_original_sql(f"round(TRY_CAST({text} AS DECIMAL(38,18)), 6)", given)
         note = _join_notes(note, "rounded to 6 digits")
-    if not told:
+    if not has_currency:
         note = _join_notes(note, f"its name tells no currency: only if it is {column.unit}")
-    return Conversion(text, note, is_doubtful=not told, needs_person=not told)
+    return Conversion(text, note, is_doubtful=not has_currency, needs_person=not has_currency)
 
 
 def _has_long_fraction(value: str) -> bool:

@@ -71,7 +71,7 @@ def _format_gap(gap: Gap) -> Iterator[str]:
 
 
 def _format_open_way(given: ExportColumn, column: Column) -> str:
-    """A line for a column of the export that nothing could convert: as it is where it is empty, else to be written."""
+    """Format a line for a column that no way converts: its name if it is empty, else a placeholder to complete."""
     if not given.values:
         return f"{_to_printable(given.sql)} AS {column.name},  -- if later rows fill it"
     return f"… {_to_printable(given.sql)} … AS {column.name},  -- write how its values become the table's"
