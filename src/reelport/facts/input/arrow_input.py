@@ -8,7 +8,7 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from reelport.errors import BadInput
-from reelport.facts.input.checking import FILE, LINE, RowSource
+from reelport.facts.input.load_query import FILE, LINE, RowSource
 from reelport.facts.input.sources import make_arrow_source
 from reelport.facts.storage.duckdb_session import Workspace
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from reelport.facts.input.checking import FILE, LINE
+from reelport.facts.input.load_query import FILE, LINE
 
 Node = dict[str, Any]
 """A node of DuckDB's syntax tree of a statement."""

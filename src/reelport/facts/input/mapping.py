@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 
 from reelport.errors import BadInput
 from reelport.facts.durable import translate_io_errors
-from reelport.facts.input.checking import FILE, LINE, OUTPUT, Locate, RowSource
 from reelport.facts.input.files import FileFormat, InputFile
 from reelport.facts.input.json_input import create_json_view
 from reelport.facts.input.json_places import ObjectPlaces
 from reelport.facts.input.lineage import trace_rows
+from reelport.facts.input.load_query import FILE, LINE, OUTPUT, Locate, RowSource
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.sources import ROW_NUMBER, ReaderFailure, parquet_source_rows, read_parquet_columns
 from reelport.facts.input.text_batches import Reject, read_batches, read_header, text_schema

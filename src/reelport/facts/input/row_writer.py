@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelport.facts.input.checking import DAY, OUTSIDE, REJECT
+from reelport.facts.input.load_query import DAY, OUTSIDE, REJECT
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.rejects import Rejects
 from reelport.facts.schema import OWNER

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from reelport.errors import BadInput
-from reelport.facts.input.checking import FILE, LINE
 from reelport.facts.input.csv_records import Record, decode_line, read_records
 from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, damaged_sentence
 from reelport.facts.input.json_rows import parse_json, parse_row
 from reelport.facts.input.lines import LineReader
+from reelport.facts.input.load_query import FILE, LINE
 from reelport.facts.input.progress import ProgressMeter
 from reelport.wording import format_count
 

@@ -14,8 +14,8 @@ from tempfile import TemporaryFile
 from reelport.errors import BadInput, UsageError
 from reelport.facts.defaults import MEMORY
 from reelport.facts.input.arrow_input import ArrowRows, make_arrow_rows_source
-from reelport.facts.input.checking import RowSource, sorted_rows_sql
 from reelport.facts.input.files import InputFile, batch_id, check_unchanged, detect_format
+from reelport.facts.input.load_query import RowSource, sorted_load_sql
 from reelport.facts.input.mapping import read_mapping, run_mapping
 from reelport.facts.input.progress import ProgressCallback, ProgressMeter
 from reelport.facts.input.rejects import Rejects, check_rejects_path
@@ -220,7 +220,7 @@ def _load_sources(
         staged = stack.enter_context(StagedFiles(request.root / request.table.name, request.table))
         writer = RowWriter(request.table, request.batch, staged, bad, meter, total, request.owners)
         with failure.reraise(), blame_input(space, inputs, found):
-            query = sorted_rows_sql(request.table, found, lenient=request.lenient)
+            query = sorted_load_sql(request.table, found, lenient=request.lenient)
             space.run_interruptibly(lambda: writer.write(space.session.sql(query)), meter.report_engine_share)
         check_unchanged(inputs)
         _refuse_bad_rows(request, writer, bad, total)

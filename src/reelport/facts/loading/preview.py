@@ -10,9 +10,9 @@ from pathlib import Path
 
 from reelport.facts.defaults import MEMORY
 from reelport.facts.input.broken_lines import BrokenLine, BrokenLines
-from reelport.facts.input.checking import REJECT, RowSource, checked_sql
+from reelport.facts.input.dry_run import RowCheck, check_rows
 from reelport.facts.input.files import InputFile, detect_format
-from reelport.facts.input.judging import Judgement, judge
+from reelport.facts.input.load_query import REJECT, RowSource, load_sql
 from reelport.facts.input.mapping import read_mapping, run_mapping
 from reelport.facts.input.progress import ProgressCallback, ProgressMeter
 from reelport.facts.input.sources import ReaderFailure, blame_input, check_columns, make_sources
@@ -42,7 +42,7 @@ class Preview:
     reasons: tuple[str | None, ...]
     lines: tuple[BrokenLine, ...]
     broken: int
-    judged: Judgement
+    judged: RowCheck
     refusal: str | None = None
     already: bool = False
     left_out: tuple[DayLeftOut, ...] = ()
@@ -76,7 +76,7 @@ class _PreviewRequest:
         """The paths of the files, as text."""
         return tuple(str(file.path) for file in self.inputs)
 
-    def refusal(self, terms: LoadTerms, judged: Judgement) -> str | None:
+    def refusal(self, terms: LoadTerms, judged: RowCheck) -> str | None:
         """Say why the batch would not be loaded on these terms; None when it would."""
         read = judged.read if self.mapping is None else judged.rows + judged.rejects
         why = terms.refuse_bad_rows(judged.rows, judged.rejects, read)
@@ -126,7 +126,7 @@ def preview(
     return _compare_with_table(result, read_newest(root, found)) if is_added else result
 
 
-def _examine(space: Workspace, request: _PreviewRequest, count: int) -> tuple[list[tuple[str | None, ...]], Judgement]:
+def _examine(space: Workspace, request: _PreviewRequest, count: int) -> tuple[list[tuple[str | None, ...]], RowCheck]:
     """Read the first rows, then check and count all of them."""
     space.session.execute("SET preserve_insertion_order = true")
     given = request.sources(space)
@@ -137,7 +137,7 @@ def _examine(space: Workspace, request: _PreviewRequest, count: int) -> tuple[li
         request.meter.restart()
         given = request.sources(space)
     with request.failure.reraise(), blame_input(space, request.inputs, given):
-        judged = judge(
+        judged = check_rows(
             space, request.table, given, request.bad, request.names, lenient=request.lenient, meter=request.meter
         )
     return shown, judged
@@ -157,7 +157,7 @@ def _read_first_rows(
 ) -> list[tuple[str | None, ...]]:
     """Read the first rows as texts, each with the reason for its refusal as the last cell."""
     texts = ", ".join(f"CAST({quote_name(column.name)} AS VARCHAR)" for column in request.table.columns)
-    rows = " UNION ALL ".join(checked_sql(request.table, source, lenient=request.lenient) for source in given)
+    rows = " UNION ALL ".join(load_sql(request.table, source, lenient=request.lenient) for source in given)
     query = f"SELECT {texts}, {REJECT}.reason FROM ({rows}) LIMIT {count:d}"  # noqa: S608 - our tables' own names
     with request.failure.reraise(), blame_input(space, request.inputs, given):
         return space.run_interruptibly(lambda: space.session.execute(query).fetchall())

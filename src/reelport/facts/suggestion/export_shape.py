@@ -9,10 +9,10 @@ from pathlib import Path
 
 from reelport.errors import BadInput
 from reelport.facts.defaults import MEMORY
-from reelport.facts.input.checking import FILE, LINE
 from reelport.facts.input.files import FileFormat, InputFile, detect_format
 from reelport.facts.input.json_input import create_json_view
 from reelport.facts.input.json_places import ObjectPlaces
+from reelport.facts.input.load_query import FILE, LINE
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.sources import read_parquet_columns
 from reelport.facts.input.text_batches import read_batches, read_header

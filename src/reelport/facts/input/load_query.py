@@ -61,7 +61,7 @@ def find_column_problems(table: Table, source: RowSource) -> list[str]:
     return [f"{source.named}: {problem}" for problem in problems]
 
 
-def checked_sql(table: Table, source: RowSource, *, lenient: bool = False) -> str:
+def load_sql(table: Table, source: RowSource, *, lenient: bool = False) -> str:
     """Write a SELECT of the converted columns, file and line, `REJECT`, and if lenient `OUTSIDE`.
 
     The source must have no column problems. If lenient, texts outside a list that no number depends on are kept.
@@ -79,7 +79,7 @@ def checked_sql(table: Table, source: RowSource, *, lenient: bool = False) -> st
     return f"SELECT {', '.join([*columns, _place_sql(source), reject, *outside])} FROM {source.relation} AS {_SOURCE}"  # noqa: S608 - names are quoted
 
 
-def judged_sql(table: Table, source: RowSource, *, lenient: bool = False) -> str:
+def dry_run_sql(table: Table, source: RowSource, *, lenient: bool = False) -> str:
     """Write a SELECT of only what a dry run counts: time or key, file and line, `PROBLEMS` and `OUTSIDE`."""
     values, refusals, kept = _collect_rules(table, source, lenient=lenient)
     met = _met_sql(refusals, lambda one: f"struct_pack(kind := {quote_text(one.kind)}, reason := {one.reason})")
@@ -130,13 +130,13 @@ def _place_sql(source: RowSource) -> str:
     return f"{source.file} AS {quote_name(FILE)}, {source.line} AS {quote_name(LINE)}"
 
 
-def sorted_rows_sql(table: Table, sources: Sequence[RowSource], *, lenient: bool = False) -> str:
+def sorted_load_sql(table: Table, sources: Sequence[RowSource], *, lenient: bool = False) -> str:
     """Write the whole query of a load: bad rows first, then good ones in the table's sort order.
 
     Of object rows with the same key, the last one is kept.
     """
     names = ", ".join([*(quote_name(column.name) for column in table.columns), *([OUTSIDE] if lenient else [])])
-    rows = " UNION ALL ".join(checked_sql(table, source, lenient=lenient) for source in sources)
+    rows = " UNION ALL ".join(load_sql(table, source, lenient=lenient) for source in sources)
     keys = ", ".join(quote_name(name) for name in sort_keys(table))
     if table.time is not None:
         day = f"CAST({quote_name(table.time)} AS DATE)"

@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from reelport.facts.input.broken_lines import BrokenLines
-from reelport.facts.input.checking import FILE, LINE, OUTSIDE, PROBLEMS, RowSource, judged_sql
+from reelport.facts.input.load_query import FILE, LINE, OUTSIDE, PROBLEMS, RowSource, dry_run_sql
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.row_writer import OutsideRows
 from reelport.facts.rules import quote_name
@@ -48,7 +48,7 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class RowCheck:
     """The counts of a check: rows read, rows to load (in all and by day), and reasons why others are refused.
 
     Of object rows with the same key, one counts. A row may have several reasons; the most frequent comes first.
@@ -62,7 +62,7 @@ class Judgement:
     outside: tuple[OutsideRows, ...]
 
 
-def judge(
+def check_rows(
     space: Workspace,
     table: Table,
     given: Sequence[RowSource],
@@ -71,7 +71,7 @@ def judge(
     *,
     lenient: bool,
     meter: ProgressMeter,
-) -> Judgement:
+) -> RowCheck:
     """Read the sources to their end and count; meanwhile `bad` counts the lines that can't be parsed as rows."""
     query = _counting_sql(table, given, lenient=lenient)
     groups = space.run_interruptibly(lambda: space.session.execute(query).fetchall(), meter.report_engine_share)
@@ -87,7 +87,7 @@ def judge(
         outside.update(dict.fromkeys(beyond or (), count))
     rejects = sum(group[3] for group in groups if group[1] is not None) + bad.count
     reasons = (*_collect_reasons(groups, given, names), *_broken_line_reasons(bad))
-    return Judgement(
+    return RowCheck(
         read + bad.count,
         rows,
         rejects,
@@ -107,7 +107,7 @@ def _counting_sql(table: Table, given: Sequence[RowSource], *, lenient: bool) ->
         file=quote_name(FILE),
         line=quote_name(LINE),
         apart=_FILES_APART,
-        rows=" UNION ALL ".join(judged_sql(table, source, lenient=lenient) for source in given),
+        rows=" UNION ALL ".join(dry_run_sql(table, source, lenient=lenient) for source in given),
     )
 
 
