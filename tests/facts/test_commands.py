@@ -267,7 +267,7 @@ def test_rows_that_nobody_may_read_are_told_once(tmp_path: Path, reelport: Reelp
     reelport("channel", "add", "--org", "acme", "--id", "c1", "--slug", "one")
     path.write_text(path.read_text() + "2023-07-02,c1,1,3\n")
     told = reelport("load", "earnings", path)[1].splitlines()
-    assert told[1:] == [
+    assert told[2:] == [
         (
             "earnings: 3 rows of 2 owner channels that no organization may read ('c3', 'c2'): if they are right, "
             "`reelport channel add` lets one read them"

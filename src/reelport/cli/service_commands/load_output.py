@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from reelport.facts.input.row_writer import OutsideRows
     from reelport.facts.loading.load import LoadResult
+    from reelport.facts.loading.overlap import SharedDay
     from reelport.facts.loading.preview import Preview
 
 
@@ -33,6 +34,10 @@ def print_result(result: LoadResult, note: str | None, *, as_json: bool) -> None
         print(f"{result.table}: nothing changed, batch {result.batch} is loaded already")
     else:
         print(f"{result.table}: {_rows_and_days(result.rows, result.days, 'loaded')} (batch {result.batch})")
+    if result.removed is not None:
+        print(f"{result.table}: {format_count(result.removed, 'row')} removed from the days that it replaced")
+    if result.shared_days:
+        _print_shared_days(result.table, result.shared_days, result.days, is_dry=False)
     if result.left_out:
         from reelport.facts.loading.changes import format_left_out
 
@@ -44,6 +49,12 @@ def print_result(result: LoadResult, note: str | None, *, as_json: bool) -> None
     _print_outside(result.table, result.outside, "taken")
     if note is not None:
         print(f"{result.table}: {note}")
+
+
+def _print_shared_days(table: str, shared: Sequence[SharedDay], days: Sequence[date], *, is_dry: bool) -> None:
+    from reelport.facts.loading.overlap import format_shared_days
+
+    print(f"{table}: {format_shared_days(shared, days, is_dry=is_dry)}")
 
 
 _OF_OUTPUT = (
@@ -102,6 +113,8 @@ def _facts(shown: Preview) -> Mapping[str, object]:
         "outside": [asdict(one) for one in judged.outside],
         "already": shown.already,
         "left_out": [asdict(one) for one in shown.left_out],
+        "shared_days": [asdict(one) for one in shown.shared_days],
+        "removed": shown.removed,
         "refusal": shown.refusal,
         "first_rows": rows,
         "first_broken_lines": [asdict(one) for one in shown.lines],
@@ -133,6 +146,10 @@ def _print_judged(shown: Preview) -> None:
         print(f"{shown.table}: {format_count(rows, 'row')} of days that were replaced since would be left out: {days}")
     left = {one.day for one in shown.left_out}
     days_landing = [] if shown.refusal else [day for day in judged.days if day not in left]
+    if shown.removed is not None:
+        print(f"{shown.table}: {format_count(shown.removed, 'row')} would be removed from the days to replace")
+    if shown.shared_days:
+        _print_shared_days(shown.table, shown.shared_days, days_landing, is_dry=True)
     print(f"{shown.table}: {_rows_and_days(shown.rows_to_load, days_landing, 'would be loaded')}")
 
 

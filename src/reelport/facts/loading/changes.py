@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from reelport.errors import BadInput
+from reelport.facts.loading.overlap import SharedDay, find_shared_days
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import DataFile, DayLeftOut, LogEntry, TableVersion
 from reelport.facts.log.history import find_superseded_days, read_history
@@ -44,12 +45,15 @@ class AppliedLoad:
     """The result of committing a load.
 
     `version` is the table's new version, None when nothing had to change. `files` are the prepared files that the
-    commit uses, `entry` is what it records.
+    commit uses, `entry` is what it records. `shared_days` had rows of other batches already. `removed` is how many rows
+    a replacement removed, None for any other load.
     """
 
     version: int | None
     files: tuple[DataFile, ...]
     entry: LogEntry
+    shared_days: tuple[SharedDay, ...] = ()
+    removed: int | None = None
 
 
 def apply_load(root: Path, table: Table, loaded: PreparedLoad, memory: str) -> AppliedLoad:
@@ -64,27 +68,34 @@ def apply_load(root: Path, table: Table, loaded: PreparedLoad, memory: str) -> A
 
 def _apply_addition(root: Path, table: Table, loaded: PreparedLoad) -> AppliedLoad:
     """Add the batch, without the days that were replaced since it was first loaded."""
-    changes: list[Change] = []
+    changes: list[tuple[Change, tuple[SharedDay, ...]]] = []
 
     def propose(now: TableVersion) -> Change | None:
         if now.is_loaded(loaded.entry.batch):
             return None
-        changes.append(_leave_out_superseded(now, loaded))
-        return changes[-1]
+        change = _leave_out_superseded(now, loaded)
+        changes.append((change, find_shared_days(now, _count_by_day(change.adds))))
+        return change
 
     version = commit(root, table, propose)
     if version is None:
         return AppliedLoad(None, (), loaded.entry)
-    return AppliedLoad(version, changes[-1].adds, changes[-1].entry)
+    change, shared = changes[-1]
+    return AppliedLoad(version, change.adds, change.entry, shared)
+
+
+def _count_by_day(files: Sequence[DataFile]) -> Counter[date]:
+    """The rows of each day of a load, each of whose files holds the rows of one day."""
+    rows: Counter[date] = Counter()
+    for file in files:
+        rows[file.first_day] += file.rows
+    return rows
 
 
 def _leave_out_superseded(now: TableVersion, loaded: PreparedLoad) -> Change:
     """Make the change without the files of days that were replaced since; each file holds the rows of one day."""
     entry = loaded.entry
-    rows = Counter({file.first_day: 0 for file in loaded.files})
-    for file in loaded.files:
-        rows[file.first_day] += file.rows
-    left_out = find_days_left_out(now, entry.batch, rows)
+    left_out = find_days_left_out(now, entry.batch, _count_by_day(loaded.files))
     if not left_out:
         return Change(entry, loaded.files, loaded=True)
     replaced = {one.day for one in left_out}
@@ -118,6 +129,7 @@ def format_left_out(left_out: Sequence[DayLeftOut]) -> str:
 def _apply_replacement(root: Path, table: Table, loaded: PreparedLoad, span: tuple[date, date]) -> AppliedLoad:
     with ExitStack() as stack:
         attempts: list[StagedFiles] = []
+        removed: list[int] = []
 
         def propose(now: TableVersion) -> Change:
             staged = stack.enter_context(StagedFiles(now.folder, table))
@@ -126,11 +138,13 @@ def _apply_replacement(root: Path, table: Table, loaded: PreparedLoad, span: tup
             for file in touched:
                 if file.first_day < span[0] or file.last_day > span[1]:
                     rewrite_file(staged, table, now.folder, file, negate(in_days(table, *span)))
-            return Change(loaded.entry, (*loaded.files, *staged.finish()), touched, loaded=True)
+            kept = staged.finish()
+            removed.append(sum(file.rows for file in touched) - sum(file.rows for file in kept))
+            return Change(loaded.entry, (*loaded.files, *kept), touched, loaded=True)
 
         version = commit(root, table, propose)
         attempts[-1].keep()
-    return AppliedLoad(version, loaded.files, loaded.entry)
+    return AppliedLoad(version, loaded.files, loaded.entry, removed=removed[-1])
 
 
 def _apply_merge(root: Path, table: Table, loaded: PreparedLoad, space: Workspace) -> AppliedLoad:

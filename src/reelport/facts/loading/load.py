@@ -23,6 +23,7 @@ from reelport.facts.input.row_writer import OutsideRows, RowWriter, Total
 from reelport.facts.input.sources import ReaderFailure, blame_input, check_columns, make_sources
 from reelport.facts.input.tolerance import LoadTerms, MaxBad, RejectCap
 from reelport.facts.loading.changes import AppliedLoad, PreparedLoad, apply_load
+from reelport.facts.loading.overlap import SharedDay
 from reelport.facts.log.delta_log import DayLeftOut, LogEntry, read_newest
 from reelport.facts.schema import find_table
 from reelport.facts.storage.duckdb_session import Workspace, open_workspace
@@ -39,6 +40,8 @@ class LoadResult:
     that the load skipped, because they were replaced since the batch was first loaded. `are_lines_of_output` is true
     where a mapping doesn't keep rows one to one: a reject's line is then its row number in the mapping's output.
     `outside` counts rows that a lenient load kept although a text is not in its column's list.
+    `shared_days` had rows of other batches already. `removed` is how many rows a replacement removed, None for any
+    other load.
     """
 
     table: str
@@ -53,6 +56,8 @@ class LoadResult:
     left_out: tuple[DayLeftOut, ...] = ()
     are_lines_of_output: bool = False
     outside: tuple[OutsideRows, ...] = ()
+    shared_days: tuple[SharedDay, ...] = ()
+    removed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +269,8 @@ def _make_result(request: _LoadRequest, writer: RowWriter, bad: Rejects, done: A
         version=done.version,
         left_out=done.entry.left_out,
         outside=tuple(OutsideRows(reason, rows) for reason, rows in sorted(writer.outside.items())),
+        shared_days=done.shared_days,
+        removed=done.removed,
     )
 
 

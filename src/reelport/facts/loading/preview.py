@@ -19,6 +19,7 @@ from reelport.facts.input.sources import ReaderFailure, blame_input, check_colum
 from reelport.facts.input.tolerance import LoadTerms, MaxBad
 from reelport.facts.loading.changes import find_days_left_out, format_left_out
 from reelport.facts.loading.load import check_span, name_batch
+from reelport.facts.loading.overlap import SharedDay, count_replaced_rows, find_shared_days
 from reelport.facts.log.delta_log import DayLeftOut, TableVersion, read_newest
 from reelport.facts.rules import quote_name
 from reelport.facts.schema import find_table
@@ -32,7 +33,8 @@ class Preview:
 
     `reasons` gives for each of these rows why the load would refuse it, None where it wouldn't. `lines` are the first
     of the `broken` lines, which can't be parsed as rows. `judged` counts all rows. `refusal` is why the batch would
-    not be loaded. `already` is true when it is loaded already. `left_out` are the days that the load would skip.
+    not be loaded. `already` is true when it is loaded already. `left_out` are the days that the load would skip,
+    `shared_days` those on which other batches have rows. `removed` is how many rows a replacement would remove.
     """
 
     table: str
@@ -46,6 +48,8 @@ class Preview:
     refusal: str | None = None
     already: bool = False
     left_out: tuple[DayLeftOut, ...] = ()
+    shared_days: tuple[SharedDay, ...] = ()
+    removed: int | None = None
 
     @property
     def rows_to_load(self) -> int:
@@ -122,8 +126,10 @@ def preview(
         judged,
         request.refusal(LoadTerms(strict, replace, max_bad), judged),
     )
-    is_added = found.is_fact and replace is None and (root / found.name).is_dir()
-    return _compare_with_table(result, read_newest(root, found)) if is_added else result
+    if not found.is_fact:
+        return result
+    now = read_newest(root, found)
+    return _compare_with_table(result, now) if replace is None else _count_replaced(result, now, replace)
 
 
 def _examine(space: Workspace, request: _PreviewRequest, count: int) -> tuple[list[tuple[str | None, ...]], RowCheck]:
@@ -149,7 +155,15 @@ def _compare_with_table(result: Preview, now: TableVersion) -> Preview:
     refusal = result.refusal
     if left_out and len(left_out) == len(result.judged.days):
         refusal = refusal or format_left_out(left_out)
-    return dataclasses.replace(result, refusal=refusal, already=now.is_loaded(result.batch), left_out=left_out)
+    already, skipped = now.is_loaded(result.batch), {one.day for one in left_out}
+    rows = {} if already or refusal else {day: n for day, n in result.judged.days.items() if day not in skipped}
+    shared = find_shared_days(now, rows)
+    return dataclasses.replace(result, refusal=refusal, already=already, left_out=left_out, shared_days=shared)
+
+
+def _count_replaced(result: Preview, now: TableVersion, span: tuple[date, date]) -> Preview:
+    """Add to the preview how many rows a replacement of these days would remove."""
+    return result if result.refusal else dataclasses.replace(result, removed=count_replaced_rows(now, span))
 
 
 def _read_first_rows(
