@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -209,3 +210,57 @@ def test_ndjson_without_an_object_is_refused(tmp_path: Path, root: Path) -> None
     path.write_text("{\n[1]\n")
     with pytest.raises(BadInput, match="no line holds a JSON object"):
         load(root, "channels", [path], mapping=_map(tmp_path, "SELECT 'a' AS id, 'b' AS slug FROM input"))
+
+
+def test_a_key_without_a_name_costs_its_line_only(tmp_path: Path, root: Path, ask: Ask) -> None:
+    """No column can be named by nothing: the line is rejected with that reason, as it is without a mapping."""
+    path = tmp_path / "v.ndjson"
+    path.write_text('{"video": "v1", "": 1}\n{"video": "v2"}\n')
+    mapping = _map(tmp_path, "SELECT video AS id, 'c1' AS owner_channel_id FROM input")
+    done = load(root, "videos", [path], mapping=mapping)
+    assert done.rejects_file is not None
+    assert f"{path},1,it has a key without a name" in done.rejects_file.read_text()
+    assert ask("videos", "SELECT id FROM t") == [("v2",)]
+
+
+def test_many_keys_of_one_type_are_columns(tmp_path: Path, root: Path, ask: Ask) -> None:
+    """The engine would take such objects for maps of one column, and refuse them as records."""
+    path = tmp_path / "v.ndjson"
+    path.write_text(json.dumps({f"key{number}": f"v{number}" for number in range(500)}) + "\n")
+    mapping = _map(tmp_path, "SELECT key499 AS id, key1 AS owner_channel_id FROM input")
+    assert load(root, "videos", [path], mapping=mapping).rejects == 0
+    assert ask("videos", "SELECT id, owner_channel_id FROM t") == [("v499", "v1")]
+
+
+def test_ndjson_of_empty_objects_is_refused(tmp_path: Path, root: Path) -> None:
+    """Objects without any key make no columns, which is a fault of the file's and told as one."""
+    path = tmp_path / "v.ndjson"
+    path.write_text("{}\n{}\n")
+    with pytest.raises(BadInput, match="its objects make no table"):
+        load(root, "videos", [path], mapping=_map(tmp_path, "SELECT 'v' AS id FROM input"))
+
+
+@pytest.mark.parametrize("name", ["a[bc].parquet", "x*.parquet", "y?.parquet", "q'.parquet"])
+def test_a_file_name_with_glob_signs_is_one_file(tmp_path: Path, root: Path, ask: Ask, name: str) -> None:
+    """The mapping reads that file, and none that its name would match as a pattern."""
+    for each, video in ((name, "right"), ("ab.parquet", "b"), ("xy.parquet", "y"), ("yz.parquet", "z")):
+        pq.write_table(pa.table({"video": [video]}), tmp_path / each)
+    mapping = _map(tmp_path, "SELECT video AS id, 'c1' AS owner_channel_id FROM input")
+    assert load(root, "videos", [tmp_path / name], mapping=mapping).rejects == 0
+    assert ask("videos", "SELECT id FROM t") == [("right",)]
+
+
+def test_a_quoted_name_keeps_its_line_ends(tmp_path: Path, root: Path, ask: Ask) -> None:
+    """A mapping is read as it is written: a carriage return in a name is no other line end."""
+    path, mapping = tmp_path / "v.csv", tmp_path / "map.sql"
+    path.write_bytes(b'"the\r\nvideo"\nv1\n')
+    mapping.write_bytes(b"SELECT \"the\r\nvideo\" AS id,\r\n 'c1' AS owner_channel_id FROM input\r\n")
+    assert load(root, "videos", [path], mapping=mapping).rejects == 0
+    assert ask("videos", "SELECT id FROM t") == [("v1",)]
+
+
+def test_line_ends_of_a_mapping_make_no_other_batch(tmp_path: Path, root: Path, export: Path) -> None:
+    """The same export through the same mapping, saved by another editor, is loaded already."""
+    text = "SELECT video AS id,\n 'c1' AS owner_channel_id FROM input GROUP BY video\n"
+    assert load(root, "videos", [export], mapping=_map(tmp_path, text)).rows == 1
+    assert load(root, "videos", [export], mapping=_map(tmp_path, text.replace("\n", "\r\n"))).already

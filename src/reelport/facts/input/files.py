@@ -172,9 +172,13 @@ def damaged_sentence(file: InputFile, error: BaseException) -> str:
 
 
 def batch_id(table: Table, mapping: str | None, span: tuple[str, str] | None, files: Sequence[InputFile]) -> str:
-    """Hash the load into a batch name: same file bytes, table, mapping and days give the same name."""
+    """Hash the load into a batch name: same file bytes, table, mapping and days give the same name.
+
+    The mapping's line ends don't count: CRLF names the same batch as LF.
+    """
     digest = hashlib.sha256()
-    for part in ("reelport-batch-1", table.name, mapping or "", *(span or ("", ""))):
+    asked = (mapping or "").replace("\r\n", "\n").replace("\r", "\n")
+    for part in ("reelport-batch-1", table.name, asked, *(span or ("", ""))):
         digest.update(hashlib.sha256(part.encode()).digest())
     for file in files:
         digest.update(_hash_file(file))

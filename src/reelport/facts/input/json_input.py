@@ -23,7 +23,10 @@ from reelport.facts.storage.duckdb_session import Workspace, path_list_sql, tran
 
 _COMPRESSIONS = {None: "none", "gzip": "gzip", "zstd": "zstd"}
 _LINES = "_reelport_lines"
-_IS_OBJECT = f"SELECT CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' END FROM {_LINES}"  # noqa: S608 - a fixed name
+_IS_OBJECT = f"""
+    SELECT CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' AND NOT list_contains(json_keys(line), '') END
+    FROM {_LINES}
+"""  # noqa: S608 - a fixed name
 
 
 def create_json_view(
@@ -32,7 +35,8 @@ def create_json_view(
     """Create a view of the files' objects with the types that DuckDB detects; return the paths that the view reads.
 
     DuckDB reads the files to their end to detect the types, and fails on a single bad line. Only then is each line
-    checked: those that are no JSON objects go to `reject`, and `places` records where they are.
+    checked: those that are no JSON objects, or have a key without a name, go to `reject`, and `places` records where
+    they are.
     """
     compressions = {file.compression for file in files}
     if len(compressions) > 1:
@@ -40,15 +44,30 @@ def create_json_view(
     paths = [str(file.path) for file in files]
     with translate_engine_errors(files[0].path):
         try:
-            _create_view(space, name, paths, compressions.pop())
+            _create_record_view(space, name, paths, compressions.pop())
         except (duckdb.InvalidInputException, duckdb.BinderException):
             paths = [_stage_valid_lines(space, files, reject, meter, places)]
-            _create_view(space, name, paths, None)
+            _create_staged_view(space, name, paths, files[0])
     return paths
 
 
-def _create_view(space: Workspace, name: str, paths: list[str], compression: str | None) -> None:
-    form = f"format = 'newline_delimited', records = true, compression = {quote_text(_COMPRESSIONS[compression])}"
+def _create_staged_view(space: Workspace, name: str, paths: list[str], first: InputFile) -> None:
+    try:
+        _create_record_view(space, name, paths, None)
+    except duckdb.BinderException as error:  # such as for objects without any key
+        raise BadInput(f"{first.path}: its objects make no table: {str(error).splitlines()[0]}") from error
+
+
+def _create_record_view(space: Workspace, name: str, paths: list[str], compression: str | None) -> None:
+    """Create the view with a column for each key, also where DuckDB would detect a map for many keys of one type."""
+    try:
+        _create_view(space, name, paths, compression)
+    except duckdb.BinderException:
+        _create_view(space, name, paths, compression, ", map_inference_threshold = -1")
+
+
+def _create_view(space: Workspace, name: str, paths: list[str], compression: str | None, more: str = "") -> None:
+    form = f"format = 'newline_delimited', records = true, compression = {quote_text(_COMPRESSIONS[compression])}{more}"
     space.session.execute(
         f"CREATE TEMP VIEW {name} AS SELECT * FROM read_json({path_list_sql(paths)}, {form}, sample_size = -1)"  # noqa: S608
     )
@@ -71,7 +90,7 @@ def _stage_valid_lines(
                 meter.add_read_rows(len(good))
             places.add_file(last, others)
     if not found:
-        raise BadInput(f"{files[0].path}: no line holds a JSON object")
+        raise BadInput(f"{files[0].path}: no line holds a JSON object whose keys all have a name")
     return str(staged)
 
 
@@ -118,4 +137,6 @@ def _describe_line(raw: bytes) -> str:
         value = parse_json(raw)
     except ValueError as reason:
         return str(reason)
-    return "it is no JSON that can be taken" if isinstance(value, dict) else "it is no JSON object"
+    if not isinstance(value, dict):
+        return "it is no JSON object"
+    return "it has a key without a name" if "" in value else "it is no JSON that can be taken"

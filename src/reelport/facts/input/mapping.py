@@ -22,7 +22,12 @@ from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.sources import ROW_NUMBER, ReaderFailure, parquet_source_rows, read_parquet_columns
 from reelport.facts.input.text_batches import Reject, read_batches, read_header, text_schema
 from reelport.facts.rules import quote_name, quote_text
-from reelport.facts.storage.duckdb_session import Workspace, parquet_source, translate_engine_errors
+from reelport.facts.storage.duckdb_session import (
+    Workspace,
+    escape_glob,
+    parquet_source,
+    translate_engine_errors,
+)
 
 INPUT = "input"
 _MAPPED, _TRACED = "_reelport_mapped", "_reelport_traced"
@@ -34,7 +39,7 @@ _NUMBER = f"row_number() OVER () AS {quote_name(LINE)}"
 def read_mapping(path: Path) -> str:
     """Read the mapping's SQL and check that it is a single SELECT."""
     try:
-        text = path.read_text("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")  # not as lines: a quoted name may hold a carriage return
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is no UTF-8 text") from error
     except OSError as error:
@@ -156,7 +161,9 @@ def _create_parquet_views(space: Workspace, files: Sequence[InputFile]) -> list[
 
 def _restrict_access(space: Workspace, paths: Sequence[str]) -> None:
     """Restrict the session to reading these files and its own spill folder."""
-    allowed = ", ".join(quote_text(path) for path in paths)
+    # DuckDB compares a path as the query spells it, with its glob characters escaped, and the path that it opens.
+    spellings = dict.fromkeys(spelled for path in paths for spelled in (path, escape_glob(path)))
+    allowed = ", ".join(map(quote_text, spellings))
     space.session.execute(f"SET allowed_paths = [{allowed}]")
     space.session.execute("SET enable_external_access = false")
     space.session.execute("SET lock_configuration = true")
