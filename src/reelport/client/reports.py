@@ -98,7 +98,7 @@ class Reports(RangeReports):
         removed with it.
         """
         start = partial(
-            _start, self._session, query, make_listener(self._session, progress), to_seconds(deadline), fresh=fresh
+            _build_flow, self._session, query, make_listener(self._session, progress), to_seconds(deadline), fresh=fresh
         )
         if to is None:
             return self._run(fetch_table(start))
@@ -175,14 +175,14 @@ class AsyncReports(AsyncRangeReports):
         removed with it.
         """
         start = partial(
-            _start, self._session, query, make_listener(self._session, progress), to_seconds(deadline), fresh=fresh
+            _build_flow, self._session, query, make_listener(self._session, progress), to_seconds(deadline), fresh=fresh
         )
         if to is None:
             return await self._run(fetch_table(start))
         return await self._run(start(resolve_csv_target(to)))
 
 
-def _start(
+def _build_flow(
     session: Session, query: ReportQuery, tell: Progress, deadline: float, target: Path, *, fresh: bool
 ) -> Flow[Downloaded]:
     return fetch.fetch(session, query, target, tell, deadline=deadline, fresh=fresh)

@@ -72,7 +72,7 @@ class Lines:
         if not self._inside and b'"' not in data:
             self._ends += data.count(b"\n")
             return
-        outside, self._inside = _outside_quotes(data.translate(None, _NOT_LINES), inside=self._inside)
+        outside, self._inside = _remove_quoted(data.translate(None, _NOT_LINES), inside=self._inside)
         self._ends += len(outside)
 
     def add(self, ends: int, last: bytes) -> None:
@@ -120,7 +120,7 @@ class Rows:
             return 0
         self._last = data[-1:]
         marks, inside = data.translate(None, _NOT_CELLS), self._inside
-        outside, self._inside = _outside_quotes(marks, inside=inside)
+        outside, self._inside = _remove_quoted(marks, inside=inside)
         text = self._begun + outside
         end = text.rfind(b"\n") + 1
         ends = self._count_rows(text[:end])
@@ -129,7 +129,7 @@ class Rows:
             self._refuse(self._rows + 1, len(self._begun) + 1)
         if self._days.watched:
             plain = outside is marks or ends == marks.count(b"\n")
-            self._days.feed(data if plain else _without_inner_ends(data, inside=inside), ends)
+            self._days.feed(data if plain else _remove_inner_ends(data, inside=inside), ends)
         return ends
 
     def end(self) -> None:
@@ -154,7 +154,7 @@ class Rows:
         raise IncompleteDownload(f"Row {row} has {cells} cells where the header has {width}: {_CUT}")
 
 
-def _outside_quotes(marks: bytes, *, inside: bool) -> tuple[bytes, bool]:
+def _remove_quoted(marks: bytes, *, inside: bool) -> tuple[bytes, bool]:
     """Return the bytes outside of quotes, and whether the bytes end inside; `inside` says whether they begin so."""
     if not inside and b'"' not in marks:
         return marks, False
@@ -163,7 +163,7 @@ def _outside_quotes(marks: bytes, *, inside: bool) -> tuple[bytes, bool]:
     return b"".join(pieces[::2]), len(pieces) % 2 == 0
 
 
-def _without_inner_ends(data: bytes, *, inside: bool) -> bytes:
+def _remove_inner_ends(data: bytes, *, inside: bool) -> bytes:
     """Remove line ends inside of quotes; `inside` says whether the bytes begin there."""
     pieces = data.split(b'"')
     inner = slice(0 if inside else 1, None, 2)

@@ -35,7 +35,7 @@ class Sidecar:
 
     def to_json(self) -> str:
         """Format the sidecar's content."""
-        content: dict[str, Any] = {"reelport": _version(), **asdict(self)}
+        content: dict[str, Any] = {"reelport": _read_version(), **asdict(self)}
         content["query"] = self.query.to_wire() if self.query else None
         day = self.last_complete_day
         content["last_complete_day"] = None if day is None else format_complete_day(day)
@@ -62,7 +62,7 @@ def read_sidecar(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and {"reelport", "report", "sha256"} <= content.keys() else None
 
 
-def _version() -> str:
+def _read_version() -> str:
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - a tenth of the time to load
 
     try:

@@ -33,7 +33,7 @@ class Tally:
         self._room -= len(data)
         if self._room <= 0:
             pieces = self._take_waiting()
-            self._counted = _threads().submit(self._count, pieces)
+            self._counted = _get_threads().submit(self._count, pieces)
 
     @property
     def sha256(self) -> str:
@@ -83,5 +83,5 @@ class Tally:
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
+def _get_threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_THREADS, "reelport-tally")

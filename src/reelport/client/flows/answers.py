@@ -79,7 +79,7 @@ def find_failure(answer: Reply | Lost, host: str, now: datetime, redact: Redact)
         case Reply(status) if status in {_TOO_EARLY, _TOO_MANY} or (status in _FAILED and status not in _FINAL):
             pause = _read_retry_after(answer, now)
             wish = "" if pause is None else f" It asks for a pause of {pause:.0f} s."
-            error = ServiceError(f"{host} answered HTTP {status}{_first_message(answer, redact)}{wish}")
+            error = ServiceError(f"{host} answered HTTP {status}{_find_first_message(answer, redact)}{wish}")
             # Who names a time to come back has looked at the request and put it off.
             put_off = status in {_TOO_EARLY, _TOO_MANY} or (status == _UNAVAILABLE and pause is not None)
             return TransientFailure(error, pause, acted=not put_off, too_many=status == _TOO_MANY)
@@ -119,7 +119,7 @@ def read_data(reply: Reply, redact: Redact) -> Mapping[str, Any]:
     beside data; the exception then carries the data.
     """
     if reply.status == FORBIDDEN:
-        raise AccessError(f"The service refuses this key (HTTP 403){_first_message(reply, redact)}")
+        raise AccessError(f"The service refuses this key (HTTP 403){_find_first_message(reply, redact)}")
     answer = parse_object(reply, redact)
     data = answer.get("data")
     held = data if isinstance(data, dict) else None
@@ -185,7 +185,7 @@ def _read_problem(error: dict[str, Any], redact: Redact) -> Problem:
     )
 
 
-def _first_message(reply: Reply, redact: Redact) -> str:
+def _find_first_message(reply: Reply, redact: Redact) -> str:
     """Return the first error message of a failed answer, as the end of a sentence."""
     try:
         answer = parse_object(reply, redact)
@@ -211,10 +211,10 @@ def _read_retry_after(reply: Reply, now: datetime) -> float | None:
     with suppress(ValueError):
         seconds = float(text)
         return min(seconds, _LONGEST_PAUSE) if 0 <= seconds < float("inf") else None
-    return _seconds_until(text, now) if text else None
+    return _count_seconds_until(text, now) if text else None
 
 
-def _seconds_until(date: str, now: datetime) -> float | None:
+def _count_seconds_until(date: str, now: datetime) -> float | None:
     """Return the seconds until an HTTP date; 0 for one in the past."""
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 - it loads sockets, and dates are rare
 

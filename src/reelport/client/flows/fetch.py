@@ -79,7 +79,7 @@ def _fetch_once(
         try:
             return (yield from _fetch_file(session, ledger, row, target, tell, until, part=part))
         except (ReportExpired, ReportFailed):
-            if _asked_since(began, row) or not (yield from _is_gone(ledger, row)):
+            if _was_asked_since(began, row) or not (yield from _is_gone(ledger, row)):
                 raise
         finally:
             _release(ledger, row)
@@ -102,7 +102,7 @@ def submit(
             yield from learn_limit(session, query, refusal, tell)
             raise advise_on_days(session, query, refusal, whole=True) from refusal.__cause__
         try:
-            if _asked_since(began, row):
+            if _was_asked_since(began, row):
                 return ReportState(row.token or "", ReportStatus.IN_PROGRESS)
             row = yield from poll_once(session, ledger, row, tell)
         finally:
@@ -156,7 +156,7 @@ def _fetch_file(
 ) -> Flow[Downloaded]:
     """Return the file of a row: the existing one where it still is that report's, else a downloaded one."""
     assert row.token is not None  # noqa: S101 - a row that serves has a token
-    done = yield from work(partial(_existing_file, row, target))
+    done = yield from work(partial(_find_existing_file, row, target))
     if done is None:
         left = max(0.0, until - session.clock.seconds())
         state = yield from wait_recorded(session, row, row.token, tell, deadline=left)
@@ -202,14 +202,14 @@ def _record_end(ledger: Ledger, row: Row, *, part: bool) -> Flow[None]:
         killpoints.reach("client-delivered")
 
 
-def _existing_file(row: Row, target: Path) -> Downloaded | None:
+def _find_existing_file(row: Row, target: Path) -> Downloaded | None:
     """Return the file that a row was downloaded to, where that is the target and its bytes haven't changed."""
     if row.state not in {State.DOWNLOADED, State.VERIFIED} or row.path != target or row.sha256 is None:
         return None
     return find_downloaded(target, row.sha256, Proof(row.proof or Proof.SHAPE))
 
 
-def _asked_since(began: datetime, row: Row) -> bool:
+def _was_asked_since(began: datetime, row: Row) -> bool:
     return row.asked is not None and row.asked >= began
 
 

@@ -35,7 +35,7 @@ def is_gone(owner: str, leased_until: datetime | None, now: datetime) -> bool:
     found = _read_start(int(rest))
     if found is not None:
         return found != start
-    return not _exists(int(rest)) or (not start and expired)
+    return not _is_running(int(rest)) or (not start and expired)
 
 
 def describe_owner(owner: str) -> str:
@@ -67,7 +67,7 @@ def _read_boot_id() -> str:
         return ""
 
 
-def _exists(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     if Path("/proc/self/stat").exists():
         return False  # /proc would have listed it.
     try:

@@ -78,7 +78,7 @@ def _connect(folder: Path) -> DuckDBPyConnection:
         con.execute("SET enable_progress_bar = false")
         con.execute(f"SET memory_limit = '{_compute_memory_limit(con)} bytes'")
     except (duckdb.Error, ValueError, KeyError) as error:
-        raise Declined(_first_line(error)) from error
+        raise Declined(_format_first_line(error)) from error
     return con
 
 
@@ -111,7 +111,7 @@ class _Job:
                     yield
                 doing.result()
             except duckdb.Error as error:
-                raise Declined(_first_line(error)) from error
+                raise Declined(_format_first_line(error)) from error
             finally:
                 self._stop(doing)
 
@@ -155,5 +155,5 @@ class _Job:
             raise Declined("cells are written in more than one way")
 
 
-def _first_line(error: Exception) -> str:
+def _format_first_line(error: Exception) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -61,9 +61,9 @@ class KeptFolder:
         del digest
         with translate_io_errors(self.path):
             said = [read_sidecar(path) or {} for path in sorted(self.path.glob("*_*.csv.json"))]
-        return tuple(window for each in said if (window := self._window(each.get("query"))))
+        return tuple(window for each in said if (window := self._parse_window(each.get("query"))))
 
-    def _window(self, wire: object) -> Window | None:
+    def _parse_window(self, wire: object) -> Window | None:
         try:
             found = ReportQuery.from_wire(wire) if isinstance(wire, dict) else None
         except (QueryRefused, KeyError, TypeError, AttributeError):

@@ -80,9 +80,9 @@ class RangeReports:
         file is removed with it.
         """
         tell, limit = make_listener(self._session, progress), to_seconds(deadline)
-        start = partial(_start_merged, self._session, query, tell, limit, fresh=fresh)
+        start = partial(_build_merged_flow, self._session, query, tell, limit, fresh=fresh)
         if keep_windows:
-            return self._run(_start_apart(self._session, query, to, tell, limit, fresh=fresh))
+            return self._run(_build_apart_flow(self._session, query, to, tell, limit, fresh=fresh))
         if to is None:
             return self._run(fetch_table(start))
         return self._run(start(resolve_csv_target(to)))
@@ -142,21 +142,21 @@ class AsyncRangeReports:
         file is removed with it.
         """
         tell, limit = make_listener(self._session, progress), to_seconds(deadline)
-        start = partial(_start_merged, self._session, query, tell, limit, fresh=fresh)
+        start = partial(_build_merged_flow, self._session, query, tell, limit, fresh=fresh)
         if keep_windows:
-            return await self._run(_start_apart(self._session, query, to, tell, limit, fresh=fresh))
+            return await self._run(_build_apart_flow(self._session, query, to, tell, limit, fresh=fresh))
         if to is None:
             return await self._run(fetch_table(start))
         return await self._run(start(resolve_csv_target(to)))
 
 
-def _start_merged(
+def _build_merged_flow(
     session: Session, query: ReportQuery, tell: Progress, deadline: float, target: Path, *, fresh: bool
 ) -> Flow[Ranged]:
     return run_range(session, query, target, tell, deadline=deadline, fresh=fresh)
 
 
-def _start_apart(
+def _build_apart_flow(
     session: Session,
     query: ReportQuery,
     to: str | os.PathLike[str] | None,

@@ -92,7 +92,7 @@ def plan_merge(query: ReportQuery, *, months: bool, ordered: bool) -> MergePlan:
     kept_apart = [grain for grain in _list_grains(query) if grain < Grain.MONTH or months]
     if not kept_apart:
         return _plan_sums(query)
-    way = MergeRule.APPENDED if ordered and _time_leads(query, months=months) else MergeRule.SORTED
+    way = MergeRule.APPENDED if ordered and _is_time_first(query, months=months) else MergeRule.SORTED
     return MergePlan(way, query, query)
 
 
@@ -109,7 +109,7 @@ def plan_cell(query: ReportQuery, name: str) -> Cell | None:
     return cell if len(columns) == len(query.metrics) else None
 
 
-def _time_leads(query: ReportQuery, *, months: bool) -> bool:
+def _is_time_first(query: ReportQuery, *, months: bool) -> bool:
     """Whether every row of a window sorts after all rows of earlier windows."""
     for name in query.dimensions:
         grain = _find_grain(name)

@@ -40,7 +40,7 @@ class Statements:
         self._metrics = [f"c{place}" for place in range(width, width + len(plan.asked.metrics))]
         self._digits = [Metric[name].digits if name in Metric.__members__ else 0 for name in plan.asked.metrics]
         columns = ", ".join(f"'{name}': 'VARCHAR'" for name in (*self._keys, *self._metrics))
-        files = ", ".join(quote_text(_literal_path(str(path))) for path in paths)
+        files = ", ".join(quote_text(_escape_glob(str(path))) for path in paths)
         self._source = f"read_csv([{files}], columns = {{{columns}}}, {_READER})"
 
     def put_in_order(self, to: Path) -> str:
@@ -164,6 +164,6 @@ def _copy_to(query: str, to: Path) -> str:
     return f"COPY ({query}) TO {quote_text(str(to))} ({_LINES})"
 
 
-def _literal_path(path: str) -> str:
+def _escape_glob(path: str) -> str:
     """Escape a path's glob characters, so that it matches only itself."""
     return re.sub(r"[*?\[]", r"[\g<0>]", path)

@@ -85,9 +85,9 @@ class Table:
 
     def _repr_html_(self) -> str:
         """Show the first rows in a notebook."""
-        return render_table(self.columns, self.tuples(), self._extent)
+        return render_table(self.columns, self.tuples(), self._describe_extent)
 
-    def _extent(self) -> str:
+    def _describe_extent(self) -> str:
         with translate_io_errors(self.path):
             soon = self.path.stat().st_size <= _SOON_COUNTED
         return describe_extent(len(self.columns), len(self) if soon else None)

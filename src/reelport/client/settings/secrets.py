@@ -79,7 +79,7 @@ def find_keyring() -> KeyringBackend | None:
         chosen = core.load_env() or core.load_config()
     except Exception as error:  # a backend of anybody's raises what it likes
         raise UsageError(f"The keyring that is set can't be used (PYTHON_KEYRING_BACKEND or keyringrc.cfg): "
-                         f"{_first_line(error)}.") from error  # fmt: skip
+                         f"{_read_first_line(error)}.") from error  # fmt: skip
     if chosen is not None:
         return None if chosen.priority <= 0 else chosen
     sound = [ring for ring in get_all_keyring() if not isinstance(ring, ChainerBackend)]
@@ -148,7 +148,7 @@ def _translate_keyring_errors() -> Iterator[None]:
         yield
     except Exception as error:  # a backend of anybody's raises what it likes
         raise AccessError(
-            f"The keyring doesn't answer: {_first_line(error)}. Unlock it, or set the secret in the environment, "
+            f"The keyring doesn't answer: {_read_first_line(error)}. Unlock it, or set the secret in the environment, "
             "or keep it in a file with `reelport auth login --store file`."
         ) from error
 
@@ -182,5 +182,5 @@ def _check_owner(path: Path, status: os.stat_result) -> None:
                           f"chmod 600 {path}, and have a new secret made if somebody could have read it.")  # fmt: skip
 
 
-def _first_line(error: Exception) -> str:
+def _read_first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
