@@ -89,11 +89,11 @@ class Spec:
         return today - timedelta(days=self.settle)
 
     def last_final_day(self, asked: date) -> date:
-        """Return the last day whose numbers are final in a report asked for on this day; a month ends with its last."""
+        """Return the last day with final numbers in a report asked for on `asked`; if monthly, a month's last day."""
         return self.last_whole_day(self.end(asked) - timedelta(days=self.lookback))
 
     def last_whole_day(self, last: date) -> date:
-        """Return the last day whose rows are complete when facts go up to `last`; a month ends with its last."""
+        """Return the last day with complete rows when facts go up to `last`; if monthly, a month's last day."""
         return last if not self.monthly or last == month_last(last) else month_first(last) - timedelta(days=1)
 
     @property

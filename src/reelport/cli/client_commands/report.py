@@ -81,8 +81,8 @@ def run(
 
     The key comes from REELPORT_API_KEY and REELPORT_API_SECRET, or from a
     profile. A range that is longer than one report may be is asked for in
-    windows, two at a time, and put together. Whatever ends it early, the same
-    command goes on where it was.
+    windows, two at a time, and put together. Stopped at any point, the same
+    command resumes where it was.
     """
     from reelport.cli.charts.chart import plan_chart
     from reelport.cli.client_commands.connection import connect

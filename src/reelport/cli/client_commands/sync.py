@@ -99,11 +99,11 @@ def run(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Bring copies up to date: read what is lacking or still moving, and replace it day for day.
+    """Bring copies up to date: read missing days and those that still change, and replace them in the copy.
 
     Example: reelport sync run views_by_day
 
-    Whatever ends it early, the copies hold each window as it was before or as it is after; the same command goes on.
+    Stopped at any point, a copy holds each window as it was before or as it is after; the same command resumes.
     """
     from reelport.cli.client_commands.connection import connect, read_settings
     from reelport.cli.client_commands.sync_output import SyncProgress, range_options
