@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shlex
@@ -123,13 +124,63 @@ def test_bad_input_ends_in_clean_lines_and_status_1(tmp_path: Path, reelport: Re
     path.write_text("Slug;id\n")
     status, out, err = reelport("load", "channels", path)
     assert (status, out) == (1, "")
-    assert err == f"reelport: {path}: its columns are separated by semicolons; CSV here means commas\n"
+    assert err.startswith(f"reelport: {path}: its columns are separated by semicolons; CSV here means commas. ")
+
+
+@pytest.mark.parametrize(
+    ("name", "mark", "packing"), [("my export.csv", ";", None), ("e.csv", "\t", None), ("e.csv.gz", ";", "gzip")]
+)
+def test_other_separators_are_refused_with_a_command_that_converts(
+    tmp_path: Path, reelport: Reelport, name: str, mark: str, packing: str | None
+) -> None:
+    """The command, run as it stands, makes a file that loads; commas and quotes inside of fields stay in them."""
+    path = tmp_path / name
+    text = mark.join(("id", "slug", "name")) + "\n" + mark.join(("c1", "a", f'"one, ""two""{mark} three"')) + "\n"
+    path.write_bytes(gzip.compress(text.encode()) if packing else text.encode())
+    status, _, err = reelport("load", "channels", path)
+    command = err.strip().partition("This converts it: ")[2]
+    subprocess.run(["/bin/sh", "-c", command], check=True, timeout=300)
+    made = path.with_name(f"{name.split('.', maxsplit=1)[0]}.commas.csv")
+    assert (status, reelport("load", "channels", made)[0]) == (1, 0)
+    assert made.read_text().splitlines()[1] == f'c1,a,"one, ""two""{mark} three"'
+
+
+def test_a_file_in_latin_1_is_said_to_be_no_utf_8(tmp_path: Path, reelport: Reelport) -> None:
+    """A suggestion that can read no row names the first broken line and the command that converts the file."""
+    path = tmp_path / "e.csv"
+    path.write_bytes("day,channel,title\n2023-07-01,c1,été\n2023-07-02,c1,été\n".encode("latin-1"))
+    status, _, err = reelport("load", "earnings", path, "--suggest-map")
+    assert (status, "line 2: it is not UTF-8 (byte 0xe9 at 15)" in err, "iconv -f ISO-8859-1" in err) == (1, True, True)
+    path.write_bytes("day,chaîne\n2023-07-01,c1\n".encode("latin-1"))
+    assert "iconv -f ISO-8859-1" in reelport("load", "earnings", path)[2]
+
+
+def test_a_loaded_batch_is_undone_before_it_is_loaded_leniently(tmp_path: Path, reelport: Reelport) -> None:
+    """A load that changes nothing, and its dry run, name the command that lets it be loaded on other terms."""
+    path = tmp_path / "e.csv"
+    path.write_text("day,owner_channel_id,visitor_country,eur,usd\n2023-07-01,c1,FR,1,1\n2023-07-01,c1,zz,1,1\n")
+    status, out, _ = reelport("load", "earnings", path)
+    assert (status, "1 row rejected" in out) == (0, True)
+    assert "first run: reelport load undo " in reelport("load", "earnings", path, "--lenient", "--dry-run")[1]
+    command = reelport("load", "earnings", path, "--lenient")[1].partition("first run: reelport ")[2]
+    assert reelport(*command.split(), "--yes")[0] == 0
+    assert "earnings: 2 rows loaded" in reelport("load", "earnings", path, "--lenient")[1]
+
+
+def test_a_wrong_load_tells_all_that_is_wrong(reelport: Reelport) -> None:
+    """The table, the files, the days and the limit are told at once."""
+    status, _, err = reelport("load", "play", "--replace-days", "foo", "--max-bad", "x")
+    assert status == 2
+    for problem in ("no table 'play'", "no file was given", "--replace-days takes", "the most bad rows"):
+        assert problem in err
 
 
 @pytest.mark.parametrize(
     "words",
     [
         ("load", "chanels", "x.csv"),
+        ("load", "channels"),
+        ("load", "channels", "--suggest-map"),
         ("load", "earnings", "x.csv", "--replace-days", "july"),
         ("load", "earnings", "x.csv", "--replace-days", "2023-07-01:"),
         ("load", "earnings", "x.csv", "--replace-days", "2023-07-02:2023-07-01"),

@@ -15,6 +15,7 @@ from cyclopts import App, Parameter
 from reelport.cli.arguments.confirmation import is_confirmed
 from reelport.cli.arguments.environment_variables import REJECT_BYTES_VARIABLE, REJECT_ROWS_VARIABLE
 from reelport.cli.arguments.options import Whole
+from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.service_commands.facts_output import format_bytes, format_moment, print_rows, print_undo_plan
 from reelport.cli.service_commands.load_output import to_json
 from reelport.cli.service_commands.load_progress import LoadProgress
@@ -107,6 +108,13 @@ def load(
 
     Bad rows go to a reject file with their line and reason. The same files loaded twice change nothing.
     """
+    bad = bad_rows or BadRows()
+    refuse_together(
+        lambda: _check_table(table),
+        lambda: _check_files(files),
+        lambda: None if replace_days is None else parse_days(replace_days),
+        bad.limit,
+    )
     if suggest_map:
         from reelport.cli.service_commands.load_suggestion import write_suggestion
 
@@ -115,11 +123,22 @@ def load(
     if force:
         raise UsageError("--force goes with --suggest-map: nothing else is written over a file")
     span = None if replace_days is None else parse_days(replace_days)
-    request = _LoadRequest(table, files, map, span, bad_rows or BadRows(), memory)
+    request = _LoadRequest(table, files, map, span, bad, memory)
     if dry_run:
         _dry_run(data / FACTS_FOLDER, request, as_json=json)
     else:
         _load(data, request, as_json=json)
+
+
+def _check_table(table: str) -> None:
+    from reelport.facts.schema import find_table
+
+    find_table(table)
+
+
+def _check_files(files: Sequence[Path]) -> None:
+    if not files:
+        raise UsageError("no file was given: name the files to load after the table")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reelport.cli.output.listing import strip_control_characters
 from reelport.cli.service_commands.facts_output import print_rows
+from reelport.facts.tables import TABLES
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def print_result(result: LoadResult, note: str | None, *, as_json: bool) -> None
         print(to_json(asdict(result) | {"note": note}))
         return
     if result.already:
-        print(f"{result.table}: nothing changed, batch {result.batch} is loaded already")
+        print(f"{result.table}: nothing changed, batch {result.batch} is loaded already{_see_undo(result)}")
     else:
         print(f"{result.table}: {_rows_and_days(result.rows, result.days, 'loaded')} (batch {result.batch})")
     if result.removed is not None:
@@ -60,6 +61,13 @@ def _print_shared_days(table: str, shared: Sequence[SharedDay], days: Sequence[d
 _OF_OUTPUT = (
     "rejected rows are told by their number in the mapping's output, as it doesn't make each row of one row of a file"
 )
+
+
+def _see_undo(loaded: LoadResult | Preview) -> str:
+    """Say how to load a batch of facts on other terms; objects are merged, so that nothing stands in the way."""
+    if not TABLES[loaded.table].is_fact:
+        return ""
+    return f". To load it on other terms, such as --lenient, first run: reelport load undo {loaded.batch}"
 
 
 def _rows_and_days(rows: int, days: Sequence[date], done: str) -> str:
@@ -138,7 +146,7 @@ def _print_judged(shown: Preview) -> None:
         print_rows(["rows", "reason, as the first row has it", "first row"], reasons)
     _print_outside(shown.table, judged.outside, "would be taken")
     if shown.already:
-        print(f"{shown.table}: nothing would change, batch {shown.batch} is loaded already")
+        print(f"{shown.table}: nothing would change, batch {shown.batch} is loaded already{_see_undo(shown)}")
         return
     if shown.left_out:
         rows = sum(one.rows for one in shown.left_out)

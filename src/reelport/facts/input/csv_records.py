@@ -10,6 +10,8 @@ from reelport.facts.input.lines import LineReader
 LONGEST_RECORD = 1 << 20
 """The most bytes of a record with line breaks inside quotes; beyond it the quote counts as unclosed."""
 
+_NOT_UTF8 = "it is not UTF-8"
+
 Record = tuple[int, list[str] | str, str]
 """The line where the record begins, its fields or the reason why it is broken, and its raw text."""
 
@@ -36,12 +38,19 @@ def decode_line(raw: bytes) -> tuple[str, str | None]:
     except UnicodeDecodeError as error:
         return raw.decode(
             "utf-8", "backslashreplace"
-        ), f"it is not UTF-8 (byte 0x{raw[error.start]:02x} at {error.start + 1})"
+        ), f"{_NOT_UTF8} (byte 0x{raw[error.start]:02x} at {error.start + 1})"
     if "\0" in text:
         return text, "it holds a NUL character"
     if "\r" in text:
         return text, "it holds a bare carriage return"
     return text, None
+
+
+def add_conversion(reason: str) -> str:
+    """Add how to convert a whole file to the reason that `decode_line` gives for its first line."""
+    if not reason.startswith(_NOT_UTF8):
+        return reason
+    return f"{reason}: convert the file to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, or -f with the encoding that it is in)"
 
 
 def _read_quoted_record(lines: LineReader, line: int, raw: bytes) -> Record:

@@ -14,7 +14,7 @@ from typing import IO, BinaryIO
 
 import pyarrow as pa
 
-from reelport.errors import BadInput, StorageError
+from reelport.errors import BadInput, StorageError, UsageError
 from reelport.facts.tables import Table
 
 _GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
@@ -90,7 +90,7 @@ READ_ERRORS = (EOFError, OSError, zlib.error, pa.ArrowException)
 def detect_format(paths: Sequence[Path]) -> tuple[InputFile, ...]:
     """Detect each file's format by its first bytes, then by its name; BadInput with the problems of all files."""
     if not paths:
-        raise BadInput("no file was given")
+        raise UsageError("no file was given")
     found, problems = [], []
     for path in paths:
         try:

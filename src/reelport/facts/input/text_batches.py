@@ -6,6 +6,7 @@ A line that is no record is rejected with a reason.
 from __future__ import annotations
 
 import csv
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from reelport.errors import BadInput
-from reelport.facts.input.csv_records import Record, decode_line, read_records
+from reelport.facts.input.csv_records import Record, add_conversion, decode_line, read_records
 from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, damaged_sentence
 from reelport.facts.input.json_rows import parse_json, parse_row
 from reelport.facts.input.lines import LineReader
@@ -43,16 +44,29 @@ def read_header(file: InputFile) -> tuple[str, ...]:
 def _read_csv_header(lines: LineReader, file: InputFile) -> tuple[str, ...]:
     record = next(read_records(lines), None)
     if record is None or isinstance(record[1], str):
-        reason = record[1] if record else "it is empty"
+        reason = add_conversion(str(record[1])) if record else "it is empty"
         raise BadInput(f"{file.path}: the header can't be read: {reason}")
     names = tuple(record[1])
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise BadInput(f"{file.path}: the header names {', '.join(map(repr, repeated))} more than once")
-    for mark, plural in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        if len(names) == 1 and mark in names[0]:
-            raise BadInput(f"{file.path}: its columns are separated by {plural}; CSV here means commas")
+    for mark, plural in ((";", "semicolons"), ("\\t", "tabs"), ("|", "bars")):
+        if len(names) == 1 and mark.replace("\\t", "\t") in names[0]:
+            raise BadInput(
+                f"{file.path}: its columns are separated by {plural}; CSV here means commas. This converts it: "
+                f"{_make_converting_command(file, mark)}"
+            )
     return names
+
+
+def _make_converting_command(file: InputFile, mark: str) -> str:
+    """Make a shell command that writes the file with commas beside it; it needs no more than Python."""
+    made = shlex.quote(str(file.path.with_name(f"{file.name.split('.')[0]}.commas.csv")))
+    named = shlex.quote(str(file.path))
+    code = f"import csv, sys; csv.writer(sys.stdout).writerows(csv.reader(sys.stdin, delimiter='{mark}'))"
+    if file.compression is None:
+        return f'python3 -c "{code}" < {named} > {made}'
+    return f'{file.compression} -dc {named} | python3 -c "{code}" > {made}'
 
 
 def _read_first_keys(lines: LineReader, file: InputFile) -> tuple[str, ...]:

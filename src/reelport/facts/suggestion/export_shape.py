@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reelport.errors import BadInput
 from reelport.facts.defaults import MEMORY
+from reelport.facts.input.csv_records import add_conversion
 from reelport.facts.input.files import FileFormat, InputFile, detect_format
 from reelport.facts.input.json_input import create_json_view
 from reelport.facts.input.json_places import ObjectPlaces
@@ -72,9 +73,16 @@ def _read_fields(space: Workspace, relation: str, given: ExportColumn) -> Iterat
 
 def _read_csv_columns(file: InputFile) -> tuple[ExportColumn, ...]:
     names = read_header(file)
-    part = next(read_batches([(0, file)], names, lambda *_: None, ProgressMeter([file], lambda _: None)), None)
+    broken: list[str] = []
+
+    def reject(_: int, line: int, reason: str, __: str) -> None:
+        if not broken:
+            broken.append(f"line {line}: {add_conversion(reason)}")
+
+    part = next(read_batches([(0, file)], names, reject, ProgressMeter([file], lambda _: None)), None)
     if part is None:
-        raise BadInput(f"{file.path} has a header and no row that can be read: a mapping is guessed by rows too")
+        why = f" ({broken[0]})" if broken else ""
+        raise BadInput(f"{file.path} has a header and no row that can be read{why}: a mapping is guessed by rows too")
     rows = part.slice(0, _ROWS).drop_columns([FILE, LINE])
     return tuple(ExportColumn(name, "VARCHAR", _distinct_values(rows.column(name).to_pylist())) for name in names)
 
