@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
+from tests.disks import small_disk
 
 from reelport.catalog import Grain
 from reelport.cli.charts.chart import Chart, plan_chart
 from reelport.cli.charts.chart_bars import Drawing
 from reelport.cli.charts.vega_lite import describe, make_ticks
-from reelport.errors import UsageError
+from reelport.errors import StorageError, UsageError
 from reelport.query import ReportQuery
 
 START = date(2026, 1, 1)
@@ -248,3 +249,15 @@ def test_reports_of_another_shape_are_refused(tmp_path: Path) -> None:
     (tmp_path / "report.csv").write_text("day,other\n2026-01-01,1\n", encoding="utf-8")
     with pytest.raises(UsageError, match="no column views, but day, other"):
         Chart(ask("VIEWS", "DAY"), None).groups(tmp_path / "report.csv")
+
+
+def test_a_full_disk_leaves_the_chart_that_was_there(tmp_path: Path) -> None:
+    """The new picture takes the old one's place whole, or not at all."""
+    query = ask("VIEWS", "DAY")
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        (disk / "chart.png").write_bytes(b"old")
+        (disk / "filler").write_bytes(b"x" * 56_000)
+        with pytest.raises(StorageError, match=r"chart\.png can't be written"):
+            plan_chart(query, str(disk / "chart.png")).draw(written(query, tmp_path, [("2026-01-01", 5)]), Console())
+        assert (disk / "chart.png").read_bytes() == b"old"
+        assert sorted(path.name for path in disk.iterdir()) == ["chart.png", "filler"]

@@ -29,7 +29,7 @@ from reelport.server.queue.warm_up import warm_up
 settings = read_settings()
 with worker._make_engine(settings, "one") as engine:
     warm_up(settings.facts_root, engine, liveness.spill_folder(settings, "one"))
-    loaded, opened = set(sys.modules), snapshot._files_at.cache_info().misses
+    loaded, opened = set(sys.modules), snapshot._list_files_at.cache_info().misses
     rows = []
     for metrics, dimensions in (["VIEWS"], ["DAY", "VIDEO_TITLE"]), (["ESTIMATED_EARNINGS_EUR"], ["CHANNEL_SLUG"]):
         query = ReportQuery.of(metrics, dimensions, date(2026, 1, 1), date(2026, 1, 2))
@@ -37,7 +37,7 @@ with worker._make_engine(settings, "one") as engine:
         tenant = Tenant(frozenset(json.loads(sys.argv[1])))
         rows.append(engine.session().write(plan_pieces(query, tenant, pinned), settings.data / "report.csv").rows)
     left = [path.name for path in liveness.spill_folder(settings, "one").iterdir()]
-    again = snapshot._files_at.cache_info().misses
+    again = snapshot._list_files_at.cache_info().misses
 print(json.dumps([rows, sorted(set(sys.modules) - loaded), opened, again, left]))
 """
 

@@ -32,7 +32,7 @@ from reelport.cli.charts.chart_text import (
     name_in_sentence,
 )
 from reelport.cli.charts.vega_lite import MOST_BARS_OF_TIME, render, require_renderer
-from reelport.client.files.part import resolve_target, translate_io_errors
+from reelport.client.files.part import Part, resolve_target
 from reelport.client.ranges.rules import plan_cell
 from reelport.client.results.tables import Table
 from reelport.client.settings.config import expand_path
@@ -59,8 +59,9 @@ class Chart:
         groups = self.groups(report)
         if self.file is not None:
             content = render(self.fit_picture(groups), self.file.suffix.lower())
-            with translate_io_errors(self.file):
-                self.file.write_bytes(content)
+            with Part(self.file, "chart") as part:
+                part.write(content)
+                part.publish(None, b"")
         elif not groups.by_label:
             console.print("The report has no rows to draw.")
         else:

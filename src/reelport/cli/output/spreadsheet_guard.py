@@ -15,15 +15,18 @@ _MARK = b"\xef\xbb\xbf"
 # OWASP's list, NUL of its ASVS, and the full-width signs that East Asian spreadsheets take for the same.
 _BEGINS = rb"[=+\-@\t\r\n\x00]|\xef\xbc[\x9d\x8b\x8d\xa0]"
 _REST = rb"(?<=[+-])\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
-"""What follows the sign of a number: `-5` begins like a formula and is none."""
+"""What follows the sign of a number: `-5` begins like a formula, and is none where nothing but a `;` follows.
+
+Blanks, tabs and line ends are white space in a formula: `-5`, a line end and `*cmd|…` are one.
+"""
 _SUSPECT = re.compile(
-    rb"(?:^|,)(?:%(begins)b)(?!%(rest)b(?:[,;\t\r\n]|\Z))"
-    rb"|[;\t\r\n](?:%(begins)b)(?!%(rest)b(?:[;\t\r\n]|\"(?!\")|\Z))"
-    rb"|\"(?:%(begins)b)(?!%(rest)b(?:[;\t\r\n]|\"(?:[,\r\n]|\Z)))" % {b"begins": _BEGINS, b"rest": _REST}
+    rb"(?:^|,)(?:%(begins)b)(?!%(rest)b(?:[,;]|\r?\n?\Z))"
+    rb"|[;\t\r\n](?:%(begins)b)(?!%(rest)b(?:;|\"(?!\")|\r?\n?\Z))"
+    rb"|\"(?:%(begins)b)(?!%(rest)b(?:;|\"(?:[,\r\n]|\Z)))" % {b"begins": _BEGINS, b"rest": _REST}
 )
 """Matches records that may have to be changed. Few do, so that few are split into cells."""
 _PLACE = re.compile(
-    rb"((?:^|[;\t\r\n])\"*)(?=(?:%(begins)b)(?!%(rest)b(?:[;\t\r\n]|\Z)))" % {b"begins": _BEGINS, b"rest": _REST}
+    rb"((?:^|[;\t\r\n])\"*)(?=(?:%(begins)b)(?!%(rest)b(?:;|\Z)))" % {b"begins": _BEGINS, b"rest": _REST}
 )
 """Matches where some spreadsheet could see the beginning of a formula inside of a cell."""
 _CELL = re.compile(
