@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,15 @@ def test_another_process_asks_right_at_once(vendor: Vendor, client: Client, to: 
         assert len(elsewhere.reports.plan(QUERY).windows) == 1
 
 
+def test_a_refusal_by_our_own_check_teaches_nothing(vendor: Vendor, client: Client, to: Path, tmp_path: Path) -> None:
+    """More days than one report may have are refused before anything is sent, with what gets them; 180 were known."""
+    told: list[Event] = []
+    with pytest.raises(QueryRefused, match=r"1071 days are more than 180: .* `reports.run_range`"):
+        client.reports.run(asked("VIEWS", start=QUERY.end - timedelta(1070)), to, progress=told.append)
+    ledger = Ledger(tmp_path / "ledger.db")
+    assert (limits(told), vendor.asks, ledger.find_day_limit(vendor.url)) == ([], [], None)
+
+
 def test_a_client_without_a_ledger_learns_for_itself(vendor: Vendor, to: Path) -> None:
     """It is forgotten with the client."""
     vendor.longest = 30
@@ -96,10 +106,10 @@ def test_the_command_line_goes_on_by_itself(vendor: Vendor, tmp_path: Path) -> N
     vendor.longest = 30
     first = command(vendor, tmp_path, "run", *WORDS)
     assert (first.returncode, len(first.stdout.splitlines())) == (0, 61), first.stderr
-    assert first.stderr.count("no report has more than 30 days from now on") == 1, first.stderr
+    assert first.stderr.count("each report from this service asks for at most 30 days") == 1, first.stderr
     second = command(vendor, tmp_path, "run", *WORDS, "--fresh")
     assert (second.stdout, vendor.refused_queries) == (first.stdout, 1)
-    assert "from now on" not in second.stderr
+    assert "From now on" not in second.stderr
 
 
 def test_a_report_that_is_submitted_is_not_advised_to_be_cut(vendor: Vendor, client: Client) -> None:

@@ -116,8 +116,8 @@ class FewerDays:
 
     def __str__(self) -> str:
         return (
-            f"{self.reason} So no report has more than {self.days} days from now on, as is remembered by address; "
-            "--window-days, REELPORT_WINDOW_DAYS or with_options(windows=…) names another number."
+            f"{self.reason} From now on each report from this service asks for at most {self.days} days, also in the "
+            "next process; --window-days, REELPORT_WINDOW_DAYS or with_options(windows=…) sets another number."
         )
 
 

@@ -19,7 +19,7 @@ from reelport.client.settings.config import Settings
 from reelport.client.steps import Reply
 from reelport.errors import Problem, QueryRefused, ReelportError, UsageError
 from reelport.query import ReportQuery
-from reelport.wire import VERSION_HEADER
+from reelport.wire import VERSION_HEADER, Code
 
 _SECRET = 6
 """Shortest secret to redact: shorter texts are no secrets, and redacting them would garble sentences."""
@@ -143,7 +143,7 @@ class Session:
     def learn_day_limit(self, days: int) -> bool:
         """Learn that one report covers at most so many days, and return whether that is a lower limit."""
         with self.access.lock:
-            news = self.access.days is None or days < self.access.days
+            news = days < (self.access.days or Limit.RANGE_DAYS.default)
             self.access.days = days if news else self.access.days
         return news
 
@@ -152,7 +152,7 @@ class Session:
         require_query(query)
         found = check.problems(query, today=self.clock.now().date(), rules=self.rules)
         if any(problem.fatal for problem in found):
-            raise QueryRefused(found)
+            raise QueryRefused(tuple(map(_name_run_range, found)))
         return found
 
     def redact(self, text: str) -> str:
@@ -173,6 +173,14 @@ class Session:
 def _list_spellings(secret: str) -> tuple[str, ...]:
     """List the spellings in which a service may echo a secret: plain, in an address, in a form, in HTML."""
     return secret, quote(secret, safe=""), quote(secret), quote_plus(secret), html.escape(secret)
+
+
+def _name_run_range(problem: Problem) -> Problem:
+    """Say of a range that is too long for one report what gets it in several."""
+    if problem.code != Code.RANGE_TOO_LONG:
+        return problem
+    sentence = f"{problem.sentence} Or get the whole range in windows: `reports.run_range`, `reelport report run`."
+    return replace(problem, sentence=sentence)
 
 
 def require_query(value: object) -> None:
