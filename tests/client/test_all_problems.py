@@ -96,13 +96,14 @@ def test_without_options_a_command_tells_that_it_lacks_a_key_too(capsys: pytest.
         (
             (
                 "report run --metrics VIEWS --dimensions DAY --start 7d --end 1d --format exel --product AL "
-                "-o foo.xslx --chart foo.pdf --window-days -1 --deadline 0"
+                "-o foo.xslx --chart foo.pdf --window-days -1 --max-windows 0 --deadline 0"
             ),
             [
                 'Invalid value "exel" for --format. Choose from: "table", "csv", "json", "ndjson", "parquet".',
                 "--product: No product 'AL' is known here. Did you mean ALL?",
                 f"--output: no report is written as .xslx: {KNOWN.removesuffix('.')}, or say which --format it has.",
                 NO_WINDOW,
+                "--max-windows takes a whole number of reports from 1 to 3,652,059, and not 0.",
                 "A deadline is a number of seconds above 0, and not '0.0'.",
                 "--chart: 'foo.pdf' is neither a .png nor a .svg file.",
             ],

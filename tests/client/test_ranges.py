@@ -189,3 +189,18 @@ def test_a_plan_says_what_is_done_and_calls_nothing(vendor: Vendor, client: Clie
     assert plan.to_make == 3
     to.unlink()
     assert client.reports.plan(asked("VIEWS", "DAY")).windows[1].standing is Standing.MADE
+
+
+@pytest.mark.parametrize("keep_windows", [False, True])
+def test_a_range_of_too_many_windows_is_refused_before_anything_is_asked_for(
+    vendor: Vendor, client: Client, to: Path, keep_windows: bool
+) -> None:
+    """A mistyped year would take thousands of reports: their number is told, and how to have them all the same."""
+    said = r"0001-01-01 to .* takes 24,\d{3} reports, and a range may take 100\. .*: --max-windows 24\d{3} \(with_opt"
+    with pytest.raises(UsageError, match=said):
+        client.reports.run_range(asked("VIEWS", start=date.min), to, keep_windows=keep_windows)
+    with pytest.raises(UsageError, match="takes 4 reports, and a range may take 3"):
+        client.with_options(max_windows=3).reports.run_range(asked("VIEWS"), to, keep_windows=keep_windows)
+    assert vendor.asks == []
+    client.with_options(max_windows=4).reports.run_range(asked("VIEWS"), to, keep_windows=keep_windows)
+    assert len(vendor.asks) == 4

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from reelport.client.drivers.step_runners import AsyncStepRunner, ExclusiveLock, StepRunner
 from reelport.client.drivers.transport import AsyncTransport, Transport
@@ -104,6 +104,7 @@ class Client:
         confirm: bool | None = None,
         again: bool | None = None,
         any_columns: bool | None = None,
+        max_windows: int | None = None,
     ) -> Self:
         """Return a client with some settings changed; it shares this one's connections, token and ledger.
 
@@ -111,11 +112,20 @@ class Client:
         request is given up, `patience` seconds for which transient failures are retried; with `confirm` a file whose
         end nothing proves is fetched twice and must be the same; with `again` an ask whose answer was lost is sent
         again, at the price of a second report; with `any_columns` a report may have other columns than asked for,
-        unless it is a window to merge. Closing it closes nothing.
+        unless it is a window to merge. A range that takes more than `max_windows` reports is refused (100 by default).
+        Closing it closes nothing.
         """
         other = copy.copy(self)
         changed = _change_settings(
-            self._session.settings, slots, windows, timeout, patience, confirm, again, any_columns
+            self._session.settings,
+            slots=slots,
+            windows=windows,
+            timeout=timeout,
+            patience=patience,
+            confirm=confirm,
+            again=again,
+            any_columns=any_columns,
+            max_windows=max_windows,
         )
         other._become_copy(changed)  # noqa: SLF001 - our own copy
         return other
@@ -213,6 +223,7 @@ class AsyncClient:
         confirm: bool | None = None,
         again: bool | None = None,
         any_columns: bool | None = None,
+        max_windows: int | None = None,
     ) -> Self:
         """Return a client with some settings changed; it shares this one's connections, token and ledger.
 
@@ -220,11 +231,20 @@ class AsyncClient:
         request is given up, `patience` seconds for which transient failures are retried; with `confirm` a file whose
         end nothing proves is fetched twice and must be the same; with `again` an ask whose answer was lost is sent
         again, at the price of a second report; with `any_columns` a report may have other columns than asked for,
-        unless it is a window to merge. Closing it closes nothing.
+        unless it is a window to merge. A range that takes more than `max_windows` reports is refused (100 by default).
+        Closing it closes nothing.
         """
         other = copy.copy(self)
         changed = _change_settings(
-            self._session.settings, slots, windows, timeout, patience, confirm, again, any_columns
+            self._session.settings,
+            slots=slots,
+            windows=windows,
+            timeout=timeout,
+            patience=patience,
+            confirm=confirm,
+            again=again,
+            any_columns=any_columns,
+            max_windows=max_windows,
         )
         other._become_copy(changed)  # noqa: SLF001 - our own copy
         return other
@@ -274,27 +294,9 @@ def _resolve_settings(
     return resolve(os.environ, profile=profile, folder=None, insecure=insecure, **given)
 
 
-def _change_settings(
-    settings: Settings,
-    slots: int | None,
-    windows: int | None,
-    timeout: float | None,
-    patience: float | None,
-    confirm: bool | None,
-    again: bool | None,
-    any_columns: bool | None,
-) -> Settings:
-    """Replace those settings that are given."""
-    return replace(
-        settings,
-        slots=settings.slots if slots is None else slots,
-        windows=settings.windows if windows is None else windows,
-        timeout=settings.timeout if timeout is None else timeout,
-        patience=settings.patience if patience is None else patience,
-        confirm=settings.confirm if confirm is None else confirm,
-        again=settings.again if again is None else again,
-        any_columns=settings.any_columns if any_columns is None else any_columns,
-    )
+def _change_settings(settings: Settings, **given: Any) -> Settings:  # noqa: ANN401 - each of its own type
+    """The settings with what was given; None leaves one as it is."""
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 
 def _make_transport() -> Transport:

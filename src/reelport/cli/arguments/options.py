@@ -53,6 +53,9 @@ WindowDays = Annotated[
         help="Days of a report at most; else REELPORT_WINDOW_DAYS, else as many as the service was found to take: 180."
     ),
 ]
+MaxWindows = Annotated[
+    int | None, Parameter(help="Reports that a long range may take; one that takes more is refused: 100.")
+]
 Again = Annotated[
     bool,
     Parameter(negative=(), help="Ask again where the answer to an ask was lost: there may be two reports then."),
@@ -119,8 +122,17 @@ class QueryOptions:
 
 def check_window_days(days: int | None) -> None:
     """Raise UsageError, by the option's name, for a number of days that no report can have."""
-    if days is not None and not 0 < days <= _MOST_DAYS:
-        raise UsageError(f"--window-days takes a whole number of days from 1 to {_MOST_DAYS:,}, and not {days}.")
+    _check_count("--window-days", "days", days)
+
+
+def check_max_windows(windows: int | None) -> None:
+    """Raise UsageError, by the option's name, for a number of windows that no range can have."""
+    _check_count("--max-windows", "reports", windows)
+
+
+def _check_count(option: str, what: str, count: int | None) -> None:
+    if count is not None and not 0 < count <= _MOST_DAYS:
+        raise UsageError(f"{option} takes a whole number of {what} from 1 to {_MOST_DAYS:,}, and not {count}.")
 
 
 def format_options(query: ReportQuery) -> list[str]:

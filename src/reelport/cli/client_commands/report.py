@@ -19,16 +19,19 @@ from reelport.cli.arguments.options import (
     Fresh,
     Insecure,
     Json,
+    MaxWindows,
     Profile,
     QueryOptions,
     Quiet,
     Token,
     Url,
     WindowDays,
+    check_max_windows,
     check_window_days,
     format_options,
 )
 from reelport.cli.arguments.usage_errors import refuse_together
+from reelport.cli.client_commands.connection import connect, read_settings
 from reelport.cli.output.delivery import AS_IT_CAME, Delivery, Format, format_of
 from reelport.cli.output.formats import write_report
 from reelport.client.deadline import DEADLINE
@@ -71,6 +74,7 @@ def run(
     again: Again = False,
     any_columns: AnyColumns = False,
     window_days: WindowDays = None,
+    max_windows: MaxWindows = None,
     keep_windows: Apart = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -79,32 +83,31 @@ def run(
 
     Example: reelport report run --metrics VIEWS --dimensions DAY,VIDEO_TITLE --start 7d --end yesterday -o views.csv
 
-    The key comes from REELPORT_API_KEY and REELPORT_API_SECRET, or from a
-    profile. A range that is longer than one report may be is asked for in
-    windows, two at a time, and put together. Stopped at any point, the same
-    command resumes where it was.
+    The key comes from REELPORT_API_KEY and REELPORT_API_SECRET, or a profile.
+    A long range is fetched in windows; run again, the command resumes.
     """
     from reelport.cli.charts.chart import plan_chart
-    from reelport.cli.client_commands.connection import connect
     from reelport.cli.output.progress import reporting
 
     with reporting(json=json, quiet=quiet, output=to.output) as reporter:
+        sizes = {"window_days": window_days, "max_windows": max_windows}
         drawn = (lambda _: None) if chart is None else partial(plan_chart, to=chart[0] if chart else None)
         refuse_together(
             lambda: drawn(ask.query()),
             lambda: _windows_folder(to, chart) if keep_windows else to.shape(),
-            *list_checks({"to": to, "chart": chart, "json": json, "window_days": window_days, "deadline": deadline}),
+            *list_checks({"to": to, "chart": chart, "json": json, "deadline": deadline, **sizes}),
             beside=_check_settings(ask, url, profile, insecure=insecure),
         )
         query = reporter.remember_query(ask.query())
         reporter.resume = ["run", *format_options(query), *_other_options(to, chart, profile, url, insecure=insecure)]
-        reporter.resume += _window_options(window_days, any_columns=any_columns, keep_windows=keep_windows)
+        reporter.resume += _window_options(**sizes, any_columns=any_columns, keep_windows=keep_windows)
         with connect(url, profile, insecure=insecure) as client:
-            reports = client.with_options(again=again, any_columns=any_columns, windows=window_days).reports
-            fetch = partial(_fetch_report, reports, query, reporter=reporter, deadline=deadline, fresh=fresh)
+            chosen = client.with_options(
+                again=again, any_columns=any_columns, windows=window_days, max_windows=max_windows
+            )
+            fetch = partial(_fetch_report, chosen.reports, query, reporter=reporter, deadline=deadline, fresh=fresh)
             if keep_windows:
-                folder = _windows_folder(to, chart)
-                reporter.report_download(fetch(folder, apart=True), folder, {})
+                reporter.report_download(fetch(_windows_folder(to, chart), apart=True), to.output, {})
                 return
             with _open_target(to, query.fingerprint()) as target:
                 _deliver(fetch(target), to, reporter, drawn(query))
@@ -128,7 +131,6 @@ def submit(
 
     Example: reelport report submit --metrics VIEWS --dimensions DAY --start 7d --end yesterday
     """
-    from reelport.cli.client_commands.connection import connect
     from reelport.cli.output.progress import reporting
 
     with reporting(json=json, quiet=quiet) as reporter:
@@ -161,7 +163,6 @@ def wait(
 
     Example: reelport report wait TOKEN
     """
-    from reelport.cli.client_commands.connection import connect
     from reelport.cli.output.progress import reporting
 
     with reporting(json=json, quiet=quiet) as reporter:
@@ -191,14 +192,13 @@ def download(
 
     Example: reelport report download TOKEN -o views.csv
     """
-    from reelport.cli.client_commands.connection import connect, read_settings
     from reelport.cli.output.progress import reporting
 
     with reporting(json=json, quiet=quiet, output=to.output) as reporter:
         refuse_together(to.shape, beside=[partial(read_settings, url, profile, insecure=insecure)])
         reporter.token = token
         reporter.resume = ["download", token, *_other_options(to, None, profile, url, insecure=insecure)]
-        reporter.resume += _window_options(None, any_columns=any_columns, keep_windows=False)
+        reporter.resume += _window_options(None, None, any_columns=any_columns, keep_windows=False)
         with connect(url, profile, insecure=insecure) as client, _open_target(to, token) as target:
             report = (
                 client.with_options(any_columns=any_columns)
@@ -213,6 +213,7 @@ def list_checks(given: Mapping[str, Any]) -> Iterator[Callable[[], object]]:
     from reelport.client.flows.runner import to_seconds
 
     yield partial(check_window_days, given.get("window_days"))
+    yield partial(check_max_windows, given.get("max_windows"))
     yield partial(to_seconds, given.get("deadline", DEADLINE))
     if (chart := given.get("chart")) is None:
         return
@@ -243,7 +244,6 @@ def _check_settings(
 ) -> list[Callable[[], object]]:
     """Return checks of query and settings that run only where another check has failed."""
     from reelport.cli.arguments.query_problems import refuse_unsendable
-    from reelport.cli.client_commands.connection import read_settings
 
     return [partial(refuse_unsendable, ask), partial(read_settings, url, profile, insecure=insecure)]
 
@@ -269,9 +269,12 @@ def _fetch_report(
     return reports.run_range(query, target, deadline=deadline, progress=reporter, fresh=fresh, keep_windows=apart)
 
 
-def _window_options(window_days: int | None, *, any_columns: bool, keep_windows: bool) -> list[str]:
+def _window_options(
+    window_days: int | None, max_windows: int | None, *, any_columns: bool, keep_windows: bool
+) -> list[str]:
     """Format the options for windows and columns, for the command that resumes."""
     words = [] if window_days is None else ["--window-days", str(window_days)]
+    words += [] if max_windows is None else ["--max-windows", str(max_windows)]
     words += ["--any-columns"] if any_columns else []
     return [*words, *(["--keep-windows"] if keep_windows else [])]
 

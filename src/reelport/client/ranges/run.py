@@ -29,7 +29,7 @@ from reelport.client.ranges.window_events import WindowEvents
 from reelport.client.ranges.windows import Window, halve, recut
 from reelport.client.session import Session
 from reelport.client.steps import Flow, work
-from reelport.errors import MergeRefused, QueryRefused, ReportFailed
+from reelport.errors import MergeRefused, QueryRefused, ReportFailed, UsageError
 from reelport.query import ReportQuery
 
 _OVER = object()
@@ -48,11 +48,12 @@ def run_range(
 
     Asks for `session.slots` windows at a time; each has `deadline` seconds. Stopped at any point and run again, this
     goes on where it stopped. Raises MergeRefused before it asks for anything, and Partial when some windows are on
-    disk and others can't be fetched.
+    disk and others can't be fetched. Raises UsageError for a range of more than `max_windows` windows.
     """
     check_range_query(session, query)
     yield from work(session.recall_day_limit)
     windows = cut_windows(query, session.windows)
+    _refuse_too_many(session, query, len(windows))
     plan = build_merge_plan(session, query, windows)
     events = WindowEvents(tell)
     if plan.rule is MergeRule.ALONE:
@@ -79,10 +80,21 @@ def keep_windows(
     check_range_query(session, query)
     yield from work(session.recall_day_limit)
     windows = cut_windows(query, session.windows)
+    _refuse_too_many(session, query, len(windows))
     events = WindowEvents(tell)
     yield from check_against_host(session, query.within(windows[0].start, windows[0].end), events)
     fetching = WindowFetcher(session, query, KeptFolder(to, query), events, deadline, fresh=fresh)
     return Ranged.kept(to, (yield from fetching.fetch_all(windows)))
+
+
+def _refuse_too_many(session: Session, query: ReportQuery, windows: int) -> None:
+    """Raise UsageError for a range that takes more reports than are allowed: its year is probably mistyped."""
+    most = session.settings.max_windows
+    if windows > most:
+        raise UsageError(
+            f"{query.start} to {query.end} takes {windows:,} reports, and a range may take {most:,}. Check the first "
+            f"day; to ask for all of them: --max-windows {windows} (with_options(max_windows={windows}))."
+        )
 
 
 def _cut_after_failure(

@@ -31,6 +31,9 @@ WINDOW_DAYS = "REELPORT_WINDOW_DAYS"
 INSECURE = "REELPORT_INSECURE"
 HOME = "REELPORT_HOME"
 
+MAX_WINDOWS = 100
+"""Reports that one range may take by default: a range beyond that is rather a mistyped year than a wish."""
+
 _VENDOR = "dailymotion.com"
 _IDENTITY = 16
 _DIGITS = 9
@@ -47,9 +50,9 @@ class Settings:
     """A service's address (without a slash at its end), the key for it, and the limits to keep there.
 
     `slots` is how many reports of one key may be in flight at a time, `windows` how many days one report may
-    cover (None: as many as the service is found to take), `timeout` the seconds of silence after which a request is
-    given up, and `patience` the seconds for which transient failures are retried. Raises UsageError where one of them
-    isn't a positive number, or is too large.
+    cover (None: as many as the service is found to take), `max_windows` how many reports one range may take,
+    `timeout` the seconds of silence after which a request is given up, and `patience` the seconds for which transient
+    failures are retried. Raises UsageError where one of them isn't a positive number, or is too large.
     With `confirm`, a file whose end nothing proves is fetched twice; with `again`, an ask whose answer was lost is
     repeated; with `any_columns`, a report may have other columns than asked for. `insecure` allows sending the key in
     clear text: without it a plain http address of another machine raises UsageError.
@@ -64,13 +67,14 @@ class Settings:
     confirm: bool = False
     again: bool = False
     any_columns: bool = False
+    max_windows: int = MAX_WINDOWS
     insecure: bool = False
 
     def __post_init__(self) -> None:
         if not self.insecure:
             _refuse_clear_text(self.url)
-        for name in ("slots", "windows"):
-            if (count := getattr(self, name)) is not None or name == "slots":
+        for name in ("slots", "windows", "max_windows"):
+            if (count := getattr(self, name)) is not None or name != "windows":
                 _refuse_beyond(name, count, int, 10**_DIGITS - 1, _A_COUNT)
         for name in ("timeout", "patience"):
             _refuse_beyond(name, getattr(self, name), int | float, _LONGEST, _A_TIME)
