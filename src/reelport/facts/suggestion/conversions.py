@@ -169,7 +169,7 @@ def _make_measure(column: Column, given: ExportColumn, unit: NamedUnit | None, r
 
 def _write_out_exponents(given: ExportColumn) -> Conversion:
     made = f"TRY_CAST(TRY_CAST({given.text} AS DECIMAL(38,6)) AS BIGINT)"
-    note = "numbers with exponents written out: only if the export didn't round them"
+    note = "written with exponents: right only if the export didn't round them"
     return Conversion(_or_original_sql(made, given), note, needs_person=True)
 
 
