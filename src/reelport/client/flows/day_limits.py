@@ -13,7 +13,7 @@ from reelport.query import ReportQuery
 from reelport.wire import Code
 
 LEAST = 7
-"""The fewest days that are learned: no service is known that takes less than a week, and a slip would stay."""
+"""The fewest days that are learned: no known service takes less than a week, and a misread number would be kept."""
 
 _DAYS = r"[\s-]*(?:full|whole|calendar|consecutive)?[\s-]*days?\b"
 _OF_DAYS = re.compile(rf"(?<![\d.,:/-])(\d{{1,4}}){_DAYS}", re.IGNORECASE)
