@@ -118,6 +118,14 @@ def test_without_options_a_command_tells_that_it_lacks_a_key_too(capsys: pytest.
         ),
         ("report submit --metrics VIEWS --start 2d --end 1d --window-days -1", [NO_WINDOW]),
         (
+            "report run --metrics VIEWS --start 2d --end 1d -o foo.xlsx --format csv",
+            ["--output: foo.xlsx would hold a CSV: name it .csv, which spreadsheets open."],
+        ),
+        (
+            "report run --metrics VIEWS --start 2d --end 1d -o foo.json --format csv",
+            ["--output: foo.json would hold a CSV: name it .csv, or leave out --format csv."],
+        ),
+        (
             "serve --port 80a --workers x --zzz 1",
             [
                 "There is no option --zzz: see `reelport serve --help`.",

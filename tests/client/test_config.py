@@ -173,6 +173,23 @@ def test_each_key_has_its_paths(
     assert settings.token_url == (None if token is None else url + token)
 
 
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("htp:/x", "did you mean http://x?"),
+        ("https:/x.example/y", "did you mean https://x.example/y?"),
+        ("x.example", "did you mean https://x.example?"),
+        ("localhost:8080", "did you mean http://localhost:8080?"),
+        ("ftp://x", "give one like"),
+        ("://", "give one like"),
+    ],
+)
+def test_an_address_that_is_none_is_told_with_the_one_that_was_meant(url: str, advice: str) -> None:
+    """A mistyped scheme is put right, and never taken for a host."""
+    with pytest.raises(UsageError, match=re.escape(advice)):
+        Settings.read({"REELPORT_URL": url, "REELPORT_API_KEY": "k", "REELPORT_API_SECRET": "s"})
+
+
 def test_no_key_prints_itself() -> None:
     """The repr of settings holds the address and no part of the key."""
     for key in (PrivateKey("ident", "hidden"), PublicKey("ident", "hidden", "owner", "word"), Bearer("hidden")):

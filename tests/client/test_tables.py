@@ -42,6 +42,20 @@ def test_the_catalog_says_what_a_column_holds() -> None:
     ]
 
 
+def test_a_table_prints_its_shape_columns_and_path(tmp_path: Path) -> None:
+    """As frames do; one whose file has gone prints too."""
+    read = table(tmp_path, "day,estimated_earnings_eur,brand_new\n2026-01-01,1.000000,x\n")
+    columns = [
+        "day: day",
+        "estimated_earnings_eur: decimal (6 digits after the point)",
+        "brand_new: text, not in the catalog",
+    ]
+    assert repr(read).splitlines() == [f"Table(1 row x 3 columns, {str(read.path)!r})", *columns]
+    assert str(read) == repr(read)
+    read.path.unlink()
+    assert repr(read).startswith("Table(rows can't be read, ")
+
+
 def test_every_column_of_the_catalog_can_be_read(tmp_path: Path) -> None:
     """One row with a cell for each dimension and metric there is, and one with every cell empty."""
     cells = {

@@ -195,7 +195,7 @@ def test_copies_of_another_service_are_not_mixed(run: Run, spec: Spec, tmp_path:
     """A run from elsewhere is refused until it reads every day again."""
     run(spec)
     with Vendor() as other, Client(other.url, other.key, other.secret, ledger=tmp_path / "other.db") as stranger:
-        with pytest.raises(UsageError, match=r"holds rows from http.*sync run --every-day"):
+        with pytest.raises(UsageError, match=r"holds rows from http.*sync run --every-day, with the --url, --profile"):
             sync_run.run([spec], stranger, tell=ignore, deadline=300)
         with pytest.raises(UsageError, match="holds rows from"):
             comparison.verify(spec, stranger, tell=ignore)
@@ -325,7 +325,7 @@ def test_a_run_is_logged(
     lines = [(name, level, line) for name, level, line in caplog.record_tuples if name.startswith("reelport.")]
     said = [line for name, _, line in lines if name == "reelport.sync"]
     assert said[0] == "views: 2 windows to read"
-    assert sum(line.endswith(": reading, 1 of 2") for line in said) == 1
+    assert sum(line.endswith(": reading window 1 of 2") for line in said) == 1
     synced = [line for line in said if ": synced, " in line]
     assert sorted(line.rpartition(" ")[2] for line in synced) == sorted(f"{token[:11]}…" for token in vendor.tokens[:2])
     (refused,) = [line for _, level, line in lines if level == logging.WARNING]

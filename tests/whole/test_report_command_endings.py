@@ -210,6 +210,9 @@ def test_a_spreadsheet_is_guarded_and_the_sidecar_says_so(vendor: Vendor, here: 
     told = json.loads(done.out.splitlines()[-1])
     assert (done.status, told["changed_cells"], told["sha256"]) == (0, 1, sha256(report).hexdigest())
     assert file.read_bytes() == safe == piped(here, *WEEK, "-q", "--excel-safe").out
+    said = piped(here, *WEEK, "-o", str(file), "--excel-safe").err
+    assert "as it was downloaded, " in said, said
+    assert "1 cell changed, so that no spreadsheet takes one for a formula: what is written has another SHA-256" in said
     noted = json.loads(beside.read_text())
     assert (noted["excel_safe"], noted["changed_cells"], noted["sha256"]) == (True, 1, sha256(safe).hexdigest())
     assert noted["csv"] == {"bytes": len(report), "sha256": sha256(report).hexdigest()}

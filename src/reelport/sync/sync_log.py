@@ -31,7 +31,7 @@ def _write(log: ReportLog, event: SyncEvent) -> None:
             todo = f"{format_count(len(windows), 'window')} to read" if windows else "up to date"
             log.write(logging.INFO, f"{spec}: {todo}", _LOGGER)
         case Began(spec, window, number, of):
-            log.write(logging.INFO, f"{spec} {window}: reading, {number} of {of}", _LOGGER)
+            log.write(logging.INFO, f"{spec} {window}: reading window {number} of {of}", _LOGGER)
         case Loaded(spec, window, before, rows, token, notes):
             loaded = format_count(rows, "row") + (f" in the place of {before:,}" if before else "")
             log.write(logging.INFO, f"{spec} {window}: synced, {loaded}, of report {shorten(token)}", _LOGGER)

@@ -115,7 +115,8 @@ def refuse_other_services(specs: Iterable[Spec], session: Session, *, every_day:
     held = {spec: open_destination(spec.place).state(spec).service for spec in specs}
     wrong = [
         f"{spec.name}: {spec.place} holds rows from {service}, and this is {here}. Name another destination, "
-        "or read every day again, from here: reelport sync run --every-day."
+        "or read every day again, from here: reelport sync run --every-day, with the --url, --profile and --file of "
+        "this command."
         for spec, service in held.items()
         if service and service != here and not every_day
     ]

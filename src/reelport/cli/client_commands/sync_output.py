@@ -61,7 +61,7 @@ def _lines(event: SyncEvent) -> list[str]:
         case Planned(spec, ()):
             return [f"{spec}: up to date"]
         case Began(spec, window, number, of):
-            return [f"{spec} {window}: {number} of {of}"]
+            return [f"{spec} {window}: reading window {number} of {of}"]
         case Loaded(spec, window, before, rows, _, notes):
             instead = f" in the place of {before:,}" if before else ""
             loaded = f"loaded, {format_count(rows, 'row')}{instead}"

@@ -76,8 +76,17 @@ class Delivery:
 
         shape = format_of(self.form, self.output, excel_safe=self.excel_safe)
         if self.output is not None:
+            self._refuse_misnamed_csv(shape)
             (resolve_csv_target if shape is Format.CSV else resolve_target)(self.output)
         return shape
+
+    def _refuse_misnamed_csv(self, shape: Format) -> None:
+        """Raise UsageError for a CSV in a file whose name promises something else."""
+        name = Path(self.output or "").name
+        suffix = Path(name).suffix.lower()
+        if shape is Format.CSV and suffix in {*_SUFFIXES, *_WORKBOOKS} - {".csv"}:
+            other = ", or leave out --format csv" if suffix in _SUFFIXES else ", which spreadsheets open"
+            raise UsageError(f"--output: {name} would hold a CSV: name it .csv{other}.")
 
     def problems(self) -> list[str]:
         """Return the problems of these options, one line each."""

@@ -117,6 +117,7 @@ class ProgressLines:
         windows = len(done.windows) if isinstance(done, Ranged) else 1
         each = f"each of {windows} windows: " if windows > 1 else ""
         place = "drawn, and not kept (-o FILE keeps the data)" if drawn else output or "stdout"
+        each = f"as it was downloaded, {each}" if more.get("changed_cells") else each
         self.say(f"{place}: {format_count(done.rows, 'row')}, {format_size(done.bytes)}; {each}{done.proof}")
         for what, value in more.items():
             self.say(
@@ -203,7 +204,7 @@ class ProgressLines:
 def _format_changed(cells: int) -> str:
     changed = f"{format_count(cells, 'cell')} changed, so that no spreadsheet takes one for a formula"
     return (
-        f"{changed}; the report itself was whole, and its SHA-256 is another" if cells else "no cell had to be changed"
+        f"{changed}: what is written has another SHA-256 than the service's" if cells else "no cell had to be changed"
     )
 
 

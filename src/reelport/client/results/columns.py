@@ -24,6 +24,12 @@ class Column:
     known: bool = True
 
 
+def describe_column(column: Column) -> str:
+    """Describe a column in a line: its name, its type, and of a decimal the digits after the point."""
+    digits = f" ({column.digits} digits after the point)" if column.digits else ""
+    return f"{column.name}: {column.type.name.lower()}{digits}{'' if column.known else ', not in the catalog'}"
+
+
 def look_up_columns(columns: Iterable[str]) -> tuple[Column, ...]:
     """Look up columns in the catalog, by their names in any case."""
     return tuple(_look_up(name) for name in columns)

@@ -16,9 +16,10 @@ from reelport.catalog import CellType
 from reelport.client.files.part import translate_io_errors
 from reelport.client.files.shape import check_header, parse_names
 from reelport.client.results.cells import Cell, count_rows, read_typed_rows
-from reelport.client.results.columns import PRECISION, Column, look_up_columns
+from reelport.client.results.columns import PRECISION, Column, describe_column, look_up_columns
 from reelport.client.results.notebook_views import describe_extent, render_table
-from reelport.errors import SchemaDrift, UsageError
+from reelport.errors import ReelportError, SchemaDrift, UsageError
+from reelport.wording import format_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ _SOON_COUNTED = 64 << 20
 """Largest file, in bytes, whose rows are counted for a notebook's view: takes a fraction of a second."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Table:
     """The rows of a report's file. Reads nothing before a method needs it.
 
@@ -82,6 +83,20 @@ class Table:
         """Count the rows: reads the file once, without parsing cells."""
         with translate_io_errors(self.path):
             return count_rows(self.path, len(self.columns))
+
+    def __repr__(self) -> str:
+        """Show columns with their types, the extent and the path, as Arrow does; reads no cell."""
+        columns = "".join(f"\n{describe_column(column)}" for column in self.columns)
+        try:
+            extent = f"{self._count_soon()} x {format_count(len(self.columns), 'column')}"
+        except ReelportError:  # the file is gone or broken: whoever reads its rows is told
+            extent = "rows can't be read"
+        return f"Table({extent}, {str(self.path)!r}){columns}"
+
+    def _count_soon(self) -> str:
+        with translate_io_errors(self.path):
+            soon = self.path.stat().st_size <= _SOON_COUNTED
+        return format_count(len(self), "row") if soon else "many rows"
 
     def _repr_html_(self) -> str:
         """Show the first rows in a notebook."""

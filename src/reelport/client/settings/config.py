@@ -13,6 +13,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from reelport.catalog import Limit
+from reelport.check import nearest
 from reelport.client.settings.credentials import PRIVATE_HOST, Bearer, Credentials, PrivateKey, PublicKey, graphql_path
 from reelport.client.settings.faults import Faults
 from reelport.errors import AccessError, UsageError
@@ -218,10 +219,11 @@ def _is_valid_url(url: str) -> bool:
 
 
 def _advise_on_url(url: str) -> str:
-    """Advise on an invalid address: the same with a scheme, where only that is missing, else an example."""
-    scheme = "http" if url.startswith(_OWN) else "https"
-    whole = f"{scheme}://{url}"
-    lacks = "://" not in url and _is_valid_url(whole) and len(whole) < _LONG
+    """Advise on an invalid address: the same with a whole scheme, where only that is wrong, else an example."""
+    word, colon, rest = url.partition(":/")
+    scheme = nearest(word, ("http", "https")) if colon else "http" if url.startswith(_OWN) else "https"
+    whole = f"{scheme}://{rest.lstrip('/') if colon else url}"
+    lacks = scheme is not None and _is_valid_url(whole) and len(whole) < _LONG
     return f"did you mean {whole}?" if lacks else f"give one like {DAILYMOTION_URL}."
 
 
