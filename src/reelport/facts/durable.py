@@ -127,14 +127,26 @@ def make_folder(path: Path) -> None:
 
 @private()
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write the file atomically and durably: complete or not at all, even after a power cut."""
+    """Write a private file atomically and durably: complete or not at all, even after a power cut."""
+    replace_file(path, content)
+
+
+def replace_file(path: Path, content: bytes, *, is_new: bool = False) -> None:
+    """Write the file atomically and durably, with the mode of the file that it replaces.
+
+    With `is_new`, raise FileExistsError if there is such a file.
+    """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(content)
+        with suppress(FileNotFoundError):
+            part.chmod(stat.S_IMODE(path.stat().st_mode))
         sync_file(part)
-        part.replace(path)
-    except OSError:
+        if is_new:
+            path.hardlink_to(part)  # which never replaces anything, as a rename would
+        else:
+            part.replace(path)
+    finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        raise
     sync_folder(path.parent)

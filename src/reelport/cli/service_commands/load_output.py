@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 def to_json(value: object) -> str:
     """Format a value as indented JSON; days and paths become texts."""
-    return json.dumps(value, default=str, ensure_ascii=False, indent=2)
+    text = json.dumps(value, default=str, ensure_ascii=False, indent=2)
+    return text.encode("utf-8", "backslashreplace").decode()  # half a character, of a file's name, as JSON escapes it
 
 
 def print_result(result: LoadResult, note: str | None, *, as_json: bool) -> None:

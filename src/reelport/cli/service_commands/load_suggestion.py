@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from reelport.cli.output.listing import strip_control_characters
+from reelport.cli.output.terminal_text import clean_line
 from reelport.cli.service_commands.load_output import to_json
-from reelport.errors import StorageError, UsageError
+from reelport.errors import UsageError
+from reelport.facts.durable import describe_os_error, replace_file, to_storage_error
 from reelport.facts.suggestion.suggest import Suggestion
 from reelport.wording import format_count
 
@@ -27,15 +28,7 @@ def write_suggestion(
     found = suggest_for_files(root, table, files, memory)
     if place.exists() and any(place.samefile(file) for file in files):
         raise UsageError(f"{place} is the file that is to be loaded: name another place for the mapping by --map")
-    try:
-        with place.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(format_map(found, files, place))
-    except FileExistsError:
-        raise UsageError(
-            f"{place} is there already: name another place by --map, or write over it by --force"
-        ) from None
-    except OSError as error:
-        raise StorageError(f"{place} can't be written: {error.strerror}") from error
+    _write_file(place, format_map(found, files, place), force=force)
     command = shlex.join(["reelport", "load", table, *map(str, files), "--map", str(place), "--dry-run"])
     if as_json:
         print(to_json(_facts(found, place, command)))
@@ -43,15 +36,31 @@ def write_suggestion(
         _print(found, place, command)
 
 
+def _write_file(place: Path, text: str, *, force: bool) -> None:
+    """Write the mapping whole or not at all. A pipe or a device is written to, a link is followed."""
+    content = text.encode("utf-8", "replace")
+    try:
+        if force and place.exists() and not place.is_file():
+            place.write_bytes(content)
+        else:
+            replace_file(place.resolve() if force else place, content, is_new=not force)
+    except FileExistsError:
+        raise UsageError(
+            f"{place} is there already: name another place by --map, or write over it by --force"
+        ) from None
+    except OSError as error:
+        raise to_storage_error(f"{place} can't be written: {describe_os_error(error, place)}", error) from error
+
+
 def _print(found: Suggestion, place: Path, command: str) -> None:
     for guess in found.guesses:
-        print(f"  {guess.column.name}: {strip_control_characters(guess.given.name)!r}, {guess.confidence.value}")
+        print(f"  {guess.column.name}: {clean_line(guess.given.name)!r}, {guess.confidence.value}")
     missing = [gap.column.name for gap in found.gaps if gap.column.required]
     count = format_count(len(found.guesses), "column")
-    print(f"{place}: {count} of {found.table.name} found in the file; look them over.")
+    print(f"{clean_line(str(place))}: {count} of {found.table.name} found in the file; look them over.")
     if missing:
         print(f"To fill in before it loads: {', '.join(missing)}.")
-    print(f"Then try it: {command}")
+    print(f"Then try it: {clean_line(command)}")
 
 
 def _facts(found: Suggestion, place: Path, command: str) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -93,7 +93,8 @@ def read_parquet_columns(session: duckdb.DuckDBPyConnection, file: InputFile) ->
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{file.path}: the Parquet file is cut or damaged ({str(error).splitlines()[0]})") from error
     spelled = [name.lower() for name in names]  # DuckDB's names ignore case: it would rename one of VIEWS and views
-    repeated = sorted({name for name in names if spelled.count(name.lower()) > 1})
+    counts = Counter(spelled)
+    repeated = sorted({name for name in names if counts[name.lower()] > 1})
     if repeated:
         raise BadInput(f"{file.path} names {', '.join(map(repr, repeated))} more than once")
     if not names:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -47,7 +48,7 @@ def _read_csv_header(lines: LineReader, file: InputFile) -> tuple[str, ...]:
         reason = add_conversion(str(record[1])) if record else "it is empty"
         raise BadInput(f"{file.path}: the header can't be read: {reason}")
     names = tuple(record[1])
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise BadInput(f"{file.path}: the header names {', '.join(map(repr, repeated))} more than once")
     for mark, plural in ((";", "semicolons"), ("\\t", "tabs"), ("|", "bars")):

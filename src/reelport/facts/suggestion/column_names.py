@@ -29,6 +29,9 @@ _PARTS = {"milliseconds", "millisecond", "millis", "msec", "ms"}
 _IDLE = {"in", "of", "the", "count", "number", "total", "nb", "utc", "at", "sum", "per"}
 """Words that carry little meaning; names are also matched without them."""
 
+_LONGEST = 200
+"""Characters of a name that are looked at: no known name is half as long."""
+
 
 @dataclass(frozen=True, slots=True)
 class NamedUnit:
@@ -60,6 +63,7 @@ class ColumnName:
 
 def parse_column_name(name: str) -> ColumnName:
     """Parse a name in snake case, camel case, with blanks, or with its unit in brackets."""
+    name = name[:_LONGEST]
     for sign, word in _SIGNS.items():
         name = name.replace(sign, word)
     words = [part.lower() for word in _WORD.findall(name) for part in _CAMEL.split(word)]

@@ -38,6 +38,8 @@ _FORMATS = (
 )
 _SHOWN = 3
 
+_LONGEST_NAME = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class ExportColumn:
@@ -55,6 +57,11 @@ class ExportColumn:
     def sql(self) -> str:
         """The column in SQL."""
         return ".".join(map(quote_name, self.path or (self.name,)))
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether SQL can name the column, by a name of at most 1,000 characters."""
+        return all(self.path or (self.name,)) and len(self.name) <= _LONGEST_NAME
 
     @property
     def text(self) -> str:

@@ -28,6 +28,7 @@ from reelport.facts.suggestion.conversions import ExportColumn
 from reelport.facts.suggestion.suggest import Suggestion, suggest
 
 _ROWS, _VALUES = 2_000, 500
+_MOST_COLUMNS = 10_000
 _INPUT = "_reelport_export"
 
 
@@ -56,23 +57,35 @@ def _read_columns(space: Workspace, file: InputFile) -> tuple[ExportColumn, ...]
             described = space.session.execute(f"DESCRIBE {_INPUT}").fetchall()
             types, relation = {name: kind for name, kind, *_ in described}, _INPUT
     found = [ExportColumn(name, kind, (), (name,)) for name, kind in types.items()]
-    found += [field for given in found for field in _read_fields(space, relation, given)]
-    texts = ", ".join(f"CAST({given.sql} AS VARCHAR)" for given in found)
+    found += _read_fields(space, relation)
+    _check_column_count(file, len(found))
+    usable = [given for given in found if given.is_usable]
+    texts = ", ".join(f"CAST({given.sql} AS VARCHAR)" for given in usable) or "NULL"
     rows = space.session.execute(f"SELECT {texts} FROM {relation} LIMIT {_ROWS}").fetchall()  # noqa: S608 - quoted
-    return tuple(replace(given, values=_distinct_values(row[at] for row in rows)) for at, given in enumerate(found))
+    read = [replace(given, values=_distinct_values(row[at] for row in rows)) for at, given in enumerate(usable)]
+    return (*read, *(given for given in found if not given.is_usable))
 
 
-def _read_fields(space: Workspace, relation: str, given: ExportColumn) -> Iterator[ExportColumn]:
-    """Read the fields of a column that holds objects (`device.category`) as columns of their own."""
-    if not given.type.startswith("STRUCT(") or given.type.endswith("]"):
-        return
-    described = space.session.execute(f"DESCRIBE SELECT {given.sql}.* FROM {relation}").fetchall()  # noqa: S608 - quoted
-    for name, kind, *_ in described:
-        yield ExportColumn(f"{given.name}.{name}", kind, (), (given.name, name))
+def _read_fields(space: Workspace, relation: str) -> Iterator[ExportColumn]:
+    """Read the fields of columns that hold objects (`device.category`) as columns of their own."""
+    described = space.session.execute(f"SELECT * FROM {relation} LIMIT 0").description  # noqa: S608 - quoted
+    for column, kind, *_ in described or ():
+        if kind.id == "struct":
+            for name, inner in kind.children:
+                yield ExportColumn(f"{column}.{name}", str(inner), (), (column, name))
+
+
+def _check_column_count(file: InputFile, count: int) -> None:
+    if count > _MOST_COLUMNS:
+        raise BadInput(
+            f"{file.path} has {count:,} columns: a mapping is guessed for {_MOST_COLUMNS:,} at most; "
+            "take those that you need into another file, or write the mapping yourself"
+        )
 
 
 def _read_csv_columns(file: InputFile) -> tuple[ExportColumn, ...]:
     names = read_header(file)
+    _check_column_count(file, len(names))
     broken: list[str] = []
 
     def reject(_: int, line: int, reason: str, __: str) -> None:

@@ -14,6 +14,9 @@ from reelport.facts.tables import Column
 
 _WIDTH = 110
 _SHOWN = 3
+_MARGIN = "    "
+_LONGEST_NAME, _LONGEST_VALUE = 80, 40
+"""Characters of a column's name, and of a value, that a comment shows."""
 _OFTEN = {
     "media_type": ("'video'", "if nothing of it is live"),
     "views": ("1", "if each row is one view"),
@@ -41,48 +44,59 @@ def format_map(found: Suggestion, files: Sequence[Path], to: Path) -> str:
 
 def _format_head(found: Suggestion, files: Sequence[Path], to: Path) -> Iterator[str]:
     words = ["reelport", "load", found.table.name, *map(str, files), "--map", str(to), "--dry-run"]
-    yield from _format_comment(
-        f"A mapping of {_to_printable(files[0].name)} to the table {found.table.name}, to start from: guessed by "
+    yield from _wrap_comment(
+        f"A mapping of {files[0].name} to the table {found.table.name}, to start from: guessed by "
         "names, types and the first rows. [sure] is the same name, [likely] one that other exports give it, [guess] "
         "wants a look. A value that can't be converted stays as it is, and the load rejects its row."
     )
-    yield f"-- Try it: {_to_printable(shlex.join(words))}"
+    yield _format_comment(f"Try it: {shlex.join(words)}")
 
 
 def _format_gap(gap: Gap) -> Iterator[str]:
     """Format the column as comments: why it isn't filled in, and lines that would fill it."""
     column = gap.column
     need = "TO FILL IN" if column.required else "LEFT OUT"
-    seen = f"{_to_printable(gap.given.name)!r}: " if gap.given else ""
-    yield from _format_comment(f"{need}: {column.name}, a {column.kind.value}: {seen}{_to_printable(gap.why)}.", "    ")
-    yield from _format_comment(column.sentence, "    ")
+    seen = f"{_format_name(gap.given.name)}: " if gap.given else ""
+    yield from _wrap_comment(f"{need}: {column.name}, a {column.kind.value}: {seen}{gap.why}.", _MARGIN)
+    yield from _wrap_comment(column.sentence, _MARGIN)
     if column.choices and not column.called:
-        yield f"    -- One of: {', '.join(column.choices)}."
+        yield _format_comment(f"One of: {', '.join(column.choices)}.", _MARGIN)
+    yield from (_format_comment(line, _MARGIN) for line in _list_ways(gap))
+
+
+def _list_ways(gap: Gap) -> Iterator[str]:
+    """List the lines that would fill the gap, each with a comment of its own."""
+    name = gap.column.name
     for given, way in gap.ways:
-        yield f"    -- {way.sql} AS {column.name},  -- {_to_printable(given.name)!r} {_to_printable(way.note)}"
+        yield f"{way.sql} AS {name},  -- {_format_name(given.name)} {way.note}{_describe_lost_characters(given)}"
     if gap.given is not None:
         if not gap.ways:
-            yield f"    -- {_format_open_way(gap.given, column)}"
-    elif column.name in _OFTEN:
-        sql, when = _OFTEN[column.name]
-        yield f"    -- {sql} AS {column.name},  -- {when}"
-    elif column.required:
-        yield f"    -- … AS {column.name},"
+            yield _format_open_way(gap.given, gap.column) + _describe_lost_characters(gap.given)
+    elif name in _OFTEN:
+        sql, when = _OFTEN[name]
+        yield f"{sql} AS {name},  -- {when}"
+    elif gap.column.required:
+        yield f"… AS {name},"
+
+
+def _describe_lost_characters(given: ExportColumn) -> str:
+    """Say that a comment can't show the column's name as it is, where it holds a line break or the like."""
+    return "" if given.sql.isprintable() else "; blanks stand for characters of its name that no comment can hold"
 
 
 def _format_open_way(given: ExportColumn, column: Column) -> str:
     """Format a line for a column that no way converts: its name if it is empty, else a placeholder to complete."""
     if not given.values:
-        return f"{_to_printable(given.sql)} AS {column.name},  -- if later rows fill it"
-    return f"… {_to_printable(given.sql)} … AS {column.name},  -- write how its values become the table's"
+        return f"{given.sql} AS {column.name},  -- if later rows fill it"
+    return f"… {given.sql} … AS {column.name},  -- write how its values become the table's"
 
 
 def _format_guess(guess: Guess, is_last: bool) -> Iterator[str]:
-    values = ", ".join(repr(_to_printable(value[:40])) for value in guess.given.values[:_SHOWN])
+    values = ", ".join(repr(_to_printable(value[:_LONGEST_VALUE])) for value in guess.given.values[:_SHOWN])
     note = f"; {guess.way.note}" if guess.way.note else ""
     shown = f" (such as {values})" if values else ""
-    yield from _format_comment(
-        f"[{guess.confidence.value}] {_to_printable(guess.given.name)!r}: {guess.why}{shown}{note}.", "    "
+    yield from _wrap_comment(
+        f"[{guess.confidence.value}] {_format_name(guess.given.name)}: {guess.why}{shown}{note}.", _MARGIN
     )
     yield f"    {guess.way.sql} AS {quote_name(guess.column.name)}{'' if is_last else ','}"
 
@@ -91,15 +105,28 @@ def _format_foot(found: Suggestion) -> Iterator[str]:
     done = {guess.column.name for guess in found.guesses} | {gap.column.name for gap in found.gaps}
     rest = [column.name for column in found.table.columns if column.name not in done]
     if found.unused:
-        yield from _format_comment(
-            f"Columns of the file that nothing is made of: {', '.join(map(_to_printable, found.unused))}."
-        )
+        names = ", ".join(map(_shorten, found.unused))
+        yield from _wrap_comment(f"Columns of the file that nothing is made of: {names}.")
     if rest:
-        yield from _format_comment(f"Columns of the table that stay empty: {', '.join(rest)}.")
+        yield from _wrap_comment(f"Columns of the table that stay empty: {', '.join(rest)}.")
 
 
-def _format_comment(text: str, margin: str = "") -> Iterator[str]:
-    return (f"{margin}-- {line}" for line in wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False))
+def _wrap_comment(text: str, margin: str = "") -> Iterator[str]:
+    lines = wrap(_to_printable(text), _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return (_format_comment(line, margin) for line in lines)
+
+
+def _format_comment(text: str, margin: str = "") -> str:
+    """Format one line of a comment; nothing in the text ends it."""
+    return f"{margin}-- {_to_printable(text)}"
+
+
+def _format_name(name: str) -> str:
+    return repr(_to_printable(_shorten(name)))
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
 
 
 def _to_printable(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
@@ -20,6 +21,8 @@ _NEAR = 0.9
 _BY_TYPE = {Kind.DAY, Kind.MOMENT}
 _BY_VALUES = {"visitor_country", "visitor_device_type", "media_type"}
 _FEW_VALUES = 2
+_MOST_TRIES = 20
+"""How many columns of the export, the best first, are converted in search of one of the table's."""
 _DATED = {"date", "day", "timestamp"}
 
 
@@ -86,14 +89,17 @@ _SURE, _LIKELY = 90, 70
 
 def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[ExportColumn]) -> Suggestion:
     """Suggest which of the export's columns fill which of the table's; each is used at most once."""
-    matches = sorted(_find_matches(table, columns), key=lambda match: -match.score)
+    usable = [given for given in columns if given.is_usable]
+    matches = sorted(_find_matches(table, usable), key=lambda match: -match.score)
+    tries: Counter[str] = Counter()
     guesses: dict[str, Guess] = {}
     gaps: dict[str, Gap] = {}
     used: set[str] = set()
     for match in matches:
         column, given = match.column, match.given
-        if column.name in guesses or given.name in used:
+        if column.name in guesses or given.name in used or tries[column.name] >= _MOST_TRIES:
             continue
+        tries[column.name] += 1
         ways = find_conversions(session, column, given, parse_column_name(given.name))
         if len(ways) == 1 and not ways[0].needs_person:
             confidence = Confidence.GUESS if ways[0].is_doubtful else match.confidence
@@ -135,20 +141,23 @@ def _make_gap(match: _Match, ways: Sequence[Conversion]) -> Gap:
 
 
 def _find_matches(table: Table, columns: Sequence[ExportColumn]) -> Iterator[_Match]:
+    dated = [given for given in columns if given.type == "DATE" or given.type.startswith("TIMESTAMP")]
+    only_dates = dated[0] if len(dated) == 1 else None
+    names = [(given, parse_column_name(given.name)) for given in columns]
     for column in table.columns:
-        for given in columns:
-            score, why = _match_by_name(table, column, given.name)
+        own = parse_column_name(column.name)
+        for given, read in names:
+            score, why = _match_by_name(table, column, own, given.name, read)
             if score:
                 yield _Match(score, column, given, why)
-            elif found := _match_by_content(column, given, columns):
+            elif found := _match_by_content(column, given, read, only_dates):
                 yield _Match(found[0], column, given, found[1])
 
 
-def _match_by_name(table: Table, column: Column, name: str) -> tuple[float, str]:
+def _match_by_name(table: Table, column: Column, own: ColumnName, name: str, read: ColumnName) -> tuple[float, str]:
     """Score how well a name fits a column, from 100 to 0, and say why."""
     if name == column.name:
         return 100, "the same name"
-    read, own = parse_column_name(name), parse_column_name(column.name)
     if read.whole == own.whole:
         return 95, "the same name, spelled in another way"
     if read.words == own.words and (read.unit is not None or own.unit is not None):
@@ -157,8 +166,23 @@ def _match_by_name(table: Table, column: Column, name: str) -> tuple[float, str]
     for place, known in enumerate(names):
         if {read.words, read.bare} & {known.words, known.bare} or read.whole == known.whole:
             return 88 - place / 2, f"a known name of {column.name}"
-    near = max((SequenceMatcher(None, read.bare, known.bare).ratio() for known in (own, *names)), default=0)
-    return (50, "a name that is nearly one of its names") if near >= _NEAR else (0, "")
+    is_near = any(_are_near(read.bare, known.bare) for known in (own, *names))
+    return (50, "a name that is nearly one of its names") if is_near else (0, "")
+
+
+def _are_near(name: str, known: str) -> bool:
+    """Whether two names are nearly alike; the cheap upper bounds first, as nearly all names differ."""
+    if 2 * min(len(name), len(known)) < _NEAR * (len(name) + len(known)):
+        return False
+    matcher = _make_matcher(known)
+    matcher.set_seq1(name)
+    return matcher.quick_ratio() >= _NEAR and matcher.ratio() >= _NEAR
+
+
+@cache
+def _make_matcher(known: str) -> SequenceMatcher[str]:
+    """Make the matcher of a known name, which keeps what it counted of that name."""
+    return SequenceMatcher(None, "", known)
 
 
 def _known_names(table: Table, column: Column) -> tuple[ColumnName, ...]:
@@ -171,13 +195,14 @@ def _read_names(names: str) -> tuple[ColumnName, ...]:
     return tuple(parse_column_name(name) for name in names.split(";") if name)
 
 
-def _match_by_content(column: Column, given: ExportColumn, columns: Sequence[ExportColumn]) -> tuple[float, str] | None:
+def _match_by_content(
+    column: Column, given: ExportColumn, read: ColumnName, only_dates: ExportColumn | None
+) -> tuple[float, str] | None:
     """Score a match by the column's type or values, if its name fits nothing."""
     if column.kind in _BY_TYPE and column.required:
-        dated = [each for each in columns if each.type == "DATE" or each.type.startswith("TIMESTAMP")]
-        if dated == [given]:
+        if given is only_dates:
             return 40, "the only column of dates"
-        if given.type == "VARCHAR" and _DATED & set(parse_column_name(given.name).words.split()):
+        if given.type == "VARCHAR" and _DATED & set(read.words.split()):
             return 45, "its name tells of a date"
     if column.name in _BY_VALUES and len(given.values) >= _FEW_VALUES:
         known = [value for value in given.values if value in column.choices]
