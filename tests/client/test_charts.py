@@ -168,12 +168,14 @@ def test_times_without_rows_are_gaps_in_a_picture(tmp_path: Path) -> None:
     assert describe(shown)["encoding"]["x"]["scale"] == {"domain": list(range(35))}
 
 
-def test_what_does_not_add_up_over_time_is_a_line_of_its_days(tmp_path: Path) -> None:
-    """A stock of two years stays by day."""
-    query = ReportQuery.of(["STORAGE_USED_BYTES"], ["DAY"], date(2024, 1, 1), date(2025, 12, 31))
-    shown = picture(query, tmp_path, [(query.start + timedelta(days=n), 10**12 + n) for n in range(731)])
-    assert (shown.heading, len(shown.bars)) == ("Storage used bytes by day", 731)
-    assert describe(shown)["mark"]["type"] == "line"
+@pytest.mark.parametrize("metric", ["STORAGE_USED_BYTES", "VIEW_THROUGH_RATE"])
+def test_of_what_does_not_add_up_over_time_a_picture_shows_the_last_days(tmp_path: Path, metric: str) -> None:
+    """A stock, and a rate without its parts, over two years: as many bars as can be told apart, and it says so."""
+    query = ReportQuery.of([metric], ["DAY"], date(2024, 1, 1), date(2025, 12, 31))
+    shown = picture(query, tmp_path, [(query.start + timedelta(days=n), n) for n in range(731)])
+    assert shown.heading.endswith(" by day, the last 190 of 731")
+    assert (len(shown.bars), shown.bars[-1]) == (190, ("2025-12-31", Decimal(730)))
+    assert describe(shown)["mark"]["type"] == "bar"
 
 
 def test_axes_do_not_say_the_heading_again(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ class Chart:
         heading, bars = f"{name_as_heading(self.metric)} by {GRAIN_WORDS[grain]}", sorted(rolled.bars())
         if filled:
             bars = fill_gaps(bars, grain)
-        elif len(bars) > most:
+        if len(bars) > most:
             heading, bars = f"{heading}, the last {most} of {len(bars):,}", bars[-most:]
         partial = list_partial(bars, grain, self.query.start, self.query.end)
         notes = (f"Of {' and '.join(partial)} only a part was asked for.",) if partial else ()

@@ -1,4 +1,4 @@
-"""Charts as Vega-Lite specs, rendered to PNG or SVG: bars, or a line where there are many times."""
+"""Charts as Vega-Lite specs, rendered to PNG or SVG: bars of names or of times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reelport.cli.charts.chart_text import UNDRAWABLE, cut_to_width, make_label,
 from reelport.errors import UsageError
 
 MOST_BARS_OF_TIME = 190
-"""With more times, bars would be thinner than two points: they are rolled up, or drawn as a line."""
+"""With more times, bars would be thinner than two points: they are rolled up, or the last ones drawn."""
 
 _LABEL_WIDTH = 44
 _TICKS = 8
@@ -86,7 +86,7 @@ def _describe_names(drawing: Drawing, texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _describe_times(drawing: Drawing, grain: int) -> dict[str, Any]:
-    """Describe vertical bars, or a line; a time without a number is a gap."""
+    """Describe vertical bars; a time without a number is a gap."""
     ticks = make_ticks([label for label, _ in drawing.bars], grain)
     axis = {"labelAngle": 0, "values": list(ticks), "labelExpr": _lookup(ticks), "title": None}
     many = len(drawing.bars)
@@ -167,9 +167,7 @@ def _lookup(texts: dict[int, str]) -> str:
 
 
 def _mark(bars: int) -> dict[str, Any]:
-    """Describe the mark: bars, with a fixed width where they are few, or a line with gaps where they are many."""
-    if bars > MOST_BARS_OF_TIME:
-        return {"type": "line", "color": _BLUE, "strokeWidth": 1.5, "point": {"size": 4, "color": _BLUE}}
+    """Describe the mark: bars, with a fixed width where they are few."""
     return _BARS | ({"width": 40} if bars < _FEW else {})
 
 
