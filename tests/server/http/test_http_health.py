@@ -27,18 +27,25 @@ from reelport.server import logs, sandbox
 from reelport.server.http.app import create_app
 from reelport.server.queue import worker_registry
 from reelport.server.queue.liveness import hold_name, make_owner_name
-from reelport.server.settings import read_settings
+from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect, writing
 from reelport.server.state.write_probe import StateProbe
 
 from .conftest import Api
 
 
+def record_heartbeat_elsewhere(settings: Settings) -> None:
+    """Have a worker of another machine say that it is ready."""
+    db = connect(settings)
+    worker_registry.record_heartbeat(db, "elsewhere-7-abc")
+    db.dispose()
+
+
 def test_health_tells_every_part(tmp_path: Path) -> None:
     """200 when all are well: a worker elsewhere is one, though none is supervised here."""
     settings = read_settings(data=tmp_path, workers=0)
     with TestClient(create_app(settings)) as client:
-        worker_registry.record_heartbeat(connect(settings), "elsewhere-7-abc")
+        record_heartbeat_elsewhere(settings)
         reply = client.get("/health")
     assert (reply.status_code, reply.json()["status"]) == (200, "ok")
     assert reply.json()["checks"] == {"database": "ok", "data": "ok", "workers": "ok"}
@@ -65,6 +72,7 @@ def test_without_a_living_worker_the_service_isnt_well(tmp_path: Path, workers: 
         assert told() == (503, "none is running"), "its heartbeat is fresh, but it died here"
         assert client.get("/health/ready").json() == {"status": "ok", "checks": {"database": "ok", "data": "ok"}}
         assert client.get("/health/live").status_code == 200
+        db.dispose()
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
@@ -225,7 +233,7 @@ def test_probes_are_not_logged_but_a_change_of_what_they_find(tmp_path: Path) ->
         for _ in range(3):
             for path in ("/health", "/health/ready", "/health/live", "/metrics"):
                 client.get(path)
-        worker_registry.record_heartbeat(connect(settings), "elsewhere-7-abc")
+        record_heartbeat_elsewhere(settings)
         for _ in range(3):
             client.get("/health")
     # The test's own client logs its requests too.

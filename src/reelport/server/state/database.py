@@ -126,16 +126,28 @@ def parse_address(address: str) -> URL:
 
 def _configure_connection(journal: Journal, connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
     """Set up a connection: transactions begin explicitly, commits are durable, foreign keys are enforced."""
-    connection.isolation_level = None
-    connection.create_function("clock_ms", 0, lambda: time.time_ns() // 1_000_000)
-    connection.execute(f"PRAGMA journal_mode = {journal.mode}")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
+    with _close_on_error(connection):
+        connection.isolation_level = None
+        connection.create_function("clock_ms", 0, lambda: time.time_ns() // 1_000_000)
+        connection.execute(f"PRAGMA journal_mode = {journal.mode}")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _configure_reader(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None
-    connection.execute("PRAGMA query_only = ON")
+    with _close_on_error(connection):
+        connection.isolation_level = None
+        connection.execute("PRAGMA query_only = ON")
+
+
+@contextmanager
+def _close_on_error(connection: sqlite3.Connection) -> Iterator[None]:
+    """Close a connection that can't be set up, as on a read-only disk: the pool forgets it without closing it."""
+    try:
+        yield
+    except sqlite3.Error:
+        connection.close()
+        raise
 
 
 def _check_file(file: Path, _connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
