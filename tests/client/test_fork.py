@@ -103,8 +103,18 @@ def test_a_defect_in_one_flow_stops_the_others_at_once(drive: Driven) -> None:
 def test_forks_within_forks_stop_together() -> None:
     """A defect deep inside wakes a flow that waits in another branch."""
     closed: list[object] = []
+    begun = threading.Event()
+
+    def deep() -> Flow[object]:
+        begun.set()
+        return (yield from waits(HOURS, "deep", closed))
+
+    def breaks_then() -> Flow[object]:
+        yield from work(begun.wait)
+        return (yield from breaks())
+
     with pytest.raises(ZeroDivisionError):
-        driven(fork([fork([waits(HOURS, "deep", closed), waits(0, "done")], 2), fork([breaks()], 2)], 2))
+        driven(fork([fork([deep(), waits(0, "done")], 2), fork([breaks_then()], 2)], 2))
     assert closed == ["deep"]
 
 
