@@ -10,9 +10,9 @@ import pytest
 from tests.disks import remount, small_disk, without_override
 
 from reelport.errors import StorageError
-from reelport.facts.durable import translate_io_errors
 from reelport.facts.layout import check_layout
 from reelport.facts.loading.load import load
+from reelport.storage.durable import translate_io_errors
 
 
 def reelport(data: Path, *words: str) -> subprocess.CompletedProcess[str]:

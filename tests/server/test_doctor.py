@@ -9,11 +9,11 @@ from pathlib import Path
 
 from tests.disks import small_disk
 
-from reelport.facts.modes import private
 from reelport.server.doctor.checks import run_checks
 from reelport.server.queue import liveness
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect
+from reelport.storage.modes import private
 
 from .conftest import State
 

@@ -16,7 +16,6 @@ from tests.patience import PATIENCE, until
 
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.errors import StorageError
-from reelport.facts.modes import private
 from reelport.query import ReportQuery
 from reelport.server import credentials
 from reelport.server.access import callers, organizations
@@ -30,6 +29,7 @@ from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.write_probe import StateProbe
+from reelport.storage.modes import private
 from reelport.wire import ReportStatus
 
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from reelport.errors import NewerData, StorageError, UsageError
-from reelport.facts.durable import translate_io_errors, write_atomically
-from reelport.facts.modes import private
+from reelport.storage.durable import translate_io_errors, write_atomically
+from reelport.storage.modes import private
 
 LAYOUT = 1
 FILE_NAME = "layout.json"

@@ -11,11 +11,11 @@ import threading
 import structlog
 
 from reelport.errors import ReelportError
-from reelport.facts.modes import private, set_readers
 from reelport.server import logs
 from reelport.server.http.web_server import serve_on
 from reelport.server.serve import exit_process
 from reelport.server.settings import read_settings
+from reelport.storage.modes import private, set_readers
 
 
 def main() -> None:

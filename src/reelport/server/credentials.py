@@ -16,8 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from reelport.errors import StorageError
-from reelport.facts.modes import private
 from reelport.server.settings import Settings
+from reelport.storage.modes import private
 
 KEY_ID = "rpk"
 KEY_SECRET = "rps"  # noqa: S105 - a prefix, no secret

@@ -7,7 +7,6 @@ from typing import NoReturn
 
 import structlog
 
-from reelport.facts.modes import private
 from reelport.server import logs
 from reelport.server.credentials import short_id
 from reelport.server.doctor import permissions
@@ -21,6 +20,7 @@ from reelport.server.queue.wakeups import Occasion
 from reelport.server.settings import Settings
 from reelport.server.state.database import connect, writing
 from reelport.server.state.secret_fingerprint import require_same_secret
+from reelport.storage.modes import private
 
 _LOG = structlog.get_logger(__name__)
 

@@ -13,8 +13,8 @@ from typing import Any, Literal, get_type_hints
 
 from reelport.catalog import Limit
 from reelport.errors import UsageError
-from reelport.facts.modes import Readers
 from reelport.server.setting import Secret, parse_value, setting
+from reelport.storage.modes import Readers
 
 PREFIX = "REELPORT_"
 

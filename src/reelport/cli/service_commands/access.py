@@ -38,9 +38,9 @@ Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")
 def open_state(data: Path | None, *, make: bool = False) -> Iterator[tuple[Settings, Engine]]:
     """Open the settings and the state database. The data directory must exist, unless `make`."""
     from reelport.facts.layout import check_existing
-    from reelport.facts.modes import private, set_readers
     from reelport.server.settings import read_settings
     from reelport.server.state.database import connect
+    from reelport.storage.modes import private, set_readers
 
     settings = read_settings(data=data)
     set_readers(settings.readers)

@@ -23,9 +23,9 @@ from reelport.errors import BadInput, UsageError
 from reelport.facts.defaults import KEPT_HOURS, MEMORY, REJECT_BYTES, REJECT_ROWS, SETTLED_AFTER
 from reelport.facts.input.tolerance import MaxBad, RejectCap, parse_max_bad
 from reelport.facts.layout import check_existing, check_layout
-from reelport.facts.modes import set_readers
 from reelport.facts.tables import TABLES
 from reelport.server.settings import read_settings
+from reelport.storage.modes import set_readers
 from reelport.wording import format_count
 
 if TYPE_CHECKING:

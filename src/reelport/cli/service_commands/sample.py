@@ -34,9 +34,9 @@ def sample(*, start: date, end: date, rows: Whole = 100_000, seed: Whole = 1, da
         seed: Whole number that the facts are drawn from.
         data: Directory of the tables and the state.
     """
-    from reelport.facts.modes import set_readers
     from reelport.server.sandbox import fill
     from reelport.server.settings import read_settings
+    from reelport.storage.modes import set_readers
 
     settings = read_settings(data=data)
     set_readers(settings.readers)

@@ -20,7 +20,7 @@ from reelport.engine.compile import Plan
 from reelport.engine.duckdb.csv_sink import CsvSink, Written, open_sink
 from reelport.engine.pieces import Pieces
 from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, StorageError, UsageError
-from reelport.facts.durable import describe_os_error, full_disk_sentence, to_storage_error
+from reelport.storage.durable import describe_os_error, full_disk_sentence, to_storage_error
 
 _CSV = "FORMAT csv, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
 """RFC 4180 with LF line ends: NULL is an empty cell, and only cells that need quotes are quoted."""

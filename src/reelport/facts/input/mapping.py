@@ -12,7 +12,6 @@ import duckdb
 import pyarrow.parquet as pq
 
 from reelport.errors import BadInput
-from reelport.facts.durable import translate_io_errors
 from reelport.facts.input.files import FileFormat, InputFile
 from reelport.facts.input.json_input import create_json_view
 from reelport.facts.input.json_places import ObjectPlaces
@@ -28,6 +27,7 @@ from reelport.facts.storage.duckdb_session import (
     parquet_source,
     translate_engine_errors,
 )
+from reelport.storage.durable import translate_io_errors
 
 INPUT = "input"
 _MAPPED, _TRACED = "_reelport_mapped", "_reelport_traced"

@@ -14,9 +14,9 @@ from threading import RLock
 from typing import IO
 
 from reelport.errors import BadInput, UsageError
-from reelport.facts.durable import sync_file, sync_folder, translate_io_errors
 from reelport.facts.input.load_query import OUTPUT, Locate
 from reelport.facts.input.tolerance import MaxBad, RejectCap
+from reelport.storage.durable import sync_file, sync_folder, translate_io_errors
 from reelport.wording import format_count
 
 HEADER = ("file", "line", "reason", "raw")

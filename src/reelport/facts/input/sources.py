@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reelport.errors import BadInput
-from reelport.facts.durable import full_disk_sentence
 from reelport.facts.input.files import FileFormat, InputFile, check_unchanged
 from reelport.facts.input.load_query import FILE, LINE, OUTPUT, RowSource, find_column_problems
 from reelport.facts.input.progress import ProgressMeter
@@ -21,6 +20,7 @@ from reelport.facts.rules import quote_name
 from reelport.facts.storage.duckdb_session import Workspace, parquet_source, translate_engine_errors
 from reelport.facts.storage.sorted_files import ROW_GROUP
 from reelport.facts.tables import Table
+from reelport.storage.durable import full_disk_sentence
 
 ROW_NUMBER = "file_row_number"
 

@@ -17,7 +17,6 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from reelport import killpoints
 from reelport.errors import StorageError
-from reelport.facts.durable import full_disk_sentence, make_folder, sync_file, sync_folder, translate_io_errors
 from reelport.facts.log.delta_log import (
     LOG_FOLDER,
     DataFile,
@@ -31,9 +30,10 @@ from reelport.facts.log.delta_log import (
     translate_delta_errors,
 )
 from reelport.facts.log.evolution import NO_HOOKS, add_columns, find_missing_columns
-from reelport.facts.modes import private
 from reelport.facts.schema import BATCH, MONTH, OWNER, delta_schema, partition_columns
 from reelport.facts.tables import Table
+from reelport.storage.durable import full_disk_sentence, make_folder, sync_file, sync_folder, translate_io_errors
+from reelport.storage.modes import private
 
 CHECKPOINT_EVERY = 20
 _ATTEMPTS = 200

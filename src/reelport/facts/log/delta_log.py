@@ -16,9 +16,9 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from reelport.errors import NewerData, StorageError
-from reelport.facts.durable import describe_message, to_plain_line, translate_io_errors
 from reelport.facts.schema import MONTH, OWNER
 from reelport.facts.tables import TABLES, Table
+from reelport.storage.durable import describe_message, to_plain_line, translate_io_errors
 
 LOG_FOLDER = "_delta_log"
 _LONGEST = 120

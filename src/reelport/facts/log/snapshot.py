@@ -11,10 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from reelport.errors import StorageError
-from reelport.facts.durable import translate_io_errors
 from reelport.facts.log.delta_log import LOG_FOLDER, DataFile, list_files, log_file, open_table
 from reelport.facts.schema import find_table
 from reelport.facts.tables import TABLES
+from reelport.storage.durable import translate_io_errors
 
 ABSENT = -1
 """The version of a table that doesn't exist yet: it has no files."""

@@ -14,7 +14,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from reelport.errors import UsageError
-from reelport.facts.durable import make_folder, translate_io_errors
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.delta_log import read_entries, read_newest
 from reelport.facts.sample.lots import RowCounts, spread_rows
@@ -23,6 +22,7 @@ from reelport.facts.sample.scenes import KINDS, SampleEngine
 from reelport.facts.sample.videos import FIRST_DAY, make_videos
 from reelport.facts.sample.world import CHANNELS, ORGANIZATIONS
 from reelport.facts.tables import TABLES
+from reelport.storage.durable import make_folder, translate_io_errors
 
 MOST_DAYS = 3660
 MOST_ROWS = 10**10

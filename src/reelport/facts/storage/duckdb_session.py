@@ -15,9 +15,9 @@ import duckdb
 
 from reelport.errors import BadInput, StorageError, UsageError
 from reelport.facts.defaults import MEMORY
-from reelport.facts.durable import full_disk_sentence
-from reelport.facts.modes import private
 from reelport.facts.storage.work_folders import SPILL, open_work_folder
+from reelport.storage.durable import full_disk_sentence
+from reelport.storage.modes import private
 
 Result = TypeVar("Result")
 

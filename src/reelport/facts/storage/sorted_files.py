@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelport import killpoints
-from reelport.facts.durable import make_folder, sync_file, sync_folder, translate_io_errors
 from reelport.facts.log.delta_log import DataFile
 from reelport.facts.schema import BATCH, MONTH, OWNER, stored_schema
 from reelport.facts.tables import Table
+from reelport.storage.durable import make_folder, sync_file, sync_folder, translate_io_errors
 
 ROW_GROUP = 122_880
 """Rows per row group: small enough to skip most of a month, large enough to scan well."""

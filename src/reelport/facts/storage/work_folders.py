@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
-from reelport.facts.durable import translate_io_errors
 from reelport.facts.log.delta_log import LOG_FOLDER
 from reelport.facts.tables import TABLES
+from reelport.storage.durable import translate_io_errors
 
 SPILL = ".work"
 """The folder under the tables' root that holds the work folders."""

@@ -9,8 +9,8 @@ from io import StringIO
 from pathlib import Path
 
 from reelport.errors import StorageError, UsageError
-from reelport.facts.durable import describe_os_error
 from reelport.server.access.channel_registry import Channel, Entry, LineProblem
+from reelport.storage.durable import describe_os_error
 from reelport.wording import format_count
 
 STDIN = Path("-")

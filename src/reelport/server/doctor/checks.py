@@ -21,7 +21,6 @@ from reelport.engine.compile import Plan
 from reelport.engine.duckdb.engine import Engine as ReportEngine
 from reelport.engine.pieces import single_piece
 from reelport.errors import ReelportError
-from reelport.facts.durable import describe_os_error
 from reelport.server.credentials import load_service_secret
 from reelport.server.doctor.data_directory import check_access, check_directory, check_disk, check_permissions
 from reelport.server.doctor.link_origin import find_link_fault
@@ -33,6 +32,7 @@ from reelport.server.settings import Settings
 from reelport.server.state import database, secret_fingerprint
 from reelport.server.state.journal import choose_journal
 from reelport.server.state.tables import JOBS
+from reelport.storage.durable import describe_os_error
 from reelport.wording import format_count
 
 _MOST_SKEW = 1.0

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from reelport.errors import ReelportError
 from reelport.facts.layout import check_layout
-from reelport.facts.modes import Readers
 from reelport.server.credentials import short_id
 from reelport.server.doctor import permissions
 from reelport.server.settings import Settings
 from reelport.server.state import database
+from reelport.storage.modes import Readers
 
 _MIN_FREE_BYTES = 1_000_000_000
 _MIN_FREE_SHARE = 0.05

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from reelport.facts.modes import Readers
+from reelport.storage.modes import Readers
 
 _OWNER_ONLY = ("secret.key", "workers", "spill", "facts/.work")
 """Paths that only the owner may read, whatever the setting: the secret, and files of running processes."""

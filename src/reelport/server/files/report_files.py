@@ -7,8 +7,8 @@ from pathlib import Path
 
 from reelport import killpoints
 from reelport.engine.duckdb.csv_sink import Written
-from reelport.facts.durable import sync_file, sync_folder
 from reelport.server.settings import Settings
+from reelport.storage.durable import sync_file, sync_folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ import structlog
 from sqlalchemy import Engine, select
 
 from reelport import killpoints
-from reelport.facts.durable import translate_io_errors
 from reelport.server.files import report_files
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import JOBS, REPORTS
 from reelport.server.state.tallies import Outcome
+from reelport.storage.durable import translate_io_errors
 from reelport.wire import ReportStatus
 
 RECORDS_KEPT = timedelta(days=30)

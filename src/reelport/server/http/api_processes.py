@@ -20,8 +20,8 @@ from pathlib import Path
 
 import structlog
 
-from reelport.facts.durable import describe_os_error
 from reelport.server.settings import Settings
+from reelport.storage.durable import describe_os_error
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable that makes `prometheus_client` sum the metrics of several processes; read at its import."""

@@ -14,7 +14,6 @@ from reelport.engine.duckdb.engine import Session
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
-from reelport.facts.durable import translate_io_errors
 from reelport.facts.layout import require_layout
 from reelport.facts.log.loaded_tables import last_complete_day
 from reelport.facts.log.snapshot import Snapshot, pin
@@ -23,6 +22,7 @@ from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
+from reelport.storage.durable import translate_io_errors
 
 
 class LeaseLost(InternalError):

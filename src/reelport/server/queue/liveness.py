@@ -16,10 +16,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reelport.facts.durable import translate_io_errors
 from reelport.server.credentials import short_id
 from reelport.server.queue.wakeups import Wakeup
 from reelport.server.settings import Settings
+from reelport.storage.durable import translate_io_errors
 
 _SUFFIX = ".lock"
 _SUPERVISOR = ".supervisor"

@@ -20,12 +20,12 @@ import structlog
 from sqlalchemy import Engine
 
 from reelport.errors import StorageError
-from reelport.facts.durable import describe_os_error
 from reelport.facts.layout import require_layout
 from reelport.server.queue import jobs, liveness
 from reelport.server.queue.deaths import Deaths
 from reelport.server.settings import Settings
 from reelport.server.state import database
+from reelport.storage.durable import describe_os_error
 
 _LEAST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0

@@ -19,8 +19,8 @@ from typing import Self
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from reelport.facts.durable import translate_io_errors
 from reelport.server.settings import Settings
+from reelport.storage.durable import translate_io_errors
 
 CHANNEL = "reelport_jobs"
 _LISTEN_SECONDS = 0.5

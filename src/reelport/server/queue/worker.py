@@ -18,9 +18,7 @@ from sqlalchemy import Engine as Database
 
 from reelport.engine.duckdb.engine import Cancelled, Engine
 from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, RequestError, StorageError
-from reelport.facts.durable import translate_io_errors
 from reelport.facts.layout import require_layout
-from reelport.facts.modes import private
 from reelport.server.files import retention
 from reelport.server.memory import release_memory
 from reelport.server.queue import attempt, jobs, liveness, losses, wakeups, worker_registry
@@ -37,6 +35,8 @@ from reelport.server.queue.wakeups import Occasion, Wakeup
 from reelport.server.queue.warm_up import warm_up
 from reelport.server.settings import Settings
 from reelport.server.state.database import connect
+from reelport.storage.durable import translate_io_errors
+from reelport.storage.modes import private
 
 IDLE_SECONDS = 1.0
 """Seconds that a worker waits for a wake-up before it polls the queue."""

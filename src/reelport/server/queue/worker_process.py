@@ -16,10 +16,10 @@ def main() -> None:
     import structlog  # noqa: PLC0415 - see above
 
     from reelport.errors import ReelportError  # noqa: PLC0415 - see above
-    from reelport.facts.modes import set_readers  # noqa: PLC0415 - see above
     from reelport.server import logs  # noqa: PLC0415 - see above
     from reelport.server.queue.worker import run_worker  # noqa: PLC0415 - see above
     from reelport.server.settings import read_settings  # noqa: PLC0415 - see above
+    from reelport.storage.modes import set_readers  # noqa: PLC0415 - see above
 
     settings = read_settings()
     set_readers(settings.readers)

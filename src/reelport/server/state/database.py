@@ -19,13 +19,13 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from reelport.errors import DiskFull, InternalError, NewerData, StorageError, UsageError
-from reelport.facts.durable import describe_os_error, full_disk_sentence
 from reelport.facts.layout import check_layout
-from reelport.facts.modes import private
 from reelport.server.masking import EXAMPLE
 from reelport.server.settings import Settings
 from reelport.server.state.journal import Journal, choose_journal
 from reelport.server.state.write_queue import WriteQueue
+from reelport.storage.durable import describe_os_error, full_disk_sentence
+from reelport.storage.modes import private
 
 if TYPE_CHECKING:
     from alembic.config import Config

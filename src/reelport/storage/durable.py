@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reelport.errors import DiskFull, StorageError
-from reelport.facts.modes import private
+from reelport.storage.modes import private
 
 _SENTENCES = {
     errno.ENOSPC: "the disk is full: make room",
