@@ -12,10 +12,10 @@ from pathlib import Path
 
 import duckdb
 
+from reelport.facts.data_files.duckdb_session import parquet_source
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load
 from reelport.facts.log.snapshot import pin
-from reelport.facts.storage.duckdb_session import parquet_source
 
 START = date(2025, 1, 1)
 DAYS = 188

@@ -9,8 +9,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from reelport.facts.data_files.duckdb_session import parquet_source
 from reelport.facts.log.snapshot import pin
-from reelport.facts.storage.duckdb_session import parquet_source
 
 Rows = list[tuple[object, ...]]
 

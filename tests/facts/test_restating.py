@@ -12,6 +12,8 @@ import pyarrow as pa
 import pytest
 
 from reelport.errors import BadInput, UsageError
+from reelport.facts.data_files.duckdb_session import parquet_source
+from reelport.facts.data_files.sorted_files import MONTH_FILE
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.undo import plan_undo, undo
@@ -19,8 +21,6 @@ from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import pin
-from reelport.facts.storage.duckdb_session import parquet_source
-from reelport.facts.storage.sorted_files import MONTH_FILE
 
 Ask = Callable[..., list[tuple[object, ...]]]
 Write = Callable[..., Path]

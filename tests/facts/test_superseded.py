@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reelport.errors import BadInput, UsageError
+from reelport.facts.data_files.rewriting import read_rows
 from reelport.facts.input.progress import Progress
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load, load_arrow
@@ -24,7 +25,6 @@ from reelport.facts.loading.verification import verify
 from reelport.facts.log.delta_log import DayLeftOut
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import pin
-from reelport.facts.storage.rewriting import read_rows
 from reelport.facts.tables import EARNINGS
 
 Ask = Callable[..., list[tuple[object, ...]]]

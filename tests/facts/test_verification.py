@@ -10,15 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelport.errors import StorageError
+from reelport.facts.data_files.rewriting import read_rows
+from reelport.facts.data_files.sorted_files import StagedFiles
+from reelport.facts.data_files.work_folders import SPILL
 from reelport.facts.loading.load import load
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import LOG_FOLDER, LogEntry, log_file, read_newest
 from reelport.facts.log.snapshot import pin
 from reelport.facts.schema import find_table
-from reelport.facts.storage.rewriting import read_rows
-from reelport.facts.storage.sorted_files import StagedFiles
-from reelport.facts.storage.work_folders import SPILL
 
 Write = Callable[..., Path]
 

@@ -12,9 +12,9 @@ from sqlglot import exp
 from reelport.engine.mapping import PAYEE
 from reelport.engine.relations import Relations
 from reelport.engine.trees import DIALECT, parse_sql
+from reelport.facts.data_files.duckdb_session import open_reading_workspace
 from reelport.facts.defaults import MEMORY
 from reelport.facts.log.snapshot import pin
-from reelport.facts.storage.duckdb_session import open_reading_workspace
 from reelport.facts.tables import TABLES
 
 _ALL_DAYS = date(1, 1, 1), date(9999, 12, 31)

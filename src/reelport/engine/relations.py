@@ -9,9 +9,9 @@ from sqlglot import exp
 
 from reelport.engine.mapping import LOOKUPS
 from reelport.engine.trees import parse_sql, subquery
+from reelport.facts.data_files.duckdb_session import parquet_source
+from reelport.facts.data_files.projection import project_sql, select_no_rows_sql
 from reelport.facts.log.snapshot import Snapshot
-from reelport.facts.storage.duckdb_session import parquet_source
-from reelport.facts.storage.projection import project_sql, select_no_rows_sql
 from reelport.facts.tables import TABLES
 
 

@@ -8,9 +8,9 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from reelport.errors import BadInput
+from reelport.facts.data_files.duckdb_session import Workspace
 from reelport.facts.input.load_query import FILE, LINE, RowSource
 from reelport.facts.input.sources import make_arrow_source
-from reelport.facts.storage.duckdb_session import Workspace
 
 ArrowRows: TypeAlias = pa.Table | pa.RecordBatchReader | Iterable[pa.RecordBatch]
 

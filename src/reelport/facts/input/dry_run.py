@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from reelport.facts.data_files.duckdb_session import Workspace
 from reelport.facts.input.broken_lines import BrokenLines
 from reelport.facts.input.load_query import FILE, LINE, OUTSIDE, PROBLEMS, RowSource, dry_run_sql
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.row_writer import OutsideRows
 from reelport.facts.rules import quote_name
-from reelport.facts.storage.duckdb_session import Workspace
 from reelport.facts.tables import Table
 
 _FILES_APART = 1 << 40

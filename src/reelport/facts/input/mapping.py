@@ -12,6 +12,12 @@ import duckdb
 import pyarrow.parquet as pq
 
 from reelport.errors import BadInput
+from reelport.facts.data_files.duckdb_session import (
+    Workspace,
+    escape_glob,
+    parquet_source,
+    translate_engine_errors,
+)
 from reelport.facts.input.files import FileFormat, InputFile
 from reelport.facts.input.json_input import create_json_view
 from reelport.facts.input.json_places import ObjectPlaces
@@ -21,12 +27,6 @@ from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.sources import ROW_NUMBER, ReaderFailure, parquet_source_rows, read_parquet_columns
 from reelport.facts.input.text_batches import Reject, read_batches, read_header, text_schema
 from reelport.facts.rules import quote_name, quote_text
-from reelport.facts.storage.duckdb_session import (
-    Workspace,
-    escape_glob,
-    parquet_source,
-    translate_engine_errors,
-)
 from reelport.storage.durable import translate_io_errors
 
 INPUT = "input"

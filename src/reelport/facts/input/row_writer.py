@@ -11,11 +11,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelport.facts.data_files.sorted_files import ROW_GROUP, StagedFiles
 from reelport.facts.input.load_query import DAY, OUTSIDE, REJECT
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.rejects import Rejects
 from reelport.facts.schema import OWNER
-from reelport.facts.storage.sorted_files import ROW_GROUP, StagedFiles
 from reelport.facts.tables import Table
 
 Total = Callable[[], int | None]

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reelport.errors import BadInput
+from reelport.facts.data_files.duckdb_session import Workspace, parquet_source, translate_engine_errors
+from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.input.files import FileFormat, InputFile, check_unchanged
 from reelport.facts.input.load_query import FILE, LINE, OUTPUT, RowSource, find_column_problems
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.text_batches import Reject, read_batches, read_header, text_schema
 from reelport.facts.rules import quote_name
-from reelport.facts.storage.duckdb_session import Workspace, parquet_source, translate_engine_errors
-from reelport.facts.storage.sorted_files import ROW_GROUP
 from reelport.facts.tables import Table
 from reelport.storage.durable import full_disk_sentence
 

@@ -15,15 +15,15 @@ from pathlib import Path
 import pyarrow as pa
 
 from reelport.errors import BadInput
+from reelport.facts.data_files.duckdb_session import Workspace, open_workspace, parquet_source
+from reelport.facts.data_files.projection import project_sql, select_no_rows_sql
+from reelport.facts.data_files.rewriting import in_days, negate, rewrite_file
+from reelport.facts.data_files.sorted_files import ROW_GROUP, StagedFiles
 from reelport.facts.loading.overlap import SharedDay, find_shared_days
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import DataFile, DayLeftOut, LogEntry, TableVersion
 from reelport.facts.log.history import find_superseded_days, read_history
 from reelport.facts.rules import quote_name
-from reelport.facts.storage.duckdb_session import Workspace, open_workspace, parquet_source
-from reelport.facts.storage.projection import project_sql, select_no_rows_sql
-from reelport.facts.storage.rewriting import in_days, negate, rewrite_file
-from reelport.facts.storage.sorted_files import ROW_GROUP, StagedFiles
 from reelport.facts.tables import Table
 from reelport.wording import format_count
 

@@ -15,15 +15,15 @@ from pathlib import Path
 import pyarrow as pa
 
 from reelport.errors import StorageError, UsageError
+from reelport.facts.data_files.duckdb_session import open_workspace, parquet_source
+from reelport.facts.data_files.projection import project_sql
+from reelport.facts.data_files.sorted_files import MONTH_FILE, ROW_GROUP, StagedFiles
+from reelport.facts.data_files.work_folders import clear_dead_folders
 from reelport.facts.defaults import MEMORY, SETTLED_AFTER
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import DataFile, LogEntry, TableVersion, list_tables, read_newest
 from reelport.facts.rules import quote_name
 from reelport.facts.schema import find_table, sort_keys
-from reelport.facts.storage.duckdb_session import open_workspace, parquet_source
-from reelport.facts.storage.projection import project_sql
-from reelport.facts.storage.sorted_files import MONTH_FILE, ROW_GROUP, StagedFiles
-from reelport.facts.storage.work_folders import clear_dead_folders
 from reelport.facts.tables import Table
 
 

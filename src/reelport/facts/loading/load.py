@@ -12,6 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from reelport.errors import BadInput, UsageError
+from reelport.facts.data_files.duckdb_session import Workspace, open_workspace
+from reelport.facts.data_files.sorted_files import StagedFiles
+from reelport.facts.data_files.work_folders import claim_file
 from reelport.facts.defaults import MEMORY
 from reelport.facts.input.arrow_input import ArrowRows, make_arrow_rows_source
 from reelport.facts.input.files import InputFile, batch_id, check_unchanged, detect_format
@@ -26,9 +29,6 @@ from reelport.facts.loading.changes import AppliedLoad, PreparedLoad, apply_load
 from reelport.facts.loading.overlap import SharedDay
 from reelport.facts.log.delta_log import DayLeftOut, LogEntry, read_newest
 from reelport.facts.schema import find_table
-from reelport.facts.storage.duckdb_session import Workspace, open_workspace
-from reelport.facts.storage.sorted_files import StagedFiles
-from reelport.facts.storage.work_folders import claim_file
 from reelport.facts.tables import Table
 
 

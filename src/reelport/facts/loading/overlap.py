@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from reelport.facts.data_files.rewriting import count_days, in_days
 from reelport.facts.log.delta_log import TableVersion
 from reelport.facts.log.history import find_filled_days, read_history
-from reelport.facts.storage.rewriting import count_days, in_days
 from reelport.wording import format_count
 
 _SHOWN = 5

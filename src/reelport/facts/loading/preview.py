@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from reelport.facts.data_files.duckdb_session import Workspace, open_reading_workspace
 from reelport.facts.defaults import MEMORY
 from reelport.facts.input.broken_lines import BrokenLine, BrokenLines
 from reelport.facts.input.dry_run import RowCheck, check_rows
@@ -23,7 +24,6 @@ from reelport.facts.loading.overlap import SharedDay, count_replaced_rows, find_
 from reelport.facts.log.delta_log import DayLeftOut, TableVersion, read_newest
 from reelport.facts.rules import quote_name
 from reelport.facts.schema import find_table
-from reelport.facts.storage.duckdb_session import Workspace, open_reading_workspace
 from reelport.facts.tables import Table
 
 

@@ -10,13 +10,8 @@ from datetime import date
 from pathlib import Path
 
 from reelport.errors import UsageError
-from reelport.facts.loading.changes import count_missing
-from reelport.facts.log.commits import Change, commit
-from reelport.facts.log.delta_log import DataFile, LogEntry, TableVersion, read_newest, read_removed_paths
-from reelport.facts.log.history import Load, active_batches, find_load_to_undo, list_loads, read_history
-from reelport.facts.schema import MONTH, find_table
-from reelport.facts.storage.duckdb_session import open_reading_workspace
-from reelport.facts.storage.rewriting import (
+from reelport.facts.data_files.duckdb_session import open_reading_workspace
+from reelport.facts.data_files.rewriting import (
     Mask,
     all_of,
     count_days,
@@ -28,7 +23,12 @@ from reelport.facts.storage.rewriting import (
     read_rows,
     rewrite_file,
 )
-from reelport.facts.storage.sorted_files import StagedFiles
+from reelport.facts.data_files.sorted_files import StagedFiles
+from reelport.facts.loading.changes import count_missing
+from reelport.facts.log.commits import Change, commit
+from reelport.facts.log.delta_log import DataFile, LogEntry, TableVersion, read_newest, read_removed_paths
+from reelport.facts.log.history import Load, active_batches, find_load_to_undo, list_loads, read_history
+from reelport.facts.schema import MONTH, find_table
 from reelport.wording import format_count
 
 _Chosen = tuple[DataFile, Mask]

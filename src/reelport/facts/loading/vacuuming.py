@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from reelport.errors import UsageError
+from reelport.facts.data_files.work_folders import LOCK, clear_dead_folders, list_work_folders
 from reelport.facts.defaults import KEPT_HOURS
 from reelport.facts.log.delta_log import LOG_FOLDER, list_tables, read_newest
-from reelport.facts.storage.work_folders import LOCK, clear_dead_folders, list_work_folders
 from reelport.facts.tables import Table
 from reelport.storage.durable import translate_io_errors
 

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelport.errors import NewerData, StorageError
+from reelport.facts.data_files.sorted_files import ROW_GROUP
+from reelport.facts.data_files.work_folders import list_work_folders
 from reelport.facts.log.checks import check_log
 from reelport.facts.log.delta_log import LOG_FOLDER, DataFile, read_newest
 from reelport.facts.schema import BATCH, MONTH, sort_keys, stored_schema
-from reelport.facts.storage.sorted_files import ROW_GROUP
-from reelport.facts.storage.work_folders import list_work_folders
 from reelport.facts.tables import TABLES, Table
 from reelport.wording import format_count
 

@@ -8,6 +8,12 @@ from itertools import islice
 from pathlib import Path
 
 from reelport.errors import BadInput
+from reelport.facts.data_files.duckdb_session import (
+    Workspace,
+    open_reading_workspace,
+    parquet_source,
+    translate_engine_errors,
+)
 from reelport.facts.defaults import MEMORY
 from reelport.facts.input.csv_records import add_conversion
 from reelport.facts.input.files import FileFormat, InputFile, detect_format
@@ -18,12 +24,6 @@ from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.sources import read_parquet_columns
 from reelport.facts.input.text_batches import read_batches, read_header
 from reelport.facts.schema import find_table
-from reelport.facts.storage.duckdb_session import (
-    Workspace,
-    open_reading_workspace,
-    parquet_source,
-    translate_engine_errors,
-)
 from reelport.facts.suggestion.conversions import ExportColumn
 from reelport.facts.suggestion.suggest import Suggestion, suggest
 

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelport.errors import StorageError
+from reelport.facts.data_files.projection import project_rows
+from reelport.facts.data_files.sorted_files import MONTH_FILE, ROW_GROUP, StagedFiles
 from reelport.facts.log.delta_log import DataFile
 from reelport.facts.schema import BATCH
-from reelport.facts.storage.projection import project_rows
-from reelport.facts.storage.sorted_files import MONTH_FILE, ROW_GROUP, StagedFiles
 from reelport.facts.tables import Kind, Table
 from reelport.storage.durable import translate_io_errors
 

@@ -14,8 +14,8 @@ from typing import TypeVar
 import duckdb
 
 from reelport.errors import BadInput, StorageError, UsageError
+from reelport.facts.data_files.work_folders import SPILL, open_work_folder
 from reelport.facts.defaults import MEMORY
-from reelport.facts.storage.work_folders import SPILL, open_work_folder
 from reelport.storage.durable import full_disk_sentence
 from reelport.storage.modes import private
 
