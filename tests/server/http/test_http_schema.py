@@ -96,7 +96,7 @@ def arguments(field: object) -> str:
 
 
 def test_the_shipped_sdl_is_what_the_catalog_says() -> None:
-    """`python -m reelport.server.graphql.schema` would change nothing."""
+    """`make docs` would change nothing."""
     assert schema.read_shipped_sdl() == schema.build_sdl()
 
 
