@@ -118,7 +118,6 @@ def test_operations_of_one_text_are_told_apart() -> None:
     assert isinstance(first, Operation)
     assert isinstance(second, Operation)
     assert (first.node.name, second.node.name) != (None, None)
-    assert first.document is second.document
     assert first.node is not second.node
     assert known.prepare(both, "A") is first
     assert not isinstance(known.prepare(both, None), Operation)

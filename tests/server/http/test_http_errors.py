@@ -195,6 +195,19 @@ def test_a_missing_variable_is_told_by_name(api: Api) -> None:
     assert places(api.graphql(ASK, {"input": without})) == [("invalid_value", ["dimensions"])]
 
 
+@pytest.mark.parametrize("type_", ["Query", "PartnerSpace", "Nothing"])
+def test_a_variable_of_no_input_type_is_a_fault_of_the_document(api: Api, type_: str) -> None:
+    """Its value isn't looked at: there is no type to hold it against."""
+    answer = api.graphql(f"query ($a: {type_}) {{ node(id: $a) {{ id }} }}", {"a": 1})
+    assert set(codes(answer)) == {"invalid_document"}
+
+
+def test_a_value_of_an_enum_that_no_field_takes_is_checked_too(api: Api) -> None:
+    """A document may declare a variable of any enum."""
+    answer = api.graphql("query ($a: PartnerReportStatus) { partner { id @skip(if: $a) } }", {"a": "FINISHE"})
+    assert codes(answer) == ["invalid_document", "invalid_value"]
+
+
 def test_quotes_around_a_name_in_the_document_are_told(api: Api) -> None:
     """In a variable they are right, in the document they are not."""
     answer = api.graphql("mutation { " + inline('"VIEWS"') + " { status } }")
@@ -238,10 +251,11 @@ def test_a_broken_document_is_told_in_the_same_form(api: Api, query: str, code: 
         assert path in [error["path"] for error in answer["errors"]]
 
 
-def test_an_operation_that_isnt_there_is_told_with_the_nearest(api: Api) -> None:
+def test_an_operation_that_isnt_there_is_told_with_those_that_are(api: Api) -> None:
     """A document with several operations needs a name that is one of theirs."""
     document = "query Look { partner { id } } query Other { partner { id } }"
-    assert "Did you mean Look?" in api.graphql(document, operationName="Lock")["errors"][0]["message"]
+    for name in ("Lock", None):
+        assert "Look, Other" in api.graphql(document, operationName=name)["errors"][0]["message"]
     assert "errors" not in api.graphql(document, operationName="Look")
 
 

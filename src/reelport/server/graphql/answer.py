@@ -6,30 +6,29 @@ This module knows nothing of HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
 import structlog
-from graphql import GraphQLError, GraphQLSchema, Node, OperationDefinitionNode, execute_sync
+from graphql import (
+    GraphQLError,
+    GraphQLNonNull,
+    GraphQLSchema,
+    execute_sync,
+    is_input_type,
+    type_from_ast,
+    value_from_ast_untyped,
+)
 
 from reelport.errors import Problem
-from reelport.server.graphql import query_problems, values
+from reelport.server.graphql import query_problems
 from reelport.server.graphql.context import Context
 from reelport.server.graphql.document_cache import DocumentCache, Operation
-from reelport.server.graphql.faults import (
-    CODES,
-    Fault,
-    Path,
-    format_errors,
-    format_refusal,
-    list_locations,
-    locate_node,
-)
-from reelport.server.graphql.node_paths import NodePaths
+from reelport.server.graphql.faults import Fault, Path, format_errors, format_refusal, list_locations
+from reelport.server.graphql.node_paths import NodePath
 from reelport.server.graphql.request import Request
-from reelport.server.graphql.validation import ValueProblem
-from reelport.server.graphql.values import NameSuggestions
+from reelport.server.graphql.values import ValueChecker
 from reelport.server.limits.request_size import MAX_LISTED
 from reelport.server.reports import use_cases
 from reelport.server.state.database import StateBusy
@@ -46,58 +45,32 @@ def answer_request(documents: DocumentCache, request: Request, context: Context)
     prepared = documents.prepare(request.query, request.operation)
     if not isinstance(prepared, Operation):
         return format_refusal(prepared)
-    faults = _find_faults(request, prepared, context)
+    faults = _find_faults(documents.schema, request, prepared, context)
     if faults:
         return format_refusal(faults)
     return _execute(documents.schema, request, prepared, context)
 
 
-def _find_faults(request: Request, prepared: Operation, context: Context) -> list[Fault]:
+def _find_faults(schema: GraphQLSchema, request: Request, prepared: Operation, context: Context) -> list[Fault]:
     """List why the whole document is refused; empty when at most single fields will be refused."""
-    errors = prepared.errors
-    variable_problems = [*islice(_check_variables(request, prepared), MAX_LISTED + 1)]
-    if all(_is_left_to_field(error) for error in errors) and not any(problem.fatal for problem, _ in variable_problems):
+    faults = [*prepared.faults, *islice(_check_variables(schema, request, prepared), MAX_LISTED + 1)]
+    if all(fault.code is Code.BAD_DATE for fault in faults):  # Fields with a wrong date are refused one by one.
         return []
-    wrong = [_convert_validation_error(error, prepared.paths) for error in errors]
-    faults = [*wrong, *(fault for _, fault in variable_problems)]
     return [*faults, *islice(_foresee_faults(request, prepared, context, faults), MAX_LISTED + 1)]
 
 
-def _is_left_to_field(error: GraphQLError) -> bool:
-    return isinstance(error, ValueProblem) and not error.problem.fatal
-
-
-def _convert_validation_error(error: GraphQLError, paths: NodePaths) -> Fault:
-    nodes: Sequence[Node] = (error.value,) if isinstance(error, ValueProblem) else error.nodes or ()
-    node_path = next((node_path for node in nodes if (node_path := paths.find(node))), None)
-    path = node_path.path if node_path else None
-    if isinstance(error, ValueProblem):
-        problem = error.problem
-        input_path = (*(node_path.input if node_path else ()), *problem.path)
-        where = locate_node(values.find_part(error.value, problem.path))
-        return Fault(CODES[problem.code], problem.sentence, path, where, input_path or None, problem.nearest)
-    return Fault(
-        Code.INVALID_DOCUMENT, error.message, path, list_locations(error), (node_path and node_path.input) or None
-    )
-
-
-def _check_variables(request: Request, prepared: Operation) -> Iterator[tuple[Problem, Fault]]:
-    suggestions = NameSuggestions()
-    for definition, type_ in prepared.variables:
-        name = definition.variable.name.value
-        if definition.default_value is not None and name not in request.variables:
-            continue
-        node_path = prepared.paths.variables.get(name)
-        above = node_path.input if node_path else ()
-        found = values.find_problems(request.variables.get(name), type_, suggestions=suggestions)
+def _check_variables(schema: GraphQLSchema, request: Request, prepared: Operation) -> Iterator[Fault]:
+    checker = ValueChecker()
+    for definition in prepared.node.variable_definitions or ():
+        name, type_ = definition.variable.name.value, type_from_ast(schema, definition.type)
+        place = prepared.paths.variables.get(name, NodePath())
+        found: Iterable[Problem] = ()
+        if name in request.variables and is_input_type(type_):
+            found = (problem for problem, _ in checker.find_problems(request.variables[name], type_))
+        elif name not in request.variables and definition.default_value is None and isinstance(type_, GraphQLNonNull):
+            found = [Problem(Code.INVALID_VALUE, (), f"The variable ${name[:80]} is missing.")]
         for problem in found:
-            sentence = problem.sentence
-            if not problem.path and name not in request.variables:
-                sentence = f"The variable ${name[:80]} is missing."
-            where = locate_node(definition)
-            input_path = (*above, *problem.path) or None
-            path = node_path.path if node_path else None
-            yield problem, Fault(CODES[problem.code], sentence, path, where, input_path, problem.nearest, f"${name}")
+            yield Fault.from_problem(problem, place.path, definition, place.input, f"${name}")
 
 
 def _foresee_faults(request: Request, prepared: Operation, context: Context, faults: list[Fault]) -> Iterator[Fault]:
@@ -105,24 +78,17 @@ def _foresee_faults(request: Request, prepared: Operation, context: Context, fau
     if len(faults) > MAX_LISTED or any(fault.code not in _NAME_CODES for fault in faults):
         return
     reported = {(fault.path, fault.input_path) for fault in faults}
-    variables = _read_variables(request, prepared.node)
+    definitions = prepared.node.variable_definitions or ()
+    defaults = {each.variable.name.value: each.default_value for each in definitions if each.default_value is not None}
+    variables = {name: value_from_ast_untyped(value) for name, value in defaults.items()} | request.variables
     for field, path in prepared.paths.roots:
         for argument in (field.arguments or ()) if field.name.value == "askPartnerReportFile" else ():
-            wire = values.from_literal(argument.value, variables)
+            wire = value_from_ast_untyped(argument.value, variables)
             for problem in query_problems.foresee_problems(
                 wire, context.caller.scopes, context.now.date(), use_cases.make_rules(context.settings)
             ):
-                if problem.fatal and (path, problem.path) not in reported:
+                if (path, problem.path) not in reported:
                     yield Fault.from_problem(problem, path, field)
-
-
-def _read_variables(request: Request, operation: OperationDefinitionNode) -> Mapping[str, Any]:
-    defaults = {
-        definition.variable.name.value: values.from_literal(definition.default_value)
-        for definition in operation.variable_definitions or ()
-        if definition.default_value is not None
-    }
-    return {**defaults, **request.variables}
 
 
 def _execute(schema: GraphQLSchema, request: Request, prepared: Operation, context: Context) -> dict[str, Any]:
@@ -146,7 +112,7 @@ def _execute(schema: GraphQLSchema, request: Request, prepared: Operation, conte
 def _convert_execution_error(error: GraphQLError) -> Fault:
     """Convert an error that no resolver caught: a defect of ours, unless graphql-core found it in the request."""
     path: Path | None = tuple(error.path) if error.path is not None else None
-    if error.original_error is None and not isinstance(error, ValueProblem):
+    if error.original_error is None:
         return Fault(Code.INVALID_VALUE, error.message, path, list_locations(error))
     _LOG.error("a field failed", path=path, exc_info=error.original_error)
     return Fault(Code.INTERNAL, "The service failed here; it isn't the request's fault.", path, list_locations(error))

@@ -10,24 +10,21 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from graphql import (
     DocumentNode,
     GraphQLError,
-    GraphQLInputType,
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
-    VariableDefinitionNode,
+    get_operation_ast,
     parse,
-    type_from_ast,
 )
 
+from reelport.server.graphql import validation
 from reelport.server.graphql.faults import Fault, list_locations
 from reelport.server.graphql.node_paths import NodePaths
-from reelport.server.graphql.validation import validate_document
-from reelport.server.graphql.values import NameSuggestions
 from reelport.server.limits import request_size
 from reelport.server.limits.request_size import DocumentLimits
 from reelport.wire import Code
@@ -45,14 +42,13 @@ _LINE_END = re.compile(r"\r\n|[\n\r]")
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of a document, with the answer paths of its nodes and the types of its variables."""
+    """One operation of a document, and the answer paths of its nodes."""
 
     document: DocumentNode
     node: OperationDefinitionNode
     paths: NodePaths
-    variables: tuple[tuple[VariableDefinitionNode, GraphQLInputType], ...]
-    errors: Sequence[GraphQLError]
-    """Validation errors of the document, which don't depend on variables."""
+    faults: Sequence[Fault]
+    """What is wrong with the document, whatever its variables are."""
 
     @property
     def is_short_read(self) -> bool:
@@ -63,89 +59,47 @@ class Operation:
         )
 
 
-@dataclass(slots=True)
-class _Document:
-    node: DocumentNode
-    errors: Sequence[GraphQLError] | None = None
-    operations: dict[str | None, Operation] = field(default_factory=dict)
-
-
 class DocumentCache:
-    """Least-recently-used cache of the documents of one process. Thread-safe."""
+    """Least-recently-used cache of the operations of one process, by text and operation name. Thread-safe."""
 
     def __init__(self, schema: GraphQLSchema, bounds: DocumentLimits) -> None:
         self.schema = schema
         self._bounds = bounds
         self._lock = threading.Lock()
-        self._cached: OrderedDict[str, _Document] = OrderedDict()
-        self._characters = 0
+        self._cached: OrderedDict[tuple[str, str | None], Operation] = OrderedDict()
+        self.characters = 0
+        """Characters of all cached documents."""
 
     def __len__(self) -> int:
         return len(self._cached)
 
-    @property
-    def characters(self) -> int:
-        """Characters of all cached documents."""
-        return self._characters
-
     def find_prepared(self, text: str, name: str | None) -> Operation | None:
         """Return the cached operation of a document; None when it isn't prepared yet."""
         with self._lock:
-            document = self._cached.get(text)
-            if document is None:
-                return None
-            self._cached.move_to_end(text)
-            return document.operations.get(name)
+            if (text, name) in self._cached:
+                self._cached.move_to_end((text, name))
+            return self._cached.get((text, name))
 
     def prepare(self, text: str, name: str | None) -> Operation | list[Fault]:
         """Return the operation of that name (None: the only one) of a document, or why the document is refused."""
         if operation := self.find_prepared(text, name):
             return operation
-        with self._lock:
-            document = self._cached.get(text)
-        if document is None:
-            parsed = _parse(self._bounds, text)
-            if not isinstance(parsed, DocumentNode):
-                return parsed
-            document = self._store(text, _Document(parsed))
-        found = self._prepare_operation(document, name)
+        document = _parse(self._bounds, text)
+        found = _find_operation(self.schema, document, name) if isinstance(document, DocumentNode) else document
         if isinstance(found, Operation):
-            document.operations[name] = found
+            self._store((text, name), found)
         return found
 
-    def _store(self, text: str, document: _Document) -> _Document:
-        """Cache a document, unless it would take more than a quarter of the cache."""
-        if len(text) > MAX_CACHED_CHARACTERS // 4:
-            return document
+    def _store(self, key: tuple[str, str | None], operation: Operation) -> None:
+        """Cache an operation, unless its document would take more than a quarter of the cache."""
         with self._lock:
-            if text in self._cached:
-                return self._cached[text]
-            self._cached[text] = document
-            self._characters += len(text)
-            while len(self._cached) > MAX_DOCUMENTS or self._characters > MAX_CACHED_CHARACTERS:
-                dropped, _ = self._cached.popitem(last=False)
-                self._characters -= len(dropped)
-        return document
-
-    def _prepare_operation(self, document: _Document, name: str | None) -> Operation | list[Fault]:
-        node = _find_operation(document.node, name)
-        if isinstance(node, str):
-            return [Fault(Code.INVALID_DOCUMENT, node)]
-        paths = NodePaths(document.node, node)
-        path, count = paths.most_repeated
-        if count > request_size.MAX_REPEATS:
-            shown = ".".join(map(str, path))[:80]
-            sentence = f"{shown} is asked for {count} times: at most {request_size.MAX_REPEATS} are taken."
-            return [Fault(Code.TOO_LARGE, sentence, path)]
-        if document.errors is None:
-            document.errors = validate_document(self.schema, document.node)
-        return Operation(document.node, node, paths, self._type_variables(node), document.errors)
-
-    def _type_variables(
-        self, node: OperationDefinitionNode
-    ) -> tuple[tuple[VariableDefinitionNode, GraphQLInputType], ...]:
-        typed = ((each, type_from_ast(self.schema, each.type)) for each in node.variable_definitions or ())
-        return tuple((each, type_) for each, type_ in typed if type_ is not None)  # type: ignore[misc]
+            if len(key[0]) > MAX_CACHED_CHARACTERS // 4 or key in self._cached:
+                return
+            self._cached[key] = operation
+            self.characters += len(key[0])
+            while len(self._cached) > MAX_DOCUMENTS or self.characters > MAX_CACHED_CHARACTERS:
+                (dropped, _), _ = self._cached.popitem(last=False)
+                self.characters -= len(dropped)
 
 
 def _parse(bounds: DocumentLimits, text: str) -> DocumentNode | list[Fault]:
@@ -167,19 +121,33 @@ def _parse(bounds: DocumentLimits, text: str) -> DocumentNode | list[Fault]:
     return [Fault(Code.TOO_LARGE, sentence) for sentence in excesses] or document
 
 
-def _find_operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode | str:
-    """Find the operation of that name (None: the only one); else say what is wrong."""
-    operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
-    if name is None:
-        match operations:
-            case [only]:
-                return only
-            case []:
-                return "The document has no operation."
-            case _:
-                return "The document has several operations: say which by `operationName`."
-    names = {each.name.value: each for each in operations if each.name}
-    if name not in names:
-        near = NameSuggestions().nearest(name[:80], names)
-        return f"The document has no operation {name[:80]!r}." + (f" Did you mean {near}?" if near else "")
-    return names[name]
+def _find_operation(schema: GraphQLSchema, document: DocumentNode, name: str | None) -> Operation | list[Fault]:
+    node = get_operation_ast(document, name)
+    if node is None:
+        operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
+        names = ", ".join(each.name.value for each in operations if each.name) or "none has one"
+        named = f"`operationName` must be the name of an operation in the document: {names}."
+        return [Fault(Code.INVALID_DOCUMENT, named if operations else "The document has no operation.")]
+    paths = NodePaths(document, node)
+    path, count = paths.most_repeated
+    if count > request_size.MAX_REPEATS:
+        shown = ".".join(map(str, path))[:80]
+        sentence = f"{shown} is asked for {count} times: at most {request_size.MAX_REPEATS} are taken."
+        return [Fault(Code.TOO_LARGE, sentence, path)]
+    return Operation(document, node, paths, _find_faults(schema, document, paths))
+
+
+def _find_faults(schema: GraphQLSchema, document: DocumentNode, paths: NodePaths) -> list[Fault]:
+    """Find what is wrong with a document; problems of values come last."""
+    literals = []
+    for problem, whole, part in validation.find_literal_problems(schema, document):
+        place = paths.find(whole)
+        literals.append(Fault.from_problem(problem, place.path, part, place.input))
+    if len(literals) > request_size.MAX_LISTED:
+        return literals
+    faults = []
+    for error in validation.find_errors(schema, document):
+        place = paths.find(*error.nodes or ())
+        where = list_locations(error)
+        faults.append(Fault(Code.INVALID_DOCUMENT, error.message, place.path, where, place.input or None))
+    return [*faults, *literals]

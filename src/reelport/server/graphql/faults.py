@@ -5,7 +5,7 @@ Its keys are message, path, locations, type, reason and extensions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -17,8 +17,7 @@ from reelport.wire import Code
 
 Path = tuple[str | int, ...]
 
-CODES = {code.value: code for code in Code}
-
+_CODES = {code.value: code for code in Code}
 _LONGEST = 500
 _LONGEST_STEP = 100
 
@@ -47,10 +46,16 @@ class Fault:
     variable: str | None = None
 
     @classmethod
-    def from_problem(cls, problem: Problem, path: Path | None, node: Node | None = None) -> Self:
-        """Make the error for a problem of the field at this path; `node` is the field in the document."""
-        where = () if node is None else locate_node(node)
-        return cls(CODES[problem.code], problem.sentence, path, where, problem.path or None, problem.nearest)
+    def from_problem(
+        cls, problem: Problem, path: Path | None, node: Node, above: Path = (), variable: str | None = None
+    ) -> Self:
+        """Make the error for a problem of the field at `path`, found at `node` of the document.
+
+        `above` is the path within the field's input to the value that the problem's own path begins at.
+        """
+        where = ((node.loc.start_token.line, node.loc.start_token.column),) if node.loc else ()
+        input_path = (*above, *problem.path) or None
+        return cls(_CODES[problem.code], problem.sentence, path, where, input_path, problem.nearest, variable)
 
     def format(self) -> dict[str, Any]:
         """Return the error as JSON; `locations` only when there are any."""
@@ -89,15 +94,9 @@ def format_errors(faults: Iterable[Fault]) -> list[dict[str, Any]]:
     return listed
 
 
-def list_locations(error: GraphQLError | None) -> tuple[tuple[int, int], ...]:
+def list_locations(error: GraphQLError) -> tuple[tuple[int, int], ...]:
     """Return line and column of at most five places of an error in the document."""
-    found: Sequence[Any] = (error.locations if error is not None else None) or ()
-    return tuple((each.line, each.column) for each in found[:5])
-
-
-def locate_node(node: Node) -> tuple[tuple[int, int], ...]:
-    """Return line and column at which a node begins in the document."""
-    return ((node.loc.start_token.line, node.loc.start_token.column),) if node.loc else ()
+    return tuple((each.line, each.column) for each in (error.locations or ())[:5])
 
 
 def shorten(text: str, most: int = _LONGEST) -> str:

@@ -26,9 +26,9 @@ _INPUT = "input"
 
 @dataclass(frozen=True, slots=True)
 class NodePath:
-    """A field's path in the answer, and the path within its `input`."""
+    """A field's path in the answer (None: of no field), and the path within its `input`."""
 
-    path: Path
+    path: Path | None = None
     input: Path = ()
 
 
@@ -51,9 +51,9 @@ class NodePaths:
         self.roots: list[tuple[FieldNode, Path]] = []
         self._visit_selection(operation.selection_set, ())
 
-    def find(self, node: Node | None) -> NodePath | None:
-        """Return the path of a node; None when it belongs to no field."""
-        return self._nodes.get(id(node))
+    def find(self, *nodes: Node) -> NodePath:
+        """Return the path of the first of these nodes that belongs to a field."""
+        return next((self._nodes[id(node)] for node in nodes if id(node) in self._nodes), NodePath())
 
     @property
     def field_count(self) -> int:

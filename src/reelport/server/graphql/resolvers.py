@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import structlog
 from ariadne import MutationType, ObjectType, QueryType, ScalarType, make_executable_schema
-from graphql import GraphQLResolveInfo, GraphQLSchema
+from graphql import GraphQLError, GraphQLResolveInfo, GraphQLSchema
 
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
 from reelport.query import ReportQuery
@@ -50,6 +50,13 @@ def build_schema() -> GraphQLSchema:
 @_DATE_TIME.serializer
 def _format_moment(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+@_DATE_TIME.value_parser
+def _parse_moment(value: object) -> str:
+    if not isinstance(value, str):
+        raise GraphQLError('A DateTime is a text such as "2023-07-01".')
+    return value
 
 
 @_MUTATION.field("askPartnerReportFile")
@@ -211,7 +218,7 @@ def _run_or_refuse(info: _Info, do: Callable[[], _T]) -> _T | None:
         return do()
     except QueryRefused as refused:
         if len(context.faults) <= MAX_LISTED:  # What is beyond them isn't listed anyway.
-            context.faults.extend(_make_fault(info, problem) for problem in refused.problems if problem.fatal)
+            context.faults.extend(_make_fault(info, problem) for problem in refused.problems)
     except QueueFull as full:
         context.faults.append(_make_fault(info, Problem(Code.TOO_MANY_REPORTS, (), str(full))))
     except AccessError as changed:
