@@ -22,7 +22,7 @@ TRACKED = {
 HELP = {"cyclopts", "rich"}
 STATE = {"cyclopts", "sqlalchemy", "asyncio"}  # SQLAlchemy imports asyncio
 READ = {"cyclopts", "deltalake"}
-LOAD = READ | {"duckdb", "numpy", "pyarrow", "pandas"}  # pyarrow imports pandas where it is installed
+LOAD = READ | {"duckdb", "numpy", "pyarrow"}
 SERVICE = STATE | {"structlog", "rich"}  # structlog imports rich
 
 COMMANDS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -25,7 +26,7 @@ def make_arrow_rows_source(space: Workspace, rows: ArrowRows, batch: str) -> Row
         if first is None:
             raise BadInput(f"batch {batch} holds no rows")
         rows = pa.RecordBatchReader.from_batches(first.schema, _chain(first, parts))
-    described = space.session.from_arrow(rows.schema.empty_table())
+    described = space.session.from_arrow(pa.Table.from_batches([], rows.schema))
     types = dict(zip(described.columns, map(str, described.types), strict=True))
     places = pa.schema([*rows.schema, pa.field(FILE, pa.int32()), pa.field(LINE, pa.int64())])
     placed = pa.RecordBatchReader.from_batches(places, _add_places(rows, places))
@@ -38,9 +39,11 @@ def _chain(first: pa.RecordBatch, rest: Iterable[pa.RecordBatch]) -> Iterable[pa
 
 
 def _add_places(rows: pa.RecordBatchReader, schema: pa.Schema) -> Iterable[pa.RecordBatch]:
+    # Out of buffers: Arrow imports pandas, where it is installed, to make an array or a scalar of Python's values.
     line = 1
     for part in rows:
-        at = pa.array(range(line, line + part.num_rows), pa.int64())
-        file = pa.repeat(pa.scalar(0, pa.int32()), part.num_rows)
-        yield pa.RecordBatch.from_arrays([*part.columns, file, at], schema=schema)
-        line += part.num_rows
+        size = part.num_rows
+        file = pa.Array.from_buffers(pa.int32(), size, [None, pa.py_buffer(bytes(4 * size))])
+        lines = pa.Array.from_buffers(pa.int64(), size, [None, pa.py_buffer(array("q", range(line, line + size)))])
+        yield pa.RecordBatch.from_arrays([*part.columns, file, lines], schema=schema)
+        line += size
