@@ -22,8 +22,7 @@ from reelport.server.access import callers, organizations
 from reelport.server.access.callers import Caller, Grant
 from reelport.server.access.organizations import NewKey
 from reelport.server.credentials import ServiceSecret
-from reelport.server.reports import use_cases
-from reelport.server.reports.use_cases import AskedReport
+from reelport.server.reports.ask import AskedReport, ask_report
 from reelport.server.settings import Settings, read_settings, setting_names
 from reelport.server.state.database import connect
 
@@ -68,7 +67,7 @@ class State:
     def ask(self, caller: Caller, day: int = 1, *, metrics: tuple[str, ...] = ("VIEWS",)) -> AskedReport:
         """Ask for a small report; another day is another report."""
         query = ReportQuery(metrics, ("DAY",), date(2026, 1, day), date(2026, 1, day))
-        return use_cases.ask(self.db, self.settings, caller, query, self.now)
+        return ask_report(self.db, self.settings, caller, query, self.now)
 
     def again(self, **given: object) -> Settings:
         """The same settings with some set otherwise."""

@@ -28,7 +28,7 @@ from reelport.server.access import callers, channel_registry
 from reelport.server.access.callers import Caller
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
-from reelport.server.reports import use_cases
+from reelport.server.reports.ask import ask_report
 from reelport.server.settings import read_settings
 from reelport.server.state.database import REVISION, connect
 
@@ -201,7 +201,7 @@ def test_queue_is_listed_shown_and_cancelled(run: Run, tmp_path: Path) -> None:
     caller = caller_of(run, data)
     db = connect(read_settings(data=data))
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 2))
-    asked = use_cases.ask(db, read_settings(data=data), caller, query, datetime.now(UTC))
+    asked = ask_report(db, read_settings(data=data), caller, query, datetime.now(UTC))
     db.dispose()
     (row,) = json.loads(run("queue", "list", "--json")[1])
     assert (row["report"], row["state"], row["place"]) == (asked.id, "waiting", 1)
@@ -226,7 +226,7 @@ def test_verify_finds_files_that_are_not_as_recorded(run: Run, tmp_path: Path) -
     names = []
     for day in range(1, 5):
         on = date(2026, 1, day)
-        use_cases.ask(db, settings, caller, ReportQuery.of(["VIEWS"], ["DAY"], on, on), datetime.now(UTC))
+        ask_report(db, settings, caller, ReportQuery.of(["VIEWS"], ["DAY"], on, on), datetime.now(UTC))
         claim = jobs.claim(db, "worker", running=2, lease_seconds=9)
         assert claim is not None
         names.append(f"{claim.report_id}-1.csv")

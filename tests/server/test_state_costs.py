@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, event, text
 
 from reelport.errors import StorageError
 from reelport.server.access import callers
-from reelport.server.reports import use_cases
+from reelport.server.reports import look
 from reelport.server.state.database import connect, reading, write, writing
 from reelport.server.state.write_queue import MOST
 
@@ -72,7 +72,7 @@ def test_a_look_costs_one_statement(state: State) -> None:
     caller = state.caller(state.key("demo"))
     asked = state.ask(caller)
     with seen(state.db) as looking:
-        assert use_cases.find_report(state.db, caller, asked.token, state.now) is not None
+        assert look.find_report(state.db, caller, asked.token, state.now) is not None
     assert len(looking.statements) == 1
 
 

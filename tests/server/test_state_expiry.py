@@ -9,7 +9,8 @@ from pathlib import Path
 from reelport.server.files import retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import backlog, jobs
-from reelport.server.reports import use_cases
+from reelport.server.reports import look
+from reelport.server.reports.ask import AskedReport
 from reelport.server.state.expiry_clock import HOLD_SECONDS, ExpiryClock
 from reelport.wire import ReportStatus
 
@@ -36,7 +37,7 @@ class Machine:
         return ExpiryClock(state.db, lambda: self.at, lambda: self.passed)
 
 
-def finished(state: State) -> tuple[use_cases.AskedReport, Path]:
+def finished(state: State) -> tuple[AskedReport, Path]:
     """A finished report, asked at NOW, and its file."""
     state.organization("demo")
     asked = state.ask(state.caller(state.key("demo")))
@@ -67,7 +68,7 @@ def test_clock_that_jumps_ahead_and_back_ends_nothing(state: State) -> None:
         assert sweep(state, clock) == 0
         assert sweep(state, machine.start(state)) == 0
     caller = state.caller(state.key("demo"))
-    looked = use_cases.find_report(state.db, caller, asked.token, clock.now())
+    looked = look.find_report(state.db, caller, asked.token, clock.now())
     assert looked is not None
     assert looked.status is ReportStatus.FINISHED
     machine.at -= AHEAD

@@ -13,7 +13,7 @@ from reelport.server.files import retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import backlog, jobs, losses
 from reelport.server.queue.jobs import Claim
-from reelport.server.reports import use_cases
+from reelport.server.reports import look
 from reelport.wire import ReportStatus
 
 from .conftest import State
@@ -253,11 +253,11 @@ def test_sweep_ends_what_is_over_and_keeps_what_is_not(state: State) -> None:
     assert not path.exists()
     assert [told(state, each.id)[0] for each in asked] == ["EXPIRED", "FAILED", "EXPIRED"]
     assert claim(state) is None
-    looked = use_cases.find_report(state.db, caller, asked[0].token, state.now)
+    looked = look.find_report(state.db, caller, asked[0].token, state.now)
     assert looked is not None
     assert looked.status is ReportStatus.EXPIRED
     retention.sweep(state.db, state.settings, state.now + timedelta(days=40))
-    assert use_cases.find_report(state.db, caller, asked[0].token, state.now) is None
+    assert look.find_report(state.db, caller, asked[0].token, state.now) is None
 
 
 def test_only_orphans_are_cleaned_away(state: State) -> None:

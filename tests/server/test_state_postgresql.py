@@ -24,7 +24,8 @@ from reelport.server.doctor.checks import run_checks
 from reelport.server.files import report_files, retention
 from reelport.server.queue import jobs
 from reelport.server.queue.wakeups import Wakeup, forward_notifications
-from reelport.server.reports import use_cases
+from reelport.server.reports import look
+from reelport.server.reports.ask import ask_report
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect
 from reelport.server.state.secret_fingerprint import require_same_secret
@@ -46,7 +47,7 @@ def _caller(db: Engine, settings: Settings) -> Caller:
 
 def _finished(db: Engine, caller: Caller, token: str) -> bool:
     def ended() -> bool:
-        found = use_cases.find_report(db, caller, token, datetime.now(UTC))
+        found = look.find_report(db, caller, token, datetime.now(UTC))
         return found is not None and found.status is ReportStatus.FINISHED
 
     return until(ended)
@@ -63,7 +64,7 @@ def test_an_ask_wakes_workers_elsewhere_by_notify(new_database: Callable[[], str
         assert wakeup.wait(PATIENCE), "one wake-up comes when it begins to listen"
         for day in (1, 2):
             query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, day), date(2026, 1, day))
-            use_cases.ask(db, settings, caller, query, datetime.now(UTC))
+            ask_report(db, settings, caller, query, datetime.now(UTC))
             assert wakeup.wait(PATIENCE)
     db.dispose()
 
@@ -80,12 +81,12 @@ def test_worker_elsewhere_makes_what_is_asked(new_database: Callable[[], str], t
             queries = [
                 ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, day), date(2026, 1, day)) for day in (1, 2, 3, 4)
             ]
-            first = use_cases.ask(db, settings, caller, queries[0], datetime.now(UTC))
+            first = ask_report(db, settings, caller, queries[0], datetime.now(UTC))
             assert _finished(db, caller, first.token)
             (wakeup,) = settings.workers_root.glob("*.wakeup")
             wakeup.rename(wakeup.with_suffix(".silent"))
             for query in queries[1:]:
-                asked = use_cases.ask(db, settings, caller, query, datetime.now(UTC))
+                asked = ask_report(db, settings, caller, query, datetime.now(UTC))
                 assert _finished(db, caller, asked.token)
         finally:
             worker.terminate()
@@ -98,7 +99,7 @@ def test_file_published_while_orphans_are_looked_for_is_kept(new_database: Calla
     settings = read_settings(data=tmp_path / "data", database_url=new_database())
     db = connect(settings)
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 1))
-    use_cases.ask(db, settings, _caller(db, settings), query, datetime.now(UTC))
+    ask_report(db, settings, _caller(db, settings), query, datetime.now(UTC))
     claim = jobs.claim(db, "worker", running=2, lease_seconds=30)
     assert claim is not None
     draft = report_files.draft_path(settings, claim.report_id, claim.attempt)
@@ -140,7 +141,7 @@ def test_database_that_goes_away_is_waited_for(new_database: Callable[[], str], 
     worker = subprocess.Popen(words, env=settings.environment(), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 1))
-        asked = use_cases.ask(db, settings, caller, query, datetime.now(UTC))
+        asked = ask_report(db, settings, caller, query, datetime.now(UTC))
         assert _finished(db, caller, asked.token)
         db.dispose()
         with psycopg.connect(settings.database_url, autocommit=True) as connection:
@@ -148,7 +149,7 @@ def test_database_that_goes_away_is_waited_for(new_database: Callable[[], str], 
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-        later = use_cases.ask(db, settings, caller, query.within(date(2026, 1, 2), date(2026, 1, 2)), datetime.now(UTC))
+        later = ask_report(db, settings, caller, query.within(date(2026, 1, 2), date(2026, 1, 2)), datetime.now(UTC))
         assert _finished(db, caller, later.token)
     finally:
         worker.terminate()

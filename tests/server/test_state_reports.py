@@ -23,8 +23,8 @@ from reelport.server.files import report_files, signed_urls
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.queue.jobs import Claim
-from reelport.server.reports import use_cases
-from reelport.server.reports.use_cases import LinkedFile, NoFile
+from reelport.server.reports import look
+from reelport.server.reports.ask import ask_report
 from reelport.wire import ReportStatus
 
 from .conftest import NOW, State
@@ -139,7 +139,7 @@ def test_every_problem_is_told_and_nothing_queued(state: State) -> None:
     caller = state.caller(state.key("demo", "read_reports"))
     query = ReportQuery(("ESTIMATED_EARNINGS_EUR", "VEWS"), ("DAY", "DAY"), date(2026, 1, 2), date(2026, 1, 1))
     with pytest.raises(QueryRefused) as refused:
-        use_cases.ask(state.db, state.settings, caller, query, state.now)
+        ask_report(state.db, state.settings, caller, query, state.now)
     codes = {problem.code for problem in refused.value.problems}
     assert codes >= {"scope_missing", "unknown_metric", "duplicate", "range_reversed"}
     assert {problem.nearest for problem in refused.value.problems} >= {"create_reports", "access_revenue", "VIEWS"}
@@ -150,22 +150,20 @@ def test_every_problem_is_told_and_nothing_queued(state: State) -> None:
 def test_look_follows_a_report_to_its_end(state: State, caller: Caller) -> None:
     """In progress, finished with its file, expired without it."""
     token = state.ask(caller).token
-    look = partial(use_cases.find_report, state.db, caller, token)
-    waiting = look(state.now)
+    look_at = partial(look.find_report, state.db, caller, token)
+    waiting = look_at(state.now)
     assert waiting is not None
     assert (waiting.status, waiting.file) == (ReportStatus.IN_PROGRESS, None)
     jobs.finish(state.db, claimed(state), FILE, state.now)
-    finished = look(state.now)
+    finished = look_at(state.now)
     assert finished is not None
     assert (finished.status, finished.file) == (ReportStatus.FINISHED, FILE)
     assert finished.created_at == NOW
-    assert use_cases.find_linked_file(state.db, finished.id, caller.key_id, state.now) == LinkedFile(
-        FILE, caller.organization_id
-    )
-    over = look(state.now + timedelta(hours=48))
+    assert look.find_linked_report(state.db, finished.id, caller.key_id, state.now) == finished
+    over = look_at(state.now + timedelta(hours=48))
     assert over is not None
     assert (over.status, over.file) == (ReportStatus.EXPIRED, None)
-    assert use_cases.find_linked_file(state.db, finished.id, caller.key_id, NOW + timedelta(hours=48)) is NoFile.OVER
+    assert look.find_linked_report(state.db, finished.id, caller.key_id, NOW + timedelta(hours=48)) == over
 
 
 def test_report_is_unknown_to_whoever_may_not_see_it(state: State, caller: Caller) -> None:
@@ -176,7 +174,7 @@ def test_report_is_unknown_to_whoever_may_not_see_it(state: State, caller: Calle
     rival = state.caller(state.key("rival"))
     narrow = state.caller(state.key("demo", channels=("c1",)))
     poor = state.caller(state.key("demo", "read_reports"))
-    see = partial(use_cases.find_report, state.db, now=state.now)
+    see = partial(look.find_report, state.db, now=state.now)
     assert see(caller, money) is not None
     assert see(poor, plain) is not None
     for stranger, token in [(rival, plain), (narrow, plain), (poor, money), (caller, plain[:-1] + "!"), (caller, "")]:
@@ -188,7 +186,7 @@ def test_narrower_keys_reports_are_seen_by_wider_ones(state: State, caller: Call
     """A key sees a colleague's report when it may read all that is in it."""
     narrow = state.caller(state.key("demo", channels=("c1",)))
     token = state.ask(narrow).token
-    assert use_cases.find_report(state.db, caller, token, state.now) is not None
+    assert look.find_report(state.db, caller, token, state.now) is not None
 
 
 def test_a_link_ends_with_its_key(state: State, caller: Caller) -> None:
@@ -196,18 +194,18 @@ def test_a_link_ends_with_its_key(state: State, caller: Caller) -> None:
     report = state.ask(caller)
     jobs.finish(state.db, claimed(state), FILE, state.now)
     other, narrow = state.key("demo"), state.key("demo", channels=("c1",))
-    file = partial(use_cases.find_linked_file, state.db, report.id, now=state.now)
-    found = LinkedFile(FILE, caller.organization_id)
-    assert (file(caller.key_id), file(other.id), file(narrow.id)) == (found, found, NoFile.WITHDRAWN)
+    linked = partial(look.find_linked_report, state.db, report.id, now=state.now)
+    found = linked(caller.key_id)
+    assert (found and found.file, linked(other.id), linked(narrow.id)) == (FILE, found, None)
     organizations.revoke_key(state.db, caller.key_id, state.now)
-    assert (file(caller.key_id), file(other.id), file("")) == (NoFile.WITHDRAWN, found, NoFile.WITHDRAWN)
+    assert (linked(caller.key_id), linked(other.id), linked("")) == (None, found, None)
 
 
 def test_looking_needs_a_scope_for_reports(state: State, caller: Caller) -> None:
     """A token for neither making nor reading reports is told which scope it lacks."""
     token = state.ask(caller).token
     with pytest.raises(QueryRefused, match="read_reports"):
-        use_cases.find_report(state.db, state.caller(state.key("demo", "access_ads")), token, state.now)
+        look.find_report(state.db, state.caller(state.key("demo", "access_ads")), token, state.now)
 
 
 service_secret = ServiceSecret(b"x" * 32)

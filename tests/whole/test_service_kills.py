@@ -30,8 +30,7 @@ from reelport.server.access.callers import Caller
 from reelport.server.files import report_files
 from reelport.server.queue import backlog
 from reelport.server.queue.backlog import Entry
-from reelport.server.reports import use_cases
-from reelport.server.reports.use_cases import AskedReport
+from reelport.server.reports.ask import AskedReport, ask_report
 from reelport.server.state.database import connect, reading
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.tables import REPORTS as REPORTS_TABLE
@@ -103,7 +102,7 @@ def test_service_that_is_killed_again_and_again_loses_no_report() -> None:
         def ask(day: int) -> AskedReport:
             on = FIRST + timedelta(days=day)
             query = ReportQuery.of(["VIEWS"], ["DAY"], on, on)
-            return use_cases.ask(db, service.settings, asker, query, datetime.now(UTC))
+            return ask_report(db, service.settings, asker, query, datetime.now(UTC))
 
         def finished() -> int:
             is_finished = REPORTS_TABLE.c.status == ReportStatus.FINISHED.value
@@ -157,7 +156,7 @@ def test_poison_report_fails_alone_and_takes_nobody_with_it(tmp_path: Path) -> N
 
         def ask(who: Caller, metric: str, *dimensions: str) -> str:
             query = ReportQuery.of([metric], dimensions, FIRST, FIRST)
-            return use_cases.ask(db, service.settings, who, query, datetime.now(UTC)).id
+            return ask_report(db, service.settings, who, query, datetime.now(UTC)).id
 
         def entry(report: str) -> Entry:
             return backlog.get_entry(db, report)
@@ -220,7 +219,7 @@ def test_report_that_the_kernel_kills_for_its_memory_fails_alone(tmp_path: Path)
 
         def ask(who: Caller, *dimensions: str) -> str:
             query = ReportQuery.of(["VIEWS"], dimensions, FIRST, FIRST)
-            return use_cases.ask(db, service.settings, who, query, datetime.now(UTC)).id
+            return ask_report(db, service.settings, who, query, datetime.now(UTC)).id
 
         poison = ask(guilty, "VISITOR_PAGE_URL", "VIDEO_ID", "HOUR")
         beside = [ask(innocent, "VISITOR_PAGE_URL", "VIDEO_ID"), ask(innocent, "VIDEO_ID")]

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
-from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, TextClause, select, text
+from sqlalchemy import Connection, Engine, TextClause, select, text
 
 from reelport.catalog import Limit
 from reelport.server import credentials
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import load_statements, reading
-from reelport.server.state.tables import KEY_CHANNELS, READABLE
+from reelport.server.state.tables import READABLE
 from reelport.wire import Scope
 
 REPORT_SCOPES = tuple(scope.value for scope in Scope)
@@ -111,26 +110,24 @@ def identify_caller(db: Engine, service_secret: ServiceSecret, token: str, now: 
         return None
     key_id, granted = content
     with reading(db) as connection:
-        found = _find_key(connection, key_id)
+        holder = find_holder(connection, key_id)
+    return None if holder is None else replace(holder, scopes=_combine_scopes(granted, holder.scopes))
+
+
+def find_holder(connection: Connection, key_id: str) -> Caller | None:
+    """Find the caller that a key stands for, with every scope that the key holds; None when it is revoked."""
+    found = connection.execute(_get_statement(connection, "holder"), {"key_id": key_id}).first()
     if found is None:
         return None
-    scopes = _combine_scopes(granted, frozenset(found.permissions.split()))
-    return Caller(key_id, found.organization_id, found.organization, scopes, _parse_channels(found))
+    # PostgreSQL aggregates no rows to NULL, not to an empty list.
+    channels = frozenset(json.loads(found.channels or "[]"))
+    return Caller(key_id, found.organization_id, found.organization, frozenset(found.permissions.split()), channels)
 
 
 def is_still_allowed(connection: Connection, caller: Caller) -> bool:
     """Whether the caller's key is still valid, and still reads every channel that `caller.channels` names."""
-    found = _find_key(connection, caller.key_id)
-    return found is not None and caller.channels <= _parse_channels(found)
-
-
-def _find_key(connection: Connection, key_id: str) -> Row[*tuple[Any, ...]] | None:
-    return connection.execute(_get_statement(connection, "holder"), {"key_id": key_id}).first()
-
-
-def _parse_channels(found: Row[*tuple[Any, ...]]) -> frozenset[str]:
-    # PostgreSQL aggregates no rows to NULL, not to an empty list.
-    return frozenset(json.loads(found.channels or "[]"))
+    holder = find_holder(connection, caller.key_id)
+    return holder is not None and caller.channels <= holder.channels
 
 
 def _make_token(service_secret: ServiceSecret, key_id: str, scopes: Iterable[str], until: datetime) -> str:
@@ -169,18 +166,9 @@ def _combine_scopes(granted: frozenset[str], held: frozenset[str]) -> frozenset[
     return granted | held if Scope.MANAGE_REPORTS in granted else granted
 
 
-def find_readable_channels(
-    connection: Connection, organization_id: int, limited_key: str | None = None
-) -> frozenset[str]:
-    """Find the ids of the channels that an organization may read.
-
-    With `limited_key`, only those of that key.
-    """
+def find_readable_channels(connection: Connection, organization_id: int) -> frozenset[str]:
+    """Find the ids of the channels that an organization may read."""
     channels = select(READABLE.c.channel_id).where(READABLE.c.organization_id == organization_id)
-    if limited_key is not None:
-        channels = channels.join(KEY_CHANNELS, KEY_CHANNELS.c.channel_id == READABLE.c.channel_id).where(
-            KEY_CHANNELS.c.key_id == limited_key
-        )
     return frozenset(connection.execute(channels).scalars())
 
 

@@ -30,7 +30,7 @@ from reelport.server.graphql.node_paths import NodePath
 from reelport.server.graphql.request import Request
 from reelport.server.graphql.values import ValueChecker
 from reelport.server.limits.request_size import MAX_LISTED
-from reelport.server.reports import use_cases
+from reelport.server.reports import ask
 from reelport.server.state.database import StateBusy
 from reelport.wire import Code
 
@@ -85,7 +85,7 @@ def _foresee_faults(request: Request, prepared: Operation, context: Context, fau
         for argument in (field.arguments or ()) if field.name.value == "askPartnerReportFile" else ():
             wire = value_from_ast_untyped(argument.value, variables)
             for problem in query_problems.foresee_problems(
-                wire, context.caller.scopes, context.now.date(), use_cases.make_rules(context.settings)
+                wire, context.caller.scopes, context.now.date(), ask.make_rules(context.settings)
             ):
                 if (path, problem.path) not in reported:
                     yield Fault.from_problem(problem, path, field)

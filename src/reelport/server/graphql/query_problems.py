@@ -13,7 +13,7 @@ from reelport.catalog import Dimension, Filter, Metric, Product
 from reelport.check import Rules
 from reelport.errors import Problem, QueryRefused
 from reelport.query import ReportQuery
-from reelport.server.reports import use_cases
+from reelport.server.reports import ask
 
 _LISTS = {"metrics": Metric.__members__, "dimensions": Dimension.__members__}
 _OTHER_END = {"startDate": "endDate", "endDate": "startDate"}
@@ -29,7 +29,7 @@ def find_problems(wire: Mapping[str, Any], scopes: frozenset[str], today: date, 
         wrong = refused.problems
         query = ReportQuery.from_wire(_repair_dates(whole, {str(problem.path[0]) for problem in wrong}, today))
     reported = {problem.path for problem in wrong}
-    found = use_cases.find_problems(query, scopes, today, rules)
+    found = ask.find_problems(query, scopes, today, rules)
     return (*wrong, *(problem for problem in found if problem.path not in reported))
 
 

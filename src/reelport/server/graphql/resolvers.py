@@ -23,8 +23,9 @@ from reelport.server.graphql.context import Context
 from reelport.server.graphql.faults import Fault
 from reelport.server.graphql.schema import read_shipped_sdl
 from reelport.server.limits.request_size import MAX_LISTED
-from reelport.server.reports import use_cases
-from reelport.server.reports.use_cases import AskedReport, FoundReport
+from reelport.server.reports import ask, look
+from reelport.server.reports.ask import AskedReport
+from reelport.server.reports.look import FoundReport
 from reelport.server.state.database import StateBusy
 from reelport.wire import Code, ReportStatus
 
@@ -78,10 +79,10 @@ def _ask_report(context: Context, wire: Object) -> AskedReport:
     except QueryRefused:
         raise QueryRefused(
             query_problems.find_problems(
-                wire, context.caller.scopes, context.now.date(), use_cases.make_rules(context.settings)
+                wire, context.caller.scopes, context.now.date(), ask.make_rules(context.settings)
             )
         ) from None
-    return use_cases.ask(context.db, context.settings, context.caller, query, context.now)
+    return ask.ask_report(context.db, context.settings, context.caller, query, context.now)
 
 
 @_QUERY.field("partner")
@@ -108,7 +109,7 @@ def _find_report(context: Context, token: str) -> FoundReport | None:
 
 
 def _read_report(context: Context, token: str) -> FoundReport | None:
-    found = use_cases.find_report(context.db, context.caller, token, context.expiry_now)
+    found = look.find_report(context.db, context.caller, token, context.expiry_now)
     if found is not None and found.file is not None and found.last_complete_day is not None:
         context.complete_days.add(found.last_complete_day)
     return found

@@ -29,8 +29,7 @@ from reelport.server.files.report_files import FileRecord
 from reelport.server.http.byte_range import select_range
 from reelport.server.http.service import Service
 from reelport.server.limits.download_slots import Limit, NoFreeSlot, RunningDownload
-from reelport.server.reports import use_cases
-from reelport.server.reports.use_cases import LinkedFile, NoFile
+from reelport.server.reports.look import FoundReport, find_linked_report
 from reelport.wire import COMPLETE_HEADER, ROWS_HEADER, format_complete_day
 
 _LOG = structlog.get_logger(__name__)
@@ -155,29 +154,25 @@ def _describe_full(limit: Limit) -> _Refusal:
 
 
 def _open_file(service: Service, link: _SignedUrl) -> _OpenFile | _Refusal:
-    found = _find_file(service, link)
+    found = _find_report(service, link)
     if isinstance(found, _Refusal):
         return found
-    return _open_record(report_files.file_path(service.settings, found.file.name), found)
+    if found.file is None:
+        return _EXPIRED
+    return _open_record(report_files.file_path(service.settings, found.file.name), found, found.file)
 
 
-def _find_file(service: Service, link: _SignedUrl) -> LinkedFile | _Refusal:
-    """Find the file behind a URL whose signature is right, if its key may still read the report."""
+def _find_report(service: Service, link: _SignedUrl) -> FoundReport | _Refusal:
+    """Find the report behind a URL whose signature is right, if its key may still read it."""
     try:
-        found = use_cases.find_linked_file(service.db, link.report_id, link.key_id, service.expiry.now())
+        found = find_linked_report(service.db, link.report_id, link.key_id, service.expiry.now())
     except StorageError as error:
         _LOG.error("the state can't be used", reason=str(error))
         return _UNAVAILABLE
-    match found:
-        case NoFile.WITHDRAWN:
-            return _INVALID_URL
-        case NoFile.OVER:
-            return _EXPIRED
-    return found
+    return _INVALID_URL if found is None else found
 
 
-def _open_record(path: Path, found: LinkedFile) -> _OpenFile | _Refusal:
-    record = found.file
+def _open_record(path: Path, report: FoundReport, record: FileRecord) -> _OpenFile | _Refusal:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -191,7 +186,7 @@ def _open_record(path: Path, found: LinkedFile) -> _OpenFile | _Refusal:
         os.close(descriptor)
         _LOG.error("a finished file has another length than its record", file=record.name)
         return _DAMAGED
-    return _OpenFile(record, found.organization_id, found.last_complete_day, descriptor)
+    return _OpenFile(record, report.organization_id, report.last_complete_day, descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +248,7 @@ class _Download(Response):
 
     async def _is_still_allowed(self) -> bool:
         """Whether the URL's key may still read the report: revoking a key also ends its running downloads."""
-        found = await anyio.to_thread.run_sync(_find_file, self._transfer.service, self._transfer.link)
+        found = await anyio.to_thread.run_sync(_find_report, self._transfer.service, self._transfer.link)
         if found is _INVALID_URL:
             _LOG.warning(
                 "a download ends early: its key may not read the report any more", report=self._transfer.link.report_id

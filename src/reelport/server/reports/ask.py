@@ -1,7 +1,4 @@
-"""Use cases of a report: ask for it, query its status, open its link.
-
-All rules of access and queue limits are here.
-"""
+"""Asks for a report: queues it, or finds an earlier one that answers the same ask. The queue's limits are here."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any
 
@@ -22,14 +18,14 @@ from reelport.facts.log.snapshot import newest_versions
 from reelport.query import ReportQuery
 from reelport.server import credentials
 from reelport.server.access import callers
-from reelport.server.access.callers import Caller, find_readable_channels
+from reelport.server.access.callers import Caller
 from reelport.server.files import report_files
-from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs, wakeups
+from reelport.server.reports.look import make_scope_problem
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, write
-from reelport.server.state.tables import JOBS, KEYS, ORGANIZATIONS, REPORTS
-from reelport.wire import Code, ReportStatus, Scope, parse_complete_day
+from reelport.server.state.tables import JOBS, ORGANIZATIONS, REPORTS
+from reelport.wire import ReportStatus, Scope
 
 _AskState = Row[*tuple[Any, ...]]
 """A row of `_ASK_STATE`: an earlier report's columns (NULL when none fits), and the counts of the partner's jobs."""
@@ -61,9 +57,6 @@ _ASK_STATE = select(
     _UNFINISHED.where(JOBS.c.owner.is_(None)).scalar_subquery().label("waiting"),
 ).select_from(select(literal(1).label("row")).subquery("one").outerjoin(_SAME_ASK, true()))
 _LOCK_ORGANIZATION = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == bindparam("organization")).with_for_update()
-_SELECT_REPORT = REPORTS.select().where(
-    REPORTS.c.token == bindparam("report_token"), REPORTS.c.organization_id == bindparam("organization")
-)
 _INSERT_REPORT = REPORTS.insert()
 
 
@@ -80,38 +73,6 @@ class AskedReport:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class FoundReport:
-    """The answer to a status query; `file` is set when the status is FINISHED.
-
-    `last_complete_day` is that of the facts that the report is made of; None when it isn't known.
-    """
-
-    id: str
-    token: str
-    status: ReportStatus
-    created_at: datetime
-    expires_at: datetime
-    file: FileRecord | None
-    last_complete_day: date | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LinkedFile:
-    """The file that a link opens, its organization, and the last complete day of its facts (None: not known)."""
-
-    file: FileRecord
-    organization_id: int
-    last_complete_day: date | None = None
-
-
-class NoFile(StrEnum):
-    """Why a link with a valid signature opens no file."""
-
-    WITHDRAWN = "its key may not read the report any more, or there is no such report"
-    OVER = "the report isn't finished, or its time is over"
-
-
 def make_rules(settings: Settings) -> check.Rules:
     """Make the rules for queries from the settings of this service."""
     return check.Rules(settings.dimension_limit, settings.day_limit, permissive=settings.inferred == "permissive")
@@ -120,11 +81,11 @@ def make_rules(settings: Settings) -> check.Rules:
 @lru_cache(maxsize=50)  # One document may ask for the same report many times.
 def find_problems(query: ReportQuery, scopes: frozenset[str], today: date, held_to: check.Rules) -> tuple[Problem, ...]:
     """Find every reason why a caller with these scopes can't ask for this report."""
-    may_ask = () if Scope.CREATE_REPORTS in scopes else (_make_scope_problem(Scope.CREATE_REPORTS, ()),)
+    may_ask = () if Scope.CREATE_REPORTS in scopes else (make_scope_problem(Scope.CREATE_REPORTS, ()),)
     return (*may_ask, *check.problems(query, today=today, scopes=scopes, rules=held_to))
 
 
-def ask(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now: datetime) -> AskedReport:
+def ask_report(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now: datetime) -> AskedReport:
     """Queue a report, or return an earlier one that the same key asked for and that is still current.
 
     QueryRefused lists every problem; QueueFull when the partner is at its limit of unfinished reports; AccessError
@@ -153,62 +114,6 @@ def ask(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now:
     asked = write(db, reuse_or_insert)
     wakeups.notify(settings)
     return asked
-
-
-def find_report(db: Engine, caller: Caller, token: str, now: datetime) -> FoundReport | None:
-    """Find the report of that token; None when there is none, or none that this caller may see.
-
-    QueryRefused when the caller's access token may neither create nor read reports.
-    """
-    if not caller.scopes & {Scope.CREATE_REPORTS, Scope.READ_REPORTS}:
-        raise QueryRefused((_make_scope_problem(Scope.READ_REPORTS, ("reportToken",)),))
-    if not credentials.is_well_formed(credentials.REPORT_TOKEN, token):
-        return None
-    with reading(db) as connection:
-        row = connection.execute(
-            _SELECT_REPORT, {"report_token": token, "organization": caller.organization_id}
-        ).first()
-    if (
-        row is None
-        or not caller.scopes >= set(row.scopes.split())
-        or not caller.channels >= set(json.loads(row.channels))
-    ):
-        return None
-    status = ReportStatus[row.status]
-    if status is not ReportStatus.FAILED and row.expires_at <= now:
-        status = ReportStatus.EXPIRED
-    file = _make_file_record(row) if status is ReportStatus.FINISHED else None
-    complete = parse_complete_day(row.last_complete_day)
-    return FoundReport(row.id, row.token, status, row.created_at, row.expires_at, file, complete)
-
-
-def find_linked_file(db: Engine, report_id: str, key_id: str, now: datetime) -> LinkedFile | NoFile:
-    """Find the file that a key's link to a report opens now; call it at every download.
-
-    WITHDRAWN when there is no such report, or the key is revoked or no longer reads every channel of the report.
-    """
-    with reading(db) as connection:
-        row = connection.execute(
-            select(REPORTS, KEYS.c.limited)
-            .join(KEYS, KEYS.c.organization_id == REPORTS.c.organization_id)
-            .where(REPORTS.c.id == report_id, KEYS.c.id == key_id, KEYS.c.revoked_at.is_(None))
-        ).first()
-        if row is None:
-            return NoFile.WITHDRAWN
-        may_read = find_readable_channels(connection, row.organization_id, key_id if row.limited else None)
-    if not may_read >= set(json.loads(row.channels)):
-        return NoFile.WITHDRAWN
-    if row.status != ReportStatus.FINISHED.value or row.expires_at <= now:
-        return NoFile.OVER
-    return LinkedFile(_make_file_record(row), row.organization_id, parse_complete_day(row.last_complete_day))
-
-
-def _make_file_record(row: Row[*tuple[Any, ...]]) -> FileRecord:
-    return FileRecord(row.file, row.rows, row.bytes, row.sha256)
-
-
-def _make_scope_problem(scope: Scope, path: tuple[str, ...]) -> Problem:
-    return Problem(Code.SCOPE_MISSING, path, f"This needs the scope {scope}, which the token lacks.", scope.value)
 
 
 def _hash_ask(query: ReportQuery, caller: Caller) -> str:

@@ -1,0 +1,99 @@
+"""Looks at a report, by its token or by a link: the one place that decides who may see a report, and what it shows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, Select, bindparam
+
+from reelport.errors import Problem, QueryRefused
+from reelport.server import credentials
+from reelport.server.access import callers
+from reelport.server.access.callers import Caller
+from reelport.server.files.report_files import FileRecord
+from reelport.server.state.database import reading
+from reelport.server.state.tables import REPORTS
+from reelport.wire import Code, ReportStatus, Scope, parse_complete_day
+
+_BY_TOKEN = REPORTS.select().where(REPORTS.c.token == bindparam("name"))
+_BY_ID = REPORTS.select().where(REPORTS.c.id == bindparam("name"))
+
+
+@dataclass(frozen=True, slots=True)
+class FoundReport:
+    """A report as it is now; `file` is set when the status is FINISHED.
+
+    `last_complete_day` is that of the facts that the report is made of; None when it isn't known.
+    """
+
+    id: str
+    token: str
+    organization_id: int
+    status: ReportStatus
+    created_at: datetime
+    expires_at: datetime
+    file: FileRecord | None
+    last_complete_day: date | None = None
+
+
+def find_report(db: Engine, caller: Caller, token: str, now: datetime) -> FoundReport | None:
+    """Find the report of that token; None when there is none, or none that this caller may see.
+
+    QueryRefused when the caller's access token may neither create nor read reports.
+    """
+    if not _may_look(caller):
+        raise QueryRefused((make_scope_problem(Scope.READ_REPORTS, ("reportToken",)),))
+    if not credentials.is_well_formed(credentials.REPORT_TOKEN, token):
+        return None
+    with reading(db) as connection:
+        return _look(connection, caller, _BY_TOKEN, token, now)
+
+
+def find_linked_report(db: Engine, report_id: str, key_id: str, now: datetime) -> FoundReport | None:
+    """Find the report that a key's link opens; call it at every download.
+
+    None when there is no such report, or the key is revoked or may not see the report any more.
+    """
+    with reading(db) as connection:
+        holder = callers.find_holder(connection, key_id)
+        return None if holder is None else _look(connection, holder, _BY_ID, report_id, now)
+
+
+def make_scope_problem(scope: Scope, path: tuple[str, ...]) -> Problem:
+    """Make the problem of a scope that the caller's token lacks; `path` is the argument that needs it."""
+    return Problem(Code.SCOPE_MISSING, path, f"This needs the scope {scope}, which the token lacks.", scope.value)
+
+
+def _look(
+    connection: Connection, caller: Caller, query: Select[*tuple[Any, ...]], name: str, now: datetime
+) -> FoundReport | None:
+    row = connection.execute(query, {"name": name}).first()
+    if row is None or not _may_look(caller) or not _may_see(caller, row):
+        return None
+    status = _status_at(row, now)
+    file = FileRecord(row.file, row.rows, row.bytes, row.sha256) if status is ReportStatus.FINISHED else None
+    complete = parse_complete_day(row.last_complete_day)
+    return FoundReport(row.id, row.token, row.organization_id, status, row.created_at, row.expires_at, file, complete)
+
+
+def _may_look(caller: Caller) -> bool:
+    """Whether the caller may look at reports at all."""
+    return not caller.scopes.isdisjoint({Scope.CREATE_REPORTS, Scope.READ_REPORTS})
+
+
+def _may_see(caller: Caller, row: Row[*tuple[Any, ...]]) -> bool:
+    """Whether a report is the caller's organization's, and needs no channel or scope that the caller lacks."""
+    return (
+        row.organization_id == caller.organization_id
+        and caller.scopes >= set(row.scopes.split())
+        and caller.channels >= set(json.loads(row.channels))
+    )
+
+
+def _status_at(row: Row[*tuple[Any, ...]], now: datetime) -> ReportStatus:
+    """The status of a report at this time: the next sweep stores that it expired, a look shows it before."""
+    status = ReportStatus[row.status]
+    return ReportStatus.EXPIRED if row.expires_at <= now and status is not ReportStatus.FAILED else status
