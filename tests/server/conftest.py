@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 from tests.patience import free_port
+from tests.server.api import api, log
 
 from reelport.query import ReportQuery
 from reelport.server import credentials
@@ -25,6 +26,8 @@ from reelport.server.credentials import ServiceSecret
 from reelport.server.reports.ask import AskedReport, ask_report
 from reelport.server.settings import Settings, read_settings, setting_names
 from reelport.server.state.database import connect
+
+__all__ = ["api", "log"]
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ALL = callers.REPORT_SCOPES

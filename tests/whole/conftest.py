@@ -34,7 +34,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
             "SECRET": key.secret,
             "COLUMNS": "1000",
             "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
-            "PYTHONPATH": str(Path(__file__).parents[1] / "client"),  # its keyrings
+            "PYTHONPATH": str(Path(__file__).parents[1] / "client" / "settings"),  # its keyrings
         }
         rest = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}
         with Shell(folder, rest | ours) as shell:

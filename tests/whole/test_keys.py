@@ -18,7 +18,7 @@ from .desk import BIN, Desk
 from .shell import Done
 from .terminal import bare, on_terminal
 
-DRAWERS = Path(__file__).parents[1] / "client"
+DRAWERS = Path(__file__).parents[1] / "client" / "settings"
 NULL = "keyring.backends.null.Keyring"
 HIDDEN = "hush-7c41-hush-93af"
 BARE: dict[str, str | None] = dict.fromkeys(("REELPORT_URL", "REELPORT_API_KEY", "REELPORT_API_SECRET"))

@@ -1,0 +1,189 @@
+"""What answers come to, stepped by hand: errors in every form, and what of them may be printed."""
+
+from __future__ import annotations
+
+import gzip
+import html
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import pytest
+from tests.client.conftest import REPORT, SECRET, TOKEN, Time, looked
+from tests.client.flows.flow_driver import ASKED, OURS, THEIRS, FlowDriver, of_dailymotion, refused, reply
+
+from reelport.client.events import ignore_event
+from reelport.client.flows import lifecycle
+from reelport.client.session import Session
+from reelport.client.settings.credentials import PrivateKey
+from reelport.errors import (
+    AccessError,
+    QueryRefused,
+    QueueFull,
+    ReelportError,
+    ReportExpired,
+    ServiceError,
+    Unreachable,
+)
+from reelport.query import ReportQuery
+
+
+@pytest.mark.parametrize(
+    ("errors", "error"),
+    [
+        ([OURS], QueryRefused),
+        ([THEIRS], QueryRefused),
+        ([{"message": "no such thing", "type": "bad_request"}], QueryRefused),
+        ([{"message": None}], QueryRefused),
+        ([{"message": "who?", "type": "invalid_token"}], AccessError),
+        ([{"message": "VIEWS needs access_x", "extensions": {"code": "scope_missing"}}], AccessError),
+        ([{"message": "two are running", "extensions": {"code": "too_many_reports"}}], QueueFull),
+        ([{"message": "oops", "type": "internal_error"}], ServiceError),
+        ([{"message": "oops", "extensions": {"code": "internal_error"}}], ServiceError),
+    ],
+)
+@pytest.mark.parametrize("data", [None, ASKED["data"]])
+def test_graphql_errors_always_raise(
+    session: Session,
+    time: Time,
+    query: ReportQuery,
+    errors: list[dict[str, Any]],
+    error: type[Exception],
+    data: object,
+) -> None:
+    """Errors inside a 200 raise, in either shape and even beside data."""
+    with pytest.raises(error) as caught:
+        FlowDriver(time, reply({"data": data, "errors": errors})).drive(lifecycle.ask(session, query, ignore_event))
+    if not issubclass(error, ServiceError):  # A fault of the service is repeated, and ends in its own words.
+        assert isinstance(caught.value, ReelportError)
+        assert caught.value.data == data
+        assert caught.value.token == (REPORT if data else None)
+
+
+@pytest.mark.parametrize("errors", ["no", {"message": "no"}, [["no"]], [None], [{}], 7])
+def test_errors_of_any_form_are_a_refusal(session: Session, time: Time, query: ReportQuery, errors: object) -> None:
+    """That there is something under `errors` is enough, whatever it is."""
+    with pytest.raises(QueryRefused):
+        FlowDriver(time, reply({"data": None, "errors": errors})).drive(lifecycle.ask(session, query, ignore_event))
+
+
+@pytest.mark.parametrize("errors", [[], None, {}, ""])
+def test_empty_errors_are_none(session: Session, time: Time, query: ReportQuery, errors: object) -> None:
+    """Some services send the key with nothing in it."""
+    assert (
+        FlowDriver(time, reply(ASKED | {"errors": errors})).drive(lifecycle.ask(session, query, ignore_event)).token
+        == REPORT
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"type": "invalid_token"},
+        {"extensions": {"code": "UNAUTHENTICATED"}},
+        {"extensions": {"code": 401}},
+        {"message": "who?", "extensions": {"code": "token_expired"}},
+    ],
+)
+def test_an_error_of_the_token_kind_is_replayed_once(
+    session: Session, time: Time, query: ReportQuery, error: dict[str, Any]
+) -> None:
+    """A token that a GraphQL error refuses is renewed as after a 401."""
+    hand = FlowDriver(time, refused(error), reply(ASKED))
+    assert hand.drive(lifecycle.ask(of_dailymotion(session), query, ignore_event)).token == REPORT
+    assert hand.sent_to("/token") == 2
+    with pytest.raises(AccessError):
+        FlowDriver(time, refused(error)).drive(lifecycle.ask(session, query, ignore_event))
+
+
+@pytest.mark.parametrize("status", ["beside data", "a scope"])
+def test_what_a_new_token_does_not_cure_is_not_replayed(
+    session: Session, time: Time, query: ReportQuery, status: str
+) -> None:
+    """An ask that left a report behind isn't sent again, nor one that the key may not make."""
+    error = {"type": "invalid_token" if status == "beside data" else "access_forbidden", "message": "no"}
+    hand = FlowDriver(time, reply({"data": ASKED["data"] if status == "beside data" else None, "errors": [error]}))
+    with pytest.raises(AccessError):
+        hand.drive(lifecycle.ask(session, query, ignore_event))
+    assert hand.sent_to("/graphql") == 1
+
+
+def test_our_problems_keep_their_code_path_and_nearest_name(session: Session, time: Time, query: ReportQuery) -> None:
+    """What the service says of a refused query arrives whole."""
+    with pytest.raises(QueryRefused) as caught:
+        FlowDriver(time, refused(OURS, THEIRS)).drive(lifecycle.ask(session, query, ignore_event))
+    ours, theirs = caught.value.problems
+    assert theirs.code == "invalid_document"
+    assert (ours.code, ours.path, ours.nearest) == ("unknown_metric", ("metrics", 0), "VIEWS")
+    assert theirs.sentence.startswith("Variable")
+
+
+@pytest.mark.parametrize("what", [repr, str])
+def test_nothing_that_prints_holds_a_secret(session: Session, time: Time, what: Callable[[object], str]) -> None:
+    """Neither session, settings, grant nor request tells the secret or the bearer token."""
+    hand = FlowDriver(time, reply(looked("IN_PROGRESS")))
+    hand.drive(lifecycle.look(session, REPORT, ignore_event))
+    printed = what([session, session.grant, session.settings, hand.sent])
+    assert SECRET not in printed
+    assert TOKEN not in printed
+
+
+def test_an_error_text_from_outside_is_redacted(session: Session, time: Time, query: ReportQuery) -> None:
+    """A service that repeats the credentials doesn't get them into our errors."""
+    echo = refused({"message": f"Bearer {TOKEN} of {SECRET} may not", "type": "bad_request"})
+    with pytest.raises(QueryRefused) as caught:
+        FlowDriver(time, echo).drive(lifecycle.ask(session, query, ignore_event))
+    assert TOKEN not in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("spell", [str, quote, partial(quote, safe=""), quote_plus, html.escape])
+def test_a_secret_is_redacted_however_it_is_spelled(session: Session, spell: Callable[[str], str]) -> None:
+    """Pages of errors repeat what they were sent as addresses, forms and HTML write it."""
+    key = PrivateKey("key-1", "a secret/of <7> letters & 'more'")
+    mine = session.with_settings(replace(session.settings, key=key))
+    assert mine.redact(f"wrong: {spell(key.secret)}!") == "wrong: [redacted]!"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ({"message": "no such report", "type": "not_found", "path": ["partner", "reportFile"]}, ReportExpired),
+        ({"message": "something", "type": "odd", "path": ["partner", "reportFile"]}, ServiceError),
+    ],
+)
+def test_a_look_that_is_refused_is_not_the_querys_fault(
+    session: Session, time: Time, error: dict[str, Any], expected: type[ReelportError]
+) -> None:
+    """A refused look says that the report is gone or can't be shown, and keeps its token."""
+    with pytest.raises(expected) as caught:
+        FlowDriver(time, refused(error)).drive(lifecycle.wait(session, REPORT, ignore_event))
+    assert caught.value.token == REPORT
+
+
+def test_what_a_service_says_cannot_break_a_terminal(session: Session, time: Time, query: ReportQuery) -> None:
+    """Control characters, half letters and endless texts of a service don't reach who prints our errors."""
+    nasty = "\x1b[31mred\x1b[0m \ud800 \x00 " + "long " * 10_000
+    with pytest.raises(QueryRefused) as caught:
+        FlowDriver(time, refused({"message": nasty, "type": nasty, "path": [nasty]})).drive(
+            lifecycle.ask(session, query, ignore_event)
+        )
+    said = str(caught.value)
+    assert said.isprintable()
+    assert said.encode()
+    assert len(said) < 2100
+    state = FlowDriver(time, reply(looked("\x1b[2J"))).drive(lifecycle.look(session, REPORT, ignore_event))
+    assert state.status.isprintable()
+
+
+def test_an_answer_packed_to_fill_the_memory_is_none(session: Session, time: Time) -> None:
+    """A hundred megabytes of blanks in a hundred kilobytes are not unpacked."""
+    bomb = gzip.compress(b" " * (100 << 20))
+    with pytest.raises(Unreachable):
+        FlowDriver(time, reply(bomb, 200, content_encoding="gzip")).drive(lifecycle.look(session, REPORT, ignore_event))
+    packed = gzip.compress(json.dumps(looked("FINISHED", "https://files.example.org/1")).encode())
+    hand = FlowDriver(time, reply(packed, 200, content_encoding="gzip"))
+    assert hand.drive(lifecycle.look(session, REPORT, ignore_event)).ready

@@ -1,0 +1,268 @@
+"""Asking, stepped by hand: tokens, lost asks, full services; no network, no clock but the test's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from tests.client.conftest import REPORT, SECRET, TOKEN, Time, looked
+from tests.client.flows.flow_driver import (
+    ASKED,
+    GRANT,
+    OURS,
+    PAGE,
+    THEIRS,
+    FlowDriver,
+    grant,
+    of_dailymotion,
+    refused,
+    reply,
+    unknown,
+)
+
+from reelport.client.events import Event, Warned, ignore_event
+from reelport.client.flows import lifecycle
+from reelport.client.flows.back_pressure import may_be_slot_refusal
+from reelport.client.flows.lifecycle import ReportState
+from reelport.client.session import Session
+from reelport.client.steps import Lost, Reply
+from reelport.errors import (
+    AccessError,
+    AskLost,
+    QueryRefused,
+    QueueFull,
+    ServiceError,
+    Unreachable,
+)
+from reelport.query import ReportQuery
+
+
+def test_an_ask_sends_the_key_once_and_the_query_as_variables(session: Session, time: Time, query: ReportQuery) -> None:
+    """An ask is a token request with every report scope, then one mutation with the query as its input."""
+    hand = FlowDriver(time, reply(ASKED))
+    state = hand.drive(lifecycle.ask(session, query, ignore_event))
+    form, mutation = (step.request for step in hand.sent)
+    fields = parse_qs((form.body or b"").decode())
+    assert state == ReportState(REPORT, "IN_PROGRESS")
+    assert fields["grant_type"] == ["client_credentials"]
+    assert fields["client_secret"] == [SECRET]
+    assert set(fields["scope"][0].split()) == {"create_reports", "read_reports", "access_ads", "access_revenue"}
+    assert mutation.headers["authorization"] == f"Bearer {TOKEN}"
+    assert json.loads(mutation.body or b"")["variables"] == {"input": query.to_wire()}
+
+
+def test_a_query_with_problems_never_leaves(session: Session, time: Time, query: ReportQuery) -> None:
+    """Towards a Reelport service every problem is raised at once and nothing is sent."""
+    hand = FlowDriver(time, reply(ASKED))
+    wrong = replace(query, metrics=("VIEW",), dimensions=("DAYS",))
+    with pytest.raises(QueryRefused) as caught:
+        hand.drive(lifecycle.ask(session, wrong, ignore_event))
+    assert [problem.nearest for problem in caught.value.problems] == ["VIEWS", "DAY"]
+    assert hand.sent == []
+
+
+def test_an_unknown_name_is_only_a_warning_towards_another_vendor(
+    session: Session, time: Time, query: ReportQuery
+) -> None:
+    """Dailymotion may know a metric that this version doesn't: it is told of and sent."""
+    hand, told = FlowDriver(time, reply(ASKED)), list[Event]()
+    asked = lifecycle.ask(of_dailymotion(session), replace(query, metrics=("BRAND_NEW_METRIC",)), told.append)
+    assert hand.drive(asked).token == REPORT
+    assert any(isinstance(event, Warned) for event in told)
+
+
+def test_today_comes_from_the_clock(session: Session, time: Time, query: ReportQuery) -> None:
+    """A range that ends today may be asked for, and one that ends tomorrow may not."""
+    today = time.day.date()
+    assert (
+        FlowDriver(time, reply(ASKED)).drive(lifecycle.ask(session, query.within(today, today), ignore_event)).token
+        == REPORT
+    )
+    with pytest.raises(QueryRefused, match="future"):
+        FlowDriver(time, reply(ASKED)).drive(
+            lifecycle.ask(session, query.within(today, date(2026, 11, 26)), ignore_event)
+        )
+
+
+def test_a_token_is_used_until_shortly_before_it_ends(session: Session, time: Time) -> None:
+    """One token serves many looks; it is renewed a minute before its time is over."""
+    hand = FlowDriver(time, reply(looked("IN_PROGRESS")))
+    for seconds in (0, 3000, 539, 2):
+        time.seconds += seconds
+        hand.drive(lifecycle.look(session, REPORT, ignore_event))
+    assert hand.sent_to("/token") == 2
+
+
+def test_a_refused_token_is_renewed_and_the_request_replayed_once(session: Session, time: Time) -> None:
+    """A 401 costs a new token and one more try; a second 401 is an AccessError."""
+    gone = reply({"errors": [{"message": "expired"}]}, 401)
+    hand = FlowDriver(time, gone, reply(looked("FINISHED", "https://files.example.org/1")))
+    assert hand.drive(lifecycle.look(session, REPORT, ignore_event)).ready
+    assert hand.sent_to("/token") == 2
+    with pytest.raises(AccessError):
+        FlowDriver(time, gone).drive(lifecycle.look(session, REPORT, ignore_event))
+
+
+def test_a_vendor_that_refuses_a_scope_is_asked_for_fewer(session: Session, time: Time, query: ReportQuery) -> None:
+    """invalid_scope is answered by asking for no more than the query needs."""
+    hand = FlowDriver(time, reply(ASKED), grants=(reply({"error": "invalid_scope"}, 400), reply(GRANT)))
+    earnings = replace(query, metrics=("ESTIMATED_EARNINGS_EUR",), dimensions=("DAY",))
+    hand.drive(lifecycle.ask(session, earnings, ignore_event))
+    form = parse_qs((hand.sent[1].request.body or b"").decode())
+    assert set(form["scope"][0].split()) == {"create_reports", "access_revenue"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (reply({"error": "invalid_client", "error_description": f"no client with {SECRET}"}, 401), AccessError),
+        (reply({"error": "invalid_client"}, 400), AccessError),
+        (reply(PAGE, 403), Unreachable),
+        (reply({"error": "not_found"}, 404), ServiceError),
+        (reply(PAGE), Unreachable),
+        (reply(PAGE, 500), ServiceError),
+        (reply({"hello": "world"}), ServiceError),
+        (reply({"access_token": None}), ServiceError),
+        (Lost("connection refused", sent=False), Unreachable),
+    ],
+)
+def test_a_token_that_is_not_to_be_had(
+    session: Session, time: Time, answer: Reply | Lost, error: type[Exception]
+) -> None:
+    """Whatever the token endpoint answers becomes an error of the tree, without the secret in it."""
+    with pytest.raises(error) as caught:
+        FlowDriver(time, reply(ASKED), grants=(answer,)).drive(lifecycle.look(session, REPORT, ignore_event))
+    assert SECRET not in str(caught.value)
+
+
+def test_an_ask_whose_answer_was_lost_is_repeated_towards_reelport(
+    session: Session, time: Time, query: ReportQuery
+) -> None:
+    """The same ask gives the same report there, so that sending it twice asks once."""
+    hand = FlowDriver(time, Lost("connection reset"), reply(PAGE, 502), reply(ASKED))
+    assert hand.drive(lifecycle.ask(session, query, ignore_event)).token == REPORT
+
+
+@pytest.mark.parametrize("answer", [Lost("connection reset"), reply(PAGE, 502), reply(b"", 504)])
+def test_an_ask_whose_answer_was_lost_is_not_repeated_towards_another_vendor(
+    session: Session, time: Time, query: ReportQuery, answer: Reply | Lost
+) -> None:
+    """There a second ask may be a second report: it is said instead that a slot may be taken."""
+    hand = FlowDriver(time, answer)
+    with pytest.raises(AskLost, match="slot"):
+        hand.drive(lifecycle.ask(of_dailymotion(session), query, ignore_event))
+    assert hand.sent_to("/graphql") == 1
+
+
+@pytest.mark.parametrize("answer", [Lost("connection refused", sent=False), reply({}, 429)])
+def test_an_ask_that_never_arrived_is_repeated_everywhere(
+    session: Session, time: Time, query: ReportQuery, answer: Reply | Lost
+) -> None:
+    """Where the service surely did nothing, asking again is safe."""
+    hand = FlowDriver(time, answer, reply(ASKED))
+    assert hand.drive(lifecycle.ask(of_dailymotion(session), query, ignore_event)).token == REPORT
+
+
+def test_a_reelport_service_is_known_by_its_header(session: Session, time: Time, query: ReportQuery) -> None:
+    """A host that names Reelport's version is held to all rules: an unknown name costs a token and no ask."""
+    wrong = replace(query, metrics=("VIEW",))
+    hand, host = FlowDriver(time, reply(ASKED), grants=(grant(reelport_version="9"),)), unknown(session)
+    with pytest.raises(QueryRefused, match="VIEWS"):
+        hand.drive(lifecycle.ask(host, wrong, ignore_event))
+    assert host.reelport is True
+    assert hand.sent_to("/graphql") == 0
+
+
+def test_any_other_host_may_know_more_than_we_do(session: Session, time: Time, query: ReportQuery) -> None:
+    """Without that header unknown names and pairs that nothing rules out are told of, and pass."""
+    hand, host, told = FlowDriver(time, reply(ASKED)), unknown(session), list[Event]()
+    strange = replace(query, metrics=("BRAND_NEW_METRIC", "VIEWS"), dimensions=("DAY", "SIGN_OF_ZODIAC"))
+    assert hand.drive(lifecycle.ask(host, strange, told.append)).token == REPORT
+    assert host.reelport is False
+    assert [event.problem.fatal for event in told if isinstance(event, Warned)] == [False, False]
+
+
+def test_what_no_host_takes_costs_no_request(session: Session, time: Time, query: ReportQuery) -> None:
+    """A range that ends before it starts is refused before anyone is spoken to."""
+    hand = FlowDriver(time, reply(ASKED))
+    with pytest.raises(QueryRefused, match="lies before"):
+        hand.drive(lifecycle.ask(unknown(session), query.within(date(2026, 11, 3), date(2026, 11, 1)), ignore_event))
+    assert hand.sent == []
+
+
+@pytest.mark.parametrize("status", [200, 502, 401])
+def test_an_answer_without_the_header_says_nothing(session: Session, status: int) -> None:
+    """A gateway's page in place of a Reelport service isn't taken for another vendor."""
+    host = unknown(session)
+    host.note_host(reply(PAGE, status))
+    assert host.reelport is None
+    host.note_other_vendor()
+    assert host.reelport is False
+    host.note_host(reply(b"", status, reelport_version="9"))
+    assert host.reelport is True
+
+
+def test_dailymotion_is_never_taken_for_reelport(session: Session) -> None:
+    """No header of Dailymotion's changes how carefully it is asked."""
+    host = of_dailymotion(session)
+    host.note_host(reply(b"", 200, reelport_version="9"))
+    assert host.reelport is False
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [reply(PAGE), reply({"data": {"askPartnerReportFile": None}}), reply({"data": None}), reply(b"\xff")],
+)
+def test_an_answer_to_an_ask_that_cannot_be_read_is_a_lost_one(
+    session: Session, time: Time, query: ReportQuery, answer: Reply
+) -> None:
+    """Where the ask may have been taken and no token can be read, it isn't known whether there is a report."""
+    with pytest.raises(AskLost):
+        FlowDriver(time, answer).drive(lifecycle.ask(of_dailymotion(session), query, ignore_event))
+
+
+@pytest.mark.parametrize("answer", [reply(PAGE, 404), reply({}, 503, retry_after="9999"), reply(PAGE, 302)])
+def test_an_ask_that_was_surely_not_taken_is_not_a_lost_one(
+    session: Session, time: Time, query: ReportQuery, answer: Reply
+) -> None:
+    """A host that has no such place, or puts the request off, has made no report."""
+    with pytest.raises(ServiceError) as caught:
+        FlowDriver(time, answer).drive(lifecycle.ask(of_dailymotion(session), query, ignore_event))
+    assert not isinstance(caught.value, AskLost)
+
+
+FULL = {"message": "Two at once are enough.", "type": "bad_request", "path": ["askPartnerReportFile"]}
+
+
+@pytest.mark.parametrize(
+    ("errors", "crowded"),
+    [
+        ([FULL], True),
+        ([{"message": "Two at once are enough."}], True),
+        ([THEIRS], False),
+        ([FULL | {"path": ["askPartnerReportFile", "reportFile", 1]}], False),
+        ([OURS], False),
+        ([{"message": "", "type": "too_many_requests"}], True),
+    ],
+)
+def test_a_refused_third_report_is_told_by_structure(
+    session: Session, time: Time, query: ReportQuery, errors: list[dict[str, Any]], *, crowded: bool
+) -> None:
+    """A refusal of the whole ask, of a query that is right, may be a reason to wait."""
+    host = of_dailymotion(session)
+    with pytest.raises((QueryRefused, QueueFull)) as caught:
+        FlowDriver(time, refused(*errors)).drive(lifecycle.ask(host, query, ignore_event))
+    assert may_be_slot_refusal(host, query, caught.value) is crowded
+
+
+def test_a_query_that_we_doubt_is_refused_for_itself(session: Session, time: Time, query: ReportQuery) -> None:
+    """Where our own check has something to say, a refusal is the query's; a Reelport service's always is."""
+    host, strange = of_dailymotion(session), replace(query, metrics=("BRAND_NEW_METRIC",))
+    with pytest.raises(QueryRefused) as caught:
+        FlowDriver(time, refused(FULL)).drive(lifecycle.ask(host, strange, ignore_event))
+    assert not may_be_slot_refusal(host, strange, caught.value)
+    assert not may_be_slot_refusal(session, query, caught.value)

@@ -1,0 +1,61 @@
+"""What doctor says where the next command would refuse, and where nobody makes what waits."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.disks import small_disk
+from tests.server.conftest import State
+
+from reelport.server.doctor.checks import run_checks
+from reelport.server.queue import liveness
+from reelport.server.settings import Settings, read_settings
+from reelport.server.state.database import connect
+from reelport.storage.modes import private
+
+
+def told(settings: Settings, subject: str) -> list[tuple[bool, str]]:
+    """What doctor says of a subject."""
+    return [(found.well, found.sentence) for found in run_checks(settings) if found.subject == subject]
+
+
+def test_reports_that_nobody_makes_are_told(state: State) -> None:
+    """A report waits and no worker lives: it would wait for ever; without a report no worker is needed."""
+    state.organization("demo", "c1")
+    assert all(well for well, _ in told(state.settings, "workers"))
+    state.ask(state.caller(state.key("demo")))
+    ((well, sentence),) = told(state.settings, "workers")
+    assert (well, "1 report waits or runs, and no worker lives" in sentence) == (False, True)
+    with private(), liveness.hold_name(state.settings, liveness.make_owner_name()):
+        assert [well for well, _ in told(state.settings, "workers")] == [True]
+
+
+def test_too_few_open_files_are_told(tmp_path: Path) -> None:
+    """Where serve would refuse to start, in a process of its own that may have 64."""
+    with private():
+        connect(read_settings(data=tmp_path / "data")).dispose()
+    words = [sys.executable, "-m", "reelport", "doctor", "--data", str(tmp_path / "data")]
+    limited = ["/bin/sh", "-c", 'ulimit -n 64 && exec "$@"', "sh", *words]
+    done = subprocess.run(limited, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "open files: This process may have 64 open files, and serving needs 256" in done.stderr
+
+
+def test_a_small_disk_is_told_in_a_unit_that_shows_what_is_free(tmp_path: Path) -> None:
+    """And how much should be, and what to do."""
+    with small_disk(tmp_path / "data", "40m") as data:
+        (well, sentence), _ = told(read_settings(data=data), "disk")
+    assert not well
+    assert re.search(r"\d\d\.\d MB of 41\.9 MB are free, and 1\.0 GB should be .*Make room", sentence), sentence
+
+
+def test_a_database_that_cannot_be_used_is_told_once(tmp_path: Path) -> None:
+    """Not by each look that would have read it."""
+    settings = read_settings(data=tmp_path / "data", database_url="postgresql://nobody@127.0.0.1:1/state")
+    settings.files_root.mkdir(parents=True)
+    assert [found.subject for found in run_checks(settings) if "127.0.0.1" in found.sentence and not found.well] == [
+        "database"
+    ]

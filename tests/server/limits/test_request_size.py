@@ -1,0 +1,252 @@
+"""A hostile document is refused before anything is done for it, cheaply, and without filling the log."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from graphql import get_introspection_query
+from sqlalchemy import func, select
+from starlette.types import Message
+from tests.patience import PATIENCE, count_calls
+from tests.server.api import ASK, INPUT, Api
+
+from reelport.catalog import Dimension, Metric
+from reelport.server.access import callers, organizations
+from reelport.server.http.graphql_endpoint import _parse_and_execute
+from reelport.server.limits.concurrency import MAX_CONCURRENT
+from reelport.server.limits.request_size import DocumentLimits, find_excesses
+from reelport.server.state.database import reading
+from reelport.server.state.tables import REPORTS
+from reelport.wire import GRAPHQL_PATH
+
+CALLS = 2_000_000
+"""The calls of functions that a hostile body may cost: twice those of an honest document that is as long as may be."""
+
+
+def literals(names: int) -> str:
+    wrong = " ".join(f"ESTIMATED_EARNING_{number}" for number in range(names))
+    return f'{{metrics: [{wrong}], dimensions: [DAY], startDate: "2026-01-01", endDate: "2026-01-02"}}'
+
+
+def everything(day: int) -> str:
+    names = f"metrics: [{' '.join(Metric.__members__)}], dimensions: [{' '.join(Dimension.__members__)}]"
+    return f'{{{names}, startDate: "2026-01-01", endDate: "2026-01-{day:02}"}}'
+
+
+def deep(depth: int) -> Any:  # noqa: ANN401 - JSON
+    value: Any = "VIEWS"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def ask(**changed: object) -> dict[str, Any]:
+    return {"input": {**INPUT, **changed}}
+
+
+DOCUMENTS: dict[str, str] = {
+    "20,000 aliases": "{" + " ".join(f"a{i}: partner {{ id }}" for i in range(20_000)) + "}",
+    "700 aliases": "{" + " ".join(f"a{i}:partner{{id}}" for i in range(660)) + "}",
+    "aliases in fragments": "{" + "...F " * 20 + "} fragment F on Query { a: partner { b: id c: id } }",
+    "2,000 repeats of one field": "{ partner {" + "id " * 2000 + "} }",
+    "900 repeats of one field": "{ partner {" + "id " * 900 + "} }",
+    "100,000 levels": "{ a" * 100_000 + "}" * 100_000,
+    "190 levels": "{ a" * 190 + "}" * 190,
+    "190 inline fragments": "{" + "... {" * 190 + "partner { id }" + "}" * 190 + "}",
+    "a circle of fragments": "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }",
+    "a bomb of fragments": "{ ...F0 }"
+    + "".join(f"fragment F{i} on Query {{ ...F{i + 1} ...F{i + 1} }}" for i in range(19))
+    + "fragment F19 on Query { partner { id } }",
+    "a long chain of fragments": "{ ...F0 }" + "".join(f"fragment F{i} on Query {{ ...F{i + 1} }}" for i in range(600)),
+    "400 fragments": "{ partner { id } }"
+    + "".join(f"fragment F{i} on Query {{ partner {{ id }} }}" for i in range(400)),
+    "900 unknown fields": "{" + " ".join(f"reportFile{'x' * 60}{i}" for i in range(900)) + "}",
+    "600 operations": "".join(f"query Q{i} {{ partner {{ id }} }}" for i in range(560)),
+    "900 variables": "query(" + " ".join(f"$v{i}: Int" for i in range(900)) + ") { partner { id } }",
+    "1,900 directives": "{ partner " + "@x " * 1900 + "{ id } }",
+    "1,300 equal arguments": "{ node(" + "id: 1 " * 1300 + ") { id } }",
+    "a number of 90,000 digits": '{ partner { reportFile(reportToken: "x") { downloadLinks(first: '
+    + "9" * 90_000
+    + ") { totalCount } } } }",
+    "a text of 90,000 characters": '{ node(id: "' + "x" * 90_000 + '") { id } }',
+    "a document of a megabyte": "{" + "x" * 1_000_000 + "}",
+    "90,000 lines": "\n" * 90_000 + "{" + " ".join(f"x{i}" for i in range(900)) + "}",
+    "300,000 comments": "#\n" * 300_000 + "{ partner { id } }",
+    "1,000 comments in few lines": "#a\r" * 1000 + "{ partner { id } }",
+    "a list 100,000 deep": "{ node(id: " + "[" * 100_000 + "]" * 100_000 + ") { id } }",
+    "a list 190 deep": "{ node(id: " + "[" * 190 + "]" * 190 + ") { id } }",
+    "an object 190 deep": "{ node(id: " + "{a: " * 190 + "1" + "}" * 190 + ") { id } }",
+    "a type 1,900 deep": "query($v: " + "[" * 1900 + "Int" + "]" * 1900 + ") { node(id: $v) { id } }",
+    "3,900 unknown names": "mutation { askPartnerReportFile(input: " + literals(3900) + ") { status } }",
+    "50 unknown names in each of 45 asks": "mutation {"
+    + " ".join(f"a{i}: askPartnerReportFile(input: {literals(50)}) {{ status }}" for i in range(45))
+    + "}",
+    "everything by everything, in 27 asks": "mutation {"
+    + " ".join(f"a{i}: askPartnerReportFile(input: {everything(i + 1)}) {{ status }}" for i in range(27))
+    + "}",
+    "the schema 49 times": "{ __schema { types {"
+    + " ".join(f"a{i}: enumValues {{ name }}" for i in range(49))
+    + "} } }",
+    "the schema in circles": "{ __schema { types {" + "fields { type {" * 3 + "name" + "}}" * 3 + "} } }",
+}
+SHARED = (
+    "mutation Ask($input: AskPartnerReportFileInput!) {"
+    + " ".join(f"a{i}: askPartnerReportFile(input: $input) {{ status }}" for i in range(50))
+    + "}"
+)
+VARIABLES: dict[str, dict[str, Any]] = {
+    "90,000 unknown names in a variable": ask(metrics=[f"VIEW{i}" for i in range(90_000)]),
+    "100 unknown names in a variable": ask(metrics=[f"ESTIMATED_EARNING_{i}" for i in range(100)]),
+    "90,000 equal names in a variable": ask(metrics=["VIEWS"] * 90_000),
+    "60,000 unknown fields in a variable": ask(**{f"k{i}": 1 for i in range(60_000)}),
+    "60,000 unknown filters in a variable": ask(filters={f"k{i}": 1 for i in range(60_000)}),
+    "a list 400 deep in a variable": ask(metrics=deep(400)),
+    "a megabyte of text in a variable": ask(filters={"channelSlug": "x" * 1_000_000}),
+}
+BODIES: dict[str, bytes] = {
+    **{name: json.dumps({"query": query}).encode() for name, query in DOCUMENTS.items()},
+    **{name: json.dumps({"query": ASK, "variables": given}).encode() for name, given in VARIABLES.items()},
+    "everything by everything, in 50 asks of one variable": json.dumps(
+        {"query": SHARED, "variables": ask(metrics=[*Metric.__members__], dimensions=[*Dimension.__members__])}
+    ).encode(),
+    "JSON a million deep": b"[" * 1_000_000,
+    "a body that isn't UTF-8": b'{"query": "' + b"\xff" * 1_000_000 + b'"}',
+    "250 numbers of 4,000 digits": b'{"query": "{ partner { x } }", "variables": {"a": ['
+    + b",".join([b"9" * 4000] * 250)
+    + b"]}}",
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_hostile_body_is_refused_cheaply(api: Api, name: str) -> None:
+    """It costs a bounded number of calls, is answered in few words, and isn't executed."""
+    caller = callers.identify_caller(api.service.db, api.service.service_secret, api.token, api.service_now())
+    assert caller is not None
+    answers: list[dict[str, Any]] = []
+    calls = count_calls(
+        lambda: answers.append(_parse_and_execute(api.service, caller, BODIES[name], "http://here").body)
+    )
+    (answer,) = answers
+    assert calls < CALLS
+    assert len(json.dumps(answer)) < 60_000
+    if name != "190 inline fragments":  # which nest no field in a field, and are answered
+        assert not any((answer["data"] or {}).values())
+        assert "internal_error" not in {error["extensions"]["code"] for error in answer["errors"]}
+
+
+def test_a_hostile_document_is_one_short_line_in_the_log(api: Api, log: io.StringIO) -> None:
+    """The log has its size, its hash and the codes; nothing of its text."""
+    for name in DOCUMENTS:
+        if len(BODIES[name]) < 1_000_000:
+            api.post(BODIES[name].replace(b"partner", b"forbiddenword"))
+    lines = [line for line in log.getvalue().splitlines() if GRAPHQL_PATH in line and '"route"' in line]
+    assert len(lines) >= len(DOCUMENTS) - 2
+    assert max(len(line) for line in lines) < 500
+    assert "forbiddenword" not in log.getvalue()
+    assert all({"codes", "bytes", "sha256"} <= json.loads(line).keys() for line in lines)
+
+
+def test_a_body_longer_than_the_limit_is_413(api: Api) -> None:
+    """Exactly the limit is still read."""
+    most = api.service.settings.body_bytes
+    at_limit = b'{"query": "{ partner { id } }"}'.ljust(most)
+    assert api.post(at_limit).status_code == 200
+    reply = api.post(at_limit + b" ")
+    assert reply.status_code == 413
+    assert reply.json()["errors"][0]["extensions"]["code"] == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("{ partner { id } }", ()),
+        (get_introspection_query(), ()),
+        ("{ ...A ...A } fragment A on Query { a: partner { id } }", ("aliases",)),
+        (
+            "{ ...A } fragment A on Q { ...B } fragment B on Q { partner { ...C } } fragment C on X { a { b } }",
+            ("levels",),
+        ),
+    ],
+)
+def test_fragments_are_counted_as_often_as_they_are_used(query: str, told: tuple[str, ...]) -> None:
+    """Depth and aliases are those of the expanded document."""
+    from graphql import parse  # noqa: PLC0415 - for this test alone
+
+    narrow = DocumentLimits(tokens=4000, depth=2 if told == ("levels",) else 15, aliases=1)
+    found = find_excesses(parse(query), narrow)
+    assert len(found) == len(told)
+    assert all(word in sentence for word, sentence in zip(told, found, strict=True))
+
+
+def test_fifty_asks_in_one_document_are_taken(api: Api) -> None:
+    """What a busy client sends is far from the limits."""
+    dates = 'startDate: "2025-12-%02d", endDate: "2026-01-%02d"'
+    one = "askPartnerReportFile(input: {metrics: [VIEWS], dimensions: [DAY], %s}) { reportFile { reportToken } }"
+    asks = (f"r{i}: {one}" % (dates % (i % 28 + 1, i // 28 + 1)) for i in range(50))
+    answer = api.graphql(f"mutation {{ {' '.join(asks)} }}")
+    assert "errors" not in answer
+    assert all(each["reportFile"]["reportToken"] for each in answer["data"].values())
+
+
+def test_a_partner_whose_turns_are_taken_keeps_no_other_waiting(api: Api) -> None:
+    """Two documents of one partner are worked on at a time: a third waits, another partner's is answered meanwhile."""
+    mine = callers.identify_caller(api.service.db, api.service.service_secret, api.token, api.service_now())
+    assert mine is not None
+    other = stranger(api)
+    portal = api.client.portal
+    assert portal is not None
+    with ThreadPoolExecutor() as pool:
+        turns = portal.call(api.service.concurrency.limiter_of, mine.organization_id)
+        for borrower in range(MAX_CONCURRENT):
+            portal.call(turns.acquire_on_behalf_of_nowait, borrower)
+        third = pool.submit(api.graphql, "{ partner { id } }")
+        while not third.done() and not turns.statistics().tasks_waiting:
+            pass
+        assert api.post(b'{"query": "{ partner { id } }"}', Authorization=f"Bearer {other}").json()["data"]["partner"]
+        assert not third.done()
+        for borrower in range(MAX_CONCURRENT):
+            portal.call(turns.release_on_behalf_of, borrower)
+        assert third.result(PATIENCE)["data"]["partner"]
+
+
+def test_nothing_is_done_for_a_caller_that_has_gone(api: Api) -> None:
+    """An ask whose caller goes away before its turn makes no report: nobody would hear of it."""
+    sent: list[Message] = []
+    body = json.dumps({"query": ASK, "variables": ask(**api.new())}).encode()
+    coming: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
+    scope = {"type": "http", "method": "POST", "path": GRAPHQL_PATH, "query_string": b"", "headers": bearer(api)}
+
+    async def receive() -> Message:
+        return next(coming, {"type": "http.disconnect"})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    portal = api.client.portal
+    assert portal is not None
+    before = reports(api)
+    portal.call(api.client.app, scope, receive, send)
+    assert (sent, reports(api)) == ([], before)
+
+
+def bearer(api: Api) -> list[tuple[bytes, bytes]]:
+    return [(b"host", b"here"), (b"authorization", f"Bearer {api.token}".encode())]
+
+
+def reports(api: Api) -> int | None:
+    """How many there are."""
+    with reading(api.service.db) as connection:
+        return connection.execute(select(func.count()).select_from(REPORTS)).scalar()
+
+
+def stranger(api: Api) -> str:
+    """A token of another partner."""
+    now = api.service_now()
+    organizations.add_organization(api.service.db, "other", now)
+    key = organizations.create_key(api.service.db, api.service.service_secret, "other", ["create_reports"], now)
+    return str(Api(api.client, api.service, key).grant().json()["access_token"])

@@ -1,0 +1,160 @@
+"""What keeps reports going beside the queue, when something unforeseen happens: keepers, workers, their supervisor."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import structlog
+from sqlalchemy import text
+from tests.disks import small_disk
+from tests.patience import run_child, until
+from tests.server.conftest import NOW, State
+
+from reelport.engine.duckdb.engine import Engine
+from reelport.errors import StorageError
+from reelport.query import ReportQuery
+from reelport.server.access import organizations
+from reelport.server.files import report_files, retention
+from reelport.server.queue import attempt, backlog, jobs
+from reelport.server.queue.jobs import Claim
+from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt
+from reelport.server.queue.supervisor import run_workers
+from reelport.server.queue.wakeups import Wakeup
+from reelport.server.queue.worker import Worker, run_worker
+from reelport.server.settings import read_settings
+from reelport.server.state.database import connect
+
+
+def test_file_that_can_not_be_removed_is_told_and_ends_no_keeper(state: State) -> None:
+    """What the disk refuses to a sweep is a StorageError, and the next tick is made."""
+    (state.settings.files_root / "nobody00-1.csv").mkdir(parents=True)  # which no unlink removes
+    with pytest.raises(StorageError, match="nobody00-1"):
+        retention.remove_orphans(state.db, state.settings)
+    LeaseKeeper(state.settings, state.db, running=tuple, clock=lambda: state.now, wake_worker=lambda: None).tick()
+
+
+def test_keeper_outlives_what_nobody_foresaw(state: State) -> None:
+    """Without its ticks the leases of all running reports would run out."""
+
+    def unforeseen() -> tuple[RunningAttempt, ...]:
+        raise ZeroDivisionError
+
+    keeper = LeaseKeeper(
+        state.settings, state.db, running=unforeseen, clock=lambda: state.now, wake_worker=lambda: None
+    )
+    with structlog.testing.capture_logs() as logs:
+        keeper.tick()
+        keeper.tick()
+    assert [log["event"] for log in logs] == ["upkeep failed"] * 2
+
+
+def test_worker_that_fails_ends_whole(state: State, tmp_path: Path) -> None:
+    """After an error that nobody foresaw no thread holds the process, so that another one is started."""
+    state.organization("demo")
+    state.ask(state.caller(state.key("demo")))
+    with state.db.begin() as connection:
+        connection.execute(text("UPDATE reports SET query = 'no JSON'"))
+    state.settings.workers_root.mkdir()
+    with Engine("200MB", 1, tmp_path / "spill") as engine, Wakeup(state.settings, "one") as wakeup:
+        worker = Worker(state.settings, state.db, engine, "one", wakeup)
+        with pytest.raises(ValueError, match="Expecting value"):
+            worker.run()
+    assert "keeper" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_worker_that_can_not_be_started_is_tried_again(tmp_path: Path) -> None:
+    """A machine that takes no new process for a while is only logged: the supervisor goes on."""
+    settings = read_settings(data=tmp_path, public_url="x" * 1_000_000)  # more than an environment holds
+    with structlog.testing.capture_logs() as logs, run_workers(settings, 1):
+        assert until(lambda: len(logs) >= 2)
+    assert [log["event"] for log in logs[:2]] == ["worker ended"] * 2
+    assert "could not be started" in logs[0]["reason"]
+
+
+def test_data_directory_that_went_away_is_not_begun_anew(tmp_path: Path) -> None:
+    """A worker, and an attempt, without their directory are refused: a new one would hold no facts."""
+    settings = read_settings(data=tmp_path / "data")
+    with pytest.raises(StorageError, match="is its disk there"):
+        run_worker(settings)
+    assert not settings.data.exists()
+    db = connect(settings)
+    (settings.data / "layout.json").unlink()
+    claim = Claim("r", "one", 1, ReportQuery.of(["VIEWS"], [], NOW.date(), NOW.date()), frozenset("c"), None)
+    with Engine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="is its disk there"):
+        attempt.make_report(db, settings, claim, engine.session(), attempt.clock)
+    db.dispose()
+
+
+def test_draft_that_can_not_be_removed_hides_no_reason(state: State, tmp_path: Path) -> None:
+    """A disk that takes neither the draft nor its removal is told of in words, as any refusal of a disk is."""
+    state.organization("demo")
+    state.ask(state.caller(state.key("demo")))
+    claim = jobs.claim(state.db, "one", running=2, lease_seconds=30)
+    assert claim is not None
+    report_files.draft_path(state.settings, claim.report_id, claim.attempt).mkdir(
+        parents=True
+    )  # neither written nor unlinked
+    with Engine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="can't be written"):
+        attempt.make_report(state.db, state.settings, claim, engine.session(), attempt.clock)
+
+
+def test_full_disk_fails_a_report_only_after_its_time_of_waiting(state: State, tmp_path: Path) -> None:
+    """Until then it waits, with pauses that grow; then it has failed and says what to do."""
+    settings, state.now = state.again(room_seconds=4), datetime.now(UTC)
+    state.organization("demo")
+    asked = state.ask(state.caller(state.key("demo")))
+    settings.workers_root.mkdir()
+    with (
+        small_disk(settings.files_root, "4k") as disk,
+        Engine("200MB", 1, tmp_path / "spill") as engine,
+        Wakeup(settings, "one") as wakeup,
+    ):
+        (disk / "all-of-it").write_bytes(b"x" * 4096)
+        worker = Worker(settings, state.db, engine, "one", wakeup)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        try:
+            assert until(lambda: backlog.get_entry(state.db, asked.id).waited_for_room > 0)
+            reason = str(backlog.get_entry(state.db, asked.id).reason)
+            assert ("waits for room" in reason, "run it again" in reason) == (True, False)
+            assert until(lambda: backlog.get_entry(state.db, asked.id).state == "failed")
+        finally:
+            worker.stop()
+            thread.join()
+    found = backlog.get_entry(state.db, asked.id)
+    assert "waited 4 seconds for room. Make room" in str(found.reason)
+    assert (found.attempts, found.failures) == (5, 1)  # pauses of 1, 1, 1 and 1 second
+
+
+def test_state_file_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:
+    """No connection goes on with a file that is gone: it is missed, and what stands in its place is read."""
+    settings = read_settings(data=tmp_path)
+    db = connect(settings)
+    before = settings.state_file.with_name("before.db")
+    shutil.copy(settings.state_file, before)
+    organizations.add_organization(db, "later", NOW)
+    settings.state_file.unlink()
+    with pytest.raises(StorageError, match="no such file"):
+        organizations.list_organizations(db)
+    before.rename(settings.state_file)
+    assert organizations.list_organizations(db) == ()
+    assert organizations.add_organization(db, "again", NOW) in organizations.list_organizations(db)
+    db.dispose()
+
+
+def test_signal_to_stop_waits_for_what_must_not_be_disturbed() -> None:
+    """DuckDB, at its start, would make an error of its own of it, and the worker end with that error's traceback."""
+    said = run_child(
+        "import signal, threading\n"
+        "from reelport.server.queue.worker import without_signals\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('stopped'))\n"
+        "print('ready', flush=True)\n"
+        "with without_signals():\n"
+        "    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
+        "    print('all is done')\n"
+    )
+    assert said == "all is done\nstopped\n"

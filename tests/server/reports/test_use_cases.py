@@ -1,0 +1,245 @@
+"""Asking and looking, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
+from tests.server.conftest import NOW, State
+
+from reelport.errors import QueryRefused, QueueFull
+from reelport.facts.log.snapshot import newest_versions
+from reelport.query import ReportQuery
+from reelport.server.access import organizations
+from reelport.server.access.callers import Caller
+from reelport.server.credentials import ServiceSecret
+from reelport.server.files import report_files, signed_urls
+from reelport.server.files.report_files import FileRecord
+from reelport.server.queue import jobs
+from reelport.server.queue.jobs import Claim
+from reelport.server.reports import look
+from reelport.server.reports.ask import ask_report
+from reelport.wire import ReportStatus
+
+FILE = FileRecord("x.csv", 1, 2, "ab")
+
+
+def claimed(state: State) -> Claim:
+    """The next job, taken by a worker."""
+    claim = jobs.claim(state.db, "worker", running=2, lease_seconds=30)
+    assert claim is not None
+    return claim
+
+
+@pytest.fixture
+def caller(state: State) -> Caller:
+    """A caller of `demo` that may do everything."""
+    state.organization("demo", "c1", "c2")
+    return state.caller(state.key("demo"))
+
+
+def test_asking_twice_gives_one_report_while_it_waits(state: State, caller: Caller) -> None:
+    """The same ask of the same key comes back with the same token; another question doesn't."""
+    first = state.ask(caller)
+    assert state.ask(caller) == first
+    assert state.ask(caller, 2).token != first.token
+    assert first.status is ReportStatus.IN_PROGRESS
+
+
+def test_same_ask_of_another_key_or_over_other_channels_is_another_report(state: State, caller: Caller) -> None:
+    """Only the same question of the same key is the same report."""
+    first = state.ask(caller)
+    assert state.ask(state.caller(state.key("demo"))).token != first.token
+    organizations.allow_channels(state.db, caller.organization_id, ["c3"])
+    wider = Caller(caller.key_id, caller.organization_id, "demo", caller.scopes, caller.channels | {"c3"})
+    assert state.ask(wider).token != first.token
+
+
+def test_pinned_report_answers_only_for_the_current_tables(state: State, caller: Caller) -> None:
+    """Running or finished at today's versions it is given again; at older ones, or without its file, it is not."""
+    first = state.ask(caller)
+    claim = claimed(state)
+    assert jobs.pin_versions(state.db, claim, {"plays": -1, "channels": -1})
+    assert state.ask(caller) == first
+    assert jobs.finish(state.db, claim, FILE, state.now)
+    file = report_files.file_path(state.settings, FILE.name)
+    file.parent.mkdir()
+    file.write_bytes(b"12")
+    assert state.ask(caller).token == first.token
+    file.write_bytes(b"1")
+    lost = state.ask(caller)
+    assert lost.token != first.token
+    assert jobs.cancel(state.db, lost.id, "x", state.now)
+    file.write_bytes(b"12")
+    assert state.ask(caller).token == first.token
+    log = state.settings.facts_root / "plays" / "_delta_log"
+    log.mkdir(parents=True)
+    (log / f"{0:020}.json").touch()
+    assert newest_versions(state.settings.facts_root)["plays"] == 0
+    assert state.ask(caller).token != first.token
+
+
+def test_failed_and_expired_reports_are_made_anew(state: State, caller: Caller) -> None:
+    """What ended badly, or is over, answers no later ask."""
+    first = state.ask(caller)
+    jobs.fail(state.db, claimed(state), "no luck", state.now)
+    second = state.ask(caller)
+    assert second.token != first.token
+    state.now += timedelta(hours=48)
+    assert state.ask(caller).token not in {first.token, second.token}
+
+
+def test_same_ask_at_the_same_moment_makes_one_report(state: State, caller: Caller) -> None:
+    """Eight threads that ask the same get one token."""
+    with ThreadPoolExecutor(8) as pool:
+        asked = list(pool.map(lambda _: state.ask(caller).token, range(16)))
+    assert len(set(asked)) == 1
+
+
+def test_waiting_reports_are_limited_a_partner(state: State, caller: Caller) -> None:
+    """Beyond the limit an ask is refused, also when many ask at once; another partner isn't touched."""
+    state.settings = state.again(waiting_limit=5)
+
+    def ask(day: int) -> bool:
+        try:
+            state.ask(caller, day)
+        except QueueFull:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(ask, range(1, 13))) == 5
+    state.organization("rival")
+    assert state.ask(state.caller(state.key("rival"))).status is ReportStatus.IN_PROGRESS
+
+
+def test_refuse_policy_lets_two_be_unfinished(state: State, caller: Caller) -> None:
+    """Under the policy `refuse` a third unfinished report is refused until one has ended."""
+    state.settings = state.again(queue_policy="refuse")
+    state.ask(caller, 1)
+    state.ask(caller, 2)
+    with pytest.raises(QueueFull):
+        state.ask(caller, 3)
+    assert state.ask(caller, 1).status is ReportStatus.IN_PROGRESS
+    jobs.finish(state.db, claimed(state), FILE, state.now)
+    state.ask(caller, 3)
+
+
+def test_every_problem_is_told_and_nothing_queued(state: State) -> None:
+    """A refused ask says all that is wrong, the missing scopes too, and leaves no report."""
+    state.organization("demo")
+    caller = state.caller(state.key("demo", "read_reports"))
+    query = ReportQuery(("ESTIMATED_EARNINGS_EUR", "VEWS"), ("DAY", "DAY"), date(2026, 1, 2), date(2026, 1, 1))
+    with pytest.raises(QueryRefused) as refused:
+        ask_report(state.db, state.settings, caller, query, state.now)
+    codes = {problem.code for problem in refused.value.problems}
+    assert codes >= {"scope_missing", "unknown_metric", "duplicate", "range_reversed"}
+    assert {problem.nearest for problem in refused.value.problems} >= {"create_reports", "access_revenue", "VIEWS"}
+    with state.db.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM reports")).scalar() == 0
+
+
+def test_look_follows_a_report_to_its_end(state: State, caller: Caller) -> None:
+    """In progress, finished with its file, expired without it."""
+    token = state.ask(caller).token
+    look_at = partial(look.find_report, state.db, caller, token)
+    waiting = look_at(state.now)
+    assert waiting is not None
+    assert (waiting.status, waiting.file) == (ReportStatus.IN_PROGRESS, None)
+    jobs.finish(state.db, claimed(state), FILE, state.now)
+    finished = look_at(state.now)
+    assert finished is not None
+    assert (finished.status, finished.file) == (ReportStatus.FINISHED, FILE)
+    assert finished.created_at == NOW
+    assert look.find_linked_report(state.db, finished.id, caller.key_id, state.now) == finished
+    over = look_at(state.now + timedelta(hours=48))
+    assert over is not None
+    assert (over.status, over.file) == (ReportStatus.EXPIRED, None)
+    assert look.find_linked_report(state.db, finished.id, caller.key_id, NOW + timedelta(hours=48)) == over
+
+
+def test_report_is_unknown_to_whoever_may_not_see_it(state: State, caller: Caller) -> None:
+    """Another organization, fewer channels, fewer scopes or a forged token: there is no such report."""
+    money = state.ask(caller, metrics=("ESTIMATED_EARNINGS_EUR",)).token
+    plain = state.ask(caller).token
+    state.organization("rival", "c1", "c2")
+    rival = state.caller(state.key("rival"))
+    narrow = state.caller(state.key("demo", channels=("c1",)))
+    poor = state.caller(state.key("demo", "read_reports"))
+    see = partial(look.find_report, state.db, now=state.now)
+    assert see(caller, money) is not None
+    assert see(poor, plain) is not None
+    for stranger, token in [(rival, plain), (narrow, plain), (poor, money), (caller, plain[:-1] + "!"), (caller, "")]:
+        assert see(stranger, token) is None
+    assert see(caller, "x\0\ud800" * 1000) is None
+
+
+def test_narrower_keys_reports_are_seen_by_wider_ones(state: State, caller: Caller) -> None:
+    """A key sees a colleague's report when it may read all that is in it."""
+    narrow = state.caller(state.key("demo", channels=("c1",)))
+    token = state.ask(narrow).token
+    assert look.find_report(state.db, caller, token, state.now) is not None
+
+
+def test_a_link_ends_with_its_key(state: State, caller: Caller) -> None:
+    """A revoked key's link opens nothing, another key's of the same report still does; a narrower key's never did."""
+    report = state.ask(caller)
+    jobs.finish(state.db, claimed(state), FILE, state.now)
+    other, narrow = state.key("demo"), state.key("demo", channels=("c1",))
+    linked = partial(look.find_linked_report, state.db, report.id, now=state.now)
+    found = linked(caller.key_id)
+    assert (found and found.file, linked(other.id), linked(narrow.id)) == (FILE, found, None)
+    organizations.revoke_key(state.db, caller.key_id, state.now)
+    assert (linked(caller.key_id), linked(other.id), linked("")) == (None, found, None)
+
+
+def test_looking_needs_a_scope_for_reports(state: State, caller: Caller) -> None:
+    """A token for neither making nor reading reports is told which scope it lacks."""
+    token = state.ask(caller).token
+    with pytest.raises(QueryRefused, match="read_reports"):
+        look.find_report(state.db, state.caller(state.key("demo", "access_ads")), token, state.now)
+
+
+service_secret = ServiceSecret(b"x" * 32)
+sign: Callable[[str], tuple[str, str]] = lambda report: (  # noqa: E731 - two words of a link
+    signed_urls.sign_url(service_secret, report, "k", NOW).split("expires=")[1].split("&")[0],
+    signed_urls.sign_url(service_secret, report, "k", NOW).split("signature=")[1],
+)
+
+
+def test_link_is_good_for_its_report_and_its_time() -> None:
+    """A signed link opens its own report up to its end."""
+    expires, signature = sign("abc")
+    before = NOW - timedelta(seconds=1)
+    assert signed_urls.is_signed(service_secret, "abc", "k", expires, signature, before)
+    assert not signed_urls.is_signed(service_secret, "abd", "k", expires, signature, before)
+    assert not signed_urls.is_signed(service_secret, "abc", "l", expires, signature, before)
+    assert not signed_urls.is_signed(service_secret, "abc", "k", expires, signature, NOW)
+    assert not signed_urls.is_signed(ServiceSecret(b"y" * 32), "abc", "k", expires, signature, before)
+
+
+@given(st.text(max_size=20), st.text(max_size=80), st.text(max_size=12))
+def test_forged_links_are_refused(expires: str, signature: str, report: str) -> None:
+    """No made-up expiry, signature or name opens anything."""
+    right_expires, right_signature = sign("abc")
+    assert not signed_urls.is_signed(
+        service_secret, "abc", "k", expires, right_signature, NOW - timedelta(days=1)
+    ) or int(expires) == int(right_expires)
+    assert not signed_urls.is_signed(service_secret, "abc", "k", right_expires, signature, NOW - timedelta(days=1))
+    assert (
+        not signed_urls.is_signed(service_secret, report, "k", right_expires, right_signature, NOW - timedelta(days=1))
+        or report == "abc"
+    )
+
+
+def test_draft_names_belong_to_an_attempt(tmp_path: Path, state: State) -> None:
+    """Two attempts at one report never write the same file."""
+    assert report_files.draft_path(state.settings, "r", 1) != report_files.draft_path(state.settings, "r", 2)
+    assert tmp_path in report_files.draft_path(state.settings, "r", 1).parents

@@ -1,0 +1,269 @@
+"""The database itself: migrations, durability, several processes at once, and what is in the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+from tests.server.conftest import State
+
+from reelport.errors import NewerData, StorageError, UsageError
+from reelport.server.access import organizations
+from reelport.server.settings import Settings, read_settings
+from reelport.server.state import database, journal
+from reelport.server.state.database import connect, reading, writing
+from reelport.server.state.tables import METADATA
+
+
+def test_migrations_lead_to_the_tables_that_the_code_knows(state: State) -> None:
+    """Tables, columns, keys and indexes of the migrated database are those of the metadata."""
+    with state.db.connect() as connection:
+        found = compare_metadata(MigrationContext.configure(connection), METADATA)
+    assert found == []
+
+
+def test_checks_of_the_migrations_are_those_of_the_tables(tmp_path: Path) -> None:
+    """Every statement that made the migrated SQLite, CHECK constraints included, is that of the metadata."""
+    connect(read_settings(data=tmp_path)).dispose()
+    fresh = create_engine(f"sqlite:///{tmp_path / 'fresh.db'}")
+    METADATA.create_all(fresh)
+    fresh.dispose()
+
+    def made(path: Path) -> dict[str, list[str]]:
+        with closing(sqlite3.connect(path)) as state:
+            statements = state.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+        return {name: _parts(sql) for name, sql in statements if name != "alembic_version"}
+
+    assert made(tmp_path / "state.db") == made(tmp_path / "fresh.db")
+    assert any("CHECK" in part for parts in made(tmp_path / "fresh.db").values() for part in parts)
+
+
+def _parts(statement: str) -> list[str]:
+    """The columns and constraints of a statement in no order: SQLite appends a column that was added later."""
+    words = re.sub(r"\s+", " ", statement)
+    head, _, body = words.partition("(")
+    return sorted([head.strip(), *(part.strip() for part in re.split(r",(?![^()]*\))", body.rpartition(")")[0]))])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "UPDATE reports SET status = 'DONE'",
+        "UPDATE reports SET status = 'FINISHED'",
+        "UPDATE reports SET status = 'FAILED'",
+        "UPDATE jobs SET owner = 'w'",
+        "UPDATE keys SET limited = 2",
+        "DELETE FROM keys",
+        "INSERT INTO jobs (report_id, organization_id, attempt, not_before) VALUES ('none', 1, 0, 0)",
+    ],
+)
+def test_database_refuses_what_can_not_be(state: State, broken: str) -> None:
+    """Both databases hold to the checks and the foreign keys themselves."""
+    state.organization("demo")
+    state.ask(state.caller(state.key("demo")))
+    with pytest.raises(Exception, match=r"(?i)constraint"), writing(state.db) as connection:
+        connection.execute(text(broken))
+
+
+_PREPARED = """
+import sys
+from sqlalchemy import text
+from reelport.server.state.database import open_database, reading, read_revision, upgrade, writing
+from reelport.server.settings import read_settings
+db = open_database(read_settings())
+with reading(db) as connection:
+    read_revision(connection)
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+def _at_once(settings: Settings, code: str) -> list[str]:
+    """What four processes print that run the same code at the same moment: each is connected by then."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", _PREPARED + code],
+            env={**os.environ, **settings.environment()},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    outputs = [process.communicate(timeout=300)[0].strip() for process in started]
+    assert [process.returncode for process in started] == [0] * 4
+    return outputs
+
+
+def test_processes_that_start_at_once_all_succeed(settings: Settings) -> None:
+    """Four processes bring a new database up to date at the same moment, and none of them fails."""
+    settings.data.mkdir(parents=True)
+    code = """
+upgrade(db)
+with reading(db) as connection:
+    print(read_revision(connection))
+"""
+    assert _at_once(settings, code) == [database.REVISION] * 4
+
+
+def test_no_update_is_lost_between_processes(state: State) -> None:
+    """What four processes read and then write in one transaction adds up."""
+    with writing(state.db) as connection:
+        connection.execute(text("INSERT INTO chores (name, due_at) VALUES ('count', 0)"))
+    # SQLite has no row lock to ask for: there the transaction itself holds everyone else off.
+    lock = "FOR UPDATE" if state.settings.database_url else ""
+    code = f"""
+for _ in range(20):
+    with writing(db) as connection:
+        found = connection.execute(text("SELECT due_at FROM chores {lock}")).scalar_one()
+        connection.execute(text("UPDATE chores SET due_at = :next"), {{"next": found + 1}})
+"""
+    _at_once(state.settings, code)
+    with reading(state.db) as connection:
+        assert connection.execute(text("SELECT due_at FROM chores")).scalar() == 80
+
+
+def test_reading_goes_on_while_another_writes(state: State) -> None:
+    """A transaction that writes, and isn't at its end yet, holds up nobody who reads."""
+    state.organization("demo")
+    with writing(state.db) as writer:
+        writer.execute(text("UPDATE organizations SET name = 'changed'"))
+        with reading(state.db) as reader:
+            assert reader.execute(text("SELECT name FROM organizations")).scalar() == "demo"
+    assert [each.name for each in organizations.list_organizations(state.db)] == ["changed"]
+
+
+def test_failed_transaction_leaves_nothing(state: State) -> None:
+    """An error inside a transaction undoes all of it."""
+
+    def half() -> None:
+        with writing(state.db) as connection:
+            connection.execute(text("INSERT INTO chores (name, due_at) VALUES ('half', 0)"))
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        half()
+    with reading(state.db) as connection:
+        assert connection.execute(text("SELECT count(*) FROM chores")).scalar() == 0
+
+
+def test_newer_database_is_refused(settings: Settings) -> None:
+    """A database that a later version has migrated is left alone."""
+    db = connect(settings)
+    with writing(db) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    db.dispose()
+    with pytest.raises(NewerData, match="9999"):
+        connect(settings)
+
+
+def test_newer_data_directory_is_refused(tmp_path: Path) -> None:
+    """A data directory that a later version laid out is left alone."""
+    (tmp_path / "layout.json").write_text(json.dumps({"layout": 99}))
+    with pytest.raises(NewerData):
+        connect(read_settings(data=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["layout.json"]
+
+
+def test_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    """Rubbish under the name of the state is a clear error."""
+    connect(read_settings(data=tmp_path)).dispose()
+    (tmp_path / "state.db").write_bytes(b"not a database, but long enough to look like one" * 100)
+    with pytest.raises(StorageError, match="not a database"):
+        connect(read_settings(data=tmp_path))
+
+
+def test_unreachable_postgresql_is_told(tmp_path: Path) -> None:
+    """A PostgreSQL that isn't there is a clear error, and its password is in no message."""
+    with pytest.raises(StorageError) as refused:
+        connect(read_settings(data=tmp_path, database_url="postgresql://me:hunter2@127.0.0.1:1/none"))
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["mysql://x/y", "nonsense", "sqlite:///x"])
+def test_other_databases_are_refused(tmp_path: Path, address: str) -> None:
+    """Only PostgreSQL is reached by address."""
+    with pytest.raises(UsageError, match="REELPORT_DATABASE_URL"):
+        connect(read_settings(data=tmp_path, database_url=address))
+
+
+@pytest.mark.parametrize(
+    ("version", "safe"),
+    [((3, 46, 1), False), ((3, 50, 6), False), ((3, 50, 7), True), ((3, 51, 0), False), ((3, 51, 2), False),
+     ((3, 51, 3), True), ((3, 52, 0), True), ((3, 44, 5), False), ((3, 44, 6), True), ((3, 45, 0), False)],
+)  # fmt: skip
+def test_write_ahead_log_only_where_it_is_safe(version: tuple[int, int, int], *, safe: bool) -> None:
+    """A SQLite with the write-ahead reset race gets the rollback journal, and doctor says why."""
+    assert journal.is_write_ahead_safe(version) is safe
+    assert ("known race" in journal.choose_journal(Path("/"), version).reason) is not safe
+
+
+def test_write_ahead_log_only_on_a_local_file_system(tmp_path: Path) -> None:
+    """The mount in which the state lies decides; of two on one folder the later, and none that is unknown."""
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+        "40 22 0:35 / /srv rw - nfs4 host:/srv rw\n"
+        "41 40 0:36 / /srv/my\\040disk rw - xfs /dev/vdb rw\n"
+        "42 22 0:37 / /mnt rw - ext4 /dev/vdc rw\n"
+        "43 22 0:38 / /mnt rw - fuse.sshfs host: rw\n"
+    )
+    kinds = {"/data": "ext4", "/srv/data": "nfs4", "/srv/my disk/data": "xfs", "/mnt/x": "fuse.sshfs", "/srvx": "ext4"}
+    assert {path: journal.detect_file_system(Path(path), table) for path in kinds} == kinds
+    assert journal.detect_file_system(Path("/data"), tmp_path / "none") == ""
+    assert not journal.LOCAL & {"nfs4", "fuse.sshfs", ""}
+
+
+def test_sqlite_is_opened_durable(tmp_path: Path) -> None:
+    """Every connection syncs fully, checks foreign keys, and uses the journal that is safe here."""
+    db = connect(read_settings(data=tmp_path))
+    with reading(db) as connection:
+        names = ("synchronous", "foreign_keys", "journal_mode")
+        asked = [connection.execute(text(f"PRAGMA {name}")).scalar() for name in names]
+    assert asked == [2, 1, journal.choose_journal(tmp_path).mode.lower()]
+    db.dispose()
+
+
+def test_every_wrong_setting_is_told() -> None:
+    """Settings are refused with every reason at once, by the names that they are set by."""
+    with pytest.raises(UsageError) as refused:
+        read_settings(port=99999, slots=0, queue_policy="maybe")
+    for name in ("REELPORT_PORT", "REELPORT_SLOTS", "--queue-policy"):
+        assert name in str(refused.value)
+
+
+def test_a_partner_alone_does_not_fill_a_worker() -> None:
+    """By default a worker makes more reports at a time than one partner may have running: there is room for another."""
+    plain = read_settings()
+    assert plain.slots > plain.running_limit
+
+
+def test_settings_are_handed_on_as_environment(tmp_path: Path) -> None:
+    """A process that is started with the settings' environment reads the same settings."""
+    settings = read_settings(
+        data=tmp_path, secret="s" * 40, port=0, retention_hours=0.5, database_url="postgresql://x/y"
+    )
+    handed = settings.environment()
+    assert {name: getattr(settings, name.removeprefix("REELPORT_").lower()) for name in handed}
+    assert handed["REELPORT_SECRET"] == "s" * 40
+    assert "s" * 40 not in repr(settings)
+    assert (
+        read_settings(**{name.removeprefix("REELPORT_").lower(): value for name, value in handed.items()}) == settings
+    )

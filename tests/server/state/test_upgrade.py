@@ -1,0 +1,78 @@
+"""A state that the first version made is brought up to date, and loses nothing but access tokens."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+from tests.server.conftest import NOW
+
+from reelport.facts.layout import check_layout
+from reelport.server.access import callers, organizations
+from reelport.server.access.callers import Caller
+from reelport.server.credentials import KEY_SECRET, REPORT_TOKEN, load_service_secret, mint
+from reelport.server.files.report_files import FileRecord
+from reelport.server.queue import jobs
+from reelport.server.reports import look
+from reelport.server.settings import Settings
+from reelport.server.state.database import connect, open_database, writing
+from reelport.server.state.secret_fingerprint import require_same_secret
+
+NOW_MS = int(NOW.timestamp() * 1000)
+QUERY = {"metrics": ["VIEWS"], "dimensions": ["DAY"], "startDate": "2026-01-01", "endDate": "2026-01-01"}
+
+
+def _fill(connection: Connection, secret_hash: str, tokens: list[str]) -> None:
+    """Rows as the first version wrote them: a partner, a limited key, a finished report and one that waits."""
+    config = Config()
+    config.set_main_option("script_location", "reelport.server.state:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "0001")
+    said = {"now": NOW_MS, "later": NOW_MS + 48 * 3_600_000, "query": json.dumps(QUERY), "hash": secret_hash}
+    said |= {"finished": tokens[0], "waiting": tokens[1]}
+    for statement in (
+        "INSERT INTO organizations (id, name, created_at, served_at) VALUES (1, 'demo', :now, 0)",
+        "INSERT INTO readable_channels VALUES (1, 'c1'), (1, 'c2')",
+        "INSERT INTO keys VALUES ('rpk_a', 1, :hash, 'create_reports access_ads', 1, :now, NULL)",
+        "INSERT INTO key_channels VALUES ('rpk_a', 'c2')",
+        "INSERT INTO tokens VALUES ('ab', 'rpk_a', 'create_reports', :later)",
+        """INSERT INTO reports (id, token, organization_id, key_id, query, channels, scopes, fingerprint, status,
+               created_at, expires_at, ended_at, attempts, versions, file, rows, bytes, sha256)
+           VALUES ('done', :finished, 1, 'rpk_a', :query, '["c2"]', '', 'f', 'FINISHED', :now, :later, :now, 1, '{}',
+               'done-1.csv', 1, 2, 'ab')""",
+        """INSERT INTO reports (id, token, organization_id, key_id, query, channels, scopes, fingerprint, status,
+               created_at, expires_at, attempts)
+           VALUES ('todo', :waiting, 1, 'rpk_a', :query, '["c2"]', '', 'g', 'IN_PROGRESS', :now, :later, 2)""",
+        "INSERT INTO jobs (number, report_id, organization_id, attempt, not_before) VALUES (1, 'todo', 1, 2, 0)",
+    ):
+        used = {name: value for name, value in said.items() if f":{name}" in statement}
+        connection.execute(text(statement), used)
+
+
+def test_a_state_of_the_first_version_goes_on(settings: Settings) -> None:
+    """Its key is granted tokens, its reports are seen and fetched, what waits is made, and the secret is its own."""
+    check_layout(settings.data)
+    own, secret = load_service_secret(settings), mint(KEY_SECRET)
+    tokens = [mint(REPORT_TOKEN), mint(REPORT_TOKEN)]
+    old = open_database(settings)
+    with writing(old) as connection:
+        _fill(connection, own.hash("key", secret), tokens)
+    old.dispose()
+    db = connect(settings)
+    granted = callers.grant_token(db, require_same_secret(db, settings), "rpk_a", secret, [], NOW)
+    assert isinstance(granted, callers.Grant)
+    caller = callers.identify_caller(db, own, granted.token, NOW)
+    assert isinstance(caller, Caller)
+    assert (caller.organization, caller.channels) == ("demo", frozenset({"c2"}))
+    finished, waiting = (look.find_report(db, caller, token, NOW) for token in tokens)
+    assert finished is not None
+    assert waiting is not None
+    assert finished.file == FileRecord("done-1.csv", 1, 2, "ab")
+    claim = jobs.claim(db, "worker", running=2, lease_seconds=30)
+    assert claim is not None
+    assert jobs.finish(db, claim, FileRecord("todo-3.csv", 1, 2, "ab"), NOW + timedelta(seconds=1))
+    assert organizations.list_keys(db)[0].channels == ("c2",)
+    db.dispose()

@@ -1,0 +1,35 @@
+"""The committed reference pages say what the catalog says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reelport import errors
+from reelport.catalog import Convention, Dimension, Filter, Limit, Metric, Product, Scope
+from reelport.reference import catalog_page, errors_page
+from reelport.wire import Code
+
+DOCS = Path(__file__).parents[1] / "docs" / "reference"
+
+
+@pytest.mark.parametrize(("name", "page"), [("catalog.md", catalog_page()), ("errors.md", errors_page())])
+def test_a_committed_page_is_the_one_made_now(name: str, page: str) -> None:
+    """A page that was not made anew after a change of the catalog is told; `make docs` makes it."""
+    assert (DOCS / name).read_text() == page
+
+
+def test_every_row_is_on_its_page() -> None:
+    """No metric, dimension, filter, product, scope, limit or error code is missing from the pages."""
+    page = catalog_page()
+    for row in (*Metric, *Dimension, *Filter):
+        assert f"| `{row}` [" in page
+    for row in (*Product, *Limit, *Convention):
+        assert row.sentence in page
+    assert all(f"| `{scope}` [" in page for scope in Scope)
+    assert all(f"| `{code}` |" in errors_page() for code in Code)
+    raised = [
+        each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.ReelportError)
+    ]
+    assert all(f"`{each.__name__}` | `{each.code}` |" in errors_page() for each in raised)
