@@ -1,4 +1,4 @@
-"""What the tests of numbers share: one warm engine and the fixed facts."""
+"""What the tests of the engine share: one warm engine and the fixed facts."""
 
 from __future__ import annotations
 
