@@ -33,7 +33,8 @@ from reelport.client.deadline import DEADLINE
 from reelport.client.events import Event
 from reelport.client.flows.fetch import mark_delivered
 from reelport.client.flows.runner import to_seconds
-from reelport.client.ranges.windows import Window, recut
+from reelport.client.ranges.bisection import Bisection
+from reelport.client.ranges.windows import Window
 from reelport.client.settings.profiles import resolve
 from reelport.errors import QueryRefused, ReelportError, ServiceError, UsageError, WindowEmptied
 from reelport.sync import spec_file
@@ -209,16 +210,13 @@ class _Resource:
         run.left[spec.name] = len(todo) - len(now)
         for number, window in enumerate(now, start=1):
             run.tell(Began(spec.name, window, number, len(todo)))
-            left = [window]
-            while left:
-                piece = left.pop()
+            pieces = Bisection(session, (window,), months=spec.monthly)
+            for piece in pieces:
                 try:
                     found, held = self._read_window(piece, held)
-                except QueryRefused:
-                    shorter = recut(piece, session.windows, months=spec.monthly)
-                    if len(shorter) == 1:
+                except QueryRefused as error:
+                    if not pieces.refit(piece, error):
                         raise
-                    left += reversed(shorter)  # The service has said that it takes fewer days in one report.
                     continue
                 yield found.table
                 kept["held"] = held.to_text()

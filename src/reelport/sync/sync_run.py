@@ -12,10 +12,10 @@ from pathlib import Path
 
 from reelport.client.client import Client
 from reelport.client.deadline import DEADLINE
-from reelport.client.events import Bisected, Event
+from reelport.client.events import Progress
 from reelport.client.flows.runner import to_seconds
-from reelport.client.ranges.failing import FAILURES, can_be_split, is_hopeless
-from reelport.client.ranges.windows import LONGEST_MONTH, Window, halve, recut
+from reelport.client.ranges.bisection import Bisection, is_hopeless
+from reelport.client.ranges.windows import LONGEST_MONTH, Window
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork, work
 from reelport.errors import InternalError, Partial, QueryRefused, ReelportError, ServiceError, UsageError
@@ -212,27 +212,16 @@ class _Run:
 
     def sync_window(self, task: _Task) -> Flow[list[Outcome]]:
         """Read a window and load it; where its report fails, its halves. Does nothing once the run is stopped."""
-        spec, found, failures = task.spec, list[Outcome](), 0
+        spec, found = task.spec, list[Outcome]()
         self._tell(Began(spec.name, task.window, task.number, task.of))
-        left = [task.window]
-        while left and not self.stopped:
-            window = left.pop()
-            if len(fitting := recut(window, self._session.windows, months=spec.monthly)) > 1:
-                left += reversed(fitting)
-                continue
+        windows = Bisection(self._session, (task.window,), months=spec.monthly)
+        for window in windows:
+            if self.stopped:
+                break
             try:
                 found.append((yield from self._fetch_and_load(spec, window, fresh=task.fresh)))
             except ReelportError as error:
-                fitting = recut(window, self._session.windows, months=spec.monthly)
-                if isinstance(error, QueryRefused) and len(fitting) > 1:
-                    left += reversed(fitting)  # The service has said meanwhile that it takes fewer days in one report.
-                    continue
-                failures += can_be_split(error)
-                smaller = halve(window, months=spec.monthly) if can_be_split(error) and failures <= FAILURES else ()
-                if smaller:
-                    bisected = Bisected(window.start, window.end, smaller[1].start, str(error))
-                    self._tell(OfWindow(spec.name, window, bisected))
-                    left += reversed(smaller)
+                if windows.split(window, error, self._tell_of(spec, window)):
                     continue
                 if is_hopeless(error):
                     self.stopped = True
@@ -241,10 +230,7 @@ class _Run:
         return found
 
     def _fetch_and_load(self, spec: Spec, window: Window, *, fresh: bool) -> Flow[Loaded]:
-        def tell(event: Event) -> None:
-            self._tell(OfWindow(spec.name, window, event))
-
-        work_folder = self._work_folders[spec.place]
+        work_folder, tell = self._work_folders[spec.place], self._tell_of(spec, window)
         delivery = yield from fetch_window(
             self._session, spec, window, work_folder, tell, deadline=self._deadline, fresh=fresh
         )
@@ -268,3 +254,6 @@ class _Run:
     def _tell(self, event: SyncEvent) -> None:
         with self._telling:
             self._listener(event)
+
+    def _tell_of(self, spec: Spec, window: Window) -> Progress:
+        return lambda event: self._tell(OfWindow(spec.name, window, event))

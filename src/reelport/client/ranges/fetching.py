@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from reelport.client.events import Bisected, WindowDone
+from reelport.client.events import WindowDone
 from reelport.client.files.part import translate_io_errors
 from reelport.client.files.sidecar import read_sidecar
 from reelport.client.flows.download import Downloaded
 from reelport.client.flows.fetch import fetch
-from reelport.client.ranges.failing import FAILURES, can_be_split, is_hopeless
+from reelport.client.ranges.bisection import Bisection, is_hopeless
 from reelport.client.ranges.folder import Folder
 from reelport.client.ranges.rules import needs_whole_months
 from reelport.client.ranges.window_events import WindowEvents
-from reelport.client.ranges.windows import Window, halve, recut, split_by_existing
+from reelport.client.ranges.windows import Window, split_by_existing
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork
 from reelport.errors import Partial, QueryRefused, ReelportError
@@ -92,10 +92,9 @@ class WindowFetcher:
         self._deadline = deadline
         self._fresh = fresh
         self._digest = _hash_query(session, query)
-        self._months = needs_whole_months(query, session.windows)
+        self._bisections: list[Bisection] = []
         self._stop: ReelportError | None = None
         self._done = count(1)
-        self._count = 0
 
     def fetch_all(self, windows: tuple[Window, ...]) -> Flow[list[Downloaded]]:
         """Fetch all windows, or the pieces they were cut into, in order.
@@ -103,9 +102,10 @@ class WindowFetcher:
         Raises Partial when some are missing, and the first error when all are.
         """
         existing = self._folder.list_files(self._digest)
-        cut = [tuple(split_by_existing(window, existing)) for window in windows]
-        self._count = sum(map(len, cut))
-        outcomes = yield from fork([self._fetch_windows(each) for each in cut], self._session.slots)
+        months = needs_whole_months(self._query, self._session.windows)
+        parts = [split_by_existing(window, existing) for window in windows]
+        self._bisections = [Bisection(self._session, each, months=months) for each in parts]
+        outcomes = yield from fork([self._fetch_windows(each) for each in self._bisections], self._session.slots)
         found: list[Fetched | Missing] = []
         for window, outcome in zip(windows, outcomes, strict=True):
             found += [Missing(window, outcome)] if isinstance(outcome, ReelportError) else outcome
@@ -114,60 +114,38 @@ class WindowFetcher:
             raise _build_partial(found, missing)
         return [each.done for each in found if isinstance(each, Fetched)]
 
-    def _fetch_windows(self, parts: tuple[Window, ...]) -> Flow[list[Fetched | Missing]]:
-        """Fetch the parts of one window one after another; halves a part whose report fails, down to a day."""
+    def _fetch_windows(self, windows: Bisection) -> Flow[list[Fetched | Missing]]:
+        """Fetch windows one after another, and what they are cut into."""
         found: list[Fetched | Missing] = []
-        left, failures = list(reversed(parts)), 0
-        while left:
-            window = left.pop()
-            smaller = self._recut(window)
-            if len(smaller) > 1:
-                self._count += len(smaller) - 1
-                left += reversed(smaller)
+        for window in windows:
+            if self._stop is not None:
+                found.append(Missing(window, self._stop))
                 continue
-            outcome = yield from self._fetch_window(window)
-            if isinstance(outcome, Missing) and self._can_be_cut_anew(outcome):
-                left.append(window)
-                continue
-            if isinstance(outcome, Missing) and can_be_split(outcome.error):
-                failures += 1
-                smaller = halve(window, months=self._months) if failures <= FAILURES else ()
-                if smaller:
-                    self._count += 1
-                    reason = str(outcome.error)
-                    self._events(Bisected(window.start, window.end, smaller[1].start, reason))
-                    left += reversed(smaller)
+            try:
+                done = yield from self._fetch_window(window)
+            except ReelportError as error:
+                if windows.split(window, error, self._events):
                     continue
-            found.append(outcome)
+                if is_hopeless(error):
+                    self._stop = error
+                found.append(Missing(window, error))
+            else:
+                count = sum(each.count for each in self._bisections)
+                self._events(WindowDone(window.start, window.end, done.bytes, next(self._done), count))
+                found.append(Fetched(window, done))
         return found
 
-    def _recut(self, window: Window) -> tuple[Window, ...]:
-        """Cut the window to the days that the service is now known to take, where those are fewer."""
-        return recut(window, self._session.windows, months=self._months)
-
-    def _can_be_cut_anew(self, missing: Missing) -> bool:
-        """Whether the service refused the window and is now known to take shorter ones."""
-        return isinstance(missing.error, QueryRefused) and len(self._recut(missing.window)) > 1
-
-    def _fetch_window(self, window: Window) -> Flow[Fetched | Missing]:
-        if self._stop is not None:
-            return Missing(window, self._stop)
-        query = self._query.within(window.start, window.end)
-        target = self._folder.file(window, self._digest)
-        tell = self._events.of(window)
-        try:
-            # A window that will be merged is only a part of the result.
-            part, fresh = isinstance(self._folder, Folder), self._fresh
-            done = yield from fetch(
-                self._session, query, target, tell, deadline=self._deadline, fresh=fresh, part=part, window=True
-            )
-        except ReelportError as error:
-            missing = Missing(window, error)
-            if is_hopeless(error) and not self._can_be_cut_anew(missing):
-                self._stop = error
-            return missing
-        self._events(WindowDone(window.start, window.end, done.bytes, next(self._done), self._count))
-        return Fetched(window, done)
+    def _fetch_window(self, window: Window) -> Flow[Downloaded]:
+        return fetch(
+            self._session,
+            self._query.within(window.start, window.end),
+            self._folder.file(window, self._digest),
+            self._events.of(window),
+            deadline=self._deadline,
+            fresh=self._fresh,
+            part=isinstance(self._folder, Folder),  # A window that will be merged is only a part of the result.
+            window=True,
+        )
 
 
 def _format_more(windows: int) -> str:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from reelport import killpoints
 from reelport.client.deadline import DEADLINE
-from reelport.client.events import Bisected, Merged, Merging, Progress
+from reelport.client.events import Merged, Merging, Progress
 from reelport.client.files.part import Part, translate_io_errors
 from reelport.client.files.proof import find_weakest
 from reelport.client.files.sidecar import find_sidecar_path
 from reelport.client.flows.download import Downloaded, find_earliest
 from reelport.client.flows.fetch import fetch, mark_delivered
 from reelport.client.flows.lifecycle import check_against_host
-from reelport.client.ranges.failing import can_be_split
+from reelport.client.ranges.bisection import Bisection
 from reelport.client.ranges.fetching import KeptFolder, WindowFetcher
 from reelport.client.ranges.folder import Folder
 from reelport.client.ranges.manifest import format_manifest
@@ -26,7 +26,7 @@ from reelport.client.ranges.plan import build_merge_plan, check_range_query, cut
 from reelport.client.ranges.result import Ranged
 from reelport.client.ranges.rules import MergePlan, MergeRule, needs_whole_months, plan_merge
 from reelport.client.ranges.window_events import WindowEvents
-from reelport.client.ranges.windows import Window, halve, recut
+from reelport.client.ranges.windows import Window
 from reelport.client.session import Session
 from reelport.client.steps import Flow, work
 from reelport.errors import MergeRefused, QueryRefused, ReportFailed, UsageError
@@ -102,23 +102,17 @@ def _cut_after_failure(
 ) -> tuple[tuple[Window, ...], MergePlan]:
     """Cut a range whose single report failed or is too long into windows, and plan their merge.
 
-    The windows are as long as the service said it takes, else halves. Raises the failure where none are possible.
+    Raises the failure where it can't be cut, or its windows can't be merged.
     """
     months = needs_whole_months(query, session.windows)
-    whole = Window(query.start, query.end)
-    windows = recut(whole, session.windows, months=months) if isinstance(error, QueryRefused) else (whole,)
-    learned = len(windows) > 1
-    if not learned:
-        windows = halve(whole, months=months) if can_be_split(error) else ()
     try:
         plan = plan_merge(query, months=months, ordered=session.reelport is not False)
     except MergeRefused:
         raise error from None
-    if not windows:
+    bisection = Bisection(session, (), months=months)  # The whole range was its one window, and has been tried.
+    if not bisection.split(Window(query.start, query.end), error, events):
         raise error
-    if not learned:
-        events(Bisected(whole.start, whole.end, windows[1].start, str(error)))
-    return windows, plan
+    return tuple(bisection), plan
 
 
 def _merge(
