@@ -7,6 +7,7 @@ import os
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -27,7 +28,84 @@ if TYPE_CHECKING:
     from reelport.client.drivers.fork import Halt
 
 
-class Client:
+class _ClientBase(ABC):
+    """What both clients share, and what their methods promise; each twin's signature stands below.
+
+    `help()` and editors show a method without a text that of its base: so it is written once, and who awaits it reads
+    it whole, where a copied `__doc__` would be invisible to editors, and a pointer to the blocking twin no help.
+    """
+
+    def __init__(self, settings: Settings, ledger: Place, clock: Clock | None, chance: Callable[[], float]) -> None:
+        clock = clock or Clock()
+        self._session = Session(settings, clock, chance, ledger=resolve_ledger(ledger, os.environ, clock.now))
+        self._lent = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(url={self._session.settings.url!r})"
+
+    @property
+    def session(self) -> Session:
+        """What the client's flows share: settings, clock, token, ledger."""
+        return self._session
+
+    @abstractmethod
+    def close(self) -> object:
+        """Close the connections, unless they are another client's."""
+
+    @abstractmethod
+    def probe(self) -> object:
+        """Check the service and the key without asking for a report.
+
+        Raises AccessError for a key that is refused, Unreachable where no Reporting API answers.
+        """
+
+    @abstractmethod
+    def drive(self, flow: Flow[Any], /) -> object:
+        """Run a flow and return its result; a sync builds its own flows on `session`."""
+
+    def with_options(
+        self,
+        *,
+        slots: int | None = None,
+        windows: int | None = None,
+        timeout: float | None = None,
+        patience: float | None = None,
+        confirm: bool | None = None,
+        again: bool | None = None,
+        any_columns: bool | None = None,
+        max_windows: int | None = None,
+    ) -> Self:
+        """Return a client with some settings changed; it shares this one's connections, token and ledger.
+
+        `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
+        request is given up, `patience` seconds for which transient failures are retried; with `confirm` a file whose
+        end nothing proves is fetched twice and must be the same; with `again` an ask whose answer was lost is sent
+        again, at the price of a second report; with `any_columns` a report may have other columns than asked for,
+        unless it is a window to merge. A range that takes more than `max_windows` reports is refused (100 by default).
+        Closing it closes nothing.
+        """
+        changed = _change_settings(
+            self._session.settings,
+            slots=slots,
+            windows=windows,
+            timeout=timeout,
+            patience=patience,
+            confirm=confirm,
+            again=again,
+            any_columns=any_columns,
+            max_windows=max_windows,
+        )
+        other = copy.copy(self)
+        other._session, other._lent = self._session.with_settings(changed), True  # noqa: SLF001 - our own copy
+        other._bind_reports()  # noqa: SLF001 - the same
+        return other
+
+    @abstractmethod
+    def _bind_reports(self) -> None:
+        """Make `reports` anew, of the present session."""
+
+
+class Client(_ClientBase):
     """Gets reports from a Reporting API: `client.reports.run(query, "views.csv")`.
 
     `key` and `secret` are a private API key; with `username` and `password` a public one; `bearer` is an access token
@@ -56,13 +134,11 @@ class Client:
         chance: Callable[[], float] = random.random,
     ) -> None:
         chosen = settings or _resolve_settings(profile, url, key, secret, username, password, bearer, insecure=insecure)
-        clock = clock or Clock()
-        self._session = Session(chosen, clock, chance, ledger=resolve_ledger(ledger, os.environ, clock.now))
+        super().__init__(chosen, ledger, clock, chance)
         self._transport = transport or _make_transport()
-        self._lent = False
         self._sleep = sleep
         self._lock = threading.Lock()
-        self.reports = Reports(self._run, self._session)
+        self._bind_reports()
 
     def __enter__(self) -> Self:
         return self
@@ -70,70 +146,17 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(url={self._session.settings.url!r})"
-
     def close(self) -> None:
-        """Close the connections, unless they are another client's."""
         if not self._lent:
             self._transport.close()
 
     def probe(self) -> Probe:
-        """Check the service and the key without asking for a report.
-
-        Raises AccessError for a key that is refused, Unreachable where no Reporting API answers.
-        """
         return self._run(probe(self._session))
 
-    @property
-    def session(self) -> Session:
-        """What the client's flows share: settings, clock, token, ledger."""
-        return self._session
-
     def drive(self, flow: Flow[T], /) -> T:
-        """Run a flow and return its result; a sync builds its own flows on `session`."""
         return self._run(flow)
 
-    def with_options(
-        self,
-        *,
-        slots: int | None = None,
-        windows: int | None = None,
-        timeout: float | None = None,
-        patience: float | None = None,
-        confirm: bool | None = None,
-        again: bool | None = None,
-        any_columns: bool | None = None,
-        max_windows: int | None = None,
-    ) -> Self:
-        """Return a client with some settings changed; it shares this one's connections, token and ledger.
-
-        `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
-        request is given up, `patience` seconds for which transient failures are retried; with `confirm` a file whose
-        end nothing proves is fetched twice and must be the same; with `again` an ask whose answer was lost is sent
-        again, at the price of a second report; with `any_columns` a report may have other columns than asked for,
-        unless it is a window to merge. A range that takes more than `max_windows` reports is refused (100 by default).
-        Closing it closes nothing.
-        """
-        other = copy.copy(self)
-        changed = _change_settings(
-            self._session.settings,
-            slots=slots,
-            windows=windows,
-            timeout=timeout,
-            patience=patience,
-            confirm=confirm,
-            again=again,
-            any_columns=any_columns,
-            max_windows=max_windows,
-        )
-        other._become_copy(changed)  # noqa: SLF001 - our own copy
-        return other
-
-    def _become_copy(self, settings: Settings) -> None:
-        """Turn this copy into a client with other settings and borrowed connections."""
-        self._session = self._session.with_settings(settings)
-        self._lent = True
+    def _bind_reports(self) -> None:
         self.reports = Reports(self._run, self._session)
 
     def _run(self, flow: Flow[T], /, halt: Halt | None = None) -> T:
@@ -153,7 +176,7 @@ class Client:
                     step = partial(flow.throw, error)
 
 
-class AsyncClient:
+class AsyncClient(_ClientBase):
     """`Client` for asyncio: the same methods, awaited; only `attach` needs no await."""
 
     def __init__(
@@ -175,13 +198,11 @@ class AsyncClient:
         chance: Callable[[], float] = random.random,
     ) -> None:
         chosen = settings or _resolve_settings(profile, url, key, secret, username, password, bearer, insecure=insecure)
-        clock = clock or Clock()
-        self._session = Session(chosen, clock, chance, ledger=resolve_ledger(ledger, os.environ, clock.now))
+        super().__init__(chosen, ledger, clock, chance)
         self._transport = transport or _make_async_transport()
-        self._lent = False
         self._sleep = sleep or _sleep_async
         self._lock = ExclusiveLock()
-        self.reports = AsyncReports(self._run, self._session)
+        self._bind_reports()
 
     async def __aenter__(self) -> Self:
         return self
@@ -189,70 +210,17 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(url={self._session.settings.url!r})"
-
     async def close(self) -> None:
-        """Close the connections, unless they are another client's."""
         if not self._lent:
             await self._transport.close()
 
     async def probe(self) -> Probe:
-        """Check the service and the key without asking for a report.
-
-        Raises AccessError for a key that is refused, Unreachable where no Reporting API answers.
-        """
         return await self._run(probe(self._session))
 
-    @property
-    def session(self) -> Session:
-        """What the client's flows share: settings, clock, token, ledger."""
-        return self._session
-
     async def drive(self, flow: Flow[T], /) -> T:
-        """Run a flow and return its result; a sync builds its own flows on `session`."""
         return await self._run(flow)
 
-    def with_options(
-        self,
-        *,
-        slots: int | None = None,
-        windows: int | None = None,
-        timeout: float | None = None,
-        patience: float | None = None,
-        confirm: bool | None = None,
-        again: bool | None = None,
-        any_columns: bool | None = None,
-        max_windows: int | None = None,
-    ) -> Self:
-        """Return a client with some settings changed; it shares this one's connections, token and ledger.
-
-        `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
-        request is given up, `patience` seconds for which transient failures are retried; with `confirm` a file whose
-        end nothing proves is fetched twice and must be the same; with `again` an ask whose answer was lost is sent
-        again, at the price of a second report; with `any_columns` a report may have other columns than asked for,
-        unless it is a window to merge. A range that takes more than `max_windows` reports is refused (100 by default).
-        Closing it closes nothing.
-        """
-        other = copy.copy(self)
-        changed = _change_settings(
-            self._session.settings,
-            slots=slots,
-            windows=windows,
-            timeout=timeout,
-            patience=patience,
-            confirm=confirm,
-            again=again,
-            any_columns=any_columns,
-            max_windows=max_windows,
-        )
-        other._become_copy(changed)  # noqa: SLF001 - our own copy
-        return other
-
-    def _become_copy(self, settings: Settings) -> None:
-        """Turn this copy into a client with other settings and borrowed connections."""
-        self._session = self._session.with_settings(settings)
-        self._lent = True
+    def _bind_reports(self) -> None:
         self.reports = AsyncReports(self._run, self._session)
 
     async def _run(self, flow: Flow[T], /) -> T:
@@ -294,7 +262,7 @@ def _resolve_settings(
     return resolve(os.environ, profile=profile, folder=None, insecure=insecure, **given)
 
 
-def _change_settings(settings: Settings, **given: Any) -> Settings:  # noqa: ANN401 - each of its own type
+def _change_settings(settings: Settings, **given: Any) -> Settings:
     """The settings with what was given; None leaves one as it is."""
     return replace(settings, **{name: value for name, value in given.items() if value is not None})
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Progress
-from reelport.client.files.part import resolve_csv_target
 from reelport.client.flows import download, fetch, follow
 from reelport.client.flows.download import Downloaded
 from reelport.client.flows.lifecycle import ReportState
 from reelport.client.flows.runner import AsyncRunner, Runner, to_seconds, warn
-from reelport.client.flows.scratch import fetch_table
+from reelport.client.flows.scratch import fetch_to
 from reelport.client.listener import make_listener
 from reelport.client.results.notebook_views import render_report
 from reelport.client.results.tables import Table
@@ -24,8 +24,11 @@ from reelport.client.steps import Flow
 from reelport.query import ReportQuery
 
 
-class _Handle:
-    """Common to the blocking and asyncio reports: the token, the query where known, and the last state."""
+class _Handle(ABC):
+    """A report's token, query where known, and last state; and what its methods promise, blocking or on asyncio.
+
+    A twin of a method has its own signature, and its text from here: `help()` and editors show it for both.
+    """
 
     def __init__(self, session: Session, state: ReportState, query: ReportQuery | None) -> None:
         self._session = session
@@ -49,7 +52,42 @@ class _Handle:
         """Show the report in a notebook."""
         return render_report(type(self).__name__, self.token, self.status, self.query)
 
-    def _download(self, target: Path, tell: Progress, *, any_columns: bool) -> Flow[Downloaded]:
+    @abstractmethod
+    def refresh(self) -> object:
+        """Look once. Raises ReportExpired when the service doesn't, or no longer, know the report."""
+
+    @abstractmethod
+    def wait(self, *args: Any, **options: Any) -> object:
+        """Wait until the report can be downloaded.
+
+        Raises NotFinished after `deadline` (seconds), ReportFailed, ReportExpired.
+        """
+
+    @abstractmethod
+    def download(self, *args: Any, **options: Any) -> object:
+        """Write the whole CSV to `to`, replacing a file there; on an error leave `to` untouched and raise.
+
+        Without `to`, returns a table, whose temporary file is removed with it. With `any_columns` the report may have
+        other columns than asked for.
+        """
+
+    def _refresh(self) -> Flow[None]:
+        tell = make_listener(self._session, warn)
+        row = yield from fetch.recall_row(self._session, self.token)
+        self._state = yield from follow.look_recorded(self._session, row, self.token, tell)
+
+    def _wait(self, deadline: float | timedelta, progress: Progress | None) -> Flow[None]:
+        tell, left = make_listener(self._session, progress), to_seconds(deadline)
+        row = yield from fetch.recall_row(self._session, self.token)
+        self._state = yield from follow.wait_recorded(self._session, row, self.token, tell, deadline=left)
+
+    def _download(
+        self, to: str | os.PathLike[str] | None, progress: Progress | None, *, any_columns: bool
+    ) -> Flow[Table | Downloaded]:
+        tell = make_listener(self._session, progress)
+        return fetch_to(to, partial(self._fetch, tell=tell, any_columns=any_columns))
+
+    def _fetch(self, target: Path, tell: Progress, *, any_columns: bool) -> Flow[Downloaded]:
         row = yield from fetch.recall_row(self._session, self.token)
         if not self._state.ready:
             self._state = yield from download.look_up_links(self._session, self.token, tell)
@@ -58,15 +96,6 @@ class _Handle:
                 self._session, row, self._state, self.query, target, tell, any_columns=any_columns
             )
         )
-
-    def _refresh(self, tell: Progress) -> Flow[None]:
-        row = yield from fetch.recall_row(self._session, self.token)
-        self._state = yield from follow.look_recorded(self._session, row, self.token, tell)
-
-    def _wait(self, deadline: float | timedelta, tell: Progress) -> Flow[None]:
-        left = to_seconds(deadline)
-        row = yield from fetch.recall_row(self._session, self.token)
-        self._state = yield from follow.wait_recorded(self._session, row, self.token, tell, deadline=left)
 
 
 class Report(_Handle):
@@ -77,16 +106,11 @@ class Report(_Handle):
         self._run = run
 
     def refresh(self) -> Report:
-        """Look once. Raises ReportExpired when the service doesn't, or no longer, know the report."""
-        self._run(self._refresh(make_listener(self._session, warn)))
+        self._run(self._refresh())
         return self
 
     def wait(self, *, deadline: float | timedelta = DEADLINE, progress: Progress | None = None) -> Report:
-        """Wait until the report can be downloaded.
-
-        Raises NotFinished after `deadline` (seconds), ReportFailed, ReportExpired.
-        """
-        self._run(self._wait(deadline, make_listener(self._session, progress)))
+        self._run(self._wait(deadline, progress))
         return self
 
     @overload
@@ -98,15 +122,7 @@ class Report(_Handle):
     def download(
         self, to: str | os.PathLike[str] | None = None, *, progress: Progress | None = None, any_columns: bool = False
     ) -> Table | Downloaded:
-        """Write the whole CSV to `to`, replacing a file there; on an error leave `to` untouched and raise.
-
-        Without `to`, returns a table, whose temporary file is removed with it. With `any_columns` the report may have
-        other columns than asked for.
-        """
-        fetch = partial(self._download, tell=make_listener(self._session, progress), any_columns=any_columns)
-        if to is None:
-            return self._run(fetch_table(fetch))
-        return self._run(fetch(resolve_csv_target(to)))
+        return self._run(self._download(to, progress, any_columns=any_columns))
 
 
 class AsyncReport(_Handle):
@@ -117,16 +133,11 @@ class AsyncReport(_Handle):
         self._run = run
 
     async def refresh(self) -> AsyncReport:
-        """Look once. Raises ReportExpired when the service doesn't, or no longer, know the report."""
-        await self._run(self._refresh(make_listener(self._session, warn)))
+        await self._run(self._refresh())
         return self
 
     async def wait(self, *, deadline: float | timedelta = DEADLINE, progress: Progress | None = None) -> AsyncReport:
-        """Wait until the report can be downloaded.
-
-        Raises NotFinished after `deadline` (seconds), ReportFailed, ReportExpired.
-        """
-        await self._run(self._wait(deadline, make_listener(self._session, progress)))
+        await self._run(self._wait(deadline, progress))
         return self
 
     @overload
@@ -140,12 +151,4 @@ class AsyncReport(_Handle):
     async def download(
         self, to: str | os.PathLike[str] | None = None, *, progress: Progress | None = None, any_columns: bool = False
     ) -> Table | Downloaded:
-        """Write the whole CSV to `to`, replacing a file there; on an error leave `to` untouched and raise.
-
-        Without `to`, returns a table, whose temporary file is removed with it. With `any_columns` the report may have
-        other columns than asked for.
-        """
-        fetch = partial(self._download, tell=make_listener(self._session, progress), any_columns=any_columns)
-        if to is None:
-            return await self._run(fetch_table(fetch))
-        return await self._run(fetch(resolve_csv_target(to)))
+        return await self._run(self._download(to, progress, any_columns=any_columns))

@@ -8,14 +8,16 @@ import tempfile
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
-from reelport.client.files.part import translate_io_errors
+from reelport.client.files.part import resolve_csv_target, translate_io_errors
 from reelport.client.flows.download import Downloaded
 from reelport.client.results.tables import Table
 from reelport.client.steps import Flow, work
 
 _NAME = "report.csv"
+
+Done = TypeVar("Done", bound=Downloaded)
 
 
 class Scratch:
@@ -34,8 +36,12 @@ class Scratch:
             self._end()
 
 
-def fetch_table(fetch: Callable[[Path], Flow[Downloaded]]) -> Flow[Table]:
-    """Run a flow that downloads into a temporary file, and return the file as a table."""
+def fetch_to(to: str | os.PathLike[str] | None, fetch: Callable[[Path], Flow[Done]]) -> Flow[Table | Done]:
+    """Run a flow that downloads to a path, or without one to a temporary file, which it then returns as a table."""
+    return _fetch_table(fetch) if to is None else fetch(resolve_csv_target(to))
+
+
+def _fetch_table(fetch: Callable[[Path], Flow[Done]]) -> Flow[Table]:
     with (yield from work(Scratch)) as scratch:
         done = yield from fetch(scratch.folder / _NAME)
         return Table.of(done.path, kept_by=scratch)
