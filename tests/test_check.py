@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as some
 from tests.patience import count_calls
 
-from reelport.catalog import Dimension, Family, Filter, Metric, Product
+from reelport.catalog import Dimension, Family, Filter, Metric, Product, Scope
 from reelport.check import Rules, allowed_with, problems, scopes_of
 from reelport.query import NULL, ReportQuery
-from reelport.wire import Code, Scope
+from reelport.wire import Code
 
 TODAY = date(2026, 3, 31)
 START = date(2026, 3, 1)

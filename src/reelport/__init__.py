@@ -8,7 +8,7 @@ from importlib import import_module
 TYPE_CHECKING = False  # Type checkers know this name; importing `typing` for it takes longer than all that is here.
 
 if TYPE_CHECKING:
-    from reelport.catalog import Dimension, Filter, Metric, Product, split_tags
+    from reelport.catalog import Dimension, Filter, Metric, Product, Scope, split_tags
     from reelport.client.client import AsyncClient, Client
     from reelport.client.events import (
         Asked,
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         WindowEmptied,
     )
     from reelport.query import ReportQuery
-    from reelport.wire import ReportStatus, Scope
+    from reelport.wire import ReportStatus
 
 __all__ = [
     "AccessError",

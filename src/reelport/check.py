@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 
-from reelport.catalog import Dimension, Family, Filter, Limit, Metric, Product, Standing
+from reelport.catalog import Dimension, Family, Filter, Limit, Metric, Product, Scope, Standing
 from reelport.errors import Problem
 from reelport.query import NULL, ReportQuery
-from reelport.wire import Code, Scope
+from reelport.wire import Code
 
 _MOST_NAMED = 4
 """Most names that a sentence lists before it says how many more there are."""

@@ -10,30 +10,6 @@ from datetime import date
 from enum import StrEnum
 from typing import Self
 
-from reelport.catalog.scopes import Scope
-
-__all__ = [
-    "APPLIED_HEADER",
-    "ASK",
-    "COMPLETE_HEADER",
-    "FILES_PATH",
-    "GRAPHQL_PATH",
-    "LOOK",
-    "NO_DAY",
-    "PREFER_HEADER",
-    "PUBLIC_GRAPHQL_PATH",
-    "PUBLIC_TOKEN_PATH",
-    "ROWS_HEADER",
-    "TOKEN_PATH",
-    "TOUCH",
-    "VERSION_HEADER",
-    "Code",
-    "ReportStatus",
-    "Scope",
-    "format_complete_day",
-    "parse_complete_day",
-]
-
 TOKEN_PATH = "/oauth/v1/token"  # noqa: S105 - a path, no secret
 GRAPHQL_PATH = "/graphql"
 FILES_PATH = "/files"

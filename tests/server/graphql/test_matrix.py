@@ -7,10 +7,9 @@ from datetime import UTC, date, datetime
 import pytest
 from tests.server.api import Api
 
-from reelport.catalog import Dimension, Filter, Metric
+from reelport.catalog import Dimension, Filter, Metric, Scope
 from reelport.check import problems
 from reelport.query import ReportQuery
-from reelport.wire import Scope
 
 DAY = date(2026, 1, 1)
 # As many asks as one document may hold beside each other.

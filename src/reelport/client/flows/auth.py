@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from urllib.parse import urlencode
 
+from reelport.catalog import Scope
 from reelport.client.events import Progress
 from reelport.client.flows.answers import FORBIDDEN, OK, UNAUTHORIZED, describe_failure, parse_object
 from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, send_with_retries
@@ -14,7 +15,6 @@ from reelport.client.session import Access, Grant, Session
 from reelport.client.settings.credentials import Bearer, PrivateKey, PublicKey, is_token
 from reelport.client.steps import Flow, Reply, Request, run_exclusive
 from reelport.errors import AccessError, ReelportError, ServiceError
-from reelport.wire import Scope
 
 WISHED = (Scope.CREATE_REPORTS, Scope.READ_REPORTS, Scope.ACCESS_ADS, Scope.ACCESS_REVENUE)
 """All scopes that a report can need. A report asked for with a wide token must be looked at with one as wide."""

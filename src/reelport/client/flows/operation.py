@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 
+from reelport.catalog import Scope
 from reelport.client.events import Progress
 from reelport.client.flows import auth
 from reelport.client.flows.answers import find_fault, read_data, refuses_token
@@ -15,7 +16,7 @@ from reelport.client.session import Session
 from reelport.client.settings.credentials import Bearer
 from reelport.client.steps import Flow, Reply, Request
 from reelport.errors import AccessError, QueryRefused
-from reelport.wire import TOUCH, Scope
+from reelport.wire import TOUCH
 
 
 def run_operation(

@@ -12,12 +12,11 @@ from functools import cache
 
 from sqlalchemy import Connection, Engine, TextClause, select, text
 
-from reelport.catalog import Limit
+from reelport.catalog import Limit, Scope
 from reelport.server import credentials
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import load_statements, reading
 from reelport.server.state.tables import READABLE
-from reelport.wire import Scope
 
 REPORT_SCOPES = tuple(scope.value for scope in Scope)
 """Every scope that a key may hold, in the order of every list of scopes."""

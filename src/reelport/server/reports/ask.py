@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, bindparam, func, literal, select, true
 
 from reelport import check
+from reelport.catalog import Scope
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
 from reelport.facts.log.snapshot import newest_versions
 from reelport.query import ReportQuery
@@ -25,7 +26,7 @@ from reelport.server.reports.look import make_scope_problem
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import JOBS, ORGANIZATIONS, REPORTS
-from reelport.wire import ReportStatus, Scope
+from reelport.wire import ReportStatus
 
 _AskState = Row[*tuple[Any, ...]]
 """A row of `_ASK_STATE`: an earlier report's columns (NULL when none fits), and the counts of the partner's jobs."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, bindparam
 
+from reelport.catalog import Scope
 from reelport.errors import Problem, QueryRefused
 from reelport.server import credentials
 from reelport.server.access import callers
@@ -16,7 +17,7 @@ from reelport.server.access.callers import Caller
 from reelport.server.files.report_files import FileRecord
 from reelport.server.state.database import reading
 from reelport.server.state.tables import REPORTS
-from reelport.wire import Code, ReportStatus, Scope, parse_complete_day
+from reelport.wire import Code, ReportStatus, parse_complete_day
 
 _BY_TOKEN = REPORTS.select().where(REPORTS.c.token == bindparam("name"))
 _BY_ID = REPORTS.select().where(REPORTS.c.id == bindparam("name"))
