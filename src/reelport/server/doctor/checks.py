@@ -11,7 +11,6 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,13 @@ from reelport.engine.duckdb.engine import Engine as ReportEngine
 from reelport.engine.pieces import single_piece
 from reelport.errors import ReelportError
 from reelport.server.credentials import load_service_secret
-from reelport.server.doctor.data_directory import check_access, check_directory, check_disk, check_permissions
+from reelport.server.doctor.data_directory import (
+    check_access,
+    check_directory,
+    check_disk,
+    check_permissions,
+    open_state,
+)
 from reelport.server.doctor.link_origin import find_link_fault
 from reelport.server.doctor.open_files import find_file_fault
 from reelport.server.files import retention
@@ -140,7 +145,8 @@ def _check_open_files(_: Settings) -> Iterator[tuple[bool, str]]:
 
 def _check_workers(settings: Settings) -> Iterator[tuple[bool, str]]:
     names = liveness.list_living(settings)
-    with _current_state(settings) as db:
+    with open_state(settings) as (opened, revision):
+        db = opened if revision == database.REVISION else None
         count = _count_jobs(db) if db else 0
         living = names or (worker_registry.list_ready(db, settings) if db else ())
     if count and not living:
@@ -158,41 +164,13 @@ def _count_jobs(db: Engine) -> int:
 def _check_files(settings: Settings) -> Iterator[tuple[bool, str]]:
     if not settings.files_root.is_dir():
         return
-    with _current_state(settings) as db:
-        if db is None:
+    with open_state(settings) as (db, revision):
+        if db is None or revision != database.REVISION:
             return
         orphans = retention.find_orphans(db, settings)
     advice = ": the next sweep removes that" if len(orphans) == 1 else ": the next sweep removes them"
     count = format_count(len(orphans), "file belongs to no report", "files belong to no report")
     yield not orphans, f"{count}{advice if orphans else ''}."
-
-
-@contextmanager
-def _current_state(settings: Settings) -> Iterator[Engine | None]:
-    """Open the database within the block; None unless its schema is current, which `_check_database` reports."""
-    db = _open_state(settings)
-    try:
-        yield db if db is not None and _is_current(db) else None
-    finally:
-        if db is not None:
-            db.dispose()
-
-
-def _open_state(settings: Settings) -> Engine | None:
-    if not settings.database_url and not settings.state_file.exists():
-        return None
-    try:
-        return database.open_database(settings)
-    except ReelportError:
-        return None
-
-
-def _is_current(db: Engine) -> bool:
-    try:
-        with database.reading(db) as connection:
-            return database.read_revision(connection) == database.REVISION
-    except ReelportError:
-        return False
 
 
 def _check_engine(settings: Settings) -> Iterator[tuple[bool, str]]:

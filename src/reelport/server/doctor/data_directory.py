@@ -6,7 +6,10 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from sqlalchemy import Engine
 
 from reelport.errors import ReelportError
 from reelport.facts.layout import check_layout
@@ -15,11 +18,11 @@ from reelport.server.doctor import permissions
 from reelport.server.settings import Settings
 from reelport.server.state import database
 from reelport.storage.modes import Readers
+from reelport.wording import format_size
 
 _MIN_FREE_BYTES = 1_000_000_000
 _MIN_FREE_SHARE = 0.05
 _MAX_SYNC_SECONDS = 0.2
-_THOUSAND = 1000
 _HOW_MADE = "the first load, sample, org add or serve makes it"
 
 
@@ -40,14 +43,27 @@ def check_directory(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 
 def _is_new(settings: Settings) -> bool:
-    """Whether the database can be read and is empty; errors of the database are reported by its own check."""
-    db = None
+    """Whether the database can be read and is empty."""
+    with open_state(settings) as (db, revision):
+        return db is not None and revision is None
+
+
+@contextmanager
+def open_state(settings: Settings) -> Iterator[tuple[Engine | None, str | None]]:
+    """Open the database within the block, if there is one, and read its revision.
+
+    The revision is "" where it can't be read: the check of the database itself reports why.
+    """
+    db, revision = None, None
     try:
-        db = database.open_database(settings)
-        with database.reading(db) as connection:
-            return database.read_revision(connection) is None
+        if settings.database_url or settings.state_file.exists():
+            db = database.open_database(settings)
+            with database.reading(db) as connection:
+                revision = database.read_revision(connection)
     except ReelportError:
-        return False
+        revision = ""
+    try:
+        yield db, revision
     finally:
         if db is not None:
             db.dispose()
@@ -95,9 +111,9 @@ def check_disk(settings: Settings) -> Iterator[tuple[bool, str]]:
         return
     space = shutil.disk_usage(settings.data)
     needed = max(_MIN_FREE_BYTES, round(_MIN_FREE_SHARE * space.total))
-    free_space = f"{_format_bytes(space.free)} of {_format_bytes(space.total)} are free"
+    free_space = f"{format_size(space.free)} of {format_size(space.total)} are free"
     advice = (
-        f", and {_format_bytes(needed)} should be (1 GB, and 5 % of the disk). Make room, move the data directory to "
+        f", and {format_size(needed)} should be (1 GB, and 5 % of the disk). Make room, move the data directory to "
         "a larger disk, or keep reports for less long (REELPORT_RETENTION_HOURS)."
     )
     enough = space.free >= needed
@@ -117,12 +133,3 @@ def _time_sync(probe: Path) -> float:
     finally:
         probe.unlink(missing_ok=True)
     return time.perf_counter() - started
-
-
-def _format_bytes(count: int) -> str:
-    """Format a number of bytes in the unit that makes it a number from 1 to 999."""
-    size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
-    while size >= _THOUSAND and len(units) > 1:
-        size /= _THOUSAND
-        units.pop(0)
-    return f"{size:.0f} bytes" if units[0] == "bytes" else f"{size:.1f} {units[0]}"
