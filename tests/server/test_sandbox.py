@@ -33,9 +33,9 @@ def readable(settings: Settings) -> dict[str, frozenset[str]]:
 
 def test_organizations_may_read_their_sample_channels(settings: Settings) -> None:
     """Filled once or twice, `demo` and `rival` read exactly their own channels, and no other organization is there."""
-    assert fill(settings, START, END, 200).loaded.changed
+    assert fill(settings, START, END, 200).changed
     assert readable(settings) == {name: frozenset(ids) for name, ids in ORGANIZATIONS.items()}
-    assert not fill(settings, START, END, 200).loaded.changed
+    assert not fill(settings, START, END, 200).changed
     assert readable(settings) == {name: frozenset(ids) for name, ids in ORGANIZATIONS.items()}
 
 

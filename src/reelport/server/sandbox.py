@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from sqlalchemy import Engine
@@ -15,14 +13,6 @@ from reelport.server.settings import Settings
 from reelport.server.state.database import connect
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxResult:
-    """What was loaded, and the channel slugs of each sample organization."""
-
-    loaded: SampleResult
-    channels: Mapping[str, tuple[str, ...]]
-
-
 def fill(
     settings: Settings,
     start: date,
@@ -30,7 +20,7 @@ def fill(
     rows: int,
     seed: int = 1,
     progress: Progress | None = None,
-) -> SandboxResult:
+) -> SampleResult:
     """Load sample facts of these days and let the organizations `demo` and `rival` read their channels.
 
     A second call changes nothing. UsageError when other sample facts are loaded for one of the days.
@@ -42,7 +32,7 @@ def fill(
             organizations.allow_channels(db, _organization(db, name).id, channels)
     finally:
         db.dispose()
-    return SandboxResult(loaded, loaded.slugs)
+    return loaded
 
 
 def _organization(db: Engine, name: str) -> organizations.Organization:

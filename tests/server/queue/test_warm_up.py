@@ -46,7 +46,7 @@ def test_the_first_report_loads_and_opens_nothing_anew(tmp_path: Path) -> None:
     """No library, no module of ours, no log of a table: a warm-up went through all of it, and left nothing behind."""
     settings = read_settings(data=tmp_path)
     made = sandbox.fill(settings, date(2026, 1, 1), date(2026, 1, 2), 500)
-    channels = json.dumps([id_ for ids in made.loaded.organizations.values() for id_ in ids])
+    channels = json.dumps([id_ for ids in made.organizations.values() for id_ in ids])
     ran = subprocess.run(
         [sys.executable, "-c", _RUN, channels],
         check=True,

@@ -42,11 +42,11 @@ def sample(*, start: date, end: date, rows: Whole = 100_000, seed: Whole = 1, da
     set_readers(settings.readers)
     with _show_progress() as progress:
         found = fill(settings, start, end, rows, seed, progress)
-    if not found.loaded.changed:
+    if not found.changed:
         print(f"These sample facts are in {settings.data} already; nothing was changed.", file=sys.stderr)
-    for table, count in found.loaded.rows.items():
+    for table, count in found.rows.items():
         print(f"{table:<10}{count:>14,}")
-    for organization, slugs in found.channels.items():
+    for organization, slugs in found.slugs.items():
         print(f"{organization:<10}{', '.join(slugs)}")
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from reelport.facts.sample.titles import CLAIMED, PLANTED, draw_tags, draw_title
 from reelport.facts.sample.world import CHANNELS, PLAYLIST_TYPES, SITES, SampleChannel, playlist_id, short_id
+from reelport.facts.schema import stored_schema
 
 FIRST_DAY = date(2020, 1, 1)
 """The earliest day of sample facts; all videos on the shelf are older."""
@@ -91,18 +92,7 @@ def video_rows(found: Iterable[Video]) -> pa.Table:
             }
             for video in found
         ],
-        schema=pa.schema(
-            [
-                ("id", pa.string()),
-                ("title", pa.string()),
-                ("owner_channel_id", pa.string()),
-                ("duration_seconds", pa.int64()),
-                ("tags", pa.list_(pa.string())),
-                ("visibility", pa.string()),
-                ("created_at", pa.timestamp("us", tz="UTC")),
-                ("deleted_at", pa.timestamp("us", tz="UTC")),
-            ]
-        ),
+        stored_schema("videos"),
     )
 
 
@@ -122,20 +112,7 @@ def cast_rows(found: Iterable[Video]) -> pa.Table:
                 "playlists": [playlist_id(video.owner.slug, kind) for kind in PLAYLIST_TYPES],
             }
             for video in found
-        ],
-        schema=pa.schema(
-            [
-                ("number", pa.int64()),
-                ("video_id", pa.string()),
-                ("owner_channel_id", pa.string()),
-                ("claimer_channel_id", pa.string()),
-                ("duration", pa.int64()),
-                ("first_hour", pa.int64()),
-                ("last_hour", pa.int64()),
-                ("own_site", pa.int64()),
-                ("playlists", pa.list_(pa.string())),
-            ]
-        ),
+        ]
     )
 
 

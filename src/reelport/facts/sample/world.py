@@ -6,11 +6,13 @@ They are the same for every seed and every range of days, so that two calls neve
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
 import pyarrow as pa
+
+from reelport.facts.schema import stored_schema
 
 ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -140,7 +142,7 @@ def account_rows() -> pa.Table:
         }
         for account in ACCOUNTS
     ]
-    return _text_table(rows, "id", "username", "parent_account_id")
+    return pa.Table.from_pylist(rows, stored_schema("accounts"))
 
 
 def channel_rows() -> pa.Table:
@@ -154,7 +156,7 @@ def channel_rows() -> pa.Table:
         }
         for channel in CHANNELS
     ]
-    return _text_table(rows, "id", "slug", "name", "account_id")
+    return pa.Table.from_pylist(rows, stored_schema("channels"))
 
 
 def player_rows() -> pa.Table:
@@ -165,7 +167,7 @@ def player_rows() -> pa.Table:
         if site.channel
         for kind in PLAYER_TYPES
     ]
-    return _text_table(rows, "id", "title", "type")
+    return pa.Table.from_pylist(rows, stored_schema("players"))
 
 
 def player_id(group: str, kind: str) -> str:
@@ -184,7 +186,7 @@ def playlist_rows() -> pa.Table:
         for channel in CHANNELS
         for kind in PLAYLIST_TYPES
     ]
-    return _text_table(rows, "id", "title", "type")
+    return pa.Table.from_pylist(rows, stored_schema("playlists"))
 
 
 def playlist_id(slug: str, kind: str) -> str:
@@ -205,18 +207,5 @@ def site_rows() -> pa.Table:
                 "players": [player_id(site.group, kind) for kind in PLAYER_TYPES] if site.channel else [],
             }
             for number, site in enumerate(SITES)
-        ],
-        schema=pa.schema(
-            [
-                ("site", pa.int64()),
-                ("domain_group", pa.string()),
-                ("hosts", pa.list_(pa.string())),
-                ("publisher_channel_id", pa.string()),
-                ("players", pa.list_(pa.string())),
-            ]
-        ),
+        ]
     )
-
-
-def _text_table(rows: Sequence[Mapping[str, str | None]], *columns: str) -> pa.Table:
-    return pa.Table.from_pylist(list(rows), schema=pa.schema([(column, pa.string()) for column in columns]))
