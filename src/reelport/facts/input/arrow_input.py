@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from itertools import chain
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -25,17 +26,12 @@ def make_arrow_rows_source(space: Workspace, rows: ArrowRows, batch: str) -> Row
         first = next(parts, None)
         if first is None:
             raise BadInput(f"batch {batch} holds no rows")
-        rows = pa.RecordBatchReader.from_batches(first.schema, _chain(first, parts))
+        rows = pa.RecordBatchReader.from_batches(first.schema, chain([first], parts))
     described = space.session.from_arrow(pa.Table.from_batches([], rows.schema))
     types = dict(zip(described.columns, map(str, described.types), strict=True))
     places = pa.schema([*rows.schema, pa.field(FILE, pa.int32()), pa.field(LINE, pa.int64())])
     placed = pa.RecordBatchReader.from_batches(places, _add_places(rows, places))
     return make_arrow_source(space.session, placed, types, f"batch {batch}", 0)
-
-
-def _chain(first: pa.RecordBatch, rest: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-    yield first
-    yield from rest
 
 
 def _add_places(rows: pa.RecordBatchReader, schema: pa.Schema) -> Iterable[pa.RecordBatch]:

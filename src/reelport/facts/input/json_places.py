@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from reelport.facts.input.files import InputFile
@@ -46,11 +46,4 @@ class ObjectPlaces:
 
 def _line_of_object(number: int, others: array[int]) -> int:
     """Return the line of the object with this number; `others` are the lines without one."""
-    low, high = 0, len(others)
-    while low < high:
-        middle = (low + high) // 2
-        if others[middle] - middle <= number:
-            low = middle + 1
-        else:
-            high = middle
-    return number + low
+    return number + bisect_right(range(len(others)), number, key=lambda place: others[place] - place)
