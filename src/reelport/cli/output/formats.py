@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING
 
 from reelport.cli.output.delivery import Delivery, Format
 from reelport.errors import SchemaDrift, StorageError
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
     from reelport.client.flows.download import Downloaded
     from reelport.client.results.tables import Cell, Table
 
 _FLUSHED = 1 << 20
-
-
-class Sink(Protocol):
-    """A target for a report's bytes."""
-
-    def write(self, data: bytes, /) -> object:
-        """Write the next bytes."""
 
 
 def write_report(done: Downloaded, to: Delivery) -> dict[str, object]:
@@ -63,17 +55,20 @@ def _write_file(done: Downloaded, to: Delivery, form: Format) -> dict[str, objec
 
 
 def _into(target: Path, done: Downloaded, form: Format, *, excel_safe: bool) -> int:
+    from reelport.client.files.locks import replace_whole
+    from reelport.client.files.part import translate_io_errors
     from reelport.client.results.tables import Table
 
     if form is Format.PARQUET:
         Table.of(done.path).parquet(target)
         return 0
-    with _open_replacement(target) as file:
+    with translate_io_errors(target), replace_whole(target) as part, part.open("xb") as file:
         return _write_rows(done, form, file, excel_safe=excel_safe)
 
 
 def _copy_sidecar(target: Path, done: Downloaded, made: dict[str, object]) -> None:
     """Write a copy of the CSV's sidecar beside the target, with the target's size and SHA-256."""
+    from reelport.client.files.locks import replace_whole
     from reelport.client.files.part import translate_io_errors
     from reelport.client.files.sidecar import find_sidecar_path, read_sidecar
 
@@ -83,7 +78,7 @@ def _copy_sidecar(target: Path, done: Downloaded, made: dict[str, object]) -> No
     with translate_io_errors(target), target.open("rb") as file:
         own = {"bytes": target.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     facts = known | own | made | {"csv": {name: known.get(name) for name in own}}
-    with _open_replacement(place) as sidecar:
+    with translate_io_errors(place), replace_whole(place) as part, part.open("xb") as sidecar:
         sidecar.write(json.dumps(facts, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
@@ -127,7 +122,7 @@ def _print_report(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
     return cells
 
 
-def _write_rows(done: Downloaded, form: Format, file: Sink, *, excel_safe: bool) -> int:
+def _write_rows(done: Downloaded, form: Format, file: SupportsWrite[bytes], *, excel_safe: bool) -> int:
     """Write a report in a format; return how many cells were changed."""
     from rich.console import Console
 
@@ -162,7 +157,7 @@ def _json_array(table: Table) -> Iterator[str]:
     yield "[]\n" if before == "[\n" else "\n]\n"
 
 
-def _write_texts(texts: Iterator[str], file: Sink) -> None:
+def _write_texts(texts: Iterator[str], file: SupportsWrite[bytes]) -> None:
     """Write texts in large chunks."""
     held: list[str] = []
     size = 0
@@ -175,28 +170,9 @@ def _write_texts(texts: Iterator[str], file: Sink) -> None:
     file.write("".join(held).encode())
 
 
-def _copy(path: Path, file: Sink) -> None:
+def _copy(path: Path, file: SupportsWrite[bytes]) -> None:
     with path.open("rb") as source:
         shutil.copyfileobj(source, file, _FLUSHED)
-
-
-@contextmanager
-def _open_replacement(target: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that replaces the target at the end of the `with`, or is deleted after an error."""
-    from reelport.client.files.locks import rename_into_place
-    from reelport.client.files.part import translate_io_errors
-
-    part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        with translate_io_errors(target), part.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        with translate_io_errors(target):
-            rename_into_place(part, target)
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def _encode(cell: Cell) -> str:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _MARK = b"\xef\xbb\xbf"
 # OWASP's list, NUL of its ASVS, and the full-width signs that East Asian spreadsheets take for the same.
@@ -34,14 +37,7 @@ _CELL = re.compile(
 )
 
 
-class Sink(Protocol):
-    """A target for the guarded bytes."""
-
-    def write(self, data: bytes, /) -> object:
-        """Write the next bytes."""
-
-
-def write_guarded(report: Path, to: Sink) -> int:
+def write_guarded(report: Path, to: SupportsWrite[bytes]) -> int:
     """Write a CSV so that no cell begins a formula; return how many cells were changed."""
     changed = 0
     with report.open("rb") as file:

@@ -7,9 +7,11 @@ here use another order of steps there.
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 if sys.platform == "win32":
@@ -76,6 +78,20 @@ def rename_into_place(part: Path, target: Path) -> None:
             return
         time.sleep(_TURN_SECONDS)
     part.replace(target)
+
+
+@contextmanager
+def replace_whole(target: Path) -> Iterator[Path]:
+    """Give a path to write to in the block: a file there replaces the target, synced, or is deleted after an error."""
+    part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield part
+        with part.open("r+b") as file:  # Windows can't sync a file opened for reading.
+            os.fsync(file.fileno())
+        rename_into_place(part, target)
+    finally:
+        with suppress(OSError):
+            part.unlink()
 
 
 def _lock_elsewhere(descriptor: int) -> None:

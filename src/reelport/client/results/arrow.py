@@ -5,10 +5,7 @@ Imports pyarrow, so `reelport.client.results.tables` loads this module only when
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterator
-from contextlib import suppress
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -17,7 +14,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from reelport.catalog import CellType
-from reelport.client.files.locks import rename_into_place
+from reelport.client.files.locks import replace_whole
 from reelport.client.results.cells import Cell, read_typed_rows
 from reelport.client.results.columns import PRECISION, Column
 from reelport.errors import SchemaDrift
@@ -45,19 +42,12 @@ def read_table(path: Path, columns: tuple[Column, ...]) -> pa.Table:
 
 def write_parquet(path: Path, columns: tuple[Column, ...], to: Path) -> None:
     """Write all rows to a Parquet file, block by block; the file gets its name only when it is whole."""
-    part = to.with_name(f"{to.name}.{secrets.token_hex(4)}.part")
-    try:
+    with replace_whole(to) as part:
         try:
             _write_groups(part, build_schema(columns), _read_blocks(path, columns))
         except pa.ArrowInvalid:
             wide = _widen_types(path, columns)
             _write_groups(part, wide, _read_batches(path, columns, wide))
-        with part.open("r+b") as file:  # Windows can't sync a file opened for reading.
-            os.fsync(file.fileno())
-        rename_into_place(part, to)
-    finally:
-        with suppress(FileNotFoundError):
-            part.unlink()
 
 
 def build_schema(columns: tuple[Column, ...]) -> pa.Schema:
