@@ -15,6 +15,7 @@ from reelport.cli.arguments.options import (
     Deadline,
     Insecure,
     Json,
+    PrintJson,
     Profile,
     Quiet,
     Url,
@@ -44,7 +45,6 @@ From = Annotated[
     str | None, Parameter("--from", help="Read these days again and no others, verified or not: the first one.")
 ]
 To = Annotated[str | None, Parameter("--to", help="The last one; without it, the last that is kept.")]
-PrintJson = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
 
 _FIRST = """\
 # Reports that `reelport sync run` keeps up to date. `reelport fields list` shows what can be asked.
@@ -121,7 +121,7 @@ def run(
             loaded = sync_run.run(
                 specs,
                 service.with_options(again=again, windows=window_days),
-                tell=SyncProgress(reporter.printer),
+                tell=SyncProgress(reporter),
                 deadline=deadline,
                 allow_empty=allow_empty,
                 every_day=every_day,
@@ -180,7 +180,7 @@ def verify(
         compared, client = [], service.with_options(again=again, windows=window_days)
         for spec in specs:
             found = comparison.verify(
-                spec, client, tell=SyncProgress(reporter.printer), start=first, end=last, deadline=deadline
+                spec, client, tell=SyncProgress(reporter), start=first, end=last, deadline=deadline
             )
             compared.append(found)
             if not json:

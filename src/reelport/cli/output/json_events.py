@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from enum import Enum
 from typing import IO, Any, Self
 
-from reelport.cli.output.progress_lines import without_resume_advice
+from reelport.cli.output.progress_lines import ResumableCommand, without_resume_advice
 from reelport.client.events import Asked, Event, InWindow, Merged, Received, Reused, Saved
 from reelport.client.flows.download import Downloaded
 from reelport.errors import QueryRefused, ReelportError
@@ -23,14 +23,14 @@ _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 """Matches where a word begins inside of a name like WindowDone."""
 
 
-class JsonEvents:
+class JsonEvents(ResumableCommand):
     """Prints a flow's events for a program; with `quiet` only the result."""
 
     def __init__(self, stream: IO[str], *, quiet: bool = False) -> None:
+        super().__init__()
         self._stream = stream
         self._quiet = quiet
         self._received_at: dict[str, float] = {}
-        self.token: str | None = None
 
     def __enter__(self) -> Self:
         return self

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from reelport.cli.output.progress_bars import ProgressBars
+from reelport.cli.output.shell_quoting import quote_command
 from reelport.cli.output.terminal_text import clean_line
 from reelport.client.events import (
     Asked,
@@ -30,6 +31,7 @@ from reelport.client.events import (
 from reelport.client.flows.download import Downloaded
 from reelport.client.ranges.result import Ranged
 from reelport.errors import ReelportError
+from reelport.query import ReportQuery
 from reelport.wording import format_count, format_duration, format_size
 
 _HEARTBEAT = 60.0
@@ -45,10 +47,30 @@ def stderr() -> Console:
     return console if console.is_terminal else Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-class ProgressLines:
+class ResumableCommand:
+    """What resumes a command: its query, its report's token, and the words after `reelport GROUP`."""
+
+    def __init__(self) -> None:
+        self.query: ReportQuery | None = None
+        self.token: str | None = None
+        self.group = "report"
+        self.resume: list[str] = []
+
+    def remember_query(self, query: ReportQuery) -> ReportQuery:
+        """Remember the query, and return it."""
+        self.query = query
+        return query
+
+    def resume_command(self) -> str:
+        """Format the command that resumes the work."""
+        return quote_command(["reelport", self.group, *self.resume])
+
+
+class ProgressLines(ResumableCommand):
     """Prints a flow's events for a person. Pass it as `progress`, inside its own `with`."""
 
     def __init__(self, console: Console, *, quiet: bool = False, seconds: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
         self._console = console
         self._seconds = seconds
         self._quiet = quiet
@@ -56,7 +78,6 @@ class ProgressLines:
         self._bars = ProgressBars(console) if moves and not quiet else None
         self._last: dict[str, tuple[str, float]] = {}
         self._troubles: dict[str, float] = {}
-        self.token: str | None = None
 
     def __enter__(self) -> Self:
         if self._bars:
