@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from decimal import Decimal
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len, chop_cells, set_cell_size
 
 from reelport.cli.output.terminal_text import clean_line
 
@@ -66,15 +66,7 @@ def make_label(text: str) -> str:
 
 def cut_to_width(text: str, width: int) -> str:
     """Cut a text to at most `width` terminal columns, with an ellipsis where it was longer."""
-    if cell_len(text) <= width:
-        return text
-    kept, room = "", width - 1
-    for cluster in split_clusters(text):
-        room -= cell_len(cluster)
-        if room < 0:
-            break
-        kept += cluster
-    return kept.rstrip() + "…"
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
 
 
 def wrap_to_width(text: str, width: int) -> str:
