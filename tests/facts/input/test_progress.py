@@ -73,7 +73,7 @@ def test_what_only_the_engine_reads_is_told_by_its_share(tmp_path: Path) -> None
     ("progress", "line"),
     [
         (Progress("reading", 80_000, 12_000_000, 48_000_000, "bytes"), "reading 12.0 MB of 48.0 MB (25%), 80,000 rows"),
-        (Progress("reading", 0, 0, 48_000_000, "bytes"), "reading 0 B of 48.0 MB (0%)"),
+        (Progress("reading", 0, 0, 48_000_000, "bytes"), "reading 0 bytes of 48.0 MB (0%)"),
         (Progress("reading", 0, 250, 1_000), "reading 250 of 1,000 rows (25%)"),
         (Progress("writing", 7), "writing 7 rows"),
     ],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.arguments.options import Insecure, Profile, Url
+from reelport.cli.arguments.options import Insecure, PrintJson, Profile, Url
 from reelport.cli.arguments.usage_errors import find_error
 from reelport.cli.output.listing import print_json, print_list
 from reelport.client.settings import layers, profile_file, secrets
@@ -31,8 +31,6 @@ AUTH = App(name="auth", help="Keep a key for later, say which one is used, forge
 
 _LONGEST = 4096
 _SECONDS, _SILENCE = 9.0, 4.0
-
-Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
 
 
 class Kind(StrEnum):
@@ -95,7 +93,7 @@ def login(
 
 
 @AUTH.command
-def status(*, url: Url = None, profile: Profile = None, json: Json = False) -> None:
+def status(*, url: Url = None, profile: Profile = None, json: PrintJson = False) -> None:
     """Say which key is used and where each part of it comes from. Calls nothing; `reelport check` tries it.
 
     Example: reelport auth status

@@ -7,13 +7,11 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from cyclopts import Parameter
-
 from reelport.catalog import Scope
-from reelport.cli.arguments.options import Insecure, Profile, Url
+from reelport.cli.arguments.options import Insecure, PrintJson, Profile, Url
 from reelport.cli.output.listing import print_json, print_list
 from reelport.errors import AccessError, ReelportError, ServiceError, Unreachable
 
@@ -35,8 +33,6 @@ _SAME = 2.0
 _SKEW = 60.0
 """Seconds by which clocks may differ: tokens are renewed that long before they expire."""
 
-Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
-
 
 class Verdict(StrEnum):
     """Results of one check."""
@@ -56,7 +52,7 @@ class Finding:
     sentence: str
 
 
-def check(*, url: Url = None, profile: Profile = None, insecure: Insecure = False, json: Json = False) -> None:
+def check(*, url: Url = None, profile: Profile = None, insecure: Insecure = False, json: PrintJson = False) -> None:
     """Check address, key, permissions, kind of service and clock; asks for no report and takes under ten seconds.
 
     Example: reelport check

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Annotated
 from urllib.parse import urlsplit
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from reelport.cli.arguments.options import Profile, Url
+from reelport.cli.arguments.options import PrintJson, Profile, Url
 from reelport.cli.client_commands.auth import format_setting
 from reelport.cli.output.listing import print_list
 from reelport.client.settings.config import HOME, resolve_home
@@ -19,14 +18,12 @@ from reelport.client.settings.secrets import SECRETS_FILE
 
 CONFIG = App(name="config", help="The settings in force, and where each comes from.", help_format="plaintext")
 
-Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
-
 _NETWORK = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "NO_COLOR")
 """Environment variables that the libraries below obey."""
 
 
 @CONFIG.command
-def show(*, url: Url = None, profile: Profile = None, json: Json = False) -> None:
+def show(*, url: Url = None, profile: Profile = None, json: PrintJson = False) -> None:
     """Show every setting in force and where it comes from; of a secret only whether it is set.
 
     Example: reelport config show
@@ -39,7 +36,7 @@ def show(*, url: Url = None, profile: Profile = None, json: Json = False) -> Non
 
 
 @CONFIG.command
-def path(*, json: Json = False) -> None:
+def path(*, json: PrintJson = False) -> None:
     """Show the files that settings, secrets and memory are in, and which of them are there.
 
     Example: reelport config path

@@ -13,7 +13,7 @@ from reelport import check
 from reelport.catalog import Filter, Limit, Metric, describe_standings
 from reelport.cli.arguments import completions
 from reelport.cli.arguments.nearest_valid_query import nearest_valid_query
-from reelport.cli.arguments.options import split_names
+from reelport.cli.arguments.options import PrintJson, split_names
 from reelport.cli.arguments.query_problems import problems_by_option
 from reelport.cli.client_commands.glossary import (
     Entry,
@@ -38,7 +38,6 @@ FIELDS = App(
     name="fields", help="Metrics, dimensions, filters and products, and what goes together.", help_format="plaintext"
 )
 
-Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
 _MANY = 13
 """With as many metrics, a terminal shows families instead of names."""
 
@@ -46,7 +45,9 @@ _BY_COMMAS = "Names by commas, or the option repeated."
 
 
 @FIELDS.command(name="list")
-def list_fields(part: Annotated[Part | None, Parameter(help="Only these.")] = None, /, *, json: Json = False) -> None:
+def list_fields(
+    part: Annotated[Part | None, Parameter(help="Only these.")] = None, /, *, json: PrintJson = False
+) -> None:
     """List what can be asked.
 
     Example: reelport fields list metrics
@@ -63,7 +64,7 @@ def explain(
     name: Annotated[str, Parameter(completer=completions.fields, help="A metric, a dimension, a filter or a product.")],
     /,
     *,
-    json: Json = False,
+    json: PrintJson = False,
 ) -> None:
     """Say what a name means, how it adds up, over which ranges, and what it goes with.
 
@@ -89,7 +90,7 @@ def compat(
     filters: Annotated[
         list[str] | None, Parameter("--filter", negative=(), completer=completions.filters, help=_BY_COMMAS)
     ] = None,
-    json: Json = False,
+    json: PrintJson = False,
 ) -> None:
     """Say what may still be added to some names, or why they can't be asked for together and what could be.
 

@@ -13,7 +13,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from reelport.cli.arguments.confirmation import is_confirmed
-from reelport.cli.arguments.options import format_options
+from reelport.cli.arguments.options import PrintJson, format_options
 from reelport.cli.output.listing import print_fields, print_json, print_list
 from reelport.cli.output.shell_quoting import quote_command
 from reelport.client.ledger import Ledger, Row, State
@@ -30,7 +30,6 @@ JOBS = App(
 _RECENT = timedelta(hours=48)
 _AGE = re.compile(r"(\d{1,4})([dh])")
 
-Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON.")]
 Job = Annotated[str, Parameter(help="Its number in `jobs list`, or its token.")]
 
 
@@ -38,7 +37,7 @@ Job = Annotated[str, Parameter(help="Its number in `jobs list`, or its token.")]
 def list_jobs(
     *,
     all_: Annotated[bool, Parameter(name="--all", negative=(), help="Older ones too, and those forgotten.")] = False,
-    json: Json = False,
+    json: PrintJson = False,
 ) -> None:
     """List the reports that were asked for within 48 hours, and any that hold a slot. Calls nothing.
 
@@ -58,7 +57,7 @@ def list_jobs(
 
 
 @JOBS.command
-def show(job: Job, /, *, json: Json = False) -> None:
+def show(job: Job, /, *, json: PrintJson = False) -> None:
     """Show all that is known of a report, and the command that takes it up again. Calls nothing.
 
     Example: reelport jobs show 1
@@ -74,7 +73,7 @@ def show(job: Job, /, *, json: Json = False) -> None:
 
 
 @JOBS.command
-def forget(*jobs: Job, json: Json = False) -> None:
+def forget(*jobs: Job, json: PrintJson = False) -> None:
     """Forget reports: they hold no slot here any more, and their command asks anew. The service isn't told.
 
     Example: reelport jobs forget 1
@@ -94,7 +93,7 @@ def prune(
     older_than: Annotated[str, Parameter(help="The age since the ask: 30d for 30 days, 12h for 12 hours.")],
     dry_run: Annotated[bool, Parameter(negative=(), help="List what would be removed, and remove nothing.")] = False,
     yes: Annotated[bool, Parameter(negative=(), help="Do it without asking, as programs must.")] = False,
-    json: Json = False,
+    json: PrintJson = False,
 ) -> None:
     """Remove old reports from the ledger; files stay. What holds a slot or isn't delivered yet is kept.
 

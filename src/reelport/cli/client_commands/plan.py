@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from statistics import median_low
-from typing import TYPE_CHECKING, Annotated, Self
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Self
 
 from reelport.catalog import Limit
-from reelport.cli.arguments.options import Profile, QueryOptions, Url
+from reelport.cli.arguments.options import PrintJson, Profile, QueryOptions, Url
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.output.listing import print_json, print_list
 from reelport.errors import MergeRefused, QueryRefused
@@ -26,10 +24,8 @@ if TYPE_CHECKING:
 _REMEMBERED = 50
 """How many of the last reports count for the typical duration."""
 
-Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
 
-
-def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: Json = False) -> None:
+def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: PrintJson = False) -> None:
     """Show the windows that a report over any range takes, how long that takes, and what is done already.
 
     Example: reelport plan --metrics VIEWS --dimensions DAY --start 1000d --end yesterday

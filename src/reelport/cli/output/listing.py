@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from reelport.cli.output.terminal_text import clean_line
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -63,15 +65,10 @@ def format_value(value: object) -> str:
             return str(value)
 
 
-def strip_control_characters(text: str) -> str:
-    """Replace unprintable characters, which could move the cursor, by blanks."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)
-
-
 def _table(rows: Sequence[Mapping[str, object]]) -> None:
     from rich.console import Console
 
-    texts = [{name: strip_control_characters(format_value(value)) for name, value in row.items()} for row in rows]
+    texts = [{name: clean_line(format_value(value)) for name, value in row.items()} for row in rows]
     console = Console()
     console.print(_wide_table(texts) if _needed_width(texts) <= console.width else _narrow_table(texts))
 

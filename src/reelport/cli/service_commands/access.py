@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from reelport.catalog import Scope
+from reelport.cli.arguments.options import PrintJson
 from reelport.cli.output.listing import print_fields, print_list
 from reelport.errors import UsageError
-from reelport.wire import Scope
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ KEY = App(name="key", help="API keys of organizations.")
 Org = Annotated[str, Parameter(help="The organization.")]
 Data = Annotated[Path | None, Parameter(help="The data directory; else REELPORT_DATA, else ./reelport-data.")]
 Yes = Annotated[bool, Parameter(negative="", help="Do it without a question.")]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def _split_names(given: Iterable[str]) -> tuple[str, ...]:
 
 
 @ORG.command(name="add")
-def add_organization(name: str, *, json: Json = False, data: Data = None) -> None:
+def add_organization(name: str, *, json: PrintJson = False, data: Data = None) -> None:
     """Add an organization.
 
     Example: reelport org add acme
@@ -77,7 +77,7 @@ def add_organization(name: str, *, json: Json = False, data: Data = None) -> Non
 
 
 @ORG.command(name="list")
-def list_organizations(*, json: Json = False, data: Data = None) -> None:
+def list_organizations(*, json: PrintJson = False, data: Data = None) -> None:
     """List the organizations with how many channels they may read.
 
     Example: reelport org list
@@ -93,7 +93,7 @@ def list_organizations(*, json: Json = False, data: Data = None) -> None:
 
 
 @ORG.command(name="remove")
-def remove_organization(name: str, *, yes: Yes = False, json: Json = False, data: Data = None) -> None:
+def remove_organization(name: str, *, yes: Yes = False, json: PrintJson = False, data: Data = None) -> None:
     """End an organization with its keys, tokens and reports, at once and for good; shows them and asks first.
 
     Example: reelport org remove rival --yes
@@ -148,7 +148,7 @@ def add_channel(
             help="Many, from a CSV file with the columns id, slug, name and account; - is standard input.",
         ),
     ] = None,
-    json: Json = False,
+    json: PrintJson = False,
     data: Data = None,
 ) -> None:
     """Enter a channel, or rename one, and let an organization read it. A name or an account that isn't given stays.
@@ -198,7 +198,7 @@ def remove_channels(
     *,
     org: Org,
     id: Annotated[list[str], Parameter(negative=(), help="Ids by commas.")],  # noqa: A002 - the option's name
-    json: Json = False,
+    json: PrintJson = False,
     data: Data = None,
 ) -> None:
     """Let an organization read channels no longer, at once: every report that covers one is gone, with its file.
@@ -219,7 +219,7 @@ def remove_channels(
 
 
 @CHANNEL.command(name="list")
-def list_channels(*, org: Org, json: Json = False, data: Data = None) -> None:
+def list_channels(*, org: Org, json: PrintJson = False, data: Data = None) -> None:
     """List the channels that an organization may read.
 
     Example: reelport channel list --org acme
@@ -250,7 +250,7 @@ def create_key(
     channels: Annotated[
         list[str] | None, Parameter(negative=(), help="Slugs or ids by commas: read these channels only.")
     ] = None,
-    json: Json = False,
+    json: PrintJson = False,
     data: Data = None,
 ) -> None:
     """Create a key and print its id and secret. The secret is shown this once and can't be had again.
@@ -272,7 +272,7 @@ def create_key(
 def list_keys(
     *,
     org: Annotated[str | None, Parameter(help="Only this organization's.")] = None,
-    json: Json = False,
+    json: PrintJson = False,
     data: Data = None,
 ) -> None:
     """List the keys.
@@ -304,7 +304,7 @@ def list_keys(
 def revoke_key(
     id: Annotated[str, Parameter(help="The id of the key.")],  # noqa: A002 - the argument's name
     *,
-    json: Json = False,
+    json: PrintJson = False,
     data: Data = None,
 ) -> None:
     """End a key and every token of it at once.

@@ -14,9 +14,9 @@ from cyclopts import App, Parameter
 
 from reelport.cli.arguments.confirmation import is_confirmed
 from reelport.cli.arguments.environment_variables import REJECT_BYTES_VARIABLE, REJECT_ROWS_VARIABLE
-from reelport.cli.arguments.options import Whole
+from reelport.cli.arguments.options import PrintJson, Whole
 from reelport.cli.arguments.usage_errors import refuse_together
-from reelport.cli.service_commands.facts_output import format_bytes, format_moment, print_rows, print_undo_plan
+from reelport.cli.service_commands.facts_output import format_moment, print_rows, print_undo_plan
 from reelport.cli.service_commands.load_output import to_json
 from reelport.cli.service_commands.load_progress import LoadProgress
 from reelport.errors import BadInput, UsageError
@@ -26,7 +26,7 @@ from reelport.facts.layout import check_existing, check_layout
 from reelport.facts.tables import TABLES
 from reelport.server.settings import read_settings
 from reelport.storage.modes import set_readers
-from reelport.wording import format_count
+from reelport.wording import format_count, format_size
 
 if TYPE_CHECKING:
     from reelport.facts.log.history import Load
@@ -37,7 +37,6 @@ _DAYS_SHOWN = 3
 DataOption = Annotated[
     Path, Parameter(name="--data", env_var="REELPORT_DATA", help="The data directory; REELPORT_DATA names it too.")
 ]
-JsonOption = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 MemoryOption = Annotated[str, Parameter(name="--memory", help="Memory to sort in; more than that spills to the disk.")]
 DEFAULT_DATA = Path("reelport-data")
 
@@ -100,7 +99,7 @@ def load(
     replace_days: Annotated[str | None, Parameter(help="A day, or START:END: days that the files restate.")] = None,
     bad_rows: BadRows | None = None,
     memory: MemoryOption = MEMORY,
-    json: JsonOption = False,
+    json: PrintJson = False,
 ) -> None:
     """Load Parquet, CSV or NDJSON files (plain, gzip, zstd) into a table.
 
@@ -220,7 +219,7 @@ def load_list(
     *,
     data: DataOption = DEFAULT_DATA,
     table: Annotated[str | None, Parameter(help="Only the loads of this table.")] = None,
-    json: JsonOption = False,
+    json: PrintJson = False,
 ) -> None:
     """List the loads of every table, oldest first.
 
@@ -292,7 +291,7 @@ def load_undo(
     print(f"{done.table}: batch {done.batch} undone, {format_count(done.removed, 'row')} removed{back}")
 
 
-def tables(*, data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None:
+def tables(*, data: DataOption = DEFAULT_DATA, json: PrintJson = False) -> None:
     """Show what is loaded: rows, first and last complete day, last load.
 
     Example: reelport tables
@@ -311,7 +310,7 @@ def tables(*, data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None
             str(one.last_day or ""),
             format_moment(one.last_load),
             f"{one.files:,}",
-            format_bytes(one.bytes),
+            format_size(one.bytes),
         ]
         for one in found
     ]
@@ -354,4 +353,4 @@ def vacuum(
     from reelport.facts.loading.vacuuming import vacuum as delete
 
     for one in delete(facts_root(data), now=datetime.now(UTC), hours=hours):
-        print(f"{one.table}: {format_count(one.files, 'file')} deleted, {format_bytes(one.bytes)}")
+        print(f"{one.table}: {format_count(one.files, 'file')} deleted, {format_size(one.bytes)}")

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from reelport.cli.output.listing import print_list, strip_control_characters
+from reelport.cli.output.listing import print_list
+from reelport.cli.output.terminal_text import clean_line
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
     from reelport.facts.loading.undo import UndoPlan
 
-_KILO = 1000
 _FILES_SHOWN = 3
 
 
 def print_rows(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: on a terminal as other commands do, otherwise as aligned plain text."""
-    cells = [[strip_control_characters(cell) for cell in row] for row in rows]
+    cells = [[clean_line(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         print_list([dict(zip(names, row, strict=True)) for row in cells], as_json=False)
         return
@@ -32,13 +32,9 @@ def print_rows(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def print_undo_plan(plan: UndoPlan) -> None:
     """Print which load would be undone, and how many rows of each day would be removed and restored."""
     load = plan.load
-    files = (
-        f" from {' '.join(strip_control_characters(name) for name in load.sources[:_FILES_SHOWN])}"
-        if load.sources
-        else ""
-    )
+    files = f" from {' '.join(clean_line(name) for name in load.sources[:_FILES_SHOWN])}" if load.sources else ""
     loaded = f"{format_count(load.rows, 'row')} loaded at {format_moment(load.at)}{files}"
-    print(f"{load.table}: batch {strip_control_characters(load.batch)}, {loaded}")
+    print(f"{load.table}: batch {clean_line(load.batch)}, {loaded}")
     rows = [[str(one.day or "all rows"), f"{one.removed:,}", f"{one.restored:,}"] for one in plan.days]
     if len(rows) > 1:
         totals = (sum(one.removed for one in plan.days), sum(one.restored for one in plan.days))
@@ -49,13 +45,3 @@ def print_undo_plan(plan: UndoPlan) -> None:
 def format_moment(moment: datetime | None) -> str:
     """Format a time for people, in UTC, to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if moment else ""
-
-
-def format_bytes(size: int) -> str:
-    """Format a number of bytes for people."""
-    amount = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < _KILO:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= _KILO
-    return f"{amount:.1f} TB"

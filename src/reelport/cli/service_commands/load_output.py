@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from reelport.cli.output.listing import strip_control_characters
+from reelport.cli.output.terminal_text import clean_line
 from reelport.cli.service_commands.facts_output import print_rows
 from reelport.facts.tables import TABLES
 from reelport.wording import format_count
@@ -136,7 +136,7 @@ def _print_broken_lines(shown: Preview) -> None:
     which = "" if shown.broken == len(shown.lines) else f"; the first {len(shown.lines):,} of them"
     print(f"{format_count(shown.broken, 'line')} can't be taken{which}:")
     for one in shown.lines:
-        print(f"  {strip_control_characters(one.file)} line {one.line}: {strip_control_characters(one.reason)}")
+        print(f"  {clean_line(one.file)} line {one.line}: {clean_line(one.reason)}")
 
 
 def _print_judged(shown: Preview) -> None:

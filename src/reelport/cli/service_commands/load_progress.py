@@ -10,8 +10,7 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-from reelport.cli.service_commands.facts_output import format_bytes
-from reelport.wording import format_count
+from reelport.wording import format_count, format_size
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -92,7 +91,7 @@ def _format_state(progress: Progress | None, *, with_share: bool = True) -> str:
         return f"{progress.stage} {rows}"
     share = f" ({100 * (progress.share or 0):.0f}%)" if with_share else ""
     if progress.unit == "bytes":
-        amounts = f"{format_bytes(progress.done)} of {format_bytes(progress.total)}{share}"
+        amounts = f"{format_size(progress.done)} of {format_size(progress.total)}{share}"
         return f"{progress.stage} {amounts}" + (f", {rows}" if progress.rows else "")
     return f"{progress.stage} {progress.done:,} of {format_count(progress.total, 'row')}{share}"
 

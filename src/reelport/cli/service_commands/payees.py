@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from reelport.cli.service_commands.facts import DEFAULT_DATA, DataOption, JsonOption, MemoryOption, facts_root
+from reelport.cli.arguments.options import PrintJson
+from reelport.cli.service_commands.facts import DEFAULT_DATA, DataOption, MemoryOption, facts_root
 from reelport.cli.service_commands.facts_output import print_rows
+from reelport.cli.service_commands.load_output import to_json
 from reelport.errors import UsageError
 from reelport.facts.defaults import MEMORY
 
@@ -29,7 +30,7 @@ def payees(
     start: Annotated[date | None, Parameter(help="First day; left out: from the first one loaded.")] = None,
     end: Annotated[date | None, Parameter(help="Last day, included; left out: to the last one loaded.")] = None,
     memory: MemoryOption = MEMORY,
-    json: JsonOption = False,
+    json: PrintJson = False,
 ) -> None:
     """Show whom the loaded earnings belong to, channel by channel, and what is nobody's; together they are the table.
 
@@ -41,7 +42,7 @@ def payees(
         raise UsageError(f"--end {end} is before --start {start}")
     found = sum_by_payee(facts_root(data), start, end, memory)
     if json:
-        print(json_format.dumps([asdict(one) for one in found], default=str, ensure_ascii=False, indent=2))
+        print(to_json([asdict(one) for one in found]))
         return
     if not found:
         print(f"{data} has no earnings of these days: see `reelport tables`.", file=sys.stderr)

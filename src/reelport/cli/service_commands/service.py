@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from reelport.cli.arguments.options import PrintJson
 from reelport.cli.output.listing import print_fields, print_json, print_list
-from reelport.cli.service_commands.access import Data, Json, open_state
+from reelport.cli.service_commands.access import Data, open_state
 from reelport.errors import StorageError
 from reelport.wording import format_count
 
@@ -25,7 +26,7 @@ Report = Annotated[str, Parameter(help="Its token, or its name in the list and i
 def list_queue(
     *,
     all: Annotated[bool, Parameter(negative="", help="Those that ended too.")] = False,  # noqa: A002 - the option's name
-    json: Json = False,
+    json: PrintJson = False,
     data: Data = None,
 ) -> None:
     """List the reports that wait or run.
@@ -53,7 +54,7 @@ def list_queue(
 
 
 @QUEUE.command(name="show")
-def show_report(report: Report, *, json: Json = False, data: Data = None) -> None:
+def show_report(report: Report, *, json: PrintJson = False, data: Data = None) -> None:
     """Show all that is known of a report, and why it failed if it did.
 
     Example: reelport queue show REPORT
@@ -65,7 +66,7 @@ def show_report(report: Report, *, json: Json = False, data: Data = None) -> Non
 
 
 @QUEUE.command(name="cancel")
-def cancel_report(report: Report, *, json: Json = False, data: Data = None) -> None:
+def cancel_report(report: Report, *, json: PrintJson = False, data: Data = None) -> None:
     """End a report that waits or runs: it has failed then, and its partner's place is free.
 
     Example: reelport queue cancel REPORT
@@ -81,7 +82,7 @@ def _report_fields(entry: backlog.Entry) -> dict[str, object]:
     return {**asdict(entry), "query": entry.query.to_wire()}
 
 
-def verify(*, json: Json = False, data: Data = None) -> None:
+def verify(*, json: PrintJson = False, data: Data = None) -> None:
     """Hold tables and finished files against their records; the exit status is 1 when something is wrong.
 
     Example: reelport verify
@@ -108,7 +109,7 @@ def verify(*, json: Json = False, data: Data = None) -> None:
             )
 
 
-def doctor(*, json: Json = False, data: Data = None) -> None:
+def doctor(*, json: PrintJson = False, data: Data = None) -> None:
     """Check this machine and this data directory; the exit status is 1 when something is wrong.
 
     Example: reelport doctor
