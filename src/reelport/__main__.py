@@ -10,7 +10,7 @@ from reelport.cli import stop_signals
 
 
 def run() -> None:
-    """Run this process's command line. A stop signal at any moment ends it with a status and a line, no traceback."""
+    """Run the command line. A stop at any moment ends it with a status and a line."""
     stop_signals.hold_stops()
     from reelport.cli.main import main  # noqa: PLC0415 - a stop must be held before anything slow is imported
 

@@ -115,7 +115,7 @@ class BadInput(RequestError):
 
 
 class QueueFull(RequestError):
-    """Too many reports of this partner are waiting or running: try later; in `retry_after` seconds, where known."""
+    """Too many reports of this partner are unfinished: try again in `retry_after` seconds."""
 
     code = "queue_full"
     exit_status = 5
@@ -156,7 +156,7 @@ class Unreachable(ServiceError):
 
 
 class AskLost(Unreachable):
-    """The answer to an ask was lost: whether the service took it isn't known, so it isn't sent again blindly.
+    """The answer to an ask was lost: it may have been taken, so it isn't sent again blindly.
 
     `answered` says that something came back, but nothing that tells: a failure, a page, no token.
     """

@@ -28,7 +28,7 @@ _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?(
 
 @dataclass(frozen=True, slots=True)
 class ReportQuery:
-    """The query of one report: metrics and dimensions in order of their columns, days in UTC, both ends included.
+    """The query of a report: names in the order of columns, days in UTC, both ends included.
 
     `filters` are pairs of a filter's name and its value, in order of name.
     """
@@ -157,7 +157,7 @@ def _read_names(part: str, items: object, wrong: list[str]) -> tuple[str, ...]:
 
 
 def _check_types(start: object, end: object, filters: object, product: object, wrong: list[str]) -> None:
-    """Raise UsageError with the problems in `wrong` and with each of these arguments that has a wrong type."""
+    """Raise UsageError with those in `wrong` and with each argument of a wrong type."""
     for part, value in (("start", start), ("end", end)):
         # A datetime is a subclass of date, but never equals one.
         if isinstance(value, datetime) or not isinstance(value, date):

@@ -36,7 +36,7 @@ _GENERATED = "<!-- Made by `make docs` from the catalog: change the catalog, not
 
 
 def catalog_page() -> str:
-    """Generate the page of metrics, dimensions, filters, products, scopes, limits and the matrix, as Markdown."""
+    """Generate the page of all that can be asked, with limits and matrix, as Markdown."""
     sections = (
         ("Standing", _format_standings()),
         ("Metrics", _format_metrics()),
@@ -53,7 +53,7 @@ def catalog_page() -> str:
 
 
 def errors_page() -> str:
-    """Generate the page of the service's error codes and of the errors that the client raises, as Markdown."""
+    """Generate the page of the service's error codes and the client's errors, as Markdown."""
     codes = _format_table(("code", "means"), ((f"`{code}`", code.sentence) for code in Code))
     raised = _format_table(("error", "code", "exit status", "means"), _list_errors(ReelportError))
     return (

@@ -74,7 +74,7 @@ def parse_complete_day(text: object) -> date | None:
 
 
 class ReportStatus(StrEnum):
-    """The status of a report. A final status never changes, except that FINISHED becomes EXPIRED in the end."""
+    """A report's status. A final one stays, but that FINISHED becomes EXPIRED in the end."""
 
     sentence: str
 

@@ -1,4 +1,4 @@
-"""Syncs a long file in the background while it is still being written, so that the last fsync is short."""
+"""Syncs a long file while it is written, so that the last fsync is short."""
 
 from __future__ import annotations
 

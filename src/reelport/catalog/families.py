@@ -1,4 +1,4 @@
-"""The compatibility matrix: one row per family of metrics, with the dimensions and filters that go with it.
+"""The matrix: a row for each family of metrics, with what goes with it.
 
 A report may mix families when each of its dimensions goes with every one of its metrics. Where the reference's matrix
 could not be read, a row says so by cell: `documented` holds what Dailymotion's page lists, `inferred` what client code
@@ -78,7 +78,7 @@ _REVENUE_SCOPE = frozenset({Scope.ACCESS_REVENUE})
 
 @unique
 class Family(Row):
-    """One row of the matrix: its sentence, dimensions by standing, filters, finest grain and extra scopes."""
+    """A row of the matrix: sentence, dimensions, filters, finest grain, extra scopes."""
 
     AUDIENCE = "How much was watched.", _AUDIENCE, NONE, NONE, _ALL_FILTERS, Grain.HOUR
     UPLOADS = (

@@ -1,4 +1,4 @@
-"""Rules for a report's numbers and cells that one sentence per name can't tell, each with its standing."""
+"""Rules of numbers and cells that one sentence a name can't tell, each with its standing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payees: each row of money belongs to one channel alone, so that no euro counts twice over all partners."""
+"""Payees: each row of money has one channel, so that no euro counts twice over partners."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reelport.catalog.rules import Role, Row, Standing
 
 @unique
 class Payee(Row):
-    """One kind of monetization as the facts spell it, and the role of the channel that its money belongs to.
+    """A kind of monetization, as facts spell it, and the role of the channel that is paid.
 
     The empty kind stands for rows without a kind. Money of a row without a channel in that role belongs to nobody. A
     payee that the platform names in the row itself takes precedence.

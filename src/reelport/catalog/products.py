@@ -12,7 +12,7 @@ _DOCUMENTED, _, _INFERRED, _ = Standing
 
 @unique
 class Product(KnownRow):
-    """One product: a fact counts when one of the tenant's channels has one of these roles, first match first.
+    """A product: a fact counts for the first of its roles that a channel of the tenant has.
 
     `phrase` names the product inside a sentence.
     """

@@ -1,4 +1,4 @@
-"""Standings: how well each statement of the catalog is known (a name, its meaning, its formula and so on)."""
+"""Standings: how well each statement is known (a name, its meaning, its formula …)."""
 
 from __future__ import annotations
 

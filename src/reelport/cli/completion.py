@@ -23,7 +23,7 @@ class Shell(StrEnum):
 
 
 def completion(shell: Annotated[Shell, Parameter(help="Whose script.")], /) -> None:
-    """Print the script that completes commands, options, metrics, dimensions, filters and profiles in a shell.
+    """Print the script that completes commands, options and names in a shell.
 
     Example: reelport completion bash
 
@@ -38,7 +38,7 @@ def completion(shell: Annotated[Shell, Parameter(help="Whose script.")], /) -> N
 
 
 def _with_bare_commas(script: str) -> str:
-    """Make the bash script put no backslash before a comma: with one, the next name of a list isn't completed."""
+    """Keep the bash script from escaping commas: the next name of a list would not complete."""
     quoted = """printf -v _q '%q' "$_x";"""
     return script.replace(quoted, quoted + ' _q="${_q//\\\\,/,}";')
 

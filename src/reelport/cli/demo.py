@@ -84,7 +84,7 @@ def _print_end(console: Console, error: BaseException, *, stopped: bool) -> bool
 
 
 def demonstrate(console: Console, folder: Path) -> None:
-    """Show the main job from end to end. Its files stay in the folder; every process that it started is stopped."""
+    """Show the main job from end to end. Leaves its files in the folder, and no process."""
     from reelport.testing import Service
 
     begun = time.perf_counter()
@@ -111,7 +111,7 @@ def build_query(first: date, last: date) -> ReportQuery:
 
 
 def fetch(console: Console, service: Service, key: Key, query: ReportQuery, to: Path) -> Downloaded:
-    """Ask, wait and download as a partner does. The ledger lies beside the file: the user's own isn't touched."""
+    """Ask, wait and download as a partner, with a ledger beside the file, not the user's own."""
     console.print("\n[bold]The partner[/]")
     console.print(f"  wants {', '.join(query.metrics)}")
     with Client(service.url, key.id, key.secret, ledger=to.with_name("ledger.db")) as client:

@@ -125,7 +125,7 @@ def _run_command_line(words: list[str]) -> None:
 
 
 def _call_command(words: list[str]) -> None:
-    """Parse the words and call their command. Commands that print events install the stop handlers themselves."""
+    """Parse the words and call their command; those that print events install own handlers."""
     command, bound, _ = APP.parse_args(words, exit_on_error=False, print_error=False)
     if tuple(words[:2]) not in TELLING:
         stop_signals.install_handlers()
@@ -227,7 +227,7 @@ def _explain_full_disk(error: OSError) -> NoReturn:
 
 
 def _explain_missing_library(error: ImportError) -> NoReturn:
-    """Name the extra that installs a missing library. A missing module of our own is a defect: raise it again."""
+    """Name the extra that installs a missing library. A missing module of ours is a defect."""
     cause = error.__cause__ if isinstance(error.__cause__, ModuleNotFoundError) else error
     if cause.name is None or cause.name.startswith("reelport"):
         raise error

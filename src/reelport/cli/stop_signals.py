@@ -36,13 +36,13 @@ def exit_on_stop(status: int) -> None:
 
 
 def exit_status_of(stop: KeyboardInterrupt) -> int:
-    """Return the exit status of a stopped process by the shells' convention: 128 plus the signal's number."""
+    """Return a stopped process's exit status, as shells have it: 128 plus the signal's number."""
     number = stop.args[0] if stop.args else signal.SIGINT
     return _BASE + int(number)
 
 
 def _install(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
-    """Install a handler for stops, except for a signal that the parent process set to ignored, as nohup does."""
+    """Install a handler for stops, but not for a signal that the parent ignores, as nohup does."""
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)

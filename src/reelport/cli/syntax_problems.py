@@ -94,7 +94,7 @@ def find_problems(app: App, words: Sequence[str]) -> list[str]:
 
 
 def _repair(reading: _Reading, error: CycloptsError) -> bool:
-    """Record a problem and repair the words. Returns False where they can't be repaired, which ends the search."""
+    """Record a problem and repair the words. False where they can't be: the search ends."""
     match error:
         case MissingArgumentError(argument=argument) if argument is not None and _takes_one(argument):
             reading.lacking.append(_format_name(argument))

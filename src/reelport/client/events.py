@@ -44,7 +44,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A look at the report: its status, seconds since the wait began, seconds to the next look (None: the last one)."""
+    """A look at the report: status, seconds waited, seconds to the next look (None: the last)."""
 
     token: str
     status: str
@@ -99,7 +99,7 @@ class WindowDone:
 
 @dataclass(frozen=True, slots=True)
 class Bisected:
-    """A window's report failed for this reason; the client asks for its halves, the later one from `middle` on."""
+    """A window's report failed; the client asks for its halves, the later from `middle` on."""
 
     start: date
     end: date
@@ -109,7 +109,7 @@ class Bisected:
 
 @dataclass(frozen=True, slots=True)
 class FewerDays:
-    """The service refused a report and said that it takes at most `days` days; from now on no report has more."""
+    """The service takes at most `days` days a report; from now on none has more."""
 
     days: int
     reason: str
@@ -130,7 +130,7 @@ class Merging:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The windows of a range are merged into one file under its name: its bytes, and its rows below the header."""
+    """A range's windows are merged into one file: its bytes, and its rows below the header."""
 
     windows: int
     bytes: int

@@ -21,7 +21,7 @@ class _ShieldedTask:
         self.thread = threading.Thread(target=self._do, name="reelport-work", daemon=True)
 
     def claim(self) -> bool:
-        """Claim the task; True for the first claim. The thread claims it to begin; an earlier claim prevents that."""
+        """Claim the task; True for the first claim, without which the thread doesn't begin."""
         return self._claim.acquire(blocking=False)
 
     def wait(self) -> None:
@@ -47,7 +47,7 @@ class _ShieldedTask:
 
 
 def run_shielded(task: Callable[[], object], stopped: Callable[[BaseException], None]) -> object:
-    """Run a task to its end and return its result, also when a Ctrl-C comes meanwhile; a second one breaks it off.
+    """Run a task to its end, a Ctrl-C notwithstanding; a second one breaks it off.
 
     The Ctrl-C is passed to `stopped`, which raises it later. Otherwise a row just written to the ledger would have
     no owner. Outside the main thread, where no Ctrl-C arrives, the task runs directly.

@@ -1,4 +1,4 @@
-"""Log the events of reports by Python's `logging`, under `reelport`; silent unless logging is configured."""
+"""Log the events of reports by `logging`, under `reelport`; silent unless configured."""
 
 from __future__ import annotations
 

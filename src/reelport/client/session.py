@@ -124,7 +124,7 @@ class Session:
         return Rules(days=self.windows, strict=self.reelport is True)
 
     def note_host(self, reply: Reply) -> None:
-        """Learn from a reply's header that the host is a Reelport service. A reply without it may be a gateway's."""
+        """Learn from a reply's header that this is a Reelport. One without may be a gateway's."""
         if _VERSION in reply.headers and not self.settings.is_dailymotion:
             self.access.reelport = True
 
@@ -156,7 +156,7 @@ class Session:
         return found
 
     def redact(self, text: str) -> str:
-        """Make a text from outside printable: at most 1000 characters, no secrets, tokens or control characters."""
+        """Make a text from outside printable: no secrets, tokens or controls; at most 1000 signs."""
         grant = self.grant
         present = (grant.token, grant.refresh or "") if grant else ()
         held = [*self.settings.key.secrets, *present, *self.access.given]
@@ -166,7 +166,7 @@ class Session:
         return "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split())[:1000])
 
     def with_settings(self, settings: Settings) -> Session:
-        """Return a session with other settings for the same service; it shares what is learned of the service."""
+        """Return a session with other settings; it shares what is learned of the service."""
         return replace(self, settings=settings)
 
 

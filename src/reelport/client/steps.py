@@ -42,7 +42,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """No response, or an incomplete one. `sent` is false only when the request surely never reached the service."""
+    """No whole response. `sent` is false only when the request surely never arrived."""
 
     reason: str
     sent: bool = True
@@ -67,7 +67,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read the next bytes of the open body as they came over the wire. Gives bytes (none at the end) or Lost."""
+    """Read the next bytes of the open body as sent. Gives bytes (none at the end) or Lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Run several flows, at most `at_once` at a time. Gives a list of each flow's result or ReelportError.
+    """Run several flows, `at_once` at a time. Gives each flow's result or ReelportError.
 
     A flow that has begun runs to its end, even when others fail.
     """
@@ -97,7 +97,7 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class Exclusive:
-    """Run a flow under the client's lock, so that no two run at once. Gives its result and raises its errors."""
+    """Run a flow under the client's lock, one at a time. Gives its result, raises its errors."""
 
     flow: Flow[object]
 

@@ -48,7 +48,7 @@ _SLICED_OFFSET = r"([+-]\d{2})(\d{2})$"
 
 @dataclass(frozen=True, slots=True)
 class RowRefusal:
-    """One reason to refuse a row: the condition (SQL), the sentence, and the value (SQL) to quote in it, if any.
+    """A reason to refuse a row: condition (SQL), sentence, and a value (SQL) to quote, if any.
 
     The message begins with `column`. `is_outside` is true where the value is only not in the column's list, which a
     lenient load allows.
@@ -105,7 +105,7 @@ def null_sql(column: Column) -> str:
 
 
 def make_rule(column: Column, source: str, relation: str) -> Rule | str:
-    """Make the rule for values of this SQL type; return an error sentence when the type can't be converted."""
+    """Make the rule for values of this SQL type, or say why it can't be converted."""
     name = f"{relation}.{quote_name(column.name)}"
     made = _rule_by_kind(column, name, "VARCHAR" if source in {'"NULL"', "NULL"} else source)
     if made is None:
@@ -263,7 +263,7 @@ def _moment_rule(name: str, source: str) -> Rule | None:
 
 
 def _cut_nanoseconds_sql(name: str) -> str:
-    """Write SQL that cuts a moment to microseconds, as for texts; a cast would round up, even into the next day."""
+    """Write SQL that cuts a moment to microseconds; a cast would round up, even to another day."""
     nanoseconds = f"epoch_ns({name})"
     cut = f"make_timestamp({nanoseconds} // 1000 - CAST({nanoseconds} % 1000 < 0 AS BIGINT))"
     return f"CASE WHEN isfinite(CAST({name} AS TIMESTAMPTZ)) THEN CAST({cut} AS TIMESTAMPTZ) END"

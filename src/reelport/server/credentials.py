@@ -134,7 +134,7 @@ class ServiceSecret:
 
 
 def load_service_secret(settings: Settings) -> ServiceSecret:
-    """Load the service's secret from its setting, else from the file `secret.key`, which the first use creates."""
+    """Load the service's secret: the setting, else `secret.key`, which the first use creates."""
     if settings.secret is not None:
         return ServiceSecret(settings.secret.text.encode())
     path = settings.data / "secret.key"

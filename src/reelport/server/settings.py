@@ -214,7 +214,7 @@ def variable_name(name: str) -> str:
 
 
 def read_settings(**given: object) -> Settings:
-    """Read the settings from the given values, the environment and the defaults; UsageError lists every wrong one.
+    """Read the settings: given, environment, default. UsageError lists every wrong one.
 
     A given None and an empty environment variable count as not given.
     """

@@ -1,4 +1,4 @@
-"""Convert rows given as dicts into an Arrow table of texts, as a file would have them, for a table of facts."""
+"""Convert dicts into an Arrow table of texts, as a file of facts would have them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _WANTED = {
 
 
 def to_arrow(name: str, rows: Iterable[Row]) -> pa.Table:
-    """Convert the rows of a table into Arrow, all cells as texts. An absent key, or None, is an empty cell.
+    """Convert a table's rows into Arrow, as texts. An absent key, or None, is an empty cell.
 
     Raises UsageError for an unknown table, and BadInput with every row that has an unknown column or a value of the
     wrong type. Whether a value is allowed is checked by the load.

@@ -160,7 +160,7 @@ class Service:
         return tuple(liveness.parse_pid(owner) for owner in liveness.list_living(self.settings))
 
     def start(self, *, environment: Mapping[str, str] | None = None) -> None:
-        """Start the service and wait until it is ready. Raises InternalError with its log when it ends instead.
+        """Start the service and wait until it is ready. InternalError with its log if it ends.
 
         `environment` replaces the variables that were added before.
         """
@@ -293,7 +293,7 @@ def _refuse_unknown(settings: Iterable[str]) -> None:
 
 
 def _free_port() -> int:
-    """Find a free port below the system's ephemeral range, so that it likely stays free until the service takes it."""
+    """Find a port below the ephemeral range, likely free until the service takes it."""
     for _ in range(_PORTS_TRIED):
         port = random.choice(_PORTS)  # noqa: S311 - keeps no secret
         with socket.socket() as probe, contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Shell completion of metrics, dimensions, filters and profiles, limited to what fits the names typed so far."""
+"""Shell completion of names and profiles, limited to what fits the names typed so far."""
 
 from __future__ import annotations
 

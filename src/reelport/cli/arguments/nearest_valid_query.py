@@ -37,7 +37,7 @@ _Combination = tuple[list[Metric], list[Dimension], list[str]]
 
 
 def _combinations(metrics: list[Metric], dimensions: list[Dimension], filters: list[str]) -> Iterator[_Combination]:
-    """Give for each choice of metric families their metrics, and the dimensions and filters that fit all of them."""
+    """Give for each choice of families its metrics, and the dimensions and filters fitting all."""
     families = list(dict.fromkeys(metric.family for metric in metrics))
     for count in range(len(families), 0, -1):
         for some in combinations(families, count):

@@ -146,7 +146,7 @@ def format_options(query: ReportQuery) -> list[str]:
 
 
 def split_names(words: list[str]) -> list[str]:
-    """Split names given by commas, by repeating the option, or both; in upper case, as requests have them."""
+    """Split names at commas, from one option or several; in upper case, as requests have them."""
     return [name.strip().upper() for word in words for name in word.split(",") if name.strip()]
 
 

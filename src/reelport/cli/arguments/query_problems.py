@@ -1,4 +1,4 @@
-"""Problems of a query in terms of the command line: each names its option; a query that would work is suggested."""
+"""Problems of a query by its options; suggests a query that would work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bar chart of a report's first metric by its first dimension, in the terminal or as a PNG or SVG file."""
+"""Bar chart of a report's first metric by its first dimension: terminal, PNG or SVG."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Chart:
         return replace(shown, notes=(about, *filters, *shown.notes))
 
     def fit(self, groups: Groups, most: int, *, filled: bool = False) -> Drawing:
-        """Return at most `most` bars: rolled up to coarser times where they add up, else the last ones, with a note."""
+        """Return at most `most` bars: coarser times where they add up, else the last, with a note."""
         if self.grain is None:
             return self._largest(groups)
         grain, rolled = roll_up(groups, self.grain, most, filled=filled)
@@ -134,7 +134,7 @@ def plan_chart(query: ReportQuery, to: str | None) -> Chart:
 
 
 def check_picture(to: str) -> Path:
-    """The file that a picture goes to. Raises UsageError where it can't be one, or nothing here draws pictures."""
+    """Resolve a picture's file. UsageError for another kind, or where nothing draws pictures."""
     file = expand_path(to)
     if file.suffix.lower() not in _FORMATS:
         raise UsageError(f"--chart: {to!r} is neither a .png nor a .svg file.")
@@ -144,7 +144,7 @@ def check_picture(to: str) -> Path:
 
 
 def draw_lines(drawing: Drawing, width: int, *, fancy: bool = True) -> Grid:
-    """Draw the bars as lines of a terminal of this width. Long labels are cut, so that columns stay aligned."""
+    """Draw the bars as lines of this width. Long labels are cut, so that columns stay aligned."""
     labels = [make_label(label) for label, _ in drawing.bars]
     numbers = [format_number(value) for _, value in drawing.bars]
     right = max(map(len, numbers), default=0)

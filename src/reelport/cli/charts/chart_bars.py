@@ -1,4 +1,4 @@
-"""Bars of a chart: sum a report's rows by label, and by coarser times, as far as the catalog's rules allow."""
+"""Bars of a chart: sums rows by label and by coarser times, as the catalog's rules allow."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def _replace_unsettable(cluster: str) -> str:
 
 
 def _remove_missing(missing: Collection[str], cluster: str) -> str:
-    """Remove missing marks from a cluster; replace a missing letter by its plain ASCII form, or by a square."""
+    """Remove missing marks of a cluster; replace a letter by its plain ASCII form or a square."""
     if cluster[0] not in missing:
         return "".join(sign for sign in cluster if sign not in missing)
     plainer = unicodedata.normalize("NFKC", cluster[0])

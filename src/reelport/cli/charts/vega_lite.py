@@ -55,7 +55,7 @@ _LOOK: dict[str, Any] = {
 
 
 def describe(drawing: Drawing, replace: Callable[[str], str] = str) -> dict[str, Any]:
-    """Return the Vega-Lite spec of a chart. `replace` puts squares for what can't be drawn; a note says so."""
+    """Return a chart's Vega-Lite spec, with squares by `replace` for what can't be drawn."""
     bars, grain = drawing.bars, drawing.grain
     texts = [replace(cut_to_width(make_label(label), _LABEL_WIDTH)) for label, _ in bars] if grain is None else []
     notes = list(map(replace, drawing.notes))
@@ -136,7 +136,7 @@ def require_renderer() -> None:
 
 
 def find_missing(text: str) -> set[str]:
-    """Return the characters of a text that no font draws: a noncharacter in their place gives the same picture.
+    """Return characters that no font draws: a noncharacter in their place looks the same.
 
     Each is tried within its text, because the renderer takes a letter from a second font in some texts only. A mark,
     which takes no room in a text, is tried alone.

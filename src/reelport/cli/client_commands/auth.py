@@ -1,4 +1,4 @@
-"""`reelport auth`: keep a key, show which one is used and from where, forget it. Never prints a secret."""
+"""`reelport auth`: keep a key, say which is used and why, forget it; shows no secret."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def login(
 
 @AUTH.command
 def status(*, url: Url = None, profile: Profile = None, json: PrintJson = False) -> None:
-    """Say which key is used and where each part of it comes from. Calls nothing; `reelport check` tries it.
+    """Say which key is used and where its parts come from. `reelport check` tries it.
 
     Example: reelport auth status
 
@@ -139,7 +139,7 @@ def format_setting(setting: Setting) -> str:
 
 
 def _read_open_parts(known: Mapping[str, str], words: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the parts of the key that are no secret: from options, terminal, the old profile, or the environment.
+    """Return the key's open parts, from options, terminal, old profile or environment.
 
     Raises UsageError with each part that is missing everywhere.
     """

@@ -53,7 +53,7 @@ class Finding:
 
 
 def check(*, url: Url = None, profile: Profile = None, insecure: Insecure = False, json: PrintJson = False) -> None:
-    """Check address, key, permissions, kind of service and clock; asks for no report and takes under ten seconds.
+    """Check address, key, permissions, service and clock in ten seconds; asks for no report.
 
     Example: reelport check
 

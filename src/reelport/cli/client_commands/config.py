@@ -1,4 +1,4 @@
-"""`reelport config`: show the settings in force and where each comes from. Calls nothing, shows no secret."""
+"""`reelport config`: settings in force and their sources; calls nothing, shows no secret."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def connect(url: str | None = None, profile: str | None = None, *, insecure: bool = False) -> Client:
-    """Make a client for the service and key in force. Raises UsageError or AccessError where there is none."""
+    """Make a client for the service and key in force. Raises UsageError, AccessError."""
     from reelport.client.client import Client
 
     return Client(settings=read_settings(url, profile, insecure=insecure))

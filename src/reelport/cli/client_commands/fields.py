@@ -1,4 +1,4 @@
-"""`reelport fields`: list metrics, dimensions and filters, explain them, and check combinations. Calls nothing."""
+"""`reelport fields`: list names, explain them, check combinations. Calls nothing."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def compat(
     ] = None,
     json: PrintJson = False,
 ) -> None:
-    """Say what may still be added to some names, or why they can't be asked for together and what could be.
+    """Say what may be added to some names, or why they don't go together and what would.
 
     Example: reelport fields compat --metrics VIEWS,UPLOADS --dimensions DAY
     """

@@ -1,4 +1,4 @@
-"""`reelport jobs`: the ledger of reports asked for on this machine, their slots, and how to resume each."""
+"""`reelport jobs`: reports asked for on this machine, their slots, how to resume each."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def show(job: Job, /, *, json: PrintJson = False) -> None:
 
 @JOBS.command
 def forget(*jobs: Job, json: PrintJson = False) -> None:
-    """Forget reports: they hold no slot here any more, and their command asks anew. The service isn't told.
+    """Forget reports: they hold no slot here, and are asked for anew. The service isn't told.
 
     Example: reelport jobs forget 1
     """
@@ -189,7 +189,7 @@ def _report(query: ReportQuery, comma: str) -> str:
 
 
 def _slot(row: Row, now: datetime) -> str | None:
-    """Return whether the report holds one of the key's slots, or until when it may; None where it doesn't."""
+    """Say whether the report holds a slot of the key, or until when it may; None if it doesn't."""
     if not row.is_in_flight(now, reelport=False):
         return None
     guessed = row.token is None and not row.is_alive(now)
@@ -224,7 +224,7 @@ def _details(row: Row, now: datetime) -> Mapping[str, object]:
 
 
 def _file(row: Row) -> Path | None:
-    """Return the report's file where it exists; a temporary one for stdout or another format is gone by then."""
+    """Return the report's file if it exists; one for stdout or another format is gone by then."""
     return row.path if row.path is not None and row.path.exists() else None
 
 

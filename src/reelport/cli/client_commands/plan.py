@@ -59,7 +59,7 @@ def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: P
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long a report takes at a service: its documented maximum, and by experience; None where unknown."""
+    """How long a report takes: at most as documented, and by experience; None where unknown."""
 
     at_most: timedelta | None
     typical: timedelta | None
@@ -74,7 +74,7 @@ class Pace:
         return cls(limit if session.settings.is_dailymotion else None, median_low(took) if took else None)
 
     def of_all(self, planned: Plan) -> tuple[timedelta | None, timedelta | None]:
-        """Estimate all reports of a plan, at most and by experience, with as many at a time as there are slots."""
+        """Estimate a plan's reports, at most and by experience, with all slots at work."""
         rounds = math.ceil(planned.to_make / planned.slots)
         return (
             None if self.at_most is None else rounds * self.at_most,

@@ -1,4 +1,4 @@
-"""Spool files: downloads on their way to stdout or another format, kept where a restarted command finds them.
+"""Spool files: downloads on their way elsewhere, kept where a restarted command finds them.
 
 They lie in the user's Reelport home. A command deletes its spool file when it succeeds. Abandoned ones are deleted by
 the first command after two days: the service keeps a report no longer than that.

@@ -99,7 +99,7 @@ def run(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Bring copies up to date: read missing days and those that still change, and replace them in the copy.
+    """Bring copies up to date: read missing days and those that still change, and replace them.
 
     Example: reelport sync run views_by_day
 
@@ -161,7 +161,7 @@ def verify(
     json: PrintJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Read days again and show how far their numbers have moved; changes nothing. That tells the right lookback.
+    """Read days again and show how far their numbers moved, which tells the right lookback.
 
     Example: reelport sync verify views_by_day
     """

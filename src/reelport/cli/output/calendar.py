@@ -15,7 +15,7 @@ _OUTSIDE = " "
 
 
 def draw_calendar(standing: Coverage, *, fancy: bool) -> Text:
-    """Draw the wanted days by month, each by its state. With `fancy` the terminal can show Unicode blocks."""
+    """Draw the wanted days by month and state; `fancy` where the terminal has Unicode blocks."""
     drawn = Text()
     for number, month in enumerate(_list_months(standing)):
         drawn.append("\n" if number else "").append(f"  {month:%Y-%m}  ", style="dim")

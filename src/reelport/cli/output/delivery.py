@@ -71,7 +71,7 @@ class Delivery:
         return self.form in {None, Format.CSV} and not self.excel_safe
 
     def shape(self) -> Format:
-        """Return the format to write. Raises UsageError where it isn't available, or the file can't be written."""
+        """Return the format to write. UsageError: it isn't there, or the file can't be written."""
         from reelport.client.files.part import resolve_csv_target, resolve_target
 
         shape = format_of(self.form, self.output, excel_safe=self.excel_safe)

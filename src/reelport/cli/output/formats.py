@@ -83,7 +83,7 @@ def _copy_sidecar(target: Path, done: Downloaded, made: dict[str, object]) -> No
 
 
 def format_json_lines(table: Table) -> Iterator[str]:
-    """Format each row as a JSON object. Money and rates are numbers with all digits; an empty cell is null."""
+    """Format rows as JSON objects: numbers with all digits, an empty cell as null."""
     names = [json.dumps(column.name, ensure_ascii=False) for column in table.columns]
     encode = _encode
     for row in table.tuples():

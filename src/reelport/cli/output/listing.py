@@ -20,7 +20,7 @@ _GAP = 2
 
 
 def print_list(rows: Sequence[Mapping[str, object]], *, as_json: bool, none: str = "There is nothing to list.") -> None:
-    """Print rows of the same fields: with `as_json` one JSON list; a table on a terminal; else tab-separated lines.
+    """Print rows as a JSON list, a table on a terminal, or tab-separated lines.
 
     Without rows, the sentence `none` goes to stderr: stdout is for data.
     """

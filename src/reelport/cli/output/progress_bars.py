@@ -45,7 +45,7 @@ class ProgressBars:
 
 
 class _TextWithBar(ProgressColumn):
-    """A text, and a bar once the total is known. Both share a column, so that a text alone may use the whole width."""
+    """A text, and a bar once the total is known, in one column, so that a text may fill it."""
 
     def render(self, task: Task) -> Text:
         text = Text(task.description, no_wrap=True, overflow="ellipsis")

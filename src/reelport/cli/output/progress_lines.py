@@ -179,7 +179,7 @@ class ProgressLines(ResumableCommand):
                 self._say_heartbeat(window, 0, f"downloading: {amounts}")
 
     def _show_trouble(self, window: str, prefix: str, reason: str, seconds: float) -> None:
-        """Print an error at once, then every few seconds while it lasts; all windows of a host share one line."""
+        """Print an error at once, then every few seconds; all windows of a host share one line."""
         if self._bars:
             self._bars.show(window, f"{prefix}trying again")
         now = self._seconds()
@@ -230,5 +230,5 @@ def _format_changed(cells: int) -> str:
 
 
 def without_resume_advice(error: ReelportError) -> str:
-    """Return an error's text without its advice to programs: the command line gives its own resume command."""
+    """Return an error's text without its advice to programs: we give our own resume command."""
     return str(error).partition(" Take it up again with")[0]

@@ -54,7 +54,7 @@ def write_guarded(report: Path, to: SupportsWrite[bytes]) -> int:
 
 
 def _split_records(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Split lines into records with their line ends: a line that ends inside of quotes continues in the next."""
+    """Split lines into records: a line that ends inside quotes continues in the next."""
     held: list[bytes] = []
     open_ = False
     for line in lines:

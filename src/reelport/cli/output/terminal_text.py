@@ -1,4 +1,4 @@
-"""Make untrusted text safe to print on a terminal: no control characters, no changes of writing direction."""
+"""Make text safe for a terminal: no control characters, no changes of writing direction."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CleanedOutput:
         self._held = ""
 
     def write(self, data: bytes, /) -> int:
-        """Write the next bytes. A final carriage return is held back until the next byte shows whether a line ends."""
+        """Write bytes. A final carriage return waits for the next byte: a line may end there."""
         text = self._held + self._decoder.decode(data)
         self._held = "\r" if text.endswith("\r") else ""
         self._put(text.removesuffix("\r"))

@@ -94,7 +94,7 @@ def list_organizations(*, json: PrintJson = False, data: Data = None) -> None:
 
 @ORG.command(name="remove")
 def remove_organization(name: str, *, yes: Yes = False, json: PrintJson = False, data: Data = None) -> None:
-    """End an organization with its keys, tokens and reports, at once and for good; shows them and asks first.
+    """End an organization, its keys, tokens and reports, for good; shows them and asks first.
 
     Example: reelport org remove rival --yes
     """
@@ -151,7 +151,7 @@ def add_channel(
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
-    """Enter a channel, or rename one, and let an organization read it. A name or an account that isn't given stays.
+    """Enter or rename a channel, and let an organization read it. What isn't given stays.
 
     A rename counts for every organization that reads the channel, and is said with what it was called. Of a file's
     channels all are entered or none: everything that is wrong with it is said at once.
@@ -201,7 +201,7 @@ def remove_channels(
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
-    """Let an organization read channels no longer, at once: every report that covers one is gone, with its file.
+    """Let an organization read channels no longer; reports that cover one end at once.
 
     Keys that are limited to these channels alone are revoked. Facts stay.
 

@@ -272,7 +272,7 @@ def load_undo(
     table: Annotated[str | None, Parameter(help="The table, when batches of several have this name.")] = None,
     yes: Annotated[bool, Parameter(negative="", help="Do it without asking, as programs must.")] = False,
 ) -> None:
-    """Take back a load: its rows go, and what it replaced comes back. Shows both day by day and asks first.
+    """Take back a load: its rows go, what it replaced comes back. Shows both and asks first.
 
     Example: reelport load undo BATCH --yes
     """

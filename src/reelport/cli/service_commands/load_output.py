@@ -65,7 +65,7 @@ _OF_OUTPUT = (
 
 
 def _see_undo(loaded: LoadResult | Preview) -> str:
-    """Say how to load a batch of facts on other terms; objects are merged, so that nothing stands in the way."""
+    """Say how to load facts on other terms; nothing stands in the way of objects, which merge."""
     if not TABLES[loaded.table].is_fact:
         return ""
     return f". To load it on other terms, such as --lenient, first run: reelport load undo {loaded.batch}"

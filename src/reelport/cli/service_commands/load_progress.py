@@ -21,7 +21,7 @@ EVERY_SECONDS = 5.0
 
 
 class LoadProgress:
-    """Shows the progress of a load: a bar on a terminal, elsewhere a line every few seconds, also while it sorts."""
+    """Shows a load's progress: a bar on a terminal, else a line a few seconds, sorting too."""
 
     def __init__(self, stream: TextIO, every: float = EVERY_SECONDS, *, as_json: bool = False) -> None:
         self._stream = stream

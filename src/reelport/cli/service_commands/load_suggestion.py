@@ -17,7 +17,7 @@ from reelport.wording import format_count
 def write_suggestion(
     root: Path, table: str, files: Sequence[Path], to: Path | None, memory: str, *, force: bool, as_json: bool
 ) -> None:
-    """Write a mapping from the files to the table, into `to` or into TABLE.map.sql in the working directory.
+    """Write a mapping from the files to the table, into `to` or ./TABLE.map.sql.
 
     Raises UsageError where that file exists, unless `force`. A file that is to be loaded is never overwritten.
     """

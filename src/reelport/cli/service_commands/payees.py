@@ -32,7 +32,7 @@ def payees(
     memory: MemoryOption = MEMORY,
     json: PrintJson = False,
 ) -> None:
-    """Show whom the loaded earnings belong to, channel by channel, and what is nobody's; together they are the table.
+    """Show whom all loaded earnings belong to, channel by channel, and what is nobody's.
 
     Example: reelport payees --start 2023-07-01 --end 2023-07-31
     """

@@ -22,7 +22,7 @@ def _keep_as_written(_: type, words: Sequence[Token]) -> str:
 
 
 def _build_flags(*, worker: bool) -> list[tuple[str, Any, None]]:
-    """Build a flag for each setting, or each that a worker reads. Help names the default; an absent flag is None."""
+    """Build a flag for each setting that is read; absent it is None, and help says the default."""
     kinds: dict[str, Any] = get_type_hints(Settings)
     flags = []
     for field in fields(Settings):

@@ -1,4 +1,4 @@
-"""Receive one link's bytes into a part file: decompress gzip, hash, check the header and write it only once."""
+"""Receive a link's bytes into a part file: unzip, hash, check the header, write once."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Intake:
 
     @property
     def is_keepable(self) -> bool:
-        """Whether another process can resume: the bytes on disk are the file's, and a checksum will prove it."""
+        """Whether another process can resume: the disk has the file's bytes, a checksum proves it."""
         return self.is_resumable and self.promise.provable and self._whole and not self.packed
 
     def _find_proof(self) -> Proof:

@@ -1,4 +1,4 @@
-"""Say where a report's link leads, and what to set when that is wrong. Never repeats the signed part."""
+"""Say where a link leads, and what to set when that is wrong; hides the signed part."""
 
 from __future__ import annotations
 

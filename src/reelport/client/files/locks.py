@@ -71,7 +71,7 @@ def remove_folder(folder: Path, lock: Path, descriptor: int) -> None:
 
 
 def rename_into_place(part: Path, target: Path) -> None:
-    """Rename a closed file to the target. Raises OSError; on Windows, where another may have it open, after retries."""
+    """Rename a closed file to the target. Raises OSError; on Windows, after retries."""
     for _ in range(0 if POSIX else _TURNS):
         with suppress(PermissionError):
             part.replace(target)
@@ -82,7 +82,7 @@ def rename_into_place(part: Path, target: Path) -> None:
 
 @contextmanager
 def replace_whole(target: Path) -> Iterator[Path]:
-    """Give a path to write to in the block: a file there replaces the target, synced, or is deleted after an error."""
+    """Give a path to write to in the block; after it, the file is synced and replaces `target`."""
     part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
     try:
         yield part

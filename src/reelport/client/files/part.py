@@ -1,4 +1,4 @@
-"""A part file: written beside its target, hashed and counted on the way, and renamed to the target when whole."""
+"""A part file: written beside its target, hashed and counted, renamed when whole."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def resolve_target(to: str | os.PathLike[str]) -> Path:
-    """Resolve the path that a download is written to, following symlinks. Raises UsageError for an unusable one."""
+    """Resolve a download's path, following symlinks. Raises UsageError for an unusable one."""
     if not os.fspath(to):
         raise UsageError("The name of the file to write the report to is empty.")
     try:
@@ -68,7 +68,7 @@ def resolve_target(to: str | os.PathLike[str]) -> Path:
 
 
 def can_be_named_on_windows(name: str) -> bool:
-    """Whether Windows allows a file of this name. After a colon it would open a hidden stream of another file."""
+    """Whether Windows allows this name. A colon would open a hidden stream of another file."""
     stem = name.partition(".")[0].rstrip(" ").upper()
     illegal = any(letter in _ILLEGAL or ord(letter) < _BLANK for letter in name)
     return not (illegal or name.endswith((".", " ")) or _DEVICE.fullmatch(stem))
@@ -185,7 +185,7 @@ class Part:
         self._tally = mark.tally.copy() if mark else Tally()
 
     def recover(self) -> bytes:
-        """Resume the file that an earlier process left, and return its header; an empty one when it is of no use.
+        """Resume an earlier process's file and return its header; empty when it is of no use.
 
         Drops the last byte, so that there is always something to request.
         """

@@ -1,4 +1,4 @@
-"""Proofs that a file is whole: what a response's headers promise of its body, and how strong a proof that gives."""
+"""Proofs that a file is whole: what headers promise of the body, and how strong that is."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Promise:
 
     @property
     def rows(self) -> int | None:
-        """The number of rows below the header, where a checksum will prove that the service counted this very file."""
+        """The number of rows, where a checksum will prove that the service counted this very file."""
         return self.claimed_rows if self.provable and not self.encoded else None
 
     @property

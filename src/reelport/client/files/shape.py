@@ -155,7 +155,7 @@ class Rows:
 
 
 def _remove_quoted(marks: bytes, *, inside: bool) -> tuple[bytes, bool]:
-    """Return the bytes outside of quotes, and whether the bytes end inside; `inside` says whether they begin so."""
+    """Return the bytes outside quotes, and whether they end inside; `inside`: begin so."""
     if not inside and b'"' not in marks:
         return marks, False
     # Two adjacent quotes enclose nothing, whether they are a cell's two ends or a doubled quote.

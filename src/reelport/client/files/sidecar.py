@@ -1,4 +1,4 @@
-"""The sidecar: a small JSON file beside a download with its facts. Holds no secret, access token or link."""
+"""The sidecar: a JSON file beside a download with its facts. Holds no secret and no link."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Sidecar:
 
 
 def find_sidecar_path(target: Path) -> Path | None:
-    """Return the path of a file's sidecar, `views.csv.json` for `views.csv`; None where another file has that name."""
+    """Return a file's sidecar, `views.csv.json`; None where another file has that name."""
     path = target.with_name(f"{target.name}.json")
     return path if not path.exists() or read_sidecar(path) is not None else None
 

@@ -1,4 +1,4 @@
-"""Compute a file's SHA-256 and count its lines while it is written, in other threads than the writer's."""
+"""Compute a file's SHA-256 and count its lines in other threads while it is written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _THREADS = 2
 
 
 class Tally:
-    """Hashes and counts the bytes of one file. Less than a megabyte needs no thread; at most two megabytes wait.
+    """Hashes and counts a file's bytes. Under a megabyte needs no thread; two at most wait.
 
     Where `rows` are known already, lines aren't counted, as counting would hold up the reader; lines that the reader
     has counted aren't counted again.

@@ -1,4 +1,4 @@
-"""Read a report's file as Arrow: by Arrow's CSV reader with the catalog's types, or row by row where that fails.
+"""Read a report as Arrow: by its CSV reader with the catalog's types, else row by row.
 
 Imports pyarrow, so `reelport.client.results.tables` loads this module only when it needs a table.
 """
@@ -94,7 +94,7 @@ def _is_empty(path: Path) -> bool:
 
 
 def _widen_types(path: Path, columns: tuple[Column, ...]) -> pa.Schema:
-    """Find types that hold every cell of a file where the catalog's don't. Reads the whole file. Raises SchemaDrift."""
+    """Find types that hold every cell where the catalog's don't; reads all. Raises SchemaDrift."""
     widths = [_Width(column) for column in columns]
     for row in read_typed_rows(path, columns):
         for width, cell in zip(widths, row, strict=True):

@@ -1,4 +1,4 @@
-"""Parse a CSV file into typed cells: quotes, line ends in cells, and an empty cell distinct from an empty text.
+"""Parse a CSV into typed cells; tells an empty cell from an empty text.
 
 Python's own reader can't tell those two apart, and refuses cells above 128 kB.
 """

@@ -42,7 +42,7 @@ def _convert_column(column: Column, cells: pa.ChunkedArray, *, exact: bool) -> p
 
 
 def _convert_numbers(cells: pa.ChunkedArray, *, exact: bool) -> pd.Series:
-    """Convert integers to int64, or Int64 where a cell is empty; decimals and larger integers to Decimals or floats."""
+    """Convert integers to int64 or Int64 (empty cells), others to Decimals or floats."""
     if pa.types.is_integer(cells.type):
         return cells.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get if cells.null_count else None)
     if exact:

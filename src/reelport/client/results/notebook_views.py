@@ -1,4 +1,4 @@
-"""Render tables, reports and downloads as HTML for notebooks; escapes everything that came from outside."""
+"""Render tables, reports and downloads as HTML for notebooks; escapes all from outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read a report's file as typed rows, Arrow, Polars, pandas or Parquet, with the catalog's types and no guesses.
+"""Read a report as typed rows, Arrow, Polars, pandas or Parquet, by the catalog's types.
 
 Only an empty cell is null: `NA` is a text. Columns that the catalog doesn't know are text.
 """

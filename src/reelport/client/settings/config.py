@@ -173,7 +173,7 @@ def expand_path(path: str | os.PathLike[str]) -> Path:
 
 
 def normalize_url(url: str) -> str:
-    """Normalize a service's address: host in lower case, no slash at the end. Raises UsageError for an invalid one."""
+    """Normalize an address: lower-case host, no slash at the end. Raises UsageError."""
     if not _is_valid_url(url.strip()):
         raise UsageError(f"{url[:200]!r} is no address of a service ({URL}): {_advise_on_url(url.strip())}")
     parts = urlsplit(url.strip())
@@ -202,7 +202,7 @@ def _refuse_clear_text(url: str) -> None:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether a host is this machine. Looks up no names other than `localhost`, as a name's address can change."""
+    """Whether a host is this machine. Looks up no name but `localhost`: an address can change."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -219,7 +219,7 @@ def _is_valid_url(url: str) -> bool:
 
 
 def _advise_on_url(url: str) -> str:
-    """Advise on an invalid address: the same with a whole scheme, where only that is wrong, else an example."""
+    """Advise on an invalid address: the same with a scheme, if that is all, else an example."""
     word, colon, rest = url.partition(":/")
     scheme = nearest(word, ("http", "https")) if colon else "http" if url.startswith(_OWN) else "https"
     whole = f"{scheme}://{rest.lstrip('/') if colon else url}"
@@ -255,7 +255,7 @@ def _read_text(name: str, value: object) -> str:
 
 
 def read_count(environment: Mapping[str, str], name: str) -> int | None:
-    """Read a variable that is a positive whole number; unset is None. Raises UsageError for anything else."""
+    """Read a positive whole number; None when unset. Raises UsageError for anything else."""
     text = environment.get(name, "").strip()
     if not text:
         return None

@@ -47,7 +47,7 @@ class PrivateKey:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A public API key with the login of the account it reports on: gets tokens by password, then by refresh token."""
+    """A public API key and its account's login: gets tokens by password, then by refresh token."""
 
     id: str = field(repr=False)
     secret: str = field(repr=False)
@@ -72,7 +72,7 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """An access token from elsewhere. The client can't renew it: when it expires, the user must give a fresh one.
+    """An access token from elsewhere, which can't be renewed: the user must give a fresh one.
 
     Raises AccessError for a text that can't be a token.
     """
@@ -108,6 +108,6 @@ def is_token(text: str) -> bool:
 
 
 def graphql_path(key: Credentials, url: str) -> str:
-    """Return the path of a service's GraphQL; Dailymotion's public host has it at its root, for every token."""
+    """Return the path of GraphQL; on Dailymotion's public host it is the root, for every token."""
     same = urlsplit(url).hostname == urlsplit(PUBLIC_HOST).hostname
     return PUBLIC_GRAPHQL_PATH if same else key.graphql_path

@@ -189,7 +189,7 @@ def _list_misplaced(found: Mapping[str, Any], *, alone: bool) -> Iterator[str]:
 
 
 def _is_unknown(key: str, value: object, *, alone: bool) -> bool:
-    """Tell whether nobody reads a key. A foreign table of a project's file is one only where it is near to ours."""
+    """Tell whether nobody reads a key; a project's foreign table only if its name is near ours."""
     if alone or not isinstance(value, dict):
         return key not in (OURS if alone else PROJECT_NAMES)
     return key not in PROJECT_NAMES and _find_near(key, alone=alone) in OURS

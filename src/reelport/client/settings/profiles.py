@@ -1,4 +1,4 @@
-"""Find the settings in force and their sources: arguments, environment, project's profile, user's profile, defaults.
+"""Find the settings in force: arguments, environment, project's, user's profile, defaults.
 
 A profile named in the call (`--profile`, `profile=`) takes precedence over the environment.
 """
@@ -39,7 +39,7 @@ PROJECT_FILE = "reelport.toml"
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """Every setting in force by name, the files' paths, and the error (`trouble`) that kept a secret from us."""
+    """Every setting in force, the files' paths, and what kept a secret from us (`trouble`)."""
 
     settings: Mapping[str, Setting]
     home: Path
@@ -98,7 +98,7 @@ def find_in_force(
     insecure: bool = False,
     **given: str | None,
 ) -> InForce:
-    """Find every setting in force. A secret that can't be read is no error here: `trouble` has the reason."""
+    """Find every setting in force. An unreadable secret is no error: `trouble` says why."""
     home, project = resolve_home(environment), find_project_file(folder)
     faults = Faults()
     user = home / USER_FILE
@@ -149,7 +149,7 @@ def list_profile_names(environment: Mapping[str, str], folder: Path | None = Non
 
 
 def find_project_file(folder: Path | None = None) -> Path:
-    """Return the project's profile file in a folder, by default the current one. Searches no parent folders."""
+    """Return a folder's project file, by default the current one's. Searches no parents."""
     return (folder or Path()) / PROJECT_FILE
 
 
@@ -200,7 +200,7 @@ def _is_for_address(place: Layer, order: Sequence[Layer], url: Setting) -> bool:
 
 
 def _explain_withheld(found: InForce, places: Sequence[Layer]) -> AccessError | None:
-    """Build the error for a secret that was found but withheld from the address; None where there is none."""
+    """Build the error for a secret withheld from the address; None where there is none."""
     url = found.settings["url"]
     parts = [part for part in PARTS[found["kind"]] if not found[part]]
     held = [f"the {part} of the {place.source}" for part in parts for place in places if part in place.values]

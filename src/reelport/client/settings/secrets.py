@@ -1,4 +1,4 @@
-"""Store and find secrets: in the environment, the system's keyring, or a file that only its owner may read.
+"""Store and find secrets: environment, the system's keyring, or a private file.
 
 Looked up in this order. A secret is stored in clear text only when the user asks for the file.
 """
@@ -93,7 +93,7 @@ def get_ring_name(ring: KeyringBackend) -> str:
 
 
 def store_in_keyring(ring: KeyringBackend, name: Name, secret: str) -> str:
-    """Store a secret in the keyring and return the place. Raises AccessError when the keyring doesn't give it back."""
+    """Store a secret in the keyring; return the place. AccessError if it isn't given back."""
     with _translate_keyring_errors():
         ring.set_password(_format_service(name), name.entry, secret)
     if _read_from_keyring(ring, name) != secret:
@@ -154,7 +154,7 @@ def _translate_keyring_errors() -> Iterator[None]:
 
 
 def _read_file(path: Path) -> dict[str, dict[str, str]]:
-    """Read the file of secrets; empty where there is none. Raises AccessError when others can read or own it."""
+    """Read the file of secrets, if any. Raises AccessError when others can read or own it."""
     try:
         with path.open("rb") as file:
             _check_owner(path, os.fstat(file.fileno()))

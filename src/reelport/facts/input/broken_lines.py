@@ -23,7 +23,7 @@ class BrokenLine:
 
 
 class BrokenLines:
-    """Counts broken lines by reason and keeps the first `most`. Thread-safe, since DuckDB's threads call it."""
+    """Counts broken lines by reason, keeps the first `most`. Thread-safe, for DuckDB's threads."""
 
     def __init__(self, names: Sequence[str], most: int) -> None:
         self.first: list[BrokenLine] = []

@@ -1,4 +1,4 @@
-"""Check all rows of a load by the rules of its table, for a dry run: count good rows, and bad ones by reason."""
+"""Check all rows of a load for a dry run: count good rows, and bad ones by reason."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class RowCheck:
-    """The counts of a check: rows read, rows to load (in all and by day), and reasons why others are refused.
+    """The counts of a check: rows read, rows to load (also by day), and why others are refused.
 
     Of object rows with the same key, one counts. A row may have several reasons; the most frequent comes first.
     """
@@ -72,7 +72,7 @@ def check_rows(
     lenient: bool,
     meter: ProgressMeter,
 ) -> RowCheck:
-    """Read the sources to their end and count; meanwhile `bad` counts the lines that can't be parsed as rows."""
+    """Read the sources to their end and count; `bad` counts lines that are no rows."""
     query = _counting_sql(table, given, lenient=lenient)
     groups = space.run_interruptibly(lambda: space.session.execute(query).fetchall(), meter.report_engine_share)
     days: Counter[date] = Counter()

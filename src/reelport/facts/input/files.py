@@ -88,7 +88,7 @@ READ_ERRORS = (EOFError, OSError, zlib.error, pa.ArrowException)
 
 
 def detect_format(paths: Sequence[Path]) -> tuple[InputFile, ...]:
-    """Detect each file's format by its first bytes, then by its name; BadInput with the problems of all files."""
+    """Detect formats by first bytes, then by names; BadInput with the problems of all files."""
     if not paths:
         raise UsageError("no file was given")
     found, problems = [], []

@@ -32,7 +32,7 @@ _IS_OBJECT = f"""
 def create_json_view(
     space: Workspace, name: str, files: Sequence[InputFile], reject: Reject, meter: ProgressMeter, places: ObjectPlaces
 ) -> list[str]:
-    """Create a view of the files' objects with the types that DuckDB detects; return the paths that the view reads.
+    """Create a view of the files' objects, as DuckDB types them; return the paths it reads.
 
     DuckDB reads the files to their end to detect the types, and fails on a single bad line. Only then is each line
     checked: those that are no JSON objects, or have a key without a name, go to `reject`, and `places` records where
@@ -59,7 +59,7 @@ def _create_staged_view(space: Workspace, name: str, paths: list[str], first: In
 
 
 def _create_record_view(space: Workspace, name: str, paths: list[str], compression: str | None) -> None:
-    """Create the view with a column for each key, also where DuckDB would detect a map for many keys of one type."""
+    """Create the view with a column a key, also where DuckDB would make a map of many keys."""
     try:
         _create_view(space, name, paths, compression)
     except duckdb.BinderException:

@@ -1,4 +1,4 @@
-"""Find the file and line of an object in NDJSON files by its number; DuckDB numbers objects, not lines."""
+"""Find file and line of an NDJSON object by its number: DuckDB numbers objects, not lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parse JSON objects, one per line, as rows of texts; numbers keep their spelling, so nothing is rounded."""
+"""Parse JSON lines as rows of texts; numbers keep their spelling, so nothing is rounded."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def parse_row(raw: bytes, known: frozenset[str]) -> dict[str, str | None] | str:
 
 
 def _count_key_signs(raw: bytes) -> int:
-    """Count the keys that a line may have. May count too many (a colon after a quote in a text), never too few."""
+    """Count the keys that a line may have: perhaps too many (a colon in a text), never too few."""
     return raw.count(b'":') + raw.count(b'" ') + raw.count(b'"\t')
 
 

@@ -37,7 +37,7 @@ def _convert(session: duckdb.DuckDBPyConnection, function: str, text: str) -> st
 
 
 def _reads_whole_rows(tree: Node, name: str) -> bool:
-    """Whether an expression uses a whole row as one value, so that two more columns would change the value.
+    """Whether an expression uses a whole row as one value: two more columns would change it.
 
     Such an expression names a table in place of a column (`to_json(input)`), or contains a star (`hash(COLUMNS(*))`).
     """
@@ -107,7 +107,7 @@ def _trace_table(table: Node, tree: Node, known: dict[str, Node], name: str, num
 
 
 def _trace_cte(called: str, tree: Node, known: dict[str, Node], name: str, numbered: str) -> bool:
-    """Change a CTE (WITH) to return file and line; False if it is read more than once or renames its columns."""
+    """Make a CTE (WITH) return file and line; False if it is read twice or renames columns."""
     part = known[called]
     tables = (each["table_name"].lower() for each in _walk(tree) if each.get("type") == "BASE_TABLE")
     if part["aliases"] or sum(table == called for table in tables) > 1:

@@ -15,7 +15,7 @@ _MARK = b"\xef\xbb\xbf"
 
 
 class LineReader:
-    """Iterates over lines and their numbers, from 1, without line feeds; a UTF-8 BOM at the start is dropped."""
+    """Iterates over numbered lines, from 1, without line feeds and without a UTF-8 BOM."""
 
     def __init__(self, stream: OpenedFile, file: InputFile) -> None:
         self._stream = stream
@@ -37,7 +37,7 @@ class LineReader:
             yield self._given_back.popleft()
 
     def read_block(self) -> tuple[int, list[bytes]] | None:
-        """Read the next block: the number of its first line, and all lines that are in memory; None at the end."""
+        """Read all lines in memory, after the number of the first; None at the end."""
         if self._given_back:
             first = self._given_back[0][0]
             lines = [line for _, line in self._given_back]

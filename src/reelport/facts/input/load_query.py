@@ -95,7 +95,7 @@ def dry_run_sql(table: Table, source: RowSource, *, lenient: bool = False) -> st
 def _collect_rules(
     table: Table, source: RowSource, *, lenient: bool
 ) -> tuple[dict[str, str], list[RowRefusal], list[RowRefusal]]:
-    """Collect the SQL of each column's value, the reasons to refuse a row, and those that are only counted."""
+    """Collect the SQL of each value, the reasons to refuse a row, and those only counted."""
     values: dict[str, str] = {}
     refusals: list[RowRefusal] = []
     for column in table.columns:

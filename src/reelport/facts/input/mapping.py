@@ -125,7 +125,7 @@ def _create_view(space: Workspace, name: str, body: str) -> None:
 def _stage_csv(
     space: Workspace, files: Sequence[InputFile], reject: Reject, failure: ReaderFailure, meter: ProgressMeter
 ) -> Path:
-    """Convert CSV files to one Parquet file of texts, files and lines, so that the mapping can read it repeatedly."""
+    """Convert CSV files to one Parquet file of texts and places, to be read repeatedly."""
     headers = {read_header(file) for file in files}
     if len(headers) > 1:
         raise BadInput("a mapping takes CSV files of one header; these have different ones")

@@ -10,7 +10,7 @@ from reelport.facts.input.files import FileFormat, InputFile
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The stage ('reading', 'mapping', 'sorting', 'writing' or 'committing') and the rows that are through with it.
+    """A stage (reading, mapping, sorting, writing, committing) and the rows through with it.
 
     `done` and `total` are in `unit`, 'bytes' of the files on disk or 'rows'; None where unknown.
     """

@@ -1,4 +1,4 @@
-"""Write the reject file: the rows that a load refused, with file, line, reason and the raw row as JSON."""
+"""Write the reject file: refused rows with file, line, reason and the raw row as JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _Place = tuple[int, int, int, int]
 
 
 class Rejects:
-    """Counts bad rows and writes them to the reject file, which appears when `finish` is called and there are any.
+    """Counts bad rows and writes them to the reject file, which `finish` makes appear.
 
     Without a path, bad rows are only counted; past the cap too. `claim` is called with the path of the unfinished file
     before the file is created. `lines` counts those that couldn't be parsed as rows at all. If `locate` is set, the
@@ -134,7 +134,7 @@ class Rejects:
                 self._file = None
 
     def _sort(self, part: Path) -> None:
-        """Rewrite the file sorted by file and line; broken lines were added first, rows in the order of their days."""
+        """Sort the file by file and line: broken lines were added first, rows by their days."""
         places = sorted(self._places)
         if places == self._places:
             return
@@ -185,7 +185,7 @@ def _is_reject_file(path: Path) -> bool:
 
 
 def check_rejects_path(path: Path, root: Path, others: Sequence[Path]) -> None:
-    """Raise UsageError if the path is one of the load's own files, by any name, or exists but is no reject file.
+    """Raise UsageError for the load's own files, and for one that exists and is no reject file.
 
     Called before anything is opened for writing.
     """

@@ -1,4 +1,4 @@
-"""Make a load's files readable for its query: one source for each group of files with the same columns."""
+"""Make a load's files readable: one source for each group with the same columns."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def make_sources(
     failure: ReaderFailure,
     meter: ProgressMeter,
 ) -> tuple[RowSource, ...]:
-    """Make a source for each group of files with the same columns; BadInput with the problems of all files."""
+    """Make a source for each group with the same columns; BadInput with every file's problems."""
     groups: dict[tuple[FileFormat, tuple[tuple[str, str], ...]], list[tuple[int, InputFile]]] = defaultdict(list)
     problems = []
     for number, file in enumerate(files):
@@ -119,7 +119,7 @@ def check_columns(table: Table, found: Sequence[RowSource], files: Sequence[Inpu
 
 @contextmanager
 def blame_input(space: Workspace, files: Sequence[InputFile], found: Sequence[RowSource]) -> Iterator[None]:
-    """When DuckDB fails inside the block, raise BadInput that names the damaged Parquet file or the mapping.
+    """When DuckDB fails in the block, raise BadInput naming the damaged file or the mapping.
 
     DuckDB's own message gives the bytes or the value that failed, but seldom the file.
     """
@@ -152,7 +152,7 @@ def _is_readable(space: Workspace, file: InputFile) -> bool:
 
 
 def read_text_columns(file: InputFile, table: Table) -> tuple[tuple[str, str], ...]:
-    """Read the column names of a text file, with the type text. NDJSON may have any column of the table in any line."""
+    """Read a text file's columns, all text. NDJSON may have any of the table's in any line."""
     names = read_header(file)
     if file.format is FileFormat.NDJSON:
         names = tuple(dict.fromkeys((*names, *(column.name for column in table.columns))))

@@ -31,7 +31,7 @@ Reject = Callable[[int, int, str, str], None]
 
 
 def read_header(file: InputFile) -> tuple[str, ...]:
-    """Read the column names of a text file: a CSV file's first record, or the keys of an NDJSON file's first object."""
+    """Read a text file's column names: its CSV header, or its first NDJSON object's keys."""
     try:
         with file.open() as stream:
             lines = LineReader(stream, file)
@@ -155,7 +155,7 @@ def _parse_unquoted(raw: Sequence[bytes], names: Sequence[str]) -> list[pa.Array
 
 
 def _parse_quoted(raw: Sequence[bytes], names: Sequence[str]) -> list[pa.Array] | None:
-    """Parse lines that are each a complete record, quotes included; None when a line needs the strict parser."""
+    """Parse lines that are complete records, with quotes; None where the strict parser must."""
     if any(line.count(b'"') & 1 or b"\0" in line for line in raw):
         return None
     try:

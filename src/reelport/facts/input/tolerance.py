@@ -26,7 +26,7 @@ class RejectCap:
 
 @dataclass(frozen=True, slots=True)
 class MaxBad:
-    """The most bad rows that a load tolerates: a number, or a share of all rows read; `text` as the user wrote it."""
+    """The most bad rows tolerated: a number or a share of all read; `text` as it was written."""
 
     text: str
     rows: int | None = None

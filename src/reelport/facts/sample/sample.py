@@ -110,7 +110,7 @@ def _check_arguments(start: date, end: date, rows: int, seed: int) -> None:
 
 
 def _check_days_free(root: Path, start: date, end: date, call: str) -> None:
-    """Raise UsageError if another sample has facts on these days, because a day would hold the rows of both."""
+    """Raise UsageError if another sample has facts on these days: they would hold both."""
     taken = {
         entry.batch
         for table in TABLES.values()

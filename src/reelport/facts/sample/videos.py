@@ -1,4 +1,4 @@
-"""The videos of the sample world: a shelf of old ones, streams that never end, and each day's uploads.
+"""The videos of the sample world: a shelf of old ones, endless streams, daily uploads.
 
 A video depends only on the seed and its number. The number of an upload contains its
 day, so every range of days has the same uploads, and a second range only adds some.
@@ -97,7 +97,7 @@ def video_rows(found: Iterable[Video]) -> pa.Table:
 
 
 def cast_rows(found: Iterable[Video]) -> pa.Table:
-    """Convert the videos to the rows that facts are drawn from: number, ids, first and last hour, site, playlists."""
+    """Convert the videos to the rows that facts are drawn from."""
     return pa.Table.from_pylist(
         [
             {

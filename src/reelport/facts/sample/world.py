@@ -18,7 +18,7 @@ ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def short_id(number: int) -> str:
-    """Make an id as video platforms do, `x` and seven letters or digits; unique for numbers below 36 to the 7th."""
+    """Make an id such as platforms have: `x` and seven signs; unique below 36 to the 7th."""
     letters = []
     for _ in range(7):
         number, rest = divmod(number, len(ALPHABET))
@@ -195,7 +195,7 @@ def playlist_id(slug: str, kind: str) -> str:
 
 
 def site_rows() -> pa.Table:
-    """Make the rows of all sites with number, publisher and players; not a table to load, but used to draw facts."""
+    """Make the rows of all sites, to draw facts from; they are no table to load."""
     channels = {channel.slug: channel.id for channel in CHANNELS}
     return pa.Table.from_pylist(
         [

@@ -35,7 +35,7 @@ _LONGEST = 200
 
 @dataclass(frozen=True, slots=True)
 class NamedUnit:
-    """The unit in a column name: what it measures (`seconds`, `bytes`, `EUR`, `USD`), and the factor to convert to it.
+    """A column name's unit: what it measures (`seconds`, `bytes`, `EUR`, `USD`); the factor.
 
     If `divides` is true the value is divided by the factor (milliseconds), else multiplied.
     """

@@ -160,7 +160,7 @@ def _convert_counts(column: Column, given: ExportColumn, name: ColumnName) -> Co
 
 
 def _make_measure(column: Column, given: ExportColumn, unit: NamedUnit | None, read: NumberReading) -> Conversion:
-    """Convert numbers in the unit to seconds or bytes; without a unit they are taken to be in the column's own."""
+    """Convert numbers to seconds or bytes; without a unit they are in the column's own."""
     factor = _factor_sql(unit)
     note = read.note
     if unit is None:
@@ -199,7 +199,7 @@ def _read_numbers(given: ExportColumn, *, whole: bool) -> Sequence[NumberReading
 
 
 def _most_match(values: Sequence[str], fits: Callable[[str], bool]) -> bool:
-    """Whether most of the values fit; a few wrong ones don't matter, because the load refuses them itself."""
+    """Whether most values fit: a few wrong ones don't matter, as the load refuses them."""
     return sum(map(fits, values)) * 2 > len(values)
 
 

@@ -1,4 +1,4 @@
-"""Names that exports of other vendors and warehouses use for the columns of our tables, as words without units.
+"""Names in other vendors' exports for the columns of our tables, as words without units.
 
 They come from video platforms' own analytics, web analytics, warehouses, ad servers and hand-made sheets. A name can
 belong to several columns; its place in each column's list says which column is likelier.

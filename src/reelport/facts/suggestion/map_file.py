@@ -1,4 +1,4 @@
-"""Format a suggested mapping as an SQL file with comments; it can be loaded once its gaps are filled in."""
+"""Format a suggested mapping as SQL with comments, to be loaded once its gaps are filled."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _describe_lost_characters(given: ExportColumn) -> str:
 
 
 def _format_open_way(given: ExportColumn, column: Column) -> str:
-    """Format a line for a column that no way converts: its name if it is empty, else a placeholder to complete."""
+    """Format a line for a column that nothing converts: its name if empty, else a placeholder."""
     if not given.values:
         return f"{given.sql} AS {column.name},  -- if later rows fill it"
     return f"… {given.sql} … AS {column.name},  -- write how its values become the table's"

@@ -1,4 +1,4 @@
-"""Read texts as numbers: decide from all values of a column whether a comma is a decimal sign or divides thousands."""
+"""Read texts as numbers: a column's values tell whether a comma is decimal or divides."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXPONENT = re.compile(r"([0-9])(?:\.([0-9]+))?[eE]\+?([0-9]{1,2})")
 
 @dataclass(frozen=True, slots=True)
 class NumberForm:
-    """A way to write numbers: the thousands separator and the decimal sign; `note` says how they are read."""
+    """A way to write numbers: thousands separator and decimal sign; `note` says how it is read."""
 
     group: str
     decimal: str
@@ -36,7 +36,7 @@ class NumberForm:
         return self.is_number(value) and _WHOLE.fullmatch(plain) is not None
 
     def to_sql(self, text: str) -> str:
-        """Write SQL that converts numbers in this form to ones with a decimal point; other texts stay unchanged."""
+        """Write SQL that gives such numbers a decimal point; other texts stay unchanged."""
         plain = f"replace({text}, {quote_text(self.group)}, '')"
         if self.decimal != ".":
             plain = f"replace({plain}, {quote_text(self.decimal)}, '.')"
@@ -51,7 +51,7 @@ _POINTS_GROUP = "points taken out, as they divide thousands"
 
 @dataclass(frozen=True, slots=True)
 class NumberReading:
-    """One way to read a column of texts as numbers: its SQL, what it does, and whether most have no fraction."""
+    """A way to read texts as numbers: SQL, what it does, and whether most have no fraction."""
 
     sql: str
     note: str
@@ -59,7 +59,7 @@ class NumberReading:
 
 
 def find_number_readings(values: Sequence[str], sql: str, *, whole: bool) -> tuple[NumberReading, ...]:
-    """Find the ways to read the column `sql`, which has these values, as numbers; only as whole numbers if `whole`.
+    """Find the ways to read the column `sql` as numbers; only as whole ones if `whole`.
 
     Returns none if most values are no such numbers, and two if the values don't show what their commas mean.
     """

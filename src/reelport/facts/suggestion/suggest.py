@@ -60,7 +60,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """The suggested mapping, in the order of the table's columns; `unused` are the export's columns not used in it."""
+    """The suggested mapping, in the table's order; `unused` are the export's other columns."""
 
     table: Table
     guesses: tuple[Guess, ...]

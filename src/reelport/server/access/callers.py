@@ -34,7 +34,7 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A new access token: opaque, valid for `seconds`, with the granted scopes in the order of REPORT_SCOPES."""
+    """A new access token, valid for `seconds`, with its scopes in the order of REPORT_SCOPES."""
 
     token: str
     scopes: tuple[str, ...]
@@ -69,7 +69,7 @@ def grant_token(
     *,
     seconds: int = Limit.TOKEN_SECONDS.default,
 ) -> Grant | Refusal:
-    """Grant a token with the requested scopes that the key holds, or with all of the key's when none is requested.
+    """Grant a token with the requested scopes that the key holds; with all when none is.
 
     Every key may have `manage_reports`: it stands for the scopes that the key holds, and adds none to them.
     Unknown scopes and those that the key lacks are left out; INVALID_SCOPE when that leaves none.
@@ -90,7 +90,7 @@ def grant_token(
 def _find_key_scopes(
     connection: Connection, service_secret: ServiceSecret, client_id: str, client_secret: str
 ) -> frozenset[str] | None:
-    """Find the scopes of a key; None when there is no such key, the secret is wrong or the key is revoked."""
+    """Find a key's scopes; None when it is unknown or revoked, or the secret is wrong."""
     found = connection.execute(_get_statement(connection, "key"), {"key_id": _clean_text(client_id)}).first()
     # Compute the hash for an unknown key too: the time that a refusal takes must not reveal which ids exist.
     is_right = service_secret.matches("key", client_secret, found.secret_hash if found else None)
@@ -124,13 +124,13 @@ def find_holder(connection: Connection, key_id: str) -> Caller | None:
 
 
 def is_still_allowed(connection: Connection, caller: Caller) -> bool:
-    """Whether the caller's key is still valid, and still reads every channel that `caller.channels` names."""
+    """Whether the caller's key is valid and still reads all of `caller.channels`."""
     holder = find_holder(connection, caller.key_id)
     return holder is not None and caller.channels <= holder.channels
 
 
 def _make_token(service_secret: ServiceSecret, key_id: str, scopes: Iterable[str], until: datetime) -> str:
-    """Sign a token: expiry in milliseconds (6 bytes), scopes as bits (2 bytes), a nonce, and the id of the key."""
+    """Sign a token: expiry in ms (6 bytes), scopes as bits (2), a nonce, and the key's id."""
     ends, bits = int(until.timestamp() * 1000), sum(1 << REPORT_SCOPES.index(scope) for scope in scopes)
     content = ends.to_bytes(6) + bits.to_bytes(2) + secrets.token_bytes(_NONCE_BYTES) + key_id.encode()
     return credentials.sign(service_secret, credentials.ACCESS_TOKEN, content, _SCOPES)

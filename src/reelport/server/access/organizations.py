@@ -96,7 +96,7 @@ def find_organization(connection: Connection, name: str) -> Organization:
 
 
 def lock_organization(connection: Connection, name: str) -> Organization:
-    """Get the organization and lock its row: until the transaction ends nobody else asks, withdraws or makes keys."""
+    """Get an organization, locked: nobody else asks, withdraws or makes keys in it meanwhile."""
     found = find_organization(connection, name)
     locked = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == found.id).with_for_update()
     # No row to lock: another transaction removed it meanwhile, so this raises UsageError.
@@ -207,7 +207,7 @@ def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
 
 
 def revoke_key(db: Engine, key_id: str, now: datetime) -> bool:
-    """Revoke a key, and with it every token; False when it was revoked before, UsageError when there is none."""
+    """Revoke a key with its tokens; False when it was revoked before, UsageError for none."""
     with writing(db) as connection:
         if connection.execute(select(KEYS.c.id).where(KEYS.c.id == key_id)).first() is None:
             known = connection.execute(select(KEYS.c.id).where(KEYS.c.revoked_at.is_(None))).scalars().all()

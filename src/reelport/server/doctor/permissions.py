@@ -17,7 +17,7 @@ _OWNER_ONLY = ("secret.key", "workers", "spill", "facts/.work")
 
 
 def list_too_open(data: Path, readers: Readers) -> tuple[Path, ...]:
-    """List files and folders that more users may read or change than should. Skips files that vanish meanwhile."""
+    """List what more users may read or change than should. Skips files that vanish meanwhile."""
     return tuple(path for path, mode in _walk_modes(data) if stat.S_IMODE(mode) & readers.denied_bits)
 
 
@@ -28,7 +28,7 @@ def format_closing_command(data: Path, readers: Readers) -> str:
 
 
 def list_too_closed(data: Path, readers: Readers) -> tuple[Path, ...]:
-    """List files and folders that the group should be able to read and can't; none if only the owner should."""
+    """List what the group should be able to read and can't; nothing if only the owner should."""
     own = {data / name for name in _OWNER_ONLY}
     return tuple(
         path
@@ -44,7 +44,7 @@ def format_group_command(data: Path) -> str:
 
 
 def list_inaccessible(data: Path) -> tuple[Path, ...]:
-    """List what this user can't use: folders and database files that it can't write, other files that it can't read.
+    """List what this user can't use: unwritable folders and databases, other unreadable files.
 
     Nothing is closed to root. For root, list what the owner can't use: the owner's services need those files.
     """

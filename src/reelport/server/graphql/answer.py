@@ -74,7 +74,7 @@ def _check_variables(schema: GraphQLSchema, request: Request, prepared: Operatio
 
 
 def _foresee_faults(request: Request, prepared: Operation, context: Context, faults: list[Fault]) -> Iterator[Fault]:
-    """Yield the further problems that the report queries of a refused document would have with right names."""
+    """Yield further problems that a refused document's queries would have with right names."""
     if len(faults) > MAX_LISTED or any(fault.code not in _NAME_CODES for fault in faults):
         return
     reported = {(fault.path, fault.input_path) for fault in faults}
@@ -110,7 +110,7 @@ def _execute(schema: GraphQLSchema, request: Request, prepared: Operation, conte
 
 
 def _convert_execution_error(error: GraphQLError) -> Fault:
-    """Convert an error that no resolver caught: a defect of ours, unless graphql-core found it in the request."""
+    """Convert an error that no resolver caught: our defect, unless graphql-core found it."""
     path: Path | None = tuple(error.path) if error.path is not None else None
     if error.original_error is None:
         return Fault(Code.INVALID_VALUE, error.message, path, list_locations(error))

@@ -52,7 +52,7 @@ class Operation:
 
     @property
     def is_short_read(self) -> bool:
-        """Whether it is a query of few fields without introspection: it changes nothing and takes little time."""
+        """Whether it is a query of few fields, no introspection: it changes nothing, and is short."""
         introspects = any(field.name.value in _INTROSPECTION for field, _ in self.paths.roots)
         return (
             self.node.operation is OperationType.QUERY and not introspects and self.paths.field_count <= _SHORT_FIELDS
@@ -60,7 +60,7 @@ class Operation:
 
 
 class DocumentCache:
-    """Least-recently-used cache of the operations of one process, by text and operation name. Thread-safe."""
+    """LRU cache of a process's operations, by text and operation name. Thread-safe."""
 
     def __init__(self, schema: GraphQLSchema, bounds: DocumentLimits) -> None:
         self.schema = schema
@@ -81,7 +81,7 @@ class DocumentCache:
             return self._cached.get((text, name))
 
     def prepare(self, text: str, name: str | None) -> Operation | list[Fault]:
-        """Return the operation of that name (None: the only one) of a document, or why the document is refused."""
+        """Return the operation of that name (None: the only one), or why it is refused."""
         if operation := self.find_prepared(text, name):
             return operation
         document = _parse(self._bounds, text)

@@ -86,7 +86,7 @@ def format_refusal(faults: Iterable[Fault]) -> dict[str, Any]:
 
 
 def format_errors(faults: Iterable[Fault]) -> list[dict[str, Any]]:
-    """Return the errors of one answer as JSON, each once; beyond the limit, a last entry says that there are more."""
+    """Return an answer's errors as JSON, each once; a last entry says when there are more."""
     distinct = list(dict.fromkeys(faults))
     listed = [fault.format() for fault in distinct[:MAX_LISTED]]
     if len(distinct) > MAX_LISTED:

@@ -47,7 +47,7 @@ def _find_unknown(wire: Mapping[str, Any]) -> Iterator[tuple[str | int, ...]]:
 
 
 def _drop_unknown(wire: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove unknown names from an input. In lists a null replaces them, so that other items keep their index."""
+    """Remove unknown names from an input; a null replaces those in lists, to keep indexes."""
     filters = {name: value for name, value in (wire.get("filters") or {}).items() if _is_known_filter(name, value)}
     product = wire.get("product")
     return {
@@ -68,6 +68,6 @@ def _as_list(value: object) -> list[Any]:
 
 
 def _repair_dates(wire: Mapping[str, Any], wrong: set[str], today: date) -> dict[str, Any]:
-    """Replace a wrong date by the other date, so that no problem about the length of the range is reported."""
+    """Replace a wrong date by the other one, so that no problem of the range is reported."""
     dates = {name: wire[other] if other not in wrong else today for name, other in _OTHER_END.items() if name in wrong}
     return {**wire, **dates}

@@ -213,7 +213,7 @@ def _decode_id(id_: str) -> tuple[str, str]:
 
 
 def _run_or_refuse(info: _Info, do: Callable[[], _T]) -> _T | None:
-    """Run `do` and return its result; when it is refused, add every reason to the context and return None."""
+    """Run `do` and return its result; None when it is refused, with every reason noted."""
     context: Context = info.context
     try:
         return do()

@@ -30,7 +30,7 @@ from reelport.server.limits.request_size import MAX_INVALID, MAX_LISTED
 
 
 class LiteralProblem(NamedTuple):
-    """A problem of a value in the document: `whole` is the argument's value or the default, `part` what is wrong."""
+    """A problem in the document: `whole` is an argument's value or a default, `part` is wrong."""
 
     problem: Problem
     whole: ValueNode
@@ -38,7 +38,7 @@ class LiteralProblem(NamedTuple):
 
 
 class _LiteralVisitor(Visitor):
-    """Collects the problems of a document's values, up to one more than are listed; visits each value once."""
+    """Collects problems of a document's values, each visited once; one more than are listed."""
 
     def __init__(self, types: TypeInfo) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Checks values, of variables and in the document, against their types; finds every problem, each with its place.
+"""Checks values of variables and documents; finds every problem with its place.
 
 graphql-core checks single values. This check also limits their size, suggests names, and uses the sentences and codes
 of `check` for names.

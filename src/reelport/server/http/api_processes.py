@@ -75,7 +75,7 @@ class _ProcessSupervisor:
             self.stopping.wait(pause)
 
     def _run_once(self) -> dict[str, int | str]:
-        """Run one process until it ends or the service stops; return pid and exit status, or why it didn't start."""
+        """Run a process to its end or the service's; return pid and status, or why it didn't start."""
         try:
             process = self._start()
         except OSError as error:  # too many processes or open files, too little memory: all of that passes
@@ -92,7 +92,7 @@ class _ProcessSupervisor:
         return {"pid": process.pid, "status": process.returncode}
 
     def _start(self) -> subprocess.Popen[bytes]:
-        """Start a process that exits with this one: its standard input is a pipe that closes when this one ends."""
+        """Start a process that exits with this one: its standard input is a pipe from here."""
         number = self.listener.fileno()
         return subprocess.Popen(
             [sys.executable, "-m", "reelport.server.api_process", str(number)],

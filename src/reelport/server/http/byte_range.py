@@ -10,7 +10,7 @@ _RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNO
 
 
 def select_range(request: Request, tag: str, size: int) -> tuple[int, int, int]:
-    """Return status, first byte and length of the part to send. Conditions (If-Match …) come before the range."""
+    """Return status, first byte and length to send. Conditions (If-Match …) come first."""
     match_, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
     if match_ is not None and not _matches_tag(match_, tag):
         return 412, 0, 0
@@ -28,7 +28,7 @@ def _matches_tag(header: str, tag: str) -> bool:
 
 
 def parse_range(header: str, size: int) -> tuple[int, int, int]:
-    """Parse a Range header into status, first byte and length; several or malformed ranges mean the whole file."""
+    """Parse a Range: status, first byte, length. Several or malformed ones: the whole file."""
     found = _RANGE.fullmatch(header.strip()) if len(header) < 100 else None  # noqa: PLR2004 - one range is short
     if found is None or not any(found.groups()):
         return 200, 0, size

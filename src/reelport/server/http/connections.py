@@ -56,7 +56,7 @@ class _UnsentBytes:
 
 
 class _DelayedCloseTransport:
-    """A transport that leaves closing to the connection: uvicorn would close it before a client sees its answer."""
+    """A transport that doesn't close: uvicorn would before a client sees its answer."""
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self._transport = transport
@@ -163,7 +163,7 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Wait for the client to read; when too much is unread in total, close the connection that stalled longest."""
+        """Wait for the client to read; too much unread in total closes the longest stalled one."""
         super().pause_writing()
         self._start_timer(self.stalled_seconds)
         self._unsent.add(self, self.transport.get_write_buffer_size())

@@ -18,7 +18,7 @@ _FREE_FRAMING_BYTES = 65_536
 
 
 class StrictFraming(h11.Connection):
-    """Parses requests strictly: only one body length, no tiny chunks. Marks the last answer of a connection.
+    """Parses requests strictly: one body length, no tiny chunks. Marks a last answer.
 
     A request with both Content-Length and Transfer-Encoding may smuggle another one past a proxy (RFC 9112, 6.1).
     """
@@ -37,7 +37,7 @@ class StrictFraming(h11.Connection):
         super().receive_data(data)
 
     def next_event(self) -> Any:  # noqa: ANN401 - as h11 has it
-        """Return the next event; raise RemoteProtocolError for two body lengths, or for a body of tiny chunks."""
+        """Return the next event. RemoteProtocolError for two body lengths or tiny chunks."""
         event = super().next_event()
         match event:
             case h11.Request():

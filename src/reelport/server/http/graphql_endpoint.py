@@ -137,7 +137,7 @@ def _find_short_query(service: Service, body: bytes) -> GraphqlRequest | None:
 async def _wait_for_reports(
     service: Service, request: HttpRequest, caller: Caller, unfinished: frozenset[str], seconds: int
 ) -> PollOutcome:
-    """Wait until one of these reports ends or the time is over; ClientDisconnect as soon as the client has gone."""
+    """Wait until a report ends or the time is over. ClientDisconnect once the client has gone."""
     began = time.perf_counter()
     end = PollOutcome.LEFT
     async with anyio.create_task_group() as tasks:

@@ -99,7 +99,7 @@ def _check_data_directory(service: Service) -> str:
 
 
 def _check_workers(service: Service) -> str:
-    """Check that a worker is ready, on any machine; a new one is "starting" until it has made its warm-up report."""
+    """Check that a worker is ready, anywhere; "starting" until it made its warm-up report."""
     try:
         if worker_registry.list_ready(service.db, service.settings):
             return "ok"

@@ -82,7 +82,7 @@ async def answer_token(request: Request) -> JSONResponse:
 
 
 def _take_grant(service: Service, credentials: _Credentials) -> bytes:
-    """Count a grant against the key's rate limit and return the hashed key; `_Refused` when the limit is reached."""
+    """Count a grant against the key's limit; return the hashed key. `_Refused` beyond it."""
     caller = hash_caller(credentials.id, credentials.secret)
     pause = service.grants.take(caller)
     if pause > 0:

@@ -64,7 +64,7 @@ class BodyBudget:
 
     @contextmanager
     def hold(self, owner: Hashable) -> Iterator[PendingBody]:
-        """Account for one body within the block. Dropping it leaves the block early: check `dropped` afterwards."""
+        """Account for a body within the block, which a drop leaves early: check `dropped` then."""
         body = PendingBody(self, owner)
         self._droppable.setdefault(owner, {})[body] = None
         try:

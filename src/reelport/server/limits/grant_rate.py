@@ -54,5 +54,5 @@ class GrantRate:
 
 
 def hash_caller(key_id: str, secret: str) -> bytes:
-    """Hash a key's id and secret, the owner of a bucket: who knows only the id can't use up the key's grants."""
+    """Hash a key's id and secret: who knows only the id can't use up the key's grants."""
     return hashlib.sha256(f"{key_id}\0{secret}".encode("utf-8", "surrogatepass")).digest()

@@ -79,7 +79,7 @@ class Size:
 
 
 class SizeMeter:
-    """Measures the selections of one document. Measures each fragment once, and detects cycles of fragments."""
+    """Measures a document's selections, each fragment once; detects cycles of fragments."""
 
     def __init__(self, document: DocumentNode) -> None:
         self._fragments = {
@@ -123,7 +123,7 @@ class SizeMeter:
 
 
 def find_excesses(document: DocumentNode, limits: DocumentLimits) -> tuple[str, ...]:
-    """Return a sentence for every limit that the document exceeds. Takes linear time in the document's length."""
+    """Return a sentence for each limit exceeded. Takes linear time in the document's length."""
     if len(document.definitions) > MAX_DEFINITIONS:
         return (f"The document has {len(document.definitions)} definitions: at most {MAX_DEFINITIONS} are taken.",)
     sizes = SizeMeter(document)

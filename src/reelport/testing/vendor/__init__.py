@@ -1,4 +1,4 @@
-"""A fake Reporting API of another vendor, on a real socket, that misbehaves on command. Needs no service libraries.
+"""A fake Reporting API, on a real socket, that misbehaves. Needs no service libraries.
 
 with Vendor(running=2, refusal="429", cut=Cut.GZIP_TRAILER, cut_times=1) as vendor:
     ...  # speak to vendor.url with vendor.key and vendor.secret

@@ -1,4 +1,4 @@
-"""Settings of the fake vendor's behaviour. Defaults are well-behaved; each may be changed while it runs."""
+"""How the fake vendor behaves: well by default; each may be changed while it runs."""
 
 from __future__ import annotations
 

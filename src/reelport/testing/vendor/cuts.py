@@ -43,7 +43,7 @@ class Cut(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The raw bytes of an answer, the delay in seconds before them, and how the connection ends after them."""
+    """An answer's raw bytes, the seconds before them, and how the connection ends."""
 
     raw: bytes
     reset: bool = False

@@ -86,7 +86,7 @@ class Files:
         return True
 
     def _start(self, request: Request, headers: Mapping[str, str], size: int) -> int:
-        """Return the first byte of the requested range; 0 where ranges are off, or `If-Range` names another file."""
+        """Return the range's first byte; 0 where ranges are off or `If-Range` is another file's."""
         asked = _FROM.fullmatch(request.headers.get("range", ""))
         same = request.headers.get("if-range", headers.get("etag", "")) == headers.get("etag", "")
         return min(int(asked[1]), size) if asked and same and self.behaviour.ranges else 0
@@ -115,7 +115,7 @@ class Files:
 
 
 def split_rows(whole: bytes, into: int) -> list[bytes]:
-    """Split a file's rows into several files, each with the header. Needs one line for each row, unless `into` is 1."""
+    """Split rows into several files with the header. One line a row, unless `into` is 1."""
     if into == 1:
         return [whole]
     header, *rows = whole.splitlines(keepends=True)

@@ -19,7 +19,7 @@ class Page:
 
     @classmethod
     def of(cls, document: str, variables: Mapping[str, Any], size: int | None) -> Self:
-        """Parse the page that a document asks for by `first` and `page`, inline or in variables of these names."""
+        """Parse the page asked for by `first` and `page`, inline or in variables so named."""
         written = _NUMBERS.search(document)
         inline = dict(re.findall(r"(first|page)\s*:\s*(\d+)", written[1] if written else ""))
         first, number = (variables.get(name) or inline.get(name) for name in ("first", "page"))

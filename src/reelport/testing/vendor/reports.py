@@ -1,4 +1,4 @@
-"""The fake vendor's reports: answers asks and status queries, and loses, refuses or fails them as set."""
+"""The fake vendor's reports: answers asks and looks, or loses, refuses or fails them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make believable rows for any ask: equal asks give equal bytes, and additive metrics add up over days and cells.
+"""Make rows for any ask: equal asks give equal bytes, and additive metrics add up.
 
 Each day has some facts, each fact a cell of every dimension and a number of every measure, all of them drawn
 from checksums; a report groups them. Names that the catalog doesn't know get cells and sums as well.

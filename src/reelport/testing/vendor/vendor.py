@@ -1,4 +1,4 @@
-"""The fake vendor itself: a listening socket, a thread for each connection, and a record of what it was asked."""
+"""The fake vendor: a socket, a thread for each connection, and a record of requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REELPORT = b"\r\nReelport-Version: 0\r\n"
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Vendor(Behaviour):
-    """A fake Reporting API of another vendor. It answers while the block runs and behaves as its settings say.
+    """A fake Reporting API. It answers while the block runs, as its settings say.
 
     It serves both kinds of key: `/oauth/v1/token` and `/graphql`, `/oauth/token` and `/`. It reads an ask's input and
     a status query's token from the variables of the request, and knows no more of GraphQL.
