@@ -23,7 +23,7 @@ def run() -> None:
 
 
 def _fill() -> None:
-    """Open os.devnull for a closed stdout or stderr: `print` to a missing stderr would write to stdout.
+    """Open os.devnull for a closed stdout or stderr: else `print` would write to stdout.
 
     A letter that stdout's encoding lacks, as in a pipe on Windows, is printed as a question mark and raises nothing.
     """

@@ -1,4 +1,4 @@
-"""Finds every reason to refuse a query, all at once, and what may still be added to a query.
+"""Finds every reason to refuse a query at once, and what may still be added to one.
 
 Client and service both run it: the client before it sends a query, the service before it queues a report.
 """
@@ -26,7 +26,7 @@ _MIN_SIMILARITY = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A service's rules for queries: its limits, and whether inferred rows of the matrix are permissive.
+    """A service's rules for queries: limits, and whether inferred rows are permissive.
 
     `strict` is for a Reelport service. For another host an unknown name, and a pair that the vendor's documentation
     doesn't rule out, are warnings only.

@@ -115,7 +115,7 @@ class BadInput(RequestError):
 
 
 class QueueFull(RequestError):
-    """Too many reports of this partner are unfinished: try again in `retry_after` seconds."""
+    """Too many reports of this partner are unfinished: try later; `retry_after` may say when."""
 
     code = "queue_full"
     exit_status = 5
@@ -123,7 +123,7 @@ class QueueFull(RequestError):
 
 
 class SlotsFull(QueueFull):
-    """The wait ended before a slot of this key was free; nothing was asked for. The same command goes on."""
+    """The wait ended before a slot was free; nothing was asked for. The same command goes on."""
 
     code = "slots_full"
     exit_status = 6
@@ -197,7 +197,7 @@ class WindowEmptied(ServiceError):
 
 
 class Partial(ReelportError):
-    """Some windows of a range are done and kept, others are not; the same command goes on with the rest."""
+    """Some windows of a range are done and kept; the same command goes on with the rest."""
 
     code = "partial"
     exit_status = 3

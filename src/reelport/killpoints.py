@@ -18,7 +18,7 @@ TEST_VARIABLES = frozenset({VARIABLE, "REELPORT_KILLS", "REELPORT_KILLS_SEED", "
 
 
 def reach(step: str, subject: str = "") -> None:
-    """Mark that a step has just been done: kill this process by SIGKILL when VARIABLE names the step."""
+    """Mark that a step is done: SIGKILL this process when VARIABLE names the step."""
     for requested in os.environ.get(VARIABLE, "").split(","):
         name, _, once = requested.partition(":")
         if name == step and (not once or _try_remove(Path(once.replace("{subject}", subject)))):

@@ -94,7 +94,7 @@ class ReportQuery:
         return wire
 
     def canonical(self) -> str:
-        """The canonical JSON of the query: equal queries have equal texts. The order of columns matters."""
+        """The query's canonical JSON: equal for equal queries. The order of columns matters."""
         return json.dumps(self.to_wire(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     def fingerprint(self) -> str:
@@ -145,7 +145,7 @@ def _read_wire_names(items: Iterable[Any]) -> tuple[str, ...]:
 
 
 def _read_names(part: str, items: object, wrong: list[str]) -> tuple[str, ...]:
-    """Read the names of `part`. A single string is refused: it would pass for a list of its letters."""
+    """Read the names of `part`. Refuses a string: it would pass for a list of letters."""
     if isinstance(items, str) or not isinstance(items, Iterable):
         wrong.append(f"{part} is a list of names, and not {_format_value(items)}.")
         return ()

@@ -1,4 +1,4 @@
-"""Generates the reference pages from the catalog: what can be asked, and which errors there are."""
+"""Generates the reference pages: what can be asked, and which errors there are."""
 
 from __future__ import annotations
 

@@ -174,6 +174,6 @@ class Family(Row):
         return Standing.INFERRED if self.inferred else Standing.DOCUMENTED
 
     def dimensions(self, *, permissive: bool = False) -> Dimensions:
-        """The dimensions that go with the family's metrics; with `permissive`, all that its facts have."""
+        """The dimensions that go with the metrics; with `permissive`, all that their facts have."""
         row = self.documented | self.inferred
         return row | self.carried if permissive else row

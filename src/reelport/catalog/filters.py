@@ -18,7 +18,7 @@ _SEEN = _NAMED.but(name=Standing.SCHEMA)
 
 @unique
 class Filter(KnownRow):
-    """One filter: the dimension whose cells it compares, and its closed list of values, if it has one.
+    """A filter: the dimension whose cells it compares, and its closed list of values, if any.
 
     A filter with `choices` takes one of them (upper case, an enum of the wire named
     `wire_type`); any other takes a text, and the empty text keeps the rows whose cell is empty.

@@ -1,4 +1,4 @@
-"""Every limit of the API: defaults that a service can change, and conventions that it can't."""
+"""Every limit of the API: defaults that a service can change, conventions that it can't."""
 
 from __future__ import annotations
 

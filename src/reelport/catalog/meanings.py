@@ -14,7 +14,7 @@ _MONEY = ("REVENUE", "REVENUE_LEGACY", "REVENUE_ADS")
 
 @unique
 class Meaning(Row):
-    """One rule: its title, how well it is known, the names and families that it is about, and its text."""
+    """A rule: title, text, how well it is known, and the names and families it is about."""
 
     # fmt: off
     STOCK_DAY = "The day of a stock", _CHOSEN, ("STORAGE",), (

@@ -1,4 +1,4 @@
-"""The types of which catalog rows are made: rules of aggregation, units, standings, cell types."""
+"""The types of catalog rows: rules of aggregation, units, standings, cell types."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """`scale` times the sum of one measure divided by the sum of others, empty where those sum to 0.
+    """`scale` times a measure's sum divided by the sum of others; empty where those are 0.
 
     Never adds up: it is computed from its sums at every grain, and rounded half up to `digits` decimal digits.
     """

@@ -11,7 +11,7 @@ _DOCUMENTED, _, _INFERRED, _CHOSEN = Standing
 
 
 class Scope(StrEnum):
-    """A permission of keys and tokens: its word, its sentence, and how well each of the two is known."""
+    """A permission of keys and tokens: word and sentence, and how well each is known."""
 
     sentence: str
     standing: Standing

@@ -1,4 +1,4 @@
-"""`reelport completion`: print the script that completes commands, options and names in a shell."""
+"""`reelport completion`: print the script that completes commands, options and names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make demo`: run a service on sample facts, make a key, and fetch a report as a partner does."""
+"""`make demo`: run a service on sample facts, make a key, fetch a report as a partner."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def _warn_of_variables() -> None:
 
 
 def _refuse_unknown(words: list[str]) -> None:
-    """Refuse a word that is no command. Cyclopts would import every command's module to find out."""
+    """Refuse a word that is no command; cyclopts would import every module to find out."""
     known = CLIENT_COMMANDS | SERVER_COMMANDS
     if words and not words[0].startswith("-") and words[0] not in {COMPLETE, *known}:
         from reelport.check import nearest
@@ -168,7 +168,7 @@ def _refuse_dash(words: list[str]) -> None:
 
 
 def _refuse_service(words: list[str]) -> None:
-    """Refuse a command of the service on a system where the service doesn't run, before its imports fail."""
+    """Refuse a command of the service where that doesn't run, before its imports fail."""
     if not words or words[0] not in SERVER_COMMANDS:
         return
     from reelport.client.files.locks import POSIX
@@ -181,14 +181,14 @@ def _refuse_service(words: list[str]) -> None:
 
 
 def _show_all_help(words: list[str]) -> None:
-    """Make the called command show its full help instead of the one line from the list of commands."""
+    """Make the called command show its full help, not its one line in the list."""
     if words and words[0] in CLIENT_COMMANDS | SERVER_COMMANDS:
         command = APP[words[0]]
         command.help = command.help if command.default_command is None else None
 
 
 def _explain_words(words: list[str], error: UsageError) -> NoReturn:
-    """Print a usage error and exit. Where `--json` prints events, the error is the `result` too."""
+    """Print a usage error and exit. Where `--json` prints events, it is the `result` too."""
     if "--json" not in words or tuple(words[:2]) not in TELLING:
         print_error(error)
         sys.exit(error.exit_status)
@@ -217,7 +217,7 @@ def print_error(error: ReelportError) -> None:
 
 
 def _explain_full_disk(error: OSError) -> NoReturn:
-    """Report that stdout can't be written, and exit. Errors of other files are handled where they happen."""
+    """Report that stdout can't be written, and exit. Other files are handled elsewhere."""
     if error.filename is not None or error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}:
         raise error
     # Python flushes stdout at exit, which would fail again.

@@ -1,4 +1,4 @@
-"""Stop signals: what Ctrl-C (SIGINT) and SIGTERM do to a command, from its first moment to its last.
+"""Stop signals: what Ctrl-C (SIGINT) and SIGTERM do to a command all along.
 
 While a command is imported and its words are parsed, nothing can handle a stop yet: one that arrives then is held until
 the command installs its handlers. This module imports next to nothing, so that it is ready first.
@@ -24,7 +24,7 @@ def hold_stops() -> None:
 
 
 def install_handlers() -> None:
-    """Make a stop raise KeyboardInterrupt with its signal's number. Raises a stop that was held."""
+    """Make a stop raise KeyboardInterrupt with its number. Raises a stop that was held."""
     _install(_raise_interrupt)
     if _held:
         raise KeyboardInterrupt(_held.pop())

@@ -150,7 +150,7 @@ def _format_name(argument: Argument) -> str:
 
 
 def _supply(words: list[str], argument: Argument) -> None:
-    """Add a value for an argument that lacks one: behind its option where that is given, else at the end."""
+    """Add a missing argument's value: behind its option where that stands, else at the end."""
     value = _make_value(argument)
     place = next((number for number, word in enumerate(words) if word in argument.names), None)
     if place is not None:
@@ -232,7 +232,7 @@ def _drop_last(words: list[str], word: str) -> None:
 
 
 def _drop_option(words: list[str], option: str) -> bool:
-    """Remove the last occurrence of an option, with its value. Returns False where it isn't there."""
+    """Remove an option's last occurrence, with its value. False where it isn't there."""
     for place in range(len(words) - 1, -1, -1):
         name, equals, _ = words[place].partition("=")
         if name == option:

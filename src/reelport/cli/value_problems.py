@@ -1,4 +1,4 @@
-"""Find problems of a command's values when its words are wrong too, so that one error lists them all."""
+"""Find problems of values when the words are wrong too, so that one error lists all."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The client: ask for a report, wait for it, download it whole. Imports nothing of the service."""
+"""The client: ask for a report, wait, download it whole. Imports nothing of the service."""

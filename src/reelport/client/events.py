@@ -28,7 +28,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Reused:
-    """An earlier report, asked for `age` seconds ago, is reused instead of a new ask. `token` finds it."""
+    """An earlier report, asked for `age` seconds ago, is reused. `token` finds it."""
 
     token: str
     age: float
@@ -70,7 +70,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A report's whole file is on disk under its name: its bytes, and its rows below the header."""
+    """A report's whole file is on disk under its name: bytes, and rows below the header."""
 
     token: str
     bytes: int

@@ -1,4 +1,4 @@
-"""Make the listener of a call's events: the log, then the caller's `progress` or its default."""
+"""Make a call's listener: the log, then the caller's `progress` or its default."""
 
 from __future__ import annotations
 

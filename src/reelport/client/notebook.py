@@ -43,7 +43,7 @@ def make_notebook_bar() -> Progress | None:
 
 
 class Bar:
-    """Shows the events of one call as one line below its cell. `display` is IPython's module of that name."""
+    """Shows a call's events as one line below its cell. `display` is IPython's module."""
 
     def __init__(self, display: Any, seconds: Callable[[], float] = time.monotonic) -> None:  # noqa: ANN401 - IPython may be absent
         self._display = display

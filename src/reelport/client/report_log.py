@@ -125,7 +125,7 @@ class ReportLog:
         return True
 
     def _is_due(self, name: str, what: str, pause: float, *, at_once: bool) -> bool:
-        """Whether the last line about the same is `pause` seconds old; the first is due only with `at_once`."""
+        """Whether the last such line is `pause` seconds old; the first is due only `at_once`."""
         now = self._seconds()
         before = self._told_at.setdefault((name, what), -math.inf if at_once else now)
         if now - before < pause:
@@ -141,7 +141,7 @@ class ReportLog:
 
 
 def _describe_range(event: Event) -> str:
-    """Describe an event of a range or of all reports of a service; empty for an event of one report."""
+    """Describe an event of a range or of all reports; empty for one report's."""
     match event:
         case FewerDays():
             return str(event)
@@ -168,5 +168,5 @@ def _format_amount(size: int, rows: int) -> str:
 
 
 def shorten(token: str) -> str:
-    """Shorten a report's token to its first letters: enough to recognize it, too few to fetch the report."""
+    """Shorten a report's token: enough to recognize it, too little to fetch the report."""
     return f"{token[: min(_SHOWN, len(token) // 2)]}…"

@@ -1,4 +1,4 @@
-"""A client's session: its settings, access token, the host's kind, a clock and a source of chance."""
+"""A client's session: settings, access token, the host's kind, clock and chance."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """An access token, the clock's second from which to renew it, and the refresh token, if any.
+    """An access token, the clock's second to renew it, and the refresh token, if any.
 
     `scopes` are the granted ones, None where the service doesn't say.
     """
@@ -79,7 +79,7 @@ class Access:
 
 @dataclass(slots=True)
 class Session:
-    """One client's settings, access and ledger. `chance` gives random numbers from 0 to below 1.
+    """A client's settings, access and ledger. `chance` gives numbers from 0 to below 1.
 
     Without a ledger, nothing is remembered from one process to the next.
     """
@@ -129,26 +129,26 @@ class Session:
             self.access.reelport = True
 
     def note_other_vendor(self) -> None:
-        """After a Reporting API has answered: take it for another vendor's unless it said otherwise."""
+        """After an answer: take the host for another vendor's unless it said otherwise."""
         if self.access.reelport is None:
             self.access.reelport = False
 
     def recall_day_limit(self) -> None:
-        """Read, once, the day limit that an earlier process learned of the service. Raises StorageError."""
+        """Read, once, the day limit that an earlier process learned. Raises StorageError."""
         if self.ledger is not None and not self.access.recalled:
             found = self.ledger.find_day_limit(self.settings.url)
             with self.access.lock:
                 self.access.recalled, self.access.days = True, self.access.days or found
 
     def learn_day_limit(self, days: int) -> bool:
-        """Learn that one report covers at most so many days, and return whether that is a lower limit."""
+        """Learn that a report covers at most so many days; return whether that is lower."""
         with self.access.lock:
             news = days < (self.access.days or Limit.RANGE_DAYS.default)
             self.access.days = days if news else self.access.days
         return news
 
     def check_query(self, query: ReportQuery) -> tuple[Problem, ...]:
-        """Check a query and return its warnings. Raises QueryRefused with every problem when one is fatal."""
+        """Check a query; return its warnings. Raises QueryRefused with all when one is fatal."""
         require_query(query)
         found = check.problems(query, today=self.clock.now().date(), rules=self.rules)
         if any(problem.fatal for problem in found):
@@ -171,7 +171,7 @@ class Session:
 
 
 def _list_spellings(secret: str) -> tuple[str, ...]:
-    """List the spellings in which a service may echo a secret: plain, in an address, in a form, in HTML."""
+    """List how a service may echo a secret: plain, in an address, in a form, in HTML."""
     return secret, quote(secret, safe=""), quote(secret), quote_plus(secret), html.escape(secret)
 
 

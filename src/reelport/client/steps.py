@@ -114,7 +114,7 @@ def send(request: Request) -> Flow[Reply | Lost]:
 
 
 def open_body(request: Request) -> Flow[Reply | Lost]:
-    """Send a request and return the response's head; `read` then returns its body piece by piece."""
+    """Send a request; give the response's head. `read` then gives its body in pieces."""
     answer = yield Open(request)
     assert isinstance(answer, Reply | Lost)  # noqa: S101 - the driver's promise, told to the type checker
     return answer

@@ -1,4 +1,4 @@
-"""Write a column's rules as SQL: how to convert a value of each source type, and when to refuse it.
+"""Write a column's rules as SQL: how to convert each source type, when to refuse.
 
 Rules depend on the column's kind and the SQL type of the source only, not on files, tables or column names.
 """

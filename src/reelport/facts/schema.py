@@ -49,7 +49,7 @@ def stored_names(table: Table) -> tuple[str, ...]:
 
 @cache
 def stored_schema(name: str) -> pa.Schema:
-    """Make the Arrow schema of the table's Parquet files; those of facts end with the batch column."""
+    """Make the Arrow schema of a table's files; those of facts end with the batch column."""
     import pyarrow as pa  # noqa: PLC0415 - see above
 
     table = TABLES[name]
@@ -59,7 +59,7 @@ def stored_schema(name: str) -> pa.Schema:
 
 @cache
 def delta_schema(name: str) -> pa.Schema:
-    """Make the Arrow schema of the Delta table: the stored columns, and for facts the partition column."""
+    """Make a Delta table's Arrow schema: stored columns, and of facts the partition."""
     table = TABLES[name]
     if not table.is_fact:
         return stored_schema(name)

@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: name, kind, description (`sentence`), unit, and whether a row must have a value.
+    """A column: name, kind, description (`sentence`), unit, and whether it is required.
 
     `default` replaces a missing value. It also replaces the whole column when the input doesn't have it,
     or when a data file was written before the column was added. Without a default, a missing value is
@@ -57,7 +57,7 @@ class Table:
 
     @property
     def is_fact(self) -> bool:
-        """Whether the rows are facts with a time, partitioned by month, rather than objects replaced by key."""
+        """Whether rows are facts with a time, by month, rather than objects replaced by key."""
         return self.time is not None
 
     def column(self, name: str) -> Column:

@@ -1,4 +1,4 @@
-"""Entry point of one API process among several: `python -m reelport.server.api_process SOCKET`."""
+"""Entry point of an API process: `python -m reelport.server.api_process SOCKET`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reelport.storage.modes import private, set_readers
 
 
 def main() -> None:
-    """Serve the inherited socket until SIGTERM, or until the service that started this process is gone."""
+    """Serve the inherited socket until SIGTERM, or until the starting service is gone."""
     settings = read_settings()
     set_readers(settings.readers)
     logs.configure(settings)

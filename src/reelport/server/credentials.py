@@ -1,4 +1,4 @@
-"""Makes, recognises, hashes and signs ids, secrets and tokens, with the service's own secret.
+"""Makes, recognises, hashes and signs ids, secrets and tokens, by the service's secret.
 
 This module doesn't know who holds which.
 """
@@ -33,14 +33,14 @@ _MAX_SIGNED_LENGTH = 1000
 
 
 def mint(prefix: str, size: int = 32) -> str:
-    """Make a secret of `size` random bytes: prefix, digits and letters, six characters of checksum."""
+    """Make a secret of `size` random bytes: prefix, letters and digits, six of checksum."""
     length = -(-size * 8 * 1000 // 5954)  # log2(62) is 5.954
     body = _encode_base62(int.from_bytes(secrets.token_bytes(size)), length)
     return f"{prefix}_{body}{_compute_checksum(prefix, body)}"
 
 
 def is_well_formed(prefix: str, text: str) -> bool:
-    """Whether prefix and checksum of a text are right: finds typing errors without the database."""
+    """Whether a text's prefix and checksum are right: finds typing errors at once."""
     head, _, rest = text.partition("_")
     body, check = rest[:-_CHECK_LENGTH], rest[-_CHECK_LENGTH:]
     is_shaped = head == prefix and bool(body) and rest.isascii()
@@ -81,7 +81,7 @@ def _compute_signature(service_secret: ServiceSecret, prefix: str, payload: byte
 
 
 def short_id() -> str:
-    """Make a random public id of twelve letters and digits, for logs, links and file names; no secret."""
+    """Make a random public id of twelve letters and digits, for logs, links and files."""
     alphabet = string.digits + string.ascii_lowercase
     return "".join(secrets.choice(alphabet) for _ in range(_ID_LENGTH))
 
@@ -126,7 +126,7 @@ class ServiceSecret:
 
     @property
     def fingerprint(self) -> str:
-        """A hash that identifies the secret, to compare it with the one that made the stored hashes."""
+        """A hash of the secret, to compare with the one that made the stored hashes."""
         return self.hash("mark", "reelport")
 
     def __repr__(self) -> str:
@@ -150,7 +150,7 @@ def load_service_secret(settings: Settings) -> ServiceSecret:
 
 
 def _create_secret(path: Path) -> None:
-    """Create the file atomically; of two processes at the same moment one creates it and both read it."""
+    """Create the file atomically; of two processes one creates it and both read it."""
     with private():
         path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{short_id()}")

@@ -60,7 +60,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
 
 
 def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Hide secrets, recognised by the name of a field or by the look of its value; a structlog processor."""
+    """Hide secrets, known by a field's name or a value's look; a structlog processor."""
     return {name: _redact_value(name, value) for name, value in event.items()}
 
 

@@ -1,4 +1,4 @@
-"""Returns freed memory to the operating system, which glibc otherwise keeps after a busy moment."""
+"""Returns freed memory to the system; glibc keeps it after a busy moment."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ import sys
 
 
 def release_memory() -> bool:
-    """Return freed memory to the system; False if none was, or where the C library has no `malloc_trim`."""
+    """Return freed memory to the system; False if none, or without `malloc_trim`."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     return trim is not None and bool(trim(0))

@@ -21,7 +21,7 @@ def fill(
     seed: int = 1,
     progress: Progress | None = None,
 ) -> SampleResult:
-    """Load sample facts of these days and let the organizations `demo` and `rival` read their channels.
+    """Load sample facts of these days; `demo` and `rival` may read their channels.
 
     A second call changes nothing. UsageError when other sample facts are loaded for one of the days.
     """

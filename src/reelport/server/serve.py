@@ -27,7 +27,7 @@ _LOG = structlog.get_logger(__name__)
 
 @private()
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. UsageError, before anything is started, when the port is taken.
+    """Serve until SIGTERM or SIGINT. UsageError, before all else, for a taken port.
 
     An error that keeps the app from starting is raised unchanged, before the log says that the service listens.
     """
@@ -56,7 +56,7 @@ def serve(settings: Settings) -> None:
 
 
 def _prepare_state(settings: Settings) -> None:
-    """Migrate the database; StorageError when the database or the data directory can't be written."""
+    """Migrate the database. StorageError when it or the data directory is read-only."""
     db = connect(settings)
     try:
         with writing(db):

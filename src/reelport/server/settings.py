@@ -21,7 +21,7 @@ PREFIX = "REELPORT_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings of a service, its workers and its commands. Only `read_settings` checks values."""
+    """Settings of a service, its workers and commands. Only `read_settings` checks them."""
 
     # Where things are
     data: Path = setting(

@@ -1,4 +1,4 @@
-"""Run a real service in tests: its own process and workers, a free port, and facts of your choice.
+"""Run a real service in tests: own process, workers, free port, facts of your choice.
 
     with Service() as service:
         service.sample(date(2026, 1, 1), date(2026, 1, 7), rows=10_000)
@@ -120,7 +120,7 @@ class Service:
             )
 
     def sample(self, start: date, end: date, *, rows: int = 10_000, seed: int = 1) -> None:
-        """Load sample facts of these days for the organizations `demo` and `rival`, which are created too."""
+        """Load sample facts of these days for the organizations `demo` and `rival`, made too."""
         from reelport.server import sandbox  # noqa: PLC0415 - a service without facts need not wait for it
 
         sandbox.fill(self.settings, start, end, rows, seed)
@@ -276,7 +276,7 @@ class Service:
 
 
 def _is_arrow(rows: object) -> bool:
-    """Whether rows are an Arrow table. Doesn't import pyarrow: the caller who made one has imported it."""
+    """Whether rows are an Arrow table. Imports no pyarrow: who made one has imported it."""
     arrow = sys.modules.get("pyarrow")
     return arrow is not None and isinstance(rows, arrow.Table | arrow.RecordBatchReader)
 

@@ -1,1 +1,1 @@
-"""What commands take: shared options, names that a shell completes, and errors in what was given."""
+"""What commands take: shared options, names to complete, errors in what was given."""

@@ -60,7 +60,7 @@ def _complete_list(context: CompletionContext, rows: Iterable[Metric | Dimension
 
 
 def _allowed_names(context: CompletionContext, part: str) -> Allowed:
-    """Return what may be added to the typed names, which include those before the cursor's last comma."""
+    """Return what may be added to the typed names, those before the last comma included."""
     typed = {name: _typed_names(context, name) for name in ("metrics", "dimensions", "filters")}
     typed[part] += context.incomplete.rpartition(",")[0].split(",")
     chosen = {name: [word.strip().upper() for word in words if word.strip()] for name, words in typed.items()}

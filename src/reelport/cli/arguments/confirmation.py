@@ -10,7 +10,7 @@ _LONGEST_ANSWER = 100
 
 
 def is_confirmed(question: str) -> bool:
-    """Ask the user at the terminal; return whether they say yes. Raises UsageError without a terminal."""
+    """Ask at the terminal; return whether the answer is yes. Raises UsageError without one."""
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("nothing was changed: there is no terminal to ask at; add --yes to do it without asking")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)

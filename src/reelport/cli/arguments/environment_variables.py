@@ -1,4 +1,4 @@
-"""Find environment variables named REELPORT_… that no setting has, with the nearest one that exists.
+"""Find REELPORT_… variables that no setting has, each with the nearest that exists.
 
 The known names come from the settings of client and service. The service doesn't start with a mistyped variable: it
 would use the default, and nobody would notice. A variable that is near to no known one is only warned of: another
@@ -60,7 +60,7 @@ def _known_names() -> Iterator[frozenset[str]]:
 
 
 def _nearest_name(name: str, known: set[str]) -> str | None:
-    """Return the variable that was probably meant. Names are compared without their common prefix."""
+    """Return the variable probably meant. Names are compared without their common prefix."""
     from reelport.check import nearest
 
     near = nearest(

@@ -1,4 +1,4 @@
-"""Find the valid query nearest to an invalid one: as few names as possible are dropped or changed."""
+"""Find the valid query nearest to an invalid one: drop or change the fewest names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reelport.query import ReportQuery
 
 
 def nearest_valid_query(query: ReportQuery) -> ReportQuery | None:
-    """Return the nearest combination that a service takes; None when none of its metrics is recognized.
+    """Return the nearest combination that a service takes; None when no metric is recognized.
 
     Mistyped names become the nearest known ones. Of combinations that keep equally many names, the one with more
     metrics wins, then the one with earlier ones.
@@ -52,7 +52,7 @@ def _combinations(metrics: list[Metric], dimensions: list[Dimension], filters: l
 
 
 def _fit_dimension(dimension: Dimension, row: frozenset[Dimension], grain: Grain) -> Dimension | None:
-    """Return the dimension, or the finest allowed time for one that is too fine; None when nothing fits."""
+    """Return the dimension, or the finest allowed time for a finer one; None if nothing fits."""
     if dimension in row:
         return dimension
     if dimension.grain is None or dimension.grain >= grain:

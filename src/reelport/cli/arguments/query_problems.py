@@ -30,7 +30,7 @@ _ADVICE = "would_work"
 
 
 def name_options(error: QueryRefused, query: ReportQuery, today: date | None = None) -> QueryRefused:
-    """Return the refusal with option names for wire paths, and the nearest valid query as its last line."""
+    """Return the refusal with options for wire paths, and the nearest valid query at its end."""
     problems = problems_by_option(error.problems)
     near = nearest_sendable(_shorten_range(query, error.problems), today or datetime.now(UTC).date())
     if near is None or near == query:
@@ -40,7 +40,7 @@ def name_options(error: QueryRefused, query: ReportQuery, today: date | None = N
 
 
 def problems_by_option(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Name options in problems; where no name is near, point to the command that lists all names."""
+    """Name options in problems; where no name is near, name the command that lists all."""
     return tuple(
         replace(problem, path=_option_of(problem.path), sentence=f"{problem.sentence}{_advise_list(problem)}")
         for problem in problems
@@ -81,7 +81,7 @@ def nearest_sendable(query: ReportQuery, today: date) -> ReportQuery | None:
 
 
 def _shorten_range(query: ReportQuery, problems: Iterable[Problem]) -> ReportQuery:
-    """Shorten the query to the last day that the service named, where it refused the range as too long."""
+    """Shorten the query to the last day named, where the range was refused as too long."""
     last_day = next((each.nearest for each in problems if each.code == Code.RANGE_TOO_LONG), None)
     try:
         return query.within(query.start, parse_day(last_day or ""))

@@ -8,7 +8,7 @@ from reelport.errors import AccessError, QueryRefused, ReelportError, UsageError
 
 
 def refuse_together(*checks: Callable[[], object], beside: Sequence[Callable[[], object]] = ()) -> None:
-    """Run the checks; raise a single error unchanged, several as one UsageError with the lines of all.
+    """Run the checks; raise one error unchanged, several as one UsageError with all lines.
 
     Checks in `beside` run only where another has failed: they cost more, and the command makes them later anyway.
     """

@@ -85,7 +85,7 @@ class Chart:
         return None if row is None else row.grain
 
     def groups(self, report: Path) -> Groups:
-        """Read a report's rows and sum them by label. Raises UsageError for a cell that is no number."""
+        """Read a report's rows and sum them by label. Raises UsageError for a cell without number."""
         names = tuple(name.lower() for name in self.query.metrics)
         formula = plan_cell(self.query, self.metric)
         return read_groups(Table.of(report, text=[self.dimension]), self.dimension.lower(), names, formula)
@@ -121,7 +121,7 @@ class Chart:
 
 
 def plan_chart(query: ReportQuery, to: str | None) -> Chart:
-    """Plan the chart of a query's report. Raises UsageError, before any request, where it can't be drawn."""
+    """Plan a query's chart. Raises UsageError, before any request, where it can't be drawn."""
     if not query.metrics or not query.dimensions:
         raise UsageError("--chart draws a metric by a dimension: ask for one of each at least.")
     others = [Dimension.__members__.get(name) for name in query.dimensions[1:]]

@@ -32,7 +32,7 @@ _MOST_FILLED = 4000
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows with one label: their count, the last row's number, and the sums of the formula's columns."""
+    """Rows of one label: their count, the last one's number, the sums of formula columns."""
 
     rows: int
     own: Decimal | None
@@ -89,7 +89,7 @@ class Drawing:
 
 
 def read_groups(table: Table, dimension: str, metrics: tuple[str, ...], formula: Formula) -> Groups:
-    """Sum a report's rows by a dimension, for the first of its metrics. Names are columns of the CSV.
+    """Sum rows by a dimension, for the first of the metrics. Names are columns of the CSV.
 
     Raises UsageError for a missing column, a cell that is no number, and several rows of a label that don't add up.
     """
@@ -111,7 +111,7 @@ def read_groups(table: Table, dimension: str, metrics: tuple[str, ...], formula:
 
 
 def roll_up(groups: Groups, grain: Grain, most: int, *, filled: bool) -> tuple[int, Groups]:
-    """Roll times up to the finest grain with at most `most` of them; return that grain and the groups.
+    """Roll times up to the finest grain with at most `most` of them; return it and the groups.
 
     `filled` counts times without rows too. Where the formula doesn't allow it, or no grain fits, groups are unchanged.
     """
@@ -133,7 +133,7 @@ def fill_gaps(bars: list[Bar], grain: int) -> list[Bar]:
 
 
 def list_partial(bars: list[Bar], grain: int, start: date, end: date) -> list[str]:
-    """Return the first and last month or year where the query covers only part of them: Jul 2023, 2026."""
+    """Return the first and last month or year only partly covered: Jul 2023, 2026."""
     if grain < Grain.MONTH or not bars:
         return []
     first, last = parse_time(bars[0][0]), parse_time(bars[-1][0])
@@ -188,7 +188,7 @@ def _count(groups: Groups, grain: int, *, filled: bool) -> int:
 
 
 def _fill_times(labels: Iterable[str], grain: int) -> list[str]:
-    """List every time from the first to the last label, up to a limit; empty where a label is no time."""
+    """List all times from first to last label, up to a limit; none if a label is no time."""
     moments = [parse_time(label) for label in labels]
     known = [moment for moment in moments if moment is not None]
     times: list[str] = []

@@ -1,4 +1,4 @@
-"""Texts of charts and tables: metric names in words, numbers, and labels with a predictable width."""
+"""Texts of charts and tables: metrics in words, numbers, labels of predictable width."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def format_number(value: Decimal | float | None) -> str:
 
 
 def make_label(text: str) -> str:
-    """Turn an untrusted text into one line to which every terminal and renderer gives the same width.
+    """Turn an untrusted text into a line of the same width in every terminal and renderer.
 
     An emoji that is joined of several becomes its first; skin tones, variants, strokes through letters and marks beyond
     two a letter go.
@@ -80,14 +80,14 @@ def wrap_to_width(text: str, width: int) -> str:
 
 
 def isolate(text: str) -> str:
-    """Put right-to-left text into a Unicode isolate, so that it doesn't reorder the text beside it."""
+    """Isolate right-to-left text (Unicode), so that it doesn't reorder the text beside it."""
     if any(unicodedata.bidirectional(sign) in _RIGHT_TO_LEFT for sign in text):
         return f"{_ISOLATE}{text}{_END_ISOLATE}"
     return text
 
 
 def replace_undrawable(text: str, find_missing: Callable[[str], Collection[str]]) -> str:
-    """Replace each character that can't be drawn by a square, and flags by the letters of their region.
+    """Replace what can't be drawn by squares, and flags by the letters of their region.
 
     `find_missing` returns the characters of a text that no font draws; a mark is removed with its letter, so that
     nothing is drawn over anything. Letters with spacing marks, as in Indic scripts, always become squares: the renderer

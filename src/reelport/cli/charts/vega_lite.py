@@ -189,7 +189,7 @@ def _describe_sentence(sentence: str) -> dict[str, Any]:
 
 
 def _alignments(labels: Sequence[str], grain: int) -> list[list[int]]:
-    """Return candidate ticks, the finest first: indexes of round hours, weeks, or firsts of months."""
+    """Return candidate ticks, finest first: round hours, weeks, firsts of months."""
     moments = [(place, moment) for place, label in enumerate(labels) if (moment := parse_time(label))]
     months = [(place, moment.month) for place, moment in moments if grain >= Grain.MONTH or moment.day == 1]
     match grain:

@@ -114,7 +114,7 @@ def status(*, url: Url = None, profile: Profile = None, json: PrintJson = False)
 
 @AUTH.command
 def logout(*, url: Url = None, profile: Profile = None) -> None:
-    """Forget the secret of a key, wherever it is kept. The profile's address and id stay in config.toml.
+    """Forget a key's secret wherever it is kept. Address and id stay in config.toml.
 
     Example: reelport auth logout
     """
@@ -163,7 +163,7 @@ def _read_open_parts(known: Mapping[str, str], words: Mapping[str, str | None]) 
 
 
 def _prompt(question: str, before: str) -> str:
-    """Ask at the terminal. Without one, or after an empty answer, return the value known before."""
+    """Ask at the terminal; without one or an answer, return the value known before."""
     if not _is_interactive():
         return before
     print(f"{question}{f' [{before}]' if before else ''}: ", end="", file=sys.stderr, flush=True)
@@ -171,7 +171,7 @@ def _prompt(question: str, before: str) -> str:
 
 
 def _choose_keyring(store: Store) -> KeyringBackend | None:
-    """Return the keyring for the secret; None for a file. Raises AccessError where there is no keyring."""
+    """Return the secret's keyring; None for a file. Raises AccessError if there is none."""
     ring = secrets.find_keyring() if store is Store.KEYRING else None
     if ring is None and store is Store.KEYRING:
         raise AccessError(

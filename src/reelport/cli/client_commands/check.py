@@ -76,7 +76,7 @@ def check(*, url: Url = None, profile: Profile = None, insecure: Insecure = Fals
 
 
 def run_with_timeout(seconds: float, task: Callable[[], T], host: str) -> T:
-    """Run a task in a thread; return its result or raise its error. Raises Unreachable after `seconds`."""
+    """Run a task in a thread: its result or its error, or Unreachable after `seconds`."""
     done: list[T] = []
     failed: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""Make a command's client, with settings from its options, then the environment, then profiles."""
+"""Make a command's client: settings from its options, environment, then profiles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def connect(url: str | None = None, profile: str | None = None, *, insecure: boo
 
 
 def read_settings(url: str | None = None, profile: str | None = None, *, insecure: bool = False) -> Settings:
-    """Read the settings in force. Raises UsageError or AccessError where one is wrong or missing."""
+    """Read the settings in force. Raises UsageError, AccessError where one is wrong or missing."""
     from reelport.client.settings.profiles import resolve
 
     return resolve(os.environ, profile=profile, url=url, insecure=insecure)

@@ -179,7 +179,7 @@ def _format_names(found: list[str]) -> str:
 
 
 def _print_list(found: Iterable[Entry]) -> None:
-    """Print entries below their headings: a metric's is its family, with the scopes that it needs."""
+    """Print entries below headings: a metric's is its family with the scopes needed."""
     groups: dict[str, list[Entry]] = {}
     for entry in found:
         groups.setdefault(_heading(entry), []).append(entry)

@@ -1,4 +1,4 @@
-"""Facts about each name of the catalog: its meaning, limits, and what it can be combined with."""
+"""Facts about each name of the catalog: its meaning, limits, what it combines with."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def list_entries(part: Part) -> tuple[Entry, ...]:
 
 
 def find_entry(name: str) -> Entry:
-    """Find an entry by name, ignoring case and hyphens. Raises UsageError with the nearest name."""
+    """Find an entry by name in any case, with - for _. UsageError with the nearest name."""
     known = {entry.name.upper(): entry for part in Part for entry in list_entries(part)}
     found = known.get(name.strip().upper().replace("-", "_"))
     if found is not None:
@@ -107,7 +107,7 @@ def rules_of(entry: Entry) -> list[str]:
 
 
 def describe_ranges(metric: Metric) -> str:
-    """Describe the ranges that a metric allows, and how windows are merged beyond one report's limit."""
+    """Describe the ranges that a metric allows, and how windows of longer ones merge."""
     limit = f"{Limit.RANGE_DAYS.default} days"
     try:
         how = plan_merge(ReportQuery.of([metric], [], date.min, date.min), months=True, ordered=True)

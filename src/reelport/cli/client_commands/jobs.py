@@ -39,7 +39,7 @@ def list_jobs(
     all_: Annotated[bool, Parameter(name="--all", negative=(), help="Older ones too, and those forgotten.")] = False,
     json: PrintJson = False,
 ) -> None:
-    """List the reports that were asked for within 48 hours, and any that hold a slot. Calls nothing.
+    """List reports asked for within 48 hours, and any that hold a slot. Calls nothing.
 
     Example: reelport jobs list
     """
@@ -58,7 +58,7 @@ def list_jobs(
 
 @JOBS.command
 def show(job: Job, /, *, json: PrintJson = False) -> None:
-    """Show all that is known of a report, and the command that takes it up again. Calls nothing.
+    """Show all that is known of a report, and the command that resumes it. Calls nothing.
 
     Example: reelport jobs show 1
     """
@@ -95,7 +95,7 @@ def prune(
     yes: Annotated[bool, Parameter(negative=(), help="Do it without asking, as programs must.")] = False,
     json: PrintJson = False,
 ) -> None:
-    """Remove old reports from the ledger; files stay. What holds a slot or isn't delivered yet is kept.
+    """Remove old reports from the ledger, but no file, no slot's, none still to be delivered.
 
     Example: reelport jobs prune --older-than 30d --dry-run
     """

@@ -26,7 +26,7 @@ _REMEMBERED = 50
 
 
 def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: PrintJson = False) -> None:
-    """Show the windows that a report over any range takes, how long that takes, and what is done already.
+    """Show the windows of a report over any range, how long they take, and what is done.
 
     Example: reelport plan --metrics VIEWS --dimensions DAY --start 1000d --end yesterday
 
@@ -66,7 +66,7 @@ class Pace:
 
     @classmethod
     def of(cls, session: Session) -> Self:
-        """Return the pace of the session's service. By experience: the median of this key's last reports."""
+        """Return the service's pace. By experience: the median of this key's last reports."""
         rows = session.ledger.list_rows() if session.ledger else ()
         own = [row for row in rows if row.identity == session.settings.identity]
         took = [row.finished - row.asked for row in own if row.finished and row.asked][-_REMEMBERED:]

@@ -24,7 +24,7 @@ _FILE, _LOCK = "report.csv", "lock"
 
 @contextmanager
 def open_spool(name: str) -> Iterator[Path]:
-    """Give a path to download to. The same name gives the same path, unless another process uses it."""
+    """Give a path to download to: the same for a name, unless another process uses it."""
     home = resolve_home(os.environ) / _FOLDER
     with translate_io_errors(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def _lock_place(place: Path) -> int | None:
 
 
 def _remove_expired(home: Path) -> None:
-    """Remove spool folders that are older than a report's retention, unless a process uses them."""
+    """Remove unused spool folders that are older than a report's retention."""
     before = time.time() - Limit.RETENTION_HOURS.default * 3600
     for place in home.iterdir():
         with suppress(OSError):

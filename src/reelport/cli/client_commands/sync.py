@@ -134,7 +134,7 @@ def run(
 
 @SYNC.command
 def status(names: Names = None, /, *, file: Sheet = Path(spec_file.NAME), json: PrintJson = False) -> None:
-    """Draw which days are there, which of them for good, and which are to be read. Calls nothing.
+    """Draw which days are there, which for good, and which are to be read. Calls nothing.
 
     Example: reelport sync status
     """
@@ -212,13 +212,13 @@ def _read_specs_and_days(
     beside: Callable[[], object],
     more: Sequence[Callable[[], object]] = (),
 ) -> tuple[tuple[Spec, ...], date | None, date | None]:
-    """Read the specs and the days. Raises one UsageError with all their problems, and those of `beside`."""
+    """Read specs and days. Raises one UsageError with all problems, those of `beside` too."""
     refuse_together(*_checks(file, names, days), *more, beside=[beside])
     return spec_file.read(file, only=names or ()), *_parse_days(days)
 
 
 def _parse_days(given: Mapping[str, str | None]) -> tuple[date | None, date | None]:
-    """Parse the first and last day from these two options. Raises UsageError with every problem."""
+    """Parse the first and last day from two options. Raises UsageError with every problem."""
     wrong: list[str] = []
     today = datetime.now(UTC).date()
     first, last = (None if text is None else parse_day_word(name, text, today, wrong) for name, text in given.items())

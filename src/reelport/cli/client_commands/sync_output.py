@@ -1,4 +1,4 @@
-"""Output of `reelport sync`: progress of a run on stderr; coverage and comparisons on stdout."""
+"""Output of `reelport sync`: progress on stderr; coverage and comparisons on stdout."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from reelport.wording import format_count
 
 
 class SyncProgress:
-    """Reports events of a sync: as JSON to a program; in words, with a count of windows, to a person."""
+    """Reports events of a sync: JSON to a program, words and counted windows to a person."""
 
     def __init__(self, printer: ProgressLines | JsonEvents) -> None:
         self._printer = printer
@@ -190,7 +190,7 @@ def _format_change(before: Number, now: Number) -> str:
 
 
 def _reread_command(found: Comparison, options: Sequence[str]) -> str | None:
-    """Format the command that reads changed days which no run reads by itself; None without such days."""
+    """Format the command that reads changed days which no run reads itself; None without such."""
     if found.overdue is None:
         return None
     return quote_command(["reelport", "sync", "run", found.spec.name, *range_options(*found.overdue), *options])

@@ -1,4 +1,4 @@
-"""Draw the coverage of a copy as a calendar: one line for each month, one block for each day."""
+"""Draw a copy's coverage as a calendar: a line a month, a block a day."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ AS_IT_CAME = Delivery()
 
 
 def format_of(wished: Format | None, output: str | None, *, excel_safe: bool = False) -> Format:
-    """Choose the output format. Raises UsageError, before any request, where it isn't available."""
+    """Choose the output format. Raises UsageError, before any request, for an unavailable one."""
     suffix = Path(output).suffix.lower() if output else ""
     if wished is None and suffix not in _SUFFIXES and _EXTENSION.fullmatch(suffix):
         known = ", ".join(_SUFFIXES)

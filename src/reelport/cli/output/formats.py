@@ -26,7 +26,7 @@ _FLUSHED = 1 << 20
 
 
 def write_report(done: Downloaded, to: Delivery) -> dict[str, object]:
-    """Write a downloaded CSV in the wanted format: to stdout, or into the file, whole or not at all.
+    """Write a downloaded CSV as wanted: to stdout, or into the file, whole or not at all.
 
     Returns facts for the closing message: with `--excel-safe`, how many cells were changed.
     """

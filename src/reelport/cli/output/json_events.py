@@ -1,4 +1,4 @@
-"""Progress as lines of JSON for programs: one object for each event, the last one a `result`."""
+"""Progress as JSON lines for programs: an object for each event, the last a `result`."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class JsonEvents(ResumableCommand):
     def report_download(
         self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False
     ) -> None:
-        """Print the result of a download. Bytes and SHA-256 are those of the CSV, whatever the output format."""
+        """Print a download's result: bytes and SHA-256 of the CSV, whatever the output format."""
         facts = {"file": output, "bytes": done.bytes, "rows": done.rows, "sha256": done.sha256}
         more = more | ({"chart": "stdout"} if drawn else {})
         self.report_success(**facts, proof=done.proof.name.lower(), **more)

@@ -104,6 +104,6 @@ def _narrow_table(rows: Sequence[Mapping[str, str]]) -> Table:
 
 
 def _needed_width(rows: Sequence[Mapping[str, str]]) -> int:
-    """Return the width below which a wide table would have to break words, other than long ones."""
+    """Return the width below which a wide table would break words, other than long ones."""
     words = [[word for text in (name, *(row[name] for row in rows)) for word in text.split()] for name in rows[0]]
     return sum(min(max(map(len, each), default=0), _LONG_WORD) + _GAP for each in words)

@@ -1,4 +1,4 @@
-"""Report a command's progress to a person or a program, and how it failed or was interrupted."""
+"""Report a command's progress to a person or program, and how it failed or was stopped."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def reporting(*, json: bool, quiet: bool, output: str | None = None) -> Iterator
 
 
 def _raise_reported(reporter: ProgressReporter, error: ReelportError, *, alone: bool) -> None:
-    """Report an error and raise it; with `alone` only exit, as the JSON result on stderr says it already."""
+    """Report an error and raise it; with `alone` exit, as the result on stderr says it."""
     if isinstance(error, QueryRefused) and reporter.query is not None:
         error = name_options(error, reporter.query)
     error = reporter.report_failure(
@@ -71,7 +71,7 @@ def _interruption_error(reporter: ProgressReporter, stop: KeyboardInterrupt) -> 
 
 
 def _can_resume(reporter: ProgressReporter, error: ReelportError) -> bool:
-    """Whether the same command, run again, resumes instead of failing the same way or starting anew."""
+    """Whether the command, run again, resumes instead of failing the same or starting anew."""
     match error:
         case QueueFull():
             return True

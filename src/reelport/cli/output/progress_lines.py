@@ -1,4 +1,4 @@
-"""Progress for people on stderr: bars on a terminal, elsewhere a line for each change of state."""
+"""Progress for people on stderr: bars on a terminal, else a line for each change."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ _AGAIN = 5.0
 
 
 def stderr() -> Console:
-    """Return the console for messages. It obeys NO_COLOR, and wraps no lines where stderr is no terminal."""
+    """Return the console for messages: obeys NO_COLOR, wraps lines on a terminal only."""
     console = Console(stderr=True, highlight=False)
     return console if console.is_terminal else Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class ResumableCommand:
-    """What resumes a command: its query, its report's token, and the words after `reelport GROUP`."""
+    """What resumes a command: query, report token, and the words after `reelport GROUP`."""
 
     def __init__(self) -> None:
         self.query: ReportQuery | None = None

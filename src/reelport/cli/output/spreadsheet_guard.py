@@ -1,4 +1,4 @@
-"""Make a CSV safe to open in a spreadsheet: no cell begins a formula (CWE-1236, CSV injection).
+"""Make a CSV safe for spreadsheets: no cell begins a formula (CWE-1236, CSV injection).
 
 A cell that begins like a formula, or would where a spreadsheet splits cells at semicolons or tabs, gets an apostrophe
 before that place and quotes around it. All other bytes are unchanged, also those of numbers such as -5.

@@ -41,7 +41,7 @@ def format_moment(time: datetime) -> str:
 
 
 def _draw_table(table: Table) -> tuple[Drawn, int]:
-    """Build a table of the first rows; return it with the least width in characters that it needs.
+    """Build a table of the first rows; return it with its least width in characters.
 
     Long texts are cut, numbers and days never.
     """

@@ -11,7 +11,7 @@ _STEERING_INSIDE_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\
 
 
 def clean_line(text: str) -> str:
-    """Put a text on one line, with blanks for control characters and changes of writing direction.
+    """Put a text on one line, with blanks for controls and changes of writing direction.
 
     Half a character, which a file's name may hold and no output can encode, becomes a blank too.
     """

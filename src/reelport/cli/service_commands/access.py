@@ -253,7 +253,7 @@ def create_key(
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
-    """Create a key and print its id and secret. The secret is shown this once and can't be had again.
+    """Create a key; print its id and its secret, which can't be had again.
 
     Example: reelport key create --org acme --permissions create_reports,access_ads
     """

@@ -1,4 +1,4 @@
-"""`load`, `tables`, `compact` and `vacuum`: load facts, list them and maintain their tables."""
+"""`load`, `tables`, `compact`, `vacuum`: load facts, list and maintain their tables."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LOAD = App(name="load", help="Load facts and objects from files; list and undo l
 
 
 def facts_root(data: Path, *, make: bool = False) -> Path:
-    """Return the tables' folder. The data directory must exist with a known version, unless `make`."""
+    """Return the tables' folder. Without `make` the directory must exist, of a known version."""
     set_readers(read_settings(data=data).readers)
     (check_layout if make else check_existing)(data)
     return data / FACTS_FOLDER
@@ -346,7 +346,7 @@ def vacuum(
     data: DataOption = DEFAULT_DATA,
     hours: Annotated[Whole, Parameter(help="Hours that a replaced file is kept.")] = KEPT_HOURS,
 ) -> None:
-    """Delete files that were replaced, or left by a killed load, so long ago that no report reads them.
+    """Delete files replaced, or left by a killed load, so long ago that no report reads them.
 
     Example: reelport vacuum
     """

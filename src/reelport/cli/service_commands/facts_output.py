@@ -30,7 +30,7 @@ def print_rows(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_undo_plan(plan: UndoPlan) -> None:
-    """Print which load would be undone, and how many rows of each day would be removed and restored."""
+    """Print which load would be undone, and each day's rows to be removed and restored."""
     load = plan.load
     files = f" from {' '.join(clean_line(name) for name in load.sources[:_FILES_SHOWN])}" if load.sources else ""
     loaded = f"{format_count(load.rows, 'row')} loaded at {format_moment(load.at)}{files}"

@@ -1,4 +1,4 @@
-"""Print the result of a load or its dry run: sentences and tables for people, JSON for programs."""
+"""Print a load's or dry run's result: sentences and tables for people, JSON for programs."""
 
 from __future__ import annotations
 

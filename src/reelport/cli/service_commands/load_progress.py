@@ -1,4 +1,4 @@
-"""Progress of a load on stderr: a bar on a terminal, elsewhere lines, or lines of JSON for a program."""
+"""Progress of a load on stderr: a bar on a terminal, else lines, or JSON lines."""
 
 from __future__ import annotations
 

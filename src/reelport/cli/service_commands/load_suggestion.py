@@ -37,7 +37,7 @@ def write_suggestion(
 
 
 def _write_file(place: Path, text: str, *, force: bool) -> None:
-    """Write the mapping whole or not at all. A pipe or a device is written to, a link is followed."""
+    """Write the mapping whole or not at all; into a pipe or device, and through a link."""
     content = text.encode("utf-8", "replace")
     try:
         if force and place.exists() and not place.is_file():

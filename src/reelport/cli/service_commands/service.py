@@ -83,7 +83,7 @@ def _report_fields(entry: backlog.Entry) -> dict[str, object]:
 
 
 def verify(*, json: PrintJson = False, data: Data = None) -> None:
-    """Hold tables and finished files against their records; the exit status is 1 when something is wrong.
+    """Hold tables and finished files against their records; exit status 1 when any is wrong.
 
     Example: reelport verify
     """

@@ -75,7 +75,7 @@ def serve(*, settings: AllSettings = None) -> None:
 
 
 def worker(*, settings: WorkerSettings = None) -> None:
-    """Run a worker for a service that runs elsewhere, until SIGTERM or Ctrl-C; one that dies is replaced.
+    """Run a worker for a service elsewhere, until SIGTERM or Ctrl-C; a dead one is replaced.
 
     Example: reelport worker --data reelport-data
 
@@ -88,7 +88,7 @@ def worker(*, settings: WorkerSettings = None) -> None:
 
 
 def _start_log(flags: _GivenFlags | None) -> Settings:
-    """Read the settings in force, configure the log, and log warnings about how settings were given."""
+    """Read the settings, configure the log, and log warnings about how they were given."""
     settings = _read_settings(flags)
     set_readers(settings.readers)
     from reelport.server import logs
@@ -105,7 +105,7 @@ def _start_log(flags: _GivenFlags | None) -> Settings:
 
 
 def _read_settings(flags: _GivenFlags | None) -> Settings:
-    """Read the settings in force. Raises UsageError with each wrong one, and with mistyped variables."""
+    """Read the settings. Raises UsageError with each wrong one and each mistyped variable."""
     given = {} if flags is None else vars(flags)
     refuse_together(lambda: read_settings(**given), refuse_mistyped_variables)
     return read_settings(**given)

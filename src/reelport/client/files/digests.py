@@ -1,4 +1,4 @@
-"""Read a file's digests from a response's headers, and compute checksums to compare with them."""
+"""Read a file's digests from headers, and compute checksums to compare with them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Digest:
 
 
 def read_digests(headers: Mapping[str, str]) -> tuple[Digest, ...]:
-    """Read the digests in the headers of a response with a whole file; skips malformed and unknown ones."""
+    """Read the digests in a whole file's headers; skips malformed and unknown ones."""
     found = [Digest("ETag", "md5", bytes.fromhex(tag[1]), explicit=False)] if (tag := _read_md5_tag(headers)) else []
     for header, name, text in _list_digest_texts(headers):
         word = name.lower().replace("-", "")
@@ -120,7 +120,7 @@ def _build_crc_table(polynomial: int) -> tuple[int, ...]:
 
 
 def _read_md5_tag(headers: Mapping[str, str]) -> re.Match[str] | None:
-    """Match an ETag that may be an MD5: object stores use MD5s as ETags, and other values of this form."""
+    """Match an ETag that may be an MD5, as in object stores; others may look the same."""
     return _MD5_TAG.fullmatch(headers.get("etag", "").strip().removeprefix("W/"))
 
 

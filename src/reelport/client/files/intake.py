@@ -21,7 +21,7 @@ _HEADER_BYTES = 1 << 16
 
 
 class Intake:
-    """The bytes received from one link so far. A download that was cut resumes in the same intake.
+    """The bytes received from a link so far; a cut download resumes in the same intake.
 
     With `columns` the part file has a header already: this file's header must be the same, and isn't written again.
     Without a `part` nothing is written: the bytes are only checked.
@@ -69,7 +69,7 @@ class Intake:
         self._sound = True
 
     def finish(self) -> Proof:
-        """End the body and return the proof that it is whole. Raises IncompleteDownload where it isn't."""
+        """End the body; return the proof that it is whole. Raises IncompleteDownload."""
         total = self.promise.total
         if total is not None and self.received != total:
             raise IncompleteDownload(f"{self.received:,} bytes came where {total:,} were announced.")
@@ -122,7 +122,7 @@ class Intake:
         return {self.sha256, self._wire.hexdigest()} if self.packed else {self.sha256}
 
     def _is_matching(self, digest: Digest) -> bool:
-        """Whether a digest matches the file. Raises IncompleteDownload where an explicit digest doesn't."""
+        """Whether a digest matches. Raises IncompleteDownload where an explicit one doesn't."""
         if digest.algorithm == _SHA256:
             found: set[bytes | None] = {bytes.fromhex(each) for each in self._sha256s}
         else:
@@ -177,7 +177,7 @@ class Intake:
 
 
 class _Unpacker:
-    """Decompresses bytes that begin as gzip, of any number of members; passes other bytes on unchanged."""
+    """Decompresses gzip of any number of members; passes other bytes on unchanged."""
 
     def __init__(self) -> None:
         self._begin: bytes | None = b""

@@ -9,7 +9,7 @@ _NO_ADDRESS = "no web address"
 
 
 def describe_link_host(link: str) -> str:
-    """Return a link's scheme, host and port, such as `http://127.0.0.1:8642`; words for an invalid link."""
+    """Return a link's scheme, host and port (`http://127.0.0.1:8642`); words if it has none."""
     parts = _split(link)
     if parts is None or not parts.hostname:
         return _NO_ADDRESS
@@ -18,7 +18,7 @@ def describe_link_host(link: str) -> str:
 
 
 def advise_on_link_host(link: str, url: str, *, reelport: bool) -> str:
-    """Return advice for an unreachable link to another host than the service's `url`; else an empty text.
+    """Return advice for an unreachable link to another host than `url`; else nothing.
 
     Other vendors may keep files at any host: only Reelport services get advice on what to set.
     """

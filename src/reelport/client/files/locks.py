@@ -29,7 +29,7 @@ _TURN_SECONDS, _TURNS = 0.05, 40
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file until it is closed. False when another process has it, or the disk has no locks."""
+    """Lock an open file until it closes. False if another process has it, or no disk locks."""
     try:
         if sys.platform != "win32" and POSIX:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -50,7 +50,7 @@ def wait_for_lock(descriptor: int) -> None:
 
 
 def has_name(descriptor: int, path: Path) -> bool:
-    """Whether the open file still has its name; the lock's earlier holder may have renamed or removed it."""
+    """Whether the open file has its name: a former holder may have renamed or removed it."""
     try:
         found = path.stat(follow_symlinks=False)
     except FileNotFoundError:

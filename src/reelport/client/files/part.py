@@ -87,7 +87,7 @@ def resolve_csv_target(to: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def translate_io_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError into a StorageError that names the file and says what to do on a full disk."""
+    """Turn an OSError into a StorageError naming the file, with advice on a full disk."""
     try:
         yield
     except OSError as error:
@@ -104,7 +104,7 @@ class Position:
 
 
 class Part:
-    """A locked `.part` file beside the target. Closing removes it unless it is published or kept.
+    """A locked `.part` file beside the target; closing removes it, unless published or kept.
 
     Its name comes from the target and the report, so that a later download of the report resumes the file of a
     killed process. When another process has that file locked, this one writes a file with a random name. Opening
@@ -175,7 +175,7 @@ class Part:
         return Position(self.size, self._tally.copy())
 
     def rewind(self, mark: Position | None = None) -> None:
-        """Drop everything after a position; without one, everything, also what an earlier process left."""
+        """Drop what is after a position; without one all, an earlier process's rest too."""
         self.found = 0
         size = mark.size if mark else 0
         with translate_io_errors(self.target):
@@ -248,7 +248,7 @@ class Part:
 
 
 def _open_part(target: Path, token: str) -> tuple[BinaryIO, Path]:
-    """Open and lock a part file: the report's own where nobody else has it, else one with a random name."""
+    """Open and lock a part file: the report's own where it is free, else a random name."""
     path = target.with_name(f"{target.name}.{hashlib.sha256(token.encode()).hexdigest()[:8]}.part")
     with suppress(OSError):  # another user's file, or not a regular file
         file = _open(path, 0)
@@ -276,7 +276,7 @@ def _open(path: Path, more: int) -> BinaryIO:
 
 
 def _close_before_rename(file: BinaryIO) -> None:
-    """Close a file on Windows, which can't rename open files; elsewhere keep it, and its lock, open."""
+    """Close a file on Windows, which renames no open files; elsewhere keep it and its lock."""
     if not POSIX:
         file.close()
 
@@ -299,7 +299,7 @@ def _remove_unless_held(path: Path) -> None:
 
 @contextmanager
 def _write_note(target: Path, content: bytes) -> Iterator[Path]:
-    """Write a small, synced temporary file, and remove it in the end unless the block renames it."""
+    """Write a small synced file, removed in the end unless the block renames it."""
     file, path = _open_random(target)
     try:
         file.write(content)

@@ -54,7 +54,7 @@ def find_weakest(proofs: list[Proof]) -> Proof:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What a response's headers say of the whole file. The body begins at byte `start` of the file.
+    """What headers say of the whole file; the body begins at byte `start` of it.
 
     `sha256` is the ETag where it is a SHA-256. `digests` come from other headers, only for a response with the whole
     file. `last_complete_day` is that of the facts behind the file, where the service tells it.
@@ -109,11 +109,11 @@ class Promise:
 
     @property
     def resumable(self) -> bool:
-        """Whether a cut download can resume: the server has ranges, and a strong ETag identifies the file."""
+        """Whether a cut download can resume: ranges, and a strong ETag for the file."""
         return self.strong and self.ranges
 
     def is_continuation(self, start: int, earlier: Promise | None) -> bool:
-        """Whether this response is the rest, from byte `start` on, of the file that an earlier one promised."""
+        """Whether this response is the rest, from `start` on, of the file promised earlier."""
         if self.start != start or self.total is None:
             return False
         if earlier is None:

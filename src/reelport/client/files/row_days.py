@@ -45,7 +45,7 @@ class RowDays:
             self._look_at_each(first, data, end)
 
     def _are_usual(self, first: bytes, data: bytes, end: int, rows: int) -> bool:
-        """Whether all `rows` rows have the first row's day, the last row's, or one of the usual days."""
+        """Whether all `rows` rows have the first row's day, the last one's, or a usual one."""
         last = data.rfind(b"\n", 0, end - 1) + 1
         for found in (_DAY.match(data, last) if last else None, _DAY.match(first)):
             if found:

@@ -1,4 +1,4 @@
-"""Check a CSV's shape: the header asked for, as many cells in every row, days inside the range.
+"""Check a CSV's shape: the header asked for, equally many cells, days inside the range.
 
 Counts cells without parsing them while the bytes arrive: that is many times faster, and enough to detect a cut.
 """
@@ -20,7 +20,7 @@ _CUT = "the file was cut on its way."
 
 
 def parse_columns(line: bytes) -> tuple[str, ...]:
-    """Parse a header line into column names in lower case. Raises ServiceError when it isn't text."""
+    """Parse a header into names in lower case. Raises ServiceError when it isn't text."""
     return tuple(name.lower() for name in parse_names(line))
 
 
@@ -76,7 +76,7 @@ class Lines:
         self._ends += len(outside)
 
     def add(self, ends: int, last: bytes) -> None:
-        """Add bytes that were counted elsewhere: `ends` lines end in them, and `last` is the last byte."""
+        """Add bytes counted elsewhere: `ends` lines end in them, and `last` is the last."""
         self._ends += ends
         self._last = last
 
@@ -98,7 +98,7 @@ class Lines:
 
 
 class Rows:
-    """Checks rows against a header of `width` columns, and their days against the query's range.
+    """Checks rows against a header of `width` columns, and days against the query's range.
 
     The bytes begin after the header line. In a report of one column, a blank line is an empty cell.
     """

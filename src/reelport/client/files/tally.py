@@ -28,7 +28,7 @@ class Tally:
         self._counted: Future[None] | None = None
 
     def feed(self, data: bytes, ends: int | None = None) -> None:
-        """Add the next bytes, which must not change any more; `ends` is how many lines end in them, where known."""
+        """Add bytes, not to be changed any more; `ends` lines end in them, where known."""
         self._waiting.append((data, ends))
         self._room -= len(data)
         if self._room <= 0:

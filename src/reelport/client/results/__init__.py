@@ -1,1 +1,1 @@
-"""Read a report as typed rows, Arrow, Polars, pandas or Parquet: exactly, with types from the catalog."""
+"""Read a report as rows, Arrow, Polars, pandas or Parquet: exact, typed by the catalog."""

@@ -41,7 +41,7 @@ def read_table(path: Path, columns: tuple[Column, ...]) -> pa.Table:
 
 
 def write_parquet(path: Path, columns: tuple[Column, ...], to: Path) -> None:
-    """Write all rows to a Parquet file, block by block; the file gets its name only when it is whole."""
+    """Write all rows to Parquet, block by block; the file gets its name only when whole."""
     with replace_whole(to) as part:
         try:
             _write_groups(part, build_schema(columns), _read_blocks(path, columns))

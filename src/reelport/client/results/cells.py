@@ -36,7 +36,7 @@ _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 
 
 def read_typed_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[Cell, ...]]:
-    """Yield the rows below the header, each cell as its column's type. Raises SchemaDrift for any other."""
+    """Yield rows below the header, cells as their columns' types. Raises SchemaDrift."""
     reads = [find_parser(column.type) for column in columns]
     for number, row in enumerate(read_records(path), start=1):
         try:
@@ -46,7 +46,7 @@ def read_typed_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[Cel
 
 
 def read_records(path: Path) -> Iterator[list[str | None]]:
-    """Yield the rows below the header as texts: None is an empty cell, "" an empty text in quotes.
+    """Yield rows below the header as texts: None is an empty cell, "" one in quotes.
 
     Holds one row at a time. Raises IncompleteDownload for a row of another width than the header.
     """

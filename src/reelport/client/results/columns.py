@@ -13,7 +13,7 @@ PRECISION = 38
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its name in lower case, the type of its cells, and a decimal's digits after the point.
+    """A column: name in lower case, type of cells, a decimal's digits after the point.
 
     `known` is false for a column that the catalog lacks: its cells are text.
     """
@@ -25,7 +25,7 @@ class Column:
 
 
 def describe_column(column: Column) -> str:
-    """Describe a column in a line: its name, its type, and of a decimal the digits after the point."""
+    """Describe a column: its name, type, and a decimal's digits after the point."""
     digits = f" ({column.digits} digits after the point)" if column.digits else ""
     return f"{column.name}: {column.type.name.lower()}{digits}{'' if column.known else ', not in the catalog'}"
 

@@ -29,7 +29,7 @@ _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]
 
 
 def render_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], extent: Callable[[], str]) -> str:
-    """Render a table's first rows and its extent; where the rows can't be read, the error instead."""
+    """Render a table's first rows and extent, or the error where they can't be read."""
     try:
         shown, more = list(islice(rows, SHOWN_ROWS)), extent()
     except ReelportError as error:
@@ -45,7 +45,7 @@ def render_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], exte
 
 
 def describe_extent(columns: int, rows: int | None) -> str:
-    """Describe how many rows and columns there are; `rows` is None where counting would take too long."""
+    """Describe how many rows and columns there are; `rows` None: too many to count now."""
     of = format_count(columns, "column")
     if rows is None:
         return f"The first {SHOWN_ROWS} rows of {of}. len(table) counts all rows."

@@ -108,13 +108,13 @@ class Table:
         return describe_extent(len(self.columns), len(self) if soon else None)
 
     def rows(self) -> Iterator[dict[str, Cell]]:
-        """Yield each row as a dict by column name; one at a time, so that any file fits into memory."""
+        """Yield each row as a dict by column, one at a time, so that any file fits into memory."""
         names = [column.name for column in self.columns]
         for row in self.tuples():
             yield dict(zip(names, row, strict=True))
 
     def tuples(self) -> Iterator[tuple[Cell, ...]]:
-        """Yield each row as a tuple of cells, in column order. Raises SchemaDrift for a cell of another type."""
+        """Yield each row as a tuple, in column order. Raises SchemaDrift for another type."""
         with translate_io_errors(self.path):
             yield from read_typed_rows(self.path, self.columns)
 
@@ -147,7 +147,7 @@ class Table:
         return frames.build_frame(self.arrow(), self.columns, exact=exact)
 
     def parquet(self, to: str | os.PathLike[str]) -> Path:
-        """Write all rows into a Parquet file, whole or not at all, in bounded memory (`reelport[arrow]`)."""
+        """Write all rows into Parquet, whole or not at all, in bounded memory (extra `arrow`)."""
         _import_libraries("arrow", "pyarrow")
         from reelport.client.results import arrow  # noqa: PLC0415 - pyarrow is loaded when it is asked for
 

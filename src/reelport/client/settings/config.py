@@ -1,4 +1,4 @@
-"""A client's settings: address, key and limits, from arguments, else the environment, else defaults."""
+"""A client's settings: address, key, limits; arguments, environment, defaults."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _OWN = ("localhost", "127.", "[::1]")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A service's address (without a slash at its end), the key for it, and the limits to keep there.
+    """A service's address (no slash at its end), the key for it, and the limits there.
 
     `slots` is how many reports of one key may be in flight at a time, `windows` how many days one report may
     cover (None: as many as the service is found to take), `max_windows` how many reports one range may take,
@@ -93,7 +93,7 @@ class Settings:
         bearer: str | None = None,
         insecure: bool = False,
     ) -> Self:
-        """Read the settings from arguments, else from the environment. An empty text counts as not given.
+        """Read the settings: arguments, else environment. An empty text counts as not given.
 
         A bearer token takes precedence; else a username or password makes the key a public one. A key given whole as
         arguments is used unchanged, whatever the environment holds.
@@ -161,7 +161,7 @@ def resolve_home(environment: Mapping[str, str]) -> Path:
 
 
 def expand_path(path: str | os.PathLike[str]) -> Path:
-    """Expand `~` in a path. Raises UsageError where that user doesn't exist or has no home folder."""
+    """Expand `~`. Raises UsageError where that user doesn't exist or has no home folder."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -192,7 +192,7 @@ def read_switch(environment: Mapping[str, str], name: str) -> bool:
 
 
 def _refuse_clear_text(url: str) -> None:
-    """Raise UsageError for plain http to another machine, where anybody on the way can read the key."""
+    """Raise UsageError for plain http elsewhere: anybody on the way can read the key."""
     parts = urlsplit(url)
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise UsageError(

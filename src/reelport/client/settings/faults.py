@@ -26,7 +26,7 @@ class Faults:
             return instead
 
     def refuse(self) -> None:
-        """Raise the noted errors: a single one unchanged, several as one UsageError with a line each."""
+        """Raise the noted errors: one unchanged, several as a UsageError with a line each."""
         if len(self.errors) == 1:
             raise self.errors[0]
         if self.errors:

@@ -1,4 +1,4 @@
-"""Layers of settings: each setting comes from the first layer that has it, and remembers its source."""
+"""Layers of settings: each comes from the first that has it, and remembers its source."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DEFAULT = "default"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting in force and its source; `value` is None when unset. Its `repr` leaves out the value."""
+    """A setting in force and its source; `value` None when unset. `repr` hides it."""
 
     name: str
     value: str | None = field(repr=False)
@@ -44,7 +44,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Settings from one source. With `variables`, the source of each is its environment variable."""
+    """Settings of one source; with `variables`, each one's source is its variable."""
 
     values: Mapping[str, str] = field(repr=False)
     source: str
@@ -75,7 +75,7 @@ def find_first(layers: Sequence[Layer], name: str, default: str | None = None) -
 
 
 def find_kind(layers: Sequence[Layer]) -> Setting:
-    """Find the kind of key in force: as a profile says, or by the parts that arguments or variables give."""
+    """Find the kind of key in force: a profile's, or by the parts given otherwise."""
     told = {layer.values.get("key") for layer in layers if "kind" in layer.values}
     for layer in layers:
         given = layer.setting("kind")

@@ -40,7 +40,7 @@ _LARGEST = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ProfileFile:
-    """The content of one file: its preferred profile, and the settings of each profile as texts."""
+    """A file's content: its preferred profile, and each profile's settings as texts."""
 
     path: Path
     preferred: str | None = None
@@ -80,7 +80,7 @@ def check_name(name: str) -> str:
 
 
 def write_profile(path: Path, name: str, settings: Mapping[str, str]) -> None:
-    """Write one profile into a file, replacing the profile of that name; everything else stays the same.
+    """Write a profile into a file in place of its namesake; all else stays the same.
 
     Raises UsageError when the file's layout can't be changed safely.
     """
@@ -101,7 +101,7 @@ def write_profile(path: Path, name: str, settings: Mapping[str, str]) -> None:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Lock a settings folder against other Reelport processes during the block; makes a missing folder."""
+    """Lock a settings folder against other processes in the block; makes a missing one."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(folder / "config.lock", os.O_RDWR | os.O_CREAT, 0o600)

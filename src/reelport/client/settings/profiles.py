@@ -154,7 +154,7 @@ def find_project_file(folder: Path | None = None) -> Path:
 
 
 def list_secret_names(settings: Mapping[str, Setting]) -> dict[str, Name]:
-    """Return the names under which a key's secret parts are stored; none while the key has no id."""
+    """Return the names that a key's secrets are stored under; none without its id."""
     url, kind, key, username = (settings[name].value or "" for name in ("url", "kind", "key", "username"))
     if kind != "bearer" and not key:
         return {}
@@ -216,7 +216,7 @@ def _explain_withheld(found: InForce, places: Sequence[Layer]) -> AccessError | 
 def _find_secrets(
     settings: Mapping[str, Setting], places: Sequence[Layer], home: Path
 ) -> tuple[dict[str, Setting], ReelportError | None]:
-    """Find the secret parts of the key in force, each in the first place that has it, and any error met."""
+    """Find the key's secret parts, each in the first place that has it, and any error."""
     found = {part: layers.find_first(places, part) for part in SECRETS}
     for part, name in list_secret_names(settings).items():
         if found[part].value:

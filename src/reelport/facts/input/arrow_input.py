@@ -18,7 +18,7 @@ ArrowRows: TypeAlias = pa.Table | pa.RecordBatchReader | Iterable[pa.RecordBatch
 
 
 def make_arrow_rows_source(space: Workspace, rows: ArrowRows, batch: str) -> RowSource:
-    """Make a source of the rows for this batch; BadInput when an iterable yields no record batch."""
+    """Make a source of the rows for a batch; BadInput for an iterable without a batch."""
     if isinstance(rows, pa.Table):
         rows = rows.to_reader()
     elif not isinstance(rows, pa.RecordBatchReader):

@@ -47,7 +47,7 @@ def decode_line(raw: bytes) -> tuple[str, str | None]:
 
 
 def add_conversion(reason: str) -> str:
-    """Add how to convert a whole file to the reason that `decode_line` gives for its first line."""
+    """Add how to convert a file to the reason that `decode_line` gives for its first line."""
     if not reason.startswith(_NOT_UTF8):
         return reason
     return f"{reason}: convert the file to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, or -f with the encoding that it is in)"

@@ -35,7 +35,7 @@ GROUP BY day, kinds, outside
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason why rows are refused: how many rows have it, and the place and message of the first one.
+    """A reason why rows are refused: how many have it; place and message of the first.
 
     `file` is None where the row of a mapping's output isn't made of one row of a file.
     """

@@ -1,4 +1,4 @@
-"""Detect the format of a load's files by their first bytes, and name the batch that they make."""
+"""Detect formats of a load's files by first bytes, and name the batch they make."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def damaged_sentence(file: InputFile, error: BaseException) -> str:
 
 
 def batch_id(table: Table, mapping: str | None, span: tuple[str, str] | None, files: Sequence[InputFile]) -> str:
-    """Hash the load into a batch name: same file bytes, table, mapping and days give the same name.
+    """Hash a load to a batch name: the same bytes, table, mapping and days give the same.
 
     The mapping's line ends don't count: CRLF names the same batch as LF.
     """

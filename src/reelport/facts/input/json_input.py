@@ -1,4 +1,4 @@
-"""Make NDJSON files readable for a mapping: as they are, or only the lines that DuckDB can read."""
+"""Make NDJSON readable for a mapping: as it is, or only the lines that DuckDB can read."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _read_line_batches(file: InputFile) -> Iterator[list[tuple[int, bytes]]]:
 def _filter_objects(
     space: Workspace, lines: Sequence[tuple[int, bytes]], number: int, reject: Reject
 ) -> list[tuple[int, bytes]]:
-    """Keep the lines that DuckDB reads as objects and reject the others; other parsers accept other JSON."""
+    """Keep lines that DuckDB reads as objects, reject others; other parsers differ."""
     texts = pa.table({"line": pa.array([_decode(raw) for _, raw in lines], pa.string())})
     space.session.register(_LINES, texts)
     valid = [bool(verdict) for (verdict,) in space.session.execute(_IS_OBJECT).fetchall()]

@@ -11,7 +11,7 @@ from reelport.facts.input.lines import LineReader
 
 
 class ObjectPlaces:
-    """Finds the file and line of an object by its number, from 1, counted through all files in order.
+    """Finds an object's file and line by its number, from 1, through all files in order.
 
     The lines without an object are either added file by file, or found when the first object is located.
     """
@@ -22,7 +22,7 @@ class ObjectPlaces:
         self._ends: list[int] = []
 
     def add_file(self, lines: int, others: array[int]) -> None:
-        """Add the next file: its number of lines, and the sorted numbers of those without an object."""
+        """Add the next file: its lines, and the sorted numbers of those without an object."""
         self._others.append(others)
         self._ends.append((self._ends[-1] if self._ends else 0) + lines - len(others))
 

@@ -56,7 +56,7 @@ def _count_key_signs(raw: bytes) -> int:
 
 
 def _find_repeated_keys(raw: bytes) -> list[str]:
-    """Find keys that an object in the line has more than once: which value is right can't be known."""
+    """Find keys repeated in an object of the line: which value is right can't be known."""
     twice: list[str] = []
 
     def note(pairs: list[tuple[str, object]]) -> None:

@@ -19,7 +19,7 @@ _PLACES = (FILE, LINE)
 
 
 def trace_rows(session: duckdb.DuckDBPyConnection, text: str, name: str, numbered: str) -> str | None:
-    """Add two columns to the SELECT over `name`: the file and the line of the input row behind each row.
+    """Add to the SELECT over `name` the file and line of the input row behind each row.
 
     They come from `numbered`, the same rows with `FILE` and `LINE`. Returns None if a row isn't made of exactly one
     input row: if the SELECT groups, joins, unions or drops repeated rows.
@@ -90,7 +90,7 @@ def _is_one_to_one(node: Node) -> bool:
 
 
 def _trace_table(table: Node, tree: Node, known: dict[str, Node], name: str, numbered: str) -> bool:
-    """Change the one table that the SELECT reads to return file and line; False if that isn't possible."""
+    """Make the one table that the SELECT reads return file and line; False if it can't."""
     if table.get("column_name_alias") or table.get("sample"):
         return False
     if table["type"] == "SUBQUERY":

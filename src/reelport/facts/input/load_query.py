@@ -1,4 +1,4 @@
-"""Write the SQL of a load: convert good rows to the table's columns, give bad ones their reasons."""
+"""Write a load's SQL: convert good rows to the table's columns, give bad ones reasons."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Locate = Callable[[int], tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class RowSource:
-    """Rows that DuckDB can read: `relation` goes after FROM, `types` are its columns and their SQL types.
+    """Rows for DuckDB: `relation` goes after FROM, `types` are columns and SQL types.
 
     `file` and `line` are the SQL of a row's place: the number of its file, from 0, and its line, from 1. A row of
     `OUTPUT` that isn't made of one row of a file has no file, and its line is its number in the output. If `locate` is
@@ -62,7 +62,7 @@ def find_column_problems(table: Table, source: RowSource) -> list[str]:
 
 
 def load_sql(table: Table, source: RowSource, *, lenient: bool = False) -> str:
-    """Write a SELECT of the converted columns, file and line, `REJECT`, and if lenient `OUTSIDE`.
+    """Write a SELECT of converted columns, file, line, `REJECT`, if lenient `OUTSIDE`.
 
     The source must have no column problems. If lenient, texts outside a list that no number depends on are kept.
     """
@@ -80,7 +80,7 @@ def load_sql(table: Table, source: RowSource, *, lenient: bool = False) -> str:
 
 
 def dry_run_sql(table: Table, source: RowSource, *, lenient: bool = False) -> str:
-    """Write a SELECT of only what a dry run counts: time or key, file and line, `PROBLEMS` and `OUTSIDE`."""
+    """Write a dry run's SELECT: time or key, file, line, `PROBLEMS` and `OUTSIDE`."""
     values, refusals, kept = _collect_rules(table, source, lenient=lenient)
     met = _met_sql(refusals, lambda one: f"struct_pack(kind := {quote_text(one.kind)}, reason := {one.reason})")
     problems = f"CASE WHEN {_any_sql(refusals)} THEN {met} END AS {PROBLEMS}"
@@ -115,7 +115,7 @@ def _any_sql(refusals: Sequence[RowRefusal]) -> str:
 
 
 def _met_sql(refusals: Sequence[RowRefusal], item_sql: Callable[[RowRefusal], str]) -> str:
-    """Write the SQL of a list with one item, by `item_sql`, for each refusal that applies to the row."""
+    """Write the SQL of a list: an item, by `item_sql`, for each refusal that applies."""
     items = ", ".join(f"CASE WHEN {one.condition} THEN {item_sql(one)} END" for one in refusals)
     return f"list_filter([{items}], lambda one: one IS NOT NULL)"
 
@@ -131,7 +131,7 @@ def _place_sql(source: RowSource) -> str:
 
 
 def sorted_load_sql(table: Table, sources: Sequence[RowSource], *, lenient: bool = False) -> str:
-    """Write the whole query of a load: bad rows first, then good ones in the table's sort order.
+    """Write a load's whole query: bad rows first, then good ones in sort order.
 
     Of object rows with the same key, the last one is kept.
     """

@@ -1,4 +1,4 @@
-"""Run a mapping: one SELECT over `input` that converts files of another shape to a table's columns.
+"""Run a mapping: a SELECT over `input` that converts files to a table's columns.
 
 The session is locked down first, so that the SELECT can read nothing but the files of its load.
 """
@@ -63,7 +63,7 @@ def run_mapping(
     failure: ReaderFailure,
     meter: ProgressMeter,
 ) -> RowSource:
-    """Make the source of the mapping's output; each row has the file and line that it was made from.
+    """Make the source of the mapping's output; a row has the file and line it is made from.
 
     If the mapping doesn't keep rows one to one, a row has no file, and its line is its number in the output.
     """
@@ -102,7 +102,7 @@ def _make_source(space: Workspace, body: str, locate: Locate | None) -> RowSourc
 
 
 def _create_traced_view(space: Workspace, body: str, types: dict[str, str]) -> bool:
-    """Create a view of the mapping's rows with their file and line; False if rows aren't kept one to one."""
+    """Create a view of mapped rows with file and line; False if rows aren't one to one."""
     try:
         text = trace_rows(space.session, body, INPUT, _PLACED)
         if text is None:

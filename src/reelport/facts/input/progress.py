@@ -31,7 +31,7 @@ ProgressCallback = Callable[[Progress], None]
 
 
 class ProgressMeter:
-    """Counts what is read of a load's files, in rows and bytes, and reports each step to a callback.
+    """Counts rows and bytes read of a load's files; reports each step to a callback.
 
     The caller sets `stored`, the number of rows in Parquet files (only DuckDB knows how many of them it has read), and
     `is_engine_reading` when DuckDB reads the files for a mapping. The progress of a sort is unknown.
@@ -58,7 +58,7 @@ class ProgressMeter:
         self._tell(Progress("reading", self.rows, sum(self._places), self._bytes, "bytes"))
 
     def set_position(self, file: int, place: int) -> None:
-        """Note how many bytes of a file (numbered from 0) are read; reported together with the next rows."""
+        """Note how many bytes of a file (from 0) are read; reported with the next rows."""
         self._places[file] = place
 
     def report_engine_share(self, share: float) -> None:

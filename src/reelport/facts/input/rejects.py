@@ -157,7 +157,7 @@ class Rejects:
                 self._file = None
 
     def format_summary(self, total: int | None) -> str:
-        """Format the number of bad rows (of `total`, if known), the first reasons, and where the others are."""
+        """Format the number of bad rows (of `total`), first reasons, and where others are."""
         more = self.count - len(self.first)
         listed = "\n".join(f"  {line}" for line in self.first) + (f"\n  … and {more:,} more" if more else "")
         count = format_count(self.count, "row")

@@ -1,4 +1,4 @@
-"""Write the rows of a load's query: good rows to the table's files, bad rows to the rejects."""
+"""Write a load's rows: good ones to the table's files, bad ones to the rejects."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Total = Callable[[], int | None]
 
 @dataclass(frozen=True, slots=True)
 class OutsideRows:
-    """Rows that a lenient load kept with a text outside its column's list: which list, and how many rows."""
+    """Rows kept by a lenient load with a text outside a list: which list, how many."""
 
     reason: str
     rows: int
 
 
 class RowWriter:
-    """Writes the rows of a load's query; counts rows, days, owners, and texts outside their lists."""
+    """Writes a load's rows; counts rows, days, owners, and texts outside their lists."""
 
     def __init__(
         self,

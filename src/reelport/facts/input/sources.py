@@ -26,7 +26,7 @@ ROW_NUMBER = "file_row_number"
 
 
 class ReaderFailure:
-    """Keeps the exception of a Python reader that DuckDB calls; DuckDB itself keeps only its message."""
+    """Keeps the exception of a Python reader; DuckDB itself keeps only its message."""
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
@@ -105,7 +105,7 @@ def read_parquet_columns(session: duckdb.DuckDBPyConnection, file: InputFile) ->
 
 
 def check_columns(table: Table, found: Sequence[RowSource], files: Sequence[InputFile]) -> None:
-    """Raise BadInput with every reason why the sources' columns don't fit the table, and how to map them."""
+    """Raise BadInput with all reasons why columns don't fit the table, and how to map them."""
     problems = [problem for source in found for problem in find_column_problems(table, source)]
     if not problems:
         return

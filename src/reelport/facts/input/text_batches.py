@@ -1,4 +1,4 @@
-"""Read CSV and NDJSON files as Arrow batches of text columns, with the file and line of each record.
+"""Read CSV and NDJSON as Arrow batches of texts, with file and line of each record.
 
 A line that is no record is rejected with a reason.
 """
@@ -61,7 +61,7 @@ def _read_csv_header(lines: LineReader, file: InputFile) -> tuple[str, ...]:
 
 
 def _make_converting_command(file: InputFile, mark: str) -> str:
-    """Make a shell command that writes the file with commas beside it; it needs no more than Python."""
+    """Make a shell command that writes the file with commas beside it, by Python alone."""
     made = shlex.quote(str(file.path.with_name(f"{file.name.split('.')[0]}.commas.csv")))
     named = shlex.quote(str(file.path))
     code = f"import csv, sys; csv.writer(sys.stdout).writerows(csv.reader(sys.stdin, delimiter='{mark}'))"

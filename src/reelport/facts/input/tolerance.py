@@ -41,14 +41,14 @@ class MaxBad:
 
 @dataclass(frozen=True, slots=True)
 class LoadTerms:
-    """The terms of a load: how many bad rows it tolerates, and which days it replaces, both included."""
+    """A load's terms: how many bad rows it tolerates, which days (both included) it replaces."""
 
     strict: bool = False
     span: tuple[date, date] | None = None
     most: MaxBad | None = None
 
     def refuse_bad_rows(self, rows: int, bad: int, total: int) -> str | None:
-        """Say why the bad rows refuse the load: the option, empty if no row is good, None if they don't."""
+        """Say why bad rows refuse the load: the option, "" without good rows, None if they don't."""
         if bad and not rows:
             return ""
         if self.most is not None and self.most.is_exceeded(bad, total):
@@ -58,7 +58,7 @@ class LoadTerms:
         return "a replacement takes no bad rows" if bad and self.span is not None else None
 
     def find_problem(self, rows: int, days: Sequence[date], names: Sequence[str]) -> str | None:
-        """Say why the good rows can't be loaded: there are none, or some lie outside the days to replace."""
+        """Say why good rows can't be loaded: there are none, or some are outside the days."""
         if self.span is None:
             return None if rows else f"there are no rows in {', '.join(names)}"
         outside = [day.isoformat() for day in days if not self.span[0] <= day <= self.span[1]]

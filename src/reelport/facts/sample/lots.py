@@ -1,4 +1,4 @@
-"""Spread sample rows over tables, kinds and days, and split them into portions that fit in memory."""
+"""Spread sample rows over tables, kinds and days, in portions that fit in memory."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def spread_rows(rows: int, start: date, end: date, seed: int) -> RowCounts:
 
 
 def split_into_portions(table: str, found: RowCounts) -> Iterator[Mapping[str, list[Lot]]]:
-    """Yield the lots of a table by kind, in order of days, in portions of at most `PORTION` rows."""
+    """Yield a table's lots by kind, in order of days, in portions of `PORTION` rows."""
     kinds = [kind for kind, of_table in KINDS.items() if of_table == table]
     portion: dict[str, list[Lot]] = {}
     filled = 0

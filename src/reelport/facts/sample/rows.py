@@ -1,4 +1,4 @@
-"""Make the rows of every sample table, in the table's columns: objects at once, facts in portions."""
+"""Make all sample tables' rows, in their columns: objects at once, facts in portions."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class SampleResult:
-    """The result of a call: the rows of each fact table, and the organizations of the sample world.
+    """A call's result: the rows of each fact table, and the world's organizations.
 
     `changed` is false when everything was loaded already. `organizations` are the ids
     of each organization's channels, `slugs` the slugs of the same channels.
@@ -63,7 +63,7 @@ def generate(
 
 @contextmanager
 def _lock_root(root: Path) -> Iterator[None]:
-    """Lock the folder, so that a second call at the same time waits, and then sees what the first loaded."""
+    """Lock the folder: a second call waits, and then sees what the first loaded."""
     with translate_io_errors(root):
         make_folder(root)
         folder = os.open(root, os.O_RDONLY)

@@ -80,7 +80,7 @@ class SampleEngine:
         self._engine.execute(_read_sql("scenes"))
 
     def draw(self, kind: str, lots: Sequence[Lot]) -> pa.Table:
-        """Draw the rows of one of the `KINDS` for these lots; the same lot always gives the same rows.
+        """Draw the rows of a kind for these lots; the same lot always gives the same rows.
 
         The rows have the columns that the kind fills, times without a zone, and no order.
         """

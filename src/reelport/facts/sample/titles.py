@@ -1,4 +1,4 @@
-"""Titles and tags of sample videos: ordinary ones, and awkward ones that are hard to write as CSV."""
+"""Titles and tags of sample videos: ordinary ones, and some hard to write as CSV."""
 
 from __future__ import annotations
 
@@ -120,6 +120,6 @@ def draw_title(theme: str, dice: Random) -> str:
 
 
 def draw_tags(theme: str, dice: Random) -> list[str]:
-    """Draw tags of the theme: none for every fifth video, else one to all of them, in random order."""
+    """Draw tags of the theme: none for a fifth, else one to all, in random order."""
     words = THEMES[theme].tags
     return [] if dice.random() < 0.2 else dice.sample(words, dice.randint(1, len(words)))  # noqa: PLR2004 - a fifth

@@ -47,7 +47,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class SampleChannel:
-    """A channel: its account and organization, its theme, and its share of the videos in percent."""
+    """A channel: account, organization, theme, and its share of the videos in percent."""
 
     slug: str
     name: str
@@ -176,7 +176,7 @@ def player_id(group: str, kind: str) -> str:
 
 
 def playlist_rows() -> pa.Table:
-    """Make the rows of the table `playlists`: three for each channel, of which one kind has no title."""
+    """Make the rows of `playlists`: three for each channel; one kind has no title."""
     rows = [
         {
             "id": playlist_id(channel.slug, kind),

@@ -81,5 +81,5 @@ def parse_column_name(name: str) -> ColumnName:
 
 
 def _is_unit(words: list[str], place: int) -> bool:
-    """Whether the word is used as a unit; a short one is only at the end of a name of several words."""
+    """Whether the word is a unit; a short one only at the end of a name of several words."""
     return len(words[place]) > 2 or (place == len(words) - 1 and len(words) > 1)  # noqa: PLR2004 - such as "h" or "mb"

@@ -1,4 +1,4 @@
-"""Write SQL that converts an export's column to a table's column, chosen by the export's values.
+"""Write SQL that converts an export's column to a table's, chosen by its values.
 
 A value that can't be converted is left unchanged, so that the load refuses its row and reports it; none is dropped.
 """
@@ -43,7 +43,7 @@ _LONGEST_NAME = 1_000
 
 @dataclass(frozen=True, slots=True)
 class ExportColumn:
-    """A column of an export: its name, SQL type, and the distinct non-empty texts of its first rows.
+    """A column of an export: name, SQL type, and distinct texts of its first rows.
 
     `path` are the names that lead to a field inside a column; if it is empty, `name` is the column itself.
     """
@@ -75,7 +75,7 @@ class ExportColumn:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """One way to convert a column: its SQL, a note on what it does, and whether a person should check it.
+    """A way to convert a column: SQL, a note on it, and whether a person should check it.
 
     `needs_person` is true where the values don't show whether it is right, so that it is only offered.
     """
@@ -93,7 +93,7 @@ Conversions = Sequence[Conversion]
 def find_conversions(
     session: duckdb.DuckDBPyConnection, column: Column, given: ExportColumn, name: ColumnName
 ) -> Conversions:
-    """Find the ways to convert the export's column to the table's column; `name` may contain its unit."""
+    """Find ways to convert the export's column to the table's; `name` may have its unit."""
     match column.kind:
         case Kind.DAY | Kind.MOMENT:
             return _convert_moments(session, given)
@@ -328,7 +328,7 @@ def _format_examples(values: Sequence[str]) -> str:
 
 
 def _or_original_sql(made: str, given: ExportColumn) -> str:
-    """Write the SQL of the converted value as text, or of the original text, which the load then refuses."""
+    """Write SQL of the converted text, or of the original, which the load then refuses."""
     return f"coalesce(CAST({made} AS VARCHAR), {given.text})"
 
 

@@ -1,4 +1,4 @@
-"""Read the columns of an export as a mapping would see them, with distinct values of its first rows."""
+"""Read an export's columns as a mapping would see them, with values of first rows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _INPUT = "_reelport_export"
 
 
 def suggest_for_files(root: Path, table: str, files: Sequence[Path], memory: str = MEMORY) -> Suggestion:
-    """Suggest the mapping that the files need to fit the table, by looking at the first file only.
+    """Suggest the mapping that fits the files to the table, by the first file only.
 
     Raises BadInput when that file can't be read, UsageError when there is no such table.
     """

@@ -80,7 +80,7 @@ def _list_ways(gap: Gap) -> Iterator[str]:
 
 
 def _describe_lost_characters(given: ExportColumn) -> str:
-    """Say that a comment can't show the column's name as it is, where it holds a line break or the like."""
+    """Say where a comment can't show a column's name: it holds a line break or the like."""
     return "" if given.sql.isprintable() else "; blanks stand for characters of its name that no comment can hold"
 
 

@@ -1,4 +1,4 @@
-"""Suggest a mapping: match an export's columns to a table's columns by name, type and values."""
+"""Suggest a mapping: match an export's and a table's columns by name, type, values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Confidence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A column of the table, the export's column that is used for it, why, and how to convert it."""
+    """A column of the table, the export's column used for it, why, and its conversion."""
 
     column: Column
     given: ExportColumn
@@ -88,7 +88,7 @@ _SURE, _LIKELY = 90, 70
 
 
 def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[ExportColumn]) -> Suggestion:
-    """Suggest which of the export's columns fill which of the table's; each is used at most once."""
+    """Suggest which of the export's columns fill the table's; each is used at most once."""
     usable = [given for given in columns if given.is_usable]
     matches = sorted(_find_matches(table, usable), key=lambda match: -match.score)
     tries: Counter[str] = Counter()
@@ -123,7 +123,7 @@ def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[
 
 
 def _drop_used_column(gap: Gap, used: Collection[str]) -> Gap:
-    """Drop the gap's column of the export if another column uses it and it can't fill this gap too."""
+    """Drop the gap's column if another uses it and it can't fill this gap too."""
     return replace(gap, given=None) if gap.given and gap.given.name in used and not gap.ways else gap
 
 
@@ -171,7 +171,7 @@ def _match_by_name(table: Table, column: Column, own: ColumnName, name: str, rea
 
 
 def _are_near(name: str, known: str) -> bool:
-    """Whether two names are nearly alike; the cheap upper bounds first, as nearly all names differ."""
+    """Whether two names are nearly alike; cheap bounds first, as nearly all differ."""
     if 2 * min(len(name), len(known)) < _NEAR * (len(name) + len(known)):
         return False
     matcher = _make_matcher(known)

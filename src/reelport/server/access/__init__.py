@@ -1,1 +1,1 @@
-"""Access: organizations, the channels that they may read, API keys, and the callers of requests."""
+"""Access: organizations, channels they may read, API keys, callers of requests."""

@@ -114,7 +114,7 @@ def identify_caller(db: Engine, service_secret: ServiceSecret, token: str, now: 
 
 
 def find_holder(connection: Connection, key_id: str) -> Caller | None:
-    """Find the caller that a key stands for, with every scope that the key holds; None when it is revoked."""
+    """Find a key's caller, with every scope that the key holds; None when it is revoked."""
     found = connection.execute(_get_statement(connection, "holder"), {"key_id": key_id}).first()
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Reads a list of channels from a CSV file with the columns `id`, `slug`, `name` and `account`."""
+"""Reads channels from a CSV file with the columns `id`, `slug`, `name`, `account`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[LineProblem, ...
 
 
 def _read_lines(file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the cells of each row that isn't empty, with the number of the line that the row begins on."""
+    """Yield the cells of each row that isn't empty, with the line that it begins on."""
     reader, begins = csv.reader(file, strict=True), 1
     for cells in reader:
         if cells:

@@ -192,7 +192,7 @@ def create_key(
     *,
     channels: Collection[str] | None = None,
 ) -> NewKey:
-    """Create a key, limited to `channels` (slugs or ids) unless None; UsageError lists every problem."""
+    """Create a key, limited to `channels` (slugs or ids) unless None. UsageError lists all."""
     wrong = organizations.find_permission_problems(permissions)
     try:
         if wrong:

@@ -42,7 +42,7 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key without its secret. `channels` is None when it reads all channels of its organization."""
+    """A key without its secret. `channels` None: it reads all of its organization."""
 
     id: str
     organization: str
@@ -87,7 +87,7 @@ def list_organizations(db: Engine) -> tuple[Organization, ...]:
 
 
 def find_organization(connection: Connection, name: str) -> Organization:
-    """Get the organization of that name within a transaction; UsageError suggests the nearest name."""
+    """Get the organization of that name in a transaction; UsageError suggests the nearest."""
     found = connection.execute(select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.name == name)).scalar()
     if found is not None:
         return Organization(found, name)

@@ -1,4 +1,4 @@
-"""The checks of `reelport doctor`: each says whether one thing is fine, and what to do if it isn't.
+"""The checks of `reelport doctor`: whether a thing is fine, and what to do if not.
 
 They change nothing, apart from probe files that they remove again.
 """
@@ -174,7 +174,7 @@ def _check_files(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 
 def _check_engine(settings: Settings) -> Iterator[tuple[bool, str]]:
-    """Make a report of one row in the data directory: a file system without named pipes can't make any."""
+    """Make a report of one row there: a file system without named pipes can't make any."""
     around = settings.data if settings.data.is_dir() else None
     threads = settings.worker_threads or os.cpu_count() or 1
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=around) as folder:

@@ -27,7 +27,7 @@ _HOW_MADE = "the first load, sample, org add or serve makes it"
 
 
 def check_directory(settings: Settings) -> Iterator[tuple[bool, str]]:
-    """Check that it is a data directory of this version. A missing one is fine if PostgreSQL is new too."""
+    """Check that it is a data directory of this version; none is fine with a new PostgreSQL."""
     data = settings.data
     if (data / "layout.json").exists():
         check_layout(data)
@@ -70,7 +70,7 @@ def open_state(settings: Settings) -> Iterator[tuple[Engine | None, str | None]]
 
 
 def check_permissions(settings: Settings) -> Iterator[tuple[bool, str]]:
-    """Check that the right users can read it, and nobody else, and that nobody else can replace it."""
+    """Check that the right users can read it and nobody else, nor replace it."""
     data, readers = settings.data, settings.readers
     if not data.is_dir():
         return
@@ -90,7 +90,7 @@ def check_permissions(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 
 def check_access(settings: Settings) -> Iterator[tuple[bool, str]]:
-    """Check that this user can read and write everything in it, as every command that writes must."""
+    """Check that this user can read and write all of it, as commands that write must."""
     if not settings.data.is_dir():
         return
     if inaccessible := permissions.list_inaccessible(settings.data):

@@ -1,4 +1,4 @@
-"""Checks the public URL that download links begin with, as far as the settings can show a fault."""
+"""Checks the public URL of download links, as far as settings can show a fault."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reelport.server.settings import Settings
 
 
 def find_link_fault(settings: Settings) -> str | None:
-    """Return a sentence that says why download links can't work; None when the settings show no fault."""
+    """Say why download links can't work; None when the settings show no fault."""
     if not settings.public_url:
         return None
     try:

@@ -13,7 +13,7 @@ _MAX_FILES = 65_536
 
 
 def raise_open_files() -> int:
-    """Raise the soft limit of open files to the hard one and return it; UsageError when it is too low."""
+    """Raise the soft limit of open files to the hard one; UsageError when it is too low."""
     soft, hard = _read_limits()
     files = max(soft, hard)
     if files > soft:
@@ -24,7 +24,7 @@ def raise_open_files() -> int:
 
 
 def find_file_fault() -> str | None:
-    """Return a sentence when processes started like this one may have too few open files; else None."""
+    """Say when processes started like this may have too few open files; else None."""
     files = max(_read_limits())
     if files >= _MIN_FILES:
         return None

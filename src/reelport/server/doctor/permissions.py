@@ -1,4 +1,4 @@
-"""Finds files of a data directory that are too open or too closed, and commands to fix them."""
+"""Finds files of a data directory that are too open or closed, and commands for that."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def list_inaccessible(data: Path) -> tuple[Path, ...]:
 
 
 def format_owner_command(data: Path) -> str:
-    """Return the shell command, or the advice, that lets this user use everything in the directory."""
+    """Return the command, or advice, that lets this user use all of the directory."""
     owner = data.stat().st_uid
     if os.geteuid() in {0, owner}:
         return f"chmod -R u+rwX {shlex.quote(str(data))}"
@@ -78,7 +78,7 @@ def _name_user(user: int) -> str:
 
 
 def describe_replaceable(data: Path) -> tuple[str, ...]:
-    """Return a sentence for each parent folder in which another user could replace the data directory."""
+    """Say of each parent folder in which another user could replace the data directory."""
     owner = data.stat().st_uid
     # The parents of its symbolic link too: the link could be replaced as well.
     above = dict.fromkeys((*data.absolute().parents, *data.resolve().parents))
@@ -114,7 +114,7 @@ def _is_private_group(number: int, owner: int) -> bool:
 
 
 def _walk_modes(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Yield a folder and everything in it with modes. Skips symbolic links, and doesn't follow them."""
+    """Yield a folder and all in it with modes; skips symbolic links."""
     waiting = [folder]
     yield folder, folder.stat().st_mode
     while waiting:

@@ -1,1 +1,1 @@
-"""GraphQL: parses and validates a request, executes it, and reports every error in one form."""
+"""GraphQL: parses, validates and executes a request; reports all errors in one form."""

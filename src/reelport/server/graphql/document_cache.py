@@ -103,7 +103,7 @@ class DocumentCache:
 
 
 def _parse(bounds: DocumentLimits, text: str) -> DocumentNode | list[Fault]:
-    """Parse a document; return the errors instead when it has a syntax error or exceeds a limit."""
+    """Parse a document, or return the errors of its syntax or of a limit that it exceeds."""
     if len(_LINE_END.findall(text)) >= request_size.MAX_LINES:
         return [Fault(Code.TOO_LARGE, f"The document has more than {request_size.MAX_LINES} lines.")]
     try:

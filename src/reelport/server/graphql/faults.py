@@ -35,7 +35,7 @@ TYPES = (_BAD_REQUEST, *sorted(set(_TYPES.values())))
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One error of an answer. `path` leads into the answer, `input_path` into the field's `input`."""
+    """An error of an answer: `path` leads into the answer, `input_path` into `input`."""
 
     code: Code
     message: str

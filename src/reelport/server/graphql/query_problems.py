@@ -20,7 +20,7 @@ _OTHER_END = {"startDate": "endDate", "endDate": "startDate"}
 
 
 def find_problems(wire: Mapping[str, Any], scopes: frozenset[str], today: date, rules: Rules) -> tuple[Problem, ...]:
-    """Find every problem of an `AskPartnerReportFileInput` of the right shape, wrong dates included."""
+    """Find every problem of a well-shaped `AskPartnerReportFileInput`, wrong dates too."""
     whole = {**wire, **{name: _as_list(wire[name]) for name in _LISTS}}
     wrong: tuple[Problem, ...] = ()
     try:

@@ -14,7 +14,7 @@ from reelport.wire import Code
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A parsed request: the document, the values of its variables, and the name of the operation."""
+    """A parsed request: document, values of variables, name of the operation."""
 
     query: str
     variables: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Validates a document against the schema; errors of values come in our own words and codes."""
+"""Validates a document against the schema; errors of values come in our own words."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class ValueChecker:
-    """Checks the values of one request; suggests a similar right name for a limited number of wrong ones."""
+    """Checks a request's values; suggests right names for a limited number of wrong ones."""
 
     def __init__(self) -> None:
         self._suggestions = MAX_SUGGESTIONS

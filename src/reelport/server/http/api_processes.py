@@ -62,7 +62,7 @@ class _ProcessSupervisor:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def keep_one_running(self) -> None:
-        """Restart one process until the service stops; the pause grows with each early death (backoff)."""
+        """Restart a process until the service stops, with backoff after early deaths."""
         pause = _LEAST_PAUSE / _GROWTH
         while not self.stopping.is_set():
             started = time.monotonic()

@@ -102,7 +102,7 @@ def build_service(settings: Settings, db: Engine) -> Service:
 
 
 async def _sweep(settings: Settings, db: Engine, expiry: ExpiryClock) -> None:
-    """Periodically delete expired reports and files; of several processes one does it each time."""
+    """Periodically delete expired reports and files, in one of the processes each time."""
     while True:
         try:
             await anyio.to_thread.run_sync(_sweep_once, settings, db, expiry)

@@ -35,7 +35,7 @@ _LINGERING_BYTES = 16 * 1_048_576
 
 
 class _UnsentBytes:
-    """Counts the buffered bytes that clients haven't read yet, for each connection and in total."""
+    """Counts buffered bytes that clients haven't read, by connection and in total."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -68,7 +68,7 @@ class _DelayedCloseTransport:
 
 
 class Connection(H11Protocol):
-    """One connection. No timer runs while its request is being answered or waits in a long poll."""
+    """A connection. No timer runs while its request is answered or waits in a long poll."""
 
     request_seconds: ClassVar[float] = 75
     """Time for a request to arrive, its body included, from the start of the connection or the end of the last answer.
@@ -94,7 +94,7 @@ class Connection(H11Protocol):
 
     @classmethod
     def limited(cls, settings: Settings, files: int) -> type[Self]:
-        """Return a connection class with the limits of these settings, for a process with so many open files."""
+        """Return a connection class with limits of the settings, for so many open files."""
         # A download has its file open beside its connection.
         limits = {
             "request_seconds": settings.request_seconds,
@@ -113,7 +113,7 @@ class Connection(H11Protocol):
     """Bytes that were discarded."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first request; when there are too many connections, close the one that idles longest."""
+        """Wait for a request; of too many connections close the one that idles longest."""
         self._sockets_own = transport
         super().connection_made(_DelayedCloseTransport(transport, self._close))  # type: ignore[arg-type]
         self.conn = StrictFraming(h11.SERVER, self.conn._max_incomplete_event_size)  # noqa: SLF001 - uvicorn's choice
@@ -137,7 +137,7 @@ class Connection(H11Protocol):
         self._restart_timer()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer 400 for malformed HTTP, and close the connection once the client has seen the answer."""
+        """Answer 400 for malformed HTTP, and close once the client has seen it."""
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             reason = (self.conn.refusal or msg).encode()
             headers = [
@@ -179,7 +179,7 @@ class Connection(H11Protocol):
             self._restart_timer()
 
     def _close(self) -> None:
-        """Close the connection once its answer is sent; linger first where a request body is still arriving."""
+        """Close once the answer is sent; linger first where a request body still arrives."""
         if self._sockets_own.is_closing():
             return
         if self.conn.their_state is h11.SEND_BODY:
@@ -190,7 +190,7 @@ class Connection(H11Protocol):
         self._sockets_own.close()
 
     def _linger(self) -> None:
-        """Shut down writing, then discard what arrives, unparsed, for a bounded time and number of bytes.
+        """Shut down writing, then discard what arrives, unparsed, for a bounded time and size.
 
         Closing a socket with unread bytes resets the connection, and the client might lose the answer.
         """

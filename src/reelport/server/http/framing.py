@@ -1,4 +1,4 @@
-"""HTTP/1.1 request framing: refuses request smuggling and bodies that are mostly chunk framing.
+"""HTTP/1.1 framing: refuses request smuggling, and bodies mostly of chunk framing.
 
 Parsing a chunk costs as much as some hundreds of bytes, and its framing is never counted as part of the body.
 """
@@ -51,7 +51,7 @@ class StrictFraming(h11.Connection):
         return event
 
     def send(self, event: h11.Event) -> bytes | None:  # type: ignore[override]  # all overloads in one
-        """Return the bytes of an event. An answer given before the whole body arrived closes the connection."""
+        """Return an event's bytes. An answer before the whole body closes the connection."""
         if isinstance(event, h11.Response) and self.their_state is h11.SEND_BODY:
             kept = [(name, value) for name, value in event.headers.raw_items() if name.lower() != b"connection"]
             event = h11.Response(

@@ -124,7 +124,7 @@ async def _answer_in_turn(
 
 
 def _find_short_query(service: Service, body: bytes) -> GraphqlRequest | None:
-    """Parse a short body; return its request if it is a cheap query whose document is cached, else None."""
+    """Parse a short body; return a cheap query whose document is cached, else None."""
     if not service.reads.runs_on_event_loop or len(body) > _SHORT_BODY:
         return None
     graphql_request = parse_body(body)
@@ -207,7 +207,7 @@ def _reply(
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """Make the JSON response; note error codes for the request log and metrics, never their texts."""
+    """Make the JSON response; note codes for log and metrics, never their texts."""
     codes = sorted({str(error["extensions"]["code"]) for error in answer.get("errors", ())})
     if codes:
         service: Service = request.app.state.service

@@ -31,19 +31,19 @@ async def answer_live(_: Request) -> JSONResponse:
 
 
 async def answer_health(request: Request) -> JSONResponse:
-    """Answer 200 when reports can be requested and made, else 503; list the result of every check."""
+    """Answer 200 when reports can be asked for and made, else 503, with every check."""
     checks = await anyio.to_thread.run_sync(_check_service, request.app.state.service)
     _log_change(request.app.state, checks)
     return _answer_checks(checks)
 
 
 async def answer_ready(request: Request) -> JSONResponse:
-    """Answer 200 when this process can take requests, even without a worker: for load balancers."""
+    """Answer 200 when this process takes requests, worker or not: for load balancers."""
     return _answer_checks(await anyio.to_thread.run_sync(_check_process, request.app.state.service))
 
 
 def _log_change(state: State, checks: Mapping[str, str]) -> None:
-    """Log failed checks only when they changed since the last probe: probes come every few seconds."""
+    """Log failed checks when they changed since the last probe: those come often."""
     before, state.checks = getattr(state, "checks", None), checks
     wrong = {part: found for part, found in checks.items() if found != "ok"}
     if wrong and checks != before:

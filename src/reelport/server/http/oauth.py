@@ -161,7 +161,7 @@ def _read_credentials(request: Request, form: Mapping[str, str]) -> _Credentials
 
 
 async def _read_form(request: Request, max_bytes: int) -> dict[str, str]:
-    """Read the fields of the body: a URL-encoded or multipart form, or a JSON object sent as either."""
+    """Read a form's fields: URL-encoded, multipart, or a JSON object sent as either."""
     forms = request.app.state.service.forms
     with forms.hold(request.client.host if request.client else "") as pending:
         body = await pending.read(request, max_bytes)

@@ -27,7 +27,7 @@ from reelport.server.state.tallies import BOUNDS, Histogram, Times
 
 
 class StateMetrics(Collector):
-    """Collects metrics at scrape time. Leaves out what can't be read: a missing series isn't a zero."""
+    """Collects metrics at scrape time, but for what can't be read: no series is no zero."""
 
     def __init__(self, db: Engine, settings: Settings) -> None:
         self._db = db

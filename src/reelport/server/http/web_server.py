@@ -1,4 +1,4 @@
-"""Runs the web server (uvicorn) of one API process on an open socket, until SIGTERM or SIGINT."""
+"""Runs uvicorn for an API process on an open socket, until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def serve_on(settings: Settings, listener: socket.socket) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that ends long polls as soon as it has to stop, instead of waiting for them.
+    """A uvicorn server that ends long polls when it stops, instead of waiting for them.
 
     It also runs the app's lifespan: uvicorn would log a traceback and exit where the app can't start.
     """
@@ -63,7 +63,7 @@ class _Server(uvicorn.Server):
         self._lifespan: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start serving, with a longer listen queue than uvicorn's, which equals the number accepted at once."""
+        """Start serving, with a longer listen queue than uvicorn's, the number accepted at once."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(log_exhaustion)
         begun = loop.create_future()
@@ -76,7 +76,7 @@ class _Server(uvicorn.Server):
             _LOG.info("listening", address=where, data=str(settings.data), workers=settings.workers)
 
     async def _run_lifespan(self, begun: asyncio.Future[None]) -> None:
-        """Run the app's lifespan in a task of its own, so that a later failure in it ends no request."""
+        """Run the app's lifespan in its own task, so that a later failure ends no request."""
         try:
             async with self._app.router.lifespan_context(self._app):
                 begun.set_result(None)

@@ -19,7 +19,7 @@ class Concurrency:
         self._limiters: WeakValueDictionary[Hashable, anyio.CapacityLimiter] = WeakValueDictionary()
 
     def limiter_of(self, caller: Hashable) -> anyio.CapacityLimiter:
-        """Return the limiter that requests of this caller hold while they run; first come, first served."""
+        """Return the limiter that a caller's requests hold while they run; first come first."""
         limiter = self._limiters.get(caller)
         if limiter is None:
             limiter = self._limiters[caller] = anyio.CapacityLimiter(MAX_CONCURRENT)

@@ -83,7 +83,7 @@ class RunningDownload:
             self._stop()
 
     def set_stop(self, stop: Callable[[], object]) -> None:
-        """Set the function that stops the download; call it at once if the slot is already taken away."""
+        """Set the function that stops the download; call it now if the slot is gone."""
         self._stop = stop
         if self.ended:
             stop()

@@ -1,4 +1,4 @@
-"""Size limits of a request: its body, and its GraphQL document (depth, aliases, fields, fragments).
+"""Size limits of a request: body and document (depth, aliases, fields, fragments).
 
 Limits that an operator may want to change are settings; the others are constants here.
 """
@@ -100,7 +100,7 @@ class SizeMeter:
         return size
 
     def measure_fragment(self, name: str) -> Size:
-        """Return the size of a fragment; zero if it is missing, or if it is being measured (a cycle)."""
+        """Return a fragment's size; zero if it is missing or being measured (a cycle)."""
         if name not in self._fragments:
             return Size()
         if name not in self._known:

@@ -1,4 +1,4 @@
-"""The fake vendor's keys and access tokens: both kinds of key, tokens that expire and can be revoked."""
+"""The fake vendor's keys and tokens: both kinds of key; tokens that can end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reelport.testing.vendor.messages import Request, json_reply
 
 @dataclass
 class Access:
-    """One key, one user, and one bearer token that never expires. Callers must hold the vendor's lock."""
+    """A key, a user, and an endless bearer token. Callers must hold the vendor's lock."""
 
     behaviour: Behaviour
     key: str = "key-of-the-vendor"

@@ -1,4 +1,4 @@
-"""The fake vendor's files: signed URLs that expire, and downloads that succeed or go wrong as set."""
+"""The fake vendor's files: signed URLs that expire, downloads that may go wrong."""
 
 from __future__ import annotations
 

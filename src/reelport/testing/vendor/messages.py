@@ -42,7 +42,7 @@ class Request:
 
 
 def read_request(connection: socket.socket) -> Request | None:
-    """Read a request from a connection; None when the connection ends before the request is complete."""
+    """Read a request from a connection; None when that ends before it is complete."""
     data = b""
     while b"\r\n\r\n" not in data:
         more = connection.recv(65536)

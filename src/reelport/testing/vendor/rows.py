@@ -60,7 +60,7 @@ def make_csv(wire: Mapping[str, Any], facts_a_day: int = 8) -> bytes:
 
 
 def _cells(name: str, day: date, number: int, query: ReportQuery) -> tuple[str, ...]:
-    """Return the cells of a dimension to which a fact belongs: one, or two where it is many-valued."""
+    """Return the cells of a dimension for a fact: one, or two where it is many-valued."""
     dimension = Dimension.__members__.get(name)
     match dimension.type if dimension else CellType.TEXT:
         case CellType.DAY:
