@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 from reelport.errors import NewerData, StorageError, UsageError
-from reelport.storage.durable import translate_io_errors, write_atomically
+from reelport.storage.durable import translate_io_errors
+from reelport.storage.file_store import read_file
+from reelport.storage.local_folder import LocalFolder
 from reelport.storage.modes import private
 
 LAYOUT = 1
@@ -18,12 +20,11 @@ def check_layout(data: Path) -> None:
 
     Raises NewerData when a newer version wrote it, StorageError when it can't be read or created.
     """
-    path = data / FILE_NAME
     with translate_io_errors(data), private():
         data.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            write_atomically(path, json.dumps({"layout": LAYOUT}).encode() + b"\n")
-            return
+    if not _has_layout(data):
+        LocalFolder(data).put(FILE_NAME, json.dumps({"layout": LAYOUT}).encode() + b"\n")
+        return
     _check_file(data)
 
 
@@ -33,10 +34,10 @@ def check_existing(data: Path) -> None:
     For all commands that could find or change nothing in a new directory: a mistyped name is an error, and no
     directory is created. Raises UsageError when there is none, NewerData and StorageError as `check_layout` does.
     """
+    if _has_layout(data):
+        _check_file(data)
+        return
     with translate_io_errors(data):
-        if (data / FILE_NAME).exists():
-            _check_file(data)
-            return
         what = f"holds no {FILE_NAME}" if data.exists() else "isn't there"
     raise UsageError(
         f"{data.absolute()} {what}, so it is no data directory: name one by --data or REELPORT_DATA. "
@@ -44,10 +45,14 @@ def check_existing(data: Path) -> None:
     )
 
 
+def _has_layout(data: Path) -> bool:
+    return LocalFolder(data).find(FILE_NAME) is not None
+
+
 def _check_file(data: Path) -> None:
     path = data / FILE_NAME
     with translate_io_errors(path):
-        text = path.read_bytes()
+        text = read_file(LocalFolder(data), FILE_NAME)
     found = _parse_layout(text, path)
     if found > LAYOUT:
         raise NewerData(
@@ -61,7 +66,7 @@ def require_layout(data: Path) -> None:
 
     If its disk were unmounted, the directory would look like one without facts, and reports would be empty.
     """
-    if not (data / FILE_NAME).exists():
+    if not _has_layout(data):
         raise StorageError(f"{data} is no data directory of Reelport: is its disk there?")
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 import pwd
 import re
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,10 +35,12 @@ _FULL = ("no space left", "os error 28", "errno 28", "disk full", "disk is full"
 
 
 @contextmanager
-def translate_io_errors(place: Path) -> Iterator[None]:
-    """Turn an OSError inside the block into a StorageError that names the path."""
+def translate_io_errors(place: Path, *passing: type[OSError]) -> Iterator[None]:
+    """Turn an OSError inside the block into a StorageError that names the path, unless it is to pass as it is."""
     try:
         yield
+    except passing:
+        raise
     except OSError as error:
         path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else place
         raise to_storage_error(f"{path}: {describe_os_error(error, path)}", error) from error
@@ -125,18 +128,12 @@ def make_folder(path: Path) -> None:
         sync_folder(folder.parent)
 
 
-@private()
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a private file atomically and durably: complete or not at all, even after a power cut."""
-    replace_file(path, content)
-
-
 def replace_file(path: Path, content: bytes, *, is_new: bool = False) -> None:
     """Write the file atomically and durably, with the mode of the file that it replaces.
 
     With `is_new`, raise FileExistsError if there is such a file.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{secrets.token_hex(6)}.part")
     try:
         part.write_bytes(content)
         with suppress(FileNotFoundError):
