@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,9 +15,10 @@ from reelport.facts.data_files.rewriting import read_rows
 from reelport.facts.data_files.sorted_files import StagedFiles
 from reelport.facts.data_files.work_folders import SPILL
 from reelport.facts.loading.load import load
+from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.commits import Change, commit
-from reelport.facts.log.delta_log import LOG_FOLDER, LogEntry, log_file, read_newest
+from reelport.facts.log.delta_log import LOG_FOLDER, LogEntry, commit_name, read_newest
 from reelport.facts.log.snapshot import pin
 from reelport.facts.schema import find_table
 
@@ -113,7 +115,7 @@ def test_a_broken_log_is_found(root: Path, loaded: Path) -> None:
 def test_a_log_that_lost_something_is_found(root: Path, loaded: Path, plays: Write, damage: str, told: str) -> None:
     """A commit that is gone, empty, no JSON or without one of its files is named, though the table can be read."""
     load(root, "plays", [plays("b.csv", ("2023-07-01", "v1", "c1", 1), ("2023-07-02", "v2", "c2", 1))])
-    commit_1, commit_2 = (log_file(loaded.parents[1], version) for version in (1, 2))
+    commit_1, commit_2 = (loaded.parents[1] / commit_name(version) for version in (1, 2))
     lines = commit_2.read_text().splitlines(keepends=True)
     match damage:
         case "line":
@@ -127,13 +129,22 @@ def test_a_log_that_lost_something_is_found(root: Path, loaded: Path, plays: Wri
     assert any(finding.startswith(told) for finding in _findings(root))
 
 
+def test_a_vacuum_leaves_a_table_alone_whose_log_is_lost(root: Path, loaded: Path) -> None:
+    """Its files are in no commit any more, and are all that is left of its rows."""
+    for path in (loaded.parents[1] / LOG_FOLDER).iterdir():
+        path.unlink()
+    assert vacuum(root, now=datetime.now(UTC) + timedelta(hours=73)) == ()
+    assert loaded.is_file()
+    assert any("its log is lost" in finding for finding in _findings(root))
+
+
 def test_an_object_table_that_kept_what_was_replaced_is_found(tmp_path: Path, root: Path) -> None:
     """A commit that lost the removal of the former objects would show both of them, and is named."""
     path = tmp_path / "c.csv"
     for slug in ("a", "b"):
         path.write_text(f"id,slug\nc1,{slug}\n")
         load(root, "channels", [path])
-    commit = log_file(root / "channels", 2)
+    commit = root / "channels" / commit_name(2)
     commit.write_text("".join(line for line in commit.read_text().splitlines(keepends=True) if '"remove"' not in line))
     (finding,) = _findings(root)
     assert finding == "commit 2 of the log replaced files, but did not remove them"

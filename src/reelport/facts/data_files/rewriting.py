@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from reelport.errors import StorageError
 from reelport.facts.data_files.projection import project_rows
 from reelport.facts.data_files.sorted_files import MONTH_FILE, ROW_GROUP, StagedFiles
-from reelport.facts.log.delta_log import DataFile
+from reelport.facts.log.delta_log import DataFile, TableVersion
 from reelport.facts.schema import BATCH
 from reelport.facts.tables import Kind, Table
 from reelport.storage.durable import translate_io_errors
@@ -63,11 +63,11 @@ def all_of(one: Mask, other: Mask) -> Mask:
     return lambda rows: pc.and_(one(rows), other(rows))
 
 
-def rewrite_file(staged: StagedFiles, table: Table, folder: Path, file: DataFile, mask: Mask) -> None:
+def rewrite_file(staged: StagedFiles, now: TableVersion, file: DataFile, mask: Mask) -> None:
     """Write the rows that the mask chooses into a new file of the same kind; no file when it chooses none."""
     name = Path(file.path).name
     stem = f"{MONTH_FILE[:-1]}" if name.startswith(MONTH_FILE) else "-".join(name.split("-")[:-1])
-    for rows in read_rows(folder / file.path, table):
+    for rows in read_rows(now.path(file), now.table):
         staged.write(stem, file.month, rows.filter(mask(rows)))
     staged.end_file()
 

@@ -137,7 +137,7 @@ def _apply_replacement(root: Path, table: Table, loaded: PreparedLoad, span: tup
             touched = tuple(file for file in now.files if file.touches(*span))
             for file in touched:
                 if file.first_day < span[0] or file.last_day > span[1]:
-                    rewrite_file(staged, table, now.folder, file, negate(in_days(table, *span)))
+                    rewrite_file(staged, now, file, negate(in_days(table, *span)))
             kept = staged.finish()
             removed.append(sum(file.rows for file in touched) - sum(file.rows for file in kept))
             return Change(loaded.entry, (*loaded.files, *kept), touched, loaded=True)
@@ -152,8 +152,7 @@ def _apply_merge(root: Path, table: Table, loaded: PreparedLoad, space: Workspac
         attempts: list[StagedFiles] = []
 
         def propose(now: TableVersion) -> Change | None:
-            new = [str((now.folder / file.path).absolute()) for file in loaded.files]
-            old = [str((now.folder / file.path).absolute()) for file in now.files]
+            new, old = now.paths(loaded.files), now.paths(now.files)
             if old and not count_missing(table, new, old, space):
                 return None
             staged = stack.enter_context(StagedFiles(now.folder, table))

@@ -24,7 +24,6 @@ from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import DataFile, LogEntry, TableVersion, list_tables, read_newest
 from reelport.facts.rules import quote_name
 from reelport.facts.schema import find_table, sort_keys
-from reelport.facts.tables import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,9 @@ def compact(
     for found in list_tables(root) if table is None else (find_table(table),):
         if not found.is_fact:
             continue
-        for month, files in _find_months_to_merge(read_newest(root, found).files, before):
-            if _merge(root, found, month, files, memory):
+        seen = read_newest(root, found)
+        for month, files in _find_months_to_merge(seen.files, before):
+            if _merge(root, seen, month, files, memory):
                 done.append(CompactedMonth(found.name, month, len(files), sum(file.rows for file in files)))
                 if progress is not None:
                     progress(done[-1])
@@ -71,11 +71,11 @@ def _find_months_to_merge(files: Iterable[DataFile], before: date) -> list[tuple
     return [(month, tuple(found)) for month, found in sorted(months.items()) if len(found) > 1]
 
 
-def _merge(root: Path, table: Table, month: str, files: tuple[DataFile, ...], memory: str) -> bool:
+def _merge(root: Path, seen: TableVersion, month: str, files: tuple[DataFile, ...], memory: str) -> bool:
     """Merge the month's files; False when another process changed them meanwhile, and nothing was merged."""
-    folder = root / table.name
+    table, folder = seen.table, seen.folder
     keys = ", ".join(map(quote_name, sort_keys(table)))
-    source = parquet_source([str((folder / file.path).absolute()) for file in files])
+    source = parquet_source(seen.paths(files))
     with ExitStack() as stack:
         space = stack.enter_context(open_workspace(root, memory))
         staged = stack.enter_context(StagedFiles(folder, table))

@@ -53,5 +53,5 @@ def count_replaced_rows(now: TableVersion, span: tuple[date, date]) -> int:
         if not file.touches(*span):
             continue
         inside = span[0] <= file.first_day and file.last_day <= span[1]
-        total += file.rows if inside else count_days(now.folder / file.path, now.table, mask).total()
+        total += file.rows if inside else count_days(now.path(file), now.table, mask).total()
     return total

@@ -95,16 +95,13 @@ def plan_undo(root: Path, batch: str, table: str | None = None) -> UndoPlan:
 def _count_by_day(now: TableVersion, chosen: Iterable[_Chosen]) -> Counter[date | None]:
     counts: Counter[date | None] = Counter()
     for file, mask in chosen:
-        counts.update(count_days(now.folder / file.path, now.table, mask))
+        counts.update(count_days(now.path(file), now.table, mask))
     return counts
 
 
 def _count_objects(root: Path, now: TableVersion, undoing: _UndoChange) -> tuple[int, int]:
     """Count the object rows to remove and to restore: an unchanged row counts in neither, a changed one in both."""
-    present, former = (
-        [str((now.folder / file.path).absolute()) for file, _ in chosen]
-        for chosen in (undoing.removed, undoing.restored)
-    )
+    present, former = (now.paths(file for file, _ in chosen) for chosen in (undoing.removed, undoing.restored))
     with open_reading_workspace(root) as space:
         table = now.table
         return count_missing(table, present, former, space), count_missing(table, former, present, space)
@@ -133,7 +130,7 @@ def undo_load(root: Path, load: Load) -> UndoResult:
             attempts.append(staged)
             touched = tuple(file for file, _ in undoing.removed)
             for file, mask in undoing.removed if found.is_fact else ():
-                rewrite_file(staged, found, now.folder, file, negate(mask))
+                rewrite_file(staged, now, file, negate(mask))
             kept = _sum_rows(staged.finish())
             _restore(now, undoing.restored, staged)
             adds = staged.finish()
@@ -157,9 +154,9 @@ def _sum_rows(files: Iterable[DataFile]) -> int:
 def _restore(now: TableVersion, given: Iterable[_Chosen], staged: StagedFiles) -> None:
     for file, mask in given:
         if now.table.is_fact:
-            rewrite_file(staged, now.table, now.folder, file, mask)
+            rewrite_file(staged, now, file, mask)
         else:
-            for rows in read_rows(now.folder / file.path, now.table):
+            for rows in read_rows(now.path(file), now.table):
                 staged.write("rows", None, rows)
 
 
@@ -184,7 +181,7 @@ def _find_own_rows(now: TableVersion, load: Load) -> tuple[_Chosen, ...]:
         return ()
     mask = all_of(in_batches(frozenset({load.batch})), in_days(now.table, *span))
     near = (file for file in now.files if file.touches(*span))
-    return tuple((file, mask) for file in near if load.batch in read_batches(now.folder / file.path))
+    return tuple((file, mask) for file in near if load.batch in read_batches(now.path(file)))
 
 
 def _find_replaced_rows(
@@ -210,8 +207,8 @@ def _refuse_if_changed_later(load: Load, later: list[Load]) -> None:
 
 def _find_replaced_files(now: TableVersion, load: Load) -> list[DataFile]:
     """Find the files that the load replaced; UsageError when vacuum has deleted any of them."""
-    paths = read_removed_paths(now.folder, load.version)
-    deleted = [path for path in paths if not (now.folder / path).is_file()]
+    paths = read_removed_paths(now, load.version)
+    deleted = [path for path in paths if now.store.find(path) is None]
     if deleted:
         raise UsageError(
             f"batch {load.batch} can't be undone: what it replaced was vacuumed "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from pathlib import Path
 from reelport.errors import UsageError
 from reelport.facts.data_files.work_folders import LOCK, clear_dead_folders, list_work_folders
 from reelport.facts.defaults import KEPT_HOURS
-from reelport.facts.log.delta_log import LOG_FOLDER, list_tables, read_newest
+from reelport.facts.log.delta_log import LOG_FOLDER, is_data_file, list_tables, open_store, read_actions, read_newest
 from reelport.facts.tables import Table
 from reelport.storage.durable import translate_io_errors
+from reelport.storage.file_store import FileStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +42,22 @@ def vacuum(root: Path, *, now: datetime, hours: int = KEPT_HOURS) -> tuple[Vacuu
 
 def _vacuum_table(root: Path, table: Table, before: datetime) -> VacuumResult:
     folder = root / table.name
+    store = open_store(folder)
     with translate_io_errors(folder):
         # List the files before reading the log, so that a file committed in between is found in the log.
-        old = [path for path in _find_data_files(folder) if path.stat().st_mtime < before.timestamp()]
-        kept = {file.path for file in read_newest(root, table).files} | set(_read_removed_since(folder, before))
-        unneeded = [path for path in old if path.relative_to(folder).as_posix() not in kept]
-        size = sum(path.stat().st_size for path in unneeded)
-        for path in unneeded:
-            path.unlink(missing_ok=True)
-    return VacuumResult(table.name, len(unneeded), size)
+        old = [file for file in store.list() if is_data_file(file.name) and file.modified_at < before]
+        kept = {file.path for file in read_newest(root, table).files} | set(_read_removed_since(store, before))
+        unneeded = [file for file in old if file.name not in kept]
+        for file in unneeded:
+            store.delete(file.name)
+    return VacuumResult(table.name, len(unneeded), sum(file.size for file in unneeded))
 
 
-def _find_data_files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*.parquet"):
-        if LOG_FOLDER not in path.relative_to(folder).parts:
-            yield path
-
-
-def _read_removed_since(folder: Path, before: datetime) -> Iterator[str]:
-    for path in (folder / LOG_FOLDER).glob("*.json"):
-        if path.stat().st_mtime < before.timestamp():
+def _read_removed_since(store: FileStore, before: datetime) -> Iterator[str]:
+    for file in store.list(LOG_FOLDER):
+        if not file.name.endswith(".json") or file.modified_at < before:
             continue
-        for line in path.read_text("utf-8").splitlines():
-            removed = json.loads(line).get("remove") if line.strip() else None
+        for action in read_actions(store, file.name):
+            removed = action.get("remove")
             if removed and datetime.fromtimestamp(removed["deletionTimestamp"] / 1000, UTC) >= before:
                 yield removed["path"]

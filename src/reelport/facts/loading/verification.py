@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from reelport.errors import NewerData, StorageError
 from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.data_files.work_folders import list_work_folders
 from reelport.facts.log.checks import check_log
-from reelport.facts.log.delta_log import LOG_FOLDER, DataFile, read_newest
+from reelport.facts.log.delta_log import DataFile, TableVersion, is_data_file, open_store, read_newest
 from reelport.facts.schema import BATCH, MONTH, sort_keys, stored_schema
 from reelport.facts.tables import TABLES, Table
 from reelport.wording import format_count
@@ -42,47 +42,41 @@ def verify(root: Path) -> tuple[VerifyResult, ...]:
 
 
 def _verify_table(root: Path, table: Table) -> VerifyResult:
-    before = tuple(_find_data_files(root / table.name))
-    log = check_log(root / table.name, table)
+    store = open_store(root / table.name)
+    known: tuple[str, ...] = ()
     try:
+        before = tuple(filter(is_data_file, store.list_names()))
+        log = check_log(root / table.name, table)
+        known = log.findings
         now = read_newest(root, table)
     except (StorageError, NewerData) as error:
-        return VerifyResult(table.name, 0, 0, log.findings or (str(error),))
-    left = _find_uncommitted(now.folder, before, log.named)
+        return VerifyResult(table.name, 0, 0, known or (str(error),))
+    left = tuple(sorted(name for name in before if name not in log.named and store.find(name)))
     findings = [*log.findings]
     if left and not log.commits and not any(list_work_folders(root)):
         findings.append(f"its log is lost: {len(left)} files, such as {left[0]}, are in no commit")
     for file in now.files:
         columns = log.columns.get(file.path, frozenset())
-        findings += [f"{file.path}: {finding}" for finding in _check_file(now.folder, table, file, columns)]
+        findings += [f"{file.path}: {finding}" for finding in _check_file(now, file, columns)]
     return VerifyResult(table.name, len(now.files), sum(file.rows for file in now.files), tuple(findings), left)
 
 
-def _find_data_files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*.parquet") if LOG_FOLDER not in path.relative_to(folder).parts)
-
-
-def _find_uncommitted(folder: Path, files: Iterable[Path], named: frozenset[str]) -> tuple[str, ...]:
-    paths = {path: path.relative_to(folder).as_posix() for path in files}
-    return tuple(sorted(name for path, name in paths.items() if name not in named and path.is_file()))
-
-
-def _check_file(folder: Path, table: Table, file: DataFile, columns: frozenset[str]) -> Iterator[str]:
-    path = folder / file.path
-    if not path.is_file():
-        yield "the file is missing"
-        return
-    if (size := path.stat().st_size) != file.size:
-        yield f"the file has {format_count(size, 'byte')}, its record {file.size:,}"
+def _check_file(now: TableVersion, file: DataFile, columns: frozenset[str]) -> Iterator[str]:
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as whole:
+        found = now.store.find(file.path)
+        if found is None:
+            yield "the file is missing"
+            return
+        if found.size != file.size:
+            yield f"the file has {format_count(found.size, 'byte')}, its record {file.size:,}"
+        with pq.ParquetFile(now.path(file), page_checksum_verification=True) as whole:
             if whole.metadata.num_rows != file.rows:
                 yield f"the file has {format_count(whole.metadata.num_rows, 'row')}, its record {file.rows:,}"
-            if wrong := list(_check_columns(whole.schema_arrow, table, columns)):
+            if wrong := list(_check_columns(whole.schema_arrow, now.table, columns)):
                 yield from wrong
                 return
-            yield from _check_rows(whole, table, file)
-    except (pa.ArrowException, OSError) as error:
+            yield from _check_rows(whole, now.table, file)
+    except (pa.ArrowException, OSError, StorageError) as error:
         yield f"the file can't be read: {str(error).splitlines()[0]}"
 
 

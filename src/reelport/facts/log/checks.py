@@ -6,12 +6,13 @@ This module parses the log's files itself, because the Delta library skips an em
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reelport.facts.log.delta_log import LOG_FOLDER, log_file
+from reelport.errors import StorageError
+from reelport.facts.log.delta_log import commit_name, list_commits, open_store, read_actions
 from reelport.facts.tables import Table
 from reelport.wording import format_count
 
@@ -35,7 +36,8 @@ class LogChecks:
 
 def check_log(folder: Path, table: Table) -> LogChecks:
     """Read and check every commit in the table's folder."""
-    versions = {int(path.stem) for path in (folder / LOG_FOLDER).glob("*.json") if path.stem.isdigit()}
+    store = open_store(folder)
+    versions = list_commits(store)
     findings: list[str] = []
     named: set[str] = set()
     active: set[str] = set()
@@ -43,11 +45,11 @@ def check_log(folder: Path, table: Table) -> LogChecks:
     columns: dict[str, frozenset[str]] = {}
     for version in range(max(versions, default=-1) + 1):
         try:
-            commit = _read_commit(log_file(folder, version))
+            commit = _parse_commit(read_actions(store, commit_name(version)))
         except FileNotFoundError:
             findings.append(f"commit {version} is missing from the log")
             continue
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (StorageError, ValueError, LookupError, TypeError, AttributeError) as error:
             findings.append(f"commit {version} of the log can't be read: {error!r}")
             continue
         schema = commit.schema or schema
@@ -68,8 +70,7 @@ class _Commit:
     schema: frozenset[str] | None
 
 
-def _read_commit(path: Path) -> _Commit:
-    actions = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+def _parse_commit(actions: Sequence[Mapping[str, Any]]) -> _Commit:
     adds = [action["add"] for action in actions if "add" in action]
     return _Commit(
         next((action["commitInfo"] for action in actions if "commitInfo" in action), None),

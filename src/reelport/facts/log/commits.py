@@ -22,17 +22,18 @@ from reelport.facts.log.delta_log import (
     DataFile,
     LogEntry,
     TableVersion,
+    commit_name,
     counter_name,
     entry_to_json,
     folder_uri,
-    log_file,
+    open_store,
     read_newest,
     translate_delta_errors,
 )
 from reelport.facts.log.evolution import NO_HOOKS, add_columns, find_missing_columns
 from reelport.facts.schema import BATCH, MONTH, OWNER, delta_schema, partition_columns
 from reelport.facts.tables import Table
-from reelport.storage.durable import full_disk_sentence, make_folder, sync_file, sync_folder, translate_io_errors
+from reelport.storage.durable import full_disk_sentence, make_folder, translate_io_errors
 from reelport.storage.modes import private
 
 CHECKPOINT_EVERY = 20
@@ -161,14 +162,11 @@ def _format_moment(moment: datetime | date) -> str:
 
 
 def _sync_commit(folder: Path, version: int) -> None:
-    with translate_io_errors(folder):
-        sync_file(log_file(folder, version))
-        sync_folder(folder / LOG_FOLDER)
+    store = open_store(folder)
+    store.sync(commit_name(version))
     if version and version % CHECKPOINT_EVERY == 0:
         # The commit is complete; a checkpoint only makes reading faster, so a full disk must not fail it.
-        with suppress(DeltaError, OSError):
+        with suppress(DeltaError, OSError, StorageError):
             DeltaTable(folder_uri(folder), version=version).create_checkpoint()
-            sync_file(folder / LOG_FOLDER / f"{version:020}.checkpoint.parquet")
-            sync_file(folder / LOG_FOLDER / "_last_checkpoint")
-            sync_folder(folder / LOG_FOLDER)
+            store.sync(f"{LOG_FOLDER}/{version:020}.checkpoint.parquet", f"{LOG_FOLDER}/_last_checkpoint")
     killpoints.reach("load-logsync")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -19,10 +19,13 @@ from reelport.errors import NewerData, StorageError
 from reelport.facts.schema import MONTH, OWNER
 from reelport.facts.tables import TABLES, Table
 from reelport.storage.durable import describe_message, to_plain_line, translate_io_errors
+from reelport.storage.file_store import FileStore, read_file
+from reelport.storage.local_folder import LocalFolder
 
 LOG_FOLDER = "_delta_log"
 _LONGEST = 120
 """Characters kept of the Delta library's message, which goes on with dumps of its own structures."""
+_COMMIT = re.compile(LOG_FOLDER + r"/(\d{20})\.json")
 _ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -105,6 +108,19 @@ class TableVersion:
     files: tuple[DataFile, ...]
     delta: DeltaTable | None = None
 
+    @property
+    def store(self) -> FileStore:
+        """The store of the table's files."""
+        return open_store(self.folder)
+
+    def paths(self, files: Iterable[DataFile]) -> list[str]:
+        """Absolute local paths of data files, for SQL that reads them."""
+        return [str(path.absolute()) for path in self.store.local_paths(file.path for file in files)]
+
+    def path(self, file: DataFile) -> Path:
+        """Local path of one data file."""
+        return self.store.local_paths((file.path,))[0]
+
     def load_counter(self, batch: str) -> int:
         """Count the loads and undos of the batch: odd while the batch is loaded."""
         return (self.delta.transaction_version(counter_name(batch)) or 0) if self.delta else 0
@@ -112,6 +128,11 @@ class TableVersion:
     def is_loaded(self, batch: str) -> bool:
         """Whether the batch is loaded."""
         return self.load_counter(batch) % 2 == 1
+
+
+def open_store(folder: Path) -> FileStore:
+    """Open the store of a table's files: data files, and the log below LOG_FOLDER."""
+    return LocalFolder(folder)
 
 
 def counter_name(batch: str) -> str:
@@ -138,7 +159,7 @@ def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
 
     Raises NewerData when its protocol needs a newer reader or writer than this version has.
     """
-    if not (folder / LOG_FOLDER).is_dir():
+    if not has_log(folder):
         return None
     with translate_delta_errors(folder):
         try:
@@ -250,19 +271,39 @@ def _parse_day_left_out(day: str, rows: int, replaced_by: str) -> DayLeftOut:
     return DayLeftOut(date.fromisoformat(day), rows, replaced_by)
 
 
-def log_file(folder: Path, version: int) -> Path:
-    """The path of the log file that holds the commit of this version."""
-    return folder / LOG_FOLDER / f"{version:020}.json"
+def commit_name(version: int) -> str:
+    """Name the log's file that holds the commit of this version."""
+    return f"{LOG_FOLDER}/{version:020}.json"
 
 
-def read_removed_paths(folder: Path, version: int) -> tuple[str, ...]:
+def list_commits(store: FileStore) -> Mapping[int, str]:
+    """List the files of a table's commits, by version."""
+    found = map(_COMMIT.fullmatch, store.list_names(LOG_FOLDER))
+    return {int(match[1]): match[0] for match in found if match}
+
+
+def read_actions(store: FileStore, name: str) -> list[dict[str, Any]]:
+    """Read the actions of a commit. FileNotFoundError when its file is missing."""
+    return [json.loads(line) for line in read_file(store, name).decode().splitlines() if line.strip()]
+
+
+def read_removed_paths(now: TableVersion, version: int) -> tuple[str, ...]:
     """Read the paths of the data files that the commit of this version removed."""
-    with translate_io_errors(folder):
-        lines = log_file(folder, version).read_text("utf-8").splitlines()
-    actions = [json.loads(line) for line in lines if line.strip()]
+    with translate_io_errors(now.folder):
+        actions = read_actions(now.store, commit_name(version))
     return tuple(action["remove"]["path"] for action in actions if "remove" in action)
+
+
+def is_data_file(name: str) -> bool:
+    """Whether a file of a table's store is a data file, whether a commit names it or not."""
+    return name.endswith(".parquet") and not name.startswith(f"{LOG_FOLDER}/")
+
+
+def has_log(folder: Path) -> bool:
+    """Whether the table's folder has a log."""
+    return any(open_store(folder).list_names(LOG_FOLDER))
 
 
 def list_tables(root: Path) -> tuple[Table, ...]:
     """List the tables that exist under the root, in the order of their declaration."""
-    return tuple(table for name, table in TABLES.items() if (root / name / LOG_FOLDER).is_dir())
+    return tuple(table for name, table in TABLES.items() if has_log(root / name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -11,14 +10,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from reelport.errors import StorageError
-from reelport.facts.log.delta_log import LOG_FOLDER, DataFile, list_files, log_file, open_table
+from reelport.facts.log.delta_log import DataFile, commit_name, list_commits, list_files, open_store, open_table
 from reelport.facts.schema import find_table
 from reelport.facts.tables import TABLES
-from reelport.storage.durable import translate_io_errors
 
 ABSENT = -1
 """The version of a table that doesn't exist yet: it has no files."""
-_COMMIT = re.compile(r"(\d{20})\.json")
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,8 @@ class Snapshot:
         if channels is not None:
             owners = sorted(channels)
             chosen = [file for file in chosen if _may_own(file, owners)]
-        folder = (self.root / table).absolute()
-        return tuple(str(folder / file.path) for file in chosen)
+        store = open_store((self.root / table).absolute())
+        return tuple(map(str, store.local_paths(file.path for file in chosen)))
 
 
 def _may_own(file: DataFile, owners: list[str]) -> bool:
@@ -80,28 +77,22 @@ def newest_versions(root: Path) -> Mapping[str, int]:
 
 def newest_version(root: Path, name: str) -> int:
     """The newest version of the table, -1 when it doesn't exist yet."""
-    folder = root / find_table(name).name / LOG_FOLDER
-    if not folder.is_dir():
-        return ABSENT
-    with translate_io_errors(folder):
-        found = [_COMMIT.fullmatch(path.name) for path in folder.iterdir()]
-    return max((int(match[1]) for match in found if match), default=ABSENT)
+    return max(list_commits(open_store(root / find_table(name).name)), default=ABSENT)
 
 
-def _commit_identity(root: Path, name: str, version: int) -> tuple[int, int]:
-    """Return the log file's inode and time of change.
+def _commit_identity(root: Path, name: str, version: int) -> str:
+    """Return the tag of the commit's file.
 
-    They tell this commit from one of the same number in a table that was deleted and created again.
+    It tells this commit from one of the same number in a table that was deleted and created again.
     """
-    try:
-        status = log_file(root / name, version).stat()
-    except OSError as error:
-        raise StorageError(f"version {version} of {root / name} is gone: {error.strerror}") from error
-    return status.st_ino, status.st_mtime_ns
+    found = open_store(root / name).find(commit_name(version))
+    if found is None:
+        raise StorageError(f"version {version} of {root / name} is gone")
+    return found.tag
 
 
 @lru_cache(maxsize=256)
-def _list_files_at(root: Path, name: str, version: int, _identity: tuple[int, int]) -> tuple[DataFile, ...]:
+def _list_files_at(root: Path, name: str, version: int, _identity: str) -> tuple[DataFile, ...]:
     delta = open_table(root / name, version)
     if delta is None:
         raise StorageError(f"version {version} of {root / name} is gone")
