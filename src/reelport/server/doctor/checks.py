@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, func, select, text
 from reelport.engine.compile import Plan
 from reelport.engine.duckdb.engine import Engine as ReportEngine
 from reelport.engine.pieces import single_piece
+from reelport.engine.report_format import CSV
 from reelport.errors import ReelportError
 from reelport.server.credentials import load_service_secret
 from reelport.server.doctor.data_directory import (
@@ -180,7 +181,7 @@ def _check_engine(settings: Settings) -> Iterator[tuple[bool, str]]:
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=around) as folder:
         spill = Path(folder)
         with ReportEngine(settings.worker_memory, threads, spill) as engine:
-            engine.session().write(single_piece(Plan("SELECT 1 AS n", ("n",))), spill / "probe.csv")
+            engine.session().write(single_piece(Plan("SELECT 1 AS n", ("n",))), spill / CSV.file_name("probe"))
     yield True, f"DuckDB makes a report with {settings.worker_memory} of memory."
 
 

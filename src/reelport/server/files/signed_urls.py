@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
+from reelport.engine.report_format import CSV
 from reelport.server.credentials import ServiceSecret
 from reelport.wire import FILES_PATH
 
@@ -20,7 +21,7 @@ def sign_url(service_secret: ServiceSecret, report_id: str, key_id: str, until: 
     query = urlencode(
         {"expires": expires, "key": key_id, "signature": _signature(service_secret, report_id, key_id, expires)}
     )
-    return f"{FILES_PATH}/{report_id}.csv?{query}"
+    return f"{FILES_PATH}/{CSV.file_name(report_id)}?{query}"
 
 
 def is_signed(

@@ -13,6 +13,7 @@ from reelport.check import problems
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.engine import Engine
 from reelport.engine.pieces import plan_pieces
+from reelport.engine.report_format import CSV
 from reelport.engine.tenant import Tenant
 from reelport.errors import ReelportError
 from reelport.facts.log.snapshot import pin
@@ -29,7 +30,7 @@ def warm_up(root: Path, engine: Engine, folder: Path) -> None:
     only the reports that need it. Errors are logged; a report that meets the same error fails with it.
     """
     for query in _choose_queries():
-        draft = folder / "warm-up.csv"
+        draft = folder / CSV.file_name("warm-up")
         session = engine.session()
         try:
             session.write(plan_pieces(query, _NOBODY, pin(root, tables_of(query))), draft)
