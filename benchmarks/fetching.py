@@ -96,15 +96,14 @@ def _finish(service: Service, pieces: Iterable[bytes]) -> None:
     claim = jobs.claim(db, "benchmark", running=1, lease_seconds=_PATIENCE)
     if claim is None:
         raise RuntimeError("the report that was asked for is not to be made")
-    draft = report_files.draft_path(service.settings, claim.report_id, claim.attempt)
-    draft.parent.mkdir(parents=True, exist_ok=True)
+    draft = report_files.prepare_draft(service.settings, claim.report_id, claim.attempt)
     digest = hashlib.sha256()
     with draft.open("wb") as file:
         for piece in pieces:
             file.write(piece)
             digest.update(piece)
     written = Written(1, draft.stat().st_size, digest.hexdigest())
-    jobs.finish(db, claim, report_files.publish_draft(draft, written), datetime.now(UTC))
+    jobs.finish(db, claim, report_files.publish_draft(service.settings, draft, written), datetime.now(UTC))
     db.dispose()
 
 

@@ -86,11 +86,10 @@ def _finish(service: Service, body: bytes) -> None:
     db = connect(service.settings)
     claim = jobs.claim(db, "bench", running=9, lease_seconds=60)
     assert claim is not None  # noqa: S101 - it was asked for just now
-    draft = report_files.draft_path(service.settings, claim.report_id, claim.attempt)
-    draft.parent.mkdir(parents=True, exist_ok=True)
+    draft = report_files.prepare_draft(service.settings, claim.report_id, claim.attempt)
     draft.write_bytes(body)
     written = Written(body.count(b"\n") - 1, len(body), hashlib.sha256(body).hexdigest())
-    assert jobs.finish(db, claim, report_files.publish_draft(draft, written), datetime.now(UTC))  # noqa: S101 - the same
+    assert jobs.finish(db, claim, report_files.publish_draft(service.settings, draft, written), datetime.now(UTC))  # noqa: S101 - the same
     db.dispose()
 
 

@@ -106,10 +106,9 @@ class Api:
         settings, db = self.service.settings, self.service.db
         while (claim := jobs.claim(db, "test-worker", running=9, lease_seconds=60)) is not None:
             assert complete is None or jobs.pin_versions(db, claim, {}, complete)
-            draft = report_files.draft_path(settings, claim.report_id, claim.attempt)
-            draft.parent.mkdir(parents=True, exist_ok=True)
+            draft = report_files.prepare_draft(settings, claim.report_id, claim.attempt)
             draft.write_bytes(body)
-            record = report_files.publish_draft(draft, _written(body))
+            record = report_files.publish_draft(settings, draft, _written(body))
             assert jobs.finish(db, claim, record, datetime.now(UTC))
             yield record
 
@@ -139,7 +138,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 def file_of(api: Api, record: FileRecord) -> Path:
     """Where a finished file lies."""
-    return report_files.file_path(api.service.settings, record.name)
+    return api.service.settings.files_root / record.name
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from reelport import killpoints
 from reelport.query import ReportQuery
 from reelport.server.access import callers
 from reelport.server.access.callers import Caller
-from reelport.server.files import report_files
 from reelport.server.queue import backlog
 from reelport.server.queue.backlog import Entry
 from reelport.server.reports.ask import AskedReport, ask_report
@@ -126,7 +125,7 @@ def test_service_that_is_killed_again_and_again_loses_no_report() -> None:
             assert (found.state, found.deaths, found.failures) == ("finished", 0, 0), found
             assert found.file is not None
             expected = f"day,views\n{FIRST + timedelta(days=day)},{day + 1}\n"
-            assert report_files.file_path(service.settings, found.file).read_text() == expected
+            assert (service.settings.files_root / found.file).read_text() == expected
             assert ask(day).id == each.id
         assert len(backlog.list_entries(db, most=REPORTS * 2)) == REPORTS
         assert until(lambda: len(list(service.settings.files_root.iterdir())) == REPORTS)

@@ -14,6 +14,8 @@ from typing import Any, Literal, get_type_hints
 from reelport.catalog import Limit
 from reelport.errors import UsageError
 from reelport.server.setting import Secret, parse_value, setting
+from reelport.storage.file_store import FileStore
+from reelport.storage.local_folder import LocalFolder
 from reelport.storage.modes import Readers
 
 PREFIX = "REELPORT_"
@@ -179,6 +181,11 @@ class Settings:
     def files_root(self) -> Path:
         """Directory of finished report files."""
         return self.data / "files"
+
+    @property
+    def report_store(self) -> FileStore:
+        """The store of finished report files."""
+        return LocalFolder(self.files_root)
 
     @property
     def spill_root(self) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 from sqlalchemy import text
-from tests.disks import small_disk
+from tests.disks import remount, small_disk
 from tests.patience import run_child, until
 from tests.server.conftest import NOW, State
 
@@ -31,10 +31,12 @@ from reelport.server.state.database import connect
 
 def test_file_that_can_not_be_removed_is_told_and_ends_no_keeper(state: State) -> None:
     """What the disk refuses to a sweep is a StorageError, and the next tick is made."""
-    (state.settings.files_root / "nobody00-1.csv").mkdir(parents=True)  # which no unlink removes
-    with pytest.raises(StorageError, match="nobody00-1"):
-        retention.remove_orphans(state.db, state.settings)
-    LeaseKeeper(state.settings, state.db, running=tuple, clock=lambda: state.now, wake_worker=lambda: None).tick()
+    with small_disk(state.settings.files_root, "4k") as disk:
+        (disk / "nobody00-1.csv").touch()
+        remount(disk, "ro")
+        with pytest.raises(StorageError, match="nobody00-1"):
+            retention.remove_orphans(state.db, state.settings)
+        LeaseKeeper(state.settings, state.db, running=tuple, clock=lambda: state.now, wake_worker=lambda: None).tick()
 
 
 def test_keeper_outlives_what_nobody_foresaw(state: State) -> None:
@@ -95,9 +97,8 @@ def test_draft_that_can_not_be_removed_hides_no_reason(state: State, tmp_path: P
     state.ask(state.caller(state.key("demo")))
     claim = jobs.claim(state.db, "one", running=2, lease_seconds=30)
     assert claim is not None
-    report_files.draft_path(state.settings, claim.report_id, claim.attempt).mkdir(
-        parents=True
-    )  # neither written nor unlinked
+    # Neither written nor unlinked.
+    report_files.prepare_draft(state.settings, claim.report_id, claim.attempt).mkdir()
     with Engine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="can't be written"):
         attempt.make_report(state.db, state.settings, claim, engine.session(), attempt.clock)
 

@@ -69,7 +69,7 @@ def test_pinned_report_answers_only_for_the_current_tables(state: State, caller:
     assert jobs.pin_versions(state.db, claim, {"plays": -1, "channels": -1})
     assert state.ask(caller) == first
     assert jobs.finish(state.db, claim, FILE, state.now)
-    file = report_files.file_path(state.settings, FILE.name)
+    file = state.settings.files_root / FILE.name
     file.parent.mkdir()
     file.write_bytes(b"12")
     assert state.ask(caller).token == first.token
@@ -241,5 +241,5 @@ def test_forged_links_are_refused(expires: str, signature: str, report: str) -> 
 
 def test_draft_names_belong_to_an_attempt(tmp_path: Path, state: State) -> None:
     """Two attempts at one report never write the same file."""
-    assert report_files.draft_path(state.settings, "r", 1) != report_files.draft_path(state.settings, "r", 2)
-    assert tmp_path in report_files.draft_path(state.settings, "r", 1).parents
+    assert report_files.prepare_draft(state.settings, "r", 1) != report_files.prepare_draft(state.settings, "r", 2)
+    assert tmp_path in report_files.prepare_draft(state.settings, "r", 1).parents

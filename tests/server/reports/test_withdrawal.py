@@ -36,10 +36,9 @@ def claimed(state: State) -> Claim:
 
 def settled(state: State, claim: Claim) -> FileRecord:
     """The file of an attempt, written and not published."""
-    draft = report_files.draft_path(state.settings, claim.report_id, claim.attempt)
-    draft.parent.mkdir(exist_ok=True)
+    draft = report_files.prepare_draft(state.settings, claim.report_id, claim.attempt)
     draft.write_bytes(b"day,views\n")
-    return report_files.publish_draft(draft, Written(0, 10, "ab"))
+    return report_files.publish_draft(state.settings, draft, Written(0, 10, "ab"))
 
 
 def finished(state: State, caller: Caller, day: int = 1) -> AskedReport:
@@ -92,7 +91,7 @@ def test_a_report_over_other_channels_stays(state: State, caller: Caller) -> Non
         linked = look.find_linked_report(state.db, report.id, who.key_id, state.now)
         assert linked is not None
         assert linked.file is not None
-        assert report_files.file_path(state.settings, linked.file.name).exists()
+        assert (state.settings.files_root / linked.file.name).exists()
     assert look.find_report(state.db, narrow, waiting.token, state.now) is not None
     assert claimed(state).report_id == waiting.id
 
@@ -113,7 +112,7 @@ def test_a_waiting_and_a_running_report_are_cancelled_and_publish_nothing(state:
     assert jobs.claim(state.db, "worker", running=9, lease_seconds=30) is None
     for report in (running, waiting):
         assert look.find_report(state.db, caller, report.token, state.now) is None
-    assert report_files.file_path(state.settings, record.name).exists()
+    assert (state.settings.files_root / record.name).exists()
     retention.sweep(state.db, state.settings, state.now)
     assert list(state.settings.files_root.iterdir()) == []
 

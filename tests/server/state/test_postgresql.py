@@ -102,10 +102,9 @@ def test_file_published_while_orphans_are_looked_for_is_kept(new_database: Calla
     ask_report(db, settings, _caller(db, settings), query, datetime.now(UTC))
     claim = jobs.claim(db, "worker", running=2, lease_seconds=30)
     assert claim is not None
-    draft = report_files.draft_path(settings, claim.report_id, claim.attempt)
-    draft.parent.mkdir()
+    draft = report_files.prepare_draft(settings, claim.report_id, claim.attempt)
     draft.write_bytes(b"day,views\n")
-    record = report_files.publish_draft(draft, Written(0, 10, "ab"))
+    record = report_files.publish_draft(settings, draft, Written(0, 10, "ab"))
     worker = connect(settings)
 
     def publish(*_: object) -> None:
@@ -113,7 +112,7 @@ def test_file_published_while_orphans_are_looked_for_is_kept(new_database: Calla
 
     event.listen(db, "after_cursor_execute", publish, once=True)  # that is, after the first look
     assert retention.remove_orphans(db, settings) == 0
-    assert report_files.file_path(settings, record.name).exists()
+    assert (settings.files_root / record.name).exists()
     worker.dispose()
     db.dispose()
 

@@ -128,10 +128,9 @@ def finish(service: Service, body: bytes) -> FileRecord:
     db = connect(service.settings)
     done = []
     while (claim := jobs.claim(db, "test", running=9, lease_seconds=60)) is not None:
-        draft = report_files.draft_path(service.settings, claim.report_id, claim.attempt)
-        draft.parent.mkdir(parents=True, exist_ok=True)
+        draft = report_files.prepare_draft(service.settings, claim.report_id, claim.attempt)
         draft.write_bytes(body)
-        done.append(report_files.publish_draft(draft, _written(body)))
+        done.append(report_files.publish_draft(service.settings, draft, _written(body)))
         assert jobs.finish(db, claim, done[-1], datetime.now(UTC))
     db.dispose()
     return done[-1]

@@ -15,7 +15,6 @@ import pytest
 from tests.patience import PATIENCE, until
 
 from reelport.server.access import organizations
-from reelport.server.files import report_files
 from reelport.server.state.database import connect
 
 from .conftest import ASK, INPUT, Wire, finish, token_of
@@ -122,7 +121,7 @@ class Huge:
 def huge(idle: Wire) -> Huge:
     token = token_of(idle.graphql(ASK, {"input": INPUT}))
     record = finish(idle.service, b"0123456789abcde\n" * (SIZE // 16))
-    return Huge(idle, link_of(idle, token), report_files.file_path(idle.service.settings, record.name))
+    return Huge(idle, link_of(idle, token), idle.service.settings.files_root / record.name)
 
 
 def test_a_file_that_is_deleted_meanwhile_arrives_whole(huge: Huge) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from reelport import killpoints
 from reelport.engine.duckdb.csv_sink import Written
+from reelport.engine.report_format import CSV, FORMATS
 from reelport.server.settings import Settings
-from reelport.storage.durable import sync_file, sync_folder
+
+_DRAFT = ".part"
+_NAME = re.compile(rf"([0-9a-z]+)-([0-9]+)(?:{'|'.join(map(re.escape, (_DRAFT, *(one.suffix for one in FORMATS))))})")
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """What the state records about a finished file: its name under `files`, and what it holds."""
+    """What the state records about a finished file: its name in the store, and what it holds."""
 
     name: str
     rows: int
@@ -21,26 +25,23 @@ class FileRecord:
     sha256: str
 
 
-def draft_path(settings: Settings, report_id: str, attempt: int) -> Path:
+def parse_name(name: str) -> tuple[str, int] | None:
+    """Parse the report and the attempt that a file or a draft is of; None when it is neither."""
+    found = _NAME.fullmatch(name)
+    return None if found is None else (found[1], int(found[2]))
+
+
+def prepare_draft(settings: Settings, report_id: str, attempt: int) -> Path:
     """The path that an attempt writes to. Each attempt has its own, so a stalled one can't touch a later one's file."""
-    return settings.files_root / f"{report_id}-{attempt}.part"
+    return settings.report_store.prepare_draft(f"{report_id}-{attempt}{_DRAFT}")
 
 
-def file_path(settings: Settings, name: str) -> Path:
-    """The path of a finished file."""
-    return settings.files_root / name
-
-
-def publish_draft(draft: Path, written: Written) -> FileRecord:
+def publish_draft(settings: Settings, draft: Path, written: Written) -> FileRecord:
     """Make a written draft durable, then give it its final name.
 
     A file with a final name is complete, and stays so through a crash.
     """
     killpoints.reach("write")
-    final = draft.with_suffix(".csv")
-    sync_file(draft)
-    killpoints.reach("fsync")
-    draft.rename(final)
-    sync_folder(final.parent)
-    killpoints.reach("rename")
-    return FileRecord(final.name, written.rows, written.bytes, written.sha256)
+    name = CSV.file_name(draft.stem)
+    settings.report_store.put_draft(draft, name)
+    return FileRecord(name, written.rows, written.bytes, written.sha256)

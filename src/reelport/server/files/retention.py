@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import structlog
 from sqlalchemy import Engine, select
@@ -16,13 +14,11 @@ from reelport.server.state import tallies
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import JOBS, REPORTS
 from reelport.server.state.tallies import Outcome
-from reelport.storage.durable import translate_io_errors
 from reelport.wire import ReportStatus
 
 RECORDS_KEPT = timedelta(days=30)
 """How long the record of an expired or failed report is kept after `expires_at`."""
 
-_NAME = re.compile(r"([0-9a-z]+)-([0-9]+)\.(?:csv|part)")
 _log = structlog.get_logger()
 
 
@@ -41,7 +37,7 @@ def sweep(db: Engine, settings: Settings, now: datetime) -> int:
     for report in over:
         # Delete the file before the record: a sweep that is killed in between is repeated by the next one.
         if report.file is not None:
-            _delete_file(report_files.file_path(settings, report.file))
+            settings.report_store.delete(report.file)
         killpoints.reach("delete")
         _expire_report(db, report.id)
         _log.info("report expired", report=report.id)
@@ -72,38 +68,27 @@ def _delete_old_records(db: Engine, now: datetime) -> None:
         connection.execute(REPORTS.delete().where(ended, gone))
 
 
-def find_orphans(db: Engine, settings: Settings) -> tuple[Path, ...]:
-    """List report files that belong to no finished report and no running attempt.
+def find_orphans(db: Engine, settings: Settings) -> tuple[str, ...]:
+    """List the names of report files that belong to no finished report and no running attempt.
 
     A killed process left them.
     """
     # List files before reading records: a file made in between then has its record.
-    found = [path for path in settings.files_root.glob("*") if _NAME.fullmatch(path.name)]
+    found = [(name, made) for name in settings.report_store.list_names() if (made := report_files.parse_name(name))]
     with reading(db) as connection:
         # Read jobs before reports: an attempt that ends in between has its file in its report by then. The other way
         # round it could be in neither, as each statement of PostgreSQL sees what is committed when it begins.
         held = select(JOBS.c.report_id, JOBS.c.attempt).where(JOBS.c.owner.is_not(None))
         running = {(row.report_id, row.attempt) for row in connection.execute(held)}
         kept = set(connection.execute(select(REPORTS.c.file).where(REPORTS.c.file.is_not(None))).scalars())
-    return tuple(path for path in sorted(found) if path.name not in kept and _parse_attempt(path) not in running)
+    return tuple(name for name, made in sorted(found) if name not in kept and made not in running)
 
 
 def remove_orphans(db: Engine, settings: Settings) -> int:
     """Delete the orphans; returns how many there were."""
     left = find_orphans(db, settings)
-    for path in left:
-        _delete_file(path)
+    for name in left:
+        settings.report_store.delete(name)
     if left:
         _log.info("orphan files removed", count=len(left))
     return len(left)
-
-
-def _delete_file(path: Path) -> None:
-    """Delete a file if it exists; StorageError when that fails."""
-    with translate_io_errors(path):
-        path.unlink(missing_ok=True)
-
-
-def _parse_attempt(path: Path) -> tuple[str, int]:
-    report_id, _, rest = path.name.partition("-")
-    return report_id, int(rest.partition(".")[0])

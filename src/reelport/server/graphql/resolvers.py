@@ -18,6 +18,7 @@ from graphql import GraphQLError, GraphQLResolveInfo, GraphQLSchema
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
 from reelport.query import ReportQuery
 from reelport.server.files import signed_urls
+from reelport.server.files.report_files import FileRecord
 from reelport.server.graphql import query_problems
 from reelport.server.graphql.context import Context
 from reelport.server.graphql.faults import Fault
@@ -141,18 +142,19 @@ def _resolve_download_links(root: Object, info: _Info, first: int | None = None,
     if isinstance(report, AskedReport):
         # A request that an earlier report answers may be finished already.
         report = _run_or_refuse(info, lambda: _read_report(info.context, report.token))
-    links = [] if report is None or report.file is None else [_make_link(info.context, report)]
+    links = [] if report is None or report.file is None else [_make_link(info.context, report, report.file)]
     return _make_connection(links, root["reportToken"], first, page)
 
 
-def _make_link(context: Context, report: FoundReport) -> Object:
+def _make_link(context: Context, report: FoundReport, file: FileRecord) -> Object:
     until = context.now + timedelta(seconds=context.settings.link_seconds)
     if context.now < report.expires_at:  # otherwise the clock is not believed just now
         until = min(until, report.expires_at)
     return {
         "__typename": "ReportFileDownloadLink",
         "id": _encode_id("ReportFileDownloadLink", report.token),
-        "link": context.base + signed_urls.sign_url(context.service_secret, report.id, context.caller.key_id, until),
+        "link": context.settings.report_store.sign(file.name, until)
+        or context.base + signed_urls.sign_url(context.service_secret, report.id, context.caller.key_id, until),
     }
 
 
@@ -195,7 +197,7 @@ def _resolve_node(_: object, info: _Info, id: str) -> Object | None:  # noqa: A0
         case "Metadata", _:
             return _make_metadata(key)
         case _:
-            return _make_link(context, report) if report.file is not None else None
+            return _make_link(context, report, report.file) if report.file is not None else None
 
 
 def _encode_id(type_: str, key: str) -> str:

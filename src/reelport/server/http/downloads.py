@@ -8,12 +8,10 @@ little memory, however slow its client is.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Self
 
 import anyio
@@ -23,13 +21,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from reelport.engine.report_format import CSV
 from reelport.errors import StorageError
-from reelport.server.files import report_files, signed_urls
+from reelport.server.files import signed_urls
 from reelport.server.files.report_files import FileRecord
 from reelport.server.http.byte_range import select_range
 from reelport.server.http.service import Service
 from reelport.server.limits.download_slots import Limit, NoFreeSlot, RunningDownload
 from reelport.server.reports.look import FoundReport, find_linked_report
+from reelport.storage.file_store import FileStore, OpenFile
 from reelport.wire import COMPLETE_HEADER, ROWS_HEADER, format_complete_day
 
 _LOG = structlog.get_logger(__name__)
@@ -37,7 +37,6 @@ _CHUNK_BYTES = 65_536
 """Bytes read and sent at once. A stalled client keeps one chunk in memory and one in the write buffer."""
 _CHUNKS_PER_CHECK = 16
 """Chunks between two checks whether the client is still connected."""
-_READ_NOWAIT = getattr(os, "RWF_NOWAIT", None)
 _SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
@@ -84,13 +83,13 @@ class _SignedUrl:
 
 
 @dataclass(frozen=True, slots=True)
-class _OpenFile:
-    """An open file of the recorded length, its partner, and its report's last complete day."""
+class _OpenReport:
+    """A report whose file is open and has the recorded length, its partner, and its last complete day."""
 
     record: FileRecord
     organization_id: int
     last_complete_day: date | None
-    descriptor: int
+    content: OpenFile
 
 
 async def download(request: Request) -> Response:
@@ -107,7 +106,7 @@ async def download(request: Request) -> Response:
             found = await anyio.to_thread.run_sync(_open_file, service, link)
             if isinstance(found, _Refusal):
                 return _refuse(found)
-            resources.callback(os.close, found.descriptor)
+            resources.callback(found.content.close)
             resources.enter_context(service.download_slots.hold_partner(running, found.organization_id))
             return _answer(request, link, found, running, resources)
     except NoFreeSlot as error:
@@ -116,7 +115,7 @@ async def download(request: Request) -> Response:
 
 
 def _answer(
-    request: Request, link: _SignedUrl, found: _OpenFile, running: RunningDownload, resources: ExitStack
+    request: Request, link: _SignedUrl, found: _OpenReport, running: RunningDownload, resources: ExitStack
 ) -> Response:
     """Make the response: a range of the file or none, by the request's conditions and Range header."""
     tag = f'"{found.record.sha256}"'
@@ -126,8 +125,8 @@ def _answer(
         ROWS_HEADER: str(found.record.rows),
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-transform",
-        "Content-Type": "text/csv; charset=utf-8",
-        "Content-Disposition": f'attachment; filename="{link.report_id}.csv"',
+        "Content-Type": CSV.media_type,
+        "Content-Disposition": f'attachment; filename="{CSV.file_name(link.report_id)}"',
     }
     if found.last_complete_day is not None:
         headers[COMPLETE_HEADER] = format_complete_day(found.last_complete_day)
@@ -153,13 +152,13 @@ def _describe_full(limit: Limit) -> _Refusal:
     return _Refusal(429, "too_many_downloads", sentence)
 
 
-def _open_file(service: Service, link: _SignedUrl) -> _OpenFile | _Refusal:
+def _open_file(service: Service, link: _SignedUrl) -> _OpenReport | _Refusal:
     found = _find_report(service, link)
     if isinstance(found, _Refusal):
         return found
     if found.file is None:
         return _EXPIRED
-    return _open_record(report_files.file_path(service.settings, found.file.name), found, found.file)
+    return _open_record(service.settings.report_store, found, found.file)
 
 
 def _find_report(service: Service, link: _SignedUrl) -> FoundReport | _Refusal:
@@ -172,21 +171,21 @@ def _find_report(service: Service, link: _SignedUrl) -> FoundReport | _Refusal:
     return _INVALID_URL if found is None else found
 
 
-def _open_record(path: Path, report: FoundReport, record: FileRecord) -> _OpenFile | _Refusal:
+def _open_record(store: FileStore, report: FoundReport, record: FileRecord) -> _OpenReport | _Refusal:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        content = store.open(record.name)
     except FileNotFoundError:
         _LOG.error("a finished file is missing", file=record.name)
-        # Where the folder is missing too, the disk isn't mounted, and the report hasn't expired.
-        return _EXPIRED if path.parent.is_dir() else _UNAVAILABLE
-    except OSError:
+        return _EXPIRED
+    except StorageError:
+        # Such as a folder that is missing because its disk isn't mounted: the report hasn't expired.
         _LOG.exception("a finished file can't be read", file=record.name)
         return _UNAVAILABLE
-    if os.fstat(descriptor).st_size != record.bytes:
-        os.close(descriptor)
+    if content.size != record.bytes:
+        content.close()
         _LOG.error("a finished file has another length than its record", file=record.name)
         return _DAMAGED
-    return _OpenFile(record, report.organization_id, report.last_complete_day, descriptor)
+    return _OpenReport(record, report.organization_id, report.last_complete_day, content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +194,7 @@ class _Transfer:
 
     service: Service
     link: _SignedUrl
-    file: _OpenFile
+    file: _OpenReport
     first: int
     length: int
     running: RunningDownload
@@ -239,7 +238,7 @@ class _Download(Response):
                     # No end of the body: the client sees that the file is incomplete.
                     return
                 allowed_until = time.monotonic() + pause
-            chunk = await _read_chunk(self._transfer.file.descriptor, min(_CHUNK_BYTES, end - position), position)
+            chunk = await _read_chunk(self._transfer.file.content, min(_CHUNK_BYTES, end - position), position)
             position += len(chunk)
             count += 1
             await send({"type": "http.response.body", "body": chunk, "more_body": position < end})
@@ -256,11 +255,11 @@ class _Download(Response):
         return found is not _INVALID_URL
 
 
-async def _read_chunk(descriptor: int, count: int, position: int) -> bytes:
-    """Read a chunk: directly when it is in the page cache, else in a thread."""
-    chunk = _read_cached(descriptor, count, position)
+async def _read_chunk(content: OpenFile, count: int, position: int) -> bytes:
+    """Read a chunk: directly when that needs no waiting, else in a thread."""
+    chunk = content.read_cached(position, count)
     if chunk is None:
-        chunk = await anyio.to_thread.run_sync(os.pread, descriptor, count, position)
+        chunk = await anyio.to_thread.run_sync(content.read, position, count)
     else:
         # Yield to other requests: a fast client and a cached file would never wait otherwise.
         await asyncio.sleep(0)
@@ -268,16 +267,3 @@ async def _read_chunk(descriptor: int, count: int, position: int) -> bytes:
         # Shorter than when it was opened: closing early shows the client that the file is incomplete.
         raise StorageError("A finished file was cut while it was sent.")
     return chunk
-
-
-def _read_cached(descriptor: int, count: int, position: int) -> bytes | None:
-    """Read from the page cache only; None when nothing is cached, or this system has no such read."""
-    if _READ_NOWAIT is None:
-        return None
-    buffer = bytearray(count)
-    try:
-        read = os.preadv(descriptor, [buffer], position, _READ_NOWAIT)
-    except OSError:
-        # Nothing is cached, or the file system doesn't support such reads.
-        return None
-    return bytes(memoryview(buffer)[:read])

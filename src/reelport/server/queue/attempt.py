@@ -22,7 +22,6 @@ from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
-from reelport.storage.durable import translate_io_errors
 
 
 class LeaseLost(InternalError):
@@ -38,21 +37,18 @@ def make_report(
     """
     killpoints.reach("claim", claim.query.fingerprint())
     require_layout(settings.data)
-    draft = report_files.draft_path(settings, claim.report_id, claim.attempt)
+    draft = report_files.prepare_draft(settings, claim.report_id, claim.attempt)
     try:
-        with translate_io_errors(draft.parent):
-            draft.parent.mkdir(exist_ok=True)
         plans = plan_pieces(claim.query, Tenant(claim.channels), _pin_tables(db, settings, claim))
         written = session.write(plans, draft)
-        with translate_io_errors(draft):
-            record = report_files.publish_draft(draft, written)
+        record = report_files.publish_draft(settings, draft, written)
     finally:
         # The cause is already being raised; a later sweep deletes the draft.
         with suppress(OSError):
             draft.unlink(missing_ok=True)
     # If this raises, keep the file: only the database knows whether the commit went through.
     if not jobs.finish(db, claim, record, now()):
-        report_files.file_path(settings, record.name).unlink(missing_ok=True)
+        settings.report_store.delete(record.name)
         raise LeaseLost("The job was taken away from this attempt.")
     killpoints.reach("publish")
     return record

@@ -14,13 +14,12 @@ from sqlalchemy import Connection, Engine, Row, bindparam, func, literal, select
 
 from reelport import check
 from reelport.catalog import Scope
-from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
+from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
 from reelport.facts.log.snapshot import newest_versions
 from reelport.query import ReportQuery
 from reelport.server import credentials
 from reelport.server.access import callers
 from reelport.server.access.callers import Caller
-from reelport.server.files import report_files
 from reelport.server.queue import jobs, wakeups
 from reelport.server.reports.look import make_scope_problem
 from reelport.server.settings import Settings
@@ -150,9 +149,10 @@ def _has_file(settings: Settings, found: _AskState) -> bool:
     if found.file is None:
         return True
     try:
-        return bool(report_files.file_path(settings, found.file).stat().st_size == found.bytes)
-    except OSError:
+        file = settings.report_store.find(found.file)
+    except StorageError:
         return False
+    return file is not None and file.size == found.bytes
 
 
 def _lock_organization(connection: Connection, caller: Caller) -> None:

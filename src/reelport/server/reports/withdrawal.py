@@ -14,10 +14,9 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, Row, Select, select
 
 from reelport.check import nearest
-from reelport.errors import UsageError
+from reelport.errors import StorageError, UsageError
 from reelport.server.access import organizations
 from reelport.server.access.callers import find_readable_channels
-from reelport.server.files import report_files
 from reelport.server.queue import wakeups
 from reelport.server.queue.wakeups import Occasion
 from reelport.server.settings import Settings
@@ -204,6 +203,6 @@ def _delete_files(settings: Settings, ended: Withdrawal) -> None:
     """Delete the files, and wake the long polls that wait for one of the reports."""
     for name in ended.files:
         # A file that can't be deleted, as on another machine's disk, is an orphan now: the next sweep deletes it.
-        with suppress(OSError):
-            report_files.file_path(settings, name).unlink(missing_ok=True)
+        with suppress(StorageError):
+            settings.report_store.delete(name)
     wakeups.notify(settings, Occasion.ENDED)
