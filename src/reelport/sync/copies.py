@@ -1,17 +1,15 @@
-"""What both kinds of destination have in common: their protocol, and the SQL and checks of replacing a window."""
+"""A copy at either kind of destination: its view, and the SQL and checks of replacing a window of it."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from reelport.errors import WindowEmptied
 from reelport.sync.columns import OWN, Field, quote_literal, quote_name, within_sql
 from reelport.sync.contract import Agreement, time_field
 from reelport.sync.copy_state import State
-from reelport.sync.days import Days
 from reelport.sync.spec import Spec
 from reelport.sync.staging import STAGE, Delivery
 from reelport.wording import format_count
@@ -36,26 +34,6 @@ class View:
     con: DuckDBPyConnection
     relation: str
     fields: tuple[Field, ...]
-
-
-class Destination(Protocol):
-    """Where copies are kept. Replacing a window is atomic: a reader sees the copy before it or after it."""
-
-    def state(self, spec: Spec) -> State:
-        """Return the state of a spec's copy, as far as its rows confirm it; the empty state when there is no copy."""
-
-    def replace(self, spec: Spec, delivery: Delivery, *, allow_empty: bool = False) -> Replaced:
-        """Replace all rows of the delivery's window and add its days to the state, atomically.
-
-        Changes nothing where it raises: SchemaDrift by the contract, WindowEmptied when the window had rows and would
-        have none (unless `allow_empty`), StorageError.
-        """
-
-    def unverify(self, spec: Spec, days: Days | None = None) -> None:
-        """Mark these days of a spec, or all of them, as not verified: they are read again. Rows stay."""
-
-    def view(self, spec: Spec) -> AbstractContextManager[View | None]:
-        """Open the copy of a spec for reading; gives None while there is none."""
 
 
 def select_stamped(spec: Spec, delivery: Delivery, agreement: Agreement, now: datetime | None = None) -> str:

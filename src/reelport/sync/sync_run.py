@@ -20,10 +20,9 @@ from reelport.client.session import Session
 from reelport.client.steps import Flow, fork, work
 from reelport.errors import InternalError, Partial, QueryRefused, ReelportError, ServiceError, UsageError
 from reelport.killpoints import reach
-from reelport.sync.copies import Destination
 from reelport.sync.days import Days
 from reelport.sync.destination_lock import lock_destination
-from reelport.sync.destinations import open_destination
+from reelport.sync.destinations import Destination, open_destination
 from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent, Tell, warn
 from reelport.sync.fetching import discard_report, fetch_window, mark_loaded, remove_leftovers
 from reelport.sync.planning import cut_windows, days_in_range, missing_days, wanted_days
