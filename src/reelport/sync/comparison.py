@@ -13,7 +13,6 @@ from typing import Any
 from reelport.catalog import Metric
 from reelport.client.client import Client
 from reelport.client.deadline import DEADLINE
-from reelport.client.events import Event
 from reelport.client.flows.fetch import mark_delivered
 from reelport.client.flows.runner import to_seconds
 from reelport.client.ranges.windows import Window, cut
@@ -26,7 +25,7 @@ from reelport.sync.copies import View
 from reelport.sync.copy_state import State
 from reelport.sync.days import Days, Span, month_first, month_last
 from reelport.sync.destinations import open_destination
-from reelport.sync.events import OfWindow, Tell, warn
+from reelport.sync.events import Tell, label_events, warn
 from reelport.sync.fetching import fetch_window
 from reelport.sync.spec import Spec
 from reelport.sync.staging import STAGE, Delivery, load_stage
@@ -107,18 +106,15 @@ def verify(
                 raise UsageError(f"{spec.name}: there is no copy yet. `reelport sync run` makes one.")
             moved = _compare(spec, state, view, delivery)
     reach = max(((spec.end(today) - _last_day(spec, each.day)).days + 1 for each in moved), default=0)
-    return Comparison(spec, window, (window.end - window.start).days + 1, moved, max(reach, 0))
+    return Comparison(spec, window, window.days, moved, max(reach, 0))
 
 
 def _fetch_again(
     session: Session, spec: Spec, window: Window, folder: Path, tell: Tell, deadline: float
 ) -> Flow[Delivery]:
     """Ask for a new report of the window and download it."""
-
-    def tell_of_window(event: Event) -> None:
-        tell(OfWindow(spec.name, window, event))
-
-    delivery = yield from fetch_window(session, spec, window, folder, tell_of_window, deadline=deadline, fresh=True)
+    listener = label_events(tell, spec.name, window)
+    delivery = yield from fetch_window(session, spec, window, folder, listener, deadline=deadline, fresh=True)
     yield from mark_delivered(session, [delivery.file])
     return delivery
 

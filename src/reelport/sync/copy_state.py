@@ -56,7 +56,7 @@ class State:
 
     def after(self, spec: Spec, delivery: Delivery) -> Self:
         """Return the state after the delivery's window has been replaced."""
-        days = Days.between(delivery.window.start, delivery.window.end)
+        days = delivery.days
         fits = self.is_current(spec, delivery.service)
         present = self.present if fits else NONE
         verified = self.verified if fits else NONE

@@ -9,6 +9,7 @@ from reelport.sync.days import Days
 from reelport.sync.destinations import open_destination
 from reelport.sync.planning import wanted_days
 from reelport.sync.spec import Spec
+from reelport.sync.staging import count_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,8 @@ def coverage_of(spec: Spec, today: date | None = None) -> Coverage:
     """Compute the coverage of a spec's copy. Sends nothing and changes nothing."""
     copies = open_destination(spec.place)
     state, days = copies.state(spec), wanted_days(spec, today or datetime.now(UTC).date())
-    rows = 0
     with copies.view(spec) as view:
-        if view is not None:
-            found = view.con.execute(f"SELECT count(*) FROM {view.relation}").fetchone()  # noqa: S608 - quoted
-            rows = int(found[0]) if found else 0
+        rows = 0 if view is None else count_rows(view.con, view.relation)
     serves = state.has_meaning_of(spec)
     verified = state.verified & days if serves else Days()
     moving = (state.present & days) - verified if serves else Days()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Self
 
+from reelport.client.ranges.windows import Window
+
 _ONE = timedelta(days=1)
 
 Span = tuple[date, date]
@@ -35,6 +37,11 @@ class Days:
     def between(cls, first: date, last: date) -> Self:
         """Make a set of every day from the first to the last, both included."""
         return cls.of([(first, last)])
+
+    @classmethod
+    def of_window(cls, window: Window) -> Self:
+        """Make the set of a window's days."""
+        return cls.between(window.start, window.end)
 
     def __or__(self, other: Days) -> Days:
         return Days.of((*self.spans, *other.spans))

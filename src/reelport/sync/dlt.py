@@ -30,7 +30,6 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from reelport.client.client import Client
 from reelport.client.deadline import DEADLINE
-from reelport.client.events import Event
 from reelport.client.flows.fetch import mark_delivered
 from reelport.client.flows.runner import to_seconds
 from reelport.client.ranges.bisection import Bisection
@@ -39,7 +38,7 @@ from reelport.client.settings.profiles import resolve
 from reelport.errors import QueryRefused, ReelportError, ServiceError, UsageError, WindowEmptied
 from reelport.sync import spec_file
 from reelport.sync.days import NONE, Days
-from reelport.sync.events import Began, Loaded, OfWindow, SyncEvent, Tell, warn
+from reelport.sync.events import Began, Loaded, SyncEvent, Tell, label_events, warn
 from reelport.sync.fetching import discard_report, fetch_window
 from reelport.sync.planning import cut_windows, missing_days
 from reelport.sync.spec import Spec
@@ -220,7 +219,7 @@ class _Resource:
                     continue
                 yield found.table
                 kept["held"] = held.to_text()
-                run.read[spec.name] = run.read.get(spec.name, NONE) | Days.between(piece.start, piece.end)
+                run.read[spec.name] = run.read.get(spec.name, NONE) | Days.of_window(piece)
 
     def _check_held(self, held: HeldCopy, here: str) -> HeldCopy:
         """Return the copy with days to read again unverified. Raises UsageError for rows of another service."""
@@ -238,14 +237,13 @@ class _Resource:
     def _read_window(self, window: Window, held: HeldCopy) -> tuple[Batch, HeldCopy]:
         """Read a window: give its table, and the copy as it is once the table is loaded."""
         spec, run = self.spec, self.run
-        days = Days.between(window.start, window.end)
+        days = Days.of_window(window)
         session = run.client.session
         with tempfile.TemporaryDirectory(prefix="reelport-") as name:
             folder = Path(name)
             fresh = bool(((held.state.present | run.named.get(spec.name, NONE)) & days).spans)
-            flow = fetch_window(
-                session, spec, window, folder, self._tell_of(window), deadline=run.deadline, fresh=fresh
-            )
+            tell = label_events(run.tell, spec.name, window)
+            flow = fetch_window(session, spec, window, folder, tell, deadline=run.deadline, fresh=fresh)
             delivery = run.client.drive(flow)
             try:
                 found = self._build_batch(delivery, held, folder)
@@ -262,7 +260,7 @@ class _Resource:
     def _build_batch(self, delivery: Delivery, held: HeldCopy, folder: Path) -> Batch:
         """Build a delivery's table. Raises WindowEmptied where all rows would vanish, unless that is allowed."""
         found = build_batch(self.spec, delivery, held, folder)
-        filled = held.filled & Days.between(delivery.window.start, delivery.window.end)
+        filled = held.filled & delivery.days
         if filled.spans and not found.rows and not self.run.allow_empty:
             days = format_count(len(filled), "day")
             raise WindowEmptied(
@@ -270,9 +268,6 @@ class _Resource:
                 "nothing was changed. If it is right that they vanish, allow it: allow_empty=True."
             )
         return found
-
-    def _tell_of(self, window: Window) -> Callable[[Event], None]:
-        return lambda event: self.run.tell(OfWindow(self.spec.name, window, event))
 
 
 __all__ = ["SyncEvent", "load", "reports"]

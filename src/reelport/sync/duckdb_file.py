@@ -16,7 +16,7 @@ from reelport.sync.copies import Replaced, View, in_window_sql, is_stale_sql, re
 from reelport.sync.copy_state import State
 from reelport.sync.days import Days
 from reelport.sync.spec import Place, Spec
-from reelport.sync.staging import Delivery, load_stage, open_duckdb
+from reelport.sync.staging import Delivery, count_rows, load_stage, open_duckdb
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -70,7 +70,7 @@ class DuckDBFile:
             with _transaction(con):
                 _apply_columns(con, spec, kept, agreement)
                 condition = in_window_sql(spec, agreement.fields, delivery)
-                before = _count_rows(con, spec, condition)
+                before = count_rows(con, _table_name(spec), condition)
                 refuse_emptied(spec, delivery, before, rows, allow_empty=allow_empty)
                 besides = is_stale_sql(spec, agreement.fields, delivery, state)
                 con.execute(f"DELETE FROM {_table_name(spec)} WHERE {condition} OR {besides}")  # noqa: S608 - names are quoted
@@ -164,11 +164,6 @@ def _apply_columns(con: DuckDBPyConnection, spec: Spec, kept: tuple[Field, ...],
             con.execute(f"ALTER TABLE {_table_name(spec)} ADD COLUMN {quote_name(field.name)} {field.type}")
         elif before[field.name] != field.type:
             con.execute(f"ALTER TABLE {_table_name(spec)} ALTER COLUMN {quote_name(field.name)} TYPE {field.type}")
-
-
-def _count_rows(con: DuckDBPyConnection, spec: Spec, condition: str) -> int:
-    found = con.execute(f"SELECT count(*) FROM {_table_name(spec)} WHERE {condition}").fetchone()  # noqa: S608 - quoted
-    return int(found[0]) if found else 0
 
 
 def _last_day_with_rows(con: DuckDBPyConnection, spec: Spec) -> date | None:

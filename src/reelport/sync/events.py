@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reelport.client.events import Event, Warned
+from reelport.client.events import Event, Progress, Warned
 from reelport.client.ranges.windows import Window
 
 
@@ -60,6 +60,11 @@ class Failed:
 
 SyncEvent = Planned | Began | OfWindow | Loaded | Failed
 Tell = Callable[[SyncEvent], None]
+
+
+def label_events(tell: Tell, spec: str, window: Window) -> Progress:
+    """Return a listener for the client's events of a window, which passes them on with the window's name."""
+    return lambda event: tell(OfWindow(spec, window, event))
 
 
 def warn(event: SyncEvent) -> None:

@@ -34,7 +34,7 @@ from reelport.sync.days import Days, month_first
 from reelport.sync.durable_files import fsync_path, link_or_copy, point_link, read_link
 from reelport.sync.manifest import NAME, DataFile, Manifest
 from reelport.sync.spec import Place, Spec
-from reelport.sync.staging import Delivery, load_stage, open_duckdb
+from reelport.sync.staging import Delivery, count_rows, load_stage, open_duckdb
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -54,25 +54,27 @@ class ParquetFolder:
 
     def state(self, spec: Spec) -> State:
         """Return the state of a spec's copy; the empty state when there is none."""
-        manifest = self._read_manifest(spec)
-        if manifest is None:
+        version = self._read_version(spec)
+        if version is None:
             return State()
+        _, manifest = version
         return manifest.state.trust(spec, max((file.day for file in manifest.files if file.rows), default=None))
 
     @contextmanager
     def view(self, spec: Spec) -> Iterator[View | None]:
         """Open the copy of a spec for reading; gives None while there is none."""
-        manifest, folder = self._read_manifest(spec), self._version_folder(spec)
-        if manifest is None or folder is None:
+        version = self._read_version(spec)
+        if version is None:
             yield None
             return
+        folder, manifest = version
         with open_duckdb(self._place.work_folder / "spill") as con:
             yield View(con, _read_parquet_sql(folder, [file.name for file in manifest.files]), manifest.fields)
 
     def replace(self, spec: Spec, delivery: Delivery, *, allow_empty: bool = False) -> Replaced:
         """Replace the delivery's window: write a new version, then point the link to it."""
         home = self._place.path / spec.name
-        old, current = self._read_manifest(spec), self._version_folder(spec)
+        current, old = self._read_version(spec) or (home, None)
         with open_duckdb(self._place.work_folder / "spill") as con, translate_io_errors(home):
             con.execute("SET threads = 1")  # so that rows keep their order
             staged = load_stage(con, delivery.file)
@@ -83,7 +85,7 @@ class ParquetFolder:
             refuse_emptied(spec, delivery, before, rows, allow_empty=allow_empty)
             with _Version(con, home, spec, agreement) as version:
                 version.write(delivery)
-                if old is not None and current is not None:
+                if old is not None:
                     version.take_over(current, old, stays)
                 reach("sync-written")
                 version.finish((old.state if old else State()).after(spec, delivery))
@@ -95,8 +97,12 @@ class ParquetFolder:
 
     def unverify(self, spec: Spec, days: Days | None = None) -> None:
         """Mark these days of a spec, or all of them, as not verified, in a new version of the same files."""
-        old, current, home = self._read_manifest(spec), self._version_folder(spec), self._place.path / spec.name
-        if old is None or current is None or old.state.without_verified(days) == old.state:
+        version = self._read_version(spec)
+        if version is None:
+            return
+        current, old = version
+        fresh, home = replace(old, state=old.state.without_verified(days)), self._place.path / spec.name
+        if fresh == old:
             return
         with translate_io_errors(home):
             name = _new_version_name(secrets.token_hex(4))
@@ -105,7 +111,7 @@ class ParquetFolder:
             try:
                 for file in old.files:
                     link_or_copy(current / file.name, part / file.name)
-                replace(old, state=old.state.without_verified(days)).write(part)
+                fresh.write(part)
                 _publish(part, home, name)
             finally:
                 shutil.rmtree(part, ignore_errors=True)  # it has its own name by now, or is of no use
@@ -115,17 +121,16 @@ class ParquetFolder:
     def _current_link(self, spec: Spec) -> Path:
         return self._place.path / spec.name / CURRENT
 
-    def _version_folder(self, spec: Spec) -> Path | None:
-        """Return the folder of the last version, whether it exists or not; None while there is no copy."""
-        return read_link(self._current_link(spec))
-
-    def _read_manifest(self, spec: Spec) -> Manifest | None:
+    def _read_version(self, spec: Spec) -> tuple[Path, Manifest] | None:
+        """Read the folder and the manifest of the last version; None while there is no copy."""
         if self._place.path.exists() and not self._place.path.is_dir():
             raise UsageError(f"{self._place} is a file: a destination for Parquet is a folder.")
-        version = self._version_folder(spec)
-        if version is not None and not version.exists():
+        folder = read_link(self._current_link(spec))
+        if folder is None:
+            return None
+        if not folder.exists():
             raise StorageError(f"{self._current_link(spec)} points to a version that is gone: was it removed by hand?")
-        return None if version is None else Manifest.read(version)
+        return folder, Manifest.read(folder)
 
 
 class _Version:
@@ -198,8 +203,7 @@ class _Version:
         name = f"{day}.{self._id}.{number}.parquet"
         file.rename(self._part / name)
         fsync_path(self._part / name)
-        found = self._con.execute(f"SELECT count(*) FROM {_read_parquet_sql(self._part, [name])}").fetchone()  # noqa: S608 - quoted
-        self._files.append(DataFile(name, day, int(found[0]) if found else 0))
+        self._files.append(DataFile(name, day, count_rows(self._con, _read_parquet_sql(self._part, [name]))))
 
 
 def _new_version_name(identity: str) -> str:
@@ -233,7 +237,7 @@ def _split_files(spec: Spec, old: Manifest | None, delivery: Delivery) -> tuple[
     """
     if old is None:
         return [], []
-    days = Days.between(delivery.window.start, delivery.window.end)
+    days = delivery.days
     if spec.monthly:
         days |= Days.between(month_first(delivery.window.start), delivery.window.end)
     # Files placed by another time column would stay beside the new ones, and repeat their rows.

@@ -14,6 +14,7 @@ from reelport.client.files.shape import parse_columns
 from reelport.client.ranges.windows import Window
 from reelport.errors import SchemaDrift, ServiceError, StorageError, UsageError
 from reelport.sync.columns import Field, digits_sql, fits_sql, is_number_sql, quote_literal, quote_name
+from reelport.sync.days import Days
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -41,6 +42,11 @@ class Delivery:
     asked: datetime
     service: str
     last_complete_day: date | None = None
+
+    @property
+    def days(self) -> Days:
+        """The days of its window."""
+        return Days.of_window(self.window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +82,7 @@ class Stage:
 
     def count(self, condition: str = "true") -> int:
         """Count the rows for which the SQL condition holds."""
-        found = self.con.execute(f"SELECT count(*) FILTER ({condition}) FROM {STAGE}").fetchone()  # noqa: S608 - ours
-        return int(found[0]) if found else 0
+        return count_rows(self.con, STAGE, condition)
 
 
 @contextmanager
@@ -119,6 +124,12 @@ def load_stage(con: DuckDBPyConnection, file: Path) -> Stage:
     except duckdb.InvalidInputException as error:
         raise ServiceError(f"The report can't be read: {_one_line(error)}") from error
     return Stage(con, columns)
+
+
+def count_rows(con: DuckDBPyConnection, relation: str, condition: str = "true") -> int:
+    """Count the rows of a relation for which the SQL condition holds."""
+    (count,) = con.execute(f"SELECT count(*) FROM {relation} WHERE {condition}").fetchall()[0]  # noqa: S608 - quoted by the caller
+    return int(count)
 
 
 def _misfit_sql(field: Field) -> str:

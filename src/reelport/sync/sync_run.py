@@ -12,7 +12,6 @@ from pathlib import Path
 
 from reelport.client.client import Client
 from reelport.client.deadline import DEADLINE
-from reelport.client.events import Progress
 from reelport.client.flows.runner import to_seconds
 from reelport.client.ranges.bisection import Bisection, is_hopeless
 from reelport.client.ranges.windows import LONGEST_MONTH, Window
@@ -23,7 +22,7 @@ from reelport.killpoints import reach
 from reelport.sync.days import Days
 from reelport.sync.destination_lock import lock_destination
 from reelport.sync.destinations import Destination, open_destination
-from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent, Tell, warn
+from reelport.sync.events import Began, Failed, Loaded, Planned, SyncEvent, Tell, label_events, warn
 from reelport.sync.fetching import discard_report, fetch_window, mark_loaded, remove_leftovers
 from reelport.sync.planning import cut_windows, days_in_range, missing_days, wanted_days
 from reelport.sync.spec import Place, Spec
@@ -74,16 +73,13 @@ def run(
             for task in _plan_tasks(spec, session, tell, today, named.get(spec.name), every_day=every_day)
         ]
         reach("sync-planned")
-        try:
-            found = client.drive(_run_tasks(run_state, tasks, session.settings.slots))
-        finally:
-            run_state.close()
+        outcomes = run_state.sync_windows(client, tasks)
         if not run_state.stopped:
-            bad = {task.spec.name for task, each in zip(tasks, found, strict=True) if _errors_of([each])}
+            bad = {spec.name for spec, outcome in outcomes if isinstance(outcome, ReelportError)}
             for spec in specs:
                 if spec.name not in bad:
                     remove_leftovers(work_folders[spec.place], spec)
-    return _collect_loaded(found)
+    return _collect_loaded([outcome for _, outcome in outcomes])
 
 
 def named_days(
@@ -153,24 +149,15 @@ def _plan_tasks(
     tell(Planned(spec.name, todo))
     # Days that the copy has are read again for changes, which an earlier report can't show.
     known = days if every_day or named is not None else state.present
-    seen = [bool((known & Days.between(window.start, window.end)).spans) for window in todo]
+    seen = [bool((known & Days.of_window(window)).spans) for window in todo]
     pairs = zip(todo, seen, strict=True)
     return [_Task(spec, window, fresh, number, len(todo)) for number, (window, fresh) in enumerate(pairs, start=1)]
 
 
-def _run_tasks(run_state: _Run, tasks: Sequence[_Task], at_once: int) -> Flow[list[list[Outcome] | ReelportError]]:
-    return (yield from fork([run_state.sync_window(task) for task in tasks], at_once))
-
-
-def _errors_of(found: Iterable[list[Outcome] | ReelportError]) -> list[ReelportError]:
-    each = [one for outcome in found for one in (outcome if isinstance(outcome, list) else [outcome])]
-    return [one for one in each if isinstance(one, ReelportError)]
-
-
-def _collect_loaded(found: Sequence[list[Outcome] | ReelportError]) -> tuple[Loaded, ...]:
+def _collect_loaded(outcomes: Sequence[Outcome]) -> tuple[Loaded, ...]:
     """Return what was loaded. Raises the error that stopped the run, Partial, or a window's error if none loaded."""
-    loaded = tuple(one for outcome in found if isinstance(outcome, list) for one in outcome if isinstance(one, Loaded))
-    errors = _errors_of(found)
+    loaded = tuple(one for one in outcomes if isinstance(one, Loaded))
+    errors = [one for one in outcomes if isinstance(one, ReelportError)]
     stopped = [error for error in errors if is_hopeless(error)]
     if stopped or (errors and not loaded):
         raise (stopped or errors)[0]
@@ -203,13 +190,19 @@ class _Run:
         self.stopped = False
         self._closed = False
 
-    def close(self) -> None:
-        """Wait for a load in progress, which must end before the lock is released; later loads are refused."""
-        self._closed = True
-        with self._loading:
-            pass
+    def sync_windows(self, client: Client, tasks: Sequence[_Task]) -> list[tuple[Spec, Outcome]]:
+        """Read and load windows, as many at a time as the key has slots; return what came of them and their pieces."""
+        try:
+            found = client.drive(fork([self._sync_window(task) for task in tasks], self._session.slots))
+        finally:
+            # Wait for a load in progress, which must end before the lock is released; later loads are refused.
+            self._closed = True
+            with self._loading:
+                pass
+        pairs = zip(tasks, found, strict=True)
+        return [(task.spec, one) for task, each in pairs for one in (each if isinstance(each, list) else [each])]
 
-    def sync_window(self, task: _Task) -> Flow[list[Outcome]]:
+    def _sync_window(self, task: _Task) -> Flow[list[Outcome]]:
         """Read a window and load it; where its report fails, its halves. Does nothing once the run is stopped."""
         spec, found = task.spec, list[Outcome]()
         self._tell(Began(spec.name, task.window, task.number, task.of))
@@ -220,7 +213,7 @@ class _Run:
             try:
                 found.append((yield from self._fetch_and_load(spec, window, fresh=task.fresh)))
             except ReelportError as error:
-                if windows.split(window, error, self._tell_of(spec, window)):
+                if windows.split(window, error, label_events(self._tell, spec.name, window)):
                     continue
                 if is_hopeless(error):
                     self.stopped = True
@@ -229,7 +222,7 @@ class _Run:
         return found
 
     def _fetch_and_load(self, spec: Spec, window: Window, *, fresh: bool) -> Flow[Loaded]:
-        work_folder, tell = self._work_folders[spec.place], self._tell_of(spec, window)
+        work_folder, tell = self._work_folders[spec.place], label_events(self._tell, spec.name, window)
         delivery = yield from fetch_window(
             self._session, spec, window, work_folder, tell, deadline=self._deadline, fresh=fresh
         )
@@ -253,6 +246,3 @@ class _Run:
     def _tell(self, event: SyncEvent) -> None:
         with self._telling:
             self._listener(event)
-
-    def _tell_of(self, spec: Spec, window: Window) -> Progress:
-        return lambda event: self._tell(OfWindow(spec.name, window, event))

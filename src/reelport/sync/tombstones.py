@@ -91,7 +91,7 @@ class Batch:
 
 def build_batch(spec: Spec, delivery: Delivery, held: HeldCopy, spill: Path) -> Batch:
     """Build the table of a delivery for a copy. Raises SchemaDrift by the spec's contract."""
-    days = Days.between(delivery.window.start, delivery.window.end) | held.stale_days(spec, delivery)
+    days = delivery.days | held.stale_days(spec, delivery)
     with open_duckdb(spill) as con:
         staged = load_stage(con, delivery.file)
         agreement = agree(spec, held.fields, staged, delivery.window, widens=False)
