@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-_LIBRARIES = ("duckdb", "pyarrow", "deltalake", "pandas", "sqlalchemy", "starlette", "uvicorn", "ariadne", "httpx2")
+_LIBRARIES = ("duckdb", "pyarrow", "deltalake", "pandas", "sqlalchemy", "starlette", "uvicorn", "httpx2")
 _ROOT = Path(__file__).parent.parent
 IN_HAND = 6_000_000_000
 """Bytes of memory that are touched before each turn; at most half of what is free."""

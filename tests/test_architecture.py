@@ -41,7 +41,7 @@ LAYERS: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": HEART | {"query", "check", "client"},
 }
-HEAVY = {"starlette", "ariadne", "graphql", "sqlalchemy", "duckdb", "pydantic", "pyarrow", "deltalake", "sqlglot"} | {
+HEAVY = {"starlette", "graphql", "sqlalchemy", "duckdb", "pydantic", "pyarrow", "deltalake", "sqlglot"} | {
     "pandas",
     "polars",
     "keyring",

@@ -15,7 +15,7 @@ Loaded = Callable[[str], set[str]]
 
 # What takes longer than a hundredth of a second to import.
 TRACKED = {
-    *("alembic", "ariadne", "asyncio", "cyclopts", "deltalake", "dlt", "duckdb", "graphql", "httpx2", "keyring"),
+    *("alembic", "asyncio", "cyclopts", "deltalake", "dlt", "duckdb", "graphql", "httpx2", "keyring"),
     *("numpy", "pandas", "polars", "prometheus_client", "psycopg", "pyarrow", "pydantic", "rich", "sqlalchemy"),
     *("sqlglot", "starlette", "structlog", "uvicorn", "vl_convert"),
 }
@@ -43,8 +43,7 @@ COMMANDS = {
 }
 MODULES = {
     "reelport.server.serve": SERVICE,  # until the workers start
-    "reelport.server.http.web_server": SERVICE
-    | {"ariadne", "deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
+    "reelport.server.http.web_server": SERVICE | {"deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
     "reelport.server.queue.worker": SERVICE | {"deltalake", "duckdb", "sqlglot"},
     "reelport.testing.service": STATE,
 }

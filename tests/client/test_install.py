@@ -19,7 +19,7 @@ ALONE = {"CONDA_PREFIX", "PYTHONPATH", "PYTHONSTARTUP", "COVERAGE_PROCESS_START"
 
 # The libraries of the service, and those that a client loads only for who asks for them.
 HEAVY = {
-    *("alembic", "ariadne", "cyclopts", "deltalake", "dlt", "duckdb", "graphql", "httpx2", "keyring", "pandas"),
+    *("alembic", "cyclopts", "deltalake", "dlt", "duckdb", "graphql", "httpx2", "keyring", "pandas"),
     *("polars", "prometheus_client", "psycopg", "pyarrow", "pydantic", "rich", "sqlalchemy", "sqlglot", "starlette"),
     *("structlog", "uvicorn", "vl_convert"),
 }

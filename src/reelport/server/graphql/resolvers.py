@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+import graphql
 import structlog
-from ariadne import MutationType, ObjectType, QueryType, ScalarType, make_executable_schema
-from graphql import GraphQLError, GraphQLResolveInfo, GraphQLSchema
+from graphql import GraphQLError, GraphQLObjectType, GraphQLResolveInfo, GraphQLScalarType, GraphQLSchema
 
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
 from reelport.query import ReportQuery
@@ -37,31 +37,17 @@ _Info = GraphQLResolveInfo[Context]
 Object = Mapping[str, Any]
 """An object of the schema: its fields by name, and its type as `__typename`."""
 
-_DATE_TIME = ScalarType("DateTime")
-_QUERY = QueryType()
-_MUTATION = MutationType()
-_SPACE = ObjectType("PartnerSpace")
-_REPORT = ObjectType("PartnerReportFile")
 
-
-def build_schema() -> GraphQLSchema:
-    """Build the executable schema from the shipped SDL and the resolvers of this module."""
-    return make_executable_schema(read_shipped_sdl(), _DATE_TIME, _QUERY, _MUTATION, _SPACE, _REPORT)
-
-
-@_DATE_TIME.serializer
 def _format_moment(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-@_DATE_TIME.value_parser
 def _parse_moment(value: object) -> str:
     if not isinstance(value, str):
         raise GraphQLError('A DateTime is a text such as "2023-07-01".')
     return value
 
 
-@_MUTATION.field("askPartnerReportFile")
 def _resolve_ask(_: object, info: _Info, input: Object) -> Object | None:  # noqa: A002 - the schema's name
     context: Context = info.context
     asked = _run_or_refuse(info, lambda: _ask_report(context, input))
@@ -86,7 +72,6 @@ def _ask_report(context: Context, wire: Object) -> AskedReport:
     return ask.ask_report(context.db, context.settings, context.caller, query, context.now)
 
 
-@_QUERY.field("partner")
 def _resolve_partner(_: object, info: _Info) -> Object:
     return _make_partner(info.context)
 
@@ -95,7 +80,6 @@ def _make_partner(context: Context) -> Object:
     return {"__typename": "PartnerSpace", "id": _encode_id("PartnerSpace", context.caller.organization)}
 
 
-@_SPACE.field("reportFile")
 def _resolve_report_file(_: object, info: _Info, reportToken: str) -> Object | None:  # noqa: N803 - the schema's
     found = _run_or_refuse(info, lambda: _find_report(info.context, reportToken))
     return None if found is None else _make_report(found)
@@ -128,7 +112,6 @@ def _make_report(report: AskedReport | FoundReport) -> Object:
     }
 
 
-@_REPORT.field("downloadLinks")
 def _resolve_download_links(root: Object, info: _Info, first: int | None = None, page: int | None = 1) -> Object | None:
     page = 1 if page is None else page
     least = {"first": (first, 0), "page": (page, 1)}
@@ -180,7 +163,6 @@ def _make_metadata(token: str) -> Object:
     return {"__typename": "Metadata", "id": _encode_id("Metadata", token), "algorithm": None}
 
 
-@_QUERY.field("node")
 def _resolve_node(_: object, info: _Info, id: str) -> Object | None:  # noqa: A002 - the schema's name
     context: Context = info.context
     type_, key = _decode_id(id)
@@ -237,3 +219,25 @@ def _run_or_refuse(info: _Info, do: Callable[[], _T]) -> _T | None:
 
 def _make_fault(info: _Info, problem: Problem) -> Fault:
     return Fault.from_problem(problem, tuple(info.path.as_list()), info.field_nodes[0])
+
+
+def build_schema() -> GraphQLSchema:
+    """Build the executable schema: the shipped SDL with the resolvers of this module."""
+    schema = graphql.build_schema(read_shipped_sdl())
+    date_time = schema.type_map["DateTime"]
+    assert isinstance(date_time, GraphQLScalarType)  # noqa: S101 - told to the type checker
+    date_time.coerce_output_value, date_time.coerce_input_value = _format_moment, _parse_moment
+    for (type_name, field), resolve in _RESOLVERS.items():
+        type_ = schema.type_map[type_name]
+        assert isinstance(type_, GraphQLObjectType)  # noqa: S101 - told to the type checker
+        type_.fields[field].resolve = resolve
+    return schema
+
+
+_RESOLVERS: dict[tuple[str, str], Callable[..., Object | None]] = {
+    ("Query", "partner"): _resolve_partner,
+    ("Query", "node"): _resolve_node,
+    ("Mutation", "askPartnerReportFile"): _resolve_ask,
+    ("PartnerSpace", "reportFile"): _resolve_report_file,
+    ("PartnerReportFile", "downloadLinks"): _resolve_download_links,
+}
