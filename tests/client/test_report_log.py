@@ -17,6 +17,7 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import forked
 from tests.client.conftest import SECRET, TOKEN
 
 from reelport import AsyncClient, Client, ReportQuery
@@ -255,11 +256,9 @@ def test_a_command_says_nothing_twice(words: list[str], tmp_path: Path) -> None:
             "--end",
             "2026-11-03",
         ]
-        done = subprocess.run(
-            [sys.executable, "-m", "reelport", *ask, "-o", "views.csv", *words],
-            env={**os.environ, **given, "REELPORT_HOME": str(tmp_path / "home")},
-            cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300,
-        )  # fmt: skip
+        environment = {**os.environ, **given, "REELPORT_HOME": str(tmp_path / "home")}
+        done = forked.run(["-m", "reelport", *ask, "-o", "views.csv", *words], env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     lines = (done.stdout + done.stderr).splitlines()
     assert lines
     assert len(set(lines)) == len(lines)

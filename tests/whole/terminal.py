@@ -7,8 +7,6 @@ import os
 import pty
 import re
 import struct
-import subprocess
-import sys
 import termios
 import threading
 import time
@@ -16,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import forked
 from tests.patience import PATIENCE
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -39,9 +38,7 @@ def surroundings(url: str, key: str, secret: str, **more: str) -> dict[str, str]
 
 def piped(environment: Mapping[str, str], *words: str) -> Ended:
     """A command whose stdout and stderr are pipes."""
-    done = subprocess.run(
-        [sys.executable, "-m", "reelport", *words], env=environment, capture_output=True, timeout=300, check=False
-    )
+    done = forked.run(["-m", "reelport", *words], env=environment, text=False)
     err = done.stderr.decode()
     assert "Traceback" not in err, err
     return Ended(done.returncode, done.stdout, err)
@@ -66,11 +63,8 @@ def on_terminal(
     names = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
     outside = {name: value for name, value in environment.items() if name not in names} | {"TERM": "xterm-256color"}
     outside |= {name: environment[name] for name in ("NO_COLOR",) if name in environment}
-    command = [sys.executable, "-m", "reelport", *words]
-    with subprocess.Popen(
-        command, env=outside, stdin=theirs, stdout=out, stderr=theirs, start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - a terminal of its own, or no Ctrl-C
-    ) as process:  # fmt: skip
+    command = ["-m", "reelport", *words]
+    with forked.Popen(command, env=outside, stdin=theirs, stdout=out, stderr=theirs, terminal=True) as process:
         os.close(theirs)
         drawn = bytearray()
         until = time.monotonic() + PATIENCE

@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tests import forked
 
 from reelport import (
     AccessError,
@@ -84,19 +85,12 @@ def environment(service: Service, key: Key) -> dict[str, str]:
 
 def command(service: Service, key: Key, *words: str) -> str:
     """What `reelport report …` prints on stdout. Refused when it ends with another status than 0."""
-    done = subprocess.run(
-        [sys.executable, "-m", "reelport", "report", *words],
-        env=environment(service, key),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = forked.run(["-m", "reelport", "report", *words], env=environment(service, key))
     assert "Traceback" not in done.stderr
     assert key.secret not in done.stdout + done.stderr
     if done.returncode:
         raise Refused(done.returncode, done.stderr)
-    return done.stdout
+    return str(done.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -228,8 +222,8 @@ def test_a_stopped_command_says_the_command_that_resumes(
 ) -> None:
     """Stopped in the wait, the command leaves with status 6; the very command it names ends with the file."""
     key = idle.key("demo")
-    words = [sys.executable, "-m", "reelport", "report", "run", *options(QUERY), "-o", str(tmp_path / "my views.csv")]
-    with subprocess.Popen(words, env=environment(idle, key), stderr=subprocess.PIPE, text=True) as process:
+    words = ["-m", "reelport", "report", "run", *options(QUERY), "-o", str(tmp_path / "my views.csv")]
+    with forked.Popen(words, env=environment(idle, key), stderr=forked.PIPE) as process:
         assert process.stderr is not None
         while "asked for report" not in process.stderr.readline():
             assert process.poll() is None

@@ -6,14 +6,13 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
+from tests import forked
 
 from reelport import Client, Downloaded, IncompleteDownload, Proof, ReportExpired, ReportQuery
 from reelport.client.events import Event, Received, Retrying
@@ -172,11 +171,11 @@ def test_a_service_that_falls_silent_is_asked_for_the_rest(vendor: Vendor, tmp_p
     assert len(vendor.asked_ranges) == 1
 
 
-def start(vendor: Vendor, token: str, to: Path, stop_at: str = "") -> subprocess.Popen[bytes]:
+def start(vendor: Vendor, token: str, to: Path, stop_at: str = "") -> forked.Popen:
     """The command that downloads a report, in a process of its own."""
     words = ["report", "download", token, "--url", vendor.url, "--quiet", "-o", str(to)]
     key = {"REELPORT_API_KEY": vendor.key, "REELPORT_API_SECRET": vendor.secret}
-    return subprocess.Popen([sys.executable, "-m", "reelport", *words], env=os.environ | key | {VARIABLE: stop_at})
+    return forked.Popen(["-m", "reelport", *words], env=os.environ | key | {VARIABLE: stop_at})
 
 
 def killed_half_way(vendor: Vendor, token: str, to: Path) -> int:

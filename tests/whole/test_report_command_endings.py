@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import forked
 
 from reelport.cli.client_commands.spool import open_spool
 from reelport.facts.layout import check_layout
@@ -63,8 +64,8 @@ def test_a_stopped_command_says_the_very_command_that_goes_on(
     vendor.makes_in = 3600
     words = [*ASK[:-3], "--start", "9d", "--end", "yesterday", "--filter", "mediaType=VIDEO"]
     words += ["-o", str(tmp_path / "my views.csv")]
-    command = [sys.executable, "-m", "reelport", *words]
-    with subprocess.Popen(command, env=here, stderr=subprocess.PIPE, text=True) as process:
+    command = ["-m", "reelport", *words]
+    with forked.Popen(command, env=here, stderr=forked.PIPE) as process:
         assert process.stderr is not None
         while "IN_PROGRESS" not in process.stderr.readline():
             assert process.poll() is None
@@ -244,23 +245,20 @@ def test_a_cell_that_can_not_be_typed_is_said(vendor: Vendor, here: dict[str, st
 def test_whoever_has_read_enough_may_go(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
     """`| head` ends the command without a word of it, and leaves nothing behind."""
     vendor.csv = lambda _: b"day,video_title,views\n" + b"2026-01-01,a,5\n" * 200_000
-    command = [sys.executable, "-m", "reelport", *WEEK, "-q", "--format", "ndjson"]
-    with subprocess.Popen(command, env=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    command = ["-m", "reelport", *WEEK, "-q", "--format", "ndjson"]
+    with forked.Popen(command, env=here, stdout=forked.PIPE, stderr=forked.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
-        assert process.stderr.read() == b""
+        assert process.stderr.read() == ""
     assert not list((tmp_path / "home" / "landing").iterdir())
 
 
 def test_a_full_disk_is_said_and_leaves_what_was_there(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
     """A full device as stdout is an error of storage, and the report is kept for the same command."""
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "reelport", *WEEK, "--format", "json"],
-            env=here, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False,
-        )  # fmt: skip
+        done = forked.run(["-m", "reelport", *WEEK, "--format", "json"], env=here, stdout=full)
     assert done.returncode == 1
     assert "stdout takes no more" in done.stderr
     assert again(here, done.stderr).status == 0

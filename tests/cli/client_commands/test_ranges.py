@@ -7,13 +7,12 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from datetime import date
 from pathlib import Path
 
 import pytest
+from tests import forked
 from tests.client.range_asks import END, START, bad
 from tests.patience import PATIENCE
 
@@ -23,7 +22,7 @@ from reelport.testing import Vendor
 DAYS = ("--start", "2023-01-01", "--end", "2025-12-31")
 
 
-def command(vendor: Vendor, to: Path, **environment: str) -> subprocess.Popen[str]:
+def command(vendor: Vendor, to: Path, **environment: str) -> forked.Popen:
     """`reelport report run` of 120 days in windows of 30, with a home beside the target's folder."""
     ours = {
         "REELPORT_URL": vendor.url,
@@ -33,12 +32,11 @@ def command(vendor: Vendor, to: Path, **environment: str) -> subprocess.Popen[st
         "REELPORT_WINDOW_DAYS": "30",
     }
     words = ["--metrics", "FILL_RATE", "--dimensions", "VISITOR_COUNTRY", "--start", str(START), "--end", str(END)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "reelport", "report", "run", *words, "-o", str(to)],
+    return forked.Popen(
+        ["-m", "reelport", "report", "run", *words, "-o", to],
         env={**os.environ, **ours, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        stdout=forked.PIPE,
+        stderr=forked.PIPE,
     )
 
 
@@ -121,13 +119,9 @@ def test_a_command_whose_range_is_partly_done_ends_with_status_3(vendor: Vendor,
 def test_the_command_plan_prints_windows_and_calls_nothing(vendor: Vendor, more: tuple[str, ...], status: int) -> None:
     """A line a window on stdout, the rest on stderr; status 5 with the reason where windows can't be merged."""
     words = ["--metrics", "VIEWS", "--start", "2023-01-01", "--end", "2025-12-31", *more]
-    done = subprocess.run(
-        [sys.executable, "-m", "reelport", "plan", *words],
+    done = forked.run(
+        ["-m", "reelport", "plan", *words],
         env={**os.environ, "REELPORT_URL": vendor.url, "REELPORT_API_KEY": "key", "REELPORT_API_SECRET": "secret-7c41"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
     )
     assert done.returncode == status, done.stderr
     if more[:1] == ("--json",):
@@ -147,12 +141,10 @@ def test_a_plan_says_how_long_only_where_something_tells_it(vendor: Vendor, tmp_
     def made(url: str) -> str:
         home = {"REELPORT_HOME": str(tmp_path), "REELPORT_WINDOW_DAYS": "180"}
         key = {"REELPORT_API_KEY": vendor.key, "REELPORT_API_SECRET": vendor.secret}
-        words = [sys.executable, "-m", "reelport", "plan", "--metrics", "VIEWS", "--dimensions", "DAY", *DAYS]
-        done = subprocess.run(
-            words, env={**os.environ, **home, **key, "REELPORT_URL": url},
-            capture_output=True, text=True, check=True, timeout=PATIENCE,
-        )  # fmt: skip
-        return next(line for line in done.stderr.splitlines() if "to be made" in line)
+        words = ["-m", "reelport", "plan", "--metrics", "VIEWS", "--dimensions", "DAY", *DAYS]
+        done = forked.run(words, env={**os.environ, **home, **key, "REELPORT_URL": url})
+        assert done.returncode == 0, done.stderr
+        return str(next(line for line in done.stderr.splitlines() if "to be made" in line))
 
     assert made(vendor.url) == "7 reports to be made."
     assert made("https://partner.api.dailymotion.com") == "7 reports to be made: 8 h 0 min at most, often far less."

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from datetime import date
 from pathlib import Path
 
 import pytest
+from tests import forked
 
 from reelport import Client
 from reelport.cli.arguments.options import QueryOptions
@@ -86,14 +85,7 @@ def test_what_is_no_day_is_refused(word: str) -> None:
 def test_a_wrong_command_line_is_one_clean_error(words: str, status: int, says: list[str]) -> None:
     """Each ends with its status, in sentences, without a traceback, and sends nothing."""
     ours = {"REELPORT_URL": "http://127.0.0.1:9", "REELPORT_API_KEY": "k", "REELPORT_API_SECRET": "s"}
-    done = subprocess.run(
-        [sys.executable, "-m", "reelport", "report", *words.split()],
-        env=os.environ | ours,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = forked.run(["-m", "reelport", "report", *words.split()], env=os.environ | ours)
     assert done.returncode == status
     assert done.stdout == ""
     assert all(line.startswith("reelport: ") for line in done.stderr.splitlines())
@@ -134,13 +126,6 @@ def test_an_empty_token_is_refused(token: str) -> None:
 def test_without_a_key_the_command_says_which_variables_it_wants() -> None:
     """No key is status 4, with both names."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "reelport", "report", "wait", "R"],
-        env=bare,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = forked.run(["-m", "reelport", "report", "wait", "R"], env=bare)
     assert done.returncode == 4
     assert "REELPORT_API_KEY and REELPORT_API_SECRET" in done.stderr

@@ -7,7 +7,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -17,6 +16,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from tests import forked
 from tests.sync.vendors import TODAY, YESTERDAY, Numbers, asked
 
 from reelport.facts.loading.load import load_arrow
@@ -62,15 +62,8 @@ def syncing(folder: Path, url: str, key: str, secret: str) -> Sync:
     def go(*words: str, step: str = "") -> subprocess.CompletedProcess[str]:
         ours = {"REELPORT_URL": url, "REELPORT_API_KEY": key, "REELPORT_API_SECRET": secret, VARIABLE: step}
         ours["REELPORT_SLOTS"] = "1"  # a kill while another window is being asked for would leave that one unknown
-        return subprocess.run(
-            [sys.executable, "-m", "reelport", "sync", *words],
-            cwd=folder,
-            env=os.environ | ours | {"REELPORT_HOME": str(folder / "home")},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        environment = os.environ | ours | {"REELPORT_HOME": str(folder / "home")}
+        return forked.run(["-m", "reelport", "sync", *words], cwd=folder, env=environment)
 
     return go
 
@@ -208,9 +201,9 @@ def test_a_stopped_run_ends_in_good_order_and_says_how_to_go_on(tmp_path: Path) 
 
     with Vendor(csv=csv) as vendor:
         ours = {"REELPORT_URL": vendor.url, "REELPORT_API_KEY": vendor.key, "REELPORT_API_SECRET": vendor.secret}
-        words = [sys.executable, "-m", "reelport", "sync", "run"]
+        words = ["-m", "reelport", "sync", "run"]
         environment = os.environ | ours | {"REELPORT_HOME": str(tmp_path / "home")}
-        with subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        with forked.Popen(words, cwd=tmp_path, env=environment, stderr=forked.PIPE) as process:
             assert process.stderr is not None
             while "FINISHED" not in process.stderr.readline():
                 assert process.poll() is None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests import forked
 from tests.client.flows.test_other_columns import WORDS, command
 from tests.client.ledgers import NOW, Calendar
 from tests.client.range_asks import asked, days
@@ -122,10 +121,8 @@ def test_a_report_that_is_submitted_is_not_advised_to_be_cut(vendor: Vendor, cli
 @pytest.mark.parametrize("command", ["report run", "report submit", "sync run", "sync verify"])
 def test_what_overrides_a_learned_number_is_an_option_of_each_command_that_asks(command: str) -> None:
     """`--window-days` is named by what is told, and so it is there."""
-    done = subprocess.run(
-        [sys.executable, "-m", "reelport", *command.split(), "--help"], capture_output=True, check=True
-    )
-    assert b"--window-days" in done.stdout
+    done = forked.run(["-m", "reelport", *command.split(), "--help"])
+    assert (done.returncode, "--window-days" in done.stdout) == (0, True)
 
 
 def test_what_was_learned_is_tried_again_after_90_days(ledger: Ledger, calendar: Calendar) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from tests import forked
 from tests.client.ledgers import Calendar, claimed, days, question, requested, shown
 
 from reelport import AskLost, Client
@@ -81,12 +80,12 @@ def test_an_ask_that_is_repeated_takes_its_own_row_again(ledger: Ledger, calenda
 def test_the_command_line_asks_again_by_order(vendor: Vendor, tmp_path: Path, command: str) -> None:
     """The command that was left with status 6 says `--again`, and with it has the report."""
     vendor.loses_ask, vendor.lost_answer = "before", "500"
-    words = [sys.executable, "-m", "reelport", "report", command, "--metrics", "VIEWS", "--start", "2026-01-01"]
+    words = ["-m", "reelport", "report", command, "--metrics", "VIEWS", "--start", "2026-01-01"]
     key = {"REELPORT_URL": vendor.url, "REELPORT_API_KEY": vendor.key, "REELPORT_API_SECRET": vendor.secret}
     environment = os.environ | key | {"REELPORT_HOME": str(tmp_path)}
     for more, status in (([], 6), ([], 6), (["--again"], 0)):
         line = [*words, "--end", "2026-01-02", *more]
-        done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+        done = forked.run(line, env=environment)
         assert done.returncode == status, done.stderr
         assert status == 0 or "--again" in done.stderr
         assert "Take it up again" not in done.stderr  # without the option it would end the same way

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests import forked
 from tests.client.conftest import Time
 from tests.client.ledgers import days
 
@@ -25,9 +25,9 @@ WORDS = ["--metrics", "VIEWS", "--dimensions", "DAY", "--start", "2026-01-01", "
 def command(vendor: Vendor, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """What a `reelport report` command ended in."""
     key = {"REELPORT_URL": vendor.url, "REELPORT_API_KEY": vendor.key, "REELPORT_API_SECRET": vendor.secret}
-    line = [sys.executable, "-m", "reelport", "report", *words]
+    line = ["-m", "reelport", "report", *words]
     environment = os.environ | key | {"REELPORT_HOME": str(home)}
-    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    return forked.run(line, env=environment)
 
 
 @pytest.mark.parametrize("csv", OTHERS)

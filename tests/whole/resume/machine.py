@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
+
+from tests import forked
 
 from reelport import Client, ReportQuery, killpoints
 from reelport.client.events import Event
@@ -56,15 +57,11 @@ class Partner:
         (row,) = self.ledger.list_rows()
         return row
 
-    def begin(self, query: ReportQuery, to: Path, stop_at: str = "") -> subprocess.Popen[str]:
+    def begin(self, query: ReportQuery, to: Path, stop_at: str = "") -> forked.Popen:
         """A process that runs a query, and dies at a step."""
-        words = [sys.executable, "-c", _RUN, self.url, self.key, self.secret, str(self.home / "ledger.db")]
-        return subprocess.Popen(
-            [*words, str(query.end), str(to)],
-            env=os.environ | {killpoints.VARIABLE: stop_at},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        words = ["-c", _RUN, self.url, self.key, self.secret, str(self.home / "ledger.db")]
+        environment = os.environ | {killpoints.VARIABLE: stop_at}
+        return forked.Popen([*words, str(query.end), str(to)], env=environment, stderr=forked.PIPE)
 
     def killed(self, query: ReportQuery, to: Path, step: str) -> None:
         """Have a process run a query and die at a step."""
@@ -82,14 +79,7 @@ class Partner:
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """One command line, ended."""
-        return subprocess.run(
-            [sys.executable, "-m", "reelport", *words],
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        return forked.run(["-m", "reelport", *words], env=self.environment())
 
     def environment(self) -> dict[str, str]:
         """What a command of theirs finds in its environment."""

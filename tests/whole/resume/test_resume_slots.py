@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests import forked
 
 from reelport import Client, QueryRefused, SlotsFull
 from reelport.client.events import Queued
@@ -16,7 +16,7 @@ from reelport.testing import Vendor
 from .machine import QUERY, Partner, days, expected
 
 
-def ended(processes: Sequence[subprocess.Popen[str]]) -> None:
+def ended(processes: Sequence[forked.Popen]) -> None:
     """Wait until all have ended well."""
     for process in processes:
         _, said = process.communicate(timeout=300)

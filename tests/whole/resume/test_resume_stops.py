@@ -7,13 +7,12 @@ import json
 import shlex
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests import forked
 
 from reelport import AskLost, AsyncClient, Client, NotFinished, ReportFailed, SchemaDrift, StorageError
 from reelport.client.events import Asked, Event
@@ -138,8 +137,8 @@ def test_a_stopped_command_says_what_resumes_it(
     """Exit 6; nobody holds the row any more; the very command that is named ends with the file and asks no more."""
     vendor.makes_in = 60
     words = ["report", "run", "--metrics", "VIEWS", "--dimensions", "DAY", "--start", "2026-01-01"]
-    words = [sys.executable, "-m", "reelport", *words, "--end", "2026-01-02", "-o", str(tmp_path / "my views.csv")]
-    with subprocess.Popen(words, env=guest.environment(), stderr=subprocess.PIPE, text=True) as process:
+    words = ["-m", "reelport", *words, "--end", "2026-01-02", "-o", str(tmp_path / "my views.csv")]
+    with forked.Popen(words, env=guest.environment(), stderr=forked.PIPE) as process:
         assert process.stderr is not None
         while "IN_PROGRESS" not in (line := process.stderr.readline()):
             assert line, process.wait()

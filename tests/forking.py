@@ -1,0 +1,105 @@
+"""The program of the process that `forked.py` has others forked from."""
+
+from __future__ import annotations
+
+import array
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import select
+import socket
+import sys
+import termios
+import time
+import types
+from collections.abc import Sequence
+from contextlib import suppress
+from fcntl import ioctl
+from typing import Any
+
+_LIBRARIES = ("duckdb", "httpx2", "rich.progress", "rich.table", "reelport.cli.main", "reelport.cli.syntax_problems")
+_ROOMS = (
+    "reelport.client",
+    "reelport.sync",
+    "reelport.cli.arguments",
+    "reelport.cli.output",
+    "reelport.cli.client_commands",
+)
+_LEFT_OUT = {"reelport.sync.dlt", "reelport.client.results.arrow", "reelport.client.results.frames"}
+"""They load much that few programs use: the less memory a process has, the sooner it is forked."""
+
+_MOST = 1 << 20
+
+
+def _serve(control: socket.socket) -> tuple[str, str]:
+    """Import what most programs import, and fork one for each request. In a forked one: what it is to run."""
+    rooms = [importlib.import_module(name) for name in _ROOMS]
+    ours = {module.name for room in rooms for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}.")}
+    for name in (*_LIBRARIES, *sorted(ours - _LEFT_OUT)):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    running: dict[int, tuple[int, int]] = {}
+    while True:
+        ready = set(select.select([control.fileno(), *running], [], [])[0])
+        for ended in ready & set(running):
+            pid, telling = running.pop(ended)
+            _tell(telling, os.waitpid(pid, 0)[1])
+            os.close(telling)
+            os.close(ended)
+        if control.fileno() not in ready:
+            continue
+        data, rights, _, _ = control.recvmsg(_MOST, socket.CMSG_SPACE(4 * array.array("i").itemsize))
+        if not data:
+            sys.exit()
+        *streams, telling = array.array("i", rights[0][2])
+        if (pid := os.fork()) == 0:
+            for number in (control.detach(), telling, *running, *(each for _, each in running.values())):
+                os.close(number)
+            return _become(json.loads(data), streams)
+        for number in streams:
+            os.close(number)
+        _tell(telling, pid)
+        running[os.pidfd_open(pid)] = pid, telling
+
+
+def _tell(telling: int, number: int) -> None:
+    with suppress(BrokenPipeError):  # Nobody asks any more.
+        os.write(telling, b"%d\n" % number)
+
+
+def _become(request: dict[str, Any], streams: Sequence[int]) -> tuple[str, str]:
+    """Be what a new process of these words is: its streams, folder, environment and words. What it is to run."""
+    if request["terminal"]:
+        os.setsid()
+        ioctl(streams[0], termios.TIOCSCTTY, 0)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())  # type: ignore[union-attr]  # it is a stream of text
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    time.tzset()
+    sys.path[0] = ""
+    sys.path[1:1] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    how, what, *words = request["words"]
+    sys.argv = [how, *words]
+    return how, what
+
+
+def _run(how: str, what: str) -> None:
+    """Run a module or a text of code as Python does by `-m` and `-c`."""
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    if how == "-m":
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    else:
+        exec(compile(what, "<string>", "exec"), main.__dict__)  # noqa: S102 - as `python -c` does
+
+
+if __name__ == "__main__":
+    this = sys.modules["__main__"]  # it stays, although another takes its name
+    _run(*_serve(socket.socket(fileno=int(sys.argv[1]))))
