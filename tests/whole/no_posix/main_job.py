@@ -48,8 +48,8 @@ def main(home: Path) -> dict[str, object]:
             kept.append(coverage_of(spec).rows)
         refused = _refused(client, home)
     asyncio.run(_asynchronously(url, key, secret, home))
-    held = Folder.beside(home / "held.csv")
-    other = Folder.beside(home / "held.csv")
+    held = Folder.beside(home / "held.csv", "0a1b")
+    other = Folder.beside(home / "held.csv", "0a1b")
     alone = held.path != other.path
     held.remove()
     other.close()

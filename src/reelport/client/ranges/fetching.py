@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 
 from reelport.client.events import WindowDone
-from reelport.client.files.part import translate_io_errors
-from reelport.client.files.sidecar import read_sidecar
 from reelport.client.flows.download import Downloaded
 from reelport.client.flows.fetch import fetch
 from reelport.client.ranges.bisection import Bisection, is_hopeless
-from reelport.client.ranges.folder import Folder
+from reelport.client.ranges.folder import Folder, KeptFolder
 from reelport.client.ranges.rules import needs_whole_months
 from reelport.client.ranges.window_events import WindowEvents
 from reelport.client.ranges.windows import Window, split_by_existing
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork
-from reelport.errors import Partial, QueryRefused, ReelportError
+from reelport.errors import Partial, ReelportError
 from reelport.query import ReportQuery
 from reelport.wording import format_count
 
@@ -44,34 +40,6 @@ class Missing:
     error: ReelportError
 
 
-@dataclass(frozen=True, slots=True)
-class KeptFolder:
-    """The folder in which `keep_windows` leaves the windows of a query."""
-
-    path: Path
-    query: ReportQuery
-
-    def file(self, window: Window, digest: str) -> Path:
-        """Return the path of a window's file."""
-        del digest  # The folder is one query's.
-        return self.path / f"{window.start}_{window.end}.csv"
-
-    def list_files(self, digest: str) -> tuple[Window, ...]:
-        """List the windows of the query whose files exist, according to their sidecars."""
-        del digest
-        with translate_io_errors(self.path):
-            said = [read_sidecar(path) or {} for path in sorted(self.path.glob("*_*.csv.json"))]
-        return tuple(window for each in said if (window := self._parse_window(each.get("query"))))
-
-    def _parse_window(self, wire: object) -> Window | None:
-        try:
-            found = ReportQuery.from_wire(wire) if isinstance(wire, dict) else None
-        except (QueryRefused, KeyError, TypeError, AttributeError):
-            return None  # Not a sidecar of ours.
-        ours = found is not None and found.within(self.query.start, self.query.end) == self.query
-        return Window(found.start, found.end) if found is not None and ours else None
-
-
 class WindowFetcher:
     """Fetches a query's windows, and holds what they share."""
 
@@ -91,7 +59,6 @@ class WindowFetcher:
         self._events = events
         self._deadline = deadline
         self._fresh = fresh
-        self._digest = _hash_query(session, query)
         self._bisections: list[Bisection] = []
         self._stop: ReelportError | None = None
         self._done = count(1)
@@ -101,7 +68,7 @@ class WindowFetcher:
 
         Raises Partial when some are missing, and the first error when all are.
         """
-        existing = self._folder.list_files(self._digest)
+        existing = self._folder.list_files()
         months = needs_whole_months(self._query, self._session.windows)
         parts = [split_by_existing(window, existing) for window in windows]
         self._bisections = [Bisection(self._session, each, months=months) for each in parts]
@@ -139,7 +106,7 @@ class WindowFetcher:
         return fetch(
             self._session,
             self._query.within(window.start, window.end),
-            self._folder.file(window, self._digest),
+            self._folder.file(window),
             self._events.of(window),
             deadline=self._deadline,
             fresh=self._fresh,
@@ -167,10 +134,3 @@ def _build_partial(found: list[Fetched | Missing], missing: list[Missing]) -> Re
     error = Partial("\n".join([counts, *lines, "Run the same again: it goes on with these alone."]), token=first.token)
     error.__cause__ = first
     return error
-
-
-def _hash_query(session: Session, query: ReportQuery) -> str:
-    """Hash a key and a query without its days, to tell its windows' files from another's."""
-    day = query.start.min
-    text = f"{session.settings.identity}\n{query.within(day, day).canonical()}"
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

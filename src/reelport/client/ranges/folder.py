@@ -1,4 +1,4 @@
-"""The hidden folder beside a target that keeps the windows' files until they are merged."""
+"""Folders of a query's windows: hidden beside a target until they are merged, or named and kept apart."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import re
 import secrets
 import shutil
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Self
 
 from reelport.client.files.locks import has_name, remove_folder, try_lock
 from reelport.client.files.part import translate_io_errors
+from reelport.client.files.sidecar import read_sidecar
 from reelport.client.ranges.windows import Window
-from reelport.errors import UsageError
+from reelport.errors import QueryRefused, UsageError
+from reelport.query import ReportQuery
 
 _LONGEST_NAME = 200
 """Most bytes of the target's name to use in the folder's name, so that it stays a valid name."""
@@ -29,33 +32,34 @@ class Folder:
     would find again; the next run removes private folders that killed processes left. `remove` deletes everything.
     """
 
-    def __init__(self, path: Path, lock: int | None, *, stays: bool) -> None:
+    def __init__(self, path: Path, lock: int | None, digest: str, *, stays: bool) -> None:
         self.path = path
+        self._digest = digest
         self._lock = lock
         self._stays = stays
 
     @classmethod
-    def beside(cls, target: Path) -> Self:
-        """Open or make the folder of a target. Raises StorageError."""
+    def beside(cls, target: Path, digest: str) -> Self:
+        """Open or make the folder of a target, for windows of the query with that digest. Raises StorageError."""
         name = target.name.encode("utf-8", "surrogateescape")[:_LONGEST_NAME].decode("utf-8", "ignore")
         path = target.with_name(f".{name}.windows")
         with translate_io_errors(path):
             _sweep(path)
             lock = _lock_folder(path)
             if lock is not None:
-                return cls(path, lock, stays=True)
+                return cls(path, lock, digest, stays=True)
             path = path.with_name(f"{path.name}-{secrets.token_hex(4)}")
-            return cls(path, _lock_folder(path), stays=False)
+            return cls(path, _lock_folder(path), digest, stays=False)
 
-    def file(self, window: Window, digest: str) -> Path:
-        """Return the path of a window's file, for the query with that digest."""
-        return self.path / f"{window.start}_{window.end}.{digest}.csv"
+    def file(self, window: Window) -> Path:
+        """Return the path of a window's file."""
+        return self.path / f"{window.start}_{window.end}.{self._digest}.csv"
 
-    def list_files(self, digest: str) -> tuple[Window, ...]:
-        """List the windows of that query whose files exist."""
+    def list_files(self) -> tuple[Window, ...]:
+        """List the windows of the query whose files exist."""
         with translate_io_errors(self.path):
             found = [_NAME.fullmatch(path.name) for path in sorted(self.path.iterdir())]
-        return tuple(window for each in found if each and each[3] == digest and (window := _parse_window(each)))
+        return tuple(window for each in found if each and each[3] == self._digest and (window := _parse_window(each)))
 
     def remove(self) -> None:
         """Remove the folder with everything in it."""
@@ -73,6 +77,32 @@ class Folder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFolder:
+    """The folder in which `keep_windows` leaves the windows of a query."""
+
+    path: Path
+    query: ReportQuery
+
+    def file(self, window: Window) -> Path:
+        """Return the path of a window's file."""
+        return self.path / f"{window.start}_{window.end}.csv"
+
+    def list_files(self) -> tuple[Window, ...]:
+        """List the windows of the query whose files exist, according to their sidecars."""
+        with translate_io_errors(self.path):
+            said = [read_sidecar(path) or {} for path in sorted(self.path.glob("*_*.csv.json"))]
+        return tuple(window for each in said if (window := self._parse_window(each.get("query"))))
+
+    def _parse_window(self, wire: object) -> Window | None:
+        try:
+            found = ReportQuery.from_wire(wire) if isinstance(wire, dict) else None
+        except (QueryRefused, KeyError, TypeError, AttributeError):
+            return None  # Not a sidecar of ours.
+        ours = found is not None and found.within(self.query.start, self.query.end) == self.query
+        return Window(found.start, found.end) if found is not None and ours else None
 
 
 def resolve_folder(to: str | os.PathLike[str]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -18,8 +19,8 @@ from reelport.client.flows.download import Downloaded, find_earliest
 from reelport.client.flows.fetch import fetch, mark_delivered
 from reelport.client.flows.lifecycle import check_against_host
 from reelport.client.ranges.bisection import Bisection
-from reelport.client.ranges.fetching import KeptFolder, WindowFetcher
-from reelport.client.ranges.folder import Folder
+from reelport.client.ranges.fetching import WindowFetcher
+from reelport.client.ranges.folder import Folder, KeptFolder
 from reelport.client.ranges.manifest import format_manifest
 from reelport.client.ranges.merge import merge
 from reelport.client.ranges.plan import build_merge_plan, check_range_query, cut_windows
@@ -50,10 +51,7 @@ def run_range(
     goes on where it stopped. Raises MergeRefused before it asks for anything, and Partial when some windows are on
     disk and others can't be fetched. Raises UsageError for a range of more than `max_windows` windows.
     """
-    check_range_query(session, query)
-    yield from work(session.recall_day_limit)
-    windows = cut_windows(query, session.windows)
-    _refuse_too_many(session, query, len(windows))
+    windows = yield from _cut_range(session, query)
     plan = build_merge_plan(session, query, windows)
     events = WindowEvents(tell)
     if plan.rule is MergeRule.ALONE:
@@ -62,7 +60,7 @@ def run_range(
         except (ReportFailed, QueryRefused) as error:
             windows, plan = _cut_after_failure(session, query, events, error)
     yield from check_against_host(session, plan.asked.within(windows[0].start, windows[0].end), events)
-    folder = yield from work(partial(Folder.beside, target))
+    folder = yield from work(partial(Folder.beside, target, _hash_query(session, plan.asked)))
     with closing(folder):
         fetching = WindowFetcher(session, plan.asked, folder, events, deadline, fresh=fresh)
         had = yield from fetching.fetch_all(windows)
@@ -77,24 +75,28 @@ def keep_windows(
     session: Session, query: ReportQuery, to: Path, tell: Progress, *, deadline: float = DEADLINE, fresh: bool = False
 ) -> Flow[Ranged]:
     """Fetch the windows of a query over any range into a folder as separate files, without a merge."""
-    check_range_query(session, query)
-    yield from work(session.recall_day_limit)
-    windows = cut_windows(query, session.windows)
-    _refuse_too_many(session, query, len(windows))
+    windows = yield from _cut_range(session, query)
     events = WindowEvents(tell)
     yield from check_against_host(session, query.within(windows[0].start, windows[0].end), events)
     fetching = WindowFetcher(session, query, KeptFolder(to, query), events, deadline, fresh=fresh)
     return Ranged.kept(to, (yield from fetching.fetch_all(windows)))
 
 
-def _refuse_too_many(session: Session, query: ReportQuery, windows: int) -> None:
-    """Raise UsageError for a range that takes more reports than are allowed: its year is probably mistyped."""
-    most = session.settings.max_windows
-    if windows > most:
+def _cut_range(session: Session, query: ReportQuery) -> Flow[tuple[Window, ...]]:
+    """Check a query and cut its range into windows.
+
+    Raises QueryRefused, and UsageError for a range that takes more reports than are allowed: its year is probably
+    mistyped.
+    """
+    check_range_query(session, query)
+    yield from work(session.recall_day_limit)
+    windows, most = cut_windows(query, session.windows), session.settings.max_windows
+    if (count := len(windows)) > most:
         raise UsageError(
-            f"{query.start} to {query.end} takes {windows:,} reports, and a range may take {most:,}. Check the first "
-            f"day; to ask for all of them: --max-windows {windows} (with_options(max_windows={windows}))."
+            f"{query.start} to {query.end} takes {count:,} reports, and a range may take {most:,}. Check the first "
+            f"day; to ask for all of them: --max-windows {count} (with_options(max_windows={count}))."
         )
+    return windows
 
 
 def _cut_after_failure(
@@ -151,3 +153,10 @@ def _publish(session: Session, plan: MergePlan, windows: Sequence[Downloaded], p
     part.publish(known, format_manifest(session, plan, done))
     killpoints.reach("client-range")
     return done
+
+
+def _hash_query(session: Session, query: ReportQuery) -> str:
+    """Hash a key and a query without its days, to tell its windows' files from another's."""
+    day = query.start.min
+    text = f"{session.settings.identity}\n{query.within(day, day).canonical()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
