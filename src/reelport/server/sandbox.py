@@ -10,7 +10,7 @@ from reelport.errors import UsageError
 from reelport.facts.sample.sample import Progress, SampleResult, generate
 from reelport.server.access import organizations
 from reelport.server.settings import Settings
-from reelport.server.state.database import connect
+from reelport.server.state.database import connected
 
 
 def fill(
@@ -25,13 +25,10 @@ def fill(
 
     A second call changes nothing. UsageError when other sample facts are loaded for one of the days.
     """
-    db = connect(settings)
-    try:
+    with connected(settings) as db:
         loaded = generate(settings.facts_root, start, end, rows, seed, progress)
         for name, channels in loaded.organizations.items():
             organizations.allow_channels(db, _organization(db, name).id, channels)
-    finally:
-        db.dispose()
     return loaded
 
 

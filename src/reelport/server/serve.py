@@ -18,7 +18,7 @@ from reelport.server.queue import wakeups
 from reelport.server.queue.supervisor import run_workers
 from reelport.server.queue.wakeups import Occasion
 from reelport.server.settings import Settings
-from reelport.server.state.database import connect, writing
+from reelport.server.state.database import connected, writing
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.storage.modes import private
 
@@ -57,15 +57,12 @@ def serve(settings: Settings) -> None:
 
 def _prepare_state(settings: Settings) -> None:
     """Migrate the database. StorageError when it or the data directory is read-only."""
-    db = connect(settings)
-    try:
+    with connected(settings) as db:
         with writing(db):
             pass
         require_same_secret(db, settings)
         with wakeups.open_wakeup(settings, f"trial-{short_id()}", Occasion.ENDED):
             pass
-    finally:
-        db.dispose()
 
 
 def exit_process(*_: object) -> NoReturn:

@@ -20,7 +20,6 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from reelport.client.files.part import translate_io_errors
@@ -150,9 +149,7 @@ class _Version:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._part, ignore_errors=True)  # it has its own name by now, or is of no use
 
     def write(self, delivery: Delivery) -> None:

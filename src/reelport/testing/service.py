@@ -21,16 +21,12 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.error import URLError
-
-from sqlalchemy import Engine
 
 from reelport.check import nearest
 from reelport.errors import BadInput, InternalError, Unreachable, UsageError
@@ -40,7 +36,7 @@ from reelport.server.access.channel_registry import Channel
 from reelport.server.access.organizations import NewKey as Key
 from reelport.server.credentials import short_id
 from reelport.server.settings import PREFIX, Settings, read_settings, setting_names
-from reelport.server.state.database import connect
+from reelport.server.state.database import connected
 from reelport.server.state.secret_fingerprint import require_same_secret
 
 if TYPE_CHECKING:
@@ -94,7 +90,7 @@ class Service:
 
     def organization(self, name: str, channels: Iterable[Channel] = ()) -> None:
         """Add an organization unless it exists, add channels to the tables, and let it read them."""
-        with self._open_state() as db:
+        with connected(self.settings) as db:
             if name not in {known.name for known in organizations.list_organizations(db)}:
                 organizations.add_organization(db, name, datetime.now(UTC))
             for channel in channels:
@@ -108,7 +104,7 @@ class Service:
         `channels`, by slug or id, limits the key to these.
         """
         limit = None if channels is None else tuple(channels)
-        with self._open_state() as db:
+        with connected(self.settings) as db:
             return channel_registry.create_key(
                 db,
                 self.settings,
@@ -222,9 +218,7 @@ class Service:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._clean_up()
 
     def _clean_up(self) -> None:
@@ -265,14 +259,6 @@ class Service:
                 return bool(reply.status == 200)  # noqa: PLR2004 - the status of all being well
         except (URLError, OSError):
             return False
-
-    @contextmanager
-    def _open_state(self) -> Iterator[Engine]:
-        db = connect(self.settings)
-        try:
-            yield db
-        finally:
-            db.dispose()
 
 
 def _is_arrow(rows: object) -> bool:

@@ -39,19 +39,15 @@ def open_state(data: Path | None, *, make: bool = False) -> Iterator[tuple[Setti
     """Open the settings and the state database. The data directory must exist, unless `make`."""
     from reelport.facts.layout import check_existing
     from reelport.server.settings import read_settings
-    from reelport.server.state.database import connect
+    from reelport.server.state.database import connected
     from reelport.storage.modes import private, set_readers
 
     settings = read_settings(data=data)
     set_readers(settings.readers)
     if not make:
         check_existing(settings.data)
-    with private():
-        db = connect(settings)
-        try:
-            yield settings, db
-        finally:
-            db.dispose()
+    with private(), connected(settings) as db:
+        yield settings, db
 
 
 def _now() -> datetime:

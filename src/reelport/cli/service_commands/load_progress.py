@@ -7,7 +7,6 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from threading import Event, Thread
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from reelport.wording import format_count, format_size
@@ -53,9 +52,7 @@ class LoadProgress:
             self._speaker.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         if self._bar is not None:
             self._bar.stop()

@@ -6,7 +6,7 @@ import fcntl
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -81,14 +81,11 @@ def _generate(root: Path, start: date, end: date, rows: int, seed: int, progress
     cast = list(make_videos(seed, start, end))
     loads = [load_arrow(root, name, table, f"{call}-{name}") for name, table in make_object_tables(cast).items()]
     totals = _sum_by_table(spread)
-    stage = SampleEngine(seed, cast)
-    try:
+    with closing(SampleEngine(seed, cast)) as stage:
         for name in (name for name, total in totals.items() if total):
             drawn = _draw_batches(name, stage, spread, totals[name], progress)
             reader = pa.RecordBatchReader.from_batches(fact_schema(name), drawn)
             loads.append(load_arrow(root, name, reader, f"{call}-{name}"))
-    finally:
-        stage.close()
     changed = any(not load.already for load in loads)
     return SampleResult(totals, changed, ORGANIZATIONS, _slugs_by_organization())
 

@@ -34,7 +34,7 @@ from reelport.server.queue.lease_keeper import (
 from reelport.server.queue.wakeups import Occasion, Wakeup
 from reelport.server.queue.warm_up import warm_up
 from reelport.server.settings import Settings
-from reelport.server.state.database import connect
+from reelport.server.state.database import connected
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.modes import private
 
@@ -228,9 +228,11 @@ def run_worker(settings: Settings, *, supervisor: str = "", isolated: bool = Fal
     if isolated:
         settings = replace(settings, slots=1)
     owner = liveness.make_owner_name()
+    # Only `serve` and loads create the directory: a worker whose disk was unmounted must not make a new one.
+    require_layout(settings.data)
     with (
         _exit_on_signals(),
-        _connect(settings) as db,
+        connected(settings) as db,
         liveness.hold_name(settings, owner, supervisor) as wakeup,
         _make_engine(settings, owner) as engine,
     ):
@@ -281,17 +283,6 @@ def _exit_on_signals() -> Iterator[None]:
 
 def _shut_down(*_: object) -> NoReturn:
     raise SystemExit(0)
-
-
-@contextmanager
-def _connect(settings: Settings) -> Iterator[Database]:
-    # Only `serve` and loads create the directory: a worker whose disk was unmounted must not make a new one.
-    require_layout(settings.data)
-    db = connect(settings)
-    try:
-        yield db
-    finally:
-        db.dispose()
 
 
 def _make_engine(settings: Settings, owner: str) -> Engine:

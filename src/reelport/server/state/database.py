@@ -54,6 +54,16 @@ class StateBusy(StorageError):
     """The SQLite file is locked by a commit: try again a moment later."""
 
 
+@contextmanager
+def connected(settings: Settings) -> Iterator[Engine]:
+    """Open the state database within the block, as `connect` does."""
+    db = connect(settings)
+    try:
+        yield db
+    finally:
+        db.dispose()
+
+
 def connect(settings: Settings) -> Engine:
     """Open the state database and migrate it.
 
