@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from inspect import BoundArguments, signature
 from typing import Any, Protocol, runtime_checkable
 
-from reelport.cli.arguments.options import QueryOptions
+from reelport.cli.arguments.options import QueryOptions, ServiceOptions
 from reelport.cli.arguments.query_problems import find_ask_problems
 from reelport.cli.arguments.usage_errors import find_error
 from reelport.cli.output.delivery import Delivery
@@ -64,8 +65,8 @@ def _list_checks(group: str, function: Callable[..., object], given: dict[str, A
         from reelport.cli.client_commands.fields import refuse_names
 
         yield lambda: refuse_names(*(given.get(part) or [] for part in ("metrics", "dimensions", "filters")))
-    if group in _CALLING and {"url", "profile"} <= takes:
+    if group in _CALLING and not takes.isdisjoint({"service", "url"}):
         from reelport.cli.client_commands.connection import read_settings
 
-        insecure = given.get("insecure", group == "plan")
-        yield lambda: read_settings(given.get("url"), given.get("profile"), insecure=insecure)
+        own = ServiceOptions(profile=given.get("profile"), url=given.get("url"), insecure=group == "plan")
+        yield partial(read_settings, given.get("service", own))

@@ -66,6 +66,26 @@ Fresh = Annotated[bool, Parameter(negative=(), help="Ask anew, even where a repo
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceOptions:
+    """The options that choose the service and its key."""
+
+    profile: Profile = None
+    url: Url = None
+    insecure: Insecure = False
+
+    def words(self) -> list[str]:
+        """Format the options for a command line."""
+        given = {"--profile": self.profile, "--url": self.url}
+        words = [word for option, value in given.items() if value is not None for word in (option, value)]
+        return [*words, *(["--insecure"] if self.insecure else [])]
+
+
+IN_FORCE = ServiceOptions()
+"""The service of the environment, or of the profile in force."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueryOptions:
     """The options that make up a query."""
 

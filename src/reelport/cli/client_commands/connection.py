@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from reelport.cli.arguments.options import ServiceOptions
+
 if TYPE_CHECKING:
     from reelport.client.client import Client
     from reelport.client.settings.config import Settings
 
 
-def connect(url: str | None = None, profile: str | None = None, *, insecure: bool = False) -> Client:
+def connect(service: ServiceOptions) -> Client:
     """Make a client for the service and key in force. Raises UsageError, AccessError."""
     from reelport.client.client import Client
 
-    return Client(settings=read_settings(url, profile, insecure=insecure))
+    return Client(settings=read_settings(service))
 
 
-def read_settings(url: str | None = None, profile: str | None = None, *, insecure: bool = False) -> Settings:
+def read_settings(service: ServiceOptions) -> Settings:
     """Read the settings in force. Raises UsageError, AccessError where one is wrong or missing."""
     from reelport.client.settings.profiles import resolve
 
-    return resolve(os.environ, profile=profile, url=url, insecure=insecure)
+    return resolve(os.environ, profile=service.profile, url=service.url, insecure=service.insecure)

@@ -11,7 +11,7 @@ from statistics import median_low
 from typing import TYPE_CHECKING, Self
 
 from reelport.catalog import Limit
-from reelport.cli.arguments.options import PrintJson, Profile, QueryOptions, Url
+from reelport.cli.arguments.options import PrintJson, Profile, QueryOptions, ServiceOptions, Url
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.output.listing import print_json, print_list
 from reelport.errors import MergeRefused, QueryRefused
@@ -36,11 +36,10 @@ def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: P
     from reelport.cli.arguments.query_problems import name_options, refuse_unsendable
     from reelport.cli.client_commands.connection import connect, read_settings
 
-    refuse_together(
-        ask.query, beside=[partial(refuse_unsendable, ask), partial(read_settings, url, profile, insecure=True)]
-    )
+    service = ServiceOptions(profile=profile, url=url, insecure=True)
+    refuse_together(ask.query, beside=[partial(refuse_unsendable, ask), partial(read_settings, service)])
     query = ask.query()
-    with connect(url, profile, insecure=True) as client:
+    with connect(service) as client:
         try:
             planned = client.reports.plan(query)
         except QueryRefused as error:

@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from reelport.cli.arguments.options import (
+    IN_FORCE,
     Again,
     AnyColumns,
     Deadline,
     Fresh,
-    Insecure,
     Json,
     MaxWindows,
-    Profile,
     QueryOptions,
     Quiet,
+    ServiceOptions,
     Token,
-    Url,
     WindowDays,
     check_max_windows,
     check_window_days,
@@ -66,9 +65,7 @@ def run(
     *,
     to: Delivery = AS_IT_CAME,
     chart: Picture = None,
-    profile: Profile = None,
-    url: Url = None,
-    insecure: Insecure = False,
+    service: ServiceOptions = IN_FORCE,
     deadline: Deadline = DEADLINE,
     fresh: Fresh = False,
     again: Again = False,
@@ -96,12 +93,13 @@ def run(
             lambda: drawn(ask.query()),
             lambda: _windows_folder(to, chart) if keep_windows else to.shape(),
             *list_checks({"to": to, "chart": chart, "json": json, "deadline": deadline, **sizes}),
-            beside=_check_settings(ask, url, profile, insecure=insecure),
+            beside=_check_settings(ask, service),
         )
         query = reporter.remember_query(ask.query())
-        reporter.resume = ["run", *format_options(query), *_other_options(to, chart, profile, url, insecure=insecure)]
+        reporter.resume = ["run", *format_options(query), *to.words(), *service.words()]
+        reporter.resume += [] if chart is None else ["--chart", *chart]
         reporter.resume += _window_options(**sizes, any_columns=any_columns, keep_windows=keep_windows)
-        with connect(url, profile, insecure=insecure) as client:
+        with connect(service) as client:
             chosen = client.with_options(
                 again=again, any_columns=any_columns, windows=window_days, max_windows=max_windows
             )
@@ -117,9 +115,7 @@ def run(
 def submit(
     ask: QueryOptions,
     *,
-    profile: Profile = None,
-    url: Url = None,
-    insecure: Insecure = False,
+    service: ServiceOptions = IN_FORCE,
     deadline: Deadline = DEADLINE,
     fresh: Fresh = False,
     again: Again = False,
@@ -135,11 +131,10 @@ def submit(
 
     with reporting(json=json, quiet=quiet) as reporter:
         values = {"window_days": window_days, "deadline": deadline}
-        refuse_together(ask.query, *list_checks(values), beside=_check_settings(ask, url, profile, insecure=insecure))
+        refuse_together(ask.query, *list_checks(values), beside=_check_settings(ask, service))
         query = reporter.remember_query(ask.query())
-        options = _other_options(AS_IT_CAME, None, profile, url, insecure=insecure)
-        reporter.resume = ["submit", *format_options(query), *options]
-        with connect(url, profile, insecure=insecure) as client:
+        reporter.resume = ["submit", *format_options(query), *service.words()]
+        with connect(service) as client:
             report = client.with_options(again=again, windows=window_days).reports.submit(
                 query, deadline=deadline, progress=reporter, fresh=fresh
             )
@@ -152,9 +147,7 @@ def wait(
     token: Token,
     /,
     *,
-    profile: Profile = None,
-    url: Url = None,
-    insecure: Insecure = False,
+    service: ServiceOptions = IN_FORCE,
     deadline: Deadline = DEADLINE,
     json: Json = False,
     quiet: Quiet = False,
@@ -167,8 +160,8 @@ def wait(
 
     with reporting(json=json, quiet=quiet) as reporter:
         reporter.token = token
-        reporter.resume = ["wait", token, *_other_options(AS_IT_CAME, None, profile, url, insecure=insecure)]
-        with connect(url, profile, insecure=insecure) as client:
+        reporter.resume = ["wait", token, *service.words()]
+        with connect(service) as client:
             report = client.reports.attach(token).wait(deadline=deadline, progress=reporter)
         print(report.status)
         reporter.report_success(report_status=report.status)
@@ -180,9 +173,7 @@ def download(
     /,
     *,
     to: Delivery = AS_IT_CAME,
-    profile: Profile = None,
-    url: Url = None,
-    insecure: Insecure = False,
+    service: ServiceOptions = IN_FORCE,
     deadline: Deadline = DEADLINE,
     any_columns: AnyColumns = False,
     json: Json = False,
@@ -195,11 +186,11 @@ def download(
     from reelport.cli.output.progress import reporting
 
     with reporting(json=json, quiet=quiet, output=to.output) as reporter:
-        refuse_together(to.shape, beside=[partial(read_settings, url, profile, insecure=insecure)])
+        refuse_together(to.shape, beside=[partial(read_settings, service)])
         reporter.token = token
-        reporter.resume = ["download", token, *_other_options(to, None, profile, url, insecure=insecure)]
+        reporter.resume = ["download", token, *to.words(), *service.words()]
         reporter.resume += _window_options(None, None, any_columns=any_columns, keep_windows=False)
-        with connect(url, profile, insecure=insecure) as client, _open_target(to, token) as target:
+        with connect(service) as client, _open_target(to, token) as target:
             report = (
                 client.with_options(any_columns=any_columns)
                 .reports.attach(token)
@@ -239,13 +230,11 @@ def _is_drawn_alone(to: Delivery) -> bool:
     return to.output is None and to.form is None and sys.stdout.isatty()
 
 
-def _check_settings(
-    ask: QueryOptions, url: str | None, profile: str | None, *, insecure: bool
-) -> list[Callable[[], object]]:
+def _check_settings(ask: QueryOptions, service: ServiceOptions) -> list[Callable[[], object]]:
     """Return checks of query and settings that run only where another check has failed."""
     from reelport.cli.arguments.query_problems import refuse_unsendable
 
-    return [partial(refuse_unsendable, ask), partial(read_settings, url, profile, insecure=insecure)]
+    return [partial(refuse_unsendable, ask), partial(read_settings, service)]
 
 
 def _fetch_report(
@@ -313,13 +302,3 @@ def _deliver(done: Downloaded, to: Delivery, reporter: ProgressReporter, picture
         picture.draw(done.path, Console(highlight=False) if alone else stderr())
         more |= {} if picture.file is None else {"chart": str(picture.file)}
     reporter.report_download(done, to.output, more, drawn=alone)
-
-
-def _other_options(
-    to: Delivery, chart: list[str] | None, profile: str | None, url: str | None, *, insecure: bool
-) -> list[str]:
-    """Format the other options, for the command that resumes."""
-    given = {"--profile": profile, "--url": url}
-    words = [word for option, value in given.items() if value is not None for word in (option, value)]
-    words += ["--insecure"] if insecure else []
-    return [*to.words(), *words, *([] if chart is None else ["--chart", *chart])]

@@ -11,14 +11,13 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from reelport.cli.arguments.options import (
+    IN_FORCE,
     Again,
     Deadline,
-    Insecure,
     Json,
     PrintJson,
-    Profile,
     Quiet,
-    Url,
+    ServiceOptions,
     WindowDays,
     check_window_days,
     parse_day_word,
@@ -92,9 +91,7 @@ def run(
     window_days: WindowDays = None,
     start: From = None,
     end: To = None,
-    profile: Profile = None,
-    url: Url = None,
-    insecure: Insecure = False,
+    service: ServiceOptions = IN_FORCE,
     deadline: Deadline = DEADLINE,
     json: Json = False,
     quiet: Quiet = False,
@@ -111,16 +108,16 @@ def run(
     from reelport.sync import sync_run
 
     with reporting(json=json, quiet=quiet, output=str(file)) as reporter:
-        settings = partial(read_settings, url, profile, insecure=insecure)
+        settings = partial(read_settings, service)
         specs, first, last = _read_specs_and_days(
             file, names, {"--from": start, "--to": end}, beside=settings, more=[partial(check_window_days, window_days)]
         )
-        rest = _format_other_options(file, profile, url, window_days, insecure=insecure, allow_empty=allow_empty)
+        rest = _format_other_options(file, service, window_days, allow_empty=allow_empty)
         reporter.group, reporter.resume = "sync", ["run", *(names or []), *rest, *range_options(first, last)]
-        with connect(url, profile, insecure=insecure) as service:
+        with connect(service) as client:
             loaded = sync_run.run(
                 specs,
-                service.with_options(again=again, windows=window_days),
+                client.with_options(again=again, windows=window_days),
                 tell=SyncProgress(reporter),
                 deadline=deadline,
                 allow_empty=allow_empty,
@@ -152,9 +149,7 @@ def verify(
     file: Sheet = Path(spec_file.NAME),
     start: Annotated[str | None, Parameter(help="The first day to compare; otherwise some two weeks ago.")] = None,
     end: Annotated[str | None, Parameter(help="The last one; otherwise the last that is there.")] = None,
-    profile: Profile = None,
-    url: Url = None,
-    insecure: Insecure = False,
+    service: ServiceOptions = IN_FORCE,
     again: Again = False,
     window_days: WindowDays = None,
     deadline: Deadline = DEADLINE,
@@ -170,14 +165,14 @@ def verify(
     from reelport.cli.output.progress import reporting
     from reelport.sync import comparison
 
-    settings = partial(read_settings, url, profile, insecure=insecure)
+    settings = partial(read_settings, service)
     specs, first, last = _read_specs_and_days(
         file, names, {"--start": start, "--end": end}, beside=settings, more=[partial(check_window_days, window_days)]
     )
-    rest = _format_other_options(file, profile, url, window_days, insecure=insecure)
-    with reporting(json=False, quiet=quiet or json) as reporter, connect(url, profile, insecure=insecure) as service:
+    rest = _format_other_options(file, service, window_days)
+    with reporting(json=False, quiet=quiet or json) as reporter, connect(service) as connected:
         reporter.group, reporter.resume = "sync", ["verify", *(names or []), *rest]
-        compared, client = [], service.with_options(again=again, windows=window_days)
+        compared, client = [], connected.with_options(again=again, windows=window_days)
         for spec in specs:
             found = comparison.verify(
                 spec, client, tell=SyncProgress(reporter), start=first, end=last, deadline=deadline
@@ -230,17 +225,11 @@ def _parse_days(given: Mapping[str, str | None]) -> tuple[date | None, date | No
 
 
 def _format_other_options(
-    file: Path,
-    profile: str | None,
-    url: str | None,
-    window_days: int | None,
-    *,
-    insecure: bool,
-    allow_empty: bool = False,
+    file: Path, service: ServiceOptions, window_days: int | None, *, allow_empty: bool = False
 ) -> list[str]:
     words = ["--file", str(file)] if file != Path(spec_file.NAME) else []
-    words += ["--profile", profile] if profile else []
-    words += ["--insecure"] if insecure else []
+    words += ["--profile", service.profile] if service.profile else []
+    words += ["--insecure"] if service.insecure else []
     words += ["--allow-empty"] if allow_empty else []
     words += [] if window_days is None else ["--window-days", str(window_days)]
-    return words + (["--url", url] if url else [])
+    return words + (["--url", service.url] if service.url else [])
