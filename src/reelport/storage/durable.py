@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 import re
 import secrets
 import stat
@@ -89,6 +88,8 @@ def _describe_owner(place: Path) -> str:
         with suppress(OSError):
             found = near.stat()
             try:
+                import pwd  # noqa: PLC0415 - Windows has none, where a client loads this for the names of settings
+
                 owner = pwd.getpwuid(found.st_uid).pw_name
             except KeyError:
                 owner = str(found.st_uid)
