@@ -52,9 +52,11 @@ def facts_root(data: Path, *, make: bool = False) -> Path:
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BadRows:
-    """Options for rows that can't be loaded."""
+class LoadOptions:
+    """Options of a load and of its dry run: the mapping, the days, and rows that can't be loaded."""
 
+    map: Annotated[Path | None, Parameter(help="A file with one SELECT over `input`.")] = None
+    replace_days: Annotated[str | None, Parameter(help="A day, or START:END: days that the files restate.")] = None
     strict: Annotated[bool, Parameter(negative="", help="Refuse the whole batch when any row is bad.")] = False
     max_bad: Annotated[
         str | None, Parameter(help="100 or 5%: more bad rows than this end the load, and nothing is loaded.")
@@ -73,6 +75,11 @@ class BadRows:
     reject_bytes: Annotated[
         Whole, Parameter(env_var=REJECT_BYTES_VARIABLE, help="Bytes that the reject file may have.")
     ] = REJECT_BYTES
+    memory: MemoryOption = MEMORY
+
+    def span(self) -> tuple[date, date] | None:
+        """Parse `--replace-days`. Raises UsageError where it is no range of days."""
+        return None if self.replace_days is None else parse_days(self.replace_days)
 
     def limit(self) -> MaxBad | None:
         """Parse `--max-bad`. Raises UsageError where it is no limit."""
@@ -85,7 +92,6 @@ def load(
     /,
     *files: Annotated[Path, Parameter(help="Files of one batch; what each is, is read off its first bytes.")],
     data: DataOption = DEFAULT_DATA,
-    map: Annotated[Path | None, Parameter(help="A file with one SELECT over `input`.")] = None,  # noqa: A002 - the option's name
     dry_run: Annotated[bool, Parameter(negative="", help="Judge all rows, show the first ones, load nothing.")] = False,
     suggest_map: Annotated[
         bool,
@@ -96,9 +102,7 @@ def load(
     force: Annotated[
         bool, Parameter(["--force", "-f"], negative="", help="Let --suggest-map write over a file.")
     ] = False,
-    replace_days: Annotated[str | None, Parameter(help="A day, or START:END: days that the files restate.")] = None,
-    bad_rows: BadRows | None = None,
-    memory: MemoryOption = MEMORY,
+    options: LoadOptions | None = None,
     json: PrintJson = False,
 ) -> None:
     """Load Parquet, CSV or NDJSON files (plain, gzip, zstd) into a table.
@@ -107,26 +111,19 @@ def load(
 
     Bad rows go to a reject file with their line and reason. The same files loaded twice change nothing.
     """
-    bad = bad_rows or BadRows()
-    refuse_together(
-        lambda: _check_table(table),
-        lambda: _check_files(files),
-        lambda: None if replace_days is None else parse_days(replace_days),
-        bad.limit,
-    )
+    terms = options or LoadOptions()
+    refuse_together(lambda: _check_table(table), lambda: _check_files(files), terms.span, terms.limit)
     if suggest_map:
         from reelport.cli.service_commands.load_suggestion import write_suggestion
 
-        write_suggestion(data / FACTS_FOLDER, table, files, map, memory, force=force, as_json=json)
+        write_suggestion(data / FACTS_FOLDER, table, files, terms.map, terms.memory, force=force, as_json=json)
         return
     if force:
         raise UsageError("--force goes with --suggest-map: nothing else is written over a file")
-    span = None if replace_days is None else parse_days(replace_days)
-    request = _LoadRequest(table, files, map, span, bad, memory)
     if dry_run:
-        _dry_run(data / FACTS_FOLDER, request, as_json=json)
+        _dry_run(data / FACTS_FOLDER, table, files, terms, as_json=json)
     else:
-        _load(data, request, as_json=json)
+        _load(data, table, files, terms, as_json=json)
 
 
 def _check_table(table: str) -> None:
@@ -140,63 +137,50 @@ def _check_files(files: Sequence[Path]) -> None:
         raise UsageError("no file was given: name the files to load after the table")
 
 
-@dataclass(frozen=True, slots=True)
-class _LoadRequest:
-    """The options of one load."""
-
-    table: str
-    files: Sequence[Path]
-    mapping: Path | None
-    span: tuple[date, date] | None
-    bad: BadRows
-    memory: str
-
-
-def _load(data: Path, request: _LoadRequest, *, as_json: bool) -> None:
+def _load(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
     from reelport.cli.service_commands.load_output import print_result
     from reelport.facts.loading.load import load as load_files
     from reelport.server.access.readability import unread_note
 
-    bad, owners = request.bad, Counter[str]()
+    owners = Counter[str]()
     root = facts_root(data, make=True)
     with LoadProgress(sys.stderr, as_json=as_json) as shown:
         result = load_files(
             root,
-            request.table,
-            request.files,
-            mapping=request.mapping,
-            strict=bad.strict,
-            replace=request.span,
-            rejects=bad.rejects,
-            max_bad=bad.limit(),
-            cap=RejectCap(bad.reject_rows, bad.reject_bytes),
-            lenient=bad.lenient,
+            table,
+            files,
+            mapping=terms.map,
+            strict=terms.strict,
+            replace=terms.span(),
+            rejects=terms.rejects,
+            max_bad=terms.limit(),
+            cap=RejectCap(terms.reject_rows, terms.reject_bytes),
+            lenient=terms.lenient,
             owners=owners,
             progress=shown.update,
-            memory=request.memory,
+            memory=terms.memory,
         )
     note = None if result.already else unread_note(read_settings(data=data), owners)
     print_result(result, note, as_json=as_json)
 
 
-def _dry_run(root: Path, request: _LoadRequest, *, as_json: bool) -> None:
+def _dry_run(root: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
     """Check the files and print the result. Raises BadInput where the load would be refused."""
     from reelport.cli.service_commands.load_output import print_preview
     from reelport.facts.loading.preview import preview
 
-    bad = request.bad
     with LoadProgress(sys.stderr, as_json=as_json) as progress:
         shown = preview(
             root,
-            request.table,
-            request.files,
-            mapping=request.mapping,
-            strict=bad.strict,
-            replace=request.span,
-            max_bad=bad.limit(),
-            lenient=bad.lenient,
+            table,
+            files,
+            mapping=terms.map,
+            strict=terms.strict,
+            replace=terms.span(),
+            max_bad=terms.limit(),
+            lenient=terms.lenient,
             progress=progress.update,
-            memory=request.memory,
+            memory=terms.memory,
         )
     print_preview(shown, as_json=as_json)
     if shown.refusal is not None and not shown.already:
