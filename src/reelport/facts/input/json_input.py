@@ -14,7 +14,7 @@ from reelport.facts.data_files.duckdb_session import Workspace, path_list_sql, t
 from reelport.facts.input.csv_records import decode_line
 from reelport.facts.input.files import READ_ERRORS, InputFile, damaged_sentence
 from reelport.facts.input.json_places import ObjectPlaces
-from reelport.facts.input.json_rows import parse_json
+from reelport.facts.input.json_rows import parse_object
 from reelport.facts.input.lines import LineReader
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.text_batches import BATCH_ROWS, Reject
@@ -133,10 +133,7 @@ def _decode(raw: bytes) -> str | None:
 
 
 def _describe_line(raw: bytes) -> str:
-    try:
-        value = parse_json(raw)
-    except ValueError as reason:
-        return str(reason)
-    if not isinstance(value, dict):
-        return "it is no JSON object"
+    value = parse_object(raw)
+    if isinstance(value, str):
+        return value
     return "it has a key without a name" if "" in value else "it is no JSON that can be taken"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 
 class _Number(str):
@@ -14,26 +15,24 @@ class _Number(str):
 _DECODER = json.JSONDecoder(parse_float=_Number, parse_int=_Number, parse_constant=_Number)
 
 
-def parse_json(raw: bytes) -> object:
-    """Parse a line as JSON; ValueError with the reason when it isn't valid."""
+def parse_object(raw: bytes) -> dict[str, Any] | str:
+    """Parse a line as a JSON object; return it, or the reason why the line is refused."""
     try:
-        return _DECODER.decode(raw.decode("utf-8"))
+        value = _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise ValueError(f"it is not UTF-8 (byte 0x{raw[error.start]:02x} at {error.start + 1})") from error
-    except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
+        return f"it is not UTF-8 (byte 0x{raw[error.start]:02x} at {error.start + 1})"
+    except RecursionError:
+        return "it is nested too deep"
     except ValueError as error:
-        raise ValueError(f"it is no JSON: {error}") from error
+        return f"it is no JSON: {error}"
+    return value if isinstance(value, dict) else "it is no JSON object"
 
 
 def parse_row(raw: bytes, known: frozenset[str]) -> dict[str, str | None] | str:
     """Parse a line as a row; return the row, or the reason why the line is refused."""
-    try:
-        value = parse_json(raw)
-    except ValueError as reason:
-        return str(reason)
-    if not isinstance(value, dict):
-        return "it is no JSON object"
+    value = parse_object(raw)
+    if isinstance(value, str):
+        return value
     if _count_key_signs(raw) > len(value) and (twice := _find_repeated_keys(raw)):
         return f"{twice[0]}: the line has this key more than once"
     problems = [] if value.keys() <= known else [f"unknown column {name!r}" for name in value if name not in known]

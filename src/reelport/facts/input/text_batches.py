@@ -9,7 +9,6 @@ import csv
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
 
 import pyarrow as pa
@@ -18,7 +17,7 @@ import pyarrow.csv as pacsv
 from reelport.errors import BadInput
 from reelport.facts.input.csv_records import Record, add_conversion, decode_line, read_records
 from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, damaged_sentence
-from reelport.facts.input.json_rows import parse_json, parse_row
+from reelport.facts.input.json_rows import parse_object, parse_row
 from reelport.facts.input.lines import LineReader
 from reelport.facts.input.load_query import FILE, LINE
 from reelport.facts.input.progress import ProgressMeter
@@ -72,11 +71,8 @@ def _make_converting_command(file: InputFile, mark: str) -> str:
 
 def _read_first_keys(lines: LineReader, file: InputFile) -> tuple[str, ...]:
     for _, raw in lines:
-        if raw.strip():
-            with suppress(ValueError):
-                value = parse_json(raw)
-                if isinstance(value, dict):
-                    return tuple(value)
+        if raw.strip() and isinstance(value := parse_object(raw), dict):
+            return tuple(value)
     raise BadInput(f"{file.path}: no line holds a JSON object")
 
 

@@ -242,7 +242,7 @@ class _Download(Response):
             position += len(chunk)
             count += 1
             await send({"type": "http.response.body", "body": chunk, "more_body": position < end})
-            self._transfer.service.metrics.count_sent_bytes(len(chunk))
+            self._transfer.service.metrics.sent_bytes.inc(len(chunk))
             self._transfer.running.count(len(chunk))
 
     async def _is_still_allowed(self) -> bool:

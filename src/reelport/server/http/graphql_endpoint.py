@@ -145,7 +145,7 @@ async def _wait_for_reports(
         end = await service.long_polls.wait(caller.organization_id, unfinished, seconds)
         tasks.cancel_scope.cancel()
     request.state.held = time.perf_counter() - began
-    service.metrics.count_long_poll(end.value)
+    service.metrics.long_polls.labels(end.value).inc()
     if end is PollOutcome.LEFT:
         raise ClientDisconnect
     return end
@@ -212,7 +212,7 @@ def _reply(
     if codes:
         service: Service = request.app.state.service
         for code in codes:
-            service.metrics.count_error(code)
+            service.metrics.errors.labels(code).inc()
         request.state.note = {"codes": codes, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()[:16]}
     return Response(
         json.dumps(answer, separators=(",", ":")),

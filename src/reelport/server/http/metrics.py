@@ -29,7 +29,8 @@ _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 class Metrics:
     """The metrics of one process; with several processes, each exports the sum of all.
 
-    `shared` collects metrics that are the same in every process; `held` counts the long polls of this one.
+    `shared` collects metrics that are the same in every process; `held` counts the long polls of this one. The public
+    counters are of token requests by outcome, errors of answers by code, long polls by outcome, and bytes of files.
     """
 
     def __init__(self, shared: Collector, held: Callable[[], int]) -> None:
@@ -50,43 +51,27 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
-        self._tokens = Counter("reelport_tokens", "Requests for a token.", ("outcome",), registry=self._registry)
-        self._errors = Counter("reelport_errors", "Errors in answers, by code.", ("code",), registry=self._registry)
+        self.token_requests = Counter("reelport_tokens", "Requests for a token.", ("outcome",), registry=self._registry)
+        self.errors = Counter("reelport_errors", "Errors in answers, by code.", ("code",), registry=self._registry)
         self._held_now = Gauge(
             "reelport_held_looks",
             "Status queries that wait for a report now (long polls).",
             registry=self._registry,
             multiprocess_mode="livesum",
         )
-        self._looks = Counter(
+        self.long_polls = Counter(
             "reelport_held_looks_ended",
             "Status queries that preferred to wait for an unfinished report, by outcome.",
             ("outcome",),
             registry=self._registry,
         )
-        self._bytes = Counter("reelport_download_bytes", "Bytes of files sent.", registry=self._registry)
+        self.sent_bytes = Counter("reelport_download_bytes", "Bytes of files sent.", registry=self._registry)
 
     def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request whose answer has begun."""
         self._held_now.set(self._held())
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
-
-    def count_token_request(self, outcome: str) -> None:
-        """Count a request for an access token: granted, or refused for that reason."""
-        self._tokens.labels(outcome).inc()
-
-    def count_error(self, code: str) -> None:
-        """Count an error of an answer by its code."""
-        self._errors.labels(code).inc()
-
-    def count_long_poll(self, outcome: str) -> None:
-        """Count a long poll by its outcome, refused ones included."""
-        self._looks.labels(outcome).inc()
-
-    def count_sent_bytes(self, count: int) -> None:
-        """Count sent bytes of report files."""
-        self._bytes.inc(count)
 
     def render(self) -> bytes:
         """Render all metrics as text. Blocks while it reads the database."""

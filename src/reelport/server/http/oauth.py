@@ -69,7 +69,7 @@ async def answer_token(request: Request) -> JSONResponse:
     except StorageError as error:
         _LOG.error("the state can't be used", reason=str(error))
         return _answer_refused(_Refused("temporarily_unavailable", "The service can't answer now: try again.", 503, 5))
-    service.metrics.count_token_request("granted" if isinstance(found, Grant) else found.value)
+    service.metrics.token_requests.labels("granted" if isinstance(found, Grant) else found.value).inc()
     match found:
         case Grant():
             return _answer_granted(found)
@@ -86,7 +86,7 @@ def _take_grant(service: Service, credentials: _Credentials) -> bytes:
     caller = hash_caller(credentials.id, credentials.secret)
     pause = service.grants.take(caller)
     if pause > 0:
-        service.metrics.count_token_request("too_many_requests")
+        service.metrics.token_requests.labels("too_many_requests").inc()
         sentence = "This key asks for tokens too often: use each token until it expires, or try again later."
         raise _Refused("too_many_requests", sentence, 429, math.ceil(pause))
     return caller
