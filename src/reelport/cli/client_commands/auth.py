@@ -94,11 +94,11 @@ def login(
 
 @AUTH.command
 def status(*, url: Url = None, profile: Profile = None, json: PrintJson = False) -> None:
-    """Say which key is used and where its parts come from. `reelport check` tries it.
+    """Say which key is used and where each part of it comes from. Calls nothing.
 
     Example: reelport auth status
 
-    The exit status is 4 when the key isn't whole.
+    The exit status is 4 when the key isn't whole. `reelport check` tries it.
     """
     found = find_in_force(os.environ, profile=profile, url=url)
     shown = [found.settings[part] for part in ("profile", "url", "kind", *found.needed)]

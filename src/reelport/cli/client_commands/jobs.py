@@ -95,7 +95,7 @@ def prune(
     yes: Annotated[bool, Parameter(negative=(), help="Do it without asking, as programs must.")] = False,
     json: PrintJson = False,
 ) -> None:
-    """Remove old reports from the ledger, but no file, no slot's, none still to be delivered.
+    """Remove old reports from the ledger. Keeps files, and what holds a slot or is undelivered.
 
     Example: reelport jobs prune --older-than 30d --dry-run
     """

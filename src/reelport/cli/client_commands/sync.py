@@ -156,7 +156,7 @@ def verify(
     json: PrintJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Read days again and show how far their numbers moved, which tells the right lookback.
+    """Read days again and show how far they moved: the right lookback. Changes nothing.
 
     Example: reelport sync verify views_by_day
     """

@@ -197,7 +197,7 @@ def remove_channels(
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
-    """Let an organization read channels no longer; reports that cover one end at once.
+    """Let an organization read channels no longer: reports that cover one go with their files.
 
     Keys that are limited to these channels alone are revoked. Facts stay.
 

@@ -53,7 +53,7 @@ def facts_root(data: Path, *, make: bool = False) -> Path:
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
-    """Options of a load and of its dry run: the mapping, the days, and rows that can't be loaded."""
+    """Options of a load and its dry run: mapping, days, and rows that can't be loaded."""
 
     map: Annotated[Path | None, Parameter(help="A file with one SELECT over `input`.")] = None
     replace_days: Annotated[str | None, Parameter(help="A day, or START:END: days that the files restate.")] = None
