@@ -1,4 +1,4 @@
-"""`reelport auth`: keep a key, say which is used and why, forget it; shows no secret."""
+"""`reelport auth`: keep a key, say which is used, from where, forget it; shows no secret."""
 
 from __future__ import annotations
 
