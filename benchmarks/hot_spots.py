@@ -21,8 +21,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.costs import questions
-from reelport.server.access import callers, organizations
-from reelport.server.access.callers import Caller, Grant
+from reelport.server.access import callers, grants, organizations
+from reelport.server.access.access_tokens import REPORT_SCOPES
+from reelport.server.access.callers import Caller
+from reelport.server.access.grants import ClientCredentials, Grant
 from reelport.server.http.app import build_service
 from reelport.server.http.graphql_endpoint import _parse_and_execute
 from reelport.server.settings import read_settings
@@ -39,11 +41,13 @@ def calls(data: Path) -> Mapping[str, Callable[[], object]]:
     service = build_service(settings, db)
     partner = organizations.add_organization(db, "one", datetime.now(UTC))
     organizations.allow_channels(db, partner.id, ["c1"])
-    key = organizations.create_key(db, service.service_secret, "one", callers.REPORT_SCOPES, datetime.now(UTC))
+    key = organizations.create_key(db, service.service_secret, "one", REPORT_SCOPES, datetime.now(UTC))
     fresh = questions()
 
     def grant() -> str:
-        granted = callers.grant_token(db, service.service_secret, key.id, key.secret, (), datetime.now(UTC))
+        granted = grants.grant_token(
+            db, service.service_secret, ClientCredentials(key.id, key.secret), (), datetime.now(UTC)
+        )
         if not isinstance(granted, Grant):
             raise TypeError(granted)
         return granted.token

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.server import logs
 from reelport.server.access import organizations
-from reelport.server.access.callers import REPORT_SCOPES
+from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.organizations import NewKey
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord

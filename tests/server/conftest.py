@@ -19,8 +19,10 @@ from tests.server.api import api, log
 
 from reelport.query import ReportQuery
 from reelport.server import credentials
-from reelport.server.access import callers, organizations
-from reelport.server.access.callers import Caller, Grant
+from reelport.server.access import callers, grants, organizations
+from reelport.server.access.access_tokens import REPORT_SCOPES
+from reelport.server.access.callers import Caller
+from reelport.server.access.grants import ClientCredentials, Grant
 from reelport.server.access.organizations import NewKey
 from reelport.server.credentials import ServiceSecret
 from reelport.server.reports.ask import AskedReport, ask_report
@@ -30,7 +32,7 @@ from reelport.server.state.database import connect
 __all__ = ["api", "log"]
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ALL = callers.REPORT_SCOPES
+ALL = REPORT_SCOPES
 
 
 @dataclass
@@ -57,7 +59,9 @@ class State:
 
     def token(self, key: NewKey, *scopes: str) -> str:
         """A token of a key."""
-        granted = callers.grant_token(self.db, self.service_secret, key.id, key.secret, scopes, self.now)
+        granted = grants.grant_token(
+            self.db, self.service_secret, ClientCredentials(key.id, key.secret), scopes, self.now
+        )
         assert isinstance(granted, Grant)
         return granted.token
 

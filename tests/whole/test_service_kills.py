@@ -25,8 +25,10 @@ from tests.patience import PATIENCE, until
 
 from reelport import killpoints
 from reelport.query import ReportQuery
-from reelport.server.access import callers
+from reelport.server.access import callers, grants
+from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.callers import Caller
+from reelport.server.access.grants import ClientCredentials
 from reelport.server.queue import backlog
 from reelport.server.queue.backlog import Entry
 from reelport.server.reports.ask import AskedReport, ask_report
@@ -52,8 +54,8 @@ def opened(service: Service) -> Iterator[Engine]:
 def caller(service: Service, db: Engine, organization: str) -> Caller:
     """Who a new key of an organization stands for."""
     key, service_secret, now = service.key(organization), require_same_secret(db, service.settings), datetime.now(UTC)
-    granted = callers.grant_token(db, service_secret, key.id, key.secret, callers.REPORT_SCOPES, now)
-    assert isinstance(granted, callers.Grant)
+    granted = grants.grant_token(db, service_secret, ClientCredentials(key.id, key.secret), REPORT_SCOPES, now)
+    assert isinstance(granted, grants.Grant)
     found = callers.identify_caller(db, service_secret, granted.token, now)
     assert found is not None
     return found

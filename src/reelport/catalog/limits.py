@@ -18,6 +18,7 @@ class Limit(Row):
     RETENTION_HOURS = 48, "hours", Standing.DOCUMENTED, "Life of a report, counted from the ask."
     TOKEN_SECONDS = 3600, "seconds", Standing.INFERRED, "Life of an access token of a private key."
     PUBLIC_TOKEN_SECONDS = 36000, "seconds", Standing.DOCUMENTED, "Life of an access token of a public key."
+    REFRESH_DAYS = 30, "days", Standing.CHOSEN, "Life of a refresh token of a public key."
 
     def __init__(self, default: int, unit: str, standing: Standing, sentence: str) -> None:
         self.default = default

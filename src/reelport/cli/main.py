@@ -51,6 +51,7 @@ SERVER_COMMANDS = {
     "org": (f"{_SERVICE}.access:ORG", "Organizations: the partners."),
     "channel": (f"{_SERVICE}.access:CHANNEL", "Channels, and who may read them."),
     "key": (f"{_SERVICE}.access:KEY", "API keys of organizations."),
+    "user": (f"{_SERVICE}.users:USER", "Users: the people of organizations."),
     "queue": (f"{_SERVICE}.service:QUEUE", "Reports that wait, run or ended."),
     "verify": (f"{_SERVICE}.service:verify", "Hold tables and files against their records."),
     "doctor": (f"{_SERVICE}.service:doctor", "Check this machine and this data directory."),

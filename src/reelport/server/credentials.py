@@ -23,6 +23,7 @@ KEY_ID = "rpk"
 KEY_SECRET = "rps"  # noqa: S105 - a prefix, no secret
 ACCESS_TOKEN = "rpt"  # noqa: S105 - the same
 REPORT_TOKEN = "rpr"  # noqa: S105 - the same
+REFRESH_TOKEN = "rpf"  # noqa: S105 - the same
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _CHECK_LENGTH = 6

@@ -68,7 +68,11 @@ class Settings:
     partner_held_looks: int = setting(
         50, ge=1, description="Status queries of one partner that may wait at the same time."
     )
-    token_seconds: int = setting(Limit.TOKEN_SECONDS.default, ge=1, description="Life of an access token.")
+    token_seconds: int = setting(Limit.TOKEN_SECONDS.default, ge=1, description=Limit.TOKEN_SECONDS.sentence)
+    public_token_seconds: int = setting(
+        Limit.PUBLIC_TOKEN_SECONDS.default, ge=1, description=Limit.PUBLIC_TOKEN_SECONDS.sentence
+    )
+    refresh_days: float = setting(Limit.REFRESH_DAYS.default, gt=0, description=Limit.REFRESH_DAYS.sentence)
     body_bytes: int = setting(1_048_576, ge=1024, description="Longest request body.")
     document_tokens: int = setting(4000, ge=50, description="Most tokens in one GraphQL document.")
     document_depth: int = setting(15, ge=5, description="Deepest nesting of one GraphQL document, fragments expanded.")
@@ -99,6 +103,14 @@ class Settings:
     partner_pending_bytes: int = setting(8_388_608, ge=1024, description="Bytes of such bodies of one partner.")
 
     key_grants: int = setting(600, ge=1, description="Tokens that one key may be granted in a minute.")
+    login_failures: int = setting(
+        6, ge=1, description="Wrong passwords for one user that an address may send in a minute, after ten at once."
+    )
+    address_login_failures: int = setting(
+        60,
+        ge=1,
+        description="Wrong passwords for all users that an address may send in a minute, after a hundred at once.",
+    )
     recheck_seconds: float = setting(
         10, gt=0, description="Longest time that a download goes on after its key has lost the report."
     )

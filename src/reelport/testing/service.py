@@ -30,8 +30,8 @@ from urllib.error import URLError
 
 from reelport.check import nearest
 from reelport.errors import BadInput, InternalError, Unreachable, UsageError
-from reelport.server.access import channel_registry, organizations
-from reelport.server.access.callers import REPORT_SCOPES
+from reelport.server.access import channel_registry, organizations, users
+from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.organizations import NewKey as Key
 from reelport.server.credentials import short_id
@@ -97,11 +97,15 @@ class Service:
                 channel_registry.add_channel(db, self.settings, name, channel)
 
     def key(
-        self, organization: str, permissions: Iterable[str] = REPORT_SCOPES, channels: Iterable[str] | None = None
+        self,
+        organization: str,
+        permissions: Iterable[str] = REPORT_SCOPES,
+        channels: Iterable[str] | None = None,
+        kind: str = "private",
     ) -> Key:
         """Create a key of an organization, with every permission unless some are named.
 
-        `channels`, by slug or id, limits the key to these.
+        `channels`, by slug or id, limits the key to these. A `public` key gets tokens with the password of a `user`.
         """
         limit = None if channels is None else tuple(channels)
         with connected(self.settings) as db:
@@ -113,7 +117,13 @@ class Service:
                 tuple(permissions),
                 datetime.now(UTC),
                 channels=limit,
+                kind=kind,
             )
+
+    def user(self, organization: str, email: str, password: str, role: str = "owner") -> None:
+        """Add a user to an organization: the login that a public key needs."""
+        with connected(self.settings) as db:
+            users.add_user(db, organization, email, role, password, datetime.now(UTC))
 
     def sample(self, start: date, end: date, *, rows: int = 10_000, seed: int = 1) -> None:
         """Load sample facts of these days for the organizations `demo` and `rival`, made too."""

@@ -203,7 +203,11 @@ def test_an_organization_is_not_removed_without_consent(run: Run) -> None:
     run("channel", "add", "--org", "demo", "--id", "c1", "--slug", "one")
     run("key", "create", "--org", "demo", "--permissions", "create_reports")
     status, _, err = run("org", "remove", "demo")
-    assert (status, "1 channel, 1 key with its tokens, and 0 reports" in err, "--yes" in err) == (2, True, True)
+    assert (status, "1 channel, 1 key with its tokens, 0 users, and 0 reports" in err, "--yes" in err) == (
+        2,
+        True,
+        True,
+    )
     assert reads(run, "demo") == ["c1"]
     status, out, _ = run("org", "remove", "demo", "--yes", "--json")
     assert (status, json.loads(out)["channels"]) == (0, 1)

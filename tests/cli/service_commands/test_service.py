@@ -24,8 +24,9 @@ from reelport.errors import StorageError
 from reelport.facts.layout import check_layout
 from reelport.query import ReportQuery
 from reelport.server import credentials
-from reelport.server.access import callers, channel_registry
+from reelport.server.access import callers, channel_registry, grants
 from reelport.server.access.callers import Caller
+from reelport.server.access.grants import ClientCredentials
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.reports.ask import ask_report
@@ -58,8 +59,8 @@ def caller_of(run: Run, data: Path) -> Caller:
     _, out, _ = run("key", "create", "--org", "demo", "--permissions", "create_reports", "--json")
     key, settings = json.loads(out), read_settings(data=data)
     db, service_secret = connect(settings), credentials.load_service_secret(settings)
-    granted = callers.grant_token(db, service_secret, key["id"], key["secret"], [], datetime.now(UTC))
-    assert isinstance(granted, callers.Grant)
+    granted = grants.grant_token(db, service_secret, ClientCredentials(key["id"], key["secret"]), [], datetime.now(UTC))
+    assert isinstance(granted, grants.Grant)
     caller = callers.identify_caller(db, service_secret, granted.token, datetime.now(UTC))
     db.dispose()
     assert caller is not None

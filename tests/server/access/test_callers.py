@@ -15,8 +15,9 @@ from tests.server.conftest import State
 
 from reelport.errors import StorageError, UsageError
 from reelport.server import credentials
-from reelport.server.access import callers, organizations
-from reelport.server.access.callers import Grant, Refusal
+from reelport.server.access import callers, grants, organizations
+from reelport.server.access.access_tokens import REPORT_SCOPES
+from reelport.server.access.grants import ClientCredentials, Grant, Refusal
 from reelport.server.access.readability import unread_note
 from reelport.server.credentials import load_service_secret
 from reelport.server.settings import read_settings
@@ -41,11 +42,10 @@ def test_scopes_are_granted_in_any_order_and_unknown_or_lacking_ones_left_out(st
     """Of the asked scopes those are granted that the key holds."""
     state.organization("demo")
     key = state.key("demo", "create_reports", "access_ads")
-    granted = callers.grant_token(
+    granted = grants.grant_token(
         state.db,
         state.service_secret,
-        key.id,
-        key.secret,
+        ClientCredentials(key.id, key.secret),
         ["userinfo", "access_revenue", "access_ads", "create_reports"],
         state.now,
     )
@@ -58,7 +58,7 @@ def test_no_scope_asked_grants_all_of_the_keys(state: State) -> None:
     """A request without a scope gets what the key holds."""
     state.organization("demo")
     key = state.key("demo", "create_reports", "access_ads")
-    granted = callers.grant_token(state.db, state.service_secret, key.id, key.secret, [], state.now)
+    granted = grants.grant_token(state.db, state.service_secret, ClientCredentials(key.id, key.secret), [], state.now)
     assert isinstance(granted, Grant)
     assert granted.scopes == ("create_reports", "access_ads")
 
@@ -68,7 +68,9 @@ def test_nothing_granted_is_invalid_scope(state: State) -> None:
     state.organization("demo")
     key = state.key("demo", "create_reports")
     assert (
-        callers.grant_token(state.db, state.service_secret, key.id, key.secret, ["access_ads", "x"], state.now)
+        grants.grant_token(
+            state.db, state.service_secret, ClientCredentials(key.id, key.secret), ["access_ads", "x"], state.now
+        )
         is Refusal.INVALID_SCOPE
     )
 
@@ -96,7 +98,9 @@ def test_a_token_says_manage_reports_only_when_it_was_asked_for(state: State) ->
     key = state.key("demo", "create_reports", "read_reports", "access_ads", "access_revenue")
     scopes = []
     for asked in (["manage_reports", "create_reports"], ["manage_reports"], []):
-        granted = callers.grant_token(state.db, state.service_secret, key.id, key.secret, asked, state.now)
+        granted = grants.grant_token(
+            state.db, state.service_secret, ClientCredentials(key.id, key.secret), asked, state.now
+        )
         assert isinstance(granted, Grant)
         scopes.append(granted.scopes)
     assert scopes[:2] == [("create_reports", "manage_reports"), ("manage_reports",)]
@@ -110,7 +114,7 @@ def test_wrong_credentials_are_one_refusal(state: State, wrong: str) -> None:
     key = state.key("demo")
     for client_id, secret in [(key.id, wrong), (wrong, key.secret), (wrong, wrong), (key.id + "\0", key.secret)]:
         assert (
-            callers.grant_token(state.db, state.service_secret, client_id, secret, [], state.now)
+            grants.grant_token(state.db, state.service_secret, ClientCredentials(client_id, secret), [], state.now)
             is Refusal.INVALID_CLIENT
         )
     assert callers.identify_caller(state.db, state.service_secret, wrong, state.now) is None
@@ -121,14 +125,14 @@ def test_a_token_is_good_only_as_it_was_signed(state: State) -> None:
     state.organization("demo")
     token = state.token(state.key("demo"))
     body = token[4:-6]
-    said = credentials.read_signed(state.service_secret, "rpt", token, " ".join(callers.REPORT_SCOPES))
+    said = credentials.read_signed(state.service_secret, "rpt", token, " ".join(REPORT_SCOPES))
     assert said is not None
     more = said[:6] + b"\xff\xff" + said[8:]
     other = credentials.load_service_secret(state.again(secret="b" * 32))
     forged = [
-        credentials.sign(other, "rpt", said, " ".join(callers.REPORT_SCOPES)),
+        credentials.sign(other, "rpt", said, " ".join(REPORT_SCOPES)),
         credentials.sign(state.service_secret, "rpt", said, "another list of scopes"),
-        credentials.sign(state.service_secret, "rpr", said, " ".join(callers.REPORT_SCOPES)),
+        credentials.sign(state.service_secret, "rpr", said, " ".join(REPORT_SCOPES)),
         "rpt_" + base64.urlsafe_b64encode(more + base64.urlsafe_b64decode(body + "==")[-32:]).decode().rstrip("="),
         *(f"rpt_{body[:at]}{'A' if body[at] != 'A' else 'B'}{body[at + 1 :]}" for at in range(len(body))),
         token[:-1],
@@ -162,7 +166,8 @@ def test_revoking_a_key_ends_its_tokens_at_once(state: State) -> None:
     assert not organizations.revoke_key(state.db, key.id, state.now)
     assert callers.identify_caller(state.db, state.service_secret, token, state.now) is None
     assert (
-        callers.grant_token(state.db, state.service_secret, key.id, key.secret, [], state.now) is Refusal.INVALID_CLIENT
+        grants.grant_token(state.db, state.service_secret, ClientCredentials(key.id, key.secret), [], state.now)
+        is Refusal.INVALID_CLIENT
     )
     with pytest.raises(UsageError, match="no key"):
         organizations.revoke_key(state.db, "rpk_none", state.now)
@@ -252,7 +257,9 @@ def test_another_secret_over_the_same_state_is_seen(state: State) -> None:
     for wrong in (other, state.settings):
         with pytest.raises(UsageError, match="another secret"):
             require_same_secret(state.db, wrong)
-    granted = callers.grant_token(state.db, require_same_secret(state.db, first), key.id, key.secret, [], state.now)
+    granted = grants.grant_token(
+        state.db, require_same_secret(state.db, first), ClientCredentials(key.id, key.secret), [], state.now
+    )
     assert isinstance(granted, Grant)
     organizations.revoke_key(state.db, key.id, state.now)
     assert require_same_secret(state.db, other) == load_service_secret(other)
@@ -266,7 +273,10 @@ def test_a_state_from_before_the_mark_takes_that_of_the_secret_in_use(state: Sta
         connection.execute(text("DELETE FROM seals"))  # as the migration leaves it that made the table
     db = connect(state.settings)
     assert isinstance(
-        callers.grant_token(db, require_same_secret(db, state.settings), key.id, key.secret, [], state.now), Grant
+        grants.grant_token(
+            db, require_same_secret(db, state.settings), ClientCredentials(key.id, key.secret), [], state.now
+        ),
+        Grant,
     )
     with pytest.raises(UsageError, match="another secret"):
         require_same_secret(db, state.again(secret="a" * 32))

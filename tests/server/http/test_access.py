@@ -16,8 +16,9 @@ from tests.patience import until
 from tests.server.api import ASK, INPUT, Api
 
 from reelport.server import credentials
-from reelport.server.access import callers, organizations
-from reelport.server.access.callers import REPORT_SCOPES, Grant
+from reelport.server.access import grants, organizations
+from reelport.server.access.access_tokens import REPORT_SCOPES
+from reelport.server.access.grants import ClientCredentials, Grant
 from reelport.server.access.organizations import NewKey
 from reelport.server.files import signed_urls
 from reelport.server.reports import withdrawal
@@ -41,7 +42,9 @@ def look_of(api: Api, organization: str, *scopes: str, asked: str = "") -> Look:
     """A new key of an organization with these scopes, or with every one, and a token of it."""
     service, now = api.service, datetime.now(UTC)
     key = organizations.create_key(service.db, service.service_secret, organization, scopes or REPORT_SCOPES, now)
-    granted = callers.grant_token(service.db, service.service_secret, key.id, key.secret, asked.split(), now)
+    granted = grants.grant_token(
+        service.db, service.service_secret, ClientCredentials(key.id, key.secret), asked.split(), now
+    )
     assert isinstance(granted, Grant)
     return Look(organization, key, granted.token)
 

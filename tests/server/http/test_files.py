@@ -17,7 +17,8 @@ from starlette.types import Message
 from tests.patience import count_calls
 from tests.server.api import Api, file_of
 
-from reelport.server.access import callers, organizations
+from reelport.server.access import grants, organizations
+from reelport.server.access.grants import ClientCredentials
 from reelport.server.files import retention, signed_urls
 from reelport.server.http.byte_range import parse_range
 from reelport.server.state.database import writing
@@ -328,8 +329,10 @@ def test_a_link_of_a_revoked_key_is_403(api: Api) -> None:
         api.service.db, api.service.service_secret, "demo", ["read_reports"], datetime.now(UTC)
     )
     now = datetime.now(UTC)
-    granted = callers.grant_token(api.service.db, api.service.service_secret, key.id, key.secret, [], now)
-    assert isinstance(granted, callers.Grant)
+    granted = grants.grant_token(
+        api.service.db, api.service.service_secret, ClientCredentials(key.id, key.secret), [], now
+    )
+    assert isinstance(granted, grants.Grant)
     own, api.token = api.token, granted.token
     link, api.token = api.link(token), own
     assert api.client.get(link, headers={"Range": "bytes=0-3"}).status_code == 206

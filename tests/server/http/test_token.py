@@ -10,8 +10,8 @@ import httpx2
 import pytest
 from tests.server.api import Api
 
-from reelport.server.limits.grant_rate import hash_caller
 from reelport.server.limits.request_size import TOKEN_BODY_BYTES
+from reelport.server.limits.token_buckets import hash_owner
 from reelport.wire import TOKEN_PATH
 
 KEYS = {"access_token", "refresh_token", "expires_in", "scope", "token_type"}
@@ -194,9 +194,9 @@ def test_only_post_is_taken(api: Api) -> None:
 def test_a_key_that_asks_too_often_is_told_when_to_come_again(api: Api) -> None:
     """429 with Retry-After; the id alone, with a wrong secret, uses up nothing of it."""
     for _ in range(200):
-        api.service.grants.take(hash_caller(api.key.id, "wrong"))
+        api.service.grants.take(hash_owner(api.key.id, "wrong"))
     assert api.grant().status_code == 200
-    while not api.service.grants.take(hash_caller(api.key.id, api.key.secret)):
+    while not api.service.grants.take(hash_owner(api.key.id, api.key.secret)):
         pass
     reply = api.grant()
     assert (reply.status_code, reply.json()["error"]) == (429, "too_many_requests")

@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.download_slots import DownloadSlots, Limit, NoFreeSlot, RunningDownload
-from reelport.server.limits.grant_rate import GrantRate, hash_caller
+from reelport.server.limits.token_buckets import TokenBuckets, hash_owner
 from reelport.server.settings import read_settings
 
 
@@ -242,8 +242,8 @@ def test_where_no_least_rate_is_set_only_links_that_are_over_count() -> None:
 def test_a_key_has_a_sixth_of_its_grants_at_once_and_the_rest_in_a_minute() -> None:
     """Beyond them it is told when to come again, which other keys don't feel, nor a key whose id another one uses."""
     now = 0.0
-    rate = GrantRate(60, lambda: now)
-    mine, other = hash_caller("key", "secret"), hash_caller("key", "wrong")
+    rate = TokenBuckets(60, 10, lambda: now)
+    mine, other = hash_owner("key", "secret"), hash_owner("key", "wrong")
     assert [rate.take(mine) for _ in range(10)] == [0] * 10
     assert rate.take(mine) == pytest.approx(1)
     assert rate.take(other) == 0
@@ -257,10 +257,10 @@ def test_a_key_has_a_sixth_of_its_grants_at_once_and_the_rest_in_a_minute() -> N
 def test_keys_that_nobody_has_fill_no_memory() -> None:
     """Whoever guesses secrets leaves a trace only as long as it counts."""
     now = 0.0
-    rate = GrantRate(600, lambda: now)
+    rate = TokenBuckets(600, 100, lambda: now)
     for number in range(30_000):
         now += 0.01
-        rate.take(hash_caller("key", str(number)))
+        rate.take(hash_owner("key", str(number)))
     assert len(rate) <= 10_001
 
 

@@ -13,8 +13,9 @@ from tests.server.conftest import State
 
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.errors import AccessError, UsageError
-from reelport.server.access import callers, organizations
-from reelport.server.access.callers import Caller, Refusal
+from reelport.server.access import callers, grants, organizations
+from reelport.server.access.callers import Caller
+from reelport.server.access.grants import ClientCredentials, Refusal
 from reelport.server.files import report_files, retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs, losses
@@ -139,7 +140,7 @@ def test_a_key_without_a_channel_left_is_revoked_and_others_are_narrowed(state: 
     assert (ended.keys, ended.narrowed) == ((alone.id,), (both.id,))
     assert callers.identify_caller(state.db, state.service_secret, token, state.now) is None
     assert (
-        callers.grant_token(state.db, state.service_secret, alone.id, alone.secret, [], state.now)
+        grants.grant_token(state.db, state.service_secret, ClientCredentials(alone.id, alone.secret), [], state.now)
         is Refusal.INVALID_CLIENT
     )
     seen = callers.identify_caller(state.db, state.service_secret, other, state.now)
@@ -181,7 +182,8 @@ def test_nothing_of_a_removed_organization_is_left(state: State) -> None:
     assert rows(state) == before
     assert callers.identify_caller(state.db, state.service_secret, token, state.now) is None
     assert (
-        callers.grant_token(state.db, state.service_secret, key.id, key.secret, [], state.now) is Refusal.INVALID_CLIENT
+        grants.grant_token(state.db, state.service_secret, ClientCredentials(key.id, key.secret), [], state.now)
+        is Refusal.INVALID_CLIENT
     )
     assert look.find_report(state.db, caller, report.token, state.now) is None
     assert look.find_linked_report(state.db, report.id, key.id, state.now) is None
@@ -263,7 +265,9 @@ def test_removals_beside_workers_and_grants_end_whole(state: State) -> None:
 
     def grant(name: str) -> None:
         for _ in range(5):
-            callers.grant_token(state.db, state.service_secret, keys[name].id, keys[name].secret, [], state.now)
+            grants.grant_token(
+                state.db, state.service_secret, ClientCredentials(keys[name].id, keys[name].secret), [], state.now
+            )
 
     with ThreadPoolExecutor(8) as pool:
         working = [pool.submit(work, number) for number in range(2)]

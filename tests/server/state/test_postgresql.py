@@ -18,8 +18,9 @@ from reelport.engine.duckdb.csv_sink import Written
 from reelport.errors import StorageError
 from reelport.query import ReportQuery
 from reelport.server import credentials
-from reelport.server.access import callers, organizations
-from reelport.server.access.callers import Caller, Grant
+from reelport.server.access import callers, grants, organizations
+from reelport.server.access.callers import Caller
+from reelport.server.access.grants import ClientCredentials, Grant
 from reelport.server.doctor.checks import run_checks
 from reelport.server.files import report_files, retention
 from reelport.server.queue import jobs
@@ -38,7 +39,7 @@ def _caller(db: Engine, settings: Settings) -> Caller:
     service_secret, now = credentials.load_service_secret(settings), datetime.now(UTC)
     organizations.add_organization(db, "demo", now)
     key = organizations.create_key(db, service_secret, "demo", ["create_reports"], now)
-    granted = callers.grant_token(db, service_secret, key.id, key.secret, [], now)
+    granted = grants.grant_token(db, service_secret, ClientCredentials(key.id, key.secret), [], now)
     assert isinstance(granted, Grant)
     caller = callers.identify_caller(db, service_secret, granted.token, now)
     assert caller is not None

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, text
 from tests.server.conftest import NOW
 
 from reelport.facts.layout import check_layout
-from reelport.server.access import callers, organizations
+from reelport.server.access import callers, grants, organizations
 from reelport.server.access.callers import Caller
+from reelport.server.access.grants import ClientCredentials
 from reelport.server.credentials import KEY_SECRET, REPORT_TOKEN, load_service_secret, mint
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
@@ -62,8 +63,8 @@ def test_a_state_of_the_first_version_goes_on(settings: Settings) -> None:
         _fill(connection, own.hash("key", secret), tokens)
     old.dispose()
     db = connect(settings)
-    granted = callers.grant_token(db, require_same_secret(db, settings), "rpk_a", secret, [], NOW)
-    assert isinstance(granted, callers.Grant)
+    granted = grants.grant_token(db, require_same_secret(db, settings), ClientCredentials("rpk_a", secret), [], NOW)
+    assert isinstance(granted, grants.Grant)
     caller = callers.identify_caller(db, own, granted.token, NOW)
     assert isinstance(caller, Caller)
     assert (caller.organization, caller.channels) == ("demo", frozenset({"c2"}))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -111,7 +111,8 @@ def _describe_removal(name: str, ended: Withdrawal) -> str:
     reports = ended.waiting + ended.running + ended.finished
     return (
         f"Removing {name} ends its access to {format_count(ended.channels, 'channel')}, "
-        f"{format_count(len(ended.keys), 'key with its tokens', 'keys with their tokens')}, and "
+        f"{format_count(len(ended.keys), 'key with its tokens', 'keys with their tokens')}, "
+        f"{format_count(ended.users, 'user')}, and "
         f"{format_count(reports, 'report with its files', 'reports with their files')} "
         f"({ended.waiting:,} waiting, {ended.running:,} running, {ended.finished:,} finished)."
     )
@@ -122,6 +123,7 @@ def _counts(ended: Withdrawal) -> dict[str, object]:
         "channels": ended.channels,
         "keys": ended.keys,
         "narrowed_keys": ended.narrowed,
+        "users": ended.users,
         "waiting_reports": ended.waiting,
         "running_reports": ended.running,
         "finished_reports": ended.finished,
@@ -246,6 +248,10 @@ def create_key(
     channels: Annotated[
         list[str] | None, Parameter(negative=(), help="Slugs or ids by commas: read these channels only.")
     ] = None,
+    kind: Annotated[
+        Literal["private", "public"],
+        Parameter(help="private: gets tokens by its secret alone; public: with a user's password."),
+    ] = "private",
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
@@ -259,7 +265,14 @@ def create_key(
     with open_state(data) as (settings, db):
         limit = None if channels is None else _split_names(channels)
         key = channel_registry.create_key(
-            db, settings, require_same_secret(db, settings), org, _split_names(permissions), _now(), channels=limit
+            db,
+            settings,
+            require_same_secret(db, settings),
+            org,
+            _split_names(permissions),
+            _now(),
+            channels=limit,
+            kind=kind,
         )
     print_fields({"id": key.id, "secret": key.secret}, as_json=json)
 
@@ -285,6 +298,7 @@ def list_keys(
         {
             "id": key.id,
             "organization": key.organization,
+            "kind": key.kind,
             "permissions": key.permissions,
             "channels": "all" if key.channels is None else tuple(slugs.get(id_, id_) for id_ in key.channels),
             "created": key.created_at,

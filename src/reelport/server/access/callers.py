@@ -1,47 +1,19 @@
-"""Grants access tokens for API keys, and finds the caller that a token stands for."""
+"""Finds the caller that an access token stands for: key, organization, scopes and channels."""
 
 from __future__ import annotations
 
 import json
-import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import datetime
 from functools import cache
 
 from sqlalchemy import Connection, Engine, TextClause, select, text
 
-from reelport.catalog import Limit, Scope
-from reelport.server import credentials
+from reelport.catalog import Scope
+from reelport.server.access.access_tokens import Login, read_token
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import load_statements, reading
 from reelport.server.state.tables import READABLE
-
-REPORT_SCOPES = tuple(scope.value for scope in Scope)
-"""Every scope that a key may hold, in the order of every list of scopes."""
-_SCOPES = " ".join(REPORT_SCOPES)
-"""A token encodes its scopes as positions in this list. Every token becomes invalid when the list changes."""
-_NONCE_BYTES = 8
-
-
-class Refusal(StrEnum):
-    """Why no token is granted: an error code of OAuth 2.0 (RFC 6749, section 5.2)."""
-
-    INVALID_CLIENT = "invalid_client"
-    INVALID_SCOPE = "invalid_scope"
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A new access token, valid for `seconds`, with its scopes in the order of REPORT_SCOPES."""
-
-    token: str
-    scopes: tuple[str, ...]
-    seconds: int
-
-    def __repr__(self) -> str:
-        return f"Grant({' '.join(self.scopes)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +21,7 @@ class Caller:
     """The key and organization behind a token.
 
     `scopes` already holds all that `manage_reports` stands for. `channels` are the ids of the channels that the key
-    may read now.
+    may read now. `login` is that of the user who got the token, by a public key.
     """
 
     key_id: str
@@ -57,65 +29,27 @@ class Caller:
     organization: str
     scopes: frozenset[str]
     channels: frozenset[str]
-
-
-def grant_token(
-    db: Engine,
-    service_secret: ServiceSecret,
-    client_id: str,
-    client_secret: str,
-    scopes: Iterable[str],
-    now: datetime,
-    *,
-    seconds: int = Limit.TOKEN_SECONDS.default,
-) -> Grant | Refusal:
-    """Grant a token with the requested scopes that the key holds; with all when none is.
-
-    Every key may have `manage_reports`: it stands for the scopes that the key holds, and adds none to them.
-    Unknown scopes and those that the key lacks are left out; INVALID_SCOPE when that leaves none.
-    """
-    with reading(db) as connection:
-        held = _find_key_scopes(connection, service_secret, client_id, client_secret)
-    if held is None:
-        return Refusal.INVALID_CLIENT
-    asked = set(scopes)
-    may_have = held | {Scope.MANAGE_REPORTS} if asked else held
-    granted = tuple(scope for scope in REPORT_SCOPES if scope in may_have and (scope in asked or not asked))
-    if not granted:
-        return Refusal.INVALID_SCOPE
-    until = now + timedelta(seconds=seconds)
-    return Grant(_make_token(service_secret, client_id, granted, until), granted, seconds)
-
-
-def _find_key_scopes(
-    connection: Connection, service_secret: ServiceSecret, client_id: str, client_secret: str
-) -> frozenset[str] | None:
-    """Find a key's scopes; None when it is unknown or revoked, or the secret is wrong."""
-    found = connection.execute(_get_statement(connection, "key"), {"key_id": _clean_text(client_id)}).first()
-    # Compute the hash for an unknown key too: the time that a refusal takes must not reveal which ids exist.
-    is_right = service_secret.matches("key", client_secret, found.secret_hash if found else None)
-    if found is None or not is_right or found.revoked_at is not None:
-        return None
-    return frozenset(found.permissions.split())
+    login: Login | None = None
 
 
 def identify_caller(db: Engine, service_secret: ServiceSecret, token: str, now: datetime) -> Caller | None:
     """Find the caller that a token stands for.
 
-    None when the token is invalid or expired, or its key is revoked.
+    None when the token is invalid or expired, its key is revoked, or its login has ended.
     """
-    content = _read_token(service_secret, token, now)
+    content = read_token(service_secret, token, now)
     if content is None:
         return None
-    key_id, granted = content
     with reading(db) as connection:
-        holder = find_holder(connection, key_id)
-    return None if holder is None else replace(holder, scopes=_combine_scopes(granted, holder.scopes))
+        holder = find_holder(connection, content.key_id)
+        if holder is None or not _is_current(connection, content.login, holder.organization_id):
+            return None
+    return replace(holder, scopes=_combine_scopes(content.scopes, holder.scopes), login=content.login)
 
 
 def find_holder(connection: Connection, key_id: str) -> Caller | None:
     """Find a key's caller, with every scope that the key holds; None when it is revoked."""
-    found = connection.execute(_get_statement(connection, "holder"), {"key_id": key_id}).first()
+    found = connection.execute(get_statement(connection, "holder"), {"key_id": key_id}).first()
     if found is None:
         return None
     # PostgreSQL aggregates no rows to NULL, not to an empty list.
@@ -124,29 +58,21 @@ def find_holder(connection: Connection, key_id: str) -> Caller | None:
 
 
 def is_still_allowed(connection: Connection, caller: Caller) -> bool:
-    """Whether the caller's key is valid and still reads all of `caller.channels`."""
+    """Whether key and login are valid, and the key still reads all of `caller.channels`."""
     holder = find_holder(connection, caller.key_id)
-    return holder is not None and caller.channels <= holder.channels
+    return (
+        holder is not None
+        and caller.channels <= holder.channels
+        and _is_current(connection, caller.login, holder.organization_id)
+    )
 
 
-def _make_token(service_secret: ServiceSecret, key_id: str, scopes: Iterable[str], until: datetime) -> str:
-    """Sign a token: expiry in ms (6 bytes), scopes as bits (2), a nonce, and the key's id."""
-    ends, bits = int(until.timestamp() * 1000), sum(1 << REPORT_SCOPES.index(scope) for scope in scopes)
-    content = ends.to_bytes(6) + bits.to_bytes(2) + secrets.token_bytes(_NONCE_BYTES) + key_id.encode()
-    return credentials.sign(service_secret, credentials.ACCESS_TOKEN, content, _SCOPES)
-
-
-def _read_token(service_secret: ServiceSecret, token: str, now: datetime) -> tuple[str, frozenset[str]] | None:
-    """Read the key's id and the granted scopes from a token.
-
-    None when the signature is wrong or the token expired.
-    """
-    content = credentials.read_signed(service_secret, credentials.ACCESS_TOKEN, token, _SCOPES)
-    if content is None or int.from_bytes(content[:6]) <= now.timestamp() * 1000:
-        return None
-    bits = int.from_bytes(content[6:8])
-    scopes = frozenset(scope for number, scope in enumerate(REPORT_SCOPES) if bits >> number & 1)
-    return content[8 + _NONCE_BYTES :].decode(), scopes
+def _is_current(connection: Connection, login: Login | None, organization_id: int) -> bool:
+    """Whether a login has not ended; always, without one."""
+    if login is None:
+        return True
+    named = {"user_id": login.user_id, "epoch": login.epoch, "organization_id": organization_id}
+    return connection.execute(get_statement(connection, "login"), named).first() is not None
 
 
 @cache
@@ -157,7 +83,8 @@ def _load_statements(dialect: str) -> dict[str, TextClause]:
     return {name: text(adapt(statement)) for name, statement in load_statements("access/callers").items()}
 
 
-def _get_statement(connection: Connection, name: str) -> TextClause:
+def get_statement(connection: Connection, name: str) -> TextClause:
+    """Return a statement of `callers.sql` for this database."""
     return _load_statements(connection.dialect.name)[name]
 
 
@@ -171,6 +98,6 @@ def find_readable_channels(connection: Connection, organization_id: int) -> froz
     return frozenset(connection.execute(channels).scalars())
 
 
-def _clean_text(given: str) -> str:
+def clean_text(given: str) -> str:
     """Replace a text that a database refuses: one with a NUL or half a surrogate pair."""
     return "" if "\0" in given else given.encode("utf-8", "replace").decode()

@@ -1,5 +1,5 @@
--- key: the secret hash and scopes of a key, to grant a token
-SELECT secret_hash, permissions, revoked_at
+-- key: what a token is granted by
+SELECT secret_hash, permissions, kind, organization_id, revoked_at
 FROM keys
 WHERE id = :key_id
 
@@ -15,3 +15,13 @@ SELECT k.organization_id, o.name AS organization, k.permissions, CAST((
 FROM keys AS k
 JOIN organizations AS o ON o.id = k.organization_id
 WHERE k.id = :key_id AND k.revoked_at IS NULL
+
+-- login: a row while a user's logins of this epoch are valid in an organization
+SELECT id
+FROM users
+WHERE id = :user_id AND epoch = :epoch AND organization_id = :organization_id
+
+-- user: what a login by password needs
+SELECT id, organization_id, password_hash, epoch
+FROM users
+WHERE email = :email

@@ -17,6 +17,7 @@ from reelport.check import nearest
 from reelport.errors import UsageError
 from reelport.facts.tables import CHANNELS
 from reelport.server.access import organizations
+from reelport.server.access.grants import KeyKind
 from reelport.server.access.organizations import NewKey
 from reelport.server.credentials import ServiceSecret, short_id
 from reelport.server.settings import Settings
@@ -191,6 +192,7 @@ def create_key(
     now: datetime,
     *,
     channels: Collection[str] | None = None,
+    kind: str = KeyKind.PRIVATE,
 ) -> NewKey:
     """Create a key, limited to `channels` (slugs or ids) unless None. UsageError lists all."""
     wrong = organizations.find_permission_problems(permissions)
@@ -205,7 +207,7 @@ def create_key(
     if wrong:
         raise UsageError("\n".join(wrong))
     limit = None if channels is None else {id_ for name in channels for id_ in known[name]}
-    return organizations.create_key(db, service_secret, organization, permissions, now, channels=limit)
+    return organizations.create_key(db, service_secret, organization, permissions, now, channels=limit, kind=kind)
 
 
 def _index_by_name(db: Engine, settings: Settings, organization: str) -> dict[str, set[str]]:

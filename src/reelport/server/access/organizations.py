@@ -12,7 +12,9 @@ from sqlalchemy.exc import IntegrityError
 
 from reelport.errors import UsageError
 from reelport.server import credentials
-from reelport.server.access.callers import REPORT_SCOPES, find_readable_channels
+from reelport.server.access.access_tokens import REPORT_SCOPES
+from reelport.server.access.callers import find_readable_channels
+from reelport.server.access.grants import KeyKind
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE
@@ -50,6 +52,7 @@ class Key:
     channels: tuple[str, ...] | None
     created_at: datetime
     revoked_at: datetime | None
+    kind: KeyKind
 
 
 def add_organization(db: Engine, name: str, now: datetime) -> Organization:
@@ -127,10 +130,11 @@ def create_key(
     now: datetime,
     *,
     channels: Collection[str] | None = None,
+    kind: str = KeyKind.PRIVATE,
 ) -> NewKey:
     """Create a key with these scopes, limited to `channels` (ids) unless None.
 
-    UsageError lists every unknown scope and every channel that the organization may not read.
+    UsageError lists every unknown scope, every channel that the organization may not read, and an unknown kind.
     """
     new = NewKey(f"{credentials.KEY_ID}_{credentials.short_id()}", credentials.mint(credentials.KEY_SECRET))
     with writing(db) as connection:
@@ -140,6 +144,8 @@ def create_key(
             *find_permission_problems(permissions),
             *(f"Channel {id_!r} is not {organization}'s." for id_ in foreign),
         ]
+        if kind not in set(KeyKind):
+            wrong.append(f"There is no kind of key {kind!r}: it is {' or '.join(KeyKind)}.")
         if channels is not None and not channels:
             wrong.append("A key that is limited to no channel could read nothing.")
         if wrong:
@@ -152,6 +158,7 @@ def create_key(
                 permissions=" ".join(scope for scope in REPORT_SCOPES if scope in permissions),
                 limited=int(channels is not None),
                 created_at=now,
+                kind=kind,
             )
         )
         if channels is not None:
@@ -201,6 +208,7 @@ def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
             tuple(limits.get(row.id, ())) if row.limited else None,
             row.created_at,
             row.revoked_at,
+            KeyKind(row.kind),
         )
         for row in rows
     )

@@ -16,7 +16,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from reelport.engine.report_format import CSV
 from reelport.errors import StorageError
 from reelport.server.files import retention
 from reelport.server.graphql.document_cache import DocumentCache
@@ -26,14 +25,15 @@ from reelport.server.http.downloads import download
 from reelport.server.http.graphql_endpoint import answer_graphql
 from reelport.server.http.long_poll import LongPolls
 from reelport.server.http.metrics import Metrics
-from reelport.server.http.oauth import answer_token
+from reelport.server.http.oauth import answer_public_token, answer_token
 from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH, RequestLog
 from reelport.server.http.service import Service
 from reelport.server.http.state_metrics import StateMetrics
 from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.download_slots import DownloadSlots
-from reelport.server.limits.grant_rate import GrantRate
+from reelport.server.limits.login_attempts import LoginAttempts
 from reelport.server.limits.request_size import ADDRESS_TOKEN_BODIES_BYTES, TOKEN_BODIES_BYTES, DocumentLimits
+from reelport.server.limits.token_buckets import TokenBuckets
 from reelport.server.memory import release_memory
 from reelport.server.queue import jobs
 from reelport.server.settings import Settings
@@ -42,9 +42,11 @@ from reelport.server.state.expiry_clock import ExpiryClock
 from reelport.server.state.reads import Reads
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.write_probe import StateProbe
-from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH
+from reelport.wire import FILES_PATH, GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
 _LOG = structlog.get_logger(__name__)
+_BURSTS_PER_MINUTE = 6
+"""A burst may use a sixth of a minute's grants."""
 _ANY_METHOD = ()
 """Route every method: the endpoint refuses wrong ones itself, in the form of GraphQL errors."""
 
@@ -67,7 +69,9 @@ def create_app(settings: Settings) -> Starlette:
         routes=[
             Route(TOKEN_PATH, answer_token, methods=["POST"]),
             Route(GRAPHQL_PATH, answer_graphql, methods=_ANY_METHOD),
-            Route(f"{FILES_PATH}/{CSV.file_name('{report_id:str}')}", download, methods=["GET"]),
+            Route(PUBLIC_TOKEN_PATH, answer_public_token, methods=["POST"]),
+            Route(PUBLIC_GRAPHQL_PATH, answer_graphql, methods=["POST"]),
+            Route(FILES_PATH + "/{report_id:str}.csv", download, methods=["GET"]),
             Route(HEALTH_PATH, health.answer_health, methods=["GET"]),
             Route(READY_PATH, health.answer_ready, methods=["GET"]),
             Route(LIVE_PATH, health.answer_live, methods=["GET"]),
@@ -96,7 +100,8 @@ def build_service(settings: Settings, db: Engine) -> Service:
         DownloadSlots(settings),
         BodyBudget(settings.pending_bytes, max(settings.partner_pending_bytes, settings.body_bytes)),
         BodyBudget(TOKEN_BODIES_BYTES, ADDRESS_TOKEN_BODIES_BYTES),
-        GrantRate(settings.key_grants),
+        TokenBuckets(settings.key_grants, settings.key_grants / _BURSTS_PER_MINUTE),
+        LoginAttempts(settings),
         StateProbe(db),
         ExpiryClock(db),
     )
@@ -122,12 +127,15 @@ def _sweep_once(settings: Settings, db: Engine, expiry: ExpiryClock) -> None:
 def _answer_not_found(request: Request, error: Exception) -> JSONResponse:
     """Answer 404 for an unknown path, 405 for a wrong method."""
     status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (404, None)
+    if request.url.path == PUBLIC_GRAPHQL_PATH:
+        status, headers = 404, None  # a browser finds what is where
     if status == 405:  # noqa: PLR2004 - a status of HTTP
         description = f"{request.method} is not taken here."
         body = {"error": "invalid_request", "error_description": description}
     else:
         description = (
-            f"Nothing is here. Tokens: POST {TOKEN_PATH}; reports: POST {GRAPHQL_PATH}; links are given by reports."
+            f"Nothing is here. Tokens: POST {TOKEN_PATH}, of public keys {PUBLIC_TOKEN_PATH}; "
+            f"reports: POST {GRAPHQL_PATH}, of public keys {PUBLIC_GRAPHQL_PATH}; links are given by reports."
         )
         body = {"error": "not_found", "error_description": description}
     return JSONResponse(body, status, headers=headers)

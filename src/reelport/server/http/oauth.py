@@ -1,221 +1,220 @@
-"""The token endpoint: exchanges an API key for an access token (OAuth 2.0, RFC 6749).
-
-It takes the form in several encodings, since clients in the wild send several; it is strict about the content.
-"""
+"""The token endpoints: a key, or a key and a login, for an access token (RFC 6749)."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import math
-from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
-from urllib.parse import parse_qsl, unquote_plus
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
+import anyio
+import anyio.to_thread
 import structlog
-from sqlalchemy import Engine
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from reelport.errors import StorageError
-from reelport.server.access import callers
-from reelport.server.access.callers import Grant, Refusal
+from reelport.server.access.grants import ClientCredentials, Grant, Refusal, grant_anonymous_token, grant_token
+from reelport.server.access.logins import Password, Terms, grant_by_password, grant_by_refresh_token
 from reelport.server.http.service import Service
-from reelport.server.limits.grant_rate import hash_caller
+from reelport.server.http.token_form import FoundCredentials, TokenRefused, read_credentials, read_form
 from reelport.server.limits.request_size import TOKEN_BODY_BYTES
+from reelport.server.limits.token_buckets import hash_owner
+from reelport.wire import PUBLIC_TOKEN_PATH, TOKEN_PATH
 
 _LOG = structlog.get_logger(__name__)
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _BASIC = {"WWW-Authenticate": 'Basic realm="reelport", charset="UTF-8"'}
-_FIELDS = 20
+_SENTENCES = {
+    Refusal.INVALID_CLIENT: "There is no such key, or the secret is wrong.",
+    Refusal.INVALID_SCOPE: "The key holds none of the scopes that were asked for.",
+}
 
-
-@dataclass(frozen=True, slots=True)
-class _Refused(Exception):
-    """The request is refused: an error code of RFC 6749, and what to change."""
-
-    code: str
-    description: str
-    status: int = 400
-    retry_after: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Credentials:
-    id: str
-    secret: str
-    basic: bool
+_Form = Mapping[str, str]
+_Outcome = Grant | Refusal
+_GrantType = Callable[[Request, ClientCredentials, _Form], Awaitable[_Outcome]]
 
 
 async def answer_token(request: Request) -> JSONResponse:
-    """Answer a token request: always the same five keys, or an RFC 6749 error as JSON."""
+    """Answer a private key's token request: always five keys, or an RFC 6749 error as JSON."""
+    return await _answer(request, _PRIVATE_GRANTS, _describe_private_refusal)
+
+
+async def answer_public_token(request: Request) -> JSONResponse:
+    """Answer a public key's token request, with the user's `uid` beside the five keys."""
+    return await _answer(request, _PUBLIC_GRANTS, _describe_public_refusal)
+
+
+async def _answer(
+    request: Request, grant_types: Mapping[str, _GrantType], describe: Callable[[Refusal, _Form], str]
+) -> JSONResponse:
     service: Service = request.app.state.service
     try:
-        form = await _read_form(request, min(service.settings.body_bytes, TOKEN_BODY_BYTES))
-        _check_grant_type(form)
-        credentials = _read_credentials(request, form)
-        caller = _take_grant(service, credentials)
-    except _Refused as refused:
-        return _answer_refused(refused)
-    scopes = form.get("scope", "").split()
-    try:
+        form = await read_form(request, min(service.settings.body_bytes, TOKEN_BODY_BYTES))
+        grant_type = _find_grant_type(form, grant_types)
+        credentials = read_credentials(request, form)
+        caller = _take_grant(service, credentials.client)
         async with service.concurrency.limiter_of(caller):
-            found = await service.reads.run(_grant_token, service, credentials, scopes)
+            found = await grant_type(request, credentials.client, form)
+    except TokenRefused as refused:
+        return _answer_refused(refused)
     except StorageError as error:
         _LOG.error("the state can't be used", reason=str(error))
-        return _answer_refused(_Refused("temporarily_unavailable", "The service can't answer now: try again.", 503, 5))
+        return _answer_refused(
+            TokenRefused("temporarily_unavailable", "The service can't answer now: try again.", 503, 5)
+        )
     service.metrics.token_requests.labels("granted" if isinstance(found, Grant) else found.value).inc()
-    match found:
-        case Grant():
-            return _answer_granted(found)
-        case Refusal.INVALID_CLIENT if credentials.basic:
-            return _answer_refused(_Refused(found.value, "There is no such key, or the secret is wrong.", 401), _BASIC)
-        case Refusal.INVALID_CLIENT:
-            return _answer_refused(_Refused(found.value, "There is no such key, or the secret is wrong."))
-        case Refusal.INVALID_SCOPE:
-            return _answer_refused(_Refused(found.value, "The key holds none of the scopes that were asked for."))
+    if isinstance(found, Grant):
+        return _answer_granted(found)
+    return _answer_refusal(found, _SENTENCES.get(found) or describe(found, form), credentials)
 
 
-def _take_grant(service: Service, credentials: _Credentials) -> bytes:
-    """Count a grant against the key's limit; return the hashed key. `_Refused` beyond it."""
-    caller = hash_caller(credentials.id, credentials.secret)
+def _take_grant(service: Service, client: ClientCredentials) -> bytes:
+    """Count a grant against the key's limit; return the hashed key. TokenRefused beyond it."""
+    caller = hash_owner(client.id, client.secret)
     pause = service.grants.take(caller)
     if pause > 0:
         service.metrics.token_requests.labels("too_many_requests").inc()
         sentence = "This key asks for tokens too often: use each token until it expires, or try again later."
-        raise _Refused("too_many_requests", sentence, 429, math.ceil(pause))
+        raise TokenRefused("too_many_requests", sentence, 429, math.ceil(pause))
     return caller
 
 
-def _grant_token(db: Engine, service: Service, credentials: _Credentials, scopes: list[str]) -> Grant | Refusal:
-    return callers.grant_token(
-        db,
-        service.service_secret,
-        credentials.id,
-        credentials.secret,
-        scopes,
-        datetime.now(UTC),
-        seconds=service.settings.token_seconds,
+async def _grant_by_secret(request: Request, client: ClientCredentials, form: _Form) -> _Outcome:
+    service: Service = request.app.state.service
+    seconds = service.settings.token_seconds
+    read = partial(
+        grant_token,
+        service_secret=service.service_secret,
+        client=client,
+        scopes=_read_scopes(form),
+        now=datetime.now(UTC),
+        seconds=seconds,
     )
+    return await service.reads.run(read)
+
+
+async def _grant_anonymously(request: Request, client: ClientCredentials, _form: _Form) -> _Outcome:
+    service: Service = request.app.state.service
+    seconds = service.settings.public_token_seconds
+    read = partial(
+        grant_anonymous_token,
+        service_secret=service.service_secret,
+        client=client,
+        now=datetime.now(UTC),
+        seconds=seconds,
+    )
+    return await service.reads.run(read)
+
+
+async def _grant_by_password(request: Request, client: ClientCredentials, form: _Form) -> _Outcome:
+    service: Service = request.app.state.service
+    password = Password(_require(form, "username"), _require(form, "password"))
+    address = request.client.host if request.client else ""
+    if pause := service.login_attempts.begin(address, password.email):
+        service.metrics.token_requests.labels("too_many_requests").inc()
+        sentence = "Too many wrong passwords came from this address: try again later."
+        raise TokenRefused("too_many_requests", sentence, 429, math.ceil(pause))
+    work = partial(
+        grant_by_password,
+        service.db,
+        service.service_secret,
+        client,
+        password,
+        _read_scopes(form),
+        datetime.now(UTC),
+        _make_terms(service),
+    )
+    found: _Outcome = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
+    if found is not Refusal.INVALID_GRANT:
+        service.login_attempts.forgive(address, password.email)
+    return found
+
+
+async def _grant_by_refresh_token(request: Request, client: ClientCredentials, form: _Form) -> _Outcome:
+    service: Service = request.app.state.service
+    work = partial(
+        grant_by_refresh_token,
+        service.db,
+        service.service_secret,
+        client,
+        _require(form, "refresh_token"),
+        _read_scopes(form),
+        datetime.now(UTC),
+        _make_terms(service),
+    )
+    return await anyio.to_thread.run_sync(work)
+
+
+_PRIVATE_GRANTS: dict[str, _GrantType] = {"client_credentials": _grant_by_secret}
+_PUBLIC_GRANTS: dict[str, _GrantType] = {
+    "password": _grant_by_password,
+    "refresh_token": _grant_by_refresh_token,
+    "client_credentials": _grant_anonymously,
+}
+
+
+def _find_grant_type(form: _Form, grant_types: Mapping[str, _GrantType]) -> _GrantType:
+    name = form.get("grant_type")
+    if not name:
+        raise TokenRefused("invalid_request", f"grant_type is missing: send {next(iter(grant_types))}.")
+    if name in grant_types:
+        return grant_types[name]
+    if name == "refresh_token" and _require(form, "refresh_token"):
+        sentence = "The refresh token is unknown: a private key gets none. Ask for a new token with client_credentials."
+        raise TokenRefused("invalid_grant", sentence)
+    if name in _PUBLIC_GRANTS:
+        sentence = f"This path takes private keys: public keys get tokens by {name} at {PUBLIC_TOKEN_PATH}."
+        raise TokenRefused("unsupported_grant_type", sentence)
+    raise TokenRefused("unsupported_grant_type", f"What is known here is {', '.join(grant_types)}.")
+
+
+def _require(form: _Form, name: str) -> str:
+    if not form.get(name):
+        raise TokenRefused("invalid_request", f"{name} is missing.")
+    return form[name]
+
+
+def _read_scopes(form: _Form) -> list[str]:
+    return form.get("scope", "").split()
+
+
+def _make_terms(service: Service) -> Terms:
+    return Terms(service.settings.public_token_seconds, timedelta(days=service.settings.refresh_days))
+
+
+def _describe_private_refusal(_refusal: Refusal, _form: _Form) -> str:
+    return f"This is a public key: it gets tokens with a user's password, at {PUBLIC_TOKEN_PATH}."
+
+
+def _describe_public_refusal(refusal: Refusal, form: _Form) -> str:
+    if refusal is Refusal.UNAUTHORIZED_CLIENT:
+        return f"This is a private key: it gets tokens with client_credentials, at {TOKEN_PATH}."
+    if form["grant_type"] == "password":
+        return "There is no such user in the key's organization, or the password is wrong."
+    return "The refresh token is unknown, used before or expired, or its login has ended: ask with the password."
 
 
 def _answer_granted(grant: Grant) -> JSONResponse:
     body = {
         "access_token": grant.token,
-        "refresh_token": None,
+        "refresh_token": grant.refresh_token,
         "expires_in": grant.seconds,
-        "scope": " ".join(grant.scopes),
+        # A public host names no scopes in its answers.
+        "scope": "" if grant.user_id else " ".join(grant.scopes),
         "token_type": "Bearer",
     }
-    return JSONResponse(body, headers=_NO_STORE)
+    user = {} if grant.user_id is None else {"uid": grant.user_id}
+    return JSONResponse(body | user, headers=_NO_STORE)
 
 
-def _answer_refused(refused: _Refused, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def _answer_refusal(refusal: Refusal, sentence: str, credentials: FoundCredentials) -> JSONResponse:
+    if refusal is Refusal.INVALID_CLIENT and credentials.basic:
+        return _answer_refused(TokenRefused(refusal.value, sentence, 401), _BASIC)
+    return _answer_refused(TokenRefused(refusal.value, sentence))
+
+
+def _answer_refused(refused: TokenRefused, headers: Mapping[str, str] | None = None) -> JSONResponse:
     body = {"error": refused.code, "error_description": refused.description}
     pause = {} if refused.retry_after is None else {"Retry-After": str(refused.retry_after)}
     return JSONResponse(body, refused.status, headers={**_NO_STORE, **pause, **(headers or {})})
-
-
-def _check_grant_type(form: Mapping[str, str]) -> None:
-    match form.get("grant_type"):
-        case "client_credentials":
-            pass
-        case "refresh_token" if form.get("refresh_token"):
-            raise _Refused(
-                "invalid_grant",
-                "The refresh token is unknown: a private key gets none. Ask for a new token with client_credentials.",
-            )
-        case "refresh_token":
-            raise _Refused("invalid_request", "refresh_token is missing.")
-        case None | "":
-            raise _Refused("invalid_request", "grant_type is missing: send client_credentials.")
-        case _:
-            raise _Refused("unsupported_grant_type", "Only client_credentials is known here.")
-
-
-def _read_credentials(request: Request, form: Mapping[str, str]) -> _Credentials:
-    headers = request.headers.getlist("authorization")
-    if len(headers) > 1:
-        raise _Refused("invalid_request", f"There are {len(headers)} Authorization headers: send one.")
-    header = headers[0] if headers else ""
-    scheme, _, encoded = header.partition(" ")
-    if scheme.lower() != "basic":
-        missing = [name for name in ("client_id", "client_secret") if not form.get(name)]
-        if missing:
-            raise _Refused("invalid_request", f"{' and '.join(missing)} missing.")
-        return _Credentials(form["client_id"], form["client_secret"], basic=False)
-    try:
-        text = base64.b64decode(encoded.strip(), validate=True).decode()
-    except (binascii.Error, ValueError):
-        raise _Refused("invalid_request", "The Authorization header isn't Basic credentials.") from None
-    id_, _, secret = text.partition(":")
-    credentials = _Credentials(unquote_plus(id_), unquote_plus(secret), basic=True)
-    if "client_secret" in form or form.get("client_id", credentials.id) != credentials.id:
-        raise _Refused("invalid_request", "Credentials came twice: in the header and in the body.")
-    return credentials
-
-
-async def _read_form(request: Request, max_bytes: int) -> dict[str, str]:
-    """Read a form's fields: URL-encoded, multipart, or a JSON object sent as either."""
-    forms = request.app.state.service.forms
-    with forms.hold(request.client.host if request.client else "") as pending:
-        body = await pending.read(request, max_bytes)
-    if pending.dropped:
-        raise _Refused("temporarily_unavailable", "Too many requests are coming in at once: try again.", 503, 5)
-    if body is None:
-        raise _Refused("invalid_request", f"The body is longer than {max_bytes} bytes.", 413)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        fields = await _parse_multipart(request, body)
-    elif body.lstrip()[:1] == b"{":
-        fields = _parse_json(body)
-    else:
-        fields = _parse_urlencoded(body)
-    repeated = [name for name, count in Counter(name for name, _ in fields).items() if count > 1]
-    if repeated:
-        raise _Refused("invalid_request", f"{_printable(repeated[0])} came more than once.")
-    return dict(fields)
-
-
-def _parse_urlencoded(body: bytes) -> list[tuple[str, str]]:
-    try:
-        text = body.decode()
-        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_FIELDS)
-    except UnicodeDecodeError:
-        raise _Refused("invalid_request", "The body isn't UTF-8.") from None
-    except ValueError:
-        raise _Refused("invalid_request", f"The form can't be read, or has more than {_FIELDS} fields.") from None
-
-
-def _parse_json(body: bytes) -> list[tuple[str, str]]:
-    try:
-        # As pairs, so that a repeated name can be refused.
-        given: list[tuple[str, Any]] = json.loads(body, object_pairs_hook=list)
-    except (ValueError, RecursionError):
-        raise _Refused("invalid_request", "The body begins like JSON but isn't.") from None
-    wrong = [name for name, value in given if not isinstance(value, str)]
-    if wrong:
-        raise _Refused("invalid_request", f"{_printable(wrong[0])} isn't a text.")
-    return given
-
-
-def _printable(name: str) -> str:
-    """Shorten a received name and replace lone surrogates, which no answer can carry."""
-    return name[:80].encode("utf-8", "replace").decode()
-
-
-async def _parse_multipart(request: Request, body: bytes) -> list[tuple[str, str]]:
-    async def stream() -> AsyncIterator[bytes]:
-        yield body
-
-    try:
-        parser = MultiPartParser(request.headers, stream(), max_files=0, max_fields=_FIELDS)  # type: ignore[arg-type]
-        fields = await parser.parse()
-    except (MultiPartException, UnicodeDecodeError, LookupError):
-        raise _Refused("invalid_request", "The form in parts can't be read.") from None
-    return [(name, value) for name, value in fields.multi_items() if isinstance(value, str)]

@@ -19,7 +19,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from reelport.server.credentials import short_id
 from reelport.server.graphql.faults import Fault, format_refusal
 from reelport.server.http.service import Service
-from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH, VERSION_HEADER, Code
+from reelport.wire import (
+    FILES_PATH,
+    GRAPHQL_PATH,
+    PUBLIC_GRAPHQL_PATH,
+    PUBLIC_TOKEN_PATH,
+    TOKEN_PATH,
+    VERSION_HEADER,
+    Code,
+)
 
 HEALTH_PATH = "/health"
 READY_PATH = "/health/ready"
@@ -27,7 +35,8 @@ LIVE_PATH = "/health/live"
 METRICS_PATH = "/metrics"
 
 _LOG = structlog.get_logger(__name__)
-_ROUTES = frozenset({TOKEN_PATH, GRAPHQL_PATH, HEALTH_PATH, READY_PATH, LIVE_PATH, METRICS_PATH})
+_GRAPHQL = frozenset({GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH})
+_ROUTES = _GRAPHQL | {TOKEN_PATH, PUBLIC_TOKEN_PATH, HEALTH_PATH, READY_PATH, LIVE_PATH, METRICS_PATH}
 _QUIET = frozenset({HEALTH_PATH, READY_PATH, LIVE_PATH, METRICS_PATH})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SCHEMES = frozenset({"http", "https"})
@@ -114,7 +123,7 @@ def _name_route(path: str) -> str:
 
 async def _send_failure(route: str, send: Send) -> None:
     errors = format_refusal([Fault(Code.INTERNAL, _FAILURE)])
-    body = errors if route == GRAPHQL_PATH else {"error": "internal_error", "error_description": _FAILURE}
+    body = errors if route in _GRAPHQL else {"error": "internal_error", "error_description": _FAILURE}
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": 500, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import anyio
 from sqlalchemy import Engine
 
 from reelport.server.credentials import ServiceSecret
@@ -13,11 +14,15 @@ from reelport.server.http.metrics import Metrics
 from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.concurrency import Concurrency
 from reelport.server.limits.download_slots import DownloadSlots
-from reelport.server.limits.grant_rate import GrantRate
+from reelport.server.limits.login_attempts import LoginAttempts
+from reelport.server.limits.token_buckets import TokenBuckets
 from reelport.server.settings import Settings
 from reelport.server.state.expiry_clock import ExpiryClock
 from reelport.server.state.reads import Reads
 from reelport.server.state.write_probe import StateProbe
+
+_PASSWORD_CHECKS = 2
+"""Passwords that are checked at the same time: each takes 19 MiB and a core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,9 @@ class Service:
     download_slots: DownloadSlots
     bodies: BodyBudget
     forms: BodyBudget
-    grants: GrantRate
+    grants: TokenBuckets
+    login_attempts: LoginAttempts
     probe: StateProbe
     expiry: ExpiryClock
     concurrency: Concurrency = field(default_factory=Concurrency)
+    password_checks: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_PASSWORD_CHECKS))

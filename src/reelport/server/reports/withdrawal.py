@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, Row, Select, select
+from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from reelport.check import nearest
 from reelport.errors import StorageError, UsageError
@@ -22,7 +22,16 @@ from reelport.server.queue.wakeups import Occasion
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import reading, writing
-from reelport.server.state.tables import JOBS, KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE, REPORTS
+from reelport.server.state.tables import (
+    JOBS,
+    KEY_CHANNELS,
+    KEYS,
+    ORGANIZATIONS,
+    READABLE,
+    REFRESH_TOKENS,
+    REPORTS,
+    USERS,
+)
 from reelport.server.state.tallies import Outcome
 from reelport.wire import ReportStatus
 
@@ -37,6 +46,7 @@ class Withdrawal:
     channels: int
     keys: tuple[str, ...]
     narrowed: tuple[str, ...]
+    users: int
     waiting: int
     running: int
     finished: int
@@ -83,7 +93,8 @@ def remove_organization(db: Engine, settings: Settings, organization: str) -> Wi
         ended = _count_withdrawal(connection, holder.id, None, lists)
         _delete_reports(connection, holder.id, lists)
         connection.execute(KEY_CHANNELS.delete().where(KEY_CHANNELS.c.key_id.in_(_select_keys(holder.id))))
-        for table in (KEYS, READABLE):
+        connection.execute(REFRESH_TOKENS.delete().where(REFRESH_TOKENS.c.key_id.in_(_select_keys(holder.id))))
+        for table in (KEYS, USERS, READABLE):
             connection.execute(table.delete().where(table.c.organization_id == holder.id))
         connection.execute(ORGANIZATIONS.delete().where(ORGANIZATIONS.c.id == holder.id))
     _delete_files(settings, ended)
@@ -125,6 +136,7 @@ def _count_withdrawal(
         channels=len(find_readable_channels(connection, organization_id) if gone is None else gone),
         keys=ended,
         narrowed=narrowed,
+        users=_count_users(connection, organization_id) if gone is None else 0,
         waiting=states.count("waiting"),
         running=states.count("running"),
         finished=states.count("finished"),
@@ -150,6 +162,12 @@ def _find_affected_keys(
         held.setdefault(key, set()).add(channel)
     ended = tuple(key for key in keys if key in held and held[key] <= gone)
     return ended, tuple(key for key in keys if key in held and held[key] & gone and key not in ended)
+
+
+def _count_users(connection: Connection, organization_id: int) -> int:
+    of_organization = select(func.count()).select_from(USERS).where(USERS.c.organization_id == organization_id)
+    count: int = connection.execute(of_organization).scalar_one()
+    return count
 
 
 def _select_keys(organization_id: int) -> Select[str]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-REVISION = "0007"
+REVISION = "0008"
 """The newest migration: the revision that this version of Reelport reads and writes."""
 
 BUSY_SECONDS = 30

@@ -78,6 +78,8 @@ KEYS: Final = Table(
     Column("limited", Integer, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("revoked_at", Moment),
+    # `private`: gets tokens by its secret alone; `public`: with a user's password.
+    Column("kind", Text, nullable=False, server_default="private"),
     CheckConstraint("limited IN (0, 1)", name="limited"),
 )
 
@@ -86,6 +88,34 @@ KEY_CHANNELS: Final = Table(
     METADATA,
     Column("key_id", ForeignKey("keys.id"), primary_key=True),
     Column("channel_id", Text, primary_key=True),
+)
+
+# People of an organization. `email` is in lower case. `epoch` goes up when all logins of a user must end: what was
+# granted in an earlier one is worth nothing.
+USERS: Final = Table(
+    "users",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False, index=True),
+    Column("email", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    CheckConstraint("role IN ('owner', 'member')", name="role"),
+)
+
+# Refresh tokens of public keys. A login begins a `family`; each use of a token replaces it by a new one in its family.
+REFRESH_TOKENS: Final = Table(
+    "refresh_tokens",
+    METADATA,
+    Column("token_hash", Text, primary_key=True),
+    Column("family", Text, nullable=False, index=True),
+    Column("key_id", ForeignKey("keys.id"), nullable=False, index=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("epoch", Integer, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("replaced_at", Moment),
 )
 
 # One row at most: the fingerprint of the secret under which keys were made; it is no help to guess the secret.

@@ -1,0 +1,124 @@
+"""`user`: the people of organizations, who sign in with an e-mail address and a password."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from reelport.cli.arguments.options import PrintJson
+from reelport.cli.output.listing import print_fields, print_list
+from reelport.cli.service_commands.access import Data, Org, open_state
+from reelport.errors import UsageError
+
+USER = App(name="user", help="Users: the people of organizations.")
+
+Email = Annotated[str, Parameter(help="The address that the user signs in with.")]
+FromStdin = Annotated[
+    bool, Parameter(negative="", help="Read the password from the first line of standard input, not from the terminal.")
+]
+
+
+def _read_password(from_stdin: bool) -> str:
+    """Read a new password, from the terminal twice; a command line would show it to every process."""
+    if from_stdin:
+        line = sys.stdin.readline()
+        return line.removesuffix("\n").removesuffix("\r")
+    if not sys.stdin.isatty():
+        raise UsageError("There is no terminal to ask for the password: pipe it in, with --password-stdin.")
+    password = getpass.getpass("Password: ", sys.stderr)
+    if getpass.getpass("Again: ", sys.stderr) != password:
+        raise UsageError("The two passwords differ: nothing was changed.")
+    return password
+
+
+@USER.command(name="add")
+def add_user(
+    *,
+    org: Org,
+    email: Email,
+    role: Annotated[
+        Literal["owner", "member"],
+        Parameter(help="owner: sees keys and people, too; member: sees numbers and reports."),
+    ] = "member",
+    password_stdin: FromStdin = False,
+    json: PrintJson = False,
+    data: Data = None,
+) -> None:
+    """Add a user to an organization, with a password from the terminal or standard input.
+
+    Example: reelport user add --org acme --email ann@acme.example --role owner
+    """
+    from reelport.server.access import organizations, users
+
+    with open_state(data) as (_, db):
+        organizations.get_organization(db, org)  # before the password is asked for
+        added = users.add_user(db, org, email, role, _read_password(password_stdin), datetime.now(UTC))
+    print_fields({"user": added.email, "organization": org, "role": added.role, "id": added.id}, as_json=json)
+
+
+@USER.command(name="list")
+def list_users(
+    *,
+    org: Annotated[str | None, Parameter(help="Only this organization's.")] = None,
+    json: PrintJson = False,
+    data: Data = None,
+) -> None:
+    """List the users.
+
+    Example: reelport user list --org acme
+    """
+    from reelport.server.access import users
+
+    with open_state(data) as (_, db):
+        found = users.list_users(db, org)
+    rows = [
+        {
+            "user": each.email,
+            "organization": each.organization,
+            "role": each.role,
+            "id": each.id,
+            "created": each.created_at,
+        }
+        for each in found
+    ]
+    whose = "There is no user" if org is None else f"{org} has no user"
+    print_list(rows, as_json=json, none=f"{whose} yet: `reelport user add --org {org or 'NAME'}` adds one.")
+
+
+@USER.command(name="remove")
+def remove_user(
+    email: Annotated[str, Parameter(help="The address of the user.")], *, json: PrintJson = False, data: Data = None
+) -> None:
+    """Remove a user, and end at once every token that was granted with the user's password.
+
+    Example: reelport user remove ann@acme.example
+    """
+    from reelport.server.access import users
+
+    with open_state(data) as (_, db):
+        users.remove_user(db, email)
+    print_fields({"user": users.normalize_email(email), "removed": True}, as_json=json)
+
+
+@USER.command(name="password")
+def change_password(
+    email: Annotated[str, Parameter(help="The address of the user.")],
+    *,
+    password_stdin: FromStdin = False,
+    json: PrintJson = False,
+    data: Data = None,
+) -> None:
+    """Give a user another password, and end at once every token that was granted with the old one.
+
+    Example: reelport user password ann@acme.example
+    """
+    from reelport.server.access import users
+
+    with open_state(data) as (_, db):
+        users.check_exists(db, email)  # before the password is asked for
+        users.change_password(db, email, _read_password(password_stdin))
+    print_fields({"user": users.normalize_email(email), "password": "changed"}, as_json=json)

@@ -1,0 +1,129 @@
+"""Grants access tokens for API keys: the grants of OAuth 2.0 that need no user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import Connection, Engine
+
+from reelport.catalog import Limit, Scope
+from reelport.server.access.access_tokens import REPORT_SCOPES, TokenContent, make_token
+from reelport.server.access.callers import clean_text, get_statement
+from reelport.server.credentials import ServiceSecret
+from reelport.server.state.database import reading
+
+
+class KeyKind(StrEnum):
+    """How a key gets tokens: by its secret alone (private), or with a user's password (public)."""
+
+    PRIVATE = "private"
+    PUBLIC = "public"
+
+
+class Refusal(StrEnum):
+    """Why no token is granted: an error code of OAuth 2.0 (RFC 6749, section 5.2)."""
+
+    INVALID_CLIENT = "invalid_client"
+    INVALID_GRANT = "invalid_grant"
+    INVALID_SCOPE = "invalid_scope"
+    UNAUTHORIZED_CLIENT = "unauthorized_client"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """The id and secret of a key, as they came with a request."""
+
+    id: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"ClientCredentials({self.id})"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A new access token, valid for `seconds`, with its scopes in the order of REPORT_SCOPES.
+
+    A grant to a user has the user's id and a refresh token, too.
+    """
+
+    token: str
+    scopes: tuple[str, ...]
+    seconds: int
+    user_id: str | None = None
+    refresh_token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Grant({' '.join(self.scopes)})"
+
+
+@dataclass(frozen=True, slots=True)
+class GrantingKey:
+    """A key that is valid and whose secret was right."""
+
+    id: str
+    kind: KeyKind
+    organization_id: int
+    scopes: frozenset[str]
+
+
+def grant_token(
+    db: Engine,
+    service_secret: ServiceSecret,
+    client: ClientCredentials,
+    scopes: Iterable[str],
+    now: datetime,
+    *,
+    seconds: int = Limit.TOKEN_SECONDS.default,
+) -> Grant | Refusal:
+    """Grant a private key a token with the requested scopes that it holds; all when none is.
+
+    Every key may have `manage_reports`: it stands for the scopes that the key holds, and adds none to them.
+    Unknown scopes and those that the key lacks are left out; INVALID_SCOPE when that leaves none.
+    """
+    with reading(db) as connection:
+        key = find_granting_key(connection, service_secret, client)
+    if key is None:
+        return Refusal.INVALID_CLIENT
+    if key.kind is not KeyKind.PRIVATE:
+        return Refusal.UNAUTHORIZED_CLIENT
+    granted = choose_scopes(key, scopes)
+    if not granted:
+        return Refusal.INVALID_SCOPE
+    content = TokenContent(key.id, frozenset(granted))
+    return Grant(make_token(service_secret, content, now + timedelta(seconds=seconds)), granted, seconds)
+
+
+def grant_anonymous_token(
+    db: Engine, service_secret: ServiceSecret, client: ClientCredentials, now: datetime, *, seconds: int
+) -> Grant | Refusal:
+    """Grant a token without user or scope: what a public host gives without a password."""
+    with reading(db) as connection:
+        key = find_granting_key(connection, service_secret, client)
+    if key is None:
+        return Refusal.INVALID_CLIENT
+    content = TokenContent(key.id, frozenset())
+    return Grant(make_token(service_secret, content, now + timedelta(seconds=seconds)), (), seconds)
+
+
+def find_granting_key(
+    connection: Connection, service_secret: ServiceSecret, client: ClientCredentials
+) -> GrantingKey | None:
+    """Find a key; None when it is unknown or revoked, or the secret is wrong."""
+    found = connection.execute(get_statement(connection, "key"), {"key_id": clean_text(client.id)}).first()
+    # Compute the hash for an unknown key too: the time that a refusal takes must not reveal which ids exist.
+    is_right = service_secret.matches("key", client.secret, found.secret_hash if found else None)
+    if found is None or not is_right or found.revoked_at is not None:
+        return None
+    scopes = frozenset(found.permissions.split())
+    return GrantingKey(clean_text(client.id), KeyKind(found.kind), found.organization_id, scopes)
+
+
+def choose_scopes(key: GrantingKey, asked: Iterable[str]) -> tuple[str, ...]:
+    """Choose the requested scopes that a key may have; all that it holds when none is."""
+    wanted = set(asked)
+    may_have = key.scopes | {Scope.MANAGE_REPORTS} if wanted else key.scopes
+    return tuple(scope for scope in REPORT_SCOPES if scope in may_have and (scope in wanted or not wanted))

@@ -1,0 +1,192 @@
+"""Grants access tokens to users by public keys: by password, then by refresh tokens that rotate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Engine, func, select
+
+from reelport.server import credentials
+from reelport.server.access.access_tokens import Login, TokenContent, make_token
+from reelport.server.access.callers import clean_text, get_statement
+from reelport.server.access.grants import (
+    ClientCredentials,
+    Grant,
+    GrantingKey,
+    KeyKind,
+    Refusal,
+    choose_scopes,
+    find_granting_key,
+)
+from reelport.server.access.passwords import is_password
+from reelport.server.access.users import normalize_email
+from reelport.server.credentials import ServiceSecret
+from reelport.server.state.database import reading, write
+from reelport.server.state.tables import REFRESH_TOKENS
+
+REPLACEMENT_GRACE = timedelta(seconds=60)
+"""How long a replaced refresh token may be sent again: the answer that brought its successor may have been lost."""
+_LOGINS_KEPT = 100
+"""Logins of one user whose refresh tokens are kept; the oldest go first."""
+_TOKENS_KEPT = 100
+"""Refresh tokens of one login that are kept, replaced ones too: of older ones it isn't noticed that they are stolen."""
+_PURPOSE = "refresh"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Lives of what is granted: of an access token in seconds, and of a refresh token."""
+
+    seconds: int
+    refresh_life: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """The refresh tokens that one login leads to, each replacing the one before."""
+
+    id: str
+    login: Login
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """What a user signs in with."""
+
+    email: str
+    text: str = field(repr=False)
+
+
+def grant_by_password(
+    db: Engine,
+    service_secret: ServiceSecret,
+    client: ClientCredentials,
+    password: Password,
+    scopes: Iterable[str],
+    now: datetime,
+    terms: Terms,
+) -> Grant | Refusal:
+    """Grant tokens to a user of the public key's organization. Takes some 20 ms of CPU for the password.
+
+    INVALID_GRANT when there is no such user in it, or the password is wrong: which of the two is not told.
+    """
+    with reading(db) as connection:
+        key = _find_public_key(connection, service_secret, client)
+        if isinstance(key, Refusal):
+            return key
+        email = clean_text(normalize_email(password.email))
+        user = connection.execute(get_statement(connection, "user"), {"email": email}).first()
+    is_right = is_password(password.text, user.password_hash if user else None)
+    if user is None or not is_right or user.organization_id != key.organization_id:
+        return Refusal.INVALID_GRANT
+    login = Login(user.id, user.epoch)
+    return write(
+        db,
+        lambda connection: _grant_to_user(
+            connection, service_secret, key, _Family(credentials.short_id(), login), scopes, now, terms
+        ),
+    )
+
+
+def grant_by_refresh_token(
+    db: Engine,
+    service_secret: ServiceSecret,
+    client: ClientCredentials,
+    refresh_token: str,
+    scopes: Iterable[str],
+    now: datetime,
+    terms: Terms,
+) -> Grant | Refusal:
+    """Grant tokens in place of a refresh token, which is replaced.
+
+    INVALID_GRANT when it is unknown, expired or another key's, or its login has ended. One that was replaced more
+    than a minute ago was stolen, or its successor was: then every token of that login ends.
+    """
+
+    def replace_token(connection: Connection) -> Grant | Refusal:
+        key = _find_public_key(connection, service_secret, client)
+        if isinstance(key, Refusal):
+            return key
+        family = _take_refresh_token(connection, service_secret.hash(_PURPOSE, refresh_token), key.id, now)
+        if family is None:
+            return Refusal.INVALID_GRANT
+        return _grant_to_user(connection, service_secret, key, family, scopes, now, terms)
+
+    if not credentials.is_well_formed(credentials.REFRESH_TOKEN, refresh_token):
+        with reading(db) as connection:
+            key = _find_public_key(connection, service_secret, client)
+        return key if isinstance(key, Refusal) else Refusal.INVALID_GRANT
+    return write(db, replace_token)
+
+
+def _find_public_key(
+    connection: Connection, service_secret: ServiceSecret, client: ClientCredentials
+) -> GrantingKey | Refusal:
+    key = find_granting_key(connection, service_secret, client)
+    if key is None:
+        return Refusal.INVALID_CLIENT
+    return key if key.kind is KeyKind.PUBLIC else Refusal.UNAUTHORIZED_CLIENT
+
+
+def _take_refresh_token(connection: Connection, token_hash: str, key_id: str, now: datetime) -> _Family | None:
+    """Mark a refresh token as replaced and return its family; None when it is worth nothing."""
+    of_token = REFRESH_TOKENS.c.token_hash == token_hash
+    row = connection.execute(select(REFRESH_TOKENS).where(of_token).with_for_update()).first()
+    if row is None or row.key_id != key_id or row.expires_at <= now:
+        return None
+    if row.replaced_at is None:
+        connection.execute(REFRESH_TOKENS.update().where(of_token).values(replaced_at=now))
+    elif now - row.replaced_at > REPLACEMENT_GRACE:
+        connection.execute(REFRESH_TOKENS.delete().where(REFRESH_TOKENS.c.family == row.family))
+        return None
+    return _Family(row.family, Login(row.user_id, row.epoch))
+
+
+def _grant_to_user(
+    connection: Connection,
+    service_secret: ServiceSecret,
+    key: GrantingKey,
+    family: _Family,
+    scopes: Iterable[str],
+    now: datetime,
+    terms: Terms,
+) -> Grant | Refusal:
+    """Grant an access token and a refresh token, unless the login has ended meanwhile."""
+    login = family.login
+    named = {"user_id": login.user_id, "epoch": login.epoch, "organization_id": key.organization_id}
+    if connection.execute(get_statement(connection, "login"), named).first() is None:
+        return Refusal.INVALID_GRANT
+    granted = choose_scopes(key, scopes)
+    if not granted:
+        return Refusal.INVALID_SCOPE
+    refresh_token = credentials.mint(credentials.REFRESH_TOKEN)
+    connection.execute(
+        REFRESH_TOKENS.insert().values(
+            token_hash=service_secret.hash(_PURPOSE, refresh_token),
+            family=family.id,
+            key_id=key.id,
+            user_id=login.user_id,
+            epoch=login.epoch,
+            expires_at=now + terms.refresh_life,
+        )
+    )
+    _delete_old_tokens(connection, family, now)
+    content = TokenContent(key.id, frozenset(granted), login)
+    token = make_token(service_secret, content, now + timedelta(seconds=terms.seconds))
+    return Grant(token, granted, terms.seconds, login.user_id, refresh_token)
+
+
+def _delete_old_tokens(connection: Connection, family: _Family, now: datetime) -> None:
+    """Delete a user's expired refresh tokens, and all but the newest of login and user."""
+    tokens = REFRESH_TOKENS.c
+    of_user, of_family = tokens.user_id == family.login.user_id, tokens.family == family.id
+    connection.execute(REFRESH_TOKENS.delete().where(of_user, tokens.expires_at <= now))
+    by_age = select(tokens.token_hash).where(of_family).order_by(tokens.expires_at.desc()).offset(_TOKENS_KEPT)
+    if old := connection.execute(by_age).scalars().all():
+        connection.execute(REFRESH_TOKENS.delete().where(tokens.token_hash.in_(old)))
+    families = select(tokens.family).where(of_user).group_by(tokens.family)
+    by_age = families.order_by(func.max(tokens.expires_at).desc()).offset(_LOGINS_KEPT)
+    if old := connection.execute(by_age).scalars().all():
+        connection.execute(REFRESH_TOKENS.delete().where(tokens.family.in_(old)))

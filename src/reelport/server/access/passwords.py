@@ -1,0 +1,46 @@
+"""Hashes and checks users' passwords, with Argon2id."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import Type
+
+SHORTEST, LONGEST = 12, 1000
+"""Characters of a password."""
+
+# The least that OWASP's cheat sheet on storing passwords advises: 19 MiB for a check, so that a few at the same time
+# need little of an API process's memory.
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Type.ID)
+
+
+def find_password_problem(password: str) -> str | None:
+    """Say why a text can't be a password; None when it can. No rule asks for kinds of characters."""
+    if not SHORTEST <= len(password) <= LONGEST:
+        return f"A password has {SHORTEST} to {LONGEST:,} characters, and not {len(password):,}."
+    if not password.isprintable():
+        return "A password has printable characters alone."
+    return None
+
+
+def hash_password(password: str) -> str:
+    """Hash a password with a salt of its own. The hash names its parameters; it takes some 20 ms."""
+    return _HASHER.hash(password)
+
+
+def is_password(given: str, stored: str | None) -> bool:
+    """Whether `stored` is the hash of a password; takes as long when nothing is stored."""
+    if len(given) > LONGEST:
+        return False
+    try:
+        _HASHER.verify(stored or _hash_nothing(), given.encode("utf-8", "surrogatepass"))
+    except (VerificationError, InvalidHashError):
+        return False
+    return stored is not None
+
+
+@cache
+def _hash_nothing() -> str:
+    return _HASHER.hash("")

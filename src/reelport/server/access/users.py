@@ -1,0 +1,132 @@
+"""Adds, lists and removes users: the people of organizations, who sign in with an e-mail address and a password."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import IntegrityError
+
+from reelport.check import nearest
+from reelport.errors import UsageError
+from reelport.server import credentials
+from reelport.server.access import passwords
+from reelport.server.access.organizations import find_organization, lock_organization
+from reelport.server.state.database import reading, writing
+from reelport.server.state.tables import ORGANIZATIONS, REFRESH_TOKENS, USERS
+
+_EMAIL = re.compile(r"[^\s@,\"<>]{1,64}@[^\s@,\"<>]{1,190}")
+"""What is taken for an address: whether mail arrives there is not known, nor needed."""
+
+
+class Role(StrEnum):
+    """What a user may see and do in the organization's pages; what a report may hold is its key's matter."""
+
+    OWNER = "owner"
+    MEMBER = "member"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user without the password. Nothing that was granted in an earlier `epoch` is valid."""
+
+    id: str
+    organization_id: int
+    organization: str
+    email: str
+    role: Role
+    epoch: int
+    created_at: datetime
+
+
+def normalize_email(given: str) -> str:
+    """Return the address as it is stored: in lower case, without blanks around it."""
+    return given.strip().lower()
+
+
+def add_user(db: Engine, organization: str, email: str, role: str, password: str, now: datetime) -> User:
+    """Add a user to an organization; UsageError lists every problem."""
+    address = normalize_email(email)
+    wrong = [*_find_email_problems(address), *_find_role_problems(role), *_list_password_problem(password)]
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    hashed = passwords.hash_password(password)
+    try:
+        with writing(db) as connection:
+            holder = lock_organization(connection, organization)
+            new = User(f"rpu_{credentials.short_id()}", holder.id, holder.name, address, Role(role), 1, now)
+            row = {"id": new.id, "organization_id": holder.id, "email": address, "role": new.role.value, "epoch": 1}
+            connection.execute(USERS.insert().values(**row, password_hash=hashed, created_at=now))
+    except IntegrityError:
+        # Addresses are unique in the whole service: a sign-in names no organization.
+        raise UsageError(f"There is a user {address!r} already.") from None
+    return new
+
+
+def list_users(db: Engine, organization: str | None = None) -> tuple[User, ...]:
+    """List every user, or those of one organization, by organization and address."""
+    found = select(USERS, ORGANIZATIONS.c.name).join(ORGANIZATIONS).order_by(ORGANIZATIONS.c.name, USERS.c.email)
+    with reading(db) as connection:
+        if organization is not None:
+            found = found.where(USERS.c.organization_id == find_organization(connection, organization).id)
+        return tuple(
+            User(row.id, row.organization_id, row.name, row.email, Role(row.role), row.epoch, row.created_at)
+            for row in connection.execute(found)
+        )
+
+
+def remove_user(db: Engine, email: str) -> None:
+    """Remove a user, and end every login at once; UsageError when there is none."""
+    with writing(db) as connection:
+        id_ = _find_id(connection, email)
+        connection.execute(REFRESH_TOKENS.delete().where(REFRESH_TOKENS.c.user_id == id_))
+        connection.execute(USERS.delete().where(USERS.c.id == id_))
+
+
+def check_exists(db: Engine, email: str) -> None:
+    """Raise UsageError, with the nearest address, when there is no such user."""
+    with reading(db) as connection:
+        _find_id(connection, email)
+
+
+def change_password(db: Engine, email: str, password: str) -> None:
+    """Give a user another password, and end every login at once; UsageError when there is no such user."""
+    wrong = _list_password_problem(password)
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    hashed = passwords.hash_password(password)
+    with writing(db) as connection:
+        id_ = _find_id(connection, email)
+        connection.execute(
+            USERS.update().where(USERS.c.id == id_).values(password_hash=hashed, epoch=USERS.c.epoch + 1)
+        )
+        connection.execute(REFRESH_TOKENS.delete().where(REFRESH_TOKENS.c.user_id == id_))
+
+
+def _find_id(connection: Connection, email: str) -> str:
+    address = normalize_email(email)
+    found: str | None = connection.execute(select(USERS.c.id).where(USERS.c.email == address)).scalar()
+    if found is not None:
+        return found
+    near = nearest(address, connection.execute(select(USERS.c.email)).scalars().all())
+    raise UsageError(f"There is no user {address!r}.{f' Did you mean {near}?' if near else ''}")
+
+
+def _find_email_problems(address: str) -> list[str]:
+    if address.isprintable() and _EMAIL.fullmatch(address):
+        return []
+    return [f"{address!r} is no e-mail address: it looks like name@example.com."]
+
+
+def _find_role_problems(role: str) -> list[str]:
+    if role in set(Role):
+        return []
+    return [f"There is no role {role!r}: it is {' or '.join(Role)}."]
+
+
+def _list_password_problem(password: str) -> list[str]:
+    problem = passwords.find_password_problem(password)
+    return [] if problem is None else [problem]

@@ -1,0 +1,58 @@
+"""Slows down guessing of passwords, by address: nobody can lock out a user from elsewhere."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Callable
+
+from reelport.server.limits.token_buckets import TokenBuckets, hash_owner
+from reelport.server.settings import Settings
+
+_USER_BURST, _ADDRESS_BURST = 10, 100
+_SITE_BITS = 64
+"""Bits of an IPv6 address that one site shares: it chooses the others as it likes."""
+
+
+class LoginAttempts:
+    """Wrong passwords of one process: of an address for one user, and of an address for all users.
+
+    An attempt counts from its begin, and no longer once the password was right: attempts at the same moment can't
+    pass the limit together. Use on the process's event loop only.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._of_user = TokenBuckets(settings.login_failures, _USER_BURST, clock)
+        self._of_address = TokenBuckets(settings.address_login_failures, _ADDRESS_BURST, clock)
+
+    def begin(self, address: str, email: str) -> float:
+        """Begin an attempt and return 0, or return the seconds until one may begin."""
+        site, user = _hash_owners(address, email)
+        if pause := self._of_address.take(site):
+            return pause
+        if pause := self._of_user.take(user):
+            self._of_address.put_back(site)
+            return pause
+        return 0.0
+
+    def forgive(self, address: str, email: str) -> None:
+        """Don't count an attempt: its password was right, or was not looked at."""
+        site, user = _hash_owners(address, email)
+        self._of_address.put_back(site)
+        self._of_user.put_back(user)
+
+
+def _hash_owners(address: str, email: str) -> tuple[bytes, bytes]:
+    site = _find_site(address)
+    return hash_owner(site), hash_owner(site, email)
+
+
+def _find_site(address: str) -> str:
+    """Return the network that one customer has: an IPv4 address, or 64 bits of IPv6."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:  # a socket in the file system has no address
+        return address
+    if parsed.version == 6 and parsed.ipv4_mapped is None:  # noqa: PLR2004 - a version of IP
+        return str(ipaddress.ip_network((parsed, _SITE_BITS), strict=False))
+    return str(parsed)

@@ -1,0 +1,110 @@
+"""`user`, and public keys, called as from a shell."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reelport.cli.main import main
+
+Run = Callable[..., tuple[int, str, str]]
+PASSWORD = "correct horse battery"  # noqa: S105 - of a test
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs one command over a data directory in which `demo` is: its exit status, stdout and stderr."""
+
+    def call(*words: str, stdin: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        with pytest.raises(SystemExit) as left:
+            main([*words, "--data", str(tmp_path / "data")])
+        said = capsys.readouterr()
+        return int(left.value.code or 0), said.out, said.err
+
+    assert call("org", "add", "demo")[0] == 0
+    return call
+
+
+def add(run: Run, *words: str, stdin: str = PASSWORD + "\n") -> tuple[int, str, str]:
+    return run("user", "add", "--org", "demo", "--email", "ann@demo.example", "--password-stdin", *words, stdin=stdin)
+
+
+def test_a_user_is_added_listed_changed_and_removed(run: Run) -> None:
+    """Each command says what it did, as text and as JSON; nothing prints the password."""
+    assert run("user", "list", "--org", "demo")[2] == "demo has no user yet: `reelport user add --org demo` adds one.\n"
+    status, out, err = add(run, "--role", "owner", "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["role"] == "owner"
+    listed = json.loads(run("user", "list", "--json")[1])
+    assert [(row["user"], row["organization"], row["role"]) for row in listed] == [
+        ("ann@demo.example", "demo", "owner")
+    ]
+    assert PASSWORD not in out + str(listed)
+    assert run("user", "password", "ann@demo.example", "--password-stdin", stdin="another long one\r\n")[0] == 0
+    assert run("user", "remove", "ANN@demo.example")[0] == 0
+    assert json.loads(run("user", "list", "--json")[1]) == []
+
+
+def test_a_wrong_command_says_what_to_change(run: Run) -> None:
+    """Without a terminal, with a short password, for an unknown user: a sentence, and nothing is changed."""
+    status, _, err = run("user", "add", "--org", "demo", "--email", "ann@demo.example")
+    assert (status, err) == (
+        2,
+        "reelport: There is no terminal to ask for the password: pipe it in, with --password-stdin.\n",
+    )
+    assert "12 to 1,000 characters, and not 0" in add(run, stdin="")[2]
+    assert "There is no user 'ann@demo.example'." in run("user", "remove", "ann@demo.example")[2]
+    assert json.loads(run("user", "list", "--json")[1]) == []
+
+
+@pytest.mark.parametrize(("again", "status"), [("another password", 2), (PASSWORD, 0)])
+def test_a_password_is_asked_for_twice_at_a_terminal(run: Run, tmp_path: Path, again: str, status: int) -> None:
+    """It is not shown, and two that differ change nothing."""
+    words = [sys.executable, "-m", "reelport", "user", "add", "--org", "demo", "--email", "ann@demo.example"]
+    words += ["--data", str(tmp_path / "data")]
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as command:
+        os.close(theirs)
+        shown = ""
+        for prompt, typed in (("Password: ", PASSWORD), ("Again: ", again)):
+            shown += _read_until(ours, prompt)
+            os.write(ours, f"{typed}\n".encode())
+        shown += _read_until(ours, "")
+        assert command.wait() == status, shown
+    os.close(ours)
+    assert ("differ" in shown) == (status == 2)
+    assert PASSWORD not in shown
+    assert len(json.loads(run("user", "list", "--json")[1])) == (status == 0)
+
+
+def _read_until(terminal: int, prompt: str) -> str:
+    """Read what a terminal shows until a prompt; without one, until its program ends."""
+    shown = b""
+    while not (prompt and shown.endswith(prompt.encode())):
+        try:
+            part = os.read(terminal, 1)
+        except OSError:  # the other end is closed: how Linux ends a terminal
+            break
+        if not part:
+            break
+        shown += part
+    return shown.decode()
+
+
+def test_a_key_says_its_kind(run: Run) -> None:
+    """A key is private unless it is said otherwise."""
+    for kind in ((), ("--kind", "public")):
+        assert run("key", "create", "--org", "demo", "--permissions", "create_reports", *kind)[0] == 0
+    assert [row["kind"] for row in json.loads(run("key", "list", "--json")[1])] == ["private", "public"]
+    status, _, err = run("key", "create", "--org", "demo", "--permissions", "create_reports", "--kind", "secret")
+    assert status == 2
+    assert '"private", "public"' in err

@@ -1,0 +1,217 @@
+"""Grants to users by public keys: by password and by refresh tokens, on both databases."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+from tests.server.conftest import State
+
+from reelport.errors import UsageError
+from reelport.server.access import callers, grants, logins, organizations, users
+from reelport.server.access.grants import ClientCredentials, Grant, Refusal
+from reelport.server.access.logins import REPLACEMENT_GRACE, Password, Terms
+from reelport.server.reports import withdrawal
+from reelport.server.state.database import reading
+from reelport.server.state.tables import REFRESH_TOKENS
+
+PASSWORD = "correct horse battery"  # noqa: S105 - of a test
+EMAIL = "ann@demo.example"
+TERMS = Terms(36_000, timedelta(days=30))
+
+
+class Desk:
+    """The organization `demo` with a user, and a public key of it."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        state.organization("demo", "c1")
+        users.add_user(state.db, "demo", EMAIL, "owner", PASSWORD, state.now)
+        self.client = self.new_key("demo")
+
+    def new_key(self, organization: str, kind: str = "public") -> ClientCredentials:
+        """A new key."""
+        key = organizations.create_key(
+            self.state.db, self.state.service_secret, organization, ["create_reports"], self.state.now, kind=kind
+        )
+        return ClientCredentials(key.id, key.secret)
+
+    def log_in(
+        self, text: str = PASSWORD, email: str = EMAIL, client: ClientCredentials | None = None, after: float = 0
+    ) -> Grant | Refusal:
+        """What signing in gives, some seconds later."""
+        state = self.state
+        now = state.now + timedelta(seconds=after)
+        return logins.grant_by_password(
+            state.db, state.service_secret, client or self.client, Password(email, text), [], now, TERMS
+        )
+
+    def granted(self) -> Grant:
+        """What the right password gives."""
+        found = self.log_in()
+        assert isinstance(found, Grant)
+        return found
+
+    def refresh(self, token: str | None, after: float = 0, client: ClientCredentials | None = None) -> Grant | Refusal:
+        """What a refresh token gives, some seconds later."""
+        state = self.state
+        now = state.now + timedelta(seconds=after)
+        return logins.grant_by_refresh_token(
+            state.db, state.service_secret, client or self.client, token or "", [], now, TERMS
+        )
+
+    def reads(self, grant: Grant, after: float = 0) -> bool:
+        """Whether the access token of a grant stands for anybody."""
+        now = self.state.now + timedelta(seconds=after)
+        return callers.identify_caller(self.state.db, self.state.service_secret, grant.token, now) is not None
+
+    def tokens(self) -> int:
+        """How many refresh tokens are stored."""
+        with reading(self.state.db) as connection:
+            count: int = connection.execute(select(func.count()).select_from(REFRESH_TOKENS)).scalar_one()
+            return count
+
+
+@pytest.fixture
+def desk(state: State) -> Desk:
+    return Desk(state)
+
+
+def test_a_login_stands_for_the_key_and_the_user(desk: Desk) -> None:
+    """Its token has the key's scopes and channels, ten hours long, and names the user."""
+    grant = desk.granted()
+    caller = callers.identify_caller(desk.state.db, desk.state.service_secret, grant.token, desk.state.now)
+    assert caller is not None
+    assert caller.login is not None
+    assert (caller.key_id, caller.organization, caller.login.user_id) == (desk.client.id, "demo", grant.user_id)
+    assert (caller.scopes, caller.channels) == (frozenset({"create_reports"}), frozenset({"c1"}))
+    assert desk.reads(grant, TERMS.seconds - 1)
+    assert not desk.reads(grant, TERMS.seconds)
+
+
+def test_who_may_not_sign_in_gets_no_token(desk: Desk) -> None:
+    """A wrong password, an unknown user and another organization's are one refusal; a wrong secret is another."""
+    desk.state.organization("rival")
+    users.add_user(desk.state.db, "rival", "eve@rival.example", "owner", PASSWORD, desk.state.now)
+    assert desk.log_in("correct horse batterY") is Refusal.INVALID_GRANT
+    assert desk.log_in(email="bob@demo.example") is Refusal.INVALID_GRANT
+    assert desk.log_in(email="eve@rival.example") is Refusal.INVALID_GRANT
+    assert desk.log_in(email="a\0@\ud800") is Refusal.INVALID_GRANT
+    assert desk.log_in(client=ClientCredentials(desk.client.id, "wrong")) is Refusal.INVALID_CLIENT
+    assert isinstance(desk.log_in(email=EMAIL.upper()), Grant)
+
+
+def test_each_kind_of_key_has_its_own_grants(desk: Desk) -> None:
+    """A private key takes no password, and a public key gets nothing by its secret alone."""
+    state, private = desk.state, desk.new_key("demo", "private")
+    assert desk.log_in(client=private) is Refusal.UNAUTHORIZED_CLIENT
+    assert desk.refresh(desk.granted().refresh_token, client=private) is Refusal.UNAUTHORIZED_CLIENT
+    assert grants.grant_token(state.db, state.service_secret, desk.client, [], state.now) is Refusal.UNAUTHORIZED_CLIENT
+    nobody = grants.grant_anonymous_token(state.db, state.service_secret, desk.client, state.now, seconds=60)
+    assert isinstance(nobody, Grant)
+    caller = callers.identify_caller(state.db, state.service_secret, nobody.token, state.now)
+    assert caller is not None
+    assert caller.scopes == frozenset()
+    with pytest.raises(UsageError, match="There is no kind of key 'secret': it is private or public"):
+        desk.new_key("demo", "secret")
+
+
+def test_a_refresh_token_is_replaced_by_its_use(desk: Desk) -> None:
+    """Each gives another pair, and is good once; only its hash is stored."""
+    first = desk.granted()
+    second = desk.refresh(first.refresh_token, 36_000)
+    assert isinstance(second, Grant)
+    assert desk.reads(second, 36_001)
+    assert second.refresh_token != first.refresh_token
+    third = desk.refresh(second.refresh_token, 72_000)
+    assert isinstance(third, Grant)
+    with reading(desk.state.db) as connection:
+        stored = connection.execute(select(REFRESH_TOKENS.c.token_hash)).scalars().all()
+    assert not {first.refresh_token, second.refresh_token, third.refresh_token} & set(stored)
+
+
+def test_an_answer_that_was_lost_can_be_asked_for_again(desk: Desk) -> None:
+    """Within a minute a replaced token still gives a pair, and neither pair ends the other."""
+    first = desk.granted()
+    grace = REPLACEMENT_GRACE.total_seconds()
+    pairs = [desk.refresh(first.refresh_token, after) for after in (0, grace)]
+    for pair in pairs:
+        assert isinstance(pair, Grant)
+        assert isinstance(desk.refresh(pair.refresh_token, grace), Grant)
+
+
+def test_a_stolen_refresh_token_ends_its_login(desk: Desk) -> None:
+    """When a token comes again later, one of two holders is a thief: neither gets another, other logins go on."""
+    first, other = desk.granted(), desk.granted()
+    second = desk.refresh(first.refresh_token)
+    assert isinstance(second, Grant)
+    assert desk.refresh(first.refresh_token, REPLACEMENT_GRACE.total_seconds() + 1) is Refusal.INVALID_GRANT
+    assert desk.refresh(second.refresh_token, 70) is Refusal.INVALID_GRANT
+    assert isinstance(desk.refresh(other.refresh_token, 70), Grant)
+
+
+def test_a_refresh_token_is_worth_nothing_elsewhere_or_too_late(desk: Desk) -> None:
+    """Not with another key, not after its life, and not when it was never one."""
+    token = desk.granted().refresh_token
+    assert desk.refresh(token, client=desk.new_key("demo")) is Refusal.INVALID_GRANT
+    assert desk.refresh(token, client=ClientCredentials(desk.client.id, "wrong")) is Refusal.INVALID_CLIENT
+    assert desk.refresh(token, TERMS.refresh_life.total_seconds()) is Refusal.INVALID_GRANT
+    for wrong in ("", "x", "\0", "rpf_é", (token or "")[:-1], "rpf_" + "a" * 100_000):
+        assert desk.refresh(wrong) is Refusal.INVALID_GRANT
+    assert isinstance(desk.refresh(token), Grant)
+
+
+@pytest.mark.parametrize("end", ["password", "remove", "revoke", "organization"])
+def test_what_was_granted_to_a_user_ends_with_the_access(desk: Desk, end: str) -> None:
+    """Access and refresh tokens are worth nothing a moment later."""
+    grant, state = desk.granted(), desk.state
+    match end:
+        case "password":
+            users.change_password(state.db, EMAIL, PASSWORD + "2")
+            assert desk.log_in() is Refusal.INVALID_GRANT
+            assert isinstance(desk.log_in(PASSWORD + "2"), Grant)
+        case "remove":
+            users.remove_user(state.db, EMAIL)
+        case "revoke":
+            organizations.revoke_key(state.db, desk.client.id, state.now)
+        case _:
+            assert withdrawal.preview_removal(state.db, "demo").users == 1
+            withdrawal.remove_organization(state.db, state.settings, "demo")
+            assert users.list_users(state.db) == ()
+    assert not desk.reads(grant)
+    assert desk.refresh(grant.refresh_token) in {Refusal.INVALID_GRANT, Refusal.INVALID_CLIENT}
+
+
+def test_one_token_used_twice_at_the_same_moment_gives_two_pairs_of_one_login(desk: Desk) -> None:
+    """Two processes that share a token are no thieves, and the state has no half of a pair."""
+    first = desk.granted()
+    found: list[Grant | Refusal] = []
+    both = threading.Barrier(2)
+
+    def refresh() -> None:
+        both.wait()
+        found.append(desk.refresh(first.refresh_token))
+
+    threads = [threading.Thread(target=refresh) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert all(isinstance(each, Grant) for each in found)
+    assert desk.tokens() == 3
+
+
+def test_old_refresh_tokens_are_deleted(desk: Desk) -> None:
+    """The expired ones of a user go at the next login, and of a loop of refreshes a hundred stay."""
+    desk.granted()
+    assert isinstance(desk.log_in(after=TERMS.refresh_life.total_seconds()), Grant)
+    assert desk.tokens() == 1
+    grant = desk.granted()
+    for number in range(110):
+        found = desk.refresh(grant.refresh_token, number)
+        assert isinstance(found, Grant)
+        grant = found
+    assert desk.tokens() == 101
+    assert isinstance(desk.refresh(grant.refresh_token, 110), Grant)

@@ -1,0 +1,84 @@
+"""Users and their passwords, on both databases."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+from tests.server.conftest import State
+
+from reelport.errors import UsageError
+from reelport.server.access import passwords, users
+from reelport.server.access.users import Role
+from reelport.server.state.database import reading
+from reelport.server.state.tables import USERS
+
+PASSWORD = "correct horse battery"  # noqa: S105 - of a test
+
+
+def test_an_address_is_one_users_in_any_case(state: State) -> None:
+    """An address is stored in lower case, and taken once in the whole service."""
+    state.organization("demo")
+    state.organization("rival")
+    added = users.add_user(state.db, "demo", " Ann@Demo.example ", "owner", PASSWORD, state.now)
+    assert users.list_users(state.db) == (added,)
+    assert (added.email, added.role, added.organization) == ("ann@demo.example", Role.OWNER, "demo")
+    with pytest.raises(UsageError, match=r"There is a user 'ann@demo\.example' already"):
+        users.add_user(state.db, "rival", "ANN@demo.example", "member", PASSWORD, state.now)
+    assert users.list_users(state.db, "rival") == ()
+
+
+def test_everything_that_is_wrong_with_a_new_user_is_said_at_once(state: State) -> None:
+    """Address, role and password have a sentence each, and nobody is added."""
+    state.organization("demo")
+    with pytest.raises(UsageError) as refused:
+        users.add_user(state.db, "demo", "nobody", "boss", "short", state.now)
+    assert str(refused.value).splitlines() == [
+        "'nobody' is no e-mail address: it looks like name@example.com.",
+        "There is no role 'boss': it is owner or member.",
+        "A password has 12 to 1,000 characters, and not 5.",
+    ]
+    with pytest.raises(UsageError, match=r"There is no organization 'demos'\. Did you mean demo\?"):
+        users.add_user(state.db, "demos", "ann@demo.example", "owner", PASSWORD, state.now)
+    assert users.list_users(state.db) == ()
+
+
+@pytest.mark.parametrize(
+    "email", ["a@", "@b", "a b@c", "a@b@c", "a\0@b", "a\n@b", "", "a,b@c", "<a@b>", "a" * 65 + "@b"]
+)
+def test_what_is_no_address_is_refused(state: State, email: str) -> None:
+    """Whatever could not be typed at a sign-in, or would break a list."""
+    state.organization("demo")
+    with pytest.raises(UsageError, match="is no e-mail address"):
+        users.add_user(state.db, "demo", email, "owner", PASSWORD, state.now)
+
+
+def test_a_password_is_stored_as_an_argon2id_hash_of_its_own(state: State) -> None:
+    """Two users with the same password have other hashes, and neither holds it."""
+    state.organization("demo")
+    for name in ("ann", "ben"):
+        users.add_user(state.db, "demo", f"{name}@demo.example", "member", PASSWORD, state.now)
+    with reading(state.db) as connection:
+        hashes = connection.execute(select(USERS.c.password_hash)).scalars().all()
+    assert len(set(hashes)) == 2
+    assert all(each.startswith("$argon2id$") and PASSWORD not in each for each in hashes)
+
+
+@pytest.mark.parametrize("given", ["", PASSWORD + " ", "correct horse batterY", "x" * 10_000, "\ud800" * 20])
+def test_only_the_password_itself_is_right(given: str) -> None:
+    """A longer, other or unencodable text is wrong, and never an error; so is every text where none is stored."""
+    assert passwords.is_password(PASSWORD, passwords.hash_password(PASSWORD))
+    assert not passwords.is_password(given, passwords.hash_password(PASSWORD))
+    assert not passwords.is_password(given, None)
+    assert not passwords.is_password(given, "no hash")
+
+
+def test_an_unknown_user_is_told_with_the_nearest(state: State) -> None:
+    """Neither is removed nor changed."""
+    state.organization("demo")
+    users.add_user(state.db, "demo", "ann@demo.example", "owner", PASSWORD, state.now)
+    with pytest.raises(UsageError, match=r"Did you mean ann@demo\.example\?"):
+        users.remove_user(state.db, "anne@demo.example")
+    with pytest.raises(UsageError, match=r"Did you mean ann@demo\.example\?"):
+        users.change_password(state.db, "anne@demo.example", PASSWORD)
+    users.remove_user(state.db, "ANN@demo.example")
+    assert users.list_users(state.db) == ()

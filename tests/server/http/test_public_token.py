@@ -1,0 +1,134 @@
+"""The token endpoint of public keys: what each grant answers, and what is said when there is none."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import httpx2
+import pytest
+from tests.server.api import ASK, INPUT, Api
+
+from reelport.server.access import organizations, users
+from reelport.wire import PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
+
+EMAIL = "ann@demo.example"
+PASSWORD = "correct horse battery"  # noqa: S105 - of a test
+LOGIN = {"grant_type": "password", "username": EMAIL, "password": PASSWORD}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def client_pair(api: Api) -> dict[str, str]:
+    """A user of `demo`, and the id and secret of a public key."""
+    now = datetime.now(UTC)
+    users.add_user(api.service.db, "demo", EMAIL, "owner", PASSWORD, now)
+    key = organizations.create_key(
+        api.service.db, api.service.service_secret, "demo", ["create_reports"], now, kind="public"
+    )
+    return {"client_id": key.id, "client_secret": key.secret}
+
+
+def post(api: Api, form: dict[str, str], path: str = PUBLIC_TOKEN_PATH) -> httpx2.Response:
+    return api.client.post(path, data=form)
+
+
+def ask_at_root(api: Api, token: str) -> httpx2.Response:
+    body = json.dumps({"query": ASK, "variables": {"input": INPUT}}).encode()
+    return api.client.post(PUBLIC_GRAPHQL_PATH, content=body, headers={"Authorization": f"Bearer {token}"})
+
+
+def test_a_password_is_answered_as_by_the_reference(api: Api, client_pair: dict[str, str]) -> None:
+    """Ten hours, an empty scope, a refresh token, the user's id; nothing may be stored. `version` is let pass."""
+    reply = post(api, client_pair | LOGIN | {"version": "2"})
+    said = reply.json()
+    assert reply.status_code == 200
+    assert reply.headers["cache-control"] == "no-store"
+    assert (said["expires_in"], said["scope"], said["token_type"]) == (36_000, "", "Bearer")
+    assert said["refresh_token"]
+    assert said["uid"].startswith("rpu_")
+
+
+@pytest.mark.parametrize("grant", ["password", "refresh_token"])
+def test_a_users_token_asks_for_reports_at_the_root(api: Api, client_pair: dict[str, str], grant: str) -> None:
+    """GraphQL of public keys is at `POST /`."""
+    said = post(api, client_pair | LOGIN).json()
+    if grant == "refresh_token":
+        said = post(api, client_pair | {"grant_type": grant, "refresh_token": said["refresh_token"]}).json()
+    answer = ask_at_root(api, said["access_token"]).json()
+    assert answer["data"]["askPartnerReportFile"]["reportFile"]["reportToken"]
+
+
+def test_a_secret_alone_gives_a_token_without_rights(api: Api, client_pair: dict[str, str]) -> None:
+    """As at the reference's public host: a token, with which no report can be asked for, whatever key it is."""
+    for pair in (client_pair, {"client_id": api.key.id, "client_secret": api.key.secret}):
+        said = post(api, pair | {"grant_type": "client_credentials"}).json()
+        assert (said["scope"], said["refresh_token"]) == ("", None)
+        error = ask_at_root(api, said["access_token"]).json()["errors"][0]
+        assert "create_reports" in error["message"]
+
+
+def test_wrong_users_and_wrong_passwords_are_the_same_answer(api: Api, client_pair: dict[str, str]) -> None:
+    """Nobody learns which addresses sign in here."""
+    wrong = post(api, client_pair | LOGIN | {"password": "x" * 20})
+    unknown = post(api, client_pair | LOGIN | {"username": "bob@demo.example"})
+    assert (wrong.status_code, wrong.json()["error"]) == (400, "invalid_grant")
+    assert wrong.json() == unknown.json()
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "said"),
+    [
+        ({"password": ""}, "invalid_request", "password is missing"),
+        ({"username": ""}, "invalid_request", "username is missing"),
+        ({"client_secret": "no"}, "invalid_client", "the secret is wrong"),
+        ({"grant_type": "refresh_token"}, "invalid_request", "refresh_token is missing"),
+        ({"grant_type": "refresh_token", "refresh_token": "x"}, "invalid_grant", "ask with the password"),
+        ({"grant_type": "authorization_code"}, "unsupported_grant_type", "password, refresh_token, client_credentials"),
+        ({"grant_type": ""}, "invalid_request", "send password"),
+        ({"scope": "access_revenue"}, "invalid_scope", "none of the scopes"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    api: Api, client_pair: dict[str, str], changed: dict[str, str], error: str, said: str
+) -> None:
+    """A code of RFC 6749 with status 400, and a sentence that says what to change."""
+    reply = post(api, client_pair | LOGIN | changed)
+    assert (reply.status_code, reply.json()["error"]) == (400, error)
+    assert said in reply.json()["error_description"]
+
+
+def test_a_key_of_the_other_kind_is_sent_to_its_path(api: Api, client_pair: dict[str, str]) -> None:
+    """Each error names the path and the grant that the key gets tokens by."""
+    private = {"client_id": api.key.id, "client_secret": api.key.secret}
+    reply = post(api, private | LOGIN)
+    assert (reply.json()["error"], TOKEN_PATH in reply.json()["error_description"]) == ("unauthorized_client", True)
+    reply = post(api, client_pair | {"grant_type": "client_credentials"}, TOKEN_PATH)
+    assert reply.json()["error"] == "unauthorized_client"
+    assert PUBLIC_TOKEN_PATH in reply.json()["error_description"]
+    reply = post(api, client_pair | LOGIN, TOKEN_PATH)
+    assert reply.json()["error"] == "unsupported_grant_type"
+    assert PUBLIC_TOKEN_PATH in reply.json()["error_description"]
+
+
+def test_a_browser_at_the_root_is_told_what_is_where(api: Api) -> None:
+    """The root takes only POST; whoever looks at it finds the paths."""
+    reply = api.client.get(PUBLIC_GRAPHQL_PATH)
+    assert (reply.status_code, reply.json()["error"]) == (404, "not_found")
+    assert PUBLIC_TOKEN_PATH in reply.json()["error_description"]
+
+
+def test_guessing_is_slowed_down_and_locks_out_nobody_elsewhere(api: Api, client_pair: dict[str, str]) -> None:
+    """After ten wrong passwords an address waits, even with the right one; that user elsewhere does not."""
+    victim = client_pair | LOGIN | {"username": "mia@demo.example"}
+    users.add_user(api.service.db, "demo", "mia@demo.example", "member", PASSWORD, datetime.now(UTC))
+    replies = [post(api, victim | {"password": f"wrong password {number}"}) for number in range(11)]
+    assert [reply.status_code for reply in replies] == [400] * 10 + [429]
+    assert int(replies[-1].headers["retry-after"]) >= 1
+    assert post(api, victim).status_code == 429
+    assert post(api, client_pair | LOGIN).status_code == 200
+    assert api.service.login_attempts.begin("192.0.2.7", "mia@demo.example") == 0
+
+
+def test_right_passwords_are_not_slowed_down(api: Api, client_pair: dict[str, str]) -> None:
+    """A program that signs in at each start does so more than ten times."""
+    assert [post(api, client_pair | LOGIN).status_code for _ in range(15)] == [200] * 15

@@ -1,0 +1,39 @@
+"""How guessing passwords is slowed down."""
+
+from __future__ import annotations
+
+from reelport.server.limits.login_attempts import LoginAttempts
+from reelport.server.settings import read_settings
+
+
+def test_attempts_come_back_with_time() -> None:
+    """Ten at once for one user, then six a minute; another user and another address have their own."""
+    now = 0.0
+    attempts = LoginAttempts(read_settings(), lambda: now)
+    assert [attempts.begin("192.0.2.1", "ann") for _ in range(10)] == [0.0] * 10
+    assert attempts.begin("192.0.2.1", "ann") == 10.0
+    assert attempts.begin("192.0.2.1", "ben") == 0.0
+    assert attempts.begin("192.0.2.2", "ann") == 0.0
+    now = 10.0
+    assert attempts.begin("192.0.2.1", "ann") == 0.0
+    assert attempts.begin("192.0.2.1", "ann") == 10.0
+
+
+def test_an_address_can_not_try_many_users() -> None:
+    """A hundred attempts at once for whatever users, then one a second; those that were right don't count."""
+    attempts = LoginAttempts(read_settings(), lambda: 0.0)
+    assert [attempts.begin("192.0.2.1", f"user-{number}") for number in range(100)] == [0.0] * 100
+    assert attempts.begin("192.0.2.1", "user-100") == 1.0
+    attempts.forgive("192.0.2.1", "user-0")
+    assert attempts.begin("192.0.2.1", "user-100") == 0.0
+
+
+def test_the_addresses_of_one_ipv6_site_are_one() -> None:
+    """A site chooses the last 64 bits as it likes; a mapped IPv4 address is itself."""
+    attempts = LoginAttempts(read_settings(), lambda: 0.0)
+    for number in range(10):
+        attempts.begin(f"2001:db8::{number}", "ann")
+    assert attempts.begin("2001:db8::ffff", "ann") > 0
+    assert attempts.begin("2001:db8:0:1::1", "ann") == 0
+    assert attempts.begin("::ffff:192.0.2.1", "ann") == 0
+    assert attempts.begin("", "ann") == 0
