@@ -28,11 +28,6 @@ class Coverage:
     service: str
     outdated: bool
 
-    @property
-    def current(self) -> bool:
-        """Whether no day is missing."""
-        return not len(self.missing)
-
 
 def coverage_of(spec: Spec, today: date | None = None) -> Coverage:
     """Compute the coverage of a spec's copy. Sends nothing and changes nothing."""

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from reelport.client.events import Asked, Event, Progress, Reused
-from reelport.client.files.sidecar import read_sidecar
+from reelport.client.files.sidecar import name_sidecar, read_sidecar
 from reelport.client.flows import fetch
 from reelport.client.flows.download import look_up_links
 from reelport.client.ranges.windows import Window
@@ -88,17 +88,13 @@ def _forget_report(session: Session, token: str) -> Flow[None]:
 
 
 def _remove_files(file: Path) -> None:
-    for path in (file, _sidecar_of(file)):
+    for path in (file, name_sidecar(file)):
         path.unlink(missing_ok=True)
 
 
 def _read_sidecar(target: Path) -> tuple[str, datetime] | None:
     """Read the report's token and the time of its ask from the sidecar; None where one of them is missing."""
-    noted = read_sidecar(_sidecar_of(target))
+    noted = read_sidecar(name_sidecar(target))
     if noted is None or not isinstance(noted.get("asked"), str):
         return None
     return str(noted["report"]), datetime.fromisoformat(noted["asked"]).astimezone(UTC)
-
-
-def _sidecar_of(file: Path) -> Path:
-    return file.with_name(f"{file.name}.json")

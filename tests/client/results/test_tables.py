@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelport.catalog import CellType, Dimension, Metric
-from reelport.client.results.tables import Table, look_up_columns
+from reelport.client.results.columns import look_up_columns
+from reelport.client.results.tables import Table
 from reelport.errors import IncompleteDownload, SchemaDrift, StorageError
 
 HEADER = "day,hour,video_title,views,estimated_earnings_eur,view_through_rate,brand_new"

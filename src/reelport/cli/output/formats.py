@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
     from reelport.client.flows.download import Downloaded
-    from reelport.client.results.tables import Cell, Table
+    from reelport.client.results.cells import Cell
+    from reelport.client.results.tables import Table
 
 _FLUSHED = 1 << 20
 

@@ -14,7 +14,9 @@ from rich.text import Text
 
 from reelport.catalog import CellType
 from reelport.cli.output.terminal_text import clean_line
-from reelport.client.results.tables import Cell, Column, Table
+from reelport.client.results.cells import Cell
+from reelport.client.results.columns import Column
+from reelport.client.results.tables import Table
 
 _SHOWN = 100
 """Rows that a table shows at most."""

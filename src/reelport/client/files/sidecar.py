@@ -45,9 +45,14 @@ class Sidecar:
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
+def name_sidecar(target: Path) -> Path:
+    """Return the path that a file's sidecar has: `views.csv.json`."""
+    return target.with_name(f"{target.name}.json")
+
+
 def find_sidecar_path(target: Path) -> Path | None:
-    """Return a file's sidecar, `views.csv.json`; None where another file has that name."""
-    path = target.with_name(f"{target.name}.json")
+    """Return a file's sidecar; None where another file has that name."""
+    path = name_sidecar(target)
     return path if not path.exists() or read_sidecar(path) is not None else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reelport.client.files.sidecar import Sidecar, read_sidecar
+from reelport.client.files.sidecar import Sidecar, name_sidecar, read_sidecar
 from reelport.client.flows.download import Downloaded
 from reelport.client.ranges.result import Ranged
 from reelport.client.ranges.rules import MergePlan
@@ -42,7 +42,7 @@ def format_manifest(session: Session, plan: MergePlan, done: Ranged) -> bytes:
 
 def _describe_window(done: Downloaded) -> dict[str, object]:
     """Describe a window by its own sidecar, which is removed together with the window's file."""
-    said = read_sidecar(done.path.with_name(f"{done.path.name}.json")) or {}
+    said = read_sidecar(name_sidecar(done.path)) or {}
     query = said.get("query") or {}
     days = {"start": query.get("startDate"), "end": query.get("endDate")}
     return days | {name: said.get(name) for name in _OF_A_WINDOW}

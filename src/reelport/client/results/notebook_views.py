@@ -28,14 +28,14 @@ _NUMBERS = {CellType.INTEGER, CellType.DECIMAL}
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def render_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], extent: Callable[[], str]) -> str:
+def render_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], count: Callable[[], int | None]) -> str:
     """Render a table's first rows and extent, or the error where they can't be read."""
     try:
-        shown, more = list(islice(rows, SHOWN_ROWS)), extent()
+        shown, more = list(islice(rows, SHOWN_ROWS)), _describe_extent(len(columns), count())
     except ReelportError as error:
         return f"<p>{_escape(error)}</p>"
     head = "".join(
-        f"<th{_format_style(one)}>{_escape(one.name)}<br><small>{_name_type(one)}</small></th>" for one in columns
+        f"<th{_format_style(one)}>{_escape(one.name)}<br><small>{one.type.name.lower()}</small></th>" for one in columns
     )
     body = "".join(f"<tr>{''.join(map(_render_cell, columns, row))}</tr>" for row in shown)
     return (
@@ -44,7 +44,7 @@ def render_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], exte
     )
 
 
-def describe_extent(columns: int, rows: int | None) -> str:
+def _describe_extent(columns: int, rows: int | None) -> str:
     """Describe how many rows and columns there are; `rows` None: too many to count now."""
     of = format_count(columns, "column")
     if rows is None:
@@ -101,10 +101,6 @@ def _format_style(column: Column, *, wraps: bool = False) -> str:
     """Return the style of a column's cells: numbers to the right; only texts wrap."""
     flow = "max-width:40em;overflow-wrap:anywhere" if wraps and column.type is CellType.TEXT else "white-space:nowrap"
     return f' style="text-align:{"right" if column.type in _NUMBERS else "left"};{flow}"'
-
-
-def _name_type(column: Column) -> str:
-    return column.type.name.lower()
 
 
 def _escape(value: object) -> str:

@@ -16,8 +16,8 @@ from reelport.catalog import CellType
 from reelport.client.files.part import translate_io_errors
 from reelport.client.files.shape import check_header, parse_names
 from reelport.client.results.cells import Cell, count_rows, read_typed_rows
-from reelport.client.results.columns import PRECISION, Column, describe_column, look_up_columns
-from reelport.client.results.notebook_views import describe_extent, render_table
+from reelport.client.results.columns import Column, describe_column, look_up_columns
+from reelport.client.results.notebook_views import render_table
 from reelport.errors import ReelportError, SchemaDrift, UsageError
 from reelport.wording import format_count
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
-
-__all__ = ["PRECISION", "Cell", "Column", "Table", "look_up_columns"]
 
 _HEADER_BYTES = 1 << 16
 _SOON_COUNTED = 64 << 20
@@ -88,24 +86,22 @@ class Table:
         """Show columns with their types, the extent and the path, as Arrow does; reads no cell."""
         columns = "".join(f"\n{describe_column(column)}" for column in self.columns)
         try:
-            extent = f"{self._count_soon()} x {format_count(len(self.columns), 'column')}"
+            rows = self._count_soon()
+            counted = "many rows" if rows is None else format_count(rows, "row")
+            extent = f"{counted} x {format_count(len(self.columns), 'column')}"
         except ReelportError:  # the file is gone or broken: whoever reads its rows is told
             extent = "rows can't be read"
         return f"Table({extent}, {str(self.path)!r}){columns}"
 
-    def _count_soon(self) -> str:
+    def _count_soon(self) -> int | None:
+        """Count the rows of a file that isn't too large for that."""
         with translate_io_errors(self.path):
             soon = self.path.stat().st_size <= _SOON_COUNTED
-        return format_count(len(self), "row") if soon else "many rows"
+        return len(self) if soon else None
 
     def _repr_html_(self) -> str:
         """Show the first rows in a notebook."""
-        return render_table(self.columns, self.tuples(), self._describe_extent)
-
-    def _describe_extent(self) -> str:
-        with translate_io_errors(self.path):
-            soon = self.path.stat().st_size <= _SOON_COUNTED
-        return describe_extent(len(self.columns), len(self) if soon else None)
+        return render_table(self.columns, self.tuples(), self._count_soon)
 
     def rows(self) -> Iterator[dict[str, Cell]]:
         """Yield each row as a dict by column, one at a time, so that any file fits into memory."""
