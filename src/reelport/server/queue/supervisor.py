@@ -10,8 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -21,21 +20,11 @@ from sqlalchemy import Engine
 
 from reelport.errors import StorageError
 from reelport.facts.layout import require_layout
+from reelport.server.child_process import Ended, keep_running, run_process, run_threads
 from reelport.server.queue import jobs, liveness
 from reelport.server.queue.deaths import Deaths
 from reelport.server.settings import Settings
 from reelport.server.state import database
-from reelport.storage.durable import describe_os_error
-
-_LEAST_PAUSE = 0.1
-_LONGEST_PAUSE = 10.0
-_GROWTH = 1.5
-_STABLE_SECONDS = 30.0
-"""A worker that lived so long is restarted without backoff."""
-
-_POLL_SECONDS = 0.05
-_SUSPECTS_SECONDS = 1.0
-"""Seconds between two checks for suspects."""
 
 _RECORD_SECONDS = 0.2
 _log = structlog.get_logger()
@@ -68,28 +57,13 @@ def run_workers(settings: Settings, workers: int) -> Iterator[None]:
         return
     db = database.open_database(settings)
     try:
-        with liveness.hold_supervisor_name(settings) as name, _run_threads(_Supervisor(settings, db, name), workers):
-            yield
+        with liveness.hold_supervisor_name(settings) as name:
+            supervisor = _Supervisor(settings, db, name)
+            works = [supervisor.record_deaths, supervisor.keep_isolated_worker, *[supervisor.keep_worker] * workers]
+            with run_threads("supervisor", works, supervisor.ending):
+                yield
     finally:
         db.dispose()
-
-
-@contextmanager
-def _run_threads(supervisor: _Supervisor, workers: int) -> Iterator[None]:
-    threads = [
-        threading.Thread(target=work, name=f"supervisor-{number}", daemon=True)
-        for number, work in enumerate(
-            [supervisor.record_deaths, supervisor.keep_isolated_worker, *[supervisor.keep_worker] * workers]
-        )
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        supervisor.ending.set()
-        for thread in threads:
-            thread.join()
 
 
 class _Supervisor:
@@ -104,32 +78,16 @@ class _Supervisor:
 
     def keep_worker(self) -> None:
         """Keep one worker running until the supervisor ends."""
-        self._restart_while_needed(lambda: True, ())
+        keep_running("worker", self._run_worker, self.ending)
 
     def keep_isolated_worker(self) -> None:
         """Run an isolated worker whenever a suspect is due."""
-        self._restart_while_needed(self._has_due_suspect, ("--isolated",))
+        keep_running("worker", lambda: self._run_worker("--isolated"), self.ending, self._has_due_suspect)
 
     def record_deaths(self) -> None:
         """Record deaths of workers in the state."""
         while not self.ending.wait(_RECORD_SECONDS):
             self._deaths.record_due()
-
-    def _restart_while_needed(self, needed: Callable[[], bool], arguments: tuple[str, ...]) -> None:
-        pause = _LEAST_PAUSE / _GROWTH
-        while not self.ending.is_set():
-            if not needed():
-                self.ending.wait(_SUSPECTS_SECONDS)
-                continue
-            started = time.monotonic()
-            ended = self._run_worker(arguments)
-            if self.ending.is_set():
-                return
-            is_stable = time.monotonic() - started > _STABLE_SECONDS or ended == _DONE
-            pause = _LEAST_PAUSE if is_stable else min(pause * _GROWTH, _LONGEST_PAUSE)
-            if ended != _DONE:
-                _log.warning("worker ended", **ended, restart_in=round(pause, 2))
-            self.ending.wait(pause)
 
     def _has_due_suspect(self) -> bool:
         try:
@@ -140,22 +98,15 @@ class _Supervisor:
             _log.exception("the check for suspects failed")
             return False
 
-    def _run_worker(self, arguments: tuple[str, ...]) -> dict[str, int | str]:
-        """Run one worker until it ends or the supervisor stops; returns how it ended, for the log."""
-        try:
-            process = self._start_worker(arguments)
-        except OSError as error:  # too many processes or open files, too little memory: try again later
-            return {"reason": f"it could not be started: {describe_os_error(error)}"}
-        while process.poll() is None and not self.ending.wait(_POLL_SECONDS):
-            pass
-        if self.ending.is_set():
-            _stop_process(process, self._settings)
-        else:
+    def _run_worker(self, *arguments: str) -> Ended:
+        """Run one worker; an isolated one is done once it has made every suspect."""
+        patience = self._settings.drain_seconds + 5
+        process = run_process(lambda: self._start_worker(arguments), self.ending, patience)
+        if isinstance(process, dict):
+            return process
+        if not self.ending.is_set():
             self._deaths.add(process.pid, process.returncode)
-        _close_stdin(process)
-        if arguments and process.returncode == 0:
-            return _DONE
-        return {"pid": process.pid, "status": process.returncode}
+        return {} if arguments and process.returncode == 0 else {"pid": process.pid, "status": process.returncode}
 
     def _start_worker(self, arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
         """Start a worker whose standard input closes when this process ends, even by SIGKILL."""
@@ -165,21 +116,3 @@ class _Supervisor:
             stdout=subprocess.DEVNULL,
             env={**os.environ, **self._settings.environment()},
         )
-
-
-_DONE: dict[str, int | str] = {}
-"""Result of `_run_worker` for an isolated worker that made every suspect."""
-
-
-def _stop_process(process: subprocess.Popen[bytes], settings: Settings) -> None:
-    process.terminate()
-    try:
-        process.wait(settings.drain_seconds + 5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _close_stdin(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
