@@ -24,6 +24,9 @@ else:
     else:
         POSIX = True
 
+LOCK = "lock"
+"""The name of the file by which a folder is locked."""
+
 _TURN_SECONDS, _TURNS = 0.05, 40
 """Pause and number of tries to rename onto a file that another program (a virus scanner, say) has open."""
 
@@ -58,15 +61,32 @@ def has_name(descriptor: int, path: Path) -> bool:
     return os.path.samestat(found, os.fstat(descriptor))
 
 
-def remove_folder(folder: Path, lock: Path, descriptor: int) -> None:
-    """Remove a folder whose lock file we hold, as far as possible, and release the lock."""
+def try_lock_folder(folder: Path) -> int | None:
+    """Make the folder where missing and lock it; None when another process holds the lock."""
+    while True:
+        # Private, whatever will lie in it: perhaps rows of a file that its owner alone may read.
+        folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except FileNotFoundError:
+            continue  # The process that held it is just removing it.
+        ours = try_lock(descriptor)
+        if ours and has_name(descriptor, folder / LOCK):
+            return descriptor
+        os.close(descriptor)
+        if not ours:
+            return None
+
+
+def remove_folder(folder: Path, descriptor: int) -> None:
+    """Remove a folder that we have locked, as far as possible, and release the lock."""
     from shutil import rmtree  # noqa: PLC0415 - it loads three ways to pack files, and most commands remove no folder
 
     rmtree(folder, ignore_errors=True)
     os.close(descriptor)
     if not POSIX:
         with suppress(OSError):  # Another process may hold the lock by now, and then owns the folder.
-            lock.unlink()
+            (folder / LOCK).unlink()
             folder.rmdir()
 
 

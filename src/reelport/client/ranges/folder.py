@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Self
 
-from reelport.client.files.locks import has_name, remove_folder, try_lock
+from reelport.client.files.locks import LOCK, remove_folder, try_lock_folder
 from reelport.client.files.part import translate_io_errors
 from reelport.client.files.sidecar import read_sidecar
 from reelport.client.ranges.windows import Window
@@ -45,11 +45,11 @@ class Folder:
         path = target.with_name(f".{name}.windows")
         with translate_io_errors(path):
             _sweep(path)
-            lock = _lock_folder(path)
+            lock = try_lock_folder(path)
             if lock is not None:
                 return cls(path, lock, digest, stays=True)
             path = path.with_name(f"{path.name}-{secrets.token_hex(4)}")
-            return cls(path, _lock_folder(path), digest, stays=False)
+            return cls(path, try_lock_folder(path), digest, stays=False)
 
     def file(self, window: Window) -> Path:
         """Return the path of a window's file."""
@@ -67,12 +67,12 @@ class Folder:
             shutil.rmtree(self.path, ignore_errors=True)
         else:
             lock, self._lock = self._lock, None
-            remove_folder(self.path, self.path / _LOCK, lock)
+            remove_folder(self.path, lock)
 
     def close(self) -> None:
         """Unlock the folder for the next process. Removes an empty or private folder."""
         with suppress(OSError):
-            if not self._stays or [path.name for path in self.path.iterdir()] == [_LOCK]:
+            if not self._stays or [path.name for path in self.path.iterdir()] == [LOCK]:
                 self.remove()
         if self._lock is not None:
             os.close(self._lock)
@@ -120,35 +120,14 @@ def resolve_folder(to: str | os.PathLike[str]) -> Path:
     return path
 
 
-_LOCK = "lock"
-
-
-def _lock_folder(folder: Path) -> int | None:
-    """Make the folder where missing and lock it; returns None when another process holds the lock."""
-    while True:
-        # Private, whatever the target's mode: rows of a file that its owner alone may read lie in it.
-        folder.mkdir(mode=0o700, exist_ok=True)
-        lock = folder / _LOCK
-        try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-        except FileNotFoundError:
-            continue  # The process that held it is just removing it.
-        ours = try_lock(descriptor)
-        if ours and has_name(descriptor, lock):
-            return descriptor
-        os.close(descriptor)
-        if not ours:
-            return None
-
-
 def _sweep(path: Path) -> None:
     """Remove the private folders that killed processes left for this target."""
     own = re.compile(re.escape(path.name) + r"-[0-9a-f]{8}")
     with suppress(OSError):
         for left in [each for each in path.parent.iterdir() if own.fullmatch(each.name)]:
-            lock = _lock_folder(left)
+            lock = try_lock_folder(left)
             if lock is not None:
-                remove_folder(left, left / _LOCK, lock)
+                remove_folder(left, lock)
 
 
 def _parse_window(name: re.Match[str]) -> Window | None:
