@@ -29,10 +29,10 @@ from reelport import (
     NotFinished,
     Proof,
     QueryRefused,
-    QueueFull,
     ReelportError,
     ReportExpired,
     ReportQuery,
+    SlotsFull,
 )
 from reelport.testing import Key, Service
 
@@ -190,15 +190,15 @@ def vars_of(key: Key) -> dict[str, str]:
 
 
 def test_a_service_that_is_full_refuses() -> None:
-    """Under the policy refuse a third report is QueueFull without a ledger; with one it is waited for: status 6."""
+    """Under the policy refuse a third report is waited for, by a client without a file and by a command: status 6."""
     with Service(workers=0, queue_policy="refuse") as service:
         service.organization("demo")
         key = service.key("demo")
         with Client(service.url, key.id, key.secret, ledger=False) as client:
             for last in (2, 3):
                 client.reports.submit(QUERY.within(START, date(2026, 1, last)))
-            with pytest.raises(QueueFull):
-                client.reports.submit(QUERY)
+            with pytest.raises(SlotsFull, match="Waiting for a slot"):
+                client.reports.submit(QUERY, deadline=0.5)
         with pytest.raises(Refused, match="takes no further report now") as caught:
             command(service, key, "submit", *options(QUERY), "--deadline", "0.5")
     assert caught.value.status == 6

@@ -111,8 +111,8 @@ class Client(_ClientBase):
     `key` and `secret` are a private API key; with `username` and `password` a public one; `bearer` is an access token
     from elsewhere. What isn't given comes from the environment (REELPORT_URL, REELPORT_API_KEY,
     REELPORT_API_SECRET …), or with `profile` from the profile of that name; `settings` replace them all. The default
-    address is Dailymotion's. `ledger` is the file that records the reports asked for, False for none; by default it
-    is the user's own in REELPORT_HOME. Threads may share a client.
+    address is Dailymotion's. `ledger` is the file that records the reports asked for; by default it is the
+    user's own in REELPORT_HOME, and with False there is none: every call then asks. Threads may share a client.
     """
 
     def __init__(

@@ -79,16 +79,13 @@ class Access:
 
 @dataclass(slots=True)
 class Session:
-    """A client's settings, access and ledger. `chance` gives numbers from 0 to below 1.
-
-    Without a ledger, nothing is remembered from one process to the next.
-    """
+    """A client's settings, access and ledger. `chance` gives numbers from 0 to below 1."""
 
     settings: Settings
     clock: Clock = field(default_factory=Clock)
     chance: Callable[[], float] = random.random
     access: Access = field(default_factory=Access)
-    ledger: Ledger | None = None
+    ledger: Ledger = field(default_factory=Ledger)
 
     def __post_init__(self) -> None:
         if not isinstance(self.settings, Settings):
@@ -135,7 +132,7 @@ class Session:
 
     def recall_day_limit(self) -> None:
         """Read, once, the day limit that an earlier process learned. Raises StorageError."""
-        if self.ledger is not None and not self.access.recalled:
+        if not self.access.recalled:
             found = self.ledger.find_day_limit(self.settings.url)
             with self.access.lock:
                 self.access.recalled, self.access.days = True, self.access.days or found

@@ -82,7 +82,7 @@ def remove_leftovers(folder: Path, spec: Spec) -> None:
 def _forget_report(session: Session, token: str) -> Flow[None]:
     """Forget the report in the ledger, unless another process works on it."""
     row = yield from fetch.recall_row(session, token)
-    if row is not None and session.ledger is not None:
+    if row is not None:
         with suppress(UsageError):
             yield from work(partial(session.ledger.forget, row))
 

@@ -66,7 +66,7 @@ class Pace:
     @classmethod
     def of(cls, session: Session) -> Self:
         """Return the service's pace. By experience: the median of this key's last reports."""
-        rows = session.ledger.list_rows() if session.ledger else ()
+        rows = session.ledger.list_rows()
         own = [row for row in rows if row.identity == session.settings.identity]
         took = [row.finished - row.asked for row in own if row.finished and row.asked][-_REMEMBERED:]
         limit = timedelta(seconds=Limit.GENERATION_SECONDS.default)

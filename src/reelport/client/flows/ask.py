@@ -42,7 +42,6 @@ def build_question(session: Session, query: ReportQuery, *, fresh: bool = False)
 
 def acquire_report(
     session: Session,
-    ledger: Ledger,
     query: ReportQuery,
     tell: Progress,
     until: float,
@@ -56,18 +55,18 @@ def acquire_report(
     been taken, and SlotsFull when no slot came free before second `until` of the session's clock. A `window` of a
     range waits longer for slots that somebody else may hold.
     """
-    question = build_question(session, query, fresh=fresh)
+    ledger, question = session.ledger, build_question(session, query, fresh=fresh)
     slot_pauses, back_pressure = _SlotPauses(session, until), BackPressure(session, query, until, window=window)
     while True:
         entry = yield from work(partial(ledger.enter, question))
         match entry:
             case Reuse(row):
-                _report_reuse(row, session, ledger, tell)
+                _report_reuse(row, session, tell)
                 return row
             case LostAsk(row):
                 raise _build_ask_lost(row, "An earlier ask for this very report ended without an answer.")
             case Claimed(row, others):
-                refusal = yield from _send_ask(session, ledger, row, query, tell)
+                refusal = yield from _send_ask(session, row, query, tell)
                 if isinstance(refusal, Row):
                     return refusal
                 taken = yield from work(partial(ledger.count_taken_since, question.identity, back_pressure.since))
@@ -79,7 +78,7 @@ def acquire_report(
                 seconds = slot_pauses.next_pause(_describe_wait(entry, session), _LOCAL)
         if slot_pauses.news:
             tell(Queued(slot_pauses.reason, seconds))
-        yield from _look_at_orphans(session, ledger, question.identity, tell)
+        yield from _look_at_orphans(session, question.identity, tell)
         yield Wait(seconds)
 
 
@@ -127,33 +126,34 @@ class _TokenCatcher:
         self._tell(event)
 
 
-def _send_ask(
-    session: Session, ledger: Ledger, row: Row, query: ReportQuery, tell: Progress
-) -> Flow[Row | ReelportError]:
+def _send_ask(session: Session, row: Row, query: ReportQuery, tell: Progress) -> Flow[Row | ReelportError]:
     """Ask for the report and return the row with its token, or the error with which the service took nothing."""
     catcher, begun = _TokenCatcher(tell), False
     try:
         yield Wait(0)  # A flow that is stopped here has surely asked for nothing.
         begun = True
-        return (yield from _ask_and_record(session, ledger, row, query, catcher))
+        return (yield from _ask_and_record(session, row, query, catcher))
     except BaseException:  # a Ctrl-C too, or a failing listener: record what is known, then raise it again
         with suppress(StorageError):  # The first error says more.
             if not begun:
-                ledger.drop(row)
+                session.ledger.drop(row)
             if catcher.token is not None:
-                ledger.record_token(row, catcher.token)
-            ledger.release(row)
+                session.ledger.record_token(row, catcher.token)
+            session.ledger.release(row)
         raise
 
 
 def _ask_and_record(
-    session: Session, ledger: Ledger, row: Row, query: ReportQuery, catcher: _TokenCatcher
+    session: Session, row: Row, query: ReportQuery, catcher: _TokenCatcher
 ) -> Flow[Row | ReelportError]:
+    ledger = session.ledger
     killpoints.reach("client-intent")
     try:
         state = yield from ask_checked(session, query, catcher, fail_when_full=True)
     except AskLost as error:
         yield from work(partial(ledger.record_lost, row, str(error), answered=error.answered))
+        if not ledger.is_kept:
+            raise
         raise _build_ask_lost(row, str(error.__cause__ or error)) from error
     except ReelportError as error:
         if error.token is None:
@@ -175,21 +175,21 @@ def _record_token(ledger: Ledger, row: Row, token: str) -> Flow[Row]:
         raise StorageError(f"{error} The report was asked for all the same: it is {token}.", token=token) from error
 
 
-def _look_at_orphans(session: Session, ledger: Ledger, identity: str, tell: Progress) -> Flow[None]:
+def _look_at_orphans(session: Session, identity: str, tell: Progress) -> Flow[None]:
     """Look at the reports of dead processes: a finished one frees its slot."""
-    for row in (yield from work(partial(ledger.take_due_orphans, identity))):
+    for row in (yield from work(partial(session.ledger.take_due_orphans, identity))):
         try:
-            yield from poll_once(session, ledger, row, tell, _BRIEF)
+            yield from poll_once(session, row, tell, _BRIEF)
         except ServiceError:
             continue  # The report isn't ours, and the next round looks at it again.
 
 
-def _report_reuse(row: Row, session: Session, ledger: Ledger, tell: Progress) -> None:
+def _report_reuse(row: Row, session: Session, tell: Progress) -> None:
     age: timedelta = session.clock.now() - (row.asked or row.created)
     try:
         tell(Reused(row.token or "", max(0.0, age.total_seconds())))
     except BaseException:  # a failing listener must not leave us holding the row's lease; raise it again
-        ledger.release(row)
+        session.ledger.release(row)
         raise
 
 
@@ -201,7 +201,8 @@ def _describe_wait(entry: Entry, session: Session) -> str:
         case Full(rows):
             holders = ", ".join(f"{row.id} ({row.find_worker(now) or row.state})" for row in rows[:4])
             more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""  # noqa: PLR2004 - what a line can show
-            return f"Waiting for a slot: {holders}{more} in flight (see 'reelport jobs list')"
+            hint = " (see 'reelport jobs list')" if session.ledger.is_kept else ""
+            return f"Waiting for a slot: {holders}{more} in flight{hint}"
         case _:
             return ""
 

@@ -49,8 +49,7 @@ def learn_limit(session: Session, query: ReportQuery, refusal: ReelportError, te
     limit = find_named_limit(query, refusal)
     if limit is None or session.settings.windows is not None or not session.learn_day_limit(limit):
         return
-    if session.ledger is not None:
-        yield from work(partial(session.ledger.record_day_limit, session.settings.url, limit))
+    yield from work(partial(session.ledger.record_day_limit, session.settings.url, limit))
     tell(FewerDays(limit, str(refusal)))
 
 

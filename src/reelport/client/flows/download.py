@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from reelport.client.deadline import DEADLINE
 from reelport.client.events import Progress, Received, Retrying, Saved
 from reelport.client.files import sidecar
 from reelport.client.files.intake import Intake
@@ -21,7 +20,7 @@ from reelport.client.files.proof import BEYOND, OK, Promise, Proof, check_head, 
 from reelport.client.files.shape import Lines
 from reelport.client.files.sidecar import Sidecar
 from reelport.client.flows.answers import find_failure
-from reelport.client.flows.lifecycle import ReportState, ask, build_links_error, look, wait
+from reelport.client.flows.lifecycle import ReportState, build_links_error, look
 from reelport.client.flows.retry import pauses
 from reelport.client.results.notebook_views import render_download
 from reelport.client.results.tables import Table
@@ -31,7 +30,7 @@ from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, Se
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus, parse_complete_day
 
-__all__ = ["Downloaded", "Proof", "Times", "ask_and_download", "download", "find_downloaded", "look_up_links"]
+__all__ = ["Downloaded", "Proof", "Times", "download", "find_downloaded", "look_up_links"]
 
 _TRIES = 3
 _WORTH = 1 << 16
@@ -157,24 +156,6 @@ def look_up_links(session: Session, token: str, tell: Progress) -> Flow[ReportSt
     if not state.ready:
         raise ServiceError(f"The report {token} can't be downloaded: it is {state.status}. Wait for it first.")
     return state
-
-
-def ask_and_download(
-    session: Session,
-    query: ReportQuery,
-    target: Path,
-    tell: Progress,
-    *,
-    deadline: float = DEADLINE,
-    part: bool = False,
-) -> Flow[Downloaded]:
-    """Ask for a report, wait for it and download it. A `part` of a larger result must have the columns asked for."""
-    asked = yield from ask(session, query, tell)
-    began = session.clock.now()
-    state = yield from wait(session, asked.token, tell, deadline=deadline)
-    times = Times(began, session.clock.now())
-    checked = None if session.settings.any_columns and not part else query
-    return (yield from download(session, state, target, checked, tell, times=times))
 
 
 @dataclass(slots=True)

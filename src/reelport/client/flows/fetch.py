@@ -15,9 +15,9 @@ from reelport.client.files.proof import Proof
 from reelport.client.flows.ask import acquire_report
 from reelport.client.flows.back_pressure import advise_on_days
 from reelport.client.flows.day_limits import learn_limit
-from reelport.client.flows.download import Downloaded, Times, ask_and_download, download, find_downloaded
+from reelport.client.flows.download import Downloaded, Times, download, find_downloaded
 from reelport.client.flows.follow import poll_once, wait_recorded
-from reelport.client.flows.lifecycle import ReportState, ask, check_against_host
+from reelport.client.flows.lifecycle import ReportState, check_against_host
 from reelport.client.ledger import Ledger, Row, State
 from reelport.client.session import Session
 from reelport.client.steps import Flow, work
@@ -69,44 +69,38 @@ def _fetch_once(
     part: bool,
     window: bool,
 ) -> Flow[Downloaded]:
-    ledger = session.ledger
-    if ledger is None:
-        return (yield from ask_and_download(session, query, target, tell, deadline=deadline, part=part))
     began, until = session.clock.now(), session.clock.seconds() + deadline
     yield from check_against_host(session, query, tell)
     while True:
-        row = yield from acquire_report(session, ledger, query, tell, until, fresh=fresh, window=window)
+        row = yield from acquire_report(session, query, tell, until, fresh=fresh, window=window)
         try:
-            return (yield from _fetch_file(session, ledger, row, target, tell, until, part=part))
+            return (yield from _fetch_file(session, row, target, tell, until, part=part))
         except (ReportExpired, ReportFailed):
-            if _was_asked_since(began, row) or not (yield from _is_gone(ledger, row)):
+            if _was_asked_since(began, row) or not (yield from _is_gone(session.ledger, row)):
                 raise
         finally:
-            _release(ledger, row)
+            _release(session.ledger, row)
 
 
 def submit(
     session: Session, query: ReportQuery, tell: Progress, *, deadline: float = DEADLINE, fresh: bool = False
 ) -> Flow[ReportState]:
     """Return a report of the query that is in progress or can be downloaded; reuses an earlier one where possible."""
-    ledger = session.ledger
-    if ledger is None:
-        return (yield from ask(session, query, tell))
     yield from work(session.recall_day_limit)
     began, until = session.clock.now(), session.clock.seconds() + deadline
     yield from check_against_host(session, query, tell)
     while True:
         try:
-            row = yield from acquire_report(session, ledger, query, tell, until, fresh=fresh)
+            row = yield from acquire_report(session, query, tell, until, fresh=fresh)
         except QueryRefused as refusal:
             yield from learn_limit(session, query, refusal, tell)
             raise advise_on_days(session, query, refusal, whole=True) from refusal.__cause__
         try:
             if _was_asked_since(began, row):
                 return ReportState(row.token or "", ReportStatus.IN_PROGRESS)
-            row = yield from poll_once(session, ledger, row, tell)
+            row = yield from poll_once(session, row, tell)
         finally:
-            _release(ledger, row)
+            _release(session.ledger, row)
         if row.state not in {State.FAILED, State.EXPIRED}:
             made = row.state in {State.FINISHED, State.DOWNLOADED, State.VERIFIED}
             return ReportState(row.token or "", ReportStatus.FINISHED if made else ReportStatus.IN_PROGRESS)
@@ -128,31 +122,26 @@ def download_recorded(
     """
     lenient = any_columns or session.settings.any_columns
     checked = None if lenient else query or (row.query if row else None)
-    ledger = session.ledger
-    if ledger is None or row is None:
+    if row is None:
         return (yield from download(session, state, target, checked, tell))
-    done = yield from _download_row(session, ledger, row, state, checked, target, tell)
-    yield from _record_end(ledger, row, part=False)
+    done = yield from _download_row(session, row, state, checked, target, tell)
+    yield from _record_end(session.ledger, row, part=False)
     return done
 
 
 def recall_row(session: Session, token: str) -> Flow[Row | None]:
     """Return the ledger's row of a report of this key, if any."""
-    ledger = session.ledger
-    if ledger is None:
-        return None
-    return (yield from work(partial(ledger.find, token, session.settings.identity)))
+    return (yield from work(partial(session.ledger.find, token, session.settings.identity)))
 
 
 def mark_delivered(session: Session, parts: Iterable[Path]) -> Flow[None]:
     """Record the reports of these files as delivered, once the result made of the files exists."""
-    if session.ledger is not None:
-        yield from work(partial(session.ledger.record_delivered_files, session.settings.identity, list(parts)))
-        killpoints.reach("client-delivered")
+    yield from work(partial(session.ledger.record_delivered_files, session.settings.identity, list(parts)))
+    killpoints.reach("client-delivered")
 
 
 def _fetch_file(
-    session: Session, ledger: Ledger, row: Row, target: Path, tell: Progress, until: float, *, part: bool
+    session: Session, row: Row, target: Path, tell: Progress, until: float, *, part: bool
 ) -> Flow[Downloaded]:
     """Return the file of a row: the existing one where it still is that report's, else a downloaded one."""
     assert row.token is not None  # noqa: S101 - a row that serves has a token
@@ -162,28 +151,23 @@ def _fetch_file(
         state = yield from wait_recorded(session, row, row.token, tell, deadline=left)
         # Files to merge must have the columns that the merge relies on.
         checked = None if session.settings.any_columns and not part else row.query
-        done = yield from _download_row(session, ledger, row, state, checked, target, tell)
-    yield from _record_end(ledger, row, part=part)
+        done = yield from _download_row(session, row, state, checked, target, tell)
+    yield from _record_end(session.ledger, row, part=part)
     return done
 
 
 def _download_row(
-    session: Session,
-    ledger: Ledger,
-    row: Row,
-    state: ReportState,
-    query: ReportQuery | None,
-    target: Path,
-    tell: Progress,
+    session: Session, row: Row, state: ReportState, query: ReportQuery | None, target: Path, tell: Progress
 ) -> Flow[Downloaded]:
     """Download the report of a row and record the file in the ledger."""
+    ledger = session.ledger
     row = (yield from work(partial(ledger.get, row.id))) or row
     times = Times(row.asked, row.finished)
     try:
         done = yield from download(session, state, target, query, tell, times=times)
     except ReportExpired:
         # Perhaps only the link has expired: look at the report.
-        yield from poll_once(session, ledger, row, tell)
+        yield from poll_once(session, row, tell)
         raise
     except SchemaDrift as error:
         # The next ask for this query can't use the report either.

@@ -20,28 +20,25 @@ _SIGN_OF_LIFE = 60.0
 """Seconds after which a wait renews its lease on a row (heartbeat)."""
 
 
-def poll_once(
-    session: Session, ledger: Ledger, row: Row, tell: Progress, policy: RetryPolicy = DEFAULT_POLICY
-) -> Flow[Row]:
+def poll_once(session: Session, row: Row, tell: Progress, policy: RetryPolicy = DEFAULT_POLICY) -> Flow[Row]:
     """Look at a row's report once and return the updated row, also when the report has expired."""
     with suppress(ReportExpired):
         yield from look_recorded(session, row, row.token or "", tell, policy)
-    return (yield from work(partial(ledger.get, row.id))) or row
+    return (yield from work(partial(session.ledger.get, row.id))) or row
 
 
 def look_recorded(
     session: Session, row: Row | None, token: str, tell: Progress, policy: RetryPolicy = DEFAULT_POLICY
 ) -> Flow[ReportState]:
     """Look at a report and record its status. Raises ReportExpired when the service knows no such report."""
-    ledger = session.ledger
     try:
         state = yield from look(session, token, tell, policy)
     except ReportExpired as error:
-        if ledger is not None and row is not None:
-            yield from work(partial(ledger.record_end, row, State.EXPIRED, str(error)))
+        if row is not None:
+            yield from work(partial(session.ledger.record_end, row, State.EXPIRED, str(error)))
         raise
-    if ledger is not None and row is not None:
-        yield from work(partial(_record_status, ledger, row, state))
+    if row is not None:
+        yield from work(partial(_record_status, session.ledger, row, state))
     return state
 
 
@@ -50,7 +47,7 @@ def wait_recorded(
 ) -> Flow[ReportState]:
     """Wait until the report can be downloaded, as `lifecycle.wait` does, and keep its status in the ledger current."""
     ledger = session.ledger
-    if ledger is None or row is None:
+    if row is None:
         return (yield from wait(session, token, tell, deadline=deadline))
     writer = _StatusWriter(ledger, row, session.clock.seconds, tell)
     try:

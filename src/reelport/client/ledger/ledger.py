@@ -12,7 +12,7 @@ from reelport.client.ledger import owners
 from reelport.client.ledger.entry import Ask, Claimed, Entry, LostAsk, Question, Reuse, decide
 from reelport.client.ledger.pruning import list_prunable
 from reelport.client.ledger.rows import LIFE, Row, State
-from reelport.client.ledger.store import Store
+from reelport.client.ledger.store import MemoryStore, Store
 from reelport.errors import QueryRefused, UsageError
 from reelport.query import ReportQuery
 
@@ -63,11 +63,14 @@ CREATE TABLE IF NOT EXISTS day_limits (service TEXT PRIMARY KEY, days INTEGER NO
 class Ledger:
     """The ledger in one file, opened when first needed. Threads and processes may share it.
 
+    Without a path it is in memory, for the threads of one process: it counts slots, and every question is asked anew.
     Methods raise StorageError when the file can't be read or written, NewerData when a newer version wrote it.
     """
 
-    def __init__(self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._store = Store(path)
+    def __init__(self, path: Path | None = None, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.is_kept = path is not None
+        """Whether later processes find here what was asked for."""
+        self._store = MemoryStore() if path is None else Store(path)
         self._now = now
 
     def __repr__(self) -> str:
@@ -75,15 +78,14 @@ class Ledger:
 
     @property
     def path(self) -> Path:
-        """The path of the file."""
+        """The path of the file; `:memory:` where there is none."""
         return self._store.path
 
     def enter(self, question: Question) -> Entry:
         """Decide a question and record the decision in one transaction, so that two processes never both ask it."""
         now = self._now()
-        fingerprint = question.query.fingerprint()
         with self._store.begin_write() as db:
-            known = self._read_all(db.execute(_OF_QUESTION, (question.identity, fingerprint)))
+            known = self._read_known(db, question)
             flights = self._read_all(db.execute(_IN_FLIGHT, (question.identity,)))
             others = sum(row.is_in_flight(now, reelport=question.reelport) for row in flights)
             match decide(question, known, flights, now):
@@ -108,7 +110,7 @@ class Ledger:
         with self._store.begin_read() as db:
             if db is None:
                 return None
-            known = self._read_all(db.execute(_OF_QUESTION, (question.identity, question.query.fingerprint())))
+            known = self._read_known(db, question)
         found = decide(question, known, (), self._now())
         living = (row for row in known if row.delivered and self._now() < row.expires)
         return found.row if isinstance(found, Reuse) else next(living, None)
@@ -269,6 +271,12 @@ class Ledger:
             known = db is not None and db.execute("SELECT 1 FROM sqlite_master WHERE name = 'day_limits'").fetchone()
             found = db.execute(sql, (service, _format_time(self._now() - _KEPT))).fetchone() if db and known else None
         return int(found[0]) if found else None
+
+    def _read_known(self, db: sqlite3.Connection, question: Question) -> tuple[Row, ...]:
+        """Read the rows that may answer a question, newest first: none where the ledger isn't kept."""
+        if not self.is_kept:
+            return ()
+        return self._read_all(db.execute(_OF_QUESTION, (question.identity, question.query.fingerprint())))
 
     def _insert(self, db: sqlite3.Connection, question: Question, now: datetime) -> Row:
         db.execute("DELETE FROM reports WHERE created < ?", (_format_time(now - _KEPT),))

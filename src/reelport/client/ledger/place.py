@@ -1,4 +1,4 @@
-"""Where a client keeps its ledger: in the user's Reelport home, in a given file, or nowhere."""
+"""Where a client keeps its ledger: in the user's Reelport home, in a given file, or in memory."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from reelport.errors import UsageError
 FILE = "ledger.db"
 
 Place = Ledger | str | os.PathLike[str] | bool | None
-"""A ledger or its path; False for no ledger; None or True for the user's own."""
+"""A ledger or its path; False for one in memory; None or True for the user's own."""
 
 
-def resolve_ledger(place: Place, environment: Mapping[str, str], now: Callable[[], datetime]) -> Ledger | None:
+def resolve_ledger(place: Place, environment: Mapping[str, str], now: Callable[[], datetime]) -> Ledger:
     """Return the ledger of a place without opening or making a file. Raises UsageError for an invalid place."""
     match place:
         case Ledger():
             return place
         case False:
-            return None
+            return Ledger(None, now)
         case None | True:
             return Ledger(resolve_home(environment) / FILE, now)
         case str() | os.PathLike():

@@ -1,15 +1,17 @@
-"""The ledger's SQLite file: its schema, its transactions, and errors that say what to do.
+"""The ledger's SQLite database, in a file or in memory: its schema, its transactions, and errors that say what to do.
 
-Each connection serves one transaction, so that threads and child processes share nothing. The rollback journal and
-`synchronous = EXTRA` (FULL, and the folder is synced too) keep committed rows through a power loss.
+Each connection to a file serves one transaction, so that threads and child processes share nothing. The rollback
+journal and `synchronous = EXTRA` (FULL, and the folder is synced too) keep committed rows through a power loss.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reelport.errors import NewerData, StorageError
@@ -54,44 +56,35 @@ class Store:
     @contextmanager
     def begin_write(self) -> Iterator[sqlite3.Connection]:
         """Run the block in an exclusive write transaction; commit durably, or roll back when the block raises."""
-        with self._translate_errors(), closing(self._connect()) as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                self._prepare(db)
-                yield db
-                db.execute("COMMIT")
-            except BaseException:  # a Ctrl-C too must leave the file as it was; raise it again
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
+        with self._translate_errors(), self._open() as db, _transaction(db, "BEGIN IMMEDIATE"):
+            self._prepare(db)
+            yield db
+            db.execute("COMMIT")
 
     @contextmanager
     def begin_read(self) -> Iterator[sqlite3.Connection | None]:
-        """Run the block in a read transaction; gives None where there is no file yet."""
+        """Run the block in a read transaction; gives None where nothing was written yet."""
         with self._translate_errors():
-            if not self.path.exists():
+            if not self._exists():
                 yield None
                 return
             # Not read-only: the next process that opens the file rolls back what a killed process left half done.
-            with closing(self._connect(mode="rw")) as db:
-                db.execute("BEGIN")
+            with self._open("rw") as db, _transaction(db, "BEGIN"):
                 yield db if self._read_version(db) else None
 
-    def _connect(self, mode: str = "rwc") -> sqlite3.Connection:
+    def _exists(self) -> bool:
+        return self.path.exists()
+
+    @contextmanager
+    def _open(self, mode: str = "rwc", /) -> Iterator[sqlite3.Connection]:
+        """Open a connection for one transaction."""
         if mode == "rwc":
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self.path.exists():
                 self.path.touch(mode=0o600)
-        db = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
-        )
-        db.row_factory = sqlite3.Row
-        try:
+        with closing(_connect(f"{self.path.absolute().as_uri()}?mode={mode}")) as db:
             db.execute("PRAGMA synchronous = EXTRA")
-        except BaseException:  # perhaps not a database: close it, and raise again
-            db.close()
-            raise
-        return db
+            yield db
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         if self._read_version(db) == 0:
@@ -137,3 +130,40 @@ class Store:
         reason = " ".join(str(error).split())[:200]
         return StorageError(f"The ledger {self.path} is damaged ({reason}). Move it away and a new one is begun; "
                             "what was in flight is then known to nobody but the service.")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStore(Store):
+    """A ledger in memory, which ends with its process. Threads take turns; a forked child begins an empty one."""
+
+    path: Path = Path(":memory:")
+    _of_processes: dict[int, tuple[threading.RLock, sqlite3.Connection]] = field(default_factory=dict, repr=False)
+
+    def _exists(self) -> bool:
+        return os.getpid() in self._of_processes
+
+    @contextmanager
+    def _open(self, _mode: str = "", /) -> Iterator[sqlite3.Connection]:
+        number = os.getpid()
+        if (found := self._of_processes.get(number)) is None:
+            found = self._of_processes.setdefault(number, (threading.RLock(), _connect(":memory:")))
+        lock, db = found
+        with lock:
+            yield db
+
+
+def _connect(address: str) -> sqlite3.Connection:
+    db = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    db.row_factory = sqlite3.Row
+    return db
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[None]:
+    """Begin a transaction, and roll back what the block leaves uncommitted: after a Ctrl-C too."""
+    db.execute(begin)
+    try:
+        yield
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -69,7 +68,7 @@ class Plan:
 def plan_range(session: Session, query: ReportQuery) -> Plan:
     """Plan a query over any range. Raises QueryRefused with every problem except the length of the range.
 
-    Reads only the ledger, where there is one.
+    Reads only the ledger.
     """
     session.recall_day_limit()
     check_range_query(session, query)
@@ -115,20 +114,12 @@ def build_merge_plan(session: Session, query: ReportQuery, windows: tuple[Window
 
 
 def _plan_windows(session: Session, asked: ReportQuery, windows: tuple[Window, ...]) -> tuple[Planned, ...]:
-    known = _make_lookup(session)
     found = []
     for window in windows:
         query = asked.within(window.start, window.end)
-        row = known(query)
+        row = session.ledger.plan_entry(build_question(session, query))
         found.append(Planned(window, query, _find_standing(row), row.token if row else None))
     return tuple(found)
-
-
-def _make_lookup(session: Session) -> Callable[[ReportQuery], Row | None]:
-    ledger = session.ledger
-    if ledger is None:
-        return lambda _: None
-    return lambda query: ledger.plan_entry(build_question(session, query))
 
 
 def _find_standing(row: Row | None) -> Standing:
