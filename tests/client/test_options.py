@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 from tests.client.conftest import SECRET, TOKEN, Server, answer
+from tests.client.flows.flow_driver import ask
 
 from reelport import AsyncClient, Client, ReportQuery
 from reelport.client.drivers.http import Http
 from reelport.client.drivers.transport import Body
 from reelport.client.events import Event, Retrying
 from reelport.client.events import ignore_event as silently
-from reelport.client.flows.lifecycle import ask
 from reelport.client.settings.config import Settings
 from reelport.client.settings.credentials import PrivateKey
 from reelport.client.steps import Lost, Request
@@ -115,7 +115,7 @@ def test_both_clients_take_the_same_options(vendor: Vendor, query: ReportQuery) 
 def test_both_clients_drive_a_flow_of_their_session(vendor: Vendor, query: ReportQuery) -> None:
     """What is built on a client needs no part of it that isn't public."""
 
-    async def other() -> str:
+    async def other() -> str | None:
         async with AsyncClient(vendor.url, vendor.key, vendor.secret, ledger=False) as client:
             return (await client.drive(ask(client.session, query, silently))).token
 

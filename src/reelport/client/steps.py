@@ -106,20 +106,6 @@ Step = Send | Open | Read | Wait | Work | Fork | Exclusive
 Flow = Generator[Step, object, T]
 
 
-def send(request: Request) -> Flow[Reply | Lost]:
-    """Send a request and return the whole response."""
-    answer = yield Send(request)
-    assert isinstance(answer, Reply | Lost)  # noqa: S101 - the driver's promise, told to the type checker
-    return answer
-
-
-def open_body(request: Request) -> Flow[Reply | Lost]:
-    """Send a request; give the response's head. `read` then gives its body in pieces."""
-    answer = yield Open(request)
-    assert isinstance(answer, Reply | Lost)  # noqa: S101 - the driver's promise, told to the type checker
-    return answer
-
-
 def read() -> Flow[bytes | Lost]:
     """Read the next bytes of the open body; none at its end."""
     answer = yield Read()
@@ -137,9 +123,3 @@ def work(task: Callable[[], T]) -> Flow[T]:
     """Run a slow local task and return its result; its errors are raised here."""
     answer = yield Work(task)
     return answer  # type: ignore[return-value]  # the driver sends back what the task gave
-
-
-def run_exclusive(flow: Flow[T]) -> Flow[T]:
-    """Run a flow under the client's lock and return its result."""
-    answer = yield Exclusive(flow)
-    return answer  # type: ignore[return-value]  # the driver sends back what the flow gave

@@ -265,7 +265,7 @@ def interrupted(program: str, flow: str, *words: str) -> str:
 _PROGRAM = """
 import socket, sys, threading
 from reelport import Client
-from reelport.client.steps import Request, Wait, fork, send
+from reelport.client.steps import Request, Send, Wait, fork
 
 silent = socket.create_server(("127.0.0.1", 0))
 waiting = threading.Event()
@@ -280,7 +280,7 @@ def waits():
 def hangs():
     waiting.wait()
     print("ready", flush=True)
-    yield from send(Request("GET", f"http://127.0.0.1:{silent.getsockname()[1]}/"))
+    yield Send(Request("GET", f"http://127.0.0.1:{silent.getsockname()[1]}/"))
 
 with Client("http://127.0.0.1:9", "key", "secret") as client:
     client._run(fork([waits(), hangs()], 2))

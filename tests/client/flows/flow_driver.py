@@ -10,10 +10,15 @@ from typing import Any
 
 from tests.client.conftest import REPORT, TOKEN, Time, looked
 
+from reelport.client.events import Progress
+from reelport.client.flows.ask import acquire_report
+from reelport.client.flows.lifecycle import check_against_host
+from reelport.client.ledger import Row
 from reelport.client.session import Session
 from reelport.client.settings.config import DAILYMOTION_URL
-from reelport.client.steps import Exclusive, Flow, Lost, Reply, Send, Step, T, Wait
+from reelport.client.steps import Exclusive, Flow, Lost, Reply, Send, Step, T, Wait, Work
 from reelport.errors import ReelportError
+from reelport.query import ReportQuery
 
 GRANT = {"access_token": TOKEN, "refresh_token": None, "expires_in": 3600, "scope": "", "token_type": "Bearer"}
 ASKED = {"data": {"askPartnerReportFile": {"reportFile": {"reportToken": REPORT, "status": "IN_PROGRESS"}}}}
@@ -82,6 +87,8 @@ class FlowDriver:
                 return queue.pop(0) if len(queue) > 1 else queue[0]
             case Exclusive(inner):
                 return self.drive(inner)
+            case Work(task):
+                return task()
             case _:
                 raise AssertionError(step)
 
@@ -105,3 +112,9 @@ def of_dailymotion(session: Session) -> Session:
 def unknown(session: Session) -> Session:
     """A session with a host that has not been heard yet."""
     return Session(session.settings, session.clock, session.chance)
+
+
+def ask(session: Session, query: ReportQuery, tell: Progress) -> Flow[Row]:
+    """Check a query, then ask for its report, and wait for a slot for a minute."""
+    yield from check_against_host(session, query, tell)
+    return (yield from acquire_report(session, query, tell, session.clock.seconds() + 60.0))

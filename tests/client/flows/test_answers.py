@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 from tests.client.conftest import REPORT, SECRET, TOKEN, Time, looked
-from tests.client.flows.flow_driver import ASKED, OURS, THEIRS, FlowDriver, of_dailymotion, refused, reply
+from tests.client.flows.flow_driver import ASKED, OURS, THEIRS, FlowDriver, ask, of_dailymotion, refused, reply
 
 from reelport.client.events import ignore_event
 from reelport.client.flows import lifecycle
@@ -56,7 +56,7 @@ def test_graphql_errors_always_raise(
 ) -> None:
     """Errors inside a 200 raise, in either shape and even beside data."""
     with pytest.raises(error) as caught:
-        FlowDriver(time, reply({"data": data, "errors": errors})).drive(lifecycle.ask(session, query, ignore_event))
+        FlowDriver(time, reply({"data": data, "errors": errors})).drive(ask(session, query, ignore_event))
     if not issubclass(error, ServiceError):  # A fault of the service is repeated, and ends in its own words.
         assert isinstance(caught.value, ReelportError)
         assert caught.value.data == data
@@ -67,16 +67,13 @@ def test_graphql_errors_always_raise(
 def test_errors_of_any_form_are_a_refusal(session: Session, time: Time, query: ReportQuery, errors: object) -> None:
     """That there is something under `errors` is enough, whatever it is."""
     with pytest.raises(QueryRefused):
-        FlowDriver(time, reply({"data": None, "errors": errors})).drive(lifecycle.ask(session, query, ignore_event))
+        FlowDriver(time, reply({"data": None, "errors": errors})).drive(ask(session, query, ignore_event))
 
 
 @pytest.mark.parametrize("errors", [[], None, {}, ""])
 def test_empty_errors_are_none(session: Session, time: Time, query: ReportQuery, errors: object) -> None:
     """Some services send the key with nothing in it."""
-    assert (
-        FlowDriver(time, reply(ASKED | {"errors": errors})).drive(lifecycle.ask(session, query, ignore_event)).token
-        == REPORT
-    )
+    assert FlowDriver(time, reply(ASKED | {"errors": errors})).drive(ask(session, query, ignore_event)).token == REPORT
 
 
 @pytest.mark.parametrize(
@@ -93,10 +90,10 @@ def test_an_error_of_the_token_kind_is_replayed_once(
 ) -> None:
     """A token that a GraphQL error refuses is renewed as after a 401."""
     hand = FlowDriver(time, refused(error), reply(ASKED))
-    assert hand.drive(lifecycle.ask(of_dailymotion(session), query, ignore_event)).token == REPORT
+    assert hand.drive(ask(of_dailymotion(session), query, ignore_event)).token == REPORT
     assert hand.sent_to("/token") == 2
     with pytest.raises(AccessError):
-        FlowDriver(time, refused(error)).drive(lifecycle.ask(session, query, ignore_event))
+        FlowDriver(time, refused(error)).drive(ask(session, query, ignore_event))
 
 
 @pytest.mark.parametrize("status", ["beside data", "a scope"])
@@ -107,14 +104,14 @@ def test_what_a_new_token_does_not_cure_is_not_replayed(
     error = {"type": "invalid_token" if status == "beside data" else "access_forbidden", "message": "no"}
     hand = FlowDriver(time, reply({"data": ASKED["data"] if status == "beside data" else None, "errors": [error]}))
     with pytest.raises(AccessError):
-        hand.drive(lifecycle.ask(session, query, ignore_event))
+        hand.drive(ask(session, query, ignore_event))
     assert hand.sent_to("/graphql") == 1
 
 
 def test_our_problems_keep_their_code_path_and_nearest_name(session: Session, time: Time, query: ReportQuery) -> None:
     """What the service says of a refused query arrives whole."""
     with pytest.raises(QueryRefused) as caught:
-        FlowDriver(time, refused(OURS, THEIRS)).drive(lifecycle.ask(session, query, ignore_event))
+        FlowDriver(time, refused(OURS, THEIRS)).drive(ask(session, query, ignore_event))
     ours, theirs = caught.value.problems
     assert theirs.code == "invalid_document"
     assert (ours.code, ours.path, ours.nearest) == ("unknown_metric", ("metrics", 0), "VIEWS")
@@ -135,7 +132,7 @@ def test_an_error_text_from_outside_is_redacted(session: Session, time: Time, qu
     """A service that repeats the credentials doesn't get them into our errors."""
     echo = refused({"message": f"Bearer {TOKEN} of {SECRET} may not", "type": "bad_request"})
     with pytest.raises(QueryRefused) as caught:
-        FlowDriver(time, echo).drive(lifecycle.ask(session, query, ignore_event))
+        FlowDriver(time, echo).drive(ask(session, query, ignore_event))
     assert TOKEN not in str(caught.value)
     assert SECRET not in str(caught.value)
 
@@ -169,7 +166,7 @@ def test_what_a_service_says_cannot_break_a_terminal(session: Session, time: Tim
     nasty = "\x1b[31mred\x1b[0m \ud800 \x00 " + "long " * 10_000
     with pytest.raises(QueryRefused) as caught:
         FlowDriver(time, refused({"message": nasty, "type": nasty, "path": [nasty]})).drive(
-            lifecycle.ask(session, query, ignore_event)
+            ask(session, query, ignore_event)
         )
     said = str(caught.value)
     assert said.isprintable()

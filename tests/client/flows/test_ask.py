@@ -17,6 +17,7 @@ from tests.client.flows.flow_driver import (
     PAGE,
     THEIRS,
     FlowDriver,
+    ask,
     grant,
     of_dailymotion,
     refused,
@@ -27,7 +28,7 @@ from tests.client.flows.flow_driver import (
 from reelport.client.events import Event, Warned, ignore_event
 from reelport.client.flows import lifecycle
 from reelport.client.flows.back_pressure import may_be_slot_refusal
-from reelport.client.flows.lifecycle import ReportState
+from reelport.client.ledger import State
 from reelport.client.session import Session
 from reelport.client.steps import Lost, Reply
 from reelport.errors import (
@@ -44,10 +45,10 @@ from reelport.query import ReportQuery
 def test_an_ask_sends_the_key_once_and_the_query_as_variables(session: Session, time: Time, query: ReportQuery) -> None:
     """An ask is a token request with every report scope, then one mutation with the query as its input."""
     hand = FlowDriver(time, reply(ASKED))
-    state = hand.drive(lifecycle.ask(session, query, ignore_event))
+    row = hand.drive(ask(session, query, ignore_event))
     form, mutation = (step.request for step in hand.sent)
     fields = parse_qs((form.body or b"").decode())
-    assert state == ReportState(REPORT, "IN_PROGRESS")
+    assert (row.token, row.state) == (REPORT, State.REQUESTED)
     assert fields["grant_type"] == ["client_credentials"]
     assert fields["client_secret"] == [SECRET]
     assert set(fields["scope"][0].split()) == {"create_reports", "read_reports", "access_ads", "access_revenue"}
@@ -60,7 +61,7 @@ def test_a_query_with_problems_never_leaves(session: Session, time: Time, query:
     hand = FlowDriver(time, reply(ASKED))
     wrong = replace(query, metrics=("VIEW",), dimensions=("DAYS",))
     with pytest.raises(QueryRefused) as caught:
-        hand.drive(lifecycle.ask(session, wrong, ignore_event))
+        hand.drive(ask(session, wrong, ignore_event))
     assert [problem.nearest for problem in caught.value.problems] == ["VIEWS", "DAY"]
     assert hand.sent == []
 
@@ -70,7 +71,7 @@ def test_an_unknown_name_is_only_a_warning_towards_another_vendor(
 ) -> None:
     """Dailymotion may know a metric that this version doesn't: it is told of and sent."""
     hand, told = FlowDriver(time, reply(ASKED)), list[Event]()
-    asked = lifecycle.ask(of_dailymotion(session), replace(query, metrics=("BRAND_NEW_METRIC",)), told.append)
+    asked = ask(of_dailymotion(session), replace(query, metrics=("BRAND_NEW_METRIC",)), told.append)
     assert hand.drive(asked).token == REPORT
     assert any(isinstance(event, Warned) for event in told)
 
@@ -78,14 +79,9 @@ def test_an_unknown_name_is_only_a_warning_towards_another_vendor(
 def test_today_comes_from_the_clock(session: Session, time: Time, query: ReportQuery) -> None:
     """A range that ends today may be asked for, and one that ends tomorrow may not."""
     today = time.day.date()
-    assert (
-        FlowDriver(time, reply(ASKED)).drive(lifecycle.ask(session, query.within(today, today), ignore_event)).token
-        == REPORT
-    )
+    assert FlowDriver(time, reply(ASKED)).drive(ask(session, query.within(today, today), ignore_event)).token == REPORT
     with pytest.raises(QueryRefused, match="future"):
-        FlowDriver(time, reply(ASKED)).drive(
-            lifecycle.ask(session, query.within(today, date(2026, 11, 26)), ignore_event)
-        )
+        FlowDriver(time, reply(ASKED)).drive(ask(session, query.within(today, date(2026, 11, 26)), ignore_event))
 
 
 def test_a_token_is_used_until_shortly_before_it_ends(session: Session, time: Time) -> None:
@@ -111,7 +107,7 @@ def test_a_vendor_that_refuses_a_scope_is_asked_for_fewer(session: Session, time
     """invalid_scope is answered by asking for no more than the query needs."""
     hand = FlowDriver(time, reply(ASKED), grants=(reply({"error": "invalid_scope"}, 400), reply(GRANT)))
     earnings = replace(query, metrics=("ESTIMATED_EARNINGS_EUR",), dimensions=("DAY",))
-    hand.drive(lifecycle.ask(session, earnings, ignore_event))
+    hand.drive(ask(session, earnings, ignore_event))
     form = parse_qs((hand.sent[1].request.body or b"").decode())
     assert set(form["scope"][0].split()) == {"create_reports", "access_revenue"}
 
@@ -144,7 +140,7 @@ def test_an_ask_whose_answer_was_lost_is_repeated_towards_reelport(
 ) -> None:
     """The same ask gives the same report there, so that sending it twice asks once."""
     hand = FlowDriver(time, Lost("connection reset"), reply(PAGE, 502), reply(ASKED))
-    assert hand.drive(lifecycle.ask(session, query, ignore_event)).token == REPORT
+    assert hand.drive(ask(session, query, ignore_event)).token == REPORT
 
 
 @pytest.mark.parametrize("answer", [Lost("connection reset"), reply(PAGE, 502), reply(b"", 504)])
@@ -154,7 +150,7 @@ def test_an_ask_whose_answer_was_lost_is_not_repeated_towards_another_vendor(
     """There a second ask may be a second report: it is said instead that a slot may be taken."""
     hand = FlowDriver(time, answer)
     with pytest.raises(AskLost, match="slot"):
-        hand.drive(lifecycle.ask(of_dailymotion(session), query, ignore_event))
+        hand.drive(ask(of_dailymotion(session), query, ignore_event))
     assert hand.sent_to("/graphql") == 1
 
 
@@ -164,7 +160,7 @@ def test_an_ask_that_never_arrived_is_repeated_everywhere(
 ) -> None:
     """Where the service surely did nothing, asking again is safe."""
     hand = FlowDriver(time, answer, reply(ASKED))
-    assert hand.drive(lifecycle.ask(of_dailymotion(session), query, ignore_event)).token == REPORT
+    assert hand.drive(ask(of_dailymotion(session), query, ignore_event)).token == REPORT
 
 
 def test_a_reelport_service_is_known_by_its_header(session: Session, time: Time, query: ReportQuery) -> None:
@@ -172,7 +168,7 @@ def test_a_reelport_service_is_known_by_its_header(session: Session, time: Time,
     wrong = replace(query, metrics=("VIEW",))
     hand, host = FlowDriver(time, reply(ASKED), grants=(grant(reelport_version="9"),)), unknown(session)
     with pytest.raises(QueryRefused, match="VIEWS"):
-        hand.drive(lifecycle.ask(host, wrong, ignore_event))
+        hand.drive(ask(host, wrong, ignore_event))
     assert host.reelport is True
     assert hand.sent_to("/graphql") == 0
 
@@ -181,7 +177,7 @@ def test_any_other_host_may_know_more_than_we_do(session: Session, time: Time, q
     """Without that header unknown names and pairs that nothing rules out are told of, and pass."""
     hand, host, told = FlowDriver(time, reply(ASKED)), unknown(session), list[Event]()
     strange = replace(query, metrics=("BRAND_NEW_METRIC", "VIEWS"), dimensions=("DAY", "SIGN_OF_ZODIAC"))
-    assert hand.drive(lifecycle.ask(host, strange, told.append)).token == REPORT
+    assert hand.drive(ask(host, strange, told.append)).token == REPORT
     assert host.reelport is False
     assert [event.problem.fatal for event in told if isinstance(event, Warned)] == [False, False]
 
@@ -190,7 +186,7 @@ def test_what_no_host_takes_costs_no_request(session: Session, time: Time, query
     """A range that ends before it starts is refused before anyone is spoken to."""
     hand = FlowDriver(time, reply(ASKED))
     with pytest.raises(QueryRefused, match="lies before"):
-        hand.drive(lifecycle.ask(unknown(session), query.within(date(2026, 11, 3), date(2026, 11, 1)), ignore_event))
+        hand.drive(ask(unknown(session), query.within(date(2026, 11, 3), date(2026, 11, 1)), ignore_event))
     assert hand.sent == []
 
 
@@ -222,7 +218,7 @@ def test_an_answer_to_an_ask_that_cannot_be_read_is_a_lost_one(
 ) -> None:
     """Where the ask may have been taken and no token can be read, it isn't known whether there is a report."""
     with pytest.raises(AskLost):
-        FlowDriver(time, answer).drive(lifecycle.ask(of_dailymotion(session), query, ignore_event))
+        FlowDriver(time, answer).drive(ask(of_dailymotion(session), query, ignore_event))
 
 
 @pytest.mark.parametrize("answer", [reply(PAGE, 404), reply({}, 503, retry_after="9999"), reply(PAGE, 302)])
@@ -231,7 +227,7 @@ def test_an_ask_that_was_surely_not_taken_is_not_a_lost_one(
 ) -> None:
     """A host that has no such place, or puts the request off, has made no report."""
     with pytest.raises(ServiceError) as caught:
-        FlowDriver(time, answer).drive(lifecycle.ask(of_dailymotion(session), query, ignore_event))
+        FlowDriver(time, answer).drive(ask(of_dailymotion(session), query, ignore_event))
     assert not isinstance(caught.value, AskLost)
 
 
@@ -255,7 +251,7 @@ def test_a_refused_third_report_is_told_by_structure(
     """A refusal of the whole ask, of a query that is right, may be a reason to wait."""
     host = of_dailymotion(session)
     with pytest.raises((QueryRefused, QueueFull)) as caught:
-        FlowDriver(time, refused(*errors)).drive(lifecycle.ask(host, query, ignore_event))
+        FlowDriver(time, refused(*errors)).drive(ask(host, query, ignore_event))
     assert may_be_slot_refusal(host, query, caught.value) is crowded
 
 
@@ -263,6 +259,6 @@ def test_a_query_that_we_doubt_is_refused_for_itself(session: Session, time: Tim
     """Where our own check has something to say, a refusal is the query's; a Reelport service's always is."""
     host, strange = of_dailymotion(session), replace(query, metrics=("BRAND_NEW_METRIC",))
     with pytest.raises(QueryRefused) as caught:
-        FlowDriver(time, refused(FULL)).drive(lifecycle.ask(host, strange, ignore_event))
+        FlowDriver(time, refused(FULL)).drive(ask(host, strange, ignore_event))
     assert not may_be_slot_refusal(host, strange, caught.value)
     assert not may_be_slot_refusal(session, query, caught.value)

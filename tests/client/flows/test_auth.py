@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from tests.client.conftest import REPORT, TOKEN, Time, looked
-from tests.client.flows.flow_driver import ASKED, PAGE, FlowDriver, reply
+from tests.client.flows.flow_driver import ASKED, PAGE, FlowDriver, ask, reply
 
 from reelport import AsyncClient, Client
 from reelport.client.events import ignore_event
@@ -129,7 +129,7 @@ def test_a_bearer_token_asks_for_no_other(session: Session, time: Time, query: R
     """A token that was given is used as it is; one cheap query tells whom it is for."""
     host = with_bearer(session)
     hand = FlowDriver(time, reply({"data": {"__typename": "Query"}}, 200, reelport_version="1"), reply(ASKED))
-    assert hand.drive(lifecycle.ask(host, query, ignore_event)).token == REPORT
+    assert hand.drive(ask(host, query, ignore_event)).token == REPORT
     assert host.reelport is True
     assert hand.sent_to("/token") == 0
     assert b"__typename" in (hand.sent[0].request.body or b"")
@@ -141,7 +141,7 @@ def test_a_vendor_that_refuses_the_cheap_query_is_asked_all_the_same(
     """A refusal of `__typename` tells enough: it isn't a Reelport service."""
     host = with_bearer(session)
     no = reply({"data": None, "errors": [{"message": "introspection is off"}]})
-    assert FlowDriver(time, no, reply(ASKED)).drive(lifecycle.ask(host, query, ignore_event)).token == REPORT
+    assert FlowDriver(time, no, reply(ASKED)).drive(ask(host, query, ignore_event)).token == REPORT
     assert host.reelport is False
 
 
@@ -152,7 +152,7 @@ def test_a_host_that_is_no_reporting_api_is_not_asked(
     """With a bearer token too, a wrong address is seen before a report is asked for."""
     hand = FlowDriver(time, answer, reply(ASKED))
     with pytest.raises(Unreachable, match="REELPORT_URL"):
-        hand.drive(lifecycle.ask(with_bearer(session), query, ignore_event))
+        hand.drive(ask(with_bearer(session), query, ignore_event))
     assert hand.sent_to("/graphql") == 1
 
 

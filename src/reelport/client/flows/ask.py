@@ -9,20 +9,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Self
 
 from reelport import killpoints
-from reelport.client.events import Asked, Event, Progress, Queued, Reused
+from reelport.check import scopes_of
+from reelport.client.events import Asked, Progress, Queued, Reused
 from reelport.client.flows.back_pressure import BackPressure, advise_on_days
+from reelport.client.flows.day_limits import learn_limit
 from reelport.client.flows.follow import poll_once
-from reelport.client.flows.lifecycle import ask_checked
+from reelport.client.flows.lifecycle import build_ask_policy, read_ask
+from reelport.client.flows.operation import run_operation
 from reelport.client.flows.retry import RetryPolicy, pauses
 from reelport.client.ledger import Busy, Claimed, Entry, Full, Ledger, LostAsk, Question, Reuse, Row
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Wait, work
 from reelport.errors import AskLost, QueueFull, ReelportError, ServiceError, SlotsFull, StorageError
 from reelport.query import ReportQuery
+from reelport.wire import ASK
 
 _BRIEF = RetryPolicy(2.0)
 """How long a look at a dead process's report is retried: the next look comes soon anyway."""
@@ -48,12 +54,14 @@ def acquire_report(
     *,
     fresh: bool = False,
     window: bool = False,
+    whole: bool = False,
 ) -> Flow[Row]:
     """Return a ledger row with a report's token. This flow then holds the row's lease, unless another process does.
 
     Asks the service only when no earlier report can serve. Raises AskLost while an earlier ask may or may not have
     been taken, and SlotsFull when no slot came free before second `until` of the session's clock. A `window` of a
-    range waits longer for slots that somebody else may hold.
+    range waits longer for slots that somebody else may hold; a `whole` report can't be split into windows. Where the
+    service refuses the query and says that it takes fewer days, the limit is remembered.
     """
     ledger, question = session.ledger, build_question(session, query, fresh=fresh)
     slot_pauses, back_pressure = _SlotPauses(session, until), BackPressure(session, query, until, window=window)
@@ -72,7 +80,8 @@ def acquire_report(
                 taken = yield from work(partial(ledger.count_taken_since, question.identity, back_pressure.since))
                 took_similar = partial(ledger.has_taken_similar, question.identity, query)
                 if not (yield from work(partial(back_pressure.should_wait, refusal, others, taken, took_similar))):
-                    raise refusal
+                    yield from learn_limit(session, query, refusal, tell)
+                    raise advise_on_days(session, query, refusal, whole=whole) from refusal.__cause__
                 seconds = slot_pauses.after_refusal(advise_on_days(session, query, refusal))
             case Busy() | Full():
                 seconds = slot_pauses.next_pause(_describe_wait(entry, session), _LOCAL)
@@ -113,58 +122,60 @@ class _SlotPauses:
         return min(max(min(next(self._pauses), longest), shortest), left)
 
 
-class _TokenCatcher:
-    """A listener that keeps the token of an ask before it passes the event on."""
+@dataclass(slots=True)
+class _Ask:
+    """How far an ask has come. A stop in the block, a Ctrl-C too or a failing listener, records what is known."""
 
-    def __init__(self, tell: Progress) -> None:
-        self._tell = tell
-        self.token: str | None = None
+    ledger: Ledger
+    row: Row
+    begun: bool = False
+    token: str | None = None
 
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, Asked):
-            self.token = event.token
-        self._tell(event)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            return
+        with suppress(StorageError):  # The first error says more.
+            if not self.begun:
+                self.ledger.drop(self.row)
+            if self.token is not None:
+                self.ledger.record_token(self.row, self.token)
+            self.ledger.release(self.row)
 
 
 def _send_ask(session: Session, row: Row, query: ReportQuery, tell: Progress) -> Flow[Row | ReelportError]:
     """Ask for the report and return the row with its token, or the error with which the service took nothing."""
-    catcher, begun = _TokenCatcher(tell), False
-    try:
+    variables, policy, scopes = {"input": query.to_wire()}, build_ask_policy(session), scopes_of(query)
+    with _Ask(session.ledger, row) as ask:
         yield Wait(0)  # A flow that is stopped here has surely asked for nothing.
-        begun = True
-        return (yield from _ask_and_record(session, row, query, catcher))
-    except BaseException:  # a Ctrl-C too, or a failing listener: record what is known, then raise it again
-        with suppress(StorageError):  # The first error says more.
-            if not begun:
-                session.ledger.drop(row)
-            if catcher.token is not None:
-                session.ledger.record_token(row, catcher.token)
-            session.ledger.release(row)
-        raise
+        ask.begun = True
+        killpoints.reach("client-intent")
+        try:
+            reply = yield from run_operation(session, ASK, variables, tell, policy, scopes=scopes)
+            ask.token = read_ask(session, reply)
+        except ReelportError as error:
+            return (yield from _record_failure(session.ledger, row, error))
+        tell(Asked(ask.token))
+        killpoints.reach("client-asked")
+        row = yield from _record_token(session.ledger, row, ask.token)
+        killpoints.reach("client-requested")
+        return row
 
 
-def _ask_and_record(
-    session: Session, row: Row, query: ReportQuery, catcher: _TokenCatcher
-) -> Flow[Row | ReelportError]:
-    ledger = session.ledger
-    killpoints.reach("client-intent")
-    try:
-        state = yield from ask_checked(session, query, catcher, fail_when_full=True)
-    except AskLost as error:
+def _record_failure(ledger: Ledger, row: Row, error: ReelportError) -> Flow[ReelportError]:
+    """Record how an ask failed. Returns the error where the service surely took nothing, and raises it otherwise."""
+    if isinstance(error, AskLost):
         yield from work(partial(ledger.record_lost, row, str(error), answered=error.answered))
         if not ledger.is_kept:
-            raise
+            raise error
         raise _build_ask_lost(row, str(error.__cause__ or error)) from error
-    except ReelportError as error:
-        if error.token is None:
-            yield from work(partial(ledger.drop, row))
-            return error
+    if error.token is not None:
         yield from work(partial(ledger.record_token, row, error.token))
-        raise
-    killpoints.reach("client-asked")
-    row = yield from _record_token(ledger, row, state.token)
-    killpoints.reach("client-requested")
-    return row
+        raise error
+    yield from work(partial(ledger.drop, row))
+    return error
 
 
 def _record_token(ledger: Ledger, row: Row, token: str) -> Flow[Row]:

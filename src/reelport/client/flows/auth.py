@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 from reelport.catalog import Scope
 from reelport.client.events import Progress
 from reelport.client.flows.answers import FORBIDDEN, OK, UNAUTHORIZED, describe_failure, parse_object
-from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, send_with_retries
+from reelport.client.flows.retry import DEFAULT_POLICY, Retries, RetryPolicy
 from reelport.client.session import Access, Grant, Session
 from reelport.client.settings.credentials import Bearer, PrivateKey, PublicKey, is_token
-from reelport.client.steps import Flow, Reply, Request, run_exclusive
+from reelport.client.steps import Exclusive, Flow, Reply, Request, Send, Wait
 from reelport.errors import AccessError, ReelportError, ServiceError
 
 WISHED = (Scope.CREATE_REPORTS, Scope.READ_REPORTS, Scope.ACCESS_ADS, Scope.ACCESS_REVENUE)
@@ -37,7 +37,9 @@ def get_token(
         return key.token
     if (token := _find_current_token(session)) is None:
         until, tries = policy.until(session), session.access.tries
-        token = yield from run_exclusive(_renew_token(session, key, tell, tuple(needed), policy, until, tries))
+        renewed = yield Exclusive(_renew_token(session, key, tell, tuple(needed), policy, until, tries))
+        assert isinstance(renewed, str)  # noqa: S101 - the driver's promise, told to the type checker
+        return renewed
     return token
 
 
@@ -71,13 +73,8 @@ def _renew_token(
     access = session.access
     _share_failure(access, tries, late=session.clock.seconds() > until)
     access.failure = None
-    policy = policy.left(session, until)
     try:
-        match key:
-            case PrivateKey():
-                grant = yield from _get_grant_by_key(session, key, tell, needed, policy)
-            case PublicKey():
-                grant = yield from _get_grant_by_login(session, key, tell, policy)
+        grant = yield from _get_grant(session, key, tell, needed, policy.left(session, until))
     except ReelportError as error:
         access.failure = copy.copy(error)  # without its traceback, which would keep all of this flow alive
         raise
@@ -94,30 +91,42 @@ def _share_failure(access: Access, tries: int, *, late: bool) -> None:
         raise copy.copy(failure)
 
 
-def _get_grant_by_key(
-    session: Session, key: PrivateKey, tell: Progress, needed: tuple[Scope, ...], policy: RetryPolicy
+def _get_grant(
+    session: Session, key: PrivateKey | PublicKey, tell: Progress, needed: tuple[Scope, ...], policy: RetryPolicy
 ) -> Flow[Grant]:
-    """Get a grant for a private key (OAuth client credentials)."""
-    form = {"grant_type": "client_credentials", "client_id": key.id, "client_secret": key.secret}
-    reply = yield from send_with_retries(session, _build_request(session, form | _format_scope(WISHED)), tell, policy)
-    if reply.status != OK and parse_object(reply, session.redact).get("error") == "invalid_scope":
-        # Some vendors refuse a scope that the key lacks; others leave it out of the grant.
-        fewer = form | _format_scope((Scope.CREATE_REPORTS, *needed))
-        reply = yield from send_with_retries(session, _build_request(session, fewer), tell, policy)
-    return _read_grant(session, reply)
+    """Get a grant by the first form that the service doesn't refuse."""
+    for form in _list_forms(session, key, needed):
+        request, retries = _build_request(session, form), Retries(session, tell, policy)
+        while (seconds := retries.pause_after((yield Send(request)))) is not None:
+            yield Wait(seconds)
+        if not _refuses_form(session, key, retries.reply):
+            break
+    return _read_grant(session, retries.reply, form.get("refresh_token"))
 
 
-def _get_grant_by_login(session: Session, key: PublicKey, tell: Progress, policy: RetryPolicy) -> Flow[Grant]:
-    """Get a grant for a public key: by the refresh token where one is good, else by password."""
+def _list_forms(session: Session, key: PrivateKey | PublicKey, needed: tuple[Scope, ...]) -> list[dict[str, str]]:
+    """List the forms by which a key may get a grant, the best first.
+
+    A private key asks for all scopes (OAuth client credentials), then for fewer: some vendors refuse a scope that the
+    key lacks, others leave it out of the grant. A public key asks by the refresh token, if any, then by password.
+    """
     form = {"client_id": key.id, "client_secret": key.secret}
-    refresh = session.grant.refresh if session.grant else None
-    if refresh is not None:
-        again = form | {"grant_type": "refresh_token", "refresh_token": refresh}
-        reply = yield from send_with_retries(session, _build_request(session, again), tell, policy)
-        if reply.status not in _REFUSALS:
-            return _read_grant(session, reply, refresh)
-    login = form | {"grant_type": "password", "username": key.username, "password": key.password}
-    return _read_grant(session, (yield from send_with_retries(session, _build_request(session, login), tell, policy)))
+    match key:
+        case PrivateKey():
+            form = {"grant_type": "client_credentials"} | form
+            return [form | _format_scope(scopes) for scopes in (WISHED, (Scope.CREATE_REPORTS, *needed))]
+        case PublicKey():
+            login = form | {"grant_type": "password", "username": key.username, "password": key.password}
+            refresh = session.grant.refresh if session.grant else None
+            again = [] if refresh is None else [form | {"grant_type": "refresh_token", "refresh_token": refresh}]
+            return [*again, login]
+
+
+def _refuses_form(session: Session, key: PrivateKey | PublicKey, reply: Reply) -> bool:
+    """Whether another form may get what this one was refused."""
+    if isinstance(key, PublicKey):
+        return reply.status in _REFUSALS
+    return reply.status != OK and parse_object(reply, session.redact).get("error") == "invalid_scope"
 
 
 def _build_request(session: Session, form: Mapping[str, str]) -> Request:

@@ -25,7 +25,7 @@ from reelport.client.flows.retry import pauses
 from reelport.client.results.notebook_views import render_download
 from reelport.client.results.tables import Table
 from reelport.client.session import Session
-from reelport.client.steps import Flow, Lost, Reply, Request, Wait, open_body, read, work
+from reelport.client.steps import Flow, Lost, Open, Reply, Request, Wait, read, work
 from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, ServiceError, Unreachable
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus, parse_complete_day
@@ -306,7 +306,8 @@ def _request_link(session: Session, link: str, start: int, tag: str | None, on_d
         headers["range"] = f"bytes={start}-"
     if start and tag:
         headers["if-range"] = tag
-    head = yield from open_body(Request("GET", link, headers, timeout=session.settings.timeout))
+    head = yield Open(Request("GET", link, headers, timeout=session.settings.timeout))
+    assert isinstance(head, Reply | Lost)  # noqa: S101 - the driver's promise, told to the type checker
     failure = find_failure(head, "The report's file", session.clock.now(), session.redact)
     on_disk.retry_after = failure.retry_after if failure else None
     advice = advise_on_link_host(link, session.settings.url, reelport=session.reelport is True)

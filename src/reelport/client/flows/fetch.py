@@ -13,15 +13,13 @@ from reelport.client.deadline import DEADLINE
 from reelport.client.events import Progress
 from reelport.client.files.proof import Proof
 from reelport.client.flows.ask import acquire_report
-from reelport.client.flows.back_pressure import advise_on_days
-from reelport.client.flows.day_limits import learn_limit
 from reelport.client.flows.download import Downloaded, Times, download, find_downloaded
 from reelport.client.flows.follow import poll_once, wait_recorded
 from reelport.client.flows.lifecycle import ReportState, check_against_host
 from reelport.client.ledger import Ledger, Row, State
 from reelport.client.session import Session
 from reelport.client.steps import Flow, work
-from reelport.errors import QueryRefused, ReportExpired, ReportFailed, SchemaDrift, StorageError
+from reelport.errors import ReportExpired, ReportFailed, SchemaDrift, StorageError
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus
 
@@ -43,32 +41,9 @@ def fetch(
     is always reused. After delivery, a Reelport service is asked again, as it gives the same report while nothing
     changed; another host's report is reused until it expires, unless its range was not over when it was asked for,
     or with `fresh`. A report that has expired meanwhile is asked for anew. A file that is only `part` of the result
-    counts as delivered from `mark_delivered` on. A `window` is one of a range. Where the service refuses it and says
-    that it takes fewer days, the limit is remembered.
+    counts as delivered from `mark_delivered` on. A `window` is one of a range.
     """
     yield from work(session.recall_day_limit)
-    try:
-        return (
-            yield from _fetch_once(
-                session, query, target, tell, deadline=deadline, fresh=fresh, part=part, window=window
-            )
-        )
-    except QueryRefused as refusal:
-        yield from learn_limit(session, query, refusal, tell)
-        raise advise_on_days(session, query, refusal) from refusal.__cause__
-
-
-def _fetch_once(
-    session: Session,
-    query: ReportQuery,
-    target: Path,
-    tell: Progress,
-    *,
-    deadline: float,
-    fresh: bool,
-    part: bool,
-    window: bool,
-) -> Flow[Downloaded]:
     began, until = session.clock.now(), session.clock.seconds() + deadline
     yield from check_against_host(session, query, tell)
     while True:
@@ -90,11 +65,7 @@ def submit(
     began, until = session.clock.now(), session.clock.seconds() + deadline
     yield from check_against_host(session, query, tell)
     while True:
-        try:
-            row = yield from acquire_report(session, query, tell, until, fresh=fresh)
-        except QueryRefused as refusal:
-            yield from learn_limit(session, query, refusal, tell)
-            raise advise_on_days(session, query, refusal, whole=True) from refusal.__cause__
+        row = yield from acquire_report(session, query, tell, until, fresh=fresh, whole=True)
         try:
             if _was_asked_since(began, row):
                 return ReportState(row.token or "", ReportStatus.IN_PROGRESS)

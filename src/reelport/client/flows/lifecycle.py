@@ -1,4 +1,4 @@
-"""Ask for a report, look at its status, wait until it is ready."""
+"""A report's life at the service: read the answer to its ask, look at its status, wait until it is ready."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from reelport.check import scopes_of
 from reelport.client.deadline import DEADLINE
-from reelport.client.events import Asked, Looked, Progress, Warned
+from reelport.client.events import Looked, Progress, Warned
+from reelport.client.flows import auth
 from reelport.client.flows.answers import OK, read_data
 from reelport.client.flows.links import Links, as_object
-from reelport.client.flows.operation import detect_host, run_operation
+from reelport.client.flows.operation import run_operation
 from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, pauses
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Reply, Wait
@@ -31,7 +31,7 @@ from reelport.errors import (
     UsageError,
 )
 from reelport.query import ReportQuery
-from reelport.wire import APPLIED_HEADER, ASK, LOOK, PREFER_HEADER, ReportStatus
+from reelport.wire import APPLIED_HEADER, LOOK, PREFER_HEADER, TOUCH, ReportStatus
 from reelport.wording import format_count
 
 _LINKLESS = 30.0
@@ -51,13 +51,15 @@ _UNKNOWN = frozenset({"not_found", "report_not_found", "unknown_report", "invali
 class ReportState:
     """A report's status and links at the last look. An unknown status counts as still in progress.
 
-    `expected` is the service's count of links, None where no links were read.
+    `expected` is the service's count of links, None where no links were read. `long_polled`: the service kept the look
+    waiting.
     """
 
     token: str
     status: str
     links: tuple[str, ...] = ()
     expected: int | None = None
+    long_polled: bool = False
 
     @property
     def ready(self) -> bool:
@@ -76,35 +78,42 @@ def check_against_host(session: Session, query: ReportQuery, tell: Progress) -> 
     Raises QueryRefused with every problem. A query that every host refuses fails before anything is sent.
     """
     session.check_query(query)
-    yield from detect_host(session, tell)
+    if session.reelport is None:
+        yield from auth.get_token(session, tell)  # The reply may say it already.
+    if session.reelport is None:
+        reply = yield from run_operation(session, TOUCH, {}, tell)
+        with suppress(QueryRefused):  # A Reporting API may also refuse this query, which is free.
+            read_data(reply, session.redact)
+        session.note_other_vendor()
     for problem in session.check_query(query):
         tell(Warned(problem))
 
 
-def ask(session: Session, query: ReportQuery, tell: Progress) -> Flow[ReportState]:
-    """Check the query locally, then ask for its report.
+def build_ask_policy(session: Session) -> RetryPolicy:
+    """Build the policy of an ask. A Reelport service answers the same ask with the same report: it may be repeated.
 
-    A Reelport service answers the same ask with the same report, so an ask whose answer was lost is sent again.
-    Any other service may have made a report already: that raises AskLost. Every other error means that there is no
-    report, unless the error carries the `token` of one.
+    Any other service may have made a report when its answer is lost: that raises AskLost.
     """
-    yield from check_against_host(session, query, tell)
-    return (yield from ask_checked(session, query, tell))
+    return RetryPolicy(once=None if session.reelport else _build_ask_lost, asking=True)
 
 
-def ask_checked(
-    session: Session, query: ReportQuery, tell: Progress, *, fail_when_full: bool = False
-) -> Flow[ReportState]:
-    """Ask for the report of a query that `check_against_host` let pass.
+def read_ask(session: Session, reply: Reply) -> str:
+    """Read the report's token from the answer to an ask.
 
-    With `fail_when_full`, a refusal for too many reports raises QueueFull at once, without retries.
+    Raises AskLost when the answer is unreadable and the ask may have been taken. Every other error means that there
+    is no report, unless the error carries the `token` of one.
     """
-    policy = RetryPolicy(once=None if session.reelport else _build_ask_lost, asking=True, fail_when_full=fail_when_full)
-    variables = {"input": query.to_wire()}
-    reply = yield from run_operation(session, ASK, variables, tell, policy, scopes=scopes_of(query))
-    state = _read_ask(session, reply)
-    tell(Asked(state.token))
-    return state
+    try:
+        return _read_accepted(read_data(reply, session.redact))
+    except ServiceError as error:
+        if reply.status == OK and not session.reelport:
+            raise _build_ask_lost(error, answered=True) from error
+        raise
+    except ReelportError as error:
+        # The service may have made a report although its answer has errors: keep the token.
+        with suppress(ServiceError):
+            error.token = _read_accepted(error.data or {})
+        raise
 
 
 def look(
@@ -114,7 +123,27 @@ def look(
 
     With `long_poll`, long-polls a Reelport service for up to so many seconds, until the report ends.
     """
-    return (yield from _long_poll(session, token, tell, policy, long_poll))[0]
+    seconds = (
+        int(min(long_poll, _LONG_POLL_SECONDS, session.settings.timeout / 2)) if session.reelport is not False else 0
+    )
+    headers = {PREFER_HEADER.lower(): f"wait={seconds}"} if seconds > 0 else None
+    began = session.clock.seconds()
+    try:
+        reply = yield from run_operation(session, LOOK, {"reportToken": token}, tell, policy, headers=headers)
+        state, links = _read_look(token, read_data(reply, session.redact))
+        while state.status == ReportStatus.FINISHED and (page := links.following) is not None:
+            variables = {"reportToken": token, "page": page}
+            more = yield from run_operation(session, LOOK, variables, tell, policy)
+            state, later = _read_look(token, read_data(more, session.redact), page)
+            links += later
+    except QueryRefused as error:
+        raise _translate_look_refusal(token, error) from error
+    except ReelportError as error:
+        error.token = token
+        raise
+    applied = "wait" in reply.headers.get(APPLIED_HEADER.lower(), "").lower()
+    long_polled = applied and session.clock.seconds() - began >= _LONG_POLLED_SECONDS
+    return replace(state, links=links.found, expected=links.expected, long_polled=long_polled)
 
 
 def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEADLINE) -> Flow[ReportState]:
@@ -129,7 +158,7 @@ def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEAD
     bare_since: float | None = None
     long_poll = 0.0  # The first look returns the status at once, without long polling.
     while True:
-        state, long_polled = yield from _long_poll(session, token, tell, policy, long_poll)
+        state = yield from look(session, token, tell, policy, long_poll=long_poll)
         elapsed = session.clock.seconds() - start
         if state.ready:
             tell(Looked(token, state.status, elapsed, None))
@@ -137,7 +166,7 @@ def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEAD
         bare_since = _refuse_dead_end(state, bare_since, elapsed)
         if start + elapsed >= end:
             raise build_not_finished(token, f"is still {state.status} after {_format_seconds(deadline)}")
-        at_once = long_polled or (long_poll == 0.0 and session.reelport is True)
+        at_once = state.long_polled or (long_poll == 0.0 and session.reelport is True)
         seconds = 0.0 if at_once else min(next(rhythm), end - start - elapsed)
         tell(Looked(token, state.status, elapsed, seconds))
         if seconds > 0:
@@ -162,55 +191,12 @@ def build_not_finished(token: str, what: str) -> NotFinished:
                        f"client.reports.attach({token!r}) or 'reelport report wait {token}'.", token)  # fmt: skip
 
 
-def _read_ask(session: Session, reply: Reply) -> ReportState:
-    """Read the answer to an ask. Raises AskLost when the answer is unreadable and the ask may have been taken."""
-    try:
-        return _read_accepted(read_data(reply, session.redact))
-    except ServiceError as error:
-        if reply.status == OK and not session.reelport:
-            raise _build_ask_lost(error, answered=True) from error
-        raise
-    except ReelportError as error:
-        # The service may have made a report although its answer has errors: keep the token.
-        with suppress(ServiceError):
-            error.token = _read_accepted(error.data or {}).token
-        raise
-
-
-def _read_accepted(data: Mapping[str, Any]) -> ReportState:
-    """Read the accepted report. Raises ServiceError where the answer holds none."""
-    report = as_object(as_object(data.get("askPartnerReportFile")).get("reportFile"))
-    token = report.get("reportToken")
+def _read_accepted(data: Mapping[str, Any]) -> str:
+    """Read the accepted report's token. Raises ServiceError where the answer holds none."""
+    token = as_object(as_object(data.get("askPartnerReportFile")).get("reportFile")).get("reportToken")
     if not isinstance(token, str) or not token or not token.isprintable():
         raise ServiceError("The service took the report but gave no token for it.")
-    return ReportState(token, _read_status(report))
-
-
-def _long_poll(
-    session: Session, token: str, tell: Progress, policy: RetryPolicy, long_poll: float
-) -> Flow[tuple[ReportState, bool]]:
-    """Return the report's status now, and whether the service long-polled."""
-    seconds = (
-        int(min(long_poll, _LONG_POLL_SECONDS, session.settings.timeout / 2)) if session.reelport is not False else 0
-    )
-    headers = {PREFER_HEADER.lower(): f"wait={seconds}"} if seconds > 0 else None
-    began = session.clock.seconds()
-    try:
-        reply = yield from run_operation(session, LOOK, {"reportToken": token}, tell, policy, headers=headers)
-        state, links = _read_look(token, read_data(reply, session.redact))
-        while state.status == ReportStatus.FINISHED and (page := links.following) is not None:
-            variables = {"reportToken": token, "page": page}
-            more = yield from run_operation(session, LOOK, variables, tell, policy)
-            state, later = _read_look(token, read_data(more, session.redact), page)
-            links += later
-        state = replace(state, links=links.found, expected=links.expected)
-    except QueryRefused as error:
-        raise _translate_look_refusal(token, error) from error
-    except ReelportError as error:
-        error.token = token
-        raise
-    applied = "wait" in reply.headers.get(APPLIED_HEADER.lower(), "").lower()
-    return state, applied and session.clock.seconds() - began >= _LONG_POLLED_SECONDS
+    return token
 
 
 def _read_look(token: str, data: Mapping[str, Any], page: int = 1) -> tuple[ReportState, Links]:

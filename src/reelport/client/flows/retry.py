@@ -1,4 +1,4 @@
-"""Retry requests after transient failures: exponential backoff with jitter, up to a limit."""
+"""Retries of requests after transient failures: exponential backoff with jitter, up to a limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from reelport.client.events import Progress, Retrying
 from reelport.client.flows.answers import TransientFailure, find_failure
 from reelport.client.session import Session
-from reelport.client.steps import Flow, Lost, Reply, Request, Wait, send
+from reelport.client.steps import Lost, Reply
 from reelport.errors import QueueFull, ReelportError, Unreachable
 
 _FIRST, _LONGEST, _GROWTH = 0.2, 60.0, 1.1
@@ -23,7 +23,7 @@ class RetryPolicy:
 
     Pauses that the service asks for are honoured up to `longest` seconds in all. With `once`, a request is sent again
     only while the service surely did nothing about it; otherwise `once` makes the error. With `asking`, a refusal for
-    too many requests means too many reports and raises QueueFull; with `fail_when_full` it does so at once.
+    too many requests means too many reports and raises QueueFull at once.
     """
 
     seconds: float | None = None
@@ -31,7 +31,6 @@ class RetryPolicy:
     at_end: Callable[[ReelportError], ReelportError] = lambda error: error
     once: Callable[[ReelportError], ReelportError] | None = None
     asking: bool = False
-    fail_when_full: bool = False
 
     def until(self, session: Session, *, asked: bool = False) -> float:
         """Return the clock's second at which retries begun now end; `asked` is for pauses that the service asks for."""
@@ -40,9 +39,7 @@ class RetryPolicy:
 
     def left(self, session: Session, until: float) -> RetryPolicy:
         """Return the patience that is left until a second of the clock, for requests that may always be repeated."""
-        return replace(
-            self, seconds=max(0.0, until - session.clock.seconds()), once=None, asking=False, fail_when_full=False
-        )
+        return replace(self, seconds=max(0.0, until - session.clock.seconds()), once=None, asking=False)
 
 
 DEFAULT_POLICY = RetryPolicy()
@@ -56,36 +53,50 @@ def pauses(chance: Callable[[], float]) -> Iterator[float]:
         pause = min(pause * _GROWTH, _LONGEST)
 
 
-def send_with_retries(
-    session: Session,
-    request: Request,
-    tell: Progress,
-    policy: RetryPolicy = DEFAULT_POLICY,
-    fault: Callable[[Reply], TransientFailure | None] = lambda _: None,
-) -> Flow[Reply]:
-    """Send a request and return the reply; retry transient failures as `patience` allows.
+class Retries:
+    """The tries of one request: judges each answer, and says how long to wait before the next try.
 
-    `fault` finds the failure in a reply whose HTTP status is good.
+    `find_fault` finds the failure in a reply whose HTTP status is good. `reply` is the good reply that ended the tries.
     """
-    began, until, obeyed = session.clock.seconds(), policy.until(session), policy.until(session, asked=True)
-    for pause in pauses(session.chance):
-        answer = yield from send(request)
+
+    reply: Reply
+
+    def __init__(
+        self,
+        session: Session,
+        tell: Progress,
+        policy: RetryPolicy = DEFAULT_POLICY,
+        find_fault: Callable[[Reply], TransientFailure | None] = lambda _: None,
+    ) -> None:
+        self._session, self._tell, self._policy, self._find_fault = session, tell, policy, find_fault
+        self._began = session.clock.seconds()
+        self._until, self._obeyed = policy.until(session), policy.until(session, asked=True)
+        self._pauses = pauses(session.chance)
+
+    def pause_after(self, answer: object) -> float | None:
+        """Return the seconds to wait before the next try, None after a good reply. Raises the error that ends them."""
+        assert isinstance(answer, Reply | Lost)  # noqa: S101 - the driver's promise, told to the type checker
+        failure = self._find_failure(answer)
+        if failure is None:
+            assert isinstance(answer, Reply)  # noqa: S101 - a lost answer is always trouble
+            self.reply = answer
+            return None
+        if failure.acted and self._policy.once is not None:
+            raise self._policy.once(failure.error) from failure.error
+        if failure.too_many and self._policy.asking:
+            raise _build_queue_full(failure) from failure.error
+        seconds, now = max(failure.retry_after or 0.0, next(self._pauses)), self._session.clock.seconds()
+        if now + seconds > (self._until if failure.retry_after is None else self._obeyed):
+            raise self._policy.at_end(_add_advice(failure, now - self._began).error) from failure.error
+        self._tell(Retrying(str(failure.error), seconds))
+        return seconds
+
+    def _find_failure(self, answer: Reply | Lost) -> TransientFailure | None:
+        session = self._session
         if isinstance(answer, Reply):
             session.note_host(answer)
         failure = find_failure(answer, session.settings.url, session.clock.now(), session.redact)
-        if not isinstance(answer, Lost) and (failure := failure or fault(answer)) is None:
-            return answer
-        assert failure is not None  # noqa: S101 - a lost answer is always trouble
-        if failure.acted and policy.once is not None:
-            raise policy.once(failure.error) from failure.error
-        if failure.too_many and policy.fail_when_full:
-            raise _build_final_error(failure, policy) from failure.error
-        seconds = max(failure.retry_after or 0.0, pause)
-        if session.clock.seconds() + seconds > (until if failure.retry_after is None else obeyed):
-            raise _build_final_error(_add_advice(failure, session.clock.seconds() - began), policy) from failure.error
-        tell(Retrying(str(failure.error), seconds))
-        yield Wait(seconds)
-    raise AssertionError("pauses never end")
+        return self._find_fault(answer) if failure is None and isinstance(answer, Reply) else failure
 
 
 def _add_advice(failure: TransientFailure, waited: float) -> TransientFailure:
@@ -97,9 +108,7 @@ def _add_advice(failure: TransientFailure, waited: float) -> TransientFailure:
     return replace(failure, error=Unreachable(f"{failure.error}{tried} {advice}"))
 
 
-def _build_final_error(failure: TransientFailure, policy: RetryPolicy) -> ReelportError:
-    if not (policy.asking and failure.too_many):
-        return policy.at_end(failure.error)
+def _build_queue_full(failure: TransientFailure) -> QueueFull:
     full = QueueFull(f"{failure.error} Too many reports may be unfinished: ask again later.")
     full.retry_after = failure.retry_after
     return full
