@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from reelport.client.events import Event
+from reelport.client.events import ignore_event
 from reelport.client.flows import auth
 from reelport.client.flows.answers import read_data
 from reelport.client.flows.operation import run_operation
@@ -36,11 +36,9 @@ class Probe:
 def probe(session: Session) -> Flow[Probe]:
     """Get a token, if there is none yet, and use it once, without retries."""
     impatient = RetryPolicy(seconds=0.0, longest=0.0)
-    yield from auth.get_token(
-        session, _ignore_event, policy=impatient
-    )  # Now, so that the clock is read around one query.
+    yield from auth.get_token(session, ignore_event, policy=impatient)  # Now: the clock is read around one query.
     before = session.clock.now()
-    reply = yield from run_operation(session, TOUCH, {}, _ignore_event, impatient)
+    reply = yield from run_operation(session, TOUCH, {}, ignore_event, impatient)
     after = session.clock.now()
     _check_reply(session, reply)
     grant = session.grant
@@ -69,7 +67,3 @@ def _measure_skew(reply: Reply, now: datetime) -> float | None:
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (moment - now).total_seconds() + 0.5
-
-
-def _ignore_event(event: Event) -> None:
-    """Ignore an event: a probe has nothing to wait for."""
