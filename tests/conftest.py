@@ -22,6 +22,9 @@ settings.register_profile(
 )
 settings.load_profile("reelport")
 
+# What is collected stays to the end: nothing of it is worth a search for garbage.
+gc.disable()
+
 # A shell starts what runs in its background deaf to Ctrl-C, and every process that a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -47,6 +50,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
