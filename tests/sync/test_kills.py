@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests import forked
 
 from reelport.errors import UsageError
 from reelport.killpoints import VARIABLE
@@ -46,9 +45,9 @@ with lock_destination(Place(Kind(sys.argv[1]), Path(sys.argv[2]))):
 
 def replace_in_another_process(spec: Spec, step: str) -> int:
     """Replace the window in a process that is killed at the step; how it ended."""
-    words = [sys.executable, "-c", REPLACE, spec.place.kind, str(spec.place.path), AFTER]
+    words = ["-c", REPLACE, spec.place.kind, str(spec.place.path), AFTER]
     environment = os.environ | {VARIABLE: step, "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(words, env=environment, check=False, timeout=300).returncode
+    return forked.run(words, env=environment).returncode
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["new", "there"])
@@ -87,8 +86,8 @@ def leftovers(spec: Spec) -> list[Path]:
 
 def test_a_second_sync_is_refused_while_one_runs(spec: Spec) -> None:
     """It names the process that has the destination; once that has ended, however it did, the way is free."""
-    words = [sys.executable, "-c", HOLD, spec.place.kind, str(spec.place.path)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as other:
+    words = ["-c", HOLD, spec.place.kind, str(spec.place.path)]
+    with forked.Popen(words, stdout=forked.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with (

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from tests import forked
 
 from reelport import Client, Filter, MergeRefused, Metric, Product, ReportQuery
 from reelport.check import allowed_with, problems
@@ -102,15 +101,10 @@ def test_the_command_splits_what_one_report_may_not_cover(service: Service, key:
     words = ["report", "run", *query, "--start", str(START), "--end", str(END)]
 
     def output(**more: str) -> bytes:
-        done = subprocess.run(
-            [sys.executable, "-m", "reelport", *words],
-            env={**os.environ, **ours, "REELPORT_HOME": str(tmp_path), **more},
-            capture_output=True,
-            check=False,
-            timeout=300,
-        )
+        environment = {**os.environ, **ours, "REELPORT_HOME": str(tmp_path), **more}
+        done = forked.run(["-m", "reelport", *words], env=environment, text=False)
         assert done.returncode == 0, done.stderr.decode()
-        return done.stdout
+        return bytes(done.stdout)
 
     assert output() == output(REELPORT_WINDOW_DAYS="180")
 
