@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from reelport.cli.main import main
 from reelport.errors import StorageError, UsageError
+from reelport.server.database_address import parse_address
 from reelport.server.doctor.checks import run_checks
 from reelport.server.logs import redact_text
 from reelport.server.masking import EXAMPLE, hide_passwords
 from reelport.server.settings import read_settings
-from reelport.server.state.database import connect, parse_address
+from reelport.server.state.database import connect
 
 ODD = st.text(st.sampled_from("@:/%#?&=+[]'\"\\ ~é動😀a0"), max_size=8)
 PASSWORDS = ODD.map(lambda odd: f"s3cr3t{odd}t3rc3s")

@@ -8,15 +8,14 @@ from typing import NoReturn
 import structlog
 
 from reelport.server import logs
-from reelport.server.credentials import short_id
 from reelport.server.doctor import permissions
 from reelport.server.doctor.link_origin import find_link_fault
 from reelport.server.doctor.open_files import raise_open_files
+from reelport.server.events.bus import subscribe
+from reelport.server.events.event import Kind
 from reelport.server.http.api_processes import run_api_processes
 from reelport.server.http.listening import format_address, open_listener
-from reelport.server.queue import wakeups
 from reelport.server.queue.supervisor import run_workers
-from reelport.server.queue.wakeups import Occasion
 from reelport.server.settings import Settings
 from reelport.server.state.database import connected, writing
 from reelport.server.state.secret_fingerprint import require_same_secret
@@ -61,7 +60,7 @@ def _prepare_state(settings: Settings) -> None:
         with writing(db):
             pass
         require_same_secret(db, settings)
-        with wakeups.open_wakeup(settings, f"trial-{short_id()}", Occasion.ENDED):
+        with subscribe(db, Kind.REPORT_ENDED):
             pass
 
 

@@ -1,21 +1,23 @@
-"""Long polling over both databases: a waiting query sees the end of a report by polling or by a wake-up."""
+"""Long polling over both databases: a waiting query hears of the end of a report, and finds it without an event too."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import anyio
 import anyio.to_thread
-from tests.patience import PATIENCE
+import pytest
 from tests.server.conftest import State
 
+from reelport.server.events.bus import publish
+from reelport.server.events.event import Event, Kind
 from reelport.server.files.report_files import FileRecord
 from reelport.server.http.long_poll import LongPolls, PollOutcome
-from reelport.server.queue import jobs, wakeups
-from reelport.server.queue.wakeups import Occasion, Wakeup
+from reelport.server.queue import jobs
+from reelport.server.state.database import writing
+from reelport.server.state.tables import JOBS
 
 HOUR = 3600.0
 FILE = FileRecord("x.csv", 1, 2, "ab")
@@ -54,14 +56,27 @@ def wait(state: State, report: str, seconds: float, meanwhile: Callable[[], None
     return anyio.run(_wait, state, report, seconds, meanwhile)
 
 
-def test_the_end_of_a_report_is_seen_without_a_wakeup(state: State) -> None:
-    """Polling the state finds it, long before the hour is over."""
-    assert wait(state, asked(state), HOUR, partial(finish, state)) is PollOutcome.CHANGED
+def end_unheard(state: State) -> None:
+    """Let the report's job go without a word, as when the event of its end is lost."""
+    with writing(state.db) as connection:
+        connection.execute(JOBS.delete())
+
+
+def publish_another_end(state: State) -> None:
+    """Let the end of some other report be heard."""
+    with writing(state.db) as connection:
+        publish(connection, Event(Kind.REPORT_ENDED, "another"))
+
+
+@pytest.mark.parametrize("end", [finish, end_unheard], ids=["heard", "unheard"])
+def test_the_end_of_a_report_is_seen(state: State, end: Callable[[State], None]) -> None:
+    """By its event, or by reading the state, long before the hour is over."""
+    assert wait(state, asked(state), HOUR, partial(end, state)) is PollOutcome.CHANGED
 
 
 def test_a_report_that_goes_on_is_waited_for_to_the_end_of_the_time(state: State) -> None:
-    """A wake-up for another report changes nothing."""
-    assert wait(state, asked(state), 0.5, partial(wakeups.notify, state.settings, Occasion.ENDED)) is PollOutcome.OVER
+    """The end of another report changes nothing."""
+    assert wait(state, asked(state), 0.5, partial(publish_another_end, state)) is PollOutcome.OVER
 
 
 def test_a_report_that_ended_before_the_poll_began_is_seen_at_once(state: State) -> None:
@@ -87,20 +102,3 @@ def test_one_partner_takes_no_more_than_its_share(state: State) -> None:
             polls.stop()
 
     anyio.run(run)
-
-
-def test_wakeup_pipes_that_killed_services_left_are_removed(state: State) -> None:
-    """Those of living services stay, and receive wake-ups."""
-    folder = state.settings.workers_root
-    folder.mkdir(parents=True)
-    os.mkfifo(folder / f"dead{Occasion.ENDED}")
-    with (
-        wakeups.open_wakeup(state.settings, "one", Occasion.ENDED) as one,
-        wakeups.open_wakeup(state.settings, "two", Occasion.ENDED),
-    ):
-        assert {path.name for path in folder.iterdir()} == {"one.ended", "two.ended"}
-        with Wakeup(state.settings, "worker") as other:
-            wakeups.notify(state.settings, Occasion.ENDED)
-            assert one.wait(PATIENCE)
-            assert not other.wait(0)
-    assert not list(folder.iterdir())

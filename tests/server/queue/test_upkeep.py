@@ -18,12 +18,13 @@ from reelport.engine.duckdb.engine import Engine
 from reelport.errors import StorageError
 from reelport.query import ReportQuery
 from reelport.server.access import organizations
+from reelport.server.events.bus import subscribe
+from reelport.server.events.event import Kind
 from reelport.server.files import report_files, retention
 from reelport.server.queue import attempt, backlog, jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt
 from reelport.server.queue.supervisor import run_workers
-from reelport.server.queue.wakeups import Wakeup
 from reelport.server.queue.worker import Worker, run_worker
 from reelport.server.settings import read_settings
 from reelport.server.state.database import connect
@@ -36,7 +37,7 @@ def test_file_that_can_not_be_removed_is_told_and_ends_no_keeper(state: State) -
         remount(disk, "ro")
         with pytest.raises(StorageError, match="nobody00-1"):
             retention.remove_orphans(state.db, state.settings)
-        LeaseKeeper(state.settings, state.db, running=tuple, clock=lambda: state.now, wake_worker=lambda: None).tick()
+        LeaseKeeper(state.settings, state.db, running=tuple, clock=lambda: state.now).tick()
 
 
 def test_keeper_outlives_what_nobody_foresaw(state: State) -> None:
@@ -45,9 +46,7 @@ def test_keeper_outlives_what_nobody_foresaw(state: State) -> None:
     def unforeseen() -> tuple[RunningAttempt, ...]:
         raise ZeroDivisionError
 
-    keeper = LeaseKeeper(
-        state.settings, state.db, running=unforeseen, clock=lambda: state.now, wake_worker=lambda: None
-    )
+    keeper = LeaseKeeper(state.settings, state.db, running=unforeseen, clock=lambda: state.now)
     with structlog.testing.capture_logs() as logs:
         keeper.tick()
         keeper.tick()
@@ -60,9 +59,8 @@ def test_worker_that_fails_ends_whole(state: State, tmp_path: Path) -> None:
     state.ask(state.caller(state.key("demo")))
     with state.db.begin() as connection:
         connection.execute(text("UPDATE reports SET query = 'no JSON'"))
-    state.settings.workers_root.mkdir()
-    with Engine("200MB", 1, tmp_path / "spill") as engine, Wakeup(state.settings, "one") as wakeup:
-        worker = Worker(state.settings, state.db, engine, "one", wakeup)
+    with Engine("200MB", 1, tmp_path / "spill") as engine, subscribe(state.db, Kind.REPORT_QUEUED) as events:
+        worker = Worker(state.settings, state.db, engine, "one", events)
         with pytest.raises(ValueError, match="Expecting value"):
             worker.run()
     assert "keeper" not in {thread.name for thread in threading.enumerate()}
@@ -108,14 +106,13 @@ def test_full_disk_fails_a_report_only_after_its_time_of_waiting(state: State, t
     settings, state.now = state.again(room_seconds=4), datetime.now(UTC)
     state.organization("demo")
     asked = state.ask(state.caller(state.key("demo")))
-    settings.workers_root.mkdir()
     with (
         small_disk(settings.files_root, "4k") as disk,
         Engine("200MB", 1, tmp_path / "spill") as engine,
-        Wakeup(settings, "one") as wakeup,
+        subscribe(state.db, Kind.REPORT_QUEUED) as events,
     ):
         (disk / "all-of-it").write_bytes(b"x" * 4096)
-        worker = Worker(settings, state.db, engine, "one", wakeup)
+        worker = Worker(settings, state.db, engine, "one", events)
         thread = threading.Thread(target=worker.run)
         thread.start()
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import Engine, event
-from tests.patience import PATIENCE, until
+from tests.patience import until
 
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.errors import StorageError
@@ -24,7 +24,6 @@ from reelport.server.access.grants import ClientCredentials, Grant
 from reelport.server.doctor.checks import run_checks
 from reelport.server.files import report_files, retention
 from reelport.server.queue import jobs
-from reelport.server.queue.wakeups import Wakeup, forward_notifications
 from reelport.server.reports import look
 from reelport.server.reports.ask import ask_report
 from reelport.server.settings import Settings, read_settings
@@ -54,24 +53,8 @@ def _finished(db: Engine, caller: Caller, token: str) -> bool:
     return until(ended)
 
 
-def test_an_ask_wakes_workers_elsewhere_by_notify(new_database: Callable[[], str], tmp_path: Path) -> None:
-    """A wake-up under another data directory, which only NOTIFY reaches, comes for each ask."""
-    settings = read_settings(data=tmp_path / "data", database_url=new_database(), secret="s" * 32)
-    elsewhere = read_settings(data=tmp_path / "elsewhere", database_url=settings.database_url)
-    elsewhere.workers_root.mkdir(parents=True)
-    db = connect(settings)
-    caller = _caller(db, settings)
-    with Wakeup(elsewhere, "worker") as wakeup, forward_notifications(db, wakeup):
-        assert wakeup.wait(PATIENCE), "one wake-up comes when it begins to listen"
-        for day in (1, 2):
-            query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, day), date(2026, 1, day))
-            ask_report(db, settings, caller, query, datetime.now(UTC))
-            assert wakeup.wait(PATIENCE)
-    db.dispose()
-
-
 def test_worker_elsewhere_makes_what_is_asked(new_database: Callable[[], str], tmp_path: Path) -> None:
-    """Without a wake-up pipe it makes what is asked, by NOTIFY or polling; SIGTERM ends it gracefully."""
+    """It makes what is asked from another process, and SIGTERM ends it gracefully."""
     settings = read_settings(data=tmp_path / "data", database_url=new_database(), secret="s" * 32)
     db = connect(settings)
     caller = _caller(db, settings)
@@ -82,11 +65,7 @@ def test_worker_elsewhere_makes_what_is_asked(new_database: Callable[[], str], t
             queries = [
                 ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, day), date(2026, 1, day)) for day in (1, 2, 3, 4)
             ]
-            first = ask_report(db, settings, caller, queries[0], datetime.now(UTC))
-            assert _finished(db, caller, first.token)
-            (wakeup,) = settings.workers_root.glob("*.wakeup")
-            wakeup.rename(wakeup.with_suffix(".silent"))
-            for query in queries[1:]:
+            for query in queries:
                 asked = ask_report(db, settings, caller, query, datetime.now(UTC))
                 assert _finished(db, caller, asked.token)
         finally:

@@ -83,7 +83,7 @@ def test_a_look_is_held_until_its_report_is_made(wire: Wire) -> None:
 
 
 def test_the_end_of_a_report_is_told_at_once(idle: Wire, aside: ThreadPoolExecutor) -> None:
-    """Finished or cancelled, by a process that sends no wake-up: the long poll is over long before its time."""
+    """Finished or cancelled by another process: the long poll is over long before its time."""
     first, second, changed = ask(idle), ask(idle), ended(idle, "changed")
     cancelled, made = held(aside, idle, first, second)
     db = connect(idle.service.settings)

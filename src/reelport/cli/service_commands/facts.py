@@ -160,8 +160,19 @@ def _load(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, 
             progress=shown.update,
             memory=terms.memory,
         )
+    if not result.already:
+        _announce(data, table)
     note = None if result.already else unread_note(read_settings(data=data), owners)
     print_result(result, note, as_json=as_json)
+
+
+def _announce(data: Path, *tables: str) -> None:
+    """Tell the processes of the service which tables have a new version."""
+    from reelport.server.events.event import Event, Kind
+    from reelport.server.events.installation import open_bus
+
+    for table in tables:
+        open_bus(read_settings(data=data)).announce(Event(Kind.TABLE_ADVANCED, table))
 
 
 def _dry_run(root: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
@@ -271,6 +282,7 @@ def load_undo(
         print("Nothing was changed.", file=sys.stderr)
         return
     done = undo.undo_load(root, plan.load)
+    _announce(data, done.table)
     back = f", {format_count(done.restored, 'row')} restored" if done.restored else ""
     print(f"{done.table}: batch {done.batch} undone, {format_count(done.removed, 'row')} removed{back}")
 
@@ -319,6 +331,7 @@ def compact(
     done = merge(
         facts_root(data), today=datetime.now(UTC).date(), settled_after=settled_after, table=table, memory=memory
     )
+    _announce(data, *{one.table for one in done})
     for one in done:
         print(f"{one.table}: {one.month} merged, {one.files:,} files into one, {format_count(one.rows, 'row')}")
     if not done:

@@ -20,6 +20,8 @@ from reelport.server.access import organizations
 from reelport.server.access.grants import KeyKind
 from reelport.server.access.organizations import NewKey
 from reelport.server.credentials import ServiceSecret, short_id
+from reelport.server.events.event import Event, Kind
+from reelport.server.events.installation import open_bus
 from reelport.server.settings import Settings
 
 
@@ -107,6 +109,7 @@ def _load_channels(settings: Settings, rows: list[dict[str, str | None]]) -> Non
     options = arrow_json.ParseOptions(explicit_schema=stored_schema(CHANNELS.name), unexpected_field_behavior="error")
     table = arrow_json.read_json(lines, parse_options=options)
     load_arrow(settings.facts_root, CHANNELS.name, table, f"{_BATCH}{short_id()}")
+    open_bus(settings).announce(Event(Kind.TABLE_ADVANCED, CHANNELS.name))
 
 
 def refuse_undo(table: str, batch: str) -> None:

@@ -40,7 +40,8 @@ def unread_note(settings: Settings, owners: Mapping[str, int]) -> str | None:
 def _readable(settings: Settings) -> frozenset[str]:
     from sqlalchemy import create_engine, select  # noqa: PLC0415 - slow to import, and a load without a state needs none
 
-    from reelport.server.state.database import open_database, parse_address, reading  # noqa: PLC0415 - the same
+    from reelport.server.database_address import parse_address  # noqa: PLC0415 - the same
+    from reelport.server.state.database import open_database, reading  # noqa: PLC0415 - the same
     from reelport.server.state.tables import READABLE  # noqa: PLC0415 - the same
 
     # The load is committed: its command should not wait long just to warn.

@@ -8,6 +8,8 @@ import structlog
 from sqlalchemy import Engine, select
 
 from reelport import killpoints
+from reelport.server.events.bus import publish
+from reelport.server.events.event import Event, Kind
 from reelport.server.files import report_files
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
@@ -54,6 +56,8 @@ def _expire_report(db: Engine, report_id: str) -> None:
             .where(REPORTS.c.id == report_id, REPORTS.c.status != ReportStatus.FAILED.value)
             .values(status=ReportStatus.EXPIRED.value, file=None)
         )
+        if unmade:
+            publish(connection, Event(Kind.REPORT_ENDED, report_id))
         tallies.count_end(connection, Outcome.EXPIRED, times=unmade)
 
 

@@ -1,13 +1,12 @@
 """Long polling: a status query waits until its report ends.
 
-One poller of the database serves all waiting queries. A worker on this machine sends a wake-up when a report has ended.
-What workers elsewhere finish is found by polling: first after 10 ms, then at growing intervals of at most 250 ms.
+One task of a process serves all waiting queries: it hears of ended reports, and reads the state only then.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -17,14 +16,12 @@ import structlog
 from sqlalchemy import Engine
 
 from reelport.errors import StorageError
-from reelport.server.credentials import short_id
-from reelport.server.queue import jobs, wakeups
-from reelport.server.queue.wakeups import Occasion, Wakeup
+from reelport.server.events.bus import subscribe
+from reelport.server.events.event import Event, Kind
+from reelport.server.events.subscription import Subscription
+from reelport.server.queue import jobs
 from reelport.server.settings import Settings
 
-_FIRST_PAUSE = 0.01
-_LONGEST_PAUSE = 0.25
-_GROWTH = 1.1
 _LOG = structlog.get_logger(__name__)
 
 
@@ -58,12 +55,12 @@ class _Waiter:
 class LongPolls:
     """The long polls of one process. Use only on its event loop, within `watch_reports`."""
 
+    _events: Subscription
+
     def __init__(self, db: Engine, settings: Settings) -> None:
         self._db = db
         self._settings = settings
         self._waiters: set[_Waiter] = set()
-        self._poll_now = anyio.Event()
-        self._pause = _FIRST_PAUSE
         self._stopping = False
 
     def __len__(self) -> int:
@@ -75,9 +72,8 @@ class LongPolls:
             return PollOutcome.STOPPING if self._stopping else PollOutcome.FULL
         waiter = _Waiter(partner, reports)
         self._waiters.add(waiter)
-        self._pause = _FIRST_PAUSE
         # Check at once: the report may have ended since the query read it.
-        self._poll_now.set()
+        self._events.wake()
         try:
             with anyio.move_on_after(seconds):
                 await waiter.released.wait()
@@ -102,29 +98,22 @@ class LongPolls:
 
     @contextlib.asynccontextmanager
     async def watch_reports(self) -> AsyncIterator[None]:
-        """Poll the reports of all waiting queries within the block."""
-        with wakeups.open_wakeup(self._settings, f"looks-{short_id()}", Occasion.ENDED) as wakeup:
+        """Watch the reports of all waiting queries within the block."""
+        with subscribe(self._db, Kind.REPORT_ENDED) as self._events:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._listen_for_wakeups, wakeup)
-                tasks.start_soon(self._poll_reports)
+                tasks.start_soon(self._follow_events)
                 yield
                 tasks.cancel_scope.cancel()
 
-    async def _listen_for_wakeups(self, wakeup: Wakeup) -> None:
+    async def _follow_events(self) -> None:
         while True:
-            await anyio.wait_readable(wakeup.fileno())
-            wakeup.clear()
-            self._poll_now.set()
-
-    async def _poll_reports(self) -> None:
-        while True:
-            # Without a waiting query there is nothing to poll, whatever wake-ups come.
-            with anyio.move_on_after(self._pause if self._waiters else None):
-                await self._poll_now.wait()
-            self._poll_now = anyio.Event()
-            self._pause = min(self._pause * _GROWTH, _LONGEST_PAUSE)
-            if self._waiters:
+            events = await self._events.wait_on_event_loop()
+            if self._waiters and (not events or self._is_waited_for(events)):
                 await self._check_reports()
+
+    def _is_waited_for(self, events: Iterable[Event]) -> bool:
+        ended = {event.subject for event in events}
+        return any(not waiter.reports.isdisjoint(ended) for waiter in self._waiters)
 
     async def _check_reports(self) -> None:
         seen = frozenset[str]().union(*(waiter.reports for waiter in self._waiters))

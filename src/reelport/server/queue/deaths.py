@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import Engine
 
 from reelport.errors import StorageError
-from reelport.server.queue import liveness, losses, wakeups
+from reelport.server.queue import liveness, losses
 from reelport.server.settings import Settings
 
 OUTLIVED_SECONDS = 1.0
@@ -96,8 +96,6 @@ class Deaths:
             self._unrecorded.remove(death)
         if reports:
             _log.warning("reports of a dead worker queued again", reports=reports, reason=f"It {death.how}.")
-            wakeups.notify(self._settings)
-            wakeups.notify(self._settings, wakeups.Occasion.ENDED)
 
     def _release_jobs(self, owner: str, death: Death) -> tuple[str, ...]:
         if not death.is_its_own:

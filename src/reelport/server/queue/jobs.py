@@ -18,6 +18,8 @@ from sqlalchemy import Connection, Engine, TextClause, select, text
 
 from reelport.errors import InternalError
 from reelport.query import ReportQuery
+from reelport.server.events.bus import publish
+from reelport.server.events.event import Event, Kind
 from reelport.server.files.report_files import FileRecord
 from reelport.server.state import tallies
 from reelport.server.state.database import load_statements, reading, writing
@@ -71,6 +73,7 @@ def enqueue(connection: Connection, report_id: str, organization_id: int) -> Non
     """Queue a report, in the transaction that inserts it."""
     queued = {"report_id": report_id, "organization_id": organization_id}
     connection.execute(_get_statement(connection, "put"), queued)
+    publish(connection, Event(Kind.REPORT_QUEUED, report_id))
 
 
 def claim(
@@ -179,6 +182,7 @@ def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
             sha256=file.sha256,
         )
         if published:
+            publish(connection, Event(Kind.REPORT_ENDED, claim.report_id))
             tallies.count_finished(connection, time.monotonic() - claim.began)
         return published
 
@@ -282,12 +286,16 @@ def requeue(
         "pause": to_milliseconds(min(pause_seconds, LONGEST_PAUSE)),
         "waited": to_milliseconds(waited_seconds),
     }
-    return connection.execute(_get_statement(connection, "again"), freed).rowcount == 1
+    requeued = connection.execute(_get_statement(connection, "again"), freed).rowcount == 1
+    if requeued and not freed["pause"]:
+        publish(connection, Event(Kind.REPORT_QUEUED, str(fence["report_id"])))
+    return requeued
 
 
 def fail_report(connection: Connection, report_id: str, reason: str, now: datetime, **counts: int) -> bool:
     """Set a report's status to FAILED, with its reason and the given counts."""
     ended = {"status": ReportStatus.FAILED.value, "reason": reason, "ended_at": now}
+    publish(connection, Event(Kind.REPORT_ENDED, report_id))
     return update_report(connection, report_id, **ended, **counts)
 
 

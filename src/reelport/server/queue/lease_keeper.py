@@ -64,17 +64,12 @@ class LeaseKeeper:
         *,
         running: Callable[[], tuple[RunningAttempt, ...]],
         clock: Callable[[], datetime],
-        wake_worker: Callable[[], None],
         ready: str = "",
     ) -> None:
-        """`wake_worker` is called when jobs were requeued.
-
-        `ready` names the worker to register, '' for none.
-        """
+        """`ready` names the worker to register, '' for none."""
         self._settings = settings
         self._db = db
         self._running = running
-        self._wake_worker = wake_worker
         self._ready = ready
         self._heartbeat_at = time.monotonic()
         self._expiry = ExpiryClock(db, clock)
@@ -114,8 +109,7 @@ class LeaseKeeper:
         if overdue:
             reason = "It gave no sign of life for as long as its lease."
             _log.warning("reports of a lost worker queued again", reports=list(overdue), reason=reason)
-        if release_dead_workers(self._db, self._settings) or overdue:
-            self._wake_worker()
+        release_dead_workers(self._db, self._settings)
         if jobs.claim_chore(self._db, "sweep", self._settings.sweep_seconds):
             retention.sweep(self._db, self._settings, self._expiry.agree())
 

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reelport.server.credentials import short_id
-from reelport.server.queue.wakeups import Wakeup
 from reelport.server.settings import Settings
 from reelport.storage.durable import translate_io_errors
 
@@ -45,15 +44,14 @@ def parse_pid(owner: str) -> int:
 
 
 @contextmanager
-def hold_name(settings: Settings, owner: str, supervisor: str = "") -> Iterator[Wakeup]:
-    """Count as alive under this name, and receive wake-ups, until the block or the process ends.
+def hold_name(settings: Settings, owner: str, supervisor: str = "") -> Iterator[None]:
+    """Count as alive under this name until the block or the process ends.
 
     `supervisor` is the name of the supervisor that watches this process, '' for none.
     """
     descriptor = _create_locked_file(settings, f"{owner}{_SUFFIX}", supervisor)
     try:
-        with Wakeup(settings, owner) as wakeup:
-            yield wakeup
+        yield
     finally:
         _remove_files(settings, owner)
         os.close(descriptor)
@@ -204,5 +202,4 @@ def _try_lock(path: Path) -> int | None:
 
 def _remove_files(settings: Settings, owner: str) -> None:
     shutil.rmtree(spill_folder(settings, owner), ignore_errors=True)
-    for suffix in (".wakeup", _SUFFIX):
-        (settings.workers_root / f"{owner}{suffix}").unlink(missing_ok=True)
+    (settings.workers_root / f"{owner}{_SUFFIX}").unlink(missing_ok=True)

@@ -19,9 +19,12 @@ from sqlalchemy import Engine as Database
 from reelport.engine.duckdb.engine import Cancelled, Engine
 from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, RequestError, StorageError
 from reelport.facts.layout import require_layout
+from reelport.server.events.bus import subscribe
+from reelport.server.events.event import Kind
+from reelport.server.events.subscription import Subscription
 from reelport.server.files import retention
 from reelport.server.memory import release_memory
-from reelport.server.queue import attempt, jobs, liveness, losses, wakeups, worker_registry
+from reelport.server.queue import attempt, jobs, liveness, losses, worker_registry
 from reelport.server.queue.attempt import LeaseLost, clock
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.lease_keeper import (
@@ -31,15 +34,11 @@ from reelport.server.queue.lease_keeper import (
     StopReason,
     release_dead_workers,
 )
-from reelport.server.queue.wakeups import Occasion, Wakeup
 from reelport.server.queue.warm_up import warm_up
 from reelport.server.settings import Settings
 from reelport.server.state.database import connected
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.modes import private
-
-IDLE_SECONDS = 1.0
-"""Seconds that a worker waits for a wake-up before it polls the queue."""
 
 _LEAST_ROOM_PAUSE = 1.0
 _NICE = 5
@@ -53,13 +52,20 @@ class Worker:
     """
 
     def __init__(
-        self, settings: Settings, db: Database, engine: Engine, owner: str, wakeup: Wakeup, *, isolated: bool = False
+        self,
+        settings: Settings,
+        db: Database,
+        engine: Engine,
+        owner: str,
+        events: Subscription,
+        *,
+        isolated: bool = False,
     ) -> None:
         self._settings = settings
         self._db = db
         self._engine = engine
         self._owner = owner
-        self._wakeup = wakeup
+        self._events = events
         self._isolated = isolated
         self._running: set[RunningAttempt] = set()
         self._running_lock = threading.Lock()
@@ -69,7 +75,7 @@ class Worker:
     def stop(self) -> None:
         """Stop claiming and let `run` return. Safe to call from a signal handler."""
         self._stopping.set()
-        self._wakeup.notify()
+        self._events.wake()
 
     def run(self) -> None:
         """Make reports until `stop`; then wait `drain_seconds` for running ones, and requeue those that remain."""
@@ -93,7 +99,7 @@ class Worker:
                 if claim is None:
                     if self._isolated and not self._list_running():
                         return
-                    self._wakeup.wait(IDLE_SECONDS)
+                    self._events.wait()
                 else:
                     pool.submit(self._make_report, self._start_attempt(claim))
             self._drain()
@@ -104,7 +110,6 @@ class Worker:
             self._db,
             running=self._list_running,
             clock=clock,
-            wake_worker=self._wakeup.notify,
             ready="" if self._isolated else self._owner,
         )
         while not self._ended.wait(WATCH_SECONDS):
@@ -157,9 +162,8 @@ class Worker:
         finally:
             with self._running_lock:
                 self._running.discard(running)
-            wakeups.notify(self._settings, Occasion.ENDED)
             running.session.close()
-            self._wakeup.notify()
+            self._events.wake()
 
     def _settle_interrupted(self, running: RunningAttempt, log: structlog.typing.FilteringBoundLogger) -> None:
         """Requeue or fail the job of an interrupted attempt, by the reason of the interruption."""
@@ -233,12 +237,13 @@ def run_worker(settings: Settings, *, supervisor: str = "", isolated: bool = Fal
     with (
         _exit_on_signals(),
         connected(settings) as db,
-        liveness.hold_name(settings, owner, supervisor) as wakeup,
+        liveness.hold_name(settings, owner, supervisor),
+        subscribe(db, Kind.REPORT_QUEUED) as events,
         _make_engine(settings, owner) as engine,
     ):
         release_dead_workers(db, settings)
         retention.remove_orphans(db, settings)
-        worker = Worker(settings, db, engine, owner, wakeup, isolated=isolated)
+        worker = Worker(settings, db, engine, owner, events, isolated=isolated)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
         if supervisor:
@@ -246,7 +251,7 @@ def run_worker(settings: Settings, *, supervisor: str = "", isolated: bool = Fal
         if not isolated:
             warm_up(settings.facts_root, engine, liveness.spill_folder(settings, owner))
             release_memory()
-        with wakeups.forward_notifications(db, wakeup), _register(db, "" if isolated else owner):
+        with _register(db, "" if isolated else owner):
             _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)
             worker.run()
             _log.info("worker stopped", worker=owner)

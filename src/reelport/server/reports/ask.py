@@ -1,4 +1,7 @@
-"""Asks for a report: queues it, or finds an earlier one that answers the same ask. The queue's limits are here."""
+"""Asks for a report: queues it, or finds an earlier one of the same ask.
+
+The limits of what may be queued are here.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from reelport.query import ReportQuery
 from reelport.server import credentials
 from reelport.server.access import callers
 from reelport.server.access.callers import Caller
-from reelport.server.queue import jobs, wakeups
+from reelport.server.queue import jobs
 from reelport.server.reports.look import make_scope_problem
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, write
@@ -111,9 +114,7 @@ def ask_report(db: Engine, settings: Settings, caller: Caller, query: ReportQuer
         _check_queue_limit(settings, ask_state)
         return _insert_report(connection, settings, caller, query, question, now)
 
-    asked = write(db, reuse_or_insert)
-    wakeups.notify(settings)
-    return asked
+    return write(db, reuse_or_insert)
 
 
 def _hash_ask(query: ReportQuery, caller: Caller) -> str:
@@ -199,5 +200,4 @@ def _insert_report(
     }
     connection.execute(_INSERT_REPORT, row)
     jobs.enqueue(connection, asked.id, caller.organization_id)
-    wakeups.notify_listeners(connection)
     return asked

@@ -1,4 +1,7 @@
-"""Looks at a report, by its token or by a link: the one place that decides who may see a report, and what it shows."""
+"""Looks at a report by its token or a link.
+
+This is the one place that decides who may see a report, and what it shows now.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,7 @@ def find_linked_report(db: Engine, report_id: str, key_id: str, now: datetime) -
 
 
 def make_scope_problem(scope: Scope, path: tuple[str, ...]) -> Problem:
-    """Make the problem of a scope that the caller's token lacks; `path` is the argument that needs it."""
+    """Make the problem of a scope that the token lacks; `path` is the argument that needs it."""
     return Problem(Code.SCOPE_MISSING, path, f"This needs the scope {scope}, which the token lacks.", scope.value)
 
 
@@ -86,7 +89,7 @@ def _may_look(caller: Caller) -> bool:
 
 
 def _may_see(caller: Caller, row: Row[*tuple[Any, ...]]) -> bool:
-    """Whether a report is the caller's organization's, and needs no channel or scope that the caller lacks."""
+    """Whether the report is of the caller's organization, channels and scopes."""
     return (
         row.organization_id == caller.organization_id
         and caller.scopes >= set(row.scopes.split())
@@ -95,6 +98,6 @@ def _may_see(caller: Caller, row: Row[*tuple[Any, ...]]) -> bool:
 
 
 def _status_at(row: Row[*tuple[Any, ...]], now: datetime) -> ReportStatus:
-    """The status of a report at this time: the next sweep stores that it expired, a look shows it before."""
+    """The status at this time: a look shows that a report expired before a sweep stores it."""
     status = ReportStatus[row.status]
     return ReportStatus.EXPIRED if row.expires_at <= now and status is not ReportStatus.FAILED else status

@@ -17,8 +17,8 @@ from reelport.check import nearest
 from reelport.errors import StorageError, UsageError
 from reelport.server.access import organizations
 from reelport.server.access.callers import find_readable_channels
-from reelport.server.queue import wakeups
-from reelport.server.queue.wakeups import Occasion
+from reelport.server.events.bus import publish
+from reelport.server.events.event import Event, Kind
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import reading, writing
@@ -207,20 +207,20 @@ def _delete_reports(connection: Connection, organization_id: int, lists: Iterabl
     # Lock jobs by number, as every transaction does that writes several: otherwise two could deadlock.
     held = select(JOBS.c.number).where(JOBS.c.organization_id == organization_id).order_by(JOBS.c.number)
     connection.execute(held.with_for_update())
-    unmade = 0
+    unmade: list[str] = []
     for channels in lists:
         these = REPORTS.c.organization_id == organization_id, REPORTS.c.channels == channels
         # Jobs before reports, as in every transaction that writes both, for the same reason.
         jobs = JOBS.delete().where(JOBS.c.report_id.in_(select(REPORTS.c.id).where(*these)))
-        unmade += connection.execute(jobs).rowcount
+        unmade += connection.execute(jobs.returning(JOBS.c.report_id)).scalars()
         connection.execute(REPORTS.delete().where(*these))
-    tallies.count_end(connection, Outcome.CANCELLED, "access_withdrawn", times=unmade)
+    for report_id in unmade:
+        publish(connection, Event(Kind.REPORT_ENDED, report_id))
+    tallies.count_end(connection, Outcome.CANCELLED, "access_withdrawn", times=len(unmade))
 
 
 def _delete_files(settings: Settings, ended: Withdrawal) -> None:
-    """Delete the files, and wake the long polls that wait for one of the reports."""
     for name in ended.files:
         # A file that can't be deleted, as on another machine's disk, is an orphan now: the next sweep deletes it.
         with suppress(StorageError):
             settings.report_store.delete(name)
-    wakeups.notify(settings, Occasion.ENDED)

@@ -14,13 +14,16 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, text
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from reelport.errors import DiskFull, InternalError, NewerData, StorageError, UsageError
+from reelport.errors import DiskFull, InternalError, NewerData, StorageError
 from reelport.facts.layout import check_layout
-from reelport.server.masking import EXAMPLE
+from reelport.server.database_address import parse_address
+from reelport.server.events.bus import OPTION, UNCOMMITTED, EventBus
+from reelport.server.events.event import Event
+from reelport.server.events.installation import open_bus
 from reelport.server.settings import Settings
 from reelport.server.state.journal import Journal, choose_journal
 from reelport.server.state.write_queue import WriteQueue
@@ -43,10 +46,6 @@ _READ_SECONDS = 0.005
 _UNAVAILABLE = frozenset({DatabaseError, OperationalError, exc.InternalError})
 _NO_PRIVILEGE = "42501"
 _GRANT = " Grant it to the user of REELPORT_DATABASE_URL, which makes and changes the tables (GRANT CREATE ON SCHEMA)."
-_UNCLEAR = (
-    "REELPORT_DATABASE_URL: it isn't clear where its password ends: in a user's name and a password write @ as %40, "
-    "/ as %2F, : as %3A, % as %25; in what follows them @ as %40."
-)
 _UPGRADE_LOCK = 7_236_118_642
 
 
@@ -82,15 +81,17 @@ def connect(settings: Settings) -> Engine:
 
 def open_database(settings: Settings) -> Engine:
     """Open the state database without migrating it, for example to diagnose one that may be damaged."""
+    options: dict[str, object] = {OPTION: open_bus(settings)}
     if settings.database_url:
-        return create_engine(parse_address(settings.database_url), pool_pre_ping=True, pool_size=10, max_overflow=40)
+        address = parse_address(settings.database_url)
+        return create_engine(address, pool_pre_ping=True, pool_size=10, max_overflow=40, execution_options=options)
     db = create_engine(
         URL.create("sqlite", database=str(settings.state_file)),
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
         poolclass=QueuePool,
         pool_size=10,
         max_overflow=40,
-        execution_options={"write_queue": WriteQueue()},
+        execution_options={**options, "write_queue": WriteQueue()},
     )
     event.listen(db, "connect", partial(_configure_connection, choose_journal(settings.data)))
     event.listen(db, "checkout", partial(_check_file, settings.state_file))
@@ -114,24 +115,6 @@ def open_reader(settings: Settings) -> Engine:
     event.listen(db, "checkout", partial(_check_file, settings.state_file))
     event.listen(db, "begin", _begin)
     return db
-
-
-def parse_address(address: str) -> URL:
-    """Parse the URL of a PostgreSQL; UsageError, which quotes no part of it, when it is wrong or ambiguous."""
-    if address.count("@") > 1:
-        raise UsageError(_UNCLEAR)
-    try:
-        url = make_url(address)
-    except (ArgumentError, ValueError):
-        raise UsageError(f"REELPORT_DATABASE_URL: not the address of a database: {EXAMPLE}.") from None
-    if url.get_backend_name().lower() not in {"postgresql", "postgres"}:
-        raise UsageError(
-            "REELPORT_DATABASE_URL: only postgresql:// and postgres:// are known; leave it empty for SQLite."
-        )
-    # Part of the password would be parsed as the database or an option, and appear in errors.
-    if "@" in address and url.username is None:
-        raise UsageError(_UNCLEAR)
-    return url.set(drivername="postgresql+psycopg")
 
 
 def _configure_connection(journal: Journal, connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
@@ -248,8 +231,13 @@ def write(db: Engine, work: Callable[[Connection], T]) -> T:
 
 @contextmanager
 def _transaction(db: Engine) -> Iterator[Connection]:
+    events: list[Event] = []
     with _translate_errors(), db.begin() as connection:
+        connection.execution_options(**{UNCOMMITTED: events})
         yield connection
+    bus: EventBus = db.get_execution_options()[OPTION]
+    for each in events:
+        bus.announce(each)
 
 
 def _get_queue(db: Engine) -> WriteQueue | None:

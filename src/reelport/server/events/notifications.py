@@ -1,0 +1,113 @@
+"""Events to every machine, by PostgreSQL's NOTIFY.
+
+NOTIFY is part of a transaction, and delivered when it commits. LISTEN needs a connection of its own. A proxy that gives
+each transaction another connection (pgbouncer in transaction mode) delivers no event: whoever waits then finds what
+happened by reading the state.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import psycopg
+import structlog
+
+from reelport.errors import UsageError
+from reelport.server.database_address import parse_address
+from reelport.server.events.event import Event, Kind
+from reelport.server.events.subscription import Subscription
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_RETRY_SECONDS = 0.5
+_PREFIX = "reelport_"
+_PARAMETERS = {
+    "connect_timeout": "5",
+    # A host that went away without a word is noticed after a minute, and not after the system's two hours.
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+}
+"""Parameters of a connection for events, where the address doesn't give others."""
+
+_log = structlog.get_logger()
+
+
+class NotifyBus:
+    """Sends events by NOTIFY, with a channel for each kind and the subject as payload."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def publish(self, connection: Connection, event: Event) -> None:
+        """Notify within the transaction."""
+        connection.exec_driver_sql("SELECT pg_notify(%s, %s)", _make_notification(event))
+
+    def announce(self, event: Event) -> None:
+        """Notify by a connection of its own."""
+        with suppress(psycopg.Error, UsageError), self._connect() as connection:
+            connection.execute("SELECT pg_notify(%s, %s)", _make_notification(event))
+
+    @contextmanager
+    def subscribe(self, *kinds: Kind) -> Iterator[Subscription]:
+        """Receive events of these kinds by a thread, which connects again when it must."""
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+        subscription = Subscription(reader, writer)
+        ended, end = os.pipe()
+        thread = threading.Thread(target=self._listen, args=(kinds, subscription, ended), name="listener", daemon=True)
+        thread.start()
+        try:
+            yield subscription
+        finally:
+            os.close(end)  # which the thread sees at the other end
+            thread.join()
+            for descriptor in (ended, reader, writer):
+                os.close(descriptor)
+
+    def _connect(self) -> psycopg.Connection:
+        url = parse_address(self._address)
+        url = url.set(drivername="postgresql", query={**_PARAMETERS, **url.query})
+        return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
+
+    def _listen(self, kinds: tuple[Kind, ...], subscription: Subscription, ended: int) -> None:
+        while not _wait(0, ended):
+            try:
+                with self._connect() as connection:
+                    for kind in kinds:
+                        connection.execute(f"LISTEN {_PREFIX}{kind}")
+                    # What was published before is found by reading the state.
+                    subscription.wake()
+                    _forward_until(ended, connection, subscription)
+            except psycopg.Error as error:
+                _log.warning("can't listen for events, trying again", reason=str(error).strip())
+                _wait(_RETRY_SECONDS, ended)
+
+
+def _make_notification(event: Event) -> tuple[str, str]:
+    return f"{_PREFIX}{event.kind}", event.subject
+
+
+def _wait(seconds: float | None, *descriptors: int) -> set[int]:
+    """Wait until one of the descriptors is readable or closed at its other end; returns which."""
+    waiting = select.poll()
+    for descriptor in descriptors:
+        waiting.register(descriptor, select.POLLIN)
+    return {descriptor for descriptor, _ in waiting.poll(None if seconds is None else seconds * 1000)}
+
+
+def _forward_until(ended: int, connection: psycopg.Connection, subscription: Subscription) -> None:
+    """Put the events that come into the pipe of the subscription, until it ends."""
+    while True:
+        for notification in connection.notifies(timeout=0):
+            kind = Kind(notification.channel.removeprefix(_PREFIX))
+            subscription.put(Event(kind, notification.payload).encode())
+        if ended in _wait(None, ended, connection.fileno()):
+            return

@@ -1,0 +1,87 @@
+"""Events on one machine, by a named pipe for each subscriber.
+
+A pipe needs no port, and its path may be of any length.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reelport.server.credentials import short_id
+from reelport.server.events.bus import UNCOMMITTED
+from reelport.server.events.event import Event, Kind
+from reelport.server.events.subscription import Subscription
+from reelport.storage.durable import translate_io_errors
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+class PipeBus:
+    """Sends events through the named pipes of a folder.
+
+    A pipe's name tells which kinds its process wants.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def publish(self, connection: Connection, event: Event) -> None:
+        """Keep the event until its transaction has committed."""
+        connection.get_execution_options()[UNCOMMITTED].append(event)
+
+    def announce(self, event: Event) -> None:
+        """Write the event into every pipe for its kind."""
+        self._write(f"*.{event.kind}.*pipe", event.encode())
+
+    @contextmanager
+    def subscribe(self, *kinds: Kind) -> Iterator[Subscription]:
+        """Receive events of these kinds through a pipe, which is removed after the block."""
+        pipe = self._folder / ".".join([f"{os.getpid()}-{short_id()}", *kinds, "pipe"])
+        with translate_io_errors(self._folder):
+            descriptor = _make_pipe(pipe)
+        try:
+            self._write("*.pipe", b"")  # which removes the pipes that killed processes left
+            yield Subscription(descriptor, descriptor)
+        finally:
+            os.close(descriptor)
+            pipe.unlink(missing_ok=True)
+
+    def _write(self, pattern: str, line: bytes) -> None:
+        with suppress(FileNotFoundError):  # The folder, before anybody has subscribed.
+            for pipe in self._folder.glob(pattern):
+                _write(pipe, line)
+
+
+def _make_pipe(pipe: Path) -> int:
+    """Make a pipe and open it, before it has its final name.
+
+    A pipe of a final name has a reader as long as its process lives.
+    """
+    pipe.parent.mkdir(parents=True, exist_ok=True)
+    draft = pipe.with_suffix(".new")
+    os.mkfifo(draft, 0o600)
+    # Open it for writing too: otherwise it would read as ended when the last writer closes it.
+    descriptor = os.open(draft, os.O_RDWR | os.O_NONBLOCK)
+    draft.rename(pipe)
+    return descriptor
+
+
+def _write(pipe: Path, line: bytes) -> None:
+    """Write into a pipe that has a reader, and remove one that has none."""
+    try:
+        descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # Its process is dead.
+            pipe.unlink(missing_ok=True)
+        return
+    try:
+        with suppress(BlockingIOError):  # A full pipe holds enough to end its process's wait.
+            os.write(descriptor, line)
+    finally:
+        os.close(descriptor)

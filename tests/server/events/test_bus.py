@@ -1,0 +1,204 @@
+"""Events over both databases: delivered with the commit, to whoever wants their kind, and again after a disturbance."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import anyio
+import psycopg
+import pytest
+from sqlalchemy import Connection, Engine
+from tests.patience import until
+from tests.server.conftest import State
+
+from reelport.cli.main import main
+from reelport.server.events.bus import publish, subscribe
+from reelport.server.events.event import Event, Kind
+from reelport.server.events.installation import open_bus
+from reelport.server.events.subscription import Subscription
+from reelport.server.files import retention
+from reelport.server.files.report_files import FileRecord
+from reelport.server.queue import jobs, losses
+from reelport.server.queue.jobs import Claim
+from reelport.server.reports import withdrawal
+from reelport.server.state.database import write, writing
+
+FILE = FileRecord("x.csv", 1, 2, "ab")
+
+
+def tell(db: Engine, kind: Kind, subject: str) -> None:
+    """Publish an event in a transaction of its own."""
+    with writing(db) as connection:
+        publish(connection, Event(kind, subject))
+
+
+def publish_and_fail(connection: Connection) -> float:
+    """Publish an event, and fail before the transaction is committed."""
+    publish(connection, Event(Kind.REPORT_ENDED, "undone"))
+    return 1 / 0
+
+
+def hear(events: Subscription) -> tuple[Event, ...]:
+    """The events that come next, however long that takes."""
+    return next(heard for _ in itertools.count() if (heard := events.wait()))
+
+
+def listen(db: Engine, events: Subscription, kind: Kind) -> None:
+    """Return when events are heard, and every one so far was: PostgreSQL's begin to be some time after `subscribe`."""
+
+    def is_heard() -> bool:
+        tell(db, kind, "first")
+        return bool(events.wait())
+
+    assert until(is_heard)
+    tell(db, kind, "last")
+    assert until(lambda: Event(kind, "last") in events.wait())
+
+
+def test_an_event_is_heard_by_every_subscriber_of_its_kind_once_it_is_committed(state: State) -> None:
+    """Not before, and not after a rollback; other kinds wake nobody."""
+    ended = Kind.REPORT_ENDED
+    with subscribe(state.db, ended) as one, subscribe(state.db, Kind.TABLE_ADVANCED, ended) as two:
+        listen(state.db, one, ended)
+        listen(state.db, two, ended)
+        assert until(lambda: not one.wait())
+        with pytest.raises(ZeroDivisionError):
+            write(state.db, publish_and_fail)
+        with writing(state.db) as connection:
+            publish(connection, Event(Kind.REPORT_QUEUED, "unwanted"))
+            publish(connection, Event(ended, "r1"))
+            assert one.wait() == ()
+        assert hear(one) == hear(two) == (Event(ended, "r1"),)
+        write(state.db, lambda connection: publish(connection, Event(ended, "r2")))
+        assert hear(one) == hear(two) == (Event(ended, "r2"),)
+
+
+def test_a_wait_ends_with_nothing_heard_when_it_is_woken_or_over(state: State) -> None:
+    """What one waits for may have happened then, whatever else was heard; on the event loop as on a thread."""
+    with subscribe(state.db, Kind.REPORT_ENDED) as events:
+        assert until(lambda: not events.wait())
+        assert anyio.run(events.wait_on_event_loop) == ()
+        listen(state.db, events, Kind.REPORT_ENDED)
+        events.put(Event(Kind.REPORT_ENDED, "r").encode())
+        events.wake()
+        assert events.wait() == ()
+
+
+def test_a_subscriber_that_reads_nothing_holds_nobody_up(state: State) -> None:
+    """A full pipe takes no more, and is enough to end the wait."""
+    with subscribe(state.db, Kind.REPORT_ENDED) as events:
+        for _ in range(70_000):
+            events.wake()
+        assert events.wait() == ()
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_pipes_that_killed_processes_left_are_removed(state: State) -> None:
+    """By the next subscriber, and by the next event that they were for; those of the living stay."""
+    folder = state.settings.workers_root
+    folder.mkdir()
+    left = folder / f"1-dead.{Kind.REPORT_ENDED}.pipe"
+    os.mkfifo(left)
+    with subscribe(state.db, Kind.REPORT_ENDED) as events:
+        (own,) = folder.iterdir()
+        os.mkfifo(left)
+        tell(state.db, Kind.REPORT_ENDED, "r")
+        assert hear(events) == (Event(Kind.REPORT_ENDED, "r"),)
+        assert list(folder.iterdir()) == [own]
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_subscriber_whose_connection_ends_listens_again(state: State) -> None:
+    """It is woken to read the state, for what it may have missed, and hears of what comes then."""
+    with subscribe(state.db, Kind.REPORT_ENDED) as events:
+        listen(state.db, events, Kind.REPORT_ENDED)
+        with psycopg.connect(state.settings.database_url, autocommit=True) as connection:
+            ended = connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND query LIKE 'LISTEN %'"
+            ).fetchall()
+        assert ended == [(True,)]
+        listen(state.db, events, Kind.REPORT_ENDED)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_no_data_directory_is_shared_to_hear_of_events(state: State, tmp_path: Path) -> None:
+    """A process elsewhere, that has the database alone in common, hears of what happens here; no pipe is made."""
+    elsewhere = open_bus(state.again(data=tmp_path / "elsewhere"))
+    with elsewhere.subscribe(Kind.REPORT_QUEUED) as events:
+        listen(state.db, events, Kind.REPORT_QUEUED)
+    assert not list(tmp_path.rglob("*.pipe"))
+
+
+def claim(state: State) -> Claim:
+    """The next job, taken by a worker."""
+    found = jobs.claim(state.db, "worker", running=9, lease_seconds=60)
+    assert found is not None
+    return found
+
+
+def withdraw(state: State) -> None:
+    """Remove the organization that asked."""
+    withdrawal.remove_organization(state.db, state.settings, "demo")
+
+
+QUEUED, ENDED = Kind.REPORT_QUEUED, Kind.REPORT_ENDED
+CHANGES: dict[str, tuple[Kind, Callable[[State, str], object]]] = {
+    "finished": (ENDED, lambda state, _: jobs.finish(state.db, claim(state), FILE, state.now)),
+    "failed": (ENDED, lambda state, _: jobs.fail(state.db, claim(state), "x", state.now)),
+    "cancelled": (ENDED, lambda state, report: jobs.cancel(state.db, report, "x", state.now)),
+    "withdrawn": (ENDED, lambda state, _: withdraw(state)),
+    "expired": (ENDED, lambda state, _: retention.sweep(state.db, state.settings, state.now + timedelta(days=9))),
+    "blamed": (
+        ENDED,
+        lambda state, _: losses.record_death(state.db, claim(state).owner, "x", limit=1, now=state.now),
+    ),
+    "given back": (QUEUED, lambda state, _: jobs.give_back(state.db, claim(state))),
+    "lost": (QUEUED, lambda state, _: losses.requeue_jobs(state.db, claim(state).owner)),
+}
+
+
+@pytest.mark.parametrize(("heard", "change"), CHANGES.values(), ids=CHANGES)
+def test_every_change_of_a_report_that_somebody_waits_for_is_published(
+    state: State, heard: Kind, change: Callable[[State, str], object]
+) -> None:
+    """Its ask, each way to end it, and each way by which it is due again at once."""
+    state.organization("demo", "c")
+    caller = state.caller(state.key("demo"))
+    with subscribe(state.db, QUEUED, ENDED) as events:
+        listen(state.db, events, ENDED)
+        report = state.ask(caller).id
+        assert hear(events) == (Event(QUEUED, report),)
+        change(state, report)
+        assert hear(events) == (Event(heard, report),)
+
+
+def test_a_load_and_its_undoing_tell_that_their_table_advanced(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same files again change nothing, and are not heard of."""
+    monkeypatch.setenv("REELPORT_DATABASE_URL", state.settings.database_url)
+    file = tmp_path / "channels.csv"
+    file.write_text("id,slug,name\nc1,one,One\n")
+
+    def run(*words: str) -> str:
+        with pytest.raises(SystemExit, match="0"):
+            main([*words, "--data", str(state.settings.data)])
+        return capsys.readouterr().out
+
+    advanced = Event(Kind.TABLE_ADVANCED, "channels")
+    with subscribe(state.db, Kind.TABLE_ADVANCED) as events:
+        listen(state.db, events, Kind.TABLE_ADVANCED)
+        loaded = run("load", "channels", str(file))
+        assert hear(events) == (advanced,)
+        run("load", "channels", str(file))
+        tell(state.db, Kind.TABLE_ADVANCED, "nothing since")
+        assert hear(events) == (Event(Kind.TABLE_ADVANCED, "nothing since"),)
+        run("load", "undo", re.findall(r"batch (\w+)", loaded)[0], "--yes")
+        assert hear(events) == (advanced,)
