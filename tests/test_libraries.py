@@ -44,7 +44,7 @@ COMMANDS = {
 MODULES = {
     "reelport.server.serve": SERVICE,  # until the workers start
     "reelport.server.http.web_server": SERVICE | {"deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
-    "reelport.server.queue.worker": SERVICE | {"deltalake", "duckdb", "sqlglot"},
+    "reelport.server.queue.worker_process": SERVICE | {"deltalake", "duckdb", "sqlglot"},
     "reelport.testing.service": STATE,
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from typing import NoReturn
 
 import structlog
 
@@ -15,6 +14,7 @@ from reelport.server.events.bus import subscribe
 from reelport.server.events.event import Kind
 from reelport.server.http.api_processes import run_api_processes
 from reelport.server.http.listening import format_address, open_listener
+from reelport.server.process import exit_process
 from reelport.server.queue.supervisor import run_workers
 from reelport.server.settings import Settings
 from reelport.server.state.database import connected, writing
@@ -62,11 +62,3 @@ def _prepare_state(settings: Settings) -> None:
         require_same_secret(db, settings)
         with subscribe(db, Kind.REPORT_ENDED):
             pass
-
-
-def exit_process(*_: object) -> NoReturn:
-    """Exit through every open `with` block; a signal handler.
-
-    The web server takes the signal first, ends its requests, and raises the signal again.
-    """
-    raise SystemExit(0)

@@ -25,7 +25,8 @@ from reelport.server.queue import attempt, backlog, jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt
 from reelport.server.queue.supervisor import run_workers
-from reelport.server.queue.worker import Worker, run_worker
+from reelport.server.queue.worker import Worker
+from reelport.server.queue.worker_process import run_worker
 from reelport.server.settings import read_settings
 from reelport.server.state.database import connect
 
@@ -79,7 +80,7 @@ def test_data_directory_that_went_away_is_not_begun_anew(tmp_path: Path) -> None
     """A worker, and an attempt, without their directory are refused: a new one would hold no facts."""
     settings = read_settings(data=tmp_path / "data")
     with pytest.raises(StorageError, match="is its disk there"):
-        run_worker(settings)
+        run_worker(settings, "supervisor")
     assert not settings.data.exists()
     db = connect(settings)
     (settings.data / "layout.json").unlink()
@@ -148,7 +149,7 @@ def test_signal_to_stop_waits_for_what_must_not_be_disturbed() -> None:
     """DuckDB, at its start, would make an error of its own of it, and the worker end with that error's traceback."""
     said = run_child(
         "import signal, threading\n"
-        "from reelport.server.queue.worker import without_signals\n"
+        "from reelport.server.queue.worker_process import without_signals\n"
         "signal.signal(signal.SIGTERM, lambda *_: print('stopped'))\n"
         "print('ready', flush=True)\n"
         "with without_signals():\n"

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import NoReturn
 
 import structlog
 from sqlalchemy import Engine
@@ -21,6 +20,7 @@ from sqlalchemy import Engine
 from reelport.errors import StorageError
 from reelport.facts.layout import require_layout
 from reelport.server.child_process import Ended, keep_running, run_process, run_threads
+from reelport.server.process import exit_process
 from reelport.server.queue import jobs, liveness
 from reelport.server.queue.deaths import Deaths
 from reelport.server.settings import Settings
@@ -39,14 +39,10 @@ def supervise(settings: Settings) -> None:
     require_layout(settings.data)
     database.connect(settings).dispose()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _shut_down)
+        signal.signal(number, exit_process)
     with run_workers(settings, 1):
         while True:
             signal.pause()
-
-
-def _shut_down(*_: object) -> NoReturn:
-    raise SystemExit(0)
 
 
 @contextmanager
@@ -111,7 +107,7 @@ class _Supervisor:
     def _start_worker(self, arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
         """Start a worker whose standard input closes when this process ends, even by SIGKILL."""
         return subprocess.Popen(
-            [sys.executable, "-m", "reelport.server.queue.worker_process", self._name, *arguments],
+            [sys.executable, "-m", "reelport.server.queue.worker_main", self._name, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env={**os.environ, **self._settings.environment()},

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import NoReturn
 
 import structlog
 from sqlalchemy import Engine as Database
 
 from reelport.engine.duckdb.engine import Cancelled, Engine
 from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, RequestError, StorageError
-from reelport.facts.layout import require_layout
-from reelport.server.events.bus import subscribe
-from reelport.server.events.event import Kind
 from reelport.server.events.subscription import Subscription
-from reelport.server.files import retention
-from reelport.server.memory import release_memory
-from reelport.server.queue import attempt, jobs, liveness, losses, worker_registry
+from reelport.server.queue import attempt, jobs, losses
 from reelport.server.queue.attempt import LeaseLost, clock
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.lease_keeper import (
@@ -32,16 +22,10 @@ from reelport.server.queue.lease_keeper import (
     LeaseKeeper,
     RunningAttempt,
     StopReason,
-    release_dead_workers,
 )
-from reelport.server.queue.warm_up import warm_up
 from reelport.server.settings import Settings
-from reelport.server.state.database import connected
-from reelport.storage.durable import translate_io_errors
-from reelport.storage.modes import private
 
 _LEAST_ROOM_PAUSE = 1.0
-_NICE = 5
 _log = structlog.get_logger()
 
 
@@ -169,7 +153,7 @@ class Worker:
         """Requeue or fail the job of an interrupted attempt, by the reason of the interruption."""
         why = running.stop or StopReason.TAKEN
         log.info("attempt interrupted", reason=why.value)
-        with _log_storage_errors(log):
+        with log_storage_errors(log):
             match why:
                 case StopReason.LEAVING:
                     jobs.give_back(self._db, running.claim)
@@ -186,7 +170,7 @@ class Worker:
         code = error.code if isinstance(error, ReelportError) else InternalError.code
         last = claim.failures + 1 >= self._settings.attempts or isinstance(error, RequestError)
         log.warning("attempt failed", reason=reason, last=last, exc_info=None if known else error)
-        with _log_storage_errors(log):
+        with log_storage_errors(log):
             if isinstance(error, OutOfMemory | MemoryError) and losses.isolate(self._db, claim, reason):
                 log.info("attempt is made again alone")
             elif last:
@@ -202,7 +186,7 @@ class Worker:
         left = self._settings.room_seconds - claim.waited_for_room
         pause = min(max(claim.waited_for_room / 2, _LEAST_ROOM_PAUSE), jobs.LONGEST_PAUSE, left)
         log.warning("no room on the disk", reason=reason, waited=claim.waited_for_room, pause=pause)
-        with _log_storage_errors(log):
+        with log_storage_errors(log):
             if left <= 0:
                 waited = f"It waited {claim.waited_for_room:.0f} seconds for room. Make room, then ask again."
                 jobs.fail(self._db, claim, f"{reason}. {waited}", clock(), code=DiskFull.code)
@@ -211,7 +195,7 @@ class Worker:
 
 
 @contextmanager
-def _log_storage_errors(log: structlog.typing.FilteringBoundLogger) -> Iterator[None]:
+def log_storage_errors(log: structlog.typing.FilteringBoundLogger) -> Iterator[None]:
     """Log a StorageError of the state instead of raising it.
 
     The lease then runs out, and the job is requeued.
@@ -220,112 +204,3 @@ def _log_storage_errors(log: structlog.typing.FilteringBoundLogger) -> Iterator[
         yield
     except StorageError as error:
         log.warning("the state can't be written", reason=str(error))
-
-
-@private()
-def run_worker(settings: Settings, *, supervisor: str = "", isolated: bool = False) -> None:
-    """Run one worker until SIGTERM or SIGINT.
-
-    One with a supervisor also ends when standard input closes. An isolated worker makes one suspect after the
-    other, and ends when none is due.
-    """
-    if isolated:
-        settings = replace(settings, slots=1)
-    owner = liveness.make_owner_name()
-    # Only `serve` and loads create the directory: a worker whose disk was unmounted must not make a new one.
-    require_layout(settings.data)
-    with (
-        _exit_on_signals(),
-        connected(settings) as db,
-        liveness.hold_name(settings, owner, supervisor),
-        subscribe(db, Kind.REPORT_QUEUED) as events,
-        _make_engine(settings, owner) as engine,
-    ):
-        release_dead_workers(db, settings)
-        retention.remove_orphans(db, settings)
-        worker = Worker(settings, db, engine, owner, events, isolated=isolated)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: worker.stop())
-        if supervisor:
-            _attach_to_supervisor()
-        if not isolated:
-            warm_up(settings.facts_root, engine, liveness.spill_folder(settings, owner))
-            release_memory()
-        with _register(db, "" if isolated else owner):
-            _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)
-            worker.run()
-            _log.info("worker stopped", worker=owner)
-
-
-@contextmanager
-def _register(db: Database, owner: str) -> Iterator[None]:
-    """Register the worker as ready within the block, unless `owner` is ''.
-
-    The lease keeper sends its heartbeats.
-    """
-    if not owner:
-        yield
-        return
-    with _log_storage_errors(_log):
-        worker_registry.record_heartbeat(db, owner)
-    try:
-        yield
-    finally:
-        with _log_storage_errors(_log):
-            worker_registry.unregister(db, owner)
-
-
-@contextmanager
-def _exit_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGINT exit by SystemExit within the block, until there is a worker that can stop gracefully."""
-    before = {number: signal.signal(number, _shut_down) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _shut_down(*_: object) -> NoReturn:
-    raise SystemExit(0)
-
-
-def _make_engine(settings: Settings, owner: str) -> Engine:
-    """Make the worker's engine: limited to `worker_memory`, and to the files of facts and its spill folder."""
-    with translate_io_errors(settings.spill_root), without_signals():
-        return Engine(
-            settings.worker_memory,
-            settings.worker_threads or os.cpu_count() or 1,
-            liveness.spill_folder(settings, owner),
-            within=(settings.facts_root,),
-        )
-
-
-@contextmanager
-def without_signals() -> Iterator[None]:
-    """Delay SIGTERM and SIGINT to the end of the block.
-
-    DuckDB would turn one into an error of its own.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _attach_to_supervisor() -> None:
-    """Ignore Ctrl-C, lower the priority, and end together with the supervisor that started this process."""
-    # A Ctrl-C in the terminal stops the service, which then stops its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The API on this machine must answer within milliseconds; a report takes seconds and can wait for it.
-    os.nice(_NICE)
-    threading.Thread(target=_exit_with_parent, name="parent", daemon=True).start()
-
-
-def _exit_with_parent() -> None:
-    # Not sys.stdin.read(): a thread that waits in it holds a lock that breaks the shutdown of the interpreter.
-    while os.read(sys.stdin.fileno(), 1024):
-        pass
-    # Exit at once: nobody is left to stop this worker, and another service may be starting already.
-    os._exit(1)

@@ -1,35 +1,121 @@
-"""Runs one worker for a supervisor: `python -m reelport.server.queue.worker_process SUPERVISOR [--isolated]`.
-
-This is no command of `reelport`: the command line's library would only take memory here.
-"""
+"""Runs a worker as a process: signals, state, engine, and its end with its supervisor."""
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+
+import structlog
+from sqlalchemy import Engine as Database
+
+from reelport.engine.duckdb.engine import Engine
+from reelport.facts.layout import require_layout
+from reelport.server.events.bus import subscribe
+from reelport.server.events.event import Kind
+from reelport.server.files import retention
+from reelport.server.memory import release_memory
+from reelport.server.process import exit_process, exit_with_parent
+from reelport.server.queue import liveness, worker_registry
+from reelport.server.queue.lease_keeper import release_dead_workers
+from reelport.server.queue.warm_up import warm_up
+from reelport.server.queue.worker import Worker, log_storage_errors
+from reelport.server.settings import Settings
+from reelport.server.state.database import connected
+from reelport.storage.durable import translate_io_errors
+from reelport.storage.modes import private
+
+_NICE = 5
+_log = structlog.get_logger()
 
 
-def main() -> None:
-    """Make reports until SIGTERM, or until the supervisor that started this process ends."""
-    # A Ctrl-C in the terminal is for the service: ignore it before the slow imports begin.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import structlog  # noqa: PLC0415 - see above
+@private()
+def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False) -> None:
+    """Run one worker until SIGTERM, or until its supervisor ends.
 
-    from reelport.errors import ReelportError  # noqa: PLC0415 - see above
-    from reelport.server import logs  # noqa: PLC0415 - see above
-    from reelport.server.queue.worker import run_worker  # noqa: PLC0415 - see above
-    from reelport.server.settings import read_settings  # noqa: PLC0415 - see above
-    from reelport.storage.modes import set_readers  # noqa: PLC0415 - see above
+    The supervisor's end closes standard input. An isolated worker makes one suspect after the other, and ends when none
+    is due.
+    """
+    if isolated:
+        settings = replace(settings, slots=1)
+    owner = liveness.make_owner_name()
+    # Only `serve` and loads create the directory: a worker whose disk was unmounted must not make a new one.
+    require_layout(settings.data)
+    with (
+        _exit_on_signals(),
+        connected(settings) as db,
+        liveness.hold_name(settings, owner, supervisor),
+        subscribe(db, Kind.REPORT_QUEUED) as events,
+        make_engine(settings, owner) as engine,
+    ):
+        release_dead_workers(db, settings)
+        retention.remove_orphans(db, settings)
+        worker = Worker(settings, db, engine, owner, events, isolated=isolated)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
+        _attach_to_supervisor()
+        if not isolated:
+            warm_up(settings.facts_root, engine, liveness.spill_folder(settings, owner))
+            release_memory()
+        with nullcontext() if isolated else _register(db, owner):
+            _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)
+            worker.run()
+            _log.info("worker stopped", worker=owner)
 
-    settings = read_settings()
-    set_readers(settings.readers)
-    logs.configure(settings)
+
+@contextmanager
+def _register(db: Database, owner: str) -> Iterator[None]:
+    """Register the worker as ready within the block; the lease keeper sends its heartbeats."""
+    with log_storage_errors(_log):
+        worker_registry.record_heartbeat(db, owner)
     try:
-        run_worker(settings, supervisor=sys.argv[1], isolated="--isolated" in sys.argv[2:])
-    except ReelportError as error:
-        structlog.get_logger(__name__).error("the worker can't start", reason=str(error))
-        raise SystemExit(error.exit_status) from None
+        yield
+    finally:
+        with log_storage_errors(_log):
+            worker_registry.unregister(db, owner)
 
 
-if __name__ == "__main__":
-    main()
+@contextmanager
+def _exit_on_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGINT raise SystemExit until a worker can stop gracefully."""
+    before = {number: signal.signal(number, exit_process) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def make_engine(settings: Settings, owner: str) -> Engine:
+    """Make the worker's engine, limited in memory and to the files of facts and its spill."""
+    with translate_io_errors(settings.spill_root), without_signals():
+        return Engine(
+            settings.worker_memory,
+            settings.worker_threads or os.cpu_count() or 1,
+            liveness.spill_folder(settings, owner),
+            within=(settings.facts_root,),
+        )
+
+
+@contextmanager
+def without_signals() -> Iterator[None]:
+    """Delay SIGTERM and SIGINT to the end of the block.
+
+    DuckDB would turn one into an error of its own.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _attach_to_supervisor() -> None:
+    """Ignore Ctrl-C, lower the priority, and end together with the supervisor."""
+    # A Ctrl-C in the terminal stops the service, which then stops its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The API on this machine must answer within milliseconds; a report takes seconds and can wait for it.
+    os.nice(_NICE)
+    exit_with_parent()

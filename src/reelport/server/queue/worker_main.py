@@ -1,0 +1,35 @@
+"""Entry point of a worker: `python -m …queue.worker_main SUPERVISOR [--isolated]`.
+
+This is no command of `reelport`: the command line's library would only take memory here.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+
+def main() -> None:
+    """Make reports until SIGTERM, or until the supervisor that started this process ends."""
+    # A Ctrl-C in the terminal is for the service: ignore it before the slow imports begin.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import structlog  # noqa: PLC0415 - see above
+
+    from reelport.errors import ReelportError  # noqa: PLC0415 - see above
+    from reelport.server import logs  # noqa: PLC0415 - see above
+    from reelport.server.queue.worker_process import run_worker  # noqa: PLC0415 - see above
+    from reelport.server.settings import read_settings  # noqa: PLC0415 - see above
+    from reelport.storage.modes import set_readers  # noqa: PLC0415 - see above
+
+    settings = read_settings()
+    set_readers(settings.readers)
+    logs.configure(settings)
+    try:
+        run_worker(settings, sys.argv[1], isolated="--isolated" in sys.argv[2:])
+    except ReelportError as error:
+        structlog.get_logger(__name__).error("the worker can't start", reason=str(error))
+        raise SystemExit(error.exit_status) from None
+
+
+if __name__ == "__main__":
+    main()
