@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
 
-from sqlalchemy import Connection, Engine, TextClause, select, text
+from sqlalchemy import Connection, Engine, select
 
 from reelport.catalog import Scope
 from reelport.server.access.access_tokens import Login, read_token
 from reelport.server.credentials import ServiceSecret
-from reelport.server.state.database import load_statements, reading
+from reelport.server.state.database import reading
+from reelport.server.state.statements import Statements
 from reelport.server.state.tables import READABLE
+
+SQL = Statements("access/callers")
+"""The statements of callers, grants and logins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ def identify_caller(db: Engine, service_secret: ServiceSecret, token: str, now: 
 
 def find_holder(connection: Connection, key_id: str) -> Caller | None:
     """Find a key's caller, with every scope that the key holds; None when it is revoked."""
-    found = connection.execute(get_statement(connection, "holder"), {"key_id": key_id}).first()
+    found = SQL.run(connection, "holder", {"key_id": key_id}).first()
     if found is None:
         return None
     # PostgreSQL aggregates no rows to NULL, not to an empty list.
@@ -72,20 +75,7 @@ def _is_current(connection: Connection, login: Login | None, organization_id: in
     if login is None:
         return True
     named = {"user_id": login.user_id, "epoch": login.epoch, "organization_id": organization_id}
-    return connection.execute(get_statement(connection, "login"), named).first() is not None
-
-
-@cache
-def _load_statements(dialect: str) -> dict[str, TextClause]:
-    def adapt(statement: str) -> str:
-        return statement if dialect == "sqlite" else statement.replace("json_group_array(", "json_agg(")
-
-    return {name: text(adapt(statement)) for name, statement in load_statements("access/callers").items()}
-
-
-def get_statement(connection: Connection, name: str) -> TextClause:
-    """Return a statement of `callers.sql` for this database."""
-    return _load_statements(connection.dialect.name)[name]
+    return SQL.run(connection, "login", named).first() is not None
 
 
 def _combine_scopes(granted: frozenset[str], held: frozenset[str]) -> frozenset[str]:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from reelport.catalog import Limit, Scope
 from reelport.server.access.access_tokens import REPORT_SCOPES, TokenContent, make_token
-from reelport.server.access.callers import clean_text, get_statement
+from reelport.server.access.callers import SQL, clean_text
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading
 
@@ -113,7 +113,7 @@ def find_granting_key(
     connection: Connection, service_secret: ServiceSecret, client: ClientCredentials
 ) -> GrantingKey | None:
     """Find a key; None when it is unknown or revoked, or the secret is wrong."""
-    found = connection.execute(get_statement(connection, "key"), {"key_id": clean_text(client.id)}).first()
+    found = SQL.run(connection, "key", {"key_id": clean_text(client.id)}).first()
     # Compute the hash for an unknown key too: the time that a refusal takes must not reveal which ids exist.
     is_right = service_secret.matches("key", client.secret, found.secret_hash if found else None)
     if found is None or not is_right or found.revoked_at is not None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from reelport.server import credentials
 from reelport.server.access.access_tokens import Login, TokenContent, make_token
-from reelport.server.access.callers import clean_text, get_statement
+from reelport.server.access.callers import SQL, clean_text
 from reelport.server.access.grants import (
     ClientCredentials,
     Grant,
@@ -77,7 +77,7 @@ def grant_by_password(
         if isinstance(key, Refusal):
             return key
         email = clean_text(normalize_email(password.email))
-        user = connection.execute(get_statement(connection, "user"), {"email": email}).first()
+        user = SQL.run(connection, "user", {"email": email}).first()
     is_right = is_password(password.text, user.password_hash if user else None)
     if user is None or not is_right or user.organization_id != key.organization_id:
         return Refusal.INVALID_GRANT
@@ -156,7 +156,7 @@ def _grant_to_user(
     """Grant an access token and a refresh token, unless the login has ended meanwhile."""
     login = family.login
     named = {"user_id": login.user_id, "epoch": login.epoch, "organization_id": key.organization_id}
-    if connection.execute(get_statement(connection, "login"), named).first() is None:
+    if SQL.run(connection, "login", named).first() is None:
         return Refusal.INVALID_GRANT
     granted = choose_scopes(key, scopes)
     if not granted:

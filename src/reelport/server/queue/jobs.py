@@ -12,9 +12,8 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import cache
 
-from sqlalchemy import Connection, Engine, TextClause, select, text
+from sqlalchemy import Connection, Engine, select
 
 from reelport.errors import InternalError
 from reelport.query import ReportQuery
@@ -22,11 +21,13 @@ from reelport.server.events.bus import publish
 from reelport.server.events.event import Event, Kind
 from reelport.server.files.report_files import FileRecord
 from reelport.server.state import tallies
-from reelport.server.state.database import load_statements, reading, writing
+from reelport.server.state.database import reading, writing
+from reelport.server.state.statements import Statements
 from reelport.server.state.tables import JOBS, REPORTS
 from reelport.server.state.tallies import Outcome
 from reelport.wire import NO_DAY, ReportStatus, format_complete_day
 
+_SQL = Statements("queue/jobs")
 LONGEST_PAUSE = 60.0
 """The longest backoff, in seconds, between two attempts at a report."""
 
@@ -56,23 +57,10 @@ class Claim:
         return {"report_id": self.report_id, "owner": self.owner, "attempt": self.attempt}
 
 
-@cache
-def _load_statements(dialect: str) -> dict[str, TextClause]:
-    # SQLite has no row locks and needs none: it has one writer at a time.
-    def adapt(statement: str) -> str:
-        return statement if dialect == "postgresql" else statement.replace("FOR UPDATE SKIP LOCKED", "")
-
-    return {name: text(adapt(statement)) for name, statement in load_statements("queue/jobs").items()}
-
-
-def _get_statement(connection: Connection, name: str) -> TextClause:
-    return _load_statements(connection.dialect.name)[name]
-
-
 def enqueue(connection: Connection, report_id: str, organization_id: int) -> None:
     """Queue a report, in the transaction that inserts it."""
     queued = {"report_id": report_id, "organization_id": organization_id}
-    connection.execute(_get_statement(connection, "put"), queued)
+    _SQL.run(connection, "put", queued)
     publish(connection, Event(Kind.REPORT_QUEUED, report_id))
 
 
@@ -86,27 +74,25 @@ def claim(
     """
     due = {"longest": to_milliseconds(LONGEST_PAUSE), "suspect": int(suspect)}
     with reading(db) as connection:
-        if connection.execute(_get_statement(connection, "waiting"), due).first() is None:
+        if _SQL.run(connection, "waiting", due).first() is None:
             return None
     with writing(db) as connection:
-        partner = connection.execute(_get_statement(connection, "partner"), {"running": running, **due}).scalar()
+        partner = _SQL.run(connection, "partner", {"running": running, **due}).scalar()
         if partner is None:
             return None
         of_partner = {"organization_id": partner}
         # Count again in a statement of its own: another claim may have committed between the query and its lock.
-        if connection.execute(_get_statement(connection, "running"), of_partner).scalar_one() >= running:
+        if _SQL.run(connection, "running", of_partner).scalar_one() >= running:
             return None
-        number = connection.execute(_get_statement(connection, "oldest"), {**of_partner, **due}).scalar()
+        number = _SQL.run(connection, "oldest", {**of_partner, **due}).scalar()
         if number is None:
             return None
         if beside:
-            connection.execute(_get_statement(connection, "crowd"), {"owner": owner})
+            _SQL.run(connection, "crowd", {"owner": owner})
         taken = {"number": number, "owner": owner, "alone": int(not beside), "lease": to_milliseconds(lease_seconds)}
-        report_id, attempt, waited = connection.execute(_get_statement(connection, "take"), taken).one()
-        connection.execute(_get_statement(connection, "serve"), of_partner)
-        begun = connection.execute(
-            _get_statement(connection, "begin"), {"report_id": report_id, "attempt": attempt}
-        ).one()
+        report_id, attempt, waited = _SQL.run(connection, "take", taken).one()
+        _SQL.run(connection, "serve", of_partner)
+        begun = _SQL.run(connection, "begin", {"report_id": report_id, "attempt": attempt}).one()
         if attempt == 1:
             tallies.count_started(connection, begun.waited / 1000)
     return Claim(
@@ -126,24 +112,20 @@ def has_due_suspect(db: Engine) -> bool:
     """Whether a suspect waits for an isolated worker and is due."""
     due = {"longest": to_milliseconds(LONGEST_PAUSE), "suspect": 1}
     with reading(db) as connection:
-        return connection.execute(_get_statement(connection, "waiting"), due).first() is not None
+        return _SQL.run(connection, "waiting", due).first() is not None
 
 
 def renew_lease(db: Engine, claim: Claim, lease_seconds: float) -> bool:
     """Renew the lease of an attempt (its heartbeat); False when the attempt no longer holds the job."""
     with writing(db) as connection:
         renewed = {**claim.fence, "lease": to_milliseconds(lease_seconds)}
-        return connection.execute(_get_statement(connection, "beat"), renewed).rowcount == 1
+        return _SQL.run(connection, "beat", renewed).rowcount == 1
 
 
 def find_held(db: Engine, claims: Iterable[Claim]) -> frozenset[Claim]:
     """Find the claims that still hold their jobs."""
     with reading(db) as connection:
-        return frozenset(
-            claim
-            for claim in claims
-            if connection.execute(_get_statement(connection, "held"), claim.fence).first() is not None
-        )
+        return frozenset(claim for claim in claims if _SQL.run(connection, "held", claim.fence).first() is not None)
 
 
 def find_unfinished(db: Engine, reports: Collection[str]) -> frozenset[str]:
@@ -164,7 +146,7 @@ def pin_versions(db: Engine, claim: Claim, versions: Mapping[str, int], last_com
         "last_complete_day": format_complete_day(last_complete_day or NO_DAY),
     }
     with writing(db) as connection:
-        return connection.execute(_get_statement(connection, "pin"), pinned).rowcount == 1
+        return _SQL.run(connection, "pin", pinned).rowcount == 1
 
 
 def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
@@ -249,23 +231,23 @@ def cancel(db: Engine, report_id: str, reason: str, now: datetime) -> bool:
 def list_owners(db: Engine) -> frozenset[str]:
     """List the owners that hold jobs: names of worker processes."""
     with reading(db) as connection:
-        return frozenset(connection.execute(_get_statement(connection, "owners")).scalars())
+        return frozenset(_SQL.run(connection, "owners").scalars())
 
 
 def claim_chore(db: Engine, chore: str, every_seconds: float) -> bool:
     """Claim a recurring chore; True when it is due, for one process only of all that try."""
     wanted = {"name": chore, "every": to_milliseconds(every_seconds)}
     with reading(db) as connection:
-        known = connection.execute(_get_statement(connection, "chore"), wanted).first()
+        known = _SQL.run(connection, "chore", wanted).first()
         if known is not None and not known.due:
             return False
     with writing(db) as connection:
-        return connection.execute(_get_statement(connection, "do"), wanted).rowcount == 1
+        return _SQL.run(connection, "do", wanted).rowcount == 1
 
 
 def delete_job(connection: Connection, fence: Mapping[str, str | int]) -> bool:
     """Delete the job of an attempt; False when the lease was lost."""
-    return connection.execute(_get_statement(connection, "end"), fence).rowcount == 1
+    return _SQL.run(connection, "end", fence).rowcount == 1
 
 
 def requeue(
@@ -286,7 +268,7 @@ def requeue(
         "pause": to_milliseconds(min(pause_seconds, LONGEST_PAUSE)),
         "waited": to_milliseconds(waited_seconds),
     }
-    requeued = connection.execute(_get_statement(connection, "again"), freed).rowcount == 1
+    requeued = _SQL.run(connection, "again", freed).rowcount == 1
     if requeued and not freed["pause"]:
         publish(connection, Event(Kind.REPORT_QUEUED, str(fence["report_id"])))
     return requeued

@@ -9,16 +9,17 @@ worker makes one at a time.
 from __future__ import annotations
 
 from datetime import datetime
-from functools import cache
 
-from sqlalchemy import Connection, Engine, RowMapping, TextClause, text
+from sqlalchemy import Connection, Engine, RowMapping
 
 from reelport.server.queue import jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.state import tallies
-from reelport.server.state.database import load_statements, reading, writing
+from reelport.server.state.database import reading, writing
+from reelport.server.state.statements import Statements
 from reelport.server.state.tallies import Outcome
 
+_SQL = Statements("queue/losses")
 MOST_LOSSES = 3
 """After so many losses a report becomes a suspect: it might be what kills its workers."""
 
@@ -34,23 +35,18 @@ _ENDED = (
 )
 
 
-@cache
-def _load_statements() -> dict[str, TextClause]:
-    return {name: text(statement) for name, statement in load_statements("queue/losses").items()}
-
-
 def requeue_overdue(db: Engine, lease_seconds: float) -> tuple[str, ...]:
     """Requeue the jobs whose lease ran out; returns the ids of their reports. No report is blamed.
 
     A lease that ends later than `lease_seconds` and an hour from now counts as run out: the clock was set back.
     """
-    overdue = _load_statements()["overdue"]
     longest = {"longest": jobs.to_milliseconds(lease_seconds + _OTHER_LEASES)}
     with reading(db) as connection:
-        if connection.execute(overdue, longest).first() is None:
+        if _SQL.run(connection, "overdue", longest).first() is None:
             return ()
     with writing(db) as connection:
-        return tuple(_requeue_lost(connection, row) for row in connection.execute(overdue, longest).mappings().all())
+        rows = _SQL.run(connection, "overdue", longest).mappings().all()
+        return tuple(_requeue_lost(connection, row) for row in rows)
 
 
 def requeue_jobs(db: Engine, owner: str) -> tuple[str, ...]:
@@ -81,7 +77,7 @@ def isolate(db: Engine, claim: Claim, reason: str) -> bool:
     large) or the lease was lost.
     """
     with writing(db) as connection:
-        if connection.execute(_load_statements()["beside"], claim.fence).first() is None:
+        if _SQL.run(connection, "beside", claim.fence).first() is None:
             return False
         return jobs.requeue(connection, claim.fence, suspect=True, pause_seconds=0) and jobs.update_report(
             connection, claim.report_id, reason=reason
@@ -89,7 +85,7 @@ def isolate(db: Engine, claim: Claim, reason: str) -> bool:
 
 
 def _find_jobs_of(connection: Connection, owner: str) -> list[RowMapping]:
-    return list(connection.execute(_load_statements()["held_by"], {"owner": owner}).mappings().all())
+    return list(_SQL.run(connection, "held_by", {"owner": owner}).mappings().all())
 
 
 def _blame(connection: Connection, row: RowMapping, how: str, limit: int, now: datetime) -> str:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -272,20 +271,6 @@ def _is_busy(error: sqlite3.Error) -> bool:
 
 def _first_line(error: DatabaseError) -> str:
     return (str(error.orig).strip().splitlines() or ["no reason given"])[0].rstrip(".")
-
-
-def load_statements(name: str) -> dict[str, str]:
-    """Load the statements of `server/{name}.sql` by name.
-
-    Each begins with a line `-- name: what it does`.
-    """
-    statements: dict[str, list[str]] = {}
-    body: list[str] = []
-    for line in resources.files("reelport.server").joinpath(f"{name}.sql").read_text("utf-8").splitlines():
-        if line.startswith("-- ") and ":" in line:
-            body = statements.setdefault(line[3:].split(":")[0], [])
-        body.append(line)
-    return {key: "\n".join(lines) for key, lines in statements.items()}
 
 
 def read_revision(connection: Connection) -> str | None:

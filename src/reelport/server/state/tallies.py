@@ -9,12 +9,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 
-from sqlalchemy import Connection, Engine, TextClause, text
+from sqlalchemy import Connection, Engine
 
-from reelport.server.state.database import load_statements, reading
+from reelport.server.state.database import reading
+from reelport.server.state.statements import Statements
 
+_SQL = Statements("state/tallies")
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 7200.0)
 """Upper bounds of the histogram's buckets, in seconds; one more bucket without a bound holds all longer times."""
 
@@ -57,11 +58,6 @@ class Tallies:
     times: dict[Times, Histogram]
 
 
-@cache
-def _load_statements() -> dict[str, TextClause]:
-    return {name: text(statement) for name, statement in load_statements("state/tallies").items()}
-
-
 def count_end(connection: Connection, outcome: Outcome, reason: str = "", *, times: int = 1) -> None:
     """Count reports that ended with this outcome; `reason` is one of a few codes."""
     if times:
@@ -81,7 +77,7 @@ def count_started(connection: Connection, seconds: float) -> None:
 def read_tallies(db: Engine) -> Tallies:
     """Read all counters. StorageError when the state can't be read."""
     with reading(db) as connection:
-        rows = {(name, label): value for name, label, value in connection.execute(_load_statements()["all"])}
+        rows = {(name, label): value for name, label, value in _SQL.run(connection, "all")}
     ended = {}
     for (name, label), value in rows.items():
         if name == _ENDED:
@@ -106,4 +102,4 @@ def _format_bucket(place: int) -> str:
 
 def _add(connection: Connection, counts: dict[tuple[str, str], int]) -> None:
     rows = [{"name": str(name), "label": label, "value": counts[name, label]} for name, label in sorted(counts)]
-    connection.execute(_load_statements()["add"], rows)
+    _SQL.run(connection, "add", rows)
