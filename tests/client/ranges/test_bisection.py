@@ -73,12 +73,26 @@ def test_what_is_halved_is_told_with_where_and_why() -> None:
     assert [str(window) for window in windows] == ["2024-01-01..2024-03-30", "2024-03-31..2024-06-28"]
 
 
+def test_a_refused_window_is_cut_to_the_days_that_the_service_takes() -> None:
+    """That is no halving, and is told elsewhere; a report that failed is halved all the same."""
+    told: list[Event] = []
+    session = make_session()
+    bisection = Bisection(session, (WHOLE,), months=False)
+    window = next(iter(bisection))
+    session.learn_day_limit(80)
+    assert bisection.split(window, TOO_LONG, told.append)
+    assert [piece.days for piece in bisection] == [80, 80, 20]
+    assert told == []
+    assert bisection.split(window, FAILED, told.append)
+    assert len(told) == 1
+
+
 def test_a_service_whose_every_report_fails_is_asked_for_few() -> None:
     """After sixteen failures nothing is halved any more, and what is left is tried once as it is."""
     bisection = Bisection(make_session(), (WHOLE,), months=False)
     read = [window for window in bisection if not bisection.split(window, FAILED, ignore)]
     assert sum(window.days for window in read) == WHOLE.days
-    assert len(read) <= 17
+    assert len(read) == 12, "eleven halvings and five single days are sixteen failures"
     assert read[-1].days == 90
 
 
