@@ -25,14 +25,6 @@ _TOLD = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """A window whose file is on disk."""
-
-    window: Window
-    done: Downloaded
-
-
-@dataclass(frozen=True, slots=True)
 class Missing:
     """A window that can't be fetched now, and why."""
 
@@ -73,17 +65,17 @@ class WindowFetcher:
         parts = [split_by_existing(window, existing) for window in windows]
         self._bisections = [Bisection(self._session, each, months=months) for each in parts]
         outcomes = yield from fork([self._fetch_windows(each) for each in self._bisections], self._session.slots)
-        found: list[Fetched | Missing] = []
+        found: list[Downloaded | Missing] = []
         for window, outcome in zip(windows, outcomes, strict=True):
             found += [Missing(window, outcome)] if isinstance(outcome, ReelportError) else outcome
         missing = [each for each in found if isinstance(each, Missing)]
         if missing:
             raise _build_partial(found, missing)
-        return [each.done for each in found if isinstance(each, Fetched)]
+        return [each for each in found if isinstance(each, Downloaded)]
 
-    def _fetch_windows(self, windows: Bisection) -> Flow[list[Fetched | Missing]]:
+    def _fetch_windows(self, windows: Bisection) -> Flow[list[Downloaded | Missing]]:
         """Fetch windows one after another, and what they are cut into."""
-        found: list[Fetched | Missing] = []
+        found: list[Downloaded | Missing] = []
         for window in windows:
             if self._stop is not None:
                 found.append(Missing(window, self._stop))
@@ -99,7 +91,7 @@ class WindowFetcher:
             else:
                 count = sum(each.count for each in self._bisections)
                 self._events(WindowDone(window.start, window.end, done.bytes, next(self._done), count))
-                found.append(Fetched(window, done))
+                found.append(done)
         return found
 
     def _fetch_window(self, window: Window) -> Flow[Downloaded]:
@@ -119,7 +111,7 @@ def _format_more(windows: int) -> str:
     return f" and {windows} more for the same reason" if windows else ""
 
 
-def _build_partial(found: list[Fetched | Missing], missing: list[Missing]) -> ReelportError:
+def _build_partial(found: list[Downloaded | Missing], missing: list[Missing]) -> ReelportError:
     """Build the error for missing windows: Partial, or the first window's error where all are missing."""
     first = missing[0].error
     if len(missing) == len(found):
