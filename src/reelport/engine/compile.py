@@ -6,14 +6,13 @@ of the SQL are those of the CSV, in that order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sqlglot import exp
 
 from reelport.catalog import CellType, Dimension, Filter, Metric
 from reelport.engine import numbers
 from reelport.engine.lookups import join_lookups, late_lookups, lookup_column
 from reelport.engine.mapping import CELLS, LOOKUPS, LookupCell, find_sources
+from reelport.engine.plan import Plan
 from reelport.engine.relations import Relations
 from reelport.engine.resolved_query import ResolvedQuery, make_source_query, resolve_query
 from reelport.engine.rows import select_rows
@@ -28,14 +27,6 @@ _TIME_FORMATS = {
     CellType.HOUR: "%Y-%m-%dT%H:%M:%SZ",
     CellType.MONTH: "%Y-%m",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What the engine runs: one SELECT that gives the rows of the CSV in order, and the CSV's header."""
-
-    sql: str
-    columns: tuple[str, ...]
 
 
 def compile_query(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> Plan:

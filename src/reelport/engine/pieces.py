@@ -6,19 +6,16 @@ computed. The result does not depend on where the report is split.
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import replace
 from datetime import date, timedelta
 
 from reelport.catalog import Dimension
-from reelport.engine.compile import Plan, compile_query, tables_of
+from reelport.engine.compile import compile_query, tables_of
+from reelport.engine.plan import Pieces
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
-
-Pieces = Generator[Plan, int | None, None]
-"""Yields plans in the order of their rows. Send it the number of rows that the previous plan gave, None at first."""
 
 _SPLIT_FROM_ROWS = 1_000_000
 """Rows of facts in the report's days, of all tenants, below which it isn't split: each piece costs about 4 ms."""
@@ -28,11 +25,6 @@ _DAYS_PER_MONTH = 30
 """Days of a month, roughly."""
 _MOST_MONTHS = 120
 """Most months of a piece, however few rows they give."""
-
-
-def single_piece(plan: Plan) -> Pieces:
-    """Yield the one plan of a report that isn't split."""
-    yield plan
 
 
 def plan_pieces(

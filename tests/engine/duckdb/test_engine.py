@@ -16,9 +16,9 @@ import duckdb
 import pytest
 from tests.patience import PATIENCE, child, end_of, until
 
-from reelport.engine.compile import Plan, compile_query
+from reelport.engine.compile import compile_query
 from reelport.engine.duckdb.engine import Cancelled, Engine, Session
-from reelport.engine.pieces import Pieces, single_piece
+from reelport.engine.plan import Pieces, Plan, single_piece
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError, ReelportError, StorageError, UsageError
 from reelport.facts.log.delta_log import DataFile
@@ -133,8 +133,7 @@ def test_whatever_is_closed_stops_its_write(tmp_path: Path, what: type, after: f
 _WRITES = f"""
 import sys, threading
 from pathlib import Path
-from reelport.engine.compile import Plan
-from reelport.engine.pieces import single_piece
+from reelport.engine.plan import Plan, single_piece
 from reelport.engine.duckdb.engine import Engine
 
 with Engine("1GiB", 2, Path(sys.argv[1], "spill")) as engine:

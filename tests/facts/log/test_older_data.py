@@ -46,7 +46,7 @@ from pathlib import Path
 import duckdb, pyarrow as pa
 from deltalake import DeltaTable
 from reelport.engine.compile import compile_query
-from reelport.engine.pieces import single_piece
+from reelport.engine.plan import single_piece
 from reelport.engine.tenant import Tenant
 from reelport.engine.duckdb.engine import Engine
 from reelport.facts.loading.undo import undo

@@ -16,9 +16,8 @@ from weakref import WeakSet
 import duckdb
 from sqlglot import exp
 
-from reelport.engine.compile import Plan
 from reelport.engine.duckdb.csv_sink import CsvSink, Written, open_sink
-from reelport.engine.pieces import Pieces
+from reelport.engine.plan import Pieces, Plan
 from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, StorageError, UsageError
 from reelport.storage.durable import describe_os_error, full_disk_sentence, to_storage_error
 

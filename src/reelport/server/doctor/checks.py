@@ -16,9 +16,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, func, select, text
 
-from reelport.engine.compile import Plan
 from reelport.engine.duckdb.engine import Engine as ReportEngine
-from reelport.engine.pieces import single_piece
+from reelport.engine.plan import Plan, single_piece
 from reelport.engine.report_format import CSV
 from reelport.errors import ReelportError
 from reelport.server.credentials import load_service_secret
