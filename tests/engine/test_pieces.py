@@ -49,9 +49,9 @@ def test_a_report_by_time_is_the_same_however_it_was_made(world: World, family: 
     assert compared or not any(time in family.dimensions(permissive=True) for time in TIMES)
 
 
-def asked(query: ReportQuery, rows: Iterator[int], **sizes: int) -> int:
+def asked(query: ReportQuery, rows: Iterator[int], *, size: int) -> int:
     """How many pieces a report is made of whose pieces have so many rows."""
-    plans = plan_pieces(query, READER, EMPTY, **sizes)
+    plans = plan_pieces(query, READER, EMPTY, worth=0, size=size)
     count, _ = 1, next(plans)
     for given in rows:
         try:
@@ -64,19 +64,19 @@ def asked(query: ReportQuery, rows: Iterator[int], **sizes: int) -> int:
 
 def test_a_report_with_many_rows_is_cut_by_months() -> None:
     """A month with as many rows as a piece should have is followed by the next month: twelve of them here."""
-    assert asked(YEAR, iter([500_000] * 99), worth=0, size=500_000) == 12
+    assert asked(YEAR, iter([500_000] * 99), size=500_000) == 12
 
 
 def test_a_report_with_few_rows_is_cut_once() -> None:
     """A first month of few rows is followed by all the rest."""
-    assert asked(YEAR, iter([20_000] * 99), worth=0, size=500_000) == 2
+    assert asked(YEAR, iter([20_000] * 99), size=500_000) == 2
 
 
 def test_months_without_rows_say_nothing_of_the_next() -> None:
     """Before the first row, and after a piece that had none, each month is made alone: much may come at any."""
-    assert asked(YEAR, iter([0] * 99), worth=0, size=500_000) == 12
-    assert asked(YEAR, iter([0, 0, *[500_000] * 99]), worth=0, size=500_000) == 12
-    assert asked(YEAR, iter([0, 0, *[20_000] * 99]), worth=0, size=500_000) == 4
+    assert asked(YEAR, iter([0] * 99), size=500_000) == 12
+    assert asked(YEAR, iter([0, 0, *[500_000] * 99]), size=500_000) == 12
+    assert asked(YEAR, iter([0, 0, *[20_000] * 99]), size=500_000) == 4
 
 
 def test_a_report_that_begins_with_empty_months_has_one_header(world: World) -> None:
@@ -94,13 +94,13 @@ def test_a_report_that_begins_with_empty_months_has_one_header(world: World) -> 
 
 def test_a_piece_has_as_many_months_as_give_its_rows() -> None:
     """After half a month of 100,000 rows come two months at a time, as long as they have 400,000: 1 + 5 x 2 + 1."""
-    assert asked(YEAR, iter([100_000, *[400_000] * 99]), worth=0, size=500_000) == 7
+    assert asked(YEAR, iter([100_000, *[400_000] * 99]), size=500_000) == 7
 
 
 def test_a_first_day_is_not_taken_for_a_month() -> None:
     """A report that begins on the last of a month is cut no less: 17,000 rows of one day speak of 500,000 a month."""
     late = replace(YEAR, start=date(2022, 11, 30))
-    assert asked(late, iter([17_000, *[500_000] * 99]), worth=0, size=500_000) == 12
+    assert asked(late, iter([17_000, *[500_000] * 99]), size=500_000) == 12
 
 
 def test_few_facts_are_not_cut_at_all() -> None:

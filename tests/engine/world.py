@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from duckdb.func import FunctionNullHandling
 
+from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import tables_of
+from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.engine import Engine
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
@@ -51,13 +53,16 @@ class World:
         # The one empty cell of a one-column report is a blank line, which Python reads as no cell.
         return [row or [""] for row in csv.reader(lines)][1:]
 
-    def text(self, query: ReportQuery, channels: frozenset[str], *, worth: int = 0) -> str:
+    def text(
+        self, query: ReportQuery, channels: frozenset[str], *, worth: int = 0, aggregator: Aggregator = DUCKDB
+    ) -> str:
         """The report's file, made month by month where that can be and the facts are `worth` it."""
         assert tables_of(query) <= set(self.snapshot.listing)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "report.csv"
         session = self.engine.session()
-        session.write(plan_pieces(query, Tenant(channels), self.snapshot, worth=worth, size=1), path)
+        tenant = Tenant(channels)
+        session.write(plan_pieces(query, tenant, self.snapshot, aggregator=aggregator, worth=worth, size=1), path)
         session.close()
         return path.read_bytes().decode()
 

@@ -1,49 +1,38 @@
-"""Aggregates measures and computes a metric's cell from them.
+"""Computes a metric's cell from aggregated measures.
 
 All arithmetic is exact: in integers and decimals, never in floats.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlglot import exp
 
-from reelport.catalog import Difference, Distinct, Metric, Ratio, Rule, Stock, Sum, Total, measures
-from reelport.engine.mapping import MEASURES
-from reelport.engine.trees import call, cast, number
-
-_WIDEST = 38
-"""Digits of DuckDB's widest decimal; overflow raises an error."""
+from reelport.catalog import Difference, Distinct, Metric, Ratio, Stock, Sum, Total
+from reelport.engine.trees import WIDEST_DECIMAL, call, cast, number
 
 
-def aggregate_measures(rule: Rule, table: str) -> dict[str, exp.Expr]:
-    """The aggregate of each measure of the rule: its sum, or its number of distinct values."""
-    counted = isinstance(rule, Distinct)
-    return {name: _aggregate(exp.column(name, table), counted=counted) for name in measures(rule)}
+def metric_value(metric: Metric, table: str, digits_of: Mapping[str, int]) -> exp.Expr:
+    """The metric's cell, computed from the aggregated measures in `table`.
 
-
-def metric_value(metric: Metric, table: str) -> exp.Expr:
-    """The metric's cell, computed from the aggregates.
-
-    Without facts the cell is 0 if the metric is additive, else empty.
+    `digits_of` has the decimal digits of each measure. Without facts the cell is 0 if the metric is additive, else
+    empty.
     """
     match metric.rule:
         case Sum(measure, digits):
             total = _sum_or_zero(measure, table)
-            return cast(total, f"DECIMAL({_WIDEST}, {digits})") if digits else total
+            return cast(total, f"DECIMAL({WIDEST_DECIMAL}, {digits})") if digits else total
         case Total(parts):
             return _add_sums(parts, table)
         case Difference(minuend, subtrahend):
             return exp.Sub(this=_sum_or_zero(minuend, table), expression=_sum_or_zero(subtrahend, table))
         case Ratio() as ratio:
-            return _divide(ratio, table)
+            return _divide(ratio, table, digits_of[ratio.numerator])
         case Distinct(of):
             return call("NULLIF", exp.column(of, table), number(0))
         case Stock(measure):
             return exp.column(measure, table)
-
-
-def _aggregate(column: exp.Column, *, counted: bool) -> exp.Expr:
-    return exp.Count(this=exp.Distinct(expressions=[column])) if counted else exp.Sum(this=column)
 
 
 def _sum_or_zero(measure: str, table: str) -> exp.Expr:
@@ -57,9 +46,8 @@ def _add_sums(parts: tuple[str, ...], table: str) -> exp.Expr:
     return first
 
 
-def _divide(ratio: Ratio, table: str) -> exp.Expr:
+def _divide(ratio: Ratio, table: str, money: int) -> exp.Expr:
     """Divide integers n / d, rounding half away from zero: sign(n) * ((2 * |n| + d) // (2 * d))."""
-    money = MEASURES[ratio.numerator].digits
     numerator = _to_integer(_sum_or_zero(ratio.numerator, table), money)
     above = _multiply(exp.Abs(this=numerator.copy()), 2 * ratio.scale * 10**ratio.digits)
     below = call("NULLIF", _add_sums(ratio.denominator, table), number(0))
@@ -90,5 +78,5 @@ def _to_decimal(whole: exp.Expr, digits: int) -> exp.Expr:
     This multiplies, as a division would give a double.
     """
     unit = exp.Literal.string(f"{10**-digits:.{digits}f}")
-    wide = cast(whole, f"DECIMAL({_WIDEST - digits}, 0)")
+    wide = cast(whole, f"DECIMAL({WIDEST_DECIMAL - digits}, 0)")
     return exp.Mul(this=wide, expression=cast(unit, f"DECIMAL({digits}, {digits})"))

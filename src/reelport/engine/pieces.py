@@ -10,7 +10,9 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from reelport.catalog import Dimension
+from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import compile_query, tables_of
+from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.plan import Pieces
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import Snapshot
@@ -28,7 +30,13 @@ _MOST_MONTHS = 120
 
 
 def plan_pieces(
-    query: ReportQuery, tenant: Tenant, snapshot: Snapshot, *, worth: int = _SPLIT_FROM_ROWS, size: int = _PIECE_ROWS
+    query: ReportQuery,
+    tenant: Tenant,
+    snapshot: Snapshot,
+    *,
+    aggregator: Aggregator = DUCKDB,
+    worth: int = _SPLIT_FROM_ROWS,
+    size: int = _PIECE_ROWS,
 ) -> Pieces:
     """Yield the plans of a checked query.
 
@@ -37,12 +45,12 @@ def plan_pieces(
     no estimate, comes one month again.
     """
     if not _is_in_time_order(query) or _count_facts(query, snapshot) < worth:
-        yield compile_query(query, tenant, snapshot)
+        yield compile_query(query, tenant, snapshot, aggregator)
         return
     start, months = query.start, 1
     while start <= query.end:
         end = min(_find_last_day(start, months), query.end)
-        rows = yield compile_query(replace(query, start=start, end=end), tenant, snapshot)
+        rows = yield compile_query(replace(query, start=start, end=end), tenant, snapshot, aggregator)
         after = end + timedelta(days=1)
         # Estimate by days, not months: the report may begin on the last day of a month.
         months = min(max(1, size * (after - start).days // (_DAYS_PER_MONTH * rows)), _MOST_MONTHS) if rows else 1

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the engine runs: one SELECT that gives the rows of the CSV in order, and the CSV's header."""
+    """One SELECT that gives the rows of a CSV in order, and the CSV's header.
+
+    `arrow` has the Arrow tables or streams that the SQL names.
+    """
 
     sql: str
     columns: tuple[str, ...]
+    arrow: Mapping[str, pa.Table | pa.RecordBatchReader] = field(default_factory=dict)
 
 
 Pieces = Generator[Plan, int | None, None]

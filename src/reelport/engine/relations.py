@@ -8,6 +8,7 @@ from datetime import date
 from sqlglot import exp
 
 from reelport.engine.mapping import LOOKUPS
+from reelport.engine.resolved_query import ResolvedQuery
 from reelport.engine.trees import parse_sql, subquery
 from reelport.facts.data_files.duckdb_session import parquet_source
 from reelport.facts.data_files.projection import project_sql, select_no_rows_sql
@@ -23,6 +24,11 @@ class Relations:
     start: date
     end: date
     channels: frozenset[str]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, resolved: ResolvedQuery) -> Relations:
+        """The relations of a query's days and tenant."""
+        return cls(snapshot, resolved.start, resolved.end, resolved.tenant.channels)
 
     def facts(self, table: str, alias: str, *, owner_only: bool) -> exp.Expr:
         """A superset of the table's rows of these days.

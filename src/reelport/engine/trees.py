@@ -8,6 +8,8 @@ import sqlglot
 from sqlglot import exp
 
 DIALECT = "duckdb"
+WIDEST_DECIMAL = 38
+"""Digits of the widest decimal, of DuckDB as of Arrow and Spark; overflow raises an error."""
 
 
 @cache

@@ -7,7 +7,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -175,8 +175,12 @@ class Session:
         if self._cancelled.is_set():
             raise Cancelled("the report was stopped")
         path = exp.Literal.string(str(out.pipe)).sql(dialect="duckdb")
-        # Fetch all rows: an open result keeps its files open.
-        answer = self._connection.execute(f"COPY ({plan.sql}) TO {path} ({_CSV}, HEADER {header})").fetchall()
+        with ExitStack() as stack:
+            for name, rows in plan.arrow.items():
+                self._connection.register(name, rows)
+                stack.callback(self._connection.unregister, name)
+            # Fetch all rows: an open result keeps its files open.
+            answer = self._connection.execute(f"COPY ({plan.sql}) TO {path} ({_CSV}, HEADER {header})").fetchall()
         return int(answer[0][0])
 
 

@@ -1,0 +1,159 @@
+"""The first half of a report: what is aggregated, the relation it gives, and who does it.
+
+A report is aggregated (scanned, filtered, joined, grouped), then its rows are written (`engine.report_rows`).
+Only the first half may be computed elsewhere, so that the bytes of a report never depend on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from sqlglot import exp
+
+from reelport.catalog import Difference, Dimension, Distinct, Grain, Ratio, Rule, Stock, Sum, Total, measures
+from reelport.engine.lookups import late_lookups
+from reelport.engine.mapping import MEASURES, find_sources
+from reelport.engine.resolved_query import ResolvedQuery, SourceQuery, make_source_query
+from reelport.engine.trees import WIDEST_DECIMAL, alias, cast
+from reelport.facts.data_files.duckdb_session import parquet_source
+from reelport.facts.log.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ARROW = "aggregated"
+
+
+class Aggregate(Enum):
+    """How the rows of a measure become one value, and what its values add up over."""
+
+    SUM = "additive: over rows and over days"
+    LATEST_SUM = "semi-additive: over rows, but not over days, as each time bucket counts its latest day alone"
+    COUNT_DISTINCT = "not additive"
+
+
+@dataclass(frozen=True, slots=True)
+class AggregatedMeasure:
+    """A measure as a column of the aggregated relation.
+
+    `digits` are decimal digits, 0 for a count.
+    """
+
+    name: str
+    aggregate: Aggregate
+    digits: int
+
+    @property
+    def type(self) -> str:
+        """Its SQL type.
+
+        Sums are decimals, which Parquet holds exactly: DuckDB would write a HUGEINT as a double.
+        """
+        return "BIGINT" if self.aggregate is Aggregate.COUNT_DISTINCT else f"DECIMAL({WIDEST_DECIMAL}, {self.digits})"
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregation:
+    """What is aggregated for a report: its columns are the keys to group by, then the measures.
+
+    Dimensions that are looked up by a key (`engine.lookups.late_lookups`) are no keys: they wait for the second half.
+    """
+
+    resolved: ResolvedQuery
+    sources: tuple[SourceQuery, ...]
+    keys: tuple[Dimension, ...]
+    measures: tuple[AggregatedMeasure, ...]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The SQL type of each column, by name and in order. Times are UTC, without a zone."""
+        keys = {key.header: _key_type(key.grain) for key in self.keys}
+        return keys | {measure.name: measure.type for measure in self.measures}
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether relations of two ranges of days add up, key by key, to that of both ranges.
+
+        They do where each measure is a sum, and where a key keeps the days apart. To add up over a key is another
+        matter: it is wrong where a fact has many values of it (`Dimension.many_valued`).
+        """
+        by_day = any(key.grain is not None and key.grain <= Grain.DAY for key in self.keys)
+        return by_day or all(measure.aggregate is Aggregate.SUM for measure in self.measures)
+
+
+def plan_aggregation(resolved: ResolvedQuery) -> Aggregation:
+    """Plan the aggregation of a query. It has no sources where no row can be the tenant's."""
+    found = (make_source_query(resolved, source) for source in find_sources(resolved.metrics))
+    aggregates = {name: _aggregate(metric.rule) for metric in resolved.metrics for name in measures(metric.rule)}
+    late = late_lookups(resolved)
+    return Aggregation(
+        resolved,
+        tuple(source_query for source_query in found if source_query),
+        tuple(dimension for dimension in resolved.dimensions if dimension not in late),
+        tuple(AggregatedMeasure(name, how, MEASURES[name].digits) for name, how in aggregates.items()),
+    )
+
+
+def _aggregate(rule: Rule) -> Aggregate:
+    match rule:
+        case Distinct():
+            return Aggregate.COUNT_DISTINCT
+        case Stock():
+            return Aggregate.LATEST_SUM
+        case Sum() | Total() | Difference() | Ratio():
+            return Aggregate.SUM
+
+
+def _key_type(grain: Grain | None) -> str:
+    if grain is None:
+        return "TEXT"
+    return "DATE" if grain >= Grain.DAY else "TIMESTAMP"
+
+
+@dataclass(frozen=True, slots=True)
+class AggregatedRelation:
+    """SQL for DuckDB that selects an aggregation's columns, a row per combination of keys.
+
+    The rows may come in any order. `arrow` has the Arrow tables or streams that the SQL names.
+    """
+
+    select: exp.Query
+    arrow: Mapping[str, pa.Table | pa.RecordBatchReader] = field(default_factory=dict)
+
+
+def read_parquet(aggregation: Aggregation, files: Sequence[str]) -> AggregatedRelation:
+    """Read a relation from Parquet files that have the aggregation's columns and types."""
+    return AggregatedRelation(_select_columns(aggregation, exp.Var(this=parquet_source(list(files)))))
+
+
+def read_arrow(aggregation: Aggregation, rows: pa.Table | pa.RecordBatchReader) -> AggregatedRelation:
+    """Read a relation from Arrow rows that have the aggregation's columns and types."""
+    return AggregatedRelation(_select_columns(aggregation, exp.to_table(_ARROW)), {_ARROW: rows})
+
+
+def _select_columns(aggregation: Aggregation, relation: exp.Expr) -> exp.Select:
+    """Select the columns as DuckDB itself aggregates them.
+
+    Sums of counts are HUGEINT: rates are computed in whole numbers (`engine.numbers`).
+    """
+    types = aggregation.columns | {
+        measure.name: "HUGEINT"
+        for measure in aggregation.measures
+        if measure.aggregate is not Aggregate.COUNT_DISTINCT and not measure.digits
+    }
+    columns = (alias(cast(exp.column(name), type_), name) for name, type_ in types.items())
+    return exp.select(*columns).from_(relation, copy=False)
+
+
+class Aggregator(Protocol):
+    """Aggregates reports: DuckDB does it inside of the statement that writes them."""
+
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+        """Aggregate the pinned facts of the aggregation's days, tenant and filters.
+
+        Called once per piece, on the thread that writes the report; it may take long. The relation is read once, before
+        the next call.
+        """
