@@ -1,0 +1,90 @@
+"""Aggregators that do their half by themselves, in a DuckDB of their own, and hand over what came of it."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reelport.engine.aggregation import (
+    AggregatedRelation,
+    Aggregation,
+    Aggregator,
+    plan_aggregation,
+    read_arrow,
+    read_parquet,
+)
+from reelport.engine.duckdb.aggregator import DUCKDB
+from reelport.facts.log.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class ByParquet:
+    """Hands over Parquet files of a few rows each."""
+
+    folder: Path
+
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+        """Aggregate into files, whose names no earlier report had."""
+        rows = aggregated(aggregation, snapshot)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = secrets.token_hex(8)
+        parts = [rows.slice(start, 50) for start in range(0, rows.num_rows or 1, 50)]
+        files = [self.folder / f"{name}-{number}.parquet" for number in range(len(parts))]
+        for part, file in zip(parts, files, strict=True):
+            pq.write_table(part, file)
+        return read_parquet(aggregation, [str(file) for file in files])
+
+
+class ByArrow:
+    """Hands over a stream of Arrow batches of a few rows each, which can be read once."""
+
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+        """Aggregate into a stream."""
+        return read_arrow(aggregation, aggregated(aggregation, snapshot).to_reader(max_chunksize=50))
+
+
+@dataclass(frozen=True)
+class ByHalves:
+    """Hands over an Arrow table: what the days up to `cut` and those after it add up to, key by key."""
+
+    cut: date
+
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+        """Aggregate each half of the days alone, and add them up."""
+        whole = aggregation.resolved
+        halves = replace(whole, end=self.cut), replace(whole, start=self.cut + timedelta(days=1))
+        first, second = (aggregated(plan_aggregation(half), snapshot) for half in halves)
+        keys = [key.header for key in aggregation.keys]
+        sums = [f"CAST(SUM({each.name}) AS {each.type}) AS {each.name}" for each in aggregation.measures]
+        with duckdb.connect() as session:
+            session.register("parts", pa.concat_tables([first, second]))
+            sql = f"SELECT {', '.join([*keys, *sums])} FROM parts GROUP BY ALL HAVING COUNT(*) > 0"
+            return read_arrow(aggregation, session.sql(sql).to_arrow_table())
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Has another aggregator aggregate, and keeps of what it was asked."""
+
+    other: Aggregator
+    asked: list[Aggregation] = field(default_factory=list)
+
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+        """Aggregate as the other one does."""
+        self.asked.append(aggregation)
+        return self.other.aggregate(aggregation, snapshot)
+
+
+def aggregated(aggregation: Aggregation, snapshot: Snapshot) -> pa.Table:
+    """The aggregation's rows, of its columns and types, in the reverse of the order that a report has."""
+    select = DUCKDB.aggregate(aggregation, snapshot).select.sql("duckdb")
+    columns = ", ".join(f"CAST({name} AS {type_}) AS {name}" for name, type_ in aggregation.columns.items())
+    with duckdb.connect() as session:
+        session.execute("SET TimeZone = 'UTC'")
+        return session.sql(f"SELECT {columns} FROM ({select}) ORDER BY ALL DESC").to_arrow_table()
