@@ -1,6 +1,6 @@
-"""Selects the rows of one source for a report.
+"""The rows of one source for a report.
 
-The rows are filtered, have the early lookups joined, and have one column per cell and measure.
+They are filtered, have the early lookups joined, and have one column per cell and measure.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ group of its own: with many dimensions, or by day and video.
 """
 
 
-def select_rows(source_query: SourceQuery, relations: Relations) -> exp.Select:
+def select_source_rows(source_query: SourceQuery, relations: Relations) -> exp.Select:
     """Select the source's rows: a column per dimension, named by its header, then one per measure of the whole report.
 
     Dimensions that are looked up late have no column yet.
