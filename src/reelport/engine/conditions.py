@@ -50,7 +50,7 @@ def _midnight(day: date) -> exp.Expr:
 
 
 def _matches_filter(source_query: SourceQuery, row: Filter, value: str, relations: Relations) -> exp.Expr:
-    """Whether the filter's cell equals the value; with an empty value, whether the cell is empty."""
+    """Whether the filter's cell equals the value; an empty value equals an empty cell."""
     text = value.lower() if row.choices else value
     match CELLS[row.dimension]:
         case ColumnCell(column):
@@ -77,7 +77,7 @@ def _equals(cell: exp.Expr, text: str) -> exp.Expr:
 
 
 def _is_latest_day(source_query: SourceQuery, relations: Relations) -> Iterable[exp.Expr]:
-    """Whether the day is the last of its time bucket on which the tenant has any row of the source.
+    """Whether the day is the last of its time bucket with a row of the tenant's in the source.
 
     Other tenants' rows don't move that day, nor does a filter: the reports of all values of a filter add up to the
     whole.

@@ -1,4 +1,4 @@
-"""Cells that are looked up by an id: early, before rows are grouped, or late, in the grouped rows."""
+"""Cells that are looked up by an id: early, before rows are grouped, or late, after it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def lookup_column(found: LookupCell) -> exp.Column:
 
 
 def join_lookups(tree: exp.Select, cells: Iterable[LookupCell], name: str, relations: Relations) -> exp.Select:
-    """Left-join the lookups of these cells to the tree, by ids that are columns of its relation `name`."""
+    """Left-join the lookups of these cells by ids: columns of the tree's relation `name`."""
     for lookup, cell in {_alias(cell): cell for cell in cells}.items():
         by = exp.EQ(this=exp.column("id", lookup), expression=exp.column(cell.key, name))
         tree = tree.join(relations.lookup(cell.lookup, lookup), on=by, join_type="left", copy=False)

@@ -1,4 +1,4 @@
-"""Maps the catalog to the tables: where each measure and dimension is stored, and what ids are looked up in.
+"""Maps the catalog to the tables: where each measure and dimension is stored or looked up.
 
 No other module knows this. This one doesn't know how a query is built.
 """
@@ -64,7 +64,10 @@ SOURCES: Mapping[str, Source] = {
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Where one measure is stored: its source, the SQL of its value in one row, and that value's decimal digits."""
+    """Where one measure is stored: its source, and the SQL of its value in one row.
+
+    `digits` are the value's decimal digits.
+    """
 
     source: Source
     value: str
@@ -172,7 +175,10 @@ class ColumnCell:
 
 @dataclass(frozen=True, slots=True)
 class LookupCell:
-    """A cell that is looked up: the facts' column with the id, the lookup, and the column to take from it."""
+    """A cell that is looked up by an id.
+
+    `key` is the facts' column with the id, `column` the one to take from the lookup.
+    """
 
     key: str
     lookup: str

@@ -47,7 +47,10 @@ def _add_sums(parts: tuple[str, ...], table: str) -> exp.Expr:
 
 
 def _divide(ratio: Ratio, table: str, money: int) -> exp.Expr:
-    """Divide integers n / d, rounding half away from zero: sign(n) * ((2 * |n| + d) // (2 * d))."""
+    """Divide integers, rounding half away from zero.
+
+    n / d is sign(n) * ((2 * |n| + d) // (2 * d)).
+    """
     numerator = _to_integer(_sum_or_zero(ratio.numerator, table), money)
     above = _multiply(exp.Abs(this=numerator.copy()), 2 * ratio.scale * 10**ratio.digits)
     below = call("NULLIF", _add_sums(ratio.denominator, table), number(0))

@@ -1,4 +1,4 @@
-"""Splits a long report into pieces: plans of a few months each, whose rows in sequence are the report's.
+"""Splits a long report into pieces of a few months, whose rows in sequence are its own.
 
 A piece needs a fraction of the memory of the whole report, and its rows are written to the disk while the next one is
 computed. The result does not depend on where the report is split.

@@ -18,7 +18,10 @@ from reelport.facts.tables import TABLES
 
 @dataclass(frozen=True, slots=True)
 class Relations:
-    """The pinned tables of one report: files are pruned to its days and, where only owners count, to its channels."""
+    """The pinned tables of one report.
+
+    Files are pruned to its days and, where only owners count, to its channels.
+    """
 
     snapshot: Snapshot
     start: date
@@ -51,9 +54,10 @@ class Relations:
 
 
 def _relation(name: str, files: tuple[str, ...], alias: str) -> exp.Expr:
-    """A subquery of the table's declared columns over these files, which may lack some of the columns.
+    """A subquery of the table's declared columns over these files.
 
-    The projection is inserted as text: copying its tree would take longer than compiling all the rest.
+    Files may lack some of the columns. The projection is inserted as text: copying its tree would take longer than
+    compiling all the rest.
     """
     table = TABLES[name]
     text = project_sql(table, parquet_source(list(files))) if files else select_no_rows_sql(table)

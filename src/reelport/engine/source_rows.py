@@ -28,9 +28,9 @@ group of its own: with many dimensions, or by day and video.
 
 
 def select_source_rows(source_query: SourceQuery, relations: Relations) -> exp.Select:
-    """Select the source's rows: a column per dimension, named by its header, then one per measure of the whole report.
+    """Select the source's rows: a column per dimension, then one per measure of the report.
 
-    Dimensions that are looked up late have no column yet.
+    Columns of dimensions have their headers as names. Dimensions that are looked up late have no column yet.
     """
     found = early_lookups(source_query.resolved)
     name = source_query.source.name

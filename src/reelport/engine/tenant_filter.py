@@ -1,4 +1,4 @@
-"""Row-level security: selects the tenant's rows, and the channel by which each row is the tenant's."""
+"""Row-level security: selects the tenant's rows, and the channel by which each is its own."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _PAYEE = "payee"
 
 
 def is_own_row(source_query: SourceQuery) -> exp.Expr:
-    """Whether a row is the tenant's: one of its channels has one of the query's roles, and is the payee of a paid row.
+    """Whether a row is the tenant's.
 
-    Where several roles count, a paid row needs only its payee to be the tenant's, in whatever role or none.
+    It is where one of the tenant's channels has one of the query's roles, and is the payee of a paid row. Where several
+    roles count, a paid row needs only its payee to be the tenant's, in whatever role or none.
     """
     if len(source_query.roles) > 1:
         return exp.or_(
@@ -32,10 +33,11 @@ def is_own_row(source_query: SourceQuery) -> exp.Expr:
 
 
 def channel_joins(source_query: SourceQuery) -> Iterator[tuple[exp.Expr, exp.Expr]]:
-    """Where several roles count, yield joins of the tenant's channels by each role column, with their conditions.
+    """Where several roles count, yield joins of the tenant's channels by each role column.
 
-    `is_own_row` and `qualifying_channel` read these joins. Comparing several columns with a list of many channels goes
-    row by row; joins take a tenth of the time. Each channel is listed once, so a join never duplicates a row.
+    Each comes with its condition. `is_own_row` and `qualifying_channel` read these joins. Comparing several columns
+    with a list of many channels goes row by row; joins take a tenth of the time. Each channel is listed once, so a
+    join never duplicates a row.
     """
     if len(source_query.roles) > 1:
         for name, channel in _candidate_channels(source_query).items():

@@ -1,4 +1,4 @@
-"""Builds sqlglot trees without copying their parts: use each tree that you pass in only once."""
+"""Builds sqlglot trees without copying their parts: pass each tree in only once."""
 
 from __future__ import annotations
 

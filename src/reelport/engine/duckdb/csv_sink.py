@@ -1,4 +1,7 @@
-"""The sink for DuckDB's CSV: reads a named pipe into a file, and hashes, counts and syncs it while DuckDB writes."""
+"""The sink for DuckDB's CSV: reads a named pipe into a file while DuckDB writes.
+
+It hashes, counts and syncs on the way.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,10 @@ class Written:
 
 
 class CsvSink:
-    """Copies what is written into `pipe`, by one writer after another, into a new file until it is closed.
+    """Copies what is written into `pipe` into a new file until it is closed.
 
-    The file is complete once `close` has returned and `check` raises nothing; then `bytes` and `sha256` are the file's.
+    One writer may come after another. The file is complete once `close` has returned and `check` raises nothing; then
+    `bytes` and `sha256` are the file's.
     """
 
     def __init__(self, file: int, pipe: Path, on_full: Callable[[], object]) -> None:
@@ -80,7 +84,10 @@ class CsvSink:
             os.close(self._reading)
 
     def _check_pipe(self) -> None:
-        """Raise FileExistsError when the pipe was replaced: DuckDB then wrote to a new file of that name."""
+        """Raise FileExistsError when the pipe was replaced.
+
+        DuckDB then wrote to a new file of that name.
+        """
         if not os.path.samestat(self.pipe.lstat(), os.fstat(self._reading)):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.pipe))
 

@@ -1,4 +1,7 @@
-"""The embedded engine: one DuckDB that writes plans to CSV files, within a memory limit, and can be interrupted."""
+"""The embedded engine: one DuckDB that writes plans to CSV files.
+
+It keeps within a memory limit and can be interrupted.
+"""
 
 from __future__ import annotations
 
@@ -202,7 +205,7 @@ def _next_plan(pieces: Pieces, rows: int | None) -> Plan | None:
 
 
 def _compute_memory_limit(memory_limit: str) -> int:
-    """Compute DuckDB's limit in bytes: the process's limit without the interpreter and its libraries."""
+    """Compute DuckDB's limit in bytes: the process's without the interpreter and libraries."""
     size = _SIZE.fullmatch(memory_limit)
     if size is None:
         raise UsageError(f"{memory_limit!r} is no amount of memory: write it like 2GB or 512MiB")
