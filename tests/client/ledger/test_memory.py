@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.client.ledgers import Calendar, claimed, days, question, requested, shown
 
-from reelport import AskLost, Client
+from reelport import AskLost, Client, SlotsFull
 from reelport.client.ledger import Busy, Claimed, Full, Ledger, Reuse, State
 from reelport.query import ReportQuery
 from reelport.testing import Vendor
@@ -94,11 +94,15 @@ def test_reports_of_one_client_wait_for_each_other_without_a_file(
 
 
 def test_a_lost_ask_is_asked_again_without_a_file(vendor: Vendor, query: ReportQuery, tmp_path: Path) -> None:
-    """The error doesn't speak of a file that there isn't; the next call asks."""
+    """The error doesn't speak of a file that there isn't; the next call asks, with `again` in the lost one's slot."""
     vendor.loses_ask = "after"
     with Client(vendor.url, vendor.key, vendor.secret, ledger=False) as client:
         with pytest.raises(AskLost) as caught:
             client.reports.run(query, tmp_path / "views.csv")
         assert "reelport jobs" not in str(caught.value)
+        single = client.with_options(slots=1)
+        with pytest.raises(SlotsFull):
+            single.reports.run(query, tmp_path / "views.csv", deadline=0.1)
+        single.with_options(again=True).reports.run(query, tmp_path / "views.csv")
         client.reports.run(query, tmp_path / "views.csv")
-    assert len(vendor.asks) == 2
+    assert len(vendor.asks) == 3

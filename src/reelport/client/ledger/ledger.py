@@ -273,10 +273,12 @@ class Ledger:
         return int(found[0]) if found else None
 
     def _read_known(self, db: sqlite3.Connection, question: Question) -> tuple[Row, ...]:
-        """Read the rows that may answer a question, newest first: none where the ledger isn't kept."""
-        if not self.is_kept:
-            return ()
-        return self._read_all(db.execute(_OF_QUESTION, (question.identity, question.query.fingerprint())))
+        """Read the rows that may answer a question, newest first.
+
+        Where the ledger isn't kept nothing answers it; with `again` a lost ask is sent again in the slot that it holds.
+        """
+        rows = self._read_all(db.execute(_OF_QUESTION, (question.identity, question.query.fingerprint())))
+        return rows if self.is_kept else tuple(row for row in rows if question.again and row.state is State.UNKNOWN)
 
     def _insert(self, db: sqlite3.Connection, question: Question, now: datetime) -> Row:
         db.execute("DELETE FROM reports WHERE created < ?", (_format_time(now - _KEPT),))
