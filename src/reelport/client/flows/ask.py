@@ -124,7 +124,10 @@ class _SlotPauses:
 
 @dataclass(slots=True)
 class _Ask:
-    """How far an ask has come. A stop in the block, a Ctrl-C too or a failing listener, records what is known."""
+    """How far an ask has come; an exception in the block records what is known.
+
+    A Ctrl-C does so too, and a failing listener.
+    """
 
     ledger: Ledger
     row: Row
@@ -165,7 +168,10 @@ def _send_ask(session: Session, row: Row, query: ReportQuery, tell: Progress) ->
 
 
 def _record_failure(ledger: Ledger, row: Row, error: ReelportError) -> Flow[ReelportError]:
-    """Record how an ask failed. Returns the error where the service surely took nothing, and raises it otherwise."""
+    """Record how an ask failed, and raise its error.
+
+    Returns the error instead where the service surely took nothing.
+    """
     if isinstance(error, AskLost):
         yield from work(partial(ledger.record_lost, row, str(error), answered=error.answered))
         if not ledger.is_kept:

@@ -1,4 +1,4 @@
-"""A report's life at the service: read the answer to its ask, look at its status, wait until it is ready."""
+"""A report at the service: read the answer to its ask, look at it, wait until it is ready."""
 
 from __future__ import annotations
 
@@ -90,9 +90,10 @@ def check_against_host(session: Session, query: ReportQuery, tell: Progress) -> 
 
 
 def build_ask_policy(session: Session) -> RetryPolicy:
-    """Build the policy of an ask. A Reelport service answers the same ask with the same report: it may be repeated.
+    """Build the retry policy of an ask.
 
-    Any other service may have made a report when its answer is lost: that raises AskLost.
+    A Reelport service answers the same ask with the same report, so an ask whose answer was lost is sent again. Any
+    other service may have made a report already: that raises AskLost.
     """
     return RetryPolicy(once=None if session.reelport else _build_ask_lost, asking=True)
 

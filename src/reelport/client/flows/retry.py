@@ -1,4 +1,4 @@
-"""Retries of requests after transient failures: exponential backoff with jitter, up to a limit."""
+"""Retries after transient failures: exponential backoff with jitter, up to a limit."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def pauses(chance: Callable[[], float]) -> Iterator[float]:
 
 
 class Retries:
-    """The tries of one request: judges each answer, and says how long to wait before the next try.
+    """Judges the answers to one request, and says how long to wait before the next try.
 
     `find_fault` finds the failure in a reply whose HTTP status is good. `reply` is the good reply that ended the tries.
     """
@@ -74,7 +74,10 @@ class Retries:
         self._pauses = pauses(session.chance)
 
     def pause_after(self, answer: object) -> float | None:
-        """Return the seconds to wait before the next try, None after a good reply. Raises the error that ends them."""
+        """Return the seconds to wait before the next try, None after a good reply.
+
+        Raises the error that ends the tries.
+        """
         assert isinstance(answer, Reply | Lost)  # noqa: S101 - the driver's promise, told to the type checker
         failure = self._find_failure(answer)
         if failure is None:

@@ -1,4 +1,4 @@
-"""Where a client keeps its ledger: in the user's Reelport home, in a given file, or in memory."""
+"""Where a client keeps its ledger: in the user's home, in a given file, or in memory."""
 
 from __future__ import annotations
 

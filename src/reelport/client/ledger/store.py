@@ -1,4 +1,4 @@
-"""The ledger's SQLite database, in a file or in memory: its schema, its transactions, and errors that say what to do.
+"""The ledger's SQLite database: its schema, its transactions, and errors that say what to do.
 
 Each connection to a file serves one transaction, so that threads and child processes share nothing. The rollback
 journal and `synchronous = EXTRA` (FULL, and the folder is synced too) keep committed rows through a power loss.
@@ -134,7 +134,10 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class MemoryStore(Store):
-    """A ledger in memory, which ends with its process. Threads take turns; a forked child begins an empty one."""
+    """A ledger in memory, which ends with its process.
+
+    Threads take turns. A forked child begins an empty one.
+    """
 
     path: Path = Path(":memory:")
     _of_processes: dict[int, tuple[threading.RLock, sqlite3.Connection]] = field(default_factory=dict, repr=False)
